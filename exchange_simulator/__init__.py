@@ -1,0 +1,1 @@
+"""A Bybit V5 exchange on this machine, for linear perpetuals."""
