@@ -1,0 +1,62 @@
+"""Two clocks. Business time is the exchange's; wall time is this machine's.
+
+Bars, holding times, limits and everything stored as the exchange's are in business time: the newest
+timestamp the exchange has sent. The wall clock is for liveness, rate limits, expiry, `received_at` and
+signing. On a simulated exchange the two run apart by a factor of thousands.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from alpha.errors import Retry
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def wall_ms() -> int:
+    """This machine's time, in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Milliseconds since an arbitrary start; never runs backwards."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def at(ms: int) -> datetime:
+    """The aware UTC time `ms` milliseconds after 1970, exact to the millisecond."""
+    return EPOCH + timedelta(milliseconds=ms)
+
+
+def ms_of(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC of an aware time; ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is ambiguous; make it aware")
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+class BusinessClock:
+    """The newest timestamp that the exchange has sent. It never runs backwards."""
+
+    def __init__(self) -> None:
+        self._now_ms: int | None = None
+
+    def saw(self, exchange_ms: int) -> None:
+        """Note a timestamp that the exchange sent, in milliseconds."""
+        if self._now_ms is None or exchange_ms > self._now_ms:
+            self._now_ms = exchange_ms
+
+    @property
+    def known(self) -> bool:
+        """True once the exchange has sent a timestamp."""
+        return self._now_ms is not None
+
+    def now_ms(self) -> int:
+        """Business time in milliseconds; Retry while the exchange has not been heard."""
+        if self._now_ms is None:
+            raise Retry("The exchange has not sent a time yet; wait for its first answer.")
+        return self._now_ms
+
+    def now(self) -> datetime:
+        """Business time, aware UTC; Retry while the exchange has not been heard."""
+        return at(self.now_ms())
