@@ -1,0 +1,302 @@
+"""Recorded candles as a market: a folder of `SYMBOL.csv` or `SYMBOL.csv.gz`.
+
+Each file has the header `start_ms,open,high,low,close,volume` and one candle a line, oldest first, without gaps. All
+files of a folder have the same interval; they may begin and end at different times. Prices keep every digit: the tick
+is the catalogue's when every price of the file fits it, and otherwise the smallest power of ten that fits them all; the
+quantity step likewise, from the volumes. A file `instruments.json` beside them overrides this per symbol:
+
+    {"BTCUSDT": {"tick_size": "0.10", "qty_step": "0.001", "max_leverage": 100, "min_notional": "5"}}
+
+Volumes are then rounded to the stated step, prices must fit the stated tick. Recorded candles know neither an index nor
+funding: the index price is the last price, the funding rate is one constant, open interest is a day's volume.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exchange_simulator.market import catalogue
+from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_start, join, to_bars
+from exchange_simulator.market.model import DAY_MS, Bar, Instrument, MarketError
+
+HEADER = "start_ms,open,high,low,close,volume"
+_NAMES = ("open", "high", "low", "close", "volume")
+_EXACT = 2**53
+_OVERRIDES = {"tick_size", "qty_step", "max_leverage", "min_notional"}
+
+
+class ReplayMarket:
+    """A `Market` over recorded candles, held in memory (48 bytes a candle)."""
+
+    def __init__(self, rows: Mapping[str, Rows], instruments: Mapping[str, Instrument], funding_rate: Decimal) -> None:
+        self._rows = dict(rows)
+        self.instruments: Mapping[str, Instrument] = dict(instruments)
+        first = next(iter(self._rows.values()))
+        self.base_ms = int(first[1, 0] - first[0, 0])
+        self.first_ms = min(int(rows[0, 0]) for rows in self._rows.values())
+        self.end_ms: int | None = max(int(rows[-1, 0]) for rows in self._rows.values()) + self.base_ms
+        self._funding_rate = funding_rate
+
+    def bar(self, symbol: str, start_ms: int) -> Bar | None:
+        """See `Market.bar`."""
+        rows = self._rows[symbol]
+        place, rest = divmod(start_ms - int(rows[0, 0]), self.base_ms)
+        if rest or not 0 <= place < len(rows):
+            return None
+        return Bar(*rows[place].tolist())
+
+    def bars(self, symbol: str, from_ms: int, to_ms: int) -> list[Bar]:
+        """See `Market.bars`."""
+        return to_bars(self._slice(symbol, from_ms, to_ms))
+
+    def candles(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> list[Bar]:
+        """See `Market.candles`. A candle that the record begins or ends inside is joined from what there is."""
+        if FIXED_MS.get(interval, DAY_MS * 28) < self.base_ms:
+            return []
+        start = bucket_start(interval, from_ms)
+        if start < from_ms:
+            start = bucket_end(interval, start)
+        end = bucket_start(interval, to_ms - 1)
+        if end < start:
+            return []
+        return to_bars(join(self._slice(symbol, start, bucket_end(interval, end)), interval))
+
+    def index_price(self, symbol: str, time_ms: int, last: int) -> Decimal:
+        """The last price."""
+        return self.instruments[symbol].price(last)
+
+    def funding_rate(self, symbol: str, time_ms: int) -> Decimal:
+        """The constant the market was opened with."""
+        return self._funding_rate
+
+    def open_interest(self, symbol: str, time_ms: int) -> Decimal:
+        """The volume of the day before `time_ms`."""
+        rows = self._slice(symbol, time_ms - DAY_MS, time_ms)
+        return self.instruments[symbol].qty(int(rows[:, 5].sum()))
+
+    def _slice(self, symbol: str, from_ms: int, to_ms: int) -> Rows:
+        rows = self._rows[symbol]
+        first = int(rows[0, 0])
+        low = max(0, -((first - from_ms) // self.base_ms))
+        high = max(low, -((first - to_ms) // self.base_ms))
+        return rows[low:high]
+
+
+def open_folder(
+    folder: Path, *, symbols: tuple[str, ...] = (), funding_rate: Decimal = Decimal("0.0001")
+) -> ReplayMarket:
+    """Reads a folder of candles, or only `symbols` of it. Raises `MarketError` naming the file and the line."""
+    if not folder.is_dir():
+        raise MarketError(f"{folder} is not a folder: give the folder that holds SYMBOL.csv.gz files.")
+    files = _files(folder)
+    if not files:
+        raise MarketError(f"{folder} holds no SYMBOL.csv or SYMBOL.csv.gz file.")
+    missing = sorted(set(symbols) - set(files))
+    if missing:
+        raise MarketError(f"{folder} has no candles of {', '.join(missing)}: it has {', '.join(sorted(files))}.")
+    overrides = _overrides(folder / "instruments.json")
+    rows: dict[str, Rows] = {}
+    instruments: dict[str, Instrument] = {}
+    base: tuple[int, Path] | None = None
+    for symbol in symbols or sorted(files):
+        path = files[symbol]
+        instruments[symbol], rows[symbol] = _read(path, symbol, overrides.get(symbol, {}))
+        interval = int(rows[symbol][1, 0] - rows[symbol][0, 0])
+        if base is None:
+            base = (interval, path)
+        elif interval != base[0]:
+            raise MarketError(
+                f"{path}: candles are {interval // 1000} s long, those of {base[1].name} {base[0] // 1000} s: "
+                "one folder holds one interval."
+            )
+    return ReplayMarket(rows, instruments, funding_rate)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if match := re.fullmatch(r"([A-Z0-9]+)\.csv(\.gz)?", path.name):
+            symbol = match[1]
+            if symbol in files:
+                raise MarketError(f"{folder} has both {files[symbol].name} and {path.name}: keep one of them.")
+            files[symbol] = path
+    return files
+
+
+def _overrides(path: Path) -> dict[str, dict[str, str | int]]:
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise MarketError(f"{path} is not readable JSON: {error}.") from None
+    if not isinstance(data, dict) or not all(isinstance(entry, dict) for entry in data.values()):
+        raise MarketError(f"{path} must map symbols to objects.")
+    for symbol, entry in data.items():
+        if unknown := sorted(set(entry) - _OVERRIDES):
+            raise MarketError(
+                f"{path}: {symbol} has {', '.join(unknown)}; allowed are {', '.join(sorted(_OVERRIDES))}."
+            )
+    return cast("dict[str, dict[str, str | int]]", data)
+
+
+def _read(path: Path, symbol: str, override: Mapping[str, str | int]) -> tuple[Instrument, Rows]:
+    columns = _columns(path)
+    times = _times(path, columns[0])
+    numbers = [_whole(path, name, column) for name, column in zip(_NAMES, columns[1:], strict=True)]
+    scale = max(places for _, places in numbers[:4])
+    prices = [values * 10 ** (scale - places) for values, places in numbers[:4]]
+    volume, volume_scale = numbers[4]
+    _check(path, times, prices, volume)
+
+    row = catalogue.TABLE.get(symbol)
+    tick = _stated(path, symbol, override, "tick_size") or _fitting(row.tick if row else None, prices, scale)
+    ticks = [_in_units(path, symbol, values, scale, tick) for values in prices]
+    step = _stated(path, symbol, override, "qty_step") or _fitting(row.step if row else None, [volume], volume_scale)
+    steps = np.rint(volume * (float(Decimal(10) ** -volume_scale / step))).astype(np.int64)
+    instrument = catalogue.instrument(
+        symbol,
+        price=int(np.median(ticks[3])) * tick,
+        launch_ms=int(times[0]),
+        tick=tick,
+        step=step,
+        max_leverage=int(leverage) if (leverage := _stated(path, symbol, override, "max_leverage")) else None,
+        min_notional=_stated(path, symbol, override, "min_notional") or Decimal(5),
+    )
+    return instrument, np.column_stack((times, *ticks, steps))
+
+
+def _columns(path: Path) -> list[list[str]]:
+    try:
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("ascii")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise MarketError(f"{path} cannot be read: {error}.") from None
+    lines = text.splitlines()
+    if not lines or lines[0].replace(" ", "") != HEADER:
+        found = lines[0][:80] if lines else "nothing"
+        raise MarketError(f"{path} line 1: the header must be {HEADER}, found {found}.")
+    if len(lines) < 3:
+        raise MarketError(f"{path}: at least two candles are needed to know the interval.")
+    split = [line.split(",") for line in lines[1:]]
+    for number, fields in enumerate(split, start=2):
+        if len(fields) != 6:
+            raise MarketError(f"{path} line {number}: 6 fields are needed, found {len(fields)}.")
+    return [list(column) for column in zip(*split, strict=True)]
+
+
+def _times(path: Path, column: list[str]) -> NDArray[np.int64]:
+    try:
+        times = np.array([int(value) for value in column], dtype=np.int64)
+    except (ValueError, OverflowError):
+        line = next(n for n, value in enumerate(column, start=2) if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value))
+        raise MarketError(
+            f"{path} line {line}: start_ms must be whole milliseconds, found {column[line - 2]!r}."
+        ) from None
+    steps = np.diff(times)
+    base = int(steps[0])
+    if base > 0 and (base % 60_000 or times[0] % base):
+        raise MarketError(f"{path} line 2: candles must be whole minutes long and start on a multiple of their length.")
+    for number in np.flatnonzero(steps != base)[:1] if base > 0 else [0]:
+        line, step = int(number) + 3, int(steps[number])
+        if step == 0:
+            raise MarketError(f"{path} line {line}: the time {times[number + 1]} occurs twice.")
+        if step < 0:
+            raise MarketError(f"{path} line {line}: the time {times[number + 1]} goes back; candles run oldest first.")
+        raise MarketError(
+            f"{path} line {line}: the candle before starts {step // 1000} s earlier, expected {base // 1000} s: "
+            "there is a gap or a candle too many."
+        )
+    return times
+
+
+def _whole(path: Path, name: str, column: list[str]) -> tuple[NDArray[np.int64], int]:
+    """A column of decimals as whole numbers, and the power of ten they were multiplied with. Loses no digit."""
+    try:
+        floats = np.array([float(value) for value in column])
+    except ValueError:
+        floats = np.array([_float_or_nan(value) for value in column])
+    if len(bad := np.flatnonzero(~np.isfinite(floats))):
+        line = int(bad[0]) + 2
+        raise MarketError(f"{path} line {line}: {name} must be a number, found {column[line - 2]!r}.")
+    scientific = any("e" in value or "E" in value for value in column)
+    if scientific:
+        column = [f"{Decimal(value):f}" for value in column]
+    places = max(len(value) - 1 - point if (point := value.find(".")) >= 0 else 0 for value in map(str.strip, column))
+    if float(np.abs(floats).max()) * 10.0**places < _EXACT:
+        values = np.rint(floats * 10.0**places).astype(np.int64)
+    else:
+        exact = [int(Decimal(value).scaleb(places)) for value in column]
+        if max(map(abs, exact)) >= 2**62:
+            raise MarketError(f"{path}: {name} has more digits than can be held exactly; shorten it.")
+        values = np.array(exact, dtype=np.int64)
+    while places and not (values % 10).any():
+        values, places = values // 10, places - 1
+    return values, places
+
+
+def _float_or_nan(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return float("nan")
+
+
+def _check(
+    path: Path,
+    times: NDArray[np.int64],
+    prices: list[NDArray[np.int64]],
+    volume: NDArray[np.int64],
+) -> None:
+    opened, high, low, close = prices
+    faults = (
+        (low <= 0, "a price is not above zero"),
+        (low > opened, "low is above open"),
+        (low > close, "low is above close"),
+        (high < opened, "high is below open"),
+        (high < close, "high is below close"),
+        (volume < 0, "volume is negative"),
+        (times < 0, "the time is negative"),
+    )
+    found = [(int(np.argmax(wrong)), what) for wrong, what in faults if wrong.any()]
+    if found:
+        place, what = min(found)
+        raise MarketError(f"{path} line {place + 2}: {what}.")
+
+
+def _stated(path: Path, symbol: str, override: Mapping[str, str | int], key: str) -> Decimal | None:
+    if key not in override:
+        return None
+    try:
+        value = Decimal(str(override[key]))
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or value <= 0:
+        raise MarketError(f"{path.parent / 'instruments.json'}: {symbol} {key} must be a number above zero.")
+    return value
+
+
+def _fitting(usual: str | None, columns: list[NDArray[np.int64]], scale: int) -> Decimal:
+    """The usual unit when it divides every value, else the smallest power of ten that does."""
+    unit = Decimal(10) ** -scale
+    if usual is not None:
+        ratio = Decimal(usual) / unit
+        if ratio < 1 or (ratio == int(ratio) and not any((values % int(ratio)).any() for values in columns)):
+            return Decimal(usual)
+    return unit
+
+
+def _in_units(path: Path, symbol: str, values: NDArray[np.int64], scale: int, unit: Decimal) -> NDArray[np.int64]:
+    ratio = unit * Decimal(10) ** scale
+    if ratio < 1:
+        return values * int(1 / ratio)
+    if ratio != int(ratio) or (wrong := values % int(ratio)).any():
+        line = int(np.argmax(wrong)) + 2 if ratio == int(ratio) else 2
+        raise MarketError(f"{path} line {line}: a price of {symbol} does not fit the stated tick_size {unit}.")
+    return values // int(ratio)
