@@ -75,6 +75,4 @@ def reason_of_exchange(exec_type: str, create_type: str, stop_order_type: str) -
 
     Source: Bybit V5 enums execType, createType and stopOrderType.
     """
-    return (
-        _BY_EXEC_TYPE.get(exec_type) or _BY_STOP_ORDER_TYPE.get(stop_order_type) or _BY_CREATE_TYPE.get(create_type)
-    )
+    return _BY_EXEC_TYPE.get(exec_type) or _BY_STOP_ORDER_TYPE.get(stop_order_type) or _BY_CREATE_TYPE.get(create_type)

@@ -1,0 +1,73 @@
+"""Alerts for the operator: one stream in Redis database 15, read by the command centre."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from redis.exceptions import RedisError
+
+from alpha.live import keys
+from alpha.live.client import TextRedis
+from alpha.logs import logger
+
+log = logger(__name__)
+
+
+class Level(StrEnum):
+    """How urgent: `CRITICAL` breaks quiet hours and is repeated until acknowledged."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert. `key` is the same for the same trouble, so that repeats can be grouped; `remedy` says what to do."""
+
+    level: Level
+    key: str
+    text: str
+    remedy: str = ""
+    bot: str = ""
+
+
+class Alerts:
+    """Raises alerts. They are logged always and sent to Redis; while Redis is away the newest are kept and sent later."""
+
+    _KEPT_WHILE_AWAY = 1_000
+
+    def __init__(self, shared_db: TextRedis, service: str) -> None:
+        self._redis = shared_db
+        self._service = service
+        self._waiting: list[tuple[Alert, int]] = []
+
+    async def raise_alert(self, alert: Alert, now_ms: int) -> None:
+        """Raise an alert at wall-clock time `now_ms`. Never fails."""
+        event = log.critical if alert.level is Level.CRITICAL else log.warning
+        event("alert", level=alert.level, key=alert.key, text=alert.text, remedy=alert.remedy, bot=alert.bot)
+        self._waiting = [*self._waiting, (alert, now_ms)][-self._KEPT_WHILE_AWAY :]
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Send what waits, oldest first, as far as Redis takes it."""
+        while self._waiting:
+            alert, raised_ms = self._waiting[0]
+            try:
+                await self._redis.xadd(
+                    keys.ALERTS,
+                    {
+                        "level": alert.level,
+                        "key": alert.key,
+                        "text": alert.text,
+                        "remedy": alert.remedy,
+                        "bot": alert.bot,
+                        "service": self._service,
+                        "raised_ms": str(raised_ms),
+                    },
+                    maxlen=keys.ALERTS_KEPT,
+                    approximate=True,
+                )
+            except (RedisError, OSError):
+                return
+            if self._waiting and self._waiting[0] == (alert, raised_ms):
+                self._waiting.pop(0)

@@ -1,0 +1,86 @@
+"""Connections to Redis: one client a database, made once, shared by a process."""
+
+import asyncio
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry as RedisRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from alpha.errors import Misconfigured, Retry
+from alpha.live.client import TextRedis
+from alpha.registry import SHARED_DB, Bot
+from alpha.settings import RedisSettings
+
+#: What a caller may meet while Redis is away; all of it passes.
+AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+class RedisLinks:
+    """The Redis clients of one process, by database. Texts come and go as `str`."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._clients: dict[int, TextRedis] = {}
+
+    @property
+    def address(self) -> str:
+        """Host and port, for messages."""
+        return f"{self._settings.redis_host}:{self._settings.redis_port}"
+
+    def database(self, number: int) -> TextRedis:
+        """The client of database `number`."""
+        client = self._clients.get(number)
+        if client is None:
+            client = cast(
+                TextRedis,
+                Redis(
+                    host=self._settings.redis_host,
+                    port=self._settings.redis_port,
+                    db=number,
+                    username=self._settings.redis_username,
+                    password=self._settings.redis_password.get_secret_value(),
+                    decode_responses=True,
+                    socket_connect_timeout=2.0,
+                    socket_timeout=10.0,
+                    health_check_interval=15,
+                    retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+                    # the shapes of answers that TextRedis promises
+                    protocol=2,
+                ),
+            )
+            self._clients[number] = client
+        return client
+
+    def of(self, bot: Bot) -> TextRedis:
+        """The client of the bot's own database."""
+        return self.database(bot.redis_db)
+
+    @property
+    def shared(self) -> TextRedis:
+        """The client of database 15, which belongs to all."""
+        return self.database(SHARED_DB)
+
+    async def check(self) -> None:
+        """Raise Misconfigured or Retry, naming the address and the setting, unless Redis answers and knows us."""
+        try:
+            await self.shared.ping()
+        except AuthenticationError:
+            raise Misconfigured(
+                f"Redis at {self.address} refused user {self._settings.redis_username!r}: "
+                "check REDIS_USERNAME and REDIS_PASSWORD."
+            ) from None
+        except AWAY:
+            raise Retry(
+                f"Redis does not answer at {self.address}: start it, or check REDIS_HOST and REDIS_PORT."
+            ) from None
+        except ResponseError as fault:
+            raise Misconfigured(f"Redis at {self.address} refused: {fault}.") from None
+
+    async def close(self) -> None:
+        """Close all clients."""
+        await asyncio.gather(*(client.aclose() for client in self._clients.values()), return_exceptions=True)
+        self._clients.clear()

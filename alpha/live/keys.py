@@ -1,0 +1,75 @@
+"""The names of all keys in Redis. Nobody else spells one."""
+
+CANDLES_KEPT = 5_000
+EVENTS_KEPT = 10_000
+ALERTS_KEPT = 10_000
+
+
+def position(bot: str, symbol: str) -> str:
+    """Hash: one position. A flat one stays, with size 0, so that an old update cannot revive it."""
+    return f"position:{bot}:{symbol}"
+
+
+def positions(bot: str) -> str:
+    """Set: the symbols with an open position."""
+    return f"positions:{bot}"
+
+
+def symbols(bot: str) -> str:
+    """Set, written by the strategy: the symbols it follows. The listener streams their market data."""
+    return f"symbols:{bot}"
+
+
+def orders(bot: str) -> str:
+    """Hash: order id to JSON of each open order."""
+    return f"orders:{bot}"
+
+
+def wallet(bot: str) -> str:
+    """Hash: equity, wallet_balance, available, unrealised_pnl, updated_at."""
+    return f"wallet:{bot}"
+
+
+def status(bot: str) -> str:
+    """Hash, written by the listener: state (synced, stale, down) and its times."""
+    return f"status:{bot}"
+
+
+def events(bot: str) -> str:
+    """Stream: every fill, order, position, wallet and status change, in order, at least once."""
+    return f"events:{bot}"
+
+
+def heartbeat(bot: str) -> str:
+    """Hash, written by the strategy: alive when, and what it waits for."""
+    return f"heartbeat:{bot}"
+
+
+def control(target: str) -> str:
+    """Stream: commands for a bot (in its database) or for the guard ("guard", in database 15)."""
+    return f"control:{target}"
+
+
+def control_replies(target: str) -> str:
+    """Stream: the answers to commands, beside the commands."""
+    return f"control_replies:{target}"
+
+
+def market(symbol: str) -> str:
+    """Hash in database 15: last, mark, bid, ask, funding_rate, next_funding_at, updated_at."""
+    return f"market:{symbol}"
+
+
+def candles(symbol: str, interval: str) -> str:
+    """List in database 15: the last 5,000 closed candles as JSON, oldest first. `interval` as Bybit writes it ("5")."""
+    return f"candles:{symbol}:{interval}"
+
+
+def intervals(bot: str) -> str:
+    """Set, written by the strategy beside `symbols`: the candle intervals it follows, as Bybit writes them."""
+    return f"intervals:{bot}"
+
+
+ALERTS = "alerts"
+EVENTS_CHANNEL = "alpha:events"
+GUARD = "guard"

@@ -1,0 +1,80 @@
+"""The life of a service process: event loop, signals, a watchdog for a stalled loop, a true exit code."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import uvloop
+
+from alpha.errors import AlphaError
+from alpha.logs import logger
+
+STALL_LIMIT_S = 30.0
+log = logger(__name__)
+
+
+@dataclass(slots=True)
+class LoopPulse:
+    """When the event loop last ran, readable from other threads. `age_s` grows while the loop is stalled."""
+
+    beat_s: float = field(default_factory=time.monotonic)
+
+    def age_s(self) -> float:
+        """Seconds since the loop last ran."""
+        return time.monotonic() - self.beat_s
+
+    async def keep(self) -> None:
+        """Beat twice a second for as long as the loop runs."""
+        while True:
+            self.beat_s = time.monotonic()
+            await asyncio.sleep(0.5)
+
+
+def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
+    """Run `main(stop, pulse)` until it returns; `stop` is set by SIGTERM and SIGINT.
+
+    Returns the exit code: 0 after a clean end, else that of the error, after one sentence on standard error. A
+    loop that stands still for 30 s ends the process with code 70, so that it is restarted.
+    """
+    try:
+        return uvloop.run(_guarded(main))
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    pulse = LoopPulse()
+    beating = asyncio.create_task(pulse.keep())
+    threading.Thread(target=_end_when_stalled, args=(pulse,), daemon=True, name="stall-watchdog").start()
+    try:
+        await main(stop, pulse)
+    except AlphaError:
+        raise
+    except Exception:
+        # A fault nobody foresaw: its trace belongs in the log, one sentence before the user.
+        log.exception("unforeseen_fault")
+        sys.stderr.write("An unforeseen fault ended this process; the log has its trace.\n")
+        return 1
+    finally:
+        beating.cancel()
+    return 0
+
+
+def _end_when_stalled(pulse: LoopPulse) -> None:
+    while True:
+        time.sleep(1.0)
+        if pulse.age_s() > STALL_LIMIT_S:
+            sys.stderr.write(f"The event loop stood still for {STALL_LIMIT_S:.0f} s; ending to be restarted.\n")
+            os._exit(70)

@@ -1,0 +1,276 @@
+"""Settings: read from the environment and `.env`, checked once at the start, frozen.
+
+Every variable may come as `NAME` or, for secrets in files, as `NAME_FILE` with the path of a file that
+holds the value. A service's settings are a class that inherits the groups it needs:
+
+    class ListenerSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings): ...
+    settings = load(ListenerSettings)
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from alpha.errors import Misconfigured
+from alpha.registry import Bot
+
+
+class Environment(StrEnum):
+    """Where an account lives. Accounts of different environments never mix."""
+
+    LIVE = "live"
+    DEMO = "demo"
+    TESTNET = "testnet"
+    SIMULATED = "simulated"
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `NAME_FILE`: the value of NAME is the content of that file, without the last line break."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environment: EnvSettingsSource, dotenv: DotEnvSettingsSource):
+        super().__init__(settings_cls)
+        self._variables = {**dotenv.env_vars, **environment.env_vars}
+        self._prefix = environment.env_prefix
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{self._prefix}{field_name}_file".lower()
+        path = self._variables.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as fault:
+            reason = getattr(fault, "strerror", None) or "it is not text"
+            raise Misconfigured(f"{variable.upper()} names {path}, which cannot be read: {reason}.") from None
+
+    def __call__(self) -> dict[str, Any]:
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                values[name] = value
+        return values
+
+
+class Settings(BaseSettings):
+    """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then files named by `NAME_FILE`, then `.env`."""
+        if not isinstance(env_settings, EnvSettingsSource) or not isinstance(dotenv_settings, DotEnvSettingsSource):
+            raise TypeError("pydantic-settings changed its sources")
+        return init_settings, env_settings, _SecretFiles(settings_cls, env_settings, dotenv_settings), dotenv_settings
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S], *, prefix: str = "", env_file: Path | None = Path(".env"), **values: object) -> S:
+    """Read settings of this kind. `prefix` starts every variable's name; `values` go before all else.
+
+    Raises Misconfigured with one line a fault: the variable, what is wrong, what is allowed.
+    """
+    arguments: dict[str, Any] = {"_env_file": env_file, "_env_prefix": prefix, **values}
+    try:
+        return kind(**arguments)
+    except ValidationError as fault:
+        raise Misconfigured("\n".join(_lines(kind, prefix, fault, env_file))) from None
+    except ValueError as fault:
+        raise Misconfigured(f"The settings cannot be read: {fault}.") from None
+
+
+def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: Path | None) -> list[str]:
+    lines = []
+    for error in fault.errors(include_url=False):
+        if not error["loc"]:
+            lines.append(str(error["ctx"]["error"]) if "ctx" in error else error["msg"])
+            continue
+        field = str(error["loc"][0])
+        variable = f"{prefix}{field}".upper()
+        description = (kind.model_fields[field].description or "").rstrip(".") if field in kind.model_fields else ""
+        hint = f" It is {description[:1].lower()}{description[1:]}." if description else ""
+        if error["type"] == "missing":
+            absent = "" if env_file is None or env_file.exists() else f" There is no {env_file} here: run 'alpha init'."
+            lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
+            continue
+        secret = kind.model_fields[field].annotation in {SecretStr, SecretStr | None} if field else False
+        given = "" if secret else f" is {error['input']!r}:"
+        message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+        lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
+    return lines
+
+
+def _names(text: object) -> object:
+    """A comma-separated text as a tuple of names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+
+
+def _no_trailing_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_no_trailing_slash)]
+
+
+class ExchangeSettings(Settings):
+    """Which exchange: Bybit's live, demo or testnet, or a simulated one; and whether real money may move."""
+
+    bybit_demo: bool = Field(True, description="true for Bybit's demo trading, false otherwise")
+    bybit_testnet: bool = Field(False, description="true for Bybit's testnet, false otherwise")
+    bybit_rest_url: Url | None = Field(
+        None, description="The REST address of a simulated exchange", pattern="^https?://"
+    )
+    bybit_ws_url: Url | None = Field(
+        None, description="The WebSocket address of a simulated exchange", pattern="^wss?://"
+    )
+    alpha_live_trading: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="the ids of the bots that may trade real money, separated by commas"
+    )
+    alpha_live_max_order_usdt: str | None = Field(
+        None, description="The largest order in USDT that may be sent with real money", pattern=r"^\d+(\.\d+)?$"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_names(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "alpha_live_trading" in data:
+            data = {**data, "alpha_live_trading": _names(data["alpha_live_trading"])}
+        return data
+
+    @model_validator(mode="after")
+    def _one_exchange(self) -> "ExchangeSettings":
+        if (self.bybit_rest_url is None) != (self.bybit_ws_url is None):
+            raise ValueError(
+                "BYBIT_REST_URL and BYBIT_WS_URL belong together: set both for a simulated exchange, or neither for Bybit."
+            )
+        if self.bybit_rest_url is None and self.bybit_demo and self.bybit_testnet:
+            raise ValueError(
+                "BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
+            )
+        for name, url in (("BYBIT_REST_URL", self.bybit_rest_url), ("BYBIT_WS_URL", self.bybit_ws_url)):
+            if url is not None and _is_bybit(url):
+                raise ValueError(
+                    f"{name} names {url}, a host of Bybit. It is for a simulated exchange only: "
+                    "remove it and choose Bybit with BYBIT_DEMO and BYBIT_TESTNET."
+                )
+        return self
+
+    def environment(self, *, demo: bool | None = None) -> Environment:
+        """The environment of a bot. `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which goes before BYBIT_DEMO."""
+        if self.bybit_rest_url is not None:
+            return Environment.SIMULATED
+        if self.bybit_testnet:
+            return Environment.TESTNET
+        return Environment.DEMO if (self.bybit_demo if demo is None else demo) else Environment.LIVE
+
+
+#: Bybit's own domains (developer documentation, "Integration Guidance"): never a simulated exchange.
+BYBIT_DOMAINS = ("bybit", "bytick", "bybitgeorgia", "manepa")
+
+
+def _is_bybit(url: str) -> bool:
+    host = url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1].split(":", 1)[0].lower().rstrip(".")
+    return any(label in BYBIT_DOMAINS for label in host.split("."))
+
+
+class BotKeys(Settings):
+    """The exchange keys of one bot; its prefix starts their variables."""
+
+    bybit_api_key: SecretStr = Field(description="the API key of this bot's account")
+    bybit_api_secret: SecretStr = Field(description="the API secret of this bot's account")
+    bybit_demo: bool | None = Field(None, description="true or false when this bot differs from BYBIT_DEMO")
+
+
+def load_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+    """The keys of `bot`; Misconfigured names the variable that is missing."""
+    return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file)
+
+
+def refuse_live(settings: ExchangeSettings, keys: BotKeys, bot: Bot) -> None:
+    """Raise Misconfigured when this bot would trade real money without the operator's confirmation."""
+    if settings.bybit_testnet and keys.bybit_demo:
+        raise Misconfigured(
+            f"{bot.prefix}_BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
+        )
+    if settings.environment(demo=keys.bybit_demo) is not Environment.LIVE:
+        return
+    if bot.id not in settings.alpha_live_trading:
+        raise Misconfigured(
+            f"{bot.id} would trade real money (BYBIT_DEMO=false), but ALPHA_LIVE_TRADING does not name it. "
+            f"Add {bot.id} to ALPHA_LIVE_TRADING, or set BYBIT_DEMO=true."
+        )
+    if settings.alpha_live_max_order_usdt is None:
+        raise Misconfigured(
+            "ALPHA_LIVE_MAX_ORDER_USDT is not set. Real money needs a largest order in USDT: put it into .env."
+        )
+
+
+class DatabaseSettings(Settings):
+    """Where PostgreSQL (or PgBouncer in front of it) answers, and as whom."""
+
+    postgres_host: str = Field("127.0.0.1", description="the host of PostgreSQL or PgBouncer")
+    postgres_port: int = Field(6432, ge=1, le=65535, description="the port: 6432 for PgBouncer, 5432 for PostgreSQL")
+    postgres_db: str = Field("trading_db", description="the name of the database")
+    postgres_user: str = Field("trading_user", description="the role of this service")
+    postgres_password: SecretStr = Field(description="the password of this role")
+
+
+class RedisSettings(Settings):
+    """Where Redis answers, and as whom."""
+
+    redis_host: str = Field("127.0.0.1", description="the host of Redis")
+    redis_port: int = Field(6379, ge=1, le=65535, description="the port of Redis")
+    redis_username: str = Field("default", description="the Redis user of this service")
+    redis_password: SecretStr = Field(description="the password of this Redis user")
+
+
+class LogSettings(Settings):
+    """How much is logged, and where."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json, console, or auto: readable on a terminal, JSON elsewhere"
+    )
+    log_dir: Path | None = Field(None, description="a folder for rotated log files; none when empty")
+
+
+class HealthSettings(Settings):
+    """Where /healthz and /metrics answer."""
+
+    health_host: str = Field("127.0.0.1", description="the address to listen on")
+    health_port: int = Field(0, ge=0, le=65535, description="the port to listen on; 0 chooses a free one")
+
+
+class HouseSettings(Settings):
+    """Where the house itself stands."""
+
+    alpha_bots_file: Path = Field(Path("bots.toml"), description="the registry of bots")
+
+
+def running_in_container() -> bool:
+    """True inside a container."""
+    return os.path.exists("/.dockerenv")

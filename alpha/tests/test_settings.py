@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alpha.errors import Misconfigured
+from alpha.registry import load_registry
+from alpha.settings import BotKeys, DatabaseSettings, Environment, ExchangeSettings, HealthSettings, load, refuse_live
+
+
+def exchange(**values: Any) -> ExchangeSettings:
+    return load(ExchangeSettings, env_file=None, **values)
+
+
+def test_a_missing_value_names_its_variable_and_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("POSTGRES_PASSWORD", raising=False)
+    with pytest.raises(Misconfigured, match=r"POSTGRES_PASSWORD is not set.*alpha init"):
+        load(DatabaseSettings, env_file=tmp_path / ".env")
+
+
+def test_a_wrong_type_names_its_variable_and_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTH_PORT", "ten")
+    with pytest.raises(Misconfigured, match=r"HEALTH_PORT is 'ten'"):
+        load(HealthSettings, env_file=None)
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
+    monkeypatch.setenv("POSTGRES_PORT", "0")
+    with pytest.raises(Misconfigured) as fault:
+        load(DatabaseSettings, env_file=None)
+    assert "hunter2" not in str(fault.value)
+    monkeypatch.setenv("POSTGRES_PORT", "5432")
+    assert "hunter2" not in repr(load(DatabaseSettings, env_file=None))
+
+
+def test_a_secret_comes_from_the_file_that_its_variable_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("from a file\n")
+    monkeypatch.delenv("POSTGRES_PASSWORD", raising=False)
+    monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(secret))
+    assert load(DatabaseSettings, env_file=None).postgres_password.get_secret_value() == "from a file"
+
+
+def test_an_unreadable_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(tmp_path / "absent"))
+    with pytest.raises(Misconfigured, match="POSTGRES_PASSWORD_FILE names"):
+        load(DatabaseSettings, env_file=None)
+
+
+def test_a_prefix_starts_the_name_of_every_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="SHORTSELLER_BYBIT_API_KEY is not set"):
+        load(BotKeys, prefix="SHORTSELLER_", env_file=None)
+    secret = tmp_path / "key"
+    secret.write_text("k")
+    monkeypatch.setenv("SHORTSELLER_BYBIT_API_KEY_FILE", str(secret))
+    monkeypatch.setenv("SHORTSELLER_BYBIT_API_SECRET", "s")
+    assert load(BotKeys, prefix="SHORTSELLER_", env_file=None).bybit_api_key.get_secret_value() == "k"
+
+
+def test_demo_and_testnet_together_are_refused() -> None:
+    with pytest.raises(Misconfigured, match="BYBIT_DEMO and BYBIT_TESTNET are both true"):
+        exchange(bybit_demo=True, bybit_testnet=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.bybit.com", "https://API.BYBIT.COM./x", "https://api.bytick.com", "https://u@api.bybit.nl:443"]
+)
+def test_a_host_of_bybit_is_refused_as_simulated_exchange(url: str) -> None:
+    with pytest.raises(Misconfigured, match="BYBIT_REST_URL names"):
+        exchange(bybit_rest_url=url, bybit_ws_url="ws://127.0.0.1:1")
+
+
+def test_the_environment_follows_the_switches() -> None:
+    assert exchange().environment() is Environment.DEMO
+    assert exchange(bybit_demo=False).environment() is Environment.LIVE
+    assert exchange(bybit_demo=False).environment(demo=True) is Environment.DEMO
+    assert exchange(bybit_demo=False, bybit_testnet=True).environment() is Environment.TESTNET
+    simulated = exchange(bybit_rest_url="http://127.0.0.1:1/", bybit_ws_url="ws://127.0.0.1:1")
+    assert simulated.environment() is Environment.SIMULATED
+    assert simulated.bybit_rest_url == "http://127.0.0.1:1"
+
+
+def test_real_money_needs_the_bot_named_and_a_largest_order() -> None:
+    bot = load_registry(Path(__file__).resolve().parents[2] / "bots.toml").find("shortseller")
+    keys = load(BotKeys, env_file=None, bybit_api_key="k", bybit_api_secret="s")
+    with pytest.raises(Misconfigured, match="ALPHA_LIVE_TRADING does not name it"):
+        refuse_live(exchange(bybit_demo=False), keys, bot)
+    with pytest.raises(Misconfigured, match="ALPHA_LIVE_MAX_ORDER_USDT is not set"):
+        refuse_live(exchange(bybit_demo=False, alpha_live_trading="shortseller_001"), keys, bot)
+    refuse_live(
+        exchange(bybit_demo=False, alpha_live_trading=" shortseller_001 , x", alpha_live_max_order_usdt="100"),
+        keys,
+        bot,
+    )
+    refuse_live(exchange(), keys, bot)
