@@ -1,0 +1,1 @@
+"""PostgreSQL: pool, migrations, and the statements that keep the permanent record."""
