@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.demo.redis import EmbeddedRedis
 from alpha.live.connect import RedisLinks
 from alpha.registry import Registry, load_registry
-from tests.stack.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "a-password-of-the-tests"
 
 
 @pytest.fixture(scope="session")
@@ -19,18 +21,30 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis for the session. Tests that stop or kill it make their own RedisServer instead."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One Redis for the session. Tests that stop or kill it make their own EmbeddedRedis instead."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), PASSWORD)
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-async def redis_links(redis_server: RedisServer) -> AsyncIterator[RedisLinks]:
+async def redis_links(redis_server: EmbeddedRedis) -> AsyncIterator[RedisLinks]:
     """Connections to an emptied Redis."""
     links = RedisLinks(redis_server.settings())
     await links.shared.eval("return redis.call('FLUSHALL')", 0)
     yield links
     await links.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL for the session, with the empty database `trading_db`.
+
+    Tests that stop or kill it make their own EmbeddedPostgres instead.
+    """
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), PASSWORD, durable=False)
+    server.start()
+    yield server
+    server.stop("immediate")
