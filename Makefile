@@ -1,0 +1,80 @@
+# Alpha: what a person runs. `make help` lists it.
+# Everything sets itself up: only Python 3.11 or newer, make and a package index are needed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+ARGS ?=
+
+.PHONY: help demo psql simulator test test-containers faults bench bench-history lint format docs submodules lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Alpha needs Python 3.11 or newer; '$(PYTHON)' is not. Install it, or name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "The virtual environment cannot be made: install Python's venv (Debian: python3-venv)." >&2; exit 2; }
+
+# The demo needs less than the tests; each stamp says that its lock is installed, checked by hash.
+$(VENV)/.demo: locks/demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/demo.lock; }
+	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@printf '#!/bin/sh\nexec "%s" -m alpha "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
+	@touch $@
+
+$(VENV)/.dev: locks/dev.lock $(VENV)/.demo
+	@echo "Installing what the tests need (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.lock
+	@touch $@
+
+demo: $(VENV)/.demo ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR)
+	@exec $(BIN)/python -m alpha.demo $(ARGS)
+
+psql: $(VENV)/.demo ## psql on the demo's database (ARGS='-c "SELECT ..."')
+	@exec $(BIN)/python -m alpha.demo.psql $(ARGS)
+
+simulator: $(VENV)/.demo ## the simulated exchange alone (ARGS='--port 8080 --account KEY:SECRET:10000')
+	@exec $(BIN)/python -m exchange_simulator $(ARGS)
+
+test: $(VENV)/.dev ## all tests that need no containers
+	@$(PYTEST) -n 2 --dist loadfile -m "not containers and not long" $(ARGS)
+
+test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
+	@$(PYTEST) -m "containers and not long" --timeout 1200 $(ARGS)
+
+faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARGS='--rounds 20 --seed 7')
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+bench: $(VENV)/.dev ## the benchmarks, each beside a floor measured in the same run
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-history: $(VENV)/.dev ## the benchmark of the history, 10 million fills
+	@$(BIN)/python -m tests.benchmarks.bench_history $(ARGS)
+
+lint: $(VENV)/.dev ## style, types and the rules of the house
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## put the code into its form
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
+	@exec $(BIN)/python -m alpha.submodules $(ARGS)
+
+lock: $(VENV)/.dev ## resolve the locks anew, with hashes and without addresses
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@for group in dev demo strategy simulator telegram backtest cli service; do \
+	  extra=$$([ $$group = service ] || echo "--extra $$group"); \
+	  constraint=$$([ $$group = dev ] || echo "-c locks/dev.lock"); \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-header $$extra $$constraint pyproject.toml -o locks/$$group.lock || exit 1; done
+
+clean: ## remove what was built and the demo's data
+	@rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache build *.egg-info
