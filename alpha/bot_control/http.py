@@ -1,0 +1,60 @@
+"""One HTTP client for both kinds of bot control: over TCP or a unix socket, with faults as sentences."""
+
+from collections.abc import Mapping
+
+import httpx
+import msgspec
+
+from alpha.errors import Rejected, Retry
+
+CONNECT_S = 3.0
+#: How much longer than a stop's own grace an answer may take.
+SLACK_S = 15.0
+
+
+class ControlHttp:
+    """Sends requests to the proxy, the engine or the supervisor."""
+
+    def __init__(self, where: str, base_url: str, socket_path: str | None = None) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=socket_path) if socket_path is not None else None
+        self.where = where
+        # no proxy of the environment: it would see, and could answer, what is meant for our own machine
+        self._client = httpx.AsyncClient(base_url=base_url, transport=transport, trust_env=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def ask(self, method: str, path: str, params: Mapping[str, str | int], timeout_s: float) -> httpx.Response:
+        """The answer, of any status below 400 or 304; Retry when there is none, Rejected when it is a refusal."""
+        try:
+            answer = await self._client.request(
+                method, path, params=dict(params), timeout=httpx.Timeout(timeout_s, connect=CONNECT_S)
+            )
+        except httpx.TransportError as fault:
+            raise Retry(
+                f"Bot control does not answer at {self.where} ({type(fault).__name__}). "
+                "Start it, or check BOT_CONTROL_URL."
+            ) from None
+        if answer.status_code >= 400:
+            raise _refusal(answer, self.where)
+        return answer
+
+
+def _refusal(answer: httpx.Response, where: str) -> Rejected | Retry:
+    said = _message(answer)
+    if answer.status_code in {502, 503, 504}:
+        return Retry(f"Bot control at {where} cannot reach the engine ({answer.status_code}). Is Docker running?")
+    if answer.status_code == 403:
+        return Rejected(f"Bot control at {where} does not allow this. Render its allow-list again: alpha render.")
+    if answer.status_code == 404:
+        return Rejected(f"There is no such container: {said}. Create it first: docker compose up -d.")
+    return Rejected(f"Bot control at {where} answered {answer.status_code}: {said}.")
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        body = msgspec.json.decode(answer.content, type=dict[str, object])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return answer.reason_phrase
+    return str(body.get("message", answer.reason_phrase)).rstrip(".")
