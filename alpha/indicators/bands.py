@@ -1,0 +1,27 @@
+"""Bollinger bands and relative volume."""
+
+from typing import NamedTuple
+
+from alpha.indicators.rolling import Floats, deviation, lagged, ratio, sma
+
+
+class Bands(NamedTuple):
+    """Bollinger bands; `width` is (upper - lower) / middle."""
+
+    middle: Floats
+    upper: Floats
+    lower: Floats
+    width: Floats
+
+
+def bollinger(close: Floats, n: int, deviations: float) -> Bands:
+    """Bands `deviations` sample standard deviations around the simple average of n closes (float64, shape (n,))."""
+    middle = sma(close, n)
+    away = deviation(close, n, middle) * deviations
+    upper, lower = middle + away, middle - away
+    return Bands(middle, upper, lower, ratio(upper - lower, middle))
+
+
+def relative_volume(volume: Floats, n: int) -> Floats:
+    """Volume over the mean volume of the n bars before it; NaN where that mean is zero."""
+    return ratio(volume, lagged(sma(volume, n), 1))

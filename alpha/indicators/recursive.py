@@ -1,0 +1,85 @@
+"""Averages that remember: exponential and Wilder's, anchored so that they do not depend on where the data begin.
+
+A recursive average has a seed, and two processes that began at different times differ by what is left of it. Here the
+value at a bar is computed afresh from a fixed number of bars before its UTC day: the average of a bar of day D starts
+at the bar `warm-up` bars before the first bar of D and runs up to the bar. So it depends on those bars alone, is the
+same to the last bit however much history is at hand, and the seed has faded to e^-10 of itself (5 n bars for an
+exponential average, whose memory is n / 2 bars; 10 n for Wilder's, whose memory is n).
+
+All days run side by side, one vector operation a step.
+"""
+
+import numpy as np
+
+from alpha.indicators.rolling import Floats
+
+DAY_MS = 86_400_000
+
+
+def ema_warm_up(n: int) -> int:
+    """Bars before a day that an exponential average of period n needs."""
+    return 5 * n
+
+
+def wilder_warm_up(n: int) -> int:
+    """Bars before a day that Wilder's average of period n needs."""
+    return 10 * n
+
+
+def bars_of_history(warm_up: int, interval_ms: int) -> int:
+    """How many closed bars a value at the newest one may need: the warm-up and a whole UTC day."""
+    return warm_up + bars_a_day(interval_ms)
+
+
+def bars_a_day(interval_ms: int) -> int:
+    """Bars of one block: those of a UTC day, or one where a bar is a day or longer."""
+    return max(1, DAY_MS // interval_ms)
+
+
+def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
+    """The exponential moving average, smoothing 2 / (n + 1).
+
+    `values` (float64, shape (n,)) are of consecutive bars of which the first starts at `first_ms` (UTC). NaN where the
+    warm-up before the bar's day is missing.
+    """
+    return _anchored(values, 2.0 / (n + 1), ema_warm_up(n), first_ms, interval_ms)
+
+
+def wilder(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
+    """Wilder's smoothed average, smoothing 1 / n (J. Welles Wilder, New Concepts in Technical Trading Systems, 1978).
+
+    Arguments as of `ema`.
+    """
+    return _anchored(values, 1.0 / n, wilder_warm_up(n), first_ms, interval_ms)
+
+
+def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interval_ms: int) -> Floats:
+    block = bars_a_day(interval_ms)
+    length = len(values)
+    result = np.full(length, np.nan)
+    number = first_ms // interval_ms  # of the first bar since 1970; days begin at multiples of `block`
+    start = -number % block  # place of the first day's first bar
+    while start < warm_up:
+        start += block
+    if start >= length:
+        return result
+    days = -(-(length - start) // block)
+    padded = values
+    missing = start + days * block - length
+    if missing:
+        padded = np.concatenate((values, np.full(missing, np.nan)))
+    out = np.empty((block, days))
+    base, reach = start - warm_up, (days - 1) * block + 1
+    rest = 1.0 - weight
+    weighted = padded * weight
+    average = padded[base : base + reach : block].copy()
+    for at in range(base + 1, start):
+        np.multiply(average, rest, out=average)
+        np.add(average, weighted[at : at + reach : block], out=average)
+    for step in range(block):
+        at = start + step
+        np.multiply(average, rest, out=average)
+        np.add(average, weighted[at : at + reach : block], out=average)
+        out[step] = average
+    result[start:] = out.T.reshape(-1)[: length - start]
+    return result

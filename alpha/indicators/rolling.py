@@ -1,0 +1,98 @@
+"""Figures over the last n values, bit for bit the same for the same n values.
+
+A running sum (add the new value, take off the old one) carries rounding errors from wherever the data begin, so that
+two processes with different histories disagree in the last digits. Here every window is added up by itself, oldest
+value first, for all windows at once: n vector additions, compiled, and no memory of what lay before.
+
+All take float64 of shape (n,) and give float64 of the same shape, NaN where the window is not full or holds a NaN.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def rolling_sum(values: Floats, n: int) -> Floats:
+    """The sum of each value and the n - 1 before it."""
+    _check(n)
+    result = np.full(len(values), np.nan)
+    count = len(values) - n + 1
+    if count <= 0:
+        return result
+    total = np.zeros(count)
+    for place in range(n):
+        total += values[place : place + count]
+    result[n - 1 :] = total
+    return result
+
+
+def sma(values: Floats, n: int) -> Floats:
+    """The simple moving average of n values."""
+    return rolling_sum(values, n) / n
+
+
+def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
+    """The sample standard deviation (divisor n - 1) of n values, from their own mean, in two passes.
+
+    `mean` is `sma(values, n)` where the caller has it already.
+    """
+    if n < 2:
+        raise ValueError(f"a sample deviation needs at least two values, not {n}")
+    result = np.full(len(values), np.nan)
+    count = len(values) - n + 1
+    if count <= 0:
+        return result
+    centre = (sma(values, n) if mean is None else mean)[n - 1 :]
+    squares = np.zeros(count)
+    for place in range(n):
+        away = values[place : place + count] - centre
+        away *= away
+        squares += away
+    result[n - 1 :] = np.sqrt(squares / (n - 1))
+    return result
+
+
+def share_below(values: Floats, n: int) -> Floats:
+    """The share (0 to 1) of the n values before each one that lie strictly below it."""
+    _check(n)
+    result = np.full(len(values), np.nan)
+    count = len(values) - n
+    if count <= 0:
+        return result
+    newest = values[n:]
+    below = np.zeros(count, dtype=np.int64)
+    known = ~np.isnan(newest)
+    for place in range(n):
+        earlier = values[place : place + count]
+        below += earlier < newest
+        known &= ~np.isnan(earlier)
+    result[n:] = np.where(known, below / n, np.nan)
+    return result
+
+
+def lagged(values: Floats, n: int) -> Floats:
+    """The value n places earlier."""
+    _check(n)
+    result = np.full(len(values), np.nan)
+    if n < len(values):
+        result[n:] = values[:-n]
+    return result
+
+
+def change_pct(values: Floats, n: int) -> Floats:
+    """The change over n places, in percent of the earlier value; NaN where that is zero."""
+    earlier = lagged(values, n)
+    return ratio(values - earlier, earlier) * 100.0
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """above / below, NaN where below is zero."""
+    result = np.full(len(above), np.nan)
+    np.divide(above, below, out=result, where=below != 0)
+    return result
+
+
+def _check(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"a window needs at least one value, not {n}")
