@@ -162,7 +162,7 @@ class GeneratedMarket:
             path += shape
             heat += surge.heat(_minutes_of(day)[1:])
             deviation = np.hypot(deviation, 0.4 * np.diff(shape))
-        path[1:-1] += 0.0035 * heat[:-1] * rng.standard_normal(1439)
+        path[1:-1] += 0.0055 * heat[:-1] * rng.standard_normal(1439)
         deviation = np.hypot(deviation, 0.0012 * heat)
         return self._candles_of(symbol, day, rng, path, deviation, heat, block.activity[steps])
 
@@ -213,7 +213,7 @@ class GeneratedMarket:
         """Log volatility by minute: an own value each hour, joined to the next one, over midnight too."""
         today = generator(self.seed, name, "mood", day).standard_normal(24)
         tomorrow = generator(self.seed, name, "mood", day + 1).standard_normal(24)[:1]
-        return np.interp(np.arange(1440) / 60, np.arange(25), np.append(today, tomorrow)) * 0.5
+        return np.interp(np.arange(1440) / 60, np.arange(25), np.append(today, tomorrow)) * 0.6
 
     def _day_return(self, symbol: str, time_ms: int) -> float:
         """Log return of about the day before, from levels every four hours."""
@@ -237,7 +237,7 @@ def _minutes_of(day: int) -> Rows:
 
 def _deviations(rng: np.random.Generator, moods: Floats, sigma: Floats) -> Floats:
     """Volatility of each minute, so that the variances of a step's minutes add up to that of the step."""
-    shape = RHYTHM * np.exp(moods + 0.75 * rng.standard_normal(1440))
+    shape = RHYTHM * np.exp(moods + 0.68 * rng.standard_normal(1440))
     steps = shape.reshape(STEPS_A_DAY, -1)
     scaled: Floats = steps * (sigma / np.sqrt((steps**2).sum(axis=1)))[:, None]
     return scaled.reshape(-1)

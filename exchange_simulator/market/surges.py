@@ -103,9 +103,8 @@ def _dump(rng: np.random.Generator, first_minute: int, most: float) -> Surge:
 
 @lru_cache(maxsize=1024)
 def _stairs(seed: int, minutes: int) -> Floats:
-    """A climb from 0 to 1 in uneven steps, a few of them back."""
-    steps = generator("stairs", seed).standard_gamma(0.35, minutes) * np.hanning(minutes + 2)[1:-1]
-    steps[2::3] *= -0.35
+    """A climb from 0 to 1 in uneven steps, steepest in the middle."""
+    steps = (0.3 + generator("stairs", seed).standard_gamma(0.7, minutes)) * np.hanning(minutes + 2)[1:-1]
     climb = np.concatenate(([0.0], np.cumsum(steps)))
     return np.asarray(climb / climb[-1])
 

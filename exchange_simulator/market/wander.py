@@ -51,8 +51,8 @@ def factor_block(seed: int, number: int) -> Block:
     """The market as a whole."""
     rng = generator(seed, "market", "block", number)
     slow = _persistent(rng, half_life=40, spread=0.36)
-    fast = _persistent(rng, half_life=6, spread=0.26)
-    sigma = FACTOR_DAILY / np.sqrt(STEPS_A_DAY) * np.exp(slow + fast - 0.1) * _rhythm()
+    fast = _persistent(rng, half_life=5, spread=0.42)
+    sigma = FACTOR_DAILY / np.sqrt(STEPS_A_DAY) * np.exp(slow + fast - 0.15) * _rhythm()
     returns = sigma * (_tailed(rng) + _trends(rng, 0.22))
     level = _anchored(returns, _anchor(seed, "market", number), _anchor(seed, "market", number + 1))
     return Block(level, sigma, np.zeros(BLOCK_STEPS), np.exp(0.8 * (slow + fast)))
