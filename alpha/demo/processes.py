@@ -1,0 +1,213 @@
+"""The supervisor of the demo: starts processes, restarts what dies, stops what shall stop."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from alpha.clock import wall_ms
+from alpha.errors import Rejected
+from alpha.logs import logger
+
+log = logger(__name__)
+FIRST_PAUSE_S = 0.3
+LONGEST_PAUSE_S = 10.0
+#: A process that lived this long before it died starts again at once.
+STEADY_S = 20.0
+_PR_SET_PDEATHSIG = 1
+
+
+class State(StrEnum):
+    """What a process does now."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How to start one process. `name` is its container's name; `kind` is "bot" or "service"."""
+
+    name: str
+    kind: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    health_port: int | None = None
+
+
+@dataclass(slots=True)
+class Process:
+    """One process under supervision."""
+
+    spec: Spec
+    log_path: Path
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    state: State = State.CREATED
+    started_ms: int | None = None
+    exit_code: int | None = None
+    restarts: int = 0
+    #: Set when somebody wants something else of it.
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when its state has changed.
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    child: asyncio.subprocess.Process | None = None
+    grace_s: float = 10.0
+
+    def enter(self, state: State) -> None:
+        """Note a new state and wake who waits for it."""
+        self.state = state
+        self.moved.set()
+
+
+class Supervisor:
+    """Keeps the wanted processes alive. One task a process; all methods belong to the event loop's thread."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self._folder = folder
+        self._root = root
+        self._tasks: list[asyncio.Task[None]] = []
+        self.processes: dict[str, Process] = {}
+
+    def add(self, spec: Spec, *, wanted: bool = True) -> None:
+        """Take a process under supervision and, when `wanted`, start it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        process = Process(spec, self._folder / f"{spec.name}.log")
+        if wanted:
+            process.wanted.set()
+        self.processes[spec.name] = process
+        self._tasks.append(asyncio.create_task(self._keep(process), name=f"keep {spec.name}"))
+
+    async def start(self, name: str) -> bool:
+        """Want a process; returns False when it ran already. Rejected for an unknown name."""
+        process = self._find(name)
+        if process.wanted.is_set() and process.state is State.RUNNING:
+            return False
+        process.wanted.set()
+        process.changed.set()
+        await self._reach(process, State.RUNNING)
+        return True
+
+    async def stop(self, name: str, grace_s: float = 10.0) -> bool:
+        """Stop wanting a process; returns, once it has ended, False when it did not run."""
+        process = self._find(name)
+        if not process.wanted.is_set() and process.state is State.EXITED:
+            return False
+        process.wanted.clear()
+        process.grace_s = grace_s
+        process.changed.set()
+        await self._reach(process, State.EXITED)
+        return True
+
+    async def restart(self, name: str, grace_s: float = 10.0) -> None:
+        """Stop and start a process."""
+        await self.stop(name, grace_s)
+        await self.start(name)
+
+    async def close(self, order: Sequence[str]) -> None:
+        """Stop everything: first the named ones, one after the other, then the rest together."""
+        for name in order:
+            if name in self.processes:
+                await self.stop(name)
+        await asyncio.gather(*(self.stop(name) for name in self.processes))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def tail(self, name: str, lines: int) -> str:
+        """The last lines that a process wrote; Rejected for an unknown name."""
+        path = self._find(name).log_path
+        if not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - lines * 400))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+    def _find(self, name: str) -> Process:
+        try:
+            return self.processes[name]
+        except KeyError:
+            raise Rejected(f"There is no process called {name!r}. There are: {', '.join(self.processes)}.") from None
+
+    async def _reach(self, process: Process, state: State) -> None:
+        while process.state is not state:
+            process.moved.clear()
+            await process.moved.wait()
+
+    async def _keep(self, process: Process) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            process.changed.clear()
+            if not process.wanted.is_set():
+                process.enter(State.EXITED)
+                await process.changed.wait()
+                continue
+            began = asyncio.get_running_loop().time()
+            await self._run_once(process)
+            if not process.wanted.is_set():
+                continue
+            lived_s = asyncio.get_running_loop().time() - began
+            pause_s = FIRST_PAUSE_S if lived_s > STEADY_S else min(LONGEST_PAUSE_S, pause_s * 2)
+            process.enter(State.RESTARTING)
+            process.restarts += 1
+            log.warning("process_died", name=process.spec.name, exit_code=process.exit_code, again_in_s=pause_s)
+            try:
+                await asyncio.wait_for(process.changed.wait(), pause_s)
+            except TimeoutError:
+                continue
+
+    async def _run_once(self, process: Process) -> None:
+        with process.log_path.open("ab") as output:
+            process.child = await asyncio.create_subprocess_exec(
+                *process.spec.arguments,
+                cwd=self._root,
+                env=dict(process.spec.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+        process.started_ms = wall_ms()
+        process.enter(State.RUNNING)
+        ended = asyncio.create_task(process.child.wait())
+        try:
+            while not ended.done():
+                changed = asyncio.create_task(process.changed.wait())
+                await asyncio.wait({ended, changed}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if not ended.done() and not process.wanted.is_set():
+                    await self._end(process, ended)
+                process.changed.clear()
+        finally:
+            if not ended.done():
+                process.child.kill()
+            process.exit_code = await ended
+            process.child = None
+
+    async def _end(self, process: Process, ended: "asyncio.Task[int]") -> None:
+        if process.child is None:
+            return
+        process.child.terminate()
+        # A stopped (SIGSTOP) process gets its SIGTERM only when it runs again.
+        process.child.send_signal(signal.SIGCONT)
+        done, _ = await asyncio.wait({ended}, timeout=process.grace_s)
+        if not done:
+            process.child.kill()
+            await ended
+
+
+def _end_with_parent() -> None:
+    """In the child: ask the kernel for a SIGTERM when the supervisor dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def base_environment() -> dict[str, str]:
+    """What every process inherits: where programs and temporary files are, nothing else."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if name in os.environ}
