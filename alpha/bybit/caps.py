@@ -1,0 +1,150 @@
+"""Hard caps on every order, the durable halt, and the gate before real money. Every send passes here first."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from alpha.bybit.faults import CapExceeded, TradingHalted
+from alpha.bybit.orders import OrderRequest
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.money import plain
+from alpha.settings import Environment, ExchangeSettings
+
+MINUTE_MS = 60_000
+#: Exits may use this many times the orders a minute that entries may: a cap must not lock a position in.
+EXIT_RATE_FACTOR = 3
+
+#: Says why this account is halted, or None. It must read what is durable, not a copy in memory.
+HaltCheck = Callable[[], Awaitable[str | None]]
+
+
+class OrderCaps(Struct, frozen=True, kw_only=True):
+    """The caps of one bot. A cap names its setting, so that the message says where to change it."""
+
+    max_order_usdt: Decimal
+    max_orders_per_minute: int = 30
+    max_distance_pct: Decimal = Decimal(10)
+    max_order_setting: str = "ALPHA_MAX_ORDER_USDT"
+    orders_setting: str = "ALPHA_MAX_ORDERS_PER_MINUTE"
+    distance_setting: str = "ALPHA_MAX_PRICE_DISTANCE_PCT"
+
+
+def caps_for(settings: ExchangeSettings, caps: OrderCaps, *, demo: bool | None = None) -> OrderCaps:
+    """`caps` with ALPHA_LIVE_MAX_ORDER_USDT on top where real money moves; Misconfigured when that is not set."""
+    if settings.environment(demo=demo) is not Environment.LIVE:
+        return caps
+    if settings.alpha_live_max_order_usdt is None:
+        raise Misconfigured(
+            "ALPHA_LIVE_MAX_ORDER_USDT is not set. Real money needs a largest order in USDT: put it into .env."
+        )
+    live = Decimal(settings.alpha_live_max_order_usdt)
+    if live >= caps.max_order_usdt:
+        return caps
+    return OrderCaps(
+        max_order_usdt=live,
+        max_orders_per_minute=caps.max_orders_per_minute,
+        max_distance_pct=caps.max_distance_pct,
+        max_order_setting="ALPHA_LIVE_MAX_ORDER_USDT",
+        orders_setting=caps.orders_setting,
+        distance_setting=caps.distance_setting,
+    )
+
+
+class OrderGuard:
+    """Lets an order of one bot through, or says in one sentence why not."""
+
+    def __init__(
+        self,
+        bot: str,
+        environment: Environment,
+        caps: OrderCaps,
+        halt: HaltCheck,
+        *,
+        live_bots: tuple[str, ...] = (),
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        """`live_bots` is ALPHA_LIVE_TRADING, `halt` reads the durable halt, `now_ms` is the wall clock."""
+        self._bot = bot
+        self._environment = environment
+        self._caps = caps
+        self._halt = halt
+        self._live_bots = live_bots
+        self._now_ms = now_ms
+        self._sent: deque[int] = deque()
+
+    @property
+    def caps(self) -> OrderCaps:
+        """The caps in force; the guard slices its exits by `max_order_usdt`."""
+        return self._caps
+
+    def check_write(self) -> None:
+        """Raise Misconfigured unless this bot may change anything in this environment."""
+        if self._environment is Environment.LIVE and self._bot not in self._live_bots:
+            raise Misconfigured(
+                f"{self._bot} would trade real money, but ALPHA_LIVE_TRADING does not name it. "
+                f"Add {self._bot} to ALPHA_LIVE_TRADING, or set BYBIT_DEMO=true."
+            )
+
+    async def check(self, order: OrderRequest) -> None:
+        """Let one send of `order` through and count it.
+
+        Raises Misconfigured before the gate of real money, CapExceeded, TradingHalted; and Retry when the halt cannot
+        be read, since an order that might be forbidden is not sent. Reduce-only orders pass a halt: they are what a
+        halt is for.
+        """
+        self.check_write()
+        order.check()
+        self._check_notional(order)
+        self._check_distance(order)
+        if not order.reduce_only:
+            await self._check_halt(order.symbol)
+        self._count(order)
+
+    def _check_notional(self, order: OrderRequest) -> None:
+        if order.notional > self._caps.max_order_usdt:
+            raise CapExceeded(
+                "notional",
+                self._caps.max_order_setting,
+                f"{order.symbol}: an order of {plain(order.notional)} USDT is above the cap of "
+                f"{plain(self._caps.max_order_usdt)} USDT ({self._caps.max_order_setting}).",
+            )
+
+    def _check_distance(self, order: OrderRequest) -> None:
+        if order.price is None:
+            return
+        distance = abs(order.price - order.reference_price) / order.reference_price * 100
+        if distance > self._caps.max_distance_pct:
+            raise CapExceeded(
+                "distance",
+                self._caps.distance_setting,
+                f"{order.symbol}: a price of {plain(order.price)} is {distance:.2f} % away from the market at "
+                f"{plain(order.reference_price)}; the cap is {plain(self._caps.max_distance_pct)} % "
+                f"({self._caps.distance_setting}).",
+            )
+
+    async def _check_halt(self, symbol: str) -> None:
+        try:
+            reason = await self._halt()
+        except (AlphaError, OSError, TimeoutError) as fault:
+            raise Retry(
+                f"{symbol}: no entry is sent for {self._bot} while it is not known whether a halt is in force: {fault}",
+            ) from fault
+        if reason is not None:
+            raise TradingHalted(f"{symbol}: no entry is sent for {self._bot}: it is halted ({reason}).")
+
+    def _count(self, order: OrderRequest) -> None:
+        now = self._now_ms()
+        while self._sent and self._sent[0] <= now - MINUTE_MS:
+            self._sent.popleft()
+        most = self._caps.max_orders_per_minute * (EXIT_RATE_FACTOR if order.reduce_only else 1)
+        if len(self._sent) >= most:
+            raise CapExceeded(
+                "orders_per_minute",
+                self._caps.orders_setting,
+                f"{order.symbol}: {self._bot} has sent {len(self._sent)} orders within a minute; the cap is {most} "
+                f"({self._caps.orders_setting}).",
+            )
+        self._sent.append(now)

@@ -1,0 +1,32 @@
+-- Grants one call if both rolling windows have room, else says how long to wait. One atomic step.
+-- KEYS  1 calls of the IP address  2 calls of the account's endpoint  3 ban  4 block of the account's endpoint
+-- ARGV  1 now (ms)  2 window (ms)  3 id of this call  4 room for this rank in 1  5 room for this rank in 2 (0: none kept)
+-- Returns {0, 0} granted, {1, ms} wait, {2, ms} banned.
+local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local banned_until = tonumber(redis.call('GET', KEYS[3]) or '0')
+if banned_until > now then return {2, banned_until - now} end
+local blocked_until = tonumber(redis.call('GET', KEYS[4]) or '0')
+if blocked_until > now then return {1, blocked_until - now} end
+
+local function wait(key, room)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+  -- entries of a clock that has been set back since
+  redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + window), '+inf')
+  local count = redis.call('ZCARD', key)
+  if count < room then return 0 end
+  local leaving = redis.call('ZRANGE', key, count - room, count - room, 'WITHSCORES')
+  return math.max(1, tonumber(leaving[2]) + window - now)
+end
+
+local ip_room, own_room = tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest = wait(KEYS[1], ip_room)
+if own_room > 0 then longest = math.max(longest, wait(KEYS[2], own_room)) end
+if longest > 0 then return {1, longest} end
+
+redis.call('ZADD', KEYS[1], now, ARGV[3])
+redis.call('PEXPIRE', KEYS[1], 2 * window)
+if own_room > 0 then
+  redis.call('ZADD', KEYS[2], now, ARGV[3])
+  redis.call('PEXPIRE', KEYS[2], 2 * window)
+end
+return {0, 0}
