@@ -4,6 +4,9 @@ Three sources share one shape (`model.Market`): a seeded generator, recorded can
 (`model.LiveMarket`).
 """
 
+from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
+from exchange_simulator.market.generator import GeneratedMarket
+from exchange_simulator.market.live import BybitMarket
 from exchange_simulator.market.model import (
     PATHS,
     Bar,
@@ -11,6 +14,8 @@ from exchange_simulator.market.model import (
     LiveMarket,
     Market,
     MarketError,
+    Minute,
+    Moment,
     Path,
     Quote,
     RiskTier,
@@ -19,19 +24,27 @@ from exchange_simulator.market.model import (
     turnover,
     walk,
 )
+from exchange_simulator.market.replay import ReplayMarket, open_folder
 
 __all__ = [
+    "DEFAULT_SYMBOLS",
     "PATHS",
     "Bar",
+    "BybitMarket",
+    "GeneratedMarket",
     "Instrument",
     "LiveMarket",
     "Market",
     "MarketError",
+    "Minute",
+    "Moment",
     "Path",
     "Quote",
+    "ReplayMarket",
     "RiskTier",
     "Tick",
     "merge",
+    "open_folder",
     "turnover",
     "walk",
 ]

@@ -201,28 +201,42 @@ class Quote(NamedTuple):
     open_interest: Decimal
 
 
+class Minute(NamedTuple):
+    """The newest state of a live market's one-minute bar; `closed` comes once, with the final values."""
+
+    symbol: str
+    time_ms: int
+    bar: Bar
+    closed: bool
+
+
+Moment = Tick | Quote | Minute
+
+
 @runtime_checkable
 class LiveMarket(Market, Protocol):
     """Real prices from another exchange. Prices are pushed; history is fetched.
 
     The exchange's loop is
         await market.start()
-        async for moment in market.moments(): set the clock to each item's time, then match orders
+        async for moment in market.moments(): set the clock to moment.time_ms, then match orders
         await market.close()
-    and before any call of `bar`, `bars` or `candles` on behalf of a client it awaits `load` with the same range, which
-    fetches from upstream what is not yet known; the synchronous calls then answer from memory.
+    Before a call of `bars` or `candles` on behalf of a client it awaits `load` with the same range, which fetches from
+    upstream what is not yet known; the synchronous calls then answer from memory. Unlike other markets, a live one
+    includes the forming candle in `candles`. `bar` and `bars` know the minutes seen since `start`, without `load`.
     """
 
     async def start(self) -> None:
-        """Fetches instruments and subscribes; returns when every symbol has a price. `MarketError` when it cannot."""
+        """Fetches instruments and prices and subscribes. `MarketError` when upstream cannot be reached or refuses."""
 
     async def close(self) -> None:
-        """Ends connections and tasks."""
+        """Ends connections and tasks, and `moments` with them."""
 
-    def moments(self) -> AsyncIterator[Tick | Quote]:
-        """Trades and changed quotes, in the order of arrival, until `close`. One consumer.
+    def moments(self) -> AsyncIterator[Moment]:
+        """Trades, changed quotes and minutes in the order of arrival, until `close`. One consumer at a time.
 
-        A reconnect upstream is silent here apart from the gap in time; `connected` tells."""
+        While upstream is away nothing comes and `connected` is false; afterwards it goes on with fresh quotes.
+        """
 
     @property
     def connected(self) -> bool:
