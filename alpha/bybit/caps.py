@@ -17,8 +17,8 @@ MINUTE_MS = 60_000
 #: Exits may use this many times the orders a minute that entries may: a cap must not lock a position in.
 EXIT_RATE_FACTOR = 3
 
-#: Says why this account is halted, or None. It must read what is durable, not a copy in memory.
-HaltCheck = Callable[[], Awaitable[str | None]]
+#: Says why nothing may be entered in this symbol now, or None. It must read what is durable, not a copy in memory.
+HaltCheck = Callable[[str], Awaitable[str | None]]
 
 
 class OrderCaps(Struct, frozen=True, kw_only=True):
@@ -127,7 +127,7 @@ class OrderGuard:
 
     async def _check_halt(self, symbol: str) -> None:
         try:
-            reason = await self._halt()
+            reason = await self._halt(symbol)
         except (AlphaError, OSError, TimeoutError) as fault:
             raise Retry(
                 f"{symbol}: no entry is sent for {self._bot} while it is not known whether a halt is in force: {fault}",

@@ -1,0 +1,96 @@
+"""The settings choose one exchange, and no way leads around the confirmation of real money."""
+
+import pytest
+
+from alpha.bybit.hosts import hosts_of, is_bybit_host, simulated_hosts
+from alpha.errors import Misconfigured
+from alpha.settings import Environment, ExchangeSettings, load
+
+
+def _settings(*, bybit_demo: bool, bybit_testnet: bool = False) -> ExchangeSettings:
+    return load(ExchangeSettings, env_file=None, bybit_demo=bybit_demo, bybit_testnet=bybit_testnet)
+
+
+@pytest.mark.parametrize(
+    ("demo", "testnet", "environment", "rest", "private", "public"),
+    [
+        (False, False, Environment.LIVE, "api.bybit.com", "stream.bybit.com", "stream.bybit.com"),
+        (True, False, Environment.DEMO, "api-demo.bybit.com", "stream-demo.bybit.com", "stream.bybit.com"),
+        (
+            False,
+            True,
+            Environment.TESTNET,
+            "api-testnet.bybit.com",
+            "stream-testnet.bybit.com",
+            "stream-testnet.bybit.com",
+        ),
+    ],
+)
+def test_the_two_flags_choose_the_hosts(
+    demo: bool, testnet: bool, environment: Environment, rest: str, private: str, public: str
+) -> None:
+    hosts = hosts_of(_settings(bybit_demo=demo, bybit_testnet=testnet))
+    assert hosts.environment is environment
+    assert hosts.rest == f"https://{rest}"
+    assert hosts.private_ws == f"wss://{private}/v5/private"
+    assert hosts.public_ws == f"wss://{public}/v5/public/linear"
+
+
+def test_a_bot_of_its_own_may_be_live_while_the_others_are_demo() -> None:
+    assert hosts_of(_settings(bybit_demo=True), demo=False).environment is Environment.LIVE
+
+
+def test_both_flags_at_once_are_refused() -> None:
+    with pytest.raises(Misconfigured):
+        hosts_of(_settings(bybit_demo=True, bybit_testnet=True))
+    with pytest.raises(Misconfigured):
+        hosts_of(_settings(bybit_demo=False, bybit_testnet=True), demo=True)
+
+
+def test_a_simulated_exchange_serves_everything_from_its_own_address() -> None:
+    hosts = simulated_hosts("http://127.0.0.1:8080/", "ws://127.0.0.1:8080")
+    assert hosts.environment is Environment.SIMULATED
+    assert hosts.rest == "http://127.0.0.1:8080"
+    assert hosts.private_ws == "ws://127.0.0.1:8080/v5/private"
+    assert hosts.public_ws == "ws://127.0.0.1:8080/v5/public/linear"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.bybit.com",
+        "https://API.BYBIT.COM.",
+        "http://api-demo.bybit.com:443",
+        "https://api.bytick.com",
+        "https://api.bybit.nl",
+        "https://api.bybit.kz",
+        "https://api.bybit.id",
+        "https://api.bybitgeorgia.ge",
+        "https://api.manepa.jp",
+        "https://api.bybit-tr.com",
+        "https://api.bybit.com/#@127.0.0.1",
+        "https://api.bybit.com#@127.0.0.1",
+        "https://127.0.0.1@api.bybit.com",
+        "https://api.bybit.com\\@127.0.0.1",
+        "https://api.bybit.com?@127.0.0.1",
+    ],
+)
+def test_a_host_of_bybit_is_no_simulated_exchange(url: str) -> None:
+    with pytest.raises(Misconfigured, match="BYBIT_REST_URL"):
+        simulated_hosts(url, "ws://127.0.0.1:1")
+
+
+def test_a_stream_host_of_bybit_is_no_simulated_exchange() -> None:
+    with pytest.raises(Misconfigured, match="BYBIT_WS_URL"):
+        simulated_hosts("http://127.0.0.1:1", "wss://stream.bybit.com")
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://127.0.0.1", "http://", "http://[::1", "http://h:99999"])
+def test_what_is_no_address_is_refused_by_the_name_of_its_setting(url: str) -> None:
+    with pytest.raises(Misconfigured, match="BYBIT_REST_URL"):
+        simulated_hosts(url, "ws://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("host", ["simulator", "exchange_simulator", "localhost", "10.0.0.5", "notbybit.example.org"])
+def test_other_hosts_are_fine(host: str) -> None:
+    assert not is_bybit_host(host)
