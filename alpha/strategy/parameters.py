@@ -1,0 +1,73 @@
+"""Parameters of a strategy from the environment and from `--set key=value`."""
+
+import json
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from alpha.errors import Misconfigured
+from alpha.strategy.contract import Parameters
+
+P = TypeVar("P", bound=Parameters)
+
+
+def load_parameters(
+    kind: type[P],
+    *,
+    environment: Mapping[str, str] | None = None,
+    prefix: str = "",
+    overrides: Mapping[str, str] | None = None,
+) -> P:
+    """The parameters of `kind`: defaults, then variables `<PREFIX>_<FIELD>` of `environment`, then `overrides`.
+
+    Values are texts; tables and lists are written as JSON. Raises Misconfigured with one line a fault that names the
+    variable or key, what is wrong and what it is.
+    """
+    values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+    for name in kind.model_fields:
+        variable = f"{prefix}_{name}".upper().lstrip("_")
+        text = (environment or {}).get(variable, "")
+        if text:
+            values[name] = _value(text)
+            sources[name] = variable
+    for name, text in (overrides or {}).items():
+        if name not in kind.model_fields:
+            raise Misconfigured(f"There is no parameter {name!r}. The parameters are: {', '.join(kind.model_fields)}.")
+        values[name] = _value(text)
+        sources[name] = name
+    try:
+        return kind.model_validate(values)
+    except ValidationError as fault:
+        lines = []
+        for error in fault.errors(include_url=False):
+            field = str(error["loc"][0]) if error["loc"] else ""
+            about = kind.model_fields[field].description if field in kind.model_fields else None
+            hint = f" It is {about[:1].lower()}{about[1:].rstrip('.')}." if about else ""
+            named = sources.get(field, field) or "The parameters"
+            message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+            given = f" is {error['input']!r}:" if field else ""
+            lines.append(f"{named}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
+        raise Misconfigured("\n".join(lines)) from None
+
+
+def parse_overrides(items: list[str]) -> dict[str, str]:
+    """`["key=value", ...]` as a mapping. Raises Misconfigured for an item without "="."""
+    overrides: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise Misconfigured(f"--set {item!r} must be written key=value.")
+        overrides[key.strip()] = value.strip()
+    return overrides
+
+
+def _value(text: str) -> object:
+    """A JSON table or list as what it is; every other text stays a text, which the field's type reads."""
+    if text.lstrip()[:1] in {"{", "["}:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    return text

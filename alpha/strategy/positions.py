@@ -1,0 +1,95 @@
+"""A position of the bot's own making, and the levels that protect it on the exchange."""
+
+from decimal import Decimal
+
+import msgspec
+
+from alpha.bybit.rows import Instrument
+from alpha.bybit.sizing import round_distance, round_stop, round_target
+from alpha.reasons import Reason
+from alpha.strategy.intents import Direction, Enter, Trailing
+
+
+class Protection(msgspec.Struct, frozen=True):
+    """Levels on the exchange, all prices in USDT and on a tick. `trailing_distance` works once `active_price` is reached."""
+
+    stop_loss: Decimal
+    take_profit: Decimal | None = None
+    trailing_distance: Decimal | None = None
+    active_price: Decimal | None = None
+
+
+class OwnPosition(msgspec.Struct):
+    """One position of the bot's own making. Saved as JSON; amounts are texts there.
+
+    `entry_price` is the actual average price, `opened_ms` the exchange's time of the first fill, `opened_bar_ms` the
+    start of the bar it fell into; holding times count from that. `highest_high` and `lowest_low` are over the bars that
+    closed since. `stop_meaning` is the exit reason of a fill at `stop_loss`.
+    """
+
+    symbol: str
+    direction: Direction
+    size: Decimal
+    entry_price: Decimal
+    opened_ms: int
+    opened_bar_ms: int
+    stop_loss: Decimal
+    take_profit: Decimal | None = None
+    trailing_distance: Decimal | None = None
+    active_price: Decimal | None = None
+    stop_meaning: Reason = Reason.STOP_LOSS
+    highest_high: Decimal | None = None
+    lowest_low: Decimal | None = None
+
+    def held_ms(self, close_ms: int) -> int:
+        """How long it has been held at a bar's close, in milliseconds."""
+        return close_ms - self.opened_bar_ms
+
+    def profit_at(self, price: Decimal) -> Decimal:
+        """Unrealised profit in USDT at `price`, before fees."""
+        return (price - self.entry_price) * self.size * self.direction.sign
+
+    def tightens(self, stop: Decimal) -> bool:
+        """True when `stop` is nearer to the market than the stop in force."""
+        return (stop - self.stop_loss) * self.direction.sign > 0
+
+
+def stop_passed(direction: Direction, stop: Decimal, price: Decimal) -> bool:
+    """True when the market at `price` has reached a stop: it could not be set any more, the position must close."""
+    return price <= stop if direction is Direction.LONG else price >= stop
+
+
+def protection_for(
+    direction: Direction,
+    entry_price: Decimal,
+    *,
+    stop: Decimal,
+    take_profit: Decimal | None,
+    trailing: Trailing | None,
+    instrument: Instrument,
+) -> Protection:
+    """The levels of a position with this average entry price; fractions as in `Enter`, rounded away from the market."""
+    sign = direction.sign
+    side = direction.value
+    return Protection(
+        stop_loss=round_stop(entry_price * (1 - sign * stop), side, instrument),
+        take_profit=(
+            None if take_profit is None else round_target(entry_price * (1 + sign * take_profit), side, instrument)
+        ),
+        trailing_distance=None if trailing is None else round_distance(entry_price * trailing.distance, instrument),
+        active_price=(
+            None if trailing is None else round_target(entry_price * (1 + sign * trailing.activation), side, instrument)
+        ),
+    )
+
+
+def protection_of(enter: Enter, entry_price: Decimal, instrument: Instrument) -> Protection:
+    """The levels that `enter` asks for at this average entry price."""
+    return protection_for(
+        enter.direction,
+        entry_price,
+        stop=enter.stop,
+        take_profit=enter.take_profit,
+        trailing=enter.trailing,
+        instrument=instrument,
+    )
