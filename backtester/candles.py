@@ -1,0 +1,90 @@
+"""Closed candles of a back-test: sound, without gaps, and named by a fingerprint."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from alpha.clock import at
+from alpha.errors import Misconfigured
+from alpha.indicators import Floats
+from alpha.strategy.bars import Bars
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+def column(bars: Bars, name: str) -> Floats:
+    """One of open, high, low, close, volume."""
+    values: Floats = getattr(bars, name)
+    return values
+
+
+def first_ms(bars: Bars) -> int:
+    """Start of the first candle, UTC milliseconds."""
+    return int(bars.start_ms[0])
+
+
+def end_ms(bars: Bars) -> int:
+    """End of the last candle, exclusive."""
+    return int(bars.start_ms[-1]) + bars.interval_ms
+
+
+def between(bars: Bars, from_ms: int, to_ms: int) -> Bars:
+    """The candles that start within `from_ms <= start < to_ms`."""
+    low, high = np.searchsorted(bars.start_ms, (from_ms, to_ms))
+    part = slice(int(low), int(high))
+    return Bars(bars.symbol, bars.interval_ms, bars.start_ms[part], *(column(bars, name)[part] for name in COLUMNS))
+
+
+def fingerprint(series: Iterable[Bars]) -> str:
+    """Sixteen hex digits that name exactly these candles, whatever file format they were read from."""
+    digest = hashlib.sha256()
+    for candles in sorted(series, key=lambda one: one.symbol):
+        digest.update(f"{candles.symbol} {candles.interval_ms} {len(candles)}\n".encode())
+        digest.update(candles.start_ms.tobytes())
+        for name in COLUMNS:
+            digest.update(column(candles, name).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check(candles: Bars, source: str) -> None:
+    """Raise Misconfigured, naming `source`, the candle and the fault, unless these are sound candles without gaps."""
+    if len(candles) == 0:
+        raise Misconfigured(f"{source} holds no candle: download it again.")
+    steps = np.diff(candles.start_ms)
+    for place in np.flatnonzero(steps != candles.interval_ms)[:1]:
+        here, after = int(candles.start_ms[place]), int(candles.start_ms[place + 1])
+        if after <= here:
+            raise Misconfigured(
+                f"{source}: the candle after {moment(here)} starts {'again then' if after == here else 'before it'}: "
+                "candles run oldest first, each once."
+            )
+        missing = (after - here) / candles.interval_ms - 1
+        raise Misconfigured(
+            f"{source}: {missing:g} candles of {candles.interval_ms // 1000} s are missing after {moment(here)}: "
+            "run 'alpha data download' again to fill the gap."
+        )
+    if first_ms(candles) % candles.interval_ms:
+        raise Misconfigured(
+            f"{source}: a candle starts at {moment(first_ms(candles))}, which is no multiple of its length of "
+            f"{candles.interval_ms // 1000} s."
+        )
+    for name in COLUMNS:
+        if (bad := np.flatnonzero(~np.isfinite(column(candles, name)))).size:
+            raise Misconfigured(f"{source}: {name} of {moment(int(candles.start_ms[bad[0]]))} is not a number.")
+    faults = (
+        (candles.low <= 0, "a price that is not above zero"),
+        (candles.low > np.minimum(candles.open, candles.close), "its low above its open or close"),
+        (candles.high < np.maximum(candles.open, candles.close), "its high below its open or close"),
+        (candles.volume < 0, "a volume below zero"),
+    )
+    for wrong, what in faults:
+        if wrong.any():
+            raise Misconfigured(
+                f"{source}: the candle of {moment(int(candles.start_ms[np.argmax(wrong)]))} has {what}."
+            )
+
+
+def moment(ms: int) -> str:
+    """A UTC time as people write it: 2025-07-02 17:00."""
+    return at(ms).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,88 @@
+"""Funding of the past: the share of a position's value that longs pay to shorts, and when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from alpha.errors import Misconfigured
+from backtester.folder import FUNDING_SUFFIX
+
+EVERY_MS = 8 * 3_600_000
+#: Bybit's interest rate: what a perpetual without a premium pays every eight hours (Bybit, "Funding rate calculation").
+USUAL_RATE = Decimal("0.0001")
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """Funding of one symbol: `time_ms` (UTC, ascending) and the `rate` at each, as a fraction of the value."""
+
+    time_ms: NDArray[np.int64]
+    rate: tuple[Decimal, ...]
+    recorded: bool
+
+
+def constant_funding(rate: Decimal, from_ms: int, to_ms: int) -> Funding:
+    """The same rate at 00:00, 08:00 and 16:00 UTC, `from_ms <= time < to_ms`."""
+    first = -(-from_ms // EVERY_MS) * EVERY_MS
+    times = np.arange(first, to_ms, EVERY_MS, dtype=np.int64)
+    return Funding(times, (rate,) * len(times), recorded=False)
+
+
+def read_funding(
+    folder: Path, symbols: Mapping[str, tuple[int, int]], otherwise: Decimal | None = USUAL_RATE
+) -> dict[str, Funding]:
+    """Funding of each symbol over its own `(from_ms, to_ms)`.
+
+    From `SYMBOL.funding.parquet` where the folder has it, else the constant rate `otherwise`. Misconfigured when there
+    is neither, or when a file cannot be read or does not reach over the range.
+    """
+    found = {}
+    for symbol, (from_ms, to_ms) in symbols.items():
+        path = folder / f"{symbol}{FUNDING_SUFFIX}"
+        if path.exists():
+            found[symbol] = _read(path, from_ms, to_ms)
+        elif otherwise is not None:
+            found[symbol] = constant_funding(otherwise, from_ms, to_ms)
+        else:
+            raise Misconfigured(f"{folder} has no {path.name}: download it, or give a constant rate with --funding.")
+    return found
+
+
+def write_funding(path: Path, rows: Mapping[int, Decimal]) -> None:
+    """Rates by time as Parquet; rates are kept as text, so that no digit is lost."""
+    times = sorted(rows)
+    frame = pl.DataFrame(
+        {"time_ms": times, "rate": [str(rows[time]) for time in times]},
+        schema={"time_ms": pl.Int64, "rate": pl.String},
+    )
+    partial = path.with_name(path.name + ".part")
+    frame.write_parquet(partial)
+    partial.replace(path)
+
+
+def _read(path: Path, from_ms: int, to_ms: int) -> Funding:
+    times, rates = read_rows(path)
+    if len(times) < 2:
+        raise Misconfigured(f"{path} has {len(times)} rates: run 'alpha data download' again.")
+    every = int(np.diff(times).max())
+    if times[0] >= from_ms + every or times[-1] + every < to_ms:
+        raise Misconfigured(f"{path} does not reach over the whole back-test: run 'alpha data download' for it.")
+    low, high = (int(place) for place in np.searchsorted(times, (from_ms, to_ms)))
+    return Funding(times[low:high], rates[low:high], recorded=True)
+
+
+def read_rows(path: Path) -> tuple[NDArray[np.int64], tuple[Decimal, ...]]:
+    """Times and rates of a funding file, oldest first."""
+    try:
+        frame = pl.read_parquet(path).select(pl.col("time_ms").cast(pl.Int64), pl.col("rate").cast(pl.String))
+    except (OSError, pl.exceptions.PolarsError) as fault:
+        raise Misconfigured(f"{path} cannot be read as funding rates: {str(fault).splitlines()[0]}.") from None
+    times = frame["time_ms"].to_numpy()
+    if len(times) > 1 and np.diff(times).min() <= 0:
+        raise Misconfigured(f"{path}: times must ascend, each once.")
+    return times, tuple(Decimal(rate) for rate in frame["rate"].to_list())
