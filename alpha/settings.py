@@ -36,8 +36,12 @@ class Environment(StrEnum):
     SIMULATED = "simulated"
 
 
+#: Where containers see the secrets that are given to them, one file each, named like the variable in lower case.
+CONTAINER_SECRETS = Path("/run/secrets")
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `NAME_FILE`: the value of NAME is the content of that file, without the last line break."""
+    """Reads secrets from files: `NAME_FILE` names the file, else it is `/run/secrets/<name>` where that exists."""
 
     def __init__(self, settings_cls: type[BaseSettings], environment: EnvSettingsSource, dotenv: DotEnvSettingsSource):
         super().__init__(settings_cls)
@@ -45,23 +49,28 @@ class _SecretFiles(PydanticBaseSettingsSource):
         self._prefix = environment.env_prefix
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = f"{self._prefix}{field_name}_file".lower()
-        path = self._variables.get(variable)
-        if not path:
+        variable = f"{self._prefix}{field_name}".lower()
+        named = self._variables.get(f"{variable}_file")
+        path = Path(named) if named else CONTAINER_SECRETS / variable
+        if not named and (not _is_secret(field) or not path.is_file()):
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip("\r\n"), field_name, False
+            return path.read_text(encoding="utf-8").strip("\r\n"), field_name, False
         except (OSError, UnicodeDecodeError) as fault:
             reason = getattr(fault, "strerror", None) or "it is not text"
-            raise Misconfigured(f"{variable.upper()} names {path}, which cannot be read: {reason}.") from None
+            raise Misconfigured(f"{variable.upper()}_FILE names {path}, which cannot be read: {reason}.") from None
 
     def __call__(self) -> dict[str, Any]:
         values = {}
         for name, field in self.settings_cls.model_fields.items():
             value, _, _ = self.get_field_value(field, name)
-            if value is not None:
+            if value:
                 values[name] = value
         return values
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return field.annotation in {SecretStr, SecretStr | None}
 
 
 class Settings(BaseSettings):
@@ -117,7 +126,7 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
             absent = "" if env_file is None or env_file.exists() else f" There is no {env_file} here: run 'alpha init'."
             lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
             continue
-        secret = kind.model_fields[field].annotation in {SecretStr, SecretStr | None} if field else False
+        secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
         given = "" if secret else f" is {error['input']!r}:"
         message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")

@@ -42,6 +42,16 @@ def test_a_secret_comes_from_the_file_that_its_variable_names(monkeypatch: pytes
     assert load(DatabaseSettings, env_file=None).postgres_password.get_secret_value() == "from a file"
 
 
+def test_a_container_finds_its_secrets_without_being_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("alpha.settings.CONTAINER_SECRETS", tmp_path)
+    monkeypatch.setenv("POSTGRES_PASSWORD", "")
+    (tmp_path / "postgres_password").write_text("mounted")
+    (tmp_path / "postgres_host").write_text("not a secret, not read")
+    settings = load(DatabaseSettings, env_file=None)
+    assert settings.postgres_password.get_secret_value() == "mounted"
+    assert settings.postgres_host == "127.0.0.1"
+
+
 def test_an_unreadable_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(tmp_path / "absent"))
     with pytest.raises(Misconfigured, match="POSTGRES_PASSWORD_FILE names"):

@@ -1,0 +1,185 @@
+"""What the demo consists of: the servers, the simulated exchange, the services and the bots, and their settings."""
+
+import asyncio
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from alpha.db.migrate import ROLES, MigrateSettings
+from alpha.db.migrate import run as migrate
+from alpha.demo.api import SupervisorApi
+from alpha.demo.ports import free_port, require_free
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.demo.processes import Spec, Supervisor, base_environment
+from alpha.demo.redis import EmbeddedRedis
+from alpha.demo.settings import DemoSettings, secrets_of
+from alpha.errors import Misconfigured
+from alpha.registry import Bot, Registry
+from alpha.settings import load
+
+EXCHANGE = "exchange_simulator"
+#: Services in the order of their start: name, module, database role.
+SERVICES = (
+    ("websocket_listener", "alpha_listener"),
+    ("trade_sync_service", "alpha_sync"),
+    ("risk_guard", "alpha_guard"),
+    ("telegram_manager", "alpha_c2"),
+)
+TELEGRAM_VARIABLES = "C2_"
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running demo answers; `make psql` and `alpha status` read it."""
+
+    postgres_port: int
+    redis_port: int
+    exchange_url: str
+    bot_control_url: str
+    supervisor_pid: int
+
+
+class DemoStack:
+    """All of the demo. `open` starts it in order, `close` ends it in order and keeps the data."""
+
+    def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
+        self._settings = settings
+        self.registry = registry
+        self._root = root
+        # A market of its own has its own exchange, account and history: they must not mix.
+        self.folder = settings.demo_state.absolute() / _market_name(settings)
+        self.secrets = secrets_of(self.folder, ROLES, registry)
+        self.postgres = EmbeddedPostgres(
+            self.folder / "postgres", self.secrets.postgres, _port(settings.demo_postgres_port, "DEMO_POSTGRES_PORT")
+        )
+        self.redis = EmbeddedRedis(
+            self.folder / "redis", self.secrets.redis, _port(settings.demo_redis_port, "DEMO_REDIS_PORT")
+        )
+        self.exchange_port = _port(settings.demo_exchange_port, "DEMO_EXCHANGE_PORT")
+        self.exchange_url = f"http://127.0.0.1:{self.exchange_port}"
+        self.supervisor = Supervisor(self.folder / "logs", root)
+        self._socket = self.folder / "supervisor.sock"
+        self._api = SupervisorApi(self.supervisor, self._socket)
+
+    async def open(self) -> None:
+        """Start everything. Raises Misconfigured or Fatal with one sentence when a part cannot start."""
+        await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.redis.start))
+        await migrate(
+            load(
+                MigrateSettings,
+                env_file=None,
+                **{name.lower(): value for name, value in self._owner_environment().items()},
+            )
+        )
+        self.supervisor.add(self._exchange())
+        for service, role in SERVICES:
+            if (self._root / service / "__main__.py").exists():
+                self.supervisor.add(self._service(service, role))
+        for bot in self.registry.bots:
+            if (self._root / bot.folder / bot.entry).exists():
+                self.supervisor.add(self._bot(bot))
+        await self._api.open()
+        addresses = Addresses(
+            self.postgres.port, self.redis.port, self.exchange_url, f"supervisor://{self._socket}", os.getpid()
+        )
+        note = self.folder.parent / "running.json"
+        note.touch(mode=0o600)
+        note.write_bytes(msgspec.json.encode({"folder": str(self.folder), **msgspec.to_builtins(addresses)}))
+
+    async def close(self) -> None:
+        """End everything: the bots first, the exchange and the servers last. The data stays."""
+        (self.folder.parent / "running.json").unlink(missing_ok=True)
+        await self._api.close()
+        bots = [bot.container for bot in self.registry.bots]
+        await self.supervisor.close([*bots, *(name for name, _ in reversed(SERVICES)), EXCHANGE])
+        await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
+
+    def environment_of(self, role: str) -> dict[str, str]:
+        """The variables of a process that works as database role `role`."""
+        return {
+            **base_environment(),
+            **self.postgres.environment(),
+            **self.redis.environment(),
+            "POSTGRES_USER": role,
+            "POSTGRES_PASSWORD": self.secrets.roles[role],
+            "BYBIT_REST_URL": self.exchange_url,
+            "BYBIT_WS_URL": self.exchange_url.replace("http://", "ws://"),
+            "BOT_CONTROL_URL": f"supervisor://{self._socket}",
+            "ALPHA_BOTS_FILE": str(self._root / "bots.toml"),
+            "LOG_FORMAT": "json",
+            "PYTHONPATH": str(self._root),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _owner_environment(self) -> dict[str, str]:
+        passwords = {f"{role}_db_password": password for role, password in self.secrets.roles.items()}
+        return {**self.postgres.environment(), **passwords, "bots_file": str(self._root / "bots.toml")}
+
+    def _exchange(self) -> Spec:
+        accounts = ",".join(
+            f"{key}:{secret}:{self._settings.demo_deposit_usdt}" for key, secret in self.secrets.keys.values()
+        )
+        arguments = ["--port", str(self.exchange_port), "--speed", str(self._settings.demo_speed)]
+        if self._settings.demo_replay is not None:
+            arguments += ["--replay", str(self._settings.demo_replay.absolute())]
+        else:
+            arguments += ["--seed", str(self._settings.demo_seed)]
+        arguments += ["--state", str(self.folder / "exchange.db")]
+        return Spec(
+            EXCHANGE,
+            "service",
+            [sys.executable, "-m", EXCHANGE, *arguments],
+            {**base_environment(), "PYTHONPATH": str(self._root), "SIM_ACCOUNTS": accounts, "PYTHONUNBUFFERED": "1"},
+        )
+
+    def _service(self, name: str, role: str) -> Spec:
+        port = free_port()
+        environment = {**self.environment_of(role), "HEALTH_PORT": str(port), **self._keys(name)}
+        if name == "telegram_manager":
+            environment |= {key: value for key, value in os.environ.items() if key.startswith(TELEGRAM_VARIABLES)}
+            for bot in self.registry.bots:
+                prefix = f"{bot.prefix}_TELEGRAM_"
+                environment |= {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+        return Spec(name, "service", [sys.executable, "-m", name], environment, port)
+
+    def _bot(self, bot: Bot) -> Spec:
+        port = free_port()
+        key, secret = self.secrets.keys[bot.id]
+        environment = {
+            **self.environment_of("alpha_strategy"),
+            "HEALTH_PORT": str(port),
+            bot.key_variable: key,
+            bot.secret_variable: secret,
+        }
+        entry = self._root / bot.folder / bot.entry
+        return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
+
+    def _keys(self, service: str) -> Mapping[str, str]:
+        """The exchange keys of all bots, for the services that need them. The command centre never does."""
+        if service == "telegram_manager":
+            return {}
+        pairs = ((bot, *self.secrets.keys[bot.id]) for bot in self.registry.bots)
+        return {
+            name: value
+            for bot, key, secret in pairs
+            for name, value in ((bot.key_variable, key), (bot.secret_variable, secret))
+        }
+
+
+def _market_name(settings: DemoSettings) -> str:
+    if settings.demo_replay is None:
+        return f"generated-{settings.demo_seed}"
+    folder = settings.demo_replay.absolute()
+    if not folder.is_dir():
+        raise Misconfigured(f"DEMO_REPLAY names {settings.demo_replay}, which is no folder of candles.")
+    return f"replay-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+
+
+def _port(wanted: int | None, setting: str) -> int:
+    if wanted is None:
+        return free_port()
+    require_free(wanted, setting)
+    return wanted
