@@ -160,7 +160,7 @@ def _read(path: Path, symbol: str, override: Mapping[str, str | int]) -> tuple[I
     tick = _stated(path, symbol, override, "tick_size") or _fitting(row.tick if row else None, prices, scale)
     ticks = [_in_units(path, symbol, values, scale, tick) for values in prices]
     step = _stated(path, symbol, override, "qty_step") or _fitting(row.step if row else None, [volume], volume_scale)
-    steps = np.rint(volume * (float(Decimal(10) ** -volume_scale / step))).astype(np.int64)
+    steps = _rounded(volume, step * Decimal(10) ** volume_scale)
     instrument = catalogue.instrument(
         symbol,
         price=int(np.median(ticks[3])) * tick,
@@ -290,6 +290,15 @@ def _fitting(usual: str | None, columns: list[NDArray[np.int64]], scale: int) ->
         if ratio < 1 or (ratio == int(ratio) and not any((values % int(ratio)).any() for values in columns)):
             return Decimal(usual)
     return unit
+
+
+def _rounded(values: NDArray[np.int64], ratio: Decimal) -> NDArray[np.int64]:
+    """Values divided by `ratio`, to the nearest whole number, halves up; exact where `ratio` is whole or 1 / whole."""
+    if ratio == int(ratio):
+        return (values + int(ratio) // 2) // int(ratio)
+    if 1 / ratio == int(1 / ratio):
+        return values * int(1 / ratio)
+    return np.rint(values / float(ratio)).astype(np.int64)
 
 
 def _in_units(path: Path, symbol: str, values: NDArray[np.int64], scale: int, unit: Decimal) -> NDArray[np.int64]:
