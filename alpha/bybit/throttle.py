@@ -114,8 +114,7 @@ class Throttle:
         self._calls = 0
         self.counts = ThrottleCounts()
 
-    @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """True while the budget is kept in Redis; False while this process keeps to its local share."""
         return self._redis is not None and self._now_ms() >= self._redis_again_ms
 
