@@ -6,7 +6,8 @@ at the bar `warm-up` bars before the first bar of D and runs up to the bar. So i
 same to the last bit however much history is at hand, and the seed has faded to e^-10 of itself (5 n bars for an
 exponential average, whose memory is n / 2 bars; 10 n for Wilder's, whose memory is n).
 
-All days run side by side, one vector operation a step.
+All days run side by side, one vector operation a step; a few days run one after the other, which is the same arithmetic
+and therefore the same bits.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from alpha.indicators.rolling import Floats
 
 DAY_MS = 86_400_000
+_FEW_DAYS = 8
 
 
 def ema_warm_up(n: int) -> int:
@@ -68,10 +70,13 @@ def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interv
     missing = start + days * block - length
     if missing:
         padded = np.concatenate((values, np.full(missing, np.nan)))
-    out = np.empty((block, days))
-    base, reach = start - warm_up, (days - 1) * block + 1
     rest = 1.0 - weight
     weighted = padded * weight
+    if days <= _FEW_DAYS:
+        result[start:] = _one_by_one(padded, weighted, rest, warm_up, start, block)[: length - start]
+        return result
+    out = np.empty((block, days))
+    base, reach = start - warm_up, (days - 1) * block + 1
     average = padded[base : base + reach : block].copy()
     for at in range(base + 1, start):
         np.multiply(average, rest, out=average)
@@ -82,4 +87,18 @@ def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interv
         np.add(average, weighted[at : at + reach : block], out=average)
         out[step] = average
     result[start:] = out.T.reshape(-1)[: length - start]
+    return result
+
+
+def _one_by_one(values: Floats, weighted: Floats, rest: float, warm_up: int, start: int, block: int) -> list[float]:
+    """The same for a few days, one after the other: for so few, plain floats are faster than vectors."""
+    seeds, terms = values.tolist(), weighted.tolist()
+    result: list[float] = []
+    for first in range(start, len(terms), block):
+        average = seeds[first - warm_up]
+        for term in terms[first - warm_up + 1 : first]:
+            average = average * rest + term
+        for term in terms[first : first + block]:
+            average = average * rest + term
+            result.append(average)
     return result
