@@ -1,0 +1,80 @@
+"""A migrated database of its own for every test, copied from one template."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from alpha.db.migrate import migrate, register_bots, set_passwords
+from alpha.db.pool import Connection, connect
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.registry import Registry
+from alpha.settings import DatabaseSettings
+from tests.history.roles import PASSWORDS
+
+TEMPLATE = "history_template"
+_numbers = itertools.count(1)
+
+
+def of(settings: DatabaseSettings, database: str) -> DatabaseSettings:
+    """The same server, another database."""
+    return settings.model_copy(update={"postgres_db": database})
+
+
+async def _run(settings: DatabaseSettings, statement: str) -> None:
+    connection = await connect(settings, "tests")
+    await connection.execute(statement)
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def history_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str:
+    """The name of a migrated, empty database."""
+
+    async def make() -> None:
+        await _run(postgres_server.settings(), f"CREATE DATABASE {TEMPLATE}")
+        connection = await connect(of(postgres_server.settings(), TEMPLATE), "tests")
+        await migrate(connection)
+        await register_bots(connection, registry)
+        await set_passwords(connection, PASSWORDS)
+        await connection.close()
+
+    asyncio.run(make())
+    return TEMPLATE
+
+
+@pytest.fixture
+def history_settings(postgres_server: EmbeddedPostgres, history_template: str) -> Iterator[DatabaseSettings]:
+    """How the owner reaches a fresh, migrated database."""
+    name = f"history_{next(_numbers)}"
+    asyncio.run(_run(postgres_server.settings(), f"CREATE DATABASE {name} TEMPLATE {history_template}"))
+    # What belongs to a database and not to its content is not copied with the template.
+    asyncio.run(_run(postgres_server.settings(), f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))
+    asyncio.run(_run(postgres_server.settings(), f"GRANT CONNECT ON DATABASE {name} TO {', '.join(PASSWORDS)}"))
+    yield of(postgres_server.settings(), name)
+    asyncio.run(_run(postgres_server.settings(), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def owner(history_settings: DatabaseSettings) -> AsyncIterator[Connection]:
+    """The owner's connection to it."""
+    connection = await connect(history_settings, "tests")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def listener(history_settings: DatabaseSettings) -> AsyncIterator[Connection]:
+    """The listener's connection to it."""
+    user, secret = "alpha_listener", PASSWORDS["alpha_listener"]
+    connection = await asyncpg.connect(
+        host=history_settings.postgres_host,
+        port=history_settings.postgres_port,
+        database=history_settings.postgres_db,
+        user=user,
+        password=secret,
+    )
+    yield connection
+    await connection.close()

@@ -1,0 +1,124 @@
+"""The incremental books equal the plain recomputation to the last digit, in whatever order the fills arrive."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alpha.db.fills import Fill, insert_fills
+from alpha.db.pool import Connection
+from tests.history.compare import expected, stored
+from tests.history.reference import Opening, books
+
+START = datetime(2025, 6, 1, 22, tzinfo=UTC)
+BOT = "shortseller_001"
+_accounts = itertools.count(1)
+
+amounts = st.decimals(min_value="0.001", max_value="50000", places=3)
+#: Few distinct quantities make flat points and reversals common.
+quantities = st.one_of(st.sampled_from([Decimal(1), Decimal(2), Decimal("0.5"), Decimal(3)]), amounts)
+
+
+@st.composite
+def fills_of_one_symbol(draw: st.DrawFn, most: int = 40) -> list[Fill]:
+    """Fills in order of time; several share a millisecond, as partial fills do."""
+    found: list[Fill] = []
+    moment_ms = 0
+    for number in range(draw(st.integers(1, most))):
+        moment_ms += draw(st.sampled_from([0, 0, 1, 250, 3_600_000, 20_000_000]))
+        exec_type = draw(st.sampled_from(["Trade"] * 8 + ["Funding", "BustTrade", "AdlTrade", "SessionSettlePnL"]))
+        price, qty = draw(amounts), draw(quantities)
+        found.append(
+            Fill(
+                account_id=0, bot_id=BOT, category="linear", symbol="BTCUSDT",
+                exec_id=f"{draw(st.sampled_from('aZ-9é'))}{number}",
+                order_id="o", order_link_id=None, side=draw(st.sampled_from(["Buy", "Sell"])), exec_type=exec_type,
+                reason=draw(st.sampled_from(["entry", "take_profit", "stop_loss", "signal"])),
+                price=price, qty=qty, value=price * qty,
+                fee=draw(st.decimals(min_value="-3", max_value="9", places=8)), fee_currency="USDT",
+                closed_size=None, exec_pnl=None, extra_fees=None, is_maker=draw(st.booleans()),
+                seq=draw(st.integers(1, 5)), exec_time=START + timedelta(milliseconds=moment_ms), received_at=START,
+            )
+        )  # fmt: skip
+    return found
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> list[list[Fill]]:
+    """The fills cut into batches; some batches come late, some fills come twice."""
+    fills = draw(fills_of_one_symbol())
+    late = draw(st.sets(st.integers(0, len(fills) - 1), max_size=5))
+    if draw(st.booleans()):
+        first = [fill for number, fill in enumerate(fills) if number not in late]
+        order = first + [fills[number] for number in draw(st.permutations(sorted(late)))]
+    else:
+        order = draw(st.permutations(fills)) if draw(st.booleans()) else fills
+    batches: list[list[Fill]] = []
+    while order:
+        size = draw(st.integers(1, 12))
+        batches.append(list(order[:size]))
+        order = order[size:]
+    if draw(st.booleans()):
+        batches.append(list(draw(st.sampled_from(batches))))
+    return batches
+
+
+async def account(connection: Connection) -> int:
+    """A new account of the bot."""
+    number: int = await connection.fetchval(
+        "SELECT trading.register_account('simulated', $1, $2)", f"property-{next(_accounts)}", BOT
+    )
+    return number
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=arrivals())
+async def test_fills_in_any_order_and_any_batches_give_the_books_of_the_reference(
+    owner: Connection, batches: list[list[Fill]]
+) -> None:
+    number = await account(owner)
+    unique = {}
+    for batch in batches:
+        rows = [fill._replace(account_id=number) for fill in batch]
+        await insert_fills(owner, rows)
+        unique.update({fill.key: fill for fill in rows})
+    assert await stored(owner, number, "BTCUSDT") == expected(books(unique.values()))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=arrivals(),
+    side=st.sampled_from(["Buy", "Sell"]),
+    qty=quantities,
+    entry_price=amounts,
+    recorded_first=st.booleans(),
+)
+async def test_an_opening_counts_as_the_first_entry_whenever_it_is_recorded(
+    owner: Connection, batches: list[list[Fill]], side: str, qty: Decimal, entry_price: Decimal, recorded_first: bool
+) -> None:
+    number = await account(owner)
+    opening = Opening(side, qty, entry_price, START - timedelta(hours=1))
+
+    async def record() -> None:
+        await owner.execute(
+            "INSERT INTO trading.opening_positions (account_id, category, symbol, side, qty, entry_price, as_of) "
+            "VALUES ($1, 'linear', 'BTCUSDT', $2, $3, $4, $5)",
+            number,
+            opening.side,
+            opening.qty,
+            opening.entry_price,
+            opening.as_of,
+        )
+
+    if recorded_first:
+        await record()
+    unique = {}
+    for batch in batches:
+        rows = [fill._replace(account_id=number) for fill in batch]
+        await insert_fills(owner, rows)
+        unique.update({fill.key: fill for fill in rows})
+    if not recorded_first:
+        await record()
+    assert await stored(owner, number, "BTCUSDT") == expected(books(unique.values(), opening))
