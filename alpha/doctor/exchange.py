@@ -1,0 +1,126 @@
+"""Checks of the exchange: the clock, and each bot's key and account."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+from alpha.bybit.call import Credentials
+from alpha.bybit.gateway import Gateway, market_gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rows import ApiKeyInfo
+from alpha.bybit.throttle import Throttle
+from alpha.doctor.finding import Finding, fault, note, ok
+from alpha.errors import AlphaError, Misconfigured
+from alpha.registry import Bot, Registry
+from alpha.settings import BotKeys, Environment, ExchangeSettings, load_keys, refuse_live
+
+SKEW_LIMIT_MS = 500
+EXPIRY_WARNING = timedelta(days=14)
+
+
+async def check_clock(settings: ExchangeSettings, throttle: Throttle) -> AsyncIterator[Finding]:
+    """The exchange answers, and this machine's clock agrees with its clock."""
+    hosts = hosts_of(settings)
+    async with market_gateway(hosts, throttle) as gateway:
+        skew_ms = await gateway.sync_clock()
+        yield ok("exchange", f"{hosts.rest} answers ({hosts.environment}).")
+        if hosts.environment is Environment.SIMULATED:
+            yield ok("clock", "A simulated exchange has its own time.")
+        elif abs(skew_ms) > SKEW_LIMIT_MS:
+            yield fault("clock", f"This machine's clock is {skew_ms} ms off.", "Synchronise it with NTP.")
+        else:
+            yield ok("clock", f"This machine's clock is within {abs(skew_ms)} ms of the exchange's.")
+
+
+class KeyChecks:
+    """The checks of all bots' keys; it remembers the accounts, so that two bots on one account are found."""
+
+    def __init__(self, settings: ExchangeSettings, registry: Registry, throttle: Throttle) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._throttle = throttle
+        self._owner: dict[str, Bot] = {}
+
+    async def check(self) -> AsyncIterator[Finding]:
+        """Each bot in turn; one without keys is a note, no bot with keys a fault."""
+        configured = 0
+        for bot in self._registry.bots:
+            try:
+                keys = load_keys(bot)
+            except Misconfigured as error:
+                yield note(bot.container, str(error).splitlines()[0], "Leave it empty to run without this bot.")
+                continue
+            configured += 1
+            try:
+                async for finding in self._check_bot(bot, keys):
+                    yield finding
+            except AlphaError as error:
+                yield fault(bot.container, str(error))
+        if configured == 0:
+            yield fault(
+                "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
+            )
+
+    async def _check_bot(self, bot: Bot, keys: BotKeys) -> AsyncIterator[Finding]:
+        refuse_live(self._settings, keys, bot)
+        credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
+        hosts = hosts_of(self._settings, demo=keys.bybit_demo)
+        async with Gateway(hosts, credentials, self._throttle, account=bot.id) as gateway:
+            info = await gateway.key_info()
+            account = f"{hosts.environment}:{info.user_id}"
+            other = self._owner.setdefault(account, bot)
+            if other is not bot:
+                yield fault(
+                    bot.container,
+                    f"Its key belongs to the account {info.user_id}, and so does that of {other.container}.",
+                    "One account has one bot: make a sub-account for each.",
+                )
+                return
+            yield ok(bot.container, f"The key is valid on {hosts.environment}, account {info.user_id}.")
+            for finding in _rights(bot, info):
+                yield finding
+            mode = await gateway.account_info()
+            hedged = [row.symbol for row in await gateway.positions() if row.position_idx != 0]
+            if hedged:
+                yield fault(
+                    bot.container,
+                    f"The account is in hedge mode ({hedged[0]}).",
+                    "Close its positions and switch it to one-way mode.",
+                )
+            else:
+                yield ok(bot.container, f"The account is in one-way mode, margin mode {mode.margin_mode}.")
+
+
+def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:
+    found: list[Finding] = []
+    if info.can_withdraw:
+        found.append(
+            fault(
+                bot.container, "The key may withdraw money, or it cannot be ruled out.", "Make a key without Withdraw."
+            )
+        )
+    if info.can_transfer:
+        found.append(note(bot.container, "The key may transfer money between accounts.", "Make a key without it."))
+    if info.can_trade:
+        found.append(ok(bot.container, "The key may trade contracts."))
+    else:
+        found.append(
+            note(
+                bot.container, "The key only reads: the bot is watched, not traded.", "Add Order and Position to trade."
+            )
+        )
+    if not info.ip_bound:
+        found.append(note(bot.container, "The key works from any address.", "Bind it to this host's address."))
+    expires = _expiry(info)
+    if expires is not None and expires - datetime.now(UTC) < EXPIRY_WARNING:
+        found.append(note(bot.container, f"The key ends on {expires:%Y-%m-%d}.", "Make a new one in time."))
+    return found
+
+
+def _expiry(info: ApiKeyInfo) -> datetime | None:
+    try:
+        expires = datetime.fromisoformat(info.expires_at)
+    except ValueError:
+        return None
+    expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+    # Bybit writes the year 1970 or 0001 for a key that never ends.
+    return expires if expires.year > 2000 else None

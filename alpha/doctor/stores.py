@@ -1,0 +1,44 @@
+"""Checks of PostgreSQL, the migrations and Redis."""
+
+from collections.abc import AsyncIterator
+
+from alpha.db.migrate import read_migrations
+from alpha.db.pool import connect
+from alpha.doctor.finding import Finding, fault, ok
+from alpha.live.connect import RedisLinks
+from alpha.settings import DatabaseSettings, RedisSettings
+
+
+async def check_database(settings: DatabaseSettings) -> AsyncIterator[Finding]:
+    """PostgreSQL answers, directly or through the pooler, and its schema is the one this code expects."""
+    connection = await connect(settings, "doctor")
+    try:
+        version = await connection.fetchval("SHOW server_version")
+        where = f"{settings.postgres_host}:{settings.postgres_port}"
+        yield ok("database", f"PostgreSQL {version.split()[0]} answers at {where} as {settings.postgres_user}.")
+        newest = read_migrations()[-1]
+        applied = await connection.fetchval("SELECT trading.schema_version()")
+        if applied is None or applied < newest.number:
+            yield fault(
+                "migrations",
+                f"The schema is at {applied or 0}, this version needs {newest.number}.",
+                "Run the migrations.",
+            )
+        elif applied > newest.number:
+            yield fault(
+                "migrations", f"The schema is at {applied}, newer than this version's {newest.number}.", "Update Alpha."
+            )
+        else:
+            yield ok("migrations", f"The schema is up to date ({newest.name}).")
+    finally:
+        await connection.close()
+
+
+async def check_redis(settings: RedisSettings) -> AsyncIterator[Finding]:
+    """Redis answers and knows us."""
+    links = RedisLinks(settings)
+    try:
+        await links.check()
+        yield ok("redis", f"Redis answers at {links.address} as {settings.redis_username}.")
+    finally:
+        await links.close()

@@ -1,0 +1,1 @@
+"""`alpha init`: writes `.env` and the secrets of an installation."""
