@@ -115,7 +115,7 @@ class DecisionCore:
         state: CoreState | None = None,
         strategy_state: StrategyState | None = None,
     ) -> None:
-        """`instrument_of` gives a symbol's filters, or None when it may not be entered now."""
+        """`instrument_of` gives a symbol's filters, or None for a symbol that the exchange does not list."""
         self.strategy = strategy
         self.rules = strategy.rules
         self.interval_ms = interval_ms
@@ -226,8 +226,8 @@ class DecisionCore:
         for enter in plan.entries:
             instrument = self.instrument_of(enter.symbol)
             view = views.get(enter.symbol)
-            if instrument is None or view is None:
-                plan.skipped.append(Skipped(enter.symbol, "it takes no new entries now"))
+            if instrument is None or view is None or not takes_entries(instrument):
+                plan.skipped.append(Skipped(enter.symbol, "the exchange takes no new entries in it"))
                 continue
             price = exact(view.close)
             size = enter.size
@@ -299,6 +299,16 @@ class DecisionCore:
 
     def _close(self, position: OwnPosition, reason: Reason, why: str) -> Close:
         return Close(position.symbol, position.direction, position.size, reason, why)
+
+
+def takes_entries(instrument: Instrument) -> bool:
+    """True for a USDT perpetual that trades and whose end is not announced."""
+    return (
+        instrument.settle_coin == "USDT"
+        and instrument.contract_type == "LinearPerpetual"
+        and instrument.status == "Trading"
+        and not instrument.delivery_ms
+    )
 
 
 def _stretch(position: OwnPosition, view: BarView) -> None:
