@@ -74,6 +74,7 @@ class GeneratedMarket:
         self._block = lru_cache(4 * len(symbols))(self._make_block)
         self._factor_day = lru_cache(64)(self._make_factor_day)
         self._day = lru_cache(days_kept)(self._make_day)
+        self._mood_knots = lru_cache(2048)(self._make_mood_knots)
         self._summary = lru_cache(100_000)(self._make_summary)
         self._rate = lru_cache(16 * len(symbols))(self._make_rate)
 
@@ -201,8 +202,10 @@ class GeneratedMarket:
         opens, closes = edges[:-1], edges[1:]
         highs = np.maximum(np.rint(np.exp(high + scale)).astype(np.int64), np.maximum(opens, closes))
         lows = np.minimum(np.rint(np.exp(low + scale)).astype(np.int64), np.minimum(opens, closes))
-        times = _minutes_of(day)[:-1] * MINUTE_MS
-        rows = np.column_stack((times, opens, highs, np.maximum(lows, 1), closes, np.rint(volume).astype(np.int64)))
+        rows = np.empty((1440, 6), dtype=np.int64)
+        columns = (_minutes_of(day)[:-1] * MINUTE_MS, opens, highs, np.maximum(lows, 1), closes, np.rint(volume))
+        for place, column in enumerate(columns):
+            rows[:, place] = column
         rows.setflags(write=False)
         return rows
 
@@ -211,9 +214,12 @@ class GeneratedMarket:
 
     def _moods(self, name: str, day: int) -> Floats:
         """Log volatility by minute: an own value each hour, joined to the next one, over midnight too."""
-        today = generator(self.seed, name, "mood", day).standard_normal(24)
-        tomorrow = generator(self.seed, name, "mood", day + 1).standard_normal(24)[:1]
-        return np.interp(np.arange(1440) / 60, np.arange(25), np.append(today, tomorrow)) * 0.6
+        knots = np.append(self._mood_knots(name, day), self._mood_knots(name, day + 1)[0])
+        moods: Floats = np.interp(np.arange(1440) / 60, np.arange(25), knots) * 0.6
+        return moods
+
+    def _make_mood_knots(self, name: str, day: int) -> Floats:
+        return generator(self.seed, name, "mood", day).standard_normal(24)
 
     def _day_return(self, symbol: str, time_ms: int) -> float:
         """Log return of about the day before, from levels every four hours."""
