@@ -1,0 +1,127 @@
+"""The operator's commands in the terminal: the table of `alpha.platform.commands`, as rich tables or JSON."""
+
+import asyncio
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from alpha.platform.commands import Order, Question
+    from alpha.platform.words import Arguments
+
+#: `alpha sync` is the sync service's own command; the question of that name is Telegram's /sync.
+OWN_COMMANDS = ("sync",)
+_JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
+_YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command of the table to `app`; a part of the house that has one of that name goes before."""
+    from alpha.platform.commands import ORDERS, QUESTIONS
+
+    for question in QUESTIONS:
+        if question.name not in OWN_COMMANDS:
+            _add_question(app, question)
+    for order in ORDERS:
+        _add_order(app, order)
+
+
+def _add_question(app: typer.Typer, question: "Question") -> None:
+    help_text = f"{question.summary[:1].upper()}{question.summary[1:]}. Example: alpha {question.example[1:]}"
+    if not question.usage:
+
+        @app.command(question.name, help=help_text)
+        def bare(as_json: bool = _JSON) -> None:
+            asyncio.run(_show(question, [], as_json))
+
+    else:
+
+        @app.command(question.name, help=help_text)
+        def ask(
+            words: list[str] | None = typer.Argument(None, metavar=question.usage, show_default=False),
+            as_json: bool = _JSON,
+        ) -> None:
+            asyncio.run(_show(question, words or [], as_json))
+
+
+def _add_order(app: typer.Typer, order: "Order") -> None:
+    help_text = f"{order.summary[:1].upper()}{order.summary[1:]}. Example: alpha {order.example[1:]}"
+
+    @app.command(order.name, help=help_text)
+    def do(
+        words: list[str] | None = typer.Argument(None, metavar=order.usage or None, show_default=False),
+        yes: bool = _YES,
+        as_json: bool = _JSON,
+    ) -> None:
+        raise typer.Exit(asyncio.run(_do(order, words or [], yes, as_json)))
+
+
+async def _show(question: "Question", words: list[str], as_json: bool) -> None:
+    from alpha.cli.show_page import print_json, print_page
+    from alpha.platform.context import open_platform
+
+    settings = _settings()
+    async with open_platform(settings, "alpha") as platform:
+        page = await question.ask(platform, _read(platform, question, words))
+    if as_json:
+        print_json(page.data)
+    else:
+        print_page(page)
+
+
+async def _do(order: "Order", words: list[str], yes: bool, as_json: bool) -> int:
+    from alpha.cli.show_page import print_json
+    from alpha.errors import AlphaError, Retry
+    from alpha.platform.audit import Attempt, new_id, note_attempt, note_outcome
+    from alpha.platform.context import open_platform
+
+    async def tell(sentence: str) -> None:
+        sys.stderr.write(f"{sentence}\n")
+
+    async with open_platform(_settings(), "alpha") as platform:
+        args = _read(platform, order, words)
+        if not yes and not typer.confirm(await order.warn(platform, args), err=True):
+            raise typer.Abort
+        issuer = getpass.getuser()
+        said = {"words": " ".join(words)} if words else {}
+        attempt = Attempt(
+            new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
+        )
+        audited = True
+        try:
+            await note_attempt(platform, attempt, "confirmed")
+        except Retry as fault:
+            # A panic must not fail because the audit is away.
+            audited = False
+            await tell(f"Not in the audit: {fault}")
+        try:
+            outcome = await order.run(platform, args, f"terminal:{issuer}", tell)
+        except AlphaError as fault:
+            if audited:
+                await note_outcome(platform, attempt.id, "failed", str(fault))
+            raise
+        if audited:
+            await note_outcome(platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+    if as_json:
+        print_json(outcome)
+    else:
+        sys.stdout.write(f"{outcome.text}\n")
+    return 0 if outcome.done else 1
+
+
+def _read(platform: Any, command: "Question | Order", words: list[str]) -> "Arguments":
+    from alpha.platform.words import read_words
+
+    example = f"alpha {command.example[1:]}"
+    return read_words(platform.registry, command.name, command.usage, example, words)
+
+
+def _settings() -> Any:
+    from alpha.platform.context import PlatformSettings
+    from alpha.settings import load
+
+    return load(PlatformSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))

@@ -1,0 +1,381 @@
+"""What the bots made: round trips, days, weeks and months, figures of a period, and why trades ended."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alpha.errors import Rejected
+from alpha.money import ZERO
+from alpha.platform.context import Platform
+from alpha.platform.history import row_count
+from alpha.platform.periods import Period
+from alpha.registry import Bot
+
+#: A picture is a few hundred pixels wide: more points only make it slower.
+CURVE_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class TripRow:
+    """One position from flat to flat. Amounts in USDT, `return_pct` of the entry value."""
+
+    bot: str
+    symbol: str
+    direction: str
+    opened_at: datetime
+    closed_at: datetime
+    held: timedelta
+    size: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+    return_pct: Decimal | None
+    reason: str
+    fills: int
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """The figures of one bot, or of all (`bot` is "all"), over a period. Amounts in USDT, `_pct` in per cent.
+
+    None where the history cannot say: no trades to divide by, no equity to measure against.
+    """
+
+    bot: str
+    net: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    return_pct: Decimal | None
+    trips: int
+    wins: int
+    losses: int
+    win_rate_pct: Decimal | None
+    profit_factor: Decimal | None
+    expectancy: Decimal | None
+    sharpe: Decimal | None
+    sortino: Decimal | None
+    max_drawdown_pct: Decimal | None
+    volume: Decimal
+    fills: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRow:
+    """Why round trips ended, over a period."""
+
+    bot: str
+    reason: str
+    trips: int
+    share_pct: Decimal
+    win_rate_pct: Decimal | None
+    average_net: Decimal | None
+    net: Decimal
+    held: timedelta | None
+    profit_factor: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRow:
+    """What a symbol brought, over a period."""
+
+    bot: str
+    symbol: str
+    trips: int
+    win_rate_pct: Decimal | None
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """What happened in one UTC day, week (from Monday) or month, cash basis, USDT."""
+
+    bot: str
+    start: date
+    fills: int
+    trips: int
+    wins: int
+    losses: int
+    volume: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """Equity at a time of the exchange, USDT, and the drawdown from the highest before it, per cent, zero or below."""
+
+    time: datetime
+    equity: Decimal
+    drawdown_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """Everything about one bot, or all, over a period."""
+
+    period: Period
+    performance: list[Performance]
+    reasons: list[ReasonRow]
+    symbols: list[SymbolRow]
+    equity: list[EquityPoint]
+
+
+def _ids(platform: Platform, bot: Bot | None) -> list[str]:
+    return [each.id for each in platform.bots(bot)]
+
+
+async def trades(platform: Platform, bot: Bot | None = None, count: int = 10) -> list[TripRow]:
+    """The newest closed round trips, newest first."""
+    rows = await platform.history.rows(
+        """
+        SELECT t.* FROM unnest($1::text[]) AS wanted (bot_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM trading.position_summaries
+            WHERE bot_id = wanted.bot_id ORDER BY closed_at DESC LIMIT $2
+        ) AS t
+        ORDER BY t.closed_at DESC LIMIT $2
+        """,
+        _ids(platform, bot),
+        row_count(count),
+    )
+    return [_trip(row) for row in rows]
+
+
+async def trades_in(platform: Platform, bot: Bot | None, period: Period) -> list[TripRow]:
+    """All round trips that closed in a period, oldest first."""
+    rows = await platform.history.rows(
+        "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND closed_at >= $2 AND closed_at < $3 "
+        "ORDER BY closed_at",
+        _ids(platform, bot),
+        period.start,
+        period.end,
+    )
+    return [_trip(row) for row in rows]
+
+
+def _trip(row: Any) -> TripRow:
+    return TripRow(
+        bot=row["bot_id"],
+        symbol=row["symbol"],
+        direction=row["direction"],
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+        held=row["holding_time"],
+        size=row["max_qty"],
+        entry_price=row["entry_price"],
+        exit_price=row["exit_price"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        net=row["net"],
+        return_pct=row["return_pct"],
+        reason=row["exit_reason"],
+        fills=row["fills"],
+        provisional=row["provisional"],
+    )
+
+
+async def performance(platform: Platform, bot: Bot | None, period: Period) -> list[Performance]:
+    """The figures of each bot over a period, in the order of the registry."""
+    found = []
+    async with platform.history.connection() as connection:
+        for each in platform.bots(bot):
+            rows = await connection.fetch(
+                "SELECT * FROM trading.bot_performance($1, $2, $3)", each.id, period.start, period.end
+            )
+            found += [_performance(each.id, row) for row in rows]
+    return found
+
+
+def _performance(bot: str, row: Any) -> Performance:
+    return Performance(
+        bot=bot,
+        net=row["net"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        return_pct=row["return_pct"],
+        trips=row["round_trips"],
+        wins=row["wins"],
+        losses=row["losses"],
+        win_rate_pct=row["win_rate_pct"],
+        profit_factor=row["profit_factor"],
+        expectancy=row["expectancy"],
+        sharpe=row["sharpe"],
+        sortino=row["sortino"],
+        max_drawdown_pct=row["max_drawdown_pct"],
+        volume=row["volume"],
+        fills=row["fills"],
+    )
+
+
+async def reasons(platform: Platform, bot: Bot | None, period: Period) -> list[ReasonRow]:
+    """Why round trips ended, most net first within each bot."""
+    found = []
+    async with platform.history.connection() as connection:
+        for each in platform.bots(bot):
+            rows = await connection.fetch(
+                "SELECT * FROM trading.exit_reasons($1, $2, $3) ORDER BY net DESC", each.id, period.start, period.end
+            )
+            found += [
+                ReasonRow(
+                    bot=each.id,
+                    reason=row["exit_reason"],
+                    trips=row["round_trips"],
+                    share_pct=row["share_pct"],
+                    win_rate_pct=row["win_rate_pct"],
+                    average_net=row["average_net"],
+                    net=row["net"],
+                    held=row["average_holding_time"],
+                    profit_factor=row["profit_factor"],
+                )
+                for row in rows
+            ]
+    return found
+
+
+async def symbols(platform: Platform, bot: Bot | None, period: Period) -> list[SymbolRow]:
+    """What each symbol brought, most net first within each bot."""
+    found = []
+    async with platform.history.connection() as connection:
+        for each in platform.bots(bot):
+            rows = await connection.fetch(
+                "SELECT * FROM trading.symbol_results($1, $2, $3) ORDER BY net DESC", each.id, period.start, period.end
+            )
+            found += [
+                SymbolRow(
+                    bot=each.id,
+                    symbol=row["symbol"],
+                    trips=row["round_trips"],
+                    win_rate_pct=row["win_rate_pct"],
+                    fees=row["fees"],
+                    funding=row["funding"],
+                    net=row["net"],
+                )
+                for row in rows
+            ]
+    return found
+
+
+async def equity_curve(platform: Platform, bot: Bot | None, period: Period) -> list[EquityPoint]:
+    """Equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
+
+    Each account counts from its first snapshot on, with the last value known at each point. Transfers are not taken
+    out; `trading.bot_performance` does that.
+    """
+    rows = await platform.history.rows(
+        """
+        WITH mine AS (
+            SELECT s.account_id, s.taken_at, s.equity
+            FROM trading.accounts AS a
+            JOIN trading.equity_snapshots AS s ON s.account_id = a.account_id
+            WHERE a.bot_id = ANY($1) AND s.taken_at >= $2 AND s.taken_at < $3
+        ), bounds AS (
+            SELECT min(taken_at) AS first, max(taken_at) AS last FROM mine
+        ), placed AS (
+            SELECT account_id, equity, taken_at,
+                   width_bucket(extract(epoch FROM taken_at), extract(epoch FROM first),
+                                extract(epoch FROM last) + 0.001, $4) AS place
+            FROM mine, bounds
+        )
+        SELECT place, account_id, max(taken_at) AS taken_at, (array_agg(equity ORDER BY taken_at DESC))[1] AS equity
+        FROM placed GROUP BY place, account_id ORDER BY place, taken_at
+        """,
+        _ids(platform, bot),
+        period.start,
+        period.end,
+        CURVE_POINTS,
+    )
+    return curve_of([(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows])
+
+
+def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint]:
+    """One point a place, of the last known equity of each account; the curve begins where all accounts are known."""
+    accounts = {account for _, account, _, _ in rows}
+    known: dict[int, Decimal] = {}
+    points: list[EquityPoint] = []
+    highest: Decimal | None = None
+    for number, (place, account, taken_at, equity) in enumerate(rows):
+        known[account] = equity
+        ends_place = number + 1 == len(rows) or rows[number + 1][0] != place
+        if not ends_place or len(known) < len(accounts):
+            continue
+        total = sum(known.values(), ZERO)
+        highest = total if highest is None or total > highest else highest
+        drawdown = (total / highest - 1) * 100 if highest > 0 else ZERO
+        points.append(EquityPoint(taken_at, total, drawdown))
+    return points
+
+
+async def analytics(platform: Platform, bot: Bot | None, period: Period) -> Analytics:
+    """Everything about these bots over a period."""
+    return Analytics(
+        period=period,
+        performance=await performance(platform, bot, period),
+        reasons=await reasons(platform, bot, period),
+        symbols=await symbols(platform, bot, period),
+        equity=await equity_curve(platform, bot, period),
+    )
+
+
+async def spans(platform: Platform, kind: str, bot: Bot | None, count: int, now: datetime) -> list[SpanRow]:
+    """The last `count` UTC days ("daily"), weeks from Monday ("weekly") or months ("monthly") up to `now`, oldest first.
+
+    Spans in which a bot did nothing have no row.
+    """
+    row_count(count)
+    unit = {"daily": "day", "weekly": "week", "monthly": "month"}[kind]
+    first = first_day(kind, count, now.astimezone(UTC).date())
+    rows = await platform.history.rows(
+        """
+        SELECT bot_id, date_trunc($4, day::timestamp)::date AS start, sum(fills)::bigint AS fills,
+               sum(round_trips)::bigint AS trips, sum(wins)::bigint AS wins, sum(losses)::bigint AS losses,
+               sum(volume) AS volume, sum(gross) AS gross, sum(fees) AS fees, sum(funding) AS funding, sum(net) AS net
+        FROM trading.bot_daily_performance
+        WHERE bot_id = ANY($1) AND day >= $2 AND day <= $3
+        GROUP BY bot_id, 2 ORDER BY 2, bot_id
+        """,
+        _ids(platform, bot),
+        first,
+        now.astimezone(UTC).date(),
+        unit,
+    )
+    return [
+        SpanRow(
+            bot=row["bot_id"],
+            start=row["start"],
+            fills=row["fills"],
+            trips=row["trips"],
+            wins=row["wins"],
+            losses=row["losses"],
+            volume=row["volume"],
+            gross=row["gross"],
+            fees=row["fees"],
+            funding=row["funding"],
+            net=row["net"],
+        )
+        for row in rows
+    ]
+
+
+def first_day(kind: str, count: int, today: date) -> date:
+    """The first day of the last `count` spans, today's among them."""
+    try:
+        if kind == "daily":
+            return today - timedelta(days=count - 1)
+        if kind == "weekly":
+            return today - timedelta(days=today.weekday() + 7 * (count - 1))
+        month = today.year * 12 + today.month - count
+        return date(month // 12, month % 12 + 1, 1)
+    except (OverflowError, ValueError):
+        raise Rejected(f"{count} is too many. Ask for fewer.") from None

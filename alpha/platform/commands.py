@@ -1,0 +1,223 @@
+"""The one table of the operator's commands: who may, what they take, what they do. Telegram and terminal read it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from alpha.errors import Rejected
+from alpha.platform import analytics, history, history_pages, live, pages, steering, watch
+from alpha.platform.business_time import business_now
+from alpha.platform.context import Platform
+from alpha.platform.page import Page
+from alpha.platform.periods import DEFAULT, parse_period
+from alpha.platform.status import status
+from alpha.platform.steering import Outcome, Tell
+from alpha.platform.words import Arguments
+from alpha.registry import Bot
+
+
+class Role(IntEnum):
+    """What a person may do; each may what the one before may."""
+
+    STRANGER = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command that shows and changes nothing."""
+
+    name: str
+    summary: str
+    usage: str
+    example: str
+    ask: Callable[[Platform, Arguments], Awaitable[Page]]
+    role: Role = Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command that changes something: confirmed, audited, told to the other operators.
+
+    `warn` gives the sentence that is shown before it is confirmed.
+    """
+
+    name: str
+    summary: str
+    usage: str
+    example: str
+    run: Callable[[Platform, Arguments, str, Tell], Awaitable[Outcome]]
+    warn: Callable[[Platform, Arguments], Awaitable[str]]
+    role: Role = Role.OPERATOR
+
+
+def the_bot(args: Arguments) -> Bot:
+    """The bot that was named."""
+    if args.bot is None:
+        raise Rejected("Name a bot.")
+    return args.bot
+
+
+async def _status(platform: Platform, args: Arguments) -> Page:
+    return pages.status_page(await status(platform, args.bot), platform.zone)
+
+
+async def _positions(platform: Platform, args: Arguments) -> Page:
+    return pages.positions_page(await live.positions(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _orders(platform: Platform, args: Arguments) -> Page:
+    return pages.orders_page(await live.orders(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _balance(platform: Platform, args: Arguments) -> Page:
+    return pages.balance_page(await live.balance(platform, args.bot))
+
+
+async def _trades(platform: Platform, args: Arguments) -> Page:
+    rows = await analytics.trades(platform, args.bot, args.n or 10)
+    return history_pages.trips_page(rows, platform.zone, platform.wall_now())
+
+
+async def _fills(platform: Platform, args: Arguments) -> Page:
+    rows = await history.fills(platform, args.bot, args.n or 10)
+    return pages.fills_page(rows, platform.zone, platform.wall_now())
+
+
+async def _analytics(platform: Platform, args: Arguments) -> Page:
+    period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
+    return history_pages.analytics_page(await analytics.analytics(platform, args.bot, period))
+
+
+async def _performance(platform: Platform, args: Arguments) -> Page:
+    period = parse_period(args.period or "all", await business_now(platform))
+    return history_pages.performance_page(await analytics.performance(platform, None, period), period.label)
+
+
+def _spans(kind: str, default: int) -> Callable[[Platform, Arguments], Awaitable[Page]]:
+    async def ask(platform: Platform, args: Arguments) -> Page:
+        now = await business_now(platform, args.bot)
+        rows = await analytics.spans(platform, kind, args.bot, args.n or default, now)
+        return history_pages.spans_page(kind, rows)
+
+    return ask
+
+
+async def _health(platform: Platform, args: Arguments) -> Page:
+    return pages.health_page(await watch.health(platform))
+
+
+async def _sync(platform: Platform, args: Arguments) -> Page:
+    return pages.sync_page(await history.sync_runs(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _issues(platform: Platform, args: Arguments) -> Page:
+    return pages.issues_page(await history.issues(platform, args.bot), platform.zone)
+
+
+async def _alerts(platform: Platform, args: Arguments) -> Page:
+    return pages.alerts_page(await watch.alerts(platform, args.n or 10), platform.zone)
+
+
+async def _audit(platform: Platform, args: Arguments) -> Page:
+    return pages.commands_page(await history.commands(platform, args.n or 20), platform.zone)
+
+
+async def _logs(platform: Platform, args: Arguments) -> Page:
+    bot = the_bot(args)
+    return pages.logs_page(bot.id, await watch.logs(platform, bot, args.n or 30))
+
+
+async def _start(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.start(platform, the_bot(args), by)
+
+
+async def _stop(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.stop(platform, the_bot(args), by)
+
+
+async def _restart(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.restart(platform, the_bot(args), by)
+
+
+async def _pause(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.pause(platform, the_bot(args), by)
+
+
+async def _resume(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.resume(platform, the_bot(args), by)
+
+
+async def _adopt(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.adopt(platform, the_bot(args), args.symbol or "", by)
+
+
+async def _flatten(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.flatten(platform, the_bot(args), args.symbol, by, tell)
+
+
+async def _panic(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.panic(platform, by, tell)
+
+
+async def _warn_stop(platform: Platform, args: Arguments) -> str:
+    return f"Stop {the_bot(args).id}? {await steering.stop_warning(platform, the_bot(args))}"
+
+
+async def _warn_flatten(platform: Platform, args: Arguments) -> str:
+    what = f"its position in {args.symbol}" if args.symbol else "all its positions"
+    return f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
+
+
+async def _warn_panic(platform: Platform, args: Arguments) -> str:
+    return "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
+
+
+def _simply(verb: str) -> Callable[[Platform, Arguments], Awaitable[str]]:
+    async def warn(platform: Platform, args: Arguments) -> str:
+        subject = f" {args.symbol} for" if args.symbol else ""
+        return f"{verb}{subject} {the_bot(args).id}?"
+
+    return warn
+
+
+QUESTIONS = (
+    Question("status", "each bot, its data, positions and today's net", "[bot]", "/status", _status),
+    Question("positions", "open positions and their stops", "[bot]", "/positions shortseller", _positions),
+    Question("orders", "open orders, stops among them", "[bot]", "/orders momentum", _orders),
+    Question("balance", "equity and what is free of it", "[bot]", "/balance", _balance),
+    Question("trades", "closed trades, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
+    Question("fills", "executions, newest first", "[bot] [n]", "/fills shortseller 20", _fills),
+    Question(
+        "analytics", "figures, reasons and symbols of a period", "[bot] [period]", "/analytics momentum 7d", _analytics
+    ),
+    Question("daily", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
+    Question("weekly", "net of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
+    Question("monthly", "net of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
+    Question("performance", "all bots beside each other", "[period]", "/performance this month", _performance),
+    Question("health", "every part of the system", "", "/health", _health),
+    Question("sync", "how far the exchange's history is read", "[bot]", "/sync", _sync),
+    Question("issues", "where our books and the exchange's differ", "[bot]", "/issues", _issues),
+    Question("alerts", "the latest alerts", "[n]", "/alerts 20", _alerts),
+    Question("logs", "the last output of a bot", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR),
+    Question("audit", "who asked for what", "[n]", "/audit 20", _audit, Role.ADMIN),
+)
+ORDERS = (
+    Order("start", "start a bot", "<bot>", "/start shortseller", _start, _simply("Start")),
+    Order("stop", "stop a bot; its positions stay open", "<bot>", "/stop shortseller", _stop, _warn_stop),
+    Order("restart", "restart a bot", "<bot>", "/restart shortseller", _restart, _simply("Restart")),
+    Order(
+        "pause", "no new entries; positions stay managed", "<bot>", "/pause lxalgo", _pause, _simply("Pause entries of")
+    ),
+    Order("resume", "lift a pause or a halt", "<bot>", "/resume lxalgo", _resume, _simply("Resume entries of")),
+    Order(
+        "adopt", "let a bot take over a position", "<bot> <symbol>", "/adopt lxalgo BTCUSDT", _adopt, _simply("Adopt")
+    ),
+    Order(
+        "flatten", "close a bot's positions at market", "<bot> [symbol]", "/flatten momentum", _flatten, _warn_flatten
+    ),
+    Order("panic", "close everything at market", "", "/panic", _panic, _warn_panic),
+)
+BY_NAME: dict[str, Question | Order] = {command.name: command for command in (*QUESTIONS, *ORDERS)}

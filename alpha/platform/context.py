@@ -1,0 +1,127 @@
+"""What the functions of the platform stand on: the registry, live state, history, bot control and a clock."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from pydantic import Field, field_validator
+
+from alpha import clock
+from alpha.bot_control import BotControl, BotControlSettings, open_control
+from alpha.db.pool import Connection, Pool, create_pool, explained
+from alpha.errors import Retry
+from alpha.live.connect import AWAY, RedisLinks
+from alpha.registry import Bot, Registry, load_registry
+from alpha.settings import DatabaseSettings, HouseSettings, RedisSettings
+
+#: A question to the history that takes longer than this is given up.
+QUERY_LIMIT_S = 20.0
+
+
+class PlatformSettings(DatabaseSettings, RedisSettings, BotControlSettings, HouseSettings):
+    """What the operator's tools need."""
+
+    alpha_timezone: str = Field("UTC", description="the operator's time zone, for example Europe/Berlin")
+
+    @field_validator("alpha_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{name} is no time zone; for example UTC or Europe/Berlin") from None
+        return name
+
+
+class History:
+    """PostgreSQL for reading and for the command centre's own rows; connects at the first question."""
+
+    def __init__(self, settings: DatabaseSettings, application: str, connections: int = 4) -> None:
+        self._settings = settings
+        self._application = application
+        self._connections = connections
+        self._pool: Pool | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us."""
+        try:
+            if self._pool is None:
+                self._pool = await create_pool(
+                    self._settings,
+                    self._application,
+                    min_size=0,
+                    max_size=self._connections,
+                    command_timeout_s=QUERY_LIMIT_S,
+                )
+            async with self._pool.acquire(timeout=QUERY_LIMIT_S) as connection:
+                yield connection
+        except asyncpg.UndefinedTableError as fault:
+            raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.db.migrate.") from None
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise explained(fault, self._settings) from None
+
+    async def rows(self, sql: str, *arguments: object) -> list[Any]:
+        """The rows of one question."""
+        async with self.connection() as connection:
+            found: list[Any] = await connection.fetch(sql, *arguments)
+            return found
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What every function of the platform is given. `wall_ms` is the clock for liveness and expiry."""
+
+    registry: Registry
+    live: RedisLinks
+    history: History
+    control: BotControl
+    zone: tzinfo = UTC
+    wall_ms: Callable[[], int] = clock.wall_ms
+
+    def wall_now(self) -> datetime:
+        """Wall-clock time, aware UTC."""
+        return clock.at(self.wall_ms())
+
+    def bots(self, bot: Bot | None) -> tuple[Bot, ...]:
+        """That bot alone, or all of them."""
+        return self.registry.bots if bot is None else (bot,)
+
+
+@asynccontextmanager
+async def open_platform(settings: PlatformSettings, application: str) -> AsyncIterator[Platform]:
+    """A platform over the real Redis, PostgreSQL and bot control of `settings`; closed at the end."""
+    registry = load_registry(settings.alpha_bots_file)
+    live = RedisLinks(settings)
+    history = History(settings, application)
+    control = open_control(settings, registry)
+    try:
+        yield Platform(registry, live, history, control, ZoneInfo(settings.alpha_timezone))
+    finally:
+        await live.close()
+        await history.close()
+        await control.close()
+
+
+@asynccontextmanager
+async def redis_faults(live: RedisLinks) -> AsyncIterator[None]:
+    """Turn Redis being away into one sentence."""
+    try:
+        yield
+    except AWAY:
+        raise Retry(f"Redis does not answer at {live.address}: start it, or check REDIS_HOST and REDIS_PORT.") from None

@@ -1,0 +1,103 @@
+"""A page: what a command shows, before it is laid out for a phone, a terminal or a browser.
+
+Cells are texts with a tone; columns say which side they lean to and whether a phone has room for them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tone(StrEnum):
+    """How a text feels; each presenter has its own colours or marks."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    BAD = "bad"
+    WARN = "warn"
+    DIM = "dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One text with its tone. `mark` is a shorter text for narrow presenters."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, whether its texts lean right, and whether a phone shows it."""
+
+    title: str
+    right: bool = False
+    phone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns; `empty` is said when there are none."""
+
+    columns: tuple[Column, ...]
+    rows: list[list[Cell]]
+    empty: str = "Nothing."
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, a line each."""
+
+    rows: list[tuple[str, Cell]]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A paragraph."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Output of a program, line for line."""
+
+    text: str
+
+
+Block = Table | Facts | Words | Verbatim
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A picture to draw: equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC)."""
+
+    title: str
+    times_ms: list[int]
+    equity: list[float]
+    drawdown_pct: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A picture to draw: one signed bar a label, in USDT."""
+
+    title: str
+    labels: list[str]
+    values: list[float]
+
+
+Picture = Curve | Bars
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one command shows. `data` holds the typed rows behind it, for JSON."""
+
+    title: str
+    blocks: list[Block]
+    data: object = None
+    picture: Picture | None = None
