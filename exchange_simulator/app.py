@@ -1,0 +1,90 @@
+"""The exchange as a server: REST, streams and control on one port."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from exchange_simulator.clock import FreeClock, StepClock
+from exchange_simulator.control import Control
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.rest.server import Rest, wall_ms
+from exchange_simulator.ws.session import PrivateSession, PublicSession, Session
+
+CATEGORIES = ("linear", "inverse", "spot", "option")
+MAX_FRAME = 4 * 1024 * 1024
+
+
+class App:
+    """One listening exchange."""
+
+    def __init__(self, exchange: Exchange, wall: Callable[[], int] = wall_ms) -> None:
+        self.exchange = exchange
+        self.rest = Rest(exchange, wall)
+        self.step = StepClock(exchange) if exchange.setup.step_clock else None
+        self.free = None if exchange.setup.step_clock else FreeClock(exchange)
+        self.control = Control(exchange, self.step, self.free)
+        self.sessions: set[Session] = set()
+        self._runner: web.ServerRunner | None = None
+        self._clock_task: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens and lets time begin. `OSError` when the port is taken."""
+        server = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(server, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self.port = int(self._runner.addresses[0][1])
+        if self.free is not None:
+            self._clock_task = asyncio.create_task(self.free.run())
+
+    async def wait(self) -> None:
+        """Returns only when the clock fails, with its error; a clock that has reached the market's end goes on waiting."""
+        if self._clock_task is not None:
+            await self._clock_task
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Ends time, connections and storage."""
+        if self._clock_task is not None:
+            self._clock_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._clock_task
+        for session in list(self.sessions):
+            await session.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self.exchange.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        if path.startswith("/_sim/"):
+            return await self.control.handle(request)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._stream(request, path)
+        return await self.rest.handle(request)
+
+    async def _stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        category = path.removeprefix("/v5/public/")
+        if path != "/v5/private" and category not in CATEGORIES:
+            return web.Response(status=404, text=f"{path} is not a stream of this exchange")
+        socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_FRAME, compress=False)
+        await socket.prepare(request)
+        session: Session
+        if path == "/v5/private":
+            session = PrivateSession(self.exchange, socket)
+        else:
+            session = PublicSession(self.exchange, socket, category)
+        self.sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+        return socket

@@ -1,0 +1,174 @@
+"""What makes business time pass: a free-running clock at a speed, or steps at a control call."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.market.intervals import INTERVALS, bucket_end, bucket_start
+
+TICK_S = 0.02
+PUBLISH_S = 0.1
+SLICE_S = 0.01  # longest time spent on the market before requests get their turn
+
+
+class FreeClock:
+    """Business time runs `speed` times as fast as `clock` (wall-clock seconds). Speed 0: as fast as the machine can."""
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], float] = time.monotonic) -> None:
+        self.exchange = exchange
+        self._clock = clock
+        self.paused = False
+
+    async def run(self) -> None:
+        """Moves time until cancelled or the market ends; afterwards time stands."""
+        exchange, speed = self.exchange, self.exchange.setup.speed
+        timeline = exchange.timeline
+        wall, business = self._clock(), float(exchange.now_ms)
+        published = wall
+        while not timeline.ended:
+            if self.paused:
+                await asyncio.sleep(TICK_S)
+                wall, business = self._clock(), float(exchange.now_ms)
+                continue
+            now = self._clock()
+            target = business + (now - wall) * 1000 * speed if speed else float("inf")
+            behind = False
+            while not timeline.ended and timeline.next_time <= target:
+                bar_end = timeline.bar_start + timeline.base_ms
+                timeline.advance(int(min(target, bar_end)), fine=False)
+                if self._clock() - now > SLICE_S:
+                    behind = timeline.next_time <= target
+                    break
+            if not behind and speed and not timeline.ended:
+                timeline.advance(int(target))
+            exchange.commit()
+            if self._clock() - published >= PUBLISH_S:
+                published = self._clock()
+                exchange.feed.refresh()
+            if behind and speed and target - exchange.now_ms > 5_000 * speed:
+                # More than five seconds late: time cannot be caught up, so it goes on from here.
+                wall, business = self._clock(), float(exchange.now_ms)
+            await asyncio.sleep(0 if behind or not speed else TICK_S)
+        exchange.feed.refresh()
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A client that the step clock waits for: the candles it evaluates, and how far it has come."""
+
+    symbols: tuple[str, ...]
+    interval: str
+    evaluated: dict[str, int] = field(default_factory=dict)  # symbol -> start of the newest evaluated candle
+    points: bool = False
+    point: int = -1
+
+
+class StepClock:
+    """Business time moves at `advance` alone, and waits for its named clients at every closed candle."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.waiters: dict[str, Waiter] = {}
+        self._changed = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._stepped = asyncio.Event()
+
+    def expect(self, client: str, symbols: tuple[str, ...], interval: str, points: bool) -> None:
+        """Names a client to wait for. It owes nothing for candles that have closed already."""
+        if interval not in INTERVALS:
+            raise ValueError(f"{interval} is not an interval")
+        waiter = Waiter(symbols, interval, points=points)
+        start = self._last_closed(interval)
+        waiter.evaluated = dict.fromkeys(symbols, start)
+        waiter.point = self.exchange.timeline.points_done
+        self.waiters[client] = waiter
+
+    def forget(self, client: str) -> None:
+        self.waiters.pop(client, None)
+        self._changed.set()
+
+    def evaluated(self, client: str, symbol: str, start_ms: int) -> None:
+        """A client has evaluated the candle of a symbol that starts at `start_ms`, its orders sent and answered."""
+        waiter = self.waiters[client]
+        waiter.evaluated[symbol] = max(start_ms, waiter.evaluated.get(symbol, 0))
+        self._changed.set()
+
+    def seen(self, client: str, point: int) -> None:
+        """A client has acted on everything up to a point."""
+        waiter = self.waiters[client]
+        waiter.point = max(waiter.point, point)
+        self._changed.set()
+
+    def _last_closed(self, interval: str) -> int:
+        """Start of the newest candle that has closed by now."""
+        now = self.exchange.now_ms
+        start = bucket_start(interval, now)
+        return bucket_start(interval, start - 1)
+
+    def owing(self) -> dict[str, list[str]]:
+        """Clients that have not reported yet, with what they owe."""
+        owing: dict[str, list[str]] = {}
+        for client, waiter in self.waiters.items():
+            start = self._last_closed(waiter.interval)
+            due = [
+                f"{symbol} {waiter.interval} {start}"
+                for symbol in waiter.symbols
+                if waiter.evaluated.get(symbol, -1) < start and self._has(symbol, waiter.interval, start)
+            ]
+            if waiter.points and waiter.point < self.exchange.timeline.points_done:
+                due.append(f"point {self.exchange.timeline.points_done}")
+            if due:
+                owing[client] = due
+        return owing
+
+    def _has(self, symbol: str, interval: str, start: int) -> bool:
+        candles = self.exchange.market.candles(symbol, interval, start, start + 1)
+        return bool(candles) and bucket_end(interval, start) <= self.exchange.now_ms + 1
+
+    async def advance(self, points: int, to_ms: int | None, timeout_s: float) -> dict[str, list[str]]:
+        """Takes `points` more points, or all up to `to_ms`, waiting for the named clients before each.
+
+        Returns what is still owed when the time ran out, else nothing.
+        """
+        async with self._lock:
+            timeline = self.exchange.timeline
+            done = 0
+            while not timeline.ended and (timeline.next_time <= to_ms if to_ms is not None else done < points):
+                owed = await self._settled(timeout_s)
+                if owed:
+                    return owed
+                timeline.step()
+                self.exchange.commit()
+                self.exchange.feed.refresh()
+                done += 1
+                self._announce()
+                await asyncio.sleep(0)
+            return await self._settled(timeout_s)
+
+    def _announce(self) -> None:
+        stepped, self._stepped = self._stepped, asyncio.Event()
+        stepped.set()
+
+    async def after(self, point: int, timeout_s: float) -> None:
+        """Waits until a point later than `point` was taken, at most `timeout_s`."""
+        if self.exchange.timeline.points_done > point or self.exchange.timeline.ended:
+            return
+        try:
+            await asyncio.wait_for(self._stepped.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+    async def _settled(self, timeout_s: float) -> dict[str, list[str]]:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            owing = self.owing()
+            left = deadline - time.monotonic()
+            if not owing or left <= 0:
+                return owing
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                return self.owing()

@@ -1,0 +1,196 @@
+"""`/_sim/`: the exchange's own truth, and the switches that only a simulation has."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from exchange_simulator.clock import FreeClock, StepClock
+from exchange_simulator.engine.model import ClosedPnl, Execution, LedgerLine, Order, Refused
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.render import (
+    Row,
+    closed_row,
+    execution_row,
+    ledger_row,
+    order_row,
+    position_row,
+    text,
+    wallet_row,
+)
+
+PAGE = 1_000
+Query = dict[str, str]
+Action = Callable[[Query, dict[str, Any]], Awaitable[Row]]
+
+
+class Control:
+    """Answers under `/_sim/`. What changes anything is refused unless it was asked for at the start."""
+
+    def __init__(self, exchange: Exchange, step: StepClock | None, free: FreeClock | None) -> None:
+        self.exchange = exchange
+        self.step = step
+        self.free = free
+        self.actions: dict[tuple[str, str], Action] = {
+            ("GET", "/_sim/state"): self._state,
+            ("GET", "/_sim/ledger"): self._ledger,
+            ("GET", "/_sim/executions"): self._executions,
+            ("GET", "/_sim/orders"): self._orders,
+            ("GET", "/_sim/closed-pnl"): self._closed_pnl,
+            ("GET", "/_sim/transactions"): self._transactions,
+            ("GET", "/_sim/point"): self._point,
+            ("POST", "/_sim/advance"): self._advance,
+            ("POST", "/_sim/clients"): self._clients,
+            ("POST", "/_sim/evaluated"): self._evaluated,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        action = self.actions.get((request.method, path))
+        if action is None:
+            return _answer({"error": f"{request.method} {path} is not a control call of this exchange"}, 404)
+        try:
+            raw = await request.read()
+            body = msgspec.json.decode(raw) if raw else {}
+            if not isinstance(body, dict):
+                raise ValueError("the body is not a JSON object")
+            return _answer(await action(dict(parse_qsl(query)), body))
+        except Refused as refusal:
+            return _answer({"error": refusal.message}, 400)
+        except (ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+            return _answer({"error": f"bad request: {error}"}, 400)
+
+    # --- truth --------------------------------------------------------------------------------------------------
+
+    async def _state(self, query: Query, body: dict[str, Any]) -> Row:
+        exchange = self.exchange
+        return {
+            "now_ms": exchange.now_ms,
+            "bar_start_ms": exchange.timeline.bar_start,
+            "base_ms": exchange.timeline.base_ms,
+            "point": exchange.timeline.points_done,
+            "point_of_bar": exchange.timeline.point,
+            "ended": exchange.timeline.ended,
+            "clock": "step" if self.step is not None else "free",
+            "speed": exchange.setup.speed,
+            "seed": exchange.setup.seed,
+            "path": exchange.setup.path,
+            "pushed": exchange.hub.pushed,
+            "insurance": text(exchange.engine.insurance),
+            "prices": {symbol: text(book.last) for symbol, book in exchange.engine.books.items() if book.last},
+            "accounts": [key.uid for key in exchange.keys.values()],
+            "waiting_for": self.step.owing() if self.step is not None else {},
+        }
+
+    def _uid(self, query: Query) -> int | None:
+        if "key" in query:
+            key = self.exchange.keys.get(query["key"])
+            if key is None:
+                raise ValueError("no account has this key")
+            return key.uid
+        return int(query["uid"]) if "uid" in query else None
+
+    async def _ledger(self, query: Query, body: dict[str, Any]) -> Row:
+        """Accounts as they are now, and a page of executions."""
+        exchange, uid = self.exchange, self._uid(query)
+        accounts = []
+        for account in exchange.engine.accounts.values():
+            if uid is not None and account.uid != uid:
+                continue
+            totals = account.totals
+            accounts.append(
+                {
+                    "uid": account.uid,
+                    "keys": [key.api_key for key in exchange.keys.values() if key.uid == account.uid],
+                    "wallet_balance": text(account.wallet),
+                    "equity": text(exchange.engine.equity(account)),
+                    "deposits": text(totals.deposits),
+                    "gross": text(totals.gross),
+                    "fees": text(totals.fees),
+                    "funding": text(totals.funding),
+                    "executions": exchange.storage.count("executions", account.uid),
+                    "wallet": wallet_row(exchange.engine.wallet_view(account)),
+                    "positions": [
+                        position_row(exchange.engine.position_view(account, position)) for position in account.held()
+                    ],
+                    "orders": [order_row(order) for order in account.orders.values()],
+                }
+            )
+        return {"now_ms": exchange.now_ms, "accounts": accounts, **await self._executions(query, body)}
+
+    def _rows(self, query: Query, table: str, kind: type[Any], render: Callable[[Any], Row], name: str) -> Row:
+        limit = min(int(query.get("limit", PAGE)), 10_000)
+        found = self.exchange.storage.after(table, self._uid(query), int(query.get("after", 0)), limit, kind)
+        rows = [{"n": n, "uid": row.uid, **render(row)} for n, row in found]
+        return {name: rows, "next": found[-1][0] if len(found) == limit else None}
+
+    async def _executions(self, query: Query, body: dict[str, Any]) -> Row:
+        return self._rows(query, "executions", Execution, lambda row: execution_row(row, stream=True), "executions")
+
+    async def _orders(self, query: Query, body: dict[str, Any]) -> Row:
+        return self._rows(query, "orders", Order, order_row, "orders")
+
+    async def _closed_pnl(self, query: Query, body: dict[str, Any]) -> Row:
+        return self._rows(query, "closed_pnl", ClosedPnl, closed_row, "closed_pnl")
+
+    async def _transactions(self, query: Query, body: dict[str, Any]) -> Row:
+        return self._rows(query, "ledger", LedgerLine, ledger_row, "transactions")
+
+    # --- step clock ---------------------------------------------------------------------------------------------
+
+    def _stepping(self) -> StepClock:
+        if self.step is None:
+            raise ValueError("the clock runs freely: start the exchange with --step")
+        return self.step
+
+    async def _advance(self, query: Query, body: dict[str, Any]) -> Row:
+        """`points` (default 1), `bars`, or `to_ms`; `timeout_s` for the clients that are waited for."""
+        step = self._stepping()
+        timeline = self.exchange.timeline
+        to_ms = int(body["to_ms"]) if body.get("to_ms") is not None else None
+        if body.get("bars") is not None:
+            to_ms = timeline.bar_start + int(body["bars"]) * timeline.base_ms
+        owed = await step.advance(int(body.get("points", 1)), to_ms, float(body.get("timeout_s", 30)))
+        return {
+            "now_ms": self.exchange.now_ms,
+            "point": timeline.points_done,
+            "point_of_bar": timeline.point,
+            "bar_start_ms": timeline.bar_start,
+            "ended": timeline.ended,
+            "waiting_for": owed,
+        }
+
+    async def _point(self, query: Query, body: dict[str, Any]) -> Row:
+        """Answers once a point later than `after` was taken; for clients that act on every point."""
+        step = self._stepping()
+        await step.after(int(query.get("after", -1)), float(query.get("timeout_s", 30)))
+        return await self._state(query, body)
+
+    async def _clients(self, query: Query, body: dict[str, Any]) -> Row:
+        """Whom the step clock waits for: `client`, `symbols`, `interval`, `points`; `remove` takes it off the list."""
+        step = self._stepping()
+        client = str(body["client"])
+        if body.get("remove"):
+            step.forget(client)
+        else:
+            symbols = tuple(str(symbol) for symbol in body.get("symbols", ()))
+            step.expect(client, symbols, str(body.get("interval", "5")), bool(body.get("points", False)))
+        return {"clients": sorted(step.waiters)}
+
+    async def _evaluated(self, query: Query, body: dict[str, Any]) -> Row:
+        """`client`, with `symbol` and `start_ms` of the candle it evaluated, or the `point` it has acted on."""
+        step = self._stepping()
+        client = str(body["client"])
+        if client not in step.waiters:
+            raise ValueError(f"{client} is not a client the clock waits for: name it to /_sim/clients first")
+        if body.get("point") is not None:
+            step.seen(client, int(body["point"]))
+        if body.get("symbol") is not None:
+            step.evaluated(client, str(body["symbol"]), int(body["start_ms"]))
+        return {"waiting_for": step.owing()}
+
+
+def _answer(body: Row, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")

@@ -1,0 +1,1 @@
+"""The exchange's core: accounts, matching, margin, stops, funding, liquidation. Synchronous, exact, no I/O."""

@@ -1,0 +1,171 @@
+"""The market of one symbol as the engine sees it: the last price, a book made around it, and what waits for a price.
+
+Levels that wait lie strictly beyond the last price, in two heaps: those that fire when it falls and those that fire
+when it rises. An entry whose order has closed or moved since (its `version`) is skipped when it comes up.
+"""
+
+from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from heapq import heapify, heappop, heappush
+
+from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.model import BUY, ZERO, Order, Rules
+from exchange_simulator.market.model import Instrument
+
+MAX_LEVELS = 200
+STALE_LIMIT = 1000
+_BPS = Decimal(10_000)
+_UNLIMITED = Decimal("1e15")
+
+
+class Book:
+    """State of one symbol's market."""
+
+    def __init__(self, instrument: Instrument, rules: Rules) -> None:
+        self.instrument = instrument
+        self.rules = rules
+        self.last = ZERO
+        self.mark = ZERO
+        self.tick_direction = "ZeroPlusTick"
+        self.seq = 0
+        self.falling: list[tuple[Decimal, int, int, Order]] = []  # keyed by -level
+        self.rising: list[tuple[Decimal, int, int, Order]] = []  # keyed by level
+        self.index_waiting: dict[str, Order] = {}
+        self.trailing: dict[str, Order] = {}
+        self.holders: dict[int, Account] = {}
+        self._stale = 0
+        tick = instrument.tick_size
+        self._below = (rules.spread_ticks // 2) * tick
+        self._above = (rules.spread_ticks - rules.spread_ticks // 2) * tick
+
+    @property
+    def bid(self) -> Decimal:
+        return max(self.last - self._below, self.instrument.tick_size)
+
+    @property
+    def ask(self) -> Decimal:
+        return self.last + self._above
+
+    def next_seq(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    # --- what waits for a price ---------------------------------------------------------------------------------
+
+    def wait_limit(self, order: Order) -> None:
+        """A resting limit order fires once the opposite side of the book reaches its price."""
+        if order.side == BUY:
+            self._wait_fall(order, order.price - self._above)
+        else:
+            self._wait_rise(order, order.price + self._below)
+
+    def wait_trigger(self, order: Order) -> None:
+        """A conditional order fires at its trigger price. By index it is looked at after each move instead."""
+        if order.trail_distance is not None:
+            self.trailing[order.order_id] = order
+        elif order.trigger_by == "IndexPrice":
+            self.index_waiting[order.order_id] = order
+        elif order.trigger_price is not None and order.trigger_direction == 1:
+            self._wait_rise(order, order.trigger_price)
+        elif order.trigger_price is not None:
+            self._wait_fall(order, order.trigger_price)
+
+    def wait_beyond(self, order: Order) -> None:
+        """What was left of a resting order when the price only touched it waits for the next tick beyond."""
+        tick = self.instrument.tick_size
+        if order.side == BUY:
+            self._wait_fall(order, order.price - self._above - tick)
+        else:
+            self._wait_rise(order, order.price + self._below + tick)
+
+    def _wait_fall(self, order: Order, level: Decimal) -> None:
+        heappush(self.falling, (-level, order.serial, order.version, order))
+
+    def _wait_rise(self, order: Order, level: Decimal) -> None:
+        heappush(self.rising, (level, order.serial, order.version, order))
+
+    def forget(self, order: Order) -> None:
+        """The order closed or its level moved: its entries no longer count."""
+        order.version += 1
+        self.index_waiting.pop(order.order_id, None)
+        self.trailing.pop(order.order_id, None)
+        self._stale += 1
+        if self._stale > STALE_LIMIT and self._stale * 2 > len(self.falling) + len(self.rising):
+            self._stale = 0
+            for heap in (self.falling, self.rising):
+                heap[:] = [entry for entry in heap if entry[3].version == entry[2] and entry[3].open]
+                heapify(heap)
+
+    def next_falling(self) -> tuple[Decimal, Order] | None:
+        """Highest level below the price with its order; stale entries are dropped on the way."""
+        heap = self.falling
+        while heap:
+            key, _, version, order = heap[0]
+            if order.version == version and order.open:
+                return -key, order
+            heappop(heap)
+        return None
+
+    def next_rising(self) -> tuple[Decimal, Order] | None:
+        heap = self.rising
+        while heap:
+            key, _, version, order = heap[0]
+            if order.version == version and order.open:
+                return key, order
+            heappop(heap)
+        return None
+
+    # --- the made book ------------------------------------------------------------------------------------------
+
+    def levels(self, side: str) -> Iterator[tuple[Decimal, Decimal]]:
+        """Price and size that a taker of `side` meets, best first, slippage included.
+
+        Without a depth there is one level of any size. With one, sizes vary level by level, but always alike for the
+        same price, so that a book does not depend on who looks.
+        """
+        rules, instrument = self.rules, self.instrument
+        tick = instrument.tick_size
+        start = self.ask if side == BUY else self.bid
+        start = self.slipped(start, side)
+        if rules.depth_usdt <= 0:
+            yield start, _UNLIMITED
+            return
+        gap = max(int(start / _BPS / tick / 2), 1) * tick
+        step = gap if side == BUY else -gap
+        price = start
+        for _ in range(MAX_LEVELS):
+            if price < tick:
+                return
+            yield price, self.level_size(price)
+            price += step
+
+    def slipped(self, price: Decimal, side: str) -> Decimal:
+        """The price a taker of `side` gets: worse by the slippage, on a tick, rounded against the taker."""
+        slip = self.rules.slippage_bps
+        if not slip:
+            return price
+        tick = self.instrument.tick_size
+        moved = price * (1 + slip / _BPS) if side == BUY else price * (1 - slip / _BPS)
+        rounding = ROUND_CEILING if side == BUY else ROUND_FLOOR
+        return max((moved / tick).to_integral_value(rounding=rounding) * tick, tick)
+
+    def level_size(self, price: Decimal) -> Decimal:
+        """What rests at a price: `depth_usdt` worth, times 0.5 to 1.5 by a hash of the price."""
+        ticks = int(price / self.instrument.tick_size)
+        spread = (ticks * 2654435761 >> 7) % 1000
+        value = self.rules.depth_usdt * (500 + spread) / 1000
+        step = self.instrument.qty_step
+        return max((value / price / step).to_integral_value(rounding=ROUND_FLOOR) * step, step)
+
+    def set_last(self, price: Decimal) -> None:
+        """The newest price; the mark follows it."""
+        if price > self.last:
+            self.tick_direction = "PlusTick"
+        elif price < self.last:
+            self.tick_direction = "MinusTick"
+        elif self.tick_direction == "PlusTick":
+            self.tick_direction = "ZeroPlusTick"
+        elif self.tick_direction == "MinusTick":
+            self.tick_direction = "ZeroMinusTick"
+        self.last = price
+        self.mark = price

@@ -1,0 +1,119 @@
+"""Liquidation and auto-deleveraging.
+
+When an account's equity meets its maintenance margin, all its open orders are cancelled and every position is taken
+over at its bankruptcy price: the price at which closing it, fee included, uses up its share of what equity is left.
+The balance ends at zero or a little above, never below: what is missing after a gap comes from the insurance fund, and
+when that is empty, from holders of the other side, who are deleveraged at the bankruptcy price.
+"""
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from exchange_simulator.engine import matching
+from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.model import BUY, SELL, ZERO, Liquidated, Order, Position, Refused
+from exchange_simulator.engine.state import Engine
+
+
+def check(engine: Engine, account: Account) -> None:
+    """Takes an account over when its equity no longer covers its maintenance margin."""
+    if account.held() and engine.equity(account) <= engine.maintenance(account):
+        take_over(engine, account)
+
+
+def take_over(engine: Engine, account: Account) -> None:
+    """Cancels everything and closes every position at its bankruptcy price."""
+    for order in list(account.orders.values()):
+        status = "Deactivated" if order.waiting else "Cancelled"
+        engine.end_order(account, order, status, cancel_type="CancelAllBeforeLiq")
+    positions = account.held()
+    while positions:
+        total = sum((abs(p.size) * engine.books[p.symbol].mark for p in positions), ZERO)
+        position = positions.pop(0)
+        part = abs(position.size) * engine.books[position.symbol].mark / total
+        _bust(engine, account, position, engine.equity(account) * part)
+
+
+def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) -> None:
+    symbol, size, mark = position.symbol, abs(position.size), engine.books[position.symbol].mark
+    tick = engine.instruments[symbol].tick_size
+    long = position.size > 0
+    if long:
+        price = (size * mark - cover) / (size * (1 - account.taker_fee))
+    else:
+        price = (size * mark + cover) / (size * (1 + account.taker_fee))
+    rounding = ROUND_CEILING if long else ROUND_FLOOR
+    price = max((price / tick).to_integral_value(rounding=rounding) * tick, tick)
+    side = SELL if long else BUY
+    engine.insurance += (mark - price) * size if long else (price - mark) * size
+    order = _system_order(engine, account, symbol, side, size, price, "CreateByTakeOver_PassThrough")
+    matching.settle(engine, account, order, [(price, size)], is_maker=False, exec_type="BustTrade")
+    engine.events.append(
+        Liquidated(symbol=symbol, side=BUY if long else SELL, qty=size, price=price, time_ms=engine.now_ms)
+    )
+    if account.wallet < 0 and not account.held():
+        # A price cannot be below one tick: the fund covers what a bankruptcy price alone cannot.
+        engine.insurance += account.wallet
+        account.totals.deposits -= account.wallet
+        account.wallet = ZERO
+    if engine.insurance < 0:
+        deleverage(engine, symbol, side, size, price)
+
+
+def deleverage(engine: Engine, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:
+    """Closes up to `qty` of positions on the other side of a `side` closing order, best ranked first; returns how much."""
+    sign = 1 if side == BUY else -1
+    holders = [account for account in engine.books[symbol].holders.values() if account.size(symbol) * sign > 0]
+    mark = engine.books[symbol].mark
+
+    def rank(account: Account) -> Decimal:
+        position = account.position(symbol)
+        return position.unrealised(mark) / position.entry_value * position.leverage
+
+    left = qty
+    for account in sorted(holders, key=rank, reverse=True):
+        if left <= 0:
+            break
+        part = min(left, abs(account.size(symbol)))
+        close_by_adl(engine, account, symbol, part, price)
+        left -= part
+    return qty - left
+
+
+def close_by_adl(engine: Engine, account: Account, symbol: str, qty: Decimal, price: Decimal) -> None:
+    """Auto-deleverages `qty` of an account's position at a price."""
+    size = account.size(symbol)
+    if not size:
+        raise Refused(110017, "current position is zero")
+    side = SELL if size > 0 else BUY
+    part = min(qty, abs(size))
+    for order in account.symbol_orders(symbol):
+        if not order.waiting:
+            engine.end_order(account, order, "Cancelled", cancel_type="CancelAllBeforeAdl")
+    order = _system_order(engine, account, symbol, side, part, price, "CreateByAdl_PassThrough")
+    matching.settle(engine, account, order, [(price, part)], is_maker=False, exec_type="AdlTrade")
+
+
+def _system_order(
+    engine: Engine, account: Account, symbol: str, side: str, qty: Decimal, price: Decimal, create_type: str
+) -> Order:
+    engine.serial += 1
+    order = Order(
+        order_id=engine.ids.new(f"{account.uid}/order"),
+        link_id="",
+        uid=account.uid,
+        symbol=symbol,
+        side=side,
+        order_type="Market",
+        price=price,
+        qty=qty,
+        leaves=qty,
+        time_in_force="IOC",
+        created_ms=engine.now_ms,
+        updated_ms=engine.now_ms,
+        serial=engine.serial,
+        create_type=create_type,
+        reduce_only=True,
+        last_price_on_created=engine.books[symbol].last,
+    )
+    account.add(order)
+    return order

@@ -1,0 +1,364 @@
+"""Requests about orders: create, amend, cancel; with the checks of the exchange and its codes."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+from exchange_simulator.engine import matching, moves, stops
+from exchange_simulator.engine.account import Account, tier_of
+from exchange_simulator.engine.book import Book
+from exchange_simulator.engine.model import BUY, ZERO, Order, Refused
+from exchange_simulator.engine.state import Engine
+from exchange_simulator.market.model import Instrument
+
+LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """A request of `order/create`, types checked, rules not yet."""
+
+    symbol: str
+    side: str
+    order_type: str
+    qty: Decimal
+    price: Decimal | None = None
+    time_in_force: str = ""
+    link_id: str = ""
+    reduce_only: bool = False
+    close_on_trigger: bool = False
+    trigger_price: Decimal | None = None
+    trigger_direction: int = 0
+    trigger_by: str = ""
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    tp_trigger_by: str = ""
+    sl_trigger_by: str = ""
+    tpsl_mode: str = ""
+    tp_order_type: str = "Market"
+    sl_order_type: str = "Market"
+    tp_limit_price: Decimal | None = None
+    sl_limit_price: Decimal | None = None
+    smp_type: str = "None"
+    slippage_type: str = ""
+    slippage: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """A request of `order/amend`; None leaves a value as it is, 0 removes a take profit or stop loss."""
+
+    qty: Decimal | None = None
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    trigger_by: str = ""
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    tp_trigger_by: str = ""
+    sl_trigger_by: str = ""
+    tpsl_mode: str = ""
+    tp_limit_price: Decimal | None = None
+    sl_limit_price: Decimal | None = None
+
+
+def create(engine: Engine, account: Account, new: NewOrder) -> Order:
+    """Accepts an order and lets it meet the book. Raises `Refused`; what fails later shows in the order's state."""
+    instrument = engine.instruments.get(new.symbol)
+    if instrument is None:
+        raise Refused(10001, "params error: symbol invalid " + new.symbol)
+    book = engine.books[new.symbol]
+    if instrument.delivery_ms and engine.now_ms >= instrument.delivery_ms:
+        raise Refused(110074, "This contract is not live")
+    if new.link_id and not LINK_ID.match(new.link_id):
+        raise Refused(10001, "params error: OrderLinkId is invalid")
+    qty = _quantity(engine, account, instrument, new)
+    if new.order_type == "Limit":
+        if new.price is None or new.price <= 0:
+            raise Refused(10001, "params error: Price invalid")
+        price = new.price
+        _check_price(instrument, book, new.side, price, conditional=new.trigger_price is not None)
+    else:
+        price = matching.market_bound(book, new.side, _tolerance(book, new))
+    _check_value(instrument, book, new, qty, price)
+    _check_attached(engine, instrument, book, new, price)
+    conditional = new.trigger_price is not None
+    _check_counts(account, new.symbol, conditional)
+    engine.serial += 1
+    order = Order(
+        order_id=engine.ids.new(f"{account.uid}/order"),
+        link_id=new.link_id,
+        uid=account.uid,
+        symbol=new.symbol,
+        side=new.side,
+        order_type=new.order_type,
+        price=price,
+        qty=qty,
+        leaves=qty,
+        time_in_force="IOC" if new.order_type == "Market" else new.time_in_force or "GTC",
+        created_ms=engine.now_ms,
+        updated_ms=engine.now_ms,
+        serial=engine.serial,
+        take_profit=new.take_profit or None,
+        stop_loss=new.stop_loss or None,
+        tp_trigger_by=(new.tp_trigger_by or "LastPrice") if new.take_profit else "",
+        sl_trigger_by=(new.sl_trigger_by or "LastPrice") if new.stop_loss else "",
+        tpsl_mode=(new.tpsl_mode or "Full") if new.take_profit or new.stop_loss else "",
+        tp_order_type=new.tp_order_type,
+        sl_order_type=new.sl_order_type,
+        tp_limit_price=new.tp_limit_price,
+        sl_limit_price=new.sl_limit_price,
+        reduce_only=new.reduce_only or new.close_on_trigger,
+        close_on_trigger=new.close_on_trigger,
+        smp_type=new.smp_type or "None",
+        slippage_type=new.slippage_type or "UNKNOWN",
+        slippage=str(new.slippage) if new.slippage is not None else "",
+        last_price_on_created=book.last,
+    )
+    if conditional:
+        _place_conditional(engine, account, new, order)
+    else:
+        if order.reduce_only and account.size(order.symbol) * order.sign >= 0:
+            raise Refused(110017, "current position is zero, cannot fix reduce-only order qty")
+        if not order.reduce_only:
+            _check_risk(engine, account, instrument, order)
+            if moves.needed_margin(engine, account, order) > engine.available(account):
+                raise Refused(110007, "ab not enough for new order")
+        account.add(order)
+        matching.take(engine, account, order)
+        moves.run_due(engine)
+    engine.tell_position(account, order.symbol)
+    return order
+
+
+def _quantity(engine: Engine, account: Account, instrument: Instrument, new: NewOrder) -> Decimal:
+    """The quantity, checked against the lot filter; "0" with reduceOnly and closeOnTrigger means the whole position."""
+    largest = instrument.max_mkt_order_qty if new.order_type == "Market" else instrument.max_order_qty
+    if new.qty == 0 and new.reduce_only and new.close_on_trigger:
+        held = abs(account.size(new.symbol))
+        if not held:
+            raise Refused(110017, "current position is zero, cannot fix reduce-only order qty")
+        return min(held, largest)
+    if new.qty <= 0 or new.qty % instrument.qty_step:
+        raise Refused(10001, "Qty invalid")
+    if new.qty < instrument.min_order_qty:
+        raise Refused(10001, "The number of contracts exceeds minimum limit allowed")
+    if new.qty > largest:
+        if not new.reduce_only:
+            raise Refused(10001, "The number of contracts exceeds maximum limit allowed: too large")
+        return largest
+    return new.qty
+
+
+def _check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
+    if price % instrument.tick_size or not instrument.min_price <= price <= instrument.max_price:
+        raise Refused(10001, "params error: Price invalid")
+    if conditional:
+        return
+    ratio = instrument.price_limit_ratio_x
+    if side == BUY and price > book.mark * (1 + ratio):
+        raise Refused(110003, "Order price exceeds the allowable range: buy price above the maximum")
+    if side != BUY and price < book.mark * (1 - ratio):
+        raise Refused(110003, "Order price exceeds the allowable range: sell price below the minimum")
+
+
+def _check_value(instrument: Instrument, book: Book, new: NewOrder, qty: Decimal, price: Decimal) -> None:
+    value = qty * (price if new.order_type == "Limit" else new.trigger_price or book.last)
+    if not new.reduce_only and not new.close_on_trigger and value < instrument.min_notional:
+        raise Refused(110094, f"Order does not meet minimum order value {instrument.min_notional}USDT")
+
+
+def _tolerance(book: Book, new: NewOrder) -> Decimal | None:
+    if new.slippage is None or new.order_type != "Market":
+        return None
+    if new.slippage_type == "TickSize":
+        return new.slippage * book.instrument.tick_size
+    return book.last * new.slippage / 100
+
+
+def _check_attached(engine: Engine, instrument: Instrument, book: Book, new: NewOrder, price: Decimal) -> None:
+    """Take profit and stop loss of an order: on a tick and on the right sides of its price."""
+    if not new.take_profit and not new.stop_loss:
+        return
+    if new.reduce_only:
+        raise Refused(10001, "params error: takeProfit and stopLoss are not allowed with reduceOnly")
+    base = price if new.order_type == "Limit" else new.trigger_price or book.last
+    check_levels(instrument, new.side, base, new.take_profit, new.stop_loss)
+    limited = new.tp_order_type == "Limit" or new.sl_order_type == "Limit"
+    if limited and (new.tpsl_mode or "Full") != "Partial":
+        raise Refused(10001, "params error: limit TP/SL needs tpslMode Partial")
+
+
+def check_levels(
+    instrument: Instrument, side: str, base: Decimal, take_profit: Decimal | None, stop_loss: Decimal | None
+) -> None:
+    """Raises `Refused` unless the levels are prices that guard a position of `side` entered at `base`."""
+    for name, level, above in (("TakeProfit", take_profit, side == BUY), ("StopLoss", stop_loss, side != BUY)):
+        if not level:
+            continue
+        if level < 0 or level % instrument.tick_size:
+            raise Refused(10001, f"params error: {name} invalid")
+        if above and level <= base:
+            raise Refused(10001, f"{name}:{level} set for {side} position should be higher than base_price:{base}")
+        if not above and level >= base:
+            raise Refused(10001, f"{name}:{level} set for {side} position should be lower than base_price:{base}")
+
+
+def _check_counts(account: Account, symbol: str, conditional: bool) -> None:
+    rules_count = 0
+    for order in account.by_symbol.get(symbol, {}).values():
+        if order.waiting == conditional and not (conditional and order.stop_order_type != "Stop"):
+            rules_count += 1
+    if conditional and rules_count >= 10:
+        raise Refused(110009, "The number of stop orders exceeds maximum limit allowed")
+    if not conditional and rules_count >= 500:
+        raise Refused(110020, "Not allowed to have more than 500 active orders")
+
+
+def _check_risk(engine: Engine, account: Account, instrument: Instrument, order: Order) -> None:
+    """The position an order could lead to must stay in a tier that allows the leverage."""
+    position = account.position(order.symbol)
+    after = abs(position.size + order.leaves * order.sign)
+    if after <= abs(position.size):
+        return
+    tier = tier_of(instrument, after * engine.books[order.symbol].mark)
+    last = instrument.risk_tiers[-1]
+    if position.leverage > tier.max_leverage or after * engine.books[order.symbol].mark > last.limit_value:
+        raise Refused(110090, "Position may exceed the max. limit. Please adjust the leverage to continue")
+
+
+def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: Order) -> None:
+    trigger = new.trigger_price or ZERO
+    instrument = engine.instruments[new.symbol]
+    if trigger <= 0 or trigger % instrument.tick_size:
+        raise Refused(10001, "params error: TriggerPrice invalid")
+    if new.trigger_direction not in (1, 2):
+        raise Refused(10001, "params error: TriggerDirection invalid")
+    now = engine.books[new.symbol].last if new.trigger_by != "IndexPrice" else engine.index_of(new.symbol)
+    if new.trigger_direction == 1 and trigger <= now:
+        raise Refused(110092, f"expect Rising, but trigger_price[{trigger}] <= current[{now}]")
+    if new.trigger_direction == 2 and trigger >= now:
+        raise Refused(110093, f"expect Falling, but trigger_price[{trigger}] >= current[{now}]")
+    order.status = "Untriggered"
+    order.stop_order_type = "Stop"
+    order.create_type = "CreateByUser"
+    order.trigger_price = trigger
+    order.trigger_direction = new.trigger_direction
+    order.trigger_by = new.trigger_by or "LastPrice"
+    account.add(order)
+    stops.arm(engine, order)
+
+
+def find(account: Account, symbol: str, order_id: str, link_id: str) -> Order | None:
+    """An open order by its id (which wins) or link id."""
+    order = account.orders.get(order_id) if order_id else account.links.get(link_id)
+    return order if order is not None and order.symbol == symbol else None
+
+
+def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> None:
+    """Changes an open order; one whose price now crosses the book trades at once."""
+    instrument, book = engine.instruments[order.symbol], engine.books[order.symbol]
+    if change.qty is not None:
+        if change.qty <= 0 or change.qty % instrument.qty_step or change.qty < instrument.min_order_qty:
+            raise Refused(10001, "Qty invalid")
+        if change.qty <= order.cum_qty:
+            raise Refused(110064, "The order modified during the process of replacing: qty is not above the filled qty")
+        if change.qty > instrument.max_order_qty:
+            raise Refused(10001, "The number of contracts exceeds maximum limit allowed: too large")
+    if change.price is not None:
+        if order.order_type != "Limit":
+            raise Refused(10001, "params error: a market order has no price to amend")
+        _check_price(instrument, book, order.side, change.price, order.waiting)
+    if change.trigger_price is not None:
+        if not order.waiting or order.trigger_price is None:
+            raise Refused(10001, "params error: the order has no trigger price to amend")
+        if change.trigger_price <= 0 or change.trigger_price % instrument.tick_size:
+            raise Refused(10001, "params error: TriggerPrice invalid")
+        if order.trigger_direction == 1 and change.trigger_price <= book.last:
+            raise Refused(110092, f"expect Rising, but trigger_price[{change.trigger_price}] <= current[{book.last}]")
+        if order.trigger_direction == 2 and change.trigger_price >= book.last:
+            raise Refused(110093, f"expect Falling, but trigger_price[{change.trigger_price}] >= current[{book.last}]")
+    base = change.price or (order.price if order.order_type == "Limit" else order.trigger_price or book.last)
+    check_levels(instrument, order.side, base, change.take_profit, change.stop_loss)
+    if not _differs(order, change):
+        raise Refused(10001, "The order remains unchanged as the parameters entered match the existing ones.")
+    trial_qty = change.qty if change.qty is not None else order.qty
+    trial_price = change.price if change.price is not None else order.price
+    account.count(order, -1)
+    old_price, old_leaves = order.price, order.leaves
+    order.price, order.leaves = trial_price, trial_qty - order.cum_qty
+    short = (
+        not order.reduce_only
+        and not order.waiting
+        and order.leaves * order.price > old_leaves * old_price
+        and moves.needed_margin(engine, account, order) > engine.available(account)
+    )
+    if short:
+        order.price, order.leaves = old_price, old_leaves
+        account.count(order, 1)
+        raise Refused(110007, "ab not enough for new order")
+    order.qty = trial_qty
+    account.count(order, 1)
+    _amend_attached(order, change)
+    order.updated_ms = engine.now_ms
+    book.forget(order)
+    if order.waiting:
+        if change.trigger_price is not None:
+            order.trigger_price = change.trigger_price
+        order.trigger_by = change.trigger_by or order.trigger_by
+        stops.arm(engine, order)
+    elif change.price is not None:
+        matching.take(engine, account, order)
+    else:
+        engine.tell_order(order)
+        book.wait_limit(order)
+    moves.run_due(engine)
+    engine.tell_position(account, order.symbol)
+
+
+def _differs(order: Order, change: Amendment) -> bool:
+    pairs = (
+        (change.qty, order.qty),
+        (change.price, order.price),
+        (change.trigger_price, order.trigger_price),
+        (change.take_profit, order.take_profit or ZERO),
+        (change.stop_loss, order.stop_loss or ZERO),
+        (change.tp_limit_price, order.tp_limit_price),
+        (change.sl_limit_price, order.sl_limit_price),
+        (change.trigger_by or None, order.trigger_by),
+        (change.tp_trigger_by or None, order.tp_trigger_by),
+        (change.sl_trigger_by or None, order.sl_trigger_by),
+    )
+    return any(new is not None and new != old for new, old in pairs)
+
+
+def _amend_attached(order: Order, change: Amendment) -> None:
+    if change.take_profit is not None:
+        order.take_profit = change.take_profit or None
+        order.tp_trigger_by = (change.tp_trigger_by or order.tp_trigger_by or "LastPrice") if order.take_profit else ""
+    if change.stop_loss is not None:
+        order.stop_loss = change.stop_loss or None
+        order.sl_trigger_by = (change.sl_trigger_by or order.sl_trigger_by or "LastPrice") if order.stop_loss else ""
+    if order.take_profit or order.stop_loss:
+        order.tpsl_mode = change.tpsl_mode or order.tpsl_mode or "Full"
+    else:
+        order.tpsl_mode = ""
+    if change.tp_limit_price is not None:
+        order.tp_limit_price = change.tp_limit_price
+    if change.sl_limit_price is not None:
+        order.sl_limit_price = change.sl_limit_price
+
+
+def cancel(engine: Engine, account: Account, order: Order) -> None:
+    """Cancels an open order at its owner's wish."""
+    cancel_many(engine, account, [order])
+
+
+def cancel_many(engine: Engine, account: Account, orders: list[Order], cancel_type: str = "CancelByUser") -> None:
+    """Cancels open orders; conditional ones end as Deactivated."""
+    symbols: dict[str, None] = {}
+    for order in orders:
+        if order.open:
+            engine.end_order(account, order, "Deactivated" if order.waiting else "Cancelled", cancel_type=cancel_type)
+            symbols[order.symbol] = None
+    for symbol in symbols:
+        engine.tell_position(account, symbol)

@@ -1,0 +1,114 @@
+"""The exchange as one object: engine, market time, history, keys and streams, held together.
+
+Whoever changes anything calls `commit` afterwards: what happened is stored and pushed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path as FilePath
+
+from exchange_simulator.candles import Candles
+from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.model import Event, Liquidated, Refused, Rules
+from exchange_simulator.engine.state import Engine
+from exchange_simulator.keys import Key
+from exchange_simulator.market.model import Market, Path
+from exchange_simulator.persistence import dump, restore
+from exchange_simulator.quotes import Quotes
+from exchange_simulator.storage import Storage
+from exchange_simulator.timeline import Timeline
+from exchange_simulator.ws.hub import Hub
+from exchange_simulator.ws.public_feed import PublicFeed
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How an exchange is set up."""
+
+    rules: Rules = field(default_factory=Rules)
+    seed: int = 1
+    path: Path = "toward-close"
+    start_ms: int = 0
+    speed: float = 1.0
+    step_clock: bool = False
+    data: FilePath | None = None
+    rate_limits: bool = True
+
+
+class Exchange:
+    """The running exchange."""
+
+    def __init__(self, market: Market, keys: Iterable[Key], setup: Setup) -> None:
+        self.market = market
+        self.setup = setup
+        self.engine = Engine(market.instruments, setup.rules, setup.seed, self._index_price)
+        self.hub = Hub()
+        self.timeline = Timeline(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
+        self.candles = Candles(market, self.timeline)
+        self.quotes = Quotes(self.engine, market)
+        self.feed = PublicFeed(self)
+        self.storage = Storage(setup.data)
+        self.keys: dict[str, Key] = {}
+        self.closed_to_ms = 0
+        resume = restore(self.engine, self.storage) if setup.data is not None else None
+        self.timeline.begin(resume)
+        for key in keys:
+            self.add_key(key)
+        self.commit()
+
+    def _index_price(self, symbol: str, time_ms: int, last: Decimal) -> Decimal:
+        return self.market.index_price(symbol, time_ms, self.market.instruments[symbol].ticks(last))
+
+    # --- accounts -----------------------------------------------------------------------------------------------
+
+    def add_key(self, key: Key) -> None:
+        """Makes a key usable, and its account with the key's deposit when there is none."""
+        self.keys[key.api_key] = key
+        if key.uid not in self.engine.accounts:
+            self.engine.open_account(key.uid, key.deposit)
+
+    def account(self, key: Key) -> Account:
+        return self.engine.accounts[key.uid]
+
+    def check_link(self, account: Account, link_id: str) -> None:
+        """Refuses an orderLinkId that the account has used before."""
+        if link_id and (link_id in account.links or self.storage.link_used(account.uid, link_id)):
+            raise Refused(110072, "OrderLinkedID is duplicate")
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        return self.engine.now_ms
+
+    def _bars_closed(self, time_ms: int) -> None:
+        self.commit()
+        self.closed_to_ms = time_ms
+        self.feed.bars_closed(time_ms)
+
+    # --- effects ------------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Stores and pushes what happened since the last call."""
+        if not self.engine.events:
+            return
+        events = self.engine.drain()
+        self.storage.record(events)
+        if self.setup.data is not None:
+            self.save(events)
+        self.hub.tell(events, self.engine.now_ms)
+        for event in events:
+            if isinstance(event, Liquidated):
+                self.feed.liquidated(event)
+
+    def save(self, events: Iterable[Event] = ()) -> None:
+        """Writes history and state together."""
+        self.storage.flush(dump(self.engine))
+
+    def close(self) -> None:
+        """Ends the exchange; with a path everything is kept for the next start."""
+        self.commit()
+        if self.setup.data is not None:
+            self.save()
+        self.storage.close()

@@ -1,0 +1,109 @@
+"""API keys: whose they are, what they may do."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+
+from exchange_simulator.engine.model import Refused
+
+DEFAULT_DEPOSIT = Decimal(100_000)
+PERMISSIONS: dict[str, tuple[str, ...]] = {
+    "ContractTrade": ("Order", "Position"),
+    "Spot": ("SpotTrade",),
+    "Wallet": (),
+    "Options": ("OptionsTrade",),
+    "Derivatives": ("DerivativesTrade",),
+    "CopyTrading": (),
+    "BlockTrade": (),
+    "Exchange": (),
+    "NFT": (),
+    "Affiliate": (),
+    "Earn": (),
+}
+ENVIRONMENTS = ("simulated", "live", "demo", "testnet")
+
+
+class BadAccount(Exception):
+    """An account argument cannot be read. The message is one sentence for the operator."""
+
+
+@dataclass(slots=True)
+class Key:
+    """One API key. Several may belong to one account."""
+
+    api_key: str
+    secret: str
+    uid: int
+    deposit: Decimal
+    read_only: bool = False
+    permissions: tuple[str, ...] = ("ContractTrade", "Derivatives", "Spot", "Options")
+    wallet_permissions: tuple[str, ...] = ()
+    environment: str = "simulated"
+    revoked: bool = False
+
+    def allows(self, group: str) -> bool:
+        return group in self.permissions
+
+
+def uid_of(name: str) -> int:
+    """A userID that depends on a name alone."""
+    return 100_000_000 + int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % 900_000_000
+
+
+def parse_account(text: str) -> Key:
+    """`KEY:SECRET[:USDT[:OPTION,...]]`.
+
+    Options: `read-only`; `of=NAME` puts the key on the account NAME (by default a key names its own account);
+    `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` takes the trading permissions away;
+    `env=demo|testnet|live` makes it a key of another environment.
+    """
+    parts = text.split(":", 3)
+    if len(parts) < 2 or not parts[0] or not parts[1]:
+        raise BadAccount(f"The account {parts[0]!r} is not KEY:SECRET[:USDT]: give a key, a colon and a secret.")
+    key = Key(parts[0], parts[1], uid_of(parts[0]), DEFAULT_DEPOSIT)
+    if len(parts) > 2 and parts[2]:
+        try:
+            key.deposit = Decimal(parts[2])
+        except InvalidOperation:
+            key.deposit = Decimal(-1)
+        if not key.deposit.is_finite() or key.deposit < 0:
+            raise BadAccount(
+                f"The balance {parts[2]!r} of account {parts[0]!r} is not an amount of USDT such as 10000."
+            )
+    for option in parts[3].split(",") if len(parts) > 3 and parts[3] else ():
+        _apply(key, option)
+    return key
+
+
+def _apply(key: Key, option: str) -> None:
+    name, _, value = option.partition("=")
+    if name == "read-only":
+        key.read_only = True
+    elif name == "withdraw":
+        key.wallet_permissions = ("Withdraw",)
+    elif name == "no-trade":
+        key.permissions = ()
+    elif name == "of" and value:
+        key.uid = uid_of(value)
+    elif name == "uid" and value.isdigit():
+        key.uid = int(value)
+    elif name == "env" and value in ENVIRONMENTS:
+        key.environment = value
+    else:
+        raise BadAccount(
+            f"The option {option!r} of account {key.api_key!r} is unknown: "
+            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER or env=demo|testnet|live."
+        )
+
+
+def usable(key: Key | None) -> Key:
+    """The key, when it exists here. `Refused` 10003 for one that is unknown, revoked or of another environment."""
+    if key is None or key.revoked or key.environment != "simulated":
+        raise Refused(10003, "API key is invalid.")
+    return key
+
+
+def check_permission(key: Key, group: str) -> None:
+    """`Refused` 10005 unless the key may write in a group of endpoints."""
+    if key.read_only or not key.allows(group):
+        raise Refused(10005, "Permission denied, please check your API key permissions.")

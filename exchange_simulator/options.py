@@ -1,0 +1,161 @@
+"""The command line: what can be asked for, and one sentence for whatever is wrong."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import NoReturn
+
+from exchange_simulator.engine.model import Rules
+from exchange_simulator.exchange import Setup
+from exchange_simulator.keys import BadAccount, Key, parse_account
+from exchange_simulator.market.generator import GeneratedMarket
+from exchange_simulator.market.model import PATHS, Market, MarketError
+from exchange_simulator.market.replay import open_folder
+
+DEFAULT_START = "2025-01-01"
+DEFAULT_SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
+
+
+class BadOption(Exception):
+    """The exchange cannot be started as asked. The message is one sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything a start needs."""
+
+    host: str
+    port: int
+    market: Market
+    keys: tuple[Key, ...]
+    setup: Setup
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadOption(f"{message[:1].upper()}{message[1:]}. See --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m exchange_simulator", description="A Bybit V5 exchange on this machine.")
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add("--port", type=int, default=8900, help="port; 0 picks a free one (default %(default)s)")
+    add(
+        "--account",
+        action="append",
+        default=[],
+        metavar="KEY:SECRET[:USDT[:OPTION,...]]",
+        help="an account; repeatable. Also read from SIM_ACCOUNTS, separated by spaces. Options: read-only, withdraw, "
+        "no-trade, of=NAME (a further key of that account), uid=NUMBER, env=demo|testnet|live",
+    )
+    add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz")
+    add("--seed", type=int, default=1, help="seed of the market and of ids (default %(default)s)")
+    add("--symbols", help=f"symbols, separated by commas (default {DEFAULT_SYMBOLS}; with --replay all of the folder)")
+    add("--speed", default="1", help="business seconds a wall-clock second, or max (default %(default)s)")
+    add("--step", action="store_true", help="time moves only at POST /_sim/advance")
+    add("--path", choices=PATHS, default="toward-close", help="order of a candle's extremes (default %(default)s)")
+    add("--start", help="business time of the start, as 2025-01-31 or 2025-01-31T12:00 UTC")
+    add("--warmup", type=int, default=5_000, metavar="BARS", help="with --replay: recorded bars before the start")
+    add("--spread-ticks", type=int, default=0, help="best ask less best bid (default %(default)s)")
+    add("--slippage-bps", default="0", help="added to every taker price (default %(default)s)")
+    add("--depth-usdt", default="0", help="value at one level of the book; 0: without limit (default %(default)s)")
+    add("--taker-fee", default="0.00055", help="default %(default)s")
+    add("--maker-fee", default="0.0002", help="default %(default)s")
+    add("--leverage", default="10", help="leverage of a symbol before it is set (default %(default)s)")
+    add("--funding-rate", default="0.0001", help="with --replay: the funding rate (default %(default)s)")
+    add("--data", metavar="FILE", help="SQLite file that keeps state and history over restarts")
+    add("--no-rate-limits", action="store_true", help="no limits on requests")
+    return parser
+
+
+def _number(name: str, text: str, least: Decimal = Decimal(0)) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < least:
+        raise BadOption(f"{name} {text!r} is not a number of at least {least}.")
+    return value
+
+
+def _start_ms(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadOption(f"--start {text!r} is not a time such as 2025-01-31 or 2025-01-31T12:00.") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
+    """The options of a command line. Raises `BadOption`."""
+    found = _parser().parse_args(argv)
+    try:
+        keys = tuple(parse_account(text) for text in (*environment.get("SIM_ACCOUNTS", "").split(), *found.account))
+    except BadAccount as error:
+        raise BadOption(str(error)) from None
+    if not 0 <= found.port <= 65535:
+        raise BadOption(f"--port {found.port} is not a port: use 0 to 65535.")
+    names = [key.api_key for key in keys]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadOption(f"The account {twice[0]!r} is given twice: every key names one account.")
+    symbols = tuple(symbol.strip() for symbol in (found.symbols or "").split(",") if symbol.strip())
+    try:
+        market, start_ms = _market(found, symbols)
+    except MarketError as error:
+        raise BadOption(str(error)) from None
+    rules = Rules(
+        taker_fee=_number("--taker-fee", found.taker_fee, Decimal(-1)),
+        maker_fee=_number("--maker-fee", found.maker_fee, Decimal(-1)),
+        spread_ticks=int(_number("--spread-ticks", str(found.spread_ticks))),
+        slippage_bps=_number("--slippage-bps", found.slippage_bps),
+        depth_usdt=_number("--depth-usdt", found.depth_usdt),
+        default_leverage=_number("--leverage", found.leverage, Decimal(1)),
+    )
+    speed = 0.0 if found.speed == "max" else float(_number("--speed", found.speed))
+    if found.speed != "max" and not speed:
+        raise BadOption("--speed must be above 0, or max; use --step for a clock that stands.")
+    setup = Setup(
+        rules=rules,
+        seed=found.seed,
+        path=found.path,
+        start_ms=start_ms,
+        speed=speed,
+        step_clock=found.step,
+        data=Path(found.data) if found.data else None,
+        rate_limits=not found.no_rate_limits,
+    )
+    return Options(found.host, found.port, market, keys, setup)
+
+
+def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
+    """The market, and the business time at which trading begins."""
+    if found.replay:
+        market: Market = open_folder(
+            Path(found.replay), symbols=symbols, funding_rate=_number("--funding-rate", found.funding_rate, Decimal(-1))
+        )
+        if found.warmup < 0:
+            raise BadOption(f"--warmup {found.warmup} must not be below 0.")
+        start = _start_ms(found.start) if found.start else market.first_ms + found.warmup * market.base_ms
+    else:
+        market = GeneratedMarket(found.seed, symbols or tuple(DEFAULT_SYMBOLS.split(",")))
+        start = _start_ms(found.start or DEFAULT_START)
+        if not found.start and found.speed == "1" and not found.step:
+            start = int(datetime.now(UTC).timestamp() * 1000)
+    if start < market.first_ms or (market.end_ms is not None and start >= market.end_ms):
+        first, end = _day(market.first_ms), _day(market.end_ms) if market.end_ms is not None else "open"
+        raise BadOption(
+            f"Trading would begin at {_day(start)}, outside the market's {first} to {end}: "
+            "choose another --start or a smaller --warmup."
+        )
+    return market, start
+
+
+def _day(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M")

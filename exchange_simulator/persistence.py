@@ -1,0 +1,113 @@
+"""The engine's state as bytes and back, for a restart that goes on where the exchange stood."""
+
+from decimal import Decimal
+
+import msgspec
+
+from exchange_simulator.engine.account import Account, Totals
+from exchange_simulator.engine.model import Position
+from exchange_simulator.engine.state import Engine
+from exchange_simulator.storage import Storage
+
+
+class SavedBook(msgspec.Struct, array_like=True):
+    """What one symbol's market is remembered by."""
+
+    last: Decimal
+    tick_direction: str
+    seq: int
+
+
+class SavedAccount(msgspec.Struct, array_like=True):
+    """One account without its orders, which are kept one by one."""
+
+    uid: int
+    taker_fee: Decimal
+    maker_fee: Decimal
+    default_leverage: Decimal
+    wallet: Decimal
+    margin_mode: str
+    positions: dict[str, Position]
+    totals: Totals
+    updated_ms: int
+
+
+class SavedEngine(msgspec.Struct, array_like=True):
+    """The engine without accounts."""
+
+    now_ms: int
+    serial: int
+    insurance: Decimal
+    counters: dict[str, int]
+    books: dict[str, SavedBook]
+
+
+def dump(engine: Engine) -> dict[str, bytes]:
+    """State by name: `engine`, and `account/<uid>` for each account."""
+    encode = msgspec.msgpack.encode
+    books = {
+        symbol: SavedBook(book.last, book.tick_direction, book.seq)
+        for symbol, book in engine.books.items()
+        if book.last
+    }
+    state = {
+        "engine": encode(SavedEngine(engine.now_ms, engine.serial, engine.insurance, dict(engine.ids.counters), books))
+    }
+    for account in engine.accounts.values():
+        saved = SavedAccount(
+            account.uid,
+            account.taker_fee,
+            account.maker_fee,
+            account.default_leverage,
+            account.wallet,
+            account.margin_mode,
+            account.positions,
+            account.totals,
+            account.updated_ms,
+        )
+        state[f"account/{account.uid}"] = encode(saved)
+    return state
+
+
+def restore(engine: Engine, storage: Storage) -> int | None:
+    """Brings an engine back to what was saved; the business time it stood at, or None when nothing was saved."""
+    state = storage.state()
+    if "engine" not in state:
+        return None
+    saved = msgspec.msgpack.decode(state["engine"], type=SavedEngine)
+    engine.now_ms, engine.serial, engine.insurance = saved.now_ms, saved.serial, saved.insurance
+    engine.ids.counters.update(saved.counters)
+    for symbol, kept in saved.books.items():
+        book = engine.books.get(symbol)
+        if book is not None:
+            book.set_last(kept.last)
+            book.tick_direction, book.seq = kept.tick_direction, kept.seq
+    for name, data in state.items():
+        if name.startswith("account/"):
+            _restore_account(engine, msgspec.msgpack.decode(data, type=SavedAccount))
+    for order in sorted(storage.open_orders(), key=lambda order: order.serial):
+        account = engine.accounts[order.uid]
+        account.add(order)
+        if order.waiting:
+            engine.books[order.symbol].wait_trigger(order)
+        else:
+            engine.books[order.symbol].wait_limit(order)
+    return engine.now_ms
+
+
+def _restore_account(engine: Engine, saved: SavedAccount) -> None:
+    account = Account(
+        uid=saved.uid,
+        taker_fee=saved.taker_fee,
+        maker_fee=saved.maker_fee,
+        default_leverage=saved.default_leverage,
+        wallet=saved.wallet,
+        margin_mode=saved.margin_mode,
+        positions=saved.positions,
+        totals=saved.totals,
+        updated_ms=saved.updated_ms,
+    )
+    engine.accounts[account.uid] = account
+    for symbol, position in account.positions.items():
+        if position.size:
+            engine.books[symbol].holders[account.uid] = account

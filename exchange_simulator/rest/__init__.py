@@ -1,0 +1,1 @@
+"""The REST side: one module a group of endpoints, one table of parameters each."""

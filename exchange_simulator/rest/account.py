@@ -1,0 +1,234 @@
+"""Account, user, asset and system endpoints."""
+
+from decimal import Decimal
+
+from exchange_simulator.engine import settings
+from exchange_simulator.engine.model import LedgerLine, Refused
+from exchange_simulator.keys import PERMISSIONS, Key
+from exchange_simulator.render import Row, ledger_row, text, wallet_row
+from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, WINDOW, Param, limit
+from exchange_simulator.rest.endpoint import DAY_MS, Call, Endpoint
+
+APPLY_CAPS = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(15), "ETH": Decimal(200)}
+
+
+def wallet_balance(call: Call) -> Row:
+    if call.args.text("accountType") != "UNIFIED":
+        raise Refused(10001, "params error: accountType only support UNIFIED.")
+    account = call.account
+    row = wallet_row(call.exchange.engine.wallet_view(account))
+    coins = [coin.strip() for coin in call.args.text("coin").split(",") if coin.strip()]
+    if coins:
+        row["coin"] = [coin for coin in row["coin"] if coin["coin"] in coins]
+    return {"list": [row]}
+
+
+def account_info(call: Call) -> Row:
+    account = call.account
+    return {
+        "unifiedMarginStatus": 5,
+        "marginMode": account.margin_mode,
+        "isMasterTrader": False,
+        "spotHedgingStatus": "OFF",
+        "updatedTime": str(account.updated_ms),
+        "dcpStatus": "OFF",
+        "timeWindow": 0,
+        "smpGroup": 0,
+    }
+
+
+def fee_rate(call: Call) -> Row:
+    account = call.account
+    if not call.linear:
+        return {"category": call.args.text("category"), "list": []}
+    chosen = [call.symbol()] if call.args.text("symbol") else list(call.exchange.market.instruments)
+    return {
+        "category": call.args.text("category"),
+        "list": [
+            {
+                "symbol": symbol,
+                "baseCoin": "",
+                "takerFeeRate": text(account.taker_fee),
+                "makerFeeRate": text(account.maker_fee),
+            }
+            for symbol in chosen
+        ],
+    }
+
+
+def transaction_log(call: Call) -> Row:
+    args = call.args
+    if args.text("currency") not in ("", "USDT") or args.text("category") not in ("", "linear"):
+        return {"list": [], "nextPageCursor": ""}
+    start, end = call.window(default_ms=DAY_MS)
+    kind = args.text("type")
+    base = args.text("baseCoin")
+    symbols = tuple(s for s, i in call.exchange.market.instruments.items() if i.base_coin == base) if base else ()
+    if args.text("category") and not symbols:
+        symbols = tuple(call.exchange.market.instruments)
+    query = call.history(
+        args.integer("limit"), from_ms=start, to_ms=end, symbols=symbols, kinds=(kind,) if kind else ()
+    )
+    page = call.exchange.storage.page("ledger", query, LedgerLine)
+    return {"list": [ledger_row(line) for line in page.rows], "nextPageCursor": page.cursor}
+
+
+def set_margin_mode(call: Call) -> Row:
+    settings.set_margin_mode(call.exchange.engine, call.account, call.args.text("setMarginMode"))
+    return {"reasons": []}
+
+
+def collateral_info(call: Call) -> Row:
+    if call.args.text("currency") not in ("", "USDT"):
+        return {"list": []}
+    return {
+        "list": [
+            {
+                "currency": "USDT",
+                "hourlyBorrowRate": "0",
+                "maxBorrowingAmount": "0",
+                "freeBorrowingLimit": "0",
+                "freeBorrowAmount": "0",
+                "borrowAmount": "0",
+                "otherBorrowAmount": "0",
+                "availableToBorrow": "0",
+                "borrowable": False,
+                "freeBorrowingAmount": "0",
+                "borrowUsageRate": "0",
+                "marginCollateral": True,
+                "collateralSwitch": True,
+                "collateralRatio": "1",
+            }
+        ]
+    }
+
+
+def apply_money(call: Call) -> Row:
+    """Adds (`adjustType` 0) or takes (1) play money."""
+    sign = -1 if call.args.integer("adjustType") == 1 else 1
+    wanted = call.args.items("utaDemoApplyMoney")
+    if not wanted:
+        raise Refused(10001, "params error: utaDemoApplyMoney is required")
+    for entry in wanted:
+        coin, amount = str(entry.get("coin", "")), str(entry.get("amountStr", ""))
+        if coin != "USDT":
+            raise Refused(10001, f"params error: this exchange keeps USDT alone, not {coin}")
+        if not amount.replace(".", "", 1).isdigit() or not 0 < Decimal(amount) <= APPLY_CAPS[coin]:
+            raise Refused(10001, f"params error: amountStr must be above 0 and at most {APPLY_CAPS[coin]}")
+        call.exchange.engine.transfer(call.account, Decimal(amount) * sign)
+    return {}
+
+
+def key_information(call: Call) -> Row:
+    key: Key | None = call.key
+    if key is None:
+        raise Refused(10003, "API key is invalid.")
+    permissions = {
+        name: list(grants) if key.allows(name) or (name == "Options" and key.allows("Options")) else []
+        for name, grants in PERMISSIONS.items()
+    }
+    permissions["Wallet"] = list(key.wallet_permissions)
+    return {
+        "id": str(key.uid),
+        "note": "simulated",
+        "apiKey": key.api_key,
+        "readOnly": int(key.read_only),
+        "secret": "",
+        "permissions": permissions,
+        "ips": ["*"],
+        "type": 1,
+        "deadlineDay": 90,
+        "expiredAt": "2099-01-01T00:00:00Z",
+        "createdAt": "2024-01-01T00:00:00Z",
+        "unified": 0,
+        "uta": 1,
+        "userID": key.uid,
+        "inviterID": 0,
+        "vipLevel": "No VIP",
+        "mktMakerLevel": "0",
+        "affiliateID": 0,
+        "rsaPublicKey": "",
+        "isMaster": True,
+        "parentUid": "0",
+        "kycLevel": "LEVEL_1",
+        "kycRegion": "",
+    }
+
+
+def coin_info(call: Call) -> Row:
+    if call.args.text("coin") not in ("", "USDT"):
+        return {"rows": []}
+    chain = {
+        "chain": "ETH",
+        "chainType": "ERC20",
+        "confirmation": "6",
+        "withdrawFee": "1",
+        "depositMin": "0",
+        "withdrawMin": "10",
+        "minAccuracy": "4",
+        "chainDeposit": "0",
+        "chainWithdraw": "0",
+        "withdrawPercentageFee": "0",
+        "contractAddress": "",
+        "safeConfirmNumber": "6",
+    }
+    return {"rows": [{"name": "USDT", "coin": "USDT", "remainAmount": "0", "chains": [chain]}]}
+
+
+def system_status(call: Call) -> Row:
+    return {"list": []}
+
+
+def announcements(call: Call) -> Row:
+    return {"total": 0, "list": []}
+
+
+_ACCOUNT = "/v5/account"
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        f"{_ACCOUNT}/wallet-balance",
+        wallet_balance,
+        (Param("accountType", required=True), Param("coin")),
+        per_second=50,
+    ),
+    Endpoint("GET", f"{_ACCOUNT}/info", account_info, per_second=50),
+    Endpoint("GET", f"{_ACCOUNT}/fee-rate", fee_rate, (CATEGORY, ANY_SYMBOL, Param("baseCoin")), per_second=5),
+    Endpoint(
+        "GET",
+        f"{_ACCOUNT}/transaction-log",
+        transaction_log,
+        (
+            Param("accountType", default="UNIFIED"),
+            Param("category", choices=("linear", "inverse", "spot", "option")),
+            Param("currency"),
+            Param("baseCoin"),
+            Param("type"),
+            Param("transSubType"),
+            *WINDOW,
+            limit(20, 50),
+            CURSOR,
+        ),
+        per_second=25,
+    ),
+    Endpoint(
+        "POST",
+        f"{_ACCOUNT}/set-margin-mode",
+        set_margin_mode,
+        (Param("setMarginMode", required=True),),
+        writes=True,
+        per_second=5,
+    ),
+    Endpoint("GET", f"{_ACCOUNT}/collateral-info", collateral_info, (Param("currency"),), per_second=50),
+    Endpoint(
+        "POST",
+        f"{_ACCOUNT}/demo-apply-money",
+        apply_money,
+        (Param("adjustType", "int", choices=("0", "1"), default=0), Param("utaDemoApplyMoney", "list")),
+        per_second=5,
+    ),
+    Endpoint("GET", "/v5/user/query-api", key_information, per_second=10),
+    Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), per_second=5),
+    Endpoint("GET", "/v5/system/status", system_status, (Param("id"), Param("state")), private=False),
+    Endpoint("GET", "/v5/announcements/index", announcements, (Param("locale"),), private=False),
+)

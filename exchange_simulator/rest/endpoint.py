@@ -1,0 +1,102 @@
+"""What an endpoint is: path, parameters, who may call it how often, and the function that answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.model import Refused
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.keys import Key
+from exchange_simulator.rest.args import Args, Param
+from exchange_simulator.storage import Query, read_cursor
+
+DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through an endpoint."""
+
+    exchange: Exchange
+    args: Args
+    key: Key | None
+    extra: dict[str, Any] = field(default_factory=dict)  # becomes retExtInfo
+
+    @property
+    def account(self) -> Account:
+        if self.key is None:
+            raise Refused(10003, "API key is invalid.")
+        return self.exchange.account(self.key)
+
+    @property
+    def linear(self) -> bool:
+        """False for the categories that exist here without instruments."""
+        return self.args.text("category") in ("linear", "")
+
+    def symbol(self) -> str:
+        """The symbol, which must be one of this exchange."""
+        name = self.args.text("symbol")
+        if name not in self.exchange.market.instruments:
+            raise Refused(10001, "params error: Symbol Is Invalid " + name)
+        return name
+
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that `symbol`, `baseCoin` or `settleCoin` select; empty for no restriction."""
+        name = self.args.text("symbol")
+        if name:
+            return (self.symbol(),)
+        base = self.args.text("baseCoin")
+        if base:
+            chosen = tuple(s for s, i in self.exchange.market.instruments.items() if i.base_coin == base)
+            return chosen or ("-",)
+        settle = self.args.text("settleCoin")
+        return () if settle in ("", "USDT") else ("-",)
+
+    def cursor(self) -> tuple[int, int] | None:
+        try:
+            return read_cursor(self.args.text("cursor"))
+        except ValueError:
+            raise Refused(10001, "params error: cursor invalid") from None
+
+    def window(self, default_ms: int = 7 * DAY_MS, most_ms: int = 7 * DAY_MS) -> tuple[int, int]:
+        """`startTime` and `endTime`, defaulted as documented: neither - the last days, one - days from or to there."""
+        start, end = self.args.maybe_integer("startTime"), self.args.maybe_integer("endTime")
+        now = self.exchange.now_ms
+        if start is None and end is None:
+            return now - default_ms, now
+        if start is not None and end is None:
+            return start, start + default_ms
+        if start is None and end is not None:
+            return end - default_ms, end
+        if start is None or end is None:
+            raise AssertionError("unreachable")
+        if start > end:
+            raise Refused(10001, "params error: startTime is after endTime")
+        if end - start > most_ms:
+            raise Refused(
+                10001,
+                f"params error: The time range between startTime and endTime cannot exceed {most_ms // DAY_MS} days",
+            )
+        return start, end
+
+    def history(self, limit: int, **selection: Any) -> Query:
+        """A query for the caller's history."""
+        return Query(uid=self.account.uid, limit=limit, after=self.cursor(), **selection)
+
+
+Handler = Callable[[Call], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of Bybit's list. `per_second` is the limit a UID; 0 for none."""
+
+    method: str
+    path: str
+    handler: Handler
+    params: tuple[Param, ...] = ()
+    private: bool = True
+    writes: bool = False
+    group: str = "ContractTrade"
+    per_second: int = 0

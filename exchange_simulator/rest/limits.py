@@ -1,0 +1,78 @@
+"""Rate limits: a rolling second per UID and endpoint, and a window per IP. Always in wall-clock time."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+IP_REQUESTS = 600
+IP_WINDOW_S = 5.0
+IP_BAN_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a caller stands after a request. `reset_ms` is wall-clock."""
+
+    limit: int
+    left: int
+    reset_ms: int
+    allowed: bool
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-Bapi-Limit": str(self.limit),
+            "X-Bapi-Limit-Status": str(max(self.left, 0)),
+            "X-Bapi-Limit-Reset-Timestamp": str(self.reset_ms),
+        }
+
+
+class Limits:
+    """Counts requests. `clock` gives wall-clock seconds."""
+
+    def __init__(self, enabled: bool, clock: Callable[[], float]) -> None:
+        self.enabled = enabled
+        self.factor = 1
+        self._clock = clock
+        self._calls: dict[tuple[int, str], deque[float]] = {}
+        self._ips: dict[str, deque[float]] = {}
+        self._banned: dict[str, float] = {}
+
+    def visit(self, uid: int, path: str, per_second: int, cost: int = 1) -> Standing:
+        """Counts a call of an endpoint by a UID."""
+        now = self._clock()
+        limit = per_second * self.factor
+        if not self.enabled:
+            return Standing(limit, limit - 1, int(now * 1000), allowed=True)
+        calls = self._calls.setdefault((uid, path), deque())
+        while calls and calls[0] <= now - 1.0:
+            calls.popleft()
+        if len(calls) + cost > limit:
+            reset = calls[0] + 1.0 if calls else now + 1.0
+            return Standing(limit, 0, int(reset * 1000) + 1, allowed=False)
+        calls.extend([now] * cost)
+        return Standing(limit, limit - len(calls), int(now * 1000), allowed=True)
+
+    def admit(self, ip: str) -> bool:
+        """Counts a request of an IP; False when it is over the limit or still banned for having been."""
+        if not self.enabled:
+            return True
+        now = self._clock()
+        banned = self._banned.get(ip)
+        if banned is not None:
+            if now < banned:
+                return False
+            del self._banned[ip]
+        calls = self._ips.setdefault(ip, deque())
+        while calls and calls[0] <= now - IP_WINDOW_S:
+            calls.popleft()
+        if len(calls) >= IP_REQUESTS * self.factor:
+            self._banned[ip] = now + IP_BAN_S
+            return False
+        calls.append(now)
+        return True
+
+    def pardon(self) -> None:
+        """Lifts every ban and forgets what was counted."""
+        self._banned.clear()
+        self._ips.clear()
+        self._calls.clear()

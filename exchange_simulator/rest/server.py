@@ -1,0 +1,150 @@
+"""From an HTTP request to an answer: limits, signature, parameters, endpoint, envelope."""
+
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from exchange_simulator.engine.model import Refused
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.keys import Key, check_permission, usable
+from exchange_simulator.rest import account, market, order, position
+from exchange_simulator.rest.args import check
+from exchange_simulator.rest.endpoint import Call, Endpoint
+from exchange_simulator.rest.limits import Limits, Standing
+
+DEFAULT_WINDOW_MS = 5_000
+AHEAD_MS = 1_000
+ENDPOINTS: dict[tuple[str, str], Endpoint] = {
+    (endpoint.method, endpoint.path): endpoint
+    for module in (market, order, position, account)
+    for endpoint in module.ENDPOINTS
+}
+PATHS = {path for _, path in ENDPOINTS}
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back: retCode and result, headers beside it."""
+
+    code: int
+    message: str
+    result: Any
+    extra: dict[str, Any]
+    standing: Standing | None = None
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Rest:
+    """The REST side of one exchange."""
+
+    def __init__(self, exchange: Exchange, wall: Callable[[], int] = wall_ms) -> None:
+        self.exchange = exchange
+        self.limits = Limits(exchange.setup.rate_limits, lambda: wall() / 1000)
+        self._wall = wall
+
+    def business_ms(self) -> int:
+        return self.exchange.now_ms
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request."""
+        if not self.limits.admit(request.remote or ""):
+            return web.Response(status=403, text="access too frequent")
+        path, _, query = request.raw_path.partition("?")
+        endpoint = ENDPOINTS.get((request.method, path))
+        if endpoint is None:
+            return self._no_route(request.method, path)
+        body = await request.read() if request.method == "POST" else b""
+        answer = self.answer(endpoint, request.headers, query, body)
+        return self.respond(answer)
+
+    def _no_route(self, method: str, path: str) -> web.Response:
+        if path in PATHS:
+            return web.Response(status=400, text=f"{method} is not a method of {path}")
+        return web.Response(status=404, text=f"{path} is not a path of this exchange")
+
+    def respond(self, answer: Answer) -> web.Response:
+        """The envelope around an answer."""
+        body = msgspec.json.encode(
+            {
+                "retCode": answer.code,
+                "retMsg": answer.message,
+                "result": answer.result,
+                "retExtInfo": answer.extra,
+                "time": self.exchange.now_ms,
+            }
+        )
+        headers = {**_JSON, **answer.standing.headers()} if answer.standing is not None else _JSON
+        return web.Response(body=body, headers=headers)
+
+    def answer(self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes) -> Answer:
+        """Checks a request and runs its endpoint; what happened is stored and pushed before this returns."""
+        standing: Standing | None = None
+        extra: dict[str, Any] = {}
+        try:
+            key = self._authenticate(endpoint, headers, query, body)
+            if key is not None and endpoint.per_second:
+                standing = self.limits.visit(key.uid, endpoint.path, endpoint.per_second)
+                if not standing.allowed:
+                    raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
+            args = check(endpoint.params, self._sent(endpoint, query, body))
+            call = Call(self.exchange, args, key, extra)
+            result = endpoint.handler(call)
+        except Refused as refusal:
+            self.exchange.commit()
+            return Answer(refusal.code, refusal.message, {}, extra, standing)
+        self.exchange.commit()
+        return Answer(0, "OK", result, extra, standing)
+
+    def _sent(self, endpoint: Endpoint, query: str, body: bytes) -> Mapping[str, Any]:
+        if endpoint.method == "GET":
+            return dict(parse_qsl(query, keep_blank_values=True))
+        if not body:
+            return {}
+        try:
+            sent = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            raise Refused(10001, "params error: the body is not JSON") from None
+        if not isinstance(sent, dict):
+            raise Refused(10001, "params error: the body is not a JSON object")
+        return sent
+
+    # --- signature ----------------------------------------------------------------------------------------------
+
+    def _authenticate(self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes) -> Key | None:
+        if not endpoint.private:
+            return None
+        api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
+        sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
+        if not api_key or not stamp or not sign:
+            raise Refused(10001, "empty value: apiTimestamp[] apiKey[] apiSignature[]")
+        key = usable(self.exchange.keys.get(api_key))
+        window_ms = int(window) if window.isdigit() else DEFAULT_WINDOW_MS
+        if not stamp.isdigit() or not self._timely(int(stamp), window_ms):
+            raise Refused(
+                10002,
+                "invalid request, please check your server timestamp or recv_window param. "
+                f"req_timestamp[{stamp}],server_timestamp[{self._wall()}],recv_window[{window_ms}]",
+            )
+        payload = body if endpoint.method == "POST" else query.encode()
+        message = f"{stamp}{api_key}{window}".encode() + payload
+        expected = hmac.new(key.secret.encode(), message, sha256).hexdigest()
+        if not hmac.compare_digest(expected, sign):
+            raise Refused(10004, "error sign! origin_string[" + message.decode(errors="replace") + "]")
+        if endpoint.writes:
+            check_permission(key, endpoint.group)
+        return key
+
+    def _timely(self, stamp_ms: int, window_ms: int) -> bool:
+        """Whether a timestamp fits the window of the wall clock or of business time."""
+        return any(now - window_ms <= stamp_ms < now + AHEAD_MS for now in (self._wall(), self.exchange.now_ms))

@@ -1,0 +1,1 @@
+"""The streaming side: private and public WebSocket sessions."""

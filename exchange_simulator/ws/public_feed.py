@@ -1,0 +1,213 @@
+"""What the public topics say: candles, tickers, trades, order books, liquidations."""
+
+from typing import TYPE_CHECKING
+
+from exchange_simulator.engine.ids import IdSource
+from exchange_simulator.engine.model import Liquidated
+from exchange_simulator.market.model import walk
+from exchange_simulator.render import Row, text
+
+if TYPE_CHECKING:
+    from exchange_simulator.exchange import Exchange
+
+BOOK_DEPTHS = (1, 50, 200, 1000)
+
+
+class PublicFeed:
+    """Builds the messages of the public topics that somebody listens to."""
+
+    def __init__(self, exchange: "Exchange") -> None:
+        self.exchange = exchange
+        self._ids = IdSource(exchange.setup.seed)
+        self._tickers: dict[str, dict[str, str]] = {}
+        self._books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        self._updates: dict[str, int] = {}
+        self._traded: dict[str, tuple[int, int]] = {}
+        self._cross = 0
+
+    # --- candles ------------------------------------------------------------------------------------------------
+
+    def bars_closed(self, time_ms: int) -> None:
+        """Pushes each listened candle that ended at `time_ms`, confirmed."""
+        candles = self.exchange.candles
+        for topic in [topic for topic in self.exchange.hub.public if topic.startswith("kline.")]:
+            _, interval, symbol = topic.split(".")
+            bar = candles.closed(symbol, interval, time_ms)
+            if bar is not None:
+                row = candles.topic_row(symbol, interval, bar, confirm=True, now_ms=time_ms)
+                self._kline(topic, row, time_ms)
+
+    def _kline(self, topic: str, row: dict[str, object], now_ms: int) -> None:
+        self.exchange.hub.publish(topic, {"topic": topic, "data": [row], "ts": now_ms, "type": "snapshot"})
+
+    # --- everything else ----------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Pushes the present state of every listened topic, as far as it has changed."""
+        exchange = self.exchange
+        now = exchange.now_ms
+        for topic in list(exchange.hub.public):
+            kind, _, rest = topic.partition(".")
+            if kind == "kline":
+                interval, _, symbol = rest.partition(".")
+                bar = exchange.candles.forming(symbol, interval)
+                if bar is not None:
+                    row = exchange.candles.topic_row(symbol, interval, bar, confirm=False, now_ms=now)
+                    self._kline(topic, row, now)
+            elif kind == "tickers":
+                self._ticker(topic, rest, now)
+            elif kind == "publicTrade":
+                self._trade(topic, rest, now)
+            elif kind == "orderbook":
+                depth, _, symbol = rest.partition(".")
+                self._book(topic, symbol, int(depth), now)
+
+    def first(self, topic: str) -> Row | None:
+        """The snapshot that a new subscriber of a topic gets."""
+        exchange = self.exchange
+        now = exchange.now_ms
+        kind, _, rest = topic.partition(".")
+        if kind == "tickers":
+            data = self._ticker_data(rest)
+            self._tickers.setdefault(topic, data)
+            self._cross += 1
+            return {"topic": topic, "type": "snapshot", "data": data, "cs": self._cross, "ts": now}
+        if kind == "kline":
+            interval, _, symbol = rest.partition(".")
+            bar = exchange.candles.forming(symbol, interval)
+            if bar is None:
+                return None
+            row = exchange.candles.topic_row(symbol, interval, bar, confirm=False, now_ms=now)
+            return {"topic": topic, "data": [row], "ts": now, "type": "snapshot"}
+        if kind == "orderbook":
+            depth, _, symbol = rest.partition(".")
+            bids, asks = self._sides(symbol, int(depth))
+            self._books.setdefault(topic, (bids, asks))
+            bids, asks = self._books[topic]
+            return self._book_message(topic, symbol, "snapshot", bids, asks, now)
+        return None
+
+    def _ticker_data(self, symbol: str) -> dict[str, str]:
+        row = self.exchange.quotes.ticker(symbol)
+        row["tickDirection"] = self.exchange.engine.books[symbol].tick_direction
+        return row
+
+    def _ticker(self, topic: str, symbol: str, now: int) -> None:
+        data = self._ticker_data(symbol)
+        known = self._tickers.get(topic, {})
+        changed = {name: value for name, value in data.items() if known.get(name) != value}
+        if not changed:
+            return
+        self._tickers[topic] = data
+        self._cross += 1
+        message: Row = {
+            "topic": topic,
+            "type": "delta",
+            "data": {"symbol": symbol, **changed},
+            "cs": self._cross,
+            "ts": now,
+        }
+        self.exchange.hub.publish(topic, message)
+
+    def _trade(self, topic: str, symbol: str, now: int) -> None:
+        forming = self.exchange.timeline.forming(symbol)
+        if forming is None:
+            return
+        book = self.exchange.engine.books[symbol]
+        start, done = self._traded.get(symbol, (0, 0))
+        volume = forming.volume - (done if start == forming.start_ms else 0)
+        self._traded[symbol] = (forming.start_ms, forming.volume)
+        if volume <= 0:
+            return
+        up = book.tick_direction.endswith("PlusTick")
+        row = {
+            "T": now,
+            "s": symbol,
+            "S": "Buy" if up else "Sell",
+            "v": text(book.instrument.qty(volume)),
+            "p": text(book.last),
+            "L": book.tick_direction,
+            "i": self._ids.new(f"trade/{symbol}"),
+            "BT": False,
+            "RPI": False,
+            "seq": book.next_seq(),
+        }
+        self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": now, "data": [row]})
+
+    def recent_trades(self, symbol: str, limit: int) -> list[Row]:
+        """The newest public trades: one a point of each bar walked, newest first."""
+        timeline, instrument = self.exchange.timeline, self.exchange.market.instruments[symbol]
+        count = limit // 4 + 1
+        bars = self.exchange.market.bars(symbol, timeline.bar_start - count * timeline.base_ms, timeline.bar_start)
+        rows: list[Row] = []
+        for bar in bars:
+            ticks = walk(bar, timeline.path)
+            for number, price in enumerate(ticks):
+                time_ms = bar.start_ms + number * (timeline.base_ms - 1) // 3
+                rows.append(
+                    {
+                        "execId": IdSource(time_ms).new(f"trade/{symbol}"),
+                        "symbol": symbol,
+                        "price": text(instrument.price(price)),
+                        "size": text(instrument.qty(max(bar.volume // 4, 1))),
+                        "side": "Buy" if number and price > ticks[number - 1] else "Sell",
+                        "time": str(time_ms),
+                        "isBlockTrade": False,
+                        "isRPITrade": False,
+                        "seq": str(time_ms),
+                    }
+                )
+        return rows[::-1][:limit]
+
+    def _sides(self, symbol: str, depth: int) -> tuple[dict[str, str], dict[str, str]]:
+        bids, asks = self.exchange.quotes.levels(symbol, depth)
+        return {text(p): text(s) for p, s in bids}, {text(p): text(s) for p, s in asks}
+
+    def _book(self, topic: str, symbol: str, depth: int, now: int) -> None:
+        bids, asks = self._sides(symbol, depth)
+        known = self._books.get(topic)
+        if known == (bids, asks):
+            return
+        self._books[topic] = (bids, asks)
+        if known is None or depth == 1:
+            message = self._book_message(topic, symbol, "snapshot", bids, asks, now)
+        else:
+            changes = [
+                {price: size for price, size in new.items() if old.get(price) != size}
+                | {price: "0" for price in old if price not in new}
+                for old, new in zip(known, (bids, asks), strict=True)
+            ]
+            message = self._book_message(topic, symbol, "delta", changes[0], changes[1], now)
+        self.exchange.hub.publish(topic, message)
+
+    def _book_message(
+        self, topic: str, symbol: str, kind: str, bids: dict[str, str], asks: dict[str, str], now: int
+    ) -> Row:
+        if kind == "delta" or topic not in self._updates or topic.startswith("orderbook.1."):
+            self._updates[topic] = self._updates.get(topic, 1) + 1
+        self._cross += 1
+        return {
+            "topic": topic,
+            "type": kind,
+            "ts": now,
+            "data": {
+                "s": symbol,
+                "b": [[price, size] for price, size in bids.items()],
+                "a": [[price, size] for price, size in asks.items()],
+                "u": self._updates[topic],
+                "seq": self._cross,
+            },
+            "cts": now,
+        }
+
+    def liquidated(self, event: Liquidated) -> None:
+        """A position was taken over: `S` is the position's side, `p` the bankruptcy price."""
+        topic = f"allLiquidation.{event.symbol}"
+        row = {
+            "T": event.time_ms,
+            "s": event.symbol,
+            "S": event.side,
+            "v": text(event.qty),
+            "p": text(event.price),
+        }
+        self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": event.time_ms, "data": [row]})

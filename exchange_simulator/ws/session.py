@@ -1,0 +1,317 @@
+"""One WebSocket connection: login, subscriptions, pings, and an outgoing queue that never blocks the exchange."""
+
+import asyncio
+import hmac
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from exchange_simulator.engine.model import Refused
+from exchange_simulator.exchange import Exchange
+from exchange_simulator.keys import Key
+from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic
+from exchange_simulator.ws.public_feed import BOOK_DEPTHS
+
+QUEUE_FRAMES = 100_000
+IDLE_S = 600.0
+encode = msgspec.json.encode
+_numbers = itertools.count(1)
+
+
+class Session:
+    """A connected client. Subclasses know what may be subscribed."""
+
+    kind = ""
+
+    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, idle_s: float = IDLE_S) -> None:
+        self.exchange = exchange
+        self.socket = socket
+        self.idle_s = idle_s
+        self.conn_id = f"sim-{next(_numbers)}-{self.kind[:1]}"
+        self.topics: dict[str, None] = {}
+        self.key: Key | None = None
+        self.silent = False
+        self._queue: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self.filters: Callable[[Session, str, bytes], list[bytes]] | None = None
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    def push(self, topic: str, message: bytes) -> None:
+        """Queues a push. A client that does not read is disconnected when its queue is full."""
+        if self.silent:
+            return
+        if self.filters is not None:
+            for part in self.filters(self, topic, message):
+                self._put(part)
+        else:
+            self._put(message)
+
+    def push_raw(self, message: bytes) -> None:
+        """Queues a frame past every filter."""
+        self._put(message)
+
+    def _put(self, message: bytes) -> None:
+        if len(self._queue) >= QUEUE_FRAMES:
+            self._closing = True
+        self._queue.append(message)
+        self._wake.set()
+
+    def reply(self, message: dict[str, Any]) -> None:
+        """Queues an answer to the client's own request."""
+        if not self.silent:
+            self._put(encode(message))
+
+    async def _write(self) -> None:
+        queue, socket = self._queue, self.socket
+        while True:
+            while queue and not self._closing:
+                if self.silent:
+                    queue.clear()
+                    break
+                await socket.send_frame(queue.popleft(), WSMsgType.TEXT)
+            if self._closing:
+                self.abort()
+                return
+            self._wake.clear()
+            if not queue:
+                await self._wake.wait()
+
+    def abort(self) -> None:
+        """Cuts the TCP connection without a closing handshake."""
+        transport = self.socket._req.transport if self.socket._req is not None else None
+        if transport is not None:
+            transport.abort()
+
+    async def close(self) -> None:
+        """Closes the connection in the orderly way."""
+        await self.socket.close()
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serves the connection until it ends."""
+        writer = asyncio.create_task(self._write())
+        try:
+            while True:
+                message = await asyncio.wait_for(self.socket.receive(), self.idle_s)
+                if message.type == WSMsgType.TEXT:
+                    self._handle(message.data)
+                elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                    break
+        except (TimeoutError, ConnectionError):
+            await self.socket.close()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            self.leave()
+
+    def _handle(self, raw: str) -> None:
+        try:
+            message = msgspec.json.decode(raw)
+        except msgspec.DecodeError:
+            message = None
+        if not isinstance(message, dict):
+            self._fail("", None, "Params Error")
+            return
+        op, req_id = str(message.get("op", "")), message.get("req_id")
+        args = message.get("args")
+        if op == "ping":
+            self._pong(req_id)
+        elif op == "auth":
+            self._auth(req_id, args if isinstance(args, list) else [])
+        elif op in ("subscribe", "unsubscribe"):
+            topics = [str(topic) for topic in args] if isinstance(args, list) else []
+            self._change(op, req_id, topics)
+        else:
+            self._fail(op, req_id, f"error:request op:{op} is not supported")
+
+    def _answer(self, op: str, req_id: Any, success: bool, text: str) -> dict[str, Any]:
+        message: dict[str, Any] = {"success": success, "ret_msg": text, "op": op, "conn_id": self.conn_id}
+        if req_id is not None:
+            message["req_id"] = req_id
+        return message
+
+    def _fail(self, op: str, req_id: Any, text: str) -> None:
+        self.reply(self._answer(op, req_id, success=False, text=text))
+
+    def _pong(self, req_id: Any) -> None:
+        raise NotImplementedError
+
+    def _auth(self, req_id: Any, args: list[Any]) -> None:
+        self._fail("auth", req_id, "error:request op:auth is not supported")
+
+    def _check_topic(self, topic: str) -> str:
+        """What is wrong with a topic; "" when nothing is."""
+        raise NotImplementedError
+
+    def _join(self, topic: str) -> None:
+        raise NotImplementedError
+
+    def _leave(self, topic: str) -> None:
+        raise NotImplementedError
+
+    def _change(self, op: str, req_id: Any, topics: list[str]) -> None:
+        problem = self._problem(op, topics)
+        if problem:
+            self._fail(op, req_id, problem)
+            return
+        self.reply(self._answer(op, req_id, success=True, text=""))
+        for topic in topics:
+            if op == "subscribe":
+                self.topics[topic] = None
+                self._join(topic)
+            elif topic in self.topics:
+                del self.topics[topic]
+                self._leave(topic)
+
+    def _problem(self, op: str, topics: list[str]) -> str:
+        """The first thing wrong with a request: it spoils all of its topics."""
+        if not topics:
+            return "Params Error"
+        for topic in topics:
+            problem = self._check_topic(topic)
+            if problem:
+                return problem
+            if op == "subscribe" and topic in self.topics:
+                return f"error:already subscribed,topic:{topic}"
+        return ""
+
+    def leave(self) -> None:
+        """Ends every subscription."""
+        for topic in self.topics:
+            self._leave(topic)
+        self.topics.clear()
+
+
+class PrivateSession(Session):
+    """`/v5/private`."""
+
+    kind = "private"
+
+    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, idle_s: float = IDLE_S) -> None:
+        super().__init__(exchange, socket, idle_s)
+        self.refuse_login = False
+        self.refuse_subscription = False
+
+    def _pong(self, req_id: Any) -> None:
+        message: dict[str, Any] = {"op": "pong", "args": [str(time.time_ns() // 1_000_000)], "conn_id": self.conn_id}
+        if req_id is not None:
+            message = {"req_id": req_id, **message}
+        self.reply(message)
+
+    def _auth(self, req_id: Any, args: list[Any]) -> None:
+        try:
+            key = self._login(args)
+        except Refused as refusal:
+            self._fail("auth", req_id, refusal.message)
+            self._closing = refusal.code == 10003
+            self._wake.set()
+            return
+        self.key = key
+        self.reply(self._answer("auth", req_id, success=True, text=""))
+
+    def _login(self, args: list[Any]) -> Key:
+        if self.refuse_login or len(args) != 3:
+            raise Refused(10001, "Params Error")
+        api_key, expires, sign = str(args[0]), str(args[1]), str(args[2])
+        key = self.exchange.keys.get(api_key)
+        if key is None or key.revoked or key.environment != "simulated":
+            raise Refused(10001, "Invalid API key")
+        wall = time.time_ns() // 1_000_000
+        if not expires.isdigit() or not self._in_future(int(expires), wall):
+            raise Refused(10001, "Params Error")
+        expected = hmac.new(key.secret.encode(), f"GET/realtime{expires}".encode(), sha256).hexdigest()
+        if not hmac.compare_digest(expected, sign):
+            raise Refused(10001, "Invalid sign")
+        return key
+
+    def _in_future(self, expires_ms: int, wall_ms: int) -> bool:
+        """`expires` lies ahead of the wall clock, or ahead of a business clock that is far from the wall clock."""
+        if expires_ms > wall_ms:
+            return True
+        now = self.exchange.now_ms
+        return now < expires_ms <= now + 3_600_000
+
+    def _check_topic(self, topic: str) -> str:
+        if self.key is None:
+            return f"error:topic:{topic} needs auth first"
+        base = base_topic(topic)
+        if self.refuse_subscription or (base not in PRIVATE_TOPICS and not topic.startswith("dcp.")):
+            return f"error:handler not found,topic:{topic}"
+        return ""
+
+    def _problem(self, op: str, topics: list[str]) -> str:
+        problem = super()._problem(op, topics)
+        if problem or op == "unsubscribe":
+            return problem
+        held = {*self.topics, *topics}
+        for base in CATEGORISED:
+            if base in held and any(f"{base}.{category}" in held for category in CATEGORIES):
+                return f"error:topic:{base} and its categorised forms cannot be subscribed together"
+        return ""
+
+    def _join(self, topic: str) -> None:
+        if self.key is not None:
+            self.exchange.hub.join_private(self.key.uid, topic, self)
+
+    def _leave(self, topic: str) -> None:
+        if self.key is not None:
+            self.exchange.hub.leave_private(self.key.uid, topic, self)
+
+
+class PublicSession(Session):
+    """`/v5/public/linear`; the other categories exist without topics."""
+
+    kind = "public"
+
+    def __init__(
+        self, exchange: Exchange, socket: web.WebSocketResponse, category: str, idle_s: float = IDLE_S
+    ) -> None:
+        super().__init__(exchange, socket, idle_s)
+        self.category = category
+        self.refuse_subscription = False
+
+    def _pong(self, req_id: Any) -> None:
+        message = {"success": True, "ret_msg": "pong", "conn_id": self.conn_id, "op": "ping"}
+        if self.category == "option":
+            message = {"args": [str(time.time_ns() // 1_000_000)], "op": "pong"}
+        if req_id is not None:
+            message["req_id"] = req_id
+        self.reply(message)
+
+    def _check_topic(self, topic: str) -> str:
+        unknown = f"error:handler not found,topic:{topic}"
+        if self.category != "linear" or self.refuse_subscription:
+            return unknown
+        parts = topic.split(".")
+        symbol = parts[-1]
+        if symbol not in self.exchange.market.instruments:
+            return unknown
+        if len(parts) == 2 and parts[0] in ("tickers", "publicTrade", "allLiquidation"):
+            return ""
+        if len(parts) == 3 and parts[0] == "kline":
+            try:
+                self.exchange.candles.check(parts[1])
+            except Refused:
+                return unknown
+            return ""
+        if len(parts) == 3 and parts[0] == "orderbook" and parts[1] in map(str, BOOK_DEPTHS):
+            return ""
+        return unknown
+
+    def _join(self, topic: str) -> None:
+        first = self.exchange.feed.first(topic)
+        if first is not None:
+            self.push(topic, encode(first))
+        self.exchange.hub.join_public(topic, self)
+
+    def _leave(self, topic: str) -> None:
+        self.exchange.hub.leave_public(topic, self)
