@@ -1,0 +1,397 @@
+"""The back-test: a market's bars through the decision core that trades live.
+
+A bar is walked open, first extreme, second extreme, close, the side adverse to the strategy first. At its open the bar
+before is evaluated and its orders are filled; at every point stops, funding and account limits do what they do on the
+exchange. A bar in which nothing can happen, by bounds that are on the safe side, is not walked: same trades, less time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from alpha.bybit.intervals import INTERVAL_MS
+from alpha.bybit.rows import Instrument
+from alpha.errors import Misconfigured
+from alpha.money import ZERO
+from alpha.reasons import Reason
+from alpha.strategy.bars import BarView, BoolArray, FloatArray, Series
+from alpha.strategy.contract import Strategy
+from alpha.strategy.core import Close, DecisionCore, Open, Plan, SetStop
+from alpha.strategy.limits import Breach
+from alpha.strategy.positions import stop_passed
+from backtester.candles import first_ms, moment
+from backtester.market import MarketData, Membership, Quotes
+from backtester.result import LimitHit, OpenAtEnd, Result, Trade
+from backtester.venue import Costs, Departure, Venue
+
+DAY_MS = 86_400_000
+_NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave it to Decimals
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one back-test is run with. Bars that start within `from_ms <= start < to_ms` are traded; earlier ones warm up."""
+
+    from_ms: int
+    to_ms: int
+    cash: Decimal
+    costs: Costs
+
+
+def run(strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> Result:
+    """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together."""
+    return _Run(strategy, data, terms).result()
+
+
+class _Run:
+    def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> None:
+        self.interval_ms = data.interval_ms
+        if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
+            raise Misconfigured(
+                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms // 60_000} "
+                "minutes: give a folder with the right candles."
+            )
+        self.data = data
+        self.terms = terms
+        self.grid_ms = data.first_ms
+        self.first = max(0, -(-(terms.from_ms - self.grid_ms) // self.interval_ms))
+        self.end = min(terms.to_ms, data.end_ms) - self.grid_ms
+        self.end = -(-self.end // self.interval_ms)
+        if self.end - self.first < 2:
+            raise Misconfigured(
+                f"There is nothing to test between {moment(terms.from_ms)} and {moment(terms.to_ms)}: the data reach "
+                f"from {moment(data.first_ms)} to {moment(data.end_ms)}."
+            )
+        self.members = Membership(strategy.universe, data)
+        self.symbols = self.members.all_symbols
+        self.quotes = {symbol: Quotes(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
+        self.series = {
+            symbol: Series.of(data.bars[symbol], strategy.indicators(data.bars[symbol])) for symbol in self.symbols
+        }
+        self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
+        self.venue = Venue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage)
+        self.low_first = strategy.rules.adverse_first != "high-first"
+        self.signals = self._signals(strategy)
+        self.funded = self._funding_times()
+        self.worst_rate = max(
+            0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
+        )
+        self.trades: list[Trade] = []
+        self.whys: dict[str, str] = {}
+        self.limit_hits: list[LimitHit] = []
+        self.skipped: dict[str, int] = {}
+        self.wallets: list[tuple[int, float]] = []
+        self.spans: list[tuple[str, int, int, float, float]] = []
+        self.seen: tuple[Decimal, Decimal, int] | None = None
+
+    # --- before the first bar -----------------------------------------------------------------------------------
+
+    def _signals(self, strategy: Strategy[Any, Any]) -> BoolArray:
+        """At which bars of the grid an entry is possible in any symbol."""
+        signals = np.zeros(self.end + 1, dtype=np.bool_)
+        for symbol, series in self.series.items():
+            may = strategy.may_enter(series) & series.ready
+            offset = self.quotes[symbol].offset
+            count = min(len(may), self.end - offset)
+            if count > 0:
+                signals[offset : offset + count] |= may[:count]
+        return signals
+
+    def _funding_times(self) -> dict[int, dict[str, Decimal]]:
+        """Rates by symbol, by the bar at whose open they are charged."""
+        times: dict[int, dict[str, Decimal]] = {}
+        for symbol in self.symbols:
+            funding = self.data.funding[symbol]
+            for time_ms, rate in zip(funding.time_ms.tolist(), funding.rate, strict=True):
+                number = (time_ms - self.grid_ms) // self.interval_ms
+                rates = times.setdefault(number, {})
+                rates[symbol] = rates.get(symbol, ZERO) + rate
+        return times
+
+    def _instrument(self, symbol: str) -> Instrument | None:
+        return self.data.instruments.get(symbol)
+
+    # --- the bars -----------------------------------------------------------------------------------------------
+
+    def result(self) -> Result:
+        """Walk all bars and sum up."""
+        starts = self.grid_ms + np.arange(self.end, dtype=np.int64) * self.interval_ms
+        wakes = starts % DAY_MS < self.interval_ms
+        wakes[1:] |= self.signals[: self.end - 1]
+        wakes[: self.first] = False
+        wakes[self.first] = True
+        waking: list[int] = np.flatnonzero(wakes).tolist()
+        following, number = iter(waking), self.first
+        upcoming = next(following)
+        while number < self.end:
+            if not self.venue.holdings and self.seen is not None and self.seen[:2] == (self.venue.wallet, ZERO):
+                while upcoming < number:
+                    later = next(following, None)
+                    if later is None:
+                        upcoming = self.end
+                        break
+                    upcoming = later
+                number = upcoming
+                if number >= self.end:
+                    break
+            self._bar(number)
+            number += 1
+        return self._sum_up()
+
+    def _bar(self, number: int) -> None:
+        venue = self.venue
+        start_ms = self.grid_ms + number * self.interval_ms
+        wallet = venue.wallet
+        if venue.holdings:
+            self._open_point(number, start_ms)
+        self._see(number, start_ms)
+        if number > self.first and (venue.holdings or self.signals[number - 1]):
+            self._decide(number, start_ms)
+        if venue.holdings:
+            self._rest_of_bar(number, start_ms)
+        elif self.seen is not None and self.seen[:2] != (venue.wallet, ZERO):
+            self._see(number, start_ms + self.interval_ms // 3)
+        if venue.wallet is not wallet:
+            self.wallets.append((number, float(venue.wallet)))
+
+    def _open_point(self, number: int, start_ms: int) -> None:
+        """Prices jump to the open; then funding is charged."""
+        venue = self.venue
+        opens = {}
+        for symbol in venue.holdings:
+            quotes = self.quotes[symbol]
+            place = quotes.place(number)
+            opens[symbol] = venue.last[symbol] if place is None else quotes.open[place]
+        worst, _, meets = venue.outlook(opens, opens)
+        venue.endangered = self._endangers(worst, opens)
+        if meets or venue.endangered:
+            for symbol, price in opens.items():
+                if symbol in venue.holdings:
+                    self._gone(venue.jump(symbol, price, start_ms), number)
+        else:
+            venue.last.update(opens)
+        rates = self.funded.get(number)
+        if rates:
+            for symbol in list(venue.holdings):
+                if symbol in rates and symbol in venue.holdings:
+                    self._gone(venue.fund(symbol, rates[symbol], start_ms), number)
+
+    def _rest_of_bar(self, number: int, start_ms: int) -> None:
+        """The two extremes and the close."""
+        venue = self.venue
+        lows, highs, closes = {}, {}, {}
+        for symbol in venue.holdings:
+            quotes = self.quotes[symbol]
+            place = quotes.place(number)
+            if place is None:
+                lows[symbol] = highs[symbol] = closes[symbol] = venue.last[symbol]
+            else:
+                lows[symbol], highs[symbol] = quotes.low[place], quotes.high[place]
+                closes[symbol] = quotes.close[place]
+        worst, best, meets = venue.outlook(lows, highs)
+        venue.endangered = self._endangers(worst, highs)
+        if not meets and not venue.endangered and self._is_calm(start_ms, worst, best):
+            venue.last.update(closes)
+            return
+        points = (lows, highs, closes) if self.low_first else (highs, lows, closes)
+        offsets = (self.interval_ms // 3, self.interval_ms * 2 // 3, self.interval_ms - 1)
+        for prices, offset in zip(points, offsets, strict=True):
+            for symbol, price in prices.items():
+                if symbol in venue.holdings:
+                    self._gone(venue.run(symbol, price, start_ms + offset), number)
+                else:
+                    venue.last[symbol] = price
+            self._see(number, start_ms + offset)
+
+    def _endangers(self, worst: float, prices: dict[str, float]) -> bool:
+        """True when prices like these could use up the margin of the account."""
+        value = sum(abs(held.signed_f) * prices[symbol] for symbol, held in self.venue.holdings.items())
+        return float(self.venue.wallet) + worst <= value * self.worst_rate * 1.1
+
+    def _is_calm(self, now_ms: int, worst: float, best: float) -> bool:
+        """True when no account limit changes while unrealised profit stays within these bounds."""
+        calm = self.core.limits.calm(now_ms)
+        if calm is None:
+            return False
+        above, up_to, profit_above, profit_up_to = calm
+        wallet = float(self.venue.wallet)
+        near = _NEAR * (abs(wallet) + 1.0)
+        return (
+            wallet + worst > above + near
+            and wallet + best < up_to - near
+            and worst > profit_above + near
+            and best < profit_up_to - near
+        )
+
+    # --- decisions ----------------------------------------------------------------------------------------------
+
+    def _see(self, number: int, now_ms: int) -> None:
+        """Show equity to the account limits, and close what they want closed."""
+        venue = self.venue
+        if venue.holdings:
+            profit = venue.open_profit()
+            equity = venue.wallet + profit
+        else:
+            profit, equity = ZERO, venue.wallet
+        day_ms = now_ms - now_ms % DAY_MS
+        figures = (equity, profit, day_ms)
+        if figures == self.seen:
+            return
+        self.seen = figures
+        closes, breaches = self.core.see(now_ms, equity, profit)
+        self._note(breaches, now_ms)
+        self._close_all(closes, number, now_ms, None)
+
+    def _decide(self, number: int, now_ms: int) -> None:
+        """Evaluate the bar that has just closed and carry out what follows."""
+        views = self._views(number - 1, now_ms)
+        plan = self.core.close_bar(now_ms - self.interval_ms, views)
+        self._close_all(plan.closes, number, now_ms, plan)
+        for stop in plan.stops:
+            self._move_stop(stop, number, now_ms, plan)
+        if plan.entries:
+            for order in self.core.size(plan, self.venue.equity(), views):
+                self._enter(order, number, now_ms)
+        for skipped in plan.skipped:
+            self.skipped[skipped.why] = self.skipped.get(skipped.why, 0) + 1
+
+    def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
+        """The bar of every symbol that is followed or held."""
+        views = {}
+        members = self.members.at(now_ms)
+        held = self.venue.holdings
+        symbols: Iterable[str] = members if all(symbol in members for symbol in held) else [*members, *held]
+        for symbol in symbols:
+            place = self.quotes[symbol].place(number)
+            if place is not None:
+                views[symbol] = BarView(self.series[symbol], place)
+        return views
+
+    def _move_stop(self, stop: SetStop, number: int, now_ms: int, plan: Plan) -> None:
+        held = self.venue.holdings[stop.symbol]
+        if stop_passed(stop.direction, stop.price, self.venue.price(stop.symbol)):
+            departure = self.venue.close(stop.symbol, now_ms, stop.meaning)
+            self._book(departure, number, stop.meaning, stop.why)
+            self.core.closed(stop.symbol, now_ms, decided_ms=plan.close_ms)
+            return
+        self.core.moved(stop)
+        held.move_stop(stop.price)
+
+    def _enter(self, order: Open, number: int, now_ms: int) -> None:
+        venue, symbol = self.venue, order.enter.symbol
+        quotes = self.quotes[symbol]
+        place = quotes.place(number)
+        if place is None:
+            self._skip("the symbol has no next bar")
+            return
+        venue.last[symbol] = quotes.open[place]
+        last = venue.price(symbol)
+        if order.too_late(last):
+            self._skip("the market had passed the stop")
+        elif not venue.affords(symbol, order.enter.direction, order.qty):
+            self._skip("not enough margin")
+        else:
+            held = venue.open(symbol, order.enter.direction, order.qty, now_ms)
+            held.protect(self.core.opened(order, held.entry_price, order.qty, now_ms), last)
+            self.whys[symbol] = order.enter.why
+
+    def _skip(self, why: str) -> None:
+        self.skipped[why] = self.skipped.get(why, 0) + 1
+
+    # --- what happened ------------------------------------------------------------------------------------------
+
+    def _close_all(self, closes: list[Close], number: int, now_ms: int, plan: Plan | None) -> None:
+        for close in closes:
+            departure = self.venue.close(close.symbol, now_ms, close.reason)
+            self._book(departure, number, close.reason, close.why)
+            self.core.closed(close.symbol, now_ms, decided_ms=None if plan is None else plan.close_ms)
+
+    def _gone(self, departures: list[Departure], number: int) -> None:
+        """The exchange closed these positions."""
+        for departure in departures:
+            symbol, reason = departure.holding.symbol, departure.reason
+            if reason is Reason.STOP_LOSS:
+                reason = self.core.positions[symbol].stop_meaning
+            self._book(departure, number, reason, "")
+            self.core.closed(symbol, departure.time_ms)
+
+    def _book(self, departure: Departure, number: int, reason: Reason, why: str) -> None:
+        held = departure.holding
+        self.trades.append(
+            Trade(
+                symbol=held.symbol,
+                direction=held.direction,
+                size=held.size,
+                entry_ms=held.opened_ms,
+                entry_price=held.entry_price,
+                exit_ms=departure.time_ms,
+                exit_price=departure.price,
+                reason=reason,
+                gross=(departure.price * held.size - held.entry_value) * held.sign,
+                fees=held.entry_fee + departure.fee,
+                funding=held.funding,
+                entry_why=self.whys.pop(held.symbol, ""),
+                exit_why=why,
+            )
+        )
+        entered = (held.opened_ms - self.grid_ms) // self.interval_ms
+        self.spans.append((held.symbol, entered, number, held.signed_f, held.entry_price_f))
+
+    def _note(self, breaches: list[Breach], now_ms: int) -> None:
+        self.limit_hits.extend(LimitHit(now_ms, breach.text) for breach in breaches)
+
+    # --- the sum ------------------------------------------------------------------------------------------------
+
+    def _sum_up(self) -> Result:
+        open_at_end = []
+        for held in self.venue.holdings.values():
+            entered = (held.opened_ms - self.grid_ms) // self.interval_ms
+            self.spans.append((held.symbol, entered, self.end, held.signed_f, held.entry_price_f))
+            mark = self.venue.price(held.symbol)
+            open_at_end.append(
+                OpenAtEnd(
+                    held.symbol,
+                    held.direction,
+                    held.size,
+                    held.opened_ms,
+                    held.entry_price,
+                    mark,
+                    held.profit(mark),
+                )
+            )
+        count = self.end - self.first
+        equity = np.full(count, float(self.terms.cash))
+        exposed = np.zeros(count, dtype=np.bool_)
+        for number, wallet in self.wallets:
+            equity[number - self.first :] = wallet
+        for symbol, entered, left, signed, entry_price in self.spans:
+            self._mark(equity, symbol, entered, left, signed, entry_price)
+            exposed[entered - self.first : max(left, entered + 1) - self.first] = True
+        return Result(
+            interval_ms=self.interval_ms,
+            from_ms=self.grid_ms + self.first * self.interval_ms,
+            to_ms=self.grid_ms + self.end * self.interval_ms,
+            cash=self.terms.cash,
+            end_equity=self.venue.equity(),
+            trades=self.trades,
+            open_at_end=open_at_end,
+            close_ms=self.grid_ms + (np.arange(self.first, self.end, dtype=np.int64) + 1) * self.interval_ms,
+            equity=equity,
+            exposed=exposed,
+            limit_hits=self.limit_hits,
+            skipped=self.skipped,
+        )
+
+    def _mark(self, equity: FloatArray, symbol: str, entered: int, left: int, signed: float, price: float) -> None:
+        """Add the unrealised profit of one position at the closes of the bars it was held over."""
+        bars = self.data.bars[symbol]
+        offset = (first_ms(bars) - self.grid_ms) // self.interval_ms
+        known = min(left, offset + len(bars))
+        equity[entered - self.first : known - self.first] += signed * (
+            bars.close[entered - offset : known - offset] - price
+        )
+        if left > known:
+            equity[known - self.first : left - self.first] += signed * (float(bars.close[-1]) - price)

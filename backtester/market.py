@@ -1,0 +1,100 @@
+"""The market of a back-test: candles on one grid of bars, funding, instruments, and who belonged to it when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpha.bybit.rows import Instrument
+from alpha.errors import Misconfigured
+from alpha.indicators import Floats, rolling_sum
+from alpha.strategy.bars import Bars
+from alpha.strategy.contract import Universe
+from backtester.candles import end_ms, first_ms
+from backtester.funding import Funding
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class MarketData:
+    """All that is known of a market, by symbol."""
+
+    bars: Mapping[str, Bars]
+    funding: Mapping[str, Funding]
+    instruments: Mapping[str, Instrument]
+
+    @property
+    def interval_ms(self) -> int:
+        """Length of its bars."""
+        return next(iter(self.bars.values())).interval_ms
+
+    @property
+    def first_ms(self) -> int:
+        """Start of the earliest bar of any symbol."""
+        return min(first_ms(bars) for bars in self.bars.values())
+
+    @property
+    def end_ms(self) -> int:
+        """End of the latest bar of any symbol."""
+        return max(end_ms(bars) for bars in self.bars.values())
+
+
+class Quotes:
+    """Prices of one symbol as plain lists, addressed by the number of the bar on the grid."""
+
+    __slots__ = ("close", "count", "high", "low", "offset", "open")
+
+    def __init__(self, bars: Bars, grid_ms: int) -> None:
+        self.offset = (first_ms(bars) - grid_ms) // bars.interval_ms
+        self.count = len(bars)
+        self.open: list[float] = bars.open.tolist()
+        self.high: list[float] = bars.high.tolist()
+        self.low: list[float] = bars.low.tolist()
+        self.close: list[float] = bars.close.tolist()
+
+    def place(self, number: int) -> int | None:
+        """Where bar `number` of the grid is in the lists; None when the symbol has no such bar."""
+        place = number - self.offset
+        return place if 0 <= place < self.count else None
+
+
+class Membership:
+    """Which symbols a strategy follows at a time, from what was known then."""
+
+    def __init__(self, universe: Universe, data: MarketData) -> None:
+        self._listed: Sequence[str] | None = universe.symbols or None
+        if self._listed and (missing := [symbol for symbol in self._listed if symbol not in data.bars]):
+            raise Misconfigured(
+                f"The data have no candles of {', '.join(missing)}: download them, or name the symbols with --symbols."
+            )
+        self._least = float(universe.min_turnover_usdt)
+        self._every_ms = universe.refresh_ms or _DAY_MS
+        self._data = data
+        self._turnover: dict[str, Floats] = {}
+        self._known: tuple[int, list[str]] = (-1, [])
+
+    @property
+    def all_symbols(self) -> list[str]:
+        """Every symbol that may ever belong."""
+        return list(self._listed or self._data.bars)
+
+    def at(self, now_ms: int) -> Sequence[str]:
+        """The symbols at `now_ms`: the listed ones, or those with enough turnover at the last refresh."""
+        if self._listed:
+            return self._listed
+        refreshed_ms = now_ms // self._every_ms * self._every_ms
+        if self._known[0] != refreshed_ms:
+            self._known = (refreshed_ms, [symbol for symbol in self._data.bars if self._liquid(symbol, refreshed_ms)])
+        return self._known[1]
+
+    def _liquid(self, symbol: str, now_ms: int) -> bool:
+        bars = self._data.bars[symbol]
+        newest = (now_ms - first_ms(bars)) // bars.interval_ms - 1
+        if not 0 <= newest < len(bars):
+            return False
+        if symbol not in self._turnover:
+            mean = (bars.open + bars.high + bars.low + bars.close) / 4.0
+            self._turnover[symbol] = rolling_sum(bars.volume * mean, _DAY_MS // bars.interval_ms)
+        turnover = self._turnover[symbol][newest]
+        return bool(not np.isnan(turnover) and turnover > self._least)

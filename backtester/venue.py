@@ -1,0 +1,224 @@
+"""The exchange as a back-test needs it: one account's money and positions, and what a moving price does to them.
+
+Cross margin, one-way mode, market orders only. A fill costs the taker fee and, where asked, slippage against the taker,
+rounded to the tick against the taker. Stops, targets and trailing stops fire at their own price when the price runs
+through them, and at the price jumped to when it jumps over them. Money is Decimal and exact; floats only decide that
+nothing can happen, and compare prices, which is exact for prices of at most 15 digits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from alpha.bybit.rows import Instrument
+from alpha.money import ONE, ZERO
+from alpha.reasons import Reason
+from alpha.strategy.bars import exact
+from alpha.strategy.intents import Direction
+from backtester.holding import Holding
+
+_BPS = Decimal(10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What trading costs: `taker_fee` of the value, `slippage_bps` of the price (1 is 0.01 %)."""
+
+    taker_fee: Decimal = Decimal("0.00055")
+    slippage_bps: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A position that the exchange or an order of ours has closed."""
+
+    holding: Holding
+    price: Decimal
+    fee: Decimal
+    time_ms: int
+    reason: Reason  # STOP_LOSS for the plain stop: what it means, its mover knows
+
+
+class Venue:
+    """One account on the exchange."""
+
+    def __init__(self, cash: Decimal, costs: Costs, instruments: Mapping[str, Instrument], leverage: Decimal) -> None:
+        self.wallet = cash
+        self.costs = costs
+        self.leverage = leverage
+        self.holdings: dict[str, Holding] = {}
+        self.last: dict[str, float] = {}
+        self.endangered = True  # False while the owner knows that no price of the bar can use up the margin
+        self._instruments = instruments
+        self._buy = ONE + costs.slippage_bps / _BPS
+        self._sell = ONE - costs.slippage_bps / _BPS
+
+    # --- figures ------------------------------------------------------------------------------------------------
+
+    def price(self, symbol: str) -> Decimal:
+        """The last price, which is also the mark."""
+        return exact(self.last[symbol])
+
+    def open_profit(self) -> Decimal:
+        """Unrealised profit of all positions in USDT."""
+        return sum((held.profit(self.price(held.symbol)) for held in self.holdings.values()), ZERO)
+
+    def outlook(self, lows: Mapping[str, float], highs: Mapping[str, float]) -> tuple[float, float, bool]:
+        """The worst and the best unrealised profit between these prices, and whether any level could be met on the way.
+
+        In floats, stops left aside: bounds that tell when nothing can happen.
+        """
+        worst = best = 0.0
+        meets = False
+        for symbol, held in self.holdings.items():
+            low, high = lows[symbol], highs[symbol]
+            if held.sign < 0:
+                low, high = high, low
+            worst += held.signed_f * (low - held.entry_price_f)
+            best += held.signed_f * (high - held.entry_price_f)
+            against, towards = low * held.sign, high * held.sign
+            if (
+                against <= held.stop_f
+                or against <= held.trail_f
+                or towards >= held.target_f
+                or (towards >= held.activation_f and towards > held.extreme_f)
+            ):
+                meets = True
+        return worst, best, meets
+
+    def equity(self) -> Decimal:
+        """Wallet balance and unrealised profit in USDT."""
+        return self.wallet + self.open_profit()
+
+    def _maintenance_rate(self, symbol: str) -> Decimal:
+        """Maintenance margin of a value, closing fee included: half of the least initial margin (Bybit, first tier)."""
+        return ONE / self._instruments[symbol].max_leverage / 2 + self.costs.taker_fee
+
+    def _maintenance(self) -> Decimal:
+        return sum(
+            (
+                held.size * self.price(held.symbol) * self._maintenance_rate(held.symbol)
+                for held in self.holdings.values()
+            ),
+            ZERO,
+        )
+
+    def _available(self) -> Decimal:
+        used = sum(
+            (
+                held.size * self.price(held.symbol) * (ONE / self.leverage + self.costs.taker_fee)
+                for held in self.holdings.values()
+            ),
+            ZERO,
+        )
+        return self.equity() - used
+
+    # --- orders of ours -----------------------------------------------------------------------------------------
+
+    def slipped(self, symbol: str, price: Decimal, *, buy: bool) -> Decimal:
+        """What a taker pays or gets at `price`: worse by the slippage, on a tick."""
+        if not self.costs.slippage_bps:
+            return price
+        tick = self._instruments[symbol].tick_size
+        moved = price * (self._buy if buy else self._sell)
+        return max((moved / tick).to_integral_value(ROUND_CEILING if buy else ROUND_FLOOR) * tick, tick)
+
+    def affords(self, symbol: str, direction: Direction, size: Decimal) -> bool:
+        """True when the account has the margin and the fees of a market order now."""
+        price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG)
+        return size * price * (ONE / self.leverage + 2 * self.costs.taker_fee) <= max(self._available(), ZERO)
+
+    def open(self, symbol: str, direction: Direction, size: Decimal, time_ms: int) -> Holding:
+        """A market order that opens a position; the symbol must be flat."""
+        price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG)
+        fee = price * size * self.costs.taker_fee
+        self.wallet -= fee
+        held = self.holdings[symbol] = Holding(symbol, direction, size, price, fee, time_ms)
+        return held
+
+    def close(self, symbol: str, time_ms: int, reason: Reason) -> Departure:
+        """A market order that closes the whole position at the last price."""
+        held = self.holdings[symbol]
+        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT)
+        return self._leave(held, price, time_ms, reason)
+
+    def _leave(self, held: Holding, price: Decimal, time_ms: int, reason: Reason) -> Departure:
+        value = price * held.size
+        fee = value * self.costs.taker_fee
+        self.wallet += (value - held.entry_value) * held.sign - fee
+        del self.holdings[held.symbol]
+        return Departure(held, price, fee, time_ms, reason)
+
+    # --- the market moves ---------------------------------------------------------------------------------------
+
+    def jump(self, symbol: str, target: float, time_ms: int) -> list[Departure]:
+        """The price of a held symbol is suddenly `target`: levels in between fire there."""
+        held = self.holdings[symbol]
+        self.last[symbol] = target
+        fired = held.fires(target)
+        if self.endangered and self._liquidates(held, target, fired):
+            return self._take_over(time_ms)
+        if fired is not None:
+            return [self.close(symbol, time_ms, fired)]
+        held.follow(exact(target))
+        return []
+
+    def run(self, symbol: str, target: float, time_ms: int) -> list[Departure]:
+        """The price of a held symbol runs to `target`, through every price in between."""
+        held = self.holdings[symbol]
+        fired = held.fires(target)
+        if self.endangered and (at := self._liquidates(held, target, fired)):
+            self.last[symbol] = float(at)
+            return self._take_over(time_ms)
+        level = None if fired is None else held.level(fired)
+        if fired is not None and level is not None:
+            self.last[symbol] = float(level)
+            departure = self.close(symbol, time_ms, fired)
+            self.last[symbol] = target
+            return [departure]
+        self.last[symbol] = target
+        held.follow(exact(target))
+        return []
+
+    def fund(self, symbol: str, rate: Decimal, time_ms: int) -> list[Departure]:
+        """Charge funding at the last price: longs pay a rate above zero to shorts."""
+        held = self.holdings[symbol]
+        received = -held.size * self.price(symbol) * rate * held.sign
+        self.wallet += received
+        held.funding += received
+        if self.endangered and self.equity() <= self._maintenance():
+            return self._take_over(time_ms)
+        return []
+
+    # --- liquidation --------------------------------------------------------------------------------------------
+
+    def _liquidates(self, held: Holding, target: float, fired: Reason | None) -> Decimal | None:
+        """The price on the way to `target` at which equity meets maintenance margin, if no level fires before."""
+        size, mark = held.size, self.price(held.symbol)
+        rate = self._maintenance_rate(held.symbol)
+        others = self._maintenance() - size * mark * rate
+        price = (size * mark - held.sign * (self.equity() - others)) / (size * (1 - held.sign * rate))
+        tick = self._instruments[held.symbol].tick_size
+        rounding = ROUND_FLOOR if held.sign > 0 else ROUND_CEILING
+        price = (price / tick).to_integral_value(rounding) * tick
+        if price <= 0 or (exact(target) - price) * held.sign > 0:
+            return None
+        level = None if fired is None else held.level(fired)
+        return price if level is None or (price - level) * held.sign > 0 else None
+
+    def _take_over(self, time_ms: int) -> list[Departure]:
+        """Close every position at its bankruptcy price, where closing it uses up its share of the equity."""
+        gone = []
+        while self.holdings:
+            total = sum((held.size * self.price(held.symbol) for held in self.holdings.values()), ZERO)
+            held = next(iter(self.holdings.values()))
+            mark = self.price(held.symbol)
+            cover = self.equity() * held.size * mark / total
+            fee = self.costs.taker_fee
+            price = (held.size * mark - held.sign * cover) / (held.size * (1 - held.sign * fee))
+            tick = self._instruments[held.symbol].tick_size
+            rounding = ROUND_CEILING if held.sign > 0 else ROUND_FLOOR
+            price = max((price / tick).to_integral_value(rounding) * tick, tick)
+            gone.append(self._leave(held, price, time_ms, Reason.LIQUIDATION))
+        self.wallet = max(self.wallet, ZERO)
+        return gone
