@@ -90,6 +90,22 @@ class LimitBook:
         self._quieten(now_ms)
         return breaches
 
+    def calm(self, now_ms: int) -> tuple[float, float, float, float] | None:
+        """Between which figures `see` would change nothing for the rest of the UTC day; None when it might at any.
+
+        Equity above and up to, then unrealised profit above and up to, in USDT. For callers that see many prices.
+        """
+        state = self.state
+        if now_ms >= self._quiet_until_ms or state.closing_all:
+            return None
+        most, least = float("inf"), float("-inf")
+        if self._open_profit is not None and state.profit_peak is None:
+            most = float(self._open_profit.arm_usdt)
+        elif self._open_profit is not None and state.profit_peak is not None:
+            most = float(state.profit_peak)
+            least = float(state.profit_peak * (1 - self._open_profit.give_back))
+        return float(self._quiet_above), float(state.references[Window.DRAWDOWN]), least, most
+
     @property
     def closes_all(self) -> bool:
         """True while a limit demands that nothing is held."""
