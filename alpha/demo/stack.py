@@ -22,6 +22,11 @@ from alpha.registry import Bot, Registry
 from alpha.settings import load
 
 EXCHANGE = "exchange_simulator"
+#: The generated market: what ShortSeller trades, and others that surge and break out.
+SYMBOLS = (
+    *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT", "NEARUSDT"),
+    *("LTCUSDT", "UNIUSDT", "AAVEUSDT", "ATOMUSDT", "FILUSDT", "INJUSDT"),
+)
 #: Services in the order of their start: name, module, database role.
 SERVICES = (
     ("websocket_listener", "alpha_listener"),
@@ -119,15 +124,15 @@ class DemoStack:
         return {**self.postgres.environment(), **passwords, "bots_file": str(self._root / "bots.toml")}
 
     def _exchange(self) -> Spec:
-        accounts = ",".join(
+        accounts = " ".join(
             f"{key}:{secret}:{self._settings.demo_deposit_usdt}" for key, secret in self.secrets.keys.values()
         )
         arguments = ["--port", str(self.exchange_port), "--speed", str(self._settings.demo_speed)]
         if self._settings.demo_replay is not None:
             arguments += ["--replay", str(self._settings.demo_replay.absolute())]
         else:
-            arguments += ["--seed", str(self._settings.demo_seed)]
-        arguments += ["--state", str(self.folder / "exchange.db")]
+            arguments += ["--seed", str(self._settings.demo_seed), "--symbols", ",".join(SYMBOLS)]
+        arguments += ["--data", str(self.folder / "exchange.db")]
         return Spec(
             EXCHANGE,
             "service",

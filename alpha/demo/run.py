@@ -1,0 +1,161 @@
+"""A run of the demo: the stack, the view, the end, and the check of the books."""
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+
+from alpha.demo.books import Ledger, check_books
+from alpha.demo.processes import State
+from alpha.demo.settings import DemoSettings
+from alpha.demo.stack import EXCHANGE, DemoStack
+from alpha.demo.story import Line, Storyteller
+from alpha.demo.view import Scene, picture, plain_line
+from alpha.errors import AlphaError, Fatal
+from alpha.live.connect import AWAY
+from alpha.live.events import EventReader
+from alpha.platform.context import Platform, PlatformSettings, open_platform
+from alpha.platform.live import balance
+from alpha.platform.status import status
+from alpha.registry import Bot, Registry, load_registry
+from alpha.settings import load
+
+REFRESH_S = 0.5
+#: How long the exchange may take to answer after its start.
+START_LIMIT_S = 60.0
+
+
+class DemoRun:
+    """One run. `run` returns the exit code: 0 only when the books agree."""
+
+    def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
+        self._settings = settings
+        self._stack = DemoStack(settings, registry, root)
+        self._console = Console()
+        self._story = Storyteller()
+        self._recorded: set[str] = set()
+        self._ledger = Ledger(self._stack.exchange_url)
+        self._began = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Start, show until `stop` is set or the time is over, end in order, compare the books."""
+        say = self._console.print
+        say("Starting PostgreSQL, Redis, the simulated exchange, the services and the bots ...", style="dim")
+        try:
+            await self._stack.open()
+            await self._wait_for_exchange()
+            self._began = time.monotonic()
+            async with open_platform(self._platform_settings(), "demo") as platform:
+                await self._show(platform, stop)
+                return await self._finish(platform)
+        finally:
+            await self._ledger.close()
+            await self._stack.close()
+
+    async def _wait_for_exchange(self) -> None:
+        deadline = time.monotonic() + START_LIMIT_S
+        process = self._stack.supervisor.processes[EXCHANGE]
+        async with httpx.AsyncClient(timeout=2) as client:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get(f"{self._stack.exchange_url}/v5/market/time")).status_code == 200:
+                        return
+                if process.state in {State.RESTARTING, State.EXITED}:
+                    break
+                await asyncio.sleep(0.05)
+        said = self._stack.supervisor.tail(EXCHANGE, 3).strip() or f"it said nothing; see {process.log_path}"
+        raise Fatal(f"The simulated exchange did not start: {said}")
+
+    def _platform_settings(self) -> PlatformSettings:
+        environment = {name.lower(): value for name, value in self._stack.environment_of("alpha_c2").items()}
+        known = {name: environment[name] for name in PlatformSettings.model_fields if name in environment}
+        return load(PlatformSettings, env_file=None, **known)
+
+    async def _show(self, platform: Platform, stop: asyncio.Event) -> None:
+        listeners = [asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots]
+        ending = asyncio.create_task(stop.wait())
+        interactive = self._console.is_terminal
+        try:
+            with (
+                Live(console=self._console, screen=interactive, auto_refresh=False)
+                if interactive
+                else contextlib.nullcontext() as live
+            ):
+                while not ending.done() and not self._over():
+                    if live is not None:
+                        live.update(picture(await self._scene(platform), self._console.size.height), refresh=True)
+                    await asyncio.wait({ending}, timeout=REFRESH_S)
+        finally:
+            ending.cancel()
+            for listener in listeners:
+                listener.cancel()
+            await asyncio.gather(*listeners, return_exceptions=True)
+
+    async def _listen(self, platform: Platform, bot: Bot) -> None:
+        reader = EventReader(platform.live.of(bot), bot.id)
+        while True:
+            try:
+                events = await reader.read(block_ms=500)
+            except AWAY:
+                await asyncio.sleep(0.5)
+                continue
+            for line in self._story.hear(bot.id, events):
+                self._tell(line)
+
+    def _tell(self, line: Line) -> None:
+        if not self._console.is_terminal:
+            self._console.print(plain_line(line), markup=False, highlight=False, soft_wrap=True)
+
+    def _over(self) -> bool:
+        limit = self._settings.demo_seconds
+        return limit is not None and time.monotonic() - self._began >= limit
+
+    async def _scene(self, platform: Platform) -> Scene:
+        made = recorded = None
+        balances = []
+        with contextlib.suppress(AlphaError):
+            await self._look_up(platform)
+            recorded = await platform.history.value("SELECT count(*) FROM trading.fills")
+            made = await self._ledger.count()
+            balances = await balance(platform)
+        return Scene(
+            status=await status(platform),
+            balances=balances,
+            lines=list(self._story.lines),
+            recorded=frozenset(self._recorded),
+            exchange_fills=made,
+            recorded_fills=recorded,
+            candles=self._story.candles,
+            speed=self._settings.demo_speed,
+            elapsed_s=int(time.monotonic() - self._began),
+            seconds=self._settings.demo_seconds,
+            hint="Ctrl-C ends it and keeps the data.  In another terminal: make psql   .venv/bin/alpha status",
+        )
+
+    async def _look_up(self, platform: Platform) -> None:
+        """Ask PostgreSQL for the fills that the story shows: a fill counts as recorded only when its row was seen."""
+        unseen = [line.exec_id for line in self._story.lines if line.exec_id and line.exec_id not in self._recorded]
+        if unseen:
+            rows = await platform.history.rows("SELECT exec_id FROM trading.fills WHERE exec_id = ANY($1)", unseen)
+            self._recorded.update(row["exec_id"] for row in rows)
+
+    async def _finish(self, platform: Platform) -> int:
+        self._console.print("Stopping the exchange's clock and comparing the books ...", style="dim")
+        await self._ledger.pause()
+        keys = {bot: key for bot, (key, _) in self._stack.secrets.keys.items()}
+        books = await check_books(self._ledger, platform, keys)
+        self._console.print()
+        for line in books.differences[:20]:
+            self._console.print(line, style="red", markup=False, highlight=False)
+        self._console.print(books.summary, style="green" if books.agree else "red bold", markup=False, highlight=False)
+        return 0 if books.agree else 1
+
+
+async def run_demo(root: Path, stop: asyncio.Event) -> int:
+    """The demo with the environment's choices; returns the exit code."""
+    settings = load(DemoSettings, env_file=None)
+    return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)

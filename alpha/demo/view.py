@@ -1,0 +1,139 @@
+"""The demo's terminal view: bots at a glance, the story as it happens, the books."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from alpha.demo.story import Kind, Line, money
+from alpha.platform.live import BalanceRow
+from alpha.platform.status import BotState, Status
+
+_STATES = {
+    BotState.RUNNING: "green",
+    BotState.PAUSED: "yellow",
+    BotState.STOPPED: "dim",
+    BotState.UNHEALTHY: "red",
+    BotState.UNKNOWN: "red",
+}
+_KINDS = {
+    Kind.ORDER: ("order   ", "cyan"),
+    Kind.FILL: ("fill    ", "bold"),
+    Kind.FUNDING: ("funding ", "magenta"),
+    Kind.POSITION: ("position", "blue"),
+    Kind.CLOSED: ("closed  ", "blue"),
+    Kind.STATUS: ("data    ", "dim"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that one picture of the demo shows."""
+
+    status: Status
+    balances: Sequence[BalanceRow]
+    lines: Sequence[Line]
+    recorded: frozenset[str]
+    exchange_fills: int | None
+    recorded_fills: int | None
+    candles: int
+    speed: int
+    elapsed_s: int
+    seconds: int | None
+    hint: str
+
+
+def picture(scene: Scene, height: int) -> RenderableType:
+    """The whole screen, at most `height` lines high."""
+    rows = max(4, height - len(scene.status.bots) - 13)
+    return Group(_header(scene), _bots(scene), _story(scene, rows), _books(scene), Text(scene.hint, style="dim"))
+
+
+def _header(scene: Scene) -> RenderableType:
+    moment = (
+        "waiting for the exchange"
+        if scene.status.business_time is None
+        else f"{scene.status.business_time:%Y-%m-%d %H:%M} UTC"
+    )
+    left = "" if scene.seconds is None else f" of {scene.seconds}"
+    text = Text.assemble(
+        ("Alpha", "bold green"),
+        ("  demo on a simulated exchange", "bold"),
+        f"   market time {moment}   {scene.speed:,}x real time   {scene.elapsed_s}{left} s",
+    )
+    return Panel(text, border_style="green", padding=(0, 1))
+
+
+def _bots(scene: Scene) -> RenderableType:
+    table = Table(expand=True, box=None, header_style="dim", padding=(0, 1))
+    for name in ("bot", "state", "data"):
+        table.add_column(name, no_wrap=True)
+    for name in ("equity", "open P&L", "today net", "open"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("waits for", ratio=1, no_wrap=True, overflow="ellipsis")
+    equity = {row.bot: row.equity for row in scene.balances}
+    for bot in scene.status.bots:
+        own = equity.get(bot.bot)
+        table.add_row(
+            Text(bot.bot, style="bold"),
+            Text(bot.state, style=_STATES[bot.state]),
+            Text(bot.data, style="green" if bot.data == "synced" else "yellow"),
+            "-" if own is None else money(own),
+            _signed(bot.unrealised_pnl),
+            _signed(bot.today_net),
+            str(len(bot.positions)),
+            bot.note,
+        )
+    return table
+
+
+def _story(scene: Scene, rows: int) -> RenderableType:
+    table = Table.grid(padding=(0, 1), expand=True)
+    for _ in range(4):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    for line in list(scene.lines)[-rows:]:
+        word, style = _KINDS[line.kind]
+        found = ""
+        if line.exec_id is not None:
+            found = "in the database" if line.exec_id in scene.recorded else "..."
+        table.add_row(
+            Text(f"{line.moment:%m-%d %H:%M}", style="dim"),
+            Text(line.bot, style="dim"),
+            Text(word, style=style),
+            Text.assemble(line.text, "  ", _signed(line.gain) if line.gain is not None else Text("")),
+            Text(found, style="green" if found.startswith("in") else "dim"),
+        )
+    return Panel(table, title="what happens", title_align="left", border_style="dim", height=rows + 2)
+
+
+def _books(scene: Scene) -> RenderableType:
+    made, kept = scene.exchange_fills, scene.recorded_fills
+    text = Text.assemble(
+        ("ledger  ", "dim"),
+        f"{'-' if made is None else made} executions on the exchange, ",
+        (f"{'-' if kept is None else kept} in trading.fills", "green" if made == kept else "yellow"),
+        f"   candles closed: {scene.candles:,}",
+    )
+    faults = [Text(fault, style="yellow") for fault in scene.status.faults]
+    return Group(text, *faults)
+
+
+def _signed(value: Decimal | None) -> Text:
+    if value is None:
+        return Text("-", style="dim")
+    return Text(
+        f"{'+' if value > 0 else ''}{money(value)}", style="green" if value > 0 else "red" if value < 0 else "dim"
+    )
+
+
+def plain_line(line: Line) -> str:
+    """A line of the story for a terminal that cannot be redrawn, and for logs."""
+    moment: datetime = line.moment
+    gain = "" if line.gain is None else f"  {'+' if line.gain > 0 else ''}{money(line.gain)}"
+    return f"{moment:%Y-%m-%d %H:%M}  {line.bot:<16} {_KINDS[line.kind][0]} {line.text}{gain}"
