@@ -44,6 +44,7 @@ class SupervisorApi:
         """Stop to listen."""
         if self._runner is not None:
             await self._runner.cleanup()
+            self._path.unlink(missing_ok=True)
 
     async def _list(self, _request: web.Request) -> web.Response:
         processes = list(self._supervisor.processes.values())

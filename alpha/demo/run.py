@@ -18,11 +18,12 @@ from alpha.demo.view import Scene, picture, plain_line
 from alpha.errors import AlphaError, Fatal
 from alpha.live.connect import AWAY
 from alpha.live.events import EventReader
+from alpha.logs import configure
 from alpha.platform.context import Platform, PlatformSettings, open_platform
 from alpha.platform.live import balance
 from alpha.platform.status import status
 from alpha.registry import Bot, Registry, load_registry
-from alpha.settings import load
+from alpha.settings import LogSettings, load
 
 REFRESH_S = 0.5
 #: How long the exchange may take to answer after its start.
@@ -157,5 +158,7 @@ class DemoRun:
 
 async def run_demo(root: Path, stop: asyncio.Event) -> int:
     """The demo with the environment's choices; returns the exit code."""
+    # The view is the demo's voice; log lines between its lines would tear it apart.
+    configure("demo", load(LogSettings, env_file=None, log_level="error"))
     settings = load(DemoSettings, env_file=None)
     return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)
