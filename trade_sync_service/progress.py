@@ -1,0 +1,85 @@
+"""How far a run has come: for a person on a terminal, or as events in a log."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from alpha.clock import at
+from alpha.logs import logger
+from trade_sync_service.coverage import Span
+
+log = logger(__name__)
+
+
+class Progress(Protocol):
+    """Is told of every window that was read."""
+
+    def plan(self, bot: str, windows: int) -> None:
+        """So many windows more are to be read."""
+
+    def window(self, bot: str, window: Span, rows: int) -> None:
+        """This one was read and stored."""
+
+
+class LoggedProgress:
+    """Progress of a service: an event a window while many are read, else silence."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] = {}
+
+    def plan(self, bot: str, windows: int) -> None:
+        """Count the windows."""
+        self._left[bot] = self._left.get(bot, 0) + windows
+
+    def window(self, bot: str, window: Span, rows: int) -> None:
+        """Say what was read and how many windows are left."""
+        self._left[bot] = left = max(0, self._left.get(bot, 0) - 1)
+        log.info(
+            "window_read",
+            bot=bot,
+            start=at(window.start_ms).isoformat(),
+            end=at(window.end_ms).isoformat(),
+            rows=rows,
+            left=left,
+        )
+
+
+class BarProgress(AbstractContextManager["BarProgress"]):
+    """A bar a bot, on a terminal. Needs the package `rich`."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("windows, {task.fields[rows]} rows"),
+            TimeRemainingColumn(),
+        )
+        self._tasks: dict[str, int] = {}
+        self._rows: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def plan(self, bot: str, windows: int) -> None:
+        """Make the bar longer."""
+        if bot not in self._tasks:
+            self._tasks[bot] = self._bars.add_task(bot, total=0, rows=0)
+            self._rows[bot] = 0
+        task = self._bars.tasks[self._tasks[bot]]
+        self._bars.update(task.id, total=(task.total or 0) + windows)
+
+    def window(self, bot: str, window: Span, rows: int) -> None:
+        """Move the bar."""
+        if bot not in self._tasks:
+            self.plan(bot, 0)
+        self._rows[bot] += rows
+        self._bars.update(self._bars.tasks[self._tasks[bot]].id, advance=1, rows=self._rows[bot])
