@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alpha.db.fills import Fill, insert_fills
 from alpha.db.pool import Connection
 from tests.history.compare import expected, stored
-from tests.history.reference import Opening, books
+from tests.history.reference import CHANGES_POSITION, Opening, books
 
 START = datetime(2025, 6, 1, 22, tzinfo=UTC)
 BOT = "shortseller_001"
@@ -26,15 +26,20 @@ def fills_of_one_symbol(draw: st.DrawFn, most: int = 40) -> list[Fill]:
     """Fills in order of time; several share a millisecond, as partial fills do."""
     found: list[Fill] = []
     moment_ms = 0
+    held = Decimal(0)
     for number in range(draw(st.integers(1, most))):
         moment_ms += draw(st.sampled_from([0, 0, 1, 250, 3_600_000, 20_000_000]))
         exec_type = draw(st.sampled_from(["Trade"] * 8 + ["Funding", "BustTrade", "AdlTrade", "SessionSettlePnL"]))
-        price, qty = draw(amounts), draw(quantities)
+        price, qty, side = draw(amounts), draw(quantities), draw(st.sampled_from(["Buy", "Sell"]))
+        if held != 0 and draw(st.integers(0, 2)) == 0:
+            qty, side = abs(held), "Sell" if held > 0 else "Buy"
+        if exec_type in CHANGES_POSITION:
+            held += qty if side == "Buy" else -qty
         found.append(
             Fill(
                 account_id=0, bot_id=BOT, category="linear", symbol="BTCUSDT",
                 exec_id=f"{draw(st.sampled_from('aZ-9é'))}{number}",
-                order_id="o", order_link_id=None, side=draw(st.sampled_from(["Buy", "Sell"])), exec_type=exec_type,
+                order_id="o", order_link_id=None, side=side, exec_type=exec_type,
                 reason=draw(st.sampled_from(["entry", "take_profit", "stop_loss", "signal"])),
                 price=price, qty=qty, value=price * qty,
                 fee=draw(st.decimals(min_value="-3", max_value="9", places=8)), fee_currency="USDT",
