@@ -43,10 +43,10 @@ class Terms:
 
 def run(strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> Result:
     """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together."""
-    return _Run(strategy, data, terms).result()
+    return Run(strategy, data, terms).result()
 
 
-class _Run:
+class Run:
     def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> None:
         self.interval_ms = data.interval_ms
         if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
