@@ -1,0 +1,223 @@
+"""What follows from `bots.toml`, rendered: the Docker proxy's allow-list, the Redis users, the bots' compose services."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpha.errors import Misconfigured
+from alpha.registry import Bot, Registry
+
+_NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One file as it should be. `path` is relative to the root of the house."""
+
+    path: Path
+    text: str
+
+
+def render(registry: Registry, root: Path) -> list[Rendered]:
+    """Every file that follows from the registry, as it should be now."""
+    files = [
+        Rendered(Path("docker_proxy/haproxy.cfg"), haproxy_config(registry)),
+        Rendered(Path("docker/redis/users.acl.template"), redis_users(registry)),
+    ]
+    compose = root / "docker-compose.production.yml"
+    if compose.exists():
+        text = compose.read_text(encoding="utf-8")
+        for name, content in (("keys", compose_keys(registry)), ("services", compose_services(registry))):
+            text = between_markers(text, name, content)
+        files.append(Rendered(Path("docker-compose.production.yml"), text))
+    return files
+
+
+def stale(files: list[Rendered], root: Path) -> list[Rendered]:
+    """Those that differ from what is on disk."""
+    return [
+        file
+        for file in files
+        if not (root / file.path).exists() or (root / file.path).read_text(encoding="utf-8") != file.text
+    ]
+
+
+def haproxy_config(registry: Registry) -> str:
+    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else."""
+    names = "|".join(re.escape(bot.container) for bot in registry.bots)
+    return f"""# {_NOTE}
+#
+# The only way to the Docker engine for the command centre and the guard. What is not allowed below is 403: `inspect`
+# above all, whose answer holds each container's environment. Paths are matched as they were sent, undecoded.
+global
+    log stdout format raw local0 notice
+    maxconn 64
+
+defaults
+    mode http
+    log global
+    option dontlog-normal
+    # one request a connection towards the engine: nothing can be smuggled behind another
+    option http-server-close
+    http-reuse never
+    timeout connect 5s
+    timeout client 75s
+    timeout server 75s
+    timeout http-request 5s
+
+frontend docker
+    bind :2375
+    monitor-uri /proxy-healthz
+    monitor fail if {{ nbsrv(engine) lt 1 }}
+
+    acl plain_path path -m reg ^(/v1\\.[0-9]{{2}})?/containers/[a-z0-9_/-]+$
+    acl carries req.hdr(Upgrade) -m found
+    acl carries req.hdr(Transfer-Encoding) -m found
+    acl carries req.hdr(Expect) -m found
+    acl carries req.hdr_val(Content-Length) gt 0
+    acl carries req.hdr(Connection) -m sub -i upgrade
+
+    # METH_GET of HAProxy would take HEAD too
+    acl get method GET
+    acl post method POST
+    acl asks_more query -m found
+
+    acl list path -m reg ^(/v1\\.[0-9]{{2}})?/containers/json$
+    acl list_query query -m reg ^all=(0|1|true|false)$
+
+    acl steer path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(start|stop|restart)$
+    acl steer_query query -m reg ^t=[0-9]{{1,3}}$
+
+    acl look path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(logs|stats)$
+    acl look_query query -m reg ^((stdout|stderr|timestamps|stream|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}})(&((stdout|stderr|timestamps|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}}))*$
+
+    http-request deny deny_status 403 if !plain_path
+    http-request deny deny_status 403 if carries
+    http-request allow if get list !asks_more
+    http-request allow if get list list_query
+    http-request allow if post steer !asks_more
+    http-request allow if post steer steer_query
+    http-request allow if get look look_query
+    http-request deny deny_status 403
+    default_backend engine
+
+backend engine
+    option httpchk GET /_ping
+    server docker unix@/var/run/docker.sock check inter 5s
+"""
+
+
+#: What everyone may send, on the keys that are theirs. `@dangerous` has FLUSHALL, KEYS, CONFIG, ACL and their like.
+_COMMANDS = "+@all -@admin -@dangerous +info"
+
+
+def redis_users(registry: Registry) -> str:
+    """One user a service and a bot, with the keys it needs; passwords are filled in where Redis starts."""
+    bots = registry.bots
+    state = [f"{kind}:*" for kind in ("position", "positions", "orders", "wallet", "status", "events")]
+    lines = [
+        f"# {_NOTE}",
+        "# %PASSWORD:<user>% becomes the SHA-256 of that user's password when Redis starts.",
+        # the listener writes live state and markets; everyone may raise alerts and shares the request budget
+        _user(
+            "websocket_listener",
+            writes=[*state, "market:*", "candles:*"],
+            reads=["symbols:*", "intervals:*"],
+            shout=True,
+        ),
+        _user("trade_sync_service", writes=[], reads=["status:*"]),
+        _user(
+            "risk_guard",
+            writes=["control:*", "control_replies:guard", "symbols:*", "heartbeat:guard"],
+            reads=[*state, "market:*", "candles:*", "heartbeat:*", "control_replies:*", "intervals:*"],
+        ),
+        _user("telegram_manager", writes=["control:*"], reads=["*"]),
+        _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
+        *(_bot_user(bot) for bot in bots),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _bot_user(bot: Bot) -> str:
+    own = [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
+    read = [
+        f"position:{bot.id}:*",
+        *(f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")),
+    ]
+    return _user(bot.container, writes=own, reads=[*read, "market:*", "candles:*"])
+
+
+def _user(
+    name: str,
+    writes: list[str],
+    reads: list[str],
+    *,
+    alerts: bool = True,
+    budget: bool = True,
+    shout: bool = False,
+    listen: bool = False,
+) -> str:
+    keys = [f"~{key}" for key in writes] + [f"%R~{key}" for key in reads]
+    if alerts:
+        keys.append("%W~alerts")
+    if budget:
+        keys.append("~throttle:*")
+    channels = " &alpha:events" if shout or listen else ""
+    return f"user {name} on %PASSWORD:{name}% resetchannels {' '.join(keys)}{channels} {_COMMANDS}"
+
+
+def compose_keys(registry: Registry) -> str:
+    """The anchors with each bot's own variables."""
+    lines = []
+    for bot in registry.bots:
+        lines.append(f"x-{bot.container}-keys: &{bot.container}-keys")
+        lines += [f"  {bot.prefix}_{name}: ${{{bot.prefix}_{name}:-}}" for name in _BOT_VARIABLES]
+    lines.append("x-all-keys: &all-keys")
+    lines.append(f"  <<: [{', '.join(f'*{bot.container}-keys' for bot in registry.bots)}]")
+    return "\n".join(lines) + "\n"
+
+
+_BOT_VARIABLES = ("BYBIT_API_KEY", "BYBIT_API_SECRET", "BYBIT_DEMO")
+
+
+def compose_services(registry: Registry) -> str:
+    """The compose service of each bot."""
+    return "\n".join(_service(bot) for bot in registry.bots)
+
+
+def _service(bot: Bot) -> str:
+    variable = bot.container.upper().replace("-", "_")
+    return f"""  {bot.container}:
+    <<: *strategy
+    image: alpha/{bot.container}:${{ALPHA_VERSION:-local}}
+    container_name: {bot.container}
+    build:
+      context: .
+      dockerfile: docker/Dockerfile
+      args: {{ GROUP: strategy, FOLDERS: {bot.folder}, SERVICE: {bot.container} }}
+    command: [python3, {bot.folder}/{bot.entry}]
+    environment:
+      <<: [*common, *exchange, *{bot.container}-keys]
+      POSTGRES_USER: alpha_strategy
+      POSTGRES_PASSWORD: ${{ALPHA_STRATEGY_DB_PASSWORD:-${{POSTGRES_PASSWORD:-}}}}
+      REDIS_USERNAME: {bot.container}
+      REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
+    volumes:
+      - ./{bot.folder}/logs:/var/log/alpha
+      - ./secrets/{bot.container}:/run/secrets:ro
+"""
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """`text` with the lines between those that say `# rendered: <name>` and `# end of rendered: <name>` replaced.
+
+    A text without these markers stays as it is; Misconfigured when only one of them is there.
+    """
+    lines = text.splitlines(keepends=True)
+    said = [line.strip() for line in lines]
+    begin, end = f"# rendered: {name}", f"# end of rendered: {name}"
+    if (begin in said) != (end in said):
+        raise Misconfigured(f"The compose file has one marker of {name!r} but not the other. Restore both.")
+    if begin not in said:
+        return text
+    return "".join([*lines[: said.index(begin) + 1], content, *lines[said.index(end) :]])
