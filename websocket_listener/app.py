@@ -1,0 +1,209 @@
+"""The listener's process: wiring, start, and an orderly end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
+
+from alpha.alerts import Alerts
+from alpha.bybit.gateway import market_gateway
+from alpha.bybit.hosts import Hosts, hosts_of
+from alpha.bybit.throttle import Throttle
+from alpha.clock import wall_ms
+from alpha.db.fills import Fill
+from alpha.db.pool import Pool, create_pool
+from alpha.errors import Misconfigured, Retry
+from alpha.health import HealthServer
+from alpha.live.connect import RedisLinks
+from alpha.logs import logger
+from alpha.process import LoopPulse
+from alpha.registry import load_registry
+from alpha.settings import load_keys
+from websocket_listener.bot import BotListener, Shared
+from websocket_listener.market import Market
+from websocket_listener.metrics import ListenerMetrics
+from websocket_listener.public import PublicFeed
+from websocket_listener.rejected import RejectedMessage, RejectedMessages
+from websocket_listener.rows import OrderRow
+from websocket_listener.settings import ListenerSettings
+from websocket_listener.stream import ConnectBudget
+from websocket_listener.writer import GroupWriter
+
+log = logger(__name__)
+T = TypeVar("T")
+
+#: How long a start waits for PostgreSQL and Redis before it ends with a sentence.
+START_WAIT_S = 20.0
+#: How long an end may take to commit what has arrived.
+DRAIN_S = 8.0
+#: A store that is away for longer than this is ill health.
+AWAY_LIMIT_S = 15.0
+
+
+class Listener:
+    """Everything of one process, wired."""
+
+    def __init__(self, settings: ListenerSettings, links: RedisLinks, pool: Pool) -> None:
+        self._settings = settings
+        self._links = links
+        self.alerts = Alerts(links.shared, "websocket_listener")
+        self.rejected = RejectedMessages(pool, self.alerts)
+        self.database = GroupWriter(
+            pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
+        )
+        self.market = Market(links.shared)
+        throttle = Throttle(links.shared)
+        budget = ConnectBudget()
+        shared = Shared(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.market.marks)
+        self.bots: list[BotListener] = []
+        public_hosts: Hosts | None = None
+        registry = load_registry(settings.alpha_bots_file)
+        for bot in registry.bots:
+            try:
+                bot_keys = load_keys(bot)
+            except Misconfigured as fault:
+                log.info("bot_left_out", bot=bot.id, why=str(fault))
+                continue
+            hosts = hosts_of(settings, demo=bot_keys.bybit_demo)
+            public_hosts = public_hosts or hosts
+            self.bots.append(BotListener(bot, bot_keys, hosts, links.of(bot), shared))
+        if public_hosts is None:
+            variables = ", ".join(bot.key_variable for bot in registry.bots)
+            raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
+        self._market_gateway = market_gateway(public_hosts, throttle)
+        self.public = PublicFeed(
+            public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected
+        )
+        self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
+        self._redis_run = ""
+        self._redis_seen_s = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until `stop` is set, then commit what has arrived."""
+        stores = [asyncio.create_task(self.database.run()), asyncio.create_task(self.rejected.run())]
+        work = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({work, stopping, *stores}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, *stores):
+                if task.done():
+                    await task
+        finally:
+            stopping.cancel()
+            for bot in self.bots:
+                bot.status.down(wall_ms())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await asyncio.gather(self.database.drained(), *(bot.live.flushed() for bot in self.bots))
+            for task in (work, *stores):
+                task.cancel()
+            await asyncio.gather(work, *stores, return_exceptions=True)
+            await asyncio.gather(
+                self._market_gateway.close(), *(bot.gateway.close() for bot in self.bots), return_exceptions=True
+            )
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.public.run())
+            tasks.create_task(self._watch_redis())
+            for bot in self.bots:
+                tasks.create_task(bot.run())
+
+    async def _watch_redis(self) -> None:
+        """Notice a restart of Redis that no write has noticed: it may have forgotten the last second."""
+        while True:
+            try:
+                run = str((await self._links.shared.info("server"))["run_id"])
+                self._redis_seen_s = time.monotonic()
+                if self._redis_run and run != self._redis_run:
+                    for bot in self.bots:
+                        bot.live.lose("Redis was restarted")
+                    self.public.lost()
+                self._redis_run = run
+                await self.alerts.flush()
+            except (RedisError, OSError, TimeoutError):
+                pass
+            await asyncio.sleep(0.5)
+
+    def _dropped(self, account_id: int) -> None:
+        for bot in self.bots:
+            if bot.account is not None and bot.account.id == account_id:
+                bot.rows_dropped()
+
+    async def _row_refused(self, row: Fill | OrderRow, fault: str) -> None:
+        self.rejected.put(RejectedMessage("PostgreSQL", repr(row), fault, row.account_id, row.bot_id))
+
+    # -- health -------------------------------------------------------------------------------------------------
+
+    def database_fault(self) -> str | None:
+        """A sentence while PostgreSQL has not taken rows for too long."""
+        since_s = self.database.failing_since_s
+        if since_s is None or time.monotonic() - since_s < AWAY_LIMIT_S:
+            return None
+        return f"PostgreSQL has taken nothing for {time.monotonic() - since_s:.0f} s; {len(self.database)} rows wait."
+
+    def redis_fault(self) -> str | None:
+        """A sentence while Redis has not answered for too long."""
+        away_s = time.monotonic() - self._redis_seen_s
+        return f"Redis has not answered for {away_s:.0f} s." if away_s > AWAY_LIMIT_S else None
+
+    def details(self) -> dict[str, object]:
+        """What each bot's listening is worth now."""
+        now_ms = wall_ms()
+        return {
+            bot.bot.id: {
+                "state": str(bot.status.state(now_ms)),
+                "why": bot.status.why(now_ms),
+                "history": bot.backfill.progress if bot.backfill is not None else "",
+            }
+            for bot in self.bots
+        }
+
+
+async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+    """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
+    links = RedisLinks(settings)
+    try:
+        await _patiently(links.check, stop)
+        pool: Pool = await _patiently(lambda: create_pool(settings, "websocket_listener", max_size=6), stop)
+        if stop.is_set():
+            return
+        try:
+            listener = Listener(settings, links, pool)
+            registry = CollectorRegistry()
+            registry.register(ListenerMetrics(listener.bots, listener.database, listener.rejected, listener.public))
+            health = HealthServer(
+                settings,
+                pulse,
+                {"database": listener.database_fault, "redis": listener.redis_fault},
+                registry,
+                listener.details,
+            )
+            log.info("started", bots=[bot.bot.id for bot in listener.bots], health_port=health.port)
+            try:
+                await listener.run(stop)
+            finally:
+                health.close()
+        finally:
+            with suppress(TimeoutError, asyncpg.InterfaceError, OSError):
+                async with asyncio.timeout(1.0):
+                    await pool.close()
+    finally:
+        await links.close()
+
+
+async def _patiently(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+    """What `attempt` gives, tried again for a while when a store is not there yet."""
+    deadline_s = time.monotonic() + START_WAIT_S
+    while True:
+        try:
+            return await attempt()
+        except Retry:
+            if time.monotonic() > deadline_s or stop.is_set():
+                raise
+            await asyncio.sleep(0.5)

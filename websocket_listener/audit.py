@@ -1,0 +1,188 @@
+"""The audit of one account: executions, positions, orders and wallet over REST, on a beat and whenever asked."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import asyncpg
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.faults import KeyRefused
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.rows import Order, Position
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError
+from alpha.logs import logger
+from websocket_listener.backfill import Backfill
+from websocket_listener.book import LiveBook
+from websocket_listener.feed import Feed
+from websocket_listener.status import BotStatus
+
+log = logger(__name__)
+
+#: The exchange's lists may lag its streams; so far back each read looks again, in the exchange's time.
+OVERLAP_MS = 10_000
+OVERLAP_AFTER_GAP_MS = 120_000
+#: After a gap the lists are read once more a little later, because they may lag.
+_AGAIN_S = 2.0
+
+
+class Auditor:
+    """Audits one account. `ask(why)` wants an audit now; one that runs is followed by another."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        book: LiveBook,
+        backfill: Backfill,
+        gateway: Gateway,
+        status: BotStatus,
+        alerts: Alerts,
+        *,
+        beat_s: float,
+        first_done: Callable[[], None],
+    ) -> None:
+        """`first_done` is called when memory holds the whole truth for the first time."""
+        self.audits = 0
+        self.failures = 0
+        self.repaired = 0
+        self.last_s = 0.0
+        self._feed = feed
+        self._book = book
+        self._backfill = backfill
+        self._gateway = gateway
+        self._status = status
+        self._alerts = alerts
+        self._beat_s = beat_s
+        self._first_done: Callable[[], None] | None = first_done
+        self._asked = asyncio.Event()
+        self._gap = True
+        self._again_at_s: float | None = None
+        self._older: set[str] = set()
+
+    def ask(self, why: str) -> None:
+        """Audit as soon as possible, with the long overlap: something was lost."""
+        self._gap = True
+        if not self._asked.is_set():
+            log.info("audit_asked", bot=self._feed.account.bot_id, why=why)
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Audit on the beat until cancelled. A failed audit is tried again soon; without one the status goes stale."""
+        pause_s = self._beat_s
+        while True:
+            wait_s = pause_s if self._again_at_s is None else max(0.0, self._again_at_s - time.monotonic())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            self._asked.clear()
+            pause_s = self._beat_s
+            try:
+                await self.audit()
+            except KeyRefused as fault:
+                self.failures += 1
+                await self._key_refused(str(fault))
+            except (AlphaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+                self.failures += 1
+                pause_s = min(1.0, self._beat_s)
+                log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])
+
+    async def audit(self) -> None:
+        """One audit. When it returns, everything the exchange had when it began is stored and shown."""
+        began_s, began_ms = time.monotonic(), wall_ms()
+        after_gap, self._gap = self._gap, False
+        try:
+            await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
+            await self._positions()
+            await self._orders()
+            await self._wallet()
+        except BaseException:
+            self._gap = self._gap or after_gap
+            raise
+        await self._unexplained()
+        self.audits += 1
+        self.last_s = time.monotonic() - began_s
+        self._again_at_s = time.monotonic() + _AGAIN_S if after_gap else None
+        if self._first_done is not None:
+            done, self._first_done = self._first_done, None
+            done()
+        self._status.refused = ""
+        if not self._older:
+            self._status.audited(began_ms, wall_ms())
+
+    async def _key_refused(self, why: str) -> None:
+        self._status.refused = why
+        self._status.say(wall_ms())
+        bot = self._feed.account.bot_id
+        await self._alerts.raise_alert(
+            Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot), wall_ms()
+        )
+
+    async def _positions(self) -> None:
+        pushes = dict(self._feed.position_pushes)
+        rows = {row.symbol: row for row in await self._gateway.positions()}
+        for symbol in [symbol for symbol, row in self._book.positions.items() if row.size and symbol not in rows]:
+            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+        for symbol, row in rows.items():
+            quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
+            if self._feed.take_position(row):
+                self.repaired += self._first_done is None
+                self._older.discard(symbol)
+            else:
+                self._compare_position(row, self._book.positions.get(symbol), quiet=quiet)
+
+    def _compare_position(self, row: Position, known: Position | None, *, quiet: bool) -> None:
+        """The exchange's list is older than what we hold, twice, and nothing was pushed: then what we hold is wrong."""
+        if known is None or (known.size, known.side) == (row.size, row.side) or not quiet:
+            self._older.discard(row.symbol)
+        elif row.symbol not in self._older:
+            self._older.add(row.symbol)
+            self._status.gap(f"position {row.symbol}", f"the position of {row.symbol} is not the exchange's", wall_ms())
+            self.ask("a position differs from the exchange's")
+        else:
+            self._older.discard(row.symbol)
+            self.repaired += 1
+            self._book.force_position(row)
+            self._feed.explain.position(row, time.monotonic())
+
+    async def _orders(self) -> None:
+        before = dict(self._book.orders)
+        listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        first = self._first_done is not None
+        for row in listed.values():
+            if self._feed.take_order(row, known_before=True):
+                self.repaired += not first
+        for order_id, order in before.items():
+            if order_id in listed or self._book.orders.get(order_id) is not order:
+                continue
+            await self._missing_order(order)
+
+    async def _missing_order(self, order: Order) -> None:
+        """An order that we hold as open and the exchange does not list: ask what became of it."""
+        row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        if row is None:
+            self._book.forget_order(order.order_id)
+            self.repaired += 1
+        elif self._feed.take_order(row, known_before=True):
+            self.repaired += 1
+        elif not row.is_open and order.order_id in self._book.orders:
+            # what we hold claims to be newer than the end of this order: it is damage
+            self._book.forget_order(order.order_id)
+            self.repaired += 1
+
+    async def _wallet(self) -> None:
+        pushes = self._feed.wallet_pushes
+        wallet = await self._gateway.wallet()
+        if self._feed.wallet_pushes == pushes:
+            self._book.take_wallet(wallet, self._gateway.business.now_ms())
+
+    async def _unexplained(self) -> None:
+        """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""
+        now_s = time.monotonic()
+        for order_id in self._feed.explain.overdue_orders(now_s)[:20]:
+            await self._backfill.read_order(order_id)
+        left = self._feed.explain.accept(now_s)
+        if left:
+            log.warning("unexplained", bot=self._feed.account.bot_id, what=left[:20])

@@ -1,0 +1,175 @@
+"""Executions over REST: from the watermark, with an overlap, to the end, oldest first, committed before it moves.
+
+The watermark says: every execution before it is in `trading.fills`. It moves here and nowhere else.
+"""
+
+import time
+from dataclasses import dataclass
+
+from alpha.bybit.faults import UnreadableRow
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.paging import WINDOW_MS
+from alpha.bybit.rows import Execution
+from alpha.bybit.throttle import Rank
+from alpha.clock import at, ms_of, wall_ms
+from alpha.db.fills import Fill, insert_fills
+from alpha.db.pool import Pool
+from alpha.errors import Rejected
+from alpha.logs import logger
+from websocket_listener.feed import LINEAR, Feed
+from websocket_listener.rejected import RejectedMessage, RejectedMessages
+from websocket_listener.rows import check_execution, fill_of
+from websocket_listener.store import move_watermark, read_watermark
+
+log = logger(__name__)
+
+DAY_MS = 24 * 3_600_000
+#: A window is read whole before its oldest row is stored; so many rows fit into memory without notice.
+MOST_ROWS = 5_000
+_CHUNK = 1_000
+#: A row that cannot be read holds the watermark for so many reads, then it is given up: kept whole, with an alert.
+_TRIES = 3
+
+
+@dataclass(slots=True)
+class BackfillCounts:
+    """What was read since the start, for metrics."""
+
+    reads: int = 0
+    rows: int = 0
+    inserted: int = 0
+    unseen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read to the end. `unseen` were not known from the stream; `first` says that nothing was read before it."""
+
+    rows: int
+    inserted: int
+    unseen: int
+    first: bool
+    began_ms: int
+
+
+class Backfill:
+    """Reads one account's executions."""
+
+    def __init__(
+        self, feed: Feed, gateway: Gateway, pool: Pool, rejected: RejectedMessages, *, history_days: int
+    ) -> None:
+        self.counts = BackfillCounts()
+        self.progress = ""
+        self._feed = feed
+        self._gateway = gateway
+        self._pool = pool
+        self._rejected = rejected
+        self._history_ms = history_days * DAY_MS
+        self._unreadable_reads = 0
+
+    async def read(self, overlap_ms: int) -> Read:
+        """Read from the watermark less `overlap_ms` to now, store what is missing, move the watermark.
+
+        The first read of an account goes back as far as the setting says. Raises the gateway's errors and asyncpg's;
+        what was stored until then stays, and the watermark says how far.
+        """
+        end_ms = await self._gateway.server_time_ms()
+        account = self._feed.account
+        async with self._pool.acquire(timeout=5.0) as connection:
+            mark = await read_watermark(connection, account.id, LINEAR)
+        first = mark is None
+        start_ms = end_ms - self._history_ms if mark is None else ms_of(mark) - overlap_ms
+        long_ago = end_ms - start_ms > DAY_MS
+        began_ms, began_s = start_ms, time.monotonic()
+        rows = inserted = unseen = 0
+        span_ms = WINDOW_MS
+        while start_ms <= end_ms:
+            stop_ms = min(start_ms + span_ms - 1, end_ms)
+            found, whole = await self._window(start_ms, stop_ms, Rank.BACKFILL if long_ago else Rank.RECONCILE)
+            if not whole:
+                span_ms = _narrower(found, start_ms, stop_ms)
+                continue
+            new, fresh = await self._store(found, stop_ms, announce=not first)
+            rows, inserted, unseen = rows + len(found), inserted + new, unseen + fresh
+            if len(found) < MOST_ROWS // 4:
+                span_ms = min(WINDOW_MS, span_ms * 2)
+            start_ms = stop_ms + 1
+            if long_ago:
+                self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
+                log.info("history", bot=account.bot_id, read_to=self.progress, seconds=int(time.monotonic() - began_s))
+        self.progress = ""
+        self.counts.reads += 1
+        self.counts.rows += rows
+        return Read(rows, inserted, unseen, first, began_ms)
+
+    async def read_order(self, order_id: str) -> int:
+        """Read and store the executions of one order; returns how many were not known."""
+        rows = await self._gateway.executions_of_order(order_id)
+        return (await self._store(_ordered(self._readable(rows)), None, announce=True))[1]
+
+    async def _window(self, start_ms: int, end_ms: int, rank: Rank) -> tuple[list[Execution], bool]:
+        """All executions of a window, oldest first; False when there are too many for one window."""
+        found: list[Execution] = []
+        unreadable: list[UnreadableRow] = []
+        async for page in self._gateway.executions(start_ms, end_ms, rank=rank):
+            found += page.rows
+            unreadable += page.unreadable
+            if len(found) >= MOST_ROWS and page.cursor and end_ms > start_ms:
+                return found, False
+        readable = self._readable(found)
+        if len(readable) == len(found) and not unreadable:
+            self._unreadable_reads = 0
+            return _ordered(found), True
+        self._unreadable_reads += 1
+        if self._unreadable_reads < _TRIES:
+            raise Rejected("The exchange's list of executions has a row that cannot be read; it is read again.")
+        for fault in unreadable:
+            self._reject(repr(fault.row), str(fault))
+        self._unreadable_reads = 0
+        return _ordered(readable), True
+
+    def _readable(self, rows: list[Execution]) -> list[Execution]:
+        readable = []
+        for row in rows:
+            try:
+                check_execution(row)
+            except Rejected as fault:
+                if self._unreadable_reads >= _TRIES - 1:
+                    self._reject(repr(row), str(fault))
+                continue
+            readable.append(row)
+        return readable
+
+    def _reject(self, message: str, fault: str) -> None:
+        account = self._feed.account
+        self._rejected.put(RejectedMessage("execution/list", message, fault, account.id, account.bot_id))
+
+    async def _store(self, rows: list[Execution], read_to_ms: int | None, *, announce: bool) -> tuple[int, int]:
+        """Store, oldest first; the last chunk moves the watermark in the same transaction. (inserted, not known)"""
+        feed = self._feed
+        inserted = unseen = 0
+        for begin in range(0, max(len(rows), 1), _CHUNK):
+            chunk = rows[begin : begin + _CHUNK]
+            received_at = at(wall_ms())
+            fills: list[Fill] = [fill_of(row, feed.account, feed.reason(row), received_at) for row in chunk]
+            async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
+                if fills:
+                    inserted += (await insert_fills(connection, fills)).inserted
+                if read_to_ms is not None and begin + _CHUNK >= len(rows):
+                    await move_watermark(connection, feed.account.id, LINEAR, at(read_to_ms))
+            unseen += sum(feed.learn(row, pushed=False, announce=announce) for row in chunk)
+        self.counts.inserted += inserted
+        self.counts.unseen += unseen
+        return inserted, unseen
+
+
+def _ordered(rows: list[Execution]) -> list[Execution]:
+    unique = {(row.symbol, row.exec_id): row for row in rows}
+    return sorted(unique.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, row.exec_id))
+
+
+def _narrower(found: list[Execution], start_ms: int, end_ms: int) -> int:
+    """A window that should hold half of what fits, by the density of the newest rows that were read."""
+    oldest = min(row.exec_time_ms for row in found)
+    density = len(found) / max(1, end_ms - oldest)
+    return max(1, min((end_ms - start_ms) // 2, int(MOST_ROWS / 2 / density)))

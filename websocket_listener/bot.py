@@ -1,0 +1,295 @@
+"""One bot from its key to its live state: who it is, its private stream, its audits, its writers."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import asyncpg
+import msgspec
+from redis.exceptions import RedisError
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.call import Credentials
+from alpha.bybit.faults import KeyRefused
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.hosts import Hosts
+from alpha.bybit.signing import ws_auth_args
+from alpha.bybit.throttle import Throttle
+from alpha.clock import at, wall_ms
+from alpha.db.pool import Pool
+from alpha.errors import AlphaError, Misconfigured
+from alpha.live import keys
+from alpha.live.client import TextRedis
+from alpha.logs import logger
+from alpha.registry import Bot
+from alpha.settings import BotKeys
+from websocket_listener.account import Account
+from websocket_listener.audit import Auditor
+from websocket_listener.backfill import Backfill
+from websocket_listener.book import LiveBook
+from websocket_listener.connection import Handlers, Timing
+from websocket_listener.feed import TOPICS, Feed
+from websocket_listener.live import Change, LiveWriter
+from websocket_listener.rejected import RejectedMessages
+from websocket_listener.settings import ListenerSettings
+from websocket_listener.status import BotStatus
+from websocket_listener.store import insert_snapshot, register_account
+from websocket_listener.stream import ConnectBudget, Stream, Watch
+from websocket_listener.writer import GroupWriter
+
+log = logger(__name__)
+
+#: SQLSTATE of trading.register_account for an account that belongs to another bot.
+_ACCOUNT_TAKEN = "AL001"
+_IDENTIFY_AGAIN_S = 10.0
+
+
+class AccountTaken(Misconfigured):
+    """The keys of two bots belong to one account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all bots of the process share."""
+
+    settings: ListenerSettings
+    pool: Pool
+    throttle: Throttle
+    budget: ConnectBudget
+    database: GroupWriter
+    rejected: RejectedMessages
+    alerts: Alerts
+    marks: Mapping[str, Decimal]
+
+
+class BotListener:
+    """Listens to one bot's account until cancelled."""
+
+    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, redis: TextRedis, shared: Shared) -> None:
+        self.bot = bot
+        self.account: Account | None = None
+        self.feed: Feed | None = None
+        self.auditor: Auditor | None = None
+        self.backfill: Backfill | None = None
+        self.stream: Stream | None = None
+        self._keys = bot_keys
+        self._hosts = hosts
+        self._redis = redis
+        self._shared = shared
+        self.gateway = Gateway(
+            hosts,
+            Credentials(bot_keys.bybit_api_key.get_secret_value(), bot_keys.bybit_api_secret.get_secret_value()),
+            shared.throttle,
+            account=bot.id,
+        )
+        self.live = LiveWriter(redis, bot.id, rebuild=self._rebuild, restored=self._restored)
+        self.status = BotStatus(self.live.put)
+        self.book = LiveBook(bot.id, self.live.put, shared.marks)
+        self._snapshot_ms = 0
+
+    # -- who it is ----------------------------------------------------------------------------------------------
+
+    async def identify(self) -> Account:
+        """Ask the exchange whose key this is and PostgreSQL which number that account has.
+
+        Raises AccountTaken when the account belongs to another bot, KeyRefused when the key is not accepted, and the
+        passing errors of both.
+        """
+        info = await self.gateway.key_info()
+        environment = self._hosts.environment
+        try:
+            async with self._shared.pool.acquire(timeout=5.0) as connection:
+                number = await register_account(connection, environment, info.user_id, self.bot.id)
+        except asyncpg.PostgresError as fault:
+            if getattr(fault, "sqlstate", "") == _ACCOUNT_TAKEN:
+                raise AccountTaken(str(fault)) from None
+            raise
+        return Account(number, self.bot.id, environment, info.user_id)
+
+    async def run(self) -> None:
+        """Identify, then listen, until cancelled. A key that is refused is tried again: it may be restored."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.live.run())
+            tasks.create_task(self._beat())
+            account = await self._identified()
+            if account is None:
+                return
+            self._listen(account, tasks)
+
+    async def _identified(self) -> Account | None:
+        while True:
+            try:
+                account = await self.identify()
+            except AccountTaken as fault:
+                await self.refuse(str(fault))
+                # nothing but another key helps, and that needs a restart
+                await asyncio.Event().wait()
+            except KeyRefused as fault:
+                await self.refuse(str(fault))
+            except (AlphaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+                log.warning("not_identified", bot=self.bot.id, why=f"{type(fault).__name__}: {fault}"[:300])
+            else:
+                self.status.refused = ""
+                return account
+            await asyncio.sleep(_IDENTIFY_AGAIN_S)
+
+    async def refuse(self, why: str) -> None:
+        """This bot cannot be listened to: say so in its status and to the operator."""
+        news = self.status.refused != why
+        self.status.refused = why
+        self.live.start()
+        self.status.say(wall_ms())
+        if news:
+            alert = Alert(Level.CRITICAL, f"key:{self.bot.id}", why, "Look at this bot's key.", self.bot.id)
+            await self._shared.alerts.raise_alert(alert, wall_ms())
+
+    # -- listening ----------------------------------------------------------------------------------------------
+
+    def _listen(self, account: Account, tasks: asyncio.TaskGroup) -> None:
+        shared, settings = self._shared, self._shared.settings
+        self.account = account
+        self.feed = feed = Feed(
+            account,
+            self.book,
+            self.live,
+            shared.database,
+            self.status,
+            shared.rejected,
+            self.gateway.business,
+            self._lost,
+        )
+        self.backfill = Backfill(
+            feed, self.gateway, shared.pool, shared.rejected, history_days=settings.listener_history_days
+        )
+        self.auditor = Auditor(
+            feed,
+            self.book,
+            self.backfill,
+            self.gateway,
+            self.status,
+            shared.alerts,
+            beat_s=settings.listener_audit_s,
+            first_done=self.live.start,
+        )
+        self.stream = Stream(
+            f"private {self.bot.id}",
+            self._hosts.private_ws,
+            Handlers(feed.data, feed.garbage),
+            Watch(self._up, self._down, self._refused),
+            topics=TOPICS,
+            timing=timing_of(settings),
+            budget=shared.budget,
+            login=self._login,
+        )
+        tasks.create_task(self._start(self.stream, self.auditor))
+
+    async def _start(self, stream: Stream, auditor: Auditor) -> None:
+        await self._recall()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(stream.run())
+            tasks.create_task(auditor.run())
+            auditor.ask("start")
+
+    async def _recall(self) -> None:
+        """Which fills an earlier process has announced, so that readers hear of each once, not of all again."""
+        if self.feed is None:
+            return
+        try:
+            for _, fields in await self._redis.xrevrange(keys.events(self.bot.id), count=keys.EVENTS_KEPT):
+                if fields.get("type") == "fill":
+                    data = msgspec.json.decode(fields["data"])
+                    self.feed.already_told(data["symbol"], data["exec_id"])
+        except (RedisError, OSError, TimeoutError, KeyError, TypeError, msgspec.DecodeError) as fault:
+            log.info("events_not_recalled", bot=self.bot.id, why=type(fault).__name__)
+
+    def _login(self) -> list[str | int]:
+        key, secret = self._keys.bybit_api_key.get_secret_value(), self._keys.bybit_api_secret.get_secret_value()
+        return ws_auth_args(key, secret, now_ms=self.gateway.signing_ms())
+
+    def _up(self) -> None:
+        self.status.refused = ""
+        self.status.up(wall_ms())
+        if self.auditor is not None:
+            self.auditor.ask("connected")
+
+    def _down(self, why: str) -> None:
+        self.status.down(wall_ms())
+
+    def _refused(self, why: str) -> None:
+        task = asyncio.ensure_future(self.refuse(why))
+        task.add_done_callback(lambda _: None)
+
+    def _lost(self, what: str) -> None:
+        self.status.gap("message", what, wall_ms())
+        if self.auditor is not None:
+            self.auditor.ask(what)
+
+    def rows_dropped(self) -> None:
+        """The buffer was full and rows of this account were dropped: they must be read from the exchange again."""
+        if "buffer" not in self.status.gaps:
+            self._gap_in_buffer("rows were dropped while PostgreSQL was away")
+
+    def _gap_in_buffer(self, what: str) -> None:
+        self.status.gap("buffer", what, wall_ms())
+        if self.auditor is not None:
+            self.auditor.ask(what)
+
+    def _rebuild(self) -> list[Change]:
+        why = '{"why":"the live state was written anew"}'
+        now_ms = wall_ms()
+        return [*self.book.rebuild(), *self.status.anew(now_ms), ("EVENT", "resync", str(now_ms), why)]
+
+    def _restored(self) -> None:
+        if self.auditor is not None:
+            self.auditor.ask("Redis was written anew")
+
+    async def _beat(self) -> None:
+        """Each second: marks into positions and wallet, the status, what the fills do not explain."""
+        while True:
+            await asyncio.sleep(1.0)
+            now_ms = wall_ms()
+            self.book.mark(now_ms)
+            if self.feed is not None and self.auditor is not None:
+                overdue = self.feed.explain.overdue(time.monotonic())
+                if overdue and "unexplained" not in self.status.gaps:
+                    log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
+                    self.status.gap("unexplained", overdue[0], now_ms)
+                    self.auditor.ask(overdue[0])
+            self.status.say(now_ms)
+            await self._snapshot(now_ms)
+
+    async def _snapshot(self, now_ms: int) -> None:
+        coin, business = self.book.coin, self.gateway.business
+        due = now_ms - self._snapshot_ms >= self._shared.settings.listener_snapshot_s * 1_000
+        if not due or coin is None or self.account is None or not business.known:
+            return
+        self._snapshot_ms = now_ms
+        try:
+            async with self._shared.pool.acquire(timeout=2.0) as connection:
+                await insert_snapshot(
+                    connection,
+                    self.account.id,
+                    at(business.now_ms()),
+                    coin.equity,
+                    coin.wallet_balance,
+                    self.book.available,
+                    coin.unrealised_pnl,
+                )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+            log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
+
+    async def close(self) -> None:
+        """Say that nobody listens any more, and free what is held."""
+        self.status.down(wall_ms())
+        await self.gateway.close()
+
+
+def timing_of(settings: ListenerSettings) -> Timing:
+    """The limits of a connection, from the settings."""
+    return Timing(
+        ping_s=settings.listener_ping_s,
+        silence_s=settings.listener_silence_s,
+        max_age_s=settings.listener_connection_age_s,
+    )

@@ -1,0 +1,203 @@
+"""Closed candles: a gapless list for each symbol and interval in Redis, and an event to every bot that follows it."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from redis.exceptions import RedisError
+
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.intervals import end_of
+from alpha.bybit.parse import parse_kline_stream
+from alpha.bybit.rows import Kline
+from alpha.clock import monotonic_ms
+from alpha.errors import AlphaError, Rejected
+from alpha.live import keys
+from alpha.live.client import TextRedis
+from alpha.live.read import Candle, decode_candle, encode_candle
+from alpha.logs import logger
+from websocket_listener import texts
+from websocket_listener.frames import Envelope
+
+log = logger(__name__)
+
+Series = tuple[str, str]
+#: How many candles a new list begins with, in one request.
+_FIRST = 1_000
+_RETRY_S = 1.0
+#: A candle is overdue when the market is so far into the candle after next; it is then looked for over REST.
+_OVERDUE_MS = 5_000
+_LOOK_MS = 5_000
+
+
+class _Head(msgspec.Struct):
+    confirm: bool = False
+
+
+_heads = msgspec.json.Decoder(list[_Head])
+_rows = msgspec.json.Decoder(list[object])
+
+
+class Candles:
+    """All candle series. `closed(candle, end_ms)` is called after a candle is in its list, in order."""
+
+    def __init__(self, shared_db: TextRedis, gateway: Gateway, closed: Callable[[Kline, int], None]) -> None:
+        self.filled = 0
+        self._redis = shared_db
+        self._gateway = gateway
+        self._closed = closed
+        self._last: dict[Series, int] = {}
+        self._followed: set[Series] = set()
+        self._pending: dict[Series, list[Kline]] = {}
+        self._looked_ms: dict[Series, int] = {}
+        self._wake = asyncio.Event()
+
+    def follow(self, series: set[Series]) -> None:
+        """From now on exactly these. A new one is filled over REST first."""
+        if series == self._followed:
+            return
+        for gone in self._followed - series:
+            self._last.pop(gone, None)
+            self._pending.pop(gone, None)
+        for new in series - self._followed:
+            self._pending.setdefault(new, [])
+        self._followed = set(series)
+        self._wake.set()
+
+    def check_all(self) -> None:
+        """Candles may have been missed (a reconnect, an emptied Redis): look at every series over REST."""
+        for series in self._followed:
+            self._last.pop(series, None)
+            self._pending.setdefault(series, [])
+        self._wake.set()
+
+    def kline(self, envelope: Envelope) -> None:
+        """A frame of `kline.<interval>.<symbol>`; only closed candles count. Rejected when unreadable."""
+        try:
+            if not any(head.confirm for head in _heads.decode(envelope.data)):
+                return
+            rows = _rows.decode(envelope.data)
+        except msgspec.DecodeError as fault:
+            raise Rejected(f"A candle cannot be read: {fault}.") from None
+        symbol = envelope.topic.split(".", 2)[2]
+        for row in rows:
+            candle = parse_kline_stream(row, symbol)
+            series = (symbol, candle.interval)
+            if candle.closed and series in self._followed:
+                self._pending.setdefault(series, []).append(candle)
+                self._wake.set()
+
+    def overdue(self, market_ms: int) -> None:
+        """Look over REST for candles that should have closed by `market_ms`, the newest time of the market."""
+        now = monotonic_ms()
+        for series in self._followed:
+            last = self._last.get(series)
+            if last is None or now - self._looked_ms.get(series, 0) < _LOOK_MS:
+                continue
+            next_end = end_of(end_of(last, series[1]), series[1])
+            if market_ms > next_end + _OVERDUE_MS:
+                self._looked_ms[series] = now
+                self._last.pop(series)
+                self._pending.setdefault(series, [])
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the lists until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            failed = False
+            for series in list(self._pending):
+                candles = self._pending.pop(series)
+                if series not in self._followed:
+                    continue
+                try:
+                    await self._take(series, candles)
+                except (AlphaError, RedisError, OSError, TimeoutError) as fault:
+                    log.info("candles_delayed", series=series, why=f"{type(fault).__name__}: {fault}"[:200])
+                    # what was missed in between is filled over REST
+                    self._last.pop(series, None)
+                    self._pending.setdefault(series, [])
+                    failed = True
+            if failed:
+                await asyncio.sleep(_RETRY_S)
+                self._wake.set()
+
+    async def _take(self, series: Series, candles: list[Kline]) -> None:
+        if series not in self._last:
+            await self._begin(series)
+        for candle in sorted(candles, key=lambda row: row.start_ms):
+            expected = end_of(self._last[series], series[1])
+            if candle.start_ms < expected:
+                continue
+            if candle.start_ms > expected:
+                await self._fill(series, candle.start_ms - 1)
+            if candle.start_ms == end_of(self._last[series], series[1]):
+                await self._append(series, [candle], tell=True)
+
+    async def _begin(self, series: Series) -> None:
+        """Find where the list stands and bring it up to now."""
+        symbol, interval = series
+        recent = [row for row in await self._gateway.kline(symbol, interval, limit=_FIRST) if row.closed]
+        if not recent:
+            raise Rejected(f"The exchange has no closed candle of {symbol} at interval {interval} yet.")
+        key = keys.candles(symbol, interval)
+        rows = await self._redis.lrange(key, -1, -1)
+        last = decode_candle(rows[0]).start_ms if rows else None
+        oldest, newest = recent[0].start_ms, recent[-1].start_ms
+        step = end_of(newest, interval) - newest
+        if last is None or last > newest + 10 * step or last < oldest - keys.CANDLES_KEPT * step:
+            # nothing there, the list of another market's time, or too far behind: begin anew
+            await self._redis.delete(key)
+            await self._append(series, recent, tell=False)
+            return
+        self._last[series] = last
+        if last < oldest:
+            await self._fill(series, newest)
+        await self._append(series, [row for row in recent if row.start_ms > self._last[series]], tell=True)
+
+    async def _fill(self, series: Series, end_ms: int) -> None:
+        """Fetch the candles between the last one and `end_ms` (inclusive)."""
+        symbol, interval = series
+        while True:
+            start_ms = end_of(self._last[series], interval)
+            if start_ms > end_ms:
+                return
+            rows = await self._gateway.kline(symbol, interval, start_ms=start_ms, end_ms=end_ms)
+            missing = [row for row in rows if row.closed and start_ms <= row.start_ms <= end_ms]
+            if not missing or missing[0].start_ms != start_ms:
+                # Bybit sends the newest of a long range: go on from the oldest piece that fits
+                piece_end = start_ms + (end_of(start_ms, interval) - start_ms) * (_FIRST - 1)
+                if piece_end >= end_ms or not missing:
+                    raise Rejected(f"The exchange has no candle of {symbol} at interval {interval} from {start_ms}.")
+                rows = await self._gateway.kline(symbol, interval, start_ms=start_ms, end_ms=piece_end)
+                missing = [row for row in rows if row.closed and row.start_ms >= start_ms]
+                if not missing:
+                    raise Rejected(f"The exchange has no candle of {symbol} at interval {interval} from {start_ms}.")
+            self.filled += len(missing)
+            await self._append(series, missing, tell=True)
+
+    async def _append(self, series: Series, candles: list[Kline], *, tell: bool) -> None:
+        if not candles:
+            return
+        key = keys.candles(*series)
+        texts_of = [encode_candle(_stored(candle)) for candle in candles]
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.rpush(key, *texts_of)
+            pipe.ltrim(key, -keys.CANDLES_KEPT, -1)
+            await pipe.execute()
+        self._last[series] = candles[-1].start_ms
+        if tell:
+            for candle in candles:
+                self._closed(candle, end_of(candle.start_ms, candle.interval))
+
+
+def _stored(candle: Kline) -> Candle:
+    return Candle(
+        candle.start_ms,
+        texts.text(candle.open),
+        texts.text(candle.high),
+        texts.text(candle.low),
+        texts.text(candle.close),
+        texts.text(candle.volume),
+    )

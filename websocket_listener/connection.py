@@ -1,0 +1,226 @@
+"""One WebSocket connection: login and subscriptions confirmed, both pings, a watchdog on any frame."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from alpha.errors import Rejected, Retry
+from alpha.logs import logger
+from websocket_listener.frames import Answer, Envelope, answer_of, decode
+from websocket_listener.states import StreamState, move
+
+log = logger(__name__)
+#: The largest frame that is read. Bybit's private frames stay far below.
+MOST_BYTES = 4 * 1024 * 1024
+
+
+class LoginRefused(Rejected):
+    """The exchange did not accept the login: the key is wrong, expired, revoked, or the clock is off."""
+
+
+class SubscriptionRefused(Rejected):
+    """The exchange did not accept a subscription that is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock limits of a connection, in seconds."""
+
+    connect_s: float = 10.0
+    answer_s: float = 10.0
+    ping_s: float = 10.0
+    silence_s: float = 25.0
+    max_age_s: float = 12 * 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Who hears of what. All are plain functions and return at once: nothing waits on the reading path.
+
+    `data(envelope, frame)` gets a frame with a topic, `garbage(frame, fault)` one that cannot be read.
+    """
+
+    data: Callable[[Envelope, str | bytes], None]
+    garbage: Callable[[str | bytes, str], None]
+
+
+class Connection:
+    """One connection from its opening to its end. Made by `Stream`, which replaces it when it ends."""
+
+    def __init__(
+        self,
+        url: str,
+        handlers: Handlers,
+        timing: Timing,
+        *,
+        login: Callable[[], Sequence[str | int]] | None = None,
+    ) -> None:
+        """`login` gives the arguments of the `auth` frame at the moment it is sent; None for a public connection."""
+        self.state = StreamState.CONNECTING
+        self.opened_s = time.monotonic()
+        self.last_frame_s = self.opened_s
+        self._url = url
+        self._handlers = handlers
+        self._timing = timing
+        self._login = login
+        self._socket: ClientConnection | None = None
+        self._waiting: dict[str, tuple[str, asyncio.Future[Answer]]] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was opened."""
+        return time.monotonic() - self.opened_s
+
+    async def open(self, topics: Sequence[str]) -> list[str]:
+        """Connect, log in, subscribe. Returns the topics that were refused; all others are confirmed.
+
+        Raises LoginRefused, or Retry when the network or the exchange did not serve it.
+        """
+        try:
+            self._socket = await connect(
+                self._url,
+                open_timeout=self._timing.connect_s,
+                ping_interval=self._timing.ping_s * 2,
+                ping_timeout=self._timing.silence_s,
+                close_timeout=1.0,
+                max_size=MOST_BYTES,
+                max_queue=64,
+                compression=None,
+            )
+        except (OSError, WebSocketException, TimeoutError, EOFError) as fault:
+            self._close_state()
+            raise Retry(f"{self._url} cannot be reached: {str(fault) or type(fault).__name__}.") from None
+        self.last_frame_s = time.monotonic()
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat())]
+        if self._login is not None:
+            self.state = move(self.state, StreamState.LOGGING_IN)
+            answer = await self._ask("auth", list(self._login()))
+            if not answer.accepted:
+                raise LoginRefused(f"{self._url} refused the login: {answer.message or 'no reason given'}.")
+        self.state = move(self.state, StreamState.SUBSCRIBING)
+        refused = await self.subscribe(topics)
+        self.state = move(self.state, StreamState.LIVE)
+        return refused
+
+    async def subscribe(self, topics: Sequence[str]) -> list[str]:
+        """Subscribe each topic by itself, because one bad topic rejects a whole request. Returns the refused ones."""
+        answers = await asyncio.gather(*(self._ask("subscribe", [topic]) for topic in topics))
+        refused = []
+        for topic, answer in zip(topics, answers, strict=True):
+            # "already subscribed" is what we want
+            if not answer.accepted and "already subscribed" not in answer.message:
+                log.warning("subscription_refused", topic=topic, message=answer.message)
+                refused.append(topic)
+        return refused
+
+    async def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Stop these topics. A late frame of one is harmless."""
+        await asyncio.gather(*(self._ask("unsubscribe", [topic]) for topic in topics))
+
+    async def ended(self) -> str:
+        """Wait until the connection has ended; returns why."""
+        return await asyncio.shield(self._end)
+
+    def end(self, why: str) -> None:
+        """End it now, without waiting for the other side."""
+        if not self._end.done():
+            self._end.set_result(why)
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Retry(f"{self._url} ended: {why}."))
+        self._waiting.clear()
+        self._close_state()
+
+    async def close(self) -> None:
+        """End it and free what it holds."""
+        self.end("closed by us")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._socket is not None:
+            with suppress(OSError, WebSocketException, TimeoutError):
+                await self._socket.close()
+
+    def _close_state(self) -> None:
+        if self.state is not StreamState.CLOSED:
+            self.state = move(self.state, StreamState.CLOSED)
+
+    async def _ask(self, op: str, args: Sequence[str | int]) -> Answer:
+        req_id = f"{op[0]}{next(self._numbers)}"
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[req_id] = (op, future)
+        try:
+            await self._send({"req_id": req_id, "op": op, "args": list(args)})
+            async with asyncio.timeout(self._timing.answer_s):
+                return await future
+        except TimeoutError:
+            raise Retry(f"{self._url} did not answer {op} within {self._timing.answer_s:g} s.") from None
+        finally:
+            self._waiting.pop(req_id, None)
+
+    async def _send(self, message: dict[str, object]) -> None:
+        if self._socket is None or self._end.done():
+            raise Retry(f"{self._url} is not connected.")
+        try:
+            await self._socket.send(msgspec.json.encode(message).decode())
+        except (OSError, WebSocketException) as fault:
+            raise Retry(f"{self._url} was lost: {fault}.") from None
+
+    async def _read(self) -> None:
+        socket, handlers = self._socket, self._handlers
+        if socket is None:
+            return
+        try:
+            while True:
+                frame = await socket.recv()
+                self.last_frame_s = time.monotonic()
+                try:
+                    envelope = decode(frame)
+                except Rejected as fault:
+                    handlers.garbage(frame, str(fault))
+                    continue
+                if envelope.topic:
+                    handlers.data(envelope, frame)
+                else:
+                    self._answered(answer_of(envelope))
+        except (OSError, WebSocketException, EOFError) as fault:
+            self.end(f"connection lost: {str(fault) or type(fault).__name__}")
+        except Exception as fault:
+            # The reading path must never die in silence: whatever it was ends this connection and shows.
+            log.exception("reader_fault", url=self._url)
+            self.end(f"fault of ours while reading: {type(fault).__name__}")
+
+    def _answered(self, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        found = self._waiting.get(answer.req_id)
+        if found is None:
+            # some hosts do not echo the id: the oldest request of this kind is meant
+            found = next((entry for entry in self._waiting.values() if entry[0] == answer.op), None)
+        if found is not None and not found[1].done():
+            found[1].set_result(answer)
+
+    async def _beat(self) -> None:
+        """Send pings and end the connection when nothing at all has come for too long."""
+        step = min(self._timing.ping_s, self._timing.silence_s / 4)
+        next_ping = 0.0
+        while not self._end.done():
+            now = time.monotonic()
+            if now - self.last_frame_s > self._timing.silence_s:
+                self.end(f"silent for {now - self.last_frame_s:.1f} s")
+                return
+            if now >= next_ping:
+                next_ping = now + self._timing.ping_s
+                with suppress(Retry):
+                    await self._send({"req_id": f"p{next(self._numbers)}", "op": "ping"})
+            await asyncio.sleep(step)

@@ -1,0 +1,190 @@
+"""What one bot's private stream says, taken apart: fills to PostgreSQL and Redis, orders, positions, wallet."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from alpha.bybit.parse import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.rows import Execution, Order, Position
+from alpha.clock import BusinessClock, at, wall_ms
+from alpha.errors import Rejected
+from alpha.reasons import Reason
+from websocket_listener import texts
+from websocket_listener.account import Account
+from websocket_listener.book import LiveBook
+from websocket_listener.explain import Explainer
+from websocket_listener.frames import Envelope
+from websocket_listener.live import LiveWriter
+from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
+from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
+from websocket_listener.status import BotStatus
+from websocket_listener.writer import GroupWriter
+
+TOPICS = ("execution", "order", "position", "wallet")
+LINEAR = "linear"
+#: Executions that are remembered, so that a repeat is known as one.
+_SEEN_KEPT = 20_000
+#: A time so far ahead of the exchange's clock is damage; it would hold back everything that follows.
+_AHEAD_MS = 30 * 24 * 3_600_000
+_rows = msgspec.json.Decoder(list[object])
+
+
+class Feed:
+    """Takes the frames of one account. Nothing in it waits."""
+
+    def __init__(
+        self,
+        account: Account,
+        book: LiveBook,
+        live: LiveWriter,
+        database: GroupWriter,
+        status: BotStatus,
+        rejected: RejectedMessages,
+        business: BusinessClock,
+        lost: Callable[[str], None],
+    ) -> None:
+        """`lost(what)` is called when something that was sent could not be read: it must be read over REST."""
+        self.account = account
+        self.explain = Explainer()
+        self.duplicates = 0
+        self.unread = 0
+        self.wallet_pushes = 0
+        self.position_pushes: dict[str, int] = {}
+        self.stop_meanings: dict[str, Reason] = {}
+        self._book = book
+        self._live = live
+        self._database = database
+        self._status = status
+        self._rejected = rejected
+        self._business = business
+        self._lost = lost
+        self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._takers: dict[str, Callable[[object, Envelope], None]] = {
+            "execution": self._take_execution,
+            "order": self._take_order,
+            "position": self._take_position,
+            "wallet": self._take_wallet,
+        }
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def data(self, envelope: Envelope, frame: str | bytes) -> None:
+        """One frame with a topic. Rows that can be read are taken; if one cannot, the whole frame is kept."""
+        self._status.last_message_ms = wall_ms()
+        take = self._takers.get(envelope.topic.split(".", 1)[0])
+        if take is None:
+            return
+        try:
+            rows = _rows.decode(envelope.data)
+        except msgspec.DecodeError as fault:
+            self._reject(frame, f"Its data is no list of rows: {fault}.", envelope.topic)
+            return
+        faults = []
+        for row in rows:
+            try:
+                take(row, envelope)
+            except Rejected as fault:
+                faults.append(str(fault))
+        if faults:
+            self._reject(frame, " ".join(faults), envelope.topic)
+
+    def garbage(self, frame: str | bytes, fault: str) -> None:
+        """A frame that is no message at all."""
+        self._reject(frame, fault, None)
+
+    def _reject(self, frame: str | bytes, fault: str, topic: str | None) -> None:
+        self.unread += 1
+        self._rejected.put(
+            RejectedMessage("private stream", as_text(frame), fault, self.account.id, self.account.bot_id, topic)
+        )
+        self._lost("a message of the private stream could not be read")
+
+    def _check_ms(self, name: str, value_ms: int | None) -> None:
+        if value_ms is not None and self._business.known and value_ms > self._business.now_ms() + _AHEAD_MS:
+            raise Rejected(f"{name} {value_ms} is more than 30 days ahead of the exchange's clock.")
+
+    def _take_execution(self, row: object, envelope: Envelope) -> None:
+        execution = parse_execution(row)
+        check_execution(execution)
+        self._check_ms("execTime", execution.exec_time_ms)
+        self.learn(execution, pushed=True)
+
+    def _take_order(self, row: object, envelope: Envelope) -> None:
+        order = parse_order(row)
+        self._check_ms("updatedTime", order.updated_ms)
+        self.take_order(order)
+
+    def _take_position(self, row: object, envelope: Envelope) -> None:
+        position = parse_position(row)
+        self._check_ms("updatedTime", position.updated_ms)
+        self.position_pushes[position.symbol] = self.position_pushes.get(position.symbol, 0) + 1
+        self.take_position(position)
+
+    def _take_wallet(self, row: object, envelope: Envelope) -> None:
+        wallet = parse_wallet(row)
+        self._check_ms("creationTime", envelope.creation_ms)
+        self.wallet_pushes += 1
+        self._book.take_wallet(wallet, envelope.creation_ms)
+
+    # -- rows, pushed or read over REST -------------------------------------------------------------------------
+
+    def learn(self, execution: Execution, *, pushed: bool, announce: bool = True) -> bool:
+        """Take an execution; True when it was not known. Pushed ones go to the buffer, read ones are stored already.
+
+        A pushed repeat of one that was only read may fill what REST does not tell, so it is stored too.
+        """
+        key = (execution.symbol, execution.exec_id)
+        known = self._seen.get(key)
+        if known is not None and (known or not pushed):
+            self.duplicates += pushed
+            return False
+        self._seen[key] = pushed
+        if len(self._seen) > _SEEN_KEPT:
+            self._seen.popitem(last=False)
+        reason = self.reason(execution)
+        if pushed:
+            self._database.put(fill_of(execution, self.account, reason, _now()))
+        if known is not None:
+            return False
+        self.explain.fill(execution, time.monotonic())
+        if announce:
+            self._status.last_fill_ms = wall_ms()
+            self._live.put(("EVENT", "fill", str(execution.exec_time_ms), texts.fill_event(execution, reason)))
+        return True
+
+    def already_told(self, symbol: str, exec_id: str) -> None:
+        """This execution was announced by an earlier process."""
+        self._seen[(symbol, exec_id)] = True
+
+    def reason(self, execution: Execution) -> Reason:
+        """Why it happened."""
+        return reason_of_execution(execution, self.stop_meanings.get(execution.symbol))
+
+    def take_order(self, order: Order, *, known_before: bool = False) -> bool:
+        """Take an order from the stream or REST; True when it was news."""
+        if order.category != LINEAR:
+            self._store_order(order)
+            return True
+        if not self._book.take_order(order):
+            return False
+        self.explain.order(order, time.monotonic(), known_before=known_before)
+        self._store_order(order)
+        return True
+
+    def _store_order(self, order: Order) -> None:
+        reason = reason_of_order(order, self.stop_meanings.get(order.symbol))
+        self._database.put(order_row(order, self.account, reason, _now()))
+
+    def take_position(self, position: Position) -> bool:
+        """Take a position from the stream or REST; True when it was news."""
+        if position.category != LINEAR or not self._book.take_position(position):
+            return False
+        self.explain.position(position, time.monotonic())
+        return True
+
+
+def _now() -> datetime:
+    return at(wall_ms())

@@ -1,0 +1,148 @@
+"""The writer of one bot's live state: changes in order, many in one script call, rebuilt when Redis lost them.
+
+A change is a tuple of words as `apply.lua` reads them. While Redis is away nothing is kept: memory holds the whole live
+state, and when Redis is back it is written anew and readers are told to resync.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from importlib.resources import files
+
+from redis.exceptions import NoScriptError, RedisError
+
+from alpha.live import keys
+from alpha.live.client import TextRedis
+from alpha.logs import logger
+
+log = logger(__name__)
+Change = tuple[str, ...]
+
+_SCRIPT = files("websocket_listener").joinpath("apply.lua").read_text(encoding="utf-8")
+#: A script call blocks Redis; so many changes take a few milliseconds.
+_MOST_CHANGES = 1_000
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
+
+
+class LiveWriter:
+    """Writes the changes of one bot. `rebuild` gives the changes that write its whole live state anew."""
+
+    def __init__(
+        self,
+        redis: TextRedis,
+        bot: str,
+        *,
+        rebuild: Callable[[], list[Change]],
+        restored: Callable[[], None],
+    ) -> None:
+        """`restored` is called after Redis was lost and written anew."""
+        self.lag_s = 0.0
+        self.ignored = 0
+        self.written = 0
+        self.lost_since_s: float | None = time.monotonic()
+        self._redis = redis
+        self._bot = bot
+        self._rebuild = rebuild
+        self._restored = restored
+        self._token = secrets.token_hex(8)
+        self._sha = ""
+        self._waiting: list[Change] = []
+        self._oldest_s = 0.0
+        self._wake = asyncio.Event()
+        self._started = False
+        self._idle = asyncio.Event()
+
+    @property
+    def away(self) -> bool:
+        """True while Redis cannot be written, or before it was written first."""
+        return self.lost_since_s is not None
+
+    def put(self, change: Change) -> None:
+        """Write this change after all that were put before. While Redis is away it is dropped: a rebuild follows."""
+        if self.lost_since_s is not None:
+            return
+        if not self._waiting:
+            self._oldest_s = time.monotonic()
+            self._wake.set()
+        self._waiting.append(change)
+
+    def start(self) -> None:
+        """Memory holds the truth from now on: write it whole, then every change."""
+        self._started = True
+        self._wake.set()
+
+    def lose(self, why: str) -> None:
+        """What Redis holds is not to be trusted any more: write it anew."""
+        if self.lost_since_s is None:
+            log.warning("live_state_lost", bot=self._bot, why=why)
+            self.lost_since_s = time.monotonic()
+        self._waiting = []
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits to be written."""
+        while self._waiting and not self.away:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._started:
+                continue
+            try:
+                if self.lost_since_s is not None:
+                    await self._write_anew()
+                    pause_s = _FIRST_PAUSE_S
+                while self._waiting:
+                    await self._write_waiting()
+                self._idle.set()
+            except (RedisError, OSError, TimeoutError) as fault:
+                self.lose(f"{type(fault).__name__}: {fault}")
+                self._idle.set()
+                await asyncio.sleep(pause_s)
+                pause_s = min(_MOST_PAUSE_S, pause_s * 2)
+                self._wake.set()
+
+    async def _write_waiting(self) -> None:
+        changes, oldest_s = self._waiting, self._oldest_s
+        if len(changes) > _MOST_CHANGES:
+            changes, self._waiting = changes[:_MOST_CHANGES], changes[_MOST_CHANGES:]
+        else:
+            self._waiting = []
+        answer = await self._apply(changes)
+        if answer < 0:
+            self.lose("its keys are gone or another listener has taken them")
+            self._wake.set()
+            return
+        self.ignored += answer
+        self.written += len(changes)
+        self.lag_s = time.monotonic() - oldest_s
+
+    async def _write_anew(self) -> None:
+        await self._redis.ping()
+        # changes that happen from here on are put after the rebuild; the rebuild itself is taken in one step
+        lost_since_s, self.lost_since_s = self.lost_since_s, None
+        changes: list[Change] = [("TAKE",), *self._rebuild()]
+        try:
+            await self._apply(changes)
+        except BaseException:
+            self.lost_since_s = lost_since_s
+            self._waiting = []
+            raise
+        self._restored()
+
+    async def _apply(self, changes: list[Change]) -> int:
+        words = [word for change in changes for word in change]
+        arguments = (self._bot, self._token, str(keys.EVENTS_KEPT), *words)
+        if not self._sha:
+            self._sha = await self._redis.script_load(_SCRIPT)
+        try:
+            return int(await self._redis.evalsha(self._sha, 0, *arguments))
+        except NoScriptError:
+            self._sha = await self._redis.script_load(_SCRIPT)
+            return int(await self._redis.evalsha(self._sha, 0, *arguments))

@@ -1,0 +1,129 @@
+"""The public stream: prices and candles of every symbol that a bot follows or holds."""
+
+import asyncio
+from collections.abc import Sequence
+
+from redis.exceptions import RedisError
+
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.hosts import Hosts
+from alpha.bybit.rows import Kline
+from alpha.clock import wall_ms
+from alpha.errors import Rejected
+from alpha.live import keys
+from alpha.live.client import TextRedis
+from alpha.logs import logger
+from websocket_listener import texts
+from websocket_listener.bot import BotListener, timing_of
+from websocket_listener.candles import Candles, Series
+from websocket_listener.connection import Handlers
+from websocket_listener.frames import Envelope
+from websocket_listener.market import Market
+from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
+from websocket_listener.settings import ListenerSettings
+from websocket_listener.stream import ConnectBudget, Stream, Watch
+
+log = logger(__name__)
+_LOOK_S = 1.0
+
+
+class PublicFeed:
+    """Streams what the bots follow."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        settings: ListenerSettings,
+        budget: ConnectBudget,
+        shared_db: TextRedis,
+        gateway: Gateway,
+        market: Market,
+        rejected: RejectedMessages,
+    ) -> None:
+        self.market = market
+        self.candles = Candles(shared_db, gateway, self._candle_closed)
+        self.stream = Stream(
+            "public",
+            hosts.public_ws,
+            Handlers(self._data, self._garbage),
+            Watch(self._up, self._down, self._refused),
+            timing=timing_of(settings),
+            budget=budget,
+            all_topics_needed=False,
+        )
+        self._rejected = rejected
+        self._bots: list[tuple[BotListener, TextRedis]] = []
+        self._symbols: dict[str, set[str]] = {}
+        self._series: dict[str, set[Series]] = {}
+
+    def listen_for(self, bots: Sequence[tuple[BotListener, TextRedis]]) -> None:
+        """The bots whose wishes count, each with its own database."""
+        self._bots = list(bots)
+
+    async def run(self) -> None:
+        """Stream until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.market.run())
+            tasks.create_task(self.candles.run())
+            tasks.create_task(self._follow())
+            tasks.create_task(self.stream.run())
+
+    def lost(self) -> None:
+        """Redis was emptied or restarted: prices and candles are written again."""
+        self.market.lost()
+        self.candles.check_all()
+
+    async def _follow(self) -> None:
+        """Look each second what the bots follow; while Redis is away what was followed last counts."""
+        while True:
+            for bot, redis in self._bots:
+                try:
+                    async with redis.pipeline(transaction=False) as pipe:
+                        pipe.smembers(keys.symbols(bot.bot.id))
+                        pipe.smembers(keys.intervals(bot.bot.id))
+                        symbols, intervals = await pipe.execute()
+                except (RedisError, OSError, TimeoutError):
+                    continue
+                held = {symbol for symbol, row in bot.book.positions.items() if row.size}
+                self._symbols[bot.bot.id] = set(symbols) | held
+                self._series[bot.bot.id] = {(symbol, interval) for symbol in symbols for interval in intervals}
+            followed = {symbol for symbols in self._symbols.values() for symbol in symbols}
+            series = {one for many in self._series.values() for one in many}
+            self.market.forget(followed)
+            self.candles.follow(series)
+            topics = {f"tickers.{symbol}" for symbol in followed}
+            topics |= {f"kline.{interval}.{symbol}" for symbol, interval in series}
+            self.stream.want(topics)
+            self.candles.overdue(self.market.newest_ms)
+            await asyncio.sleep(_LOOK_S)
+
+    def _data(self, envelope: Envelope, frame: str | bytes) -> None:
+        try:
+            if envelope.topic.startswith("tickers."):
+                self.market.ticker(envelope)
+            elif envelope.topic.startswith("kline."):
+                self.candles.kline(envelope)
+        except (Rejected, IndexError) as fault:
+            self._reject(frame, str(fault), envelope.topic)
+
+    def _garbage(self, frame: str | bytes, fault: str) -> None:
+        self._reject(frame, fault, None)
+
+    def _reject(self, frame: str | bytes, fault: str, topic: str | None) -> None:
+        self._rejected.put(RejectedMessage("public stream", as_text(frame), fault, topic=topic))
+
+    def _up(self) -> None:
+        self.candles.check_all()
+
+    def _down(self, why: str) -> None:
+        log.info("public_stream_down", why=why, at_ms=wall_ms())
+
+    def _refused(self, why: str) -> None:
+        log.warning("public_stream_refused", why=why)
+
+    def _candle_closed(self, candle: Kline, end_ms: int) -> None:
+        data = texts.candle_event(candle, end_ms)
+        series = (candle.symbol, candle.interval)
+        for bot, _ in self._bots:
+            if series in self._series.get(bot.bot.id, set()):
+                bot.live.put(("EVENT", "candle", str(end_ms), data))

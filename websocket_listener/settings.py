@@ -1,0 +1,33 @@
+"""The listener's settings."""
+
+from pydantic import Field
+
+from alpha.settings import (
+    DatabaseSettings,
+    ExchangeSettings,
+    HealthSettings,
+    HouseSettings,
+    LogSettings,
+    RedisSettings,
+)
+
+
+class ListenerSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, HouseSettings):
+    """Everything the listener reads from the environment. All seconds are wall-clock."""
+
+    postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
+    listener_audit_s: float = Field(10.0, gt=0, le=25, description="seconds between two audits against REST")
+    listener_history_days: int = Field(
+        7, ge=0, le=730, description="how many days of executions a first start reads; demo accounts keep 7"
+    )
+    listener_buffer_rows: int = Field(
+        50_000, ge=100, description="how many rows may wait for PostgreSQL before they are dropped and read again"
+    )
+    listener_ping_s: float = Field(10.0, gt=0, le=20, description="seconds between two pings on a stream")
+    listener_silence_s: float = Field(
+        25.0, gt=0, le=120, description="seconds without any frame after which a connection is replaced"
+    )
+    listener_connection_age_s: float = Field(
+        43_200.0, gt=0, description="seconds after which a connection is replaced by a new one"
+    )
+    listener_snapshot_s: float = Field(60.0, ge=1, description="seconds between two snapshots of each account's equity")

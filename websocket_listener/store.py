@@ -1,0 +1,117 @@
+"""What the listener writes to PostgreSQL besides fills: orders, watermarks, openings, snapshots, rejected messages."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from alpha.bybit.rows import CLOSED_STATUSES
+from alpha.db.pool import Connection
+from websocket_listener.rows import OrderRow
+
+_ORDER_TYPES = (
+    "int2[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]",
+    "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]",
+    "numeric[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "bool[]", "bool[]",
+    "timestamptz[]", "timestamptz[]", "timestamptz[]",
+)  # fmt: skip
+_KEY = ("account_id", "order_id")
+_TERMINAL = "(" + ", ".join(f"'{status}'" for status in sorted(CLOSED_STATUSES)) + ")"
+
+#: Later news replaces earlier; a terminal state is replaced by nothing but a terminal state that has seen more fills.
+_UPSERT_ORDERS = f"""
+INSERT INTO trading.orders AS known ({", ".join(OrderRow._fields)})
+SELECT * FROM unnest({", ".join(f"${n}::{kind}" for n, kind in enumerate(_ORDER_TYPES, start=1))})
+    AS row ({", ".join(OrderRow._fields)})
+ORDER BY account_id, order_id
+ON CONFLICT (account_id, order_id) DO UPDATE
+SET {", ".join(f"{name} = excluded.{name}" for name in OrderRow._fields if name not in _KEY)}
+WHERE CASE WHEN known.status IN {_TERMINAL}
+           THEN excluded.status IN {_TERMINAL} AND excluded.cum_exec_qty > known.cum_exec_qty
+           ELSE (excluded.updated_at, excluded.cum_exec_qty) >= (known.updated_at, known.cum_exec_qty) END
+"""  # noqa: S608 - made of names of this file only
+
+
+async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> None:
+    """Store the last known state of each order. Several states of one order may come in one batch, in any order."""
+    newest: dict[tuple[int, str], OrderRow] = {}
+    for row in rows:
+        key = (row.account_id, row.order_id)
+        known = newest.get(key)
+        if known is None or _age(row) >= _age(known):
+            newest[key] = row
+    if newest:
+        await connection.execute(_UPSERT_ORDERS, *map(list, zip(*newest.values(), strict=True)))
+
+
+def _age(row: OrderRow) -> tuple[bool, datetime, Decimal]:
+    return row.status in CLOSED_STATUSES, row.updated_at, row.cum_exec_qty
+
+
+async def register_account(connection: Connection, environment: str, user_id: str, bot_id: str) -> int:
+    """Our number for an account; asyncpg's error AL001 when it belongs to another bot."""
+    number: int = await connection.fetchval("SELECT trading.register_account($1, $2, $3)", environment, user_id, bot_id)
+    return number
+
+
+async def read_watermark(connection: Connection, account_id: int, category: str) -> datetime | None:
+    """Up to where the executions of this account were read to their end; None for an account never read."""
+    found: datetime | None = await connection.fetchval(
+        "SELECT read_to FROM trading.watermarks WHERE account_id = $1 AND category = $2", account_id, category
+    )
+    return found
+
+
+async def move_watermark(connection: Connection, account_id: int, category: str, read_to: datetime) -> None:
+    """Note that everything before `read_to` is stored; it never moves back."""
+    await connection.execute(
+        "INSERT INTO trading.watermarks AS known (account_id, category, read_to) VALUES ($1, $2, $3) "
+        "ON CONFLICT (account_id, category) DO UPDATE SET read_to = excluded.read_to, updated_at = now() "
+        "WHERE excluded.read_to > known.read_to",
+        account_id,
+        category,
+        read_to,
+    )
+
+
+async def insert_snapshot(
+    connection: Connection,
+    account_id: int,
+    taken_at: datetime,
+    equity: Decimal,
+    wallet_balance: Decimal,
+    available: Decimal | None,
+    unrealised_pnl: Decimal,
+) -> None:
+    """Store one point of the equity curve."""
+    await connection.execute(
+        "INSERT INTO trading.equity_snapshots VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        account_id,
+        taken_at,
+        equity,
+        wallet_balance,
+        available,
+        unrealised_pnl,
+    )
+
+
+async def insert_rejected(
+    connection: Connection,
+    *,
+    source: str,
+    account_id: int | None,
+    bot_id: str | None,
+    topic: str | None,
+    fault: str,
+    message: str,
+) -> None:
+    """Keep a message that could not be read, whole. NUL, which PostgreSQL cannot hold, becomes its symbol."""
+    await connection.execute(
+        "INSERT INTO audit.rejected_messages (source, account_id, bot_id, topic, fault, message) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        source,
+        account_id,
+        bot_id,
+        None if topic is None else topic.replace("\x00", "\u2400"),
+        fault.replace("\x00", "\u2400"),
+        message.replace("\x00", "\u2400"),
+    )

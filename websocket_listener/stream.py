@@ -1,0 +1,217 @@
+"""A stream that stays: connections one after another, with back-off, within the exchange's connection limits."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from alpha.errors import Retry
+from alpha.logs import logger
+from websocket_listener.connection import Connection, Handlers, LoginRefused, SubscriptionRefused, Timing
+from websocket_listener.states import StreamState
+
+log = logger(__name__)
+
+
+class ConnectBudget:
+    """How often this process opens connections: Bybit allows 500 in five minutes for each host, we use a fifth."""
+
+    def __init__(self, most: int = 100, window_s: float = 300.0) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._opened: deque[float] = deque()
+
+    async def take(self) -> None:
+        """Wait until one more connection may be opened."""
+        while True:
+            now = time.monotonic()
+            while self._opened and now - self._opened[0] > self._window_s:
+                self._opened.popleft()
+            if len(self._opened) < self._most:
+                self._opened.append(now)
+                return
+            await asyncio.sleep(self._opened[0] + self._window_s - now)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts: doubling, each drawn from the upper half, so that many clients do not come at once."""
+
+    first_s: float = 0.25
+    most_s: float = 30.0
+    refused_s: float = 5.0
+
+    def pause_s(self, failures: int, draw: float, *, refused: bool) -> float:
+        """The pause after `failures` failures in a row; `draw` is a random number in [0, 1)."""
+        top: float = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 20))
+        return max(top, self.refused_s if refused else 0.0) * (0.5 + draw / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who hears of a stream's life: `up` when it is live, `down(why)` when it is not, `refused(why)` for a login or
+    subscription that the exchange does not accept."""
+
+    up: Callable[[], None]
+    down: Callable[[str], None]
+    refused: Callable[[str], None]
+
+
+class Stream:
+    """Keeps one connection live. `all_topics_needed`: a refused topic makes the whole connection useless."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        handlers: Handlers,
+        watch: Watch,
+        *,
+        topics: Iterable[str] = (),
+        timing: Timing,
+        budget: ConnectBudget,
+        backoff: Backoff | None = None,
+        login: Callable[[], Sequence[str | int]] | None = None,
+        all_topics_needed: bool = True,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = name
+        self.reconnects = 0
+        self._url = url
+        self._handlers = handlers
+        self._watch = watch
+        self._timing = timing
+        self._budget = budget
+        self._backoff = backoff or Backoff()
+        self._login = login
+        self._needed = all_topics_needed
+        self._draw = draw
+        self._topics: set[str] = set(topics)
+        self._confirmed: set[str] = set()
+        self._current: Connection | None = None
+        self._topics_changed = asyncio.Event()
+
+    @property
+    def live(self) -> bool:
+        """True while login and subscriptions are confirmed and the connection stands."""
+        return self._current is not None and self._current.state is StreamState.LIVE
+
+    @property
+    def state(self) -> StreamState:
+        """The state of the current connection; CLOSED between two."""
+        return StreamState.CLOSED if self._current is None else self._current.state
+
+    @property
+    def last_frame_s(self) -> float | None:
+        """When the last frame came, on the monotonic clock; None before the first connection."""
+        return None if self._current is None else self._current.last_frame_s
+
+    def want(self, topics: Iterable[str]) -> None:
+        """From now on exactly these topics."""
+        wanted = set(topics)
+        if wanted != self._topics:
+            self._topics = wanted
+            self._topics_changed.set()
+
+    def replace(self, why: str) -> None:
+        """End the current connection, because it is not to be trusted; a new one follows."""
+        if self._current is not None:
+            self._current.end(why)
+
+    async def run(self) -> None:
+        """Keep the stream live until cancelled."""
+        failures = 0
+        try:
+            while True:
+                refused = False
+                began = time.monotonic()
+                try:
+                    connection = await self._open()
+                except (LoginRefused, SubscriptionRefused) as fault:
+                    refused = True
+                    self._watch.refused(str(fault))
+                except Retry as fault:
+                    log.info("stream_not_opened", stream=self.name, why=str(fault))
+                else:
+                    began = time.monotonic()
+                    await self._serve(connection)
+                # a connection that stood for a while starts the back-off anew
+                failures = 1 if time.monotonic() - began > self._timing.silence_s else failures + 1
+                self.reconnects += 1
+                await asyncio.sleep(self._backoff.pause_s(failures, self._draw(), refused=refused))
+        finally:
+            if self._current is not None:
+                await self._current.close()
+
+    async def _open(self) -> Connection:
+        await self._budget.take()
+        connection = Connection(self._url, self._handlers, self._timing, login=self._login)
+        topics = sorted(self._topics)
+        try:
+            refused = await connection.open(topics)
+            if refused and self._needed:
+                raise SubscriptionRefused(f"{self._url} refused to subscribe {', '.join(refused)}.")
+        except BaseException:
+            await connection.close()
+            raise
+        self._confirmed = set(topics) - set(refused)
+        return connection
+
+    async def _serve(self, connection: Connection) -> None:
+        """Use the connection until it ends. One that grows old is replaced without a gap."""
+        self._current = connection
+        log.info("stream_live", stream=self.name)
+        self._watch.up()
+        ended = asyncio.create_task(connection.ended())
+        replace_at_s = connection.opened_s + self._timing.max_age_s
+        try:
+            while True:
+                changed = asyncio.create_task(self._topics_changed.wait())
+                left_s = max(0.0, replace_at_s - time.monotonic())
+                await asyncio.wait({ended, changed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if ended.done():
+                    break
+                if self._topics_changed.is_set():
+                    self._topics_changed.clear()
+                    await self._change_topics(connection)
+                if time.monotonic() >= replace_at_s:
+                    newer = await self._successor(connection)
+                    if newer is None:
+                        replace_at_s = time.monotonic() + self._backoff.most_s * (0.5 + self._draw() / 2)
+                        continue
+                    ended.cancel()
+                    connection = self._current = newer
+                    ended = asyncio.create_task(connection.ended())
+                    replace_at_s = connection.opened_s + self._timing.max_age_s
+        except Retry as fault:
+            connection.end(str(fault))
+        finally:
+            ended.cancel()
+            self._current = None
+            why = await connection.ended() if connection.state is StreamState.CLOSED else "closed by us"
+            await connection.close()
+            log.info("stream_down", stream=self.name, why=why)
+            self._watch.down(why)
+
+    async def _change_topics(self, connection: Connection) -> None:
+        added, gone = sorted(self._topics - self._confirmed), sorted(self._confirmed - self._topics)
+        if added:
+            refused = await connection.subscribe(added)
+            self._confirmed |= set(added) - set(refused)
+        if gone:
+            await connection.unsubscribe(gone)
+            self._confirmed -= set(gone)
+
+    async def _successor(self, old: Connection) -> Connection | None:
+        """A new connection, live, before the old one is closed; None when it could not be had now."""
+        try:
+            newer = await self._open()
+        except (Retry, LoginRefused, SubscriptionRefused) as fault:
+            log.info("stream_not_replaced", stream=self.name, why=str(fault))
+            return None
+        await old.close()
+        log.info("stream_replaced", stream=self.name)
+        return newer

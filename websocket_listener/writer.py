@@ -1,0 +1,172 @@
+"""From arrival to commit: a bounded buffer and one writer that takes what has arrived in one transaction.
+
+Without load a row is committed at once; under load batches grow while the transaction before is on its way. While
+PostgreSQL is away rows wait; when the buffer is full, new rows are dropped and reported, to be read from the exchange
+again. A row that PostgreSQL can never take does not hold up the others.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import asyncpg
+
+from alpha.db.fills import Fill, insert_fills
+from alpha.db.pool import Connection, Pool
+from alpha.logs import logger
+from websocket_listener.rows import OrderRow
+from websocket_listener.store import upsert_orders
+
+log = logger(__name__)
+
+#: What passes by itself: connection, shutdown, start-up, locks, full disk, too many connections.
+PASSING = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+)
+MOST_ROWS = 5_000
+
+
+class Waiting(NamedTuple):
+    """A row and when it came, on the monotonic clock."""
+
+    row: Fill | OrderRow
+    arrived_s: float
+
+
+@dataclass(slots=True)
+class WriterCounts:
+    """What the writer did since the start, for metrics."""
+
+    committed: int = 0
+    duplicates: int = 0
+    batches: int = 0
+    dropped: int = 0
+    refused: int = 0
+    failures: int = 0
+    lag_s: float = 0.0
+
+
+class GroupWriter:
+    """The buffer and its writer. `dropped(account_id)` and `refused(row, fault)` hear of rows that were not stored."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        most_rows: int,
+        *,
+        dropped: Callable[[int], None],
+        refused: Callable[[Fill | OrderRow, str], Awaitable[None]],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.counts = WriterCounts()
+        self.failing_since_s: float | None = None
+        self._pool = pool
+        self._most_rows = most_rows
+        self._dropped = dropped
+        self._refused = refused
+        self._draw = draw
+        self._rows: deque[Waiting] = deque()
+        self._taken: list[Waiting] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._taken)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest row that is not yet committed came; None when all are."""
+        if self._taken:
+            return self._taken[0].arrived_s
+        return self._rows[0].arrived_s if self._rows else None
+
+    def put(self, row: Fill | OrderRow) -> None:
+        """Store this row soon. When the buffer is full it is dropped and reported."""
+        if len(self) >= self._most_rows:
+            self.counts.dropped += 1
+            self._dropped(row.account_id)
+            return
+        self._rows.append(Waiting(row, time.monotonic()))
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until everything that was put is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until cancelled. A batch that fails for a passing reason is tried again until it is stored."""
+        failures = 0
+        while True:
+            if not self._taken:
+                if not self._rows:
+                    self._idle.set()
+                    self._wake.clear()
+                    await self._wake.wait()
+                count = min(len(self._rows), MOST_ROWS)
+                self._taken = [self._rows.popleft() for _ in range(count)]
+            try:
+                await self._store(self._taken)
+            except PASSING as fault:
+                failures += 1
+                self.counts.failures += 1
+                if self.failing_since_s is None:
+                    self.failing_since_s = time.monotonic()
+                    log.warning("database_away", fault=f"{type(fault).__name__}: {fault}")
+                await asyncio.sleep(min(2.0, 0.05 * 2.0 ** min(failures, 10)) * (0.5 + self._draw() / 2))
+                continue
+            if self.failing_since_s is not None:
+                log.info("database_back", away_s=round(time.monotonic() - self.failing_since_s, 1))
+            failures, self.failing_since_s = 0, None
+            self.counts.lag_s = time.monotonic() - self._taken[0].arrived_s
+            self._taken = []
+
+    async def _store(self, waiting: list[Waiting]) -> None:
+        rows = [entry.row for entry in waiting]
+        try:
+            await self._commit(rows)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TypeError, ArithmeticError) as fault:
+            # asyncpg's own complaint about a value is an InterfaceError and a ValueError at once
+            if isinstance(fault, PASSING) and not isinstance(fault, ValueError):
+                raise
+            if len(waiting) == 1:
+                self.counts.refused += 1
+                await self._refused(rows[0], f"{type(fault).__name__}: {fault}")
+                return
+            # one of them cannot be stored: halves find it, and the others are stored
+            middle = len(waiting) // 2
+            await self._store(waiting[:middle])
+            await self._store(waiting[middle:])
+
+    async def _commit(self, rows: list[Fill | OrderRow]) -> None:
+        fills = [row for row in rows if isinstance(row, Fill)]
+        orders = [row for row in rows if isinstance(row, OrderRow)]
+        async with self._pool.acquire(timeout=5.0) as connection:
+            if not orders:
+                inserted, duplicates = await insert_fills(connection, fills)
+            else:
+                inserted, duplicates = await _both(connection, fills, orders)
+        self.counts.batches += 1
+        self.counts.committed += inserted
+        self.counts.duplicates += duplicates
+
+
+async def _both(connection: Connection, fills: list[Fill], orders: list[OrderRow]) -> tuple[int, int]:
+    async with connection.transaction():
+        await upsert_orders(connection, orders)
+        return await insert_fills(connection, fills) if fills else (0, 0)
