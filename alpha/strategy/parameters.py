@@ -1,9 +1,12 @@
 """Parameters of a strategy from the environment and from `--set key=value`."""
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from alpha.errors import Misconfigured
@@ -71,3 +74,9 @@ def _value(text: str) -> object:
         except json.JSONDecodeError:
             return text
     return text
+
+
+def read_environment(env_file: Path) -> dict[str, str]:
+    """All variables of `.env` and of the environment; the environment goes first."""
+    values = dotenv_values(env_file) if env_file.is_file() else {}
+    return {name: value for name, value in values.items() if value is not None} | dict(os.environ)

@@ -41,6 +41,11 @@ class OwnPosition(msgspec.Struct):
     highest_high: Decimal | None = None
     lowest_low: Decimal | None = None
 
+    @property
+    def levels(self) -> Protection:
+        """Its levels on the exchange."""
+        return Protection(self.stop_loss, self.take_profit, self.trailing_distance, self.active_price)
+
     def held_ms(self, close_ms: int) -> int:
         """How long it has been held at a bar's close, in milliseconds."""
         return close_ms - self.opened_bar_ms

@@ -1,0 +1,16 @@
+"""Runs one strategy as a bot: candles in, orders out, state durable before it acts.
+
+| module | holds |
+|---|---|
+| start.py, app.py | the process: settings, checks, the loop, the end |
+| settings.py | what can be set |
+| feed.py | closed candles in memory, without gaps |
+| account.py | what the account holds: from live state, or from REST where that cannot be trusted |
+| broker.py | orders, stops and their outcomes |
+| trader.py | a cycle: reconcile, limits, bars |
+| execute.py | carrying out closes, stops and entries |
+| takeup.py | own positions taken up again, exits explained, unknown ones left alone |
+| state.py, store.py, lease.py | durable state, and who may write it |
+| commands.py | pause, resume, adopt |
+| step.py | the step clock of a simulated exchange |
+"""

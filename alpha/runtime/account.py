@@ -1,0 +1,104 @@
+"""What the account holds now: from the live state in Redis, or over REST where that cannot be trusted."""
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.rows import Position
+from alpha.bybit.throttle import Rank
+from alpha.errors import Retry
+from alpha.live.client import TextRedis
+from alpha.live.connect import AWAY
+from alpha.live.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
+from alpha.strategy.intents import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One open position as the exchange has it."""
+
+    symbol: str
+    direction: Direction
+    size: Decimal
+    entry_price: Decimal
+    stop_loss: Decimal | None
+    liq_price: Decimal | None
+    opened_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The account at one moment. Amounts in USDT; `live` says that it came from live state that is synced."""
+
+    held: dict[str, Held]
+    equity: Decimal
+    wallet_balance: Decimal
+    open_profit: Decimal
+    live: bool
+
+
+class AccountView:
+    """Looks at one account."""
+
+    def __init__(self, gateway: Gateway, bot_db: TextRedis, bot_id: str, *, rest_only: bool = False) -> None:
+        """`rest_only` is for a step clock: every look is then of the same instant as the step."""
+        self._gateway = gateway
+        self._redis = bot_db
+        self._bot = bot_id
+        self._rest_only = rest_only
+        self.redis_away = False
+
+    async def look(self) -> Look:
+        """The account, from Redis where that is synced, else over REST. Retry when neither answers."""
+        if not self._rest_only:
+            try:
+                found = await self._from_redis()
+                self.redis_away = False
+            except AWAY:
+                found = None
+                self.redis_away = True
+            if found is not None:
+                return found
+        return await self.truth()
+
+    async def truth(self) -> Look:
+        """The account over REST."""
+        rows, wallet = await asyncio.gather(
+            self._gateway.positions(rank=Rank.EXIT), self._gateway.wallet(rank=Rank.EXIT)
+        )
+        usdt = wallet.usdt
+        if usdt is None:
+            raise Retry("The account has no USDT: no equity, no order. Transfer some to the unified account.")
+        held = [_held(row) for row in rows if not row.is_flat]
+        return Look(
+            {row.symbol: row for row in held}, usdt.equity, usdt.wallet_balance, usdt.unrealised_pnl, live=False
+        )
+
+    async def _from_redis(self) -> Look | None:
+        """The synced live state, or None when it is not synced or not complete."""
+        status = await read_status(self._redis, self._bot)
+        if status is None or status.state is not DataState.SYNCED:
+            return None
+        wallet = await read_wallet(self._redis, self._bot)
+        if wallet is None:
+            return None
+        held = [_live(row) for row in await read_positions(self._redis, self._bot) if row.size]
+        return Look(
+            {row.symbol: row for row in held}, wallet.equity, wallet.wallet_balance, wallet.unrealised_pnl, live=True
+        )
+
+
+def _held(row: Position) -> Held:
+    return Held(
+        row.symbol, Direction(row.side), row.size, row.entry_price, row.stop_loss, row.liq_price, row.open_ms or None
+    )
+
+
+def _live(row: LivePosition) -> Held:
+    if row.side is Side.FLAT or row.entry_price is None:
+        raise Retry(f"The live state of {row.symbol} is not complete; it is read again.")
+    opened_ms = None if row.opened_at is None else int(row.opened_at.timestamp() * 1000)
+    return Held(
+        row.symbol, Direction(row.side.value), row.size, row.entry_price, row.stop_loss, row.liq_price, opened_ms
+    )

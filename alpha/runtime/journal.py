@@ -1,0 +1,58 @@
+"""The bot's state in memory, and its way to PostgreSQL."""
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import wall_ms
+from alpha.errors import Retry
+from alpha.logs import logger
+from alpha.registry import Bot
+from alpha.runtime.lease import Lease
+from alpha.runtime.state import BotState, RuntimeState
+from alpha.runtime.store import Account, Store
+
+log = logger(__name__)
+
+
+class Journal:
+    """Saves what must outlive the process. While PostgreSQL is away nothing is saved and no entry is sent."""
+
+    def __init__(self, bot: Bot, store: Store, account: Account, lease: Lease, state: BotState, alerts: Alerts) -> None:
+        self.bot = bot
+        self.store = store
+        self.account = account
+        self.lease = lease
+        self.state = state
+        self.alerts = alerts
+        self.durable = True
+
+    @property
+    def runtime(self) -> RuntimeState:
+        """The runtime's own part of the state."""
+        return self.state.runtime
+
+    async def save(self) -> bool:
+        """Make the state durable. False while PostgreSQL is away; LeaseLost when another process has taken over."""
+        try:
+            await self.store.save(self.account, self.lease.token, self.state.rows())
+        except Retry as fault:
+            if self.durable:
+                await self.warn(
+                    "state_not_saved",
+                    f"{self.bot.name} cannot save its state: {fault}",
+                    "Exits go on. Entries wait until PostgreSQL is back.",
+                )
+            self.durable = False
+            return False
+        if not self.durable:
+            log.info("state_saved_again")
+        self.durable = True
+        return True
+
+    async def pause(self, why: str, remedy: str = "Look at it, then /resume the bot.") -> None:
+        """Let no entry through until resumed; durable."""
+        self.runtime.paused = why
+        await self.save()
+        await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
+
+    async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
+        """An alert of this bot."""
+        await self.alerts.raise_alert(Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id), wall_ms())
