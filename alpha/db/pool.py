@@ -80,7 +80,10 @@ def explained(fault: Exception, settings: DatabaseSettings) -> AlphaError:
     if isinstance(fault, AlphaError):
         return fault
     where = f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port}"
-    if isinstance(fault, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
+    refused = isinstance(fault, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError)
+    # PgBouncer says it in its own way.
+    refused = refused or (isinstance(fault, asyncpg.ProtocolViolationError) and "SASL" in str(fault))
+    if refused:
         return Misconfigured(
             f"{where} refuses the user {settings.postgres_user}. Check POSTGRES_USER and POSTGRES_PASSWORD."
         )
