@@ -186,7 +186,7 @@ class BotProcess:
         journal.runtime.ended_well = True
         await journal.save()
         await self._heart.beat(heart.STOPPED, "to be started; its positions keep their stops on the exchange")
-        log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars)
+        log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars, late=trader.progress.late_bars)
 
     # --- live ---------------------------------------------------------------------------------------------------
 

@@ -142,9 +142,14 @@ class Trader:
                 return
             newest_ms = max(newest_ms, self.feed.newest_ms or newest_ms)
             self._clock.saw(bar_ms + interval_ms)
-            fresh = bar_ms == newest_ms and self._clock.now_ms() < bar_ms + 2 * interval_ms
-            await self._evaluate(bar_ms, fresh=fresh)
+            await self._evaluate(bar_ms, fresh=bar_ms == newest_ms and self._in_time(bar_ms))
             bar_ms += interval_ms
+
+    def _in_time(self, bar_ms: int) -> bool:
+        """The next bar has not closed yet. A simulated market outruns its own stream: there the feed alone decides."""
+        if self._gateway.environment is Environment.SIMULATED:
+            return True
+        return self._clock.now_ms() < bar_ms + 2 * self.core.interval_ms
 
     async def _complete(self, bar_ms: int, *, newest: bool) -> bool:
         """Every followed symbol has the bar, or cannot have it. False: wait a little for the others."""
