@@ -22,6 +22,7 @@ from alpha.strategy.contract import Strategy
 from alpha.strategy.core import Close, DecisionCore, Open, Plan, SetStop
 from alpha.strategy.limits import Breach
 from alpha.strategy.positions import stop_passed
+from alpha.strategy.rules import Until
 from backtester.candles import first_ms, moment
 from backtester.market import MarketData, Membership, Quotes
 from backtester.result import LimitHit, OpenAtEnd, Result, Trade
@@ -33,12 +34,16 @@ _NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one back-test is run with. Bars that start within `from_ms <= start < to_ms` are traded; earlier ones warm up."""
+    """What one back-test is run with. Bars that start within `from_ms <= start < to_ms` are traded; earlier ones warm up.
+
+    A limit that holds until the operator resumes holds to the end, or for `resume_after_ms`, rounded up to a UTC day.
+    """
 
     from_ms: int
     to_ms: int
     cash: Decimal
     costs: Costs
+    resume_after_ms: int | None = None
 
 
 def run(strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> Result:
@@ -147,6 +152,8 @@ class Run:
         wallet = venue.wallet
         if venue.holdings:
             self._open_point(number, start_ms)
+        if self.terms.resume_after_ms is not None and start_ms % DAY_MS < self.interval_ms:
+            self._resume(start_ms, self.terms.resume_after_ms)
         self._see(number, start_ms)
         if number > self.first and (venue.holdings or self.signals[number - 1]):
             self._decide(number, start_ms)
@@ -244,6 +251,15 @@ class Run:
         closes, breaches = self.core.see(now_ms, equity, profit)
         self._note(breaches, now_ms)
         self._close_all(closes, number, now_ms, None)
+
+    def _resume(self, now_ms: int, after_ms: int) -> None:
+        """The operator resumes what has waited for it long enough."""
+        blocks = self.core.limits.state.blocks.values()
+        waiting = [block.since_ms for block in blocks if block.until is Until.RESUMED]
+        if waiting and now_ms >= max(waiting) + after_ms:
+            names = self.core.limits.resume()
+            self.limit_hits.append(LimitHit(now_ms, f"The operator resumes: {', '.join(names)}."))
+            self.seen = None
 
     def _decide(self, number: int, now_ms: int) -> None:
         """Evaluate the bar that has just closed and carry out what follows."""

@@ -85,7 +85,10 @@ class Membership:
             return self._listed
         refreshed_ms = now_ms // self._every_ms * self._every_ms
         if self._known[0] != refreshed_ms:
-            self._known = (refreshed_ms, [symbol for symbol in self._data.bars if self._liquid(symbol, refreshed_ms)])
+            self._known = (
+                refreshed_ms,
+                [symbol for symbol in sorted(self._data.bars) if self._liquid(symbol, refreshed_ms)],
+            )
         return self._known[1]
 
     def _liquid(self, symbol: str, now_ms: int) -> bool:

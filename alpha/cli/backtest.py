@@ -1,0 +1,68 @@
+"""`alpha backtest`: a strategy over historical candles."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+COSTS = "Without fees, slippage and funding: what the rule alone would have made."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("backtest")(backtest)
+
+
+def backtest(
+    strategy: Annotated[
+        str, typer.Argument(help="A bot of bots.toml (shortseller, lxalgo, momentum) or module:Class.")
+    ],
+    data: Annotated[Path, typer.Option("--data", help="The folder of candles, one file a symbol.")],
+    from_: Annotated[
+        str | None, typer.Option("--from", help="First bar traded, UTC: 2024-01-31 or with T12:00.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter: key=value. May be repeated.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", help="Symbols, separated by commas; all: every one of the folder.")
+    ] = None,
+    cash: Annotated[str, typer.Option("--cash", help="Starting equity in USDT.")] = "10000",
+    fee: Annotated[str, typer.Option("--fee", help="Taker fee, as a fraction of the value.")] = "0.00055",
+    slippage_bps: Annotated[
+        str, typer.Option("--slippage-bps", help="Slippage of each market order, in basis points of the price.")
+    ] = "2",
+    funding: Annotated[
+        str,
+        typer.Option("--funding", help="Rate every 8 hours where the data have none; recorded: only recorded ones."),
+    ] = "0.0001",
+    resume_days: Annotated[
+        int | None,
+        typer.Option("--resume-days", min=0, help="The operator resumes so many days after a halt; without: never."),
+    ] = None,
+    no_costs: Annotated[bool, typer.Option("--no-costs", help=COSTS)] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="A folder for report.html, trades.csv and settings.json.")
+    ] = None,
+    bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
+        "bots.toml"
+    ),
+) -> None:
+    """Run a strategy over historical candles: the same object that trades live, with fees, slippage and funding."""
+    command = importlib.import_module("backtester.command")
+    request = command.Request(
+        strategy=strategy,
+        data=data,
+        from_text=from_,
+        to_text=to,
+        overrides=tuple(set_ or ()),
+        symbols=symbols,
+        cash=cash,
+        taker_fee="0" if no_costs else fee,
+        slippage_bps="0" if no_costs else slippage_bps,
+        funding="0" if no_costs else funding,
+        resume_days=resume_days,
+        bots=bots,
+    )
+    outcome = command.carry_out(request)
+    importlib.import_module("backtester.report").report(outcome, report)

@@ -1,0 +1,197 @@
+"""`alpha backtest`: reads the data, runs a strategy over them, reports."""
+
+import importlib
+import inspect
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from alpha.clock import ms_of
+from alpha.errors import Misconfigured
+from alpha.registry import load_registry
+from alpha.strategy.contract import Parameters, Strategy
+from alpha.strategy.parameters import load_parameters, parse_overrides
+from backtester.candles import between, end_ms, first_ms
+from backtester.description import Description, fingerprint_of, funding_text
+from backtester.engine import Terms, run
+from backtester.folder import read_folder, symbols_of
+from backtester.funding import read_funding
+from backtester.instruments import read_instruments
+from backtester.market import MarketData
+from backtester.result import Result
+from backtester.venue import Costs
+
+ALL = "all"
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for. Texts as typed; None means: not given."""
+
+    strategy: str
+    data: Path
+    from_text: str | None
+    to_text: str | None
+    overrides: Sequence[str]
+    symbols: str | None
+    cash: str
+    taker_fee: str
+    slippage_bps: str
+    funding: str
+    resume_days: int | None
+    bots: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished back-test with all that a report needs."""
+
+    result: Result
+    description: Description
+    data: MarketData
+
+
+def carry_out(request: Request) -> Outcome:
+    """Run the back-test that was asked for. Misconfigured says in a sentence what is wrong with the request."""
+    kind = find_strategy(request.strategy, request.bots)
+    costs = Costs(
+        _share(request.taker_fee, "--fee"), _amount(request.slippage_bps, "--slippage-bps", most=Decimal(500))
+    )
+    cash = _amount(request.cash, "--cash")
+    if cash <= 0:
+        raise Misconfigured("--cash must be above zero.")
+    constant = _rate(request.funding)
+    overrides = parse_overrides(list(request.overrides))
+    if request.symbols is not None:
+        overrides["symbols"] = _symbols(request.symbols, request.data)
+    parameters = load_parameters(kind.parameters_type, overrides=overrides)
+    strategy = kind(parameters)
+    bars = read_folder(request.data, strategy.universe.symbols)
+    from_ms = min(map(first_ms, bars.values())) if request.from_text is None else moment_ms(request.from_text, "--from")
+    to_ms = max(map(end_ms, bars.values())) if request.to_text is None else moment_ms(request.to_text, "--to")
+    known = {symbol: between(one, 0, to_ms) for symbol, one in bars.items()}
+    known = {symbol: one for symbol, one in known.items() if len(one)}
+    if not known:
+        raise Misconfigured(f"{request.data} has no candles before --to {request.to_text}.")
+    spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
+    data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
+    result = run(
+        strategy,
+        data,
+        Terms(from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS),
+    )
+    symbols = tuple(known)
+    description = Description(
+        strategy=kind.__name__,
+        parameters=texts_of(parameters),
+        changed=tuple(name for name in overrides if name != "symbols"),
+        folder=request.data.name,
+        symbols=symbols,
+        fingerprint=fingerprint_of(data, symbols),
+        interval_ms=data.interval_ms,
+        from_ms=result.from_ms,
+        to_ms=result.to_ms,
+        cash=cash,
+        costs=costs,
+        funding=funding_text(data, constant),
+        operator=(
+            "never resumes after a halt"
+            if request.resume_days is None
+            else f"resumes {request.resume_days} days after a halt, at 00:00 UTC"
+        ),
+        command=_command(request),
+    )
+    return Outcome(result, description, data)
+
+
+def find_strategy(name: str, bots: Path) -> type[Strategy[Any, Any]]:
+    """The strategy class of a bot in the registry, or of `module:Class`."""
+    place = name if ":" in name else load_registry(bots).find(name).strategy
+    module_name, _, class_name = place.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as fault:
+        raise Misconfigured(f"The strategy {place} cannot be loaded: {fault}.") from None
+    kind = getattr(module, class_name, None)
+    if not inspect.isclass(kind) or not issubclass(kind, Strategy):
+        raise Misconfigured(f"{module_name} has no strategy called {class_name!r}.")
+    found: type[Strategy[Any, Any]] = kind
+    return found
+
+
+def texts_of(parameters: Parameters) -> dict[str, str]:
+    """Every parameter as text, defaults included."""
+    texts = {}
+    for name, value in parameters.model_dump(mode="json").items():
+        if isinstance(value, list):
+            texts[name] = ", ".join(map(str, value)) or "-"
+        elif isinstance(value, dict):
+            texts[name] = ", ".join(f"{key} {one}" for key, one in value.items())
+        else:
+            texts[name] = str(value)
+    return texts
+
+
+def moment_ms(text: str, option: str) -> int:
+    """A UTC date or time as milliseconds: 2025-04-03, 2025-04-03T17:05."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misconfigured(f"{option} {text!r} is no date: write 2025-04-03 or 2025-04-03T17:05 (UTC).") from None
+    return ms_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _symbols(text: str, folder: Path) -> str:
+    names = symbols_of(folder) if text.strip().lower() == ALL else [part.strip() for part in text.split(",")]
+    return '["' + '", "'.join(name for name in names if name) + '"]'
+
+
+def _amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Misconfigured(f"{option} {text!r} is no number.") from None
+    if not value.is_finite() or value < 0 or (most is not None and value > most):
+        limit = "" if most is None else f" and at most {most}"
+        raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text}.")
+    return value
+
+
+def _share(text: str, option: str) -> Decimal:
+    value = _amount(text, option)
+    if value >= Decimal("0.1"):
+        raise Misconfigured(f"{option} {text} would be {value * 100:f} % of the value: 0.00055 is 0.055 %.")
+    return value
+
+
+def _rate(text: str) -> Decimal | None:
+    """The constant funding rate; None when only recorded rates will do."""
+    if text.strip().lower() == "recorded":
+        return None
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise Misconfigured(f"--funding {text!r} must be a rate such as 0.0001, or the word recorded.") from None
+    if not value.is_finite() or abs(value) > Decimal("0.02"):
+        raise Misconfigured(f"--funding {text} is no rate for 8 hours: 0.0001 is 0.01 %.")
+    return value
+
+
+def _command(request: Request) -> str:
+    words = ["alpha", "backtest", request.strategy, "--data", request.data.name]
+    options = (("--from", request.from_text), ("--to", request.to_text), ("--symbols", request.symbols))
+    for option, value in options:
+        if value is not None:
+            words += [option, value]
+    for item in request.overrides:
+        words += ["--set", item]
+    words += ["--cash", request.cash, "--fee", request.taker_fee, "--slippage-bps", request.slippage_bps]
+    words += ["--funding", request.funding]
+    if request.resume_days is not None:
+        words += ["--resume-days", str(request.resume_days)]
+    return shlex.join(words)
