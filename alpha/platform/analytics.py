@@ -7,6 +7,7 @@ from typing import Any
 
 from alpha.errors import Rejected
 from alpha.money import ZERO
+from alpha.platform.accounts import account_ids, current_accounts
 from alpha.platform.context import Platform
 from alpha.platform.history import row_count
 from alpha.platform.periods import Period
@@ -41,12 +42,13 @@ class TripRow:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """The figures of one bot, or of all (`bot` is "all"), over a period. Amounts in USDT, `_pct` in per cent.
+    """The figures of one bot's account over a period. Amounts in USDT, `_pct` in per cent.
 
     None where the history cannot say: no trades to divide by, no equity to measure against.
     """
 
     bot: str
+    environment: str
     net: Decimal
     gross: Decimal
     fees: Decimal
@@ -130,22 +132,20 @@ class Analytics:
     equity: list[EquityPoint]
 
 
-def _ids(platform: Platform, bot: Bot | None) -> list[str]:
-    return [each.id for each in platform.bots(bot)]
-
-
 async def trades(platform: Platform, bot: Bot | None = None, count: int = 10) -> list[TripRow]:
     """The newest closed round trips, newest first."""
+    accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
         """
-        SELECT t.* FROM unnest($1::text[]) AS wanted (bot_id)
+        SELECT t.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
         CROSS JOIN LATERAL (
             SELECT * FROM trading.position_summaries
-            WHERE bot_id = wanted.bot_id ORDER BY closed_at DESC LIMIT $2
+            WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id ORDER BY closed_at DESC LIMIT $3
         ) AS t
-        ORDER BY t.closed_at DESC LIMIT $2
+        ORDER BY t.closed_at DESC LIMIT $3
         """,
-        _ids(platform, bot),
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
         row_count(count),
     )
     return [_trip(row) for row in rows]
@@ -154,9 +154,10 @@ async def trades(platform: Platform, bot: Bot | None = None, count: int = 10) ->
 async def trades_in(platform: Platform, bot: Bot | None, period: Period) -> list[TripRow]:
     """All round trips that closed in a period, oldest first."""
     rows = await platform.history.rows(
-        "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND closed_at >= $2 AND closed_at < $3 "
-        "ORDER BY closed_at",
-        _ids(platform, bot),
+        "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND account_id = ANY($2) "
+        "AND closed_at >= $3 AND closed_at < $4 ORDER BY closed_at",
+        [each.id for each in platform.bots(bot)],
+        await account_ids(platform, bot),
         period.start,
         period.end,
     )
@@ -185,21 +186,31 @@ def _trip(row: Any) -> TripRow:
     )
 
 
-async def performance(platform: Platform, bot: Bot | None, period: Period) -> list[Performance]:
-    """The figures of each bot over a period, in the order of the registry."""
-    found = []
+async def _ask_each(platform: Platform, bot: Bot | None, period: Period, function: str) -> list[Any]:
+    """The rows of one of the history's functions of a period, for the current account of each bot."""
+    accounts = await current_accounts(platform, bot)
+    rows: list[Any] = []
     async with platform.history.connection() as connection:
-        for each in platform.bots(bot):
-            rows = await connection.fetch(
-                "SELECT * FROM trading.bot_performance($1, $2, $3)", each.id, period.start, period.end
+        for account in accounts:
+            rows += await connection.fetch(
+                f"SELECT * FROM trading.{function}($1, $2, $3) WHERE account_id = $4",  # noqa: S608 - our own names
+                account.bot,
+                period.start.date(),
+                period.end.date(),
+                account.account_id,
             )
-            found += [_performance(each.id, row) for row in rows]
-    return found
+    return rows
 
 
-def _performance(bot: str, row: Any) -> Performance:
+async def performance(platform: Platform, bot: Bot | None, period: Period) -> list[Performance]:
+    """The figures of each bot's current account over a period, in the order of the registry."""
+    return [_performance(row) for row in await _ask_each(platform, bot, period, "bot_performance")]
+
+
+def _performance(row: Any) -> Performance:
     return Performance(
-        bot=bot,
+        bot=row["bot_id"],
+        environment=row["environment"],
         net=row["net"],
         gross=row["gross"],
         fees=row["fees"],
@@ -208,7 +219,7 @@ def _performance(bot: str, row: Any) -> Performance:
         trips=row["round_trips"],
         wins=row["wins"],
         losses=row["losses"],
-        win_rate_pct=row["win_rate_pct"],
+        win_rate_pct=_pct(row["win_rate"]),
         profit_factor=row["profit_factor"],
         expectancy=row["expectancy"],
         sharpe=row["sharpe"],
@@ -219,83 +230,79 @@ def _performance(bot: str, row: Any) -> Performance:
     )
 
 
+def _pct(share: Decimal | None) -> Decimal | None:
+    return None if share is None else share * 100
+
+
 async def reasons(platform: Platform, bot: Bot | None, period: Period) -> list[ReasonRow]:
-    """Why round trips ended, most net first within each bot."""
-    found = []
-    async with platform.history.connection() as connection:
-        for each in platform.bots(bot):
-            rows = await connection.fetch(
-                "SELECT * FROM trading.exit_reasons($1, $2, $3) ORDER BY net DESC", each.id, period.start, period.end
-            )
-            found += [
-                ReasonRow(
-                    bot=each.id,
-                    reason=row["exit_reason"],
-                    trips=row["round_trips"],
-                    share_pct=row["share_pct"],
-                    win_rate_pct=row["win_rate_pct"],
-                    average_net=row["average_net"],
-                    net=row["net"],
-                    held=row["average_holding_time"],
-                    profit_factor=row["profit_factor"],
-                )
-                for row in rows
-            ]
-    return found
+    """Why round trips ended, most frequent first within each bot."""
+    return [
+        ReasonRow(
+            bot=row["bot_id"],
+            reason=row["exit_reason"],
+            trips=row["round_trips"],
+            share_pct=row["share"] * 100,
+            win_rate_pct=_pct(row["win_rate"]),
+            average_net=row["average_net"],
+            net=row["total_net"],
+            held=row["average_holding"],
+            profit_factor=row["profit_factor"],
+        )
+        for row in await _ask_each(platform, bot, period, "exit_reasons")
+    ]
 
 
 async def symbols(platform: Platform, bot: Bot | None, period: Period) -> list[SymbolRow]:
-    """What each symbol brought, most net first within each bot."""
-    found = []
-    async with platform.history.connection() as connection:
-        for each in platform.bots(bot):
-            rows = await connection.fetch(
-                "SELECT * FROM trading.symbol_results($1, $2, $3) ORDER BY net DESC", each.id, period.start, period.end
-            )
-            found += [
-                SymbolRow(
-                    bot=each.id,
-                    symbol=row["symbol"],
-                    trips=row["round_trips"],
-                    win_rate_pct=row["win_rate_pct"],
-                    fees=row["fees"],
-                    funding=row["funding"],
-                    net=row["net"],
-                )
-                for row in rows
-            ]
-    return found
+    """What each symbol brought, by symbol within each bot."""
+    return [
+        SymbolRow(
+            bot=row["bot_id"],
+            symbol=row["symbol"],
+            trips=row["round_trips"],
+            win_rate_pct=_pct(row["win_rate"]),
+            fees=row["fees"],
+            funding=row["funding"],
+            net=row["net"],
+        )
+        for row in await _ask_each(platform, bot, period, "symbol_results")
+    ]
+
+
+_SNAPSHOT_POINTS = """
+WITH bounds AS (
+    SELECT min(s.first) AS first, greatest(max(s.last), min(s.first) + interval '1 ms') AS last
+    FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+        SELECT min(taken_at) AS first, max(taken_at) AS last FROM trading.equity_snapshots
+        WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at < $3
+    ) AS s
+), places AS (
+    SELECT n AS place, first + (last - first) * n / $4::int AS until FROM bounds, generate_series(0, $4::int) AS n
+)
+SELECT p.place, a.account_id, s.taken_at, s.equity
+FROM places AS p CROSS JOIN unnest($1::smallint[]) AS a (account_id), LATERAL (
+    SELECT taken_at, equity FROM trading.equity_snapshots
+    WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at <= p.until ORDER BY taken_at DESC LIMIT 1
+) AS s
+ORDER BY p.place, s.taken_at
+"""
+_DAILY_POINTS = """
+SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
+FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND day >= $2 AND day < $3
+ORDER BY day, last_at
+"""
 
 
 async def equity_curve(platform: Platform, bot: Bot | None, period: Period) -> list[EquityPoint]:
     """Equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
 
-    Each account counts from its first snapshot on, with the last value known at each point. Transfers are not taken
+    Snapshots are thinned; of long periods the last of each day is taken. Each account counts from its first one on, with the last value known at each point. Transfers are not taken
     out; `trading.bot_performance` does that.
     """
-    rows = await platform.history.rows(
-        """
-        WITH mine AS (
-            SELECT s.account_id, s.taken_at, s.equity
-            FROM trading.accounts AS a
-            JOIN trading.equity_snapshots AS s ON s.account_id = a.account_id
-            WHERE a.bot_id = ANY($1) AND s.taken_at >= $2 AND s.taken_at < $3
-        ), bounds AS (
-            SELECT min(taken_at) AS first, max(taken_at) AS last FROM mine
-        ), placed AS (
-            SELECT account_id, equity, taken_at,
-                   width_bucket(extract(epoch FROM taken_at), extract(epoch FROM first),
-                                extract(epoch FROM last) + 0.001, $4) AS place
-            FROM mine, bounds
-        )
-        SELECT place, account_id, max(taken_at) AS taken_at, (array_agg(equity ORDER BY taken_at DESC))[1] AS equity
-        FROM placed GROUP BY place, account_id ORDER BY place, taken_at
-        """,
-        _ids(platform, bot),
-        period.start,
-        period.end,
-        CURVE_POINTS,
-    )
+    accounts = await account_ids(platform, bot)
+    daily = period.days > CURVE_POINTS
+    points = _DAILY_POINTS if daily else _SNAPSHOT_POINTS
+    arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
+    rows = await platform.history.rows(points, accounts, *arguments)
     return curve_of([(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows])
 
 
@@ -336,36 +343,41 @@ async def spans(platform: Platform, kind: str, bot: Bot | None, count: int, now:
     row_count(count)
     unit = {"daily": "day", "weekly": "week", "monthly": "month"}[kind]
     first = first_day(kind, count, now.astimezone(UTC).date())
-    rows = await platform.history.rows(
-        """
-        SELECT bot_id, date_trunc($4, day::timestamp)::date AS start, sum(fills)::bigint AS fills,
-               sum(round_trips)::bigint AS trips, sum(wins)::bigint AS wins, sum(losses)::bigint AS losses,
-               sum(volume) AS volume, sum(gross) AS gross, sum(fees) AS fees, sum(funding) AS funding, sum(net) AS net
-        FROM trading.bot_daily_performance
-        WHERE bot_id = ANY($1) AND day >= $2 AND day <= $3
-        GROUP BY bot_id, 2 ORDER BY 2, bot_id
-        """,
-        _ids(platform, bot),
-        first,
-        now.astimezone(UTC).date(),
-        unit,
-    )
-    return [
-        SpanRow(
-            bot=row["bot_id"],
-            start=row["start"],
-            fills=row["fills"],
-            trips=row["trips"],
-            wins=row["wins"],
-            losses=row["losses"],
-            volume=row["volume"],
-            gross=row["gross"],
-            fees=row["fees"],
-            funding=row["funding"],
-            net=row["net"],
+    last = now.astimezone(UTC).date() + timedelta(days=1)
+    found: list[SpanRow] = []
+    for account in await current_accounts(platform, bot):
+        rows = await platform.history.rows(
+            """
+            SELECT bot_id, date_trunc($5, day::timestamp)::date AS start, sum(fills)::bigint AS fills,
+                   sum(round_trips)::bigint AS trips, sum(wins)::bigint AS wins, sum(losses)::bigint AS losses,
+                   sum(volume) AS volume, sum(gross) AS gross, sum(fees) AS fees, sum(funding) AS funding, sum(net) AS net
+            FROM trading.daily_performance($1, $2, $3) WHERE account_id = $4
+            GROUP BY bot_id, 2 ORDER BY 2
+            """,
+            account.bot,
+            first,
+            last,
+            account.account_id,
+            unit,
         )
-        for row in rows
-    ]
+        found += [_span(row) for row in rows]
+    return sorted(found, key=lambda row: row.start)
+
+
+def _span(row: Any) -> SpanRow:
+    return SpanRow(
+        bot=row["bot_id"],
+        start=row["start"],
+        fills=row["fills"],
+        trips=row["trips"],
+        wins=row["wins"],
+        losses=row["losses"],
+        volume=row["volume"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        net=row["net"],
+    )
 
 
 def first_day(kind: str, count: int, today: date) -> date:

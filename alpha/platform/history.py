@@ -1,11 +1,12 @@
 """What happened and what was wished: fills, wishes, halts, issues, the sync and the alerts, from PostgreSQL."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from alpha.errors import Rejected
 from alpha.money import ZERO
+from alpha.platform.accounts import current_accounts
 from alpha.platform.context import Platform
 from alpha.registry import Bot
 
@@ -120,17 +121,20 @@ def _ids(platform: Platform, bot: Bot | None) -> list[str]:
 
 
 async def fills(platform: Platform, bot: Bot | None = None, count: int = 10) -> list[FillRow]:
-    """The newest executions, newest first."""
+    """The newest executions of each bot's current account, newest first."""
+    accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
         """
-        SELECT f.* FROM unnest($1::text[]) AS wanted (bot_id)
+        SELECT f.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
         CROSS JOIN LATERAL (
             SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, is_maker, exec_id, seq
-            FROM trading.fills WHERE bot_id = wanted.bot_id ORDER BY exec_time DESC LIMIT $2
+            FROM trading.fills WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id
+            ORDER BY exec_time DESC LIMIT $3
         ) AS f
-        ORDER BY f.exec_time DESC, f.seq DESC, f.exec_id DESC LIMIT $2
+        ORDER BY f.exec_time DESC, f.seq DESC, f.exec_id DESC LIMIT $3
         """,
-        _ids(platform, bot),
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
         row_count(count),
     )
     return [
@@ -153,13 +157,18 @@ async def fills(platform: Platform, bot: Bot | None = None, count: int = 10) -> 
 
 
 async def day_totals(platform: Platform, day: date) -> dict[str, DayTotal]:
-    """What each bot made on that UTC day, of those that did anything."""
-    rows = await platform.history.rows(
-        "SELECT bot_id, sum(net) AS net, sum(round_trips)::int AS trips "
-        "FROM trading.bot_daily_performance WHERE day = $1 GROUP BY bot_id",
-        day,
-    )
-    return {row["bot_id"]: DayTotal(row["net"], row["trips"]) for row in rows}
+    """What each bot made on that UTC day on its current account, of those that did anything."""
+    found = {}
+    for account in await current_accounts(platform):
+        rows = await platform.history.rows(
+            "SELECT net, round_trips FROM trading.account_days($1, $2, $3)",
+            account.account_id,
+            day,
+            day + timedelta(days=1),
+        )
+        if rows:
+            found[account.bot] = DayTotal(rows[0]["net"], rows[0]["round_trips"])
+    return found
 
 
 async def wishes(platform: Platform) -> dict[str, str]:

@@ -151,7 +151,7 @@ def _figures(row: Performance) -> Facts:
             ("funding", _part(row.funding, made)),
             ("volume", usdt(row.volume, signed=False)),
         ],
-        title=short(row.bot),
+        title=f"{short(row.bot)} ({row.environment})",
     )
 
 
@@ -191,10 +191,9 @@ def performance_page(rows: list[Performance], label: str) -> Page:
         ],
         empty="Nothing was traded.",
     )
-    bots = [row for row in rows if row.bot != "all"]
-    picture = Bars(f"Net, {label} (USDT)", [short(row.bot) for row in bots], [float(row.net) for row in bots])
+    picture = Bars(f"Net, {label} (USDT)", [short(row.bot) for row in rows], [float(row.net) for row in rows])
     words = Words("USDT, net of fees and funding.", Tone.DIM)
-    return Page(f"Performance, {label}", [table, words], rows, picture if bots else None)
+    return Page(f"Performance, {label}", [table, words], rows, picture if rows else None)
 
 
 def spans_page(kind: str, rows: list[SpanRow]) -> Page:

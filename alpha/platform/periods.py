@@ -13,7 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `start`, included, to `end`, excluded; both aware UTC. Days begin at midnight UTC, as in the history."""
+    """From `start`, included, to `end`, excluded; both aware UTC. Whole UTC days, as in the history."""
 
     start: datetime
     end: datetime
@@ -21,8 +21,8 @@ class Period:
 
     @property
     def days(self) -> int:
-        """Whole or begun UTC days."""
-        return max(1, -((self.start - self.end) // timedelta(days=1)))
+        """How many UTC days."""
+        return (self.end - self.start) // timedelta(days=1)
 
 
 def parse_period(text: str, now: datetime) -> Period:
@@ -36,12 +36,10 @@ def parse_period(text: str, now: datetime) -> Period:
     named = _named(written, today, tomorrow)
     if named is not None:
         return Period(*named, written)
-    if match := re.fullmatch(r"(?:last )?(\d{1,4}) ?(h|hours?|d|days?|w|weeks?|m|months?|y|years?)", written):
+    if match := re.fullmatch(r"(?:last )?(\d{1,4}) ?(d|days?|w|weeks?|m|months?|y|years?)", written):
         count, unit = int(match[1]), match[2][0]
         if count == 0:
             raise _not_understood(text)
-        if unit == "h":
-            return Period(_moved(now, text, days=0, hours=-count), now, f"last {count} h")
         if unit in "dw":
             days = count * (7 if unit == "w" else 1)
             return Period(_moved(tomorrow, text, days=-days), tomorrow, f"last {days} days")
@@ -96,9 +94,9 @@ def _calendar(text: str, match: re.Match[str]) -> Period:
     return Period(start, end, label)
 
 
-def _moved(moment: datetime, text: str, *, days: int, hours: int = 0) -> datetime:
+def _moved(moment: datetime, text: str, *, days: int) -> datetime:
     try:
-        return moment + timedelta(days=days, hours=hours)
+        return moment + timedelta(days=days)
     except OverflowError:
         raise _not_understood(text) from None
 
