@@ -10,6 +10,7 @@ from backtester.candles import moment
 from backtester.charts import line_chart, price_chart
 from backtester.command import Outcome
 from backtester.measures import Period, by_month, by_reason, by_symbol, by_year, drawdowns, measure
+from backtester.result import Result, Trade
 from backtester.terminal import figure_rows, money, percent
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -61,13 +62,20 @@ def calendar(months: list[Period], years: list[Period]) -> list[tuple[str, list[
     ]
 
 
+def _span(result: Result, trades: list[Trade]) -> tuple[int, int]:
+    """The time that a symbol's chart shows: its trades, and a little around them."""
+    first, last = min(trade.entry_ms for trade in trades), max(trade.exit_ms for trade in trades)
+    around = max((last - first) // 20, 50 * result.interval_ms)
+    return max(result.from_ms, first - around), min(result.to_ms, last + around)
+
+
 def _prices(outcome: Outcome) -> list[tuple[str, int, Markup]]:
     """A chart for each symbol that was traded: its name, the number of trades, the picture."""
     result, charts = outcome.result, []
     for group in by_symbol(result.trades):
         trades = [trade for trade in result.trades if trade.symbol == group.name]
         bars = outcome.data.bars[group.name]
-        low, high = np.searchsorted(bars.start_ms, (result.from_ms, result.to_ms))
+        low, high = np.searchsorted(bars.start_ms, _span(result, trades))
         times, closes = bars.start_ms[low:high] + bars.interval_ms, bars.close[low:high]
         chart = price_chart(f"{group.name} with entries and exits", times, closes, trades)
         charts.append((group.name, group.trades, Markup(chart)))  # noqa: S704

@@ -22,10 +22,15 @@ TRADE_COLUMNS = (
 
 def report(outcome: Outcome, folder: Path | None) -> None:
     """Print the report; with a folder, also write report.html, trades.csv and settings.json into it."""
+    if folder is not None:
+        _write(outcome, folder)
     console = Console()
     show(console, outcome.result, outcome.description)
-    if folder is None:
-        return
+    if folder is not None:
+        console.print(f"Written: {folder / 'report.html'}, trades.csv, settings.json")
+
+
+def _write(outcome: Outcome, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.html").write_text(render(outcome), encoding="utf-8")
@@ -33,7 +38,6 @@ def report(outcome: Outcome, folder: Path | None) -> None:
         (folder / "settings.json").write_text(json.dumps(settings_of(outcome), indent=2) + "\n", encoding="utf-8")
     except OSError as fault:
         raise Misconfigured(f"The report cannot be written to {folder}: {fault.strerror or fault}.") from None
-    console.print(f"Written: {folder / 'report.html'}, trades.csv, settings.json")
 
 
 def settings_of(outcome: Outcome) -> dict[str, object]:
