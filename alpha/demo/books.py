@@ -72,6 +72,12 @@ class Ledger:
         if answer.status_code != 200:
             raise Fatal(f"The exchange's time cannot be stopped: {answer.text}")
 
+    async def resume(self) -> None:
+        """Let the exchange's time go on."""
+        answer = await self._client.post(f"{self._url}/_sim/resume", json={})
+        if answer.status_code != 200:
+            raise Fatal(f"The exchange's time cannot go on: {answer.text}")
+
     async def executions(self, key: str) -> dict[str, Execution]:
         """All executions of the account of `key`, by id."""
         found: dict[str, Execution] = {}

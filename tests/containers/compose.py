@@ -1,0 +1,74 @@
+"""The stack in real containers: compose files of the house, started, asked and ended by tests."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE_SHOT = {"migrate", "prepare"}
+
+
+def engine_answers() -> bool:
+    """True where a Docker engine can be used."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """One compose project in `folder`, made of `files`."""
+
+    folder: Path
+    files: tuple[str, ...]
+
+    def __call__(self, *arguments: str, timeout_s: float = 600) -> str:
+        """Run `docker compose` with these arguments; returns standard output, fails with what it said."""
+        files = [word for name in self.files for word in ("-f", name)]
+        return self.run("docker", "compose", *files, *arguments, timeout_s=timeout_s)
+
+    def run(self, *command: str, timeout_s: float = 600) -> str:
+        """Run a command in the folder; returns standard output, fails with what it said."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 0, (
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+        return done.stdout
+
+    def states(self) -> dict[str, str]:
+        """Service to "running healthy", "exited 0" and the like."""
+        rows = [json.loads(line) for line in self("ps", "-a", "--format", "json").splitlines() if line.strip()]
+        return {row["Service"]: f"{row['State']} {row['Health'] or row['ExitCode']}" for row in rows}
+
+    def wait_healthy(self, limit_s: float = 180) -> None:
+        """Wait until every long-running service is healthy and every one-shot service has ended well."""
+
+        def settled() -> bool:
+            states = self.states()
+            return bool(states) and all(
+                state == ("exited 0" if service in ONE_SHOT else "running healthy") for service, state in states.items()
+            )
+
+        wait_for(settled, lambda: f"the stack to be healthy: {self.states()}", limit_s)
+
+
+def wait_for(condition: Callable[[], object], what: Callable[[], str], limit_s: float) -> None:
+    """Wait for a condition; AssertionError says for what it waited."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out waiting for {what()}"
+        time.sleep(0.5)

@@ -1,0 +1,76 @@
+"""The stack trades in containers, hardened, and its books agree with the exchange's."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from alpha.demo.books import Ledger, check_books
+from alpha.platform.context import Platform, PlatformSettings, open_platform
+from alpha.settings import load
+from tests.containers.compose import ROOT, Compose, wait_for
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+PASSWORD = "demo-of-alpha"
+KEYS = {"shortseller_001": "demo-shortseller", "lxalgo_001": "demo-lxalgo", "momentum_001": "demo-momentum"}
+
+
+@pytest.fixture
+async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+    settings = load(
+        PlatformSettings,
+        env_file=None,
+        postgres_port=6432,
+        postgres_user="trading_user",
+        postgres_password=PASSWORD,
+        redis_password=PASSWORD,
+        alpha_bots_file=ROOT / "bots.toml",
+    )
+    async with open_platform(settings, "tests") as opened:
+        yield opened
+
+
+def fills(stack: Compose) -> int:
+    command = "SELECT count(*) FROM trading.fills"
+    return int(stack.run("docker", "exec", "trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", command))  # fmt: skip
+
+
+async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platform: Platform) -> None:
+    wait_for(lambda: fills(demo_stack) >= 20, lambda: f"20 fills, there are {fills(demo_stack)}", 180)
+    ledger = Ledger("http://127.0.0.1:8090")
+    try:
+        await ledger.pause()
+        books = await check_books(ledger, platform, KEYS)
+        assert books.agree, books.differences
+        assert books.executions >= 20
+        print(books.summary)
+    finally:
+        await ledger.resume()
+        await ledger.close()
+
+
+def test_every_container_is_an_ordinary_user_without_rights_on_a_root_that_cannot_be_written(
+    demo_stack: Compose,
+) -> None:
+    for identity in demo_stack("ps", "-q").split():
+        state = json.loads(demo_stack.run("docker", "inspect", identity))[0]
+        name, host = state["Name"].strip("/"), state["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert host["Memory"] > 0, name
+        assert not host["Privileged"], name
+        bindings = (host["PortBindings"] or {}).values()
+        assert all(place["HostIp"] == "127.0.0.1" for places in bindings for place in places), name
+        if name not in {"trading_postgres", "docker_socket_proxy"}:
+            assert state["Config"]["User"].split(":")[0] not in {"", "0", "root"}, name
+        mounts = [mount["Source"] for mount in state["Mounts"]]
+        assert ("/var/run/docker.sock" in mounts) == (name == "docker_socket_proxy"), name
+
+
+def test_logs_are_written_where_the_manual_says(demo_stack: Compose) -> None:
+    for service in ("websocket_listener", "strategies/shortseller"):
+        logs = list(Path(demo_stack.folder, service, "logs").glob("*.log"))
+        assert logs, service
+        assert all(log.stat().st_size for log in logs)
