@@ -50,11 +50,6 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
     engine.events.append(
         Liquidated(symbol=symbol, side=BUY if long else SELL, qty=size, price=price, time_ms=engine.now_ms)
     )
-    if account.wallet < 0 and not account.held():
-        # A price cannot be below one tick: the fund covers what a bankruptcy price alone cannot.
-        engine.insurance += account.wallet
-        account.totals.deposits -= account.wallet
-        account.wallet = ZERO
     if engine.insurance < 0:
         deleverage(engine, symbol, side, size, price)
 

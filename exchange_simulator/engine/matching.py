@@ -151,6 +151,7 @@ def settle(
     engine.events.extend(burst.lines)
     if burst.size:
         engine.events.append(_closed_row(engine, order, position, burst, exec_type))
+    engine.cover(account)
     engine.tell_position(account, order.symbol)
     engine.tell_wallet(account)
     stops.after_change(engine, account, order, before, burst.opened)

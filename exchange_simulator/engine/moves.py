@@ -2,7 +2,7 @@
 
 A stop met on the way fires at its own trigger price, one met by a jump fires at the price jumped to. A resting limit
 order fills at its own price either way. An account whose equity meets its maintenance margin on the way is taken over
-there.
+there; after a jump that goes before its stops.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -28,6 +28,8 @@ def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> No
     if jump:
         up = target > book.last
         book.set_last(target)
+        for account in list(book.holders.values()):
+            liquidation.check(engine, account)
         while _fire_next(engine, book, target, up, jumped=True):
             pass
         _follow(book)

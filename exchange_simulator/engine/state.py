@@ -77,6 +77,17 @@ class Engine:
         """Money in (> 0) or out (< 0) of an account from outside."""
         if amount < 0 and -amount > self.available(account):
             raise Refused(110004, "Insufficient wallet balance")
+        self._book_transfer(account, amount)
+        self.tell_wallet(account)
+
+    def cover(self, account: Account) -> None:
+        """The insurance fund makes up for a balance below zero once no position is left."""
+        if account.wallet < 0 and not account.held():
+            amount = -account.wallet
+            self.insurance -= amount
+            self._book_transfer(account, amount)
+
+    def _book_transfer(self, account: Account, amount: Decimal) -> None:
         account.wallet += amount
         account.totals.deposits += amount
         self.events.append(
@@ -101,7 +112,6 @@ class Engine:
                 time_ms=self.now_ms,
             )
         )
-        self.tell_wallet(account)
 
     # --- margin -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
 QUEUE_FRAMES = 100_000
 IDLE_S = 600.0
+# Subscriptions are answered a moment later, as over a network: clients exist that register a subscription only after they
+# have sent it, and break when the answer comes first.
+SUBSCRIBE_DELAY_S = 0.05
 encode = msgspec.json.encode
 _numbers = itertools.count(1)
 
@@ -103,6 +106,8 @@ class Session:
             while True:
                 message = await asyncio.wait_for(self.socket.receive(), self.idle_s)
                 if message.type == WSMsgType.TEXT:
+                    if '"subscribe"' in message.data:
+                        await asyncio.sleep(SUBSCRIBE_DELAY_S)
                     self._handle(message.data)
                 elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                     break

@@ -1,0 +1,255 @@
+"""What holds after any flow of orders and prices."""
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from exchange_simulator.engine import funding, orders
+from exchange_simulator.engine import settings as requests
+from exchange_simulator.engine.account import Account, Resting
+from exchange_simulator.engine.model import BUY, ClosedPnl, Execution, LedgerLine, Order, Refused, Rules
+from exchange_simulator.engine.orders import Amendment, NewOrder
+from exchange_simulator.engine.settings import TradingStop
+from exchange_simulator.engine.stops import FULL
+from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor, signed
+
+SIDES = st.sampled_from(["Buy", "Sell"])
+SYMBOLS = st.sampled_from([BTC, BTC, ETH])
+UIDS = st.sampled_from([1, 1, 2])
+SHARE = st.integers(-400, 400)  # ten-thousandths away from the price
+QTY = st.integers(1, 400)
+STOP = st.none() | st.integers(1, 300)
+
+PHASES = (Phase.explicit, Phase.generate)  # a failing flow is shown as found: making it small takes minutes
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("market"), UIDS, SYMBOLS, SIDES, QTY, st.booleans(), STOP, STOP),
+    st.tuples(
+        st.just("limit"), UIDS, SYMBOLS, SIDES, QTY, SHARE, st.sampled_from(["GTC", "IOC", "FOK", "PostOnly"]), STOP
+    ),
+    st.tuples(st.just("conditional"), UIDS, SYMBOLS, SIDES, QTY, SHARE, st.booleans()),
+    st.tuples(st.just("amend"), UIDS, st.integers(0, 30), QTY, SHARE),
+    st.tuples(st.just("cancel"), UIDS, st.integers(0, 30)),
+    st.tuples(st.just("stop"), UIDS, SYMBOLS, STOP, STOP, STOP, st.sampled_from(["Full", "Full", "Partial"])),
+    st.tuples(st.just("leverage"), UIDS, SYMBOLS, st.sampled_from([1, 5, 10, 25, 50, 100])),
+    st.tuples(st.just("move"), SYMBOLS, st.integers(-600, 600), st.booleans()),
+    st.tuples(st.just("funding"), SYMBOLS, st.integers(-50, 50)),
+)
+RULES = st.sampled_from(
+    [
+        Rules(),
+        Rules(spread_ticks=3, slippage_bps=D(1)),
+        Rules(depth_usdt=D(20_000)),
+        Rules(depth_usdt=D(3_000), spread_ticks=1, insurance_fund=D(0)),
+    ]
+)
+
+
+class Flow:
+    """Plays actions on a floor with two accounts; refusals are part of the game."""
+
+    def __init__(self, rules: Rules, deposit: str) -> None:
+        self.floor = Floor(rules, deposit=deposit)
+        self.floor.open_account(2, deposit)
+        self.refused = 0
+
+    def _near(self, symbol: str, share: int) -> Decimal:
+        book = self.floor.engine.books[symbol]
+        tick = book.instrument.tick_size
+        return max(book.last * (10_000 + share) / 10_000 // tick * tick, tick)
+
+    def _qty(self, symbol: str, units: int) -> Decimal:
+        return units * (D("0.01") if symbol == BTC else D("0.1"))
+
+    def _around(self, symbol: str, side: str, gain: int | None, loss: int | None, base: Decimal) -> dict[str, Any]:
+        tick = self.floor.engine.instruments[symbol].tick_size
+        sign = 1 if side == BUY else -1
+        levels: dict[str, Any] = {}
+        if gain is not None:
+            levels["take_profit"] = base * (10_000 + sign * gain) / 10_000 // tick * tick
+        if loss is not None:
+            levels["stop_loss"] = base * (10_000 - sign * loss) / 10_000 // tick * tick
+        return levels
+
+    def play(self, action: tuple[Any, ...]) -> None:
+        self.floor.engine.now_ms += 1_000
+        try:
+            getattr(self, f"_{action[0]}")(*action[1:])
+        except Refused:
+            self.refused += 1
+        self.floor.listen()
+
+    def _market(
+        self, uid: int, symbol: str, side: str, qty: int, reduce: bool, gain: int | None, loss: int | None
+    ) -> None:
+        base = self.floor.engine.books[symbol].last
+        levels = {} if reduce else self._around(symbol, side, gain, loss, base)
+        new = NewOrder(symbol, side, "Market", self._qty(symbol, qty), reduce_only=reduce, **levels)
+        orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
+
+    def _limit(self, uid: int, symbol: str, side: str, qty: int, share: int, tif: str, loss: int | None) -> None:
+        price = self._near(symbol, share)
+        levels = self._around(symbol, side, loss, loss, price)
+        if loss is not None and loss % 2:
+            levels["tpsl_mode"] = "Partial"
+        new = NewOrder(symbol, side, "Limit", self._qty(symbol, qty), price, time_in_force=tif, **levels)
+        orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
+
+    def _conditional(self, uid: int, symbol: str, side: str, qty: int, share: int, limit: bool) -> None:
+        price = self._near(symbol, share)
+        new = NewOrder(
+            symbol,
+            side,
+            "Limit" if limit else "Market",
+            self._qty(symbol, qty),
+            price if limit else None,
+            trigger_price=price,
+            trigger_direction=1 if share > 0 else 2,
+        )
+        orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
+
+    def _pick(self, uid: int, number: int) -> Order:
+        found = list(self.floor.engine.accounts[uid].orders.values())
+        if not found:
+            raise Refused(110001, "no open order")
+        return found[number % len(found)]
+
+    def _amend(self, uid: int, number: int, qty: int, share: int) -> None:
+        order = self._pick(uid, number)
+        if order.create_type != "CreateByUser":
+            raise Refused(110001, "a stop of the exchange")
+        price = self._near(order.symbol, share) if order.order_type == "Limit" else None
+        change = Amendment(qty=self._qty(order.symbol, qty), price=price)
+        orders.amend(self.floor.engine, self.floor.engine.accounts[uid], order, change)
+
+    def _cancel(self, uid: int, number: int) -> None:
+        orders.cancel(self.floor.engine, self.floor.engine.accounts[uid], self._pick(uid, number))
+
+    def _stop(self, uid: int, symbol: str, gain: int | None, loss: int | None, trail: int | None, mode: str) -> None:
+        engine = self.floor.engine
+        account = engine.accounts[uid]
+        side = account.position(symbol).side or BUY
+        levels = self._around(symbol, side, gain, loss, engine.books[symbol].last)
+        if trail is not None and mode == "Full":
+            levels["trailing_stop"] = engine.instruments[symbol].tick_size * trail * 10
+        requests.set_trading_stop(engine, account, TradingStop(symbol, mode=mode, **levels))
+
+    def _leverage(self, uid: int, symbol: str, leverage: int) -> None:
+        requests.set_leverage(self.floor.engine, self.floor.engine.accounts[uid], symbol, D(leverage))
+
+    def _move(self, symbol: str, share: int, jump: bool) -> None:
+        self.floor.move(str(self._near(symbol, share)), symbol, jump)
+
+    def _funding(self, symbol: str, share: int) -> None:
+        funding.charge(self.floor.engine, symbol, D(share) / 10_000)
+
+
+def check_account(floor: Floor, account: Account) -> None:
+    """Everything that must be true of an account at any time."""
+    engine, totals = floor.engine, account.totals
+    assert account.wallet == totals.deposits + totals.gross - totals.fees + totals.funding
+    executions = floor.executions(account.uid)
+    for symbol in (BTC, ETH):
+        own = [fill for fill in executions if fill.symbol == symbol]
+        assert signed(own) == account.size(symbol)
+        holds = account.uid in engine.books[symbol].holders
+        assert holds == bool(account.size(symbol))
+    if account.held():
+        assert engine.equity(account) > 0
+    else:
+        assert account.wallet >= 0
+    assert engine.available(account) >= 0
+    _check_orders(floor, account, executions)
+    _check_margin_sums(account)
+
+
+def _check_orders(floor: Floor, account: Account, executions: list[Execution]) -> None:
+    told = {e.order_id: e for e in floor.told if isinstance(e, Order) and e.uid == account.uid}
+    filled: dict[str, Decimal] = defaultdict(Decimal)
+    for fill in executions:
+        if fill.exec_type != "Funding":
+            filled[fill.order_id] += fill.qty
+            if told[fill.order_id].reduce_only:
+                assert fill.closed_size == fill.qty
+    for order in told.values():
+        assert order.cum_qty <= order.qty
+        assert filled[order.order_id] == order.cum_qty
+        assert (order.status == "Filled") == (order.cum_qty == order.qty and not order.open)
+        assert order.open == (order.order_id in account.orders)
+    for order in account.orders.values():
+        assert order.leaves == order.qty - order.cum_qty
+        assert order.leaves > 0
+        size = account.size(order.symbol)
+        if order.stop_order_type in FULL:
+            assert order.leaves == abs(size)
+        if order.stop_order_type in FULL or order.stop_order_type.startswith("Partial"):
+            assert size * order.sign < 0
+        if order.reduce_only and not order.waiting:
+            assert order.leaves <= abs(size)
+
+
+def _check_margin_sums(account: Account) -> None:
+    for symbol, sums in account.resting.items():
+        expected = Resting()
+        for order in account.symbol_orders(symbol):
+            if order.reduce_only or order.waiting:
+                continue
+            if order.side == BUY:
+                expected.buy_qty += order.leaves
+                expected.buy_value += order.leaves * order.price
+            else:
+                expected.sell_qty += order.leaves
+                expected.sell_value += order.leaves * order.price
+        assert sums == expected
+
+
+def check_history(floor: Floor) -> None:
+    """What the rows add up to at the end."""
+    for account in floor.engine.accounts.values():
+        lines = [e for e in floor.told if isinstance(e, LedgerLine) and e.uid == account.uid]
+        assert sum(line.change for line in lines) == account.wallet
+        rows = [e for e in floor.told if isinstance(e, ClosedPnl) and e.uid == account.uid]
+        undone = sum(p.funding - p.open_fee for p in account.positions.values())
+        assert sum(row.pnl for row in rows) + undone == account.wallet - account.totals.deposits
+    ids = [e.exec_id for e in floor.told if isinstance(e, Execution)]
+    assert len(ids) == len(set(ids))
+
+
+def run(rules: Rules, deposit: str, actions: list[tuple[Any, ...]]) -> Flow:
+    flow = Flow(rules, deposit)
+    for action in actions:
+        flow.play(action)
+        for account in flow.floor.engine.accounts.values():
+            check_account(flow.floor, account)
+    check_history(flow.floor)
+    return flow
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES, derandomize=True
+)
+@given(RULES, st.sampled_from(["3000", "40000", "1000000"]), st.lists(ACTIONS, min_size=30, max_size=60))
+def test_money_positions_and_orders_add_up_after_any_flow(
+    rules: Rules, deposit: str, actions: list[tuple[Any, ...]]
+) -> None:
+    run(rules, deposit, actions)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@given(RULES, st.sampled_from(["3000", "40000", "1000000"]), st.lists(ACTIONS, min_size=30, max_size=120))
+def test_money_positions_and_orders_add_up_after_thousands_of_flows(
+    rules: Rules, deposit: str, actions: list[tuple[Any, ...]]
+) -> None:
+    run(rules, deposit, actions)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES, derandomize=True)
+@given(RULES, st.lists(ACTIONS, min_size=5, max_size=30))
+def test_the_same_seed_and_the_same_requests_give_the_same_events(rules: Rules, actions: list[tuple[Any, ...]]) -> None:
+    assert run(rules, "40000", actions).floor.told == run(rules, "40000", actions).floor.told
