@@ -105,7 +105,7 @@ class AccountSync:
                 log.warning("lock_lost", bot=self._store.bot_id)  # a session that is gone holds no lock
 
     async def _run(self, result: RunResult, history_days: int, wanted: Span | None) -> None:
-        now_ms = await self._gateway.server_time_ms(rank=Rank.BACKFILL)
+        now_ms = await self._gateway.server_time_ms(rank=Rank.BACKFILL) + 1  # what was made at this instant counts
         span = wanted or Span(now_ms - history_days * DAY_MS, now_ms)
         span = Span(span.start_ms, min(span.end_ms, now_ms))
         covered = await self._store.coverage(CLOSED_PNL)

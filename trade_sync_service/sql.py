@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 
 _NAMED = re.compile(
-    r"^-- name: (?P<name>[a-z_]+)\n(?P<comment>(?:-- .*\n)+)(?P<text>.*?;)\s*$", re.MULTILINE | re.DOTALL
+    r"^-- name: (?P<name>[a-z_]+)\n(?P<comment>(?:-- [^\n]*\n)+)(?P<text>.*?;)\s*$", re.MULTILINE | re.DOTALL
 )
 
 

@@ -1,0 +1,82 @@
+"""A migrated database of its own for every test, and the simulated exchange."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from alpha.db.migrate import migrate, register_bots, set_passwords
+from alpha.db.pool import Connection, connect
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.registry import Registry
+from alpha.settings import DatabaseSettings
+from trade_sync_service.tests.world import World, as_sync, world
+
+TEMPLATE = "sync_template"
+PASSWORD = "password-of-alpha_sync"
+_numbers = itertools.count(1)
+
+
+async def _run(settings: DatabaseSettings, *statements: str) -> None:
+    connection = await connect(settings, "tests")
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def _of(settings: DatabaseSettings, database: str) -> DatabaseSettings:
+    return settings.model_copy(update={"postgres_db": database})
+
+
+async def prepare(settings: DatabaseSettings, registry: Registry) -> None:
+    """Migrate a database and give the sync's role its password."""
+    connection = await connect(settings, "tests")
+    await migrate(connection)
+    await register_bots(connection, registry)
+    await set_passwords(connection, {"alpha_sync": PASSWORD})
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def sync_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str:
+    """The name of a migrated, empty database."""
+    asyncio.run(_run(postgres_server.settings(), f"CREATE DATABASE {TEMPLATE}"))
+    asyncio.run(prepare(_of(postgres_server.settings(), TEMPLATE), registry))
+    return TEMPLATE
+
+
+@pytest.fixture
+def owner_settings(postgres_server: EmbeddedPostgres, sync_template: str) -> Iterator[DatabaseSettings]:
+    """How the owner reaches a fresh, migrated database."""
+    name = f"sync_{next(_numbers)}"
+    asyncio.run(
+        _run(
+            postgres_server.settings(),
+            f"CREATE DATABASE {name} TEMPLATE {sync_template}",
+            f"GRANT CONNECT ON DATABASE {name} TO alpha_sync",
+        )
+    )
+    yield _of(postgres_server.settings(), name)
+    asyncio.run(_run(postgres_server.settings(), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def sync_settings(owner_settings: DatabaseSettings) -> DatabaseSettings:
+    """How the sync service reaches it, with no more rights than it has."""
+    return as_sync(owner_settings, PASSWORD)
+
+
+@pytest.fixture
+async def owner(owner_settings: DatabaseSettings) -> AsyncIterator[Connection]:
+    """The owner's connection."""
+    connection = await connect(owner_settings, "tests")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def simulated() -> AsyncIterator[World]:
+    """A simulated exchange without history yet."""
+    async with world() as running:
+        yield running

@@ -1,0 +1,53 @@
+"""Coverage is exact: what was read and what is missing make up what is wanted, and nothing twice."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trade_sync_service.coverage import WINDOW_MS, Span, cut, merged, missing, plan
+
+moments = st.integers(0, 200)
+spans = st.tuples(moments, moments).map(lambda pair: Span(*sorted(pair)))
+
+
+def _points(some: list[Span]) -> set[int]:
+    return {point for span in some for point in range(span.start_ms, span.end_ms)}
+
+
+@given(st.lists(spans, max_size=12))
+def test_merging_keeps_every_point_and_joins_neighbours(some: list[Span]) -> None:
+    joined = merged(some)
+    assert _points(joined) == _points(some)
+    assert all(before.end_ms < after.start_ms for before, after in itertools.pairwise(joined))
+
+
+@given(spans, st.lists(spans, max_size=12))
+def test_what_is_missing_and_what_is_covered_make_up_what_is_wanted(wanted: Span, covered: list[Span]) -> None:
+    gaps = missing(wanted, covered)
+    assert _points(gaps) == _points([wanted]) - _points(covered)
+    assert gaps == merged(gaps)
+
+
+@given(spans, st.integers(1, 50))
+def test_a_span_is_cut_without_gap_and_newest_first(span: Span, width: int) -> None:
+    pieces = cut(span, width)
+    assert all(0 < piece.length_ms <= width for piece in pieces)
+    assert sum(piece.length_ms for piece in pieces) == max(0, span.length_ms)
+    assert _points(pieces) == _points([span])
+    assert pieces == sorted(pieces, reverse=True)
+
+
+@given(spans, st.lists(spans, max_size=12), st.integers(0, 60))
+def test_a_plan_reads_what_is_missing_and_the_overlap_and_nothing_else(
+    wanted: Span, covered: list[Span], overlap: int
+) -> None:
+    planned = plan(wanted, covered, overlap)
+    again = Span(max(wanted.start_ms, wanted.end_ms - overlap), wanted.end_ms)
+    assert _points(planned) == _points(missing(wanted, covered)) | _points([again])
+    assert sum(window.length_ms for window in planned) == len(_points(planned))
+
+
+def test_a_window_is_seven_days_at_most() -> None:
+    whole = Span(0, 3 * WINDOW_MS + 5)
+    assert [window.length_ms for window in cut(whole)] == [WINDOW_MS] * 3 + [5]
