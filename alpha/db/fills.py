@@ -116,6 +116,16 @@ async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertRe
     return InsertResult(inserted, count - inserted)
 
 
+async def settle_late_fills(connection: Connection) -> int:
+    """Take in late fills whose recomputation was put off; returns how many accounts and symbols were recomputed.
+
+    An insert takes in late fills by itself unless that means walking more than 20,000 fills. Call this when a back-fill
+    has come to its end; without waiting work it costs one look-up.
+    """
+    number: int = await connection.fetchval("SELECT trading.settle()", timeout=600)
+    return number
+
+
 def _merged(first: Fill, second: Fill) -> Fill:
     later = {name: getattr(second, name) for name in _LATER if getattr(first, name) is None}
     return first._replace(**later) if later else first

@@ -91,8 +91,14 @@ def explained(fault: Exception, settings: DatabaseSettings) -> AlphaError:
         return Misconfigured(f"{where} has no database {settings.postgres_db}. Check POSTGRES_DB.")
     if isinstance(fault, asyncpg.InsufficientPrivilegeError):
         return Misconfigured(
-            f"{where} does not let {settings.postgres_user} into {settings.postgres_db}. Check POSTGRES_USER, and that "
-            "the migrations have run (python -m alpha.db.migrate)."
+            f"{where} does not let {settings.postgres_user} do this in {settings.postgres_db}: {str(fault).rstrip('.')}. "
+            "Check POSTGRES_USER; the owner may do everything."
+        )
+    missing = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)
+    if isinstance(fault, (*missing, asyncpg.UndefinedColumnError)):
+        return Misconfigured(
+            f"The database {settings.postgres_db} of {where} is not up to date: {str(fault).splitlines()[0]}. "
+            "Run 'alpha db migrate'."
         )
     if isinstance(fault, asyncpg.CannotConnectNowError | asyncpg.TooManyConnectionsError):
         return Retry(f"{where} accepts no connection now: {str(fault).rstrip('.')}. It is tried again.")
