@@ -41,6 +41,8 @@ class Control:
             ("GET", "/_sim/closed-pnl"): self._closed_pnl,
             ("GET", "/_sim/transactions"): self._transactions,
             ("GET", "/_sim/point"): self._point,
+            ("POST", "/_sim/pause"): self._pause,
+            ("POST", "/_sim/resume"): self._resume,
             ("POST", "/_sim/advance"): self._advance,
             ("POST", "/_sim/clients"): self._clients,
             ("POST", "/_sim/evaluated"): self._evaluated,
@@ -137,6 +139,21 @@ class Control:
 
     async def _transactions(self, query: Query, body: dict[str, Any]) -> Row:
         return self._rows(query, "ledger", LedgerLine, ledger_row, "transactions")
+
+    # --- free clock ---------------------------------------------------------------------------------------------
+
+    async def _pause(self, query: Query, body: dict[str, Any]) -> Row:
+        """Time stands still; requests are answered and orders match as before."""
+        return self._set_paused(True)
+
+    async def _resume(self, query: Query, body: dict[str, Any]) -> Row:
+        return self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> Row:
+        if self.free is None:
+            raise ValueError("the clock does not run freely: it stands until /_sim/advance")
+        self.free.paused = paused
+        return {"paused": paused, "now_ms": self.exchange.now_ms}
 
     # --- step clock ---------------------------------------------------------------------------------------------
 
