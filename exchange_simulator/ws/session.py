@@ -106,9 +106,7 @@ class Session:
             while True:
                 message = await asyncio.wait_for(self.socket.receive(), self.idle_s)
                 if message.type == WSMsgType.TEXT:
-                    if '"subscribe"' in message.data:
-                        await asyncio.sleep(SUBSCRIBE_DELAY_S)
-                    self._handle(message.data)
+                    self._take(message.data)
                 elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                     break
         except (TimeoutError, ConnectionError):
@@ -117,6 +115,17 @@ class Session:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             self.leave()
+
+    def _take(self, raw: str) -> None:
+        """Handles a frame; subscriptions after their delay, each in its turn."""
+        if '"subscribe"' in raw or '"unsubscribe"' in raw:
+            asyncio.get_running_loop().call_later(SUBSCRIBE_DELAY_S, self._handle_late, raw)
+        else:
+            self._handle(raw)
+
+    def _handle_late(self, raw: str) -> None:
+        if not self.socket.closed:
+            self._handle(raw)
 
     def _handle(self, raw: str) -> None:
         try:
