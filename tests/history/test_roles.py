@@ -1,0 +1,205 @@
+"""Every role may do what it must and nothing else: every write of every role on every table is tried."""
+
+from collections.abc import Mapping
+
+import asyncpg
+import pytest
+
+from alpha.db.pool import Connection
+from alpha.settings import DatabaseSettings
+from tests.history.roles import PASSWORDS
+
+#: What a role may write: table to operations; "UPDATE a b" means these columns only. All else must be refused.
+ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
+    "alpha_readonly": {},
+    "alpha_listener": {
+        "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees"},
+        "trading.orders": {"INSERT", "UPDATE"},
+        "trading.opening_positions": {"INSERT", "UPDATE", "DELETE"},
+        "trading.equity_snapshots": {"INSERT", "UPDATE"},
+        "trading.watermarks": {"INSERT", "UPDATE"},
+        "audit.alerts": {"INSERT"},
+        "audit.rejected_messages": {"INSERT"},
+    },
+    "alpha_sync": {
+        "trading.completed_trades": {"INSERT", "UPDATE"},
+        "trading.sync_runs": {"INSERT", "UPDATE"},
+        "trading.transfers": {"INSERT", "UPDATE"},
+        "trading.reconciliation_issues": {"INSERT", "UPDATE"},
+        "trading.sync_coverage": {"INSERT", "UPDATE", "DELETE"},
+        "audit.alerts": {"INSERT"},
+        "audit.rejected_messages": {"INSERT"},
+    },
+    "alpha_guard": {
+        "trading.halts": {"INSERT", "UPDATE"},
+        "trading.guard_state": {"INSERT", "UPDATE", "DELETE"},
+        "audit.alerts": {"INSERT"},
+    },
+    "alpha_c2": {
+        "trading.bots": {"UPDATE wish wish_by wish_at"},
+        "audit.commands": {"INSERT", "UPDATE outcome answer finished_at"},
+        "audit.command_centre": {"INSERT", "UPDATE", "DELETE"},
+        "audit.alerts": {"INSERT"},
+    },
+    "alpha_strategy": {
+        "trading.strategy_state": {"INSERT", "UPDATE"},
+        "trading.bot_leases": {"INSERT", "UPDATE"},
+        "audit.alerts": {"INSERT"},
+    },
+}
+PERIOD_FUNCTIONS = {
+    "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
+}  # fmt: skip
+FUNCTIONS: Mapping[str, set[str]] = {
+    "alpha_readonly": PERIOD_FUNCTIONS,
+    "alpha_listener": PERIOD_FUNCTIONS | {"register_account", "settle"},
+    "alpha_sync": PERIOD_FUNCTIONS | {"register_account"},
+    "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
+    "alpha_c2": PERIOD_FUNCTIONS | {"register_account"},
+    "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
+}
+
+
+async def log_in(settings: DatabaseSettings, role: str) -> Connection:
+    """A connection as this role, with its password."""
+    return await asyncpg.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+        user=role,
+        password=PASSWORDS[role],
+    )
+
+
+async def refused(connection: Connection, statement: str) -> bool:
+    """True when the statement was refused for want of a right; it is undone in any case."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        return True
+    except asyncpg.PostgresError:
+        return False
+    finally:
+        await transaction.rollback()
+    return False
+
+
+def may(role: str, table: str, operation: str, column: str = "") -> bool:
+    """True when `ALLOWED` has it."""
+    for allowed in ALLOWED[role].get(table, set()):
+        word, *columns = allowed.split()
+        if word == operation and (not columns or column in columns):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("role", PASSWORDS)
+async def test_every_write_outside_its_duty_is_refused(
+    owner: Connection, history_settings: DatabaseSettings, role: str
+) -> None:
+    columns = await owner.fetch(
+        "SELECT table_schema || '.' || table_name AS name, array_agg(column_name::text) AS columns "
+        "FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) "
+        "WHERE table_schema IN ('trading', 'audit', 'public') AND table_type = 'BASE TABLE' GROUP BY 1"
+    )
+    connection = await log_in(history_settings, role)
+    wrong = []
+    tried = 0
+    for table in columns:
+        name = table["name"]
+        attempts = [
+            ("INSERT", f"INSERT INTO {name} DEFAULT VALUES", ""),
+            ("DELETE", f"DELETE FROM {name} WHERE false", ""),
+            ("TRUNCATE", f"TRUNCATE {name}", ""),
+            *(("UPDATE", f"UPDATE {name} SET {column} = DEFAULT WHERE false", column) for column in table["columns"]),
+        ]
+        for operation, statement, column in attempts:
+            tried += 1
+            if await refused(connection, statement) == may(role, name, operation, column):
+                wrong.append(f"{operation} {name} {column}")
+    await connection.close()
+    assert not wrong
+    assert tried > 300
+
+
+@pytest.mark.parametrize("role", PASSWORDS)
+async def test_nobody_but_the_owner_changes_the_schema_or_calls_its_inner_functions(
+    owner: Connection, history_settings: DatabaseSettings, role: str
+) -> None:
+    connection = await log_in(history_settings, role)
+    for statement in (
+        "CREATE TABLE trading.mine (a int)",
+        "CREATE TABLE audit.mine (a int)",
+        "CREATE TABLE public.mine (a int)",
+        "CREATE TEMP TABLE mine (a int)",
+        "CREATE SCHEMA mine",
+        "CREATE ROLE mine",
+        "ALTER TABLE trading.fills ADD COLUMN mine int",
+        "ALTER TABLE trading.fills DISABLE TRIGGER keep_books",
+        "DROP TABLE trading.fills CASCADE",
+        "DELETE FROM trading.position_summaries",
+        "UPDATE trading.position_summaries SET fills = 0",
+        "SET ROLE trading_user",
+        "SET session_replication_role = replica",
+        "COPY trading.fills TO PROGRAM 'cat'",
+    ):
+        assert await refused(connection, statement), statement
+    functions = await owner.fetch(
+        "SELECT p.proname AS name, p.oid::regprocedure::text AS signature FROM pg_proc p "
+        "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname IN ('trading', 'audit') AND p.prorettype <> 'trigger'::regtype"
+    )
+    callable_here = {
+        row["name"]
+        for row in functions
+        if await connection.fetchval("SELECT has_function_privilege($1, 'EXECUTE')", row["signature"])
+    }
+    await connection.close()
+    assert callable_here == FUNCTIONS[role]
+
+
+async def test_history_is_readable_to_everybody_and_the_audit_to_those_who_need_it(
+    history_settings: DatabaseSettings,
+) -> None:
+    for role in PASSWORDS:
+        connection = await log_in(history_settings, role)
+        for view in ("fills", "position_summaries", "bot_daily_performance", "exit_reason_analysis", "symbol_performance",
+                     "open_positions", "books_balance", "completed_trades"):  # fmt: skip
+            await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")
+        if role != "alpha_c2":
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch("SELECT * FROM audit.commands")
+        await connection.close()
+
+
+async def test_the_listener_inserts_fills_although_it_may_not_touch_what_is_computed_from_them(
+    owner: Connection, listener: Connection
+) -> None:
+    from alpha.db.fills import insert_fills
+    from tests.history.generator import as_fill, raw_fills
+
+    account = await listener.fetchval("SELECT trading.register_account('simulated', 'roles', 'shortseller_001')")
+    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(1, 200, 9_000_000, "r")]
+    assert (await insert_fills(listener, rows)).inserted == 200
+    assert await owner.fetchval("SELECT count(*) FROM trading.round_trips") > 0
+    assert await listener.fetchval("SELECT trading.settle()") == 0
+
+
+async def test_a_process_that_lost_its_lease_cannot_overwrite_the_state(
+    owner: Connection, history_settings: DatabaseSettings
+) -> None:
+    connection = await log_in(history_settings, "alpha_strategy")
+    account = await connection.fetchval("SELECT trading.register_account('simulated', 'lease', 'lxalgo_001')")
+    save = (
+        "INSERT INTO trading.strategy_state (account_id, name, bot_id, state, lease_token) VALUES ($1, 'strategy', 'lxalgo_001', "
+        "'{}', $2) ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, lease_token = excluded.lease_token"
+    )
+    await connection.execute(save, account, 1)
+    await connection.execute(
+        "INSERT INTO trading.bot_leases VALUES ($1, 'lxalgo_001', 'second', 2, now(), now() + interval '10 s')", account
+    )
+    with pytest.raises(asyncpg.PostgresError, match="no longer owns the account"):
+        await connection.execute(save, account, 1)
+    await connection.execute(save, account, 2)
+    await connection.close()
