@@ -202,6 +202,7 @@ class Call:
     columns: tuple[str, ...] = ()
     signed: bool = True
     may_be_empty: bool = False
+    code: int = 0  # the documented answer where it is not success
 
     @property
     def size(self) -> int:
@@ -392,7 +393,7 @@ WRITE_CALLS = (
         row(list="list", text="success"),
         ORDER_IDS,
     ),
-    Call("POST", "/v5/position/switch-mode", {"category": "linear", "symbol": "{idle}", "mode": 0}),
+    Call("POST", "/v5/position/switch-mode", {"category": "linear", "symbol": "{idle}", "mode": 0}, code=110025),
     Call(
         "POST",
         "/v5/account/set-margin-mode",
@@ -401,6 +402,7 @@ WRITE_CALLS = (
         row(text="reasonCode reasonMsg"),
         rows_key="reasons",
         may_be_empty=True,
+        code=110026,
     ),
     Call(
         "POST",

@@ -1,0 +1,254 @@
+"""Walks every covered call and topic and checks field names and JSON types against the tables of `contract`."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from exchange_simulator.tests.clients import contract
+from exchange_simulator.tests.clients.contract import Call, Topic
+from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, running
+from exchange_simulator.tests.clients.signed import Signed, auth_frame
+
+SYMBOL, IDLE = "SOLUSDT", "ETHUSDT"
+LIMIT_HEADERS = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp")
+
+
+@pytest.fixture(scope="module")
+def fast() -> Iterator[Simulator]:
+    """An exchange on which ten minutes pass in a second, ten minutes before a funding time."""
+    account = f"{KEY}:{SECRET}:100000"
+    moment = ("--start", "2025-01-01T07:50", "--speed", "600")
+    with running("--account", account, "--seed", "7", *moment, "--no-rate-limits") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(fast: Simulator) -> Iterator[Signed]:
+    """An account with something in every list: fills, a funding row, closed profit, resting and waiting orders."""
+    made = Signed(fast)
+    order = {"category": "linear", "symbol": SYMBOL}
+    with connect(f"{fast.ws_url}/v5/private") as stream:
+        log_in(stream)
+        subscribe(stream, "execution")
+        for side, extra in (("Buy", {}), ("Sell", {"reduceOnly": True}), ("Buy", {})):
+            market = {**order, "side": side, "orderType": "Market", "qty": "10", **extra}
+            made.result("POST", "/v5/order/create", market)
+        while all(row["execType"] != "Funding" for row in receive(stream)["data"]):
+            pass
+    rest(made, "contract-resting")
+    stop = {
+        "side": "Sell",
+        "orderType": "Market",
+        "qty": "1",
+        "triggerPrice": price(made, "0.7"),
+        "triggerDirection": 2,
+    }
+    made.result("POST", "/v5/order/create", {**order, **stop})
+    yield made
+    made.close()
+
+
+def price(client: Signed, share: str) -> str:
+    """A price some share of the last one, on the tick."""
+    query = {"category": "linear", "symbol": SYMBOL}
+    last = Decimal(client.result("GET", "/v5/market/tickers", query, signed=False)["list"][0]["lastPrice"])
+    return str((last * Decimal(share)).quantize(Decimal("0.01")))
+
+
+def rest(client: Signed, link: str) -> None:
+    """Leaves a limit order in the book."""
+    limit = {"side": "Buy", "orderType": "Limit", "qty": "1", "price": price(client, "0.8"), "orderLinkId": link}
+    client.result("POST", "/v5/order/create", {"category": "linear", "symbol": SYMBOL, **limit})
+
+
+def receive(stream: ClientConnection) -> dict[str, Any]:
+    """The next push of a stream; answers to requests are passed over."""
+    while True:
+        message: dict[str, Any] = json.loads(stream.recv(timeout=30))
+        if "topic" in message:
+            return message
+
+
+def answer(stream: ClientConnection, op: str) -> dict[str, Any]:
+    """The next answer to a request."""
+    while True:
+        message: dict[str, Any] = json.loads(stream.recv(timeout=30))
+        if message.get("op") == op:
+            return message
+
+
+def log_in(stream: ClientConnection) -> None:
+    stream.send(auth_frame())
+    assert answer(stream, "auth")["success"] is True
+
+
+def subscribe(stream: ClientConnection, topic: str) -> None:
+    stream.send(json.dumps({"op": "subscribe", "req_id": topic, "args": [topic]}))
+    assert answer(stream, "subscribe")["success"] is True
+
+
+def filled(call: Call, client: Signed) -> dict[str, Any]:
+    """A call's parameters for the state of the account."""
+    words = {"{symbol}": SYMBOL, "{idle}": IDLE, "{qty}": "1", "{more}": "2"}
+    shares = {"{low}": "0.8", "{lower}": "0.7", "{higher}": "1.4"}
+    return {
+        name: words.get(value) or (price(client, shares[value]) if value in shares else value)
+        if isinstance(value, str)
+        else value
+        for name, value in call.query.items()
+    }
+
+
+def faults_of(call: Call, client: Signed) -> list[str]:
+    """Everything in an answer that is not as documented."""
+    reply = client.call(call.method, call.path, filled(call, client), signed=call.signed)
+    where = f"{call.method} {call.path}"
+    if reply.status_code != 200:
+        return [f"{where} answered HTTP {reply.status_code}"]
+    envelope = reply.json()
+    found = list(contract.ENVELOPE.faults(envelope, where))
+    if envelope.get("retCode") != call.code:
+        return [*found, f"{where} refused: {envelope.get('retCode')} {envelope.get('retMsg')}"]
+    if call.code:
+        return found
+    result = envelope["result"]
+    if call.result.kinds or not (call.page or call.may_be_empty):
+        found += contract.Row(call.result.kinds, call.result.optional, call.result.parts).faults(result, where)
+    rows = result.get(call.rows_key, []) if isinstance(result, dict) else []
+    if (call.page or call.columns) and not rows and not call.may_be_empty:
+        found.append(f"{where} has no rows to check")
+    for number, row in enumerate(rows):
+        place = f"{where}.{call.rows_key}[{number}]"
+        if call.page:
+            found += call.page.faults(row, place)
+        if call.columns:
+            if len(row) != len(call.columns):
+                found.append(f"{place} has {len(row)} columns, {len(call.columns)} are documented")
+            found += [
+                f"{place}[{column}] must be {kind}, is {value!r}"
+                for column, (kind, value) in enumerate(zip(call.columns, row, strict=False))
+                if not contract.is_kind(kind, value)
+            ]
+    return found
+
+
+def names(calls: tuple[Call, ...]) -> list[str]:
+    return [f"{call.path.removeprefix('/v5/')}-{call.query.get('category', '')}".rstrip("-") for call in calls]
+
+
+@pytest.mark.parametrize("call", contract.MARKET_CALLS, ids=names(contract.MARKET_CALLS))
+def test_a_market_call_answers_with_the_documented_fields(client: Signed, call: Call) -> None:
+    assert faults_of(call, client) == []
+
+
+@pytest.mark.parametrize("call", contract.READ_CALLS, ids=names(contract.READ_CALLS))
+def test_a_private_call_answers_with_the_documented_fields(client: Signed, call: Call) -> None:
+    assert faults_of(call, client) == []
+
+
+def test_written_calls_answer_with_the_documented_fields(client: Signed) -> None:
+    rest(client, "contract-to-cancel")
+    assert [fault for call in contract.WRITE_CALLS for fault in faults_of(call, client)] == []
+
+
+@pytest.mark.parametrize("call", contract.EMPTY_CALLS, ids=names(contract.EMPTY_CALLS))
+def test_other_categories_answer_validly_with_nothing(client: Signed, call: Call) -> None:
+    answered = client.call(call.method, call.path, dict(call.query), signed="/market/" not in call.path).json()
+    assert list(contract.ENVELOPE.faults(answered, call.path)) == []
+    assert (answered["retCode"], answered["result"]["list"]) == (0, [])
+
+
+def test_every_row_kind_of_a_fill_is_as_documented(client: Signed) -> None:
+    query = {"category": "linear", "symbol": SYMBOL, "limit": 100}
+    rows = client.result("GET", "/v5/execution/list", query)["list"]
+    assert {"Trade", "Funding"} <= {row["execType"] for row in rows}
+    funding = next(row for row in rows if row["execType"] == "Funding")
+    assert (funding["orderType"], funding["orderPrice"], funding["closedSize"]) == ("UNKNOWN", "0", "0")
+
+
+def test_limited_calls_carry_the_three_headers(simulator: Simulator) -> None:
+    client = Signed(simulator)
+    headers = client.call("GET", "/v5/order/realtime", {"category": "linear", "symbol": SYMBOL}).headers
+    assert all(headers[name].isdigit() for name in LIMIT_HEADERS)
+    assert headers["X-Bapi-Limit"] == "50"
+    client.close()
+
+
+@pytest.mark.parametrize("topic", [topic for topic in contract.TOPICS if topic.private], ids=lambda topic: topic.name)
+def test_a_private_topic_pushes_the_documented_fields(fast: Simulator, client: Signed, topic: Topic) -> None:
+    with connect(f"{fast.ws_url}/v5/private") as stream:
+        log_in(stream)
+        subscribe(stream, topic.name)
+        order = {"category": "linear", "symbol": SYMBOL, "side": "Buy", "orderType": "Market", "qty": "1"}
+        client.result("POST", "/v5/order/create", order)
+        message = receive(stream)
+    assert list(topic.envelope.faults(message, topic.name)) == []
+    assert message["topic"] == topic.name
+    assert message["data"]
+    assert [fault for row in message["data"] for fault in topic.data.faults(row, topic.name)] == []
+
+
+@pytest.mark.parametrize(
+    "topic", [topic for topic in contract.TOPICS if not topic.private and not topic.quiet], ids=lambda topic: topic.name
+)
+def test_a_public_topic_pushes_the_documented_fields(fast: Simulator, topic: Topic) -> None:
+    name = topic.name.replace("{symbol}", SYMBOL)
+    kinds: set[str] = set()
+    with connect(f"{fast.ws_url}/v5/public/linear") as stream:
+        subscribe(stream, name)
+        for _ in range(4):
+            message = receive(stream)
+            assert list(topic.envelope.faults(message, name)) == []
+            row = topic.data
+            if message["type"] == "delta":
+                row = contract.Row(row.kinds, frozenset(row.kinds), row.parts)
+            rows = message["data"] if isinstance(message["data"], list) else [message["data"]]
+            assert [fault for each in rows for fault in row.faults(each, name)] == []
+            if not kinds:
+                assert message["type"] == "snapshot", "the first message is a snapshot"
+            kinds.add(message["type"])
+    assert kinds == ({"snapshot", "delta"} if topic.delta else {"snapshot"})
+
+
+def test_quiet_topics_can_be_subscribed(fast: Simulator) -> None:
+    with connect(f"{fast.ws_url}/v5/public/linear") as stream:
+        for topic in contract.TOPICS:
+            if topic.quiet:
+                subscribe(stream, topic.name.replace("{symbol}", SYMBOL))
+
+
+def test_both_forms_of_ping_are_answered_as_documented(fast: Simulator) -> None:
+    with connect(f"{fast.ws_url}/v5/public/linear") as public:
+        public.send('{"op":"ping","req_id":"p"}')
+        pong = answer(public, "ping")
+        assert (pong["ret_msg"], pong["success"], pong["req_id"]) == ("pong", True, "p")
+        public.ping().wait(10)
+    with connect(f"{fast.ws_url}/v5/private") as private:
+        private.send('{"op":"ping","req_id":"p"}')
+        pong = answer(private, "pong")
+        assert pong["req_id"] == "p"
+        assert pong["args"][0].isdigit()
+        private.ping().wait(10)
+
+
+def test_a_bad_topic_refuses_the_whole_request(fast: Simulator) -> None:
+    with connect(f"{fast.ws_url}/v5/public/linear") as stream:
+        stream.send(json.dumps({"op": "subscribe", "req_id": "b", "args": [f"kline.1.{SYMBOL}", "nonsense.X"]}))
+        refused = answer(stream, "subscribe")
+        assert refused["success"] is False
+        assert "nonsense.X" in refused["ret_msg"]
+        assert refused["req_id"] == "b"
+
+
+def test_the_coverage_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    calls = (*contract.MARKET_CALLS, *contract.READ_CALLS, *contract.WRITE_CALLS)
+    paths = {call.path for call in calls}
+    fields = sum(call.size for call in calls) + sum(topic.size for topic in contract.TOPICS)
+    with capsys.disabled():
+        print(f"\ncontract: {len(paths)} calls, {len(contract.TOPICS)} topics, {fields} documented fields checked")
+    assert len(paths) == len(calls), "every call is in the tables once"
+    assert len({topic.name for topic in contract.TOPICS}) == len(contract.TOPICS)
