@@ -9,8 +9,9 @@ from aiohttp import web
 from exchange_simulator.clock import FreeClock, StepClock
 from exchange_simulator.control import Control
 from exchange_simulator.exchange import Exchange
+from exchange_simulator.faults import Faults
 from exchange_simulator.rest.server import Rest, wall_ms
-from exchange_simulator.ws.session import PrivateSession, PublicSession, Session
+from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession, Session
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
 MAX_FRAME = 4 * 1024 * 1024
@@ -21,11 +22,14 @@ class App:
 
     def __init__(self, exchange: Exchange, wall: Callable[[], int] = wall_ms) -> None:
         self.exchange = exchange
-        self.rest = Rest(exchange, wall)
+        self.sessions: set[Session] = set()
+        self.faults = Faults(exchange, lambda: self.sessions)
+        self.rest = Rest(exchange, self.faults, wall)
         self.step = StepClock(exchange) if exchange.setup.step_clock else None
         self.free = None if exchange.setup.step_clock else FreeClock(exchange)
-        self.control = Control(exchange, self.step, self.free)
-        self.sessions: set[Session] = set()
+        self.control = Control(
+            exchange, self.step, self.free, self.rest.limits, self.faults if exchange.setup.faults else None
+        )
         self._runner: web.ServerRunner | None = None
         self._clock_task: asyncio.Task[None] | None = None
         self.port = 0
@@ -75,16 +79,30 @@ class App:
         category = path.removeprefix("/v5/public/")
         if path != "/v5/private" and category not in CATEGORIES:
             return web.Response(status=404, text=f"{path} is not a stream of this exchange")
+        if self.faults.refuses_connection("private" if path == "/v5/private" else "public"):
+            return web.Response(status=503, text="no new connections for the moment")
         socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_FRAME, compress=False)
         await socket.prepare(request)
         session: Session
         if path == "/v5/private":
-            session = PrivateSession(self.exchange, socket)
+            session = PrivateSession(self.exchange, socket, _idle_seconds(request))
         else:
             session = PublicSession(self.exchange, socket, category)
         self.sessions.add(session)
+        session.logged_in = self.faults.touch
+        self.faults.touch(session)
         try:
             await session.run()
         finally:
             self.sessions.discard(session)
+            self.faults.forget(session)
         return socket
+
+
+def _idle_seconds(request: web.BaseRequest) -> float:
+    """`max_active_time` of the address, `30s` to `600s` or `1m` to `10m`; else ten minutes."""
+    text = request.query.get("max_active_time", "")
+    number, unit = text[:-1], text[-1:]
+    if not number.isdigit() or unit not in ("s", "m"):
+        return IDLE_S
+    return min(max(float(number) * (60 if unit == "m" else 1), 30.0), IDLE_S)

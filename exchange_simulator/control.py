@@ -1,6 +1,7 @@
 """`/_sim/`: the exchange's own truth, and the switches that only a simulation has."""
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -8,8 +9,12 @@ import msgspec
 from aiohttp import web
 
 from exchange_simulator.clock import FreeClock, StepClock
+from exchange_simulator.engine import liquidation
+from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl, Execution, LedgerLine, Order, Refused
 from exchange_simulator.exchange import Exchange
+from exchange_simulator.faults import Fault, Faults
+from exchange_simulator.keys import BadAccount, parse_account
 from exchange_simulator.render import (
     Row,
     closed_row,
@@ -20,6 +25,7 @@ from exchange_simulator.render import (
     text,
     wallet_row,
 )
+from exchange_simulator.rest.limits import Limits
 
 PAGE = 1_000
 Query = dict[str, str]
@@ -29,10 +35,19 @@ Action = Callable[[Query, dict[str, Any]], Awaitable[Row]]
 class Control:
     """Answers under `/_sim/`. What changes anything is refused unless it was asked for at the start."""
 
-    def __init__(self, exchange: Exchange, step: StepClock | None, free: FreeClock | None) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        step: StepClock | None,
+        free: FreeClock | None,
+        limits: Limits,
+        faults: Faults | None,
+    ) -> None:
         self.exchange = exchange
         self.step = step
         self.free = free
+        self.limits = limits
+        self.faults = faults
         self.actions: dict[tuple[str, str], Action] = {
             ("GET", "/_sim/state"): self._state,
             ("GET", "/_sim/ledger"): self._ledger,
@@ -46,6 +61,13 @@ class Control:
             ("POST", "/_sim/advance"): self._advance,
             ("POST", "/_sim/clients"): self._clients,
             ("POST", "/_sim/evaluated"): self._evaluated,
+            ("GET", "/_sim/faults"): self._list_faults,
+            ("POST", "/_sim/faults"): self._add_fault,
+            ("DELETE", "/_sim/faults"): self._remove_faults,
+            ("POST", "/_sim/adl"): self._adl,
+            ("POST", "/_sim/liquidate"): self._liquidate,
+            ("POST", "/_sim/limits"): self._set_limits,
+            ("POST", "/_sim/keys"): self._add_key,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -61,7 +83,7 @@ class Control:
             return _answer(await action(dict(parse_qsl(query)), body))
         except Refused as refusal:
             return _answer({"error": refusal.message}, 400)
-        except (ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+        except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
             return _answer({"error": f"bad request: {error}"}, 400)
 
     # --- truth --------------------------------------------------------------------------------------------------
@@ -207,6 +229,68 @@ class Control:
         if body.get("symbol") is not None:
             step.evaluated(client, str(body["symbol"]), int(body["start_ms"]))
         return {"waiting_for": step.owing()}
+
+    # --- faults and chance --------------------------------------------------------------------------------------
+
+    def _asked_for(self) -> Faults:
+        if self.faults is None:
+            raise ValueError("start the exchange with --faults (or SIM_FAULTS=1) to allow this")
+        return self.faults
+
+    async def _list_faults(self, query: Query, body: dict[str, Any]) -> Row:
+        return {"faults": [msgspec.to_builtins(fault) for fault in self._asked_for().active.values()]}
+
+    async def _add_fault(self, query: Query, body: dict[str, Any]) -> Row:
+        faults = self._asked_for()
+        fault = msgspec.convert(body, Fault)
+        return {"id": faults.add(fault), "struck": fault.struck}
+
+    async def _remove_faults(self, query: Query, body: dict[str, Any]) -> Row:
+        self._asked_for().remove(int(query["id"]) if "id" in query else None)
+        return {"faults": []}
+
+    def _named_account(self, body: dict[str, Any]) -> Account:
+        key = self.exchange.keys.get(str(body["key"]))
+        if key is None:
+            raise ValueError("no account has this key")
+        return self.exchange.account(key)
+
+    async def _adl(self, query: Query, body: dict[str, Any]) -> Row:
+        """Auto-deleverages `qty` of the position of `key` in `symbol`, at `price` or the mark price."""
+        self._asked_for()
+        symbol = str(body["symbol"])
+        price = Decimal(str(body["price"])) if "price" in body else self.exchange.engine.books[symbol].mark
+        account = self._named_account(body)
+        liquidation.close_by_adl(self.exchange.engine, account, symbol, Decimal(str(body["qty"])), price)
+        self.exchange.commit()
+        return {}
+
+    async def _liquidate(self, query: Query, body: dict[str, Any]) -> Row:
+        """Takes over every position of `key`, as a liquidation does."""
+        self._asked_for()
+        liquidation.take_over(self.exchange.engine, self._named_account(body))
+        self.exchange.commit()
+        return {}
+
+    async def _set_limits(self, query: Query, body: dict[str, Any]) -> Row:
+        """Rate limits: `enabled`, `factor` (a whole number by which they are wider), `pardon` (lift bans)."""
+        self._asked_for()
+        self.limits.enabled = bool(body.get("enabled", self.limits.enabled))
+        self.limits.factor = int(body.get("factor", self.limits.factor))
+        if body.get("pardon"):
+            self.limits.pardon()
+        return {"enabled": self.limits.enabled, "factor": self.limits.factor}
+
+    async def _add_key(self, query: Query, body: dict[str, Any]) -> Row:
+        """A further key, written as for `--account`."""
+        self._asked_for()
+        try:
+            key = parse_account(str(body["account"]))
+        except BadAccount as error:
+            raise ValueError(str(error)) from None
+        self.exchange.add_key(key)
+        self.exchange.commit()
+        return {"uid": key.uid}
 
 
 def _answer(body: Row, status: int = 200) -> web.Response:

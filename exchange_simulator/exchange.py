@@ -34,6 +34,7 @@ class Setup:
     step_clock: bool = False
     data: FilePath | None = None
     rate_limits: bool = True
+    faults: bool = False
 
 
 class Exchange:
@@ -51,6 +52,7 @@ class Exchange:
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
         self.closed_to_ms = 0
+        self.skew_ms = 0
         resume = restore(self.engine, self.storage) if setup.data is not None else None
         self.timeline.begin(resume)
         for key in keys:

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--funding-rate", default="0.0001", help="with --replay: the funding rate (default %(default)s)")
     add("--data", metavar="FILE", help="SQLite file that keeps state and history over restarts")
     add("--no-rate-limits", action="store_true", help="no limits on requests")
+    add("--faults", action="store_true", help="faults can be asked for at /_sim/faults; also SIM_FAULTS=1")
     return parser
 
 
@@ -130,6 +131,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
         step_clock=found.step,
         data=Path(found.data) if found.data else None,
         rate_limits=not found.no_rate_limits,
+        faults=found.faults or environment.get("SIM_FAULTS", "") not in ("", "0"),
     )
     return Options(found.host, found.port, market, keys, setup)
 

@@ -21,7 +21,7 @@ _KLINE = (
 
 
 def server_time(call: Call) -> dict[str, Any]:
-    now = call.exchange.now_ms
+    now = call.exchange.now_ms + call.exchange.skew_ms
     return {"timeSecond": str(now // 1000), "timeNano": f"{now}{time.monotonic_ns() % 1_000_000:06d}"}
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
+from exchange_simulator.faults import Faults
 from exchange_simulator.keys import Key, check_permission, usable
 from exchange_simulator.rest import account, market, order, position
 from exchange_simulator.rest.args import check
@@ -48,13 +49,16 @@ def wall_ms() -> int:
 class Rest:
     """The REST side of one exchange."""
 
-    def __init__(self, exchange: Exchange, wall: Callable[[], int] = wall_ms) -> None:
+    def __init__(self, exchange: Exchange, faults: Faults, wall: Callable[[], int] = wall_ms) -> None:
         self.exchange = exchange
+        self.faults = faults
         self.limits = Limits(exchange.setup.rate_limits, lambda: wall() / 1000)
         self._wall = wall
 
-    def business_ms(self) -> int:
-        return self.exchange.now_ms
+    @property
+    def shown_ms(self) -> int:
+        """The time answers carry: business time, off by a skew that was asked for."""
+        return self.exchange.now_ms + self.exchange.skew_ms
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
@@ -65,7 +69,17 @@ class Rest:
         if endpoint is None:
             return self._no_route(request.method, path)
         body = await request.read() if request.method == "POST" else b""
+        fault = self.faults.for_call(request.method, path, request.headers.get("X-BAPI-API-KEY", ""))
+        if fault is not None and not fault.after:
+            spoiled = await self.faults.spoil(fault, request, self.shown_ms)
+            if spoiled is not None:
+                return spoiled
+        self.exchange.skew_ms = self.faults.skew_ms
         answer = self.answer(endpoint, request.headers, query, body)
+        if fault is not None and fault.after:
+            spoiled = await self.faults.spoil(fault, request, self.shown_ms)
+            if spoiled is not None:
+                return spoiled
         return self.respond(answer)
 
     def _no_route(self, method: str, path: str) -> web.Response:
@@ -81,7 +95,7 @@ class Rest:
                 "retMsg": answer.message,
                 "result": answer.result,
                 "retExtInfo": answer.extra,
-                "time": self.exchange.now_ms,
+                "time": self.shown_ms,
             }
         )
         headers = {**_JSON, **answer.standing.headers()} if answer.standing is not None else _JSON
@@ -134,7 +148,7 @@ class Rest:
             raise Refused(
                 10002,
                 "invalid request, please check your server timestamp or recv_window param. "
-                f"req_timestamp[{stamp}],server_timestamp[{self._wall()}],recv_window[{window_ms}]",
+                f"req_timestamp[{stamp}],server_timestamp[{self._wall() + self.exchange.skew_ms}],recv_window[{window_ms}]",
             )
         payload = body if endpoint.method == "POST" else query.encode()
         message = f"{stamp}{api_key}{window}".encode() + payload
@@ -147,4 +161,7 @@ class Rest:
 
     def _timely(self, stamp_ms: int, window_ms: int) -> bool:
         """Whether a timestamp fits the window of the wall clock or of business time."""
-        return any(now - window_ms <= stamp_ms < now + AHEAD_MS for now in (self._wall(), self.exchange.now_ms))
+        return any(
+            now - window_ms <= stamp_ms < now + AHEAD_MS
+            for now in (self._wall() + self.exchange.skew_ms, self.shown_ms)
+        )

@@ -40,10 +40,12 @@ class Session:
         self.topics: dict[str, None] = {}
         self.key: Key | None = None
         self.silent = False
+        self.refusing: frozenset[str] = frozenset()
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self.filters: Callable[[Session, str, bytes], list[bytes]] | None = None
+        self.logged_in: Callable[[Session], None] = lambda session: None
 
     # --- out ----------------------------------------------------------------------------------------------------
 
@@ -210,11 +212,6 @@ class PrivateSession(Session):
 
     kind = "private"
 
-    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, idle_s: float = IDLE_S) -> None:
-        super().__init__(exchange, socket, idle_s)
-        self.refuse_login = False
-        self.refuse_subscription = False
-
     def _pong(self, req_id: Any) -> None:
         message: dict[str, Any] = {"op": "pong", "args": [str(time.time_ns() // 1_000_000)], "conn_id": self.conn_id}
         if req_id is not None:
@@ -230,10 +227,11 @@ class PrivateSession(Session):
             self._wake.set()
             return
         self.key = key
+        self.logged_in(self)
         self.reply(self._answer("auth", req_id, success=True, text=""))
 
     def _login(self, args: list[Any]) -> Key:
-        if self.refuse_login or len(args) != 3:
+        if "refuse-login" in self.refusing or len(args) != 3:
             raise Refused(10001, "Params Error")
         api_key, expires, sign = str(args[0]), str(args[1]), str(args[2])
         key = self.exchange.keys.get(api_key)
@@ -258,7 +256,7 @@ class PrivateSession(Session):
         if self.key is None:
             return f"error:topic:{topic} needs auth first"
         base = base_topic(topic)
-        if self.refuse_subscription or (base not in PRIVATE_TOPICS and not topic.startswith("dcp.")):
+        if "refuse-subscription" in self.refusing or (base not in PRIVATE_TOPICS and not topic.startswith("dcp.")):
             return f"error:handler not found,topic:{topic}"
         return ""
 
@@ -291,7 +289,6 @@ class PublicSession(Session):
     ) -> None:
         super().__init__(exchange, socket, idle_s)
         self.category = category
-        self.refuse_subscription = False
 
     def _pong(self, req_id: Any) -> None:
         message = {"success": True, "ret_msg": "pong", "conn_id": self.conn_id, "op": "ping"}
@@ -303,7 +300,7 @@ class PublicSession(Session):
 
     def _check_topic(self, topic: str) -> str:
         unknown = f"error:handler not found,topic:{topic}"
-        if self.category != "linear" or self.refuse_subscription:
+        if self.category != "linear" or "refuse-subscription" in self.refusing:
             return unknown
         parts = topic.split(".")
         symbol = parts[-1]

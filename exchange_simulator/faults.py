@@ -1,0 +1,223 @@
+"""Faults that can be asked for: what a network, a broken server or an unlucky moment would do.
+
+Each fault says where it strikes (a stream, a topic, a path, a key), how (its kind), and for how long (`times`; 0 until it
+is taken back). One that counts (`every`) strikes each n-th push.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from exchange_simulator.exchange import Exchange
+    from exchange_simulator.ws.session import Session
+
+Kind = Literal[
+    "cut",
+    "silence",
+    "drop",
+    "duplicate",
+    "delay",
+    "reorder",
+    "refuse-connection",
+    "refuse-login",
+    "refuse-subscription",
+    "answer",
+    "skew",
+    "revoke",
+]
+Stream = Literal["private", "public", "all"]
+PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder"})
+
+
+class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One fault, as `POST /_sim/faults` takes it."""
+
+    kind: Kind
+    stream: Stream = "all"
+    topic: str = ""  # pushes of topics that begin so; "" for all
+    key: str = ""  # connections and calls of this API key; "" for all
+    path: str = ""  # calls of paths that begin so; "" for all
+    method: str = ""
+    every: int = 1
+    ms: int = 0  # delay of a push or an answer; skew of the clock
+    times: int = 0
+    ret_code: int | None = None
+    ret_msg: str = ""
+    status: int | None = None
+    garbage: bool = False
+    nothing: bool = False
+    after: bool = False  # the call is carried out first, then its answer is spoiled
+    id: int = 0
+    struck: int = 0
+    seen: int = 0
+
+
+class Faults:
+    """The faults in force."""
+
+    def __init__(self, exchange: "Exchange", sessions: Callable[[], Iterable["Session"]]) -> None:
+        self._exchange = exchange
+        self._sessions = sessions
+        self.active: dict[int, Fault] = {}
+        self._last_id = 0
+        self._held: dict[int, bytes] = {}
+
+    # --- asking for and taking back -----------------------------------------------------------------------------
+
+    def add(self, fault: Fault) -> int:
+        """Puts a fault in force; one that is an event (`cut`) strikes at once. Returns its id."""
+        if fault.every < 1 or fault.times < 0:
+            raise ValueError("every must be at least 1 and times at least 0")
+        self._last_id += 1
+        fault.id = self._last_id
+        if fault.kind == "cut":
+            fault.struck = self.cut(fault)
+            return fault.id
+        if fault.kind == "revoke":
+            self._revoke(fault.key, revoked=True)
+        self.active[fault.id] = fault
+        self._apply()
+        return fault.id
+
+    def remove(self, fault_id: int | None = None) -> None:
+        """Takes one fault back, or all."""
+        gone = list(self.active) if fault_id is None else [fault_id]
+        for number in gone:
+            fault = self.active.pop(number)
+            if fault.kind == "revoke":
+                self._revoke(fault.key, revoked=False)
+        self._apply()
+
+    def _revoke(self, name: str, revoked: bool) -> None:
+        key = self._exchange.keys.get(name)
+        if key is None:
+            raise ValueError(f"no key is named {name!r}")
+        key.revoked = revoked
+
+    def _of(self, *kinds: str) -> list[Fault]:
+        return [fault for fault in self.active.values() if fault.kind in kinds]
+
+    def _strike(self, fault: Fault) -> None:
+        fault.struck += 1
+        if fault.times and fault.struck >= fault.times:
+            self.active.pop(fault.id, None)
+
+    # --- streams ------------------------------------------------------------------------------------------------
+
+    def cut(self, fault: Fault) -> int:
+        """Cuts the TCP connections a fault is meant for; how many."""
+        struck = [session for session in self._sessions() if self._meant(fault, session)]
+        for session in struck:
+            session.abort()
+        return len(struck)
+
+    def _meant(self, fault: Fault, session: "Session") -> bool:
+        if fault.stream not in ("all", session.kind):
+            return False
+        return not fault.key or (session.key is not None and session.key.api_key == fault.key)
+
+    def _apply(self) -> None:
+        for session in self._sessions():
+            self.touch(session)
+
+    def touch(self, session: "Session") -> None:
+        """Brings a session (new, or newly logged in) under the faults in force."""
+        session.silent = any(self._meant(fault, session) for fault in self._of("silence"))
+        pushes = any(self._meant(fault, session) for fault in self._of(*PUSH_KINDS))
+        session.filters = self.filter if pushes else None
+        session.refusing = frozenset(
+            fault.kind for fault in self._of("refuse-login", "refuse-subscription") if self._meant(fault, session)
+        )
+
+    def refuses_connection(self, stream: str) -> bool:
+        """Whether a new connection of a stream is turned away at the door."""
+        for fault in self._of("refuse-connection"):
+            if fault.stream in ("all", stream):
+                self._strike(fault)
+                return True
+        return False
+
+    def filter(self, session: "Session", topic: str, message: bytes) -> list[bytes]:
+        """What really goes out now in place of one push."""
+        out = [message]
+        for fault in self._of(*PUSH_KINDS):
+            if not self._meant(fault, session) or not topic.startswith(fault.topic):
+                continue
+            fault.seen += 1
+            struck = fault.seen % fault.every == 0
+            if fault.kind == "reorder":
+                out = self._reorder(fault, session, out, struck)
+            elif struck and fault.kind == "drop":
+                self._strike(fault)
+                return []
+            elif struck and fault.kind == "duplicate":
+                self._strike(fault)
+                out = out * 2
+            elif struck and fault.kind == "delay":
+                self._strike(fault)
+                loop = asyncio.get_running_loop()
+                for part in out:
+                    loop.call_later(fault.ms / 1000, session.push_raw, part)
+                return []
+        return out
+
+    def _reorder(self, fault: Fault, session: "Session", out: list[bytes], struck: bool) -> list[bytes]:
+        """Holds each n-th push back until the one after it has gone out."""
+        held = self._held.pop(id(session), None)
+        if held is not None:
+            return [*out, held]
+        if struck:
+            self._strike(fault)
+            self._held[id(session)] = out[0]
+            return out[1:]
+        return out
+
+    def forget(self, session: "Session") -> None:
+        self._held.pop(id(session), None)
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    @property
+    def skew_ms(self) -> int:
+        """How far the exchange's clock is off."""
+        return sum(fault.ms for fault in self._of("skew"))
+
+    def for_call(self, method: str, path: str, api_key: str) -> Fault | None:
+        """The fault that strikes a call, if any."""
+        for fault in self._of("answer"):
+            if fault.key and fault.key != api_key:
+                continue
+            if not path.startswith(fault.path) or (fault.method and fault.method != method):
+                continue
+            fault.seen += 1
+            if fault.seen % fault.every == 0:
+                self._strike(fault)
+                return fault
+        return None
+
+    async def spoil(self, fault: Fault, request: web.BaseRequest, now_ms: int) -> web.StreamResponse | None:
+        """The spoiled answer of a call; None when it is only late."""
+        if fault.ms:
+            await asyncio.sleep(fault.ms / 1000)
+        if fault.nothing:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        if fault.garbage:
+            return web.Response(body=b"<html>\x00\xffnot json", content_type="text/html")
+        if fault.status is not None:
+            return web.Response(status=fault.status, text="the exchange is troubled")
+        if fault.ret_code is not None:
+            body = {
+                "retCode": fault.ret_code,
+                "retMsg": fault.ret_msg or "simulated fault",
+                "result": {},
+                "retExtInfo": {},
+                "time": now_ms,
+            }
+            return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+        return None
