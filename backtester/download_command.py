@@ -1,0 +1,64 @@
+"""`alpha data download`: from the command line to the folder, with a progress bar."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from alpha.bybit.gateway import market_gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.throttle import Throttle
+from alpha.clock import wall_ms
+from alpha.errors import Misconfigured
+from alpha.settings import ExchangeSettings, load
+from backtester.candles import end_ms, fingerprint, first_ms, moment
+from backtester.command import moment_ms
+from backtester.download import download
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What the command line asks for, as typed."""
+
+    symbols: Sequence[str]
+    interval: str
+    from_text: str
+    to_text: str | None
+    folder: Path
+
+
+def carry_out(request: DownloadRequest) -> None:
+    """Download and say what the folder holds now."""
+    symbols = sorted({name.strip().upper() for text in request.symbols for name in text.split(",") if name.strip()})
+    if not symbols:
+        raise Misconfigured("Name at least one symbol, such as BTCUSDT.")
+    from_ms = moment_ms(request.from_text, "--from")
+    to_ms = wall_ms() if request.to_text is None else moment_ms(request.to_text, "--to")
+    settings = load(ExchangeSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    asyncio.run(_download(settings, request, symbols, from_ms, to_ms))
+
+
+async def _download(
+    settings: ExchangeSettings, request: DownloadRequest, symbols: list[str], from_ms: int, to_ms: int
+) -> None:
+    # Demo trading has mainnet's prices, and the market needs no key: the live address serves both.
+    hosts = hosts_of(settings, demo=False)
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks = {symbol: bars.add_task(symbol, total=1.0) for symbol in symbols}
+
+        def progress(symbol: str, done: int, total: int) -> None:
+            bars.update(tasks[symbol], completed=done / total)
+
+        async with market_gateway(hosts, Throttle(None)) as gateway:
+            found = await download(gateway, request.folder, symbols, request.interval, from_ms, to_ms, progress)
+    for symbol, candles in sorted(found.items()):
+        console.print(
+            f"{symbol}: {len(candles):,} candles, {moment(first_ms(candles))} to {moment(end_ms(candles))} UTC"
+        )
+    console.print(f"No gaps. Fingerprint {fingerprint(found.values())}, in {request.folder}")

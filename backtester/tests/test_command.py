@@ -1,0 +1,112 @@
+"""The command, from words to exit code, and the report it writes."""
+
+import csv
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from alpha.cli.main import main
+from backtester.folder import write_file
+from backtester.tests.toys import random_bars
+
+TOY = "backtester.tests.toys:Crossing"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_file(tmp_path / "XUSDT.parquet", random_bars(11, 600))
+    return tmp_path
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder / "report"
+    assert main(["backtest", TOY, "--data", str(folder), "--set", "usdt=2000", "--report", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert not re.search(r"""(src|href)\s*=|@import|url\(""", page)
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["fingerprint_of_the_data"] in page
+    assert settings["parameters"]["usdt"] == "2000"
+    assert settings["changed"] == ["usdt"]
+    with (out / "trades.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 5
+    assert page.count("<circle") == len(rows)
+    net = sum(Decimal(row["gross"]) - Decimal(row["fees"]) + Decimal(row["funding"]) for row in rows)
+    assert net == sum(Decimal(row["net"]) for row in rows)
+    assert f"{net:+,.2f}" in capsys.readouterr().out
+
+
+def test_the_command_in_the_report_repeats_it_to_the_last_trade(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [
+        "backtest",
+        TOY,
+        "--data",
+        str(folder),
+        "--from",
+        "2024-01-05",
+        "--to",
+        "2024-01-20T07:00",
+        "--cash",
+        "5000",
+    ]
+    assert main([*words, "--slippage-bps", "3", "--report", str(folder / "first")]) == 0
+    command: str = json.loads((folder / "first" / "settings.json").read_text())["command"]
+    monkeypatch.chdir(folder.parent)
+    assert main([*command.split()[1:], "--report", str(folder / "second")]) == 0
+    assert (folder / "first" / "trades.csv").read_text() == (folder / "second" / "trades.csv").read_text()
+
+
+def test_no_costs_means_no_fee_no_slippage_and_no_funding(folder: Path) -> None:
+    assert main(["backtest", TOY, "--data", str(folder), "--no-costs", "--report", str(folder / "report")]) == 0
+    with (folder / "report" / "trades.csv").open(newline="") as file:
+        assert {(row["fees"], row["funding"]) for row in csv.DictReader(file)} == {("0", "0")}
+
+
+def test_a_back_test_without_a_trade_still_reports(folder: Path) -> None:
+    assert (
+        main(
+            [
+                "backtest",
+                TOY,
+                "--data",
+                str(folder),
+                "--set",
+                "slow=500",
+                "--to",
+                "2024-01-10",
+                "--report",
+                str(folder / "r"),
+            ]
+        )
+        == 0
+    )
+    assert "No trade." in (folder / "r" / "report.html").read_text()
+
+
+FAULTS = {
+    "an unknown strategy": (["nothing"], "There is no bot called 'nothing'"),
+    "an unknown parameter": ([TOY, "--set", "speed=9"], "There is no parameter 'speed'"),
+    "a parameter without a value": ([TOY, "--set", "fast"], "key=value"),
+    "a wrong value": ([TOY, "--set", "fast=quick"], "fast is 'quick'"),
+    "a wrong date": ([TOY, "--from", "yesterday"], "is no date"),
+    "an empty range": ([TOY, "--from", "2030-01-01"], "There is nothing to test"),
+    "cash of zero": ([TOY, "--cash", "0"], "--cash must be above zero"),
+    "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
+    "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),
+    "a symbol without data": ([TOY, "--symbols", "YUSDT"], "no candles of YUSDT"),
+    "a funding rate in percent": ([TOY, "--funding", "5"], "0.0001 is 0.01 %"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
+    folder: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    words, sentence = FAULTS[fault]
+    assert main(["backtest", *words, "--data", str(folder)]) != 0
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
