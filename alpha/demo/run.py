@@ -45,7 +45,11 @@ class DemoRun:
     async def run(self, stop: asyncio.Event) -> int:
         """Start, show until `stop` is set or the time is over, end in order, compare the books."""
         say = self._console.print
-        say("Starting PostgreSQL, Redis, the simulated exchange, the services and the bots ...", style="dim")
+        say(
+            "Starting PostgreSQL, Redis, the simulated exchange, the services and the bots ...",
+            style="dim",
+            soft_wrap=True,
+        )
         try:
             await self._stack.open()
             await self._wait_for_exchange()
@@ -151,8 +155,9 @@ class DemoRun:
         books = await check_books(self._ledger, platform, keys)
         self._console.print()
         for line in books.differences[:20]:
-            self._console.print(line, style="red", markup=False, highlight=False)
-        self._console.print(books.summary, style="green" if books.agree else "red bold", markup=False, highlight=False)
+            self._console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        style = "green" if books.agree else "red bold"
+        self._console.print(books.summary, style=style, markup=False, highlight=False, soft_wrap=True)
         return 0 if books.agree else 1
 
 

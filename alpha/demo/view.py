@@ -103,13 +103,18 @@ def _story(scene: Scene, rows: int) -> RenderableType:
         if line.exec_id is not None:
             found = "in the database" if line.exec_id in scene.recorded else "..."
         table.add_row(
-            Text(f"{line.moment:%m-%d %H:%M}", style="dim"),
+            Text(_when(line), style="dim"),
             Text(line.bot, style="dim"),
             Text(word, style=style),
             Text.assemble(line.text, "  ", _signed(line.gain) if line.gain is not None else Text("")),
             Text(found, style="green" if found.startswith("in") else "dim"),
         )
     return Panel(table, title="what happens", title_align="left", border_style="dim", height=rows + 2)
+
+
+def _when(line: Line) -> str:
+    # The state of the data is dated by the wall clock, everything else by the market's.
+    return "" if line.kind is Kind.STATUS else f"{line.moment:%m-%d %H:%M}"
 
 
 def _books(scene: Scene) -> RenderableType:
@@ -136,4 +141,5 @@ def plain_line(line: Line) -> str:
     """A line of the story for a terminal that cannot be redrawn, and for logs."""
     moment: datetime = line.moment
     gain = "" if line.gain is None else f"  {'+' if line.gain > 0 else ''}{money(line.gain)}"
-    return f"{moment:%Y-%m-%d %H:%M}  {line.bot:<16} {_KINDS[line.kind][0]} {line.text}{gain}"
+    when = "" if line.kind is Kind.STATUS else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{when:<16}  {line.bot:<16} {_KINDS[line.kind][0]} {line.text}{gain}"
