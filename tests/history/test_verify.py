@@ -1,0 +1,111 @@
+"""`alpha db verify` finds whatever differs from the fills, `alpha db rebuild` mends it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alpha.db.books import rebuild, verify
+from alpha.db.fills import insert_fills
+from alpha.db.pool import Connection
+from alpha.settings import DatabaseSettings
+from tests.history.build import new_account
+from tests.history.generator import as_fill, raw_fills
+
+ROOT = Path(__file__).resolve().parents[2]
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+@pytest.fixture
+async def filled(owner: Connection) -> Connection:
+    """A database with the fills of three symbols."""
+    account = await new_account(owner)
+    for number, symbol in enumerate(SYMBOLS):
+        rows = [as_fill(raw, account, "shortseller_001", symbol) for raw in raw_fills(number, 3_000, 900_000, symbol)]
+        await insert_fills(owner, rows)
+    return owner
+
+
+DAMAGE = {
+    "a trip is gone": "DELETE FROM trading.round_trips WHERE symbol = 'ETHUSDT' AND closed_at = (SELECT max(closed_at) FROM "
+    "trading.round_trips WHERE symbol = 'ETHUSDT')",
+    "a trip is invented": "INSERT INTO trading.round_trips SELECT account_id, category, symbol, bot_id, opened_at, opened_seq, "
+    "opened_id, closed_at, closed_seq, 'invented', is_long, from_opening, reversed, fills, exit_reason, qty, max_qty, entry_value, "
+    "exit_value, gross, fees, funding, maker_value FROM trading.round_trips ORDER BY closed_at LIMIT 1",
+    "the last digit of a trip": "UPDATE trading.round_trips SET gross = gross + 0.000000000001 WHERE closed_at = "
+    "(SELECT min(closed_at) FROM trading.round_trips)",
+    "the last digit of a day": "UPDATE trading.daily_totals SET fees = fees + 0.00001 WHERE day = (SELECT min(day) FROM trading.daily_totals)",
+    "a day is gone": "DELETE FROM trading.daily_totals WHERE symbol = 'SOLUSDT' AND day = (SELECT min(day) FROM trading.daily_totals "
+    "WHERE symbol = 'SOLUSDT')",
+    "an exit too many": "UPDATE trading.daily_exits SET trips = trips + 1 WHERE day = (SELECT min(day) FROM trading.daily_exits)",
+    "the best of a day": "UPDATE trading.daily_exits SET best = best + 1 WHERE day = (SELECT max(day) FROM trading.daily_exits)",
+    "an open position": "UPDATE trading.position_states SET held = held + 1 WHERE symbol = 'BTCUSDT'",
+    "a state is gone": "DELETE FROM trading.position_states WHERE symbol = 'BTCUSDT'",
+    "a fill that no book knows": "ALTER TABLE trading.fills DISABLE TRIGGER keep_books; INSERT INTO trading.fills SELECT exec_time + "
+    "interval '1 h', received_at, seq, account_id, is_maker, bot_id, category, symbol, 'unknown', order_id, order_link_id, side, "
+    "exec_type, reason, price, qty, value, fee FROM trading.fills WHERE symbol = 'BTCUSDT' AND exec_type = 'Trade' ORDER BY "
+    "exec_time DESC LIMIT 1; ALTER TABLE trading.fills ENABLE TRIGGER keep_books",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+async def test_damage_is_found_and_mended(filled: Connection, history_settings: DatabaseSettings, what: str) -> None:
+    clean = await verify(history_settings, lambda fills: None)
+    assert (clean.fills, clean.differences) == (9_000, [])
+    await filled.execute(DAMAGE[what])
+    assert (await verify(history_settings, lambda fills: None)).differences
+    walked: list[int] = []
+    assert await rebuild(history_settings, walked.append) == len(SYMBOLS)
+    assert sum(walked) == await filled.fetchval("SELECT count(*) FROM trading.fills")
+    assert (await verify(history_settings, lambda fills: None)).differences == []
+
+
+def alpha(settings: DatabaseSettings, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `alpha` as the owner of this database."""
+    environment = {
+        **os.environ,
+        "POSTGRES_HOST": settings.postgres_host,
+        "POSTGRES_PORT": str(settings.postgres_port),
+        "POSTGRES_DB": settings.postgres_db,
+        "POSTGRES_USER": settings.postgres_user,
+        "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "alpha", *words], check=False, capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+
+
+async def test_the_exit_code_tells_the_truth(filled: Connection, history_settings: DatabaseSettings) -> None:
+    assert alpha(history_settings, "db", "verify").returncode == 0
+    await filled.execute(DAMAGE["the last digit of a day"])
+    result = alpha(history_settings, "db", "verify")
+    assert result.returncode == 1
+    assert "alpha db rebuild" in result.stdout
+    assert alpha(history_settings, "db", "rebuild").returncode == 0
+    assert alpha(history_settings, "db", "verify").returncode == 0
+
+
+async def test_a_service_role_is_told_that_this_is_the_owners(history_settings: DatabaseSettings) -> None:
+    from pydantic import SecretStr
+
+    from tests.history.roles import PASSWORDS
+
+    update = {"postgres_user": "alpha_c2", "postgres_password": SecretStr(PASSWORDS["alpha_c2"])}
+    result = alpha(history_settings.model_copy(update=update), "db", "verify")
+    assert result.returncode == 2
+    assert "Check POSTGRES_USER; the owner may do everything." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_prune_takes_what_is_old_and_never_a_fill(filled: Connection, history_settings: DatabaseSettings) -> None:
+    await filled.execute(
+        "INSERT INTO trading.equity_snapshots SELECT account_id, t, 100, 100, 100, 0 FROM trading.accounts, "
+        "generate_series(timestamptz '2025-01-01', '2025-01-03', '12 h') AS t"
+    )
+    assert alpha(history_settings, "db", "prune", "--before", "2025-01-02", "--yes").returncode == 0
+    assert await filled.fetchval("SELECT count(*) FROM trading.equity_snapshots") == 3
+    assert await filled.fetchval("SELECT count(*) FROM trading.daily_equity") == 3
+    assert await filled.fetchval("SELECT count(*) FROM trading.fills") == 9_000
+    assert alpha(history_settings, "db", "prune", "--before", "2999-01-01", "--yes").returncode == 2
