@@ -53,11 +53,11 @@ def set_leverage(engine: Engine, account: Account, symbol: str, leverage: Decima
 
 
 def set_margin_mode(engine: Engine, account: Account, mode: str) -> None:
-    """Cross margin is the mode of this exchange: asking for it changes nothing, asking for another is refused."""
+    """Cross margin is the mode of this exchange: asking for it is answered as not modified, another is refused."""
     if mode not in MARGIN_MODES:
         raise Refused(10001, "params error: setMarginMode invalid")
     if mode == account.margin_mode:
-        return
+        raise Refused(110026, "Cross/isolated margin mode is not modified")
     raise Refused(3200403, f"{mode} is not available on this exchange, only REGULAR_MARGIN is")
 
 
