@@ -38,7 +38,7 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
     def history(self) -> int:
         """Bars for the RSI's warm-up before the day, or for the changes where those reach further back."""
         p = self.parameters
-        return max(rsi_history(p.rsi_period, INTERVAL_MS), p.lookback + 1, p.pump_bars + 1) + 1
+        return max(rsi_history(p.rsi_period, INTERVAL_MS), p.lookback + 1, p.pump_bars + 1)
 
     @property
     def universe(self) -> Universe:

@@ -21,36 +21,40 @@ Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
 class MomentumParameters(Parameters):
     """What can be set. Fractions are of 1: 0.05 is 5 %."""
 
-    symbols: tuple[str, ...] = Field(SYMBOLS, min_length=1, description="the symbols it follows")
-    bands_period: int = Field(20, ge=2, description="bars of the Bollinger bands and of their middle, the SMA")
-    bands_deviations: float = Field(2.0, gt=0, description="sample deviations between the middle and a band")
-    width_lookback: int = Field(89, ge=1, description="earlier band widths that the newest is ranked among")
+    symbols: tuple[str, ...] = Field(default=SYMBOLS, min_length=1, description="the symbols it follows")
+    bands_period: int = Field(default=20, ge=2, description="bars of the Bollinger bands and of their middle, the SMA")
+    bands_deviations: float = Field(default=2.0, gt=0, description="sample deviations between the middle and a band")
+    width_lookback: int = Field(default=89, ge=1, description="earlier band widths that the newest is ranked among")
     max_width_percentile: float = Field(
-        0.35, gt=0, le=1, description="enter only where the share of narrower widths is below"
+        default=0.35, gt=0, le=1, description="enter only where the share of narrower widths is below"
     )
-    volume_period: int = Field(20, ge=1, description="bars of the mean volume, before the bar")
-    min_relative_volume: float = Field(2.0, gt=0, description="enter only where volume over its mean is above")
+    volume_period: int = Field(default=20, ge=1, description="bars of the mean volume, before the bar")
+    min_relative_volume: float = Field(default=2.0, gt=0, description="enter only where volume over its mean is above")
     stop: Fraction = Field(
-        Decimal("0.10"), description="the stop's distance below the entry, then below the highest high"
+        default=Decimal("0.10"), description="the stop's distance below the entry, then below the highest high"
     )
     risk: Fraction = Field(
-        Decimal("0.05"), description="share of equity lost at the stop; with the stop it gives the size"
+        default=Decimal("0.05"), description="share of equity lost at the stop; with the stop it gives the size"
     )
-    max_size: Annotated[Decimal, Field(gt=0, le=10)] = Field(Decimal("0.20"), description="largest notional, of equity")
-    max_positions: int = Field(3, ge=1, description="positions held at the same time")
-    leverage: Decimal = Field(Decimal(2), ge=1, description="leverage, cross margin")
+    max_size: Annotated[Decimal, Field(gt=0, le=10)] = Field(
+        default=Decimal("0.20"), description="largest notional, of equity"
+    )
+    max_positions: int = Field(default=3, ge=1, description="positions held at the same time")
+    leverage: Decimal = Field(default=Decimal(2), ge=1, description="leverage, cross margin")
     btc_filter: bool = Field(
-        False, description="enter only while BTC trends upwards: daily close above its SMA, ADX high"
+        default=False, description="enter only while BTC trends upwards: daily close above its SMA, ADX high"
     )
-    btc_sma_days: int = Field(200, ge=2, description="days of the BTC filter's SMA")
-    btc_adx_days: int = Field(14, ge=2, description="days of the BTC filter's ADX")
-    btc_min_adx: float = Field(25.0, ge=0, lt=100, description="the BTC filter needs an ADX above this")
-    day_loss: Fraction = Field(Decimal("0.03"), description="loss of a UTC day that ends its entries")
-    week_loss: Fraction = Field(Decimal("0.08"), description="loss of a week that halves the size until its end")
+    btc_sma_days: int = Field(default=200, ge=2, description="days of the BTC filter's SMA")
+    btc_adx_days: int = Field(default=14, ge=2, description="days of the BTC filter's ADX")
+    btc_min_adx: float = Field(default=25.0, ge=0, lt=100, description="the BTC filter needs an ADX above this")
+    day_loss: Fraction = Field(default=Decimal("0.03"), description="loss of a UTC day that ends its entries")
+    week_loss: Fraction = Field(
+        default=Decimal("0.08"), description="loss of a week that halves the size until its end"
+    )
     month_loss: Fraction = Field(
-        Decimal("0.15"), description="loss of a month that halts entries until resumed by hand"
+        default=Decimal("0.15"), description="loss of a month that halts entries until resumed by hand"
     )
-    drawdown: Fraction = Field(Decimal("0.20"), description="drawdown that halts entries until resumed by hand")
+    drawdown: Fraction = Field(default=Decimal("0.20"), description="drawdown that halts entries until resumed by hand")
 
     @model_validator(mode="after")
     def _filter_sees_btc(self) -> "MomentumParameters":
