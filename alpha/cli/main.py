@@ -14,6 +14,7 @@ from alpha.errors import AlphaError
 PARTS = {
     "init": "init",
     "doctor": "doctor",
+    "key": "key",
     "render": "render",
     "db": "db",
     "export": "export",

@@ -1,0 +1,64 @@
+"""`alpha key`: change a bot's exchange key, in one command, with no fill missed."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from alpha.bybit.call import Credentials
+from alpha.errors import Rejected
+from alpha.installation.keys import check_new_key
+from alpha.installation.write import Installation
+from alpha.registry import Bot, load_registry
+from alpha.settings import BotKeys, ExchangeSettings, load
+
+#: Services that hold every bot's key; the bot itself comes first.
+HOLDERS = ("websocket_listener", "risk_guard", "trade_sync_service")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command()
+    def key(
+        bot: str = typer.Argument(help="The bot whose key changes."),
+        account: str | None = typer.Option(None, "--account", help="The account's userID, when the old key is dead."),
+        restart: bool = typer.Option(True, help="Restart the containers that hold the key."),
+        folder: Path = typer.Option(Path(), "--folder", help="The checkout."),
+    ) -> None:
+        """Change a bot's API key: checked to be of the same account, then swapped. Positions stay, no fill is missed."""
+        found = load_registry(folder / "bots.toml").find(bot)
+        installation = Installation(folder, load_registry(folder / "bots.toml"))
+        known = installation.read()
+        if found.key_variable not in known:
+            raise Rejected(f"secrets/ has no key of {found.id} yet. Enter it with 'alpha init'.")
+        new_key = typer.prompt(found.key_variable, hide_input=True, err=True).strip()
+        new_secret = typer.prompt(found.secret_variable, hide_input=True, err=True).strip()
+        old = load(
+            BotKeys,
+            prefix=f"{found.prefix}_",
+            bybit_api_key=known[found.key_variable],
+            bybit_api_secret=known[found.secret_variable],
+        )
+        checked = asyncio.run(
+            check_new_key(load(ExchangeSettings), found, old, Credentials(new_key, new_secret), known_user_id=account)
+        )
+        installation.write({found.key_variable: new_key, found.secret_variable: new_secret})
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"The key of {found.id} is changed (account {checked.user_id}).")
+        if restart:
+            _restart(found, folder)
+            console.print("Restarted what holds it. Now delete the old key on the exchange.")
+
+
+def _restart(bot: Bot, folder: Path) -> None:
+    """The listener reads what happened meanwhile from the exchange, so that no fill is missed."""
+    command = ["docker", "compose", "-f", "docker-compose.production.yml", "restart", bot.container, *HOLDERS]
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Rejected(
+            f"The key is changed, but the containers could not be restarted: {' '.join(done.stderr.split())[-200:]} "
+            f"Run: {' '.join(command)}"
+        )
