@@ -16,6 +16,7 @@ import msgspec
 from exchange_simulator.engine.model import ClosedPnl, Event, Execution, LedgerLine, Order, PositionView, WalletView
 
 BUFFER_ROWS = 2_000
+PARTLY = "+"  # behind the state of an order that has fills
 T = TypeVar("T")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS executions (
@@ -59,7 +60,8 @@ class Query:
     to_ms: int | None = None
     symbols: Sequence[str] = ()
     kinds: Sequence[str] = ()
-    not_kinds: Sequence[str] = ()
+    passing_kinds: Sequence[str] = ()  # kinds that are shown only from `passing_ms` on
+    passing_ms: int = 0
     order_id: str = ""
     link_id: str = ""
     after: tuple[int, int] | None = None
@@ -126,7 +128,7 @@ class Storage:
                             event.uid,
                             event.symbol,
                             event.created_ms,
-                            event.status,
+                            event.status if not event.cum_qty else f"{event.status}{PARTLY}",
                             event.order_id,
                             event.link_id,
                             encode(event),
@@ -229,14 +231,13 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
     if query.to_ms is not None:
         parts.append("time_ms <= ?")
         values.append(query.to_ms)
-    for column, members, word in (
-        ("symbol", query.symbols, "IN"),
-        ("kind", query.kinds, "IN"),
-        ("kind", query.not_kinds, "NOT IN"),
-    ):
+    for column, members in (("symbol", query.symbols), ("kind", query.kinds)):
         if members:
-            parts.append(f"{column} {word} ({', '.join('?' * len(members))})")
+            parts.append(f"{column} IN ({', '.join('?' * len(members))})")
             values.extend(members)
+    if query.passing_kinds:
+        parts.append(f"(time_ms >= ? OR kind NOT IN ({', '.join('?' * len(query.passing_kinds))}))")
+        values.extend((query.passing_ms, *query.passing_kinds))
     if query.after is not None:
         parts.append("(time_ms, n) < (?, ?)")
         values.extend(query.after)

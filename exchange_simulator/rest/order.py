@@ -1,6 +1,7 @@
 """Order and execution endpoints."""
 
 from decimal import Decimal
+from typing import Any
 
 from exchange_simulator.engine import orders
 from exchange_simulator.engine.account import Account
@@ -8,10 +9,10 @@ from exchange_simulator.engine.model import ZERO, Execution, Order, Refused
 from exchange_simulator.render import Row, execution_row, order_row
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Args, Param, limit
 from exchange_simulator.rest.endpoint import DAY_MS, Call, Endpoint
-from exchange_simulator.storage import Query
+from exchange_simulator.storage import PARTLY, Query
 
 TRIGGER_BY = ("LastPrice", "IndexPrice", "MarkPrice")
-YEARS_MS = 730 * DAY_MS
+UNFILLED = ("Cancelled", "Rejected", "Deactivated")  # shown for a day when they have no fills
 MOST_CANCELLED = 500
 RECENTLY_CLOSED = 500
 _EMPTY: Row = {"list": [], "nextPageCursor": ""}
@@ -254,14 +255,17 @@ def history(call: Call) -> Row:
         return {"category": category, **_EMPTY}
     size = args.integer("limit")
     order_id, link_id = args.text("orderId"), args.text("orderLinkId")
+    passing: dict[str, Any] = {"passing_kinds": UNFILLED, "passing_ms": call.exchange.now_ms - DAY_MS}
     if order_id or link_id:
-        page = call.exchange.storage.page("orders", call.history(size, order_id=order_id, link_id=link_id), Order)
+        query = call.history(size, order_id=order_id, link_id=link_id, **passing)
+        page = call.exchange.storage.page("orders", query, Order)
     else:
         status = args.text("orderStatus")
         if status and status not in ("Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"):
             raise Refused(181017, "OrderStatus must be final status")
         start, end = call.window()
-        query = call.history(size, from_ms=start, to_ms=end, symbols=call.symbols(), kinds=(status,) if status else ())
+        kinds = (status, f"{status}{PARTLY}") if status else ()
+        query = call.history(size, from_ms=start, to_ms=end, symbols=call.symbols(), kinds=kinds, **passing)
         page = call.exchange.storage.page("orders", query, Order)
     rows = [order_row(order) for order in page.rows]
     return {"category": category, "list": rows, "nextPageCursor": page.cursor}

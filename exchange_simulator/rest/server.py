@@ -15,6 +15,8 @@ from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Faults
 from exchange_simulator.keys import Key, check_permission, usable
+from exchange_simulator.live import CANDLES, load_candles
+from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.rest import account, market, order, position
 from exchange_simulator.rest.args import check
 from exchange_simulator.rest.endpoint import Call, Endpoint
@@ -75,12 +77,24 @@ class Rest:
             if spoiled is not None:
                 return spoiled
         self.exchange.skew_ms = self.faults.skew_ms
+        if path in CANDLES and isinstance(self.exchange.market, LiveMarket):
+            refused = await self._fetch(self.exchange.market, endpoint, query)
+            if refused is not None:
+                return self.respond(refused)
         answer = self.answer(endpoint, request.headers, query, body)
         if fault is not None and fault.after:
             spoiled = await self.faults.spoil(fault, request, self.shown_ms)
             if spoiled is not None:
                 return spoiled
         return self.respond(answer)
+
+    async def _fetch(self, market: LiveMarket, endpoint: Endpoint, query: str) -> Answer | None:
+        """Fetches candles from upstream before they are asked for; an answer only when that fails."""
+        try:
+            await load_candles(market, self.exchange.now_ms, check(endpoint.params, self._sent(endpoint, query, b"")))
+        except Refused as refusal:
+            return Answer(refusal.code, refusal.message, {}, {})
+        return None
 
     def _no_route(self, method: str, path: str) -> web.Response:
         if path in PATHS:
