@@ -86,11 +86,11 @@ class AccountStore:
 
     async def trades_of_orders(self, order_ids: Sequence[str]) -> list[Trade]:
         """What is stored of these closing orders."""
-        return _trades(await self._rows("trades_of_orders", self.account_id, list(order_ids)))
+        return trades_from(await self._rows("trades_of_orders", self.account_id, list(order_ids)))
 
     async def trades_of_window(self, window: Span, symbol: str | None = None) -> list[Trade]:
         """What is stored of the closing orders made in a range."""
-        return _trades(
+        return trades_from(
             await self._rows("trades_of_window", self.account_id, at(window.start_ms), at(window.end_ms), symbol)
         )
 
@@ -232,7 +232,8 @@ def _figures(trade: Trade) -> tuple[object, ...]:
     return (*trade[1:-1], at(trade.created_ms))
 
 
-def _trades(rows: Iterable[asyncpg.Record]) -> list[Trade]:
+def trades_from(rows: Iterable[asyncpg.Record]) -> list[Trade]:
+    """Rows of trading.completed_trades, their columns in the order of `trades_of_window`."""
     return [
         Trade(
             key=TradeKey(row[0], ms_of(row[1]), row[2], row[3], row[4]),

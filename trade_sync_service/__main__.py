@@ -1,0 +1,8 @@
+"""`python -m trade_sync_service` is the service; with words after it, that command."""
+
+import sys
+
+from trade_sync_service.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["run"]))

@@ -1,0 +1,74 @@
+"""What the service stands on: the bots, Redis, the request budget, alerts; and one bot's way to exchange and database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from alpha.alerts import Alert, Alerts
+from alpha.bybit.call import Credentials
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rows import ApiKeyInfo
+from alpha.bybit.throttle import Rank, Throttle
+from alpha.clock import wall_ms
+from alpha.live.connect import RedisLinks
+from alpha.registry import Bot, Registry, load_registry
+from alpha.settings import BotKeys, load_keys
+from trade_sync_service.settings import SyncSettings
+from trade_sync_service.store import AccountStore
+
+
+class House:
+    """Shared by all bots of one process. Close it at the end."""
+
+    def __init__(self, settings: SyncSettings, registry: Registry | None = None) -> None:
+        self.settings = settings
+        self.registry = registry if registry is not None else load_registry(settings.alpha_bots_file)
+        self.redis = RedisLinks(settings)
+        self.throttle = Throttle(self.redis.shared)
+        self.alerts = Alerts(self.redis.shared, "trade_sync_service")
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self.redis.close()
+
+    def bots(self, names: list[str]) -> list[Bot]:
+        """The bots of these names; all of the registry for none. Misconfigured for a name that is none."""
+        return [self.registry.find(name) for name in names] or list(self.registry.bots)
+
+    async def alert(self, alert: Alert) -> None:
+        """Raise an alert now."""
+        await self.alerts.raise_alert(alert, wall_ms())
+
+    @asynccontextmanager
+    async def link(self, bot: Bot, keys: BotKeys | None = None) -> AsyncIterator["Link"]:
+        """One bot's gateway and store, as long as they are used.
+
+        Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for what passes.
+        """
+        keys = keys if keys is not None else load_keys(bot)
+        gateway = Gateway(
+            hosts_of(self.settings, demo=keys.bybit_demo),
+            Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
+            self.throttle,
+            account=bot.id,
+        )
+        try:
+            info = await gateway.key_info(rank=Rank.BACKFILL)
+            store = await AccountStore.open(self.settings, bot.id, gateway.environment.value, info.user_id)
+            try:
+                yield Link(bot, gateway, store, info)
+            finally:
+                await store.close()
+        finally:
+            await gateway.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One bot's way to its account."""
+
+    bot: Bot
+    gateway: Gateway
+    store: AccountStore
+    key: ApiKeyInfo

@@ -1,0 +1,155 @@
+"""The service: every bot's sync once an hour, each on its own, so that the trouble of one never stops another."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from alpha.alerts import Alert, Level
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.health import HealthServer
+from alpha.logs import logger
+from alpha.process import LoopPulse
+from alpha.registry import Bot
+from trade_sync_service.account import AccountSync, RunResult
+from trade_sync_service.coverage import Span
+from trade_sync_service.house import House, Link
+from trade_sync_service.metrics import Metrics
+from trade_sync_service.progress import LoggedProgress, Progress
+from trade_sync_service.reconcile.run import reconcile_account
+from trade_sync_service.settings import DAY_MS, HOUR_MS, SyncSettings
+
+log = logger(__name__)
+#: Pauses after failed runs, doubling; and after a fault that only the operator can mend.
+FIRST_PAUSE_S = 5.0
+MOST_PAUSE_S = 300.0
+#: A fault that passes is told once it has lasted so many runs.
+RUNS_BEFORE_ALERT = 4
+
+
+class Service:
+    """All bots of one process."""
+
+    def __init__(
+        self,
+        house: House,
+        metrics: Metrics,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock_s` is the wall clock in seconds."""
+        self._house = house
+        self._metrics = metrics
+        self._sleep = sleep
+        self._clock_s = clock_s
+        #: Bot to the sentence of its last fault; None once a run ended well.
+        self.faults: dict[str, str | None] = {}
+        self.last_success_s: dict[str, float] = {}
+
+    def database_fault(self) -> str | None:
+        """A sentence when no bot can be served because the stores are away; a bot's own key is no ill health."""
+        faults = list(self.faults.values())
+        if faults and all(fault is not None and "PostgreSQL" in fault for fault in faults):
+            return faults[0]
+        return None
+
+    def details(self) -> dict[str, object]:
+        """What /healthz tells besides."""
+        return {"faults": dict(self.faults), "last_success": dict(self.last_success_s)}
+
+    async def run(self) -> None:
+        """Sync all bots for ever."""
+        async with asyncio.TaskGroup() as group:
+            for bot in self._house.registry.bots:
+                group.create_task(self._keep(bot))
+
+    async def _keep(self, bot: Bot) -> None:
+        failed = 0
+        while True:
+            try:
+                result = await self.once(bot)
+            except Misconfigured as fault:
+                failed += 1
+                self._note(bot, fault)
+                if failed == 1:
+                    await self._tell(bot, fault, Level.WARNING)
+                pause_s = min(MOST_PAUSE_S, self._house.settings.sync_interval_s)
+            except AlphaError as fault:
+                failed += 1
+                self._note(bot, fault)
+                if failed == RUNS_BEFORE_ALERT:
+                    await self._tell(bot, fault, Level.WARNING)
+                pause_s = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failed - 1, 10))
+                if isinstance(fault, Retry) and fault.after_s is not None:
+                    pause_s = max(pause_s, fault.after_s)
+            else:
+                failed = 0
+                self.faults[bot.id] = None
+                self.last_success_s[bot.id] = self._clock_s()
+                self._metrics.ran(bot.id, result, self._clock_s())
+                pause_s = self._house.settings.sync_interval_s
+            await self._sleep(pause_s)
+
+    async def once(self, bot: Bot) -> RunResult:
+        """One run of one bot: read, then reconcile the last days."""
+        settings = self._house.settings
+        async with self._house.link(bot) as link:
+            result = await sync_of(link, self._house, LoggedProgress()).run(history_days=settings.sync_history_days)
+            now_ms = await link.gateway.server_time_ms()
+            span = Span(now_ms - settings.reconcile_days * DAY_MS, now_ms)
+            report = await reconcile_account(link, self._house, span)
+            self._metrics.differences(bot.id, report.open)
+        log.info(
+            "synced",
+            bot=bot.id,
+            rows_read=result.rows_read,
+            rows_new=result.rows_new,
+            joined=result.joined,
+            closes_left=result.closes_left,
+            differences=report.open,
+        )
+        return result
+
+    def _note(self, bot: Bot, fault: AlphaError) -> None:
+        self.faults[bot.id] = str(fault)
+        self._metrics.failed(bot.id)
+        log.warning("sync_failed", bot=bot.id, why=str(fault))
+
+    async def _tell(self, bot: Bot, fault: AlphaError, level: Level) -> None:
+        await self._house.alert(
+            Alert(level, f"sync-failed:{bot.id}", f"The trade sync of {bot.id} does not get on: {fault}", "", bot.id)
+        )
+
+
+def sync_of(link: Link, house: House, progress: Progress) -> AccountSync:
+    """The sync of one linked bot, as the settings say."""
+    settings = house.settings
+    return AccountSync(
+        link.gateway,
+        link.store,
+        progress,
+        house.alert,
+        overlap_ms=settings.sync_overlap_hours * HOUR_MS,
+        windows_at_once=settings.sync_windows_at_once,
+    )
+
+
+async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+    """Run the service until `stop` is set. What is under way then is noted as interrupted and read again next time."""
+    house = House(settings)
+    service = Service(house, Metrics())
+    health = HealthServer(settings, pulse, {"database": service.database_fault}, details=service.details)
+    log.info("started", port=health.port, bots=[bot.id for bot in house.registry.bots], at_ms=wall_ms())
+    work = asyncio.create_task(service.run())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+    finally:
+        for task in (work, stopping):
+            task.cancel()
+        await asyncio.gather(work, stopping, return_exceptions=True)
+        health.close()
+        await house.close()

@@ -1,0 +1,38 @@
+"""How far each bot's history has been read, from the database alone."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from alpha.db.pool import FAULTS, connect, explained
+from alpha.settings import DatabaseSettings
+from trade_sync_service.sql import queries
+
+SQL = queries("trade_sync_service", "status.sql")
+
+
+class BotStatus(Struct, frozen=True):
+    """One account of one bot. `gaps` counts the ranges between the first and the last moment read that were not read."""
+
+    bot: str
+    environment: str
+    covered_from: datetime | None
+    covered_to: datetime | None
+    gaps: int
+    trades: int
+    last_run_at: datetime | None
+    last_outcome: str | None
+    last_detail: str | None
+    open_differences: int
+
+
+async def read_status(settings: DatabaseSettings, bots: list[str]) -> list[BotStatus]:
+    """The status of every account of these bots. Raises Retry or Misconfigured when the database cannot be asked."""
+    connection = await connect(settings, "trade_sync_service")
+    try:
+        rows = await connection.fetch(SQL["status"], bots)
+    except FAULTS as fault:
+        raise explained(fault, settings) from fault
+    finally:
+        await connection.close(timeout=5)
+    return [BotStatus(**dict(row)) for row in rows]
