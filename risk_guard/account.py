@@ -1,0 +1,94 @@
+"""One bot's account as the guard holds it: its key, its gateway, its number in the database, its mode."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from alpha.bybit.call import Credentials
+from alpha.bybit.caps import OrderCaps, OrderGuard, caps_for
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rows import ApiKeyInfo, Instrument
+from alpha.bybit.throttle import Rank, Throttle
+from alpha.errors import AlphaError, Misconfigured
+from alpha.registry import Bot
+from alpha.settings import Environment, load_keys
+from risk_guard.settings import GuardSettings
+from risk_guard.store import GuardStore
+
+#: The guard only reduces; an order of it that would open is a defect, and refused.
+_SIMULATED_PER_MINUTE = 1_000_000
+
+
+@dataclass(slots=True)
+class GuardedAccount:
+    """One account. `id` and `user_id` are set once the exchange and PostgreSQL have answered."""
+
+    bot: Bot
+    gateway: Gateway
+    environment: Environment
+    key: ApiKeyInfo | None = None
+    id: int | None = None
+    leased: bool = False
+    observe: bool = True
+    fault: str = ""
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The account in order ids: environment and userID."""
+        return f"{self.environment}:{self.key.user_id if self.key else 'unknown'}"
+
+    @property
+    def max_order_usdt(self) -> Decimal:
+        """The largest slice in which a position is closed."""
+        return self.gateway.guard.caps.max_order_usdt
+
+    async def identify(self, store: GuardStore, *, observe: bool) -> None:
+        """Learn whose key this is and its account's number. Raises the gateway's and the store's errors."""
+        if self.key is None:
+            self.key = await self.gateway.key_info(rank=Rank.STOP)
+            self.observe = observe or not self.key.can_trade
+        if not self.instruments:
+            self.instruments = await self.gateway.instruments(rank=Rank.STOP)
+        if self.id is None:
+            self.id = await store.account_id(self.environment.value, self.key.user_id, self.bot.id)
+
+    async def instrument(self, symbol: str) -> Instrument | None:
+        """The filters of a symbol; None when they cannot be had now."""
+        if symbol not in self.instruments:
+            try:
+                self.instruments |= await self.gateway.instruments(symbol, rank=Rank.STOP)
+            except AlphaError:
+                return None
+        return self.instruments.get(symbol)
+
+
+def open_account(settings: GuardSettings, bot: Bot, throttle: Throttle) -> GuardedAccount:
+    """The account of a bot. Raises Misconfigured when the bot has no key."""
+    keys = load_keys(bot)
+    environment = settings.environment(demo=keys.bybit_demo)
+    per_minute = _SIMULATED_PER_MINUTE if environment is Environment.SIMULATED else 600
+    # ALPHA_LIVE_MAX_ORDER_USDT holds for exits as well: they are sliced, not refused.
+    caps = OrderCaps(
+        max_order_usdt=settings.guard_max_order_usdt,
+        max_orders_per_minute=per_minute,
+        max_order_setting="GUARD_MAX_ORDER_USDT",
+    )
+    try:
+        caps = caps_for(settings, caps, demo=keys.bybit_demo)
+    except Misconfigured:
+        # Observing real money needs no largest order; acting on it is refused by ALPHA_LIVE_TRADING.
+        caps = OrderCaps(max_order_usdt=Decimal(0), max_orders_per_minute=1)
+    gateway = Gateway(
+        hosts_of(settings, demo=keys.bybit_demo),
+        Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
+        throttle,
+        account=bot.id,
+        guard=OrderGuard(bot.id, environment, caps, _no_entries, live_bots=settings.alpha_live_trading),
+        throttle_wait_s=5.0,
+    )
+    return GuardedAccount(bot, gateway, environment)
+
+
+async def _no_entries(_symbol: str) -> str | None:
+    return "the guard only closes"

@@ -1,0 +1,192 @@
+"""Closing positions of one account until the exchange itself says that nothing is left. It survives its own death.
+
+    1  cancel the orders that could still open or add
+    2  close each position by reduce-only market orders, in slices within the order caps
+    3  read positions and orders again; whatever is there again goes back to 1
+    4  done when the exchange has said "flat, no orders" for the whole of the time of confirmation
+
+Every order is reduce-only, so that nothing can be reversed, however often a step is repeated. The number of an attempt
+is made durable before its order is sent: after a crash the next order has another id, and its size is read anew.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import msgspec
+
+from alpha.bybit.faults import NothingToClose, OrderGone
+from alpha.bybit.orders import OrderRequest
+from alpha.bybit.place import place_order_once
+from alpha.bybit.rows import BUY, SELL, Instrument, Order, Position
+from alpha.bybit.sizing import round_qty
+from alpha.bybit.throttle import Rank
+from alpha.errors import AlphaError, Misconfigured
+from alpha.logs import logger
+from alpha.money import plain
+from alpha.order_link import guard_order_link_id
+from alpha.reasons import Reason
+from risk_guard.account import GuardedAccount
+
+log = logger(__name__)
+Tell = Callable[[str], Awaitable[None]]
+
+_PAUSE_S = 0.25
+_LOOK_S = 1.0
+_FAULT_PAUSE_S = 0.5
+
+
+class ClosingState(msgspec.Struct):
+    """What must outlive the guard: which command, which symbol (None: all), why, how many orders were sent for it.
+
+    `flat_since_ms` is the wall-clock time since which the exchange has said flat; 0 while it has not.
+    """
+
+    command_id: str
+    reason: Reason
+    issuer: str
+    symbol: str | None = None
+    attempts: int = 0
+    closed: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Closing:
+    """One closing of one account. `save` makes its state durable; it may fail, protection goes first."""
+
+    def __init__(
+        self,
+        account: GuardedAccount,
+        state: ClosingState,
+        *,
+        confirm_s: float,
+        save: Callable[[ClosingState], Awaitable[None]],
+        tell: Tell,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = state
+        self.flat_after_s: float | None = None
+        self._account = account
+        self._confirm_s = confirm_s
+        self._save = save
+        self._tell = tell
+        self._sleep = sleep
+        self._clock_s = clock_s
+        self._told: set[str] = set()
+
+    async def run(self) -> str:
+        """Close until it stays closed; returns the report. Only Misconfigured (a key that may not trade) ends it early."""
+        began_s = self._clock_s()
+        flat_since_s: float | None = None
+        while True:
+            try:
+                left = await self._round()
+            except Misconfigured:
+                raise
+            except AlphaError as fault:
+                # 10006, 5xx, a lost answer, a refused order: look again and go on.
+                log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
+                flat_since_s = None
+                await self._sleep(_FAULT_PAUSE_S)
+                continue
+            now_s = self._clock_s()
+            if left:
+                flat_since_s = None
+                await self._sleep(_PAUSE_S)
+                continue
+            if flat_since_s is None:
+                flat_since_s = now_s
+                if self.flat_after_s is None:
+                    self.flat_after_s = now_s - began_s
+                    await self._say(
+                        f"{self._account.bot.id}: flat after {self.flat_after_s:.1f} s; watching that it stays so."
+                    )
+            if now_s - flat_since_s >= self._confirm_s:
+                return self._report()
+            await self._sleep(_LOOK_S)
+
+    async def _round(self) -> bool:
+        """One look and what follows from it; False when the exchange says flat and lists no order."""
+        gateway = self._account.gateway
+        positions = [row for row in await gateway.positions(self.state.symbol, rank=Rank.EXIT) if not row.is_flat]
+        orders = await gateway.open_orders(self.state.symbol, rank=Rank.EXIT)
+        held = {row.symbol for row in positions}
+        # A stop of a position that is still held protects it until it is closed.
+        await self._cancel([order for order in orders if not (order.symbol in held and _protects(order))])
+        for position in positions:
+            await self._close(position)
+        return bool(positions or orders)
+
+    async def _cancel(self, orders: list[Order]) -> None:
+        for order in orders:
+            try:
+                await self._account.gateway.cancel(order.symbol, order_id=order.order_id)
+            except OrderGone:
+                continue
+
+    async def _close(self, position: Position) -> None:
+        account, state = self._account, self.state
+        reference = await self._reference(position)
+        instrument = await account.instrument(position.symbol)
+        qty = _slice(position.size, reference, account.max_order_usdt, instrument)
+        state.attempts += 1
+        await self._save(state)
+        request = OrderRequest(
+            symbol=position.symbol,
+            side=BUY if position.side == SELL else SELL,
+            qty=qty,
+            order_link_id=guard_order_link_id(
+                state.reason,
+                account=account.text,
+                symbol=position.symbol,
+                command_id=state.command_id,
+                attempt=state.attempts,
+            ),
+            reference_price=reference,
+            reduce_only=True,
+            position_idx=position.position_idx,
+        )
+        try:
+            await place_order_once(account.gateway, request, sleep=self._sleep)
+        except NothingToClose:
+            return
+        side = "long" if position.side == BUY else "short"
+        state.closed.setdefault(position.symbol, f"{side} {plain(position.size)} at {plain(position.entry_price)}")
+        await self._say(f"{account.bot.id}: closing {position.symbol}, {side} {plain(position.size)}.")
+
+    async def _reference(self, position: Position) -> Decimal:
+        if position.mark_price:
+            return position.mark_price
+        return (await self._account.gateway.tickers(position.symbol, rank=Rank.EXIT))[position.symbol].reference_price
+
+    async def _say(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            await self._tell(text)
+
+    def _report(self) -> str:
+        name = self._account.bot.id
+        if not self.state.closed:
+            return f"{name}: nothing was open; the exchange has said flat for {self._confirm_s:.0f} s."
+        closed = "; ".join(f"{symbol} {what}" for symbol, what in sorted(self.state.closed.items()))
+        return f"{name}: closed {closed}. The exchange has said flat, with no orders, for {self._confirm_s:.0f} s."
+
+
+def _protects(order: Order) -> bool:
+    """True for the exchange's own stop, target or trailing order of a position."""
+    return order.stop_order_type in {
+        "StopLoss",
+        "TakeProfit",
+        "TrailingStop",
+        "PartialStopLoss",
+        "PartialTakeProfit",
+    }
+
+
+def _slice(size: Decimal, reference: Decimal, max_usdt: Decimal, instrument: Instrument | None) -> Decimal:
+    """How much of a position one order may close: within the caps and the symbol's largest market order."""
+    if instrument is None:
+        return size
+    most = round_qty(min(instrument.max_market_qty, max_usdt / reference), instrument)
+    return min(size, most) if most > 0 else size

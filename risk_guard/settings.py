@@ -1,0 +1,87 @@
+"""What can be set about the guard. Its limits are wider than the strategies' own: they are the last ones."""
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from alpha.bot_control.open import BotControlSettings
+from alpha.settings import (
+    DatabaseSettings,
+    ExchangeSettings,
+    HealthSettings,
+    HouseSettings,
+    LogSettings,
+    RedisSettings,
+)
+from alpha.strategy.rules import Action, LossLimit, Until, Window
+
+
+class GuardSettings(
+    ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, HouseSettings, BotControlSettings
+):
+    """Everything the guard reads from the environment but the bots' keys."""
+
+    guard_observe: bool = Field(False, description="true: everything is watched, nothing is sent")
+    guard_patrol_s: int = Field(
+        60, ge=1, le=60, description="how often positions are compared with their stops, in seconds"
+    )
+    guard_emergency_stop_pct: Decimal = Field(
+        Decimal(10), gt=0, lt=100, description="how far from the entry a stop is set that nobody remembers, in percent"
+    )
+    guard_protect_manual: bool = Field(False, description="true: positions that no bot opened get a stop as well")
+    guard_confirm_s: int = Field(
+        60, ge=1, description="for how long an account must stay flat after a flatten, in seconds"
+    )
+    guard_answer_s: Decimal = Field(
+        Decimal(5), gt=0, description="how long a bot may take to answer before it is stopped, in seconds"
+    )
+    guard_max_order_usdt: Decimal = Field(
+        Decimal(100_000), gt=0, description="the largest slice in which a position is closed"
+    )
+
+    guard_day_loss_pct: Decimal = Field(
+        Decimal(8), gt=0, lt=100, description="loss of a UTC day that stops entries, in percent"
+    )
+    guard_week_loss_pct: Decimal = Field(
+        Decimal(12), gt=0, lt=100, description="loss of a week that stops entries, in percent"
+    )
+    guard_month_loss_pct: Decimal = Field(
+        Decimal(20), gt=0, lt=100, description="loss of a month that stops entries, in percent"
+    )
+    guard_drawdown_pct: Decimal = Field(
+        Decimal(30), gt=0, lt=100, description="fall from the peak that closes everything, in percent"
+    )
+    guard_portfolio_day_loss_pct: Decimal = Field(
+        Decimal(8),
+        gt=0,
+        lt=100,
+        description="loss of all accounts together in a UTC day that stops entries, in percent",
+    )
+    guard_portfolio_drawdown_pct: Decimal = Field(
+        Decimal(30), gt=0, lt=100, description="fall of all accounts together that closes everything, in percent"
+    )
+    guard_max_gross: Decimal = Field(Decimal(5), gt=0, description="the most gross exposure, in multiples of equity")
+    guard_max_net: Decimal = Field(Decimal(4), gt=0, description="the most net exposure, in multiples of equity")
+    guard_max_positions: int = Field(30, ge=1, description="the most positions of one bot")
+    guard_max_orders_per_minute: int = Field(
+        120, ge=1, description="the most orders of one bot in a minute of exchange time"
+    )
+    guard_funding_extreme_pct: Decimal = Field(
+        Decimal("0.3"), gt=0, description="a funding rate that is worth an alert, in percent"
+    )
+
+    def bot_limits(self) -> tuple[LossLimit, ...]:
+        """The limits of each bot."""
+        return (
+            LossLimit(Window.DAY, self.guard_day_loss_pct / 100, Action.NO_ENTRIES, Until.WINDOW_END),
+            LossLimit(Window.WEEK, self.guard_week_loss_pct / 100, Action.NO_ENTRIES, Until.WINDOW_END),
+            LossLimit(Window.MONTH, self.guard_month_loss_pct / 100, Action.NO_ENTRIES, Until.WINDOW_END),
+            LossLimit(Window.DRAWDOWN, self.guard_drawdown_pct / 100, Action.CLOSE_ALL, Until.RESUMED),
+        )
+
+    def portfolio_limits(self) -> tuple[LossLimit, ...]:
+        """The limits of all bots together."""
+        return (
+            LossLimit(Window.DAY, self.guard_portfolio_day_loss_pct / 100, Action.NO_ENTRIES, Until.WINDOW_END),
+            LossLimit(Window.DRAWDOWN, self.guard_portfolio_drawdown_pct / 100, Action.CLOSE_ALL, Until.RESUMED),
+        )

@@ -1,0 +1,158 @@
+"""PostgreSQL for the guard: halts, its own state, what the strategies remember. It goes on without PostgreSQL."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from alpha.db.pool import Pool, create_pool, explained
+from alpha.errors import AlphaError, Retry
+from alpha.logs import logger
+from alpha.settings import DatabaseSettings
+from alpha.strategy.positions import OwnPosition
+
+log = logger(__name__)
+_TIMEOUT_S = 5.0
+_SAVE = """
+INSERT INTO trading.guard_state (account_id, name, state, updated_at)
+SELECT $1, $2, $3, now()
+ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
+"""
+# Only one guard acts on an account: the row is taken over when its holder has stopped renewing.
+_LEASE = """
+INSERT INTO trading.guard_state AS g (account_id, name, state, updated_at)
+VALUES ($1, 'lease', jsonb_build_object('holder', $2::text), clock_timestamp())
+ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = clock_timestamp()
+WHERE g.state ->> 'holder' = $2 OR g.updated_at < clock_timestamp() - make_interval(secs => $3)
+RETURNING account_id
+"""
+_HALT = """
+INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
+SELECT $1, $2, $3, $4, $5, $6, $7
+WHERE NOT EXISTS (
+    SELECT FROM trading.halts
+    WHERE lifted_at IS NULL AND account_id IS NOT DISTINCT FROM $1 AND symbol IS NOT DISTINCT FROM $3
+      AND kind = $4 AND created_by = $6 AND expires_at IS NOT DISTINCT FROM $7)
+"""
+_LIFT = """
+UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
+WHERE lifted_at IS NULL AND ($1::smallint IS NULL OR account_id = $1) AND ($2::text IS NULL OR created_by = $2)
+RETURNING halt_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """One halt to put in force. `created_by` names the limit or the operator; `expires_at` is in business time."""
+
+    account_id: int | None
+    bot_id: str | None
+    symbol: str | None
+    kind: str
+    reason: str
+    created_by: str
+    expires_at: datetime | None = None
+
+
+class GuardStore:
+    """What the guard reads and writes. Raises Retry while PostgreSQL is away; halts then wait and follow."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._pool: Pool = None
+        self._waiting: list[Halt] = []
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 2.0)
+            except (TimeoutError, OSError, asyncpg.PostgresError):
+                self._pool.terminate()
+
+    async def account_id(self, environment: str, user_id: str, bot_id: str) -> int:
+        """The number of an account, made at its first use."""
+        rows = await self._fetch("SELECT trading.register_account($1, $2, $3) AS id", environment, user_id, bot_id)
+        return int(rows[0]["id"])
+
+    async def lease(self, account_id: int, holder: str, seconds: float) -> bool:
+        """Take or renew the guard's lease of an account; False while another guard holds it."""
+        return bool(await self._fetch(_LEASE, account_id, holder, seconds))
+
+    async def own_positions(self, account_id: int) -> dict[str, OwnPosition]:
+        """What the account's strategy remembers of its positions, by symbol."""
+        rows = await self._fetch(
+            "SELECT state FROM trading.strategy_state WHERE account_id = $1 AND name = 'positions'", account_id
+        )
+        if not rows:
+            return {}
+        try:
+            return msgspec.convert(rows[0]["state"], dict[str, OwnPosition], strict=False)
+        except msgspec.ValidationError as fault:
+            raise Retry(f"What the strategy of account {account_id} remembers cannot be read: {fault}.") from None
+
+    async def load(self, account_id: int, name: str) -> Any:
+        """One part of the guard's own state, None when there is none."""
+        rows = await self._fetch(
+            "SELECT state FROM trading.guard_state WHERE account_id = $1 AND name = $2", account_id, name
+        )
+        return rows[0]["state"] if rows else None
+
+    async def save(self, account_id: int, name: str, state: object) -> None:
+        """Make one part of the guard's own state durable."""
+        await self._fetch(_SAVE, account_id, name, state)
+
+    async def forget(self, account_id: int, name: str) -> None:
+        """Remove one part of the guard's own state."""
+        await self._fetch("DELETE FROM trading.guard_state WHERE account_id = $1 AND name = $2", account_id, name)
+
+    async def halt(self, halt: Halt) -> bool:
+        """Put a halt in force, once. False when PostgreSQL is away: it is kept, and `flush` writes it."""
+        self._waiting.append(halt)
+        return await self.flush()
+
+    async def flush(self) -> bool:
+        """Write the halts that wait; True when none is left."""
+        while self._waiting:
+            halt = self._waiting[0]
+            try:
+                await self._fetch(
+                    _HALT,
+                    halt.account_id,
+                    halt.bot_id,
+                    halt.symbol,
+                    halt.kind,
+                    halt.reason,
+                    halt.created_by,
+                    halt.expires_at,
+                )
+            except AlphaError as fault:
+                log.warning("halt_waits", reason=halt.reason, fault=str(fault))
+                return False
+            if self._waiting and self._waiting[0] is halt:
+                self._waiting.pop(0)
+        return True
+
+    async def lift(self, account_id: int | None, created_by: str | None, by: str) -> int:
+        """Lift the halts of an account (None: all), of one limit (None: all); returns how many."""
+        self._waiting = [halt for halt in self._waiting if account_id is not None and halt.account_id != account_id]
+        return len(await self._fetch(_LIFT, account_id, created_by, by))
+
+    async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+        """The rows of one question."""
+        return await self._fetch(sql, *arguments)
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+        try:
+            if self._pool is None:
+                self._pool = await create_pool(
+                    self._settings, "risk_guard", min_size=0, max_size=4, command_timeout_s=_TIMEOUT_S
+                )
+            found: list[Mapping[str, Any]] = await self._pool.fetch(sql, *arguments, timeout=_TIMEOUT_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise explained(fault, self._settings) from None
+        return found
