@@ -116,7 +116,7 @@ class Client:
             if not cursor or not answer["result"]["list"]:
                 return found
 
-    async def sim(self, path: str, method: str = "POST", **body: object) -> Row:
+    async def sim(self, path: str, method: str = "POST", /, **body: object) -> Row:
         """A control call."""
         answer = await self.http.request(method, f"/_sim/{path}", json=body or None)
         return {"status": answer.status, **await answer.json()}

@@ -1,0 +1,257 @@
+"""The private and public streams: login, subscriptions, pings, what is pushed and in what order."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from exchange_simulator.tests.server.served import BASE_MS, FLAT, KEY, SECRET, START_MS, Client, Stream, served
+
+PRIVATE = ("order", "execution", "position", "wallet")
+
+
+async def test_login_wants_a_known_key_a_right_signature_and_a_time_in_the_future() -> None:
+    async with served() as client:
+        for key, secret, expires, good in (
+            (KEY, SECRET, 9_000_000_000_000, True),
+            (KEY, "wrong", 9_000_000_000_000, False),
+            ("nobody", SECRET, 9_000_000_000_000, False),
+            (KEY, SECRET, 1_000, False),
+        ):
+            async with client.http.ws_connect("/v5/private") as socket:
+                answer = await Stream(socket).login(key, secret, expires)
+                assert (answer["op"], answer["success"]) == ("auth", good)
+                assert answer["conn_id"]
+
+
+async def test_an_expired_login_is_a_params_error() -> None:
+    async with served() as client, client.http.ws_connect("/v5/private") as socket:
+        assert (await Stream(socket).login(KEY, SECRET, 1_000))["ret_msg"] == "Params Error"
+
+
+async def test_private_topics_need_a_login_first() -> None:
+    async with served() as client, client.http.ws_connect("/v5/private") as socket:
+        answer = await Stream(socket).ask({"op": "subscribe", "req_id": "s", "args": ["order"]})
+        assert (answer["success"], answer["req_id"]) == (False, "s")
+
+
+@pytest.mark.parametrize("topic", ["orders", "kline.5.BTCUSDT", "order.planar", ""])
+async def test_an_unknown_private_topic_spoils_the_whole_request(topic: str) -> None:
+    async with served() as client, client.stream() as stream:
+        answer = await stream.ask({"op": "subscribe", "args": ["order", topic]})
+        assert not answer["success"]
+        assert f"topic:{topic}" in answer["ret_msg"]
+        assert (await stream.ask({"op": "subscribe", "args": ["order"]}))["success"]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["kline.5.NOPE", "kline.7.BTCUSDT", "kline.1.BTCUSDT", "tickers", "orderbook.500.BTCUSDT", "order", "publicTrade."],
+)
+async def test_an_unknown_public_topic_is_refused(topic: str) -> None:
+    async with served() as client, client.stream(public=True) as stream:
+        answer = await stream.ask({"op": "subscribe", "args": [topic]})
+        assert (answer["success"], answer["ret_msg"]) == (False, f"error:handler not found,topic:{topic}")
+
+
+async def test_subscribing_twice_is_refused() -> None:
+    async with served() as client, client.stream("tickers.BTCUSDT", public=True) as stream:
+        answer = await stream.ask({"op": "subscribe", "args": ["tickers.BTCUSDT"]})
+        assert answer["ret_msg"] == "error:already subscribed,topic:tickers.BTCUSDT"
+
+
+async def test_a_topic_and_its_categorised_form_do_not_go_together() -> None:
+    async with served() as client, client.stream("order") as stream:
+        assert not (await stream.ask({"op": "subscribe", "args": ["order.linear"]}))["success"]
+
+
+async def test_both_forms_of_ping_are_answered() -> None:
+    async with served() as client:
+        async with client.stream() as stream:
+            pong = await stream.ask({"op": "ping", "req_id": "p1"})
+            assert (pong["op"], pong["req_id"]) == ("pong", "p1")
+            assert pong["args"][0].isdigit()
+            await stream.socket.ping()
+        async with client.stream(public=True) as stream:
+            pong = await stream.ask({"op": "ping", "req_id": "p2"})
+            assert (pong["op"], pong["ret_msg"], pong["success"], pong["req_id"]) == ("ping", "pong", True, "p2")
+
+
+async def test_a_fill_is_pushed_as_execution_order_position_and_wallet_of_one_match() -> None:
+    async with served() as client, client.stream(*PRIVATE) as stream:
+        answer = await client.order("Buy", "0.5", orderLinkId="mine")
+        pushes = await stream.pushes()
+        assert [push["topic"] for push in pushes] == ["execution", "order", "position", "wallet", "position"]
+        by_topic = {push["topic"]: push for push in pushes}
+        (execution,), (order,) = by_topic["execution"]["data"], by_topic["order"]["data"]
+        (position,), (wallet,) = pushes[2]["data"], by_topic["wallet"]["data"]
+        assert execution["orderId"] == order["orderId"] == answer["result"]["orderId"]
+        assert (execution["orderLinkId"], execution["category"], execution["execPnl"]) == ("mine", "linear", "0")
+        assert (order["orderStatus"], order["cumExecQty"], order["leavesQty"]) == ("Filled", "0.5", "0")
+        assert (position["side"], position["size"], position["entryPrice"]) == ("Buy", "0.5", "50000")
+        assert position["seq"] == execution["seq"]
+        assert "avgPrice" not in position
+        assert wallet["coin"][0]["walletBalance"] == "99986.25"
+        assert all(push["creationTime"] == START_MS and push["id"] for push in pushes)
+
+
+async def test_categorised_subscriptions_get_the_topic_they_asked_for() -> None:
+    async with served() as client, client.stream("order.linear", "execution.fast", "position.inverse") as stream:
+        await client.order("Buy", "0.5", orderLinkId="mine")
+        pushes = await stream.pushes()
+        assert [push["topic"] for push in pushes] == ["execution.fast", "order.linear"]
+        assert "id" not in pushes[0]
+        assert set(pushes[0]["data"][0]) == {
+            "category", "symbol", "orderId", "orderLinkId", "isMaker", "execId", "execPrice", "execQty", "side",
+            "execTime", "seq",
+        }  # fmt: skip
+
+
+async def test_an_account_hears_of_itself_alone_and_on_every_connection() -> None:
+    async with served(accounts=(f"{KEY}:{SECRET}", "other:s")) as client:
+        other = client.with_key("other", "s")
+        async with client.stream("order") as one, client.stream("order") as two, other.stream("order") as foreign:
+            await client.order("Buy", "0.1", price="49000")
+            assert len(await one.pushes()) == len(await two.pushes()) == 1
+            assert await foreign.pushes() == []
+
+
+async def test_unsubscribing_ends_the_pushes() -> None:
+    async with served() as client, client.stream("order", "wallet") as stream:
+        assert (await stream.ask({"op": "unsubscribe", "args": ["order"]}))["success"]
+        await client.order("Buy", "0.1", price="49000")
+        assert await stream.pushes() == []
+
+
+async def test_a_rejection_that_comes_later_comes_on_the_stream() -> None:
+    async with served() as client, client.stream("order") as stream:
+        answer = await client.order("Buy", "0.1", price="50001", timeInForce="PostOnly")
+        assert answer["retCode"] == 0
+        (row,) = (await stream.next("order"))["data"]
+        assert (row["orderStatus"], row["rejectReason"]) == ("Cancelled", "EC_PostOnlyWillTakeLiquidity")
+
+
+async def test_mark_price_moves_push_nothing_private() -> None:
+    async with served() as client, client.stream(*PRIVATE) as stream:
+        await client.order("Buy", "0.1")
+        await stream.pushes()
+        await client.advance(3)
+        assert await stream.pushes() == []
+
+
+async def test_a_candle_is_confirmed_once_at_its_end_and_forms_before() -> None:
+    walk = [(50_000, 50_100, 49_900, 50_050), (50_060, 50_070, 50_000, 50_010)]
+    async with served(walk) as client, client.stream("kline.5.BTCUSDT", public=True) as stream:
+        await client.advance(4)
+        candles = [push["data"][0] for push in await stream.pushes()]
+        closed = [candle for candle in candles if candle["confirm"]]
+        (first,) = closed
+        assert (first["start"], first["end"]) == (START_MS, START_MS + BASE_MS - 1)
+        assert [first[name] for name in ("open", "high", "low", "close")] == ["50000", "50100", "49900", "50050"]
+        assert candles[-1]["start"] == START_MS + BASE_MS
+        assert candles[-1]["open"] == candles[-1]["close"] == "50060"
+
+
+async def test_confirmed_candles_of_every_interval_equal_those_of_rest() -> None:
+    candles = [(50_000 + 10 * n, 50_100 + 10 * n, 49_900 + 10 * n, 50_010 + 10 * n) for n in range(30)]
+    async with served(candles) as client:
+        topics = [f"kline.{interval}.BTCUSDT" for interval in ("5", "15", "60")]
+        async with client.stream(*topics, public=True) as stream:
+            await client.sim("advance", to_ms=START_MS + 26 * BASE_MS)
+            pushed: dict[str, dict[int, dict[str, Any]]] = {topic: {} for topic in topics}
+            for push in await stream.pushes():
+                for row in push["data"]:
+                    if row["confirm"]:
+                        assert row["start"] not in pushed[push["topic"]]
+                        pushed[push["topic"]][row["start"]] = row
+        assert [len(pushed[topic]) for topic in topics] == [26, 8, 2]
+        for topic, rows in pushed.items():
+            interval = topic.split(".")[1]
+            answer = await client.get("/v5/market/kline", category="linear", symbol="BTCUSDT", interval=interval)
+            rest = {int(row[0]): row for row in answer["result"]["list"]}
+            for start, row in rows.items():
+                names = ("open", "high", "low", "close", "volume", "turnover")
+                assert [row[name] for name in names] == rest[start][1:]
+
+
+async def test_tickers_are_a_snapshot_and_then_deltas_that_add_up_to_the_rest_answer() -> None:
+    async with served() as client, client.stream("tickers.BTCUSDT", public=True) as stream:
+        first = await stream.next("tickers.BTCUSDT")
+        assert first["type"] == "snapshot"
+        merged = dict(first["data"])
+        await client.advance(5)
+        deltas = await stream.pushes()
+        assert deltas
+        for delta in deltas:
+            assert delta["type"] == "delta"
+            assert len(delta["data"]) < len(merged)
+            merged.update(delta["data"])
+        merged.pop("tickDirection")
+        rest = (await client.get("/v5/market/tickers", category="linear", symbol="BTCUSDT"))["result"]["list"][0]
+        assert merged == rest
+
+
+@pytest.mark.parametrize("depth", [1, 50, 200])
+async def test_order_book_deltas_add_up_to_the_rest_book(depth: int) -> None:
+    topic = f"orderbook.{depth}.BTCUSDT"
+    async with served() as client, client.stream(topic, public=True) as stream:
+        await client.advance(6)
+        pushes = await stream.pushes()
+        assert pushes[0]["type"] == "snapshot"
+        assert all(push["type"] == ("snapshot" if depth == 1 else "delta") for push in pushes[1:])
+        updates = [push["data"]["u"] for push in pushes]
+        assert updates == list(range(updates[0], updates[0] + len(updates)))
+        sides: dict[str, dict[str, str]] = {"b": {}, "a": {}}
+        for push in pushes:
+            for side, levels in sides.items():
+                if push["type"] == "snapshot":
+                    levels.clear()
+                for price, size in push["data"][side]:
+                    if size == "0":
+                        del levels[price]
+                    else:
+                        levels[price] = size
+        book = (await client.get("/v5/market/orderbook", category="linear", symbol="BTCUSDT", limit=depth))["result"]
+        assert {"b": dict(book["b"]), "a": dict(book["a"])} == sides
+        assert float(book["b"][0][0]) < float(book["a"][0][0])
+
+
+async def test_the_public_trades_of_a_candle_add_up_to_its_volume() -> None:
+    async with served() as client, client.stream("publicTrade.BTCUSDT", public=True) as stream:
+        await client.advance(7)
+        trades = [row for push in await stream.pushes() for row in push["data"]]
+        own = [row for row in trades if START_MS + BASE_MS <= row["T"] < START_MS + 2 * BASE_MS]
+        assert sum(float(row["v"]) for row in own) == pytest.approx(1.0)
+        assert len({row["i"] for row in trades}) == len(trades)
+
+
+async def test_a_liquidation_is_told_to_the_public_and_to_the_account() -> None:
+    fall = [(50_000, 50_000, 50_000, 50_000), (50_000, 50_000, 30_000, 30_000)]
+    async with served(fall, accounts=(f"{KEY}:{SECRET}:5200",)) as client:
+        await client.order("Buy", "1")
+        async with (
+            client.stream("allLiquidation.BTCUSDT", public=True) as public,
+            client.stream("execution") as private,
+        ):
+            await client.advance(7)
+            (told,) = (await public.next("allLiquidation.BTCUSDT"))["data"]
+            (bust,) = (await private.next("execution"))["data"]
+            assert (told["S"], told["v"], told["p"]) == ("Buy", "1", bust["execPrice"])
+            assert (bust["execType"], bust["orderLinkId"]) == ("BustTrade", "")
+
+
+async def test_a_client_that_says_nothing_is_cut_after_its_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchange_simulator.app.IDLE_S", 0.05)
+    async with served() as client, client.http.ws_connect("/v5/private") as socket:
+        assert (await socket.receive(timeout=10)).type == aiohttp.WSMsgType.CLOSE
+
+
+async def reconnect(client: Client) -> list[dict[str, Any]]:
+    async with client.stream("order") as stream:
+        return await stream.pushes()
+
+
+async def test_a_new_connection_gets_no_snapshot_and_no_replay() -> None:
+    async with served(FLAT) as client:
+        await client.order("Buy", "0.1", price="49000")
+        assert await reconnect(client) == []
