@@ -323,8 +323,8 @@ class BotProcess:
         steps = StepClock(url, self._bot.id)
         interval_ms = trader.core.interval_ms
         try:
-            point = await steps.join()
-            await trader.cycle()
+            await self._patiently("the exchange", trader.cycle)
+            point = await self._patiently("the exchange", steps.join)
             while not self._stop.is_set() and not point.ended:
                 if keeping.done():
                     await keeping

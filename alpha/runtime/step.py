@@ -32,10 +32,10 @@ class StepClock:
         self._last = -1
 
     async def join(self) -> Point:
-        """Let the exchange wait for this bot from now on; returns the point at which time stands. Retry when it is away."""
+        """Let the exchange wait for this bot after the point at which time stands now; returns that. Retry when away."""
         await self._post("/_sim/clients", {"client": self._client, "points": True, "symbols": []})
         point = await self.next()
-        await self.report(point)
+        self._last = point.point
         return point
 
     async def next(self) -> Point:

@@ -68,6 +68,7 @@ class Trader:
         self._needs_live_state = needs_live_state
         self._monotonic = monotonic
         self._waiting: tuple[int, int] | None = None
+        self._late_to_ms: int | None = None
 
     # --- a cycle ------------------------------------------------------------------------------------------------
 
@@ -130,6 +131,9 @@ class Trader:
             return
         interval_ms = self.core.interval_ms
         last_ms = self.core.state.last_bar_ms
+        if self._late_to_ms is None:
+            # What had closed before this process began is too late for an entry, but not for an exit.
+            self._late_to_ms = newest_ms
         if last_ms < 0:
             self.core.state.last_bar_ms = newest_ms
             return
@@ -142,7 +146,7 @@ class Trader:
                 return
             newest_ms = max(newest_ms, self.feed.newest_ms or newest_ms)
             self._clock.saw(bar_ms + interval_ms)
-            await self._evaluate(bar_ms, fresh=bar_ms == newest_ms and self._in_time(bar_ms))
+            await self._evaluate(bar_ms, fresh=bar_ms == newest_ms > self._late_to_ms and self._in_time(bar_ms))
             bar_ms += interval_ms
 
     def _in_time(self, bar_ms: int) -> bool:

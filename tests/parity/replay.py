@@ -75,7 +75,7 @@ async def play_live(play: Play, folder: Path) -> Played:
     try:
         await stage.open()
         variables = {f"{play.prefix}_{name.upper()}": value for name, value in play.parameters.items()}
-        bot = stage.bot(play.bot_id, ALPHA_STEP_URL=stage.step_url(), **variables)
+        bot = stage.bot(play.bot_id, ALPHA_STEP_URL=stage.simulator.url, **variables)
         bot.start()
 
         async def joined() -> bool:

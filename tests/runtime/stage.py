@@ -1,6 +1,9 @@
 """A bot as a real process over a real PostgreSQL, a real Redis and the simulated exchange; with or without the listener."""
 
 import json
+import shutil
+import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,12 @@ import httpx
 
 from alpha.db.migrate import ROLES, MigrateSettings
 from alpha.db.migrate import run as migrate
+from alpha.db.pool import connect
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
-from alpha.settings import load
-from tests.stack.world import BOTS, ROOT, Process, Simulator
+from alpha.live.connect import RedisLinks
+from alpha.settings import DatabaseSettings, load
+from tests.stack.world import BOTS, ROOT, BotKey, Process, Simulator, until
 
 PASSWORD = "a-password-of-the-tests"
 ENTRIES = {
@@ -22,40 +27,91 @@ ENTRIES = {
 }
 
 
-class Stage:
-    """Where a bot plays. `options` go to the simulator."""
+class Servers:
+    """A PostgreSQL and a Redis, in a folder that the database's own user can reach."""
 
-    def __init__(self, folder: Path, *, speed: str = "60", seed: int = 1, options: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="alpha-stage-"))
+        self._folder.chmod(0o755)
+        self.postgres = EmbeddedPostgres(self._folder / "postgres", PASSWORD, durable=False)
+        self.redis = EmbeddedRedis(self._folder / "redis", PASSWORD)
+
+    def start(self) -> None:
+        """Start both."""
+        self.postgres.start()
+        self.redis.start()
+
+    def stop(self) -> None:
+        """End both and forget their data."""
+        self.redis.stop()
+        self.postgres.stop("immediate")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Stage:
+    """Where a bot plays. `options` go to the simulator; `servers` that run already are used with a database of its own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        speed: str = "60",
+        seed: int = 1,
+        options: tuple[str, ...] = (),
+        servers: Servers | None = None,
+    ) -> None:
         self.folder = folder
-        self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
-        self.redis = EmbeddedRedis(folder / "redis", PASSWORD)
-        self.simulator = Simulator(folder, speed=speed, seed=seed, options=("--no-rate-limits", *options))
+        self._own = servers is None
+        self.servers = Servers() if servers is None else servers
+        self.simulator = Simulator(folder, speed=speed, seed=seed, options=("--no-rate-limits", "--faults", *options))
         self.processes: list[Process] = []
+        self._database = f"stage_{uuid.uuid4().hex[:12]}"
 
     async def open(self) -> None:
         """Servers, tables, exchange."""
-        self.postgres.start()
-        self.redis.start()
+        if self._own:
+            self.servers.start()
+        await self._make_database()
+        await self._empty_redis()
         passwords = {f"{role}_db_password": PASSWORD for role in ROLES}
-        variables = {**self.postgres.environment(), **passwords, "bots_file": str(ROOT / "bots.toml")}
+        variables = {**self._postgres_variables(), **passwords, "bots_file": str(ROOT / "bots.toml")}
         await migrate(
             load(MigrateSettings, env_file=None, **{name.lower(): value for name, value in variables.items()})
         )
         await self.simulator.start()
+
+    async def _make_database(self) -> None:
+        connection = await connect(self.servers.postgres.settings(), "test")
+        try:
+            await connection.execute(f'CREATE DATABASE "{self._database}"')
+        finally:
+            await connection.close()
+
+    async def _empty_redis(self) -> None:
+        links = RedisLinks(self.servers.redis.settings())
+        await links.shared.eval("return redis.call('FLUSHALL')", 0)
+        await links.close()
+
+    def _postgres_variables(self) -> dict[str, str]:
+        return {**self.servers.postgres.environment(), "POSTGRES_DB": self._database}
+
+    def database(self) -> DatabaseSettings:
+        """How the owner reaches this stage's database."""
+        return self.servers.postgres.settings().model_copy(update={"postgres_db": self._database})
 
     def close(self) -> None:
         """End all that was started here."""
         for process in self.processes:
             process.stop()
         self.simulator.process.kill()
-        self.redis.stop()
-        self.postgres.stop("immediate")
+        if self._own:
+            self.servers.stop()
 
     def environment(self, role: str) -> dict[str, str]:
         """What every process of ours reads."""
         return {
-            **self.postgres.environment(),
-            **self.redis.environment(),
+            **self._postgres_variables(),
+            **self.servers.redis.environment(),
             **self.simulator.environment(),
             "POSTGRES_USER": role,
             "POSTGRES_PASSWORD": PASSWORD,
@@ -74,9 +130,74 @@ class Stage:
         variables = {**self.environment("alpha_strategy"), **key.environment(), **more}
         return self._process(name, [str(ROOT / ENTRIES[bot_id])], variables)
 
-    def step_url(self) -> str:
-        """The address a bot in step clock reports to."""
-        return self.simulator.url
+    def toy(self, name: str = "bot", *, step: bool = True, key: BotKey = BOTS[0], **more: str) -> Process:
+        """A bot that trades the toy strategy under ShortSeller's name, in step clock unless said otherwise."""
+        bots = self.folder / "bots.toml"
+        text = (ROOT / "bots.toml").read_text()
+        bots.write_text(text.replace("strategies.shortseller.strategy:ShortSeller", "tests.runtime.toy:Toy"))
+        variables = {
+            **self.environment("alpha_strategy"),
+            "SHORTSELLER_BYBIT_API_KEY": key.key,
+            "SHORTSELLER_BYBIT_API_SECRET": key.secret,
+            "ALPHA_BOTS_FILE": str(bots),
+            "ALPHA_LEASE_SECONDS": "2",
+            **({"ALPHA_STEP_URL": self.simulator.url} if step else {}),
+            **more,
+        }
+        return self._process(name, [str(ROOT / ENTRIES["shortseller_001"])], variables)
+
+    async def play(self, bot: Process) -> None:
+        """Start a bot in step clock and wait until the clock waits for it."""
+        before = bot.said().count('"started"')
+        bot.start()
+
+        async def joined() -> bool:
+            if not bot.running:
+                raise AssertionError(f"the bot ended: {bot.said()[-3000:]}")
+            clients = (await sim(self, "POST", "/_sim/clients", client="", remove=True))["clients"]
+            return bot.said().count('"started"') > before and "shortseller_001" in clients
+
+        await until(joined, 30, "the bot to join the step clock")
+
+    async def bars(self, count: int) -> None:
+        """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""
+        now_ms = (await sim(self, "GET", "/_sim/state"))["now_ms"]
+        to_ms = now_ms - now_ms % 300_000 + count * 300_000
+        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=30)
+        assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}"
+
+    async def fills(self, key: BotKey = BOTS[0]) -> list[dict[str, Any]]:
+        """The account's fills as the exchange knows them, oldest first, funding left out."""
+        return [row for row in await self.simulator.ledger(key.key) if row["execType"] != "Funding"]
+
+    async def position(self, symbol: str = "BTCUSDT", key: BotKey = BOTS[0]) -> dict[str, Any] | None:
+        """The account's open position in a symbol, as the exchange shows it."""
+        rows = (await self.simulator.account(key.key))["positions"]
+        return next((row for row in rows if row["symbol"] == symbol), None)
+
+    async def fault(self, **what: object) -> None:
+        """Ask the exchange for a fault."""
+        await sim(self, "POST", "/_sim/faults", **what)
+
+    async def liquidate(self, key: BotKey = BOTS[0]) -> None:
+        """Let the exchange take over every position of the account."""
+        await sim(self, "POST", "/_sim/liquidate", key=key.key)
+
+    async def state_row(self, name: str) -> Any:
+        """One row of trading.strategy_state, None when there is none."""
+        connection = await connect(self.database(), "test")
+        try:
+            return await connection.fetchval("SELECT state FROM trading.strategy_state WHERE name = $1", name)
+        finally:
+            await connection.close()
+
+    async def sql(self, text: str, *arguments: object) -> None:
+        """Change the database as its owner."""
+        connection = await connect(self.database(), "test")
+        try:
+            await connection.execute(text, *arguments)
+        finally:
+            await connection.close()
 
     def _process(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
         process = Process(name, arguments, environment, self.folder)
@@ -95,7 +216,7 @@ def trades(process: Process) -> list[dict[str, Any]]:
     return rows
 
 
-async def sim(stage: Stage, method: str, path: str, **body: object) -> dict[str, Any]:
+async def sim(stage: Stage, method: str, path: str, /, **body: object) -> dict[str, Any]:
     """A control call of the simulated exchange."""
     async with httpx.AsyncClient(base_url=stage.simulator.url, timeout=600) as client:
         answer = await client.request(method, path, json=body if method == "POST" else None)
