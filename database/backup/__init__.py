@@ -1,0 +1,1 @@
+"""Backups of PostgreSQL: taken daily, checked, rehearsed weekly, restored with one command."""

@@ -1,0 +1,41 @@
+"""What a database holds, in figures: the rows of every table and the sum of every column of numbers."""
+
+from alpha.db.pool import Connection
+
+#: Table to column to figure; `rows` is the number of rows. Figures are texts, because sums are exact.
+Fingerprint = dict[str, dict[str, str]]
+
+_COLUMNS = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name,
+    array_agg(quote_ident(a.attname) ORDER BY a.attnum)
+        FILTER (WHERE a.atttypid IN ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype, 'smallint'::regtype)) AS columns
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname IN ('trading', 'audit', 'public')
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind = 'r'
+GROUP BY 1
+ORDER BY 1
+"""
+
+
+async def fingerprint(connection: Connection, *, sums: bool = True) -> Fingerprint:
+    """Count every table of ours; with `sums`, add up its numbers too. Reads each table once."""
+    found: Fingerprint = {}
+    for table in await connection.fetch(_COLUMNS):
+        columns = (table["columns"] or []) if sums else []
+        parts = ["count(*)::text AS rows", *(f"trim_scale(sum({column}))::text AS {column}" for column in columns)]
+        statement = f"SELECT {', '.join(parts)} FROM {table['name']}"  # noqa: S608 - names quoted by the server
+        row = await connection.fetchrow(statement, timeout=3600)
+        found[table["name"]] = {name: value for name, value in row.items() if value is not None}
+    return found
+
+
+def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
+    """One sentence a table and figure that is not as expected."""
+    sentences = []
+    for table in sorted(set(expected) | set(found)):
+        mine, theirs = expected.get(table, {}), found.get(table, {})
+        for column in sorted(set(mine) | set(theirs)):
+            if column in mine and mine[column] != theirs.get(column):
+                sentences.append(f"{table}: {column} is {theirs.get(column, 'absent')}, not {mine[column]}")
+    return sentences

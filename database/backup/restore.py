@@ -1,0 +1,131 @@
+"""Restoring: into a database beside the present one, compared, and only then put in its place."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from alpha.db.migrate import ROLES
+from alpha.db.pool import Connection, connect, explained
+from alpha.errors import Fatal
+from database.backup.dump import checksum, run
+from database.backup.fingerprint import Fingerprint, differences, fingerprint
+from database.backup.settings import BackupSettings
+from database.backup.shelf import Backup
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was restored: rows compared, and the name under which the former database was kept (None when there was none)."""
+
+    rows: int
+    former: str | None
+
+
+def read_card(backup: Backup) -> dict[str, Any] | None:
+    """What the backup must hold; None when its card is gone."""
+    try:
+        card: dict[str, Any] = json.loads(backup.card.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return card
+
+
+async def rehearse(settings: BackupSettings, backup: Backup) -> int:
+    """Restore into a scratch database, compare, drop it; returns the rows compared. Fatal when anything differs."""
+    scratch = f"{settings.postgres_db}_rehearsal"
+    server = await _server(settings)
+    try:
+        await server.execute(f"DROP DATABASE IF EXISTS {_quoted(scratch)} WITH (FORCE)")
+        try:
+            return await _fill(settings, server, backup, scratch)
+        finally:
+            await server.execute(f"DROP DATABASE IF EXISTS {_quoted(scratch)} WITH (FORCE)")
+    except asyncpg.PostgresError as fault:
+        raise explained(fault, settings) from None
+    finally:
+        await server.close()
+
+
+async def restore(settings: BackupSettings, backup: Backup, now: datetime) -> Restored:
+    """Put the backup in the place of the present database, which is kept under another name.
+
+    Until the last step nothing changes for anybody; then all connections are ended and the names change in one
+    transaction. Raises Fatal when the backup is not what its card says; the present database stays then.
+    """
+    stamp = now.strftime("%Y%m%d_%H%M%S")
+    present, fresh, former = (
+        settings.postgres_db,
+        f"{settings.postgres_db}_restored_{stamp}",
+        f"{settings.postgres_db}_before_{stamp}",
+    )
+    server = await _server(settings)
+    try:
+        try:
+            rows = await _fill(settings, server, backup, fresh)
+        except BaseException:
+            await server.execute(f"DROP DATABASE IF EXISTS {_quoted(fresh)} WITH (FORCE)")
+            raise
+        exists = await server.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", present)
+        if exists:
+            await _empty(server, present)
+        async with server.transaction():
+            if exists:
+                await server.execute(f"ALTER DATABASE {_quoted(present)} RENAME TO {_quoted(former)}")
+            await server.execute(f"ALTER DATABASE {_quoted(fresh)} RENAME TO {_quoted(present)}")
+        if exists:
+            await server.execute(f"ALTER DATABASE {_quoted(former)} WITH ALLOW_CONNECTIONS true")
+        return Restored(rows, former if exists else None)
+    except asyncpg.PostgresError as fault:
+        raise explained(fault, settings) from None
+    finally:
+        await server.close()
+
+
+async def _server(settings: BackupSettings) -> Connection:
+    return await connect(settings.model_copy(update={"postgres_db": "postgres"}), "postgres_backup")
+
+
+async def _fill(settings: BackupSettings, server: Connection, backup: Backup, database: str) -> int:
+    """Make `database` and restore into it; returns the rows compared."""
+    card = read_card(backup)
+    if card is not None and await asyncio.to_thread(checksum, backup.path) != card["sha256"]:
+        raise Fatal(f"{backup.name} is not the file that was written: its checksum differs. Use another backup.")
+    for role in ROLES:
+        if not await server.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role):
+            await server.execute(f"CREATE ROLE {role} LOGIN NOINHERIT")
+    await server.execute(f"CREATE DATABASE {_quoted(database)} TEMPLATE template0")
+    await server.execute(f"REVOKE ALL ON DATABASE {_quoted(database)} FROM PUBLIC")
+    await server.execute(f"GRANT CONNECT ON DATABASE {_quoted(database)} TO {', '.join(ROLES)}")
+    await run(settings, "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={database}", str(backup.path))
+    connection = await connect(settings.model_copy(update={"postgres_db": database}), "postgres_backup")
+    try:
+        expected: Fingerprint = card["figures"] if card is not None else {}
+        with_sums = any(set(figures) - {"rows"} for figures in expected.values())
+        found = await fingerprint(connection, sums=with_sums)
+        wrong = differences(expected, found)
+        if wrong:
+            raise Fatal(f"{backup.name} was restored, but {wrong[0]} ({len(wrong)} differences). Use another backup.")
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+    return sum(int(figures["rows"]) for figures in found.values())
+
+
+async def _empty(server: Connection, database: str) -> None:
+    """End every connection to the database and let no new one in."""
+    await server.execute(f"ALTER DATABASE {_quoted(database)} WITH ALLOW_CONNECTIONS false")
+    for _ in range(100):
+        await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", database)
+        if not await server.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", database):
+            return
+        await asyncio.sleep(0.05)
+    await server.execute(f"ALTER DATABASE {_quoted(database)} WITH ALLOW_CONNECTIONS true")
+    raise Fatal(f"The connections to {database} do not end. Stop the services and restore again.")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,127 @@
+"""The service: a backup a day, a rehearsal a week, an alert when one fails, ill health while none is recent."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import ms_of
+from alpha.db.pool import connect
+from alpha.errors import AlphaError
+from alpha.logs import logger
+from database.backup.dump import take
+from database.backup.restore import rehearse
+from database.backup.settings import BackupSettings
+from database.backup.shelf import Backup, Shelves, due_at
+
+log = logger(__name__)
+AGAIN_AFTER = timedelta(minutes=15)
+#: A daily backup, and two hours to take it.
+TOO_OLD = timedelta(hours=26)
+
+
+def wall_clock() -> datetime:
+    """The time, aware UTC."""
+    return datetime.now(UTC)
+
+
+class BackupService:
+    """Takes the backups that are due until it is stopped."""
+
+    def __init__(
+        self, settings: BackupSettings, alerts: Alerts | None = None, now: Callable[[], datetime] = wall_clock
+    ) -> None:
+        self._settings = settings
+        self._alerts = alerts
+        self._now = now
+        self._fault: str | None = None
+        self.shelves = Shelves(settings.backup_dir)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take what is due, wait for the next, until `stop` is set. A failure is tried again after a quarter of an hour."""
+        self.shelves.prepare()
+        while not stop.is_set():
+            newest = self.shelves.newest()
+            wait = due_at(newest.taken_at if newest else None, self._now(), self._settings.backup_at) - self._now()
+            if wait <= timedelta(0):
+                if await self.once():
+                    continue
+                wait = AGAIN_AFTER
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait.total_seconds())
+
+    async def once(self) -> bool:
+        """One backup, with all that belongs to it; True when it is good. Never raises for a fault that is foreseen."""
+        started = self._now()
+        first_of_week = self.shelves.first_of_week(started)
+        try:
+            backup = await take(self._settings, self.shelves, started)
+        except AlphaError as fault:
+            await self._failed("backup", started, str(fault))
+            return False
+        gone = self.shelves.clear(self._settings.kept())
+        await self._record("backup", started, True, f"{len(gone)} old ones removed.", backup)
+        log.info("backup_taken", file=backup.name, bytes=backup.path.stat().st_size, removed=len(gone))
+        self._fault = None
+        if first_of_week:
+            await self._rehearse(backup)
+        return True
+
+    async def _rehearse(self, backup: Backup) -> None:
+        started = self._now()
+        try:
+            rows = await rehearse(self._settings, backup)
+        except AlphaError as fault:
+            await self._failed("rehearsal", started, str(fault))
+            return
+        await self._record("rehearsal", started, True, f"{rows} rows restored; all counts and sums are equal.", backup)
+        log.info("backup_rehearsed", file=backup.name, rows=rows)
+
+    async def _failed(self, kind: str, started: datetime, sentence: str) -> None:
+        self._fault = f"The {kind} of {started:%Y-%m-%d %H:%M} UTC failed: {sentence}"
+        log.error("backup_failed", kind=kind, fault=sentence)
+        await self._record(kind, started, False, sentence, None)
+        if self._alerts is not None:
+            alert = Alert(Level.CRITICAL, f"backup-{kind}", self._fault, "Look at the log of postgres_backup.")
+            await self._alerts.raise_alert(alert, ms_of(self._now()))
+
+    async def _record(self, kind: str, started: datetime, ok: bool, detail: str, backup: Backup | None) -> None:
+        """Write what happened into the database, if it answers; the log has it in any case."""
+        try:
+            connection = await connect(self._settings, "postgres_backup")
+        except AlphaError:
+            return
+        try:
+            await connection.execute(
+                "INSERT INTO audit.backups (kind, started_at, ok, file, bytes, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+                kind,
+                started,
+                ok,
+                backup.name if backup else None,
+                backup.path.stat().st_size if backup else None,
+                detail,
+            )
+            if not ok:
+                await connection.execute(
+                    "INSERT INTO audit.alerts (level, source, code, message) VALUES ('critical', 'postgres_backup', $1, $2)",
+                    f"{kind}_failed",
+                    self._fault,
+                )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+            log.error("backup_not_recorded", fault=str(fault))
+        finally:
+            await connection.close()
+
+    def fault(self) -> str | None:
+        """What is wrong, for the health check: the last failure, or no recent backup."""
+        if self._fault is not None:
+            return self._fault
+        newest = self.shelves.newest()
+        if newest is None:
+            return "There is no backup yet."
+        if self._now() - newest.taken_at > TOO_OLD:
+            return f"The newest backup is of {newest.taken_at:%Y-%m-%d %H:%M} UTC, more than 26 hours ago."
+        return None

@@ -1,0 +1,276 @@
+"""Backup and restore with PostgreSQL's own programs on a real server."""
+
+import asyncio
+import json
+import stat
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from alpha.alerts import Alerts
+from alpha.db.fills import insert_fills
+from alpha.db.pool import Connection, connect
+from alpha.demo.postgres import EmbeddedPostgres, binaries
+from alpha.errors import Fatal, Misconfigured
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.registry import SHARED_DB
+from alpha.settings import DatabaseSettings, load
+from database.backup.__main__ import main
+from database.backup.dump import take
+from database.backup.fingerprint import fingerprint
+from database.backup.restore import read_card, rehearse, restore
+from database.backup.service import BackupService
+from database.backup.settings import BackupSettings
+from database.backup.shelf import Shelves, due_at
+from tests.history.build import new_account
+from tests.history.conftest import of
+from tests.history.generator import as_fill, raw_fills
+from tests.history.roles import PASSWORDS
+from tests.history.test_roles import log_in
+
+NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)  # a Monday
+
+
+@pytest.fixture
+def backup_settings(history_settings: DatabaseSettings, tmp_path: Path) -> BackupSettings:
+    """The service's settings for this test's database."""
+    return load(
+        BackupSettings,
+        env_file=None,
+        **history_settings.model_dump(exclude={"postgres_password"}),
+        postgres_password=history_settings.postgres_password,
+        backup_dir=tmp_path / "backups",
+        backup_programs=binaries(),
+    )
+
+
+@pytest.fixture
+async def filled(owner: Connection) -> Connection:
+    """A database with 2,000 fills and what follows from them."""
+    account = await new_account(owner)
+    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(1, 2_000, 9_000_000, "x")]
+    await insert_fills(owner, rows)
+    return owner
+
+
+async def test_a_backup_restores_to_the_same_figures_and_works_on(
+    filled: Connection, history_settings: DatabaseSettings, backup_settings: BackupSettings
+) -> None:
+    before = await fingerprint(filled)
+    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    await filled.execute("DELETE FROM trading.round_trips; DELETE FROM trading.fills")
+    await filled.close()
+    restored = await restore(backup_settings, backup, NOW + timedelta(hours=1))
+    assert restored.former == f"{history_settings.postgres_db}_before_20260302_030000"
+    again = await connect(history_settings, "tests")
+    assert await fingerprint(again) == before
+    # grants, triggers and the order of everything came back: the listener goes on, a stranger does not
+    listener = await log_in(history_settings, "alpha_listener")
+    account = await listener.fetchval(
+        "SELECT trading.register_account('simulated', 'shortseller_001', 'shortseller_001')"
+    )
+    more = [as_fill(raw, account, "shortseller_001", "ETHUSDT") for raw in raw_fills(2, 300, 9_000_000, "y")]
+    assert (await insert_fills(listener, more)).inserted == 300
+    await listener.close()
+    former = await connect(of(history_settings, restored.former), "tests")
+    assert await former.fetchval("SELECT count(*) FROM trading.fills") == 0
+    await former.close()
+    await again.execute(f"DROP DATABASE {restored.former}")
+    await again.close()
+
+
+async def test_restore_into_an_empty_server(
+    filled: Connection, backup_settings: BackupSettings, tmp_path: Path
+) -> None:
+    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    server = EmbeddedPostgres(tmp_path / "other", "another-password", durable=False)
+    server.start()
+    try:
+        other = backup_settings.model_copy(update=server.settings().model_dump())
+        other = other.model_copy(
+            update={"postgres_password": SecretStr("another-password"), "postgres_db": "trading_db"}
+        )
+        restored = await restore(other, backup, NOW)
+        assert restored.former == "trading_db_before_20260302_020000"
+        connection = await connect(other, "tests")
+        assert await connection.fetchval("SELECT count(*) FROM trading.fills") == 2_000
+        await connection.close()
+    finally:
+        server.stop("immediate")
+
+
+async def test_a_backup_holds_one_instant_although_fills_arrive_meanwhile(
+    filled: Connection, history_settings: DatabaseSettings, backup_settings: BackupSettings
+) -> None:
+    account = await new_account(filled)
+    rows = [as_fill(raw, account, "shortseller_001", "SOLUSDT") for raw in raw_fills(3, 3_000, 9_000_000, "z")]
+
+    async def trade() -> None:
+        for start in range(0, len(rows), 10):
+            await insert_fills(filled, rows[start : start + 10])
+
+    _, backup = await asyncio.gather(trade(), take(backup_settings, Shelves(backup_settings.backup_dir), NOW))
+    assert await rehearse(backup_settings, backup) > 2_000
+    server = await connect(of(history_settings, "postgres"), "tests")
+    assert await server.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE '%rehearsal'") == 0
+    await server.close()
+
+
+async def test_backups_are_readable_by_their_owner_only_and_nothing_half_written_stays(
+    filled: Connection, backup_settings: BackupSettings
+) -> None:
+    shelves = Shelves(backup_settings.backup_dir)
+    backup = await take(backup_settings, shelves, NOW)
+    for path in (backup.path, backup.card):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(backup.path.parent.stat().st_mode) == 0o700
+    # A dump cut off in the middle: never a backup, gone at the next start.
+    task = asyncio.create_task(take(backup_settings, shelves, NOW + timedelta(days=1)))
+    partial = shelves.partial(backup_settings.postgres_db, NOW + timedelta(days=1))
+    while not partial.exists() and not task.done():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    partial.write_text("what a killed process leaves")
+    assert shelves.backups() == [backup]
+    shelves.prepare()
+    assert not partial.exists()
+
+
+async def test_a_damaged_backup_is_refused_and_the_present_database_stays(
+    filled: Connection, backup_settings: BackupSettings
+) -> None:
+    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    card = read_card(backup)
+    assert card is not None
+    data = bytearray(backup.path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    backup.path.write_bytes(data)
+    with pytest.raises(Fatal, match="its checksum differs"):
+        await restore(backup_settings, backup, NOW)
+    assert await filled.fetchval("SELECT count(*) FROM trading.fills") == 2_000
+
+
+async def test_a_backup_that_lacks_a_row_fails_its_rehearsal(
+    filled: Connection, backup_settings: BackupSettings
+) -> None:
+    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    card = read_card(backup)
+    assert card is not None
+    card["figures"]["trading.fills"]["rows"] = "2001"
+    backup.card.write_text(json.dumps(card))
+    with pytest.raises(Fatal, match=r"trading\.fills: rows is 2000, not 2001"):
+        await rehearse(backup_settings, backup)
+
+
+async def test_the_first_backup_of_a_week_is_rehearsed_and_everything_is_recorded(
+    filled: Connection, backup_settings: BackupSettings
+) -> None:
+    now = NOW
+    service = BackupService(backup_settings, now=lambda: now)
+    assert service.fault() == "There is no backup yet."
+    assert await service.once()
+    now = NOW + timedelta(days=1)
+    assert await service.once()
+    rows = await filled.fetch("SELECT kind, ok, file FROM audit.backups ORDER BY backup_id")
+    assert [(row["kind"], row["ok"]) for row in rows] == [("backup", True), ("rehearsal", True), ("backup", True)]
+    assert service.fault() is None
+    now = NOW + timedelta(days=1, hours=27)
+    assert "more than 26 hours ago" in str(service.fault())
+
+
+async def test_a_failed_backup_is_an_alert_ill_health_and_a_row(
+    filled: Connection, backup_settings: BackupSettings, redis_links: RedisLinks, tmp_path: Path
+) -> None:
+    broken = tmp_path / "programs"
+    broken.mkdir()
+    (broken / "pg_dump").write_text("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n")
+    (broken / "pg_dump").chmod(0o755)
+    settings = backup_settings.model_copy(update={"backup_programs": broken})
+    service = BackupService(settings, Alerts(redis_links.database(SHARED_DB), "postgres_backup"), now=lambda: NOW)
+    assert not await service.once()
+    assert "no space left on device" in str(service.fault())
+    assert (
+        await filled.fetchval("SELECT count(*) FROM audit.backups WHERE NOT ok AND detail LIKE '%no space left%'") == 1
+    )
+    assert (
+        await filled.fetchval("SELECT count(*) FROM audit.alerts WHERE code = 'backup_failed' AND level = 'critical'")
+        == 1
+    )
+    assert await redis_links.database(SHARED_DB).xlen(keys.ALERTS) == 1
+    assert service.shelves.backups() == []
+    mended = BackupService(backup_settings, now=lambda: NOW)
+    assert await mended.once()
+    assert mended.fault() is None
+
+
+async def test_the_service_takes_what_is_due_and_stops_when_told(
+    filled: Connection, backup_settings: BackupSettings
+) -> None:
+    service = BackupService(backup_settings)
+    stop = asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    while not service.shelves.backups("monthly"):
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    assert len(service.shelves.backups()) == 1
+
+
+def test_thirty_days_twelve_weeks_and_twelve_months_are_kept(tmp_path: Path) -> None:
+    shelves = Shelves(tmp_path)
+    shelves.prepare()
+    start = datetime(2024, 1, 1, 2, tzinfo=UTC)
+    for day in range(400):
+        moment = start + timedelta(days=day)
+        partial = shelves.partial("trading_db", moment)
+        partial.write_text(str(day))
+        shelves.keep(partial, "{}", moment)
+        shelves.clear({"daily": 30, "weekly": 12, "monthly": 12})
+    last = start + timedelta(days=399)
+    daily, weekly, monthly = (shelves.backups(shelf) for shelf in ("daily", "weekly", "monthly"))
+    assert [backup.taken_at for backup in daily] == [last - timedelta(days=29 - n) for n in range(30)]
+    assert len(weekly) == len(monthly) == 12
+    assert {backup.taken_at.weekday() for backup in weekly} == {0}
+    assert {backup.taken_at.day for backup in monthly} == {1}
+    assert weekly[-1].path.read_text() == str((weekly[-1].taken_at - start).days)
+    assert shelves.find("latest") == daily[-1]
+    assert shelves.find(monthly[0].name) == monthly[0]
+    with pytest.raises(Misconfigured, match="'list' shows what there is"):
+        shelves.find("nothing")
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "due"),
+    [
+        (None, "2026-03-02T13:00", "2026-03-02T13:00"),
+        ("2026-03-02T02:00", "2026-03-02T13:00", "2026-03-03T02:00"),
+        ("2026-03-01T02:00", "2026-03-02T01:59", "2026-03-02T02:00"),
+        ("2026-03-01T02:00", "2026-03-02T02:00", "2026-03-02T02:00"),
+        ("2026-02-27T02:00", "2026-03-02T13:00", "2026-03-02T13:00"),
+        ("2026-03-02T13:00", "2026-03-02T14:00", "2026-03-03T02:00"),
+    ],
+)
+def test_a_missed_backup_is_due_at_once_and_the_next_one_at_two(newest: str | None, now: str, due: str) -> None:
+    def at(text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    assert due_at(None if newest is None else at(newest), at(now), time(2)) == at(due)
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSTGRES_PASSWORD", PASSWORDS["alpha_c2"])
+    assert main(["restore"]) == 2
+    assert capsys.readouterr().err.startswith("There is no backup in database/backups/postgres.")
+    monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+    assert main(["now"]) == 1
+    assert "PostgreSQL at 127.0.0.1:1 cannot be reached" in capsys.readouterr().err
