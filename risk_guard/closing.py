@@ -38,10 +38,7 @@ _FAULT_PAUSE_S = 0.5
 
 
 class ClosingState(msgspec.Struct):
-    """What must outlive the guard: which command, which symbol (None: all), why, how many orders were sent for it.
-
-    `flat_since_ms` is the wall-clock time since which the exchange has said flat; 0 while it has not.
-    """
+    """What must outlive the guard: which command, which symbol (None: all), why, how many orders were sent for it."""
 
     command_id: str
     reason: Reason
@@ -113,17 +110,19 @@ class Closing:
         orders = await gateway.open_orders(self.state.symbol, rank=Rank.EXIT)
         held = {row.symbol for row in positions}
         # A stop of a position that is still held protects it until it is closed.
-        await self._cancel([order for order in orders if not (order.symbol in held and _protects(order))])
-        for position in positions:
-            await self._close(position)
+        waiting = [order for order in orders if not (order.symbol in held and _protects(order))]
+        steps = [self._cancel(order) for order in waiting] + [self._close(position) for position in positions]
+        # One that is refused must not keep the others from being closed.
+        for fault in await asyncio.gather(*steps, return_exceptions=True):
+            if isinstance(fault, BaseException):
+                raise fault
         return bool(positions or orders)
 
-    async def _cancel(self, orders: list[Order]) -> None:
-        for order in orders:
-            try:
-                await self._account.gateway.cancel(order.symbol, order_id=order.order_id)
-            except OrderGone:
-                continue
+    async def _cancel(self, order: Order) -> None:
+        try:
+            await self._account.gateway.cancel(order.symbol, order_id=order.order_id)
+        except OrderGone:
+            return
 
     async def _close(self, position: Position) -> None:
         account, state = self._account, self.state
@@ -131,6 +130,7 @@ class Closing:
         instrument = await account.instrument(position.symbol)
         qty = _slice(position.size, reference, account.max_order_usdt, instrument)
         state.attempts += 1
+        attempt = state.attempts
         await self._save(state)
         request = OrderRequest(
             symbol=position.symbol,
@@ -141,7 +141,7 @@ class Closing:
                 account=account.text,
                 symbol=position.symbol,
                 command_id=state.command_id,
-                attempt=state.attempts,
+                attempt=attempt,
             ),
             reference_price=reference,
             reduce_only=True,

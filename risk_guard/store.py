@@ -102,6 +102,15 @@ class GuardStore:
         )
         return rows[0]["state"] if rows else None
 
+    async def load_all(self, account_id: int, name: str) -> list[Any]:
+        """All parts called `name` or `name:...`."""
+        rows = await self._fetch(
+            "SELECT state FROM trading.guard_state WHERE account_id = $1 AND split_part(name, ':', 1) = $2",
+            account_id,
+            name,
+        )
+        return [row["state"] for row in rows]
+
     async def save(self, account_id: int, name: str, state: object) -> None:
         """Make one part of the guard's own state durable."""
         await self._fetch(_SAVE, account_id, name, state)

@@ -1,0 +1,293 @@
+"""The guard's desk: flatten, panic and lift, from `control:guard` or from a limit; each closing made durable first."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bot_control.interface import BotControl
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Misconfigured
+from alpha.live import keys
+from alpha.live.connect import AWAY, RedisLinks
+from alpha.live.control import Command, CommandTaker, read_replies, send_command
+from alpha.logs import logger
+from alpha.reasons import Reason
+from alpha.registry import Registry
+from risk_guard.account import GuardedAccount
+from risk_guard.closing import Closing, ClosingState, Tell
+from risk_guard.store import GuardStore, Halt
+
+log = logger(__name__)
+CLOSING = "closing"
+
+
+class Desk:
+    """Carries out what closes positions. One closing an account at a time: a second command joins the first."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, GuardedAccount],
+        registry: Registry,
+        store: GuardStore,
+        links: RedisLinks,
+        control: BotControl,
+        alerts: Alerts,
+        *,
+        confirm_s: float,
+        answer_s: float,
+        lifted: Callable[[str | None], Awaitable[None]],
+    ) -> None:
+        """`accounts` by bot id. `lifted(bot id or None)` is told when the operator lifts the halts of a bot, or of all."""
+        self.last_flat_s: float | None = None
+        self._accounts = accounts
+        self._registry = registry
+        self._store = store
+        self._links = links
+        self._control = control
+        self._alerts = alerts
+        self._confirm_s = confirm_s
+        self._answer_s = answer_s
+        self._lifted = lifted
+        self._running: dict[tuple[str, str | None], asyncio.Task[str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def closing(self) -> frozenset[str]:
+        """The ids of the bots whose positions are being closed now."""
+        return frozenset(bot for (bot, _), task in self._running.items() if not task.done())
+
+    async def serve(self) -> None:
+        """Take commands until cancelled; Redis may come and go."""
+        taker = CommandTaker(self._links.shared, keys.GUARD)
+        while True:
+            try:
+                for command in await taker.take(wall_ms(), block_ms=500):
+                    task = asyncio.create_task(self._run(command, taker))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+            except AWAY:
+                await asyncio.sleep(0.5)
+
+    async def resume(self) -> None:
+        """Go on with the closings that a guard before this one did not finish."""
+        for account in self._accounts.values():
+            if account.id is None or account.bot.id in self.closing:
+                continue
+            for saved in await self._store.load_all(account.id, CLOSING):
+                state = msgspec.convert(saved, ClosingState)
+                log.warning("closing_goes_on", bot=account.bot.id, command=state.command_id, symbol=state.symbol)
+                self._begin(account, state, _silent)
+
+    async def close_all(self, account: GuardedAccount, reason: Reason, why: str, created_by: str) -> None:
+        """Halt an account and close everything on it, for a limit or a stop that was passed; returns when it has begun."""
+        await self._halt(account, None, "flatten", why, created_by)
+        if account.observe:
+            await self._say_observed(account, f"everything would have been closed: {why}")
+            return
+        if self._under_way(account, None) is None:
+            self._begin(account, ClosingState(uuid.uuid4().hex, reason, created_by), _silent)
+
+    async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
+        """Close one position, without a halt: its stop was passed. Returns when it is flat; no time of confirmation."""
+        state = ClosingState(uuid.uuid4().hex, reason, "guard", symbol)
+        await Closing(account, state, confirm_s=0, save=_unsaved, tell=_silent).run()
+
+    async def _run(self, command: Command, taker: CommandTaker) -> None:
+        log.warning("command", command=command.name, args=command.args, issuer=command.issuer)
+
+        async def tell(text: str) -> None:
+            await _answer(taker, command, "progress", text)
+
+        try:
+            outcome, text = await self._carry_out(command, tell)
+        except AlphaError as fault:
+            outcome, text = "refused", str(fault)
+        log.warning("command_answered", command=command.name, outcome=outcome, answer=text)
+        await _answer(taker, command, outcome, text)
+
+    async def _carry_out(self, command: Command, tell: Tell) -> tuple[str, str]:
+        if command.name == "panic":
+            return await self._close_many(
+                list(self._accounts.values()), None, Reason.KILL_SWITCH, "panic", command, tell
+            )
+        if command.name not in {"flatten", "lift"}:
+            return "refused", f"The guard knows flatten, panic and lift, not {command.name!r}."
+        name = command.args.get("bot", "")
+        bot = self._registry.find(name) if name else None
+        if command.name == "lift":
+            return await self._lift(None if bot is None else bot.id, command.issuer)
+        if bot is None or bot.id not in self._accounts:
+            return "refused", f"The guard has no key of {name or 'an unnamed bot'}; it can close nothing there."
+        symbol = command.args.get("symbol") or None
+        return await self._close_many([self._accounts[bot.id]], symbol, Reason.MANUAL, "flatten", command, tell)
+
+    async def _close_many(
+        self,
+        accounts: list[GuardedAccount],
+        symbol: str | None,
+        reason: Reason,
+        kind: str,
+        command: Command,
+        tell: Tell,
+    ) -> tuple[str, str]:
+        if not accounts:
+            return "refused", "The guard has no key of any bot; it can close nothing."
+        began_s = time.monotonic()
+        results = await asyncio.gather(
+            *(self._close_account(account, symbol, reason, kind, command, tell) for account in accounts),
+            return_exceptions=True,
+        )
+        self.last_flat_s = time.monotonic() - began_s
+        texts, failed = [], False
+        for account, result in zip(accounts, results, strict=True):
+            if isinstance(result, AlphaError):
+                failed = True
+                texts.append(f"{account.bot.id}: NOT closed: {result}")
+            elif isinstance(result, asyncio.CancelledError):
+                texts.append(f"{account.bot.id}: a wider command took over.")
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                texts.append(result)
+        return ("refused" if failed else "done"), "\n".join(texts)
+
+    async def _close_account(
+        self, account: GuardedAccount, symbol: str | None, reason: Reason, kind: str, command: Command, tell: Tell
+    ) -> str:
+        why = f"{kind} by {command.issuer}"
+        if account.observe:
+            return f"{account.bot.id}: the guard only observes; it would have closed everything ({why})."
+        state = ClosingState(command.id, reason, command.issuer, symbol)
+        running = self._under_way(account, symbol)
+        if running is not None:
+            await tell(f"{account.bot.id}: a closing is under way already; this command joins it.")
+            return await asyncio.shield(running)
+        # The closing begins at once; the halt and the silenced bot see to it that nothing is opened meanwhile.
+        task = self._begin(account, state, tell)
+        halted = asyncio.create_task(self._halt(account, symbol, kind, why, command.issuer))
+        silenced = asyncio.create_task(self._silence(account, tell))
+        report = await asyncio.shield(task)
+        await halted
+        await silenced
+        return report
+
+    def _begin(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> "asyncio.Task[str]":
+        if state.symbol is None:
+            # The whole account includes whatever single symbol is being closed.
+            for (bot, _), narrower in self._running.items():
+                if bot == account.bot.id:
+                    narrower.cancel()
+        task = asyncio.create_task(self._close(account, state, tell))
+        self._running[account.bot.id, state.symbol] = task
+        return task
+
+    def _under_way(self, account: GuardedAccount, symbol: str | None) -> "asyncio.Task[str] | None":
+        """A closing that includes this symbol (None: the whole account)."""
+        for wider in (None, symbol):
+            task = self._running.get((account.bot.id, wider))
+            if task is not None and not task.done():
+                return task
+        return None
+
+    async def _close(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> str:
+        name = CLOSING if state.symbol is None else f"{CLOSING}:{state.symbol}"
+
+        async def save(now: ClosingState) -> None:
+            if account.id is None:
+                return
+            try:
+                await self._store.save(account.id, name, msgspec.to_builtins(now))
+            except AlphaError as fault:
+                # Without PostgreSQL a crash would start it anew; reduce-only orders make that harmless.
+                log.warning("closing_not_saved", bot=account.bot.id, fault=str(fault))
+
+        await save(state)
+        try:
+            report = await Closing(account, state, confirm_s=self._confirm_s, save=save, tell=tell).run()
+        except Misconfigured as fault:
+            await self._alerts.raise_alert(
+                Alert(
+                    Level.CRITICAL,
+                    f"guard:closing:{account.bot.id}",
+                    f"{account.bot.id} could not be closed: {fault}",
+                    "Close its positions on the exchange now.",
+                    account.bot.id,
+                ),
+                wall_ms(),
+            )
+            raise
+        if account.id is not None:
+            try:
+                await self._store.forget(account.id, name)
+            except AlphaError as fault:
+                log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
+        await self._alerts.raise_alert(
+            Alert(Level.WARNING, f"guard:closed:{account.bot.id}", report, "/resume lifts the halt.", account.bot.id),
+            wall_ms(),
+        )
+        return report
+
+    async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> None:
+        bot_id = account.bot.id
+        await self._store.halt(Halt(account.id, bot_id, symbol, "panic" if kind == "panic" else kind, why, by))
+
+    async def _silence(self, account: GuardedAccount, tell: Tell) -> None:
+        """Ask the bot to pause; stop its process when it does not answer in time."""
+        bot = account.bot
+        try:
+            if await self._paused(account):
+                return
+        except AWAY:
+            log.warning("bot_not_asked", bot=bot.id, why="Redis is away")
+        try:
+            await self._control.stop(bot.container, 5)
+            await tell(f"{bot.id} did not answer and is stopped.")
+        except AlphaError as fault:
+            await tell(f"{bot.id} did not answer and could not be stopped ({fault}); the halt keeps it from entering.")
+
+    async def _paused(self, account: GuardedAccount) -> bool:
+        redis, name = self._links.of(account.bot), account.bot.id
+        newest = await redis.xrevrange(keys.control_replies(name), count=1)
+        position = newest[0][0] if newest else "0-0"
+        sent = await send_command(redis, name, "pause", {}, "guard", wall_ms())
+        deadline = time.monotonic() + self._answer_s
+        while time.monotonic() < deadline:
+            replies, position = await read_replies(redis, name, position, block_ms=200)
+            if any(reply.command_id == sent for reply in replies):
+                return True
+        return False
+
+    async def _lift(self, bot: str | None, issuer: str) -> tuple[str, str]:
+        if bot is not None and bot in self.closing:
+            return "refused", f"{bot} is being closed right now; lift the halt when that is done."
+        account = self._accounts.get(bot) if bot is not None else None
+        if bot is not None and account is None:
+            return "refused", f"The guard has no key of {bot}."
+        lifted = await self._store.lift(None if account is None else account.id, None, issuer)
+        await self._lifted(bot)
+        return "done", f"{lifted} halt{'s' if lifted != 1 else ''} lifted{f' for {bot}' if bot else ''}."
+
+    async def _say_observed(self, account: GuardedAccount, text: str) -> None:
+        await self._alerts.raise_alert(
+            Alert(Level.CRITICAL, f"guard:observed:{account.bot.id}", f"{account.bot.id}: {text}", "", account.bot.id),
+            wall_ms(),
+        )
+
+
+async def _answer(taker: CommandTaker, command: Command, outcome: str, text: str) -> None:
+    try:
+        await taker.answer(command, outcome, text)
+    except AWAY:
+        log.warning("answer_lost", command=command.id, outcome=outcome, text=text)
+
+
+async def _silent(text: str) -> None:
+    log.info("closing", said=text)
+
+
+async def _unsaved(_state: ClosingState) -> None:
+    """A closing that needs no memory: its position alone decides."""
