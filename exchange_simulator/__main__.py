@@ -9,12 +9,15 @@ import uvloop
 
 from exchange_simulator.app import App
 from exchange_simulator.exchange import Exchange
+from exchange_simulator.market.model import LiveMarket, MarketError
 from exchange_simulator.options import BadOption, Options, parse
 from exchange_simulator.storage import StorageError
 
 
 async def serve(options: Options) -> None:
     """Runs until SIGTERM or Ctrl-C. `OSError` when the port is taken."""
+    if isinstance(options.market, LiveMarket):
+        await options.market.start()
     exchange = Exchange(options.market, options.keys, options.setup)
     app = App(exchange)
     stop = asyncio.Event()
@@ -35,6 +38,8 @@ async def serve(options: Options) -> None:
     stopped.cancel()
     error = failed.exception() if failed.done() else None
     failed.cancel()
+    if isinstance(options.market, LiveMarket):
+        await options.market.close()
     await app.stop()
     if error is not None:
         raise error
@@ -45,7 +50,7 @@ def main() -> int:
     try:
         options = parse(sys.argv[1:], os.environ)
         uvloop.run(serve(options))
-    except (BadOption, StorageError) as error:
+    except (BadOption, MarketError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:

@@ -10,6 +10,8 @@ from exchange_simulator.clock import FreeClock, StepClock
 from exchange_simulator.control import Control
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Faults
+from exchange_simulator.live import LiveClock
+from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.rest.server import Rest, wall_ms
 from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession, Session
 
@@ -26,7 +28,8 @@ class App:
         self.faults = Faults(exchange, lambda: self.sessions)
         self.rest = Rest(exchange, self.faults, wall)
         self.step = StepClock(exchange) if exchange.setup.step_clock else None
-        self.free = None if exchange.setup.step_clock else FreeClock(exchange)
+        self.live = LiveClock(exchange, exchange.market) if isinstance(exchange.market, LiveMarket) else None
+        self.free = None if exchange.setup.step_clock or self.live is not None else FreeClock(exchange)
         self.control = Control(
             exchange, self.step, self.free, self.rest.limits, self.faults if exchange.setup.faults else None
         )
@@ -46,8 +49,9 @@ class App:
             await self._runner.cleanup()
             raise
         self.port = int(self._runner.addresses[0][1])
-        if self.free is not None:
-            self._clock_task = asyncio.create_task(self.free.run())
+        clock = self.live or self.free
+        if clock is not None:
+            self._clock_task = asyncio.create_task(clock.run())
 
     async def wait(self) -> None:
         """Returns only when the clock fails, with its error; a clock that has reached the market's end goes on waiting."""

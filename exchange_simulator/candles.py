@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.market.intervals import FIXED_MS, INTERVALS, bucket_end, bucket_start
-from exchange_simulator.market.model import Bar, Market, merge, turnover
+from exchange_simulator.market.model import Bar, LiveMarket, Market, merge, turnover
 from exchange_simulator.render import text
 from exchange_simulator.timeline import Timeline
 
@@ -57,6 +57,11 @@ class Candles:
         now = self.timeline.engine.now_ms
         start = bucket_start(interval, now)
         base = self.timeline.forming(symbol)
+        if isinstance(self.market, LiveMarket) and base is not None:
+            fetched = self.market.candles(symbol, interval, start, start + 1)
+            if fetched:
+                whole = fetched[0]
+                return whole._replace(high=max(whole.high, base.high), low=min(whole.low, base.low), close=base.close)
         done = self.market.bars(symbol, start, self.timeline.bar_start) if start < self.timeline.bar_start else []
         if base is not None:
             done.append(base)

@@ -13,7 +13,8 @@ from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import Event, Liquidated, Refused, Rules
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.keys import Key
-from exchange_simulator.market.model import Market, Path
+from exchange_simulator.live_timeline import LiveTimeline
+from exchange_simulator.market.model import LiveMarket, Market, Path
 from exchange_simulator.persistence import dump, restore
 from exchange_simulator.quotes import Quotes
 from exchange_simulator.storage import Storage
@@ -45,7 +46,8 @@ class Exchange:
         self.setup = setup
         self.engine = Engine(market.instruments, setup.rules, setup.seed, self._index_price)
         self.hub = Hub()
-        self.timeline = Timeline(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
+        kind = LiveTimeline if isinstance(market, LiveMarket) else Timeline
+        self.timeline = kind(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
         self.candles = Candles(market, self.timeline)
         self.quotes = Quotes(self.engine, market)
         self.feed = PublicFeed(self)

@@ -12,12 +12,14 @@ from typing import NoReturn
 from exchange_simulator.engine.model import Rules
 from exchange_simulator.exchange import Setup
 from exchange_simulator.keys import BadAccount, Key, parse_account
+from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
 from exchange_simulator.market.generator import GeneratedMarket
+from exchange_simulator.market.live import BybitMarket
 from exchange_simulator.market.model import PATHS, Market, MarketError
 from exchange_simulator.market.replay import open_folder
+from exchange_simulator.market.upstream import BYBIT
 
 DEFAULT_START = "2025-01-01"
-DEFAULT_SYMBOLS = "BTCUSDT,ETHUSDT,SOLUSDT"
 
 
 class BadOption(Exception):
@@ -53,9 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         help="an account; repeatable. Also read from SIM_ACCOUNTS, separated by spaces. Options: read-only, withdraw, "
         "no-trade, of=NAME (a further key of that account), uid=NUMBER, env=demo|testnet|live",
     )
-    add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz")
+    add("--market", choices=("generator", "replay", "live"), help="where prices come from (default generator)")
+    add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz; means --market replay")
+    add(
+        "--upstream",
+        metavar="WS_URL",
+        help=f"with --market live: the exchange whose prices these are (default {BYBIT})",
+    )
     add("--seed", type=int, default=1, help="seed of the market and of ids (default %(default)s)")
-    add("--symbols", help=f"symbols, separated by commas (default {DEFAULT_SYMBOLS}; with --replay all of the folder)")
+    add("--symbols", help="symbols, separated by commas (default: 30 of the largest; with --replay all of the folder)")
     add("--speed", default="1", help="business seconds a wall-clock second, or max (default %(default)s)")
     add("--step", action="store_true", help="time moves only at POST /_sim/advance")
     add("--path", choices=PATHS, default="toward-close", help="order of a candle's extremes (default %(default)s)")
@@ -137,8 +145,17 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
 
 
 def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
-    """The market, and the business time at which trading begins."""
-    if found.replay:
+    """The market, and the business time at which trading begins. A live market says that when it has been started."""
+    chosen = found.market or ("replay" if found.replay else "generator")
+    if (chosen == "replay") != bool(found.replay):
+        raise BadOption("--market replay needs --replay DIR, and --replay DIR no other market.")
+    if found.upstream and chosen != "live":
+        raise BadOption("--upstream belongs to --market live.")
+    if chosen == "live":
+        if found.step or found.speed != "1" or found.start:
+            raise BadOption("--market live follows its upstream's time: leave --step, --speed and --start out.")
+        return BybitMarket(found.upstream or BYBIT, symbols or None), 0
+    if chosen == "replay":
         market: Market = open_folder(
             Path(found.replay), symbols=symbols, funding_rate=_number("--funding-rate", found.funding_rate, Decimal(-1))
         )
@@ -146,7 +163,7 @@ def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market
             raise BadOption(f"--warmup {found.warmup} must not be below 0.")
         start = _start_ms(found.start) if found.start else market.first_ms + found.warmup * market.base_ms
     else:
-        market = GeneratedMarket(found.seed, symbols or tuple(DEFAULT_SYMBOLS.split(",")))
+        market = GeneratedMarket(found.seed, symbols or DEFAULT_SYMBOLS)
         start = _start_ms(found.start or DEFAULT_START)
         if not found.start and found.speed == "1" and not found.step:
             start = int(datetime.now(UTC).timestamp() * 1000)

@@ -24,12 +24,14 @@ from exchange_simulator.market.model import (
     Moment,
     Quote,
     Tick,
+    merge,
 )
 from exchange_simulator.market.upstream import BYBIT, Row, Upstream, addresses, bar, units
 
 _PING_S = 20.0
 _SILENCE_S = 45.0
 _BACKLOG = 200_000  # moments kept for a slow consumer; the oldest are dropped first
+_MINUTES_FETCHED = 1_560  # what a day's figures need: 24 hours before the full hour
 _MINUTES_KEPT = 2_880
 _TOPICS = ("tickers", "publicTrade", "kline.1")
 
@@ -120,21 +122,32 @@ class BybitMarket:
         return self._quotes[symbol]
 
     def bar(self, symbol: str, start_ms: int) -> Bar | None:
-        """See `LiveMarket`."""
+        """A minute of the last 25 hours or more, the forming one as far as it has come."""
         return self._minutes[symbol].get(start_ms)
 
     def bars(self, symbol: str, from_ms: int, to_ms: int) -> list[Bar]:
-        """See `LiveMarket`."""
+        """Minutes of the last 25 hours or more."""
         return [each for start, each in sorted(self._minutes[symbol].items()) if from_ms <= start < to_ms]
 
     def candles(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> list[Bar]:
-        """What `load` has fetched of this range, the forming candle included."""
-        final = self._final.get((symbol, interval), {})
-        found = [final[start] for start in bucket_starts(interval, from_ms, to_ms) if start in final]
-        forming = self._forming.get((symbol, interval))
-        if forming is not None and forming.start_ms not in final and from_ms <= forming.start_ms < to_ms:
-            found.append(forming)
+        """What is known of this range: what `load` has fetched, the forming candle included, and recent minutes."""
+        final, forming = self._final.get((symbol, interval), {}), self._forming.get((symbol, interval))
+        found: list[Bar] = []
+        for start in bucket_starts(interval, from_ms, to_ms):
+            candle = final.get(start) or self._joined(symbol, interval, start)
+            if candle is None and forming is not None and forming.start_ms == start:
+                candle = forming
+            if candle is not None:
+                found.append(candle)
         return found
+
+    def _joined(self, symbol: str, interval: str, start: int) -> Bar | None:
+        """A candle of minutes that are all known; none longer than a day."""
+        kept, end = self._minutes[symbol], bucket_end(interval, start)
+        if end - start > DAY_MS or start not in kept or end - MINUTE_MS not in kept:
+            return None
+        minutes = [kept[time] for time in range(start, end, MINUTE_MS) if time in kept]
+        return merge(minutes, start) if len(minutes) == (end - start) // MINUTE_MS else None
 
     async def load(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> None:
         """See `LiveMarket.load`. Closed candles are fetched once."""
@@ -191,16 +204,25 @@ class BybitMarket:
         self.first_ms = min(known.launch_ms for known in found.values())
         server = await rest.get("/v5/market/time")
         now = int(server["timeNano"]) // 1_000_000
+        for known in found.values():
+            await self._fetch_minutes(rest, known, now)
         tickers = await rest.tickers()
         for symbol in wanted:
             self._tickers[symbol] = dict(tickers[symbol])
             self._take_ticker(symbol, {}, now)
 
+    async def _fetch_minutes(self, rest: Upstream, known: Instrument, now: int) -> None:
+        kept, until = self._minutes[known.symbol], now // MINUTE_MS * MINUTE_MS
+        since = until - _MINUTES_FETCHED * MINUTE_MS
+        for first in range(since, until + 1, 1000 * MINUTE_MS):
+            for each in await rest.klines(known, "1", first, first + 999 * MINUTE_MS):
+                kept[each.start_ms] = each
+
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         """Keeps one connection up until `close`; backs off from 0.5 s to 30 s while upstream refuses."""
         wait = 0.5
         while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, MarketError):
                 async with session.ws_connect(self._stream_url, timeout=aiohttp.ClientWSTimeout(ws_close=5)) as stream:
                     pings = asyncio.create_task(self._ping(stream))
                     try:
@@ -240,6 +262,9 @@ class BybitMarket:
                     raise aiohttp.ClientError
             else:
                 self._take(message)
+        if self._subscribed.is_set():  # minutes of the time away
+            for known in self.instruments.values():
+                await self._fetch_minutes(self._upstream(), known, self._quotes[known.symbol].time_ms)
         self._connected = True
         self._subscribed.set()
 

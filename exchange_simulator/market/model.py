@@ -223,7 +223,7 @@ class LiveMarket(Market, Protocol):
         await market.close()
     Before a call of `bars` or `candles` on behalf of a client it awaits `load` with the same range, which fetches from
     upstream what is not yet known; the synchronous calls then answer from memory. Unlike other markets, a live one
-    includes the forming candle in `candles`. `bar` and `bars` know the minutes seen since `start`, without `load`.
+    includes the forming candle in `candles`. `bar` and `bars` know the minutes of the last day, without `load`.
     """
 
     async def start(self) -> None:
