@@ -13,9 +13,10 @@ from alpha.bybit.rows import Order, Position
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError
 from alpha.logs import logger
-from websocket_listener.backfill import Backfill
+from websocket_listener.backfill import Backfill, Read
 from websocket_listener.book import LiveBook
 from websocket_listener.feed import Feed
+from websocket_listener.orders import OrderHistory
 from websocket_listener.status import BotStatus
 
 log = logger(__name__)
@@ -35,6 +36,7 @@ class Auditor:
         feed: Feed,
         book: LiveBook,
         backfill: Backfill,
+        history: OrderHistory,
         gateway: Gateway,
         status: BotStatus,
         alerts: Alerts,
@@ -50,6 +52,9 @@ class Auditor:
         self._feed = feed
         self._book = book
         self._backfill = backfill
+        self._history = history
+        self._orders_due = True
+        self._unread_ms: int | None = None
         self._gateway = gateway
         self._status = status
         self._alerts = alerts
@@ -94,9 +99,10 @@ class Auditor:
         began_s, began_ms = time.monotonic(), wall_ms()
         after_gap, self._gap = self._gap, False
         try:
-            await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
+            read = await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
             await self._positions()
-            await self._orders()
+            listed = await self._orders()
+            await self._order_history(read, listed, after_gap=after_gap)
             await self._wallet()
         except BaseException:
             self._gap = self._gap or after_gap
@@ -113,12 +119,13 @@ class Auditor:
             self._status.audited(began_ms, wall_ms())
 
     async def _key_refused(self, why: str) -> None:
+        news = not self._status.refused
         self._status.refused = why
         self._status.say(wall_ms())
-        bot = self._feed.account.bot_id
-        await self._alerts.raise_alert(
-            Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot), wall_ms()
-        )
+        if news:
+            bot = self._feed.account.bot_id
+            alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
+            await self._alerts.raise_alert(alert, wall_ms())
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)
@@ -147,7 +154,15 @@ class Auditor:
             self._book.force_position(row)
             self._feed.explain.position(row, time.monotonic())
 
-    async def _orders(self) -> None:
+    async def _order_history(self, read: Read, listed: set[str], *, after_gap: bool) -> None:
+        """After a gap, and when the stream has missed executions, orders have come and gone unseen as well."""
+        if after_gap or read.unseen or self._orders_due:
+            self._unread_ms = read.began_ms if self._unread_ms is None else min(self._unread_ms, read.began_ms)
+            self._orders_due = True
+            if await self._history.read(self._unread_ms, listed):
+                self._orders_due, self._unread_ms = False, None
+
+    async def _orders(self) -> set[str]:
         before = dict(self._book.orders)
         listed = {row.order_id: row for row in await self._gateway.open_orders()}
         first = self._first_done is not None
@@ -158,6 +173,7 @@ class Auditor:
             if order_id in listed or self._book.orders.get(order_id) is not order:
                 continue
             await self._missing_order(order)
+        return set(listed)
 
     async def _missing_order(self, order: Order) -> None:
         """An order that we hold as open and the exchange does not list: ask what became of it."""

@@ -32,6 +32,7 @@ from websocket_listener.book import LiveBook
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.live import Change, LiveWriter
+from websocket_listener.orders import OrderHistory
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
@@ -137,7 +138,7 @@ class BotListener:
 
     async def refuse(self, why: str) -> None:
         """This bot cannot be listened to: say so in its status and to the operator."""
-        news = self.status.refused != why
+        news = not self.status.refused
         self.status.refused = why
         self.live.start()
         self.status.say(wall_ms())
@@ -167,6 +168,7 @@ class BotListener:
             feed,
             self.book,
             self.backfill,
+            OrderHistory(feed, self.gateway, shared.pool),
             self.gateway,
             self.status,
             shared.alerts,

@@ -166,15 +166,20 @@ class Feed:
     def take_order(self, order: Order, *, known_before: bool = False) -> bool:
         """Take an order from the stream or REST; True when it was news."""
         if order.category != LINEAR:
-            self._store_order(order)
+            self.store_order(order)
             return True
         if not self._book.take_order(order):
             return False
         self.explain.order(order, time.monotonic(), known_before=known_before)
-        self._store_order(order)
+        self.store_order(order)
         return True
 
-    def _store_order(self, order: Order) -> None:
+    def holds_open(self, order_id: str) -> bool:
+        """True while the live state holds this order as open."""
+        return order_id in self._book.orders
+
+    def store_order(self, order: Order) -> None:
+        """Store this state of an order in PostgreSQL, where a terminal state is never replaced by a late one."""
         reason = reason_of_order(order, self.stop_meanings.get(order.symbol))
         self._database.put(order_row(order, self.account, reason, _now()))
 

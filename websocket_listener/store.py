@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from alpha.bybit.rows import CLOSED_STATUSES
+from alpha.clock import ms_of
 from alpha.db.pool import Connection
 from websocket_listener.rows import OrderRow
 
@@ -31,6 +32,12 @@ WHERE CASE WHEN known.status IN {_TERMINAL}
 """  # noqa: S608 - made of names of this file only
 
 
+_OPEN_ORDERS = """
+SELECT order_id, symbol, updated_at FROM trading.orders
+WHERE account_id = $1 AND category = 'linear' AND status <> ALL($2) ORDER BY updated_at
+"""
+
+
 async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> None:
     """Store the last known state of each order. Several states of one order may come in one batch, in any order."""
     newest: dict[tuple[int, str], OrderRow] = {}
@@ -41,6 +48,12 @@ async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> Non
             newest[key] = row
     if newest:
         await connection.execute(_UPSERT_ORDERS, *map(list, zip(*newest.values(), strict=True)))
+
+
+async def open_orders_stored(connection: Connection, account_id: int) -> dict[str, tuple[str, int]]:
+    """The orders of an account that are not in a terminal state: id to symbol and time of the last change (ms)."""
+    rows = await connection.fetch(_OPEN_ORDERS, account_id, sorted(CLOSED_STATUSES))
+    return {row["order_id"]: (row["symbol"], ms_of(row["updated_at"])) for row in rows}
 
 
 def _age(row: OrderRow) -> tuple[bool, datetime, Decimal]:

@@ -1,0 +1,80 @@
+"""The long form: `python -m tests.faults --rounds 200 [--seed N] [--only K] [--outage S]`.
+
+Prints the seed, a line a round with its recovery time, and what differed; exit code 1 when any promise was broken.
+Round K of seed N is always the same faults with the same draws: `--seed N --only K` plays it again, in a fresh world.
+"""
+
+import argparse
+import asyncio
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.arena import Arena
+from tests.faults.rounds import FAULTS, RARE, Fault
+from tests.faults.run import play
+
+
+def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
+    """The faults of one round: one, or at times two at once; the rare and long ones every fiftieth round."""
+    if number % 50 == 49:
+        return (draw.choice(RARE),)
+    weights = [fault.weight for fault in FAULTS]
+    first = draw.choices(FAULTS, weights)[0]
+    if draw.random() < 0.75:
+        return (first,)
+    others = [fault for fault in FAULTS if fault.name.split()[0] != first.name.split()[0]]
+    return (first, draw.choice(others))
+
+
+async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int:
+    """Play; returns the exit code."""
+    folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
+    arena = Arena(folder, random.Random(seed))
+    arena.outage_s = outage_s
+    broken = 0
+    recoveries: list[float] = []
+    print(f"seed {seed}, {rounds} rounds, logs in {folder}", flush=True)
+    try:
+        await arena.open()
+        for number in range(rounds) if only is None else (only,):
+            arena.draw.seed(seed * 100_003 + number)
+            outcome = await play(arena, troubles_of(arena.draw, number))
+            recoveries.append(outcome.recovery_s)
+            print(
+                f"{number:4d}  {outcome.name:<48} {outcome.executions:5d} orders  {outcome.altered:5d} altered  "
+                f"recovered in {outcome.recovery_s:5.1f} s  {outcome.memory // 1024 // 1024:4d} MB  "
+                f"{'ok' if not outcome.faults else 'BROKEN'}",
+                flush=True,
+            )
+            for fault in outcome.faults[:10]:
+                print(f"      {fault}", flush=True)
+            broken += bool(outcome.faults)
+            if broken and only is None and not arena.listener_alive():
+                break
+    finally:
+        await arena.close()
+    recoveries.sort()
+    if recoveries:
+        print(
+            f"{len(recoveries)} rounds, {broken} broken; recovery median {recoveries[len(recoveries) // 2]:.1f} s, "
+            f"longest {recoveries[-1]:.1f} s; replay one with --seed {seed} --only N"
+        )
+    if not broken:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--only", type=int, default=None, help="play this round alone")
+    parser.add_argument(
+        "--outage", type=float, default=5.0, help="seconds PostgreSQL stays away after the buffer is full"
+    )
+    chosen = parser.parse_args()
+    sys.exit(asyncio.run(main(chosen.rounds, chosen.seed or secrets.randbelow(1_000_000), chosen.only, chosen.outage)))

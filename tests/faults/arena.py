@@ -1,0 +1,222 @@
+"""Everything a fault round needs: exchange, wire, PostgreSQL, Redis, the listener, and bots that trade without a pause."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+
+from alpha.clock import wall_ms
+from alpha.db.migrate import MigrateSettings, run
+from alpha.demo.postgres import DATABASE, OWNER, EmbeddedPostgres
+from alpha.demo.redis import EmbeddedRedis
+from alpha.live import keys
+from alpha.live.connect import AWAY, RedisLinks
+from alpha.live.read import read_status
+from alpha.settings import load
+from tests.faults.proxy import Proxy
+from tests.stack.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator, Trader, until
+
+PASSWORD = "password-of-the-faults"
+DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
+#: No process may grow beyond this, in bytes of resident memory.
+MEMORY_LIMIT = 300 * 1024 * 1024
+BUFFER_ROWS = 2_000
+AUDIT_S = 2.0
+SILENCE_S = 2.0
+LISTENER = {
+    "LISTENER_AUDIT_S": str(AUDIT_S),
+    "LISTENER_PING_S": "0.5",
+    "LISTENER_SILENCE_S": str(SILENCE_S),
+    "LISTENER_BUFFER_ROWS": str(BUFFER_ROWS),
+    "LISTENER_SNAPSHOT_S": "5",
+    "LOG_LEVEL": "info",
+}
+
+
+@dataclass
+class Sent:
+    """What the bots did: market orders that the exchange acknowledged, and when."""
+
+    acknowledged: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    orders: int = 0
+    failed: int = 0
+
+
+class Arena:
+    """One world, in one folder, with one source of randomness."""
+
+    def __init__(self, folder: Path, draw: random.Random) -> None:
+        self.draw = draw
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
+        self.redis = EmbeddedRedis(folder / "redis", PASSWORD)
+        self.simulator = Simulator(
+            folder, speed="60", seed=draw.randrange(1, 10_000), options=("--no-rate-limits", "--depth-usdt", "2000")
+        )
+        self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
+        self.sent = Sent()
+        self.most_memory = 0
+        self.outage_s = 5.0
+        self.listener: Process | None = None
+        self._links: RedisLinks | None = None
+        self._traders: list[asyncio.Task[None]] = []
+        self._trading = asyncio.Event()
+        self._connections: dict[str, Any] = {}
+
+    @property
+    def links(self) -> RedisLinks:
+        """Connections to Redis."""
+        if self._links is None:
+            raise RuntimeError("the arena is not open")
+        return self._links
+
+    async def open(self) -> None:
+        """Start everything; returns when all bots are synced."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.postgres.start()
+        self.redis.start()
+        await self.simulator.start()
+        environment = self.postgres.environment()
+        arguments = {name.lower(): value for name, value in environment.items()}
+        await run(load(MigrateSettings, env_file=None, bots_file=ROOT / "bots.toml", **arguments))
+        await self.proxy.start()
+        self._links = RedisLinks(self.redis.settings())
+        await self.follow()
+        self.listener = Process(
+            "listener",
+            ["-m", "websocket_listener"],
+            {
+                **environment,
+                **self.redis.environment(),
+                **self.proxy.environment(),
+                **LISTENER,
+                "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
+                **{name: value for bot in BOTS for name, value in bot.environment().items()},
+            },
+            self.folder,
+        )
+        self.listener.start()
+        await self.synced_since(0, 40)
+        self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
+
+    async def close(self) -> None:
+        """End everything."""
+        for task in self._traders:
+            task.cancel()
+        await asyncio.gather(*self._traders, return_exceptions=True)
+        if self.listener is not None:
+            self.listener.kill()
+        await self.proxy.stop()
+        self.simulator.process.kill()
+        if self._links is not None:
+            await self._links.close()
+        for connection in self._connections.values():
+            connection.terminate()
+        self.redis.kill()
+        self.postgres.stop("immediate")
+
+    async def follow(self) -> None:
+        """What strategies write: the symbols and candles they follow."""
+        for bot in BOTS:
+            database = self.links.database(DATABASES[bot.bot])
+            await database.sadd(keys.symbols(bot.bot), *SYMBOLS)
+            await database.sadd(keys.intervals(bot.bot), "1")
+
+    def listener_alive(self) -> bool:
+        """True while the listener's process lives."""
+        return self.listener is not None and self.listener.running
+
+    # -- trading ------------------------------------------------------------------------------------------------
+
+    def trade(self) -> None:
+        """From now on the bots trade."""
+        self._trading.set()
+
+    def rest(self) -> None:
+        """From now on they do not."""
+        self._trading.clear()
+
+    async def _trade(self, bot: BotKey) -> None:
+        """Market orders, limit orders that rest, stops and cancels, one after another, to and fro."""
+        draw = random.Random(self.draw.random())
+        trader = Trader(self.simulator.url, bot)
+        acknowledged = self.sent.acknowledged.setdefault(bot.key, [])
+        side = {symbol: draw.choice(("Buy", "Sell")) for symbol in SYMBOLS}
+        qty = {"BTCUSDT": "0.01", "ETHUSDT": "0.3", "SOLUSDT": "5"}
+        try:
+            while True:
+                await self._trading.wait()
+                await asyncio.sleep(draw.uniform(0.01, 0.06))
+                symbol = draw.choice(SYMBOLS)
+                kind = draw.random()
+                try:
+                    if kind < 0.75:
+                        side[symbol] = "Sell" if side[symbol] == "Buy" else "Buy"
+                        answer = await trader.order(symbol, side[symbol], qty[symbol])
+                        if answer["retCode"] == 0:
+                            acknowledged.append((wall_ms(), answer["result"]["orderId"]))
+                    elif kind < 0.9:
+                        price = {"BTCUSDT": "20000", "ETHUSDT": "500", "SOLUSDT": "20"}[symbol]
+                        answer = await trader.order(symbol, "Buy", qty[symbol], orderType="Limit", price=price)
+                    else:
+                        answer = await trader.post("/v5/order/cancel-all", {"category": "linear", "symbol": symbol})
+                    self.sent.orders += 1
+                    self.sent.failed += answer["retCode"] != 0
+                except (httpx.HTTPError, ValueError):
+                    self.sent.failed += 1
+        finally:
+            await trader.close()
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def database(self, user: str) -> Any:
+        """The connection to PostgreSQL of one part of the test, made anew when the last one broke."""
+        connection = self._connections.get(user)
+        if connection is None or connection.is_closed():
+            connection = self._connections[user] = await asyncpg.connect(
+                host="127.0.0.1",
+                port=self.postgres.port,
+                user=OWNER,
+                password=PASSWORD,
+                database=DATABASE,
+                timeout=5,
+                command_timeout=20,
+            )
+        return connection
+
+    async def synced_since(self, since_ms: int, wait_s: float) -> float:
+        """Wait until every bot is synced by an audit that began after `since_ms`; returns the seconds it took."""
+        began_s = time.monotonic()
+
+        async def all_synced() -> bool:
+            self.watch_memory()
+            try:
+                states = [await read_status(self.links.database(DATABASES[bot.bot]), bot.bot) for bot in BOTS]
+            except AWAY:
+                return False
+            now = wall_ms()
+            return all(
+                state is not None
+                and state.state == "synced"
+                and state.synced_at is not None
+                and since_ms < state.synced_at.timestamp() * 1000
+                and now - state.synced_at.timestamp() * 1000 < 30_000
+                for state in states
+            )
+
+        await until(all_synced, wait_s, "all bots to be synced")
+        return time.monotonic() - began_s
+
+    def watch_memory(self) -> None:
+        """Note how large the listener is."""
+        if self.listener is not None and self.listener.running:
+            try:
+                self.most_memory = max(self.most_memory, psutil.Process(self.listener.pid).memory_info().rss)
+            except psutil.Error:
+                return

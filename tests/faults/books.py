@@ -1,0 +1,155 @@
+"""Do the books agree? PostgreSQL with the exchange's ledger, Redis with the exchange, the status with the truth."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from alpha.live import keys
+from alpha.live.connect import AWAY
+from alpha.live.read import read_orders, read_positions, read_status, read_wallet
+from tests.faults.arena import DATABASES, Arena
+from tests.stack.world import BOTS, BotKey, until
+
+#: Column of trading.fills -> field of an execution, for values that must be equal to the last digit.
+_AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee": "execFee"}
+_TEXTS = {"order_id": "orderId", "side": "side", "exec_type": "execType", "symbol": "symbol"}
+
+
+async def fills_differ(arena: Arena, bot: BotKey) -> list[str]:
+    """What is missing, too many or unequal in trading.fills, one sentence each; empty when the books agree."""
+    ledger = {row["execId"]: row for row in await arena.simulator.ledger(bot.key)}
+    connection = await arena.database("books")
+    rows = await connection.fetch("SELECT * FROM trading.fills WHERE bot_id = $1", bot.bot)
+    stored: dict[str, Any] = {}
+    faults = []
+    for row in rows:
+        if row["exec_id"] in stored:
+            faults.append(f"{bot.bot}: {row['exec_id']} is stored twice")
+        stored[row["exec_id"]] = row
+    missing, strange = sorted(ledger.keys() - stored.keys()), sorted(stored.keys() - ledger.keys())
+    faults += [f"{bot.bot}: {exec_id} is missing" for exec_id in missing]
+    faults += [f"{bot.bot}: {exec_id} is not the exchange's" for exec_id in strange]
+    for exec_id in ledger.keys() & stored.keys():
+        theirs, ours = ledger[exec_id], stored[exec_id]
+        faults += [
+            f"{bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
+            for column, name in _AMOUNTS.items()
+            if ours[column] != Decimal(theirs[name])
+        ]
+        faults += [
+            f"{bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
+            for column, name in _TEXTS.items()
+            if ours[column] != theirs[name]
+        ]
+        if int(ours["exec_time"].timestamp() * 1000 + 0.5) != int(theirs["execTime"]) or ours["seq"] != theirs["seq"]:
+            faults.append(f"{bot.bot}: {exec_id} has another time or seq than the exchange's")
+    return faults
+
+
+async def live_state_differs(arena: Arena, bot: BotKey) -> list[str]:
+    """Where Redis is not what the exchange says now. Nobody may be trading."""
+    account = await arena.simulator.account(bot.key)
+    database = arena.links.database(DATABASES[bot.bot])
+    faults = []
+    ours = {row.symbol: row for row in await read_positions(database, bot.bot)}
+    theirs = {row["symbol"]: row for row in account["positions"]}
+    if ours.keys() != theirs.keys():
+        faults.append(f"{bot.bot}: positions {sorted(ours)} in Redis, {sorted(theirs)} at the exchange")
+    for symbol in ours.keys() & theirs.keys():
+        held, stated = ours[symbol], theirs[symbol]
+        entry = Decimal(stated.get("entryPrice") or stated["avgPrice"])
+        if (held.size, held.side) != (Decimal(stated["size"]), stated["side"]) or held.entry_price != entry:
+            faults.append(f"{bot.bot}: {symbol} {held.side} {held.size} at {held.entry_price} in Redis, not {stated}")
+    open_here = set(await read_orders(database, bot.bot))
+    open_there = {row["orderId"] for row in account["orders"]}
+    if open_here != open_there:
+        faults.append(
+            f"{bot.bot}: open orders differ: only in Redis {sorted(open_here - open_there)}, "
+            f"only at the exchange {sorted(open_there - open_here)}"
+        )
+    wallet = await read_wallet(database, bot.bot)
+    if wallet is None or wallet.wallet_balance != Decimal(account["wallet_balance"]):
+        faults.append(f"{bot.bot}: wallet {wallet} in Redis, {account['wallet_balance']} at the exchange")
+    return faults
+
+
+async def orders_differ(arena: Arena, bot: BotKey) -> list[str]:
+    """Orders that PostgreSQL still holds as open and the exchange does not."""
+    account = await arena.simulator.account(bot.key)
+    there = {row["orderId"] for row in account["orders"]}
+    connection = await arena.database("books")
+    rows = await connection.fetch(
+        "SELECT order_id FROM trading.orders WHERE bot_id = $1 AND status IN ('New', 'PartiallyFilled', 'Untriggered')",
+        bot.bot,
+    )
+    gone = sorted({row["order_id"] for row in rows} - there)
+    return [f"{bot.bot}: {order_id} is open in trading.orders and closed at the exchange" for order_id in gone]
+
+
+async def settle(arena: Arena, wait_s: float) -> list[str]:
+    """Wait until the books agree, at most so long; returns what still differs."""
+    faults: list[str] = []
+
+    async def agree() -> bool:
+        faults.clear()
+        for bot in BOTS:
+            faults.extend(await fills_differ(arena, bot))
+            faults.extend(await live_state_differs(arena, bot))
+            faults.extend(await orders_differ(arena, bot))
+        return not faults
+
+    try:
+        await until(agree, wait_s, "the books to agree", step_s=0.2)
+    except AssertionError:
+        return list(faults)
+    return []
+
+
+class Watcher:
+    """Looks, while things break, whether a bot's status claims more than is true.
+
+    `synced` with an audit that began at T means: every order that the exchange had acknowledged before T has its fills
+    in PostgreSQL.
+    """
+
+    def __init__(self, arena: Arena) -> None:
+        self.lies: list[str] = []
+        self.looks = 0
+        self.stop = False
+        self._arena = arena
+        self._stored: dict[str, set[str]] = {bot.bot: set() for bot in BOTS}
+        self._checked: dict[str, int] = {bot.bot: 0 for bot in BOTS}
+
+    async def run(self) -> None:
+        """Look until `stop`. While a store is away nothing can be seen, and nobody can be misled by it."""
+        while not self.stop:
+            for bot in BOTS:
+                try:
+                    await self._look(bot)
+                except (*AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                    continue
+            self._arena.watch_memory()
+            await asyncio.sleep(0.25)
+
+    async def _look(self, bot: BotKey) -> None:
+        database = self._arena.links.database(DATABASES[bot.bot])
+        if not await database.exists(keys.status(bot.bot)):
+            return
+        status = await read_status(database, bot.bot)
+        if status is None or status.state != "synced" or status.synced_at is None:
+            return
+        synced_ms = int(status.synced_at.timestamp() * 1000)
+        sent = self._arena.sent.acknowledged.get(bot.key, [])
+        first = self._checked[bot.bot]
+        due = [order_id for at_ms, order_id in sent[first:] if at_ms < synced_ms]
+        if not due:
+            return
+        connection = await self._arena.database("watcher")
+        rows = await connection.fetch("SELECT DISTINCT order_id FROM trading.fills WHERE order_id = ANY($1)", due)
+        missing = set(due) - {row["order_id"] for row in rows}
+        self.looks += 1
+        if missing:
+            self.lies.append(f"{bot.bot} says synced at {synced_ms}, and has no fill of {sorted(missing)[:3]}")
+        self._checked[bot.bot] = first + len(due)

@@ -1,0 +1,206 @@
+"""The faults. Each breaks something while bots trade, and puts it right again; the books are compared afterwards."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.faults.arena import BUFFER_ROWS, SILENCE_S, Arena
+from tests.faults.proxy import RestRules
+from tests.stack.world import BOTS
+
+Break = Callable[[Arena], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: its name and what it does, from the break to the repair. `weight` is how often it is drawn."""
+
+    name: str
+    run: Break
+    weight: int = 1
+
+
+async def _wait(arena: Arena, low_s: float, high_s: float) -> None:
+    await asyncio.sleep(arena.draw.uniform(low_s, high_s))
+
+
+async def kill_listener(arena: Arena) -> None:
+    """SIGKILL at a random instant, several times in a row at times."""
+    if arena.listener is None:
+        return
+    for _ in range(arena.draw.choice((1, 1, 2, 3))):
+        arena.listener.kill()
+        await _wait(arena, 0.0, 0.5)
+        arena.listener.start()
+        await _wait(arena, 0.2, 2.0)
+
+
+async def stop_listener(arena: Arena) -> None:
+    """SIGTERM: an orderly end within ten seconds."""
+    if arena.listener is None:
+        return
+    code = await asyncio.to_thread(arena.listener.stop, 10.0)
+    if code != 0:
+        raise AssertionError(f"the listener ended with {code} on SIGTERM")
+    await _wait(arena, 0.0, 0.5)
+    arena.listener.start()
+
+
+async def freeze_listener(arena: Arena) -> None:
+    """The whole process stands still for a moment, as under a debugger or a frozen machine."""
+    if arena.listener is not None:
+        arena.listener.signal(signal.SIGSTOP)
+        await _wait(arena, 0.3, SILENCE_S + 1)
+        arena.listener.signal(signal.SIGCONT)
+
+
+async def restart_postgres(arena: Arena) -> None:
+    """Stop and start, in order or as a crash."""
+    await asyncio.to_thread(arena.postgres.stop, arena.draw.choice(("fast", "immediate")))
+    await _wait(arena, 0.2, 2.0)
+    await asyncio.to_thread(arena.postgres.start)
+
+
+async def overflow_buffer(arena: Arena) -> None:
+    """PostgreSQL away until the buffer is full and for a while after."""
+    before = arena.sent.orders
+    await asyncio.to_thread(arena.postgres.stop, "fast")
+    # an order gives a fill and two states at least
+    while arena.sent.orders - before < BUFFER_ROWS:
+        await asyncio.sleep(0.2)
+        arena.watch_memory()
+    await asyncio.sleep(arena.outage_s)
+    await asyncio.to_thread(arena.postgres.start)
+
+
+async def disk_full(arena: Arena) -> None:
+    """PostgreSQL refuses every fill with the error of a full disk."""
+    connection = await arena.database("faults")
+    await connection.execute(
+        "CREATE OR REPLACE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$; "
+        "CREATE TRIGGER disk_full BEFORE INSERT ON trading.fills EXECUTE FUNCTION public.disk_full()"
+    )
+    await _wait(arena, 1.0, 2.5)
+    await connection.execute("DROP TRIGGER disk_full ON trading.fills")
+
+
+async def hold_lock(arena: Arena) -> None:
+    """Somebody holds a lock on the table: PostgreSQL is slow to the point of standing."""
+    connection = await arena.database("faults")
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
+        await _wait(arena, 0.5, 2.0)
+
+
+async def kill_backends(arena: Arena) -> None:
+    """Every connection of the listener is ended by the server, again and again."""
+    connection = await arena.database("faults")
+    for _ in range(arena.draw.randrange(2, 8)):
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'websocket_listener'"
+        )
+        await _wait(arena, 0.05, 0.4)
+
+
+async def restart_redis(arena: Arena) -> None:
+    """Stop or crash, then start with what was on disk."""
+    if arena.draw.random() < 0.5:
+        await asyncio.to_thread(arena.redis.stop)
+    else:
+        await asyncio.to_thread(arena.redis.kill)
+    await _wait(arena, 0.0, 1.5)
+    await asyncio.to_thread(arena.redis.start)
+
+
+async def flush_redis(arena: Arena) -> None:
+    """Everything in Redis is gone, but what the strategies say they follow."""
+    await arena.links.shared.eval("return redis.call('FLUSHALL')", 0)
+    await arena.follow()
+    await _wait(arena, 0.2, 1.0)
+
+
+async def cut_streams(arena: Arena) -> None:
+    """Connections are reset, one bot's or all, more than once."""
+    for _ in range(arena.draw.randrange(1, 6)):
+        arena.proxy.cut(arena.draw.choice((None, *(bot.key for bot in BOTS))))
+        await _wait(arena, 0.05, 0.6)
+
+
+async def stall_streams(arena: Arena) -> None:
+    """Connections stand, nothing comes through, pongs neither."""
+    arena.proxy.stalled = True
+    await _wait(arena, SILENCE_S * 0.5, SILENCE_S * 2.5)
+
+
+async def refuse_connections(arena: Arena) -> None:
+    """Reset, and the exchange takes no new connection for a while."""
+    arena.proxy.refusing = True
+    arena.proxy.cut()
+    await _wait(arena, 0.5, 3.0)
+
+
+def _push(**rules: object) -> Break:
+    async def fault(arena: Arena) -> None:
+        for name, value in rules.items():
+            setattr(arena.proxy.push, name, value)
+        await _wait(arena, 1.5, 3.0)
+
+    return fault
+
+
+def _rest(share: float, *kinds: str, cut: bool = False) -> Break:
+    async def fault(arena: Arena) -> None:
+        arena.proxy.rest = RestRules(share, kinds)
+        if cut:
+            arena.proxy.cut()
+        await _wait(arena, 1.5, 3.0)
+
+    return fault
+
+
+async def clock_off(arena: Arena) -> None:
+    """The exchange's clock runs ahead of this machine's by more than the signature window."""
+    arena.proxy.rest = RestRules(clock_ahead_ms=arena.draw.choice((7_000, -3_000, 5_500)))
+    arena.proxy.cut()
+    await _wait(arena, 1.5, 3.0)
+
+
+async def revoke_key(arena: Arena) -> None:
+    """The exchange does not know one bot's key any more, then it does again."""
+    bot = arena.draw.choice(BOTS)
+    arena.proxy.revoked.add(bot.key)
+    arena.proxy.cut(bot.key)
+    await _wait(arena, 1.0, 2.0)
+
+
+GARBLED = ("truncated", "garbage", "unknown topic", "unknown field", "missing field", "absurd number")
+
+FAULTS = (
+    Fault("listener killed", kill_listener, 4),
+    Fault("listener stopped", stop_listener),
+    Fault("listener frozen", freeze_listener),
+    Fault("postgres restarted", restart_postgres, 2),
+    Fault("postgres disk full", disk_full),
+    Fault("postgres locked", hold_lock),
+    Fault("postgres connections ended", kill_backends),
+    Fault("redis restarted", restart_redis, 2),
+    Fault("redis flushed", flush_redis),
+    Fault("streams cut", cut_streams, 2),
+    Fault("streams stalled", stall_streams, 2),
+    Fault("streams refused", refuse_connections),
+    Fault("every tenth push lost", _push(drop_every=10), 2),
+    Fault("every execution lost", _push(drop_every=1, topics=("execution",))),
+    Fault("every push lost", _push(drop_every=1)),
+    Fault("pushes duplicated", _push(duplicate=0.5)),
+    Fault("pushes delayed", _push(delay_s=0.8)),
+    Fault("pushes reordered", _push(reorder=0.4), 2),
+    Fault("pushes garbled", _push(garble=0.1, kinds=GARBLED), 3),
+    Fault("10006 storm", _rest(0.7, "10006")),
+    Fault("5xx storm", _rest(0.7, "5xx", "10016", "cut", cut=True)),
+    Fault("garbage over REST", _rest(0.5, "garbage", "5xx", cut=True)),
+    Fault("clock off", clock_off),
+    Fault("key revoked", revoke_key),
+)
+RARE = (Fault("buffer overflowed", overflow_buffer),)

@@ -1,0 +1,64 @@
+"""One round: trade, break, repair, recover, compare."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from alpha.clock import wall_ms
+from tests.faults.arena import MEMORY_LIMIT, Arena
+from tests.faults.books import Watcher, settle
+from tests.faults.rounds import Fault
+
+RECOVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a round showed. `faults` is empty when every promise was kept."""
+
+    name: str
+    recovery_s: float
+    executions: int
+    altered: int
+    faults: list[str]
+    memory: int
+
+
+async def play(arena: Arena, troubles: tuple[Fault, ...]) -> Outcome:
+    """Play one round with these troubles at the same time."""
+    name = " + ".join(trouble.name for trouble in troubles)
+    before = arena.sent.orders
+    arena.proxy.altered = 0
+    watcher = Watcher(arena)
+    watching = asyncio.create_task(watcher.run())
+    faults: list[str] = []
+    recovery_s = -1.0
+    try:
+        arena.trade()
+        await asyncio.sleep(arena.draw.uniform(0.1, 0.5))
+        try:
+            await asyncio.gather(*(trouble.run(arena) for trouble in troubles))
+        finally:
+            arena.proxy.heal()
+        healed_s, healed_ms = time.monotonic(), wall_ms()
+        await asyncio.sleep(arena.draw.uniform(0.1, 0.5))
+        arena.rest()
+        try:
+            await arena.synced_since(healed_ms, RECOVERY_S)
+            recovery_s = time.monotonic() - healed_s
+        except AssertionError as fault:
+            faults.append(str(fault))
+        faults += await settle(arena, 15.0)
+    finally:
+        arena.rest()
+        watcher.stop = True
+        await asyncio.wait({watching}, timeout=30)
+    if not watching.done() or watching.exception() is not None:
+        faults.append(f"the watcher failed: {watching!r}")
+    faults += watcher.lies
+    if arena.most_memory > MEMORY_LIMIT:
+        faults.append(f"the listener grew to {arena.most_memory // 1024 // 1024} MB")
+    if arena.listener is not None and not arena.listener.running:
+        faults.append(f"the listener is dead: {arena.listener.said()[-600:]}")
+    executions = arena.sent.orders - before
+    return Outcome(name, recovery_s, executions, arena.proxy.altered, faults, arena.most_memory)
