@@ -1,0 +1,1 @@
+"""The command centre: the operator on Telegram, alerts, channels, and the watch over what should run."""

@@ -1,0 +1,78 @@
+"""Who is told what: admins, the other operators, and everyone with the alerts they want."""
+
+import asyncio
+
+import msgspec
+
+from alpha.errors import AlphaError
+from alpha.logs import logger
+from alpha.platform.commands import Role
+from telegram_manager.gate import Gate
+from telegram_manager.letters import Letters
+from telegram_manager.memory import Memory
+from telegram_manager.place import Place
+
+log = logger(__name__)
+LEVELS = ("info", "warning", "critical")
+
+
+class Taste(msgspec.Struct):
+    """Which alerts one person wants. `muted_until_ms` is wall clock; critical ones come through a mute."""
+
+    on: bool = True
+    level: str = "info"
+    muted_until_ms: int = 0
+
+    def wants(self, level: str, now_ms: int) -> bool:
+        """Whether an alert of this level is wanted now."""
+        if not self.on:
+            return False
+        if level != "critical" and now_ms < self.muted_until_ms:
+            return False
+        return LEVELS.index(level) >= LEVELS.index(self.level)
+
+
+class Audience:
+    """The people of the settings, and their tastes."""
+
+    def __init__(self, gate: Gate, letters: Letters, memory: Memory) -> None:
+        self._gate = gate
+        self._letters = letters
+        self._memory = memory
+        self.tastes: dict[int, Taste] = {}
+
+    async def load(self) -> None:
+        """Read the tastes."""
+        self.tastes = await self._memory.load("tastes", dict[int, Taste], dict)
+
+    def taste(self, person: int) -> Taste:
+        """What this person wants."""
+        return self.tastes.get(person, Taste())
+
+    async def set_taste(self, person: int, taste: Taste) -> None:
+        """Remember it."""
+        self.tastes[person] = taste
+        await self._memory.save("tastes", self.tastes)
+
+    def wanting(self, level: str, now_ms: int) -> list[int]:
+        """Who wants an alert of this level now."""
+        return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).wants(level, now_ms)]
+
+    async def tell_admins(self, html: str) -> None:
+        """Tell every admin, privately."""
+        await self._tell(self._gate.people(Role.ADMIN), html)
+
+    async def tell_others(self, html: str, but: int | None, place: Place) -> None:
+        """Tell every other operator, privately."""
+        others = [person for person in self._gate.people(Role.OPERATOR) if person not in (but, place.chat)]
+        await self._tell(others, html)
+
+    async def _tell(self, people: list[int], html: str) -> None:
+        results = await asyncio.gather(
+            *(self._letters.say(Place(person), html) for person in people), return_exceptions=True
+        )
+        for person, result in zip(people, results, strict=True):
+            if isinstance(result, AlphaError):
+                log.warning("person_not_told", person=person, fault=str(result))
+            elif isinstance(result, BaseException):
+                raise result

@@ -1,0 +1,292 @@
+"""What an admitted update does: questions answered, orders asked back and run, a few commands of Telegram's own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from html import escape
+
+from alpha.errors import AlphaError, Rejected
+from alpha.logs import logger
+from alpha.platform.commands import BY_NAME, ORDERS, QUESTIONS, Order, Question, Role
+from alpha.platform.context import Platform
+from alpha.platform.words import Arguments, read_words
+from telegram_manager import layout
+from telegram_manager.audience import Audience
+from telegram_manager.buttons import Press, menu, pick_bot, under_question, yes_or_no
+from telegram_manager.charts import Painter
+from telegram_manager.confirmations import Confirmations, Pending, Pressed
+from telegram_manager.letters import Letters
+from telegram_manager.memory import AuditTrail
+from telegram_manager.place import Place
+from telegram_manager.seen import Seen
+
+log = logger(__name__)
+#: How an attempt ended: its outcome for the audit, and what was answered.
+Ended = tuple[str, str]
+#: A command that only Telegram has.
+Own = Callable[[Seen, Role, tuple[str, ...]], Awaitable[Ended]]
+
+
+class Conversation:
+    """Answers admitted updates. Never raises for what people send."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        letters: Letters,
+        painter: Painter,
+        confirmations: Confirmations,
+        audit: AuditTrail,
+        audience: Audience,
+        own: dict[str, Own],
+    ) -> None:
+        self._platform = platform
+        self._letters = letters
+        self._painter = painter
+        self._confirmations = confirmations
+        self._audit = audit
+        self._audience = audience
+        self._own = own
+
+    def subject(self, press: Press | None) -> tuple[str, tuple[str, ...]]:
+        """The command and words that a button stands for, for the audit."""
+        if press is None:
+            return "unknown button", ()
+        if press.kind == "c":
+            pending = self._confirmations.peek(press.token)
+            return (pending.command, pending.words) if pending else ("used button", ())
+        return press.name or {"m": "menu", "a": "ack"}.get(press.kind, press.kind), press.words
+
+    async def message(self, seen: Seen, role: Role, attempt: str) -> Ended:
+        """Answer a message."""
+        place, person = _where(seen)
+        words = tuple(seen.text.split()[1:])
+        name = seen.command
+        if not name:
+            await self._letters.say(place, "I understand commands: /help lists them.")
+            return "done", ""
+        if name == "start" and not words:
+            return await self.greet(place, role, seen.name)
+        if name in self._own:
+            ended = await self._own[name](seen, role, words)
+            if ended[0] != "pass":
+                return ended
+        command = BY_NAME.get(name)
+        if command is None:
+            await self._letters.say(place, f"I do not know /{escape(name[:32])}. /help lists the commands.")
+            return "refused", "unknown command"
+        if role < command.role:
+            return await self._not_allowed(place, command)
+        if isinstance(command, Question):
+            return await self.question(place, command, words)
+        return await self.ask_back(place, person, command, words, attempt)
+
+    async def press(self, seen: Seen, role: Role, attempt: str, press: Press | None) -> Ended:
+        """Answer a button."""
+        place, person = _where(seen)
+        message_id = seen.message_id or 0
+        if press is None:
+            await self._letters.answer_button(seen.button_id, "This button is out of date.")
+            return "refused", "unknown button"
+        if press.kind == "c":
+            return await self._confirm(seen, role, press)
+        command = BY_NAME.get(press.name)
+        if command is not None and role < command.role:
+            await self._letters.answer_button(
+                seen.button_id, f"/{command.name} needs the role {command.role.name.lower()}."
+            )
+            return "refused", "role"
+        await self._letters.answer_button(seen.button_id)
+        if press.kind == "a":
+            return await self._own["ack"](seen, role, ())
+        if press.kind == "m" or command is None:
+            await self._letters.edit(place, message_id, "<b>Alpha</b>", menu(role))
+            return "done", ""
+        if press.kind == "p":
+            text = f"<b>{escape(command.name.capitalize())}</b>: which bot?"
+            await self._letters.edit(place, message_id, text, pick_bot(self._platform.registry, command.name))
+            return "done", ""
+        if isinstance(command, Order):
+            return await self.ask_back(place, person, command, press.words, attempt)
+        if press.kind == "g":
+            return await self._picture(place, command, press.words)
+        return await self.question(place, command, press.words, press.page, message_id)
+
+    async def greet(self, place: Place, role: Role, name: str) -> Ended:
+        """The first words, with the menu."""
+        text = f"<b>Alpha</b>\nHello {escape(name)}. You are {role.name.lower()} here. /help lists all commands."
+        await self._letters.say(place, text, menu(role))
+        return "done", ""
+
+    async def question(
+        self, place: Place, question: Question, words: tuple[str, ...], page: int = 0, message_id: int | None = None
+    ) -> Ended:
+        """Show a question's page; in place when a message is given."""
+        args = await self._arguments(place, question, words, message_id)
+        if args is None:
+            return "refused", "wrong words"
+        try:
+            shown = await question.ask(self._platform, args)
+        except AlphaError as fault:
+            await self._letters.say(place, f"🔴 {escape(str(fault))}")
+            return "failed", str(fault)
+        pages = layout.pages_of(shown)
+        if len(pages) > layout.MOST_PAGES:
+            await self._letters.file(place, f"{question.name}.txt", layout.plain_text(shown).encode(), shown.title)
+            return "done", "as a file"
+        number = min(page, len(pages) - 1)
+        buttons = under_question(
+            self._platform.registry, question, words, number, len(pages), picture=shown.picture is not None
+        )
+        if message_id is not None:
+            await self._letters.edit(place, message_id, pages[number], buttons)
+        else:
+            await self._letters.say(place, pages[number], buttons)
+            if shown.picture is not None:
+                await self._letters.photo(place, await self._painter.draw(shown.picture), shown.title)
+        return "done", ""
+
+    async def _picture(self, place: Place, question: Question, words: tuple[str, ...]) -> Ended:
+        args = await self._arguments(place, question, words, None)
+        if args is None:
+            return "refused", "wrong words"
+        try:
+            shown = await question.ask(self._platform, args)
+            if shown.picture is not None:
+                await self._letters.photo(place, await self._painter.draw(shown.picture), shown.title)
+        except AlphaError as fault:
+            await self._letters.say(place, f"🔴 {escape(str(fault))}")
+            return "failed", str(fault)
+        return "done", ""
+
+    async def ask_back(self, place: Place, person: int, order: Order, words: tuple[str, ...], attempt: str) -> Ended:
+        """Ask for the confirmation of an order."""
+        args = await self._arguments(place, order, words, None)
+        if args is None:
+            return "refused", "wrong words"
+        try:
+            warning = await order.warn(self._platform, args)
+        except AlphaError as fault:
+            warning = f"{order.name}? {fault}"
+        token = self._confirmations.ask(person, place, order.name, words, attempt, self._platform.wall_ms())
+        mark = "🚨 " if order.name == "panic" else "❓ "
+        buttons = yes_or_no(token, order.name)
+        await self._letters.say(place, f"{mark}{escape(warning)}\n<i>Valid for one minute.</i>", buttons, urgent=True)
+        return "asked", ""
+
+    async def _confirm(self, seen: Seen, role: Role, press: Press) -> Ended:
+        place, person = _where(seen)
+        message_id = seen.message_id or 0
+        now_ms = self._platform.wall_ms()
+        pressed, pending = self._confirmations.press(press.token, press.answer, person, place, now_ms)
+        if pressed is Pressed.OTHERS:
+            await self._letters.answer_button(seen.button_id, "This button is for the one who asked.")
+            return "refused", "another person's button"
+        if pending is None:
+            await self._letters.answer_button(seen.button_id, "This button was used already.")
+            return "refused", "used button"
+        await self._letters.answer_button(seen.button_id)
+        said = " ".join((f"/{pending.command}", *pending.words))
+        if pressed is Pressed.EXPIRED:
+            await self._letters.edit(
+                place, message_id, f"⌛ {escape(said)}: older than a minute, not done.", urgent=True
+            )
+            return "expired", ""
+        if pressed is Pressed.NO:
+            await self._letters.edit(place, message_id, f"✖️ {escape(said)}: not done.", urgent=True)
+            return "refused", "answered no"
+        order = BY_NAME[pending.command]
+        if not isinstance(order, Order) or role < order.role:
+            return await self._not_allowed(place, order)
+        return await self._run(seen, order, pending, place, message_id)
+
+    async def _run(self, seen: Seen, order: Order, pending: Pending, place: Place, message_id: int) -> Ended:
+        """Run a confirmed order; its progress and result go into the message that asked."""
+        said = " ".join((f"/{order.name}", *pending.words))
+        lines = [f"⏳ <b>{escape(said)}</b>"]
+        await self._edit_quietly(place, message_id, lines[0])
+        shown = 1
+
+        async def show() -> None:
+            nonlocal shown
+            while True:
+                await asyncio.sleep(1.0)
+                if len(lines) > shown:
+                    shown = len(lines)
+                    await self._edit_quietly(place, message_id, "\n".join(lines[-40:]))
+
+        async def tell(sentence: str) -> None:
+            lines.append(escape(sentence))
+
+        showing = asyncio.create_task(show(), name=f"progress of {said}")
+        try:
+            args = read_words(self._platform.registry, order.name, order.usage, order.example, list(pending.words))
+            outcome = await order.run(self._platform, args, f"telegram:{seen.person}", tell)
+            done, text = outcome.done, outcome.text
+        except AlphaError as fault:
+            done, text = False, str(fault)
+        finally:
+            showing.cancel()
+        mark = "✅" if done else "🔴"
+        result = "\n".join([f"{mark} <b>{escape(said)}</b>", *lines[1:][-30:], escape(text)])
+        await self._edit_quietly(place, message_id, result[: layout.MOST])
+        notice = f"👤 {escape(seen.name)}: {mark} {escape(said)}\n{escape(text)[:500]}"
+        await self._audience.tell_others(notice, seen.person, place)
+        return ("done" if done else "failed"), text
+
+    async def _edit_quietly(self, place: Place, message_id: int, html: str) -> None:
+        """Edit; when that is refused (deleted, too old) say it anew. What Telegram loses must not stop an order."""
+        try:
+            try:
+                await self._letters.edit(place, message_id, html, urgent=True)
+            except Rejected:
+                await self._letters.say(place, html, urgent=True)
+        except AlphaError as fault:
+            log.warning("progress_not_shown", fault=str(fault))
+
+    async def _arguments(
+        self, place: Place, command: Question | Order, words: tuple[str, ...], message_id: int | None
+    ) -> Arguments | None:
+        """The arguments; None after the person was told what is wrong with them."""
+        if not words and command.usage.startswith("<bot>"):
+            text = f"<b>{escape(command.name.capitalize())}</b>: which bot? Example: {escape(command.example)}"
+            await self._letters.say(place, text, pick_bot(self._platform.registry, command.name))
+            return None
+        try:
+            return read_words(self._platform.registry, command.name, command.usage, command.example, list(words))
+        except AlphaError as fault:
+            await self._letters.say(place, escape(str(fault)))
+            return None
+
+    async def _not_allowed(self, place: Place, command: Question | Order) -> Ended:
+        await self._letters.say(place, f"/{command.name} needs the role {command.role.name.lower()}.")
+        return "refused", "role"
+
+
+def _where(seen: Seen) -> tuple[Place, int]:
+    """Place and person of an admitted update: the gate lets none through without them."""
+    if seen.place is None or seen.person is None:
+        raise Rejected("An update without a person or a place.")
+    return seen.place, seen.person
+
+
+def help_text(role: Role) -> str:
+    """All commands that this role may use."""
+    lines = ["<b>Questions</b>"]
+    for command in (*QUESTIONS, *ORDERS):
+        if isinstance(command, Order) and command is ORDERS[0] and role >= Role.OPERATOR:
+            lines.append("\n<b>Steering</b> (asks for confirmation)")
+        if role >= command.role:
+            usage = f" {escape(command.usage)}" if command.usage else ""
+            lines.append(f"/{command.name}{usage} - {escape(command.summary)}")
+    lines.append("\n<b>You</b>")
+    lines += [
+        "/alerts on|off|info|warning|critical - which alerts you get",
+        "/mute 1h - no alerts but critical ones for a while",
+        *(["/ack - stop the repeating of critical alerts"] if role >= Role.OPERATOR else []),
+        *(["/export [bot] [period] - closed trades as CSV"] if role >= Role.OPERATOR else []),
+        "/whoami - your id, role and session",
+        "/login CODE, /logout - where an access code is set",
+        "/menu - the buttons",
+    ]
+    lines.append("\nA period: 7d, this month, 2025-06, all.")
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""Pages laid out for a phone: Telegram's HTML, tables in monospace, at most one screen wide."""
+
+from html import escape
+
+from alpha.platform.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
+
+#: Telegram's limit is 4,096 characters after its HTML is read; we count the HTML as well.
+MOST = 3_800
+#: Pages beyond this many come as a file.
+MOST_PAGES = 3
+_MARKS = {Tone.BAD: "🔴 ", Tone.WARN: "⚠️ "}
+
+
+def pages_of(page: Page) -> list[str]:
+    """The page as one or more messages in Telegram's HTML, each below the limit and complete in itself."""
+    return _joined([f"<b>{escape(page.title)}</b>", *(piece for block in page.blocks for piece in _pieces(block))])
+
+
+def plain_text(page: Page) -> str:
+    """The page as text, all columns, for a file."""
+    lines = [page.title, ""]
+    for block in page.blocks:
+        match block:
+            case Words(text, _) | Verbatim(text):
+                lines.append(text)
+            case Facts(rows, title):
+                lines += [*([title] if title else []), *(f"{name:<18}{cell.text}" for name, cell in rows)]
+            case Table(_, rows, empty, title):
+                lines += [*([title] if title else []), *(_table_lines(block, phone=False) if rows else [empty])]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _pieces(block: Block) -> list[str]:
+    match block:
+        case Words(text, tone):
+            said = escape(text)
+            return [f"<i>{said}</i>" if tone is Tone.DIM else f"{_MARKS.get(tone, '')}{said}"]
+        case Verbatim(text):
+            return [f"<pre>{escape(part)}</pre>" for part in _cut(text.split("\n"))]
+        case Facts(rows, title):
+            width = max((len(name) for name, _ in rows), default=0)
+            lines = [f"{name:<{width}}  {cell.text}" for name, cell in rows]
+            return [_titled(title, f"<pre>{escape(part)}</pre>") for part in _cut(lines)]
+        case Table(_, rows, empty, title):
+            if not rows:
+                return [_titled(title, f"<i>{escape(empty)}</i>")]
+            head, *body = _table_lines(block, phone=True)
+            parts = _cut(body, MOST - len(head) - len(title) - 200)
+            return [_titled(title, f"<pre>{escape(head)}\n{escape(part)}</pre>") for part in parts]
+
+
+def _titled(title: str, text: str) -> str:
+    return f"<b>{escape(title)}</b>\n{text}" if title else text
+
+
+def _shown(cell: Cell, *, phone: bool) -> str:
+    return (cell.mark or cell.text) if phone else cell.text
+
+
+def _table_lines(table: Table, *, phone: bool) -> list[str]:
+    chosen = [n for n, column in enumerate(table.columns) if column.phone or not phone]
+    cells = [[_shown(row[n], phone=phone) for n in chosen] for row in table.rows]
+    titles = [table.columns[n].title for n in chosen]
+    widths = [max(len(title), *(len(row[n]) for row in cells)) for n, title in enumerate(titles)]
+
+    def line(texts: list[str]) -> str:
+        parts = [
+            f"{text:>{width}}" if table.columns[n].right else f"{text:<{width}}"
+            for n, text, width in zip(chosen, texts, widths, strict=True)
+        ]
+        return " ".join(parts).rstrip()
+
+    return [line(titles), *(line(row) for row in cells)]
+
+
+def _cut(lines: list[str], most: int = MOST - 200) -> list[str]:
+    """Lines joined into parts whose HTML stays below `most`; one line that is longer is cut."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for line in lines:
+        kept = line
+        while len(escape(kept)) > most:
+            kept = kept[: len(kept) * 3 // 4] + "…"
+        length = len(escape(kept)) + 1
+        if size + length > most and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(kept)
+        size += length
+    return ["\n".join(part) for part in parts]
+
+
+def _joined(pieces: list[str]) -> list[str]:
+    """Whole pieces joined into messages below the limit."""
+    messages: list[str] = []
+    for piece in pieces:
+        kept = piece if len(piece) <= MOST else _shortened(piece)
+        if messages and len(messages[-1]) + 1 + len(kept) <= MOST:
+            messages[-1] += "\n" + kept
+        else:
+            messages.append(kept)
+    return messages
+
+
+def _shortened(piece: str) -> str:
+    """A paragraph that is too long, cut where no entity is broken."""
+    cut = piece[:MOST].rpartition(" ")[0] or piece[:MOST].rpartition("&")[0]
+    return cut.removesuffix("<i>").replace("<i>", "") + " …"

@@ -1,0 +1,118 @@
+"""What the command centre remembers over a restart, in `audit.command_centre`; and the audit of what it was asked.
+
+While PostgreSQL is away both wait in this process, so that a panic can be ordered all the same.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from alpha.errors import AlphaError, Misconfigured
+from alpha.logs import logger
+from alpha.platform.audit import Attempt, note_attempt, note_outcome
+from alpha.platform.context import Platform
+
+log = logger(__name__)
+T = TypeVar("T")
+_WAITING = 2_000
+_REMEMBERED = 5_000
+
+
+class Memory:
+    """Named values, read at the start and written when they change."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._unsaved: dict[str, Any] = {}
+
+    async def load(self, name: str, kind: type[T], default: Callable[[], T]) -> T:
+        """The value of this name; `default()` when there is none or it cannot be read. Retry while PostgreSQL is away."""
+        stored = await self._platform.history.value("SELECT state FROM audit.command_centre WHERE name = $1", name)
+        if stored is None:
+            return default()
+        try:
+            return msgspec.convert(stored, kind, strict=False)
+        except msgspec.ValidationError as fault:
+            log.warning("memory_unreadable", name=name, fault=str(fault))
+            return default()
+
+    async def save(self, name: str, value: object) -> bool:
+        """Write the value; False while PostgreSQL is away, and it is written by the next `flush`."""
+        self._unsaved[name] = msgspec.to_builtins(value, str_keys=True)
+        return await self.flush()
+
+    async def flush(self) -> bool:
+        """Write what could not be written before."""
+        try:
+            for name, value in list(self._unsaved.items()):
+                await self._platform.history.value(
+                    "INSERT INTO audit.command_centre (name, state) VALUES ($1, $2) "
+                    "ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = now()",
+                    name,
+                    value,
+                )
+                if self._unsaved.get(name) == value:
+                    del self._unsaved[name]
+        except Misconfigured:
+            raise
+        except AlphaError:
+            return False
+        return True
+
+
+class AuditTrail:
+    """Claims updates, once each, and notes how they ended."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._claimed: deque[str] = deque(maxlen=_REMEMBERED)
+        self._waiting: deque[tuple[Attempt, str, str] | tuple[str, str, str]] = deque(maxlen=_WAITING)
+
+    async def claim(self, attempt: Attempt, outcome: str) -> bool:
+        """Write an attempt; False when it was claimed before, in this process or an earlier one."""
+        if attempt.id in self._claimed:
+            return False
+        self._claimed.append(attempt.id)
+        if await self.flush():
+            try:
+                return await note_attempt(self._platform, attempt, outcome)
+            except AlphaError as fault:
+                log.warning("audit_waits", fault=str(fault))
+        self._waiting.append((attempt, outcome, ""))
+        return True
+
+    async def finish(self, attempt_id: str, outcome: str, answer: str) -> None:
+        """Write how an attempt ended."""
+        if await self.flush():
+            try:
+                await note_outcome(self._platform, attempt_id, outcome, answer)
+                return
+            except AlphaError as fault:
+                log.warning("audit_waits", fault=str(fault))
+        self._waiting.append((attempt_id, outcome, answer))
+
+    async def flush(self) -> bool:
+        """Write what waits, oldest first; False while PostgreSQL is away."""
+        while self._waiting:
+            what, outcome, answer = self._waiting[0]
+            try:
+                if isinstance(what, Attempt):
+                    await note_attempt(self._platform, what, outcome, answer)
+                else:
+                    await note_outcome(self._platform, what, outcome, answer)
+            except AlphaError:
+                return False
+            self._waiting.popleft()
+        return True
+
+    async def interrupted(self) -> list[tuple[str, str]]:
+        """Actions that were confirmed and did not end before this process began: id and what; they are marked failed."""
+        rows = await self._platform.history.rows(
+            "UPDATE audit.commands SET outcome = 'failed', finished_at = now(), "
+            "answer = 'The command centre was restarted while it ran.' "
+            "WHERE source = 'telegram' AND outcome = 'confirmed' AND finished_at IS NULL "
+            "AND issued_at > now() - interval '1 day' RETURNING command_id, name, coalesce(bot_id, '') AS bot"
+        )
+        return [(row["command_id"], f"/{row['name']} {row['bot']}".strip()) for row in rows]

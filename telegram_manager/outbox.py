@@ -1,0 +1,135 @@
+"""Sending: in order for each chat, within Telegram's limits, and again when Telegram was away.
+
+Urgent messages (confirmations, steering) go before others of the same chat.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
+
+from alpha.clock import monotonic_ms
+from alpha.errors import Rejected, Retry
+from alpha.logs import logger
+from telegram_manager.pace import Pace
+
+log = logger(__name__)
+T = TypeVar("T")
+#: The longest pause between two tries.
+MOST_BACKOFF_S = 30.0
+#: An answer to a person is worth nothing after this.
+ANSWER_LIFE_S = 120.0
+
+
+@dataclass(order=True)
+class _Letter:
+    rank: int
+    number: int
+    send: Callable[[], Awaitable[Any]] = field(compare=False)
+    done: "asyncio.Future[Any]" = field(compare=False)
+    give_up_ms: int | None = field(compare=False)
+
+
+class Outbox:
+    """The way out to Telegram. `wait` sleeps for seconds, or shorter when woken; tests pass their own clock."""
+
+    def __init__(self, clock: Callable[[], int] = monotonic_ms, pace: Pace | None = None) -> None:
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._letters: dict[int, list[_Letter]] = {}
+        self._workers: dict[int, asyncio.Task[None]] = {}
+        self._woken: dict[int, asyncio.Event] = {}
+        self._numbers = itertools.count()
+
+    async def send(
+        self,
+        chat: int,
+        send: Callable[[], Awaitable[T]],
+        *,
+        urgent: bool = False,
+        life_s: float | None = ANSWER_LIFE_S,
+    ) -> T:
+        """Send when it is this letter's turn; what Telegram answered.
+
+        Raises Rejected when Telegram refuses it for good, Retry when `life_s` went by (None waits for ever).
+        """
+        give_up = None if life_s is None else self._clock() + int(life_s * 1000)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        letter = _Letter(0 if urgent else 1, next(self._numbers), send, done, give_up)
+        heapq.heappush(self._letters.setdefault(chat, []), letter)
+        self._woken.setdefault(chat, asyncio.Event()).set()
+        if chat not in self._workers or self._workers[chat].done():
+            self._workers[chat] = asyncio.create_task(self._work(chat), name=f"outbox {chat}")
+        return await done
+
+    async def close(self) -> None:
+        """Stop; letters that wait are given up."""
+        for worker in self._workers.values():
+            worker.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        for letters in self._letters.values():
+            for letter in letters:
+                letter.done.cancel()
+
+    async def _work(self, chat: int) -> None:
+        letters = self._letters[chat]
+        failures = 0
+        while letters:
+            wait_ms = self._pace.wait_ms(chat, self._clock(), urgent=letters[0].rank == 0)
+            if wait_ms:
+                await self._sleep(chat, wait_ms / 1000)
+                continue
+            letter = heapq.heappop(letters)
+            if letter.done.done():
+                continue
+            if letter.give_up_ms is not None and self._clock() >= letter.give_up_ms:
+                letter.done.set_exception(Retry("Telegram did not take the message in time."))
+                continue
+            self._pace.sent(chat, self._clock())
+            pause_s = await self._deliver(letter, failures)
+            if pause_s is None:
+                failures = 0
+                continue
+            failures += 1
+            heapq.heappush(letters, letter)
+            await asyncio.sleep(pause_s)
+
+    async def _deliver(self, letter: _Letter, failures: int) -> float | None:
+        """Try once. None when the letter is settled, else the seconds to wait before it is tried again."""
+        try:
+            result = await letter.send()
+        except RetryAfter as fault:
+            after = fault.retry_after
+            seconds = after.total_seconds() if isinstance(after, timedelta) else float(after)
+            self._pace.hold(seconds, self._clock())
+            return 0.0
+        except (BadRequest, Forbidden, ChatMigrated, InvalidToken) as fault:
+            if not letter.done.done():
+                letter.done.set_exception(Rejected(f"Telegram refused the message: {fault.message}."))
+            return None
+        except NetworkError:
+            return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))
+        except TelegramError as fault:
+            log.warning("telegram_fault", fault=fault.message)
+            return min(MOST_BACKOFF_S, 2.0 ** min(failures + 1, 5))
+        except Exception as fault:  # noqa: BLE001 - a letter that cannot be made must not stop the ones behind it
+            if not letter.done.done():
+                letter.done.set_exception(fault)
+            return None
+        if not letter.done.done():
+            letter.done.set_result(result)
+        return None
+
+    async def _sleep(self, chat: int, seconds: float) -> None:
+        """Sleep, but wake when a letter comes that may go before."""
+        woken = self._woken[chat]
+        woken.clear()
+        try:
+            await asyncio.wait_for(woken.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,170 @@
+"""The settings of the command centre."""
+
+import ipaddress
+import re
+from datetime import time
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from alpha.platform.commands import Role
+from alpha.platform.context import PlatformSettings
+from alpha.settings import HealthSettings, LogSettings, Settings
+from telegram_manager.access_code import is_hash
+from telegram_manager.place import Place
+
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+
+
+def _parts(text: object) -> object:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+
+
+def clock_time(text: str) -> time:
+    """The time of day written as `22:30`; ValueError otherwise."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no time of day; write for example 22:30")
+    return time(int(match[1]), int(match[2]))
+
+
+class CommandCentreSettings(PlatformSettings, LogSettings, HealthSettings):
+    """Who may do what on Telegram, and how alerts reach people."""
+
+    c2_telegram_bot_token: SecretStr | None = Field(
+        None, description="the token of the command centre's bot, from @BotFather"
+    )
+    c2_telegram_admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="the Telegram ids of the admins, separated by commas"
+    )
+    c2_telegram_operator_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="the Telegram ids of those who may steer the bots"
+    )
+    c2_telegram_viewer_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="the Telegram ids of those who may only look"
+    )
+    c2_telegram_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="groups in which commands are answered: -1001234567890, or -1001234567890:7 for one topic"
+    )
+    c2_telegram_access_code_hash: SecretStr | None = Field(
+        None, description="the hash of the access code, made by 'alpha access-code'; none asks for no code"
+    )
+    c2_telegram_session_hours: int = Field(12, ge=1, le=720, description="how long an access code holds, in hours")
+    c2_telegram_rate_per_minute: int = Field(
+        40, ge=5, le=600, description="how many messages a minute a person may send"
+    )
+    c2_telegram_api_url: str = Field("https://api.telegram.org", description="the address of the Bot API")
+    c2_alert_level: Literal["info", "warning", "critical"] = Field("info", description="the lowest level that is sent")
+    c2_alert_fills: bool = Field(False, description="true to be told of fills, grouped")
+    c2_alert_repeat_minutes: int = Field(10, ge=1, le=1440, description="how often a critical alert repeats until /ack")
+    c2_alert_loss_usdt: int = Field(
+        0, ge=0, description="a closed trade that lost more than this is an alert; 0 for none"
+    )
+    c2_alert_drawdown_pct: int = Field(
+        10, ge=0, le=100, description="an account this far below its high is an alert; 0 for none"
+    )
+    c2_quiet_hours: str = Field("", description="hours in which only critical alerts are sent, for example 22:30-07:00")
+    c2_daily_summary_at: str = Field(
+        "", description="when the daily summary is sent, in ALPHA_TIMEZONE, for example 08:00"
+    )
+    c2_webhook_url: SecretStr | None = Field(None, description="an address that gets every alert as JSON")
+    c2_heartbeat_url: SecretStr | None = Field(
+        None, description="an address that is asked every minute while all is well"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        lists = ("admin_ids", "operator_ids", "viewer_ids", "groups")
+        if isinstance(data, dict):
+            data = {
+                name: _parts(value) if name.startswith("c2_telegram_") and name.endswith(lists) else value
+                for name, value in data.items()
+            }
+        return data
+
+    @field_validator("c2_telegram_groups")
+    @classmethod
+    def _places(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        for group in groups:
+            Place.parse(group)
+        return groups
+
+    @field_validator("c2_quiet_hours")
+    @classmethod
+    def _quiet(cls, text: str) -> str:
+        if text:
+            begin, dash, end = text.partition("-")
+            if not dash or clock_time(begin) == clock_time(end):
+                raise ValueError(f"{text!r} are no hours; write for example 22:30-07:00")
+        return text
+
+    @field_validator("c2_daily_summary_at")
+    @classmethod
+    def _summary(cls, text: str) -> str:
+        if text:
+            clock_time(text)
+        return text
+
+    @field_validator("c2_telegram_api_url")
+    @classmethod
+    def _api(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.scheme not in ("http", "https"):
+            raise ValueError(f"{url!r} is no address; leave it out for Telegram itself")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError(f"{url!r} would send the token in the clear; http is for this machine only, use https")
+        return url.rstrip("/")
+
+    @field_validator("c2_telegram_access_code_hash")
+    @classmethod
+    def _hash(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_hash(value.get_secret_value()):
+            raise ValueError("it is no hash; make one with 'alpha access-code'")
+        return value
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "CommandCentreSettings":
+        if self.c2_telegram_bot_token is not None and not self.c2_telegram_admin_ids:
+            raise ValueError(
+                "C2_TELEGRAM_ADMIN_IDS is not set. It names who may use the bot: send /start to @userinfobot to learn "
+                "your Telegram id, and put it into .env."
+            )
+        return self
+
+    def roles(self) -> dict[int, Role]:
+        """Telegram id to role; the highest counts where an id is named twice."""
+        return {
+            **dict.fromkeys(self.c2_telegram_viewer_ids, Role.VIEWER),
+            **dict.fromkeys(self.c2_telegram_operator_ids, Role.OPERATOR),
+            **dict.fromkeys(self.c2_telegram_admin_ids, Role.ADMIN),
+        }
+
+    def places(self) -> tuple[Place, ...]:
+        """The groups and topics in which commands are answered."""
+        return tuple(Place.parse(group) for group in self.c2_telegram_groups)
+
+    def quiet(self) -> tuple[time, time] | None:
+        """Begin and end of the quiet hours, in the operator's zone."""
+        if not self.c2_quiet_hours:
+            return None
+        begin, _, end = self.c2_quiet_hours.partition("-")
+        return clock_time(begin), clock_time(end)
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class ChannelKeys(Settings):
+    """The channel of one strategy; its prefix starts the variables, as in SHORTSELLER_TELEGRAM_CHANNEL_ID."""
+
+    telegram_bot_token: SecretStr | None = Field(None, description="the token of the bot that writes to this channel")
+    telegram_channel_id: str | None = Field(None, description="the channel's id (-100...) or @name")

@@ -1,0 +1,136 @@
+"""The house, a Bot API server, and a command centre that talks to it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from alpha.platform.context import Platform
+from alpha.platform.tests.house import house_database, house_template, platform, supervisor
+from alpha.settings import load
+from telegram_manager.access_code import hash_code
+from telegram_manager.desk import Desk
+from telegram_manager.desk_setup import Setup, first_offset, make_desk, make_poller, set_up
+from telegram_manager.memory import Memory
+from telegram_manager.own_commands import OwnCommands
+from telegram_manager.pace import Pace
+from telegram_manager.poller import Poller
+from telegram_manager.settings import CommandCentreSettings
+from telegram_manager.tests.bot_api import TOKEN, BotApi
+
+__all__ = ["house_database", "house_template", "platform", "supervisor"]
+
+ADMIN, SECOND_ADMIN, OPERATOR, VIEWER, STRANGER = 101, 102, 201, 301, 666
+GROUP, TOPIC = -1001, 7
+CODE = "open sesame"
+
+
+def settings_for(api: BotApi, **more: Any) -> CommandCentreSettings:
+    """Settings with one person of each kind and one topic of a group."""
+    values = {
+        "c2_telegram_bot_token": TOKEN,
+        "c2_telegram_admin_ids": f"{ADMIN},{SECOND_ADMIN}",
+        "c2_telegram_operator_ids": str(OPERATOR),
+        "c2_telegram_viewer_ids": str(VIEWER),
+        "c2_telegram_groups": f"{GROUP}:{TOPIC}",
+        "c2_telegram_api_url": api.url,
+        "c2_telegram_rate_per_minute": 600,
+        "postgres_password": "unused-here",
+        "redis_password": "unused-here",
+        **more,
+    }
+    return load(CommandCentreSettings, env_file=None, **values)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[BotApi]:
+    """A Bot API server of one's own."""
+    server = BotApi()
+    await server.open()
+    yield server
+    await server.close()
+
+
+@dataclass
+class Centre:
+    """A command centre at work."""
+
+    api: BotApi
+    platform: Platform
+    setup: Setup
+    desk: Desk
+    poller: Poller
+    polling: "asyncio.Task[None]"
+    acknowledged: list[str]
+
+    async def settle(self) -> None:
+        """Wait until everything that was sent to the bot is answered."""
+        await self.api.until_idle()
+        await self.desk.drain()
+
+    async def end(self) -> None:
+        """End it as a restart would."""
+        self.polling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.polling
+        await self.desk.close(0)
+        await self.setup.close()
+
+
+async def start_centre(api: BotApi, platform: Platform, **more: Any) -> Centre:
+    """A command centre over the house and this server."""
+    settings = settings_for(api, **more)
+    memory = Memory(platform)
+    setup = await set_up(platform, settings, memory, Pace(chat_ms=0))
+    await setup.bot.initialize()
+    acknowledged: list[str] = []
+
+    async def acknowledge(who: str) -> int:
+        acknowledged.append(who)
+        return 0
+
+    async def gate_changed() -> None:
+        await memory.save("gate", setup.gate.state)
+
+    own = OwnCommands(
+        platform,
+        setup.letters,
+        setup.gate,
+        setup.audience,
+        settings.c2_telegram_access_code_hash,
+        acknowledge,
+        gate_changed,
+    )
+    desk = make_desk(platform, settings, setup, own)
+    poller = make_poller(setup, desk)
+    polling = asyncio.create_task(poller.run(await first_offset(setup)))
+    return Centre(api, platform, setup, desk, poller, polling, acknowledged)
+
+
+@pytest.fixture
+async def centre(api: BotApi, platform: Platform) -> AsyncIterator[Centre]:
+    """A command centre without an access code."""
+    made = await start_centre(api, platform)
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+async def guarded_centre(api: BotApi, platform: Platform) -> AsyncIterator[Centre]:
+    """A command centre that asks for an access code."""
+    made = await start_centre(api, platform, c2_telegram_access_code_hash=hash_code(CODE))
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+def make_centre(api: BotApi, platform: Platform) -> Callable[..., Any]:
+    """Makes command centres, for tests that restart them."""
+
+    async def make(**more: Any) -> Centre:
+        return await start_centre(api, platform, **more)
+
+    return make

@@ -1,0 +1,157 @@
+"""What people see: the real client library over a server that checks like Telegram, real stores, real processes."""
+
+import re
+
+import pytest
+
+from alpha.demo.processes import Supervisor
+from alpha.platform import history, live
+from alpha.platform.commands import QUESTIONS
+from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, SECOND_ADMIN, TOPIC, VIEWER, Centre
+
+
+async def _outcomes(centre: Centre) -> list[tuple[str, str, str]]:
+    rows = await centre.platform.history.rows("SELECT issuer, name, outcome FROM audit.commands ORDER BY issued_at")
+    return [(row["issuer"], row["name"], row["outcome"]) for row in rows]
+
+
+async def test_status_is_answered_on_one_screen(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/status")
+    said = await centre.api.until(lambda m: "Status" in m.text)
+    table = re.search(r"<pre>(.*?)</pre>", said.markup, re.DOTALL)
+    assert table is not None
+    assert max(len(line) for line in table[1].splitlines()) <= 40
+    for bot in ("shortseller", "lxalgo", "momentum"):
+        assert bot in said.text
+    assert "+500.00" in said.text
+
+
+@pytest.mark.parametrize(
+    "question", [question for question in QUESTIONS if question.name != "logs"], ids=lambda q: q.name
+)
+async def test_every_question_is_answered_for_all_and_for_one_bot(centre: Centre, question: object) -> None:
+    name = question.name  # type: ignore[attr-defined]
+    centre.api.says(ADMIN, f"/{name}")
+    if "bot" in question.usage:  # type: ignore[attr-defined]
+        centre.api.says(ADMIN, f"/{name} shortseller")
+    await centre.settle()
+    answers = [said for said in centre.api.to(ADMIN) if said.kind == "text"]
+    assert len(answers) == (2 if "bot" in question.usage else 1)  # type: ignore[attr-defined]
+    assert not any("🔴 PostgreSQL" in said.text or "went wrong" in said.text for said in answers)
+    assert {row[2] for row in await _outcomes(centre)} == {"done"}
+
+
+async def test_analytics_come_with_a_picture(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/analytics momentum 2024-12")
+    picture = await centre.api.until(lambda m: m.kind == "photo")
+    assert picture.file.startswith(b"\x89PNG")
+    assert len(picture.file) < 100_000
+
+
+async def test_a_button_shows_another_page_in_place(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/trades 200")
+    first = await centre.api.until(lambda m: "Trades" in m.text)
+    before = first.text
+    press = centre.api.presses(VIEWER, first.button("▶️")["callback_data"], first)
+    await centre.api.until_answered(press)
+    await centre.settle()
+    assert first.edits == 1
+    assert first.text != before
+    assert first.button("2 /")
+
+
+async def test_what_is_too_long_comes_as_a_file(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/trades 1000")
+    await centre.settle()
+    (file,) = centre.api.to(VIEWER)
+    assert file.file_name == "trades.txt"
+    assert len(file.file.decode().splitlines()) > 250
+
+
+async def test_wrong_words_get_one_line_with_an_example(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/analytics nobody")
+    said = await centre.api.until(lambda m: "no bot" in m.text or "period" in m.text)
+    assert "Example: /analytics momentum 7d" in said.text
+    assert "\n" not in said.text
+
+
+async def test_stop_and_start_end_and_begin_the_process_within_the_grace(
+    centre: Centre, supervisor: Supervisor
+) -> None:
+    await supervisor.start("shortseller")
+    centre.api.says(OPERATOR, "/stop shortseller_001")
+    asked = await centre.api.until(lambda m: bool(m.buttons) and "Stop shortseller_001?" in m.text)
+    assert "BTCUSDT short 0.5: stop 96000" in asked.text
+    centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
+    await centre.settle()
+    assert "✅" in asked.text
+    assert supervisor.processes["shortseller"].state == "exited"
+    assert (await history.wishes(centre.platform))["shortseller_001"] == "stopped"
+    told = [said for said in centre.api.said if said.chat in (ADMIN, SECOND_ADMIN)]
+    assert {said.chat for said in told} == {ADMIN, SECOND_ADMIN}
+    assert all("/stop shortseller_001" in said.text for said in told)
+    centre.api.says(OPERATOR, "/start shortseller")
+    asked = await centre.api.until(lambda m: bool(m.buttons) and "Start shortseller_001?" in m.text)
+    centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
+    await centre.settle()
+    assert supervisor.processes["shortseller"].state == "running"
+    outcomes = await _outcomes(centre)
+    assert outcomes == [(str(OPERATOR), "stop", "asked"), (str(OPERATOR), "stop", "done"),
+                        (str(OPERATOR), "start", "asked"), (str(OPERATOR), "start", "done")]  # fmt: skip
+
+
+async def test_panic_closes_everything_and_tells_how_it_goes(centre: Centre, supervisor: Supervisor) -> None:
+    await supervisor.start("risk_guard")
+    centre.api.says(ADMIN, "/panic")
+    asked = await centre.api.until(lambda m: "PANIC" in m.text)
+    centre.api.presses(ADMIN, asked.button("Yes")["callback_data"], asked)
+    await centre.settle()
+    assert "Halted; 2 orders cancelled." in asked.text
+    assert await live.positions(centre.platform) == []
+
+
+async def test_no_means_nothing_is_done(centre: Centre, supervisor: Supervisor) -> None:
+    await supervisor.start("momentum")
+    centre.api.says(ADMIN, "/stop momentum")
+    asked = await centre.api.until(lambda m: bool(m.buttons))
+    centre.api.presses(ADMIN, asked.button("No")["callback_data"], asked)
+    await centre.settle()
+    assert "not done" in asked.text
+    assert supervisor.processes["momentum"].state == "running"
+
+
+async def test_a_confirmation_works_once_and_only_for_its_person_and_place(
+    centre: Centre, supervisor: Supervisor
+) -> None:
+    await supervisor.start("momentum")
+    centre.api.says(OPERATOR, "/restart momentum", chat=GROUP, topic=TOPIC)
+    asked = await centre.api.until(lambda m: bool(m.buttons))
+    data = asked.button("Yes")["callback_data"]
+    started = supervisor.processes["momentum"].started_ms
+    for forged in (
+        centre.api.presses(ADMIN, data, asked),
+        centre.api.presses(OPERATOR, data, chat=OPERATOR),
+        centre.api.presses(OPERATOR, data[:-5] + "X|yes", asked),
+    ):
+        assert await centre.api.until_answered(forged) != ""
+    await centre.settle()
+    assert supervisor.processes["momentum"].started_ms == started
+    centre.api.presses(OPERATOR, data, asked)
+    await centre.settle()
+    restarted = supervisor.processes["momentum"].started_ms
+    assert restarted != started
+    again = centre.api.presses(OPERATOR, data, asked)
+    assert "used" in await centre.api.until_answered(again)
+    await centre.settle()
+    assert supervisor.processes["momentum"].started_ms == restarted
+
+
+async def test_the_export_holds_every_trade_of_the_period(centre: Centre) -> None:
+    centre.api.says(OPERATOR, "/export lxalgo 2024-12")
+    file = await centre.api.until(lambda m: m.kind == "document")
+    count = await centre.platform.history.value(
+        "SELECT count(*) FROM trading.position_summaries WHERE bot_id = 'lxalgo_001' "
+        "AND closed_at >= '2024-12-01' AND closed_at < '2025-01-01'"
+    )
+    assert len(file.file.decode().splitlines()) == count + 1
+    assert count > 0
