@@ -1,0 +1,251 @@
+"""The guard's limits on live marks: loss, drawdown, exposure, positions, orders a minute; of each bot and of all together.
+
+A breach writes a durable halt, which every send of every gateway checks first, and closes everything where the limit says
+so. References are durable and move with transfers. What comes back within an exposure limit by itself is lifted by itself.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.throttle import Rank
+from alpha.clock import at, wall_ms
+from alpha.errors import AlphaError
+from alpha.live.read import LivePosition
+from alpha.logs import logger
+from alpha.money import ZERO, plain
+from alpha.strategy.limits import DAY_MS, Breach, LimitBook, LimitState, window_start
+from alpha.strategy.rules import Action, LossLimit, Until, Window
+from risk_guard.account import GuardedAccount
+from risk_guard.settings import GuardSettings
+from risk_guard.store import GuardStore, Halt
+
+log = logger(__name__)
+STATE = "limits"
+_TRANSFERS = frozenset({"TRANSFER_IN", "TRANSFER_OUT"})
+#: A balance that moves by more than this share without a look at the ledger is looked at before equity is judged.
+_LOOK_AT = Decimal("0.002")
+
+CloseAll = Callable[[GuardedAccount, str, str], Awaitable[None]]
+
+
+class Memory(msgspec.Struct):
+    """What must outlive the guard."""
+
+    book: LimitState = msgspec.field(default_factory=LimitState)
+    ledger_ms: int = 0
+    halted: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at an account: amounts in USDT, `now_ms` is the exchange's time."""
+
+    now_ms: int
+    equity: Decimal
+    wallet_balance: Decimal
+    positions: list[LivePosition]
+    orders_last_minute: int
+
+    @property
+    def exposures(self) -> tuple[Decimal, Decimal]:
+        """Gross and net exposure in USDT, at marks."""
+        values = [row.signed_size * (row.mark_price or row.entry_price or ZERO) for row in self.positions]
+        return sum(map(abs, values), ZERO), abs(sum(values, ZERO))
+
+
+class BotLimits:
+    """The limits of one account."""
+
+    def __init__(
+        self, account: GuardedAccount, settings: GuardSettings, store: GuardStore, alerts: Alerts, close_all: CloseAll
+    ) -> None:
+        self._account = account
+        self._settings = settings
+        self._store = store
+        self._alerts = alerts
+        self._close_all = close_all
+        self._memory: Memory | None = None
+        self._book = LimitBook(settings.bot_limits(), None)
+        self._saved: object = None
+        self._balance: Decimal | None = None
+        self.transferred = ZERO
+
+    async def load(self) -> None:
+        """Take up the references of a guard before this one. Raises Retry while PostgreSQL is away."""
+        if self._memory is not None or self._account.id is None:
+            return
+        saved = await self._store.load(self._account.id, STATE)
+        self._memory = Memory() if saved is None else msgspec.convert(saved, Memory, strict=False)
+        self._book = LimitBook(self._settings.bot_limits(), None, self._memory.book)
+
+    async def see(self, seen: Seen) -> None:
+        """Judge one look. Does nothing before the references are known. Raises Retry when the ledger cannot be read."""
+        if self._memory is None:
+            return
+        await self._look_at_transfers(self._memory, seen)
+        for breach in self._book.see(seen.now_ms, seen.equity, ZERO):
+            await self._breached(breach, seen.now_ms)
+        await self._by_measure(self._memory, seen)
+        await self._save(self._memory)
+
+    def resume(self) -> None:
+        """The operator lifted the halts: breaches that wait for him end, and are measured anew."""
+        self._book.resume()
+        if self._memory is not None:
+            self._memory.halted.clear()
+
+    async def _look_at_transfers(self, memory: Memory, seen: Seen) -> None:
+        if memory.ledger_ms == 0:
+            memory.ledger_ms, self._balance = seen.now_ms, seen.wallet_balance
+            return
+        if self._balance is not None and abs(seen.wallet_balance - self._balance) <= seen.equity * _LOOK_AT:
+            return
+        total, newest_ms = await transfers(self._account.gateway, memory.ledger_ms + 1, seen.now_ms)
+        if total:
+            log.info("transfer_seen", bot=self._account.bot.id, usdt=plain(total))
+            self._book.transfer(total)
+            self.transferred += total
+        memory.ledger_ms = max(memory.ledger_ms, newest_ms)
+        self._balance = seen.wallet_balance
+
+    async def _breached(self, breach: Breach, now_ms: int) -> None:
+        bot = self._account.bot.id
+        limit = next(each for each in self._settings.bot_limits() if each.name == breach.name)
+        by = f"guard:{breach.name}"
+        await self._tell(Level.CRITICAL, by, f"{bot}: {breach.text}")
+        if breach.action is Action.CLOSE_ALL:
+            await self._close_all(self._account, f"the guard's limit {breach.name} was met", by)
+        elif not self._account.observe:
+            await self._store.halt(
+                Halt(self._account.id, bot, None, "no_entries", breach.text, by, _end(limit, now_ms))
+            )
+
+    async def _by_measure(self, memory: Memory, seen: Seen) -> None:
+        """Limits that end by themselves when the measure is back within them."""
+        gross, net = seen.exposures
+        settings = self._settings
+        measures = (
+            ("gross_exposure", gross, seen.equity * settings.guard_max_gross, "USDT gross exposure", "GUARD_MAX_GROSS"),
+            ("net_exposure", net, seen.equity * settings.guard_max_net, "USDT net exposure", "GUARD_MAX_NET"),
+            ("positions", Decimal(len(seen.positions)), Decimal(settings.guard_max_positions), "positions", "GUARD_MAX_POSITIONS"),
+            (
+                "orders_per_minute",
+                Decimal(seen.orders_last_minute),
+                Decimal(settings.guard_max_orders_per_minute),
+                "orders in a minute",
+                "GUARD_MAX_ORDERS_PER_MINUTE",
+            ),
+        )  # fmt: skip
+        bot = self._account.bot.id
+        for name, value, most, unit, setting in measures:
+            by = f"guard:{name}"
+            if value > most and name not in memory.halted:
+                memory.halted.append(name)
+                why = f"{bot}: {value:.0f} {unit}, the limit is {most:.0f} ({setting}): no entries."
+                await self._tell(Level.CRITICAL, by, why)
+                if not self._account.observe:
+                    await self._store.halt(Halt(self._account.id, bot, None, "no_entries", why, by))
+            elif value <= most and name in memory.halted and self._account.id is not None:
+                await self._store.lift(self._account.id, by, "guard")
+                memory.halted.remove(name)
+                await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
+
+    async def _tell(self, level: Level, key: str, text: str) -> None:
+        observed = " The guard only observes." if self._account.observe and level is Level.CRITICAL else ""
+        alert = Alert(level, f"{key}:{self._account.bot.id}", text + observed, "", self._account.bot.id)
+        await self._alerts.raise_alert(alert, wall_ms())
+
+    async def _save(self, memory: Memory) -> None:
+        state = msgspec.to_builtins(memory)
+        if self._account.id is None or state == self._saved:
+            return
+        try:
+            await self._store.save(self._account.id, STATE, state)
+        except AlphaError as fault:
+            log.warning("limits_not_saved", bot=self._account.bot.id, fault=str(fault))
+            return
+        self._saved = state
+
+
+class PortfolioLimits:
+    """The limits of all accounts together; their references are kept with the first account."""
+
+    NAME = "portfolio"
+
+    def __init__(self, settings: GuardSettings, store: GuardStore, alerts: Alerts, close_all: CloseAll) -> None:
+        self._settings = settings
+        self._store = store
+        self._alerts = alerts
+        self._close_all = close_all
+        self._book: LimitBook | None = None
+        self._home: int | None = None
+        self._transferred = ZERO
+        self._saved: object = None
+
+    async def see(self, accounts: list[GuardedAccount], looks: list[Seen], transferred: Decimal) -> None:
+        """Judge one look at all accounts; `transferred` is the sum of all transfers seen since the start."""
+        home = min((account.id for account in accounts if account.id is not None), default=None)
+        if home is None:
+            return
+        if self._book is None or self._home != home:
+            saved = await self._store.load(home, self.NAME)
+            state = None if saved is None else msgspec.convert(saved, LimitState, strict=False)
+            self._book, self._home, self._transferred = (
+                LimitBook(self._settings.portfolio_limits(), None, state),
+                home,
+                transferred,
+            )
+        if transferred != self._transferred:
+            self._book.transfer(transferred - self._transferred)
+            self._transferred = transferred
+        now_ms = max(look.now_ms for look in looks)
+        for breach in self._book.see(now_ms, sum((look.equity for look in looks), ZERO), ZERO):
+            await self._breached(breach, accounts, now_ms)
+        state_now = msgspec.to_builtins(self._book.state)
+        if state_now != self._saved:
+            await self._store.save(home, self.NAME, state_now)
+            self._saved = state_now
+
+    def resume(self) -> None:
+        """The operator lifted all halts."""
+        if self._book is not None:
+            self._book.resume()
+
+    async def _breached(self, breach: Breach, accounts: list[GuardedAccount], now_ms: int) -> None:
+        by = f"guard:portfolio_{breach.name}"
+        await self._alerts.raise_alert(Alert(Level.CRITICAL, by, f"All bots together: {breach.text}"), wall_ms())
+        limit = next(each for each in self._settings.portfolio_limits() if each.name == breach.name)
+        for account in accounts:
+            if breach.action is Action.CLOSE_ALL:
+                await self._close_all(account, f"the guard's portfolio limit {breach.name} was met", by)
+            elif not account.observe:
+                halt = Halt(account.id, account.bot.id, None, "no_entries", breach.text, by, _end(limit, now_ms))
+                await self._store.halt(halt)
+
+
+async def transfers(gateway: Gateway, begin_ms: int, end_ms: int) -> tuple[Decimal, int]:
+    """The sum of transfers (USDT, in above zero) in a span of exchange time, and the time of the newest ledger line."""
+    total, newest_ms = ZERO, begin_ms
+    begin_ms = max(begin_ms, end_ms - 28 * DAY_MS)
+    if begin_ms <= end_ms:
+        async for page in gateway.transaction_log(begin_ms, end_ms + 1, rank=Rank.RECONCILE):
+            for row in page.rows:
+                newest_ms = max(newest_ms, row.time_ms)
+                if row.type in _TRANSFERS:
+                    total += row.change
+    return total, newest_ms
+
+
+def _end(limit: LossLimit, now_ms: int) -> datetime | None:
+    """When a halt of this limit ends by itself, in exchange time; None for one that waits for the operator."""
+    if limit.until is not Until.WINDOW_END:
+        return None
+    start = window_start(limit.window, now_ms)
+    days = {Window.DAY: 1, Window.WEEK: 7, Window.MONTH: 31}[limit.window]
+    return at(window_start(limit.window, start + days * DAY_MS))

@@ -1,0 +1,96 @@
+"""One look at an account a second: from Redis while the listener vouches for it, else from the exchange."""
+
+from collections import deque
+
+from alpha.bybit.rows import Position
+from alpha.bybit.throttle import Rank
+from alpha.clock import at, ms_of, wall_ms
+from alpha.errors import AlphaError
+from alpha.live.connect import AWAY, RedisLinks
+from alpha.live.events import EventReader, EventType
+from alpha.live.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
+from risk_guard.account import GuardedAccount
+from risk_guard.limits import Seen
+from risk_guard.watch import STATUS_LIMIT
+
+_MINUTE_MS = 60_000
+
+
+class Looks:
+    """Looks at one account."""
+
+    def __init__(self, account: GuardedAccount, links: RedisLinks) -> None:
+        self._account = account
+        self._redis = links.of(account.bot)
+        self._reader = EventReader(self._redis, account.bot.id)
+        self._orders: deque[int] = deque()
+        self._counted: set[str] = set()
+
+    async def live(self) -> Seen | None:
+        """The account as Redis shows it; None when Redis is away or the listener does not vouch for it."""
+        bot = self._account.bot.id
+        try:
+            await self._count_orders()
+            status = await read_status(self._redis, bot)
+            if status is None or status.state is not DataState.SYNCED or status.synced_at is None:
+                return None
+            if at(wall_ms()) - status.synced_at > STATUS_LIMIT:
+                return None
+            wallet = await read_wallet(self._redis, bot)
+            if wallet is None:
+                return None
+            positions = await read_positions(self._redis, bot)
+        except (*AWAY, AlphaError):
+            return None
+        now_ms = ms_of(wallet.updated_at)
+        if self._account.gateway.business.known:
+            now_ms = max(now_ms, self._account.gateway.business.now_ms())
+        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+
+    async def direct(self) -> Seen:
+        """The account as the exchange shows it. Raises the gateway's errors."""
+        gateway = self._account.gateway
+        wallet = (await gateway.wallet(rank=Rank.STOP)).usdt
+        positions = [_live(row) for row in await gateway.positions(rank=Rank.STOP) if not row.is_flat]
+        if wallet is None:
+            raise _NoUsdt(f"The account of {self._account.bot.id} shows no USDT.")
+        now_ms = gateway.business.now_ms()
+        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+
+    async def _count_orders(self) -> None:
+        for event in await self._reader.read(block_ms=1):
+            order_id = str(event.data.get("orderId", ""))
+            by_user = event.data.get("createType") == "CreateByUser"
+            if event.type is EventType.ORDER and by_user and order_id not in self._counted:
+                self._counted.add(order_id)
+                self._orders.append(event.ts_ms)
+        if len(self._counted) > 10_000:
+            self._counted.clear()
+
+    def _last_minute(self, now_ms: int) -> int:
+        while self._orders and self._orders[0] <= now_ms - _MINUTE_MS:
+            self._orders.popleft()
+        return len(self._orders)
+
+
+class _NoUsdt(AlphaError):
+    """An account without USDT has no equity to judge."""
+
+
+def _live(row: Position) -> LivePosition:
+    return LivePosition(
+        symbol=row.symbol,
+        side=Side(row.side),
+        size=row.size,
+        entry_price=row.entry_price,
+        mark_price=row.mark_price,
+        unrealised_pnl=row.unrealised_pnl,
+        leverage=row.leverage,
+        liq_price=row.liq_price,
+        stop_loss=row.stop_loss,
+        take_profit=row.take_profit,
+        trailing_stop=row.trailing_stop,
+        opened_at=None,
+        updated_at=None,
+        seq=row.seq,
+    )
