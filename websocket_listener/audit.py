@@ -16,6 +16,7 @@ from alpha.logs import logger
 from websocket_listener.backfill import Backfill, Read
 from websocket_listener.book import LiveBook
 from websocket_listener.feed import Feed
+from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.status import BotStatus
 
@@ -37,6 +38,7 @@ class Auditor:
         book: LiveBook,
         backfill: Backfill,
         history: OrderHistory,
+        openings: Openings,
         gateway: Gateway,
         status: BotStatus,
         alerts: Alerts,
@@ -53,6 +55,8 @@ class Auditor:
         self._book = book
         self._backfill = backfill
         self._history = history
+        self._openings = openings
+        self._openings_due = True
         self._orders_due = True
         self._unread_ms: int | None = None
         self._gateway = gateway
@@ -100,6 +104,8 @@ class Auditor:
         after_gap, self._gap = self._gap, False
         try:
             read = await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
+            if self._openings_due and await self._record_openings():
+                self._openings_due = False
             await self._positions()
             listed = await self._orders()
             await self._order_history(read, listed, after_gap=after_gap)
@@ -126,6 +132,15 @@ class Auditor:
             bot = self._feed.account.bot_id
             alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
             await self._alerts.raise_alert(alert, wall_ms())
+
+    async def _record_openings(self) -> bool:
+        """At a first start: read the positions, then once more every fill that is in them, then compare."""
+        if not await self._openings.due():
+            return True
+        positions = await self._gateway.positions()
+        await self._backfill.read(OVERLAP_AFTER_GAP_MS)
+        await self._openings.record(positions)
+        return True
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)

@@ -19,7 +19,7 @@ from alpha.logs import logger
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of
-from websocket_listener.store import move_watermark, read_watermark
+from websocket_listener.store import move_watermark, read_watermark, settle_books
 
 log = logger(__name__)
 
@@ -98,6 +98,9 @@ class Backfill:
                 self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
                 log.info("history", bot=account.bot_id, read_to=self.progress, seconds=int(time.monotonic() - began_s))
         self.progress = ""
+        if inserted:
+            async with self._pool.acquire(timeout=5.0) as connection:
+                await settle_books(connection)
         self.counts.reads += 1
         self.counts.rows += rows
         return Read(rows, inserted, unseen, first, began_ms)

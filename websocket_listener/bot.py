@@ -32,6 +32,8 @@ from websocket_listener.book import LiveBook
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.live import Change, LiveWriter
+from websocket_listener.meanings import StopMeanings
+from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
@@ -169,6 +171,7 @@ class BotListener:
             self.book,
             self.backfill,
             OrderHistory(feed, self.gateway, shared.pool),
+            Openings(account, self.gateway, shared.pool),
             self.gateway,
             self.status,
             shared.alerts,
@@ -185,6 +188,9 @@ class BotListener:
             budget=shared.budget,
             login=self._login,
         )
+        meanings = StopMeanings(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
+        feed.stop_changed = meanings.poke
+        tasks.create_task(meanings.run())
         tasks.create_task(self._start(self.stream, self.auditor))
 
     async def _start(self, stream: Stream, auditor: Auditor) -> None:

@@ -54,6 +54,7 @@ class Feed:
         self.wallet_pushes = 0
         self.position_pushes: dict[str, int] = {}
         self.stop_meanings: dict[str, Reason] = {}
+        self.stop_changed: Callable[[], None] = _nothing
         self._book = book
         self._live = live
         self._database = database
@@ -172,7 +173,15 @@ class Feed:
             return False
         self.explain.order(order, time.monotonic(), known_before=known_before)
         self.store_order(order)
+        if order.stop_order_type and order.is_open:
+            self.stop_changed()
         return True
+
+    def meaning_changed(self, symbol: str) -> None:
+        """A stop of this symbol means something else now: its open order is stored with its new reason."""
+        for order in self._book.orders.values():
+            if order.symbol == symbol and order.stop_order_type:
+                self.store_order(order)
 
     def holds_open(self, order_id: str) -> bool:
         """True while the live state holds this order as open."""
@@ -193,3 +202,7 @@ class Feed:
 
 def _now() -> datetime:
     return at(wall_ms())
+
+
+def _nothing() -> None:
+    """What is called before anybody listens."""

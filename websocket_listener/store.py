@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
-from alpha.bybit.rows import CLOSED_STATUSES
+from alpha.bybit.rows import BUY, CLOSED_STATUSES
 from alpha.clock import ms_of
 from alpha.db.pool import Connection
 from websocket_listener.rows import OrderRow
@@ -84,6 +85,64 @@ async def move_watermark(connection: Connection, account_id: int, category: str,
         category,
         read_to,
     )
+
+
+class StoredFill(NamedTuple):
+    """What an opening is computed from: signed quantity (negative for a sale), price, time, sequence, order."""
+
+    signed_qty: Decimal
+    price: Decimal
+    exec_time_ms: int
+    seq: int
+    order_id: str
+
+
+_STORED_FILLS = """
+SELECT symbol, side, qty, price, exec_time, seq, order_id FROM trading.fills
+WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_time, seq, exec_id
+"""
+
+
+async def stored_fills(
+    connection: Connection, account_id: int, category: str, exec_types: list[str]
+) -> dict[str, list[StoredFill]]:
+    """The fills of an account by symbol, in the order of the account. Only for the short record of a first start."""
+    found: dict[str, list[StoredFill]] = {}
+    for row in await connection.fetch(_STORED_FILLS, account_id, category, exec_types):
+        signed = row["qty"] if row["side"] == BUY else -row["qty"]
+        fill = StoredFill(signed, row["price"], ms_of(row["exec_time"]), row["seq"], row["order_id"])
+        found.setdefault(row["symbol"], []).append(fill)
+    return found
+
+
+async def insert_opening(
+    connection: Connection,
+    account_id: int,
+    category: str,
+    symbol: str,
+    side: str,
+    qty: Decimal,
+    entry_price: Decimal,
+    as_of: datetime,
+) -> None:
+    """Store what an account held before its record begins."""
+    await connection.execute(
+        "INSERT INTO trading.opening_positions (account_id, category, symbol, side, qty, entry_price, as_of) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        account_id,
+        category,
+        symbol,
+        side,
+        qty,
+        entry_price,
+        as_of,
+    )
+
+
+async def settle_books(connection: Connection) -> int:
+    """Work off what late fills put off in the roll-ups; returns how many accounts and symbols were recomputed."""
+    done: int = await connection.fetchval("SELECT trading.settle()")
+    return done
 
 
 async def insert_snapshot(
