@@ -20,10 +20,11 @@ class FreeClock:
         self.exchange = exchange
         self._clock = clock
         self.paused = False
+        self.speed = exchange.setup.speed
 
     async def run(self) -> None:
-        """Moves time until cancelled or the market ends; afterwards time stands."""
-        exchange, speed = self.exchange, self.exchange.setup.speed
+        """Moves time until cancelled or the market ends; afterwards time stands. `speed` may change on the way."""
+        exchange, speed = self.exchange, self.speed
         timeline = exchange.timeline
         wall, business = self._clock(), float(exchange.now_ms)
         published = wall
@@ -32,6 +33,8 @@ class FreeClock:
                 await asyncio.sleep(TICK_S)
                 wall, business = self._clock(), float(exchange.now_ms)
                 continue
+            if speed != self.speed:
+                speed, wall, business = self.speed, self._clock(), float(exchange.now_ms)
             now = self._clock()
             target = business + (now - wall) * 1000 * speed if speed else float("inf")
             behind = False

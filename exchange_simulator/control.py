@@ -58,6 +58,7 @@ class Control:
             ("GET", "/_sim/point"): self._point,
             ("POST", "/_sim/pause"): self._pause,
             ("POST", "/_sim/resume"): self._resume,
+            ("POST", "/_sim/speed"): self._speed,
             ("POST", "/_sim/advance"): self._advance,
             ("POST", "/_sim/clients"): self._clients,
             ("POST", "/_sim/evaluated"): self._evaluated,
@@ -98,7 +99,7 @@ class Control:
             "point_of_bar": exchange.timeline.point,
             "ended": exchange.timeline.ended,
             "clock": "step" if self.step is not None else "free",
-            "speed": exchange.setup.speed,
+            "speed": self.free.speed if self.free is not None else 0,
             "seed": exchange.setup.seed,
             "path": exchange.setup.path,
             "pushed": exchange.hub.pushed,
@@ -170,6 +171,16 @@ class Control:
 
     async def _resume(self, query: Query, body: dict[str, Any]) -> Row:
         return self._set_paused(False)
+
+    async def _speed(self, query: Query, body: dict[str, Any]) -> Row:
+        """`speed`: business seconds a wall-clock second from now on, above 0."""
+        if self.free is None:
+            raise ValueError("the clock does not run freely: it stands until /_sim/advance")
+        speed = float(body["speed"])
+        if not 0 < speed <= 1_000_000:
+            raise ValueError(f"speed {speed:g} is not between 0 and 1,000,000")
+        self.free.speed = speed
+        return {"speed": speed, "now_ms": self.exchange.now_ms}
 
     def _set_paused(self, paused: bool) -> Row:
         if self.free is None:
