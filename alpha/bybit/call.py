@@ -216,9 +216,10 @@ class Caller:
             await self.sync_clock()
 
     async def _clock_again(self, answer: Answer) -> None:
-        if answer.offset_ms is not None:
-            # the refusal itself says how far the two clocks are apart
-            self._take_offset(self._offset_ms + answer.offset_ms)
+        if answer.server_ms is not None:
+            # The refusal itself states the exchange's clock. Measured against this machine's, not added to the offset
+            # in use: several refused calls at once must not add up.
+            self._take_offset(midpoint_offset(answer.server_ms, answer))
             return
         with suppress(AlphaError):
             await self.sync_clock()

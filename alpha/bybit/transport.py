@@ -23,14 +23,14 @@ from alpha.errors import Misconfigured
 
 READ_THREADS = 8
 WRITE_THREADS = 4
-_SERVER_CLOCK = re.compile(r"req_timestamp\[(\d{10,16})\].{0,3}server_timestamp\[(\d{10,16})\]")
+_SERVER_CLOCK = re.compile(r"server_timestamp\[(\d{10,16})\]")
 
 
 class Answer(Struct, frozen=True):
     """What came of one request. `time_ms` is the exchange's clock in the envelope, `result` the decoded `result`.
 
-    `sent_ms` and `heard_ms` are this machine's clock around the request. `offset_ms` is the difference of the clocks
-    that a refused timestamp reported.
+    `sent_ms` and `heard_ms` are this machine's clock around the request. `server_ms` is the exchange's clock as a
+    refusal of the timestamp (10002) states it.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class Answer(Struct, frozen=True):
     headers: Mapping[str, str]
     sent_ms: int
     heard_ms: int
-    offset_ms: int | None = None
+    server_ms: int | None = None
 
 
 class Transport:
@@ -188,7 +188,7 @@ class Transport:
             headers=refused.resp_headers or {},
             sent_ms=began,
             heard_ms=self._now_ms(),
-            offset_ms=int(clocks[2]) - int(clocks[1]) if clocks else None,
+            server_ms=int(clocks[1]) if clocks else None,
         )
 
     def _failed(

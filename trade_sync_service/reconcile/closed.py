@@ -60,14 +60,16 @@ def compare_closes(closes: Iterable[Close], trades: Iterable[Trade], start_ms: i
                 )
             )
     for order_id, trade in by_order.items():
-        if order_id not in executed and start_ms <= trade.key.updated_ms < end_ms:
+        size = sum((part.closed_size for part in executed.get(order_id, ())), ZERO)
+        within = start_ms <= trade.created_ms and trade.key.updated_ms < end_ms
+        if size < booked[order_id] and (within or (not size and start_ms <= trade.key.updated_ms < end_ms)):
             found.append(
                 Difference(
                     Kind.CLOSED_PNL_WITHOUT_FILL,
                     order_id,
                     trade.symbol,
                     trade.key.updated_ms,
-                    None,
+                    side(closed_size=size),
                     side(order_id=order_id, closed_size=booked[order_id], updated_at=moment(trade.key.updated_ms)),
                 )
             )

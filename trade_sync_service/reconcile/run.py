@@ -97,7 +97,7 @@ class Reconciliation:
         """
         covered = await self._store.coverage(CLOSED_PNL)
         if not covered:
-            raise Rejected(f"{self._store.bot_id}: no closed trade has been read yet. Run 'alpha sync now' first.")
+            raise Rejected(f"{self._store.bot_id}: no closed trade has been read yet. Run 'alpha sync' first.")
         span = Span(span.start_ms, min(span.end_ms, covered[-1].end_ms - self._lag_ms))
         begins_ms = await self._books.record_begins_ms()
         room = asyncio.Semaphore(WINDOWS_AT_ONCE)

@@ -273,6 +273,17 @@ async def test_a_refused_timestamp_sets_the_clock_by_the_refusal_itself(
     assert sent[1] - exchange.clock.ms == 6_000
 
 
+async def test_several_refused_timestamps_at_once_do_not_add_up(exchange: FaultyExchange, gateway: Gateway) -> None:
+    await gateway.sync_clock()
+    now = exchange.clock.ms
+    refusal = code(10002, f"invalid request, req_timestamp[{now}],server_timestamp[{now + 6_000}],recv_window[5000]")
+    exchange.script("position/list", refusal, refusal, refusal, POSITIONS)
+    exchange.script("market/time", dropped)
+    await asyncio.gather(*(gateway.positions() for _ in range(3)))
+    assert gateway.skew_ms is not None
+    assert 5_000 <= gateway.skew_ms <= 6_000
+
+
 async def test_business_time_far_from_the_wall_clock_is_no_skew(exchange: FaultyExchange, gateway: Gateway) -> None:
     exchange.skew_ms = 400 * 24 * 3_600_000
     exchange.script("position/list", POSITIONS)
