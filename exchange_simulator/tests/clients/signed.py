@@ -20,7 +20,10 @@ class Signed:
         self._http = httpx.Client(base_url=simulator.rest_url, timeout=20)
         self._key, self._secret = key, secret
 
-    def close(self) -> None:
+    def __enter__(self) -> "Signed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def call(self, method: str, path: str, query: Mapping[str, Any], *, signed: bool = True) -> httpx.Response:

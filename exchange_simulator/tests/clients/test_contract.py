@@ -29,7 +29,12 @@ def fast() -> Iterator[Simulator]:
 @pytest.fixture(scope="module")
 def client(fast: Simulator) -> Iterator[Signed]:
     """An account with something in every list: fills, a funding row, closed profit, resting and waiting orders."""
-    made = Signed(fast)
+    with Signed(fast) as made:
+        fill_account(fast, made)
+        yield made
+
+
+def fill_account(fast: Simulator, made: Signed) -> None:
     order = {"category": "linear", "symbol": SYMBOL}
     with connect(f"{fast.ws_url}/v5/private") as stream:
         log_in(stream)
@@ -48,8 +53,6 @@ def client(fast: Simulator) -> Iterator[Signed]:
         "triggerDirection": 2,
     }
     made.result("POST", "/v5/order/create", {**order, **stop})
-    yield made
-    made.close()
 
 
 def price(client: Signed, share: str) -> str:
@@ -171,11 +174,10 @@ def test_every_row_kind_of_a_fill_is_as_documented(client: Signed) -> None:
 
 
 def test_limited_calls_carry_the_three_headers(simulator: Simulator) -> None:
-    client = Signed(simulator)
-    headers = client.call("GET", "/v5/order/realtime", {"category": "linear", "symbol": SYMBOL}).headers
+    with Signed(simulator) as client:
+        headers = client.call("GET", "/v5/order/realtime", {"category": "linear", "symbol": SYMBOL}).headers
     assert all(headers[name].isdigit() for name in LIMIT_HEADERS)
     assert headers["X-Bapi-Limit"] == "50"
-    client.close()
 
 
 @pytest.mark.parametrize("topic", [topic for topic in contract.TOPICS if topic.private], ids=lambda topic: topic.name)
