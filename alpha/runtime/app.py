@@ -34,7 +34,7 @@ from alpha.runtime.intruder import Intruders
 from alpha.runtime.journal import Journal
 from alpha.runtime.lease import Lease
 from alpha.runtime.settings import BotSettings
-from alpha.runtime.step import StepClock
+from alpha.runtime.step import Point, StepClock
 from alpha.runtime.store import Account, Store
 from alpha.runtime.takeup import Reconciler
 from alpha.runtime.trader import Trader
@@ -260,18 +260,21 @@ class BotProcess:
             await intruders.see(event.data)
 
     async def _each_second(self, trader: Trader) -> None:
-        paused = trader.journal.runtime.paused
-        limit = trader.core.limits.blocks_entries
-        if paused:
-            await self._heart.beat(heart.PAUSED, f"to be resumed ({paused})")
-        else:
-            close = at(trader.core.state.last_bar_ms + 2 * trader.core.interval_ms)
-            waits = f"the {self._strategy.interval}-minute bar that closes at {close:%Y-%m-%d %H:%M} UTC"
-            await self._heart.beat(heart.RUNNING, waits + (f"; no entries: {limit}" if limit else ""))
+        await self._heart.beat(*self._says(trader))
         try:
             await trader.tick()
         except (Retry, Unknown) as fault:
             log.warning("tick_postponed", why=str(fault))
+
+    def _says(self, trader: Trader) -> tuple[str, str]:
+        """State and what it waits for, in words."""
+        paused = trader.journal.runtime.paused
+        if paused:
+            return heart.PAUSED, f"to be resumed ({paused})"
+        limit = trader.core.limits.blocks_entries
+        close = at(trader.core.state.last_bar_ms + 2 * trader.core.interval_ms)
+        waits = f"the {self._strategy.interval}-minute bar that closes at {close:%Y-%m-%d %H:%M} UTC"
+        return heart.RUNNING, waits + (f"; no entries: {limit}" if limit else "")
 
     async def _ask_for_bars(self, feed: CandleFeed) -> None:
         """No candle came for a while: ask the exchange what time it is and whether a bar has closed."""
@@ -321,29 +324,52 @@ class BotProcess:
         if url is None:
             raise ValueError("there is no step clock")
         steps = StepClock(url, self._bot.id)
+        taker = CommandTaker(self._db, self._bot.id)
+        taking = asyncio.create_task(self._take_commands(taker))
+        commands = Commands(trader.core, trader.journal, trader.reconciler)
         interval_ms = trader.core.interval_ms
         try:
             await self._patiently("the exchange", trader.cycle)
             point = await self._patiently("the exchange", steps.join)
-            while not self._stop.is_set() and not point.ended:
-                if keeping.done():
-                    await keeping
+            while not point.ended:
+                await self._heart.beat(*self._says(trader))
                 waiting = asyncio.create_task(steps.next())
-                stopping = asyncio.create_task(self._stop.wait())
-                await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                if not waiting.done():
+                await self._obey_until(waiting, keeping, commands, taker)
+                if self._stop.is_set():
                     waiting.cancel()
                     return
                 point = waiting.result()
                 self._clock.saw(point.now_ms)
                 opens = point.opens and point.now_ms % interval_ms == 0
-                if opens:
-                    await trader.feed.fetch(point.now_ms - interval_ms)
-                await trader.at_point(opens=opens)
+                await self._at_point(trader, point, opens=opens)
                 await steps.report(point)
         finally:
+            taking.cancel()
             await steps.close()
+
+    async def _at_point(self, trader: Trader, point: Point, *, opens: bool) -> None:
+        try:
+            if opens:
+                await trader.feed.fetch(point.now_ms - trader.core.interval_ms)
+            await trader.at_point(opens=opens)
+        except (Retry, Unknown) as fault:
+            log.warning("cycle_postponed", why=str(fault))
+
+    async def _obey_until(
+        self, waiting: "asyncio.Task[Point]", keeping: "asyncio.Task[None]", commands: Commands, taker: CommandTaker
+    ) -> None:
+        """Carry out commands while waiting; returns when the wait is over or the process is to stop."""
+        stopping = asyncio.create_task(self._stop.wait())
+        while not waiting.done() and not stopping.done():
+            command = asyncio.create_task(self._commands.get())
+            await asyncio.wait({waiting, stopping, command, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            if command.done():
+                await commands.run(command.result(), taker)
+            else:
+                command.cancel()
+            if keeping.done():
+                await keeping
+        stopping.cancel()
 
     # --- small things -------------------------------------------------------------------------------------------
 

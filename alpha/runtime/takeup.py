@@ -49,6 +49,7 @@ class Reconciler:
         if look.live:
             fresh = {symbol: pair for symbol, pair in differing.items() if self._explained.get(symbol) != pair}
             if not fresh:
+                self._see_unknown(look)
                 return look
             live, look = look, await self._view.truth()
             differing = self._differences(look)
@@ -56,10 +57,12 @@ class Reconciler:
                 self._explained[symbol] = (_signed(live.held.get(symbol)), self._own(symbol))
         for symbol in differing:
             await self._settle(symbol, look.held.get(symbol))
-        for symbol in list(self.unknown):
-            if symbol not in look.held:
-                del self.unknown[symbol]
+        self._see_unknown(look)
         return look
+
+    def _see_unknown(self, look: Look) -> None:
+        """Unknown positions as they are now: their stops may have been set, or they are gone."""
+        self.unknown = {symbol: look.held[symbol] for symbol in self.unknown if symbol in look.held}
 
     def forget_explained(self) -> None:
         """Look at every difference anew."""

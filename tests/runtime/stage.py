@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 
+from alpha.clock import wall_ms
 from alpha.db.migrate import ROLES, MigrateSettings
 from alpha.db.migrate import run as migrate
 from alpha.db.pool import connect
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
 from alpha.live.connect import RedisLinks
+from alpha.live.control import Reply, read_replies, send_command
 from alpha.settings import DatabaseSettings, load
 from tests.stack.world import BOTS, ROOT, BotKey, Process, Simulator, until
 
@@ -165,6 +167,37 @@ class Stage:
         to_ms = now_ms - now_ms % 300_000 + count * 300_000
         state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=30)
         assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}"
+
+    async def absent(self) -> None:
+        """Let the clock wait for nobody."""
+        await sim(self, "POST", "/_sim/clients", client="shortseller_001", remove=True)
+
+    async def command(self, name: str, **args: str) -> Reply:
+        """Send a command to the bot, as an operator; returns its answer."""
+        links = RedisLinks(self.servers.redis.settings())
+        try:
+            command_id = await send_command(links.database(0), "shortseller_001", name, args, "the test", wall_ms())
+            after = "0-0"
+            for _ in range(60):
+                replies, after = await read_replies(links.database(0), "shortseller_001", after, 500)
+                for reply in replies:
+                    if reply.command_id == command_id:
+                        return reply
+            raise AssertionError(f"no answer to {name}")
+        finally:
+            await links.close()
+
+    async def heartbeat(self) -> dict[str, str]:
+        """What the bot says of itself."""
+        links = RedisLinks(self.servers.redis.settings())
+        try:
+            return await links.database(0).hgetall("heartbeat:shortseller_001")
+        finally:
+            await links.close()
+
+    async def empty_redis(self) -> None:
+        """Forget everything in Redis."""
+        await self._empty_redis()
 
     async def fills(self, key: BotKey = BOTS[0]) -> list[dict[str, Any]]:
         """The account's fills as the exchange knows them, oldest first, funding left out."""
