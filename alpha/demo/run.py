@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from alpha.demo.books import Ledger, check_books
+from alpha.demo.pace import Pace, bars_behind
 from alpha.demo.processes import State
 from alpha.demo.settings import DemoSettings
 from alpha.demo.stack import EXCHANGE, DemoStack
@@ -26,6 +27,7 @@ from alpha.registry import Bot, Registry, load_registry
 from alpha.settings import LogSettings, load
 
 REFRESH_S = 0.5
+PACE_S = 0.5
 #: How long the exchange may take to answer after its start.
 START_LIMIT_S = 60.0
 
@@ -40,6 +42,7 @@ class DemoRun:
         self._story = Storyteller()
         self._recorded: set[str] = set()
         self._ledger = Ledger(self._stack.exchange_url)
+        self._pace = Pace(settings.demo_speed)
         self._began = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -82,6 +85,7 @@ class DemoRun:
 
     async def _show(self, platform: Platform, stop: asyncio.Event) -> None:
         listeners = [asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots]
+        listeners.append(asyncio.create_task(self._keep_pace(platform)))
         ending = asyncio.create_task(stop.wait())
         interactive = self._console.is_terminal
         try:
@@ -99,6 +103,13 @@ class DemoRun:
             for listener in listeners:
                 listener.cancel()
             await asyncio.gather(*listeners, return_exceptions=True)
+
+    async def _keep_pace(self, platform: Platform) -> None:
+        while True:
+            with contextlib.suppress(httpx.HTTPError, Fatal):
+                now_ms = await self._ledger.set_speed(self._pace.speed)
+                self._pace.next_speed(await bars_behind(platform, now_ms))
+            await asyncio.sleep(PACE_S)
 
     async def _listen(self, platform: Platform, bot: Bot) -> None:
         reader = EventReader(platform.live.of(bot), bot.id)
@@ -135,7 +146,7 @@ class DemoRun:
             exchange_fills=made,
             recorded_fills=recorded,
             candles=self._story.candles,
-            speed=self._settings.demo_speed,
+            speed=self._pace.speed,
             elapsed_s=int(time.monotonic() - self._began),
             seconds=self._settings.demo_seconds,
             hint="Ctrl-C ends it and keeps the data.  In another terminal: make psql   .venv/bin/alpha status",

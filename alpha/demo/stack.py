@@ -159,6 +159,8 @@ class DemoStack:
             bot.key_variable: key,
             bot.secret_variable: secret,
         }
+        if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
+            environment["MOMENTUM_SYMBOLS"] = ",".join(SYMBOLS)
         entry = self._root / bot.folder / bot.entry
         return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
 

@@ -1,0 +1,58 @@
+"""The demo's pace: the market runs as fast as the bots evaluate its candles, and no faster than was asked for.
+
+A market that ran away from its bots would show nothing but entries that came too late.
+"""
+
+from alpha.db.pool import FAULTS
+from alpha.errors import AlphaError
+from alpha.live import keys
+from alpha.live.connect import AWAY
+from alpha.platform.context import Platform
+
+#: The slowest market: five minutes of it in a second and a half.
+SLOWEST = 200
+#: More bars than this behind the market, and it slows down.
+MOST_BEHIND = 1.5
+_SLOWER = 0.7
+_FASTER = 1.15
+
+
+class Pace:
+    """Chooses the speed from how far the slowest bot is behind."""
+
+    def __init__(self, fastest: int) -> None:
+        """`fastest` is the speed asked for: seconds of the market in a second."""
+        self._fastest = fastest
+        self.speed = min(fastest, 1_000)
+
+    def next_speed(self, behind: float | None) -> int:
+        """The speed from now on; `behind` is how many bars the slowest bot is behind, None when nobody knows."""
+        if behind is not None:
+            factor = _SLOWER if behind > MOST_BEHIND else _FASTER
+            self.speed = max(min(SLOWEST, self._fastest), min(self._fastest, round(self.speed * factor)))
+        return self.speed
+
+
+async def bars_behind(platform: Platform, now_ms: int) -> float | None:
+    """How many bars the slowest bot is behind the market at exchange time `now_ms`.
+
+    A bot is measured by the newest bar whose evaluation it has made durable. None while no bot has one.
+    """
+    try:
+        rows = await platform.history.rows(
+            "SELECT bot_id, (state ->> 'last_bar_ms')::bigint AS last_bar_ms FROM trading.strategy_state WHERE name = 'core'"
+        )
+        worst: float | None = None
+        for row in rows:
+            bot = platform.registry.find(row["bot_id"])
+            intervals = await platform.live.of(bot).smembers(keys.intervals(bot.id))
+            lengths = [int(text) for text in intervals if text.isdigit()]
+            if not lengths or row["last_bar_ms"] is None:
+                continue
+            length_ms = min(lengths) * 60_000
+            # The bar that starts at last_bar_ms was evaluated; the next one to be evaluated closes two lengths later.
+            behind = (now_ms - row["last_bar_ms"] - length_ms) / length_ms - 1
+            worst = behind if worst is None else max(worst, behind)
+    except (AlphaError, *AWAY, *FAULTS):
+        return None
+    return worst
