@@ -39,6 +39,7 @@ from risk_guard.store import GuardStore, Halt
 log = logger(__name__)
 LEASE_S = 15.0
 MARKS_S = 1.0
+FIRST_MINUTE_S = 60.0
 _MAINTENANCE = "guard:maintenance"
 _CLOCK = "guard:clock"
 
@@ -106,6 +107,7 @@ class GuardApp:
             lifted=self._lifted,
         )
         self._serving: asyncio.Task[None] | None = None
+        self._began_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
         """Work until `stop`."""
@@ -204,7 +206,9 @@ class GuardApp:
         try:
             redis = self._links.of(bot)
             heartbeat, status = await read_heartbeat(redis, bot.id), await read_status(redis, bot.id)
-            findings += watch.bot_signs(bot, await self._wish(bot.id), heartbeat, status, now)
+            # In its first minute everything may still be starting.
+            if time.monotonic() - self._began_s > FIRST_MINUTE_S:
+                findings += watch.bot_signs(bot, await self._wish(bot.id), heartbeat, status, now)
         except AWAY:
             log.warning("redis_away", bot=bot.id)
         positions = [row for row in await account.gateway.positions(rank=Rank.RECONCILE) if not row.is_flat]

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -160,7 +161,7 @@ class DemoStack:
             bot.secret_variable: secret,
         }
         if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
-            environment["MOMENTUM_SYMBOLS"] = ",".join(SYMBOLS)
+            environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
         entry = self._root / bot.folder / bot.entry
         return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
 
