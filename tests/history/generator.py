@@ -4,6 +4,7 @@ The same seed and count always give the same rows. Amounts are integers of the s
 that ten million rows take little more than a minute.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ BOTS: dict[str, tuple[float, dict[str, int]]] = {
 }
 EXITS = ("take_profit", "stop_loss", "trailing_stop", "signal", "time_limit", "regime_change")
 _FUNDING_MS = 8 * 3_600_000
+#: So many fills before the end, the position is closed.
+_LAST = 8
 
 
 class Raw(NamedTuple):
@@ -42,17 +45,22 @@ class Raw(NamedTuple):
 
 
 def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
-    """`count` fills of one account and symbol, spread over two years, in order of time."""
+    """About `count` fills of one account and symbol, spread over two years, in order of time; flat at the end."""
     rng = random.Random(seed)
+    base = price
     step_ms = DAYS * 86_400_000 / count
     held = 0  # signed
     time_ms = 0.0
     made = 0
     seq = rng.randrange(1, 1000)
     next_funding = _FUNDING_MS
-    while made < count:
+    while made < count or held != 0:
         opening = held == 0
-        if opening:
+        if opening and count - made <= _LAST:
+            return
+        if count - made <= _LAST:
+            side, amount, reason = (-1 if held > 0 else 1), abs(held), "signal"
+        elif opening:
             side, amount, reason = rng.choice((1, -1)), rng.randrange(10, 4000), "entry"
         else:
             kind = rng.random()
@@ -64,7 +72,7 @@ def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
                 side, amount, reason = (-1 if held > 0 else 1), abs(held) + rng.randrange(1, 3000), "signal"
             else:
                 side, amount, reason = (-1 if held > 0 else 1), abs(held), rng.choice(EXITS)
-        parts = min(rng.randrange(1, 5), amount, count - made)
+        parts = min(rng.randrange(1, 5), amount)
         order_id = f"{prefix}-{seq:010d}"
         exec_type = "BustTrade" if not opening and rng.random() < 0.001 else "Trade"
         if exec_type == "BustTrade":
@@ -72,7 +80,7 @@ def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
         is_maker = rng.random() < 0.3
         for part in range(parts):
             qty = amount // parts if part < parts - 1 else amount - (amount // parts) * (parts - 1)
-            price = max(100, price + rng.randrange(-price // 2000 - 1, price // 2000 + 2))
+            price = _next(rng, price, base, held)
             seq += rng.randrange(1, 4)
             fee = price * qty * (20 if is_maker else 55) // 100_000
             before, held = held, held + side * qty
@@ -82,9 +90,9 @@ def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
                 price, qty, fee, closed, is_maker,
             )  # fmt: skip
             made += 1
-            time_ms += rng.random() * 2 * step_ms if part == parts - 1 else 1
+            time_ms += rng.random() * 2 * step_ms * parts if part == parts - 1 else 1
         while next_funding <= time_ms:
-            if held != 0 and made < count:
+            if held != 0:
                 seq += 1
                 fee = price * abs(held) * rng.randrange(-10, 20) // 100_000
                 yield Raw(
@@ -95,6 +103,15 @@ def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
             next_funding += _FUNDING_MS
 
 
+def _next(rng: random.Random, price: int, base: int, held: int) -> int:
+    """A random walk that leans a little towards the position, and stays between half and twice the first price."""
+    up = rng.random() < (0.62 if held > 0 else 0.38 if held < 0 else 0.5)
+    if not base // 2 < price < base * 2:
+        up = price <= base // 2
+    step = rng.randrange(1, price // 300 + 2)
+    return price + step if up else price - step
+
+
 def as_fill(raw: Raw, account_id: int, bot_id: str, symbol: str) -> Fill:
     """The row of `trading.fills`."""
     moment = START + timedelta(milliseconds=raw.time_ms)
@@ -103,6 +120,14 @@ def as_fill(raw: Raw, account_id: int, bot_id: str, symbol: str) -> Fill:
         Decimal(raw.price).scaleb(-2), Decimal(raw.qty).scaleb(-3), Decimal(raw.price * raw.qty).scaleb(-5),
         Decimal(raw.fee).scaleb(-5), "USDT", Decimal(raw.closed).scaleb(-3), None, None, raw.is_maker, raw.seq, moment, moment,
     )  # fmt: skip
+
+
+def some_fills(
+    seed: int, count: int, account_id: int, symbol: str = "BTCUSDT", bot_id: str = "shortseller_001"
+) -> list[Fill]:
+    """Exactly `count` fills of one account and symbol."""
+    rows = itertools.islice(raw_fills(seed, count + 100, 9_000_000, symbol), count)
+    return [as_fill(raw, account_id, bot_id, symbol) for raw in rows]
 
 
 def streams(seed: int, count: int) -> Iterator[tuple[str, str, Iterator[Raw]]]:

@@ -27,7 +27,7 @@ from database.backup.settings import BackupSettings
 from database.backup.shelf import Shelves, due_at
 from tests.history.build import new_account
 from tests.history.conftest import of
-from tests.history.generator import as_fill, raw_fills
+from tests.history.generator import some_fills
 from tests.history.roles import PASSWORDS
 from tests.history.test_roles import log_in
 
@@ -51,7 +51,7 @@ def backup_settings(history_settings: DatabaseSettings, tmp_path: Path) -> Backu
 async def filled(owner: Connection) -> Connection:
     """A database with 2,000 fills and what follows from them."""
     account = await new_account(owner)
-    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(1, 2_000, 9_000_000, "x")]
+    rows = some_fills(1, 2_000, account, "BTCUSDT")
     await insert_fills(owner, rows)
     return owner
 
@@ -72,7 +72,7 @@ async def test_a_backup_restores_to_the_same_figures_and_works_on(
     account = await listener.fetchval(
         "SELECT trading.register_account('simulated', 'shortseller_001', 'shortseller_001')"
     )
-    more = [as_fill(raw, account, "shortseller_001", "ETHUSDT") for raw in raw_fills(2, 300, 9_000_000, "y")]
+    more = some_fills(2, 300, account, "ETHUSDT")
     assert (await insert_fills(listener, more)).inserted == 300
     await listener.close()
     former = await connect(of(history_settings, restored.former), "tests")
@@ -106,7 +106,7 @@ async def test_a_backup_holds_one_instant_although_fills_arrive_meanwhile(
     filled: Connection, history_settings: DatabaseSettings, backup_settings: BackupSettings
 ) -> None:
     account = await new_account(filled)
-    rows = [as_fill(raw, account, "shortseller_001", "SOLUSDT") for raw in raw_fills(3, 3_000, 9_000_000, "z")]
+    rows = some_fills(3, 3_000, account, "SOLUSDT")
 
     async def trade() -> None:
         for start in range(0, len(rows), 10):

@@ -15,7 +15,7 @@ from alpha.db.pool import connect
 from alpha.settings import load
 from tests.history.build import new_account
 from tests.history.containers import ROOT, Network, docker, engine_answers, port_of, wait_until_healthy
-from tests.history.generator import as_fill, raw_fills
+from tests.history.generator import some_fills
 
 pytestmark = [
     pytest.mark.containers,
@@ -78,7 +78,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             await migrate(settings)
             connection = await connect(settings, "tests")
             account = await new_account(connection)
-            rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(1, 3_000, 9_000_000, "x")]
+            rows = some_fills(1, 3_000, account, "BTCUSDT")
             await insert_fills(connection, rows)
             await connection.close()
 

@@ -177,10 +177,10 @@ async def test_the_listener_inserts_fills_although_it_may_not_touch_what_is_comp
     owner: Connection, listener: Connection
 ) -> None:
     from alpha.db.fills import insert_fills
-    from tests.history.generator import as_fill, raw_fills
+    from tests.history.generator import some_fills
 
     account = await listener.fetchval("SELECT trading.register_account('simulated', 'roles', 'shortseller_001')")
-    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(1, 200, 9_000_000, "r")]
+    rows = some_fills(1, 200, account, "BTCUSDT")
     assert (await insert_fills(listener, rows)).inserted == 200
     assert await owner.fetchval("SELECT count(*) FROM trading.round_trips") > 0
     assert await listener.fetchval("SELECT trading.settle()") == 0

@@ -12,7 +12,7 @@ from alpha.db.pool import Connection, connect
 from alpha.settings import DatabaseSettings
 from tests.history.build import START, fill, new_account
 from tests.history.compare import expected, stored
-from tests.history.generator import as_fill, raw_fills
+from tests.history.generator import some_fills
 from tests.history.reference import books
 
 D = Decimal
@@ -173,7 +173,7 @@ async def test_a_late_fill_rewrites_up_to_the_next_common_flat_point_and_no_furt
 
 async def test_too_late_a_fill_waits_as_provisional_until_it_is_settled(owner: Connection) -> None:
     account = await new_account(owner)
-    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(3, 24_000, 9_000_000, "x")]
+    rows = some_fills(3, 24_000, account, "BTCUSDT")
     await insert_fills(owner, rows[:3] + rows[4:22_000])
     await insert_fills(owner, rows[3:4])
     await insert_fills(owner, rows[22_000:])
@@ -189,7 +189,7 @@ async def test_two_writers_of_the_same_fills_at_once_leave_each_fill_once(
     owner: Connection, history_settings: DatabaseSettings
 ) -> None:
     account = await new_account(owner)
-    rows = [as_fill(raw, account, "shortseller_001", "BTCUSDT") for raw in raw_fills(5, 1_500, 9_000_000, "x")]
+    rows = some_fills(5, 1_500, account, "BTCUSDT")
 
     async def write(batches: list[list[Fill]]) -> int:
         connection = await connect(history_settings, "tests")

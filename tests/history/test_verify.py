@@ -12,7 +12,7 @@ from alpha.db.fills import insert_fills
 from alpha.db.pool import Connection
 from alpha.settings import DatabaseSettings
 from tests.history.build import new_account
-from tests.history.generator import as_fill, raw_fills
+from tests.history.generator import some_fills
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -23,7 +23,7 @@ async def filled(owner: Connection) -> Connection:
     """A database with the fills of three symbols."""
     account = await new_account(owner)
     for number, symbol in enumerate(SYMBOLS):
-        rows = [as_fill(raw, account, "shortseller_001", symbol) for raw in raw_fills(number, 3_000, 900_000, symbol)]
+        rows = some_fills(number, 3_000, account, symbol)
         await insert_fills(owner, rows)
     return owner
 

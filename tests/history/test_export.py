@@ -1,0 +1,81 @@
+"""The year of a bot as CSV files."""
+
+import csv
+import stat
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from alpha.db.fills import insert_fills
+from alpha.db.pool import Connection
+from alpha.settings import DatabaseSettings
+from tests.history.build import BOT, fill, new_account
+from tests.history.test_verify import alpha
+
+
+def at(text: str) -> datetime:
+    """An instant, UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.fixture
+async def turn_of_the_year(owner: Connection) -> Connection:
+    """A trip that ends in Berlin's 2025 but in UTC's 2024, one after it, funding, and a transfer."""
+    account = await new_account(owner)
+    buy, sell = (
+        fill(0, "Buy", "0.00000001", "100.10"),
+        fill(1, "Sell", "0.00000001", "120.5", fee="0.000000055", reason="signal"),
+    )
+    rows = [
+        buy._replace(exec_time=at("2024-12-31T22:30")),
+        sell._replace(exec_time=at("2024-12-31T23:30:00.123")),
+        fill(2, "Buy", "1", "100")._replace(exec_time=at("2025-03-01T00:00")),
+        fill(3, "Buy", "1", "100", exec_type="Funding", fee="0.25", reason="funding")._replace(
+            exec_time=at("2025-03-01T08:00")
+        ),
+        fill(4, "Sell", "1", "90")._replace(exec_time=at("2025-12-31T23:30")),
+    ]
+    await insert_fills(owner, [row._replace(account_id=account) for row in rows])
+    await owner.execute(
+        "INSERT INTO trading.transfers VALUES ($1, 'in', '', 'TRANSFER_IN', 'USDT', 500, 500, '2025-01-05')", account
+    )
+    return owner
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def test_the_year_is_that_of_the_zone(
+    turn_of_the_year: Connection, history_settings: DatabaseSettings, tmp_path: Path
+) -> None:
+    arguments = ("export", "--bot", BOT, "--year", "2025", "--output", str(tmp_path))
+    assert alpha(history_settings, *arguments, "--tz", "Europe/Berlin").returncode == 0
+    fills = read(tmp_path / "fills.csv")
+    assert [row["time"] for row in fills] == ["2025-01-01T00:30:00.123+01:00", "2025-03-01T01:00:00.000+01:00"]
+    assert (fills[0]["qty"], fills[0]["fee"]) == ("0.00000001", "0.000000055")
+    (trip,) = read(tmp_path / "round_trips.csv")
+    assert Decimal(trip["gross"]) == Decimal("0.00000001") * Decimal("20.4")
+    assert [row["received"] for row in read(tmp_path / "funding.csv")] == ["-0.25"]
+    assert [row["amount"] for row in read(tmp_path / "transfers.csv")] == ["500"]
+    assert stat.S_IMODE((tmp_path / "fills.csv").stat().st_mode) == 0o600
+    assert alpha(history_settings, *arguments).returncode == 0
+    assert [row["time"] for row in read(tmp_path / "fills.csv")] == [
+        "2025-03-01T00:00:00.000+00:00",
+        "2025-12-31T23:30:00.000+00:00",
+    ]
+
+
+async def test_a_wrong_bot_or_zone_is_one_sentence(history_settings: DatabaseSettings, tmp_path: Path) -> None:
+    wrong_bot = alpha(history_settings, "export", "--bot", "nobody", "--year", "2025", "--output", str(tmp_path / "x"))
+    assert (wrong_bot.returncode, wrong_bot.stderr.count("\n")) == (1, 1)
+    assert "The bots are: lxalgo_001, momentum_001, shortseller_001." in wrong_bot.stderr
+    wrong_zone = alpha(history_settings, "export", "--bot", BOT, "--year", "2025", "--tz", "Mars/Base")
+    assert (wrong_zone.returncode, wrong_zone.stderr) == (
+        1,
+        "There is no time zone 'Mars/Base'. Name one as Europe/Berlin or America/New_York.\n",
+    )
