@@ -1,6 +1,7 @@
 """`/_sim/`: the exchange's own truth, and the switches that only a simulation has."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -69,6 +70,7 @@ class Control:
             ("POST", "/_sim/liquidate"): self._liquidate,
             ("POST", "/_sim/limits"): self._set_limits,
             ("POST", "/_sim/keys"): self._add_key,
+            ("POST", "/_sim/instrument"): self._change_instrument,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -302,6 +304,23 @@ class Control:
         self.exchange.add_key(key)
         self.exchange.commit()
         return {"uid": key.uid}
+
+    async def _change_instrument(self, query: Query, body: dict[str, Any]) -> Row:
+        """Announces the end of `symbol` (`delivery_ms`) or makes its `qty_step` coarser, from now on."""
+        self._asked_for()
+        engine, symbol = self.exchange.engine, str(body["symbol"])
+        changes: dict[str, Any] = {}
+        if "delivery_ms" in body:
+            changes["delivery_ms"] = int(body["delivery_ms"])
+        if "qty_step" in body:
+            changes["qty_step"] = changes["min_order_qty"] = Decimal(str(body["qty_step"]))
+        changed = replace(engine.instruments[symbol], **changes)
+        for known in (self.exchange.market.instruments, engine.instruments):
+            if not isinstance(known, dict):
+                raise ValueError("the instruments of this market cannot be changed")
+            known[symbol] = changed
+        engine.books[symbol].instrument = changed
+        return {"symbol": symbol}
 
 
 def _answer(body: Row, status: int = 200) -> web.Response:
