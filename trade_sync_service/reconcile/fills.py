@@ -81,7 +81,7 @@ def as_ours(execution: Execution) -> OurFill:
 
 
 def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], record_begins_ms: int | None) -> FillBooks:
-    """Compare one window. What is older than `record_begins_ms` (None: no record yet) is explained by that."""
+    """Compare one window. What is older than `record_begins_ms` is explained by that; without any record nothing is."""
     found = FillBooks([], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO))
     seen: set[Key] = set()
     for execution in theirs:
@@ -167,6 +167,6 @@ def _shown(fill: OurFill, names: Iterable[str]) -> dict[str, str | None]:
 
 
 def _why_missing(wanted: OurFill, record_begins_ms: int | None) -> str | None:
-    if record_begins_ms is None or wanted.exec_ms < record_begins_ms:
+    if record_begins_ms is not None and wanted.exec_ms < record_begins_ms:
         return "It happened before our record of this account begins."
     return None

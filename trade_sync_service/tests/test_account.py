@@ -58,22 +58,22 @@ def _ledger(world: World, bot: str = BOT) -> Counter[tuple[object, ...]]:
 async def test_every_closed_trade_is_stored_once_for_every_bot(
     simulated: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    simulated.trade(1, days=12, per_day=15)
+    simulated.trade(1, days=5, per_day=40)
     for bot in simulated.keys:
         await _synced(simulated, sync_settings, bot)
-        assert sum(_ledger(simulated, bot).values()) > 50
+        assert sum(_ledger(simulated, bot).values()) > 40
         assert await _table(owner, bot) == _ledger(simulated, bot)
 
 
 async def test_running_again_reads_the_new_and_changes_nothing_else(
     simulated: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    simulated.trade(2, days=10, per_day=20)
+    simulated.trade(2, days=3, per_day=40)
     await _synced(simulated, sync_settings)
     first = await owner.fetch("SELECT order_id, first_seen_at FROM trading.completed_trades ORDER BY 1, 2")
     await _synced(simulated, sync_settings)
     assert await owner.fetch("SELECT order_id, first_seen_at FROM trading.completed_trades ORDER BY 1, 2") == first
-    simulated.trade(3, days=5, per_day=20)
+    simulated.trade(3, days=2, per_day=40)
     await _synced(simulated, sync_settings)
     assert await _table(owner) == _ledger(simulated)
 
@@ -81,7 +81,7 @@ async def test_running_again_reads_the_new_and_changes_nothing_else(
 async def test_a_second_run_reads_only_the_overlap_and_what_is_new(
     simulated: World, sync_settings: DatabaseSettings
 ) -> None:
-    simulated.trade(2, days=20, per_day=5)
+    simulated.trade(2, days=8, per_day=10)
     store = await open_store(sync_settings, simulated, BOT)
     async with simulated.gateway(BOT) as gateway:
         sync = simulated.sync(gateway, store)

@@ -50,7 +50,7 @@ def _found(report: Report) -> Counter[tuple[str, str]]:
 async def test_clean_books_show_no_difference(
     simulated: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    simulated.trade(11, days=10, per_day=30, bots=[BOT])
+    simulated.trade(11, days=4, per_day=80, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
     report = await _report(simulated, sync_settings)
     assert report.differences == []
@@ -61,9 +61,9 @@ async def test_clean_books_show_no_difference(
 async def test_a_range_in_the_middle_shows_no_difference_either(
     simulated: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    simulated.trade(12, days=10, per_day=30, bots=[BOT])
+    simulated.trade(12, days=4, per_day=80, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
-    middle = Span(START_MS + 3 * DAY_MS + 12_345, START_MS + 7 * DAY_MS + 54_321)
+    middle = Span(START_MS + DAY_MS + 12_345, START_MS + 3 * DAY_MS + 54_321)
     assert (await _report(simulated, sync_settings, middle)).differences == []
 
 
@@ -161,7 +161,7 @@ async def test_fifty_planted_differences_of_every_kind_are_found_and_no_other(
 ) -> None:
     for amount in ("-5", "7.5", "-0.25"):
         simulated.exchange.engine.transfer(simulated.account(BOT), Decimal(amount))
-    simulated.trade(13, days=10, per_day=40, bots=[BOT])
+    simulated.trade(13, days=4, per_day=100, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
     few = await _plant_few(owner)
     planted = await _plant(owner, random.Random(5), each=8)
@@ -178,7 +178,7 @@ async def test_fifty_planted_differences_of_every_kind_are_found_and_no_other(
 async def test_a_difference_is_one_row_however_often_it_is_found_and_is_settled_when_it_is_gone(
     simulated: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    simulated.trade(14, days=3, per_day=30, bots=[BOT])
+    simulated.trade(14, days=1, per_day=60, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
     row = await owner.fetchrow("SELECT * FROM trading.completed_trades ORDER BY updated_at LIMIT 1")
     await owner.execute("UPDATE trading.completed_trades SET closed_pnl = 0 WHERE order_id = $1", row["order_id"])

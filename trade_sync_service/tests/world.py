@@ -178,19 +178,39 @@ class World:
         return found
 
 
-@asynccontextmanager
-async def world(seed: int = 7, *, throttle: Throttle | None = None, limits_factor: int = 20) -> AsyncIterator[World]:
-    """A running world that begins on 2025-01-01 with 100,000 USDT a bot; its rate limits are Bybit's times a factor."""
-    keys = {bot: parse_account(f"key{number}:secret{number}:100000") for number, bot in enumerate(BOTS)}
+KEYS = {bot: f"key{number}:secret{number}:100000" for number, bot in enumerate(BOTS)}
+
+
+def make_exchange(seed: int = 7) -> Exchange:
+    """An exchange that begins on 2025-01-01 with 100,000 USDT a bot; its time stands still unless it is moved."""
     market = GeneratedMarket(seed, SYMBOLS)
-    exchange = Exchange(market, keys.values(), Setup(seed=seed, start_ms=START_MS, step_clock=True))
-    app = App(exchange)
-    app.rest.limits.factor = limits_factor
-    await app.start("127.0.0.1", 0)
+    keys = [parse_account(text) for text in KEYS.values()]
+    return Exchange(market, keys, Setup(seed=seed, start_ms=START_MS, step_clock=True))
+
+
+def at_rest(exchange: Exchange) -> World:
+    """A world that does not listen: for making history."""
+    keys = {bot: exchange.keys[text.partition(":")[0]] for bot, text in KEYS.items()}
+    return World(exchange, App(exchange), keys, Throttle(None))
+
+
+@asynccontextmanager
+async def world(
+    exchange: Exchange | None = None, *, throttle: Throttle | None = None, limits_factor: int = 20
+) -> AsyncIterator[World]:
+    """A running world; its rate limits are Bybit's times a factor. A given exchange is not closed at the end."""
+    running = at_rest(exchange or make_exchange())
+    running.throttle = throttle or Throttle(None, ip_per_second=60 * 6 * limits_factor)
+    running.app.rest.limits.factor = limits_factor
+    await running.app.start("127.0.0.1", 0)
     try:
-        yield World(exchange, app, keys, throttle or Throttle(None, ip_per_second=60 * 6 * limits_factor))
+        yield running
     finally:
-        await app.stop()
+        if exchange is None:
+            await running.app.stop()
+        else:
+            assert running.app._runner is not None
+            await running.app._runner.cleanup()
 
 
 def fill_of(execution: Execution, account_id: int, bot: str) -> Fill:
