@@ -190,7 +190,9 @@ class Storage:
         """True when a closed order of the account has this orderLinkId."""
         if (uid, link_id) in self._links:
             return True
-        found = self._db.execute("SELECT 1 FROM orders WHERE uid = ? AND link_id = ? LIMIT 1", (uid, link_id))
+        found = self._db.execute(
+            "SELECT 1 FROM orders WHERE uid = ? AND link_id = ? AND link_id <> '' LIMIT 1", (uid, link_id)
+        )
         return found.fetchone() is not None
 
     def page(self, table: str, query: Query, kind: type[T]) -> Page[T]:
@@ -223,7 +225,7 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         parts.append("order_id = ?")
         values.append(query.order_id)
     elif query.link_id:
-        parts.append("link_id = ?")
+        parts.append("link_id = ? AND link_id <> ''")  # the second half lets SQLite use the index of named orders
         values.append(query.link_id)
     if query.from_ms is not None:
         parts.append("time_ms >= ?")

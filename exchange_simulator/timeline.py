@@ -6,9 +6,9 @@ points prices run through everything that waits.
 """
 
 from collections.abc import Callable
-from decimal import Decimal
 
 from exchange_simulator.engine import funding, moves
+from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.market.model import Bar, Market, Path, walk
@@ -46,6 +46,8 @@ class Timeline:
         self._ways: dict[str, tuple[int, int, int, int]] = {}
         self.ended = False
         self._funded_to = 0
+        shortest = min(instrument.funding_interval_min for instrument in market.instruments.values()) * MINUTE_MS
+        self._funding_inside = shortest < self.base_ms
 
     def begin(self, resume_ms: int | None = None) -> None:
         """Takes the first point; with `resume_ms`, goes on in the middle of the bar that holds that time."""
@@ -121,9 +123,10 @@ class Timeline:
         """The rest of a bar at once: symbols in which nothing can happen jump to the close."""
         engine = self.engine
         busy: list[str] = []
+        safe = {account.uid for account in engine.accounts.values() if self._safe(account)}
         for symbol, bar in self.bars.items():
             book = engine.books[symbol]
-            if _idle(book, bar):
+            if self._idle(book, bar, safe):
                 price = book.instrument.price(bar.close)
                 if price != book.last:
                     book.set_last(price)
@@ -206,14 +209,24 @@ class Timeline:
         volume = bar.volume if elapsed >= self.base_ms else bar.volume * elapsed // self.base_ms
         return Bar(bar.start_ms, bar.open, max(seen), min(seen), last, volume)
 
+    def _idle(self, book: Book, bar: Bar, safe: set[int]) -> bool:
+        """True when nothing can happen in the symbol while the bar is walked; `safe` accounts cannot be liquidated in it."""
+        if book.trailing or book.index_waiting or (book.holders and self._funding_inside):
+            return False
+        low, high = book.instrument.price(bar.low), book.instrument.price(bar.high)
+        fall, rise = book.next_falling(), book.next_rising()
+        if (fall is not None and fall[0] >= low) or (rise is not None and rise[0] <= high):
+            return False
+        return all(account.uid in safe for account in book.holders.values())
 
-def _idle(book: Book, bar: Bar) -> bool:
-    """True when nothing can happen in the symbol while the bar is walked."""
-    if book.holders or book.trailing or book.index_waiting:
-        return False
-    if not book.falling and not book.rising:
+    def _safe(self, account: Account) -> bool:
+        """True when no position of the account can be liquidated in the bars under way."""
+        for position in account.held():
+            bar = self.bars.get(position.symbol)
+            if bar is None:
+                continue
+            low, high = self.engine.safe_between(account, position.symbol)
+            if not low < bar.low <= bar.high < high:
+                account.safe.clear()
+                return False
         return True
-    low: Decimal = book.instrument.price(bar.low)
-    high: Decimal = book.instrument.price(bar.high)
-    fall, rise = book.next_falling(), book.next_rising()
-    return (fall is None or fall[0] < low) and (rise is None or rise[0] > high)

@@ -47,6 +47,8 @@ class Account:
     resting: dict[str, Resting] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     updated_ms: int = 0
+    # Between these ticks of each held symbol the account cannot be liquidated; emptied when money or size changes.
+    safe: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def position(self, symbol: str) -> Position:
         """The position of a symbol, made flat when there was none."""

@@ -22,6 +22,7 @@ def _charge(engine: Engine, account: Account, symbol: str, rate: Decimal) -> Non
     value = size * book.mark
     fee = value * rate * position.sign
     account.wallet -= fee
+    account.safe.clear()
     account.totals.funding -= fee
     position.funding -= fee
     position.cur_realised -= fee

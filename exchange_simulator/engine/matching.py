@@ -131,6 +131,7 @@ def settle(
     burst = Burst()
     for price, qty in fills:
         _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
+    account.safe.clear()
     position.seq = seq
     position.updated_ms = engine.now_ms
     order.updated_ms = engine.now_ms

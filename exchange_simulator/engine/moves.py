@@ -29,7 +29,8 @@ def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> No
         up = target > book.last
         book.set_last(target)
         for account in list(book.holders.values()):
-            liquidation.check(engine, account)
+            if not _beyond_reach(engine, book, account, target):
+                liquidation.check(engine, account)
         while _fire_next(engine, book, target, up, jumped=True):
             pass
         _follow(book)
@@ -66,7 +67,7 @@ def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bo
     account: Account | None = None
     if book.holders:
         for holder in book.holders.values():
-            at = _liquidation_level(engine, book, holder, up)
+            at = _liquidation_level(engine, book, holder, target, up)
             if at is None or (at > target if up else at < target):
                 continue
             if level is None or (at < level if up else at > level):
@@ -94,9 +95,20 @@ def _trailing_level(order: Order, up: bool) -> Decimal | None:
     return order.trail_extreme + order.trail_distance if up else None
 
 
-def _liquidation_level(engine: Engine, book: Book, account: Account, up: bool) -> Decimal | None:
+def _beyond_reach(engine: Engine, book: Book, account: Account, target: Decimal) -> bool:
+    """True when a move to `target` certainly leaves the account above its maintenance margin."""
+    low, high = engine.safe_between(account, book.instrument.symbol)
+    if low < target / book.instrument.tick_size < high:
+        return True
+    account.safe.clear()
+    return False
+
+
+def _liquidation_level(engine: Engine, book: Book, account: Account, target: Decimal, up: bool) -> Decimal | None:
     position = account.positions[book.instrument.symbol]
     if (position.size > 0) == up:
+        return None
+    if _beyond_reach(engine, book, account, target):
         return None
     price = engine.liquidation_price(account, position)
     if price is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from exchange_simulator.engine.account import Account, maintenance_margin, order_margin
+from exchange_simulator.engine.account import Account, maintenance_margin, order_margin, tier_of
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.ids import IdSource
 from exchange_simulator.engine.model import (
@@ -20,6 +20,7 @@ from exchange_simulator.engine.model import (
 )
 from exchange_simulator.market.model import Instrument
 
+SAFE_SHARE = Decimal("0.5")
 IndexPrice = Callable[[str, int, Decimal], Decimal]
 
 
@@ -90,6 +91,7 @@ class Engine:
     def _book_transfer(self, account: Account, amount: Decimal) -> None:
         account.wallet += amount
         account.totals.deposits += amount
+        account.safe.clear()
         self.events.append(
             LedgerLine(
                 line_id=self.ids.new(f"{account.uid}/ledger"),
@@ -168,6 +170,28 @@ class Engine:
         else:
             price = (equity + value + deduction - others) / (size * (1 + rate))
         return price if price > 0 else None
+
+    def safe_between(self, account: Account, symbol: str) -> tuple[int, int]:
+        """Ticks between which no move of `symbol` can liquidate the account, as long as every other held symbol stays
+        between its own as well. Equal bounds when there are none.
+
+        With equity E, position value V and maintenance margin M (at the rates of half as much again), prices may move by
+        any share f with E - f V > (1 + f) M.
+        """
+        if not account.safe:
+            value = margin = ZERO
+            held = account.held()
+            for position in held:
+                worth = abs(position.size) * self.books[position.symbol].mark
+                tier = tier_of(self.instruments[position.symbol], worth * (1 + SAFE_SHARE))
+                value += worth
+                margin += worth * (tier.maintenance_margin + account.taker_fee)
+            share = min((self.equity(account) - margin) / (value + margin), SAFE_SHARE) if value else SAFE_SHARE
+            for position in held:
+                ticks = self.books[position.symbol].mark / self.instruments[position.symbol].tick_size
+                bounds = (int(ticks * (1 - share)) + 1, int(ticks * (1 + share))) if share > 0 else (0, 0)
+                account.safe[position.symbol] = bounds
+        return account.safe[symbol]
 
     def index_of(self, symbol: str) -> Decimal:
         """The index price now."""

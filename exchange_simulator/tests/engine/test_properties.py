@@ -14,6 +14,7 @@ from exchange_simulator.engine.account import Account, Resting
 from exchange_simulator.engine.model import BUY, ClosedPnl, Execution, LedgerLine, Order, Refused, Rules
 from exchange_simulator.engine.orders import Amendment, NewOrder
 from exchange_simulator.engine.settings import TradingStop
+from exchange_simulator.engine.state import Engine
 from exchange_simulator.engine.stops import FULL
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor, signed
 
@@ -253,3 +254,14 @@ def test_money_positions_and_orders_add_up_after_thousands_of_flows(
 @given(RULES, st.lists(ACTIONS, min_size=5, max_size=30))
 def test_the_same_seed_and_the_same_requests_give_the_same_events(rules: Rules, actions: list[tuple[Any, ...]]) -> None:
     assert run(rules, "40000", actions).floor.told == run(rules, "40000", actions).floor.told
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES, derandomize=True)
+@given(RULES, st.lists(ACTIONS, min_size=30, max_size=60))
+def test_the_short_cut_past_liquidation_checks_hides_no_liquidation(
+    rules: Rules, actions: list[tuple[Any, ...]]
+) -> None:
+    quick = run(rules, "3000", actions).floor.told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "safe_between", lambda self, account, symbol: (0, 0))
+        assert run(rules, "3000", actions).floor.told == quick
