@@ -333,3 +333,18 @@ def test_public_streams_bring_candles_tickers_trades_and_the_book(streams: Calla
     trade = until(pushes["trade"], lambda row: row["s"] == SYMBOL)
     assert trade["S"] in ("Buy", "Sell")
     assert until(pushes["book"], lambda row: bool(row["b"]) and bool(row["a"]))
+
+
+def test_many_subscriptions_are_answered_when_pybit_is_ready_for_the_answer(
+    streams: Callable[[str], WebSocket],
+) -> None:
+    # pybit registers a subscription after it has sent it: an answer that comes at once ends its reader thread.
+    stream = streams("linear")
+    pushes: queue.Queue[Row] = queue.Queue()
+    topics = [(interval, symbol) for interval in (1, 5, 15, 60) for symbol in ("ETHUSDT", "SOLUSDT", "XRPUSDT")]
+    for interval, symbol in topics:
+        stream.kline_stream(interval, symbol, rows_into(pushes))
+    waiting = {str(interval) for interval, _ in topics}
+    while waiting:
+        waiting.discard(until(pushes, lambda row: row["interval"] in waiting)["interval"])
+    assert stream.is_connected()

@@ -59,15 +59,18 @@ async def test_trades_quotes_and_minutes_arrive_in_time_order(market: BybitMarke
     kinds: set[type] = set()
     newest: dict[tuple[type, str], int] = {}
     closed: list[int] = []
+    prices: set[int] = set()
     async with asyncio.timeout(30):
         async for moment in market.moments():
             key = (type(moment), moment.symbol)
             assert moment.time_ms >= newest.get(key, 0)
             newest[key] = moment.time_ms
             kinds.add(type(moment))
+            if isinstance(moment, Quote):
+                prices.add(moment.last if moment.symbol == "BTCUSDT" else 0)
             if isinstance(moment, Minute) and moment.closed and moment.symbol == "BTCUSDT":
                 closed.append(moment.bar.start_ms)
-            if len(closed) >= 3 and kinds == {Tick, Quote, Minute}:
+            if len(closed) >= 3 and len(prices) >= 5 and kinds == {Tick, Quote, Minute}:
                 break
     assert closed == list(range(closed[0], closed[0] + len(closed) * MINUTE_MS, MINUTE_MS))
 
