@@ -47,11 +47,14 @@ class Rank(IntEnum):
     BACKFILL = 4
 
 
-_KEPT_FREE = {Rank.EXIT: 0.0, Rank.STOP: 0.03, Rank.ENTRY: 0.05, Rank.RECONCILE: 0.08, Rank.BACKFILL: 0.10}
+_KEPT_FREE = {Rank.EXIT: 0.0, Rank.STOP: 0.02, Rank.ENTRY: 0.03, Rank.RECONCILE: 0.04, Rank.BACKFILL: 0.05}
 
 
 def share(limit: int, rank: Rank) -> int:
-    """How many calls a second of `limit` this rank may use: all for exits, 90 % for a back-fill, at least one."""
+    """How many calls a second of `limit` this rank may use: all for exits, 56 of 60 for a back-fill, at least one.
+
+    What a higher rank wants it gets first in any case: room that opens is below its limit before it is below a lower one's.
+    """
     return max(1, limit - max(math.ceil(limit * _KEPT_FREE[rank]), int(rank)))
 
 

@@ -47,8 +47,8 @@ def test_a_higher_rank_never_has_less_room(limit: int, rank: Rank) -> None:
         assert share(limit, Rank(rank + 1)) <= share(limit, rank)
 
 
-def test_a_back_fill_has_nine_tenths_of_every_large_limit() -> None:
-    assert (share(60, Rank.BACKFILL), share(50, Rank.BACKFILL)) == (54, 45)
+def test_a_back_fill_has_more_than_nine_tenths_of_every_large_limit() -> None:
+    assert (share(60, Rank.BACKFILL), share(50, Rank.BACKFILL)) == (56, 46)
 
 
 async def test_two_processes_together_keep_the_limit_of_an_endpoint(redis_links: RedisLinks) -> None:
@@ -80,9 +80,9 @@ async def test_public_calls_count_for_the_address_alone(redis_links: RedisLinks)
 async def test_an_exit_finds_room_while_a_back_fill_takes_all_it_can_get(redis_links: RedisLinks) -> None:
     clock = HandClock()
     throttle = _throttle(redis_links.shared, clock)
-    assert await _count(throttle, "a", CLOSED_PNL, Rank.BACKFILL) == 45
-    assert await _count(throttle, "b", CLOSED_PNL, Rank.BACKFILL) == 9
-    assert await _count(throttle, "a", CREATE_ORDER, Rank.ENTRY) == 3
+    assert await _count(throttle, "a", CLOSED_PNL, Rank.BACKFILL) == 46
+    assert await _count(throttle, "b", CLOSED_PNL, Rank.BACKFILL) == 10
+    assert await _count(throttle, "a", POSITIONS, Rank.RECONCILE) == 1
     assert await _count(throttle, "a", TRADING_STOP, Rank.STOP) == 1
     assert await _granted(throttle, "a", CREATE_ORDER, Rank.EXIT)
     assert await _granted(throttle, "c", POSITIONS, Rank.EXIT)
