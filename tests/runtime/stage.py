@@ -61,9 +61,11 @@ class Stage:
         seed: int = 1,
         options: tuple[str, ...] = (),
         servers: Servers | None = None,
+        bots_file: Path = ROOT / "bots.toml",
     ) -> None:
         self.folder = folder
         self._own = servers is None
+        self._bots_file = bots_file
         self.servers = Servers() if servers is None else servers
         self.simulator = Simulator(folder, speed=speed, seed=seed, options=("--no-rate-limits", "--faults", *options))
         self.processes: list[Process] = []
@@ -76,7 +78,7 @@ class Stage:
         await self._make_database()
         await self._empty_redis()
         passwords = {f"{role}_db_password": PASSWORD for role in ROLES}
-        variables = {**self._postgres_variables(), **passwords, "bots_file": str(ROOT / "bots.toml")}
+        variables = {**self._postgres_variables(), **passwords, "bots_file": str(self._bots_file)}
         await migrate(
             load(MigrateSettings, env_file=None, **{name.lower(): value for name, value in variables.items()})
         )
@@ -117,20 +119,20 @@ class Stage:
             **self.simulator.environment(),
             "POSTGRES_USER": role,
             "POSTGRES_PASSWORD": PASSWORD,
-            "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
+            "ALPHA_BOTS_FILE": str(self._bots_file),
             "LOG_FORMAT": "json",
         }
 
     def listener(self) -> Process:
         """The listener, not started yet."""
         keys = {name: value for bot in BOTS for name, value in bot.environment().items()}
-        return self._process("listener", ["-m", "websocket_listener"], {**self.environment("alpha_listener"), **keys})
+        return self.process("listener", ["-m", "websocket_listener"], {**self.environment("alpha_listener"), **keys})
 
     def bot(self, bot_id: str, name: str = "bot", **more: str) -> Process:
         """A bot, not started yet. `more` are further variables."""
         key = next(bot for bot in BOTS if bot.bot == bot_id)
         variables = {**self.environment("alpha_strategy"), **key.environment(), **more}
-        return self._process(name, [str(ROOT / ENTRIES[bot_id])], variables)
+        return self.process(name, [str(ROOT / ENTRIES[bot_id])], variables)
 
     def toy(self, name: str = "bot", *, step: bool = True, key: BotKey = BOTS[0], **more: str) -> Process:
         """A bot that trades the toy strategy under ShortSeller's name, in step clock unless said otherwise."""
@@ -146,9 +148,9 @@ class Stage:
             **({"ALPHA_STEP_URL": self.simulator.url} if step else {}),
             **more,
         }
-        return self._process(name, [str(ROOT / ENTRIES["shortseller_001"])], variables)
+        return self.process(name, [str(ROOT / ENTRIES["shortseller_001"])], variables)
 
-    async def play(self, bot: Process) -> None:
+    async def play(self, bot: Process, client: str = "shortseller_001") -> None:
         """Start a bot in step clock and wait until the clock waits for it."""
         before = bot.said().count('"started"')
         bot.start()
@@ -157,7 +159,7 @@ class Stage:
             if not bot.running:
                 raise AssertionError(f"the bot ended: {bot.said()[-3000:]}")
             clients = (await sim(self, "POST", "/_sim/clients", client="", remove=True))["clients"]
-            return bot.said().count('"started"') > before and "shortseller_001" in clients
+            return bot.said().count('"started"') > before and client in clients
 
         await until(joined, 30, "the bot to join the step clock")
 
@@ -232,7 +234,8 @@ class Stage:
         finally:
             await connection.close()
 
-    def _process(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
+    def process(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
+        """A process that ends with the stage, not started yet."""
         process = Process(name, arguments, environment, self.folder)
         self.processes.append(process)
         return process

@@ -11,7 +11,8 @@ from alpha.bybit.rows import Instrument
 from alpha.strategy.bars import Bars, BarView, FloatArray, Series
 from alpha.strategy.contract import Moment, Parameters, Strategy, StrategyState, Universe
 from alpha.strategy.core import DecisionCore
-from alpha.strategy.intents import Intent
+from alpha.strategy.intents import Direction, Intent
+from alpha.strategy.positions import OwnPosition
 from alpha.strategy.rules import Rules
 
 MINUTES_5 = 300_000
@@ -112,3 +113,17 @@ def view(
     columns = [np.array([value]) for value in (close, high or close, low or close, close, 1.0)]
     bars = Bars(symbol, MINUTES_5, np.array([start_ms], dtype=np.int64), *columns)
     return Series.of(bars, {}).view(0)
+
+
+def position(symbol: str, direction: Direction, entry_price: str, opened_ms: int = 0) -> OwnPosition:
+    """One own position of size 1 with a stop 10 % away."""
+    entry = Decimal(entry_price)
+    return OwnPosition(
+        symbol=symbol,
+        direction=direction,
+        size=Decimal(1),
+        entry_price=entry,
+        opened_ms=opened_ms,
+        opened_bar_ms=opened_ms - opened_ms % MINUTES_5,
+        stop_loss=entry * (1 - direction.sign * Decimal("0.1")),
+    )
