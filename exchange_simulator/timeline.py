@@ -7,7 +7,7 @@ points prices run through everything that waits.
 
 from collections.abc import Callable
 
-from exchange_simulator.engine import funding, moves
+from exchange_simulator.engine import delivery, funding, moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.state import Engine
@@ -46,6 +46,7 @@ class Timeline:
         self._ways: dict[str, tuple[int, int, int, int]] = {}
         self.ended = False
         self._funded_to = 0
+        self._delivered: set[str] = set()
         shortest = min(instrument.funding_interval_min for instrument in market.instruments.values()) * MINUTE_MS
         self._funding_inside = shortest < self.base_ms
 
@@ -113,6 +114,7 @@ class Timeline:
         engine, point = self.engine, self.point
         for symbol, way in self._ways.items():
             moves.move(engine, symbol, engine.instruments[symbol].price(way[point]), jump=opens)
+        self._deliver()
         if opens:
             self._settle_funding(time_ms)
             self._on_open(time_ms)
@@ -139,6 +141,7 @@ class Timeline:
             self.point = point
             for symbol in busy:
                 moves.move(engine, symbol, engine.instruments[symbol].price(self._ways[symbol][point]))
+        self._deliver()
         self.points_done += 3
         self._on_point()
 
@@ -178,6 +181,14 @@ class Timeline:
                 funding.charge(self.engine, symbol, self.market.funding_rate(symbol, due))
                 due += interval
         self.engine.now_ms = now
+
+    def _deliver(self) -> None:
+        """Settles every symbol whose delivery time has come."""
+        for symbol in self._symbols:
+            due = self.engine.books[symbol].instrument.delivery_ms
+            if due and due <= self.engine.now_ms and symbol not in self._delivered:
+                self._delivered.add(symbol)
+                delivery.deliver(self.engine, symbol)
 
     def _load_bar(self) -> None:
         start = self.bar_start

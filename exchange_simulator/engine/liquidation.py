@@ -45,7 +45,7 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
     price = max((price / tick).to_integral_value(rounding=rounding) * tick, tick)
     side = SELL if long else BUY
     engine.insurance += (mark - price) * size if long else (price - mark) * size
-    order = _system_order(engine, account, symbol, side, size, price, "CreateByTakeOver_PassThrough")
+    order = system_order(engine, account, symbol, side, size, price, "CreateByTakeOver_PassThrough")
     matching.settle(engine, account, order, [(price, size)], is_maker=False, exec_type="BustTrade")
     engine.events.append(
         Liquidated(symbol=symbol, side=BUY if long else SELL, qty=size, price=price, time_ms=engine.now_ms)
@@ -84,13 +84,14 @@ def close_by_adl(engine: Engine, account: Account, symbol: str, qty: Decimal, pr
     for order in account.symbol_orders(symbol):
         if not order.waiting:
             engine.end_order(account, order, "Cancelled", cancel_type="CancelAllBeforeAdl")
-    order = _system_order(engine, account, symbol, side, part, price, "CreateByAdl_PassThrough")
+    order = system_order(engine, account, symbol, side, part, price, "CreateByAdl_PassThrough")
     matching.settle(engine, account, order, [(price, part)], is_maker=False, exec_type="AdlTrade")
 
 
-def _system_order(
+def system_order(
     engine: Engine, account: Account, symbol: str, side: str, qty: Decimal, price: Decimal, create_type: str
 ) -> Order:
+    """An order of the exchange itself, live on the account until it is settled."""
     engine.serial += 1
     order = Order(
         order_id=engine.ids.new(f"{account.uid}/order"),

@@ -221,7 +221,8 @@ class Engine:
     # --- telling ------------------------------------------------------------------------------------------------
 
     def tell_order(self, order: Order) -> None:
-        self.events.append(copy(order))
+        if order.create_type != "CreateBySettle":  # a settlement leaves an execution, but no order
+            self.events.append(copy(order))
 
     def tell_position(self, account: Account, symbol: str) -> None:
         self.events.append(self.position_view(account, account.position(symbol)))

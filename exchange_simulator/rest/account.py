@@ -179,6 +179,11 @@ def system_status(call: Call) -> Row:
     return {"list": []}
 
 
+def no_records(call: Call) -> Row:
+    """Records of a kind that never comes up here."""
+    return {"category": call.args.text("category"), "nextPageCursor": "", "list": []}
+
+
 def announcements(call: Call) -> Row:
     return {"total": 0, "list": []}
 
@@ -229,6 +234,9 @@ ENDPOINTS = (
     ),
     Endpoint("GET", "/v5/user/query-api", key_information, per_second=10),
     Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), per_second=5),
+    Endpoint("GET", "/v5/asset/delivery-record", no_records, (CATEGORY,), per_second=50),
+    Endpoint("GET", "/v5/asset/settlement-record", no_records, (CATEGORY,), per_second=50),
+    Endpoint("GET", f"{_ACCOUNT}/borrow-history", no_records, (Param("currency"),), per_second=50),
     Endpoint("GET", "/v5/system/status", system_status, (Param("id"), Param("state")), private=False),
     Endpoint("GET", "/v5/announcements/index", announcements, (Param("locale"),), private=False),
 )

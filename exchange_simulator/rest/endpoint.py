@@ -22,6 +22,7 @@ class Call:
     args: Args
     key: Key | None
     extra: dict[str, Any] = field(default_factory=dict)  # becomes retExtInfo
+    granted: int = 1  # how many items of a batch the rate limit lets through
 
     @property
     def account(self) -> Account:
@@ -100,3 +101,4 @@ class Endpoint:
     writes: bool = False
     group: str = "ContractTrade"
     per_second: int = 0
+    batch: bool = False  # the limit counts the items of `request`

@@ -16,7 +16,7 @@ class Standing:
     limit: int
     left: int
     reset_ms: int
-    allowed: bool
+    granted: int
 
     def headers(self) -> dict[str, str]:
         return {
@@ -38,19 +38,18 @@ class Limits:
         self._banned: dict[str, float] = {}
 
     def visit(self, uid: int, path: str, per_second: int, cost: int = 1) -> Standing:
-        """Counts a call of an endpoint by a UID."""
+        """Counts a call of an endpoint by a UID, or a batch of `cost` items, of which as many pass as are left."""
         now = self._clock()
         limit = per_second * self.factor
         if not self.enabled:
-            return Standing(limit, limit - 1, int(now * 1000), allowed=True)
+            return Standing(limit, limit - 1, int(now * 1000), granted=cost)
         calls = self._calls.setdefault((uid, path), deque())
         while calls and calls[0] <= now - 1.0:
             calls.popleft()
-        if len(calls) + cost > limit:
-            reset = calls[0] + 1.0 if calls else now + 1.0
-            return Standing(limit, 0, int(reset * 1000) + 1, allowed=False)
-        calls.extend([now] * cost)
-        return Standing(limit, limit - len(calls), int(now * 1000), allowed=True)
+        granted = min(cost, limit - len(calls))
+        calls.extend([now] * granted)
+        reset = now if granted == cost else calls[0] + 1.001
+        return Standing(limit, limit - len(calls), int(reset * 1000), granted)
 
     def admit(self, ip: str) -> bool:
         """Counts a request of an IP; False when it is over the limit or still banned for having been."""

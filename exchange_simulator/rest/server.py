@@ -17,7 +17,7 @@ from exchange_simulator.faults import Faults
 from exchange_simulator.keys import Key, check_permission, usable
 from exchange_simulator.live import CANDLES, load_candles
 from exchange_simulator.market.model import LiveMarket
-from exchange_simulator.rest import account, market, order, position
+from exchange_simulator.rest import account, batch, market, order, position
 from exchange_simulator.rest.args import check
 from exchange_simulator.rest.endpoint import Call, Endpoint
 from exchange_simulator.rest.limits import Limits, Standing
@@ -26,7 +26,7 @@ DEFAULT_WINDOW_MS = 5_000
 AHEAD_MS = 1_000
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     (endpoint.method, endpoint.path): endpoint
-    for module in (market, order, position, account)
+    for module in (market, order, batch, position, account)
     for endpoint in module.ENDPOINTS
 }
 PATHS = {path for _, path in ENDPOINTS}
@@ -46,6 +46,12 @@ class Answer:
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _items(sent: Mapping[str, Any]) -> int:
+    """How many orders a batch holds; at least one, so that a malformed batch counts as well."""
+    request = sent.get("request")
+    return max(len(request), 1) if isinstance(request, list) else 1
 
 
 class Rest:
@@ -121,12 +127,14 @@ class Rest:
         extra: dict[str, Any] = {}
         try:
             key = self._authenticate(endpoint, headers, query, body)
+            sent = self._sent(endpoint, query, body)
             if key is not None and endpoint.per_second:
-                standing = self.limits.visit(key.uid, endpoint.path, endpoint.per_second)
-                if not standing.allowed:
+                cost = _items(sent) if endpoint.batch else 1
+                standing = self.limits.visit(key.uid, endpoint.path, endpoint.per_second, cost)
+                if not standing.granted:
                     raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
-            args = check(endpoint.params, self._sent(endpoint, query, body))
-            call = Call(self.exchange, args, key, extra)
+            args = check(endpoint.params, sent)
+            call = Call(self.exchange, args, key, extra, standing.granted if standing is not None else 1)
             result = endpoint.handler(call)
         except Refused as refusal:
             self.exchange.commit()

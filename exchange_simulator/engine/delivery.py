@@ -1,0 +1,20 @@
+"""The end of a contract: its orders are cancelled and its positions settled at the last price."""
+
+from exchange_simulator.engine import matching
+from exchange_simulator.engine.liquidation import system_order
+from exchange_simulator.engine.model import BUY, SELL
+from exchange_simulator.engine.state import Engine
+
+
+def deliver(engine: Engine, symbol: str) -> None:
+    """Settles a symbol now. Each position closes with an execution of type Delivery, without an order of its own."""
+    price = engine.books[symbol].last
+    for account in engine.accounts.values():
+        for order in account.symbol_orders(symbol):
+            status = "Deactivated" if order.waiting else "Cancelled"
+            engine.end_order(account, order, status, cancel_type="CancelBySettle")
+        size = account.size(symbol)
+        if size:
+            side = SELL if size > 0 else BUY
+            order = system_order(engine, account, symbol, side, abs(size), price, "CreateBySettle")
+            matching.settle(engine, account, order, [(price, abs(size))], is_maker=False, exec_type="Delivery")
