@@ -37,12 +37,8 @@ from websocket_listener.writer import GroupWriter
 log = logger(__name__)
 T = TypeVar("T")
 
-#: How long a start waits for PostgreSQL and Redis before it ends with a sentence.
-START_WAIT_S = 20.0
 #: How long an end may take to commit what has arrived.
-DRAIN_S = 8.0
-#: A store that is away for longer than this is ill health.
-AWAY_LIMIT_S = 15.0
+DRAIN_S = 5.0
 
 
 class Listener:
@@ -96,16 +92,18 @@ class Listener:
         finally:
             stopping.cancel()
             for bot in self.bots:
-                bot.status.down(wall_ms())
+                bot.quit()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     await asyncio.gather(self.database.drained(), *(bot.live.flushed() for bot in self.bots))
+            if len(self.database):
+                log.warning("not_committed", rows=len(self.database), why="they are read again at the next start")
             for task in (work, *stores):
                 task.cancel()
-            await asyncio.gather(work, *stores, return_exceptions=True)
-            await asyncio.gather(
-                self._market_gateway.close(), *(bot.gateway.close() for bot in self.bots), return_exceptions=True
-            )
+            # what cannot be ended in time is ended with the process
+            await asyncio.wait({work, *stores}, timeout=1.0)
+            gateways = (self._market_gateway, *(bot.gateway for bot in self.bots))
+            await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -143,14 +141,14 @@ class Listener:
     def database_fault(self) -> str | None:
         """A sentence while PostgreSQL has not taken rows for too long."""
         since_s = self.database.failing_since_s
-        if since_s is None or time.monotonic() - since_s < AWAY_LIMIT_S:
+        if since_s is None or time.monotonic() - since_s < self._settings.listener_away_s:
             return None
         return f"PostgreSQL has taken nothing for {time.monotonic() - since_s:.0f} s; {len(self.database)} rows wait."
 
     def redis_fault(self) -> str | None:
         """A sentence while Redis has not answered for too long."""
         away_s = time.monotonic() - self._redis_seen_s
-        return f"Redis has not answered for {away_s:.0f} s." if away_s > AWAY_LIMIT_S else None
+        return f"Redis has not answered for {away_s:.0f} s." if away_s > self._settings.listener_away_s else None
 
     def details(self) -> dict[str, object]:
         """What each bot's listening is worth now."""
@@ -169,8 +167,10 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
     """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
     links = RedisLinks(settings)
     try:
-        await _patiently(links.check, stop)
-        pool: Pool = await _patiently(lambda: create_pool(settings, "websocket_listener", max_size=6), stop)
+        await _patiently(links.check, stop, settings.listener_start_wait_s)
+        pool: Pool = await _patiently(
+            lambda: create_pool(settings, "websocket_listener", max_size=6), stop, settings.listener_start_wait_s
+        )
         if stop.is_set():
             return
         try:
@@ -197,9 +197,9 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
         await links.close()
 
 
-async def _patiently(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+async def _patiently(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event, wait_s: float) -> T:
     """What `attempt` gives, tried again for a while when a store is not there yet."""
-    deadline_s = time.monotonic() + START_WAIT_S
+    deadline_s = time.monotonic() + wait_s
     while True:
         try:
             return await attempt()

@@ -97,6 +97,11 @@ class Auditor:
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
                 log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])
+            except Exception:
+                # whatever it is concerns this account; the others go on, and this one goes stale
+                self.failures += 1
+                pause_s = min(1.0, self._beat_s)
+                log.exception("audit_fault", bot=self._feed.account.bot_id)
 
     async def audit(self) -> None:
         """One audit. When it returns, everything the exchange had when it began is stored and shown."""

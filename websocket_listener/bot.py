@@ -91,6 +91,7 @@ class BotListener:
         self.status = BotStatus(self.live.put)
         self.book = LiveBook(bot.id, self.live.put, shared.marks)
         self._snapshot_ms = 0
+        self._listening: asyncio.Task[None] | None = None
 
     # -- who it is ----------------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class BotListener:
         meanings = StopMeanings(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
         feed.stop_changed = meanings.poke
         tasks.create_task(meanings.run())
-        tasks.create_task(self._start(self.stream, self.auditor))
+        self._listening = tasks.create_task(self._start(self.stream, self.auditor))
 
     async def _start(self, stream: Stream, auditor: Auditor) -> None:
         await self._recall()
@@ -288,10 +289,11 @@ class BotListener:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 
-    async def close(self) -> None:
-        """Say that nobody listens any more, and free what is held."""
+    def quit(self) -> None:
+        """Take nothing more from the exchange, and say that nobody listens."""
+        if self._listening is not None:
+            self._listening.cancel()
         self.status.down(wall_ms())
-        await self.gateway.close()
 
 
 def timing_of(settings: ListenerSettings) -> Timing:

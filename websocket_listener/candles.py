@@ -1,7 +1,7 @@
 """Closed candles: a gapless list for each symbol and interval in Redis, and an event to every bot that follows it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from redis.exceptions import RedisError
@@ -41,11 +41,20 @@ _rows = msgspec.json.Decoder(list[object])
 class Candles:
     """All candle series. `closed(candle, end_ms)` is called after a candle is in its list, in order."""
 
-    def __init__(self, shared_db: TextRedis, gateway: Gateway, closed: Callable[[Kline, int], None]) -> None:
+    def __init__(
+        self,
+        shared_db: TextRedis,
+        gateway: Gateway,
+        closed: Callable[[Kline, int], None],
+        told: Callable[[Series], Awaitable[int | None]],
+    ) -> None:
+        """`told(series)` is the start of the last candle that every follower was told of; None for never."""
         self.filled = 0
         self._redis = shared_db
         self._gateway = gateway
         self._closed = closed
+        self._told = told
+        self._begun: set[Series] = set()
         self._last: dict[Series, int] = {}
         self._followed: set[Series] = set()
         self._pending: dict[Series, list[Kline]] = {}
@@ -151,6 +160,11 @@ class Candles:
             await self._redis.delete(key)
             await self._append(series, recent, tell=False)
             return
+        if series not in self._begun:
+            # an earlier process may have ended between the list and the news
+            told = await self._told(series)
+            self._tell([row for row in recent if told is not None and told < row.start_ms <= last])
+        self._begun.add(series)
         self._last[series] = last
         if last < oldest:
             await self._fill(series, newest)
@@ -188,8 +202,11 @@ class Candles:
             await pipe.execute()
         self._last[series] = candles[-1].start_ms
         if tell:
-            for candle in candles:
-                self._closed(candle, end_of(candle.start_ms, candle.interval))
+            self._tell(candles)
+
+    def _tell(self, candles: list[Kline]) -> None:
+        for candle in candles:
+            self._closed(candle, end_of(candle.start_ms, candle.interval))
 
 
 def _stored(candle: Kline) -> Candle:

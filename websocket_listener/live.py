@@ -1,13 +1,15 @@
 """The writer of one bot's live state: changes in order, many in one script call, rebuilt when Redis lost them.
 
-A change is a tuple of words as `apply.lua` reads them. While Redis is away nothing is kept: memory holds the whole live
-state, and when Redis is back it is written anew and readers are told to resync.
+A change is a tuple of words as `apply.lua` reads them. While Redis is away only the news of fills and candles is
+kept: memory holds the whole live state, and when Redis is back it is written anew, readers are told to resync, and
+those news follow.
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 
 from redis.exceptions import NoScriptError, RedisError
@@ -48,6 +50,7 @@ class LiveWriter:
         self._token = secrets.token_hex(8)
         self._sha = ""
         self._waiting: list[Change] = []
+        self._owed: deque[Change] = deque(maxlen=keys.EVENTS_KEPT)
         self._oldest_s = 0.0
         self._wake = asyncio.Event()
         self._started = False
@@ -59,8 +62,10 @@ class LiveWriter:
         return self.lost_since_s is not None
 
     def put(self, change: Change) -> None:
-        """Write this change after all that were put before. While Redis is away it is dropped: a rebuild follows."""
+        """Write this change after all that were put before. While Redis is away only news of fills and
+        candles is kept."""
         if self.lost_since_s is not None:
+            self._owe((change,))
             return
         if not self._waiting:
             self._oldest_s = time.monotonic()
@@ -77,8 +82,13 @@ class LiveWriter:
         if self.lost_since_s is None:
             log.warning("live_state_lost", bot=self._bot, why=why)
             self.lost_since_s = time.monotonic()
+        self._owe(self._waiting)
         self._waiting = []
         self._wake.set()
+
+    def _owe(self, changes: Iterable[Change]) -> None:
+        """Every fill and every closed candle is told at least once, whatever became of the other news."""
+        self._owed.extend(change for change in changes if change[:2] in {("EVENT", "fill"), ("EVENT", "candle")})
 
     async def flushed(self) -> None:
         """Wait until nothing waits to be written."""
@@ -114,8 +124,13 @@ class LiveWriter:
             changes, self._waiting = changes[:_MOST_CHANGES], changes[_MOST_CHANGES:]
         else:
             self._waiting = []
-        answer = await self._apply(changes)
+        try:
+            answer = await self._apply(changes)
+        except BaseException:
+            self._owe(changes)
+            raise
         if answer < 0:
+            self._owe(changes)
             self.lose("its keys are gone or another listener has taken them")
             self._wake.set()
             return
@@ -127,13 +142,17 @@ class LiveWriter:
         await self._redis.ping()
         # changes that happen from here on are put after the rebuild; the rebuild itself is taken in one step
         lost_since_s, self.lost_since_s = self.lost_since_s, None
-        changes: list[Change] = [("TAKE",), *self._rebuild()]
+        owed = list(self._owed)
+        changes: list[Change] = [("TAKE",), *self._rebuild(), *owed]
         try:
             await self._apply(changes)
         except BaseException:
             self.lost_since_s = lost_since_s
+            self._owe(self._waiting)
             self._waiting = []
             raise
+        for _ in owed:
+            self._owed.popleft()
         self._restored()
 
     async def _apply(self, changes: list[Change]) -> int:

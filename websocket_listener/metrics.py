@@ -80,7 +80,8 @@ class ListenerMetrics(Collector):
             "audit_failures": ("Audits that failed.", lambda b: b.auditor.failures if b.auditor else 0),
             "repaired": ("Live state put right by an audit.", lambda b: b.auditor.repaired if b.auditor else 0),
             "old_changes_ignored": ("Changes that Redis refused as old.", lambda b: b.live.ignored),
-            "reconnects": ("Connections that were replaced.", lambda b: b.stream.reconnects if b.stream else 0),
+            "reconnects": ("Connections that were lost or not had.", lambda b: b.stream.reconnects if b.stream else 0),
+            "replaced": ("Ageing connections replaced without a gap.", lambda b: b.stream.replaced if b.stream else 0),
         }
         for name, (text, value) in gauges.items():
             gauge = GaugeMetricFamily(f"listener_{name}", text, labels=["bot"])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 from redis.exceptions import RedisError
 
 from alpha.bybit.gateway import Gateway
@@ -25,6 +26,16 @@ from websocket_listener.stream import ConnectBudget, Stream, Watch
 
 log = logger(__name__)
 _LOOK_S = 1.0
+_EVENTS_SEARCHED = 2_000
+
+
+class _Told(msgspec.Struct):
+    symbol: str
+    interval: str
+    start_ms: int
+
+
+_candle = msgspec.json.Decoder(_Told)
 
 
 class PublicFeed:
@@ -41,7 +52,7 @@ class PublicFeed:
         rejected: RejectedMessages,
     ) -> None:
         self.market = market
-        self.candles = Candles(shared_db, gateway, self._candle_closed)
+        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told)
         self.stream = Stream(
             "public",
             hosts.public_ws,
@@ -127,3 +138,24 @@ class PublicFeed:
         for bot, _ in self._bots:
             if series in self._series.get(bot.bot.id, set()):
                 bot.live.put(("EVENT", "candle", str(end_ms), data))
+
+    async def _told(self, series: Series) -> int | None:
+        """The start of the last candle of this series that stands in the events of every bot that follows it."""
+        starts = []
+        for bot, redis in self._bots:
+            if series not in self._series.get(bot.bot.id, set()):
+                continue
+            found = None
+            for _, fields in await redis.xrevrange(keys.events(bot.bot.id), count=_EVENTS_SEARCHED):
+                if fields.get("type") != "candle":
+                    continue
+                try:
+                    told = _candle.decode(fields["data"])
+                except msgspec.DecodeError:
+                    continue
+                if (told.symbol, told.interval) == series:
+                    found = told.start_ms
+                    break
+            starts.append(found)
+        known = [start for start in starts if start is not None]
+        return min(known) if known else None

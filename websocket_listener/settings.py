@@ -31,3 +31,9 @@ class ListenerSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSet
         43_200.0, gt=0, description="seconds after which a connection is replaced by a new one"
     )
     listener_snapshot_s: float = Field(60.0, ge=1, description="seconds between two snapshots of each account's equity")
+    listener_start_wait_s: float = Field(
+        20.0, ge=0, description="seconds a start waits for PostgreSQL and Redis before it ends with a sentence"
+    )
+    listener_away_s: float = Field(
+        15.0, gt=0, description="seconds without PostgreSQL or Redis after which the process counts as unhealthy"
+    )

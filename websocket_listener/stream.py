@@ -79,6 +79,7 @@ class Stream:
     ) -> None:
         self.name = name
         self.reconnects = 0
+        self.replaced = 0
         self._url = url
         self._handlers = handlers
         self._watch = watch
@@ -213,5 +214,6 @@ class Stream:
             log.info("stream_not_replaced", stream=self.name, why=str(fault))
             return None
         await old.close()
+        self.replaced += 1
         log.info("stream_replaced", stream=self.name)
         return newer

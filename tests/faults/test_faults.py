@@ -1,0 +1,49 @@
+"""The short form of the fault suite; `make faults` plays hundreds of rounds."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.arena import Arena
+from tests.faults.rounds import FAULTS, Fault
+from tests.faults.run import play
+
+BY_NAME = {fault.name: fault for fault in FAULTS}
+SHORT = (
+    ("listener killed",),
+    ("postgres restarted",),
+    ("redis restarted",),
+    ("redis flushed", "streams cut"),
+    ("streams stalled",),
+    ("every tenth push lost",),
+    ("pushes garbled",),
+    ("pushes reordered", "5xx storm"),
+    ("key revoked",),
+)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def arena() -> AsyncIterator[Arena]:
+    """Exchange, stores and listener, with bots that trade when a round begins."""
+    folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
+    found = Arena(folder, random.Random(20_250_401))
+    try:
+        await found.open()
+        yield found
+    finally:
+        await found.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("names", SHORT, ids=" + ".join)
+async def test_every_execution_is_stored_once_and_the_status_never_lies(arena: Arena, names: tuple[str, ...]) -> None:
+    troubles: tuple[Fault, ...] = tuple(BY_NAME[name] for name in names)
+    outcome = await play(arena, troubles)
+    assert outcome.faults == []
+    assert outcome.executions > 0

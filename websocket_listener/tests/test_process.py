@@ -1,0 +1,255 @@
+"""The listener as a process, against the simulated exchange, PostgreSQL and Redis."""
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from alpha.clock import wall_ms
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.live.read import read_candles, read_position, read_quote, read_status
+from tests.stack.world import BotKey, Process, Simulator, Trader, until
+from websocket_listener.tests.conftest import ListenerMaker
+
+BOT = "shortseller_001"
+OTHER = "lxalgo_001"
+DATABASE = {BOT: 0, OTHER: 1}
+
+
+async def synced(links: RedisLinks, bot: str = BOT, since_ms: int = 0) -> None:
+    """Wait until the bot is synced by an audit that began after `since_ms`."""
+
+    async def is_synced() -> bool:
+        status = await read_status(links.database(DATABASE[bot]), bot)
+        at = None if status is None or status.synced_at is None else status.synced_at.timestamp() * 1000
+        return status is not None and status.state == "synced" and at is not None and at >= since_ms
+
+    await until(is_synced, 30, f"{bot} to be synced")
+
+
+def trader(exchange: Simulator, number: int) -> Trader:
+    """Somebody who trades on account `number`."""
+    return Trader(exchange.url, BotKey("", "", f"key-{number}", f"secret-{number}"))
+
+
+async def buy(exchange: Simulator, number: int, *qtys: str, symbol: str = "ETHUSDT") -> None:
+    """Market orders, one after another; a negative quantity sells."""
+    client = trader(exchange, number)
+    for qty in qtys:
+        answer = await client.order(symbol, "Sell" if qty.startswith("-") else "Buy", qty.removeprefix("-"))
+        assert answer["retCode"] == 0, answer
+    await client.close()
+
+
+async def fills_of(database: Any, bot: str, exchange: Simulator, number: int) -> list[Any]:
+    """The stored fills of the account behind key `number`."""
+    account = await exchange.account(f"key-{number}")
+    rows: list[Any] = await database.fetch(
+        "SELECT f.* FROM trading.fills f JOIN trading.accounts a USING (account_id) WHERE a.user_id = $1 AND f.bot_id = $2",
+        str(account["uid"]),
+        bot,
+    )
+    return rows
+
+
+async def health(process: Process) -> tuple[int, dict[str, Any], str]:
+    """Status of /healthz, its answer, and the text of /metrics."""
+    found = re.search(r'"health_port": (\d+)', process.said())
+    assert found is not None
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{found[1]}") as client:
+        answer = await client.get("/healthz")
+        return answer.status_code, answer.json(), (await client.get("/metrics")).text
+
+
+async def test_a_first_start_in_the_middle_of_a_position_records_the_opening(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    await buy(exchange, 1, "1.5", "0.5")
+    before = (await exchange.account("key-1"))["positions"][0]
+    listener({"SHORTSELLER": "key-1"}, listener_history_days="0")
+    await synced(links)
+    await buy(exchange, 1, "-0.7")
+    await synced(links, since_ms=wall_ms())
+    opening = await database.fetchrow("SELECT * FROM trading.opening_positions")
+    assert (opening["symbol"], opening["side"], opening["qty"]) == ("ETHUSDT", "Buy", Decimal("2.0"))
+    assert opening["entry_price"] == Decimal(before["avgPrice"])
+    state = await database.fetchrow(
+        "SELECT * FROM trading.position_states WHERE account_id = $1", opening["account_id"]
+    )
+    assert (state["held"], state["is_long"]) == (Decimal("1.3"), True)
+
+
+async def test_a_first_start_reads_the_history_and_announces_none_of_it(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    await buy(exchange, 3, *(["0.1", "-0.1"] * 65))
+    listener({"SHORTSELLER": "key-3"})
+    await synced(links)
+    assert len(await fills_of(database, BOT, exchange, 3)) == 130
+    assert await database.fetchval("SELECT count(*) FROM trading.opening_positions o JOIN trading.accounts USING (account_id) WHERE user_id = $1", str((await exchange.account("key-3"))["uid"])) == 0  # fmt: skip
+    types = [fields["type"] for _, fields in await links.database(0).xrange(keys.events(BOT))]
+    assert "fill" not in types
+    assert "resync" in types
+
+
+async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_works(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+) -> None:
+    process = listener({"SHORTSELLER": "key-2"})
+    await synced(links)
+    process.kill()
+    process = listener({"SHORTSELLER": "key-2", "LXALGO": "key-twin"})
+    await synced(links, since_ms=wall_ms())
+
+    async def refused() -> bool:
+        return "same simulated account" in (await links.database(1).hgetall(keys.status(OTHER))).get("why", "")
+
+    await until(refused, 15, "the second bot to be refused")
+    status = await read_status(links.database(1), OTHER)
+    assert status is not None
+    assert status.state == "down"
+    code, answer, _ = await health(process)
+    assert (code, answer["healthy"]) == (200, True)
+    alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
+    assert [alert["bot"] for alert in alerts] == [OTHER]
+
+
+async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+) -> None:
+    await buy(exchange, 1, "0.2", symbol="SOLUSDT")
+    listener({"MOMENTUM": "key-watch"} | {"SHORTSELLER": "key-4"})
+    await synced(links)
+    process = listener({"SHORTSELLER": "key-watch"}, health_port="0")
+    await synced(links, since_ms=wall_ms())
+
+    async def marked() -> bool:
+        quote = await read_quote(links.shared, "SOLUSDT")
+        fields = await links.database(0).hgetall(keys.position(BOT, "SOLUSDT"))
+        return quote is not None and quote.mark is not None and "marked_at" in fields
+
+    await until(marked, 10, "marks of a held symbol that nobody asked for")
+    assert process.running
+
+
+async def test_an_ageing_connection_is_replaced_without_a_gap(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    process = listener({"SHORTSELLER": "key-5"}, listener_connection_age_s="0.7")
+    await synced(links)
+
+    async def replaced() -> bool:
+        await buy(exchange, 5, "0.1", "-0.1")
+        metric = re.search(r'listener_replaced_total{bot="shortseller_001"} (\d+)', (await health(process))[2])
+        return metric is not None and int(metric[1]) >= 4
+
+    await until(replaced, 30, "four replacements")
+    states = [
+        json.loads(fields["data"])["state"]
+        for _, fields in await links.database(0).xrange(keys.events(BOT))
+        if fields["type"] == "status"
+    ]
+    assert "down" not in states
+    ledger = await exchange.ledger("key-5")
+
+    async def stored() -> bool:
+        return len(await fills_of(database, BOT, exchange, 5)) == len(ledger)
+
+    await until(stored, 10, "every fill")
+    _, _, metrics = await health(process)
+    unseen = re.search(r'listener_unseen_rows_total{bot="shortseller_001"} (\d+)', metrics)
+    assert unseen is not None
+    assert unseen[1] == "0.0" or int(unseen[1]) == 0
+
+
+async def test_every_fill_is_announced_once_over_a_kill(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+) -> None:
+    process = listener({"SHORTSELLER": "key-6"})
+    await synced(links)
+    await buy(exchange, 6, "0.1", "0.1")
+    await synced(links, since_ms=wall_ms())
+    process.kill()
+    await buy(exchange, 6, "-0.1", "-0.1")
+    listener({"SHORTSELLER": "key-6"})
+    await synced(links, since_ms=wall_ms())
+    told = [
+        json.loads(fields["data"])["exec_id"]
+        for _, fields in await links.database(0).xrange(keys.events(BOT))
+        if fields["type"] == "fill"
+    ]
+    assert told == [row["execId"] for row in await exchange.ledger("key-6")]
+    position = await read_position(links.database(0), BOT, "ETHUSDT")
+    assert position is not None
+    assert position.size == 0
+
+
+async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
+    listener: ListenerMaker, links: RedisLinks
+) -> None:
+    await links.database(0).sadd(keys.symbols(BOT), "BTCUSDT")
+    await links.database(0).sadd(keys.intervals(BOT), "1")
+    process = listener({"SHORTSELLER": "key-7"})
+
+    async def candle_events() -> list[dict[str, Any]]:
+        rows = await links.database(0).xrange(keys.events(BOT))
+        return [json.loads(fields["data"]) for _, fields in rows if fields["type"] == "candle"]
+
+    async def several() -> bool:
+        return len(await candle_events()) >= 4
+
+    await until(several, 20, "four closed candles")
+    process.kill()
+    process = listener({"SHORTSELLER": "key-7"})
+    seen = len(await candle_events())
+
+    async def more() -> bool:
+        return len(await candle_events()) >= seen + 4
+
+    await until(more, 20, "candles after the restart")
+    told = [event["start_ms"] for event in await candle_events()]
+    assert told == list(range(told[0], told[-1] + 60_000, 60_000))
+    stored = [candle.start_ms for candle in await read_candles(links.shared, "BTCUSDT", "1")]
+    assert stored == list(range(stored[0], stored[-1] + 60_000, 60_000))
+    assert stored[-1] >= told[-1]
+
+
+async def test_without_any_key_it_ends_with_a_sentence(listener: ListenerMaker) -> None:
+    process = listener({})
+    assert await ended(process) == 2
+    assert "SHORTSELLER_BYBIT_API_KEY" in process.said()
+    assert "Traceback" not in process.said()
+
+
+async def test_an_unreachable_database_is_named(listener: ListenerMaker) -> None:
+    process = listener({"SHORTSELLER": "key-8"}, postgres_port="1")
+    assert await ended(process) == 1
+    assert "PostgreSQL at 127.0.0.1:1 cannot be reached" in process.said()
+    assert "Traceback" not in process.said()
+
+
+async def test_sigterm_says_that_nobody_listens_and_ends_cleanly(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    process = listener({"SHORTSELLER": "key-9"})
+    await synced(links)
+    await buy(exchange, 9, "0.3")
+    assert process.stop(10) == 0
+    status = await read_status(links.database(0), BOT)
+    assert status is not None
+    assert status.state == "down"
+
+
+async def ended(process: Process) -> int:
+    """Wait for the end of a process; returns its exit code."""
+
+    async def is_over() -> bool:
+        return process.exit_code() is not None
+
+    await until(is_over, 20, f"{process.name} to end")
+    code = process.exit_code()
+    assert code is not None
+    return code
