@@ -184,6 +184,10 @@ def no_records(call: Call) -> Row:
     return {"category": call.args.text("category"), "nextPageCursor": "", "list": []}
 
 
+def no_loans(call: Call) -> Row:
+    return {"list": [], "nextPageCursor": ""}
+
+
 def announcements(call: Call) -> Row:
     return {"total": 0, "list": []}
 
@@ -236,7 +240,7 @@ ENDPOINTS = (
     Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), per_second=5),
     Endpoint("GET", "/v5/asset/delivery-record", no_records, (CATEGORY,), per_second=50),
     Endpoint("GET", "/v5/asset/settlement-record", no_records, (CATEGORY,), per_second=50),
-    Endpoint("GET", f"{_ACCOUNT}/borrow-history", no_records, (Param("currency"),), per_second=50),
+    Endpoint("GET", f"{_ACCOUNT}/borrow-history", no_loans, (Param("currency"),), per_second=50),
     Endpoint("GET", "/v5/system/status", system_status, (Param("id"), Param("state")), private=False),
     Endpoint("GET", "/v5/announcements/index", announcements, (Param("locale"),), private=False),
 )

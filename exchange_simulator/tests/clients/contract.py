@@ -332,6 +332,14 @@ MARKET_CALLS = (
         signed=False,
         may_be_empty=True,
     ),
+    Call(
+        "GET",
+        "/v5/announcements/index",
+        {"locale": "en-US"},
+        row(int="total", list="list"),
+        signed=False,
+        may_be_empty=True,
+    ),
 )
 READ_CALLS = (
     Call("GET", "/v5/order/realtime", ON_SYMBOL, _PAGE, ORDER),
@@ -369,8 +377,13 @@ READ_CALLS = (
     Call("GET", "/v5/account/collateral-info", {}, row(list="list"), COLLATERAL),
     Call("GET", "/v5/user/query-api", {}, KEY),
     Call("GET", "/v5/asset/coin/query-info", {}, row(list="rows"), COIN_INFO, rows_key="rows"),
+    Call("GET", "/v5/account/borrow-history", {}, row(list="list", text="nextPageCursor"), may_be_empty=True),
+    Call("GET", "/v5/asset/delivery-record", LINEAR, _PAGE, may_be_empty=True),
+    Call("GET", "/v5/asset/settlement-record", LINEAR, _PAGE, may_be_empty=True),
 )
-# Written calls, in an order in which each of them succeeds on a fresh account with a resting order `{resting}`.
+BATCH_IDS = row(text="category symbol orderId orderLinkId")
+_BATCHED: Query = {"symbol": "{symbol}", "orderLinkId": "table-2"}
+# Written calls, in an order in which each of them gets its answer on an account that has a position in `{symbol}`.
 WRITE_CALLS = (
     Call(
         "POST",
@@ -380,6 +393,24 @@ WRITE_CALLS = (
     ),
     Call("POST", "/v5/order/amend", {**ON_SYMBOL, "orderLinkId": "table-1", "qty": "{more}"}, ORDER_IDS),
     Call("POST", "/v5/order/cancel", {**ON_SYMBOL, "orderLinkId": "table-1"}, ORDER_IDS),
+    Call(
+        "POST",
+        "/v5/order/create-batch",
+        {
+            **LINEAR,
+            "request": [{**_BATCHED, "side": "Buy", "orderType": "Limit", "qty": "{qty}", "price": "{low}"}],
+        },
+        row(list="list"),
+        row(text="category symbol orderId orderLinkId", ms="createAt"),
+    ),
+    Call(
+        "POST",
+        "/v5/order/amend-batch",
+        {**LINEAR, "request": [{**_BATCHED, "qty": "{more}"}]},
+        row(list="list"),
+        BATCH_IDS,
+    ),
+    Call("POST", "/v5/order/cancel-batch", {**LINEAR, "request": [{**_BATCHED}]}, row(list="list"), BATCH_IDS),
     Call("POST", "/v5/position/set-leverage", {**ON_SYMBOL, "buyLeverage": "7", "sellLeverage": "7"}),
     Call(
         "POST",

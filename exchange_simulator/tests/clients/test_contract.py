@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from exchange_simulator.rest.server import ENDPOINTS
 from exchange_simulator.tests.clients import contract
 from exchange_simulator.tests.clients.contract import Call, Topic
 from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, running
@@ -94,26 +95,33 @@ def subscribe(stream: ClientConnection, topic: str) -> None:
     assert answer(stream, "subscribe")["success"] is True
 
 
-def filled(call: Call, client: Signed) -> dict[str, Any]:
-    """A call's parameters for the state of the account."""
+def filled(value: contract.Value, client: Signed) -> contract.Value:
+    """Parameters for the state of the account: the tables' words in braces replaced."""
     words = {"{symbol}": SYMBOL, "{idle}": IDLE, "{qty}": "1", "{more}": "2"}
-    shares = {"{low}": "0.8", "{lower}": "0.7", "{higher}": "1.4"}
-    return {
-        name: words.get(value) or (price(client, shares[value]) if value in shares else value)
-        if isinstance(value, str)
-        else value
-        for name, value in call.query.items()
-    }
+    shares = {"{low}": "0.97", "{lower}": "0.7", "{higher}": "1.4"}
+    match value:
+        case str():
+            return words.get(value) or (price(client, shares[value]) if value in shares else value)
+        case dict():
+            return {name: filled(each, client) for name, each in value.items()}
+        case list():
+            return [filled(each, client) for each in value]
+        case _:
+            return value
 
 
 def faults_of(call: Call, client: Signed) -> list[str]:
     """Everything in an answer that is not as documented."""
-    reply = client.call(call.method, call.path, filled(call, client), signed=call.signed)
+    query = {name: filled(value, client) for name, value in call.query.items()}
+    reply = client.call(call.method, call.path, query, signed=call.signed)
     where = f"{call.method} {call.path}"
     if reply.status_code != 200:
         return [f"{where} answered HTTP {reply.status_code}"]
     envelope = reply.json()
     found = list(contract.ENVELOPE.faults(envelope, where))
+    batch = contract.row(int="code", text="msg")
+    for number, each in enumerate(envelope.get("retExtInfo", {}).get("list", [])):
+        found += batch.faults(each, f"{where}.retExtInfo.list[{number}]")
     if envelope.get("retCode") != call.code:
         return [*found, f"{where} refused: {envelope.get('retCode')} {envelope.get('retMsg')}"]
     if call.code:
@@ -253,4 +261,5 @@ def test_the_coverage_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\ncontract: {len(paths)} calls, {len(contract.TOPICS)} topics, {fields} documented fields checked")
     assert len(paths) == len(calls), "every call is in the tables once"
+    assert {(call.method, call.path) for call in calls} == set(ENDPOINTS), "the tables hold every call there is"
     assert len({topic.name for topic in contract.TOPICS}) == len(contract.TOPICS)
