@@ -10,6 +10,7 @@ from exchange_simulator.market.intervals import INTERVALS, bucket_end, bucket_st
 
 TICK_S = 0.02
 PUBLISH_S = 0.1
+SAVE_S = 1.0  # business time that a kill may lose, in wall-clock seconds
 SLICE_S = 0.01  # longest time spent on the market before requests get their turn
 
 
@@ -27,7 +28,7 @@ class FreeClock:
         exchange, speed = self.exchange, self.speed
         timeline = exchange.timeline
         wall, business = self._clock(), float(exchange.now_ms)
-        published = wall
+        published = saved = wall
         while not timeline.ended:
             if self.paused:
                 await asyncio.sleep(TICK_S)
@@ -50,6 +51,9 @@ class FreeClock:
             if self._clock() - published >= PUBLISH_S:
                 published = self._clock()
                 exchange.feed.refresh()
+            if self._clock() - saved >= SAVE_S:
+                saved = self._clock()
+                exchange.save()
             if behind and speed and target - exchange.now_ms > 5_000 * speed:
                 # More than five seconds late: time cannot be caught up, so it goes on from here.
                 wall, business = self._clock(), float(exchange.now_ms)
@@ -144,6 +148,7 @@ class StepClock:
                     return owed
                 timeline.step()
                 self.exchange.commit()
+                self.exchange.save()
                 self.exchange.feed.refresh()
                 done += 1
                 self._announce()

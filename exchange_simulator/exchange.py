@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 
 from exchange_simulator.candles import Candles
 from exchange_simulator.engine.account import Account
-from exchange_simulator.engine.model import Event, Liquidated, Refused, Rules
+from exchange_simulator.engine.model import Liquidated, Refused, Rules
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.keys import Key
 from exchange_simulator.live_timeline import LiveTimeline
@@ -99,20 +99,19 @@ class Exchange:
             return
         events = self.engine.drain()
         self.storage.record(events)
-        if self.setup.data is not None:
-            self.save(events)
+        self.save()
         self.hub.tell(events, self.engine.now_ms)
         for event in events:
             if isinstance(event, Liquidated):
                 self.feed.liquidated(event)
 
-    def save(self, events: Iterable[Event] = ()) -> None:
-        """Writes history and state together."""
-        self.storage.flush(dump(self.engine))
+    def save(self) -> None:
+        """Writes history and state together, when there is a path to write them to."""
+        if self.setup.data is not None:
+            self.storage.flush(dump(self.engine))
 
     def close(self) -> None:
         """Ends the exchange; with a path everything is kept for the next start."""
         self.commit()
-        if self.setup.data is not None:
-            self.save()
+        self.save()
         self.storage.close()

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS orders (
     n INTEGER PRIMARY KEY, uid INTEGER NOT NULL, symbol TEXT NOT NULL, time_ms INTEGER NOT NULL,
     kind TEXT NOT NULL, order_id TEXT NOT NULL UNIQUE, link_id TEXT NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS orders_time ON orders (uid, time_ms, n);
+CREATE INDEX IF NOT EXISTS orders_uid ON orders (uid, n);
 CREATE INDEX IF NOT EXISTS orders_link ON orders (uid, link_id) WHERE link_id <> '';
 CREATE TABLE IF NOT EXISTS closed_pnl (
     n INTEGER PRIMARY KEY, uid INTEGER NOT NULL, symbol TEXT NOT NULL, time_ms INTEGER NOT NULL,
@@ -65,6 +66,7 @@ class Query:
     order_id: str = ""
     link_id: str = ""
     after: tuple[int, int] | None = None
+    newer_than: int = 0  # row number
     limit: int = 50
 
 
@@ -95,6 +97,7 @@ class Storage:
         self._links: dict[tuple[int, str], None] = {}
         self._open: dict[str, bytes | None] = {}
         self._count = 0
+        self._first_closed = int(self._db.execute("SELECT coalesce(max(n), 0) FROM orders").fetchone()[0])
 
     def close(self) -> None:
         self.flush()
@@ -195,6 +198,13 @@ class Storage:
         )
         return found.fetchone() is not None
 
+    def before_recent(self, uid: int, count: int) -> int:
+        """Row number behind which lie the `count` newest orders of an account that closed since this start."""
+        self.flush()
+        sql = "SELECT n FROM orders WHERE uid = ? AND n > ? ORDER BY n DESC LIMIT 1 OFFSET ?"
+        found = self._db.execute(sql, (uid, self._first_closed, count)).fetchone()
+        return int(found[0]) if found is not None else self._first_closed
+
     def page(self, table: str, query: Query, kind: type[T]) -> Page[T]:
         """Rows of `executions`, `orders`, `closed_pnl` or `ledger`, newest first, each row once over all pages."""
         self.flush()
@@ -240,6 +250,9 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
     if query.passing_kinds:
         parts.append(f"(time_ms >= ? OR kind NOT IN ({', '.join('?' * len(query.passing_kinds))}))")
         values.extend((query.passing_ms, *query.passing_kinds))
+    if query.newer_than:
+        parts.append("n > ?")
+        values.append(query.newer_than)
     if query.after is not None:
         parts.append("(time_ms, n) < (?, ?)")
         values.extend(query.after)

@@ -235,7 +235,8 @@ def realtime(call: Call) -> Row:
         ]
         page, cursor = _open_page(call, chosen, size)
         return {"category": category, "list": [order_row(order) for order in page], "nextPageCursor": cursor}
-    closed = call.exchange.storage.page("orders", call.history(size, symbols=symbols), Order)
+    oldest = call.exchange.storage.before_recent(account.uid, RECENTLY_CLOSED)
+    closed = call.exchange.storage.page("orders", call.history(size, symbols=symbols, newer_than=oldest), Order)
     return {"category": category, "list": [order_row(order) for order in closed.rows], "nextPageCursor": closed.cursor}
 
 

@@ -207,3 +207,30 @@ async def test_nothing_of_the_future_shows_in_candles() -> None:
                     "lastPrice"
                 ]
             )
+
+
+async def test_realtime_shows_the_500_orders_that_closed_last_and_forgets_them_at_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.sqlite"
+    async with served(data=file) as client:
+        await client.order("Buy", "0.1", orderLinkId="first")
+        for _ in range(500):
+            await client.order("Buy", "0.001", price="49000", timeInForce="IOC")
+        rows = await client.rows("/v5/order/realtime", symbol="BTCUSDT", openOnly=1, limit=50)
+        assert len(rows) == 500
+        assert {row["orderStatus"] for row in rows} == {"Cancelled"}
+        assert len(await client.rows("/v5/order/realtime", orderLinkId="first")) == 1
+    async with served(data=file) as client:
+        assert await client.rows("/v5/order/realtime", symbol="BTCUSDT", openOnly=1) == []
+        assert len(await client.rows("/v5/order/history", limit=50)) == 501
+
+
+async def test_a_kill_loses_no_business_time_that_a_step_has_taken(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.sqlite"
+    async with served(data=file) as client:
+        await client.advance(6)
+        copy = tmp_path / "copy.sqlite"
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{file}{suffix}", f"{copy}{suffix}")
+        now = client.exchange.now_ms
+    async with served(data=copy) as client:
+        assert client.exchange.now_ms == now
