@@ -22,13 +22,13 @@ def load_parameters(
     prefix: str = "",
     overrides: Mapping[str, str] | None = None,
 ) -> P:
-    """The parameters of `kind`: defaults, then variables `<PREFIX>_<FIELD>` of `environment`, then `overrides`.
+    """The parameters of `kind`: defaults, then `<PREFIX>_PARAMETERS` (one JSON object) of `environment`, then its
+    variables `<PREFIX>_<FIELD>`, then `overrides`.
 
     Values are texts; tables and lists are written as JSON. Raises Misconfigured with one line a fault that names the
     variable or key, what is wrong and what it is.
     """
-    values: dict[str, object] = {}
-    sources: dict[str, str] = {}
+    values, sources = _all_in_one(kind, environment or {}, f"{prefix}_PARAMETERS".upper().lstrip("_"))
     for name in kind.model_fields:
         variable = f"{prefix}_{name}".upper().lstrip("_")
         text = (environment or {}).get(variable, "")
@@ -53,6 +53,27 @@ def load_parameters(
             given = f" is {error['input']!r}:" if field else ""
             lines.append(f"{named}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
         raise Misconfigured("\n".join(lines)) from None
+
+
+def _all_in_one(
+    kind: type[Parameters], environment: Mapping[str, str], variable: str
+) -> tuple[dict[str, object], dict[str, str]]:
+    """The values of the variable that holds all parameters, and where each came from."""
+    text = environment.get(variable, "")
+    if not text:
+        return {}, {}
+    try:
+        found = json.loads(text, parse_float=str)
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise Misconfigured(f'{variable} must be a JSON object such as {{"name": 1}}, not {text!r}.')
+    for name in found:
+        if name not in kind.model_fields:
+            raise Misconfigured(
+                f"{variable} names {name!r}, which is no parameter. The parameters are: {', '.join(kind.model_fields)}."
+            )
+    return found, dict.fromkeys(found, variable)
 
 
 def parse_overrides(items: list[str]) -> dict[str, str]:

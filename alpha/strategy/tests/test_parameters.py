@@ -13,12 +13,20 @@ def test_a_variable_with_the_prefix_sets_a_parameter_and_an_override_goes_before
     assert found == ScriptParameters(period=30, share=Decimal("0.25"), levels={"BTCUSDT": Decimal("0.01")})
 
 
+def test_one_variable_can_hold_all_parameters_and_a_single_one_goes_before_it() -> None:
+    environment = {"TOY_PARAMETERS": '{"period": 20, "share": 0.1, "levels": {"A": 0.3}}', "TOY_PERIOD": "40"}
+    found = load_parameters(ScriptParameters, environment=environment, prefix="TOY")
+    assert found == ScriptParameters(period=40, share=Decimal("0.1"), levels={"A": Decimal("0.3")})
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
         ({"TOY_PERIOD": "0"}, "TOY_PERIOD"),
         ({"TOY_PERIOD": "ten"}, "TOY_PERIOD"),
         ({"TOY_LEVELS": "{nonsense"}, "TOY_LEVELS"),
+        ({"TOY_PARAMETERS": "period=3"}, "TOY_PARAMETERS"),
+        ({"TOY_PARAMETERS": '{"perod": 3}'}, "perod"),
     ],
 )
 def test_a_wrong_value_names_its_variable(environment: dict[str, str], named: str) -> None:
