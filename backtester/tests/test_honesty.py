@@ -171,7 +171,7 @@ def library_trades(bars: Bars) -> list[tuple[int, int, float, float]]:
         {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close, "Volume": bars.volume},
         index=pandas.to_datetime(bars.start_ms, unit="ms"),
     )
-    stats = Backtest(frame, LibraryCrossing, cash=1_000_000, commission=0.0, finalize_trades=False).run()
+    stats = Backtest(frame, LibraryCrossing, cash=1_000_000_000, commission=0.0, finalize_trades=False).run()
     trades = stats["_trades"]
     rows = zip(trades["EntryBar"], trades["ExitBar"], trades["EntryPrice"], trades["ExitPrice"], strict=True)
     return [(int(a), int(b), float(c), float(d)) for a, b, c, d in rows]

@@ -108,10 +108,11 @@ class Crossing(Strategy[CrossingParameters, StrategyState]):
     """Long while the fast average is above the slow one: in at the crossing, out at the crossing back."""
 
     parameters_type = CrossingParameters
+    minutes = 60
 
     @property
     def interval(self) -> str:
-        return "60"
+        return str(self.minutes)
 
     @property
     def history(self) -> int:
@@ -127,6 +128,12 @@ class Crossing(Strategy[CrossingParameters, StrategyState]):
 
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
         return {"fast": sma(bars.close, self.parameters.fast), "slow": sma(bars.close, self.parameters.slow)}
+
+    def may_enter(self, series: Series) -> BoolArray:
+        above = series.indicators["fast"] > series.indicators["slow"]
+        crosses = np.zeros(len(above), dtype=np.bool_)
+        crosses[1:] = above[1:] & ~above[:-1]
+        return crosses
 
     def evaluate(self, moment: Moment, state: StrategyState) -> list[Intent]:
         intents: list[Intent] = []
