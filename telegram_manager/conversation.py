@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from html import escape
 
+from telegram.error import TelegramError
+
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from alpha.platform.commands import BY_NAME, ORDERS, QUESTIONS, Order, Question, Role
@@ -184,35 +186,35 @@ class Conversation:
         if pending is None:
             await self._letters.answer_button(seen.button_id, "This button was used already.")
             return "refused", "used button"
-        await self._letters.answer_button(seen.button_id)
         said = " ".join((f"/{pending.command}", *pending.words))
+        if pressed is Pressed.YES:
+            order = BY_NAME[pending.command]
+            if not isinstance(order, Order) or role < order.role:
+                return await self._not_allowed(place, order)
+            return await self._run(seen, order, pending, place, message_id)
+        await self._letters.answer_button(seen.button_id)
         if pressed is Pressed.EXPIRED:
             await self._letters.edit(
                 place, message_id, f"⌛ {escape(said)}: older than a minute, not done.", urgent=True
             )
             return "expired", ""
-        if pressed is Pressed.NO:
-            await self._letters.edit(place, message_id, f"✖️ {escape(said)}: not done.", urgent=True)
-            return "refused", "answered no"
-        order = BY_NAME[pending.command]
-        if not isinstance(order, Order) or role < order.role:
-            return await self._not_allowed(place, order)
-        return await self._run(seen, order, pending, place, message_id)
+        await self._letters.edit(place, message_id, f"✖️ {escape(said)}: not done.", urgent=True)
+        return "refused", "answered no"
 
     async def _run(self, seen: Seen, order: Order, pending: Pending, place: Place, message_id: int) -> Ended:
         """Run a confirmed order; its progress and result go into the message that asked."""
         said = " ".join((f"/{order.name}", *pending.words))
         lines = [f"⏳ <b>{escape(said)}</b>"]
-        await self._edit_quietly(place, message_id, lines[0])
-        shown = 1
 
         async def show() -> None:
-            nonlocal shown
+            """Beside the order, never before it: Telegram may be slow, or away by now."""
+            shown = 0
+            await self._answer_quietly(seen)
             while True:
-                await asyncio.sleep(1.0)
                 if len(lines) > shown:
                     shown = len(lines)
                     await self._edit_quietly(place, message_id, "\n".join(lines[-40:]))
+                await asyncio.sleep(1.0)
 
         async def tell(sentence: str) -> None:
             lines.append(escape(sentence))
@@ -232,6 +234,12 @@ class Conversation:
         notice = f"👤 {escape(seen.name)}: {mark} {escape(said)}\n{escape(text)[:500]}"
         await self._audience.tell_others(notice, seen.person, place)
         return ("done" if done else "failed"), text
+
+    async def _answer_quietly(self, seen: Seen) -> None:
+        try:
+            await self._letters.answer_button(seen.button_id)
+        except TelegramError as fault:
+            log.warning("button_not_answered", fault=fault.message)
 
     async def _edit_quietly(self, place: Place, message_id: int, html: str) -> None:
         """Edit; when that is refused (deleted, too old) say it anew. What Telegram loses must not stop an order."""

@@ -10,7 +10,7 @@ from telegram.error import BadRequest
 
 from alpha.errors import AlphaError
 from alpha.logs import logger
-from telegram_manager.outbox import Outbox
+from telegram_manager.outbox import ANSWER_LIFE_S, Outbox
 from telegram_manager.place import Place
 
 log = logger(__name__)
@@ -35,9 +35,16 @@ class Letters:
         self._outbox = outbox
 
     async def say(
-        self, place: Place, html: str, buttons: Buttons = (), *, urgent: bool = False, silent: bool = False
+        self,
+        place: Place,
+        html: str,
+        buttons: Buttons = (),
+        *,
+        urgent: bool = False,
+        silent: bool = False,
+        life_s: float | None = ANSWER_LIFE_S,
     ) -> int:
-        """Send a text; the id of its message. Rejected or Retry when it cannot be sent."""
+        """Send a text; the id of its message. Rejected when refused, Retry after `life_s` (None waits for ever)."""
         markup = keyboard(buttons)
 
         async def send() -> int:
@@ -52,7 +59,7 @@ class Letters:
             )
             return message.message_id
 
-        return await self._outbox.send(place.chat, send, urgent=urgent)
+        return await self._outbox.send(place.chat, send, urgent=urgent, life_s=life_s)
 
     async def edit(
         self, place: Place, message_id: int, html: str, buttons: Buttons = (), *, urgent: bool = False

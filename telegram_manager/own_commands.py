@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from alpha.clock import at
 from alpha.errors import AlphaError
 from alpha.platform import analytics
+from alpha.platform.access_code import matches
 from alpha.platform.analytics import TripRow
 from alpha.platform.business_time import business_now
 from alpha.platform.commands import Role
@@ -20,7 +21,6 @@ from alpha.platform.context import Platform
 from alpha.platform.periods import parse_period
 from alpha.platform.wording import full_moment
 from alpha.platform.words import read_words
-from telegram_manager.access_code import matches
 from telegram_manager.audience import LEVELS, Audience, Taste
 from telegram_manager.buttons import menu
 from telegram_manager.conversation import Ended, Own, help_text

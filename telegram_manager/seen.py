@@ -52,7 +52,7 @@ def read_update(update: Update) -> Seen:
     """What matters of an update. It never fails: what is not understood is `OTHER`."""
     user = update.effective_user
     person = None if user is None or user.is_bot else user.id
-    name = "" if user is None else (f"@{user.username}" if user.username else user.full_name)[:64]
+    name = "" if user is None else (f"@{user.username}" if user.username else user.full_name or "")[:64]
     if update.message is not None:
         message = update.message
         if message.sender_chat is not None:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from alpha.platform.access_code import is_hash
 from alpha.platform.commands import Role
 from alpha.platform.context import PlatformSettings
 from alpha.settings import HealthSettings, LogSettings, Settings
-from telegram_manager.access_code import is_hash
 from telegram_manager.place import Place
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")

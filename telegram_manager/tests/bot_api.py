@@ -175,6 +175,12 @@ class BotApi:
             self._changed.clear()
             await self._changed.wait()
 
+    async def until_polled(self) -> None:
+        """Wait until somebody polls."""
+        while self._poller is None:
+            self._changed.clear()
+            await self._changed.wait()
+
     def to(self, chat: int) -> list[Said]:
         """What the bot said in a chat."""
         return [said for said in self.said if said.chat == chat]
@@ -222,6 +228,7 @@ class BotApi:
             self._poller.set()
         mine = asyncio.Event()
         self._poller = mine
+        self._changed.set()
         deadline = self.clock() + float(asked.get("timeout") or 0)
         try:
             while not self._updates and self.clock() < deadline:

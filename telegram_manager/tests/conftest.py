@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from alpha.platform.access_code import hash_code
 from alpha.platform.context import Platform
 from alpha.platform.tests.house import house_database, house_template, platform, supervisor
 from alpha.settings import load
-from telegram_manager.access_code import hash_code
 from telegram_manager.desk import Desk
 from telegram_manager.desk_setup import Setup, first_offset, make_desk, make_poller, set_up
 from telegram_manager.memory import Memory

@@ -1,0 +1,247 @@
+"""The service put together: stores first, then Telegram, alerts, channels and the watch, side by side."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+from telegram.error import InvalidToken, TelegramError
+
+from alpha.alerts import Alerts
+from alpha.clock import monotonic_ms
+from alpha.errors import Misconfigured, Retry
+from alpha.health import Check, HealthServer
+from alpha.logs import configure, logger
+from alpha.platform.context import Platform, open_platform
+from alpha.process import LoopPulse
+from alpha.settings import load
+from telegram_manager.alert_book import AlertBook, BookState
+from telegram_manager.alert_pump import STATE, AlertPump, Webhook, ask_every_minute, forever
+from telegram_manager.channels import Channels
+from telegram_manager.daily_summary import DailySummary
+from telegram_manager.desk import Desk
+from telegram_manager.desk_setup import (
+    Setup,
+    first_offset,
+    introduce,
+    make_desk,
+    make_poller,
+    report_interrupted,
+    set_up,
+)
+from telegram_manager.memory import Memory
+from telegram_manager.own_commands import OwnCommands
+from telegram_manager.poller import Poller
+from telegram_manager.settings import CommandCentreSettings, clock_time
+from telegram_manager.trade_news import TradeNews
+from telegram_manager.watch import Watch
+
+log = logger(__name__)
+SERVICE = "telegram_manager"
+#: How long the stores may take to answer at the start.
+STORES_WAIT_S = 60.0
+#: Telegram unheard for longer than this shows as ill health.
+DEAF_MS = 120_000
+WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S = 5.0, 300.0, 2.0, 30.0, 10.0
+CLOSE_WAIT_S = 5.0
+
+
+async def main(stop: asyncio.Event, pulse: LoopPulse) -> None:
+    """Run until `stop`. Misconfigured for settings and tokens, Retry when the stores do not come up."""
+    settings = load(CommandCentreSettings)
+    configure(SERVICE, settings)
+    async with open_platform(settings, SERVICE) as platform:
+        memory = Memory(platform)
+        state = await _patiently(memory.load(STATE, BookState, BookState), platform, memory)
+        await Centre(platform, settings, memory, state).run(stop, pulse)
+
+
+async def _patiently(first: Coroutine[Any, Any, BookState], platform: Platform, memory: Memory) -> BookState:
+    """Wait for PostgreSQL and Redis, for a while."""
+    deadline = monotonic_ms() + STORES_WAIT_S * 1000
+    question: Awaitable[BookState] = first
+    while True:
+        try:
+            state = await question
+            await platform.live.check()
+            return state
+        except Retry:
+            if monotonic_ms() > deadline:
+                raise
+            await asyncio.sleep(1.0)
+            question = memory.load(STATE, BookState, BookState)
+
+
+class Centre:
+    """Everything that runs, and how it is."""
+
+    def __init__(self, platform: Platform, settings: CommandCentreSettings, memory: Memory, state: BookState) -> None:
+        self._platform = platform
+        self._settings = settings
+        self._memory = memory
+        self._book = AlertBook(
+            state,
+            settings.c2_alert_repeat_minutes * 60_000,
+            platform.zone,
+            settings.quiet(),
+            settings.c2_alert_level,
+        )
+        self._alerts = Alerts(platform.live.shared, SERVICE)
+        self._poller: Poller | None = None
+        self._started_ms = monotonic_ms()
+        self._health: HealthServer | None = None
+
+    async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
+        """Run until `stop`, or until a part ends with a fault."""
+        self._health = HealthServer(self._settings, pulse, self._checks())
+        setup: Setup | None = None
+        if self._settings.c2_telegram_bot_token is not None:
+            setup = await set_up(self._platform, self._settings, self._memory)
+        channels = Channels(self._platform.registry, self._settings.c2_telegram_api_url, self._token(), Path(".env"))
+        await channels.open()
+        desks: list[Desk] = []
+        async with httpx.AsyncClient(timeout=15) as client:
+            webhook = (
+                Webhook(self._settings.c2_webhook_url.get_secret_value(), client)
+                if self._settings.c2_webhook_url
+                else None
+            )
+            pump = AlertPump(
+                self._platform,
+                self._book,
+                self._memory,
+                setup.audience if setup else None,
+                setup.letters if setup else None,
+                webhook,
+            )
+            steady = await self._steady(setup, channels, pump, stop)
+            at_once: dict[str, Coroutine[Any, Any, None]] = {}
+            if self._settings.c2_heartbeat_url is not None:
+                at_once["heartbeat"] = ask_every_minute(
+                    self._settings.c2_heartbeat_url.get_secret_value(), client, self._is_well
+                )
+            if setup is not None:
+                at_once["telegram"] = self._telegram(setup, pump, desks)
+            log.info("started", health_port=self._health.port, telegram=setup is not None)
+            finishing = [asyncio.create_task(part, name=name) for name, part in steady.items()]
+            ending = [asyncio.create_task(part, name=name) for name, part in at_once.items()]
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            try:
+                done, _ = await asyncio.wait([*finishing, *ending, stopping], return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                # no new work; then what is under way ends, so that nothing is told twice after a restart
+                stop.set()
+                for task in ending:
+                    task.cancel()
+                for desk in desks:
+                    await desk.close(CLOSE_WAIT_S)
+                await asyncio.wait(finishing, timeout=CLOSE_WAIT_S)
+                for task in (*finishing, stopping):
+                    task.cancel()
+                await asyncio.gather(*finishing, *ending, stopping, return_exceptions=True)
+                await self._memory.flush()
+                await channels.close()
+                if setup is not None:
+                    await setup.close()
+                self._health.close()
+
+    async def _steady(
+        self, setup: Setup | None, channels: Channels, pump: AlertPump, stop: asyncio.Event
+    ) -> dict[str, Coroutine[Any, Any, None]]:
+        """The parts that go on step by step and end after the step that they are at."""
+        watch = Watch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
+        news = TradeNews(
+            self._platform,
+            self._memory,
+            self._alerts,
+            channels.tell,
+            self._settings.c2_alert_loss_usdt,
+            every_trade=self._settings.c2_alert_fills,
+        )
+        await news.load()
+        parts = {
+            "alerts": pump.run(stop),
+            "watch": forever("watch", watch.look, WATCH_S, stop),
+            "look around": forever("look around", watch.look_around, LOOK_AROUND_S, stop),
+            "news": forever("news", news.look, NEWS_S, stop),
+            "flush": forever("flush", self._flush, FLUSH_S, stop),
+        }
+        if setup is not None and self._settings.c2_daily_summary_at:
+            summary = DailySummary(
+                self._platform,
+                self._memory,
+                setup.audience,
+                setup.letters,
+                setup.painter,
+                clock_time(self._settings.c2_daily_summary_at),
+            )
+            parts["summary"] = forever("summary", summary.look, SUMMARY_S, stop)
+        return parts
+
+    async def _telegram(self, setup: Setup, pump: AlertPump, desks: list[Desk]) -> None:
+        """Answer people, from the moment Telegram can be reached."""
+        await setup.painter.open()
+        pause_s = 1.0
+        while True:
+            try:
+                await setup.bot.initialize()
+                await introduce(setup)
+                break
+            except InvalidToken:
+                raise Misconfigured(
+                    "Telegram refuses C2_TELEGRAM_BOT_TOKEN. Ask @BotFather for the right one."
+                ) from None
+            except TelegramError as fault:
+                log.warning("telegram_not_reached", fault=fault.message)
+                await asyncio.sleep(pause_s)
+                pause_s = min(30.0, pause_s * 2)
+
+        async def gate_changed() -> None:
+            await self._memory.save("gate", setup.gate.state)
+
+        own = OwnCommands(
+            self._platform,
+            setup.letters,
+            setup.gate,
+            setup.audience,
+            self._settings.c2_telegram_access_code_hash,
+            pump.acknowledge,
+            gate_changed,
+        )
+        desk = make_desk(self._platform, self._settings, setup, own)
+        desks.append(desk)
+        self._poller = make_poller(setup, desk)
+        reporting = asyncio.create_task(report_interrupted(setup), name="report of what was cut off")
+        try:
+            await self._poller.run(await first_offset(setup))
+        finally:
+            reporting.cancel()
+
+    def _token(self) -> str | None:
+        token = self._settings.c2_telegram_bot_token
+        return None if token is None else token.get_secret_value()
+
+    async def _flush(self) -> None:
+        await self._alerts.flush()
+        await self._memory.flush()
+
+    def _checks(self) -> dict[str, Check]:
+        return {"telegram": self._deaf}
+
+    def _deaf(self) -> str | None:
+        """Why Telegram cannot be heard, if it should be."""
+        if self._settings.c2_telegram_bot_token is None:
+            return None
+        heard = self._started_ms
+        fault = "It has not answered yet."
+        if self._poller is not None:
+            heard = self._poller.heard_ms or self._started_ms
+            fault = self._poller.fault or fault
+        silent_s = (monotonic_ms() - heard) / 1000
+        return f"Telegram has not been heard for {silent_s:.0f} s. {fault}" if silent_s * 1000 > DEAF_MS else None
+
+    def _is_well(self) -> bool:
+        return self._health is not None and not self._health.faults()
