@@ -27,7 +27,12 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
     compose = root / "docker-compose.production.yml"
     if compose.exists():
         text = compose.read_text(encoding="utf-8")
-        for name, content in (("keys", compose_keys(registry)), ("services", compose_services(registry))):
+        parts = (
+            ("keys", compose_keys(registry)),
+            ("channels", compose_channels(registry)),
+            ("bots", compose_services(registry)),
+        )
+        for name, content in parts:
             text = between_markers(text, name, content)
         files.append(Rendered(Path("docker-compose.production.yml"), text))
     return files
@@ -132,6 +137,8 @@ def redis_users(registry: Registry) -> str:
             reads=[*state, "market:*", "candles:*", "heartbeat:*", "control_replies:*", "intervals:*"],
         ),
         _user("telegram_manager", writes=["control:*"], reads=["*"]),
+        _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),
+        _user("postgres_backup", writes=[], reads=[], budget=False),
         _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
         *(_bot_user(bot) for bot in bots),
     ]
@@ -158,10 +165,7 @@ def _user(
     listen: bool = False,
 ) -> str:
     keys = [f"~{key}" for key in writes] + [f"%R~{key}" for key in reads]
-    if alerts:
-        keys.append("%W~alerts")
-    if budget:
-        keys.append("~throttle:*")
+    keys += ["%W~alerts"] * alerts + ["~throttle:*"] * budget
     channels = " &alpha:events" if shout or listen else ""
     return f"user {name} on %PASSWORD:{name}% resetchannels {' '.join(keys)}{channels} {_COMMANDS}"
 
@@ -180,9 +184,15 @@ def compose_keys(registry: Registry) -> str:
 _BOT_VARIABLES = ("BYBIT_API_KEY", "BYBIT_API_SECRET", "BYBIT_DEMO")
 
 
+def compose_channels(registry: Registry) -> str:
+    """The variables of each bot's Telegram channel, for the command centre."""
+    names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
+    return "".join(f"      {name}: ${{{name}:-}}\n" for name in names)
+
+
 def compose_services(registry: Registry) -> str:
     """The compose service of each bot."""
-    return "\n".join(_service(bot) for bot in registry.bots)
+    return "\n".join(_service(bot) for bot in registry.bots) + "\n"
 
 
 def _service(bot: Bot) -> str:
@@ -209,13 +219,13 @@ def _service(bot: Bot) -> str:
 
 
 def between_markers(text: str, name: str, content: str) -> str:
-    """`text` with the lines between those that say `# rendered: <name>` and `# end of rendered: <name>` replaced.
+    """`text` with the lines between those that say `# <name>: rendered` and `# end of <name>` replaced.
 
     A text without these markers stays as it is; Misconfigured when only one of them is there.
     """
     lines = text.splitlines(keepends=True)
     said = [line.strip() for line in lines]
-    begin, end = f"# rendered: {name}", f"# end of rendered: {name}"
+    begin, end = f"# {name}: rendered", f"# end of {name}"
     if (begin in said) != (end in said):
         raise Misconfigured(f"The compose file has one marker of {name!r} but not the other. Restore both.")
     if begin not in said:

@@ -38,8 +38,8 @@ def test_a_bot_may_write_only_its_own_keys(registry: Registry) -> None:
 
 
 def test_only_what_stands_between_the_markers_changes() -> None:
-    text = "a\n# rendered: keys\nold\n  # end of rendered: keys\nz\n"
-    assert between_markers(text, "keys", "new\n") == "a\n# rendered: keys\nnew\n  # end of rendered: keys\nz\n"
+    text = "a\n# keys: rendered\nold\n  # end of keys\nz\n"
+    assert between_markers(text, "keys", "new\n") == "a\n# keys: rendered\nnew\n  # end of keys\nz\n"
     assert between_markers("no markers\n", "keys", "new\n") == "no markers\n"
     with pytest.raises(Misconfigured):
-        between_markers("# rendered: keys\nold\n", "keys", "new\n")
+        between_markers("# keys: rendered\nold\n", "keys", "new\n")
