@@ -3,22 +3,29 @@
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import Instrument
 from alpha.errors import Misconfigured
+from alpha.logs import logger
 from alpha.strategy.contract import Universe
 from alpha.strategy.core import takes_entries
+
+log = logger(__name__)
 
 
 async def followed(universe: Universe, gateway: Gateway, instruments: dict[str, Instrument]) -> tuple[str, ...]:
     """The universe's symbols that exist; by turnover where it names none, in the order of their names.
 
-    Misconfigured, naming the symbol, for a listed one that the exchange does not have.
+    One that the exchange does not list (any more) is left out with a warning: a delisting must not keep a bot from
+    managing its other positions. Misconfigured when none is left.
     """
     if universe.symbols:
-        for symbol in universe.symbols:
-            if symbol not in instruments:
-                raise Misconfigured(
-                    f"The exchange has no USDT perpetual {symbol}. Take it out of the strategy's symbols."
-                )
-        return universe.symbols
+        known = tuple(symbol for symbol in universe.symbols if symbol in instruments)
+        missing = [symbol for symbol in universe.symbols if symbol not in instruments]
+        if not known:
+            raise Misconfigured(
+                f"The exchange has none of the strategy's symbols ({', '.join(missing)}). Check the strategy's symbols."
+            )
+        if missing:
+            log.warning("symbols_left_out", symbols=missing, why="the exchange has no such USDT perpetual")
+        return known
     tickers = await gateway.tickers()
     return tuple(
         sorted(
