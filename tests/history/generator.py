@@ -44,11 +44,11 @@ class Raw(NamedTuple):
     is_maker: bool
 
 
-def raw_fills(seed: int, count: int, price: int, prefix: str) -> Iterator[Raw]:
-    """About `count` fills of one account and symbol, spread over two years, in order of time; flat at the end."""
+def raw_fills(seed: int, count: int, price: int, prefix: str, days: int = DAYS) -> Iterator[Raw]:
+    """About `count` fills of one account and symbol, spread over `days`, in order of time; flat at the end."""
     rng = random.Random(seed)
     base = price
-    step_ms = DAYS * 86_400_000 / count
+    step_ms = days * 86_400_000 / count
     held = 0  # signed
     time_ms = 0.0
     made = 0
@@ -130,7 +130,7 @@ def some_fills(
     return [as_fill(raw, account_id, bot_id, symbol) for raw in rows]
 
 
-def streams(seed: int, count: int) -> Iterator[tuple[str, str, Iterator[Raw]]]:
+def streams(seed: int, count: int, days: int = DAYS) -> Iterator[tuple[str, str, Iterator[Raw]]]:
     """(bot, symbol, its fills) for all bots; together about `count` fills."""
     number = 0
     for bot_id, (share, symbols) in BOTS.items():
@@ -139,5 +139,5 @@ def streams(seed: int, count: int) -> Iterator[tuple[str, str, Iterator[Raw]]]:
             yield (
                 bot_id,
                 symbol,
-                raw_fills(seed * 1000 + number, int(count * share / len(symbols)), price, f"{number:02d}"),
+                raw_fills(seed * 1000 + number, int(count * share / len(symbols)), price, f"{number:02d}", days),
             )
