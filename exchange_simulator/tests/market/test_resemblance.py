@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 from exchange_simulator.market import DEFAULT_SYMBOLS, GeneratedMarket
 from exchange_simulator.market.catalogue import TABLE
 from exchange_simulator.market.model import DAY_MS, HOUR_MS
+from exchange_simulator.tests.market.likeness import (
+    MAJORS,
+    START,
+    Floats,
+    autocorrelation,
+    breakouts,
+    candles,
+    kurtosis,
+    returns,
+)
 
-Floats = NDArray[np.float64]
-START = 1_767_225_600_000  # 2026-01-01
 DAYS = 40
-MAJORS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 ALTS = tuple(symbol for symbol in DEFAULT_SYMBOLS if not TABLE[symbol].major)
 
 
@@ -27,22 +34,7 @@ def market(request: pytest.FixtureRequest) -> GeneratedMarket:
 @pytest.fixture(scope="module")
 def five(market: GeneratedMarket) -> dict[str, Floats]:
     """Five-minute candles, columns of Bar, by symbol."""
-    return {
-        symbol: np.array(market.candles(symbol, "5", START, START + DAYS * DAY_MS), dtype=np.float64)
-        for symbol in DEFAULT_SYMBOLS
-    }
-
-
-def returns(candles: Floats) -> Floats:
-    return np.diff(np.log(candles[:, 4]))
-
-
-def kurtosis(values: Floats) -> float:
-    return float(((values - values.mean()) ** 4).mean() / values.var() ** 2)
-
-
-def autocorrelation(values: Floats, lag: int) -> float:
-    return float(np.corrcoef(values[:-lag], values[lag:])[0, 1])
+    return {symbol: candles(market, symbol, "5", START, START + DAYS * DAY_MS) for symbol in DEFAULT_SYMBOLS}
 
 
 @pytest.mark.parametrize("symbol", MAJORS)
@@ -71,8 +63,8 @@ def test_symbols_move_together_majors_most(five: dict[str, Floats]) -> None:
 
 
 def test_volume_comes_with_movement(five: dict[str, Floats]) -> None:
-    for candles in five.values():
-        assert np.corrcoef(candles[1:, 5], np.abs(returns(candles)))[0, 1] > 0.25
+    for bars in five.values():
+        assert np.corrcoef(bars[1:, 5], np.abs(returns(bars)))[0, 1] > 0.25
 
 
 def test_the_american_morning_is_busier_than_the_late_evening(five: dict[str, Floats]) -> None:
@@ -83,9 +75,9 @@ def test_the_american_morning_is_busier_than_the_late_evening(five: dict[str, Fl
     assert five["BTCUSDT"][1:, 5][busy].mean() > 1.15 * five["BTCUSDT"][1:, 5][quiet].mean()
 
 
-def pumps(candles: Floats) -> NDArray[np.intp]:
+def pumps(bars: Floats) -> NDArray[np.intp]:
     """Bars that close 8 % or more above the open of the bar 12 earlier."""
-    return np.flatnonzero(candles[12:, 4] / candles[:-12, 1] - 1 >= 0.08) + 12
+    return np.flatnonzero(bars[12:, 4] / bars[:-12, 1] - 1 >= 0.08) + 12
 
 
 def test_some_alternative_coin_pumps_on_almost_every_day_and_no_major_ever(five: dict[str, Floats]) -> None:
@@ -101,10 +93,10 @@ def test_some_alternative_coin_pumps_on_almost_every_day_and_no_major_ever(five:
 def test_a_pump_comes_with_a_surge_of_volume(five: dict[str, Floats]) -> None:
     surges = []
     for symbol in ALTS:
-        candles = five[symbol]
-        for place in pumps(candles)[:1]:
+        bars = five[symbol]
+        for place in pumps(bars)[:1]:
             if place >= 288:
-                surges.append(candles[place - 11 : place + 1, 5].mean() / candles[place - 288 : place - 12, 5].mean())
+                surges.append(bars[place - 11 : place + 1, 5].mean() / bars[place - 288 : place - 12, 5].mean())
     assert np.median(surges) > 3
 
 
@@ -128,17 +120,7 @@ def test_majors_fall_below_their_averages_every_few_days(five: dict[str, Floats]
 
 
 def test_alternative_coins_break_out_of_quiet_with_volume(market: GeneratedMarket) -> None:
-    days = 60
-    found = 0
+    days, found = 60, 0
     for symbol in ALTS[:12]:
-        bars = np.array(market.candles(symbol, "240", START - 20 * DAY_MS, START + days * DAY_MS), dtype=np.float64)
-        close, volume = bars[:, 4], bars[:, 5]
-        windows = np.lib.stride_tricks.sliding_window_view(close, 20)
-        middle, deviation = windows.mean(axis=1), windows.std(axis=1, ddof=1)
-        width, upper = 4 * deviation / middle, middle + 2 * deviation
-        for place in range(120, len(bars)):
-            band = place - 19
-            narrow = (width[band - 89 : band] < width[band]).mean() < 0.35
-            busy = volume[place] > 2 * volume[place - 20 : place].mean()
-            found += bool(narrow and busy and close[place] > upper[band])
+        found += len(breakouts(candles(market, symbol, "240", START - 20 * DAY_MS, START + days * DAY_MS)))
     assert found / (12 * days) > 0.05, "twelve symbols give a signal every other day"
