@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from exchange_simulator.tests.clients.signed import Signed
 LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
 
 
-def start(file: Path) -> tuple["subprocess.Popen[str]", Simulator]:
+@contextmanager
+def started(file: Path) -> Iterator[tuple["subprocess.Popen[str]", Simulator]]:
+    """A running exchange that keeps its state in a file; killed at the end if it still runs."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "exchange_simulator", "--port", "0", "--data", str(file), "--no-rate-limits",
@@ -25,7 +29,11 @@ def start(file: Path) -> tuple["subprocess.Popen[str]", Simulator]:
     )  # fmt: skip
     assert process.stdout is not None
     rest, stream = (process.stdout.readline().split()[-1] for _ in range(2))
-    return process, Simulator(rest, stream)
+    with process:
+        try:
+            yield process, Simulator(rest, stream)
+        finally:
+            process.kill()
 
 
 def trade_until_it_dies(simulator: Simulator, life: int, enough: threading.Event) -> list[str]:
@@ -50,15 +58,13 @@ def test_killed_again_and_again_it_keeps_every_order_it_has_answered(tmp_path: P
     file = tmp_path / "exchange.sqlite"
     answered: list[str] = []
     for life in range(3):
-        process, simulator = start(file)
-        with process:
+        with started(file) as (process, simulator):
             enough = threading.Event()
             killer = threading.Thread(target=lambda e=enough, p=process: (e.wait(30), p.kill()))
             killer.start()
             answered += trade_until_it_dies(simulator, life, enough)
             killer.join()
-    process, simulator = start(file)
-    with process:
+    with started(file) as (process, simulator):
         ledger = httpx.get(f"{simulator.rest_url}/_sim/ledger?limit=10000").json()
         fills = [row["orderLinkId"] for row in ledger["executions"]]
         assert set(answered) <= set(fills)
