@@ -8,7 +8,7 @@ exchange. A bar in which nothing can happen, by bounds that are on the safe side
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,18 @@ def run(strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> Result:
     return Run(strategy, data, terms).result()
 
 
+class _Prices(NamedTuple):
+    """Prices by symbol at the points of one bar."""
+
+    open: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+    close: dict[str, float]
+
+
 class Run:
+    """One back-test under way."""
+
     def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> None:
         self.interval_ms = data.interval_ms
         if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
@@ -150,36 +161,57 @@ class Run:
         venue = self.venue
         start_ms = self.grid_ms + number * self.interval_ms
         wallet = venue.wallet
-        if venue.holdings:
-            self._open_point(number, start_ms)
+        prices = self._prices(number) if venue.holdings else None
+        quiet = prices is not None and number not in self.funded and self._is_quiet(start_ms, prices.low, prices.high)
+        if prices is not None and quiet:
+            venue.last.update(prices.open)
+        elif prices is not None:
+            self._open_point(number, start_ms, prices)
         if self.terms.resume_after_ms is not None and start_ms % DAY_MS < self.interval_ms:
             self._resume(start_ms, self.terms.resume_after_ms)
-        self._see(number, start_ms)
-        if number > self.first and (venue.holdings or self.signals[number - 1]):
-            self._decide(number, start_ms)
-        if venue.holdings:
+        if not quiet:
+            self._see(number, start_ms)
+        if number > self.first and (venue.holdings or self.signals[number - 1]) and self._decide(number, start_ms):
+            quiet = False
+        if prices is not None and quiet:
+            venue.last.update(prices.close)
+        elif venue.holdings:
             self._rest_of_bar(number, start_ms)
         elif self.seen is not None and self.seen[:2] != (venue.wallet, ZERO):
             self._see(number, start_ms + self.interval_ms // 3)
         if venue.wallet is not wallet:
             self.wallets.append((number, float(venue.wallet)))
 
-    def _open_point(self, number: int, start_ms: int) -> None:
+    def _prices(self, number: int) -> "_Prices":
+        """The four prices of a bar for all that is held; the last price where a symbol has no such bar."""
+        found = _Prices({}, {}, {}, {})
+        for symbol in self.venue.holdings:
+            quotes = self.quotes[symbol]
+            place = number - quotes.offset
+            if 0 <= place < quotes.count:
+                found.open[symbol] = quotes.open[place]
+                found.low[symbol], found.high[symbol] = quotes.low[place], quotes.high[place]
+                found.close[symbol] = quotes.close[place]
+            else:
+                last = self.venue.last[symbol]
+                found.open[symbol] = found.low[symbol] = found.high[symbol] = found.close[symbol] = last
+        return found
+
+    def _is_quiet(self, now_ms: int, lows: dict[str, float], highs: dict[str, float]) -> bool:
+        """True when no price between these meets a level, an account limit or the margin."""
+        worst, best, value, meets = self.venue.outlook(lows, highs)
+        self.venue.endangered = self._endangers(worst, value)
+        return not meets and not self.venue.endangered and self._is_calm(now_ms, worst, best)
+
+    def _open_point(self, number: int, start_ms: int, prices: "_Prices") -> None:
         """Prices jump to the open; then funding is charged."""
         venue = self.venue
-        opens = {}
-        for symbol in venue.holdings:
-            quotes = self.quotes[symbol]
-            place = quotes.place(number)
-            opens[symbol] = venue.last[symbol] if place is None else quotes.open[place]
-        worst, _, meets = venue.outlook(opens, opens)
-        venue.endangered = self._endangers(worst, opens)
-        if meets or venue.endangered:
-            for symbol, price in opens.items():
+        if self._is_quiet(start_ms, prices.open, prices.open):
+            venue.last.update(prices.open)
+        else:
+            for symbol, price in prices.open.items():
                 if symbol in venue.holdings:
                     self._gone(venue.jump(symbol, price, start_ms), number)
-        else:
-            venue.last.update(opens)
         rates = self.funded.get(number)
         if rates:
             for symbol in list(venue.holdings):
@@ -189,33 +221,22 @@ class Run:
     def _rest_of_bar(self, number: int, start_ms: int) -> None:
         """The two extremes and the close."""
         venue = self.venue
-        lows, highs, closes = {}, {}, {}
-        for symbol in venue.holdings:
-            quotes = self.quotes[symbol]
-            place = quotes.place(number)
-            if place is None:
-                lows[symbol] = highs[symbol] = closes[symbol] = venue.last[symbol]
-            else:
-                lows[symbol], highs[symbol] = quotes.low[place], quotes.high[place]
-                closes[symbol] = quotes.close[place]
-        worst, best, meets = venue.outlook(lows, highs)
-        venue.endangered = self._endangers(worst, highs)
-        if not meets and not venue.endangered and self._is_calm(start_ms, worst, best):
-            venue.last.update(closes)
+        prices = self._prices(number)
+        if self._is_quiet(start_ms, prices.low, prices.high):
+            venue.last.update(prices.close)
             return
-        points = (lows, highs, closes) if self.low_first else (highs, lows, closes)
+        first, second = (prices.low, prices.high) if self.low_first else (prices.high, prices.low)
         offsets = (self.interval_ms // 3, self.interval_ms * 2 // 3, self.interval_ms - 1)
-        for prices, offset in zip(points, offsets, strict=True):
-            for symbol, price in prices.items():
+        for point, offset in zip((first, second, prices.close), offsets, strict=True):
+            for symbol, price in point.items():
                 if symbol in venue.holdings:
                     self._gone(venue.run(symbol, price, start_ms + offset), number)
                 else:
                     venue.last[symbol] = price
             self._see(number, start_ms + offset)
 
-    def _endangers(self, worst: float, prices: dict[str, float]) -> bool:
-        """True when prices like these could use up the margin of the account."""
-        value = sum(abs(held.signed_f) * prices[symbol] for symbol, held in self.venue.holdings.items())
+    def _endangers(self, worst: float, value: float) -> bool:
+        """True when positions worth `value` with this unrealised profit could use up the margin of the account."""
         return float(self.venue.wallet) + worst <= value * self.worst_rate * 1.1
 
     def _is_calm(self, now_ms: int, worst: float, best: float) -> bool:
@@ -261,8 +282,8 @@ class Run:
             self.limit_hits.append(LimitHit(now_ms, f"The operator resumes: {', '.join(names)}."))
             self.seen = None
 
-    def _decide(self, number: int, now_ms: int) -> None:
-        """Evaluate the bar that has just closed and carry out what follows."""
+    def _decide(self, number: int, now_ms: int) -> bool:
+        """Evaluate the bar that has just closed and carry out what follows; True when that was anything."""
         views = self._views(number - 1, now_ms)
         plan = self.core.close_bar(now_ms - self.interval_ms, views)
         self._close_all(plan.closes, number, now_ms, plan)
@@ -272,7 +293,8 @@ class Run:
             for order in self.core.size(plan, self.venue.equity(), views):
                 self._enter(order, number, now_ms)
         for skipped in plan.skipped:
-            self.skipped[skipped.why] = self.skipped.get(skipped.why, 0) + 1
+            self._skip(skipped.why)
+        return bool(plan.closes or plan.stops or plan.entries)
 
     def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
         """The bar of every symbol that is followed or held."""

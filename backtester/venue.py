@@ -63,15 +63,16 @@ class Venue:
         """Unrealised profit of all positions in USDT."""
         return sum((held.profit(self.price(held.symbol)) for held in self.holdings.values()), ZERO)
 
-    def outlook(self, lows: Mapping[str, float], highs: Mapping[str, float]) -> tuple[float, float, bool]:
-        """The worst and the best unrealised profit between these prices, and whether any level could be met on the way.
+    def outlook(self, lows: Mapping[str, float], highs: Mapping[str, float]) -> tuple[float, float, float, bool]:
+        """The worst and best unrealised profit between these prices, the most they are worth, and whether a level is met.
 
         In floats, stops left aside: bounds that tell when nothing can happen.
         """
-        worst = best = 0.0
+        worst = best = value = 0.0
         meets = False
         for symbol, held in self.holdings.items():
             low, high = lows[symbol], highs[symbol]
+            value += held.signed_f * held.sign * high
             if held.sign < 0:
                 low, high = high, low
             worst += held.signed_f * (low - held.entry_price_f)
@@ -84,7 +85,7 @@ class Venue:
                 or (towards >= held.activation_f and towards > held.extreme_f)
             ):
                 meets = True
-        return worst, best, meets
+        return worst, best, value, meets
 
     def equity(self) -> Decimal:
         """Wallet balance and unrealised profit in USDT."""

@@ -203,7 +203,7 @@ def walked(data: MarketData, terms: Terms, strategy: Crossing) -> Result:
         def _is_calm(self, now_ms: int, worst: float, best: float) -> bool:
             return False
 
-        def _endangers(self, worst: float, prices: dict[str, float]) -> bool:
+        def _endangers(self, worst: float, value: float) -> bool:
             return True
 
     return Patient(strategy, data, terms).result()

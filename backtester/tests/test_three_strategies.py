@@ -18,7 +18,8 @@ from strategies.lxalgo.parameters import LXAlgoParameters
 from strategies.lxalgo.strategy import LXAlgo
 from strategies.momentum.parameters import MomentumParameters
 from strategies.momentum.strategy import Momentum
-from strategies.shortseller.strategy import ShortSeller, ShortSellerParameters
+from strategies.shortseller.parameters import ShortSellerParameters
+from strategies.shortseller.strategy import ShortSeller
 
 COSTS = Costs(Decimal("0.00055"), Decimal(2))
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
@@ -128,7 +129,7 @@ class Patient(Run):
     def _is_calm(self, now_ms: int, worst: float, best: float) -> bool:
         return False
 
-    def _endangers(self, worst: float, prices: dict[str, float]) -> bool:
+    def _endangers(self, worst: float, value: float) -> bool:
         return True
 
 
