@@ -1,10 +1,17 @@
 """`alpha sync`: read Bybit's closed trades, and compare the books."""
 
 import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from alpha.logs import configure
 from alpha.settings import load
+
+if TYPE_CHECKING:
+    from trade_sync_service.settings import SyncSettings
 
 _BOT = typer.Option([], "--bot", metavar="ID", help="Only this bot; may be repeated.")
 _FROM = typer.Option(None, "--from", metavar="DATE", help="First day, UTC, such as 2025-01-31.")
@@ -13,15 +20,16 @@ _TO = typer.Option(None, "--to", metavar="DATE", help="First day that is left ou
 
 def register(app: typer.Typer) -> None:
     """Add the group `sync` to `app`."""
-    group = typer.Typer(help="Bybit's own account of closed trades, complete and reconciled.", no_args_is_help=True)
+    group = typer.Typer(help="Bybit's own account of closed trades, complete and reconciled.")
 
-    @group.command()
-    def now(bot: list[str] = _BOT) -> int:
-        """Read now what is missing."""
+    @group.callback(invoke_without_command=True)
+    def sync(context: typer.Context, bot: list[str] = _BOT) -> int:
+        """Read now what is missing of Bybit's closed trades."""
+        if context.invoked_subcommand is not None:
+            return 0
         from trade_sync_service import commands
-        from trade_sync_service.settings import SyncSettings
 
-        return asyncio.run(commands.sync(load(SyncSettings), bot))
+        return asyncio.run(commands.sync(_settings(), bot))
 
     @group.command()
     def backfill(
@@ -32,26 +40,31 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Read what is missing of a range. Interrupted, it goes on where it was."""
         from trade_sync_service import commands
-        from trade_sync_service.settings import SyncSettings
 
         span = commands.months_back(months) if months is not None else commands.between(start, end)
-        return asyncio.run(commands.backfill(load(SyncSettings), bot, span))
+        return asyncio.run(commands.backfill(_settings(), bot, span))
 
     @group.command()
     def status(bot: list[str] = _BOT) -> int:
         """How far each bot's history has been read."""
         from trade_sync_service import commands
-        from trade_sync_service.settings import SyncSettings
 
-        return asyncio.run(commands.status(load(SyncSettings), bot))
+        return asyncio.run(commands.status(_settings(), bot))
 
     @group.command()
     def reconcile(start: str | None = _FROM, end: str | None = _TO, bot: list[str] = _BOT) -> int:
         """Compare our books with the exchange's; exit code 1 when differences are open."""
         from trade_sync_service import commands
-        from trade_sync_service.settings import SyncSettings
 
         span = commands.between(start, end) if start else None
-        return asyncio.run(commands.reconcile(load(SyncSettings), bot, span))
+        return asyncio.run(commands.reconcile(_settings(), bot, span))
 
     app.add_typer(group, name="sync")
+
+
+def _settings() -> "SyncSettings":
+    from trade_sync_service.settings import SyncSettings
+
+    settings = load(SyncSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    configure("alpha", settings)
+    return settings

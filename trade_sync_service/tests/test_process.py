@@ -70,9 +70,10 @@ def _environment(world: World, settings: DatabaseSettings, redis: EmbeddedRedis)
 
 
 @asynccontextmanager
-async def _running(environment: dict[str, str], *words: str) -> AsyncIterator[Process]:
+async def _running(environment: dict[str, str], *words: str, alpha: bool = False) -> AsyncIterator[Process]:
+    start = ("-m", "alpha", "sync") if alpha else (str(ROOT / "trade_sync_service" / "main.py"),)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "trade_sync_service" / "main.py"), *words),
+        *(sys.executable, *start, *words),
         env=environment,
         stdout=PIPE,
         stderr=PIPE,
@@ -85,8 +86,8 @@ async def _running(environment: dict[str, str], *words: str) -> AsyncIterator[Pr
         await process.communicate()
 
 
-async def _ended(environment: dict[str, str], *words: str) -> tuple[int, str, str]:
-    async with _running(environment, *words) as process:
+async def _ended(environment: dict[str, str], *words: str, alpha: bool = False) -> tuple[int, str, str]:
+    async with _running(environment, *words, alpha=alpha) as process:
         out, err = await process.communicate()
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()
@@ -182,6 +183,10 @@ async def test_the_commands_tell_what_they_did_in_a_line_a_bot_and_a_true_exit_c
     code, out, _ = await _ended(environment, "reconcile", "--bot", "shortseller_001")
     assert code == 1, "no listener has stored the fills: that is a difference"
     assert "differences" in out
+    code, out, _ = await _ended(environment, "--bot", "lxalgo", alpha=True)
+    assert (code, out.partition(":")[0]) == (0, "lxalgo_001")
+    code, out, _ = await _ended(environment, "status", alpha=True)
+    assert (code, out.count("\n"), out.count("no gap")) == (0, 3, 2)
     code, _, err = await _ended(environment, "sync", "--bot", "nobody")
     assert (code, err) == (2, "There is no bot called 'nobody'. The bots are: shortseller, lxalgo, momentum.\n")
     code, _, err = await _ended(environment, "backfill", "--months", "40")
