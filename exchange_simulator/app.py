@@ -93,6 +93,7 @@ class App:
         else:
             session = PublicSession(self.exchange, socket, category)
         self.sessions.add(session)
+        session.transport = request.transport
         session.logged_in = self.faults.touch
         self.faults.touch(session)
         try:

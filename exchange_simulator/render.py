@@ -14,6 +14,7 @@ from exchange_simulator.engine.model import (
 )
 
 Row = dict[str, Any]
+AVERAGE_STEP = Decimal("1e-10")  # averages of prices are shown to this step
 
 
 def text(number: Decimal) -> str:
@@ -45,7 +46,7 @@ def order_row(order: Order, stream: bool = False) -> Row:
         "createType": order.create_type,
         "cancelType": order.cancel_type,
         "rejectReason": order.reject_reason,
-        "avgPrice": text(order.cum_value / order.cum_qty) if order.cum_qty else "",
+        "avgPrice": text((order.cum_value / order.cum_qty).quantize(AVERAGE_STEP)) if order.cum_qty else "",
         "leavesQty": text(open_left),
         "leavesValue": text(open_left * order.price),
         "cumExecQty": text(order.cum_qty),
@@ -161,7 +162,7 @@ def position_row(view: PositionView, stream: bool = False) -> Row:
     size = abs(position.size)
     initial, maintenance = text(view.initial_margin), text(view.maintenance_margin)
     flat = not size
-    average = text(position.average.quantize(Decimal("1e-10"))) if size else "0"
+    average = text(position.average.quantize(AVERAGE_STEP)) if size else "0"
     row: Row = {
         "positionIdx": 0,
         "riskId": 1,
@@ -290,9 +291,9 @@ def closed_row(row: ClosedPnl) -> Row:
         "execType": row.exec_type,
         "closedSize": text(row.closed_size),
         "cumEntryValue": text(row.entry_value),
-        "avgEntryPrice": text((row.entry_value / row.closed_size).quantize(Decimal("1e-10"))),
+        "avgEntryPrice": text((row.entry_value / row.closed_size).quantize(AVERAGE_STEP)),
         "cumExitValue": text(row.exit_value),
-        "avgExitPrice": text((row.exit_value / row.closed_size).quantize(Decimal("1e-10"))),
+        "avgExitPrice": text((row.exit_value / row.closed_size).quantize(AVERAGE_STEP)),
         "closedPnl": text(row.pnl),
         "fillCount": str(row.fills),
         "leverage": text(row.leverage),

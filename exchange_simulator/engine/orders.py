@@ -258,6 +258,8 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
     """Changes an open order; one whose price now crosses the book trades at once."""
     instrument, book = engine.instruments[order.symbol], engine.books[order.symbol]
     if change.qty is not None:
+        if order.stop_order_type in stops.FULL:
+            raise Refused(10001, "params error: the quantity of a TP/SL of the whole position cannot be amended")
         if change.qty <= 0 or change.qty % instrument.qty_step or change.qty < instrument.min_order_qty:
             raise Refused(10001, "Qty invalid")
         if change.qty <= order.cum_qty:

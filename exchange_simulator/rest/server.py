@@ -24,6 +24,7 @@ from exchange_simulator.rest.limits import Limits, Standing
 
 DEFAULT_WINDOW_MS = 5_000
 AHEAD_MS = 1_000
+SIGNED_BY = ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-SIGN")
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     (endpoint.method, endpoint.path): endpoint
     for module in (market, order, batch, position, account)
@@ -76,6 +77,10 @@ class Rest:
         endpoint = ENDPOINTS.get((request.method, path))
         if endpoint is None:
             return self._no_route(request.method, path)
+        if request.method == "GET" and request.can_read_body:
+            return web.Response(status=403, text="a GET has no body")
+        if endpoint.private and not all(request.headers.get(name) for name in SIGNED_BY):
+            return web.Response(status=401, text=f"the headers {', '.join(SIGNED_BY)} are needed")
         body = await request.read() if request.method == "POST" else b""
         fault = self.faults.for_call(request.method, path, request.headers.get("X-BAPI-API-KEY", ""))
         if fault is not None and not fault.after:
@@ -162,8 +167,6 @@ class Rest:
             return None
         api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
         sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
-        if not api_key or not stamp or not sign:
-            raise Refused(10001, "empty value: apiTimestamp[] apiKey[] apiSignature[]")
         key = usable(self.exchange.keys.get(api_key))
         window_ms = int(window) if window.isdigit() else DEFAULT_WINDOW_MS
         if not stamp.isdigit() or not self._timely(int(stamp), window_ms):

@@ -70,10 +70,9 @@ class Hub:
         uid, kind = 0, ""
         batch: list[Event] = []
         for event in events:
-            name = _TOPIC_OF.get(type(event))
-            if name is None:
+            if not isinstance(event, Order | Execution | PositionView | WalletView):
                 continue
-            owner: int = event.uid  # type: ignore[union-attr]
+            owner, name = event.uid, _TOPIC_OF[type(event)]
             if batch and (owner != uid or name != kind or name != "execution"):
                 self._send(uid, kind, batch, now_ms)
                 batch = []

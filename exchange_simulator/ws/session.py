@@ -36,6 +36,7 @@ class Session:
         self.exchange = exchange
         self.socket = socket
         self.idle_s = idle_s
+        self.transport: asyncio.Transport | None = None
         self.conn_id = f"sim-{next(_numbers)}-{self.kind[:1]}"
         self.topics: dict[str, None] = {}
         self.key: Key | None = None
@@ -91,9 +92,8 @@ class Session:
 
     def abort(self) -> None:
         """Cuts the TCP connection without a closing handshake."""
-        transport = self.socket._req.transport if self.socket._req is not None else None
-        if transport is not None:
-            transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     async def close(self) -> None:
         """Closes the connection in the orderly way."""
@@ -223,8 +223,6 @@ class PrivateSession(Session):
             key = self._login(args)
         except Refused as refusal:
             self._fail("auth", req_id, refusal.message)
-            self._closing = refusal.code == 10003
-            self._wake.set()
             return
         self.key = key
         self.logged_in(self)

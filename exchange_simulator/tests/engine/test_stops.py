@@ -2,8 +2,9 @@
 
 import pytest
 
-from exchange_simulator.engine import settings
+from exchange_simulator.engine import orders, settings
 from exchange_simulator.engine.model import Refused, Rules
+from exchange_simulator.engine.orders import Amendment
 from exchange_simulator.engine.settings import TradingStop
 from exchange_simulator.tests.engine.floor import BTC, D, Floor
 
@@ -68,6 +69,17 @@ def test_stops_follow_the_size_of_the_position() -> None:
     assert floor.stops()["StopLoss"].qty == D("0.3")
     floor.move("47000")
     assert floor.size == 0
+
+
+def test_the_size_of_a_whole_position_stop_cannot_be_amended_but_its_price_can() -> None:
+    floor = Floor()
+    floor.market("Buy", "1", stop_loss=D(48_000))
+    stop = floor.stops()["StopLoss"]
+    with pytest.raises(Refused):
+        orders.amend(floor.engine, floor.account, stop, Amendment(qty=D("0.5")))
+    orders.amend(floor.engine, floor.account, stop, Amendment(trigger_price=D(49_000)))
+    floor.move("48500")
+    assert floor.executions()[-1].price == D(49_000)
 
 
 def test_closing_the_position_clears_its_stops() -> None:

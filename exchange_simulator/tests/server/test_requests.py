@@ -120,6 +120,15 @@ async def test_an_ip_that_asks_too_much_gets_403_for_ten_minutes() -> None:
         assert (await client.http.get("/v5/market/time")).status == 200
 
 
+async def test_a_private_call_without_its_headers_is_401_and_a_get_with_a_body_403() -> None:
+    async with served() as client:
+        for name in ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-SIGN"):
+            headers = client.signed_headers(UNIFIED)
+            del headers[name]
+            assert (await client.raw("GET", WALLET, UNIFIED, headers)).status == 401
+        assert (await client.http.request("GET", "/v5/market/time", json={})).status == 403
+
+
 async def test_paths_and_methods_that_do_not_exist_are_http_errors() -> None:
     async with served() as client:
         assert (await client.http.get("/v5/market/nothing")).status == 404
