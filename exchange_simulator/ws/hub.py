@@ -9,16 +9,27 @@ from exchange_simulator.engine.ids import IdSource
 from exchange_simulator.engine.model import Event, Execution, Order, PositionView, WalletView
 from exchange_simulator.render import Row, execution_row, fast_execution_row, order_row, position_row, wallet_row
 
-encode = msgspec.json.encode
+_json = msgspec.json.encode
 PRIVATE_TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
 CATEGORISED = ("order", "execution", "execution.fast", "position")
 CATEGORIES = ("linear", "inverse", "spot", "option")
 
 
+def encode(message: object) -> bytes:
+    """A message as a whole text frame of a server: built once, sent to everyone."""
+    body = _json(message)
+    size = len(body)
+    if size < 126:
+        return bytes((0x81, size)) + body
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + body
+    return b"\x81\x7f" + size.to_bytes(8, "big") + body
+
+
 class Listener(Protocol):
     """One connected client."""
 
-    def push(self, topic: str, message: bytes) -> None: ...
+    def push(self, topic: str, frame: bytes) -> None: ...
 
 
 def base_topic(topic: str) -> str:

@@ -15,15 +15,16 @@ from aiohttp import WSMsgType, web
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.keys import Key
-from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic
+from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic, encode
 from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
-QUEUE_FRAMES = 100_000
+QUEUE_FRAMES = 50_000
 IDLE_S = 600.0
+CHUNK_BYTES = 256 * 1024
+BACKLOG_S = 0.005  # how often a client that reads slowly is looked at
 # Subscriptions are answered a moment later, as over a network: clients exist that register a subscription only after they
 # have sent it, and break when the answer comes first.
 SUBSCRIBE_DELAY_S = 0.05
-encode = msgspec.json.encode
 _numbers = itertools.count(1)
 
 
@@ -76,19 +77,23 @@ class Session:
             self._put(encode(message))
 
     async def _write(self) -> None:
-        queue, socket = self._queue, self.socket
-        while True:
-            while queue and not self._closing:
-                if self.silent:
-                    queue.clear()
-                    break
-                await socket.send_frame(queue.popleft(), WSMsgType.TEXT)
-            if self._closing:
-                self.abort()
-                return
-            self._wake.clear()
-            if not queue:
+        """Sends what is queued, many frames at a time, as fast as the client takes them."""
+        queue = self._queue
+        while not self._closing:
+            if not queue or self.transport is None:
+                self._wake.clear()
                 await self._wake.wait()
+            elif self.silent:
+                queue.clear()
+            elif self.transport.get_write_buffer_size() > CHUNK_BYTES:
+                await asyncio.sleep(BACKLOG_S)
+            else:
+                parts, size = [], 0
+                while queue and size < CHUNK_BYTES:
+                    parts.append(queue.popleft())
+                    size += len(parts[-1])
+                self.transport.write(b"".join(parts))
+        self.abort()
 
     def abort(self) -> None:
         """Cuts the TCP connection without a closing handshake."""
