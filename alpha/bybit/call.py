@@ -27,7 +27,7 @@ from alpha.bybit.policy import Backoff, Kind
 from alpha.bybit.throttle import Rank, Throttle
 from alpha.bybit.transport import Answer, Transport, midpoint_offset
 from alpha.clock import BusinessClock, wall_ms
-from alpha.errors import AlphaError, Retry
+from alpha.errors import AlphaError
 from alpha.settings import Environment
 
 #: How old a measured offset may get before it is measured again.
@@ -212,7 +212,7 @@ class Caller:
         if self._measured_ms is not None and now - self._measured_ms < CLOCK_AGE_MS:
             return
         self._measured_ms = now
-        with suppress(Retry):
+        with suppress(AlphaError):  # a call that cannot be signed in time will say so itself
             await self.sync_clock()
 
     async def _clock_again(self, answer: Answer) -> None:

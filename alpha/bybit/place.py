@@ -13,7 +13,7 @@ from alpha.bybit.gateway import Gateway
 from alpha.bybit.orders import OrderRequest, Placement
 from alpha.bybit.rows import Order
 from alpha.bybit.throttle import Rank
-from alpha.errors import Retry
+from alpha.errors import AlphaError
 
 #: Pauses before each look-up: an order may be accepted a moment before it can be read.
 LOOKUP_PAUSES_S = (0.1, 0.4, 1.0)
@@ -58,14 +58,14 @@ async def place_order_once(
 
 async def _look_up(gateway: Gateway, order: OrderRequest, sleep: Callable[[float], Awaitable[object]]) -> Order | None:
     """The order by its id; None only when the exchange itself said each time that it does not know it."""
-    unread: Retry | None = None
+    unread: AlphaError | None = None
     for pause_s in LOOKUP_PAUSES_S:
         await sleep(pause_s)
         try:
             found = await gateway.order_by_link_id(
                 order.symbol, order.order_link_id, rank=Rank.EXIT if order.reduce_only else Rank.ENTRY
             )
-        except Retry as fault:
+        except AlphaError as fault:
             unread = fault
             continue
         if found is not None:

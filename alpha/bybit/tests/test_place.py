@@ -108,6 +108,15 @@ async def test_what_can_be_neither_sent_nor_looked_up_is_unknown_and_not_sent_ag
     assert exchange.count("order/create") == 1
 
 
+async def test_a_key_that_is_revoked_between_sending_and_looking_up_leaves_the_order_unknown(
+    exchange: FaultyExchange, gateway: Gateway
+) -> None:
+    exchange.script("order/create", dropped)
+    exchange.script("order/realtime", code(10003))
+    with pytest.raises(faults.WriteUnknown):
+        await place_order_once(gateway, ORDER, sleep=exchange.clock.sleep)
+
+
 async def test_an_order_that_is_lost_each_time_ends_unknown(exchange: FaultyExchange, gateway: Gateway) -> None:
     exchange.script("order/create", status(502))
     with pytest.raises(faults.WriteUnknown):
