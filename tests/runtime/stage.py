@@ -214,6 +214,23 @@ class Stage:
         """Ask the exchange for a fault."""
         await sim(self, "POST", "/_sim/faults", **what)
 
+    async def fault_free(self) -> None:
+        """Take all faults back."""
+        async with httpx.AsyncClient(base_url=self.simulator.url) as client:
+            (await client.delete("/_sim/faults")).raise_for_status()
+
+    async def guard_row(self, name: str, bot_id: str) -> Any:
+        """One row of trading.guard_state, None when there is none."""
+        connection = await connect(self.database(), "test")
+        try:
+            return await connection.fetchval(
+                "SELECT state FROM trading.guard_state JOIN trading.accounts USING (account_id) WHERE name = $1 AND bot_id = $2",
+                name,
+                bot_id,
+            )
+        finally:
+            await connection.close()
+
     async def liquidate(self, key: BotKey = BOTS[0]) -> None:
         """Let the exchange take over every position of the account."""
         await sim(self, "POST", "/_sim/liquidate", key=key.key)

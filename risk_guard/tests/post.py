@@ -1,0 +1,159 @@
+"""The guard as a real process beside a real exchange, PostgreSQL and Redis."""
+
+import json
+from typing import Any
+
+from alpha.clock import wall_ms
+from alpha.db.pool import connect
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.live.control import Reply, read_replies, send_command
+from alpha.order_link import order_link_id
+from alpha.reasons import Reason
+from tests.runtime.stage import Stage
+from tests.stack.world import BOTS, BotKey, Process, Trader, until
+
+BOT = BOTS[0]
+TAGS = {"shortseller_001": "ss", "lxalgo_001": "lx", "momentum_001": "mo"}
+
+
+def guard(stage: Stage, name: str = "guard", **more: str) -> Process:
+    """A guard, not started yet; everything goes faster than in earnest."""
+    keys_of_bots = {key: value for bot in BOTS for key, value in bot.environment().items()}
+    return stage.process(
+        name,
+        ["-m", "risk_guard"],
+        {
+            **stage.environment("alpha_guard"),
+            **keys_of_bots,
+            "GUARD_PATROL_S": "1",
+            "GUARD_CONFIRM_S": "2",
+            "GUARD_ANSWER_S": "0.5",
+            "BOT_CONTROL_URL": "unix:///no/such/socket",
+            **more,
+        },
+    )
+
+
+class Hands:
+    """Trades on one account by its bot's own key, with the bot's own kind of order ids unless told otherwise."""
+
+    def __init__(self, stage: Stage, bot: BotKey = BOT) -> None:
+        self.stage = stage
+        self.bot = bot
+        self._trader = Trader(stage.simulator.url, bot)
+        self._sent = 0
+
+    async def open(self, symbol: str, side: str, qty: str, *, by_bot: bool = True, **more: object) -> None:
+        """A market order; AssertionError when the exchange refuses it."""
+        self._sent += 1
+        if by_bot:
+            more["orderLinkId"] = order_link_id(
+                TAGS[self.bot.bot], Reason.ENTRY, account="t", symbol=symbol, bar_ms=self._sent, intent="enter"
+            )
+        answer = await self._trader.order(symbol, side, qty, **more)
+        assert answer["retCode"] == 0, answer
+
+    async def order(self, symbol: str, side: str, qty: str, **more: object) -> dict[str, Any]:
+        """Any order; returns the exchange's answer."""
+        return await self._trader.order(symbol, side, qty, **more)
+
+    async def stop_at(self, symbol: str, **levels: str) -> None:
+        """Set the position's levels."""
+        body: dict[str, object] = {
+            "category": "linear",
+            "symbol": symbol,
+            "positionIdx": 0,
+            "tpslMode": "Full",
+            **levels,
+        }
+        answer = await self._trader.post("/v5/position/trading-stop", body)
+        assert answer["retCode"] in {0, 34040}, answer
+
+    async def remember(self, symbol: str, side: str, stop: str) -> None:
+        """What the bot's strategy would have made durable about a position of its own."""
+        row = {
+            "symbol": symbol, "direction": side, "size": "1", "entry_price": "1", "opened_ms": 1, "opened_bar_ms": 1,
+            "stop_loss": stop,
+        }  # fmt: skip
+        await self.stage.sql(
+            "INSERT INTO trading.strategy_state (account_id, name, bot_id, state, lease_token) "
+            "SELECT account_id, 'positions', $1, $2, 0 FROM trading.accounts WHERE bot_id = $1 "
+            "ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state",
+            self.bot.bot,
+            {symbol: row},
+        )
+
+    async def position(self, symbol: str) -> dict[str, Any] | None:
+        """The open position of a symbol as the exchange has it."""
+        return await self.stage.position(symbol, self.bot)
+
+    async def price(self, symbol: str) -> float:
+        """The last price now."""
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self.stage.simulator.url) as client:
+            answer = await client.get("/v5/market/tickers", params={"category": "linear", "symbol": symbol})
+            return float(answer.json()["result"]["list"][0]["lastPrice"])
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._trader.close()
+
+
+async def flat(stage: Stage, bot: BotKey = BOT) -> bool:
+    """True when the exchange has neither a position nor an order of this account."""
+    account = await stage.simulator.account(bot.key)
+    return not account["positions"] and not account["orders"]
+
+
+async def command(stage: Stage, name: str, args: dict[str, str]) -> str:
+    """Send a command to the guard, as an operator; returns its id."""
+    links = RedisLinks(stage.servers.redis.settings())
+    try:
+        return await send_command(links.shared, keys.GUARD, name, args, "operator:1", wall_ms())
+    finally:
+        await links.close()
+
+
+async def answer(stage: Stage, command_id: str, wait_s: float = 60) -> Reply:
+    """The final answer of the guard to a command."""
+    links = RedisLinks(stage.servers.redis.settings())
+    found: list[Reply] = []
+
+    async def settled() -> bool:
+        replies, _ = await read_replies(links.shared, keys.GUARD, "0-0", block_ms=10)
+        found[:] = [r for r in replies if r.command_id == command_id and r.outcome != "progress"]
+        return bool(found)
+
+    try:
+        await until(settled, wait_s, "the guard's answer")
+    finally:
+        await links.close()
+    return found[0]
+
+
+def events(process: Process, name: str) -> list[dict[str, Any]]:
+    """The log lines of one event."""
+    rows = [json.loads(line) for line in process.said().splitlines() if line.startswith("{")]
+    return [row for row in rows if row.get("event") == name]
+
+
+async def acts(process: Process, bots: int = 3) -> None:
+    """Wait until a guard holds the lease of all bots' accounts."""
+
+    async def leased() -> bool:
+        assert process.running, process.said()[-2000:]
+        return len(events(process, "lease_taken")) >= bots
+
+    await until(leased, 30, "the guard to take the leases")
+
+
+async def halts(stage: Stage) -> list[tuple[str, str]]:
+    """Kind and bot of the halts in force."""
+    connection = await connect(stage.database(), "test")
+    try:
+        rows = await connection.fetch("SELECT kind, bot_id FROM trading.halts WHERE lifted_at IS NULL ORDER BY halt_id")
+    finally:
+        await connection.close()
+    return [(row["kind"], row["bot_id"]) for row in rows]
