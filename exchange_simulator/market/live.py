@@ -31,6 +31,7 @@ from exchange_simulator.market.upstream import BYBIT, Row, Upstream, addresses, 
 _PING_S = 20.0
 _SILENCE_S = 45.0
 _BACKLOG = 200_000  # moments kept for a slow consumer; the oldest are dropped first
+_AT_ONCE = 8  # symbols whose history is fetched together at the start
 _MINUTES_FETCHED = 1_560  # what a day's figures need: 24 hours before the full hour
 _MINUTES_KEPT = 2_880
 _TOPICS = ("tickers", "publicTrade", "kline.1")
@@ -69,6 +70,7 @@ class BybitMarket:
         self._quotes: dict[str, Quote] = {}
         self._rates: dict[str, dict[int, Decimal]] = {}
         self._minutes: dict[str, dict[int, Bar]] = {}
+        self._whole_to: dict[str, int] = {}  # start of the newest minute before which none is missing
         self._final: dict[tuple[str, str], dict[int, Bar]] = {}
         self._forming: dict[tuple[str, str], Bar] = {}
 
@@ -194,29 +196,38 @@ class BybitMarket:
         wanted = self._asked or [symbol for symbol in catalogue.DEFAULT_SYMBOLS if symbol in traded]
         if not wanted:
             raise MarketError(f"The upstream {self._rest_url} trades none of the usual symbols: name some.")
-        found: dict[str, Instrument] = {}
-        for symbol in wanted:
-            tiers = await rest.risk_tiers(symbol)
-            found[symbol] = replace(traded[symbol], risk_tiers=tiers or traded[symbol].risk_tiers)
-            self._rates[symbol] = await rest.funding(symbol)
-            self._minutes.setdefault(symbol, {})
-        self.instruments = found
-        self.first_ms = min(known.launch_ms for known in found.values())
         server = await rest.get("/v5/market/time")
         now = int(server["timeNano"]) // 1_000_000
-        for known in found.values():
-            await self._fetch_minutes(rest, known, now)
+        first = (now // MINUTE_MS - _MINUTES_FETCHED) * MINUTE_MS
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def fetch(known: Instrument) -> Instrument:
+            async with turns:
+                tiers = await rest.risk_tiers(known.symbol)
+                self._rates[known.symbol] = await rest.funding(known.symbol)
+                self._minutes[known.symbol] = {}
+                await self._fetch_minutes(rest, known, first)
+            return replace(known, risk_tiers=tiers or known.risk_tiers)
+
+        fetched = await asyncio.gather(*(fetch(traded[symbol]) for symbol in wanted))
+        found = {known.symbol: known for known in fetched}
+        self.instruments = found
+        self.first_ms = min(known.launch_ms for known in found.values())
         tickers = await rest.tickers()
         for symbol in wanted:
             self._tickers[symbol] = dict(tickers[symbol])
             self._take_ticker(symbol, {}, now)
 
-    async def _fetch_minutes(self, rest: Upstream, known: Instrument, now: int) -> None:
-        kept, until = self._minutes[known.symbol], now // MINUTE_MS * MINUTE_MS
-        since = until - _MINUTES_FETCHED * MINUTE_MS
-        for first in range(since, until + 1, 1000 * MINUTE_MS):
-            for each in await rest.klines(known, "1", first, first + 999 * MINUTE_MS):
-                kept[each.start_ms] = each
+    async def _fetch_minutes(self, rest: Upstream, known: Instrument, since: int) -> None:
+        """Fetches minutes from `since` to the present. Only then are they known without a hole."""
+        kept = self._minutes[known.symbol]
+        while True:
+            page = await rest.klines(known, "1", since, since + 999 * MINUTE_MS)
+            kept.update((minute.start_ms, minute) for minute in page)
+            if len(page) < 1000:
+                break
+            since += 1000 * MINUTE_MS
+        self._whole_to[known.symbol] = max(kept, default=since)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
         """Keeps one connection up until `close`; backs off from 0.5 s to 30 s while upstream refuses."""
@@ -230,6 +241,8 @@ class BybitMarket:
                         wait = 0.5
                         await self._read(stream)
                     finally:
+                        if self._connected:
+                            self._whole_to = {symbol: max(kept) for symbol, kept in self._minutes.items()}
                         self._connected = False
                         pings.cancel()
             if self._refusal is not None and not self._subscribed.is_set():
@@ -262,9 +275,11 @@ class BybitMarket:
                     raise aiohttp.ClientError
             else:
                 self._take(message)
-        if self._subscribed.is_set():  # minutes of the time away
-            for known in self.instruments.values():
-                await self._fetch_minutes(self._upstream(), known, self._quotes[known.symbol].time_ms)
+        # Minutes that passed before the subscription; what is pushed meanwhile waits in the socket.
+        rest, whole = self._upstream(), dict(self._whole_to)
+        await asyncio.gather(
+            *(self._fetch_minutes(rest, known, whole[symbol]) for symbol, known in self.instruments.items())
+        )
         self._connected = True
         self._subscribed.set()
 

@@ -47,7 +47,7 @@ class Upstream:
             answer = msgspec.json.decode(body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise MarketError(
-                f"The upstream {url} cannot be reached ({error or type(error).__name__}): check address and network."
+                f"The upstream {url} cannot be reached ({_why(error)}): check address and network."
             ) from None
         except msgspec.DecodeError:
             raise MarketError(f"The upstream {url} does not answer JSON: is it a Bybit-speaking exchange?") from None
@@ -112,6 +112,12 @@ class Upstream:
         """The last 200 funding rates by time."""
         page = await self.get("/v5/market/funding/history", category="linear", symbol=symbol, limit=200)
         return {int(row["fundingRateTimestamp"]): Decimal(row["fundingRate"]) for row in page["list"]}
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__
 
 
 def bar(known: Instrument, start_ms: int, opened: str, high: str, low: str, close: str, volume: str) -> Bar:

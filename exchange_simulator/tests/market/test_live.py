@@ -93,6 +93,11 @@ async def test_candles_are_upstreams_own(upstream: Simulator, market: BybitMarke
 
 
 async def test_the_last_day_is_known_minute_by_minute(market: BybitMarket) -> None:
+    async with asyncio.timeout(30):  # some minutes after the start: those before and after the subscription join
+        start = market.quote("BTCUSDT").time_ms
+        async for moment in market.moments():
+            if moment.time_ms > start + 5 * MINUTE_MS:
+                break
     now = market.quote("BTCUSDT").time_ms // MINUTE_MS * MINUTE_MS
     minutes = market.bars("BTCUSDT", now - DAY_MS, now)
     assert [bar.start_ms for bar in minutes] == list(range(now - DAY_MS, now, MINUTE_MS))
