@@ -17,13 +17,14 @@ from alpha.bybit.rows import Instrument
 from alpha.errors import Misconfigured
 from alpha.money import ZERO
 from alpha.reasons import Reason
-from alpha.strategy.bars import BarView, BoolArray, FloatArray, Series
+from alpha.strategy.bars import BarView, BoolArray, Series
 from alpha.strategy.contract import Strategy
 from alpha.strategy.core import Close, DecisionCore, Open, Plan, SetStop
 from alpha.strategy.limits import Breach
 from alpha.strategy.positions import stop_passed
 from alpha.strategy.rules import Until
-from backtester.candles import first_ms, moment
+from backtester.candles import moment
+from backtester.equity import Equity, Span
 from backtester.market import MarketData, Membership, Quotes
 from backtester.result import LimitHit, OpenAtEnd, Result, Trade
 from backtester.venue import Costs, Departure, Venue
@@ -100,7 +101,7 @@ class Run:
         self.limit_hits: list[LimitHit] = []
         self.skipped: dict[str, int] = {}
         self.wallets: list[tuple[int, float]] = []
-        self.spans: list[tuple[str, int, int, float, float]] = []
+        self.spans: list[Span] = []
         self.seen: tuple[Decimal, Decimal, int] | None = None
 
     # --- before the first bar -----------------------------------------------------------------------------------
@@ -376,7 +377,7 @@ class Run:
             )
         )
         entered = (held.opened_ms - self.grid_ms) // self.interval_ms
-        self.spans.append((held.symbol, entered, number, held.signed_f, held.entry_price_f))
+        self.spans.append(Span(held.symbol, entered, number, held.signed_f, held.entry_price_f))
 
     def _note(self, breaches: list[Breach], now_ms: int) -> None:
         self.limit_hits.extend(LimitHit(now_ms, breach.text) for breach in breaches)
@@ -387,7 +388,7 @@ class Run:
         open_at_end = []
         for held in self.venue.holdings.values():
             entered = (held.opened_ms - self.grid_ms) // self.interval_ms
-            self.spans.append((held.symbol, entered, self.end, held.signed_f, held.entry_price_f))
+            self.spans.append(Span(held.symbol, entered, self.end, held.signed_f, held.entry_price_f))
             mark = self.venue.price(held.symbol)
             open_at_end.append(
                 OpenAtEnd(
@@ -400,14 +401,8 @@ class Run:
                     held.profit(mark),
                 )
             )
-        count = self.end - self.first
-        equity = np.full(count, float(self.terms.cash))
-        exposed = np.zeros(count, dtype=np.bool_)
-        for number, wallet in self.wallets:
-            equity[number - self.first :] = wallet
-        for symbol, entered, left, signed, entry_price in self.spans:
-            self._mark(equity, symbol, entered, left, signed, entry_price)
-            exposed[entered - self.first : max(left, entered + 1) - self.first] = True
+        marked = Equity(self.data.bars, self.grid_ms, self.first, self.end)
+        equity = marked.at_closes(float(self.terms.cash), self.wallets, self.spans)
         return Result(
             interval_ms=self.interval_ms,
             from_ms=self.grid_ms + self.first * self.interval_ms,
@@ -418,18 +413,7 @@ class Run:
             open_at_end=open_at_end,
             close_ms=self.grid_ms + (np.arange(self.first, self.end, dtype=np.int64) + 1) * self.interval_ms,
             equity=equity,
-            exposed=exposed,
+            exposed=marked.exposed(self.spans),
             limit_hits=self.limit_hits,
             skipped=self.skipped,
         )
-
-    def _mark(self, equity: FloatArray, symbol: str, entered: int, left: int, signed: float, price: float) -> None:
-        """Add the unrealised profit of one position at the closes of the bars it was held over."""
-        bars = self.data.bars[symbol]
-        offset = (first_ms(bars) - self.grid_ms) // self.interval_ms
-        known = min(left, offset + len(bars))
-        equity[entered - self.first : known - self.first] += signed * (
-            bars.close[entered - offset : known - offset] - price
-        )
-        if left > known:
-            equity[known - self.first : left - self.first] += signed * (float(bars.close[-1]) - price)

@@ -1,6 +1,5 @@
 """`alpha backtest`: a strategy over historical candles."""
 
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -49,8 +48,11 @@ def backtest(
     ),
 ) -> None:
     """Run a strategy over historical candles: the same object that trades live, with fees, slippage and funding."""
-    command = importlib.import_module("backtester.command")
-    request = command.Request(
+    # Imported here: the back-tester brings packages that no other command needs.
+    from backtester.command import Request, carry_out
+    from backtester.report import report as show
+
+    request = Request(
         strategy=strategy,
         data=data,
         from_text=from_,
@@ -64,5 +66,4 @@ def backtest(
         resume_days=resume_days,
         bots=bots,
     )
-    outcome = command.carry_out(request)
-    importlib.import_module("backtester.report").report(outcome, report)
+    show(carry_out(request), report)

@@ -1,6 +1,5 @@
 """`alpha data`: historical candles for back-tests."""
 
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -24,5 +23,7 @@ def download(
     folder: Annotated[Path, typer.Option("--data", help="The folder to fill.")] = Path("data"),
 ) -> None:
     """Download public candles and funding rates, and go on where an earlier download stopped."""
-    command = importlib.import_module("backtester.download_command")
-    command.carry_out(command.DownloadRequest(tuple(symbols), interval, from_, to, folder))
+    # Imported here: the back-tester brings packages that no other command needs.
+    from backtester.download_command import DownloadRequest, carry_out
+
+    carry_out(DownloadRequest(tuple(symbols), interval, from_, to, folder))
