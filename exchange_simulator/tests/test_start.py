@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from exchange_simulator.__main__ import main
 from exchange_simulator.keys import BadAccount, parse_account
 from exchange_simulator.options import BadOption, parse
 
 
-def run(*arguments: str, accounts: str = "") -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "exchange_simulator", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={"SIM_ACCOUNTS": accounts, "PATH": ""},
     )
 
 
@@ -46,10 +46,19 @@ def run(*arguments: str, accounts: str = "") -> subprocess.CompletedProcess[str]
         (["--data", "/no/such/folder/file.sqlite"], "/no/such/folder/file.sqlite"),
     ],
 )
-def test_a_start_that_cannot_be_ends_with_one_sentence_and_code_2(arguments: list[str], names: str) -> None:
-    ended = run("--port", "0", *arguments)
+def test_a_start_that_cannot_be_ends_with_one_sentence_and_code_2(
+    arguments: list[str], names: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["exchange_simulator", "--port", "0", *arguments])
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert names in said
+    assert said.count("\n") == 1
+
+
+def test_the_process_itself_ends_with_code_2_and_without_a_traceback() -> None:
+    ended = run("--port", "0", "--replay", "/no/such/folder")
     assert ended.returncode == 2
-    assert names in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "Traceback" not in ended.stderr
 
