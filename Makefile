@@ -65,6 +65,10 @@ format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+docs: $(VENV)/.dev ## build the documents into site/
+	@$(BIN)/python -m tests.docs.configuration
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
 	@exec $(BIN)/python -m alpha.submodules $(ARGS)
 

@@ -94,6 +94,14 @@ class DemoStack:
         note = self.folder.parent / "running.json"
         note.touch(mode=0o600)
         note.write_bytes(msgspec.json.encode({"folder": str(self.folder), **msgspec.to_builtins(addresses)}))
+        # What `alpha --env-file` needs to ask and steer this demo from another terminal.
+        operator = self.environment_of("alpha_c2")
+        wanted = [
+            name for name in operator if name.startswith(("POSTGRES_", "REDIS_", "BOT_CONTROL", "BYBIT_", "ALPHA_"))
+        ]
+        settings = self.folder.parent / "alpha.env"
+        settings.touch(mode=0o600)
+        settings.write_text("".join(f"{name}={operator[name]}\n" for name in wanted), encoding="utf-8")
 
     async def close(self) -> None:
         """End everything: the bots first, the exchange and the servers last. The data stays."""

@@ -1,0 +1,88 @@
+"""The configuration reference, written from the settings models: `python -m tests.docs.configuration`."""
+
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from alpha.db.migrate import MigrateSettings
+from alpha.demo.settings import DemoSettings
+from alpha.platform.context import PlatformSettings
+from alpha.runtime.settings import BotSettings
+from alpha.settings import BotKeys, Settings
+from database.backup.settings import BackupSettings
+from risk_guard.settings import GuardSettings
+from telegram_manager.settings import CommandCentreSettings
+from trade_sync_service.settings import SyncSettings
+from websocket_listener.settings import ListenerSettings
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
+    (
+        "Keys of a bot",
+        "One set a bot; `SHORTSELLER_` stands for the bot's prefix in `bots.toml`.",
+        BotKeys,
+        "SHORTSELLER_",
+    ),
+    ("Bots", "Each bot also reads its strategy's parameters; see the strategy's README.", BotSettings, ""),
+    ("Listener", "`websocket_listener`", ListenerSettings, ""),
+    ("Trade sync", "`trade_sync_service`", SyncSettings, ""),
+    ("Guard", "`risk_guard`", GuardSettings, ""),
+    ("Command centre", "`telegram_manager`", CommandCentreSettings, ""),
+    ("Terminal", "The `alpha` command's questions and orders.", PlatformSettings, ""),
+    ("Migrations", "`python -m alpha.db.migrate`", MigrateSettings, ""),
+    ("Backups", "`postgres_backup`", BackupSettings, ""),
+    ("Demo", "`make demo`; read from the environment only.", DemoSettings, ""),
+)
+HEAD = """# Configuration reference
+
+Every variable, from the settings models themselves. `python -m tests.docs.configuration` writes this page.
+
+A variable comes from the environment, else from the file that `NAME_FILE` names, else (a secret, in a container) from
+`/run/secrets/<name in lower case>`, else from `.env`. A wrong or missing value ends the start with one line that names it.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    seen: set[str] = set()
+    parts = [HEAD]
+    for title, about, kind, prefix in PARTS:
+        rows = [
+            _row(f"{prefix}{name}".upper(), field)
+            for name, field in kind.model_fields.items()
+            if (prefix + name) not in seen
+        ]
+        seen |= {prefix + name for name in kind.model_fields}
+        if rows:
+            parts.append(
+                f"## {title}\n\n{about}\n\n| variable | default | what it is |\n|---|---|---|\n"
+                + "\n".join(rows)
+                + "\n"
+            )
+    return "\n".join(parts)
+
+
+def _row(variable: str, field: FieldInfo) -> str:
+    secret = field.annotation in {SecretStr, SecretStr | None}
+    if field.default is PydanticUndefined:
+        default = "required"
+    elif field.default is None or field.default in {"", ()}:
+        default = "none"
+    else:
+        value = field.default
+        default = f"`{str(value).lower() if isinstance(value, bool) else ','.join(map(str, value)) if isinstance(value, tuple) else value}`"
+    text = (field.description or "").rstrip(".")
+    return f"| `{variable}` | {default} | {text[:1].upper()}{text[1:]}{' (secret)' if secret else ''} |"
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
