@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
@@ -15,15 +16,16 @@ from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, run
 from exchange_simulator.tests.clients.signed import Signed, auth_frame
 
 SYMBOL, IDLE = "SOLUSDT", "ETHUSDT"
+DOOMED = "key-to-be-liquidated"
 LIMIT_HEADERS = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Timestamp")
 
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Simulator]:
     """An exchange on which ten minutes pass in a second, ten minutes before a funding time."""
-    account = f"{KEY}:{SECRET}:100000"
+    accounts = ("--account", f"{KEY}:{SECRET}:100000", "--account", f"{DOOMED}:{SECRET}:10000")
     moment = ("--start", "2025-01-01T07:50", "--speed", "600")
-    with running("--account", account, "--seed", "7", *moment, "--no-rate-limits") as found:
+    with running(*accounts, "--seed", "7", *moment, "--no-rate-limits", "--faults") as found:
         yield found
 
 
@@ -224,11 +226,21 @@ def test_a_public_topic_pushes_the_documented_fields(fast: Simulator, topic: Top
     assert kinds == ({"snapshot", "delta"} if topic.delta else {"snapshot"})
 
 
-def test_quiet_topics_can_be_subscribed(fast: Simulator) -> None:
-    with connect(f"{fast.ws_url}/v5/public/linear") as stream:
-        for topic in contract.TOPICS:
-            if topic.quiet:
-                subscribe(stream, topic.name.replace("{symbol}", SYMBOL))
+def test_a_liquidation_is_pushed_with_the_documented_fields_and_kinds(fast: Simulator) -> None:
+    (topic,) = [topic for topic in contract.TOPICS if topic.quiet]
+    order = {"category": "linear", "symbol": SYMBOL, "side": "Buy", "orderType": "Market", "qty": "3"}
+    with Signed(fast, DOOMED) as doomed, connect(f"{fast.ws_url}/v5/public/linear") as stream:
+        subscribe(stream, topic.name.replace("{symbol}", SYMBOL))
+        doomed.result("POST", "/v5/order/create", order)
+        httpx.post(f"{fast.rest_url}/_sim/liquidate", json={"key": DOOMED}).raise_for_status()
+        message = receive(stream)
+        (fill, *_) = doomed.result("GET", "/v5/execution/list", {"category": "linear", "symbol": SYMBOL})["list"]
+        (closed, *_) = doomed.result("GET", "/v5/position/closed-pnl", {"category": "linear", "symbol": SYMBOL})["list"]
+    assert list(topic.envelope.faults(message, topic.name)) == []
+    assert [fault for row in message["data"] for fault in topic.data.faults(row, topic.name)] == []
+    assert [(row["S"], row["v"]) for row in message["data"]] == [("Buy", "3")], "the side is the position's"
+    assert (fill["execType"], fill["createType"]) == ("BustTrade", "CreateByTakeOver_PassThrough")
+    assert closed["execType"] == "BustTrade"
 
 
 def test_both_forms_of_ping_are_answered_as_documented(fast: Simulator) -> None:

@@ -242,6 +242,56 @@ def test_a_conditional_order_waits_for_its_price(session: HTTP) -> None:
     assert order_of(session, link)["orderStatus"] == "Deactivated"
 
 
+def test_a_stop_loss_closes_the_position_when_the_price_comes_to_it(
+    session: HTTP, streams: Callable[[str], WebSocket]
+) -> None:
+    # A stop above the price and one below it, each so near that one of the two must soon be met.
+    pushes: queue.Queue[Row] = queue.Queue()
+    streams("private").execution_stream(rows_into(pushes))
+    session.place_order(**LINEAR, side="Buy", orderType="Market", qty="0.01", orderLinkId=fresh_id())
+    price = price_of(session)
+    session.set_trading_stop(
+        **LINEAR, tpslMode="Full", positionIdx=0, stopLoss=near(price, "0.9995"), takeProfit=near(price, "1.0005")
+    )
+    fill = until(pushes, lambda row: row["stopOrderType"] in ("StopLoss", "TakeProfit"), seconds=60)
+    assert (fill["side"], fill["closedSize"], fill["orderLinkId"]) == ("Sell", "0.01", "")
+    assert fill["createType"] == f"CreateBy{fill['stopOrderType']}"
+    assert position_rows(session)[0]["size"] == "0"
+    left = session.get_open_orders(**LINEAR)["result"]["list"]
+    assert left == [], "the other stop goes with the position"
+    assert session.get_closed_pnl(**LINEAR)["result"]["list"][0]["orderId"] == fill["orderId"]
+
+
+def test_a_trailing_stop_is_set_shown_and_cleared(session: HTTP) -> None:
+    session.place_order(**LINEAR, side="Sell", orderType="Market", qty="0.01")
+    price = price_of(session)
+    stop = {**LINEAR, "tpslMode": "Full", "positionIdx": 0}
+    session.set_trading_stop(**stop, trailingStop="1500", activePrice=near(price, "0.9"))
+    assert Decimal(position_rows(session)[0]["trailingStop"]) == 1500
+    (waiting,) = session.get_open_orders(**LINEAR)["result"]["list"]
+    assert (waiting["stopOrderType"], waiting["orderStatus"]) == ("TrailingStop", "Untriggered")
+    session.set_trading_stop(**stop, trailingStop="0")
+    assert Decimal(position_rows(session)[0]["trailingStop"] or "0") == 0
+    assert session.get_open_orders(**LINEAR)["result"]["list"] == []
+
+
+def test_a_batch_answers_for_each_order(session: HTTP) -> None:
+    price = price_of(session)
+    order = {"symbol": SYMBOL, "side": "Buy", "orderType": "Limit", "price": near(price, "0.97")}
+    links = [fresh_id(), fresh_id()]
+    made = session.place_batch_order(
+        category="linear",
+        request=[
+            {**order, "qty": "0.01", "orderLinkId": links[0]},
+            {**order, "qty": "0.0001", "orderLinkId": links[1]},
+        ],
+    )
+    assert [row["code"] for row in made["retExtInfo"]["list"]] == [0, 10001]
+    assert [row["orderLinkId"] for row in session.get_open_orders(**LINEAR)["result"]["list"]] == links[:1]
+    session.cancel_batch_order(category="linear", request=[{"symbol": SYMBOL, "orderLinkId": links[0]}])
+    assert session.get_open_orders(**LINEAR)["result"]["list"] == []
+
+
 def test_refusals_carry_bybits_codes(session: HTTP) -> None:
     price, link = price_of(session), fresh_id()
     resting = {**LINEAR, "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": near(price, "0.97")}
