@@ -67,7 +67,7 @@ format: $(VENV)/.dev ## put the code into its form
 
 docs: $(VENV)/.dev ## build the documents into site/
 	@$(BIN)/python -m tests.docs.configuration
-	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict && echo "site/index.html"
 
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
 	@exec $(BIN)/python -m alpha.submodules $(ARGS)
