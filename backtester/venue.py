@@ -18,6 +18,7 @@ from alpha.strategy.intents import Direction
 from backtester.holding import Holding
 
 _BPS = Decimal(10_000)
+_MARGIN_STEP = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Venue:
 
     def _maintenance_rate(self, symbol: str) -> Decimal:
         """Maintenance margin of a value, closing fee included: half of the least initial margin (Bybit, first tier)."""
-        return ONE / self._instruments[symbol].max_leverage / 2 + self.costs.taker_fee
+        initial = (ONE / self._instruments[symbol].max_leverage).quantize(_MARGIN_STEP)
+        return initial / 2 + self.costs.taker_fee
 
     def _maintenance(self) -> Decimal:
         return sum(
@@ -153,12 +155,12 @@ class Venue:
     # --- the market moves ---------------------------------------------------------------------------------------
 
     def jump(self, symbol: str, target: float, time_ms: int) -> list[Departure]:
-        """The price of a held symbol is suddenly `target`: levels in between fire there."""
+        """The price of a held symbol is suddenly `target`: what margin is left is looked at, then levels fire there."""
         held = self.holdings[symbol]
         self.last[symbol] = target
-        fired = held.fires(target)
-        if self.endangered and self._liquidates(held, target, fired):
+        if self.endangered and self.equity() <= self._maintenance():
             return self._take_over(time_ms)
+        fired = held.fires(target)
         if fired is not None:
             return [self.close(symbol, time_ms, fired)]
         held.follow(exact(target))
