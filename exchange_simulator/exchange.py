@@ -53,7 +53,6 @@ class Exchange:
         self.feed = PublicFeed(self)
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
-        self.closed_to_ms = 0
         self.skew_ms = 0
         resume = restore(self.engine, self.storage) if setup.data is not None else None
         self.timeline.begin(resume)
@@ -88,7 +87,6 @@ class Exchange:
 
     def _bars_closed(self, time_ms: int) -> None:
         self.commit()
-        self.closed_to_ms = time_ms
         self.feed.bars_closed(time_ms)
 
     # --- effects ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from decimal import Decimal
 from exchange_simulator.engine import matching, moves, stops
 from exchange_simulator.engine.account import Account, tier_of
 from exchange_simulator.engine.book import Book
-from exchange_simulator.engine.model import BUY, ZERO, Order, Refused
+from exchange_simulator.engine.model import BUY, ZERO, Order, Refused, Rules
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.market.model import Instrument
 
@@ -82,7 +82,7 @@ def create(engine: Engine, account: Account, new: NewOrder) -> Order:
     _check_value(instrument, book, new, qty, price)
     _check_attached(engine, instrument, book, new, price)
     conditional = new.trigger_price is not None
-    _check_counts(account, new.symbol, conditional)
+    _check_counts(engine.rules, account, new.symbol, conditional)
     engine.serial += 1
     order = Order(
         order_id=engine.ids.new(f"{account.uid}/order"),
@@ -203,15 +203,16 @@ def check_levels(
             raise Refused(10001, f"{name}:{level} set for {side} position should be lower than base_price:{base}")
 
 
-def _check_counts(account: Account, symbol: str, conditional: bool) -> None:
-    rules_count = 0
+def _check_counts(rules: Rules, account: Account, symbol: str, conditional: bool) -> None:
+    """So many orders of a kind may be open in a symbol; stops of a position do not count."""
+    count = 0
     for order in account.by_symbol.get(symbol, {}).values():
         if order.waiting == conditional and not (conditional and order.stop_order_type != "Stop"):
-            rules_count += 1
-    if conditional and rules_count >= 10:
+            count += 1
+    if conditional and count >= rules.max_conditional_orders:
         raise Refused(110009, "The number of stop orders exceeds maximum limit allowed")
-    if not conditional and rules_count >= 500:
-        raise Refused(110020, "Not allowed to have more than 500 active orders")
+    if not conditional and count >= rules.max_open_orders:
+        raise Refused(110020, f"Not allowed to have more than {rules.max_open_orders} active orders")
 
 
 def _check_risk(engine: Engine, account: Account, instrument: Instrument, order: Order) -> None:
