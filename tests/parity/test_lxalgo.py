@@ -58,14 +58,27 @@ async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in
     assert live == back
 
 
+def _amplify(folder: Path, power: float) -> None:
+    """Raise every price, as a multiple of the first, to a power: the same market with larger moves."""
+    for path in sorted(folder.iterdir()):
+        header, *lines = path.read_text().splitlines()
+        rows = [line.split(",") for line in lines]
+        first, digits = float(rows[0][1]), len(rows[0][1].partition(".")[2])
+        for row in rows:
+            row[1:5] = [f"{first * (float(price) / first) ** power:.{digits}f}" for price in row[1:5]]
+        path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 async def test_fifty_pumps_give_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
     begin = datetime(2025, 1, 1, tzinfo=UTC)
-    generate(tmp_path / "made", DEFAULT_SYMBOLS[3:30], "5", begin, begin + timedelta(days=30), seed=3)
+    generate(tmp_path / "made", DEFAULT_SYMBOLS[12:18], "5", begin, begin + timedelta(days=15), seed=3)
+    _amplify(tmp_path / "made", 6.0)
     folder = with_instruments(tmp_path / "made", tmp_path / "candles")
-    play = _play(folder, begin + timedelta(days=WARM_UP_DAYS), 25 * DAY_BARS)
+    play = _play(folder, begin + timedelta(days=WARM_UP_DAYS), 10 * DAY_BARS)
     back, _ = play_back(play)
     live = await play_live(play, tmp_path)
     assert len(back.trades) >= 50
+    assert len({trade.reason for trade in back.trades}) >= 4
     assert live == back
