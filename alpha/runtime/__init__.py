@@ -2,7 +2,8 @@
 
 | module | holds |
 |---|---|
-| start.py, app.py | the process: settings, checks, the loop, the end |
+| start.py, app.py | the process: settings, checks, the end |
+| crew.py, loop_live.py, loop_step.py | the loop: on a running market, and in step clock |
 | settings.py | what can be set |
 | feed.py | closed candles in memory, without gaps |
 | account.py | what the account holds: from live state, or from REST where that cannot be trusted |
@@ -13,4 +14,5 @@
 | state.py, store.py, lease.py | durable state, and who may write it |
 | commands.py | pause, resume, adopt |
 | step.py | the step clock of a simulated exchange |
+| begin.py, checks.py | with which state a bot begins, and what must be in order first |
 """

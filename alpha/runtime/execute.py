@@ -268,30 +268,52 @@ class Executor:
 
     async def _protect(self, position: OwnPosition, order: Open) -> None:
         """Put the levels on the exchange; a position that cannot be protected is closed again at once."""
-        levels = position.levels
+        fault = await self._set_levels(position, order)
+        if fault is not None:
+            await self._leave_unprotected(position, order, Reason.STOP_LOSS, f"its stop could not be set: {fault}")
+            return
+        try:
+            await self._check_liquidation(position, order)
+        except Retry as unread:
+            log.warning("liquidation_price_not_read", symbol=position.symbol, why=str(unread))
+
+    async def _set_levels(self, position: OwnPosition, order: Open) -> str | None:
+        """None when they are set, else why not. After a refusal once more, if the symbol's filters have changed."""
         why = ""
         for attempt in range(1, _PROTECT_TRIES + 1):
             try:
-                await self._broker.protect(position.symbol, levels)
-                return
+                await self._broker.protect(position.symbol, position.levels)
             except Refused as fault:
                 why = str(fault)
                 await self._broker.refresh_instruments(position.symbol)
                 instrument = self._broker.instrument(position.symbol)
                 if attempt > 1 or instrument is None or instrument == order.instrument:
-                    break
+                    return why
                 levels = protection_of(order.enter, position.entry_price, instrument)
                 position.stop_loss, position.take_profit = levels.stop_loss, levels.take_profit
                 position.trailing_distance, position.active_price = levels.trailing_distance, levels.active_price
             except (Retry, Unknown) as fault:
                 why = str(fault)
+            else:
+                return None
+        return why
+
+    async def _check_liquidation(self, position: OwnPosition, order: Open) -> None:
+        """The liquidation price lies beyond the stop, or the stop is worth nothing: then the position is closed."""
+        held = (await self._view.truth()).held.get(position.symbol)
+        if held is None or held.liq_price is None:
+            return
+        if (position.stop_loss - held.liq_price) * position.direction.sign <= 0:
+            why = f"it would be liquidated at {plain(held.liq_price)}, before its stop at {plain(position.stop_loss)}"
+            await self._leave_unprotected(position, order, Reason.RISK_LIMIT, why)
+
+    async def _leave_unprotected(self, position: OwnPosition, order: Open, reason: Reason, why: str) -> None:
         await self._journal.warn(
             f"unprotected:{position.symbol}",
-            f"The stop of {position.symbol} could not be set: {why} The position is closed again.",
+            f"{position.symbol} is closed again right after its entry: {why}.",
             level=Level.CRITICAL,
         )
-        close = Close(position.symbol, position.direction, position.size, Reason.STOP_LOSS, "its stop could not be set")
-        self.plan_exit(close, order.bar_ms, None)
+        self.plan_exit(Close(position.symbol, position.direction, position.size, reason, why), order.bar_ms, None)
         await self._journal.save()
         await self.work_off_exits()
 

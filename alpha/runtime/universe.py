@@ -2,7 +2,7 @@
 
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import Instrument
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, Retry
 from alpha.logs import logger
 from alpha.strategy.contract import Universe
 from alpha.strategy.core import takes_entries
@@ -27,7 +27,7 @@ async def followed(universe: Universe, gateway: Gateway, instruments: dict[str, 
             log.warning("symbols_left_out", symbols=missing, why="the exchange has no such USDT perpetual")
         return known
     tickers = await gateway.tickers()
-    return tuple(
+    found = tuple(
         sorted(
             symbol
             for symbol, ticker in tickers.items()
@@ -37,3 +37,6 @@ async def followed(universe: Universe, gateway: Gateway, instruments: dict[str, 
             and takes_entries(instruments[symbol])
         )
     )
+    if not found:
+        raise Retry(f"No symbol has a turnover above {universe.min_turnover_usdt} USDT; it is looked at again.")
+    return found

@@ -1,0 +1,103 @@
+"""What the loops of one bot share, and what both do: follow symbols, take commands, say what they wait for."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from alpha.bybit.gateway import Gateway
+from alpha.clock import BusinessClock, at, wall_ms
+from alpha.live import keys as live_keys
+from alpha.live.client import TextRedis
+from alpha.live.connect import AWAY
+from alpha.live.control import Command, CommandTaker
+from alpha.registry import Bot
+from alpha.runtime import heart
+from alpha.runtime.broker import Broker
+from alpha.runtime.commands import Commands
+from alpha.runtime.feed import CandleFeed
+from alpha.runtime.patience import Patience
+from alpha.runtime.settings import BotSettings
+from alpha.runtime.trader import Trader
+from alpha.strategy.contract import Strategy
+
+
+@dataclass(slots=True)
+class Crew:
+    """One bot at work. `keeping` renews its lease and ends with LeaseLost when that is gone."""
+
+    settings: BotSettings
+    bot: Bot
+    strategy: Strategy[Any, Any]
+    redis: TextRedis
+    gateway: Gateway
+    clock: BusinessClock
+    patience: Patience
+    heart: heart.Heart
+    trader: Trader
+    broker: Broker
+    symbols: Sequence[str]
+    keeping: "asyncio.Task[None]"
+    commands: "asyncio.Queue[Command]" = field(default_factory=asyncio.Queue)
+
+    @property
+    def feed(self) -> CandleFeed:
+        """The candles."""
+        return self.trader.feed
+
+    @property
+    def stopping(self) -> bool:
+        """True when the process shall end."""
+        return self.patience.stop.is_set()
+
+    async def still_ours(self) -> None:
+        """Raise LeaseLost when another process has the account."""
+        if self.keeping.done():
+            await self.keeping
+
+    async def follow(self, symbols: Sequence[str]) -> None:
+        """Follow these and whatever is held."""
+        self.symbols = symbols
+        await self.feed.follow([*symbols, *(held for held in self.trader.core.positions if held not in symbols)])
+        await self.tell_symbols()
+
+    async def tell_symbols(self) -> None:
+        """Let the listener stream what is followed; said again and again, because Redis may have been emptied."""
+        wanted = self.feed.symbols
+        name = live_keys.symbols(self.bot.id)
+        with contextlib.suppress(*AWAY):
+            old = await self.redis.smembers(name) - set(wanted)
+            async with self.redis.pipeline() as pipe:
+                if wanted:
+                    pipe.sadd(name, *wanted)
+                pipe.sadd(live_keys.intervals(self.bot.id), self.feed.interval)
+                if old:
+                    pipe.srem(name, *old)
+                await pipe.execute()
+
+    async def beat(self) -> None:
+        """Say in words what the bot waits for."""
+        trader = self.trader
+        paused = trader.journal.runtime.paused
+        if paused:
+            await self.heart.beat(heart.PAUSED, f"to be resumed ({paused})")
+            return
+        limit = trader.core.limits.blocks_entries
+        close = at(trader.core.state.last_bar_ms + 2 * trader.core.interval_ms)
+        waits = f"the {self.strategy.interval}-minute bar that closes at {close:%Y-%m-%d %H:%M} UTC"
+        await self.heart.beat(heart.RUNNING, waits + (f"; no entries: {limit}" if limit else ""))
+
+    def commander(self) -> tuple[Commands, CommandTaker]:
+        """Who carries out commands, and who takes and answers them."""
+        trader = self.trader
+        return Commands(trader.core, trader.journal, trader.reconciler), CommandTaker(self.redis, self.bot.id)
+
+    async def take_commands(self, taker: CommandTaker) -> None:
+        """Put commands into the queue until cancelled; the loop carries them out."""
+        while True:
+            try:
+                for command in await taker.take(wall_ms()):
+                    self.commands.put_nowait(command)
+            except AWAY:
+                await asyncio.sleep(1.0)
