@@ -14,6 +14,7 @@ from backtester.candles import end_ms, first_ms
 from backtester.funding import Funding
 
 _DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Membership:
         self._least = float(universe.min_turnover_usdt)
         self._every_ms = universe.refresh_ms or _DAY_MS
         self._data = data
-        self._turnover: dict[str, Floats] = {}
+        self._turnover: dict[str, tuple[int, Floats]] = {}
         self._known: tuple[int, list[str]] = (-1, [])
 
     @property
@@ -93,11 +94,27 @@ class Membership:
 
     def _liquid(self, symbol: str, now_ms: int) -> bool:
         bars = self._data.bars[symbol]
-        newest = (now_ms - first_ms(bars)) // bars.interval_ms - 1
-        if not 0 <= newest < len(bars):
-            return False
         if symbol not in self._turnover:
-            mean = (bars.open + bars.high + bars.low + bars.close) / 4.0
-            self._turnover[symbol] = rolling_sum(bars.volume * mean, _DAY_MS // bars.interval_ms)
-        turnover = self._turnover[symbol][newest]
-        return bool(not np.isnan(turnover) and turnover > self._least)
+            self._turnover[symbol] = _turnover_of_a_day(bars)
+        first, turnover = self._turnover[symbol]
+        newest = (now_ms - first) // max(_HOUR_MS, bars.interval_ms) - 1
+        return 0 <= newest < len(turnover) and bool(turnover[newest] > self._least)
+
+
+def _turnover_of_a_day(bars: Bars) -> tuple[int, Floats]:
+    """The start of the first whole hour, and for each hour the turnover of the 24 hours that end with it, in USDT.
+
+    Candles carry no turnover: that of an hour is its volume at the mean of its four prices. Bars longer than an hour
+    stand for themselves.
+    """
+    unit_ms = max(_HOUR_MS, bars.interval_ms)
+    block = unit_ms // bars.interval_ms
+    skip = -(first_ms(bars) // bars.interval_ms) % block
+    count = (len(bars) - skip) // block
+    if count <= 0:
+        return first_ms(bars), np.empty(0)
+    shape, part = (count, block), slice(skip, skip + count * block)
+    high, low = bars.high[part].reshape(shape).max(axis=1), bars.low[part].reshape(shape).min(axis=1)
+    mean = (bars.open[part].reshape(shape)[:, 0] + high + low + bars.close[part].reshape(shape)[:, -1]) / 4.0
+    day = rolling_sum(bars.volume[part].reshape(shape).sum(axis=1) * mean, _DAY_MS // unit_ms)
+    return first_ms(bars) + skip * bars.interval_ms, day

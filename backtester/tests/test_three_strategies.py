@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from alpha.strategy.bars import Bars
-from alpha.strategy.contract import Strategy
+from alpha.strategy.contract import Strategy, Universe
 from backtester.engine import Run, Terms, run
-from backtester.market import MarketData
+from backtester.market import MarketData, Membership
 from backtester.tests.toys import HOUR_MS, START_MS, backtest_of, changed, market, random_bars
 from backtester.venue import Costs
 from strategies.lxalgo.parameters import LXAlgoParameters
@@ -192,3 +192,16 @@ def test_an_operator_who_resumes_lets_a_halted_bot_trade_again() -> None:
     assert any("resumes" in hit.text for hit in daily.limit_hits)
     assert len(daily.trades) > len(never.trades)
     assert daily.trades[: len(never.trades)] == never.trades
+
+
+@pytest.mark.parametrize("interval_ms", [FIVE_MINUTES, FOUR_HOURS, 24 * HOUR_MS])
+def test_the_universe_knows_only_whole_hours_that_are_over(interval_ms: int) -> None:
+    count = 40 * 24 * HOUR_MS // interval_ms
+    bars = random_bars(9, count, "AUSDT", interval_ms=interval_ms)
+    cut = count // 2
+    rich = changed(bars, {"volume": np.where(np.arange(count) < cut, 1.0, 1e9)})
+    members = Membership(Universe((), Decimal(1_000_000), HOUR_MS), market(rich))
+    turn_ms = START_MS + cut * interval_ms
+    assert members.at(turn_ms) == []
+    assert members.at(turn_ms + max(interval_ms, HOUR_MS) - HOUR_MS) == []
+    assert members.at(turn_ms + max(interval_ms, HOUR_MS)) == ["AUSDT"]
