@@ -8,6 +8,7 @@ from alpha.logs import logger
 from alpha.runtime.commands import Commands
 from alpha.runtime.crew import Crew
 from alpha.runtime.step import Point, StepClock
+from alpha.runtime.universe import followed
 
 log = logger(__name__)
 
@@ -49,10 +50,18 @@ class StepLoop:
         opens = point.opens and point.now_ms % feed.interval_ms == 0
         try:
             if opens:
+                await self._refresh_universe(point.now_ms)
                 await feed.fetch(point.now_ms - feed.interval_ms)
             await self._crew.trader.at_point(opens=opens)
         except (Retry, Unknown) as fault:
             log.warning("cycle_postponed", why=str(fault))
+
+    async def _refresh_universe(self, now_ms: int) -> None:
+        """Look at the turnover again, at UTC multiples of the strategy's span, as the back-test does."""
+        crew = self._crew
+        universe = crew.strategy.universe
+        if not universe.symbols and universe.refresh_ms and now_ms % universe.refresh_ms == 0:
+            await crew.follow(await followed(universe, crew.gateway, crew.broker.instruments))
 
     async def _obey_until(self, waiting: "asyncio.Task[Point]", commands: Commands, taker: CommandTaker) -> None:
         """Carry out commands while waiting; returns when the wait is over or the process shall end."""
