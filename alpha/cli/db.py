@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ from alpha.settings import load
 
 T = TypeVar("T")
 MOST_SHOWN = 20
+#: What Bybit's rounding may make of a round trip, in USDT.
+ALLOWED = Decimal("0.01")
 
 
 def settings() -> migrate.MigrateSettings:
@@ -40,7 +43,11 @@ def register(app: typer.Typer) -> None:
         console.print(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
 
     @db.command()
-    def verify() -> None:
+    def verify(
+        exec_pnl: bool = typer.Option(
+            False, "--exec-pnl", help="Also compare each round trip with Bybit's own execPnl."
+        ),
+    ) -> None:
         """Recompute every round trip and total from the fills and compare to the last digit; exits with 1 on a difference."""
         found = _with_progress("comparing", books.verify)
         console.print(
@@ -53,6 +60,15 @@ def register(app: typer.Typer) -> None:
             if len(found.differences) > MOST_SHOWN:
                 console.print(f"  and {len(found.differences) - MOST_SHOWN} more.")
             console.print("'alpha db rebuild' makes the books anew from the fills.")
+        differing = 0
+        if exec_pnl:
+            theirs = asyncio.run(books.compare_exec_pnl(settings(), ALLOWED))
+            differing = theirs.differing
+            console.print(
+                f"{theirs.compared:,} round trips carry Bybit's own P&L: {differing} differ by more than {ALLOWED} USDT; "
+                f"the largest difference is {theirs.worst:f}."
+            )
+        if found.differences or differing:
             raise typer.Exit(1)
 
     @db.command()

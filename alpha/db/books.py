@@ -166,6 +166,35 @@ async def _compare(
             findings.differences.append(f"{book}: {table.removeprefix('trading.')} of {name} differ from the fills.")
 
 
+@dataclass(frozen=True, slots=True)
+class ExecPnl:
+    """Our gross P&L beside Bybit's `execPnl`: round trips compared, those that differ by more than allowed, the worst."""
+
+    compared: int
+    differing: int
+    worst: Decimal
+
+
+async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> ExecPnl:
+    """Compare every round trip whose exits all carry Bybit's own P&L; `allowed` is in USDT a round trip.
+
+    Bybit rounds its average entry price, so that small differences are its, not ours.
+    """
+    connection = await connect(settings, "verify")
+    try:
+        row = await connection.fetchrow(
+            "SELECT count(*), count(*) FILTER (WHERE abs(c.difference) > $1), coalesce(max(abs(c.difference)), 0) "
+            "FROM trading.bots b, trading.exec_pnl_check(b.bot_id, '-infinity', 'infinity') c",
+            allowed,
+            timeout=3600,
+        )
+    except (asyncpg.PostgresError, OSError) as fault:
+        raise explained(fault, settings) from None
+    finally:
+        await connection.close()
+    return ExecPnl(*row)
+
+
 async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
     """Make states, round trips and totals anew from every fill; returns the number of accounts and symbols.
 

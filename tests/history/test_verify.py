@@ -11,7 +11,7 @@ from alpha.db.books import rebuild, verify
 from alpha.db.fills import insert_fills
 from alpha.db.pool import Connection
 from alpha.settings import DatabaseSettings
-from tests.history.build import new_account
+from tests.history.build import fill, new_account
 from tests.history.generator import some_fills
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +85,27 @@ async def test_the_exit_code_tells_the_truth(filled: Connection, history_setting
     assert "alpha db rebuild" in result.stdout
     assert alpha(history_settings, "db", "rebuild").returncode == 0
     assert alpha(history_settings, "db", "verify").returncode == 0
+
+
+async def test_bybits_own_pnl_is_compared_on_request(owner: Connection, history_settings: DatabaseSettings) -> None:
+    account = await new_account(owner)
+    pair = [
+        fill(0, "Buy", "1", "100", account_id=account),
+        fill(1, "Sell", "1", "110", exec_pnl="10.005", account_id=account),
+    ]
+    await insert_fills(owner, pair)
+    fine = alpha(history_settings, "db", "verify", "--exec-pnl")
+    assert (fine.returncode, "1 round trips carry Bybit's own P&L: 0 differ" in fine.stdout) == (0, True)
+    more = [
+        fill(2, "Buy", "1", "100", account_id=account),
+        fill(3, "Sell", "1", "110", exec_pnl="11", account_id=account),
+    ]
+    await insert_fills(owner, more)
+    wrong = alpha(history_settings, "db", "verify", "--exec-pnl")
+    assert (wrong.returncode, "1 differ by more than 0.01 USDT; the largest difference is 1." in wrong.stdout) == (
+        1,
+        True,
+    )
 
 
 async def test_a_service_role_is_told_that_this_is_the_owners(history_settings: DatabaseSettings) -> None:
