@@ -248,3 +248,33 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
         return ("no_entries", BOT.bot) in await halts(stage)
 
     await until(halted, 60, "the halt")
+
+
+@pytest.mark.parametrize("away", ["redis", "postgres"])
+async def test_panic_goes_on_while_a_store_is_away(tmp_path: Path, away: str) -> None:
+    stage = Stage(tmp_path, speed="1")
+    await stage.open()
+    hands = Hands(stage)
+    try:
+        process = guard(stage)
+        process.start()
+        await acts(process)
+        await hands.open("BTCUSDT", "Buy", "0.1")
+        if away == "postgres":
+            stage.servers.postgres.stop("immediate")
+        await stage.fault(
+            kind="answer", path="/v5/order/create", ret_code=10006, ret_msg="Too many visits!", key=BOT.key
+        )
+        await command(stage, "panic", {})
+
+        async def taken() -> bool:
+            return bool(events(process, "command"))
+
+        await until(taken, 30, "the guard to take the command")
+        if away == "redis":
+            stage.servers.redis.kill()
+        await stage.fault_free()
+        await until(lambda: flat(stage), 60, f"the account to be flat without {away}")
+    finally:
+        await hands.close()
+        stage.close()

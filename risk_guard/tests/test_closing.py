@@ -1,0 +1,150 @@
+"""A closing ends flat whatever happens beside it: orders, fills, crashes, failing calls."""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alpha.bybit.throttle import Throttle
+from alpha.errors import AlphaError
+from alpha.reasons import Reason
+from alpha.registry import Registry
+from alpha.settings import load
+from risk_guard.account import GuardedAccount, open_account
+from risk_guard.closing import Closing, ClosingState
+from risk_guard.settings import GuardSettings
+from tests.stack.world import BOTS, Simulator, Trader
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+QTY = {"BTCUSDT": "0.05", "ETHUSDT": "0.7"}
+ACTIONS = st.one_of(
+    st.tuples(st.sampled_from(["Buy", "Sell"]), st.sampled_from(SYMBOLS)),
+    st.tuples(st.just("limit"), st.sampled_from(SYMBOLS)),
+    st.tuples(st.just("stop"), st.sampled_from(SYMBOLS)),
+    st.tuples(st.just("crash"), st.just("")),
+    st.tuples(st.just("busy"), st.sampled_from(["/v5/order/create", "/v5/position/list", "/v5/order/realtime"])),
+    st.tuples(st.just("lost"), st.just("/v5/order/create")),
+)
+
+
+@dataclass
+class Scene:
+    """An account on a running exchange, as its bot and as the guard sees it."""
+
+    simulator: Simulator
+    account: GuardedAccount
+    trader: Trader
+
+    async def fault(self, **what: object) -> None:
+        async with httpx.AsyncClient(base_url=self.simulator.url) as client:
+            (await client.post("/_sim/faults", json=what)).raise_for_status()
+
+    def closing(self, state: ClosingState, confirm_s: float = 0.0) -> Closing:
+        return Closing(self.account, state, confirm_s=confirm_s, save=_kept, tell=_untold)
+
+
+async def _kept(_state: ClosingState) -> None: ...
+async def _untold(_text: str) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str) -> AsyncIterator[Scene]:
+    with tempfile.TemporaryDirectory(prefix="alpha-closing-") as folder:
+        simulator = Simulator(Path(folder), speed="1", options=("--no-rate-limits", "--faults"))
+        await simulator.start()
+        bot = BOTS[0]
+        for name, value in bot.environment().items():
+            monkeypatch.setenv(name, value)
+        chosen = load(
+            GuardSettings,
+            env_file=None,
+            bybit_rest_url=simulator.url,
+            bybit_ws_url=f"ws://127.0.0.1:{simulator.port}",
+            postgres_password="unused",
+            redis_password="unused",
+            **more,
+        )
+        account = open_account(chosen, registry.find(bot.bot), Throttle(None))
+        account.key = await account.gateway.key_info()
+        account.observe = False
+        trader = Trader(simulator.url, bot)
+        try:
+            yield Scene(simulator, account, trader)
+        finally:
+            await trader.close()
+            await account.gateway.close()
+            simulator.process.stop()
+
+
+async def act(scene: Scene, what: str, where: str) -> None:
+    """One thing that happens beside the closing. A refusal is as good as any other outcome."""
+    if what in {"Buy", "Sell"}:
+        await scene.trader.order(where, what, QTY[where])
+    elif what == "limit":
+        price = (await scene.account.gateway.tickers(where))[where].last
+        tick = (await scene.account.gateway.instruments(where))[where].tick_size
+        low = (price * Decimal("0.98") / tick).to_integral_value() * tick
+        await scene.trader.order(where, "Buy", QTY[where], orderType="Limit", price=str(low))
+    elif what == "stop":
+        price = (await scene.account.gateway.tickers(where))[where].last
+        body: dict[str, object] = {"category": "linear", "symbol": where, "tpslMode": "Full", "positionIdx": 0}
+        await scene.trader.post("/v5/position/trading-stop", {**body, "trailingStop": str(int(price / 20))})
+    elif what == "busy":
+        await scene.fault(kind="answer", path=where, ret_code=10006, ret_msg="Too many visits!", times=2)
+    elif what == "lost":
+        await scene.fault(kind="answer", path=where, nothing=True, after=True, times=1)
+
+
+async def interleaved(scene: Scene, actions: list[tuple[str, str]]) -> None:
+    """Let these happen while a closing runs, then let it end; the exchange must say flat."""
+    state = ClosingState("c", Reason.KILL_SWITCH, "operator:1")
+    running = asyncio.create_task(scene.closing(state, 0.5).run())
+    for what, where in actions:
+        if what == "crash":
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, AlphaError):
+                await running
+            running = asyncio.create_task(scene.closing(state, 0.5).run())
+        else:
+            # The bot's own calls meet the faults as well; what becomes of them is part of the game.
+            with contextlib.suppress(httpx.HTTPError, AlphaError):
+                await act(scene, what, where)
+    await asyncio.wait_for(running, 60)
+    account = await scene.simulator.account(BOTS[0].key)
+    assert account["positions"] == []
+    assert account["orders"] == []
+
+
+async def test_any_interleaving_of_orders_fills_crashes_and_faults_ends_flat(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch) as stage:
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.lists(ACTIONS, min_size=1, max_size=10))
+        def property_holds(actions: list[tuple[str, str]]) -> None:
+            asyncio.run_coroutine_threadsafe(interleaved(stage, actions), loop).result()
+
+        await asyncio.to_thread(property_holds)
+
+
+async def test_a_position_larger_than_the_cap_is_closed_in_slices(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch, guard_max_order_usdt="2000") as stage:
+        await stage.trader.order("BTCUSDT", "Buy", "0.1")
+        report = await stage.closing(ClosingState("c", Reason.MANUAL, "operator:1")).run()
+        rows = [row for row in await stage.simulator.ledger(BOTS[0].key) if row["side"] == "Sell"]
+        assert len({row["orderId"] for row in rows}) > 2
+        assert all(Decimal(row["execQty"]) * Decimal(row["execPrice"]) <= Decimal(2001) for row in rows)
+        assert sum(Decimal(row["execQty"]) for row in rows) == Decimal("0.1")
+        assert "BTCUSDT long 0.1" in report
