@@ -1,95 +1,99 @@
 -- Writes a batch of one bot's changes in order, in one atomic step.
--- ARGV  1 bot  2 token of the writer  3 events kept  4.. changes, each a word with its arguments:
+-- ARGV  1 bot  2 token of the writer  3 events kept  4 the changes, MessagePack: a list of lists of texts, each a word
+-- with its arguments:
 --   TAKE                                               from here on this token is the writer
 --   EVENT type ts data
---   POSITION symbol seq updated open data n field value ...   guarded by (seq, updated); event only when it is taken
+--   POSITION symbol seq updated open data field value ...     guarded by (seq, updated); event only when it is taken
 --   FORCE (same arguments)                             not guarded: a rebuild by the owner of the state
---   FLATTEN n symbol ...                               positions not among these symbols become flat
---   MARK key n field value ...                         fields of a hash that exists already
+--   FLATTEN symbol ...                                 positions not among these symbols become flat
+--   MARK key field value ...                           fields of a hash that exists already
 --   ORDER id updated ts json / CLOSED id updated ts json      guarded by updatedTime; event only when it is taken
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
---   WALLET updated data n field value ...              guarded by updated_at; data "" for no event
---   STATUS n field value ...
+--   WALLET updated data field value ...                guarded by updated_at; data "" for no event
+--   STATUS field value ...
 -- Returns -1 when the keys are not this writer's (an emptied Redis, another writer), else how many were ignored as old.
 local bot, token, kept = ARGV[1], ARGV[2], ARGV[3]
+local changes = cmsgpack.unpack(ARGV[4])
 local status, stream, held, orders = 'status:' .. bot, 'events:' .. bot, 'positions:' .. bot, 'orders:' .. bot
-local at, ignored = 4, 0
+local wallet = 'wallet:' .. bot
+local ignored = 0
 
 local function event(kind, ts, data)
   redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', 'type', kind, 'ts_ms', ts, 'data', data)
   redis.call('PUBLISH', 'alpha:events', '{"bot":"' .. bot .. '","type":"' .. kind .. '","ts_ms":' .. ts .. ',"data":' .. data .. '}')
 end
 
-local function take(count)
-  local taken = {unpack(ARGV, at, at + count - 1)}
-  at = at + count
-  return taken
-end
-
 local function number(text) return tonumber(text) or -1 end
 
-if ARGV[at] ~= 'TAKE' and redis.call('HGET', status, 'writer') ~= token then return -1 end
+local apply = {}
 
-while ARGV[at] do
-  local word = ARGV[at]
-  at = at + 1
-  if word == 'EVENT' then
-    local a = take(3)
-    event(a[1], a[2], a[3])
-  elseif word == 'POSITION' or word == 'FORCE' then
-    local a = take(6)
-    local fields = take(2 * tonumber(a[6]))
-    local key = 'position:' .. bot .. ':' .. a[1]
+function apply.TAKE() redis.call('HSET', status, 'writer', token) end
+
+function apply.EVENT(c) event(c[2], c[3], c[4]) end
+
+local function position(c, guarded)
+  local key = 'position:' .. bot .. ':' .. c[2]
+  if guarded then
     local known = redis.call('HMGET', key, 'seq', 'updated_at')
-    local seq, updated = number(a[2]), number(a[3])
-    local old = known[1] and (number(known[1]) > seq or (number(known[1]) == seq and number(known[2]) > updated))
-    if word == 'POSITION' and old then
+    local seq, known_seq = number(c[3]), number(known[1])
+    if known[1] and (known_seq > seq or (known_seq == seq and number(known[2]) > number(c[4]))) then
       ignored = ignored + 1
-    else
-      redis.call('HSET', key, unpack(fields))
-      if a[4] == '1' then redis.call('SADD', held, a[1]) else redis.call('SREM', held, a[1]) end
-      if a[5] ~= '' then event('position', a[3] ~= '' and a[3] or '0', a[5]) end
+      return
     end
-  elseif word == 'FLATTEN' then
-    local open = {}
-    for _, symbol in ipairs(take(tonumber(take(1)[1]))) do open[symbol] = true end
-    for _, symbol in ipairs(redis.call('SMEMBERS', held)) do
-      if not open[symbol] then
-        redis.call('HSET', 'position:' .. bot .. ':' .. symbol, 'side', '', 'size', '0', 'unrealised_pnl', '0')
-        redis.call('SREM', held, symbol)
-      end
-    end
-  elseif word == 'MARK' then
-    local a = take(2)
-    local fields = take(2 * tonumber(a[2]))
-    if redis.call('EXISTS', a[1]) == 1 then redis.call('HSET', a[1], unpack(fields)) end
-  elseif word == 'ORDER' or word == 'CLOSED' then
-    local a = take(4)
-    local known = redis.call('HGET', orders, a[1])
-    local updated = known and number(string.match(known, '"updatedTime":"(%d+)"')) or -1
-    if updated > number(a[2]) then
-      ignored = ignored + 1
-    else
-      if word == 'ORDER' then redis.call('HSET', orders, a[1], a[4]) else redis.call('HDEL', orders, a[1]) end
-      if a[3] ~= '' then event('order', a[3], a[4]) end
-    end
-  elseif word == 'FORGET' then
-    redis.call('DEL', orders, 'wallet:' .. bot)
-  elseif word == 'WALLET' then
-    local a = take(3)
-    local fields = take(2 * tonumber(a[3]))
-    if number(redis.call('HGET', 'wallet:' .. bot, 'updated_at')) > number(a[1]) then
-      ignored = ignored + 1
-    else
-      redis.call('HSET', 'wallet:' .. bot, unpack(fields))
-      if a[2] ~= '' then event('wallet', a[1], a[2]) end
-    end
-  elseif word == 'STATUS' then
-    redis.call('HSET', status, unpack(take(2 * tonumber(take(1)[1]))))
-  elseif word == 'TAKE' then
-    redis.call('HSET', status, 'writer', token)
-  else
-    return redis.error_reply('unknown change ' .. word)
   end
+  redis.call('HSET', key, unpack(c, 7))
+  if c[5] == '1' then redis.call('SADD', held, c[2]) else redis.call('SREM', held, c[2]) end
+  if c[6] ~= '' then event('position', c[4] ~= '' and c[4] or '0', c[6]) end
+end
+
+function apply.POSITION(c) position(c, true) end
+
+function apply.FORCE(c) position(c, false) end
+
+function apply.FLATTEN(c)
+  local open = {}
+  for i = 2, #c do open[c[i]] = true end
+  for _, symbol in ipairs(redis.call('SMEMBERS', held)) do
+    if not open[symbol] then
+      redis.call('HSET', 'position:' .. bot .. ':' .. symbol, 'side', '', 'size', '0', 'unrealised_pnl', '0')
+      redis.call('SREM', held, symbol)
+    end
+  end
+end
+
+function apply.MARK(c)
+  if redis.call('EXISTS', c[2]) == 1 then redis.call('HSET', c[2], unpack(c, 3)) end
+end
+
+local function order(c, open)
+  local known = redis.call('HGET', orders, c[2])
+  if known and number(string.match(known, '"updatedTime":"(%d+)"')) > number(c[3]) then
+    ignored = ignored + 1
+    return
+  end
+  if open then redis.call('HSET', orders, c[2], c[5]) else redis.call('HDEL', orders, c[2]) end
+  if c[4] ~= '' then event('order', c[4], c[5]) end
+end
+
+function apply.ORDER(c) order(c, true) end
+
+function apply.CLOSED(c) order(c, false) end
+
+function apply.FORGET() redis.call('DEL', orders, wallet) end
+
+function apply.WALLET(c)
+  if number(redis.call('HGET', wallet, 'updated_at')) > number(c[2]) then
+    ignored = ignored + 1
+    return
+  end
+  redis.call('HSET', wallet, unpack(c, 4))
+  if c[3] ~= '' then event('wallet', c[2], c[3]) end
+end
+
+function apply.STATUS(c) redis.call('HSET', status, unpack(c, 2)) end
+
+if changes[1][1] ~= 'TAKE' and redis.call('HGET', status, 'writer') ~= token then return -1 end
+for _, change in ipairs(changes) do
+  apply[change[1]](change)
 end
 return ignored

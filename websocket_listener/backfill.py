@@ -12,14 +12,14 @@ from alpha.bybit.paging import WINDOW_MS
 from alpha.bybit.rows import Execution
 from alpha.bybit.throttle import Rank
 from alpha.clock import at, ms_of, wall_ms
-from alpha.db.fills import Fill, insert_fills
+from alpha.db.fills import Fill, insert_fills, settle_late_fills
 from alpha.db.pool import Pool
 from alpha.errors import Rejected
 from alpha.logs import logger
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of
-from websocket_listener.store import move_watermark, read_watermark, settle_books
+from websocket_listener.store import move_watermark, read_watermark
 
 log = logger(__name__)
 
@@ -100,7 +100,7 @@ class Backfill:
         self.progress = ""
         if inserted:
             async with self._pool.acquire(timeout=5.0) as connection:
-                await settle_books(connection)
+                await settle_late_fills(connection)
         self.counts.reads += 1
         self.counts.rows += rows
         return Read(rows, inserted, unseen, first, began_ms)

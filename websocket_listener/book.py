@@ -115,7 +115,7 @@ class LiveBook:
                 moved = True
                 self._put(
                     (
-                        *("MARK", keys.position(self._bot, row.symbol), "3", "mark_price", texts.text(mark)),
+                        *("MARK", keys.position(self._bot, row.symbol), "mark_price", texts.text(mark)),
                         *("unrealised_pnl", texts.text(profit), "marked_at", str(now_ms)),
                     )
                 )
@@ -124,7 +124,7 @@ class LiveBook:
         self.coin = structs.replace(self.coin, unrealised_pnl=total, equity=self.coin.wallet_balance + total)
         self._put(
             (
-                *("MARK", keys.wallet(self._bot), "3", "equity", texts.text(self.coin.equity)),
+                *("MARK", keys.wallet(self._bot), "equity", texts.text(self.coin.equity)),
                 *("unrealised_pnl", texts.text(total), "marked_at", str(now_ms)),
             )
         )
@@ -134,7 +134,7 @@ class LiveBook:
     def rebuild(self) -> list[Change]:
         """The changes that write the whole state, whatever Redis holds."""
         open_symbols = [symbol for symbol, row in self.positions.items() if row.size]
-        changes: list[Change] = [("FLATTEN", str(len(open_symbols)), *open_symbols), ("FORGET",)]
+        changes: list[Change] = [("FLATTEN", *open_symbols), ("FORGET",)]
         changes += [self._position_change("FORCE", row, event=False) for row in self.positions.values()]
         changes += [
             ("ORDER", row.order_id, str(row.updated_ms), "", texts.order_json(row)) for row in self.orders.values()
@@ -162,7 +162,7 @@ class LiveBook:
         data = texts.json_text({"symbol": row.symbol, **fields}) if event else ""
         flat = [part for pair in fields.items() for part in pair]
         seq, updated = str(row.seq), texts.text(row.updated_ms)
-        return (word, row.symbol, seq, updated, "1" if row.size else "0", data, str(len(fields)), *flat)
+        return (word, row.symbol, seq, updated, "1" if row.size else "0", data, *flat)
 
     def _wallet_change(self, *, event: bool) -> Change:
         if self.coin is None:
@@ -170,7 +170,7 @@ class LiveBook:
         fields = texts.wallet_fields(self.coin, self._available, self._wallet_ms)
         flat = [part for pair in fields.items() for part in pair]
         data = texts.json_text(fields) if event else ""
-        return ("WALLET", str(self._wallet_ms), data, str(len(fields)), *flat)
+        return ("WALLET", str(self._wallet_ms), data, *flat)
 
 
 def _same(row: Position, known: Position) -> bool:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 
+import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
 from alpha.live import keys
@@ -156,8 +157,7 @@ class LiveWriter:
         self._restored()
 
     async def _apply(self, changes: list[Change]) -> int:
-        words = [word for change in changes for word in change]
-        arguments = (self._bot, self._token, str(keys.EVENTS_KEPT), *words)
+        arguments = (self._bot, self._token, str(keys.EVENTS_KEPT), msgspec.msgpack.encode(changes))
         if not self._sha:
             self._sha = await self._redis.script_load(_SCRIPT)
         try:

@@ -92,7 +92,7 @@ class BotStatus:
         text = "\n".join(flat)
         if text != self._written:
             self._written = text
-            self.put(("STATUS", str(len(fields)), *flat))
+            self.put(("STATUS", *flat))
         state = self.state(now_ms)
         if state is not self._said:
             self._said = state
@@ -102,4 +102,4 @@ class BotStatus:
         """The changes that write the status whole, after Redis was emptied."""
         fields = self.fields(now_ms)
         self._said = self.state(now_ms)
-        return [("STATUS", str(len(fields)), *(part for pair in fields.items() for part in pair))]
+        return [("STATUS", *(part for pair in fields.items() for part in pair))]

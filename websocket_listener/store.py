@@ -139,12 +139,6 @@ async def insert_opening(
     )
 
 
-async def settle_books(connection: Connection) -> int:
-    """Work off what late fills put off in the roll-ups; returns how many accounts and symbols were recomputed."""
-    done: int = await connection.fetchval("SELECT trading.settle()")
-    return done
-
-
 async def insert_snapshot(
     connection: Connection,
     account_id: int,

@@ -1,0 +1,420 @@
+"""How fast the listener is, each figure beside a floor measured in the same run.
+
+    python -m tests.benchmarks.bench_listener [--fills 60000] [--seconds 10]
+
+A separate process pushes frames of the private stream over a local WebSocket; connection, feed and both writers are the
+listener's own; PostgreSQL (with fsync) and Redis are real. Floors: a bare `INSERT .. SELECT unnest` in batches of 1,000
+into an unadorned copy of the table, a bare one-row commit, a bare Redis round trip.
+"""
+
+import argparse
+import asyncio
+import gc
+import multiprocessing
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+from websockets.asyncio.server import ServerConnection, serve
+
+from alpha.alerts import Alerts
+from alpha.clock import BusinessClock, at
+from alpha.db.fills import INSERT_FILLS, Fill
+from alpha.db.migrate import migrate, register_bots
+from alpha.db.pool import connect, create_pool
+from alpha.demo.ports import free_port
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.demo.redis import EmbeddedRedis
+from alpha.live.connect import RedisLinks
+from alpha.live.events import EventReader
+from alpha.registry import load_registry
+from alpha.settings import Environment
+from websocket_listener.account import Account
+from websocket_listener.book import LiveBook
+from websocket_listener.connection import Handlers, Timing
+from websocket_listener.feed import TOPICS, Feed
+from websocket_listener.live import LiveWriter
+from websocket_listener.rejected import RejectedMessages
+from websocket_listener.status import BotStatus
+from websocket_listener.stream import ConnectBudget, Stream, Watch
+from websocket_listener.writer import GroupWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "password-of-the-benchmark"
+START_MS = 1_735_689_600_000
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+_encode = msgspec.json.Encoder().encode
+
+
+# -- what the exchange pushes --------------------------------------------------------------------------------------
+
+
+def execution(n: int) -> dict[str, object]:
+    """The n-th execution: entries and exits to and fro in three symbols."""
+    return {
+        "category": "linear", "symbol": SYMBOLS[n % 3], "closedSize": "0" if n // 3 % 2 == 0 else "0.5",
+        "execFee": "10.2025", "execId": f"{n:08x}-0000-4000-8000-{n:012x}", "execPrice": "37100.1", "execQty": "0.5",
+        "execType": "Trade", "execValue": "18550.05", "feeRate": "0.00055", "feeCurrency": "USDT", "tradeIv": "",
+        "markIv": "", "blockTradeId": "", "markPrice": "37101.5", "indexPrice": "", "underlyingPrice": "",
+        "leavesQty": "0", "orderId": f"{n:08x}-1111-4000-8000-{n:012x}", "orderLinkId": "ss-en-0123456789abcdefghijklmn",
+        "orderPrice": "35245.0", "orderQty": "0.5", "orderType": "Market", "stopOrderType": "UNKNOWN",
+        "side": "Buy" if n // 3 % 2 == 0 else "Sell", "execTime": str(START_MS + n), "isLeverage": "0",
+        "isMaker": False, "seq": 1000 + n, "marketUnit": "", "execPnl": "0", "createType": "CreateByUser",
+        "extraFees": [],
+    }  # fmt: skip
+
+
+def order(n: int) -> dict[str, object]:
+    """The filled order of the n-th execution."""
+    fill = execution(n)
+    return {
+        "category": "linear", "symbol": fill["symbol"], "orderId": fill["orderId"], "side": fill["side"],
+        "orderLinkId": fill["orderLinkId"], "parentOrderLinkId": "", "orderType": "Market", "cancelType": "UNKNOWN",
+        "stopOrderType": "", "orderStatus": "Filled", "updatedTime": fill["execTime"], "takeProfit": "", "stopLoss": "",
+        "tpslMode": "", "positionIdx": 0, "price": "35245.0", "qty": "0.5", "cumExecQty": "0.5", "leavesQty": "0",
+        "cumExecValue": "18550.05", "avgPrice": "37100.1", "timeInForce": "IOC", "triggerPrice": "", "triggerBy": "",
+        "reduceOnly": False, "closeOnTrigger": False, "createdTime": fill["execTime"], "rejectReason": "EC_NoError",
+        "createType": "CreateByUser", "triggerDirection": 0, "cumExecFee": "10.2025", "smpType": "None", "smpGroup": 0,
+    }  # fmt: skip
+
+
+def position(n: int) -> dict[str, object]:
+    """The position after the n-th execution."""
+    held = n // 3 % 2 == 0
+    return {
+        "category": "linear", "symbol": SYMBOLS[n % 3], "side": "Buy" if held else "", "size": "0.5" if held else "0",
+        "positionIdx": 0, "positionValue": "18550.05" if held else "", "riskId": 1, "riskLimitValue": "2000000",
+        "entryPrice": "37100.1" if held else "0", "leverage": "10", "breakEvenPrice": "", "autoAddMargin": 0,
+        "positionIM": "", "positionMM": "", "markPrice": "37101.5", "liqPrice": "", "takeProfit": "0", "stopLoss": "0",
+        "trailingStop": "0", "unrealisedPnl": "0.7", "curRealisedPnl": "0", "cumRealisedPnl": "0",
+        "createdTime": str(START_MS), "updatedTime": str(START_MS + n), "tpslMode": "Full", "bustPrice": "",
+        "positionStatus": "Normal", "adlRankIndicator": 2, "isReduceOnly": False, "seq": 1000 + n,
+    }  # fmt: skip
+
+
+def frame(topic: str, rows: list[dict[str, object]], n: int) -> str:
+    """One frame of the private stream."""
+    return _encode({"id": f"f{n}", "topic": topic, "creationTime": START_MS + n, "data": rows}).decode()
+
+
+def frames_of(begin: int, fills: int, per_frame: int, *, mixed: bool) -> list[str]:
+    """Frames with executions only, or an execution, an order and a position frame for each fill."""
+    if not mixed:
+        return [
+            frame("execution", [execution(n) for n in range(first, min(first + per_frame, begin + fills))], first)
+            for first in range(begin, begin + fills, per_frame)
+        ]
+    return [
+        text
+        for n in range(begin, begin + fills)
+        for text in (frame("execution", [execution(n)], n), frame("order", [order(n)], n), frame("position", [position(n)], n))
+    ]  # fmt: skip
+
+
+def pusher(port: int, pipe: Pipe) -> None:
+    """The process of the exchange: confirms everything, then pushes what it is told to, evenly or as fast as it can."""
+
+    async def handle(socket: ServerConnection) -> None:
+        reading = asyncio.create_task(answer(socket))
+        loop = asyncio.get_running_loop()
+        while not reading.done():
+            if not await loop.run_in_executor(None, pipe.poll, 0.1):
+                continue
+            begin, fills, per_frame, mixed, rate = pipe.recv()
+            frames = frames_of(begin, fills, per_frame, mixed=mixed)
+            pipe.send("ready")
+            pipe.recv()
+            began = time.perf_counter()
+            each = 3 if mixed else 1
+            for number in range(0, len(frames), each):
+                if rate:
+                    due = began + number / each / rate
+                    while (left := due - time.perf_counter()) > 0:
+                        await asyncio.sleep(left if left < 0.002 else left - 0.001)
+                for text in frames[number : number + each]:
+                    await socket.send(text)
+
+    async def answer(socket: ServerConnection) -> None:
+        async for text in socket:
+            message = msgspec.json.decode(text)
+            if message["op"] == "ping":
+                await socket.send(_encode({"req_id": message["req_id"], "op": "pong", "args": ["1"]}).decode())
+            else:
+                accepted = {"success": True, "ret_msg": "", "op": message["op"], "req_id": message["req_id"]}
+                await socket.send(_encode(accepted).decode())
+
+    async def main() -> None:
+        async with serve(handle, "127.0.0.1", port, compression=None, max_queue=None):
+            await asyncio.Event().wait()
+
+    uvloop.run(main())
+
+
+# -- the listener's own parts --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bench:
+    """One account's listening, without REST."""
+
+    feed: Feed
+    live: LiveWriter
+    database: GroupWriter
+    redis: Any
+    bot: str
+    arrivals: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    what: str
+    value: str
+    floor: str
+    ratio: str
+    aim: str
+    good: bool
+
+
+async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.TaskGroup) -> Bench:
+    """Wire one bot as the listener does, connected to the pusher."""
+    bot = load_registry(ROOT / "bots.toml").bots[0]
+    number = await pool.fetchval("SELECT trading.register_account('simulated', '4711', $1)", bot.id)
+    redis = links.of(bot)
+    rejected = RejectedMessages(pool, Alerts(links.shared, "bench"))
+
+    async def refused(row: object, fault: str) -> None:
+        raise AssertionError(fault)
+
+    database = GroupWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused)
+    marks: dict[str, Decimal] = {}
+    live = LiveWriter(redis, bot.id, rebuild=list, restored=lambda: None)
+    book = LiveBook(bot.id, live.put, marks)
+    account = Account(number, bot.id, Environment.SIMULATED, "4711")
+    feed = Feed(account, book, live, database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None)
+    bench = Bench(feed, live, database, redis, bot.id)
+    up = asyncio.Event()
+
+    def data(envelope: Any, text: str | bytes) -> None:
+        bench.arrivals.append(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        feed.data(envelope, text)
+
+    stream = Stream(
+        "bench",
+        f"ws://127.0.0.1:{port}",
+        Handlers(data, feed.garbage),
+        Watch(up.set, lambda why: None, print),
+        topics=TOPICS,
+        timing=Timing(),
+        budget=ConnectBudget(),
+        login=lambda: ["key", 1, "signature"],
+    )
+    live.start()
+    for job in (live.run(), database.run(), rejected.run(), stream.run()):
+        tasks.create_task(job)
+    await asyncio.wait_for(up.wait(), 10)
+    return bench
+
+
+async def throughput(
+    bench: Bench, pool: Any, pipe: Pipe, begin: int, fills: int, *, per_frame: int, mixed: bool
+) -> float:
+    """Fills a second from the first frame in to everything committed and visible in Redis."""
+    pipe.send((begin, fills, per_frame, mixed, 0.0))
+    await asyncio.to_thread(pipe.recv)
+    bench.arrivals.clear()
+    before = bench.database.counts.committed
+    gc.collect()
+    pipe.send("go")
+    while not bench.arrivals:
+        await asyncio.sleep(0)
+    began = bench.arrivals[0]
+    while bench.database.counts.committed - before < fills:
+        await asyncio.sleep(0.005)
+    await bench.live.flushed()
+    seconds = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - began) / 1e9
+    stored = await pool.fetchval("SELECT count(*) FROM trading.fills")
+    if stored < begin + fills:
+        raise AssertionError(f"{stored} fills are stored, not {begin + fills}")
+    return fills / seconds
+
+
+async def bare_insert(pool: Any, fills: int) -> float:
+    """Rows a second of the floor, best of three."""
+    await pool.execute("DROP TABLE IF EXISTS trading.bare; CREATE TABLE trading.bare (LIKE trading.fills)")
+    statement = INSERT_FILLS.split("ON CONFLICT")[0].split("AS (", 1)[1].replace("trading.fills", "trading.bare")
+    moment = at(START_MS)
+    rows = [
+        Fill(1, "bot", "linear", "BTCUSDT", f"{n:036d}", f"{n:036d}", "ss-en-0123456789abcdefghijklmn", "Buy", "Trade",
+             "entry", Decimal("37100.1"), Decimal("0.5"), Decimal("18550.05"), Decimal("10.2025"), "USDT", Decimal("0"),
+             Decimal("0"), None, False, n, moment, moment)
+        for n in range(fills)
+    ]  # fmt: skip
+    best = 0.0
+    for _ in range(3):
+        await pool.execute("TRUNCATE trading.bare")
+        began = time.perf_counter()
+        for first in range(0, fills, 1_000):
+            await pool.execute(statement, *map(list, zip(*rows[first : first + 1_000], strict=True)))
+        best = max(best, fills / (time.perf_counter() - began))
+    return best
+
+
+async def repeated(act: Callable[[], Awaitable[object]], times: int) -> float:
+    """Median seconds of one `act`."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await act()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share lies."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+async def latencies(
+    bench: Bench, pool: Any, links: RedisLinks, pipe: Pipe, begin: int, seconds: float
+) -> dict[str, list[float]]:
+    """At 100 fills a second: from the frame's arrival to Redis, to the commit, to a woken reader, in milliseconds."""
+    fills = int(100 * seconds)
+    pipe.send((begin, fills, 1, False, 100.0))
+    await asyncio.to_thread(pipe.recv)
+    bench.arrivals.clear()
+    committed: list[int] = []
+    visible: list[int] = []
+    woken: list[int] = []
+    commit, apply = bench.database._commit, bench.live._apply
+
+    async def timed_commit(rows: Any) -> None:
+        await commit(rows)
+        committed.extend([time.clock_gettime_ns(time.CLOCK_MONOTONIC)] * len(rows))
+
+    async def timed_apply(changes: Any) -> int:
+        answer = await apply(changes)
+        visible.extend([time.clock_gettime_ns(time.CLOCK_MONOTONIC)] * len(changes))
+        return answer
+
+    bench.database._commit, bench.live._apply = timed_commit, timed_apply  # type: ignore[method-assign]
+    reader = EventReader(links.of(load_registry(ROOT / "bots.toml").bots[0]), bench.bot)
+
+    async def read() -> None:
+        while len(woken) < fills:
+            events = await reader.read(block_ms=500)
+            woken.extend([time.clock_gettime_ns(time.CLOCK_MONOTONIC)] * sum(event.type == "fill" for event in events))
+
+    await reader.read(block_ms=1)
+    reading = asyncio.create_task(read())
+    pipe.send("go")
+    await asyncio.wait({reading}, timeout=seconds * 3 + 10)
+    if not reading.done():
+        raise AssertionError(f"a reader was told of {len(woken)} fills of {fills}; {len(bench.arrivals)} frames came")
+    await bench.database.drained()
+    bench.database._commit, bench.live._apply = commit, apply  # type: ignore[method-assign]
+
+    def spent(ends: list[int]) -> list[float]:
+        return [(end - start) / 1e6 for start, end in zip(bench.arrivals, ends, strict=False)]
+
+    return {"redis": spent(visible), "commit": spent(committed), "woken": spent(woken)}
+
+
+async def run(fills: int, seconds: float) -> list[Figure]:
+    """Measure everything; returns the table."""
+    folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
+    postgres, redis = EmbeddedPostgres(folder / "postgres", PASSWORD), EmbeddedRedis(folder / "redis", PASSWORD)
+    postgres.start()
+    redis.start()
+    port = free_port()
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=pusher, args=(port, theirs), daemon=True)
+    process.start()
+    links = RedisLinks(redis.settings())
+    try:
+        connection = await connect(postgres.settings(), "bench")
+        await migrate(connection)
+        await register_bots(connection, load_registry(ROOT / "bots.toml"))
+        await connection.close()
+        pool = await create_pool(postgres.settings(), "bench", max_size=4)
+        await asyncio.sleep(1.0)
+        figures: list[Figure] = []
+        async with asyncio.TaskGroup() as tasks:
+            bench = await open_bench(pool, links, port, tasks)
+            floor = await bare_insert(pool, fills)
+            await throughput(bench, pool, ours, 0, 2_000, per_frame=20, mixed=False)
+            rate = await throughput(bench, pool, ours, 2_000, fills, per_frame=20, mixed=False)
+            figures.append(_rate("fills/s, execution frames of 20", rate, floor, 0.5))
+            rate = await throughput(bench, pool, ours, 2_000 + fills, fills // 2, per_frame=1, mixed=True)
+            figures.append(_rate("fills/s, execution + order + position frames", rate, floor, 0.15))
+            trip_ms = 1e3 * await repeated(links.shared.ping, 500)
+            await pool.execute("CREATE TABLE IF NOT EXISTS trading.one (n bigint)")
+            commit_ms = 1e3 * await repeated(lambda: pool.execute("INSERT INTO trading.one VALUES (1)"), 300)
+            spent = await latencies(bench, pool, links, ours, 2_000 + 2 * fills, seconds)
+            figures.append(_delay("frame to Redis", spent["redis"], trip_ms, 5, 5.0, "round trip"))
+            figures.append(_delay("frame to commit", spent["commit"], commit_ms, 5, 15.0, "one-row commit"))
+            woken = spent["woken"]
+            p50, p99 = percentile(woken, 0.5), percentile(woken, 0.99)
+            figures.append(Figure("frame to a woken reader", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", "", "", "p50 < 1, p99 < 5 ms", p50 < 1 and p99 < 5))  # fmt: skip
+            for task in asyncio.all_tasks():
+                if task is not asyncio.current_task():
+                    task.cancel()
+        await pool.close()
+    except* asyncio.CancelledError:
+        pass
+    finally:
+        process.kill()
+        redis.kill()
+        postgres.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+    return figures
+
+
+def _rate(what: str, rate: float, floor: float, aim: float) -> Figure:
+    return Figure(what, f"{rate:,.0f}", f"{floor:,.0f} bare", f"{rate / floor:.2f}", f">= {aim}", rate / floor >= aim)
+
+
+def _delay(what: str, spent: list[float], floor_ms: float, most: float, worst_ms: float, of: str) -> Figure:
+    p50, p99 = percentile(spent, 0.5), percentile(spent, 0.99)
+    good = p50 <= most * floor_ms and p99 < worst_ms
+    return Figure(
+        what,
+        f"p50 {p50:.2f} ms, p99 {p99:.2f} ms",
+        f"{floor_ms:.3f} ms {of}",
+        f"{p50 / floor_ms:.1f}",
+        f"p50 <= {most:g}, p99 < {worst_ms:g} ms",
+        good,
+    )
+
+
+def main() -> int:
+    """Print the table; exit code 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fills", type=int, default=60_000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    chosen = parser.parse_args()
+    figures = uvloop.run(run(chosen.fills, chosen.seconds))
+    table = Table("what", "measured", "floor", "ratio", "aim", "", title=f"Listener, {os.cpu_count()} cores")
+    for line in figures:
+        table.add_row(line.what, line.value, line.floor, line.ratio, line.aim, "ok" if line.good else "MISSED")
+    Console().print(table)
+    print(f"memory of this process {psutil.Process().memory_info().rss // 1024 // 1024} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
