@@ -12,6 +12,7 @@ from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Faults
 from exchange_simulator.live import LiveClock
 from exchange_simulator.market.model import LiveMarket
+from exchange_simulator.rest.args import digits
 from exchange_simulator.rest.server import Rest, wall_ms
 from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession, Session
 
@@ -107,7 +108,7 @@ class App:
 def _idle_seconds(request: web.BaseRequest) -> float:
     """`max_active_time` of the address, `30s` to `600s` or `1m` to `10m`; else ten minutes."""
     text = request.query.get("max_active_time", "")
-    number, unit = text[:-1], text[-1:]
-    if not number.isdigit() or unit not in ("s", "m"):
+    number, unit = digits(text[:-1]), text[-1:]
+    if number is None or unit not in ("s", "m"):
         return IDLE_S
-    return min(max(float(number) * (60 if unit == "m" else 1), 30.0), IDLE_S)
+    return min(max(number * (60.0 if unit == "m" else 1), 30.0), IDLE_S)

@@ -85,7 +85,7 @@ def _apply(key: Key, option: str) -> None:
         key.permissions = ()
     elif name == "of" and value:
         key.uid = uid_of(value)
-    elif name == "uid" and value.isdigit():
+    elif name == "uid" and value.isascii() and value.isdigit() and len(value) < 16:
         key.uid = int(value)
     elif name == "env" and value in ENVIRONMENTS:
         key.environment = value

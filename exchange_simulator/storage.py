@@ -4,6 +4,7 @@ Without a path the file is a temporary one, deleted at the end: history then cos
 change is written before it is answered, and the next start goes on from there.
 """
 
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -263,5 +264,7 @@ def read_cursor(text: str) -> tuple[int, int] | None:
     """The position a cursor stands for; None for an empty one. `ValueError` for one that no page gave."""
     if not text:
         return None
-    time_ms, n = text.replace("%3A", ":").replace("%3a", ":").split(":")
-    return int(time_ms), int(n)
+    found = re.fullmatch(r"([0-9]{1,18})(?::|%3[Aa])([0-9]{1,18})", text)
+    if found is None:
+        raise ValueError(f"{text[:40]!r} is not a cursor")
+    return int(found[1]), int(found[2])

@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 from exchange_simulator.engine import settings
-from exchange_simulator.engine.model import LedgerLine, Refused
+from exchange_simulator.engine.model import ZERO, LedgerLine, Refused
 from exchange_simulator.keys import PERMISSIONS, Key
 from exchange_simulator.render import Row, ledger_row, text, wallet_row
-from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, WINDOW, Param, limit
+from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, WINDOW, Param, check, limit
 from exchange_simulator.rest.endpoint import DAY_MS, Call, Endpoint
 
 APPLY_CAPS = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(15), "ETH": Decimal(200)}
@@ -110,12 +110,15 @@ def apply_money(call: Call) -> Row:
     if not wanted:
         raise Refused(10001, "params error: utaDemoApplyMoney is required")
     for entry in wanted:
-        coin, amount = str(entry.get("coin", "")), str(entry.get("amountStr", ""))
+        if not isinstance(entry, dict):
+            raise Refused(10001, "params error: utaDemoApplyMoney must hold JSON objects")
+        sent = check((Param("coin", required=True), Param("amountStr", "number", required=True)), entry)
+        coin, amount = sent.text("coin"), sent.number("amountStr") or ZERO
         if coin != "USDT":
             raise Refused(10001, f"params error: this exchange keeps USDT alone, not {coin}")
-        if not amount.replace(".", "", 1).isdigit() or not 0 < Decimal(amount) <= APPLY_CAPS[coin]:
+        if not 0 < amount <= APPLY_CAPS[coin]:
             raise Refused(10001, f"params error: amountStr must be above 0 and at most {APPLY_CAPS[coin]}")
-        call.exchange.engine.transfer(call.account, Decimal(amount) * sign)
+        call.exchange.engine.transfer(call.account, amount * sign)
     return {}
 
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from exchange_simulator.engine.model import Refused
 
+LARGEST = 10**15  # of any whole number that is sent; times are far below
+MOST_DIGITS = 18  # before and behind the point of any other number
 Kind = Literal["text", "int", "number", "flag", "list"]
 
 
@@ -21,6 +23,13 @@ class Param:
     low: int | None = None
     high: int | None = None
     default: Any = None
+
+
+def digits(text: str) -> int | None:
+    """A whole number written in plain digits; None for anything else, and for one beyond all sense."""
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        return None
+    return int(text)
 
 
 class Args:
@@ -95,10 +104,13 @@ def _typed(param: Param, raw: Any) -> Any:
 def _whole(param: Param, raw: Any) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int | str):
         raise Refused(10001, f"params error: {param.name} must be an integer")
-    try:
-        value = int(raw)
-    except ValueError:
-        raise Refused(10001, f"params error: {param.name} must be an integer") from None
+    value = raw if isinstance(raw, int) else digits(raw.removeprefix("-"))
+    if value is None:
+        raise Refused(10001, f"params error: {param.name} must be an integer")
+    if isinstance(raw, str) and raw.startswith("-"):
+        value = -value
+    if abs(value) > LARGEST:
+        raise Refused(10001, f"params error: {param.name} invalid")
     if (param.low is not None and value < param.low) or (param.high is not None and value > param.high):
         raise Refused(10001, f"params error: {param.name} must be between {param.low} and {param.high}")
     if param.choices and str(value) not in param.choices:
@@ -113,9 +125,14 @@ def _number(param: Param, raw: Any) -> Decimal:
         value = Decimal(raw)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite() or len(raw) > 40:
+    if len(raw) > 2 * MOST_DIGITS or not value.is_finite() or not _sensible(value):
         raise Refused(10001, f"params error: {param.name} invalid")
     return value
+
+
+def _sensible(value: Decimal) -> bool:
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -MOST_DIGITS and value.adjusted() <= MOST_DIGITS
 
 
 def limit(default: int, most: int, least: int = 1) -> Param:

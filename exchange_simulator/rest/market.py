@@ -6,7 +6,7 @@ from typing import Any
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.market.model import Bar, Instrument
 from exchange_simulator.render import text
-from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Param, limit
+from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Param, digits, limit
 from exchange_simulator.rest.endpoint import Call, Endpoint
 
 DEFAULT_CATEGORY = Param("category", choices=("linear", "inverse", "spot", "option"), default="linear")
@@ -135,7 +135,7 @@ def instruments_info(call: Call) -> dict[str, Any]:
         raise Refused(10001, "params error: symbol invalid " + name)
     if not name:
         rows = [row for row in rows if row["status"] == status]
-    first = int(args.text("cursor") or 0) if args.text("cursor").isdigit() or not args.text("cursor") else 0
+    first = digits(args.text("cursor")) or 0
     page = rows[first : first + args.integer("limit")]
     after = first + len(page)
     return {"category": category, "list": page, "nextPageCursor": str(after) if after < len(rows) else ""}
@@ -218,11 +218,11 @@ def open_interest(call: Call) -> dict[str, Any]:
     length = _INTEREST_MS[args.text("intervalTime")]
     now = call.exchange.now_ms
     end = min(args.integer("endTime", now), now) // length * length
-    cursor = args.text("cursor")
-    if cursor.isdigit():
-        end = min(end, int(cursor))
+    cursor = digits(args.text("cursor"))
+    if cursor is not None:
+        end = min(end, cursor)
     start = args.integer("startTime", end - (args.integer("limit") - 1) * length)
-    times = list(range(end, max(start, call.exchange.market.first_ms) - 1, -length)) if call.linear else []
+    times = range(end, max(start, call.exchange.market.first_ms) - 1, -length) if call.linear else range(0)
     page = times[: args.integer("limit")]
     return {
         "symbol": symbol,

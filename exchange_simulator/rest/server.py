@@ -18,7 +18,7 @@ from exchange_simulator.keys import Key, check_permission, usable
 from exchange_simulator.live import CANDLES, load_candles
 from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.rest import account, batch, market, order, position
-from exchange_simulator.rest.args import check
+from exchange_simulator.rest.args import check, digits
 from exchange_simulator.rest.endpoint import Call, Endpoint
 from exchange_simulator.rest.limits import Limits, Standing
 
@@ -168,8 +168,9 @@ class Rest:
         api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
         sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
         key = usable(self.exchange.keys.get(api_key))
-        window_ms = int(window) if window.isdigit() else DEFAULT_WINDOW_MS
-        if not stamp.isdigit() or not self._timely(int(stamp), window_ms):
+        window_ms = digits(window) or DEFAULT_WINDOW_MS
+        sent_ms = digits(stamp)
+        if sent_ms is None or not self._timely(sent_ms, window_ms):
             raise Refused(
                 10002,
                 "invalid request, please check your server timestamp or recv_window param. "

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.keys import Key
+from exchange_simulator.rest.args import digits
 from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic, encode
 from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
@@ -241,7 +242,8 @@ class PrivateSession(Session):
         if key is None or key.revoked or key.environment != "simulated":
             raise Refused(10001, "Invalid API key")
         wall = time.time_ns() // 1_000_000
-        if not expires.isdigit() or not self._in_future(int(expires), wall):
+        expires_ms = digits(expires)
+        if expires_ms is None or not self._in_future(expires_ms, wall):
             raise Refused(10001, "Params Error")
         expected = hmac.new(key.secret.encode(), f"GET/realtime{expires}".encode(), sha256).hexdigest()
         if not hmac.compare_digest(expected, sign):
