@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ PASSWORD = "demo-of-alpha"
 KEYS = {"shortseller_001": "demo-shortseller", "lxalgo_001": "demo-lxalgo", "momentum_001": "demo-momentum"}
 
 
-@pytest.fixture
-async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+@asynccontextmanager
+async def open_demo_platform() -> AsyncIterator[Platform]:
+    """The platform over the demo stack's published ports, as its owner."""
     settings = load(
         PlatformSettings,
         env_file=None,
@@ -28,6 +30,12 @@ async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
         alpha_bots_file=ROOT / "bots.toml",
     )
     async with open_platform(settings, "tests") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+    async with open_demo_platform() as opened:
         yield opened
 
 

@@ -1,0 +1,113 @@
+"""Containers die and stores restart while the stack trades: everything recovers, and the books agree."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from alpha.demo.books import Ledger, check_books
+from alpha.platform.context import Platform
+from tests.containers.compose import Compose, wait_for
+from tests.containers.test_demo_stack import KEYS, fills, open_demo_platform
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+VICTIMS = (
+    "websocket_listener",
+    "shortseller",
+    "lxalgo",
+    "momentum",
+    "risk_guard",
+    "trade_sync_service",
+    "telegram_manager",
+    "trading_pgbouncer",
+    "trading_redis",
+    "trading_postgres",
+    "docker_socket_proxy",
+    "postgres_backup",
+)
+
+
+@pytest.fixture
+async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+    async with open_demo_platform() as opened:
+        yield opened
+
+
+def crash(stack: Compose, container: str) -> None:
+    """Kill its main process as the kernel would: `docker kill` counts as a wish, a crash does not."""
+    state = json.loads(stack.run("docker", "inspect", "--format", "{{json .State}}", container))
+    os.kill(state["Pid"], signal.SIGKILL)
+
+
+def started_at(stack: Compose, container: str) -> str:
+    return stack.run("docker", "inspect", "--format", "{{.State.StartedAt}}", container).strip()
+
+
+async def books_agree(stack: Compose, platform: Platform) -> None:
+    ledger = Ledger("http://127.0.0.1:8090")
+    try:
+        await ledger.pause()
+        books = await check_books(ledger, platform, KEYS)
+        assert books.agree, books.differences
+        print(books.summary)
+    finally:
+        await ledger.resume()
+        await ledger.close()
+
+
+async def test_every_container_that_is_killed_comes_back_and_the_books_agree(
+    demo_stack: Compose, platform: Platform
+) -> None:
+    for container in VICTIMS:
+        before = started_at(demo_stack, container)
+        crash(demo_stack, container)
+        await asyncio.to_thread(
+            wait_for,
+            lambda c=container, b=before: started_at(demo_stack, c) != b,
+            lambda c=container: f"{c} to start again",
+            60,
+        )
+    await asyncio.to_thread(demo_stack.wait_healthy, 240)
+    seen = fills(demo_stack)
+    await asyncio.to_thread(wait_for, lambda: fills(demo_stack) > seen, lambda: "trading to go on", 180)
+    await books_agree(demo_stack, platform)
+
+
+@pytest.mark.parametrize("store", ["postgres", "redis", "pgbouncer"])
+async def test_a_store_restarts_under_load_and_the_books_agree(
+    demo_stack: Compose, platform: Platform, store: str
+) -> None:
+    await asyncio.to_thread(demo_stack, "restart", store)
+    await asyncio.to_thread(demo_stack.wait_healthy, 240)
+    seen = fills(demo_stack)
+    await asyncio.to_thread(wait_for, lambda: fills(demo_stack) > seen, lambda: "trading to go on", 180)
+    await books_agree(demo_stack, platform)
+
+
+async def test_a_bot_that_was_stopped_stays_stopped_over_up(demo_stack: Compose) -> None:
+    def alpha(*words: str) -> str:
+        return demo_stack("exec", "-T", "telegram_manager", "python3", "-m", "alpha", *words)
+
+    alpha("stop", "momentum", "--yes")
+    await asyncio.to_thread(
+        wait_for,
+        lambda: demo_stack.states()["momentum"].startswith("exited"),
+        lambda: f"momentum to end: {demo_stack.states()}",
+        30,
+    )
+    demo_stack("up", "-d")
+
+    def idle() -> bool:
+        if demo_stack.states()["momentum"].startswith("exited"):
+            return True
+        said = demo_stack.run(
+            "docker", "exec", "trading_redis", "redis-cli", "-n", "2", "HGET", "heartbeat:momentum_001", "state"
+        )
+        return said.strip() == "stopped"
+
+    await asyncio.to_thread(wait_for, idle, lambda: "momentum to be idle or ended", 60)
+    alpha("start", "momentum", "--yes")
+    await asyncio.to_thread(demo_stack.wait_healthy, 120)
