@@ -62,7 +62,7 @@ def check(candles: Bars, source: str) -> None:
         missing = (after - here) / candles.interval_ms - 1
         raise Misconfigured(
             f"{source}: {missing:g} candles of {candles.interval_ms // 1000} s are missing after {moment(here)}: "
-            "run 'alpha data download' again to fill the gap."
+            "take a range without the gap, or download it again."
         )
     if first_ms(candles) % candles.interval_ms:
         raise Misconfigured(

@@ -190,9 +190,9 @@ class Run:
             quotes = self.quotes[symbol]
             place = number - quotes.offset
             if 0 <= place < quotes.count:
-                found.open[symbol] = quotes.open[place]
-                found.low[symbol], found.high[symbol] = quotes.low[place], quotes.high[place]
-                found.close[symbol] = quotes.close[place]
+                found.open[symbol] = quotes.open.item(place)
+                found.low[symbol], found.high[symbol] = quotes.low.item(place), quotes.high.item(place)
+                found.close[symbol] = quotes.close.item(place)
             else:
                 last = self.venue.last[symbol]
                 found.open[symbol] = found.low[symbol] = found.high[symbol] = found.close[symbol] = last
@@ -326,7 +326,7 @@ class Run:
         if place is None:
             self._skip("the symbol has no next bar")
             return
-        venue.last[symbol] = quotes.open[place]
+        venue.last[symbol] = quotes.open.item(place)
         last = venue.price(symbol)
         if order.too_late(last):
             self._skip("the market had passed the stop")

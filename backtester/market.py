@@ -42,20 +42,17 @@ class MarketData:
 
 
 class Quotes:
-    """Prices of one symbol as plain lists, addressed by the number of the bar on the grid."""
+    """Prices of one symbol, addressed by the number of the bar on the grid."""
 
     __slots__ = ("close", "count", "high", "low", "offset", "open")
 
     def __init__(self, bars: Bars, grid_ms: int) -> None:
         self.offset = (first_ms(bars) - grid_ms) // bars.interval_ms
         self.count = len(bars)
-        self.open: list[float] = bars.open.tolist()
-        self.high: list[float] = bars.high.tolist()
-        self.low: list[float] = bars.low.tolist()
-        self.close: list[float] = bars.close.tolist()
+        self.open, self.high, self.low, self.close = bars.open, bars.high, bars.low, bars.close
 
     def place(self, number: int) -> int | None:
-        """Where bar `number` of the grid is in the lists; None when the symbol has no such bar."""
+        """Where bar `number` of the grid is in the columns; None when the symbol has no such bar."""
         place = number - self.offset
         return place if 0 <= place < self.count else None
 
