@@ -42,6 +42,13 @@ def crash(stack: Compose, container: str) -> None:
     os.kill(state["Pid"], signal.SIGKILL)
 
 
+def crash_and_wait(stack: Compose, container: str) -> None:
+    """Kill a container's process and wait until the engine has started it again."""
+    before = started_at(stack, container)
+    crash(stack, container)
+    wait_for(lambda: started_at(stack, container) != before, lambda: f"{container} to start again", 60)
+
+
 def started_at(stack: Compose, container: str) -> str:
     return stack.run("docker", "inspect", "--format", "{{.State.StartedAt}}", container).strip()
 
@@ -62,14 +69,7 @@ async def test_every_container_that_is_killed_comes_back_and_the_books_agree(
     demo_stack: Compose, platform: Platform
 ) -> None:
     for container in VICTIMS:
-        before = started_at(demo_stack, container)
-        crash(demo_stack, container)
-        await asyncio.to_thread(
-            wait_for,
-            lambda c=container, b=before: started_at(demo_stack, c) != b,
-            lambda c=container: f"{c} to start again",
-            60,
-        )
+        await asyncio.to_thread(crash_and_wait, demo_stack, container)
     await asyncio.to_thread(demo_stack.wait_healthy, 240)
     seen = fills(demo_stack)
     await asyncio.to_thread(wait_for, lambda: fills(demo_stack) > seen, lambda: "trading to go on", 180)
