@@ -91,6 +91,7 @@ class StepClock:
         waiter.evaluated = dict.fromkeys(symbols, start)
         waiter.point = self.exchange.timeline.points_done
         self.waiters[client] = waiter
+        self._changed.set()
 
     def forget(self, client: str) -> None:
         self.waiters.pop(client, None)

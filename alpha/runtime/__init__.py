@@ -9,7 +9,7 @@
 | account.py | what the account holds: from live state, or from REST where that cannot be trusted |
 | broker.py | orders, stops and their outcomes |
 | trader.py | a cycle: reconcile, limits, bars |
-| execute.py | carrying out closes, stops and entries |
+| execute.py, entries.py | carrying out exits and stops; carrying out entries |
 | takeup.py | own positions taken up again, exits explained, unknown ones left alone |
 | state.py, store.py, lease.py | durable state, and who may write it |
 | commands.py | pause, resume, adopt |

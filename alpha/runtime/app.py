@@ -24,6 +24,7 @@ from alpha.runtime.begin import begin
 from alpha.runtime.broker import Broker
 from alpha.runtime.checks import check_account, check_key
 from alpha.runtime.crew import Crew
+from alpha.runtime.entries import Entries
 from alpha.runtime.execute import Executor
 from alpha.runtime.feed import CandleFeed
 from alpha.runtime.journal import Journal
@@ -147,13 +148,15 @@ class BotProcess:
         feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
         core = DecisionCore(self._strategy, feed.interval_ms, broker.instrument, state.core, state.strategy)
         reconciler = Reconciler(core, journal, broker, view, self._clock)
+        executor = Executor(core, journal, broker, view, reconciler, self._clock)
         trader = Trader(
             core=core,
             journal=journal,
             gateway=self._gateway,
             view=view,
             feed=feed,
-            executor=Executor(core, journal, broker, view, reconciler, self._clock),
+            executor=executor,
+            entries=Entries(core, journal, broker, view, executor),
             reconciler=reconciler,
             transfers=Transfers(self._gateway, state.runtime, core.limits),
             clock=self._clock,

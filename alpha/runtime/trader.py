@@ -9,6 +9,7 @@ from alpha.clock import BusinessClock, at, monotonic_ms
 from alpha.errors import Retry
 from alpha.logs import logger
 from alpha.runtime.account import AccountView, Look
+from alpha.runtime.entries import Entries
 from alpha.runtime.execute import Executor
 from alpha.runtime.feed import CandleFeed
 from alpha.runtime.journal import Journal
@@ -45,6 +46,7 @@ class Trader:
         view: AccountView,
         feed: CandleFeed,
         executor: Executor,
+        entries: Entries,
         reconciler: Reconciler,
         transfers: Transfers,
         clock: BusinessClock,
@@ -61,6 +63,7 @@ class Trader:
         self._gateway = gateway
         self._view = view
         self._executor = executor
+        self._entries = entries
         self.reconciler = reconciler
         self._transfers = transfers
         self._clock = clock
@@ -97,7 +100,7 @@ class Trader:
 
     async def _look(self) -> Look:
         if self.journal.runtime.entries:
-            await self._executor.resolve_entries()
+            await self._entries.resolve()
         return await self.reconciler.reconcile(await self._view.look())
 
     async def _limits(self, look: Look) -> None:
@@ -222,7 +225,7 @@ class Trader:
                 plan.entries = [enter for enter in plan.entries if enter.symbol not in look.held]
                 orders = self.core.size(plan, look.equity, views)
                 if orders:
-                    await self._executor.enter(orders)
+                    await self._entries.send(orders)
         if why is not None:
             log.info("entries_held_back", symbols=[enter.symbol for enter in plan.entries], why=why)
 
