@@ -255,3 +255,22 @@ async def test_a_new_connection_gets_no_snapshot_and_no_replay() -> None:
     async with served(FLAT) as client:
         await client.order("Buy", "0.1", price="49000")
         assert await reconnect(client) == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "", "x", "[]", "1", "null", "{}", '{"op":"auth"}', '{"op":"auth","args":[1,2,3]}', '{"op":"auth","args":"abc"}',
+        '{"op":"auth","args":[null,"99999999999999999999999",{}]}', '{"op":"subscribe"}', '{"op":"subscribe","args":{}}',
+        '{"op":"subscribe","args":[null,1,[],{}]}', '{"op":"unsubscribe","args":["never"]}', '{"op":["ping"]}', '{"op":"dance"}',
+        '{"op":"subscribe","args":["kline..","kline.5.","orderbook.x.BTCUSDT","."]}',
+    ],
+)  # fmt: skip
+async def test_a_frame_that_makes_no_sense_is_answered_and_the_stream_goes_on(frame: str) -> None:
+    async with served() as client:
+        for public in (False, True):
+            async with client.stream(public=public) as stream:
+                await stream.socket.send_str(frame)
+                answer = await stream.next()
+                assert answer["success"] is False or answer["op"] == "unsubscribe"
+                assert (await stream.ask({"op": "ping"}))["op"] in ("ping", "pong")
