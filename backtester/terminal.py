@@ -66,7 +66,7 @@ def figure_rows(figures: Measures) -> list[tuple[str, str]]:
     """Name and value of each figure, in reading order."""
     return [
         ("Return", percent(figures.return_pct)),
-        ("a year", percent(figures.yearly_pct)),
+        ("A year", percent(figures.yearly_pct)),
         ("Deepest drawdown", percent(figures.drawdown_pct)),
         ("Trades", str(figures.trades)),
         ("Winners", percent(figures.winners_pct, sign=False)),
