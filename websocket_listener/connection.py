@@ -103,13 +103,13 @@ class Connection:
         self.last_frame_s = time.monotonic()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat())]
         if self._login is not None:
-            self.state = move(self.state, StreamState.LOGGING_IN)
+            self._advance(StreamState.LOGGING_IN)
             answer = await self._ask("auth", list(self._login()))
             if not answer.accepted:
                 raise LoginRefused(f"{self._url} refused the login: {answer.message or 'no reason given'}.")
-        self.state = move(self.state, StreamState.SUBSCRIBING)
+        self._advance(StreamState.SUBSCRIBING)
         refused = await self.subscribe(topics)
-        self.state = move(self.state, StreamState.LIVE)
+        self._advance(StreamState.LIVE)
         return refused
 
     async def subscribe(self, topics: Sequence[str]) -> list[str]:
@@ -150,6 +150,12 @@ class Connection:
         if self._socket is not None:
             with suppress(OSError, WebSocketException, TimeoutError):
                 await self._socket.close()
+
+    def _advance(self, state: StreamState) -> None:
+        """The next state; Retry when the connection has ended in the meantime."""
+        if self._end.done():
+            raise Retry(f"{self._url} ended: {self._end.result()}.")
+        self.state = move(self.state, state)
 
     def _close_state(self) -> None:
         if self.state is not StreamState.CLOSED:

@@ -1,0 +1,280 @@
+"""The writers and the feed, over a real PostgreSQL and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from alpha.alerts import Alerts
+from alpha.clock import BusinessClock, at
+from alpha.db.fills import Fill
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.live.read import read_orders, read_position, read_positions, read_wallet
+from alpha.settings import Environment
+from tests.stack.world import until
+from websocket_listener.account import Account
+from websocket_listener.book import LiveBook
+from websocket_listener.feed import Feed
+from websocket_listener.frames import decode
+from websocket_listener.live import LiveWriter
+from websocket_listener.rejected import RejectedMessages
+from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
+from websocket_listener.status import BotStatus
+from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
+from websocket_listener.writer import GroupWriter
+
+BOT = "momentum_001"
+NOW = at(START_MS)
+
+
+@dataclass
+class Wired:
+    """One bot's parts, wired as the listener does, without an exchange."""
+
+    account: Account
+    feed: Feed
+    book: LiveBook
+    live: LiveWriter
+    database: GroupWriter
+    status: BotStatus
+    lost: list[str]
+    refused: list[str]
+    dropped: list[int]
+
+
+@pytest.fixture
+async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
+    """The parts, their writers running, on an account of its own."""
+    user = str(await pool.fetchval("SELECT 900000 + count(*) FROM trading.accounts"))
+    number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)
+    account = Account(number, BOT, Environment.SIMULATED, user)
+    lost: list[str] = []
+    refused: list[str] = []
+    dropped: list[int] = []
+
+    async def refuse(row: Fill | OrderRow, fault: str) -> None:
+        refused.append(fault)
+
+    database = GroupWriter(pool, 200, dropped=dropped.append, refused=refuse)
+    books: list[LiveBook] = []
+    live = LiveWriter(
+        links.database(2),
+        BOT,
+        rebuild=lambda: [*books[0].rebuild(), *status.anew(START_MS), ("EVENT", "resync", "0", "{}")],
+        restored=lambda: None,
+    )
+    status = BotStatus(live.put)
+    book = LiveBook(BOT, live.put, {"BTCUSDT": Decimal("37200")})
+    books.append(book)
+    rejected = RejectedMessages(pool, Alerts(links.shared, "test"))
+    feed = Feed(account, book, live, database, status, rejected, BusinessClock(), lost.append)
+    tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run())]
+    live.start()
+    yield Wired(account, feed, book, live, database, status, lost, refused, dropped)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=2)
+
+
+def pushed(topic: str, *rows: dict[str, object]) -> str:
+    """A frame of the private stream."""
+    return msgspec.json.encode({"topic": topic, "creationTime": START_MS, "data": rows}).decode()
+
+
+def take(wired: Wired, frame: str) -> None:
+    """Give a frame to the feed."""
+    wired.feed.data(decode(frame), frame)
+
+
+async def events(links: RedisLinks, kind: str) -> list[dict[str, Any]]:
+    """The data of all events of one type."""
+    rows = await links.database(2).xrange(keys.events(BOT))
+    return [msgspec.json.decode(fields["data"]) for _, fields in rows if fields["type"] == kind]
+
+
+async def settled(wired: Wired) -> None:
+    """Wait until everything is written."""
+
+    async def done() -> bool:
+        await wired.database.drained()
+        await wired.live.flushed()
+        return not wired.live.away
+
+    await until(done, 10, "the writers")
+
+
+async def test_a_fill_pushed_twice_is_stored_and_told_once(wired: Wired, pool: Any, links: RedisLinks) -> None:
+    for _ in range(3):
+        take(wired, pushed("execution", execution_row()))
+    await settled(wired)
+    assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 1
+    assert [event["exec_id"] for event in await events(links, "fill")] == ["exec-1"]
+
+
+async def test_what_only_the_stream_tells_is_added_to_a_fill_that_was_read_first(wired: Wired, pool: Any) -> None:
+    read = execution(execPnl="")
+    wired.database.put(fill_of(read, wired.account, reason_of_execution(read, None), NOW))
+    wired.feed.learn(read, pushed=False)
+    take(wired, pushed("execution", execution_row(execPnl="7.5")))
+    await settled(wired)
+    rows = await pool.fetch("SELECT exec_pnl FROM trading.fills WHERE account_id = $1", wired.account.id)
+    assert [row["exec_pnl"] for row in rows] == [Decimal("7.5")]
+
+
+async def test_every_kind_of_execution_is_kept_as_what_it_is(wired: Wired, pool: Any) -> None:
+    kinds = ("Trade", "Funding", "AdlTrade", "BustTrade", "Settle", "Delivery", "KindOfTomorrow")
+    rows = [execution_row(execId=kind, execType=kind, seq=20 + n) for n, kind in enumerate(kinds)]
+    taxes = [{"feeCoin": "USDT", "feeType": "TAX", "fee": "0.1"}]
+    take(wired, pushed("execution", *rows, execution_row(execId="taxed", extraFees=taxes, feeCurrency="USDC")))
+    await settled(wired)
+    stored = {
+        row["exec_id"]: row
+        for row in await pool.fetch("SELECT * FROM trading.fills WHERE account_id = $1", wired.account.id)
+    }
+    assert {exec_id: row["exec_type"] for exec_id, row in stored.items() if exec_id != "taxed"} == {
+        kind: kind for kind in kinds
+    }
+    assert stored["taxed"]["fee_currency"] == "USDC"
+    assert stored["taxed"]["extra_fees"] == taxes
+
+
+async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
+    wired: Wired, pool: Any, links: RedisLinks
+) -> None:
+    frame = pushed("execution", execution_row(execId="good"), execution_row(execId="bad", execQty="many"))
+    take(wired, frame)
+    await settled(wired)
+    assert await pool.fetchval("SELECT exec_id FROM trading.fills WHERE account_id = $1", wired.account.id) == "good"
+    assert len(wired.lost) == 1
+
+    async def kept() -> bool:
+        query = "SELECT message FROM audit.rejected_messages WHERE account_id = $1"
+        return [row["message"] for row in await pool.fetch(query, wired.account.id)] == [frame]
+
+    await until(kept, 5, "the message to be kept whole")
+
+    async def alerted() -> bool:
+        return any(fields["bot"] == BOT for _, fields in await links.shared.xrange(keys.ALERTS))
+
+    await until(alerted, 5, "an alert")
+
+
+async def test_one_row_that_postgresql_refuses_does_not_hold_up_the_others(wired: Wired, pool: Any) -> None:
+    good = [execution(execId=f"good-{n}") for n in range(20)]
+    for number, row in enumerate(good):
+        if number == 11:
+            bad = execution(execId="bad")
+            fill = fill_of(bad, wired.account, reason_of_execution(bad, None), NOW)
+            wired.database.put(fill._replace(side="Sideways"))
+        wired.database.put(fill_of(row, wired.account, reason_of_execution(row, None), NOW))
+    await settled(wired)
+    assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 20
+    assert len(wired.refused) == 1
+
+
+async def test_a_full_buffer_drops_and_reports_and_grows_no_further(wired: Wired, pool: Any) -> None:
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
+        for n in range(300):
+            row = execution(execId=f"many-{n}")
+            wired.database.put(fill_of(row, wired.account, reason_of_execution(row, None), NOW))
+        assert len(wired.database) == 200
+        assert wired.dropped == [wired.account.id] * 100
+    await settled(wired)
+    assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 200
+
+
+async def test_a_terminal_order_is_not_overwritten_by_a_late_message(wired: Wired, pool: Any) -> None:
+    states = [
+        order(orderStatus="Filled", cumExecQty="0.5", updatedTime=str(START_MS + 5)),
+        order(orderStatus="New", updatedTime=str(START_MS + 9)),
+        order(orderStatus="PartiallyFilled", cumExecQty="0.2", updatedTime=str(START_MS + 1)),
+    ]
+    for state in states:
+        wired.database.put(order_row(state, wired.account, reason_of_order(state, None), NOW))
+        await wired.database.drained()
+    rows = await pool.fetch("SELECT status, cum_exec_qty FROM trading.orders WHERE account_id = $1", wired.account.id)
+    assert [(row["status"], row["cum_exec_qty"]) for row in rows] == [("Filled", Decimal("0.5"))]
+
+
+async def test_a_closed_order_does_not_come_back_to_life(wired: Wired, links: RedisLinks) -> None:
+    wired.feed.take_order(order())
+    wired.feed.take_order(order(orderStatus="Cancelled", updatedTime=str(START_MS + 5)))
+    wired.feed.take_order(order(updatedTime=str(START_MS + 1)))
+    await settled(wired)
+    assert await read_orders(links.database(2), BOT) == {}
+
+
+async def test_an_older_position_is_ignored_and_a_flat_one_stays_flat(wired: Wired, links: RedisLinks) -> None:
+    wired.feed.take_position(position(seq=10))
+    wired.feed.take_position(position(seq=12, side="", size="0", entryPrice="0"))
+    wired.feed.take_position(position(seq=11, size="2"))
+    await settled(wired)
+    found = await read_position(links.database(2), BOT, "BTCUSDT")
+    assert found is not None
+    assert (found.size, found.seq) == (Decimal(0), 12)
+    assert await read_positions(links.database(2), BOT) == []
+
+
+async def test_redis_itself_refuses_an_older_position_whoever_sends_it(wired: Wired, links: RedisLinks) -> None:
+    wired.feed.take_position(position(seq=10))
+    await settled(wired)
+    wired.live.put(("POSITION", "BTCUSDT", "9", str(START_MS + 99), "1", "", "size", "7", "seq", "9"))
+    await settled(wired)
+    found = await read_position(links.database(2), BOT, "BTCUSDT")
+    assert found is not None
+    assert (found.size, found.seq) == (Decimal("0.5"), 10)
+    assert wired.live.ignored == 1
+
+
+async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: RedisLinks) -> None:
+    wired.feed.take_position(position(size="2", entryPrice="37000"))
+    wired.book.take_wallet(wallet(), START_MS)
+    wired.book.mark(START_MS)
+    await settled(wired)
+    found, money = await read_position(links.database(2), BOT, "BTCUSDT"), await read_wallet(links.database(2), BOT)
+    assert found is not None
+    assert money is not None
+    assert found.unrealised_pnl == Decimal("400")
+    assert money.equity == Decimal("1400")
+
+
+async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: Wired, links: RedisLinks) -> None:
+    wired.feed.take_position(position())
+    wired.feed.take_order(order())
+    wired.book.take_wallet(wallet(), START_MS)
+    await settled(wired)
+    await links.database(2).flushdb()
+    take(wired, pushed("execution", execution_row(execId="while-it-was-empty", seq=11)))
+
+    async def back() -> bool:
+        return [row.symbol for row in await read_positions(links.database(2), BOT)] == ["BTCUSDT"]
+
+    await until(back, 10, "the live state to be written anew")
+    assert list(await read_orders(links.database(2), BOT)) == ["order-1"]
+    money = await read_wallet(links.database(2), BOT)
+    assert money is not None
+    assert money.wallet_balance == 1000
+    assert len(await events(links, "resync")) == 1
+    assert [event["exec_id"] for event in await events(links, "fill")] == ["while-it-was-empty"]
+
+
+async def test_a_gap_is_closed_only_by_an_audit_that_began_after_it(wired: Wired) -> None:
+    status = wired.status
+    status.up(1_000)
+    assert status.state(1_000) == "stale"
+    status.audited(2_000, 2_100)
+    assert status.state(2_100) == "synced"
+    status.gap("message", "a message could not be read", 3_000)
+    status.audited(2_900, 3_100)
+    assert status.state(3_100) == "stale"
+    status.audited(3_001, 3_200)
+    assert status.state(3_200) == "synced"
+    assert status.state(3_001 + 30_001) == "stale"
+    status.down(4_000)
+    assert status.state(4_000) == "down"
