@@ -22,6 +22,7 @@ from alpha.strategy.rules import Action
 
 log = logger(__name__)
 SKEW_LIMIT_MS = 500
+SUMMARY_FROM_BARS = 3
 
 
 @dataclass(slots=True)
@@ -137,6 +138,7 @@ class Trader:
         if self._late_to_ms is None:
             # What had closed before this process began is too late for an entry, but not for an exit.
             self._late_to_ms = newest_ms
+            await self._tell_absence(last_ms, newest_ms)
         if last_ms < 0:
             self.core.state.last_bar_ms = newest_ms
             return
@@ -151,6 +153,18 @@ class Trader:
             self._clock.saw(bar_ms + interval_ms)
             await self._evaluate(bar_ms, fresh=bar_ms == newest_ms > self._late_to_ms and self._in_time(bar_ms))
             bar_ms += interval_ms
+
+    async def _tell_absence(self, last_ms: int, newest_ms: int) -> None:
+        """One summary after a time offline."""
+        missed = (newest_ms - last_ms) // self.core.interval_ms
+        if last_ms < 0 or missed < SUMMARY_FROM_BARS:
+            return
+        held = ", ".join(sorted(self.core.positions)) or "nothing"
+        text = (
+            f"{self.journal.bot.name} was away from {at(last_ms):%Y-%m-%d %H:%M} to {at(newest_ms):%Y-%m-%d %H:%M} UTC, "
+            f"{missed} bars. It holds {held}; exits that are due come now, entries of these bars do not."
+        )
+        await self.journal.warn("was_away", text, level=Level.INFO)
 
     def _in_time(self, bar_ms: int) -> bool:
         """The next bar has not closed yet. A simulated market outruns its own stream: there the feed alone decides."""
