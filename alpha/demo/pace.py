@@ -14,7 +14,7 @@ SLOWEST = 200
 #: More bars than this behind the market, and it slows down.
 MOST_BEHIND = 1.5
 _SLOWER = 0.7
-_FASTER = 1.15
+_FASTER = 1.25
 
 
 class Pace:
@@ -23,7 +23,7 @@ class Pace:
     def __init__(self, fastest: int) -> None:
         """`fastest` is the speed asked for: seconds of the market in a second."""
         self._fastest = fastest
-        self.speed = min(fastest, 1_000)
+        self.speed = min(fastest, 2_000)
 
     def next_speed(self, behind: float | None) -> int:
         """The speed from now on; `behind` is how many bars the slowest bot is behind, None when nobody knows."""
@@ -47,7 +47,7 @@ async def bars_behind(platform: Platform, now_ms: int) -> float | None:
             bot = platform.registry.find(row["bot_id"])
             intervals = await platform.live.of(bot).smembers(keys.intervals(bot.id))
             lengths = [int(text) for text in intervals if text.isdigit()]
-            if not lengths or row["last_bar_ms"] is None:
+            if not lengths or row["last_bar_ms"] is None or row["last_bar_ms"] < 0:
                 continue
             length_ms = min(lengths) * 60_000
             # The bar that starts at last_bar_ms was evaluated; the next one to be evaluated closes two lengths later.

@@ -94,8 +94,9 @@ def _bots(scene: Scene) -> RenderableType:
 
 def _story(scene: Scene, rows: int) -> RenderableType:
     table = Table.grid(padding=(0, 1), expand=True)
-    for _ in range(4):
+    for _ in range(3):
         table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, ratio=1)
     table.add_column(no_wrap=True, justify="right")
     for line in list(scene.lines)[-rows:]:
         word, style = _KINDS[line.kind]
