@@ -49,6 +49,7 @@ def wishes(*bars: BarView, held: OwnPosition | None = None, **parameters: object
         ((100.2, 100.0, 100.5), BELOW, True),  # crosses the fast average, was below the slow one already
         ((99.9, 99.5, 100.5), (99.0, 99.5, 100.5), True),
         ((100.0, 100.0, 100.5), BELOW, True),  # a close on the average is not below it
+        ((100.5, 101.0, 100.5), BELOW, True),  # nor on the slow one
         (BELOW, (98.0, 100.0, 100.5), False),  # no crossing on this bar
         (ABOVE, (100.2, 100.0, 100.5), False),  # crosses the slow one only, still above the fast: not a falling market
         (ABOVE, (100.0, 100.0, 100.5), False),  # on the average
