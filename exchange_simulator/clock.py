@@ -10,6 +10,7 @@ from exchange_simulator.market.intervals import INTERVALS, bucket_end, bucket_st
 
 TICK_S = 0.02
 PUBLISH_S = 0.1
+CANDLES_S = 1.0  # between two pushes of a forming candle; a closed one is pushed at once
 SAVE_S = 1.0  # business time that a kill may lose, in wall-clock seconds
 SLICE_S = 0.01  # longest time spent on the market before requests get their turn
 
@@ -28,7 +29,7 @@ class FreeClock:
         exchange, speed = self.exchange, self.speed
         timeline = exchange.timeline
         wall, business = self._clock(), float(exchange.now_ms)
-        published = saved = wall
+        published = candled = saved = wall
         while not timeline.ended:
             if self.paused:
                 await asyncio.sleep(TICK_S)
@@ -50,7 +51,9 @@ class FreeClock:
             exchange.commit()
             if self._clock() - published >= PUBLISH_S:
                 published = self._clock()
-                exchange.feed.refresh()
+                exchange.feed.refresh(candles=published - candled >= CANDLES_S)
+                if published - candled >= CANDLES_S:
+                    candled = published
             if self._clock() - saved >= SAVE_S:
                 saved = self._clock()
                 exchange.save()

@@ -42,15 +42,15 @@ class PublicFeed:
 
     # --- everything else ----------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Pushes the present state of every listened topic, as far as it has changed."""
+    def refresh(self, candles: bool = True) -> None:
+        """Pushes the present state of every listened topic, as far as it has changed; forming candles if asked to."""
         exchange = self.exchange
         now = exchange.now_ms
         for topic in list(exchange.hub.public):
             kind, _, rest = topic.partition(".")
             if kind == "kline":
                 interval, _, symbol = rest.partition(".")
-                bar = exchange.candles.forming(symbol, interval)
+                bar = exchange.candles.forming(symbol, interval) if candles else None
                 if bar is not None:
                     row = exchange.candles.topic_row(symbol, interval, bar, confirm=False, now_ms=now)
                     self._kline(topic, row, now)
