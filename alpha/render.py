@@ -208,6 +208,9 @@ def _service(bot: Bot) -> str:
     command: [python3, {bot.folder}/{bot.entry}]
     environment:
       <<: [*common, *exchange, *{bot.container}-keys]
+      {bot.prefix}_PARAMETERS: ${{{bot.prefix}_PARAMETERS:-}}
+      ALPHA_MAX_ORDER_USDT: ${{ALPHA_MAX_ORDER_USDT:-}}
+      ALPHA_MAX_ORDERS_PER_MINUTE: ${{ALPHA_MAX_ORDERS_PER_MINUTE:-}}
       POSTGRES_USER: alpha_strategy
       POSTGRES_PASSWORD: ${{ALPHA_STRATEGY_DB_PASSWORD:-${{POSTGRES_PASSWORD:-}}}}
       REDIS_USERNAME: {bot.container}
