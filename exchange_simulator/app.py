@@ -15,6 +15,7 @@ from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.rest.args import digits
 from exchange_simulator.rest.server import Rest, wall_ms
 from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession, Session
+from exchange_simulator.ws.trade import TradeSession
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
 MAX_FRAME = 4 * 1024 * 1024
@@ -82,15 +83,17 @@ class App:
 
     async def _stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         category = path.removeprefix("/v5/public/")
-        if path != "/v5/private" and category not in CATEGORIES:
+        if path not in ("/v5/private", "/v5/trade") and category not in CATEGORIES:
             return web.Response(status=404, text=f"{path} is not a stream of this exchange")
-        if self.faults.refuses_connection("private" if path == "/v5/private" else "public"):
+        if self.faults.refuses_connection("public" if category in CATEGORIES else "private"):
             return web.Response(status=503, text="no new connections for the moment")
         socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_FRAME, compress=False)
         await socket.prepare(request)
         session: Session
         if path == "/v5/private":
             session = PrivateSession(self.exchange, socket, _idle_seconds(request))
+        elif path == "/v5/trade":
+            session = TradeSession(self.rest, socket)
         else:
             session = PublicSession(self.exchange, socket, category)
         self.sessions.add(session)

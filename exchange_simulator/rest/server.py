@@ -128,11 +128,18 @@ class Rest:
 
     def answer(self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes) -> Answer:
         """Checks a request and runs its endpoint; what happened is stored and pushed before this returns."""
-        standing: Standing | None = None
-        extra: dict[str, Any] = {}
         try:
             key = self._authenticate(endpoint, headers, query, body)
             sent = self._sent(endpoint, query, body)
+        except Refused as refusal:
+            return Answer(refusal.code, refusal.message, {}, {})
+        return self.carry_out(endpoint, key, sent)
+
+    def carry_out(self, endpoint: Endpoint, key: Key | None, sent: Mapping[str, Any]) -> Answer:
+        """Runs an endpoint for a caller who is known, within its limits."""
+        standing: Standing | None = None
+        extra: dict[str, Any] = {}
+        try:
             if key is not None and endpoint.per_second:
                 cost = _items(sent) if endpoint.batch else 1
                 standing = self.limits.visit(key.uid, endpoint.path, endpoint.per_second, cost)
@@ -168,14 +175,7 @@ class Rest:
         api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
         sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
         key = usable(self.exchange.keys.get(api_key))
-        window_ms = digits(window) or DEFAULT_WINDOW_MS
-        sent_ms = digits(stamp)
-        if sent_ms is None or not self._timely(sent_ms, window_ms):
-            raise Refused(
-                10002,
-                "invalid request, please check your server timestamp or recv_window param. "
-                f"req_timestamp[{stamp}],server_timestamp[{self._wall() + self.exchange.skew_ms}],recv_window[{window_ms}]",
-            )
+        self.check_time(stamp, window)
         payload = body if endpoint.method == "POST" else query.encode()
         message = f"{stamp}{api_key}{window}".encode() + payload
         expected = hmac.new(key.secret.encode(), message, sha256).hexdigest()
@@ -184,6 +184,17 @@ class Rest:
         if endpoint.writes:
             check_permission(key, endpoint.group)
         return key
+
+    def check_time(self, stamp: str, window: str) -> None:
+        """Refuses a timestamp that fits the window of neither clock."""
+        window_ms = digits(window) or DEFAULT_WINDOW_MS
+        sent_ms = digits(stamp)
+        if sent_ms is None or not self._timely(sent_ms, window_ms):
+            raise Refused(
+                10002,
+                "invalid request, please check your server timestamp or recv_window param. "
+                f"req_timestamp[{stamp}],server_timestamp[{self._wall() + self.exchange.skew_ms}],recv_window[{window_ms}]",
+            )
 
     def _timely(self, stamp_ms: int, window_ms: int) -> bool:
         """Whether a timestamp fits the window of the wall clock or of business time."""

@@ -1,0 +1,83 @@
+"""`/v5/trade`: orders over a WebSocket. The same endpoints as over REST, with the same limits, in frames of their own."""
+
+import time
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from exchange_simulator.engine.model import Refused
+from exchange_simulator.keys import check_permission
+from exchange_simulator.rest.server import ENDPOINTS, Rest
+from exchange_simulator.ws.session import PrivateSession
+
+OPS = {f"order.{name}": ENDPOINTS["POST", f"/v5/order/{name}"] for name in ("create", "amend", "cancel")} | {
+    f"order.{name}-batch": ENDPOINTS["POST", f"/v5/order/{name}-batch"] for name in ("create", "amend", "cancel")
+}
+
+
+class TradeSession(PrivateSession):
+    """A connection that sends orders. Every frame names itself with `reqId` and is answered under it."""
+
+    kind = "private"
+
+    def __init__(self, rest: Rest, socket: web.WebSocketResponse) -> None:
+        super().__init__(rest.exchange, socket)
+        self.rest = rest
+
+    def _handle(self, raw: str) -> None:
+        try:
+            message = msgspec.json.decode(raw)
+        except msgspec.DecodeError:
+            message = None
+        if not isinstance(message, dict):
+            self._tell("", None, 10001, "Params Error", {})
+            return
+        op, req_id = str(message.get("op", "")), message.get("reqId", message.get("req_id"))
+        args = message.get("args")
+        listed: list[Any] = args if isinstance(args, list) else []
+        if op == "ping":
+            now = str(time.time_ns() // 1_000_000)
+            self.reply({"retCode": 0, "retMsg": "OK", "op": "pong", "data": [now], "connId": self.conn_id})
+        elif op == "auth":
+            self._auth(req_id, listed)
+        elif op in OPS:
+            self._order(op, req_id, message.get("header"), listed)
+        else:
+            self._tell(op, req_id, 10404, f"op {op} is not found", {})
+
+    def _tell(self, op: str, req_id: Any, code: int, text: str, more: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"retCode": code, "retMsg": text, "op": op, "connId": self.conn_id, **more}
+        self.reply(answer if req_id is None else {"reqId": req_id, **answer})
+
+    def _auth(self, req_id: Any, args: list[Any]) -> None:
+        if self.key is not None:
+            self._tell("auth", req_id, 20001, "Repeat auth", {})
+            return
+        try:
+            self.key = self._login(args)
+        except Refused as refusal:
+            self._tell("auth", req_id, 10004 if refusal.message == "Invalid sign" else 10001, refusal.message, {})
+            return
+        self.logged_in(self)
+        self._tell("auth", req_id, 0, "OK", {})
+
+    def _order(self, op: str, req_id: Any, header: Any, args: list[Any]) -> None:
+        try:
+            key = self.key
+            if key is None:
+                raise Refused(10004, "auth is needed first")
+            headers = header if isinstance(header, dict) else {}
+            stamp, window = str(headers.get("X-BAPI-TIMESTAMP", "")), str(headers.get("X-BAPI-RECV-WINDOW", ""))
+            self.rest.check_time(stamp, window)
+            check_permission(key, OPS[op].group)
+            if not args or not isinstance(args[0], dict):
+                raise Refused(10001, "params error: args must hold one JSON object")
+        except Refused as refusal:
+            self._tell(op, req_id, refusal.code, refusal.message, {"data": {}, "retExtInfo": {}, "header": {}})
+            return
+        answer = self.rest.carry_out(OPS[op], key, args[0])
+        told = answer.standing.headers() if answer.standing is not None else {}
+        told |= {"Traceid": "", "Timenow": str(self.rest.shown_ms)}
+        more = {"data": answer.result, "retExtInfo": answer.extra, "header": told}
+        self._tell(op, req_id, answer.code, answer.message, more)
