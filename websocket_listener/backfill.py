@@ -3,7 +3,11 @@
 The watermark says: every execution before it is in `trading.fills`. It moves here and nowhere else.
 """
 
+import asyncio
 import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from alpha.bybit.faults import UnreadableRow
@@ -26,6 +30,9 @@ log = logger(__name__)
 DAY_MS = 24 * 3_600_000
 #: A window is read whole before its oldest row is stored; so many rows fit into memory without notice.
 MOST_ROWS = 5_000
+#: A long read begins with windows of a day, and reads so many at once.
+LONG_SPAN_MS = DAY_MS
+WINDOWS_AT_ONCE = 6
 _CHUNK = 1_000
 #: A row that cannot be read holds the watermark for so many reads, then it is given up: kept whole, with an alert.
 _TRIES = 3
@@ -82,21 +89,16 @@ class Backfill:
         long_ago = end_ms - start_ms > DAY_MS
         began_ms, began_s = start_ms, time.monotonic()
         rows = inserted = unseen = 0
-        span_ms = WINDOW_MS
-        while start_ms <= end_ms:
-            stop_ms = min(start_ms + span_ms - 1, end_ms)
-            found, whole = await self._window(start_ms, stop_ms, Rank.BACKFILL if long_ago else Rank.RECONCILE)
-            if not whole:
-                span_ms = _narrower(found, start_ms, stop_ms)
-                continue
-            new, fresh = await self._store(found, stop_ms, announce=not first)
-            rows, inserted, unseen = rows + len(found), inserted + new, unseen + fresh
-            if len(found) < MOST_ROWS // 4:
-                span_ms = min(WINDOW_MS, span_ms * 2)
-            start_ms = stop_ms + 1
-            if long_ago:
-                self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
-                log.info("history", bot=account.bot_id, read_to=self.progress, seconds=int(time.monotonic() - began_s))
+        rank = Rank.BACKFILL if long_ago else Rank.RECONCILE
+        async with aclosing(self._windows(start_ms, end_ms, rank)) as windows:
+            async for found, stop_ms in windows:
+                new, fresh = await self._store(found, stop_ms, announce=not first)
+                rows, inserted, unseen = rows + len(found), inserted + new, unseen + fresh
+                if long_ago:
+                    self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
+                    log.info(
+                        "history", bot=account.bot_id, read_to=self.progress, seconds=int(time.monotonic() - began_s)
+                    )
         self.progress = ""
         if inserted:
             async with self._pool.acquire(timeout=5.0) as connection:
@@ -109,6 +111,38 @@ class Backfill:
         """Read and store the executions of one order; returns how many were not known."""
         rows = await self._gateway.executions_of_order(order_id)
         return (await self._store(_ordered(self._readable(rows)), None, announce=True))[1]
+
+    async def _windows(
+        self, start_ms: int, end_ms: int, rank: Rank
+    ) -> AsyncGenerator[tuple[list[Execution], int], None]:
+        """All executions between two times, a window at a time, oldest first, with the last instant of each window.
+
+        Pages of a window come one after another, so several windows are read at once: a slow line does not keep us
+        from using the request budget. A window that holds too many rows is cut by what was seen of its density.
+        """
+        span_ms = LONG_SPAN_MS if end_ms - start_ms > LONG_SPAN_MS else WINDOW_MS
+        ahead: deque[tuple[int, int, asyncio.Task[tuple[list[Execution], bool]]]] = deque()
+        next_ms = start_ms
+        try:
+            while ahead or next_ms <= end_ms:
+                while len(ahead) < WINDOWS_AT_ONCE and next_ms <= end_ms:
+                    stop_ms = min(next_ms + span_ms - 1, end_ms)
+                    ahead.append((next_ms, stop_ms, asyncio.create_task(self._window(next_ms, stop_ms, rank))))
+                    next_ms = stop_ms + 1
+                begin_ms, stop_ms, reading = ahead.popleft()
+                found, whole = await reading
+                if whole:
+                    yield found, stop_ms
+                    if len(found) < MOST_ROWS // 8 and not any(task.done() for *_, task in ahead):
+                        span_ms = min(WINDOW_MS, span_ms * 2)
+                    continue
+                for *_, task in ahead:
+                    task.cancel()
+                ahead.clear()
+                span_ms, next_ms = _narrower(found, begin_ms, stop_ms), begin_ms
+        finally:
+            for *_, task in ahead:
+                task.cancel()
 
     async def _window(self, start_ms: int, end_ms: int, rank: Rank) -> tuple[list[Execution], bool]:
         """All executions of a window, oldest first; False when there are too many for one window."""

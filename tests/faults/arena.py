@@ -26,7 +26,7 @@ PASSWORD = "password-of-the-faults"
 DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
 #: No process may grow beyond this, in bytes of resident memory.
 MEMORY_LIMIT = 300 * 1024 * 1024
-BUFFER_ROWS = 2_000
+BUFFER_ROWS = 1_000
 AUDIT_S = 2.0
 SILENCE_S = 2.0
 LISTENER = {

@@ -66,8 +66,8 @@ async def overflow_buffer(arena: Arena) -> None:
     """PostgreSQL away until the buffer is full and for a while after."""
     before = arena.sent.orders
     await asyncio.to_thread(arena.postgres.stop, "fast")
-    # an order gives a fill and two states at least
-    while arena.sent.orders - before < BUFFER_ROWS:
+    # an order gives two rows at least
+    while arena.sent.orders - before < BUFFER_ROWS // 2:
         await asyncio.sleep(0.2)
         arena.watch_memory()
     await asyncio.sleep(arena.outage_s)

@@ -1,0 +1,154 @@
+"""How fast the listener reads a history: executions over REST beside what the shared request budget allows.
+
+    python -m tests.benchmarks.bench_listener_backfill [--executions 100000] [--line-ms 60]
+
+A separate process answers `execution/list` as the exchange pages it, each answer after `--line-ms`; gateway, throttle,
+back-fill, PostgreSQL and Redis are the real ones. The floor is the budget itself: what one account may ask at the rank
+of a back-fill, 100 rows an answer.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import psutil
+import uvloop
+from aiohttp import web
+
+from alpha.alerts import Alerts
+from alpha.bybit.call import Credentials
+from alpha.bybit.endpoints import EXECUTIONS
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.hosts import simulated_hosts
+from alpha.bybit.throttle import Rank, Throttle, share
+from alpha.db.migrate import migrate, register_bots
+from alpha.db.pool import connect, create_pool
+from alpha.demo.ports import free_port
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.demo.redis import EmbeddedRedis
+from alpha.errors import Retry
+from alpha.live.connect import RedisLinks
+from alpha.registry import load_registry
+from alpha.settings import Environment
+from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
+from websocket_listener.account import Account
+from websocket_listener.backfill import Backfill
+from websocket_listener.book import LiveBook
+from websocket_listener.feed import Feed
+from websocket_listener.live import LiveWriter
+from websocket_listener.rejected import RejectedMessages
+from websocket_listener.status import BotStatus
+from websocket_listener.writer import GroupWriter
+
+DAYS = 6
+PAGE = 100
+
+
+def exchange(port: int, executions: int, line_ms: float) -> None:
+    """The process of the exchange: a history of evenly spread executions, newest first, paged by cursor."""
+    end_ms = START_MS + DAYS * 86_400_000
+    step = (end_ms - START_MS) / executions
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(line_ms / 1_000)
+        result: dict[str, object] = {"timeSecond": str(end_ms // 1_000), "timeNano": str(end_ms * 1_000_000)}
+        if request.path.endswith("/execution/list"):
+            first = max(0, int((int(request.query["startTime"]) - START_MS + step - 1) / step))
+            newest = min(executions - 1, int((int(request.query["endTime"]) - START_MS) / step))
+            newest = int(request.query.get("cursor") or newest)
+            oldest = max(first, newest - PAGE + 1)
+            rows = [{**execution(n), "execTime": str(START_MS + int(n * step))} for n in range(newest, oldest - 1, -1)]
+            result = {"list": rows, "nextPageCursor": str(oldest - 1) if oldest > first else "", "category": "linear"}
+        body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": end_ms}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    web.run_app(application, host="127.0.0.1", port=port, print=None)
+
+
+async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
+    """(rows a second, rows a second that the budget allows, memory in bytes)."""
+    folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
+    postgres, redis = EmbeddedPostgres(folder / "postgres", PASSWORD), EmbeddedRedis(folder / "redis", PASSWORD)
+    postgres.start()
+    redis.start()
+    port = free_port()
+    process = multiprocessing.get_context("spawn").Process(
+        target=exchange, args=(port, executions, line_ms), daemon=True
+    )
+    process.start()
+    links = RedisLinks(redis.settings())
+    try:
+        connection = await connect(postgres.settings(), "bench")
+        await migrate(connection)
+        await register_bots(connection, load_registry(ROOT / "bots.toml"))
+        bot = load_registry(ROOT / "bots.toml").bots[0]
+        number = await connection.fetchval("SELECT trading.register_account('simulated', '4711', $1)", bot.id)
+        pool = await create_pool(postgres.settings(), "bench", max_size=4)
+        throttle = Throttle(links.shared)
+        hosts = simulated_hosts(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
+        async with Gateway(hosts, Credentials("key", "secret"), throttle, account=bot.id) as gateway:
+            rejected = RejectedMessages(pool, Alerts(links.shared, "bench"))
+            live = LiveWriter(links.of(bot), bot.id, rebuild=list, restored=lambda: None)
+
+            async def refused(row: object, fault: str) -> None:
+                raise AssertionError(fault)
+
+            database = GroupWriter(pool, 1_000, dropped=lambda _: None, refused=refused)
+            marks: dict[str, Decimal] = {}
+            feed = Feed(
+                Account(number, bot.id, Environment.SIMULATED, "4711"),
+                LiveBook(bot.id, live.put, marks),
+                live,
+                database,
+                BotStatus(live.put),
+                rejected,
+                gateway.business,
+                lambda what: None,
+            )
+            backfill = Backfill(feed, gateway, pool, rejected, history_days=7)
+            for _ in range(10):
+                with suppress(Retry):
+                    await gateway.server_time_ms()
+                    break
+            began = time.perf_counter()
+            read = await backfill.read(0)
+            seconds = time.perf_counter() - began
+            if read.inserted != executions:
+                raise AssertionError(f"{read.inserted} executions were stored, not {executions}")
+        await pool.close()
+        await connection.close()
+        allowed = share(EXECUTIONS.per_second or 0, Rank.BACKFILL) * PAGE
+        return executions / seconds, float(allowed), psutil.Process().memory_info().rss
+    finally:
+        process.kill()
+        await links.close()
+        redis.kill()
+        postgres.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    """Print one line; exit code 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executions", type=int, default=100_000)
+    parser.add_argument("--line-ms", type=float, default=60.0)
+    chosen = parser.parse_args()
+    rate, allowed, memory = uvloop.run(run(chosen.executions, chosen.line_ms))
+    print(
+        f"back-fill of {chosen.executions:,} executions: {rate:,.0f} rows/s, the budget allows {allowed:,.0f}: "
+        f"{rate / allowed:.0%} (aim 90 %); {memory // 1024 // 1024} MB"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
