@@ -109,10 +109,10 @@ class AlertPump:
         if self._audience is None or self._letters is None:
             return
         people = self._audience.wanting(notice.level, self._platform.wall_ms())
-        buttons = _ACK if notice.level == "critical" else ()
-        letters = self._letters
+        letters, audience = self._letters, self._audience
 
         async def tell(person: int) -> None:
+            buttons = _ACK if notice.level == "critical" and audience.may_acknowledge(person) else ()
             try:
                 await letters.say(Place(person), notice.html, buttons, silent=notice.level == "info", life_s=None)
             except Rejected as fault:

@@ -141,7 +141,7 @@ class Centre:
                 await asyncio.wait(finishing, timeout=CLOSE_WAIT_S)
                 for task in (*finishing, stopping):
                     task.cancel()
-                await asyncio.gather(*finishing, *ending, stopping, return_exceptions=True)
+                await asyncio.wait([*finishing, *ending, stopping], timeout=CLOSE_WAIT_S)
                 await self._memory.flush()
                 await channels.close()
                 if setup is not None:

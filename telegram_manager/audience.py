@@ -58,6 +58,10 @@ class Audience:
         """Who wants an alert of this level now."""
         return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).wants(level, now_ms)]
 
+    def may_acknowledge(self, person: int) -> bool:
+        """Whether this person may acknowledge alerts."""
+        return self._gate.role(person) >= Role.OPERATOR
+
     async def tell_admins(self, html: str) -> None:
         """Tell every admin, privately."""
         await self._tell(self._gate.people(Role.ADMIN), html)

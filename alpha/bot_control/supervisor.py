@@ -65,6 +65,7 @@ class Supervisor:
 
 
 def _process(row: SupervisedProcess) -> Process:
-    detail = row.state.value if row.exit_code is None else f"{row.state} ({row.exit_code})"
+    ended = row.exit_code is not None and row.state is not ProcessState.RUNNING
+    detail = f"{row.state} ({row.exit_code})" if ended else row.state.value
     started = at(row.started_ms) if row.started_ms is not None and row.state is ProcessState.RUNNING else None
     return Process(row.container, row.state, row.healthy, detail, started)

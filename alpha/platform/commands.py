@@ -60,6 +60,11 @@ def the_bot(args: Arguments) -> Bot:
     return args.bot
 
 
+def _n(args: Arguments, default: int) -> int:
+    """The number that was said; zero is one, and is refused by the question itself."""
+    return default if args.n is None else args.n
+
+
 async def _status(platform: Platform, args: Arguments) -> Page:
     return pages.status_page(await status(platform, args.bot), platform.zone)
 
@@ -77,12 +82,12 @@ async def _balance(platform: Platform, args: Arguments) -> Page:
 
 
 async def _trades(platform: Platform, args: Arguments) -> Page:
-    rows = await analytics.trades(platform, args.bot, args.n or 10)
+    rows = await analytics.trades(platform, args.bot, _n(args, 10))
     return history_pages.trips_page(rows, platform.zone, platform.wall_now())
 
 
 async def _fills(platform: Platform, args: Arguments) -> Page:
-    rows = await history.fills(platform, args.bot, args.n or 10)
+    rows = await history.fills(platform, args.bot, _n(args, 10))
     return pages.fills_page(rows, platform.zone, platform.wall_now())
 
 
@@ -99,7 +104,7 @@ async def _performance(platform: Platform, args: Arguments) -> Page:
 def _spans(kind: str, default: int) -> Callable[[Platform, Arguments], Awaitable[Page]]:
     async def ask(platform: Platform, args: Arguments) -> Page:
         now = await business_now(platform, args.bot)
-        rows = await analytics.spans(platform, kind, args.bot, args.n or default, now)
+        rows = await analytics.spans(platform, kind, args.bot, _n(args, default), now)
         return history_pages.spans_page(kind, rows)
 
     return ask
@@ -118,16 +123,16 @@ async def _issues(platform: Platform, args: Arguments) -> Page:
 
 
 async def _alerts(platform: Platform, args: Arguments) -> Page:
-    return pages.alerts_page(await watch.alerts(platform, args.n or 10), platform.zone)
+    return pages.alerts_page(await watch.alerts(platform, _n(args, 10)), platform.zone)
 
 
 async def _audit(platform: Platform, args: Arguments) -> Page:
-    return pages.commands_page(await history.commands(platform, args.n or 20), platform.zone)
+    return pages.commands_page(await history.commands(platform, _n(args, 20)), platform.zone)
 
 
 async def _logs(platform: Platform, args: Arguments) -> Page:
     bot = the_bot(args)
-    return pages.logs_page(bot.id, await watch.logs(platform, bot, args.n or 30))
+    return pages.logs_page(bot.id, await watch.logs(platform, bot, _n(args, 30)))
 
 
 async def _start(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:

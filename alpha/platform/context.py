@@ -1,5 +1,6 @@
 """What the functions of the platform stand on: the registry, live state, history, bot control and a clock."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,11 +46,21 @@ class History:
         self._application = application
         self._connections = connections
         self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us."""
         try:
+            async with (await self._open()).acquire(timeout=QUERY_LIMIT_S) as connection:
+                yield connection
+        except asyncpg.UndefinedTableError as fault:
+            raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.db.migrate.") from None
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            raise explained(fault, self._settings) from None
+
+    async def _open(self) -> Pool:
+        async with self._opening:
             if self._pool is None:
                 self._pool = await create_pool(
                     self._settings,
@@ -58,12 +69,7 @@ class History:
                     max_size=self._connections,
                     command_timeout_s=QUERY_LIMIT_S,
                 )
-            async with self._pool.acquire(timeout=QUERY_LIMIT_S) as connection:
-                yield connection
-        except asyncpg.UndefinedTableError as fault:
-            raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.db.migrate.") from None
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise explained(fault, self._settings) from None
+            return self._pool
 
     async def rows(self, sql: str, *arguments: object) -> list[Any]:
         """The rows of one question."""

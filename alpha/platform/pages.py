@@ -219,7 +219,7 @@ def fills_page(rows: list[FillRow], zone: tzinfo, now: datetime) -> Page:
                 moment(row.time, zone),
                 Cell(short(row.bot)),
                 symbol_cell(row.symbol),
-                Cell(row.side, mark=row.side[:1].upper()),
+                Cell(row.side, mark=row.side[:1].upper() if row.exec_type == "Trade" else row.exec_type[:4]),
                 number(row.qty),
                 number(row.price),
                 number(row.fee),

@@ -17,6 +17,8 @@ from alpha.registry import Bot
 
 #: A strategy writes its heartbeat every few seconds; one this old is no sign of life.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
+#: How long a bot may take until its first sign of life.
+START_LIMIT = timedelta(seconds=45)
 
 
 class BotState(StrEnum):
@@ -145,7 +147,10 @@ def judge(
         return BotState.STOPPED, f"It {missing} although it should: /start it, or look at /logs."
     if wish == "stopped":
         return BotState.STOPPED, "Stopped by wish; its process is up and idle."
-    if process is not None and process.healthy is False:
+    starting = process is not None and process.started_at is not None and now - process.started_at < START_LIMIT
+    if starting and not beats:
+        return BotState.RUNNING, "It is starting."
+    if process is not None and process.healthy is False and not starting:
         return BotState.UNHEALTHY, f"Its health check fails ({process.detail}): look at /logs."
     if heartbeat is None or not beats:
         if not control_answers and heartbeat is None:
@@ -157,7 +162,7 @@ def judge(
     if not trusted(live):
         state = "unknown" if live is None else live.state.value
         return BotState.RUNNING, f"Its live data is {state}: no entries until it is synced."
-    return BotState.RUNNING, heartbeat.waits_for
+    return BotState.RUNNING, f"Waits for {heartbeat.waits_for}." if heartbeat.waits_for else ""
 
 
 def age_s(live: LiveStatus | None, now: datetime) -> float | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,8 +57,9 @@ async def fill_history(connection: Connection, registry: Registry, fills: int) -
         await insert_fills(connection, [row for row in rows if row.exec_time < NOW])
     for number, account in enumerate(accounts.values()):
         snapshots = []
+        draw, equity = random.Random(number), Decimal(10_000)
         for half_days in range(2 * DAYS + 1):
-            equity = Decimal(10_000 + 4 * half_days - (half_days * (37 + number)) % 900)
+            equity += Decimal(draw.randrange(-9_000, 9_800)) / 100
             snapshots.append((account, START + timedelta(hours=12 * half_days), equity, equity, Decimal(0)))
         await connection.executemany(
             "INSERT INTO trading.equity_snapshots (account_id, taken_at, equity, wallet_balance, unrealised_pnl) "
@@ -113,6 +115,12 @@ def house_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str
     """The name of a migrated database with history, to be copied."""
 
     async def make() -> None:
+        # once a server, whatever folders' tests share it
+        owner = await connect(postgres_server.settings(), "tests")
+        exists = await owner.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", TEMPLATE)
+        await owner.close()
+        if exists:
+            return
         await run_sql(postgres_server.settings(), f"CREATE DATABASE {TEMPLATE}")
         settings = postgres_server.settings().model_copy(update={"postgres_db": TEMPLATE})
         connection = await connect(settings, "tests")

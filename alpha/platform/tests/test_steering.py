@@ -104,6 +104,7 @@ NOW = datetime(2025, 3, 1, tzinfo=UTC)
 RUNS = Process("x", ProcessState.RUNNING, True, "Up")
 ENDED = Process("x", ProcessState.EXITED, None, "Exited (1)")
 ILL = Process("x", ProcessState.RUNNING, False, "Up (unhealthy)")
+STARTING = Process("x", ProcessState.RUNNING, False, "Up", NOW - timedelta(seconds=20))
 SYNCED = LiveStatus(DataState.SYNCED, NOW, NOW, NOW, NOW)
 STALE = LiveStatus(DataState.STALE, NOW, NOW, NOW, NOW)
 BEATS = Heartbeat(NOW - timedelta(seconds=5), "running", "the next bar")
@@ -126,6 +127,8 @@ SILENT = Heartbeat(NOW - timedelta(minutes=5), "running", "the next bar")
         (True, RUNS, "paused", SYNCED, SILENT, BotState.UNHEALTHY),
         (True, RUNS, "running", SYNCED, None, BotState.UNHEALTHY),
         (True, ILL, "running", SYNCED, BEATS, BotState.UNHEALTHY),
+        (True, STARTING, "running", SYNCED, None, BotState.RUNNING),
+        (True, STARTING, "stopped", SYNCED, None, BotState.STOPPED),
         (False, None, "running", SYNCED, BEATS, BotState.RUNNING),
         (False, None, "running", SYNCED, SILENT, BotState.UNHEALTHY),
         (False, None, "running", None, None, BotState.UNKNOWN),

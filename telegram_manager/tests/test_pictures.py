@@ -1,0 +1,101 @@
+"""Every command as a phone shows it: nothing wider than the screen. With ALPHA_PICTURES=DIR the pictures are kept there.
+
+ALPHA_PICTURES=docs/telegram/img python -m pytest -m long telegram_manager/tests/test_pictures.py
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.demo.processes import Supervisor
+from telegram_manager.alert_book import AlertBook, BookState
+from telegram_manager.alert_pump import AlertPump
+from telegram_manager.daily_summary import DailySummary
+from telegram_manager.tests.conftest import ADMIN, OPERATOR, VIEWER, Centre
+from telegram_manager.tests.phone import chromium, page, shoot
+
+pytestmark = pytest.mark.long
+COMMANDS = (
+    *("/start", "/help", "/status", "/positions", "/orders", "/balance", "/trades lxalgo 12", "/fills momentum 8"),
+    *(
+        "/analytics shortseller 2025-01",
+        "/analytics 2024-12",
+        "/daily 8",
+        "/weekly",
+        "/monthly",
+        "/performance",
+        "/health",
+    ),
+    *(
+        "/sync",
+        "/issues",
+        "/alerts",
+        "/audit 6",
+        "/logs shortseller 5",
+        "/whoami",
+        "/export lxalgo 2024-12",
+        "/stop",
+        "/analytics nobody",
+    ),
+    *("/stop shortseller", "/pause lxalgo", "/flatten lxalgo", "/panic", "/mute 1h"),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    kept = os.environ.get("ALPHA_PICTURES")
+    if chromium() is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    made = Path(kept) if kept else tmp_path / "pictures"
+    made.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+@pytest.mark.timeout(600)
+async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Supervisor, folder: Path) -> None:
+    for name in ("shortseller", "momentum", "risk_guard"):
+        await supervisor.start(name)
+    alerts = Alerts(centre.platform.live.shared, "risk_guard")
+    now = centre.platform.wall_ms()
+    raised = (
+        Alert(Level.CRITICAL, "no-stop:lxalgo_001:ETHUSDT", "lxalgo_001 holds long 2 ETHUSDT without a stop.",
+              "The guard sets one; else /flatten lxalgo ETHUSDT.", "lxalgo_001"),
+        Alert(Level.WARNING, "sync:1", "12 fills were found missing and were read again.", "Nothing to do.", "momentum_001"),
+        Alert(Level.INFO, "trade:1", "Left XRPUSDT short 100: +9.80 USDT (+4.90 %), take profit, held 2 h 5 m.", "", "shortseller_001"),
+    )  # fmt: skip
+    for alert in raised:
+        await alerts.raise_alert(alert, now)
+    too_wide = {}
+    for command in COMMANDS:
+        before = len(centre.api.said)
+        centre.api.says(ADMIN, command)
+        await centre.settle()
+        name = "_".join(command[1:].split())
+        shot = shoot(page(command, centre.api.said[before:]), folder / f"{name}.png")
+        if shot.too_wide:
+            too_wide[command] = shot.too_wide
+    before = len(centre.api.said)
+    centre.api.says(OPERATOR, "/stop shortseller")
+    await centre.settle()
+    asked = centre.api.said[before]
+    centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
+    await centre.settle()
+    shoot(page("/stop shortseller", [asked]), folder / "stop_done.png")
+    shoot(page("", centre.api.to(ADMIN)[-1:]), folder / "told_others.png")
+    pump = AlertPump(
+        centre.platform, AlertBook(BookState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
+        centre.setup.letters, None,
+    )  # fmt: skip
+    before = len(centre.api.said)
+    await pump.step(block_ms=1)
+    shoot(page("", [said for said in centre.api.said[before:] if said.chat == VIEWER]), folder / "alerts_pushed.png")
+    before = len(centre.api.said)
+    summary = DailySummary(
+        centre.platform, centre.setup.memory, centre.setup.audience, centre.setup.letters, centre.setup.painter,
+        centre.platform.wall_now().time(),
+    )  # fmt: skip
+    await summary.send()
+    shoot(page("", [said for said in centre.api.said[before:] if said.chat == VIEWER]), folder / "daily_summary.png")
+    assert too_wide == {}
