@@ -37,7 +37,7 @@ class Timeline:
         self._on_point = on_point
         self._offsets = (0, self.base_ms // 3, self.base_ms * 2 // 3, self.base_ms - 1)
         self._chunks: dict[str, dict[int, Bar]] = {}
-        self._chunk_end = 0
+        self._chunk_ends: dict[str, int] = {}
         self._symbols = list(market.instruments)
         self.bar_start = start_ms // self.base_ms * self.base_ms
         self.point = 0
@@ -192,19 +192,22 @@ class Timeline:
 
     def _load_bar(self) -> None:
         start = self.bar_start
-        if start >= self._chunk_end:
-            end = start + CHUNK * self.base_ms
-            self._chunks = {
-                symbol: {bar.start_ms: bar for bar in self.market.bars(symbol, start, end)} for symbol in self._symbols
-            }
-            self._chunk_end = end
         self.bars = {}
         self._ways = {}
-        for symbol in self._symbols:
+        for number, symbol in enumerate(self._symbols):
+            if start >= self._chunk_ends.get(symbol, 0):
+                self._load_chunk(number, symbol)
             bar = self._chunks[symbol].get(start)
             if bar is not None:
                 self.bars[symbol] = bar
                 self._ways[symbol] = walk(bar, self.path)
+
+    def _load_chunk(self, number: int, symbol: str) -> None:
+        """Fetches the bars of a symbol for a while. First chunks differ in length, so that later ones come one by one."""
+        length = CHUNK if symbol in self._chunk_ends else CHUNK * (number + 1) // len(self._symbols) + 1
+        end = self.bar_start + length * self.base_ms
+        self._chunks[symbol] = {bar.start_ms: bar for bar in self.market.bars(symbol, self.bar_start, end)}
+        self._chunk_ends[symbol] = end
 
     def forming(self, symbol: str) -> Bar | None:
         """The base bar that is under way, as far as it has come."""
