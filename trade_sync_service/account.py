@@ -59,7 +59,7 @@ class AccountSync:
         raise_alert: RaiseAlert,
         *,
         overlap_ms: int = 48 * HOUR_MS,
-        windows_at_once: int = 6,
+        windows_at_once: int = 12,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`now` is the wall clock, for `read_at`."""

@@ -27,7 +27,7 @@ class SyncSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSetting
     sync_overlap_hours: int = Field(
         48, ge=1, le=168, description="how many hours before the last run are read again, for rows that come late"
     )
-    sync_windows_at_once: int = Field(6, ge=1, le=16, description="how many windows of one bot are read at a time")
+    sync_windows_at_once: int = Field(12, ge=1, le=16, description="how many windows of one bot are read at a time")
     sync_grace_s: float = Field(
         10.0, ge=0, le=600, description="seconds that the listener has before a difference of ours counts as one"
     )

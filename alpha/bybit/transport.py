@@ -21,7 +21,7 @@ from alpha.bybit.policy import Kind, kind_of_code, kind_of_status
 from alpha.bybit.signing import rest_signature
 from alpha.errors import Misconfigured
 
-READ_THREADS = 8
+READ_THREADS = 16
 WRITE_THREADS = 4
 _SERVER_CLOCK = re.compile(r"server_timestamp\[(\d{10,16})\]")
 

@@ -32,7 +32,7 @@ from trade_sync_service.store import CLOSED_PNL, EXECUTIONS, AccountStore
 
 K = TypeVar("K")
 ZERO = Decimal(0)
-WINDOWS_AT_ONCE = 4
+WINDOWS_AT_ONCE = 6
 LOOKS = 3
 #: Between a closing fill and the closed trade that Bybit shows of it.
 LAG_MS = 60_000

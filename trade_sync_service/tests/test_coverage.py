@@ -2,10 +2,12 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trade_sync_service.coverage import WINDOW_MS, Span, cut, merged, missing, plan
+from trade_sync_service.progress import BarProgress
 
 moments = st.integers(0, 200)
 spans = st.tuples(moments, moments).map(lambda pair: Span(*sorted(pair)))
@@ -51,3 +53,15 @@ def test_a_plan_reads_what_is_missing_and_the_overlap_and_nothing_else(
 def test_a_window_is_seven_days_at_most() -> None:
     whole = Span(0, 3 * WINDOW_MS + 5)
     assert [window.length_ms for window in cut(whole)] == [WINDOW_MS] * 3 + [5]
+
+
+def test_a_bar_goes_as_far_as_windows_were_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with BarProgress() as bars:
+        bars.plan("shortseller_001", 2)
+        bars.plan("lxalgo_001", 1)
+        for start in (0, 1):
+            bars.window("shortseller_001", Span(start, start + 1), 100)
+    assert "shortseller_001" in (shown := capsys.readouterr().out)
+    assert "2/2" in shown
+    assert "0/1" in shown
+    assert "200 rows" in shown

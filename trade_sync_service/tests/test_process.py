@@ -1,6 +1,7 @@
 """The service as a process: killed at random points it loses and doubles nothing; one bot's trouble is its own."""
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from alpha.demo.ports import free_port
 from alpha.demo.redis import EmbeddedRedis
 from alpha.settings import DatabaseSettings
 from exchange_simulator.exchange import Exchange
+from trade_sync_service.cli import main
 from trade_sync_service.tests.meddling import CLOSED_PNL, Handler, Meddler
 from trade_sync_service.tests.world import BOTS, KEYS, World, at_rest, make_exchange, world
 
@@ -171,28 +173,52 @@ async def test_the_commands_tell_what_they_did_in_a_line_a_bot_and_a_true_exit_c
     busy: World, sync_settings: DatabaseSettings, redis_server: EmbeddedRedis
 ) -> None:
     environment = _environment(busy, sync_settings, redis_server)
-    assert await _ended(environment, "status") == (0, "".join(f"{bot}: nothing read yet.\n" for bot in BOTS), "")
-    code, out, _ = await _ended(environment, "sync", "--bot", "shortseller")
-    assert (code, out.count("\n")) == (0, 1)
-    assert out.startswith("shortseller_001: ")
+    code, out, _ = await _ended(environment, "--bot", "shortseller", alpha=True)
+    assert (code, out.count("\n"), out.partition(":")[0]) == (0, 1, "shortseller_001")
     assert "new" in out
-    code, out, _ = await _ended(environment, "status", "--bot", "shortseller_001")
+    code, out, _ = await _ended(environment, "status")
     assert code == 0
+    assert out.count("\n") == 3
+    assert out.count("nothing read yet") == 2
     assert "no gap" in out
     assert "(done)" in out
     code, out, _ = await _ended(environment, "reconcile", "--bot", "shortseller_001")
     assert code == 1, "no listener has stored the fills: that is a difference"
     assert "differences" in out
-    code, out, _ = await _ended(environment, "--bot", "lxalgo", alpha=True)
-    assert (code, out.partition(":")[0]) == (0, "lxalgo_001")
-    code, out, _ = await _ended(environment, "status", alpha=True)
-    assert (code, out.count("\n"), out.count("no gap")) == (0, 3, 2)
-    code, _, err = await _ended(environment, "sync", "--bot", "nobody")
-    assert (code, err) == (2, "There is no bot called 'nobody'. The bots are: shortseller, lxalgo, momentum.\n")
-    code, _, err = await _ended(environment, "backfill", "--months", "40")
-    assert (code, err) == (2, "--months is 40; Bybit keeps two years, so give 1 to 24.\n")
-    code, _, err = await _ended(environment, "backfill", "--from", "yesterday")
-    assert (code, err) == (2, "--from is 'yesterday'; write a date such as 2025-01-31.\n")
+
+
+@pytest.fixture
+def own_logs() -> Iterator[None]:
+    """Whatever a command does to the logs ends with the test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("own_logs")
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["sync", "--bot", "nobody"], "There is no bot called 'nobody'. The bots are: shortseller, lxalgo, momentum."),
+        (["backfill", "--months", "40"], "--months is 40; Bybit keeps two years, so give 1 to 24."),
+        (["backfill", "--from", "yesterday"], "--from is 'yesterday'; write a date such as 2025-01-31."),
+        (["backfill"], "Give --months N, or --from DATE and perhaps --to DATE."),
+        (
+            ["backfill", "--from", "2025-02-01", "--to", "2025-01-01"],
+            "--from 2025-02-01 is not before --to 2025-01-01; nothing lies between them.",
+        ),
+    ],
+)
+def test_a_bad_word_is_one_sentence_and_exit_code_2(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "none")
+    monkeypatch.setenv("REDIS_PASSWORD", "none")
+    monkeypatch.setenv("ALPHA_BOTS_FILE", str(ROOT / "bots.toml"))
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"{sentence}\n"
 
 
 async def test_a_missing_key_is_one_sentence_and_the_other_bots_are_read(

@@ -1,11 +1,11 @@
 """Every call of the gateway against the simulated exchange, as a process of its own."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
-import httpx
 import pytest
 
 from alpha.bybit.call import Credentials
@@ -17,6 +17,7 @@ from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place import place_order_once
 from alpha.bybit.sizing import fit_qty, round_stop
 from alpha.bybit.throttle import Throttle
+from alpha.live.connect import RedisLinks
 from alpha.settings import Environment
 
 SYMBOL = "BTCUSDT"
@@ -40,7 +41,7 @@ def url() -> Iterator[str]:
     process.stdout.close()
 
 
-def _gateway(url: str, key: str, secret: str = "s") -> Gateway:
+def _gateway(url: str, key: str, secret: str = "s", *, throttle: Throttle | None = None) -> Gateway:
     async def no_halt(_symbol: str) -> str | None:
         return None
 
@@ -48,7 +49,7 @@ def _gateway(url: str, key: str, secret: str = "s") -> Gateway:
     return Gateway(
         simulated_hosts(url, url.replace("http", "ws")),
         Credentials(key, secret),
-        Throttle(None),
+        throttle or Throttle(None),
         account=key,
         guard=OrderGuard(key, Environment.SIMULATED, caps, no_halt),
     )
@@ -195,12 +196,13 @@ async def test_the_account_shows_its_mode_and_fees(gateway: Gateway) -> None:
     assert (await gateway.fee_rates(SYMBOL))[SYMBOL].taker == Decimal("0.00055")
 
 
-async def test_the_exchange_states_its_limits_and_they_are_kept(url: str, gateway: Gateway) -> None:
-    for _ in range(15):  # twice what one second takes
-        await gateway.key_info()
-    assert gateway.counts.limited == 0
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{url}/v5/market/time")).status_code == 200
+async def test_calls_as_fast_as_they_go_keep_the_limits_that_the_exchange_enforces(
+    url: str, redis_links: RedisLinks
+) -> None:
+    async with _gateway(url, "k", throttle=Throttle(redis_links.shared)) as gateway:
+        await asyncio.gather(*(gateway.key_info() for _ in range(25)))  # ten a second are allowed
+        assert gateway.counts.limited == 0
+        assert gateway.counts.sent >= 25
 
 
 async def test_business_time_and_signing_time_are_apart(gateway: Gateway) -> None:
