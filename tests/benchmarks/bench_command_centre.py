@@ -1,0 +1,112 @@
+"""How fast the operator's questions are answered, picture included: `make bench ARGS=command_centre`.
+
+The history is that of `bench_history` (seeded); live state is a Redis of its own. The floor is a bare `SELECT 1`.
+
+    python -m tests.benchmarks.bench_command_centre --fills 10000000
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from alpha.bot_control import BotControlSettings, open_control
+from alpha.clock import ms_of
+from alpha.demo.postgres import EmbeddedPostgres
+from alpha.demo.redis import EmbeddedRedis
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.platform.commands import QUESTIONS
+from alpha.platform.context import History, Platform
+from alpha.platform.words import read_words
+from alpha.registry import load_registry
+from alpha.settings import load as load_settings
+from telegram_manager import layout
+from telegram_manager.charts import Painter
+from tests.benchmarks.bench_history import ROOT, load
+from tests.history.generator import DAYS, START
+
+ROUNDS = 20
+ASKED = ("status", "trades shortseller 20", "fills 20", "analytics shortseller 30d", "analytics all", "daily 30", "monthly 12", "performance all")  # fmt: skip
+
+
+async def measure(platform: Platform, words: list[str], painter: Painter) -> list[float]:
+    """Milliseconds of each round: the question, its layout and its picture."""
+    question = next(question for question in QUESTIONS if question.name == words[0])
+    args = read_words(platform.registry, question.name, question.usage, question.example, words[1:])
+    found = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        page = await question.ask(platform, args)
+        layout.pages_of(page)
+        if page.picture is not None:
+            await painter.draw(page.picture)
+        found.append((time.perf_counter() - started) * 1000)
+    return found
+
+
+async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) -> None:
+    """Load, ask, print."""
+    await load(postgres.settings(), 7, fills)
+    registry = load_registry(ROOT / "bots.toml")
+    live = RedisLinks(redis.settings())
+    history = History(postgres.settings(), "bench")
+    control = open_control(
+        load_settings(BotControlSettings, env_file=None, bot_control_url="unix:///nowhere"), registry
+    )
+    platform = Platform(registry, live, history, control)
+    for bot in registry.bots:
+        now = str(ms_of(START + timedelta(days=DAYS)))
+        wallet = {"equity": "1", "wallet_balance": "1", "updated_at": now}
+        await live.of(bot).hset(keys.wallet(bot.id), mapping=wallet)
+    painter = Painter()
+    await painter.open()
+    floor = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        await history.value("SELECT 1")
+        floor.append((time.perf_counter() - started) * 1000)
+    table = Table(
+        "question",
+        "median ms",
+        "p95 ms",
+        title=f"{fills:,} fills; floor: SELECT 1 in {statistics.median(floor):.1f} ms",
+    )
+    for words in ASKED:
+        found = await measure(platform, words.split(), painter)
+        table.add_row(words, f"{statistics.median(found):.0f}", f"{statistics.quantiles(found, n=20)[-1]:.0f}")
+    Console(width=100).print(table)
+    painter.close()
+    await live.close()
+    await history.close()
+    await control.close()
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="How fast the operator's questions are answered.")
+    parser.add_argument("--fills", type=int, default=1_000_000, help="how many fills")
+    fills: int = parser.parse_args().fills
+    folder = Path(tempfile.mkdtemp(prefix="alpha-bench-centre-"))
+    postgres, redis = EmbeddedPostgres(folder / "postgres", "bench"), EmbeddedRedis(folder / "redis", "bench")
+    try:
+        postgres.start()
+        redis.start()
+        asyncio.run(bench(postgres, redis, fills))
+        return 0
+    finally:
+        redis.stop()
+        postgres.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
