@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from alpha.clock import monotonic_ms
-from alpha.errors import Retry, Unknown
+from alpha.errors import Rejected, Retry, Unknown
 from alpha.live.connect import AWAY
 from alpha.live.events import Event, EventReader, EventType
 from alpha.live.read import Candle
@@ -68,7 +68,7 @@ class LiveLoop:
     async def _cycle(self) -> None:
         try:
             await self._trader.cycle()
-        except (Retry, Unknown) as fault:
+        except (Retry, Unknown, Rejected) as fault:
             log.warning("cycle_postponed", why=str(fault))
             await self._crew.patience.pause(0.2)
 
@@ -83,7 +83,7 @@ class LiveLoop:
             if not self._feed.offer(symbol, Candle(start_ms, *texts)):
                 try:
                     await self._feed.fill(symbol, start_ms)
-                except Retry as fault:
+                except (Retry, Rejected) as fault:
                     log.warning("candle_not_read", symbol=symbol, why=str(fault))
         elif event.type is EventType.ORDER:
             await self._intruders.see(event.data)
@@ -103,7 +103,7 @@ class LiveLoop:
                 self._refreshed_ms = crew.clock.now_ms()
                 await crew.broker.refresh_instruments()
                 await crew.follow(await followed(crew.strategy.universe, crew.gateway, crew.broker.instruments))
-        except (Retry, Unknown) as fault:
+        except (Retry, Unknown, Rejected) as fault:
             log.warning("tick_postponed", why=str(fault))
 
     async def _ask_for_bars(self) -> None:

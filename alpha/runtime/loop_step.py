@@ -2,7 +2,7 @@
 
 import asyncio
 
-from alpha.errors import Retry, Unknown
+from alpha.errors import Rejected, Retry, Unknown
 from alpha.live.control import CommandTaker
 from alpha.logs import logger
 from alpha.runtime.commands import Commands
@@ -53,7 +53,7 @@ class StepLoop:
                 await self._refresh_universe(point.now_ms)
                 await feed.fetch(point.now_ms - feed.interval_ms)
             await self._crew.trader.at_point(opens=opens)
-        except (Retry, Unknown) as fault:
+        except (Retry, Unknown, Rejected) as fault:
             log.warning("cycle_postponed", why=str(fault))
 
     async def _refresh_universe(self, now_ms: int) -> None:

@@ -113,10 +113,10 @@ class Reconciler:
 
     async def _ended(self, position: OwnPosition) -> None:
         """A position is gone that this process did not see closed: why, when, at what price."""
-        now_ms = self._clock.now_ms()
         gone = None
         for pause_s in _SHOWN_AFTER_S:
             await self._sleep(pause_s)
+            now_ms = self._clock.now_ms()
             gone = await self._broker.how_it_ended(
                 position.symbol, position.direction, position.opened_ms, now_ms, position.stop_meaning
             )
@@ -124,7 +124,7 @@ class Reconciler:
                 break
         pending = self._journal.runtime.exits.pop(position.symbol, None)
         reason = Reason.MANUAL if gone is None else gone.reason
-        time_ms = now_ms if gone is None else gone.time_ms
+        time_ms = self._clock.now_ms() if gone is None else gone.time_ms
         own = pending is not None and gone is not None and gone.reason is pending.reason
         decided_ms = pending.decided_ms if own and pending is not None else None
         self._core.closed(position.symbol, time_ms, decided_ms)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from alpha.alerts import Level
 from alpha.bybit.gateway import Gateway
 from alpha.clock import BusinessClock, at, monotonic_ms
-from alpha.errors import Retry
+from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 from alpha.runtime.account import AccountView, Look
 from alpha.runtime.entries import Entries
@@ -106,7 +106,11 @@ class Trader:
 
     async def _limits(self, look: Look) -> None:
         now_ms = self._clock.now_ms()
-        await self._transfers.see(look.wallet_balance, now_ms)
+        try:
+            await self._transfers.see(look.wallet_balance, now_ms)
+        except (Retry, Rejected) as fault:
+            log.warning("limits_postponed", why=str(fault))
+            return
         closes, breaches = self.core.see(now_ms, look.equity, look.open_profit)
         for breach in breaches:
             level = Level.CRITICAL if breach.action is Action.CLOSE_ALL else Level.WARNING
@@ -187,7 +191,7 @@ class Trader:
         for symbol in missing:
             try:
                 filled = await self.feed.fill(symbol, bar_ms)
-            except Retry as fault:
+            except (Retry, Rejected) as fault:
                 filled = False
                 log.warning("candle_not_read", symbol=symbol, why=str(fault))
             if not filled:

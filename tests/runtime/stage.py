@@ -167,7 +167,7 @@ class Stage:
         """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""
         now_ms = (await sim(self, "GET", "/_sim/state"))["now_ms"]
         to_ms = now_ms - now_ms % 300_000 + count * 300_000
-        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=30)
+        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=90)
         assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}"
 
     async def absent(self) -> None:

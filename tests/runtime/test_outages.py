@@ -142,3 +142,15 @@ async def test_a_bar_that_could_not_be_read_is_caught_up_without_an_entry(stage:
     assert [row["event"] for row in trades(bot)] == ["entered"]
     state = await sim(stage, "GET", "/_sim/state")
     assert trades(bot)[0]["time_ms"] == state["now_ms"]
+
+
+async def test_a_stop_refused_because_filters_changed_is_set_again_by_the_new_ones(stage: Stage) -> None:
+    bot = stage.toy(SHORTSELLER_ENTRIES="1", SHORTSELLER_HOLD_BARS="9")
+    await stage.play(bot)
+    await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", delivery_ms=4_000_000_000_000)
+    await stage.fault(kind="answer", path="/v5/position/trading-stop", ret_code=10001, ret_msg="tick size", times=1)
+    await stage.bars(1)
+    held = await stage.position()
+    assert held is not None
+    saved = (await stage.state_row("positions"))["BTCUSDT"]
+    assert Decimal(held["stopLoss"]) == Decimal(saved["stop_loss"])
