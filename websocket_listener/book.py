@@ -6,6 +6,7 @@ Memory is the first guard and the source of every rebuild; `apply.lua` is the se
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -20,10 +21,17 @@ _RANK = {"Created": 0, "Untriggered": 1, "Triggered": 2, "New": 3, "Active": 3, 
 _CLOSED_RANK = 9
 
 
+class Mark(NamedTuple):
+    """A mark price and when it came, on the wall clock."""
+
+    price: Decimal
+    at_ms: int
+
+
 class LiveBook:
     """Positions, open orders and wallet of one bot."""
 
-    def __init__(self, bot: str, put: Callable[[Change], None], marks: Mapping[str, Decimal]) -> None:
+    def __init__(self, bot: str, put: Callable[[Change], None], marks: Mapping[str, Mark]) -> None:
         """`put` takes the changes for Redis in order; `marks` are the mark prices now, by symbol."""
         self.positions: dict[str, Position] = {}
         self.orders: dict[str, Order] = {}
@@ -102,21 +110,23 @@ class LiveBook:
     # -- marks --------------------------------------------------------------------------------------------------
 
     def mark(self, now_ms: int) -> None:
-        """Recompute unrealised P&L and equity from the marks, as of wall-clock time `now_ms`."""
+        """Recompute unrealised P&L and equity from the marks; `marked_at` is when the (oldest) mark came, wall clock."""
         moved = False
+        oldest_ms = now_ms
         total = Decimal(0)
         for row in self.positions.values():
             if not row.size:
                 continue
             mark = self._marks.get(row.symbol)
-            profit = texts.unrealised(row, mark)
+            profit = texts.unrealised(row, None if mark is None else mark.price)
             total += profit
             if mark is not None:
                 moved = True
+                oldest_ms = min(oldest_ms, mark.at_ms)
                 self._put(
                     (
-                        *("MARK", keys.position(self._bot, row.symbol), "mark_price", texts.text(mark)),
-                        *("unrealised_pnl", texts.text(profit), "marked_at", str(now_ms)),
+                        *("MARK", keys.position(self._bot, row.symbol), "mark_price", texts.text(mark.price)),
+                        *("unrealised_pnl", texts.text(profit), "marked_at", str(mark.at_ms)),
                     )
                 )
         if self.coin is None or not (moved or self.coin.unrealised_pnl):
@@ -125,7 +135,7 @@ class LiveBook:
         self._put(
             (
                 *("MARK", keys.wallet(self._bot), "equity", texts.text(self.coin.equity)),
-                *("unrealised_pnl", texts.text(total), "marked_at", str(now_ms)),
+                *("unrealised_pnl", texts.text(total), "marked_at", str(oldest_ms)),
             )
         )
 
@@ -158,7 +168,7 @@ class LiveBook:
 
     def _position_change(self, word: str, row: Position, *, event: bool) -> Change:
         mark = self._marks.get(row.symbol) if row.size else None
-        fields = texts.position_fields(row, mark, self._opened_ms.get(row.symbol))
+        fields = texts.position_fields(row, None if mark is None else mark.price, self._opened_ms.get(row.symbol))
         data = texts.json_text({"symbol": row.symbol, **fields}) if event else ""
         flat = [part for pair in fields.items() for part in pair]
         seq, updated = str(row.seq), texts.text(row.updated_ms)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import asyncpg
 import msgspec
@@ -22,13 +21,14 @@ from alpha.db.pool import Pool
 from alpha.errors import AlphaError, Misconfigured
 from alpha.live import keys
 from alpha.live.client import TextRedis
+from alpha.live.read import DataState
 from alpha.logs import logger
 from alpha.registry import Bot
 from alpha.settings import BotKeys
 from websocket_listener.account import Account
 from websocket_listener.audit import Auditor
 from websocket_listener.backfill import Backfill
-from websocket_listener.book import LiveBook
+from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.live import Change, LiveWriter
@@ -64,7 +64,7 @@ class Shared:
     database: GroupWriter
     rejected: RejectedMessages
     alerts: Alerts
-    marks: Mapping[str, Decimal]
+    marks: Mapping[str, Mark]
 
 
 class BotListener:
@@ -117,6 +117,8 @@ class BotListener:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.live.run())
             tasks.create_task(self._beat())
+            tasks.create_task(self._snapshots())
+            await self._begin()
             account = await self._identified()
             if account is None:
                 return
@@ -267,14 +269,27 @@ class BotListener:
                     self.status.gap("unexplained", overdue[0], now_ms)
                     self.auditor.ask(overdue[0])
             self.status.say(now_ms)
-            await self._snapshot(now_ms)
 
-    async def _snapshot(self, now_ms: int) -> None:
+    async def _begin(self) -> None:
+        """What an earlier process said of this bot holds no more."""
+        try:
+            await self._redis.hset(
+                keys.status(self.bot.id), mapping={"state": DataState.DOWN, "why": "The listener has just started."}
+            )
+        except (RedisError, OSError, TimeoutError) as fault:
+            log.info("status_not_reset", bot=self.bot.id, why=type(fault).__name__)
+
+    async def _snapshots(self) -> None:
+        """The equity curve: a point on a beat, once there is an equity."""
+        while True:
+            await asyncio.sleep(1.0 if self._snapshot_ms == 0 else self._shared.settings.listener_snapshot_s)
+            await self._snapshot()
+
+    async def _snapshot(self) -> None:
         coin, business = self.book.coin, self.gateway.business
-        due = now_ms - self._snapshot_ms >= self._shared.settings.listener_snapshot_s * 1_000
-        if not due or coin is None or self.account is None or not business.known:
+        if coin is None or self.account is None or not business.known:
             return
-        self._snapshot_ms = now_ms
+        self._snapshot_ms = wall_ms()
         try:
             async with self._shared.pool.acquire(timeout=2.0) as connection:
                 await insert_snapshot(

@@ -1,7 +1,6 @@
 """Prices of the symbols that somebody follows: `market:<symbol>` in Redis and the marks for unrealised P&L."""
 
 import asyncio
-from decimal import Decimal
 
 import msgspec
 from redis.exceptions import RedisError
@@ -11,6 +10,7 @@ from alpha.errors import Rejected
 from alpha.live import keys
 from alpha.live.client import TextRedis
 from alpha.money import amount_or_none
+from websocket_listener.book import Mark
 from websocket_listener.frames import Envelope
 
 #: Prices are written at most so often.
@@ -30,9 +30,8 @@ class Market:
     """The newest prices by symbol."""
 
     def __init__(self, shared_db: TextRedis) -> None:
-        self.marks: dict[str, Decimal] = {}
+        self.marks: dict[str, Mark] = {}
         self.newest_ms = 0
-        self.last_message_ms = 0
         self._redis = shared_db
         self._rows: dict[str, dict[str, str]] = {}
         self._changed: set[str] = set()
@@ -54,12 +53,14 @@ class Market:
                 raise Rejected(f"{theirs} of {symbol} is {value}.")
             row[ours] = str(value)
             if ours == "mark" and price is not None:
-                self.marks[symbol] = price
+                self.marks[symbol] = Mark(price, wall_ms())
+        if symbol in self.marks:
+            # a mark that is not in this message has not changed: it is as new as the message
+            self.marks[symbol] = Mark(self.marks[symbol].price, wall_ms())
         row["updated_at"] = str(envelope.ts)
         self._rows[symbol] = row
         self._changed.add(symbol)
         self.newest_ms = max(self.newest_ms, envelope.ts)
-        self.last_message_ms = wall_ms()
 
     def forget(self, followed: set[str]) -> None:
         """Prices of symbols that nobody follows any more get no newer: stop using them."""

@@ -43,7 +43,7 @@ from alpha.live.events import EventReader
 from alpha.registry import load_registry
 from alpha.settings import Environment
 from websocket_listener.account import Account
-from websocket_listener.book import LiveBook
+from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.live import LiveWriter
@@ -201,7 +201,7 @@ async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.Tas
         raise AssertionError(fault)
 
     database = GroupWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused)
-    marks: dict[str, Decimal] = {}
+    marks: dict[str, Mark] = {}
     live = LiveWriter(redis, bot.id, rebuild=list, restored=lambda: None)
     book = LiveBook(bot.id, live.put, marks)
     account = Account(number, bot.id, Environment.SIMULATED, "4711")

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -40,7 +39,7 @@ from alpha.settings import Environment
 from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
 from websocket_listener.account import Account
 from websocket_listener.backfill import Backfill
-from websocket_listener.book import LiveBook
+from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
@@ -103,7 +102,7 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
                 raise AssertionError(fault)
 
             database = GroupWriter(pool, 1_000, dropped=lambda _: None, refused=refused)
-            marks: dict[str, Decimal] = {}
+            marks: dict[str, Mark] = {}
             feed = Feed(
                 Account(number, bot.id, Environment.SIMULATED, "4711"),
                 LiveBook(bot.id, live.put, marks),

@@ -18,7 +18,7 @@ from alpha.live.read import read_orders, read_position, read_positions, read_wal
 from alpha.settings import Environment
 from tests.stack.world import until
 from websocket_listener.account import Account
-from websocket_listener.book import LiveBook
+from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
 from websocket_listener.frames import decode
 from websocket_listener.live import LiveWriter
@@ -69,7 +69,7 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
         restored=lambda: None,
     )
     status = BotStatus(live.put)
-    book = LiveBook(BOT, live.put, {"BTCUSDT": Decimal("37200")})
+    book = LiveBook(BOT, live.put, {"BTCUSDT": Mark(Decimal("37200"), START_MS)})
     books.append(book)
     rejected = RejectedMessages(pool, Alerts(links.shared, "test"))
     feed = Feed(account, book, live, database, status, rejected, BusinessClock(), lost.append)
