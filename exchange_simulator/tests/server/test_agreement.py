@@ -106,3 +106,17 @@ async def test_the_streams_alone_tell_the_same_as_rest(seed: int) -> None:
             if row["execType"] == "Trade":
                 sums[row["orderId"]] = sums.get(row["orderId"], 0) + float(row["execQty"])
         assert {key: pytest.approx(value) for key, value in sums.items()} == {k: float(v) for k, v in filled.items()}
+
+
+async def test_the_same_seed_and_the_same_requests_give_the_same_ledger_to_the_last_id() -> None:
+    async def ledger() -> Row:
+        rng = random.Random(11)
+        async with served(candles(rng, 100), rules=Rules(depth_usdt=Rules().insurance_fund / 40)) as client:
+            links: list[str] = []
+            for _ in range(80):
+                await act(client, rng, links)
+            return await client.sim("ledger", "GET")
+
+    first = await ledger()
+    assert len(first["executions"]) > 20
+    assert await ledger() == first
