@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import NoReturn
 
 from alpha.bybit.faults import UnreadableRow
@@ -145,12 +146,21 @@ class Fields:
         return self._get(name)
 
     def _decimal(self, name: str, value: object) -> Decimal:
-        if type(value) is not str and type(value) is not int:
-            self.fail(name, f"is no decimal text: {value!r:.80}")
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            self.fail(name, f"is no decimal number: {value!r:.80}")
-        if not number.is_finite() or not -_MOST_DIGITS < number.adjusted() < _MOST_DIGITS:
-            self.fail(name, f"is beyond every amount: {value!r:.80}")
+        if type(value) is not str:
+            if type(value) is not int:
+                self.fail(name, f"is no decimal text: {value!r:.80}")
+            value = str(value)
+        number = _number(value)
+        if number is None:
+            self.fail(name, f"is no decimal number, or beyond every amount: {value!r:.80}")
         return number
+
+
+@lru_cache(maxsize=8_192)
+def _number(text: str) -> Decimal | None:
+    """The finite decimal of a text; None when it is none. Kept, because most texts come again and again."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and -_MOST_DIGITS < number.adjusted() < _MOST_DIGITS else None
