@@ -139,7 +139,7 @@ async def test_nobody_but_the_listener_writes_live_state(port: int, registry: Re
         links.shared.eval("return redis.call('SET', 'wallet:shortseller_001', 'x')", 0),
     )
     for write in writes:
-        with pytest.raises(RedisError, match="(?i)perm|access"):
+        with pytest.raises(RedisError, match=r"(?i)perm|access"):
             await write
     await links.close()
 
