@@ -300,12 +300,12 @@ class Run:
     def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
         """The bar of every symbol that is followed or held."""
         views = {}
-        members = self.members.at(now_ms)
-        held = self.venue.holdings
-        symbols: Iterable[str] = members if all(symbol in members for symbol in held) else [*members, *held]
+        symbols: Iterable[str] = self.members.at(now_ms)
+        if self.members.changes:
+            symbols = dict.fromkeys((*symbols, *self.venue.holdings))
         for symbol in symbols:
-            place = self.quotes[symbol].place(number)
-            if place is not None:
+            place = number - self.quotes[symbol].offset
+            if 0 <= place < self.quotes[symbol].count:
                 views[symbol] = BarView(self.series[symbol], place)
         return views
 

@@ -77,6 +77,11 @@ class Membership:
         """Every symbol that may ever belong."""
         return list(self._listed or self._data.bars)
 
+    @property
+    def changes(self) -> bool:
+        """False when the symbols are listed once and for all."""
+        return not self._listed
+
     def at(self, now_ms: int) -> Sequence[str]:
         """The symbols at `now_ms`: the listed ones, or those with enough turnover at the last refresh."""
         if self._listed:
