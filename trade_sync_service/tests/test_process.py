@@ -19,6 +19,7 @@ from alpha.clock import at
 from alpha.db.pool import Connection
 from alpha.demo.ports import free_port
 from alpha.demo.redis import EmbeddedRedis
+from alpha.live.connect import RedisLinks
 from alpha.settings import DatabaseSettings
 from exchange_simulator.exchange import Exchange
 from trade_sync_service.cli import main
@@ -143,7 +144,11 @@ async def test_a_back_fill_that_is_killed_at_random_points_goes_on_and_every_tra
 
 
 async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_healthy(
-    busy: World, sync_settings: DatabaseSettings, redis_server: EmbeddedRedis, owner: Connection
+    busy: World,
+    sync_settings: DatabaseSettings,
+    redis_server: EmbeddedRedis,
+    redis_links: RedisLinks,
+    owner: Connection,
 ) -> None:
     busy.keys["lxalgo_001"].revoked = True
     environment = _environment(busy, sync_settings, redis_server)
@@ -167,6 +172,13 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
         assert await _table(owner) == _ledger(busy, "shortseller_001", "momentum_001")
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
+    alerts = [fields["key"] for _, fields in await redis_links.shared.xrange("alerts")]
+    # no listener has stored a fill here: that is told once a bot, and the key's trouble once
+    assert sorted(alerts) == [
+        "reconciliation:momentum_001",
+        "reconciliation:shortseller_001",
+        "sync-failed:lxalgo_001",
+    ]
 
 
 async def test_the_commands_tell_what_they_did_in_a_line_a_bot_and_a_true_exit_code(
