@@ -166,34 +166,30 @@ class LibraryCrossing(LibraryStrategy):  # type: ignore[misc]
             self.buy(size=10)
 
 
-def library_trades(bars: Bars) -> list[tuple[int, int, float, float]]:
+def library_trades(bars: Bars, fee: float = 0.0) -> list[tuple[int, int, float, float, float]]:
+    """The library's trades of ten units each: entry bar, exit bar, entry price, exit price, profit after fees."""
     frame = pandas.DataFrame(
         {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close, "Volume": bars.volume},
         index=pandas.to_datetime(bars.start_ms, unit="ms"),
     )
-    stats = Backtest(frame, LibraryCrossing, cash=1_000_000_000, commission=0.0, finalize_trades=False).run()
-    trades = stats["_trades"]
-    rows = zip(trades["EntryBar"], trades["ExitBar"], trades["EntryPrice"], trades["ExitPrice"], strict=True)
-    return [(int(a), int(b), float(c), float(d)) for a, b, c, d in rows]
+    stats = Backtest(frame, LibraryCrossing, cash=1_000_000_000, commission=fee, finalize_trades=False).run()
+    columns = (stats["_trades"][name] for name in ("EntryBar", "ExitBar", "EntryPrice", "ExitPrice", "PnL"))
+    return [(int(a), int(b), float(c), float(d), float(e)) for a, b, c, d, e in zip(*columns, strict=True)]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", range(5))
-def test_a_published_library_makes_the_same_trades(seed: int) -> None:
+@pytest.mark.parametrize("fee", ["0", "0.00055"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_published_library_makes_the_same_trades_and_the_same_money(seed: int, fee: str) -> None:
     bars = random_bars(seed, 400)
-    result = backtest_of(crossing(stop="0.9", take_profit=None), market(bars))
-    ours = [
-        (
-            (t.entry_ms - START_MS) // HOUR_MS,
-            (t.exit_ms - START_MS) // HOUR_MS,
-            float(t.entry_price),
-            float(t.exit_price),
-        )
-        for t in result.trades
-    ]
-    assert len(ours) > 4
+    result = backtest_of(crossing(stop="0.9", take_profit=None), market(bars), costs=Costs(Decimal(fee), Decimal(0)))
+    theirs = library_trades(bars, float(fee))
+    assert len(theirs) > 4
     assert all(trade.reason is Reason.SIGNAL for trade in result.trades)
-    assert ours == library_trades(bars)
+    for ours, (entered, left, entry_price, exit_price, profit) in zip(result.trades, theirs, strict=True):
+        assert ((ours.entry_ms - START_MS) // HOUR_MS, (ours.exit_ms - START_MS) // HOUR_MS) == (entered, left)
+        assert (float(ours.entry_price), float(ours.exit_price)) == (entry_price, exit_price)
+        assert float(ours.net / ours.size * 10) == pytest.approx(profit, abs=1e-6)
 
 
 def walked(data: MarketData, terms: Terms, strategy: Crossing) -> Result:
