@@ -89,6 +89,10 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
         missing = [migration for migration in migrations if migration.number > last]
         for migration in missing:
             await _apply(connection, migration)
+        # Plans are short and run often: compiling them costs more than it saves. A setting of the database, not of a dump.
+        await connection.execute(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off', current_database()); END $$"
+        )
         return [migration.name for migration in missing]
     finally:
         if not connection.is_closed():

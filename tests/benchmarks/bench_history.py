@@ -18,6 +18,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import asyncpg
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -146,21 +147,29 @@ QUESTIONS = {
 WHOLE = ("exit_reason_analysis", "bot_daily_performance", "symbol_performance")
 
 
-async def ask(settings: DatabaseSettings, seed: int) -> dict[str, float]:
-    """p95 of each question with random bots and periods; seconds of the whole views, at best of five."""
+def cpu(connection: Connection) -> float:
+    """CPU seconds that the server has spent on this connection so far: what does not depend on the machine's other work."""
+    times = psutil.Process(connection.get_server_pid()).cpu_times()
+    return float(times.user + times.system)
+
+
+async def ask(settings: DatabaseSettings, seed: int) -> dict[str, tuple[float, float]]:
+    """Each question with random bots and periods (p95) and each whole view (median): milliseconds, and CPU of one."""
     rng = random.Random(seed)
     connection = await connect(settings, "bench")
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for name, query in QUESTIONS.items():
         seconds = []
+        before = cpu(connection)
         for _ in range(ROUNDS):
             start: date = START.date() + timedelta(days=rng.randrange(DAYS - 30))
             arguments = (rng.choice(list(BOTS)), start, start + timedelta(days=30))
             seconds.append(await timed(lambda q=query, a=arguments: connection.fetch(q, *a)))  # type: ignore[misc]
-        found[name] = p95(seconds)
+        found[name] = p95(seconds), (cpu(connection) - before) / ROUNDS * 1000
     for view in WHOLE:
+        before = cpu(connection)
         runs = [await timed(lambda v=view: connection.fetch(f"SELECT * FROM trading.{v}")) for _ in range(7)]  # type: ignore[misc]
-        found[f"whole {view}"] = statistics.median(runs) * 1000
+        found[f"whole {view}"] = statistics.median(runs) * 1000, (cpu(connection) - before) / len(runs) * 1000
     await connection.close()
     return found
 
@@ -184,17 +193,19 @@ def next_fills(accounts: dict[str, int], seed: int, count: int) -> list[Fill]:
     ]
 
 
-async def insert(connection: Connection, statement: str, rows: list[Fill], batch: int) -> float:
-    """Microseconds a fill, each batch a transaction."""
+async def insert(connection: Connection, statement: str, rows: list[Fill], batch: int) -> tuple[float, float]:
+    """Microseconds a fill, each batch a transaction, and the server's CPU of it."""
     parts = [list(map(list, zip(*rows[at : at + batch], strict=True))) for at in range(0, len(rows), batch)]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), cpu(connection)
     for part in parts:
         await connection.fetchval(statement, *part)
-    return (time.perf_counter() - started) / len(rows) * 1e6
+    return (time.perf_counter() - started) / len(rows) * 1e6, (cpu(connection) - before) / len(rows) * 1e6
 
 
-async def compare_inserts(settings: DatabaseSettings, rounds: int, size: int) -> dict[int, tuple[float, float]]:
-    """Batch size to (bare, with books), microseconds a fill, medians of alternating rounds."""
+async def compare_inserts(
+    settings: DatabaseSettings, rounds: int, size: int
+) -> dict[int, tuple[tuple[float, float], tuple[float, float]]]:
+    """Batch size to (bare, with books), each (time, server's CPU) in microseconds a fill; medians of alternating rounds."""
     connection = await connect(settings, "bench")
     await connection.execute(
         "SET maintenance_work_mem = '1GB'; CREATE TABLE trading.bare (LIKE trading.fills INCLUDING DEFAULTS); "
@@ -205,24 +216,28 @@ async def compare_inserts(settings: DatabaseSettings, rounds: int, size: int) ->
     await connection.execute("VACUUM ANALYZE trading.bare", timeout=3600)
     await connection.execute("CHECKPOINT", timeout=3600)
     accounts = dict(await connection.fetch("SELECT bot_id, account_id FROM trading.accounts"))
-    result: dict[int, tuple[float, float]] = {}
+    result: dict[int, tuple[tuple[float, float], tuple[float, float]]] = {}
     turn = 0
     for batch in (100, 1_000):
-        bare: list[float] = []
-        full: list[float] = []
+        bare: list[tuple[float, float]] = []
+        full: list[tuple[float, float]] = []
         for _ in range(rounds):
             rows = next_fills(accounts, turn, size)
             turn += 1
             pairs = [(bare, BARE), (full, INSERT_FILLS)]
             for times, statement in pairs if turn % 2 else reversed(pairs):
                 times.append(await insert(connection, statement, rows, batch))
-        result[batch] = statistics.median(bare), statistics.median(full)
+        result[batch] = _medians(bare), _medians(full)
     await connection.close()
     return result
 
 
-async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float]]:
-    """(fills recomputed, milliseconds) of a fill that arrives late and shifts the position of all that follow."""
+def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs)
+
+
+async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float, float]]:
+    """(fills recomputed, milliseconds, the server's CPU) of a fill that arrives late and shifts the position of all that follow."""
     connection = await connect(settings, "bench")
     account = await connection.fetchval("SELECT trading.register_account('testnet', 'late', 'shortseller_001')")
     found = []
@@ -239,8 +254,9 @@ async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float]]:
             late.exec_time,
         )
         walked = sum(flat is None or fill.exec_time > flat for fill in rows) + 1
+        before = cpu(connection)
         seconds = await timed(lambda one=late: connection.fetchval(INSERT_FILLS, *([value] for value in one)))  # type: ignore[misc]
-        found.append((walked, seconds * 1000))
+        found.append((walked, seconds * 1000, (cpu(connection) - before) * 1000))
     await connection.close()
     return found
 
@@ -267,31 +283,33 @@ async def bench(server: EmbeddedPostgres, seed: int, count: int) -> bool:
     late = await late_fills(large)
 
     table = Table(title=f"History: {count:,} fills, seed {seed}, PostgreSQL {version}, {os.cpu_count()} cores")
-    for column, align in (("what", "left"), ("measured", "right"), ("beside", "right"), ("aim", "right")):
-        table.add_column(column, justify="right" if align == "right" else "left")
-    for name in QUESTIONS:
+    table.add_column("what")
+    for column in ("measured", "server's CPU", "beside", "aim"):
+        table.add_column(column, justify="right")
+    for name in many:
+        (slow, work), (small_slow, small_work) = many[name], few[name]
+        beside = f"{small_slow:.1f} ms, {small_work:.1f} ms CPU at {SMALL:,}: {slow / small_slow:.2f}x, {work / small_work:.2f}x"
+        whole = name.startswith("whole")
         table.add_row(
-            f"{name}, p95",
-            f"{many[name]:.1f} ms",
-            f"{few[name]:.1f} ms at {SMALL:,}: {many[name] / few[name]:.2f}x",
-            "20 ms, 2x",
+            f"{name}, {'median' if whole else 'p95'}",
+            f"{slow:.1f} ms",
+            f"{work:.1f} ms",
+            beside,
+            "200 ms" if whole else "20 ms, 2x",
         )
-    for view in WHOLE:
-        name = f"whole {view}"
-        table.add_row(f"{name}, median", f"{many[name]:.0f} ms", f"{few[name]:.0f} ms at {SMALL:,}", "200 ms")
-    for batch, (bare, full) in inserts.items():
-        table.add_row(
-            f"insert, batches of {batch:,}", f"{full:.1f} us/fill", f"bare {bare:.1f}: {full / bare:.2f}x", "1.8x"
-        )
-    table.add_row("alpha db verify", f"{seconds:.0f} s", f"{len(found.differences)} differences", "60 s, 0")
-    for walked, milliseconds in late:
+    for batch, ((bare, bare_cpu), (full, full_cpu)) in inserts.items():
+        beside = f"bare {bare:.1f}, {bare_cpu:.1f} CPU: {full / bare:.2f}x"
+        table.add_row(f"insert, batches of {batch:,}", f"{full:.1f} us/fill", f"{full_cpu:.1f} us", beside, "1.8x")
+    table.add_row("alpha db verify", f"{seconds:.0f} s", "", f"{len(found.differences)} differences", "60 s, 0")
+    for walked, milliseconds, work in late:
         table.add_row(
             "a late fill",
             f"{milliseconds:.0f} ms",
+            f"{work:.0f} ms",
             f"{walked:,} recomputed: {milliseconds / walked * 1000:.1f} ms/1,000",
             "50 ms/1,000",
         )
-    Console(width=120).print(table)
+    Console(width=150).print(table)
     return not found.differences
 
 
