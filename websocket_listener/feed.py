@@ -18,6 +18,7 @@ from websocket_listener.book import LiveBook
 from websocket_listener.explain import Explainer
 from websocket_listener.frames import Envelope
 from websocket_listener.live import LiveWriter
+from websocket_listener.pushed import read_executions
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
@@ -78,8 +79,9 @@ class Feed:
         take = self._takers.get(envelope.topic.split(".", 1)[0])
         if take is None:
             return
+        quick = read_executions(envelope.data) if envelope.topic.startswith("execution") else None
         try:
-            rows = _rows.decode(envelope.data)
+            rows = quick if quick is not None else _rows.decode(envelope.data)
         except msgspec.DecodeError as fault:
             self._reject(frame, f"Its data is no list of rows: {fault}.", envelope.topic)
             return
@@ -108,7 +110,7 @@ class Feed:
             raise Rejected(f"{name} {value_ms} is more than 30 days ahead of the exchange's clock.")
 
     def _take_execution(self, row: object, envelope: Envelope) -> None:
-        execution = parse_execution(row)
+        execution = row if isinstance(row, Execution) else parse_execution(row)
         check_execution(execution)
         self._check_ms("execTime", execution.exec_time_ms)
         self.learn(execution, pushed=True)

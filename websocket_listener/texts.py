@@ -11,7 +11,10 @@ _encode = msgspec.json.Encoder().encode
 
 def text(value: Decimal | int | None) -> str:
     """A number as plain text, trailing zeros kept; "" for none."""
-    return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+    if value is None:
+        return ""
+    plain = str(value)
+    return format(value, "f") if "E" in plain else plain
 
 
 def json_text(fields: object) -> str:
