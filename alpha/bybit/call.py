@@ -132,8 +132,14 @@ class Caller:
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Rank, *, wait_s: float | None = None
     ) -> object:
         """The `result` of a read. Tried again after passing faults; then Busy, RateLimited, Throttled or final."""
+        return (await self.answer(endpoint, params, rank, wait_s=wait_s)).result
+
+    async def answer(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Rank, *, wait_s: float | None = None
+    ) -> Answer:
+        """As `read`, with the time that the exchange put on it."""
         await self._keep_clock(endpoint)
-        return (await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)).result
+        return await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)
 
     async def write(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Rank, *, wait_s: float | None = None

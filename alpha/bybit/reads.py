@@ -32,6 +32,8 @@ from alpha.settings import Environment
 T = TypeVar("T")
 LINEAR = "linear"
 SETTLE_COIN = "USDT"
+#: How much later than its content an answer of Bybit may be stamped.
+STAMP_MS = 1_000
 
 
 class Reads:
@@ -107,7 +109,10 @@ class Reads:
         limit: int = 1000,
         rank: Rank = Rank.RECONCILE,
     ) -> list[Kline]:
-        """Up to 1,000 candles, oldest first. `closed` is judged by the time that the same answer carried."""
+        """Up to 1,000 candles, oldest first. `closed` is judged by the time of the same answer, and of no other.
+
+        Bybit stamps an answer a moment after it took the candles, so that one is taken for closed a second late there.
+        """
         params = {
             "category": LINEAR,
             "symbol": symbol,
@@ -116,9 +121,11 @@ class Reads:
             "end": end_ms,
             "limit": limit,
         }
-        result = await self._caller.read(at_bybit.KLINE, params, rank)
-        now_ms = self.business.now_ms()
-        page = read_page(result, lambda row: parse.parse_kline_rest(row, symbol, interval, now_ms))
+        answer = await self._caller.answer(at_bybit.KLINE, params, rank)
+        if answer.time_ms is None:
+            raise Busy("Bybit sent candles without a time, so that none of them is known to be closed; ask again.")
+        now_ms = answer.time_ms - (0 if self.environment is Environment.SIMULATED else STAMP_MS)
+        page = read_page(answer.result, lambda row: parse.parse_kline_rest(row, symbol, interval, now_ms))
         return sorted(_all(page), key=lambda candle: candle.start_ms)
 
     async def funding_history(

@@ -331,6 +331,17 @@ async def test_candles_come_oldest_first_and_only_the_last_may_be_open(
     assert [candle.start_ms for candle in candles] == sorted(candle.start_ms for candle in candles)
 
 
+async def test_an_open_candle_stays_open_whatever_time_another_answer_has_shown(
+    exchange: FaultyExchange, gateway: Gateway
+) -> None:
+    rows = [["1700000040000", "1", "2", "1", "2", "3", "4"]]
+    exchange.script("market/kline", ok({"list": rows}, time_ms=1_700_000_099_999))
+    exchange.script("market/tickers", ok({"list": [samples.TICKER]}, time_ms=1_700_000_200_000))
+    await gateway.tickers()
+    (candle,) = await gateway.kline("BTCUSDT", "1")
+    assert not candle.closed
+
+
 def test_credentials_do_not_show_themselves() -> None:
     shown = f"{Credentials('a-key', 'a-secret')!r} {Credentials('a-key', 'a-secret')}"
     assert "a-key" not in shown
