@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from alpha.clock import monotonic_ms
 from alpha.errors import Rejected, Retry, Unknown
@@ -54,7 +55,10 @@ class LiveLoop:
                     await self._tick(now_ms)
                 elif not events:
                     continue
-                await self._cycle()
+                elif self._trader.idle and all(event.type is EventType.CANDLE for event in events):
+                    await self._cycle(self._trader.bars)
+                    continue
+                await self._cycle(self._trader.cycle)
         finally:
             taking.cancel()
 
@@ -65,9 +69,9 @@ class LiveLoop:
             await asyncio.sleep(READ_MS / 1000)
             return []
 
-    async def _cycle(self) -> None:
+    async def _cycle(self, cycle: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._trader.cycle()
+            await cycle()
         except (Retry, Unknown, Rejected) as fault:
             log.warning("cycle_postponed", why=str(fault))
             await self._crew.patience.pause(0.2)

@@ -84,6 +84,16 @@ class Trader:
         await self._due_bars()
         self.progress.last_cycle_ms = self._monotonic()
 
+    @property
+    def idle(self) -> bool:
+        """True while nothing is held and nothing is under way: then a candle needs no look at the account."""
+        return not (self.core.positions or self.journal.runtime.entries or self.journal.runtime.exits)
+
+    async def bars(self) -> None:
+        """The bars that are due, without a look at the account; enough while the bot is idle."""
+        await self._due_bars()
+        self.progress.last_cycle_ms = self._monotonic()
+
     async def tick(self) -> None:
         """Once a second: what events do not tell."""
         self.reconciler.forget_explained()
