@@ -44,14 +44,15 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
     rounding = ROUND_CEILING if long else ROUND_FLOOR
     price = max((price / tick).to_integral_value(rounding=rounding) * tick, tick)
     side = SELL if long else BUY
-    engine.insurance += (mark - price) * size if long else (price - mark) * size
+    gain = (mark - price) * size if long else (price - mark) * size
+    engine.insurance += gain
     order = system_order(engine, account, symbol, side, size, price, "CreateByTakeOver_PassThrough")
     matching.settle(engine, account, order, [(price, size)], is_maker=False, exec_type="BustTrade")
     engine.events.append(
         Liquidated(symbol=symbol, side=BUY if long else SELL, qty=size, price=price, time_ms=engine.now_ms)
     )
-    if engine.insurance < 0:
-        deleverage(engine, symbol, side, size, price)
+    if gain < 0 and engine.insurance < 0:
+        engine.insurance -= gain * deleverage(engine, symbol, side, size, price) / size
 
 
 def deleverage(engine: Engine, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:

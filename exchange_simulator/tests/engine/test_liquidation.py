@@ -93,6 +93,7 @@ def test_when_the_fund_is_empty_the_other_side_is_deleveraged_at_the_bankruptcy_
     assert (adl.qty, adl.create_type) == (D(1), "CreateByAdl_PassThrough")
     assert winner.size(BTC) == -2
     assert bystander.size(BTC) == 2
+    assert floor.engine.insurance == 0
 
 
 def test_a_deleveraging_asked_for_reduces_the_position() -> None:
