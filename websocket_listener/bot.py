@@ -90,6 +90,7 @@ class BotListener:
         self.live = LiveWriter(redis, bot.id, rebuild=self._rebuild, restored=self._restored)
         self.status = BotStatus(self.live.put)
         self.book = LiveBook(bot.id, self.live.put, shared.marks)
+        self._known = False
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
 
@@ -179,7 +180,7 @@ class BotListener:
             self.status,
             shared.alerts,
             beat_s=settings.listener_audit_s,
-            first_done=self.live.start,
+            first_done=self._first_audit_done,
         )
         self.stream = Stream(
             f"private {self.bot.id}",
@@ -247,9 +248,18 @@ class BotListener:
         if self.auditor is not None:
             self.auditor.ask(what)
 
+    def _first_audit_done(self) -> None:
+        """Memory holds the whole truth for the first time: it is written, whatever stands in Redis."""
+        self._known = True
+        self.live.start()
+        self.live.lose("the account is known now")
+
     def _rebuild(self) -> list[Change]:
-        why = '{"why":"the live state was written anew"}'
+        """What to write over Redis: the status, and the state once it is known; until then the old one stands there."""
         now_ms = wall_ms()
+        if not self._known:
+            return self.status.anew(now_ms)
+        why = '{"why":"the live state was written anew"}'
         return [*self.book.rebuild(), *self.status.anew(now_ms), ("EVENT", "resync", str(now_ms), why)]
 
     def _restored(self) -> None:

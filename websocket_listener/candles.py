@@ -58,6 +58,8 @@ class Candles:
         self._last: dict[Series, int] = {}
         self._followed: set[Series] = set()
         self._pending: dict[Series, list[Kline]] = {}
+        self._busy: set[Series] = set()
+        self._again: set[Series] = set()
         self._looked_ms: dict[Series, int] = {}
         self._wake = asyncio.Event()
 
@@ -66,9 +68,9 @@ class Candles:
         if series == self._followed:
             return
         for gone in self._followed - series:
-            self._last.pop(gone, None)
             self._pending.pop(gone, None)
         for new in series - self._followed:
+            self._again.add(new)
             self._pending.setdefault(new, [])
         self._followed = set(series)
         self._wake.set()
@@ -76,7 +78,7 @@ class Candles:
     def check_all(self) -> None:
         """Candles may have been missed (a reconnect, an emptied Redis): look at every series over REST."""
         for series in self._followed:
-            self._last.pop(series, None)
+            self._again.add(series)
             self._pending.setdefault(series, [])
         self._wake.set()
 
@@ -106,34 +108,40 @@ class Candles:
             next_end = end_of(end_of(last, series[1]), series[1])
             if market_ms > next_end + _OVERDUE_MS:
                 self._looked_ms[series] = now
-                self._last.pop(series)
+                self._again.add(series)
                 self._pending.setdefault(series, [])
                 self._wake.set()
 
     async def run(self) -> None:
-        """Keep the lists until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            failed = False
-            for series in list(self._pending):
-                candles = self._pending.pop(series)
-                if series not in self._followed:
-                    continue
-                try:
-                    await self._take(series, candles)
-                except (AlphaError, RedisError, OSError, TimeoutError) as fault:
-                    log.info("candles_delayed", series=series, why=f"{type(fault).__name__}: {fault}"[:200])
-                    # what was missed in between is filled over REST
-                    self._last.pop(series, None)
-                    self._pending.setdefault(series, [])
-                    failed = True
-            if failed:
-                await asyncio.sleep(_RETRY_S)
-                self._wake.set()
+        """Keep the lists until cancelled. Each series is worked on by itself: a slow one delays no other."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                for series in list(self._pending):
+                    if series in self._busy:
+                        continue
+                    candles = self._pending.pop(series)
+                    if series in self._followed:
+                        self._busy.add(series)
+                        tasks.create_task(self._work(series, candles))
+
+    async def _work(self, series: Series, candles: list[Kline]) -> None:
+        try:
+            await self._take(series, candles)
+        except (AlphaError, RedisError, OSError, TimeoutError) as fault:
+            log.info("candles_delayed", series=series, why=f"{type(fault).__name__}: {fault}"[:200])
+            # what is missed until then is filled over REST
+            self._last.pop(series, None)
+            self._pending.setdefault(series, [])
+            await asyncio.sleep(_RETRY_S)
+        finally:
+            self._busy.discard(series)
+            self._wake.set()
 
     async def _take(self, series: Series, candles: list[Kline]) -> None:
-        if series not in self._last:
+        if series not in self._last or series in self._again:
+            self._again.discard(series)
             await self._begin(series)
         for candle in sorted(candles, key=lambda row: row.start_ms):
             expected = end_of(self._last[series], series[1])

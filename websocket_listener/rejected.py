@@ -9,7 +9,11 @@ import asyncpg
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import wall_ms
 from alpha.db.pool import Pool
+from alpha.logs import logger
 from websocket_listener.store import insert_rejected
+from websocket_listener.writer import passes
+
+log = logger(__name__)
 
 #: So many wait while PostgreSQL is away; of a storm the newest are kept.
 _MOST_WAITING = 500
@@ -56,9 +60,13 @@ class RejectedMessages:
                 rejected = self._waiting[0]
                 try:
                     await self._store(rejected)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                    await asyncio.sleep(1.0)
-                    continue
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as fault:
+                    if passes(fault):
+                        await asyncio.sleep(1.0)
+                        continue
+                    # what cannot be stored as it is must not hold up the others; it stands in the log
+                    self.lost += 1
+                    log.warning("rejected_message_not_stored", fault=str(fault), message=rejected.message[:2_000])
                 if self._waiting and self._waiting[0] is rejected:
                     self._waiting.popleft()
 

@@ -40,6 +40,12 @@ PASSING = (
 MOST_ROWS = 5_000
 
 
+def passes(fault: BaseException) -> bool:
+    """True for a fault of PostgreSQL that a repeat may not meet again."""
+    # asyncpg's own complaint about a value is an InterfaceError and a ValueError at once
+    return isinstance(fault, PASSING) and not isinstance(fault, ValueError)
+
+
 class Waiting(NamedTuple):
     """A row and when it came, on the monotonic clock."""
 
@@ -141,8 +147,7 @@ class GroupWriter:
         try:
             await self._commit(rows)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TypeError, ArithmeticError) as fault:
-            # asyncpg's own complaint about a value is an InterfaceError and a ValueError at once
-            if isinstance(fault, PASSING) and not isinstance(fault, ValueError):
+            if passes(fault):
                 raise
             if len(waiting) == 1:
                 self.counts.refused += 1

@@ -101,6 +101,9 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     process = listener({"SHORTSELLER": "key-2"})
     await synced(links)
     process.kill()
+    held = keys.position(OTHER, "BTCUSDT")
+    await links.database(1).hset(held, mapping={"side": "Buy", "size": "1", "seq": "5"})
+    await links.database(1).sadd(keys.positions(OTHER), "BTCUSDT")
     process = listener({"SHORTSELLER": "key-2", "LXALGO": "key-twin"})
     await synced(links, since_ms=wall_ms())
 
@@ -111,6 +114,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     status = await read_status(links.database(1), OTHER)
     assert status is not None
     assert status.state == "down"
+    assert await links.database(1).hget(held, "size") == "1", "what is not known is not called flat"
     code, answer, _ = await health(process)
     assert (code, answer["healthy"]) == (200, True)
     alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
