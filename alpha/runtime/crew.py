@@ -86,7 +86,9 @@ class Crew:
         limit = trader.core.limits.blocks_entries
         close = at(trader.core.state.last_bar_ms + 2 * trader.core.interval_ms)
         waits = f"the {self.strategy.interval}-minute bar that closes at {close:%Y-%m-%d %H:%M} UTC"
-        await self.heart.beat(heart.RUNNING, waits + (f"; no entries: {limit}" if limit else ""))
+        unknown = ", ".join(sorted(trader.reconciler.unknown))
+        notes = (f"; no entries: {limit}" if limit else "") + (f"; not its own: {unknown}" if unknown else "")
+        await self.heart.beat(heart.RUNNING, waits + notes)
 
     def commander(self) -> tuple[Commands, CommandTaker]:
         """Who carries out commands, and who takes and answers them."""
