@@ -71,6 +71,18 @@ UPDATE trading.completed_trades SET
     closed_pnl = $27, created_at = $28, entry_time = NULL, exit_reason = NULL, order_link_id = NULL, last_seen_at = now()
 WHERE account_id = $1 AND order_id = $2 AND updated_at = $3 AND closed_size = $4 AND exit_value = $5 AND ordinal = $6;
 
+-- name: note_correction
+-- What a trade was before it was corrected, and what it is now.
+INSERT INTO trading.reconciliation_issues (
+    account_id, bot_id, kind, subject, symbol, ours, theirs, explanation, state, first_seen_at, last_seen_at, resolved_at
+)
+VALUES (
+    $1, $2, 'closed_pnl_corrected', $3, $4, $5, $6, 'Bybit told it differently later; the trade was corrected.',
+    'resolved', $7, $7, $7
+)
+ON CONFLICT (account_id, kind, subject) DO UPDATE SET
+    ours = excluded.ours, theirs = excluded.theirs, last_seen_at = excluded.last_seen_at, resolved_at = excluded.resolved_at;
+
 -- name: join_fills
 -- Entry time, exit reason and our order id of the trades since $2 that lack them, or whose round trip may have changed
 -- since $3: from the last closing fill of the order, and from the round trip (or the open position) that fill belongs to.

@@ -17,6 +17,8 @@ from alpha.errors import Misconfigured, Retry
 from alpha.settings import DatabaseSettings
 from trade_sync_service.corrections import Changes
 from trade_sync_service.coverage import Span, merged
+from trade_sync_service.reconcile.closed import trade_difference
+from trade_sync_service.reconcile.model import Kind
 from trade_sync_service.rows import Trade, TradeKey
 from trade_sync_service.sql import queries
 
@@ -102,6 +104,11 @@ class AccountStore:
                 before, after = correction
                 await connection.execute(
                     SQL["correct_trade"], self.account_id, *_key(before.key), *_key(after.key), *_figures(after)
+                )
+                told = trade_difference(Kind.CLOSED_PNL_DIFFERS, before, after)
+                await connection.execute(
+                    SQL["note_correction"],
+                    *(self.account_id, self.bot_id, told.subject, after.symbol, told.ours, told.theirs, read_at),
                 )
             if changes.new:
                 rows = [(*_key(trade.key), *_figures(trade)) for trade in changes.new]

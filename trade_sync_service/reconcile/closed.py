@@ -29,9 +29,9 @@ def compare_trades(stored: Iterable[Trade], read: Sequence[Trade]) -> list[Diffe
     """The table against Bybit's rows of the same window."""
     found = changes(stored, read)
     return [
-        *(_trade_difference(Kind.CLOSED_PNL_MISSING, None, trade) for trade in found.new),
-        *(_trade_difference(Kind.CLOSED_PNL_DIFFERS, before, after) for before, after in found.corrected),
-        *(_trade_difference(Kind.CLOSED_PNL_EXTRA, trade, None) for trade in found.vanished),
+        *(trade_difference(Kind.CLOSED_PNL_MISSING, None, trade) for trade in found.new),
+        *(trade_difference(Kind.CLOSED_PNL_DIFFERS, before, after) for before, after in found.corrected),
+        *(trade_difference(Kind.CLOSED_PNL_EXTRA, trade, None) for trade in found.vanished),
     ]
 
 
@@ -145,7 +145,8 @@ _FIGURES = (
 )
 
 
-def _trade_difference(kind: Kind, ours: Trade | None, theirs: Trade | None) -> Difference:
+def trade_difference(kind: Kind, ours: Trade | None, theirs: Trade | None) -> Difference:
+    """A closed trade that one side lacks, or of which the sides tell different figures: those are shown."""
     one = theirs or ours
     if one is None:
         raise ValueError("a difference has at least one side")

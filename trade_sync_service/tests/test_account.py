@@ -211,6 +211,9 @@ async def test_a_corrected_row_replaces_the_old_one_and_is_told(
     await _synced(simulated, sync_settings)
     assert await _table(owner) == _ledger(simulated)
     assert [alert.key for alert in simulated.alerts] == [f"sync-corrected:{BOT}"]
+    noted = await owner.fetchrow("SELECT kind, state, ours, theirs FROM trading.reconciliation_issues")
+    assert (noted["kind"], noted["state"]) == ("closed_pnl_corrected", "resolved")
+    assert Decimal(noted["ours"]["closed_pnl"]) == Decimal(noted["theirs"]["closed_pnl"]) + 1
 
 
 async def test_a_row_that_bybit_does_not_show_any_more_is_kept_and_told(
