@@ -149,7 +149,7 @@ class DemoRun:
             speed=self._pace.speed,
             elapsed_s=int(time.monotonic() - self._began),
             seconds=self._settings.demo_seconds,
-            hint="Ctrl-C ends it and keeps the data.   In another terminal: make psql",
+            hint=f"Ctrl-C ends it and keeps the data.   make psql   dashboard: {self._stack.dashboard_url}",
         )
 
     async def _look_up(self, platform: Platform) -> None:

@@ -30,6 +30,9 @@ class DemoSettings(Settings):
     demo_exchange_port: int | None = Field(
         None, ge=1, le=65535, description="the port of the simulated exchange; a free one when unset"
     )
+    demo_dashboard_port: int | None = Field(
+        None, ge=1, le=65535, description="the port of the dashboard; a free one when unset"
+    )
     demo_deposit_usdt: int = Field(10_000, ge=1, description="what each account starts with, in USDT")
 
 

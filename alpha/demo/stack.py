@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,10 @@ SERVICES = (
     ("trade_sync_service", "alpha_sync"),
     ("risk_guard", "alpha_guard"),
     ("telegram_manager", "alpha_c2"),
+    ("dashboard", "alpha_readonly"),
 )
+#: Those that never see an exchange key.
+KEYLESS = ("telegram_manager", "dashboard")
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -66,9 +70,16 @@ class DemoStack:
         )
         self.exchange_port = _port(settings.demo_exchange_port, "DEMO_EXCHANGE_PORT")
         self.exchange_url = f"http://127.0.0.1:{self.exchange_port}"
+        self._dashboard_port = _port(settings.demo_dashboard_port, "DEMO_DASHBOARD_PORT")
+        self._dashboard_token = secrets.token_urlsafe(16)
         self.supervisor = Supervisor(self.folder / "logs", root)
         self._socket = self.folder / "supervisor.sock"
         self._api = SupervisorApi(self.supervisor, self._socket)
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard opens, its token included."""
+        return f"http://127.0.0.1:{self._dashboard_port}/?token={self._dashboard_token}"
 
     async def open(self) -> None:
         """Start everything. Raises Misconfigured or Fatal with one sentence when a part cannot start."""
@@ -157,6 +168,8 @@ class DemoStack:
             for bot in self.registry.bots:
                 prefix = f"{bot.prefix}_TELEGRAM_"
                 environment |= {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+        if name == "dashboard":
+            environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)
 
     def _bot(self, bot: Bot) -> Spec:
@@ -175,7 +188,7 @@ class DemoStack:
 
     def _keys(self, service: str) -> Mapping[str, str]:
         """The exchange keys of all bots, for the services that need them. The command centre never does."""
-        if service == "telegram_manager":
+        if service in KEYLESS:
             return {}
         pairs = ((bot, *self.secrets.keys[bot.id]) for bot in self.registry.bots)
         return {

@@ -1,0 +1,1 @@
+"""The dashboard: what the command centre shows, in a browser. It reads and changes nothing."""

@@ -1,0 +1,23 @@
+"""Entry point of the dashboard's process."""
+
+import sys
+
+from alpha.errors import AlphaError
+from alpha.process import run
+from alpha.settings import load
+from dashboard.app import main as dashboard
+from dashboard.settings import DashboardSettings
+
+
+def main() -> int:
+    """Run the dashboard; one sentence a fault in the settings, and a true exit code."""
+    try:
+        settings = load(DashboardSettings)
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    return run(lambda stop, pulse: dashboard(settings, stop, pulse))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

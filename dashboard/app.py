@@ -1,0 +1,157 @@
+"""The dashboard's server: a token once, a cookie afterwards; pages, and the parts that move as server-sent events."""
+
+import asyncio
+import hmac
+import json
+import secrets
+from html import escape
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Misconfigured
+from alpha.health import HealthServer
+from alpha.live.connect import RedisLinks
+from alpha.logs import configure, logger
+from alpha.platform.context import History, Platform
+from alpha.process import LoopPulse
+from alpha.registry import load_registry
+from dashboard import views
+from dashboard.control import NoControl
+from dashboard.settings import DashboardSettings
+
+log = logger(__name__)
+COOKIE = "alpha_dashboard"
+REFRESH_S = 1.0
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Dashboard:
+    """Serves one platform. All viewers share one look at it a second."""
+
+    def __init__(self, settings: DashboardSettings, platform: Platform) -> None:
+        self._settings = settings
+        self._platform = platform
+        # The cookie is not the token: it means nothing after this process.
+        self._session = secrets.token_urlsafe(32)
+        self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
+        self.looked_ms = wall_ms()
+
+    def app(self) -> web.Application:
+        """The application."""
+        app = web.Application(middlewares=[self._gate])
+        app.add_routes(
+            [
+                web.get("/", self._front),
+                web.get("/events", self._events),
+                web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
+                *(web.get(f"/{name}", self._answer) for name in views.MENU),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who shows the token gets a cookie; who has neither gets nothing."""
+        shown = request.query.get("token", "")
+        if shown and hmac.compare_digest(shown.encode(), self._settings.dashboard_token.get_secret_value().encode()):
+            answer = web.Response(status=303, headers={"Location": request.path})
+            answer.set_cookie(COOKIE, self._session, httponly=True, samesite="Strict", max_age=7 * 86_400)
+            return answer
+        if not hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self._session.encode()):
+            return web.Response(
+                status=401, text="Open this page once with ?token=... (DASHBOARD_TOKEN).\n", headers=_HEADERS
+            )
+        try:
+            return await handler(request)
+        except AlphaError as fault:
+            return self._page(f"<section><p class=bad>{escape(str(fault))}</p></section>", status=503)
+
+    async def _front(self, _request: web.Request) -> web.Response:
+        parts = await views.live_fragments(self._platform)
+        places = "".join(f'<div id="{name}" data-live>{parts[name]}</div>' for name in views.LIVE)
+        today = await views.answer(self._platform, "analytics", [])
+        return self._page(places + today, here="live")
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        name = request.path.strip("/")
+        words = request.query.get("q", "").split()
+        return self._page(await views.answer(self._platform, name, words), here=name)
+
+    async def _chart(self, request: web.Request) -> web.Response:
+        drawn = await views.chart(self._platform, request.match_info["symbol"])
+        return self._page(f"<section>{drawn}</section>")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        queue: asyncio.Queue[dict[str, str]] = asyncio.Queue(2)
+        self._viewers.add(queue)
+        shown: dict[str, str] = {}
+        try:
+            while True:
+                for name, part in (await queue.get()).items():
+                    if shown.get(name) != part:
+                        shown[name] = part
+                        await stream.write(f"event: {name}\ndata: {json.dumps(part)}\n\n".encode())
+        except (ConnectionError, asyncio.CancelledError):
+            return stream
+        finally:
+            self._viewers.discard(queue)
+
+    async def keep_looking(self) -> None:
+        """One look a second for all viewers; none while nobody watches."""
+        while True:
+            self.looked_ms = wall_ms()
+            if self._viewers:
+                parts = await views.live_fragments(self._platform)
+                for queue in self._viewers:
+                    if not queue.full():
+                        queue.put_nowait(parts)
+            await asyncio.sleep(REFRESH_S)
+
+    def _page(self, body: str, *, here: str = "", status: int = 200) -> web.Response:
+        links = [("live", "/"), *((name, f"/{name}") for name in views.MENU)]
+        nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
+        text = _PAGE.replace("{{ nav }}", nav).replace("{{ body }}", body)
+        return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)
+
+
+async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+    """Run the dashboard until `stop`."""
+    configure("dashboard", settings)
+    registry = load_registry(settings.alpha_bots_file)
+    links, history = RedisLinks(settings), History(settings, "dashboard")
+    dashboard = Dashboard(settings, Platform(registry, links, history, NoControl()))
+    runner = web.AppRunner(dashboard.app(), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.dashboard_host, settings.dashboard_port).start()
+    except OSError:
+        raise Misconfigured(
+            f"DASHBOARD_PORT {settings.dashboard_port} on {settings.dashboard_host} is in use. Choose another one."
+        ) from None
+    looking = asyncio.create_task(dashboard.keep_looking())
+
+    def looks() -> str | None:
+        age_s = (wall_ms() - dashboard.looked_ms) / 1000
+        return None if age_s < 30 else f"It has not looked at the system for {age_s:.0f} s."
+
+    health = HealthServer(settings, pulse, {"looks": looks})
+    log.info("started", address=f"http://{settings.dashboard_host}:{settings.dashboard_port}")
+    try:
+        await stop.wait()
+    finally:
+        looking.cancel()
+        await runner.cleanup()
+        health.close()
+        await history.close()
+        await links.close()

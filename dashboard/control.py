@@ -1,0 +1,33 @@
+"""The dashboard steers nothing and sees no containers: what it knows of a bot is what the bot and the listener say."""
+
+from alpha.bot_control.interface import Process
+from alpha.errors import Rejected, Retry
+
+BLIND = "The dashboard does not see containers."
+
+
+class NoControl:
+    """A bot control without any power."""
+
+    async def list(self) -> list[Process]:
+        """Nothing can be seen from here."""
+        raise Retry(BLIND)
+
+    async def start(self, container: str) -> bool:
+        """Refused."""
+        raise Rejected(f"The dashboard only reads; start {container} with the command centre.")
+
+    async def stop(self, container: str, grace_s: int = 10) -> bool:
+        """Refused."""
+        raise Rejected(f"The dashboard only reads; stop {container} with the command centre.")
+
+    async def restart(self, container: str, grace_s: int = 10) -> None:
+        """Refused."""
+        raise Rejected(f"The dashboard only reads; restart {container} with the command centre.")
+
+    async def logs(self, container: str, lines: int) -> str:
+        """Refused."""
+        raise Rejected(f"The dashboard only reads; ask the command centre for the log of {container}.")
+
+    async def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,14 @@
+"""What can be set about the dashboard."""
+
+from pydantic import Field, SecretStr
+
+from alpha.platform.context import PlatformSettings
+from alpha.settings import HealthSettings, LogSettings
+
+
+class DashboardSettings(PlatformSettings, LogSettings, HealthSettings):
+    """Everything the dashboard reads from the environment."""
+
+    dashboard_host: str = Field("127.0.0.1", description="the address the dashboard listens on")
+    dashboard_port: int = Field(8050, ge=0, le=65535, description="the port the dashboard listens on")
+    dashboard_token: SecretStr = Field(min_length=16, description="what a browser must show once, as ?token=...")

@@ -1,0 +1,130 @@
+"""The dashboard over the real stores: closed without its token, escaped, alive."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+
+from alpha.demo.ports import free_port
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.live.read import Candle, encode_candle
+from alpha.platform.context import History, Platform
+from alpha.platform.page import Bars, Cell, Column, Curve, Page, Table, Tone, Words
+from alpha.registry import Registry
+from alpha.settings import load
+from dashboard.app import Dashboard
+from dashboard.control import NoControl
+from dashboard.markup import page_html
+from dashboard.settings import DashboardSettings
+from tests.runtime.stage import PASSWORD, Servers, Stage
+from tests.stack.world import BOTS
+
+TOKEN = "a-token-of-the-tests-that-is-long"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    both = Servers()
+    both.start()
+    yield both
+    both.stop()
+
+
+@pytest.fixture
+async def address(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncIterator[str]:
+    """A dashboard over a migrated database with an account and over a Redis with one candle."""
+
+    stage = Stage(tmp_path, servers=servers)
+    await stage.open()
+    database = stage.database()
+    settings = load(
+        DashboardSettings,
+        env_file=None,
+        postgres_host=database.postgres_host,
+        postgres_port=database.postgres_port,
+        postgres_db=database.postgres_db,
+        postgres_user="alpha_readonly",
+        postgres_password=PASSWORD,
+        redis_port=servers.redis.port,
+        redis_password=PASSWORD,
+        dashboard_token=TOKEN,
+    )
+    for bot in BOTS:
+        await stage.sql("SELECT trading.register_account('simulated', $1, $1)", bot.bot)
+    links, history = RedisLinks(settings), History(settings, "test")
+    await links.database(0).sadd(keys.intervals("shortseller_001"), "5")
+    row = encode_candle(Candle(1_700_000_100_000, "100", "102", "99", "101", "5"))
+    await links.shared.rpush(keys.candles("BTCUSDT", "5"), row)
+    dashboard = Dashboard(settings, Platform(registry, links, history, NoControl()))
+    looking = asyncio.create_task(dashboard.keep_looking())
+    runner = web.AppRunner(dashboard.app())
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}"
+    looking.cancel()
+    await runner.cleanup()
+    await history.close()
+    await links.close()
+    stage.close()
+
+
+async def test_without_the_token_nothing_is_shown(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        for path in ("/", "/events", "/trades", "/chart/BTCUSDT", "/?token=wrong", "/?token="):
+            answer = await client.get(path, headers={"Cookie": "alpha_dashboard=guess"})
+            assert answer.status_code == 401, path
+            assert "shortseller" not in answer.text
+
+
+async def test_the_token_opens_every_page_and_leaves_the_address_bar(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        first = await client.get(f"/?token={TOKEN}")
+        assert first.status_code == 303
+        assert TOKEN not in first.headers["Location"]
+        assert "HttpOnly" in first.headers["Set-Cookie"]
+        for path in ("/", "/analytics", "/daily", "/trades", "/fills?q=shortseller 5", "/positions", "/chart/BTCUSDT"):
+            answer = await client.get(path)
+            assert answer.status_code == (404 if path == "/positions" else 200), (path, answer.text[-500:])
+        assert "shortseller" in (await client.get("/")).text
+        assert "<svg" in (await client.get("/chart/BTCUSDT")).text
+
+
+async def test_what_moves_comes_as_events_without_asking_again(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address, timeout=20) as client:
+        await client.get(f"/?token={TOKEN}")
+        async with client.stream("GET", "/events") as stream:
+            assert stream.headers["content-type"] == "text/event-stream"
+            lines = stream.aiter_lines()
+            name, data = await anext(lines), await anext(lines)
+    assert name == "event: status"
+    assert "shortseller" in json.loads(data.removeprefix("data: "))
+
+
+async def test_a_word_that_is_not_understood_is_one_sentence(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        answer = await client.get("/analytics", params={"q": "nobody"})
+        assert answer.status_code == 503
+        assert "Traceback" not in answer.text
+        assert "nobody" in answer.text
+
+
+def test_every_text_is_escaped() -> None:
+    nasty = "<script>alert(1)</script>"
+    page = Page(
+        nasty,
+        [
+            Words(nasty),
+            Table((Column(nasty),), [[Cell(nasty, Tone.BAD)]], title=nasty),
+        ],
+        picture=Bars(nasty, [nasty], [1.0]),
+    )
+    assert "<script" not in page_html(page)
+    curve = Page("t", [], picture=Curve(nasty, [1, 2], [1.0, 2.0], [0.0, 0.0]))
+    assert "<script" not in page_html(curve)
