@@ -164,6 +164,21 @@ async def test_an_old_command_is_answered_as_expired_and_not_run(centre: Centre)
     assert said.buttons == []
 
 
+async def test_an_update_that_was_taken_before_a_restart_does_nothing_when_it_comes_again(
+    centre: Centre, make_centre: Any
+) -> None:
+    number = centre.api.says(OPERATOR, "/flatten lxalgo")
+    await centre.settle()
+    assert len(centre.api.to(OPERATOR)) == 1
+    await centre.end()
+    again = await make_centre()
+    seen = Seen(number, Kind.MESSAGE, OPERATOR, "x", Place(OPERATOR), private=True, text="/flatten lxalgo")
+    await again.desk.take(seen)
+    await again.desk.drain()
+    assert len(again.api.to(OPERATOR)) == 1
+    await again.end()
+
+
 async def test_without_a_session_only_the_code_is_asked_for(guarded_centre: Centre) -> None:
     for command in BY_NAME.values():
         if command.name not in BEFORE_LOGIN:
