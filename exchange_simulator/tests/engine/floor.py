@@ -1,6 +1,7 @@
 """A trading floor for tests: an engine over one or two symbols whose prices the test moves itself."""
 
 from decimal import Decimal
+from typing import Any
 
 from exchange_simulator.engine import moves, orders
 from exchange_simulator.engine.account import Account
@@ -46,17 +47,17 @@ class Floor:
         moves.move(self.engine, symbol, D(price), jump=jump)
         return self.listen()
 
-    def market(self, side: str, qty: str, account: Account | None = None, symbol: str = BTC, **more: object) -> Order:
+    def market(self, side: str, qty: str, account: Account | None = None, symbol: str = BTC, **more: Any) -> Order:
         return self.place(
-            NewOrder(symbol=symbol, side=side, order_type="Market", qty=D(qty), **more),  # type: ignore[arg-type]
+            NewOrder(symbol=symbol, side=side, order_type="Market", qty=D(qty), **more),
             account,
         )
 
     def limit(
-        self, side: str, qty: str, price: str, account: Account | None = None, symbol: str = BTC, **more: object
+        self, side: str, qty: str, price: str, account: Account | None = None, symbol: str = BTC, **more: Any
     ) -> Order:
         return self.place(
-            NewOrder(symbol=symbol, side=side, order_type="Limit", qty=D(qty), price=D(price), **more),  # type: ignore[arg-type]
+            NewOrder(symbol=symbol, side=side, order_type="Limit", qty=D(qty), price=D(price), **more),
             account,
         )
 

@@ -1,5 +1,7 @@
 """What an order may be, and what becomes of it."""
 
+from typing import Any
+
 import pytest
 
 from exchange_simulator.engine import orders
@@ -8,10 +10,10 @@ from exchange_simulator.engine.orders import Amendment, NewOrder
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor
 
 
-def refusal(floor: Floor, **more: object) -> int:
-    base: dict[str, object] = {"symbol": BTC, "side": "Buy", "order_type": "Limit", "qty": D("0.1"), "price": D(49_000)}
+def refusal(floor: Floor, **more: Any) -> int:
+    base: dict[str, Any] = {"symbol": BTC, "side": "Buy", "order_type": "Limit", "qty": D("0.1"), "price": D(49_000)}
     with pytest.raises(Refused) as caught:
-        floor.place(NewOrder(**{**base, **more}))  # type: ignore[arg-type]
+        floor.place(NewOrder(**{**base, **more}))
     return caught.value.code
 
 

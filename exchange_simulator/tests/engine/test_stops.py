@@ -1,5 +1,7 @@
 """Take profit, stop loss and trailing stop of a position."""
 
+from typing import Any
+
 import pytest
 
 from exchange_simulator.engine import orders, settings
@@ -9,12 +11,12 @@ from exchange_simulator.engine.settings import TradingStop
 from exchange_simulator.tests.engine.floor import BTC, D, Floor
 
 
-def set_stop(floor: Floor, **more: object) -> None:
-    settings.set_trading_stop(floor.engine, floor.account, TradingStop(BTC, **more))  # type: ignore[arg-type]
+def set_stop(floor: Floor, **more: Any) -> None:
+    settings.set_trading_stop(floor.engine, floor.account, TradingStop(BTC, **more))
     floor.listen()
 
 
-def code_of(floor: Floor, **more: object) -> int:
+def code_of(floor: Floor, **more: Any) -> int:
     with pytest.raises(Refused) as caught:
         set_stop(floor, **more)
     return caught.value.code

@@ -20,6 +20,7 @@ from exchange_simulator.engine.model import Rules
 from exchange_simulator.exchange import Exchange, Setup
 from exchange_simulator.keys import parse_account
 from exchange_simulator.market import catalogue
+from exchange_simulator.market.model import Path as Walk
 from exchange_simulator.market.replay import ReplayMarket
 
 BASE_MS = 300_000
@@ -184,7 +185,7 @@ async def served(
     data: Path | None = None,
     rate_limits: bool = False,
     faults: bool = True,
-    path: str = "low-first",
+    path: Walk = "low-first",
     start_ms: int = START_MS,
     wall: Wall | None = None,
     funding_rate: str = "0.0001",
@@ -193,7 +194,7 @@ async def served(
     setup = Setup(
         rules=rules or Rules(),
         seed=1,
-        path=path,  # type: ignore[arg-type]
+        path=path,
         start_ms=start_ms,
         step_clock=True,
         data=data,

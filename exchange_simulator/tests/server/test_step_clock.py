@@ -2,6 +2,7 @@
 
 import asyncio
 
+from exchange_simulator.market.model import Path
 from exchange_simulator.tests.server.served import BASE_MS, START_MS, Client, served
 
 CANDLES = [(50_000, 50_400, 49_700, 50_200), (50_300, 50_900, 50_100, 50_500), (50_400, 50_450, 49_000, 49_100)]
@@ -12,7 +13,7 @@ async def last_price(client: Client) -> str:
     return str(answer["result"]["list"][0]["lastPrice"])
 
 
-async def walked(path: str) -> list[str]:
+async def walked(path: Path) -> list[str]:
     async with served(CANDLES, path=path) as client:
         prices = [await last_price(client)]
         for _ in range(11):
