@@ -128,8 +128,9 @@ class LimitBook:
         return _HALF if halved else _ONE
 
     def flat(self) -> None:
-        """Note that nothing is held: a close-all of the open-profit limit is done."""
+        """Note that nothing is held: a close-all of the open-profit limit is done, and there is no profit to guard."""
         self.state.closing_all = False
+        self.state.profit_peak = None
 
     def transfer(self, amount: Decimal) -> None:
         """Money moved in (above zero) or out: every reference moves with it."""

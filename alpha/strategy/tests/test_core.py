@@ -4,7 +4,7 @@ from typing import Any
 from alpha.reasons import Reason
 from alpha.strategy.core import DecisionCore, Plan
 from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, Notional, OfEquity, Trailing
-from alpha.strategy.rules import Action, LossLimit, Rules, Until, Window
+from alpha.strategy.rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from alpha.strategy.tests.samples import DAY, HOUR, MINUTES_5, MONDAY, Script, core_of, instrument, view
 
 D = Decimal
@@ -179,3 +179,12 @@ def test_a_limit_that_closes_all_closes_at_every_look_until_nothing_is_held() ->
     core.closed("BTCUSDT", CLOSE + 2)
     assert core.see(CLOSE + 3, D(990), D(0)) == ([], [])
     assert decide(script, core, short("ETHUSDT"), bar_ms=CLOSE).entries == []
+
+
+def test_profit_that_was_taken_is_no_profit_given_back() -> None:
+    script = Script(rules(open_profit=OpenProfitLimit(D(100), D("0.3"))))
+    core = core_of(script)
+    opened(core, script, short(), "100")
+    core.see(CLOSE, D(1500), D(500))
+    core.closed("BTCUSDT", CLOSE + 1)
+    assert core.see(CLOSE + 2, D(1500), D(0)) == ([], [])
