@@ -85,6 +85,8 @@ class App:
         category = path.removeprefix("/v5/public/")
         if path not in ("/v5/private", "/v5/trade") and category not in CATEGORIES:
             return web.Response(status=404, text=f"{path} is not a stream of this exchange")
+        if not self.rest.limits.connect(request.remote or ""):
+            return web.Response(status=403, text="too many connections")
         if self.faults.refuses_connection("public" if category in CATEGORIES else "private"):
             return web.Response(status=503, text="no new connections for the moment")
         socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_FRAME, compress=False)

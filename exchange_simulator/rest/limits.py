@@ -7,6 +7,8 @@ from dataclasses import dataclass
 IP_REQUESTS = 600
 IP_WINDOW_S = 5.0
 IP_BAN_S = 600.0
+CONNECTIONS = 500
+CONNECTIONS_WINDOW_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Limits:
         self._calls: dict[tuple[int, str], deque[float]] = {}
         self._ips: dict[str, deque[float]] = {}
         self._banned: dict[str, float] = {}
+        self._connections: dict[str, deque[float]] = {}
 
     def visit(self, uid: int, path: str, per_second: int, cost: int = 1) -> Standing:
         """Counts a call of an endpoint by a UID, or a batch of `cost` items, of which as many pass as are left."""
@@ -70,8 +73,22 @@ class Limits:
         calls.append(now)
         return True
 
+    def connect(self, ip: str) -> bool:
+        """Counts a new stream connection of an IP; False when it has made too many of late."""
+        if not self.enabled:
+            return True
+        now = self._clock()
+        made = self._connections.setdefault(ip, deque())
+        while made and made[0] <= now - CONNECTIONS_WINDOW_S:
+            made.popleft()
+        if len(made) >= CONNECTIONS * self.factor:
+            return False
+        made.append(now)
+        return True
+
     def pardon(self) -> None:
         """Lifts every ban and forgets what was counted."""
         self._banned.clear()
         self._ips.clear()
+        self._connections.clear()
         self._calls.clear()

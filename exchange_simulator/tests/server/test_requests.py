@@ -3,9 +3,10 @@
 import json
 from urllib.parse import urlencode
 
+import aiohttp
 import pytest
 
-from exchange_simulator.rest.limits import IP_REQUESTS
+from exchange_simulator.rest.limits import CONNECTIONS, IP_REQUESTS
 from exchange_simulator.tests.server.served import KEY, SECRET, START_MS, Wall, served
 
 WALLET = "/v5/account/wallet-balance"
@@ -118,6 +119,18 @@ async def test_an_ip_that_asks_too_much_gets_403_for_ten_minutes() -> None:
         assert (await client.http.get("/v5/market/time")).status == 403
         client.wall.now += 2_000
         assert (await client.http.get("/v5/market/time")).status == 200
+
+
+async def test_the_501st_stream_connection_in_five_minutes_is_refused() -> None:
+    async with served(rate_limits=True) as client:
+        for _ in range(CONNECTIONS):
+            assert client.app.rest.limits.connect("127.0.0.1")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.http.ws_connect("/v5/private")
+        assert caught.value.status == 403
+        client.wall.now += 301_000
+        async with client.stream():
+            pass
 
 
 async def test_a_private_call_without_its_headers_is_401_and_a_get_with_a_body_403() -> None:
