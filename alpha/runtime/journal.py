@@ -1,7 +1,7 @@
 """The bot's state in memory, and its way to PostgreSQL."""
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import wall_ms
+from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import Retry
 from alpha.logs import logger
 from alpha.registry import Bot
@@ -10,6 +10,7 @@ from alpha.runtime.state import BotState, RuntimeState
 from alpha.runtime.store import Account, Store
 
 log = logger(__name__)
+REPEAT_MS = 60_000
 
 
 class Journal:
@@ -23,6 +24,7 @@ class Journal:
         self.state = state
         self.alerts = alerts
         self.durable = True
+        self._told_ms: dict[str, int] = {}
 
     @property
     def runtime(self) -> RuntimeState:
@@ -54,5 +56,10 @@ class Journal:
         await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
 
     async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
-        """An alert of this bot."""
+        """An alert of this bot; the same one at most once a minute."""
+        now_ms = monotonic_ms()
+        told_ms = self._told_ms.get(key)
+        if told_ms is not None and now_ms - told_ms < REPEAT_MS:
+            return
+        self._told_ms[key] = now_ms
         await self.alerts.raise_alert(Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id), wall_ms())

@@ -44,6 +44,8 @@ _LAST_ACCOUNT = """
 SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated_at DESC LIMIT 1
 """
 _TIMEOUT_S = 5.0
+#: Classes of SQLSTATE that pass by themselves: connection, rolled back, out of resources, shutting down.
+_PASSING = frozenset({"08", "40", "53", "57"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Store:
                 raise LeaseLost(f"{self._bot.id}: another process took over the account; this one ends.") from None
             if fault.sqlstate == "AL001":
                 raise Misconfigured(str(fault)) from None
+            if str(fault.sqlstate)[:2] in _PASSING:
+                raise Retry(f"PostgreSQL does not serve {self._bot.id} now: {fault}. It is tried again.") from None
             raise self._explained(fault) from None
         except (OSError, TimeoutError, asyncpg.InterfaceError) as fault:
             raise self._explained(fault) from None

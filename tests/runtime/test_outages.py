@@ -4,6 +4,8 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from alpha.order_link import order_link_id
 from alpha.reasons import Reason
 from tests.runtime.conftest import STEP
@@ -13,14 +15,15 @@ from tests.stack.world import BOTS, Trader, until
 LIVE = ("--path", "high-first", "--symbols", "BTCUSDT,ETHUSDT")
 
 
-async def test_with_postgresql_away_exits_go_on_and_entries_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["fast", pytest.param("immediate", marks=pytest.mark.long)])
+async def test_with_postgresql_away_exits_go_on_and_entries_wait(tmp_path: Path, ending: str) -> None:
     stage = Stage(tmp_path, options=STEP)
     await stage.open()
     try:
         bot = stage.toy(SHORTSELLER_HOLD_BARS="2")
         await stage.play(bot)
         await stage.bars(1)
-        stage.servers.postgres.stop("immediate")
+        stage.servers.postgres.stop(ending)
         await stage.bars(3)
         assert await stage.position() is None
         assert [row["reason"] for row in trades(bot)] == ["entry", "time_limit"]
