@@ -140,9 +140,8 @@ class Reconciliation:
         stored = await self._store.trades_of_window(window)
         log = await self._log(window)
         transfers = compare_transfers(await self._books.transfers(window), transfers_of(log))
-        return WindowBooks(
-            window, fills, len(theirs), compare_trades(stored, trades), trades, transfers, trading_change(log)
-        )
+        differences = [d for d in compare_trades(stored, trades) if not _read_too_early(d, until_ms)]
+        return WindowBooks(window, fills, len(theirs), differences, trades, transfers, trading_change(log))
 
     async def _executions(self, window: Span) -> list[Execution]:
         rows: list[Execution] = []

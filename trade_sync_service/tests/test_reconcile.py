@@ -257,6 +257,25 @@ async def test_trading_that_goes_on_while_the_books_are_compared_is_no_differenc
         assert (await _report(simulated, sync_settings)).differences == []
 
 
+async def test_a_stop_of_a_range_read_before_that_fires_afterwards_is_no_difference(
+    simulated: World, sync_settings: DatabaseSettings, owner: Connection
+) -> None:
+    below = (simulated.price("BTCUSDT") * Decimal("0.999")).quantize(Decimal(1))
+    simulated.order(BOT, "BTCUSDT", "Buy", "0.1", stop_loss=below)
+    simulated.move(1)
+    await _booked(simulated, sync_settings, owner)
+    while simulated.account(BOT).size("BTCUSDT"):
+        simulated.move(60_000)
+    await store_fills(owner, simulated, BOT)
+    report = await _report(simulated, sync_settings)
+    assert report.fills == 1
+    assert report.differences == []
+    await _booked(simulated, sync_settings, owner)
+    report = await _report(simulated, sync_settings)
+    assert report.trades == 1
+    assert report.differences == []
+
+
 async def test_an_account_that_was_never_read_cannot_be_reconciled(
     simulated: World, sync_settings: DatabaseSettings
 ) -> None:
