@@ -3,12 +3,12 @@
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
-from alpha.platform.history import AlertRow, CommandRow, FillRow, HaltRow, IssueRow, SyncRow
+from alpha.platform.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
 from alpha.platform.live import BalanceRow, OrderRow, PositionRow, total_unrealised
 from alpha.platform.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
 from alpha.platform.status import BotState, BotStatus, ServiceStatus, Status
 from alpha.platform.watch import HealthRow
-from alpha.platform.wording import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
+from alpha.platform.wording import NONE, count, full_moment, moment, number, percent, text, usdt, zone_name
 
 _STATE_TONE = {
     BotState.RUNNING: Tone.GOOD,
@@ -341,13 +341,3 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
 def logs_page(bot: str, output: str) -> Page:
     """The output of a bot, the newest last."""
     return Page(f"Logs of {short(bot)}", [Verbatim(output.strip() or "No output.")], output)
-
-
-def halt_words(halts: list[HaltRow]) -> list[Words]:
-    """One line a halt."""
-    return [Words(f"HALT {halt.kind} {halt.bot or 'all'}: {halt.reason}", Tone.BAD) for halt in halts]
-
-
-def age(seconds: float | None) -> str:
-    """An age in words."""
-    return "never" if seconds is None else f"{span(seconds).text} ago"

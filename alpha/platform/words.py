@@ -5,6 +5,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from alpha.errors import Misconfigured, Rejected
 from alpha.registry import Bot, Registry
@@ -26,7 +27,7 @@ class Arguments:
 def read_words(registry: Registry, command: str, usage: str, example: str, words: list[str]) -> Arguments:
     """The arguments in `words`; Rejected, in one line with an example, when they do not fit the usage."""
     left = [word.strip() for word in words if word.strip()]
-    found: dict[str, Bot | str | int] = {}
+    found: dict[str, Any] = {}
     for name, optional in ((part.strip("<>[]"), part.startswith("[")) for part in usage.split()):
         if not left:
             if optional:
@@ -43,7 +44,7 @@ def read_words(registry: Registry, command: str, usage: str, example: str, words
         if "bot" in names and "bot" not in found:
             raise Rejected(f"There is no bot {left[0]!r}. Bots: {_bots(registry)}. Example: {example}")
         raise Rejected(f"/{command} does not understand {left[0]!r}. Example: {example}")
-    return Arguments(**found)  # type: ignore[arg-type]
+    return Arguments(**found)
 
 
 def _read(name: str, left: list[str], registry: Registry) -> Bot | str | int | None:

@@ -6,7 +6,7 @@ import pytest
 
 from alpha.demo.processes import Supervisor
 from alpha.platform import history, live
-from alpha.platform.commands import QUESTIONS
+from alpha.platform.commands import QUESTIONS, Question
 from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, SECOND_ADMIN, TOPIC, VIEWER, Centre
 
 
@@ -29,14 +29,14 @@ async def test_status_is_answered_on_one_screen(centre: Centre) -> None:
 @pytest.mark.parametrize(
     "question", [question for question in QUESTIONS if question.name != "logs"], ids=lambda q: q.name
 )
-async def test_every_question_is_answered_for_all_and_for_one_bot(centre: Centre, question: object) -> None:
-    name = question.name  # type: ignore[attr-defined]
+async def test_every_question_is_answered_for_all_and_for_one_bot(centre: Centre, question: Question) -> None:
+    name = question.name
     centre.api.says(ADMIN, f"/{name}")
-    if "bot" in question.usage:  # type: ignore[attr-defined]
+    if "bot" in question.usage:
         centre.api.says(ADMIN, f"/{name} shortseller")
     await centre.settle()
     answers = [said for said in centre.api.to(ADMIN) if said.kind == "text"]
-    assert len(answers) == (2 if "bot" in question.usage else 1)  # type: ignore[attr-defined]
+    assert len(answers) == (2 if "bot" in question.usage else 1)
     assert not any("🔴 PostgreSQL" in said.text or "went wrong" in said.text for said in answers)
     assert {row[2] for row in await _outcomes(centre)} == {"done"}
 
@@ -61,11 +61,11 @@ async def test_a_button_shows_another_page_in_place(centre: Centre) -> None:
 
 
 async def test_what_is_too_long_comes_as_a_file(centre: Centre) -> None:
-    centre.api.says(VIEWER, "/trades 1000")
+    centre.api.says(VIEWER, "/fills 1000")
     await centre.settle()
     (file,) = centre.api.to(VIEWER)
-    assert file.file_name == "trades.txt"
-    assert len(file.file.decode().splitlines()) > 250
+    assert file.file_name == "fills.txt"
+    assert len(file.file.decode().splitlines()) > 1_000
 
 
 async def test_wrong_words_get_one_line_with_an_example(centre: Centre) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ async def test_messages_of_a_chat_keep_their_order_through_faults_and_floods() -
             raise fault
         came.append(number)
 
-    await asyncio.gather(*(outbox.send(7, lambda n=n: send(n)) for n in range(5)))  # type: ignore[misc]
+    await asyncio.gather(*(outbox.send(7, partial(send, n)) for n in range(5)))
     assert came == [0, 1, 2, 3, 4]
     await outbox.close()
 
@@ -70,7 +71,7 @@ async def test_an_urgent_message_goes_before_those_that_wait() -> None:
         came.append(name)
 
     await outbox.send(7, lambda: send("first"))
-    slow = [asyncio.create_task(outbox.send(7, lambda n=n: send(f"chart {n}"))) for n in range(3)]  # type: ignore[misc]
+    slow = [asyncio.create_task(outbox.send(7, partial(send, f"chart {n}"))) for n in range(3)]
     await asyncio.sleep(0)
     await outbox.send(7, lambda: send("panic"), urgent=True)
     assert came == ["first", "panic"]
