@@ -18,6 +18,7 @@ from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession,
 from exchange_simulator.ws.trade import TradeSession
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
+CLOSE_S = 1.0  # how long clients get to answer a close
 MAX_FRAME = 4 * 1024 * 1024
 
 
@@ -67,8 +68,11 @@ class App:
             self._clock_task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._clock_task
-        for session in list(self.sessions):
-            await session.close()
+        if self.sessions:
+            closing = [asyncio.create_task(session.close()) for session in self.sessions]
+            await asyncio.wait(closing, timeout=CLOSE_S)
+            for session in self.sessions:
+                session.abort()
         if self._runner is not None:
             await self._runner.cleanup()
         self.exchange.close()

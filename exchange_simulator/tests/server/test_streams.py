@@ -1,5 +1,6 @@
 """The private and public streams: login, subscriptions, pings, what is pushed and in what order."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -244,6 +245,24 @@ async def test_a_client_that_says_nothing_is_cut_after_its_idle_time(monkeypatch
     monkeypatch.setattr("exchange_simulator.app.IDLE_S", 0.05)
     async with served() as client, client.http.ws_connect("/v5/private") as socket:
         assert (await socket.receive(timeout=10)).type == aiohttp.WSMsgType.CLOSE
+
+
+async def test_clients_that_do_not_answer_a_close_hold_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchange_simulator.app.CLOSE_S", 0.05)
+    async with served() as client:
+        sockets = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.app.port)
+            writer.write(
+                b"GET /v5/private HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            await reader.readuntil(b"\r\n\r\n")
+            sockets.append((reader, writer))
+        async with asyncio.timeout(5):
+            await client.app.stop()
+        for _, writer in sockets:
+            writer.close()
 
 
 async def reconnect(client: Client) -> list[dict[str, Any]]:
