@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import asyncpg
-
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.faults import KeyRefused
 from alpha.bybit.gateway import Gateway
@@ -19,6 +17,7 @@ from websocket_listener.feed import Feed
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.status import BotStatus
+from websocket_listener.store import DATABASE_FAULTS
 
 log = logger(__name__)
 
@@ -93,7 +92,7 @@ class Auditor:
             except KeyRefused as fault:
                 self.failures += 1
                 await self._key_refused(str(fault))
-            except (AlphaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+            except (AlphaError, *DATABASE_FAULTS) as fault:
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
                 log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])

@@ -38,7 +38,7 @@ from websocket_listener.orders import OrderHistory
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
-from websocket_listener.store import insert_snapshot, register_account
+from websocket_listener.store import DATABASE_FAULTS, insert_snapshot, register_account
 from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.writer import GroupWriter
 
@@ -135,7 +135,7 @@ class BotListener:
                 await asyncio.Event().wait()
             except KeyRefused as fault:
                 await self.refuse(str(fault))
-            except (AlphaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+            except (AlphaError, *DATABASE_FAULTS) as fault:
                 log.warning("not_identified", bot=self.bot.id, why=f"{type(fault).__name__}: {fault}"[:300])
             else:
                 self.status.refused = ""
@@ -311,7 +311,7 @@ class BotListener:
                     self.book.available,
                     coin.unrealised_pnl,
                 )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+        except DATABASE_FAULTS as fault:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 
     def quit(self) -> None:

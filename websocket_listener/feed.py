@@ -148,15 +148,14 @@ class Feed:
         if len(self._seen) > _SEEN_KEPT:
             self._seen.popitem(last=False)
         reason = self.reason(execution)
+        if known is None:
+            self.explain.fill(execution, time.monotonic())
+            if announce:
+                self._status.last_fill_ms = wall_ms()
+                self._live.put(("EVENT", "fill", str(execution.exec_time_ms), texts.fill_event(execution, reason)))
         if pushed:
             self._database.put(fill_of(execution, self.account, reason, _now()))
-        if known is not None:
-            return False
-        self.explain.fill(execution, time.monotonic())
-        if announce:
-            self._status.last_fill_ms = wall_ms()
-            self._live.put(("EVENT", "fill", str(execution.exec_time_ms), texts.fill_event(execution, reason)))
-        return True
+        return known is None
 
     def already_told(self, symbol: str, exec_id: str) -> None:
         """This execution was announced by an earlier process."""

@@ -7,12 +7,12 @@ says that a stop has changed, and on a beat.
 import asyncio
 from collections.abc import Callable
 
-import asyncpg
 import msgspec
 
 from alpha.db.pool import Pool
 from alpha.logs import logger
 from alpha.reasons import Reason
+from websocket_listener.store import DATABASE_FAULTS
 
 log = logger(__name__)
 _BEAT_S = 5.0
@@ -45,7 +45,7 @@ class StopMeanings:
         while True:
             try:
                 await self.read()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+            except DATABASE_FAULTS as fault:
                 log.debug("meanings_not_read", account=self._account_id, why=type(fault).__name__)
                 await asyncio.sleep(1.0)
             try:

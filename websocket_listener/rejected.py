@@ -4,13 +4,11 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-import asyncpg
-
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import wall_ms
 from alpha.db.pool import Pool
 from alpha.logs import logger
-from websocket_listener.store import insert_rejected
+from websocket_listener.store import DATABASE_FAULTS, insert_rejected
 from websocket_listener.writer import passes
 
 log = logger(__name__)
@@ -60,7 +58,7 @@ class RejectedMessages:
                 rejected = self._waiting[0]
                 try:
                     await self._store(rejected)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as fault:
+                except (*DATABASE_FAULTS, ValueError) as fault:
                     if passes(fault):
                         await asyncio.sleep(1.0)
                         continue

@@ -5,10 +5,22 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+import asyncpg
+
 from alpha.bybit.rows import BUY, CLOSED_STATUSES
 from alpha.clock import ms_of
 from alpha.db.pool import Connection
 from websocket_listener.rows import OrderRow
+
+#: What a statement may fail with, whatever the reason. asyncpg's own muddle over a connection that was cut in the middle
+#: (InternalClientError) is one of them.
+DATABASE_FAULTS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _ORDER_TYPES = (
     "int2[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]",

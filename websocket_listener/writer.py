@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from alpha.db.fills import Fill, insert_fills
 from alpha.db.pool import Connection, Pool
 from alpha.logs import logger
 from websocket_listener.rows import OrderRow
-from websocket_listener.store import upsert_orders
+from websocket_listener.store import DATABASE_FAULTS, upsert_orders
 
 log = logger(__name__)
 
@@ -28,6 +29,7 @@ PASSING = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -87,6 +89,7 @@ class GroupWriter:
         self._draw = draw
         self._rows: deque[Waiting] = deque()
         self._taken: list[Waiting] = []
+        self._connection: Connection | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -117,6 +120,20 @@ class GroupWriter:
 
     async def run(self) -> None:
         """Write until cancelled. A batch that fails for a passing reason is tried again until it is stored."""
+        try:
+            await self._write()
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Give up the connection: it failed, or it is needed no more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DATABASE_FAULTS):
+                connection.terminate()
+                await self._pool.release(connection, timeout=1.0)
+
+    async def _write(self) -> None:
         failures = 0
         while True:
             if not self._taken:
@@ -129,6 +146,7 @@ class GroupWriter:
             try:
                 await self._store(self._taken)
             except PASSING as fault:
+                await self._let_go()
                 failures += 1
                 self.counts.failures += 1
                 if self.failing_since_s is None:
@@ -146,7 +164,7 @@ class GroupWriter:
         rows = [entry.row for entry in waiting]
         try:
             await self._commit(rows)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TypeError, ArithmeticError) as fault:
+        except Exception as fault:
             if passes(fault):
                 raise
             if len(waiting) == 1:
@@ -161,11 +179,14 @@ class GroupWriter:
     async def _commit(self, rows: list[Fill | OrderRow]) -> None:
         fills = [row for row in rows if isinstance(row, Fill)]
         orders = [row for row in rows if isinstance(row, OrderRow)]
-        async with self._pool.acquire(timeout=5.0) as connection:
-            if not orders:
-                inserted, duplicates = await insert_fills(connection, fills)
-            else:
-                inserted, duplicates = await _both(connection, fills, orders)
+        connection = self._connection
+        if connection is None:
+            # kept for as long as it works: giving it back to the pool costs a round trip a batch
+            connection = self._connection = await self._pool.acquire(timeout=5.0)
+        if not orders:
+            inserted, duplicates = await insert_fills(connection, fills)
+        else:
+            inserted, duplicates = await _both(connection, fills, orders)
         self.counts.batches += 1
         self.counts.committed += inserted
         self.counts.duplicates += duplicates

@@ -46,6 +46,7 @@ from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
+from websocket_listener.frames import decode
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
@@ -55,6 +56,7 @@ from websocket_listener.writer import GroupWriter
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "password-of-the-benchmark"
 START_MS = 1_735_689_600_000
+BUFFER_ROWS = 50_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 _encode = msgspec.json.Encoder().encode
 
@@ -334,6 +336,78 @@ async def latencies(
     return {"redis": spent(visible), "commit": spent(committed), "woken": spent(woken)}
 
 
+@dataclass
+class Several:
+    """Many bots on one process, their feeds wired to one writer and each to its own Redis database."""
+
+    feeds: list[Feed]
+    lives: list[LiveWriter]
+    database: GroupWriter
+
+
+async def wire(pool: Any, links: RedisLinks, count: int, tasks: asyncio.TaskGroup) -> Several:
+    """So many bots with accounts of their own."""
+
+    async def refused(row: object, fault: str) -> None:
+        raise AssertionError(fault)
+
+    several = Several([], [], GroupWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused))
+    tasks.create_task(several.database.run())
+    rejected = RejectedMessages(pool, Alerts(links.shared, "bench"))
+    marks: dict[str, Mark] = {}
+    for n in range(count):
+        bot = f"bench_{count}_{n}"
+        number = await pool.fetchval("SELECT trading.register_account('simulated', $1, 'shortseller_001')", bot)
+        live = LiveWriter(links.database(20 + n), bot, rebuild=list, restored=lambda: None)
+        live.start()
+        tasks.create_task(live.run())
+        account = Account(number, "shortseller_001", Environment.SIMULATED, bot)
+        book = LiveBook(bot, live.put, marks)
+        feed = Feed(
+            account, book, live, several.database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None
+        )
+        several.feeds.append(feed)
+        several.lives.append(live)
+    return several
+
+
+async def cost(several: Several, begin: int, fills: int) -> float:
+    """Microseconds of this process for one fill (execution, order and position frame), spread over the bots."""
+    texts = frames_of(begin, fills, 1, mixed=True)
+    before = several.database.counts.committed
+    gc.collect()
+    began = time.process_time()
+    for number in range(0, len(texts), 3):
+        feed = several.feeds[number // 3 % len(several.feeds)]
+        for text in texts[number : number + 3]:
+            feed.data(decode(text), text)
+        if number % 300 == 0:
+            await asyncio.sleep(0)
+    while several.database.counts.committed - before < fills:
+        await asyncio.sleep(0.005)
+    for live in several.lives:
+        await live.flushed()
+    return (time.process_time() - began) / fills * 1e6
+
+
+async def full_buffer(pool: Any, several: Several) -> int:
+    """How many bytes a full buffer of the default size takes, while somebody holds the table locked."""
+    process = psutil.Process()
+    feed = several.feeds[0]
+    gc.collect()
+    before: int = process.memory_info().rss
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
+        for first in range(6_000_000, 6_000_000 + BUFFER_ROWS, 20):
+            text = frame("execution", [execution(n) for n in range(first, first + 20)], first)
+            feed.data(decode(text), text)
+            if first % 2_000 == 0:
+                await asyncio.sleep(0)
+        after: int = process.memory_info().rss
+    await several.database.drained()
+    return after - before
+
+
 async def run(fills: int, seconds: float) -> list[Figure]:
     """Measure everything; returns the table."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
@@ -370,6 +444,11 @@ async def run(fills: int, seconds: float) -> list[Figure]:
             woken = spent["woken"]
             p50, p99 = percentile(woken, 0.5), percentile(woken, 0.99)
             figures.append(Figure("frame to a woken reader", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", "", "", "p50 < 1, p99 < 5 ms", p50 < 1 and p99 < 5))  # fmt: skip
+            few, many = await wire(pool, links, 3, tasks), await wire(pool, links, 30, tasks)
+            await cost(few, 4_000_000, 300)
+            of_few, of_many = await cost(few, 5_000_000, fills // 4), await cost(many, 5_000_000, fills // 4)
+            figures.append(_cost(of_few, of_many))
+            figures.append(_memory(await full_buffer(pool, few)))
             for task in asyncio.all_tasks():
                 if task is not asyncio.current_task():
                     task.cancel()
@@ -386,6 +465,18 @@ async def run(fills: int, seconds: float) -> list[Figure]:
 
 def _rate(what: str, rate: float, floor: float, aim: float) -> Figure:
     return Figure(what, f"{rate:,.0f}", f"{floor:,.0f} bare", f"{rate / floor:.2f}", f">= {aim}", rate / floor >= aim)
+
+
+def _cost(of_few: float, of_many: float) -> Figure:
+    share = of_many / of_few
+    return Figure(
+        "processor time a fill, 30 bots", f"{of_many:.0f} us", f"{of_few:.0f} us, 3 bots", f"{share:.2f}", "<= 1.2", share <= 1.2
+    )  # fmt: skip
+
+
+def _memory(size: int) -> Figure:
+    megabytes = size / 1024 / 1024
+    return Figure(f"a full buffer, {BUFFER_ROWS:,} rows", f"{megabytes:.0f} MB", "", "", "< 180 MB beside the rest", megabytes < 180)  # fmt: skip
 
 
 def _delay(what: str, spent: list[float], floor_ms: float, most: float, worst_ms: float, of: str) -> Figure:
