@@ -177,6 +177,22 @@ async def test_one_row_that_postgresql_refuses_does_not_hold_up_the_others(wired
     assert len(wired.refused) == 1
 
 
+async def test_connections_that_postgresql_ends_again_and_again_lose_no_row(
+    wired: Wired, database: Any, pool: Any
+) -> None:
+    for n in range(60):
+        row = execution(execId=f"cut-{n}")
+        wired.database.put(fill_of(row, wired.account, reason_of_execution(row, None), NOW))
+        await asyncio.sleep(0)
+        await database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test' AND state <> 'idle'"
+        )
+    await settled(wired)
+    rows = await database.fetch("SELECT exec_id FROM trading.fills WHERE account_id = $1", wired.account.id)
+    assert {row["exec_id"] for row in rows} == {f"cut-{n}" for n in range(60)}
+    assert wired.refused == []
+
+
 async def test_a_full_buffer_drops_and_reports_and_grows_no_further(wired: Wired, pool: Any) -> None:
     async with pool.acquire() as holder, holder.transaction():
         await holder.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
