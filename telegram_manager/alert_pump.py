@@ -151,5 +151,8 @@ async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float
             if str(fault) != last:
                 log.warning("step_failed", name=name, fault=str(fault))
             last = str(fault)
+        except Exception:
+            # What nobody foresaw in a watcher must not take the panic button away: the log has it, the rest goes on.
+            log.exception("unforeseen_fault", name=name)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

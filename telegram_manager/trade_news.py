@@ -179,7 +179,7 @@ class TradeNews:
     async def _day_result(self, bot: str, day: str, unrealised: Decimal) -> str:
         rows = await self._platform.history.rows(
             "SELECT coalesce(sum(net), 0) AS net, coalesce(sum(round_trips), 0) AS trips, coalesce(sum(wins), 0) AS wins "
-            "FROM trading.daily_performance($1, $2, $2 + 1) WHERE account_id = ANY($3)",
+            "FROM trading.daily_performance($1, $2::date, $2::date + 1) WHERE account_id = ANY($3)",
             bot,
             datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date(),
             [

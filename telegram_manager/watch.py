@@ -19,6 +19,7 @@ PATIENCE_MS = 30_000
 AGAIN_MS = 10 * 60_000
 BACKUP_LIMIT = timedelta(hours=26)
 DISK_LOW = 0.05
+_LONG_STOPPED = "SELECT wish = 'stopped' AND wish_at < now() - interval '10 s' FROM trading.bots WHERE bot_id = $1"
 
 
 class Lasting:
@@ -79,11 +80,18 @@ class Watch:
         """What is wished stopped and runs all the same (after `up -d` or a reboot) is stopped again."""
         if bot.wish != "stopped":
             return
-        container = self._platform.registry.find(bot.bot).container
+        control, container = self._platform.control, self._platform.registry.find(bot.bot).container
         try:
-            running = {process.container for process in await self._platform.control.list() if process.running}
-            if container in running and await self._platform.control.stop(container, STOP_GRACE_S):
-                log.info("stopped_by_wish", bot=bot.bot)
+            running = {process.container for process in await control.list() if process.running}
+            # asked again: it may have been started since the status was read; and a stop under way needs no second one
+            if container in running and await self._platform.history.value(_LONG_STOPPED, bot.bot):
+                if await control.stop(container, STOP_GRACE_S):
+                    log.info("stopped_by_wish", bot=bot.bot)
+                if (
+                    await self._platform.history.value("SELECT wish FROM trading.bots WHERE bot_id = $1", bot.bot)
+                    != "stopped"
+                ):
+                    await control.start(container)
         except AlphaError as fault:
             log.warning("wish_not_kept", bot=bot.bot, fault=str(fault))
 

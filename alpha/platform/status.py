@@ -159,6 +159,10 @@ def judge(
         return BotState.UNHEALTHY, f"Its strategy has shown no sign of life ({since}): look at /logs."
     if wish == "paused" or heartbeat.state == "paused":
         return BotState.PAUSED, heartbeat.waits_for or "No new entries; positions stay managed. /resume lifts it."
+    if heartbeat.state == "starting":
+        return BotState.RUNNING, f"It is starting and waits for {heartbeat.waits_for}."
+    if heartbeat.state == "stopped":
+        return BotState.RUNNING, "It is about to take up its work again."
     if not trusted(live):
         state = "unknown" if live is None else live.state.value
         return BotState.RUNNING, f"Its live data is {state}: no entries until it is synced."

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ import pytest
 from aiohttp import web
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import wall_ms
+from alpha.clock import ms_of, wall_ms
 from alpha.demo.ports import free_port
 from alpha.demo.processes import Supervisor
 from alpha.demo.redis import EmbeddedRedis
 from alpha.live import keys
 from alpha.platform import history
 from alpha.platform.context import Platform
-from alpha.platform.tests.house import PASSWORDS, ROOT
+from alpha.platform.tests.house import NOW, PASSWORDS, ROOT
+from alpha.platform.wording import usdt
 from alpha.settings import DatabaseSettings
 from telegram_manager.tests.bot_api import TOKEN, BotApi
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, SECOND_ADMIN, VIEWER
@@ -180,6 +181,7 @@ async def test_what_is_stopped_by_wish_is_stopped_again(
     service: Service, platform: Platform, supervisor: Supervisor
 ) -> None:
     await history.set_wish(platform, platform.registry.find("lxalgo"), "stopped", "me")
+    await _make_wish_old(platform)
     await supervisor.start("lxalgo")
     service.start()
     while supervisor.processes["lxalgo"].state != "exited":
@@ -202,6 +204,30 @@ async def test_a_strategys_channel_gets_its_new_trades_once(service: Service, ap
     await api.until(lambda m: "Balance" in m.text)
     assert len([said for said in api.to(CHANNEL) if "Left XRPUSDT" in said.text]) == 1
     await service.end()
+
+
+async def test_the_result_of_a_day_that_ended_is_posted(service: Service, api: BotApi, platform: Platform) -> None:
+    service.start()
+    api.says(VIEWER, "/whoami")
+    await api.until(lambda m: m.chat == VIEWER)
+    await _wait_for_news_to_begin(platform)
+    day, net = await platform.history.value(
+        "SELECT row(max(day), (array_agg(net ORDER BY day DESC))[1]) FROM trading.bot_daily_performance "
+        "WHERE bot_id = 'shortseller_001'"
+    )
+    assert day == NOW.date()
+    for bot in platform.registry.bots:
+        await platform.live.of(bot).hset(keys.wallet(bot.id), "updated_at", str(ms_of(NOW + timedelta(days=1))))
+    posted = await api.until(lambda m: m.chat == CHANNEL and "📅" in m.text)
+    assert f"{day}: net {usdt(net).text} USDT" in posted.text
+    await service.end()
+
+
+async def _make_wish_old(platform: Platform) -> None:
+    """As if it had been wished a minute ago."""
+    await platform.history.value(
+        "UPDATE trading.bots SET wish_at = wish_at - interval '1 minute' WHERE bot_id = 'lxalgo_001'"
+    )
 
 
 async def _wait_for_news_to_begin(platform: Platform) -> None:
