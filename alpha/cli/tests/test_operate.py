@@ -13,6 +13,7 @@ import pytest
 from alpha.demo.processes import Supervisor
 from alpha.demo.redis import EmbeddedRedis
 from alpha.platform import history
+from alpha.platform.access_code import is_hash, matches
 from alpha.platform.context import Platform
 from alpha.platform.tests.house import PASSWORDS, ROOT
 from alpha.settings import DatabaseSettings
@@ -111,3 +112,16 @@ async def test_a_fault_is_one_sentence_and_an_exit_code(
     assert ended == code
     assert said in err
     assert "Traceback" not in err
+
+
+async def test_an_access_code_becomes_a_hash_that_only_it_matches(alpha: Run) -> None:
+    code, out, _ = await alpha("access-code", typed="open sesame\n")
+    assert code == 0
+    name, _, hashed = out.strip().partition("=")
+    assert name == "C2_TELEGRAM_ACCESS_CODE_HASH"
+    assert is_hash(hashed)
+    assert matches("open sesame", hashed)
+    assert not matches("open  sesame!", hashed)
+    code, _, err = await alpha("access-code", typed="short\n")
+    assert code == 2
+    assert "at least 6" in err
