@@ -32,10 +32,13 @@ class StepClock:
         self._last = -1
 
     async def join(self) -> Point:
-        """Let the exchange wait for this bot after the point at which time stands now; returns that. Retry when away."""
-        await self._post("/_sim/clients", {"client": self._client, "points": True, "symbols": []})
+        """Let the exchange wait for this bot after the point at which time stands now; returns that. Retry when away.
+
+        The point is read first: a clock that only waited for this bot moves on the moment it has joined.
+        """
         point = await self.next()
         self._last = point.point
+        await self._post("/_sim/clients", {"client": self._client, "points": True, "symbols": []})
         return point
 
     async def next(self) -> Point:

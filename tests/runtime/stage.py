@@ -167,8 +167,9 @@ class Stage:
         """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""
         now_ms = (await sim(self, "GET", "/_sim/state"))["now_ms"]
         to_ms = now_ms - now_ms % 300_000 + count * 300_000
-        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=90)
-        assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}"
+        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=40)
+        said = "".join(process.said()[-3000:] for process in self.processes)
+        assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}; it said: {said}"
 
     async def absent(self) -> None:
         """Let the clock wait for nobody."""
