@@ -22,9 +22,9 @@ LIMIT_HEADERS = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Time
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Simulator]:
-    """An exchange on which ten minutes pass in a second, ten minutes before a funding time."""
+    """An exchange ten minutes before a funding time; they pass in a second once the account holds something."""
     accounts = ("--account", f"{KEY}:{SECRET}:100000", "--account", f"{DOOMED}:{SECRET}:10000")
-    moment = ("--start", "2025-01-01T07:50", "--speed", "600")
+    moment = ("--start", "2025-01-01T07:50", "--speed", "1")
     with running(*accounts, "--seed", "7", *moment, "--no-rate-limits", "--faults") as found:
         yield found
 
@@ -45,6 +45,7 @@ def fill_account(fast: Simulator, made: Signed) -> None:
         for side, extra in (("Buy", {}), ("Sell", {"reduceOnly": True}), ("Buy", {})):
             market = {**order, "side": side, "orderType": "Market", "qty": "10", **extra}
             made.result("POST", "/v5/order/create", market)
+        httpx.post(f"{fast.rest_url}/_sim/speed", json={"speed": 600}).raise_for_status()
         while all(row["execType"] != "Funding" for row in receive(stream)["data"]):
             pass
     rest(made, "contract-resting")
