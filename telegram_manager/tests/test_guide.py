@@ -1,0 +1,28 @@
+"""The guide in docs/telegram names every command and every setting there is, and shows pictures that exist."""
+
+import re
+from pathlib import Path
+
+from alpha.platform.commands import BY_NAME
+from telegram_manager.settings import CommandCentreSettings
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "telegram" / "README.md"
+#: Settings that are for tests and for tuning; the configuration reference has them.
+LEFT_OUT = {"c2_telegram_api_url", "c2_telegram_rate_per_minute"}
+
+
+def test_every_command_is_in_the_guide() -> None:
+    text = GUIDE.read_text()
+    assert [name for name in BY_NAME if f"`/{name}" not in text] == []
+
+
+def test_every_setting_of_the_command_centre_is_in_the_guide() -> None:
+    text = GUIDE.read_text()
+    own = [name for name in CommandCentreSettings.model_fields if name.startswith("c2_") and name not in LEFT_OUT]
+    assert [name.upper() for name in own if name.upper() not in text] == []
+
+
+def test_every_picture_of_the_guide_exists() -> None:
+    named = re.findall(r"\((img/[^)]+)\)", GUIDE.read_text())
+    assert len(named) > 20
+    assert [name for name in named if not (GUIDE.parent / name).exists()] == []
