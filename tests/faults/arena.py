@@ -84,7 +84,14 @@ class Arena:
         await self.simulator.start()
         environment = self.postgres.environment()
         arguments = {name.lower(): value for name, value in environment.items()}
-        await run(load(MigrateSettings, env_file=None, bots_file=ROOT / "bots.toml", **arguments))
+        settings = load(
+            MigrateSettings,
+            env_file=None,
+            bots_file=ROOT / "bots.toml",
+            alpha_listener_db_password=PASSWORD,
+            **arguments,
+        )
+        await run(settings)
         await self.proxy.start()
         self._links = RedisLinks(self.redis.settings())
         await self.follow()
@@ -93,6 +100,7 @@ class Arena:
             ["-m", "websocket_listener"],
             {
                 **environment,
+                "POSTGRES_USER": "alpha_listener",
                 **self.redis.environment(),
                 **self.proxy.environment(),
                 **LISTENER,
@@ -102,7 +110,7 @@ class Arena:
             self.folder,
         )
         self.listener.start()
-        await self.synced_since(0, 40)
+        await self.synced_since(0, 90)
         self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
 
     async def close(self) -> None:

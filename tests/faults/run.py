@@ -9,7 +9,7 @@ from tests.faults.arena import MEMORY_LIMIT, Arena
 from tests.faults.books import Watcher, settle
 from tests.faults.rounds import Fault
 
-RECOVERY_S = 60.0
+RECOVERY_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ async def play(arena: Arena, troubles: tuple[Fault, ...]) -> Outcome:
             recovery_s = time.monotonic() - healed_s
         except AssertionError as fault:
             faults.append(str(fault))
-        faults += await settle(arena, 15.0)
+        faults += await settle(arena, 30.0)
     finally:
         arena.rest()
         watcher.stop = True

@@ -25,7 +25,7 @@ SHORT = (
     ("pushes reordered", "5xx storm"),
     ("key revoked",),
 )
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -19,7 +19,8 @@ from alpha.live.connect import RedisLinks
 from alpha.settings import load
 from tests.stack.world import ROOT, Process, Simulator
 
-PASSWORD = "password-of-the-listener"
+PASSWORD = "password-of-the-owner"
+ROLE_PASSWORD = "password-of-the-listener"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,14 @@ def stores() -> Iterator[Stores]:
     postgres.start()
     redis.start()
     arguments = {name.lower(): value for name, value in postgres.environment().items()}
-    asyncio.run(run(load(MigrateSettings, env_file=None, bots_file=ROOT / "bots.toml", **arguments)))
+    settings = load(
+        MigrateSettings,
+        env_file=None,
+        bots_file=ROOT / "bots.toml",
+        alpha_listener_db_password=ROLE_PASSWORD,
+        **arguments,
+    )
+    asyncio.run(run(settings))
     yield Stores(postgres, redis, folder)
     redis.kill()
     postgres.stop("immediate")
@@ -107,6 +115,8 @@ class ListenerMaker:
         """Start a listener: `keys` is prefix to key name; `settings` are further variables, in lower case."""
         environment = {
             **self._stores.postgres.environment(),
+            "POSTGRES_USER": "alpha_listener",
+            "POSTGRES_PASSWORD": ROLE_PASSWORD,
             **self._stores.redis.environment(),
             **self._exchange.environment(),
             "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),

@@ -27,7 +27,7 @@ async def synced(links: RedisLinks, bot: str = BOT, since_ms: int = 0) -> None:
         at = None if status is None or status.synced_at is None else status.synced_at.timestamp() * 1000
         return status is not None and status.state == "synced" and at is not None and at >= since_ms
 
-    await until(is_synced, 30, f"{bot} to be synced")
+    await until(is_synced, 60, f"{bot} to be synced")
 
 
 def trader(exchange: Simulator, number: int) -> Trader:
@@ -110,7 +110,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     async def refused() -> bool:
         return "same simulated account" in (await links.database(1).hgetall(keys.status(OTHER))).get("why", "")
 
-    await until(refused, 15, "the second bot to be refused")
+    await until(refused, 60, "the second bot to be refused")
     status = await read_status(links.database(1), OTHER)
     assert status is not None
     assert status.state == "down"
@@ -135,7 +135,7 @@ async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
         fields = await links.database(0).hgetall(keys.position(BOT, "SOLUSDT"))
         return quote is not None and quote.mark is not None and "marked_at" in fields
 
-    await until(marked, 10, "marks of a held symbol that nobody asked for")
+    await until(marked, 40, "marks of a held symbol that nobody asked for")
     assert process.running
 
 
@@ -150,7 +150,7 @@ async def test_an_ageing_connection_is_replaced_without_a_gap(
         metric = re.search(r'listener_replaced_total{bot="shortseller_001"} (\d+)', (await health(process))[2])
         return metric is not None and int(metric[1]) >= 4
 
-    await until(replaced, 30, "four replacements")
+    await until(replaced, 60, "four replacements")
     states = [
         json.loads(fields["data"])["state"]
         for _, fields in await links.database(0).xrange(keys.events(BOT))
@@ -162,7 +162,7 @@ async def test_an_ageing_connection_is_replaced_without_a_gap(
     async def stored() -> bool:
         return len(await fills_of(database, BOT, exchange, 5)) == len(ledger)
 
-    await until(stored, 10, "every fill")
+    await until(stored, 40, "every fill")
     _, _, metrics = await health(process)
     unseen = re.search(r'listener_unseen_rows_total{bot="shortseller_001"} (\d+)', metrics)
     assert unseen is not None
@@ -205,7 +205,7 @@ async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
     async def several() -> bool:
         return len(await candle_events()) >= 4
 
-    await until(several, 20, "four closed candles")
+    await until(several, 60, "four closed candles")
     process.kill()
     process = listener({"SHORTSELLER": "key-7"})
     seen = len(await candle_events())
@@ -213,7 +213,7 @@ async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
     async def more() -> bool:
         return len(await candle_events()) >= seen + 4
 
-    await until(more, 20, "candles after the restart")
+    await until(more, 60, "candles after the restart")
     told = [event["start_ms"] for event in await candle_events()]
     assert told == list(range(told[0], told[-1] + 60_000, 60_000))
     stored = [candle.start_ms for candle in await read_candles(links.shared, "BTCUSDT", "1")]
@@ -253,7 +253,7 @@ async def ended(process: Process) -> int:
     async def is_over() -> bool:
         return process.exit_code() is not None
 
-    await until(is_over, 20, f"{process.name} to end")
+    await until(is_over, 60, f"{process.name} to end")
     code = process.exit_code()
     assert code is not None
     return code
