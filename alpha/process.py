@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import uvloop
@@ -33,6 +33,19 @@ class LoopPulse:
         while True:
             self.beat_s = time.monotonic()
             await asyncio.sleep(0.5)
+
+
+async def end_tasks(tasks: Iterable["asyncio.Task[object]"]) -> None:
+    """Cancel tasks and wait until they have ended.
+
+    One cancellation can be lost: a library's timeout that ends at the same instant turns it into a TimeoutError, which a
+    loop takes for a passing fault. So they are cancelled until they have ended.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.5)
 
 
 def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:

@@ -16,7 +16,7 @@ from alpha.health import HealthServer
 from alpha.live.connect import RedisLinks
 from alpha.logs import configure, logger
 from alpha.platform.context import History, Platform
-from alpha.process import LoopPulse
+from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from dashboard import views
 from dashboard.control import NoControl
@@ -150,7 +150,7 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     try:
         await stop.wait()
     finally:
-        looking.cancel()
+        await end_tasks([looking])
         await runner.cleanup()
         health.close()
         await history.close()

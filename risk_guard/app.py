@@ -23,7 +23,7 @@ from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.read import read_heartbeat, read_status
 from alpha.logs import configure, logger
 from alpha.money import ZERO
-from alpha.process import LoopPulse
+from alpha.process import LoopPulse, end_tasks
 from alpha.reasons import Reason
 from alpha.registry import load_registry
 from alpha.settings import Environment
@@ -123,10 +123,7 @@ class GuardApp:
                 if task.done():
                     task.result()
         finally:
-            ending.cancel()
-            for task in [*tasks, *([] if self._serving is None else [self._serving])]:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks([ending, *tasks, *([] if self._serving is None else [self._serving])])
             health.close()
             for post in self._posts.values():
                 with contextlib.suppress(AlphaError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.logs import logger
+from alpha.process import end_tasks
 
 log = logger(__name__)
 FIRST_PAUSE_S = 0.3
@@ -116,9 +117,7 @@ class Supervisor:
             if name in self.processes:
                 await self.stop(name)
         await asyncio.gather(*(self.stop(name) for name in self.processes))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def tail(self, name: str, lines: int) -> str:
         """The last lines that a process wrote; Rejected for an unknown name."""

@@ -23,6 +23,7 @@ from alpha.logs import configure
 from alpha.platform.context import Platform, PlatformSettings, open_platform
 from alpha.platform.live import balance
 from alpha.platform.status import status
+from alpha.process import end_tasks
 from alpha.registry import Bot, Registry, load_registry
 from alpha.settings import LogSettings, load
 
@@ -99,10 +100,7 @@ class DemoRun:
                         live.update(picture(await self._scene(platform), self._console.size.height), refresh=True)
                     await asyncio.wait({ending}, timeout=REFRESH_S)
         finally:
-            ending.cancel()
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.gather(*listeners, return_exceptions=True)
+            await end_tasks([ending, *listeners])
 
     async def _keep_pace(self, platform: Platform) -> None:
         while True:
