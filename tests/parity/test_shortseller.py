@@ -31,6 +31,7 @@ def _for_all(fraction: str) -> str:
     return json.dumps(dict.fromkeys(SYMBOLS, fraction))
 
 
+@pytest.mark.timeout(400)
 async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
     begin = datetime(2025, 1, 1, tzinfo=UTC)
     candles = tmp_path / "candles"

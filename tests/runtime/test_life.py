@@ -5,8 +5,13 @@ import signal
 import time
 from decimal import Decimal
 
+import pytest
+
 from tests.runtime.stage import Stage, trades
 from tests.stack.world import BOTS, Trader, until
+
+#: A crowded machine is no fault of the bot's.
+pytestmark = pytest.mark.timeout(400)
 
 CREATE = "/v5/order/create"
 

@@ -3,8 +3,13 @@
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.runtime.stage import Servers, Stage, trades
 from tests.stack.world import BOTS, Trader
+
+#: A crowded machine is no fault of the bot's.
+pytestmark = pytest.mark.timeout(400)
 
 CREATE = "/v5/order/create"
 STOP = "/v5/position/trading-stop"

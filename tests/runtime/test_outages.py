@@ -12,6 +12,9 @@ from tests.runtime.conftest import STEP
 from tests.runtime.stage import Servers, Stage, sim, trades
 from tests.stack.world import BOTS, Trader, until
 
+#: A crowded machine is no fault of the bot's.
+pytestmark = pytest.mark.timeout(400)
+
 LIVE = ("--path", "high-first", "--symbols", "BTCUSDT,ETHUSDT")
 
 

@@ -3,10 +3,15 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from alpha.strategy.scaffold import scaffold
 from tests.runtime.conftest import STEP
 from tests.runtime.stage import Servers, Stage, trades
 from tests.stack.world import BOTS, ROOT
+
+#: A crowded machine is no fault of the bot's.
+pytestmark = pytest.mark.timeout(400)
 
 
 async def test_a_strategy_from_the_template_trades_on_the_simulated_exchange(tmp_path: Path, servers: Servers) -> None:
