@@ -131,7 +131,8 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     registry = load_registry(settings.alpha_bots_file)
     links, history = RedisLinks(settings), History(settings, "dashboard")
     dashboard = Dashboard(settings, Platform(registry, links, history, NoControl()))
-    runner = web.AppRunner(dashboard.app(), access_log=None)
+    # Streams of events never end by themselves.
+    runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.dashboard_host, settings.dashboard_port).start()
