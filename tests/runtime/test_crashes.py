@@ -50,6 +50,6 @@ async def test_a_bot_killed_at_any_moment_never_holds_what_it_does_not_know_and_
     assert (await stage.state_row("runtime"))["entries"] == {}
 
     async def quiet() -> bool:
-        return (await stage.state_row("runtime"))["exits"] == {}
+        return bool((await stage.state_row("runtime"))["exits"] == {})
 
     await until(quiet, 10, "every exit to be done")

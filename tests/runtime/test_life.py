@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from decimal import Decimal
 
 import pytest
@@ -21,9 +20,7 @@ async def test_a_restart_in_mid_position_with_an_empty_redis_changes_nothing(sta
     await stage.play(bot)
     await stage.bars(2)
     before = await stage.state_row("positions")
-    began = time.monotonic()
-    assert bot.stop(wait_s=10) == 0
-    assert time.monotonic() - began < 10
+    assert bot.stop(wait_s=10) == 0  # -9 where it had to be killed after ten seconds
     held = await stage.position()
     assert held is not None
     assert Decimal(held["stopLoss"]) > 0
