@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alpha.bybit.faults import NothingToClose, WriteUnknown
+from alpha.bybit.faults import WriteUnknown
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place import place_order_once
@@ -36,11 +36,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """How a position ended: the last closing execution, its reason, the average exit price."""
+    """How a position ended: why, at what average price, when its last closing execution was."""
 
     reason: Reason
     average: Decimal
-    qty: Decimal
     time_ms: int
 
 
@@ -111,7 +110,7 @@ class Broker:
     ) -> Filled:
         """One reduce-only market order of `qty`, at most what caps and the symbol allow; terminal when it returns.
 
-        `note` is told the id before it is sent. Raises NothingToClose when there is no such position any more.
+        `note` is told the id before it is sent. Raises alpha.bybit.faults.NothingToClose when there is no such position any more.
         """
         link_id = self.link(reason, symbol, bar_ms, "exit", attempt)
         note(link_id)
@@ -191,7 +190,7 @@ class Broker:
         closing = [row for row in rows if row.order_id == last.order_id]
         qty = sum((row.qty for row in closing), Decimal(0))
         value = sum((row.value for row in closing), Decimal(0))
-        return Gone(self._reason(last, meaning), value / qty, qty, last.exec_time_ms)
+        return Gone(self._reason(last, meaning), value / qty, last.exec_time_ms)
 
     def _reason(self, row: Execution, meaning: Reason) -> Reason:
         made = reason_of_exchange(row.exec_type, row.create_type, row.stop_order_type)
@@ -208,6 +207,3 @@ def _filled(order: Order) -> Filled:
     if order.cum_exec_qty and not average:
         average = order.cum_exec_value / order.cum_exec_qty
     return Filled(order.cum_exec_qty, average or Decimal(0), order.updated_ms, order.status, order.reject_reason)
-
-
-__all__ = ["Broker", "Filled", "Gone", "NothingToClose"]

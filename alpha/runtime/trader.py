@@ -31,7 +31,6 @@ class Progress:
 
     bars: int = 0
     late_bars: int = 0
-    entries_held_back: str = ""
     last_cycle_ms: int = 0
 
 
