@@ -15,6 +15,8 @@ from alpha.errors import AlphaError
 from alpha.logs import logger
 
 STALL_LIMIT_S = 30.0
+#: What has not ended by itself so long after the service is ended with the process.
+END_LIMIT_S = 3.0
 log = logger(__name__)
 
 
@@ -35,17 +37,21 @@ class LoopPulse:
             await asyncio.sleep(0.5)
 
 
-async def end_tasks(tasks: Iterable["asyncio.Task[object]"]) -> None:
-    """Cancel tasks and wait until they have ended.
+async def end_tasks(tasks: Iterable["asyncio.Task[object]"], limit_s: float | None = None) -> bool:
+    """Cancel tasks and wait until they have ended; False when some have not within `limit_s`.
 
     One cancellation can be lost: a library's timeout that ends at the same instant turns it into a TimeoutError, which a
     loop takes for a passing fault. So they are cancelled until they have ended.
     """
     left = set(tasks)
+    began_s = time.monotonic()
     while left:
+        if limit_s is not None and time.monotonic() - began_s > limit_s:
+            return False
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.5)
+    return True
 
 
 def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
@@ -71,18 +77,29 @@ async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) 
     pulse = LoopPulse()
     beating = asyncio.create_task(pulse.keep())
     threading.Thread(target=_end_when_stalled, args=(pulse,), daemon=True, name="stall-watchdog").start()
+    code = 0
     try:
         await main(stop, pulse)
-    except AlphaError:
-        raise
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        code = fault.exit_code
     except Exception:
         # A fault nobody foresaw: its trace belongs in the log, one sentence before the user.
         log.exception("unforeseen_fault")
         sys.stderr.write("An unforeseen fault ended this process; the log has its trace.\n")
-        return 1
-    finally:
-        beating.cancel()
-    return 0
+        code = 1
+    beating.cancel()
+    await leave(code)
+    return code
+
+
+async def leave(code: int) -> None:
+    """End every other task of this loop; the whole process, with `code`, when one of them does not end."""
+    me = asyncio.current_task()
+    if not await end_tasks((task for task in asyncio.all_tasks() if task is not me), END_LIMIT_S):
+        log.warning("ended_by_force", left=[task.get_name() for task in asyncio.all_tasks() if task is not me][:10])
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _end_when_stalled(pulse: LoopPulse) -> None:

@@ -9,7 +9,7 @@ from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.logs import logger
-from alpha.process import LoopPulse
+from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from trade_sync_service.account import AccountSync, RunResult
 from trade_sync_service.coverage import Span
@@ -148,8 +148,6 @@ async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -
         if work.done():
             await work
     finally:
-        for task in (work, stopping):
-            task.cancel()
-        await asyncio.gather(work, stopping, return_exceptions=True)
+        await end_tasks([work, stopping])
         health.close()
         await house.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alpha.demo.run import run_demo
 from alpha.errors import AlphaError
+from alpha.process import leave
 
 
 async def _main() -> int:
@@ -14,16 +15,18 @@ async def _main() -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    return await run_demo(Path.cwd(), stop)
+    try:
+        code = await run_demo(Path.cwd(), stop)
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        code = fault.exit_code
+    await leave(code)
+    return code
 
 
 def main() -> int:
     """Run the demo; one sentence on a fault, and a true exit code."""
-    try:
-        return asyncio.run(_main())
-    except AlphaError as fault:
-        sys.stderr.write(f"{fault}\n")
-        return fault.exit_code
+    return asyncio.run(_main())
 
 
 if __name__ == "__main__":
