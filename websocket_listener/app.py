@@ -157,6 +157,7 @@ class Listener:
             bot.bot.id: {
                 "state": str(bot.status.state(now_ms)),
                 "why": bot.status.why(now_ms),
+                "stream": str(bot.stream.state) if bot.stream is not None else "",
                 "history": bot.backfill.progress if bot.backfill is not None else "",
             }
             for bot in self.bots

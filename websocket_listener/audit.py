@@ -44,8 +44,10 @@ class Auditor:
         *,
         beat_s: float,
         first_done: Callable[[], None],
+        deaf: Callable[[], None],
     ) -> None:
-        """`first_done` is called when memory holds the whole truth for the first time."""
+        """`first_done` is called when memory holds the whole truth for the first time; `deaf` when the exchange has
+        executed orders and the stream, which stands and answers pings, has not brought a single message."""
         self.audits = 0
         self.failures = 0
         self.repaired = 0
@@ -63,6 +65,8 @@ class Auditor:
         self._alerts = alerts
         self._beat_s = beat_s
         self._first_done: Callable[[], None] | None = first_done
+        self._deaf = deaf
+        self._messages = -1
         self._asked = asyncio.Event()
         self._gap = True
         self._again_at_s: float | None = None
@@ -108,6 +112,9 @@ class Auditor:
         after_gap, self._gap = self._gap, False
         try:
             read = await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
+            if read.unseen and self._feed.messages == self._messages:
+                self._deaf()
+            self._messages = self._feed.messages
             if self._openings_due and await self._record_openings():
                 self._openings_due = False
             await self._positions()

@@ -181,6 +181,7 @@ class BotListener:
             shared.alerts,
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
+            deaf=self._deaf,
         )
         self.stream = Stream(
             f"private {self.bot.id}",
@@ -253,6 +254,11 @@ class BotListener:
         self._known = True
         self.live.start()
         self.live.lose("the account is known now")
+
+    def _deaf(self) -> None:
+        """The connection looks healthy and brings nothing: another one may."""
+        if self.stream is not None:
+            self.stream.replace("it brought no message of what the exchange has done")
 
     def _rebuild(self) -> list[Change]:
         """What to write over Redis: the status, and the state once it is known; until then the old one stands there."""

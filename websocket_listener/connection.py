@@ -76,11 +76,6 @@ class Connection:
         self._tasks: list[asyncio.Task[None]] = []
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was opened."""
-        return time.monotonic() - self.opened_s
-
     async def open(self, topics: Sequence[str]) -> list[str]:
         """Connect, log in, subscribe. Returns the topics that were refused; all others are confirmed.
 

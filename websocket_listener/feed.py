@@ -52,6 +52,7 @@ class Feed:
         self.explain = Explainer()
         self.duplicates = 0
         self.unread = 0
+        self.messages = 0
         self.wallet_pushes = 0
         self.position_pushes: dict[str, int] = {}
         self.stop_meanings: dict[str, Reason] = {}
@@ -76,6 +77,7 @@ class Feed:
     def data(self, envelope: Envelope, frame: str | bytes) -> None:
         """One frame with a topic. Rows that can be read are taken; if one cannot, the whole frame is kept."""
         self._status.last_message_ms = wall_ms()
+        self.messages += 1
         take = self._takers.get(envelope.topic.split(".", 1)[0])
         if take is None:
             return

@@ -42,7 +42,6 @@ class LiveWriter:
         """`restored` is called after Redis was lost and written anew."""
         self.lag_s = 0.0
         self.ignored = 0
-        self.written = 0
         self.lost_since_s: float | None = time.monotonic()
         self._redis = redis
         self._bot = bot
@@ -136,7 +135,6 @@ class LiveWriter:
             self._wake.set()
             return
         self.ignored += answer
-        self.written += len(changes)
         self.lag_s = time.monotonic() - oldest_s
 
     async def _write_anew(self) -> None:

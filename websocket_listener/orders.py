@@ -19,7 +19,6 @@ class OrderHistory:
     """Brings `trading.orders` up to date with the exchange."""
 
     def __init__(self, feed: Feed, gateway: Gateway, pool: Pool) -> None:
-        self.looked_up = 0
         self._feed = feed
         self._gateway = gateway
         self._pool = pool
@@ -42,7 +41,6 @@ class OrderHistory:
         for order_id, (symbol, known_ms) in gone[:_MOST_LOOKUPS]:
             if self._feed.holds_open(order_id):
                 continue
-            self.looked_up += 1
             order = await self._gateway.order_by_id(symbol, order_id)
             if order is None:
                 log.info("order_forgotten", order=order_id, last_known=at(known_ms).isoformat())

@@ -104,11 +104,6 @@ class Stream:
         """The state of the current connection; CLOSED between two."""
         return StreamState.CLOSED if self._current is None else self._current.state
 
-    @property
-    def last_frame_s(self) -> float | None:
-        """When the last frame came, on the monotonic clock; None before the first connection."""
-        return None if self._current is None else self._current.last_frame_s
-
     def want(self, topics: Iterable[str]) -> None:
         """From now on exactly these topics."""
         wanted = set(topics)

@@ -101,10 +101,6 @@ class Proxy:
                 cut += 1
         return cut
 
-    def connected(self, key: str) -> bool:
-        """True while a private connection of this key stands."""
-        return any(wire.key == key for wire in self.wires)
-
     # -- REST ---------------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

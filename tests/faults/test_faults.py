@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from alpha.clock import wall_ms
 from tests.faults.arena import Arena
+from tests.faults.books import settle
 from tests.faults.rounds import FAULTS, Fault
 from tests.faults.run import play
+from tests.stack.world import until
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 SHORT = (
@@ -47,3 +50,21 @@ async def test_every_execution_is_stored_once_and_the_status_never_lies(arena: A
     outcome = await play(arena, troubles)
     assert outcome.faults == []
     assert outcome.executions > 0
+
+
+async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Arena) -> None:
+    before = {id(wire) for wire in arena.proxy.wires}
+    arena.proxy.push.drop_every = 1
+    arena.trade()
+
+    async def all_replaced() -> bool:
+        wires = {id(wire) for wire in arena.proxy.wires if wire.key}
+        return len(wires) == len(before) and not wires & before
+
+    try:
+        await until(all_replaced, 60, "every deaf connection to be replaced")
+    finally:
+        arena.proxy.heal()
+        arena.rest()
+    await arena.synced_since(wall_ms(), 90)
+    assert await settle(arena, 30) == []
