@@ -4,7 +4,7 @@ from datetime import UTC, time
 from zoneinfo import ZoneInfo
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha.platform.status import BotState, BotStatus, ServiceStatus, Status
@@ -99,6 +99,7 @@ def test_the_book_outlives_a_restart() -> None:
     assert "Trouble." in again.take([], _at(8, day=2))[0].html
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

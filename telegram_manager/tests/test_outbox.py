@@ -5,7 +5,7 @@ import itertools
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
@@ -18,6 +18,7 @@ from telegram_manager.pace import ALL_PER_SECOND, CHAT_MS, GROUP_PER_MINUTE, Pac
 from telegram_manager.tests.conftest import ADMIN, VIEWER, Centre
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 3, -4]), st.booleans()), min_size=1, max_size=120))
 def test_the_pace_stays_below_every_limit_of_telegram(wanted: list[tuple[int, bool]]) -> None:
     pace, now = Pace(), 0

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha.errors import AlphaError, Rejected
@@ -58,6 +58,7 @@ def test_the_examples_of_the_refusal_are_periods() -> None:
         assert isinstance(parse_period(example, NOW), Period)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_breaks_the_reading_of_a_period(text: str) -> None:
     try:
@@ -105,6 +106,7 @@ def test_wrong_words_are_refused_in_one_line_with_an_example(
     assert "\n" not in str(fault.value)
 
 
+@settings(deadline=None)
 @given(command=st.sampled_from(sorted(BY_NAME)), words=st.lists(st.text(max_size=12), max_size=5))
 def test_no_words_break_the_reading(registry: Registry, command: str, words: list[str]) -> None:
     try:
