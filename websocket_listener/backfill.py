@@ -133,7 +133,7 @@ class Backfill:
                 found, whole = await reading
                 if whole:
                     yield found, stop_ms
-                    if len(found) < MOST_ROWS // 8 and not any(task.done() for *_, task in ahead):
+                    if len(found) < MOST_ROWS // 8:
                         span_ms = min(WINDOW_MS, span_ms * 2)
                     continue
                 for *_, task in ahead:
