@@ -111,6 +111,7 @@ class Throttle:
         self._ip_per_second = ip_per_second
         self._ban_s = ban_s
         self._local = _Local()
+        self._turns: dict[tuple[str, str, Rank], asyncio.Lock] = {}
         self._learned: dict[tuple[str, str], int] = {}
         self._redis_again_ms = 0
         self._me = uuid.uuid4().hex[:12]
@@ -131,6 +132,20 @@ class Throttle:
         Raises Throttled when it could not be within `wait_s`, and AddressBanned while Bybit shuts this address out.
         """
         began = self._now_ms()
+        # Callers of one kind wait in line, so that one of them asks and not all at once.
+        turn = self._turns.setdefault((account, endpoint.path, rank), asyncio.Lock())
+        try:
+            async with asyncio.timeout(wait_s):
+                await turn.acquire()
+        except TimeoutError:
+            self.counts.refused += 1
+            raise self._no_room(account, endpoint, wait_s, None) from None
+        try:
+            await self._wait_for_room(account, endpoint, rank, began, wait_s)
+        finally:
+            turn.release()
+
+    async def _wait_for_room(self, account: str, endpoint: Endpoint, rank: Rank, began: int, wait_s: float) -> None:
         while True:
             now = self._now_ms()
             wait_ms, banned = await self._ask(account, endpoint, rank, now)
@@ -142,15 +157,17 @@ class Throttle:
                     self.counts.waited += 1
                     self.counts.waited_ms += now - began
                 return
-            left_ms = began + wait_s * 1_000 - now
-            if wait_ms > left_ms:
+            if wait_ms > began + wait_s * 1_000 - now:
                 self.counts.refused += 1
-                raise Throttled(
-                    f"No room for {endpoint.path} of {account} within {wait_s:g} s: the request budget is in use by "
-                    f"calls of higher rank. Try again.",
-                    after_s=wait_ms / 1_000,
-                )
+                raise self._no_room(account, endpoint, wait_s, wait_ms / 1_000)
             await self._sleep(wait_ms / 1_000)
+
+    def _no_room(self, account: str, endpoint: Endpoint, wait_s: float, after_s: float | None) -> Throttled:
+        return Throttled(
+            f"No room for {endpoint.path} of {account} within {wait_s:g} s: the request budget is in use by calls of "
+            "its own or of higher rank. Try again.",
+            after_s=after_s,
+        )
 
     def learn(self, account: str, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         """Take over the limit that an answer states in `X-Bapi-Limit`."""

@@ -128,6 +128,42 @@ async def test_a_wait_can_be_cancelled(redis_links: RedisLinks) -> None:
         await waiting
 
 
+async def test_callers_of_one_kind_are_served_in_the_order_they_came(redis_links: RedisLinks) -> None:
+    clock = HandClock()
+    throttle = _throttle(redis_links.shared, clock)
+    served: list[tuple[int, int]] = []
+
+    async def call(number: int) -> None:
+        await throttle.acquire("a", CREATE_ORDER, Rank.EXIT)
+        served.append((number, clock.ms))
+
+    await asyncio.gather(*(call(number) for number in range(25)))
+    assert [number for number, _ in served] == list(range(25))
+    assert _most_within_a_second([at_ms for _, at_ms in served]) == 10
+
+
+async def test_a_caller_that_gives_up_lets_the_next_one_pass(redis_links: RedisLinks) -> None:
+    clock = HandClock()
+    entered = asyncio.Event()
+    released = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        entered.set()
+        await released.wait()
+        await clock.sleep(seconds)
+
+    throttle = Throttle(redis_links.shared, now_ms=clock.now_ms, sleep=sleep)
+    await _count(throttle, "a", CREATE_ORDER, Rank.EXIT)
+    first = asyncio.create_task(throttle.acquire("a", CREATE_ORDER, Rank.EXIT))
+    await entered.wait()
+    second = asyncio.create_task(throttle.acquire("a", CREATE_ORDER, Rank.EXIT))
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    released.set()
+    await second
+
+
 async def test_a_limit_that_an_answer_states_replaces_the_published_one(redis_links: RedisLinks) -> None:
     clock = HandClock()
     throttle = _throttle(redis_links.shared, clock)
