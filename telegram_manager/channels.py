@@ -50,7 +50,8 @@ class Channels:
     async def close(self) -> None:
         """Let go of Telegram."""
         await asyncio.gather(*(outbox.close() for outbox in self._outboxes.values()))
-        await asyncio.gather(*(bot.shutdown() for bot in self._bots.values()))
+        # a client that was never initialised has its connections all the same
+        await asyncio.gather(*(bot.request.shutdown() for bot in self._bots.values()))
 
     async def tell(self, bot: Bot, lines: list[str]) -> None:
         """Post lines of Telegram's HTML into a bot's channel, as few messages as possible; nothing without a channel."""

@@ -375,8 +375,10 @@ async def test_the_server_of_these_tests_refuses_what_telegram_refuses(api: BotA
             await bot.send_message(1, text, parse_mode=mode)
     with pytest.raises(BadRequest):
         await bot.answer_callback_query("never pressed")
+    wrong = make_bot("1:wrong", api.url)
     with pytest.raises(InvalidToken):
-        await make_bot("1:wrong", api.url).get_me()
+        await wrong.get_me()
+    await wrong.request.shutdown()
     api.flood_free = 1
     await bot.send_message(1, "one")
     with pytest.raises(RetryAfter):
