@@ -8,6 +8,7 @@ holds the value. A service's settings are a class that inherits the groups it ne
 """
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -202,8 +203,9 @@ BYBIT_DOMAINS = ("bybit", "bytick", "bybitgeorgia", "manepa")
 
 
 def _is_bybit(url: str) -> bool:
-    host = url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1].split(":", 1)[0].lower().rstrip(".")
-    return any(label in BYBIT_DOMAINS for label in host.split("."))
+    """True when any part of `url` that could be taken for a host lies under a domain of Bybit, whatever the country."""
+    labels = re.split(r"[^a-z0-9-]+", url.lower())
+    return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
 
 
 class BotKeys(Settings):

@@ -168,6 +168,9 @@ class DemoStack:
             for bot in self.registry.bots:
                 prefix = f"{bot.prefix}_TELEGRAM_"
                 environment |= {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+        if name == "trade_sync_service":
+            # An hour of the wall clock is many days of this market.
+            environment |= {"SYNC_INTERVAL_S": "20", "SYNC_HISTORY_DAYS": "30"}
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)

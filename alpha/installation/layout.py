@@ -19,11 +19,12 @@ SERVICES: Mapping[str, tuple[str, bool]] = {
     "doctor": ("alpha_readonly", True),
 }
 OWNER = "POSTGRES_PASSWORD"
+BACKUP = "postgres_backup"
 
 
 def generated(registry: Registry) -> list[str]:
     """The names of all passwords that Alpha makes itself."""
-    redis_users = [*SERVICES, *(bot.container for bot in registry.bots)]
+    redis_users = [*SERVICES, BACKUP, *(bot.container for bot in registry.bots)]
     return [
         OWNER,
         "REDIS_PASSWORD",
@@ -61,6 +62,8 @@ def files(registry: Registry, known: Mapping[str, str]) -> dict[str, str]:
         place("migrate", variable, variable)
         place("pgbouncer", variable, variable)
     place("redis", "redis_password", "REDIS_PASSWORD")
+    place("redis", redis_variable(BACKUP), redis_variable(BACKUP))
+    place(BACKUP, "redis_password", redis_variable(BACKUP))
     for service, (role, has_keys) in SERVICES.items():
         place(service, OWNER, f"{role}_DB_PASSWORD".upper())
         place(service, "redis_password", redis_variable(service))

@@ -74,7 +74,15 @@ def test_demo_and_testnet_together_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://api.bybit.com", "https://API.BYBIT.COM./x", "https://api.bytick.com", "https://u@api.bybit.nl:443"]
+    "url",
+    [
+        "https://api.bybit.com",
+        "https://API.BYBIT.COM./x",
+        "https://api.bytick.com",
+        "https://u@api.bybit.nl:443",
+        "http://api.bybit.com#@127.0.0.1",
+        "https://api.bybit-tr.com",
+    ],
 )
 def test_a_host_of_bybit_is_refused_as_simulated_exchange(url: str) -> None:
     with pytest.raises(Misconfigured, match="BYBIT_REST_URL names"):
