@@ -45,7 +45,7 @@ def fills(stack: Compose) -> int:
 
 
 async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platform: Platform) -> None:
-    wait_for(lambda: fills(demo_stack) >= 20, lambda: f"20 fills, there are {fills(demo_stack)}", 180)
+    wait_for(lambda: fills(demo_stack) >= 20, lambda: f"20 fills, there are {fills(demo_stack)}", 420)
     ledger = Ledger("http://127.0.0.1:8090")
     try:
         await ledger.pause()
