@@ -96,7 +96,7 @@ def test_the_demo_ends_by_itself_with_books_that_agree_and_keeps_its_data(demo: 
 
 
 def test_killing_the_listener_in_the_middle_loses_and_doubles_nothing(demo: Callable[..., Demo]) -> None:
-    running = demo(DEMO_SECONDS="20")
+    running = demo(DEMO_SECONDS="35")
     for _ in range(3):
         until(lambda: running.child("websocket_listener"), "the listener")
         victim = running.child("websocket_listener")
