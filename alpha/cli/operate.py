@@ -86,7 +86,7 @@ async def _do(order: "Order", words: list[str], yes: bool, as_json: bool) -> int
         args = _read(platform, order, words)
         if not yes and not typer.confirm(await order.warn(platform, args), err=True):
             raise typer.Abort
-        issuer = getpass.getuser()
+        issuer = _user()
         said = {"words": " ".join(words)} if words else {}
         attempt = Attempt(
             new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
@@ -125,3 +125,11 @@ def _settings() -> Any:
     from alpha.settings import load
 
     return load(PlatformSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+
+
+def _user() -> str:
+    """Who runs this, for the audit; a user without a name (as in a container) is its number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"

@@ -1,5 +1,6 @@
 """The production file alone, on a fresh checkout: every command of the manual, as it is written there."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,10 +30,11 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
     port = free_port()
-    accounts = [word for bot in BOTS for word in ("--account", f"key-of-{bot}:secret-of-{bot}-planted:10000")]
+    accounts = " ".join(f"key-of-{bot}:secret-of-{bot}-planted:10000" for bot in BOTS)
     process = subprocess.Popen(
-        [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(port), "--speed", "600", *accounts],
+        [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(port), "--speed", "600"],
         cwd=ROOT,
+        env={**os.environ, "SIM_ACCOUNTS": accounts},
         stdout=subprocess.DEVNULL,
     )
 
