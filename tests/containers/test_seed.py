@@ -104,7 +104,10 @@ def test_the_commands_of_the_manual_work_as_written(manual: Compose) -> None:
     untouched = manual.run(
         "docker", "inspect", "--format", "{{.State.StartedAt}}", "websocket_listener", "lxalgo", "momentum"
     )
+    with (manual.folder / "strategies/shortseller/strategy.py").open("a") as code:
+        code.write("# a newer version\n")
     typed(manual, f"{COMPOSE} up -d --build shortseller")
+    manual.run("git", "checkout", "strategies/shortseller/strategy.py")
     assert untouched == manual.run(
         "docker", "inspect", "--format", "{{.State.StartedAt}}", "websocket_listener", "lxalgo", "momentum"
     )
