@@ -78,6 +78,8 @@ def manual(checkout: Path, exchange: str) -> Iterator[Compose]:
         text = text.replace(f"{bot}_BYBIT_API_SECRET=\n", f"{bot}_BYBIT_API_SECRET=secret-of-{bot}-planted\n")
     (checkout / ".env").write_text(text + settings(exchange))
     compose("down", "-v", "--remove-orphans")
+    # A fresh host has no images; here those of another checkout may be left.
+    compose("build", timeout_s=1200)
     yield compose
     compose("down", "-v", "--remove-orphans")
 
