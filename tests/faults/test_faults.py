@@ -62,7 +62,7 @@ async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Ar
         return len(wires) == len(before) and not wires & before
 
     try:
-        await until(all_replaced, 60, "every deaf connection to be replaced")
+        await until(all_replaced, 150, "every deaf connection to be replaced")
     finally:
         arena.proxy.heal()
         arena.rest()

@@ -98,7 +98,7 @@ async def test_an_order_with_the_bots_tag_that_it_did_not_send_pauses_it(tmp_pat
         async def paused() -> bool:
             return (await stage.heartbeat()).get("state") == "paused"
 
-        await until(paused, 40, "the bot to pause itself")
+        await until(paused, 120, "the bot to pause itself")
         assert forged in (await stage.state_row("runtime"))["paused"]
     finally:
         stage.close()

@@ -73,6 +73,11 @@ async def test_a_first_start_in_the_middle_of_a_position_records_the_opening(
     await synced(links)
     await buy(exchange, 1, "-0.7")
     await synced(links, since_ms=wall_ms())
+
+    async def recorded() -> bool:
+        return bool(await database.fetchval("SELECT count(*) FROM trading.opening_positions"))
+
+    await until(recorded, 60, "the opening")
     opening = await database.fetchrow("SELECT * FROM trading.opening_positions")
     assert (opening["symbol"], opening["side"], opening["qty"]) == ("ETHUSDT", "Buy", Decimal("2.0"))
     assert opening["entry_price"] == Decimal(before["avgPrice"])
