@@ -1,10 +1,11 @@
 -- What the listener writes: every execution, every order, and where an account stood when it was first seen.
 
+-- No foreign key to the accounts: it would cost a look-up a row. trading.keep_books looks once a batch.
 CREATE TABLE trading.fills (
     exec_time     timestamptz NOT NULL,
     received_at   timestamptz NOT NULL,
     seq           bigint NOT NULL,
-    account_id    smallint NOT NULL REFERENCES trading.accounts,
+    account_id    smallint NOT NULL,
     is_maker      boolean NOT NULL,
     bot_id        text COLLATE "C" NOT NULL,
     category      text COLLATE "C" NOT NULL,

@@ -68,6 +68,8 @@ COMMENT ON COLUMN trading.completed_trades.first_seen_at IS 'When it was first r
 COMMENT ON COLUMN trading.completed_trades.last_seen_at IS 'When it was last confirmed, wall clock.';
 CREATE INDEX completed_trades_by_bot ON trading.completed_trades (bot_id, updated_at);
 COMMENT ON INDEX trading.completed_trades_by_bot IS 'A bot''s closed trades by time.';
+CREATE INDEX completed_trades_by_order_time ON trading.completed_trades (account_id, created_at);
+COMMENT ON INDEX trading.completed_trades_by_order_time IS 'Closed trades by the creation of their order, as Bybit''s windows go: the sync reads a window beside it.';
 
 CREATE TABLE trading.sync_coverage (
     account_id smallint NOT NULL REFERENCES trading.accounts,

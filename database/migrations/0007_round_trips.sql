@@ -116,6 +116,7 @@ COMMENT ON COLUMN trading.round_trips.maker_value IS 'Value of its maker fills.'
 CREATE INDEX round_trips_by_bot ON trading.round_trips (bot_id, closed_at);
 COMMENT ON INDEX trading.round_trips_by_bot IS 'A bot''s latest round trips.';
 
+-- The day stands before the symbol in the keys of the days: a question about some days reads no others.
 CREATE TABLE trading.daily_totals (
     account_id   smallint NOT NULL,
     category     text COLLATE "C" NOT NULL,
@@ -127,7 +128,7 @@ CREATE TABLE trading.daily_totals (
     gross        numeric NOT NULL,
     fees         numeric NOT NULL,
     funding      numeric NOT NULL,
-    PRIMARY KEY (account_id, category, symbol, day)
+    PRIMARY KEY (account_id, day, category, symbol)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE trading.daily_totals IS 'What happened on each UTC day per account and symbol, on cash basis.';
 COMMENT ON COLUMN trading.daily_totals.account_id IS 'The account.';
@@ -159,7 +160,7 @@ CREATE TABLE trading.daily_exits (
     worst        numeric NOT NULL,
     entry_value  numeric NOT NULL,
     held_ms      bigint NOT NULL,
-    PRIMARY KEY (account_id, category, symbol, day, exit_reason)
+    PRIMARY KEY (account_id, day, category, symbol, exit_reason)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE trading.daily_exits IS 'Round trips that ended on each UTC day, per account, symbol and reason. Their net is gross - fees + funding.';
 COMMENT ON COLUMN trading.daily_exits.account_id IS 'The account.';

@@ -139,23 +139,50 @@ RETURNS TABLE (
     SELECT c.bot_id, c.environment, c.account_id, c.day, c.fills, trim_scale(c.volume), c.round_trips, c.wins, c.losses,
         trim_scale(c.gross), trim_scale(c.fees), trim_scale(c.funding), trim_scale(c.net), trim_scale(c.cumulative),
         trim_scale(c.cumulative - greatest(0, max(c.cumulative) OVER (PARTITION BY c.account_id ORDER BY c.day))),
-        trim_scale(c.best), trim_scale(c.worst),
-        coalesce(c.day >= c.redo, false)
+        trim_scale(c.best), trim_scale(c.worst), coalesce(c.day >= c.redo, false)
     FROM (
-        SELECT a.bot_id, a.environment, a.account_id, d.*, sum(d.net) OVER (PARTITION BY a.account_id ORDER BY d.day) AS cumulative,
-            (SELECT (min(s.redo_time) AT TIME ZONE 'UTC')::date FROM trading.position_states s
-             WHERE s.account_id = a.account_id) AS redo
-        FROM trading.accounts a, LATERAL trading.account_days(a.account_id, p_from, p_to) d
-        WHERE a.bot_id = p_bot
+        SELECT a.bot_id, a.environment, a.redo, a.account_id, d.*,
+            sum(d.net) OVER (PARTITION BY a.account_id ORDER BY d.day) AS cumulative
+        FROM (
+            SELECT x.*, (SELECT (min(s.redo_time) AT TIME ZONE 'UTC')::date FROM trading.position_states s
+                         WHERE s.account_id = x.account_id) AS redo
+            FROM trading.accounts x WHERE x.bot_id = p_bot
+            OFFSET 0
+        ) a, LATERAL trading.account_days(a.account_id, p_from, p_to) d
     ) c
     ORDER BY c.account_id, c.day
 $$;
 COMMENT ON FUNCTION trading.daily_performance(text, date, date) IS 'trading.bot_daily_performance of one bot from the first day up to, not including, the last; cumulative figures begin with the period.';
 
+-- Looks up the trips of the days it shows only; a condition on the bot or account reaches the tables below.
 CREATE VIEW trading.bot_daily_performance AS
-SELECT d.* FROM (SELECT DISTINCT a.bot_id FROM trading.accounts a) AS b (bot),
-    LATERAL trading.daily_performance(b.bot, '-infinity', 'infinity') AS d
-WHERE d.bot_id = b.bot;
+SELECT p.bot_id, p.environment, p.account_id, p.day, p.fills, trim_scale(p.volume) AS volume, coalesce(e.trips, 0) AS round_trips,
+    coalesce(e.wins, 0) AS wins, coalesce(e.losses, 0) AS losses, trim_scale(p.gross) AS gross, trim_scale(p.fees) AS fees,
+    trim_scale(p.funding) AS funding, trim_scale(p.net) AS net, trim_scale(p.cumulative) AS cumulative_net,
+    trim_scale(p.cumulative - greatest(0, p.peak)) AS drawdown, trim_scale(e.best) AS best, trim_scale(e.worst) AS worst,
+    coalesce(p.day >= p.redo, false) AS provisional
+FROM (
+    SELECT c.*, max(c.cumulative) OVER (PARTITION BY c.bot_id, c.environment, c.account_id ORDER BY c.day) AS peak
+    FROM (
+        SELECT a.bot_id, a.environment, a.account_id, a.redo, d.*,
+            sum(d.net) OVER (PARTITION BY a.bot_id, a.environment, a.account_id ORDER BY d.day) AS cumulative
+        FROM (
+            SELECT x.bot_id, x.environment, x.account_id,
+                (SELECT (min(s.redo_time) AT TIME ZONE 'UTC')::date FROM trading.position_states s
+                 WHERE s.account_id = x.account_id) AS redo
+            FROM trading.accounts x
+            OFFSET 0
+        ) a, LATERAL (
+            SELECT t.day, sum(t.fills) AS fills, sum(t.volume) AS volume, sum(t.gross) AS gross, sum(t.fees) AS fees,
+                sum(t.funding) AS funding, sum(t.gross - t.fees + t.funding) AS net
+            FROM trading.daily_totals t WHERE t.account_id = a.account_id GROUP BY t.day
+        ) d
+    ) c
+) p
+LEFT JOIN LATERAL (
+    SELECT sum(t.trips) AS trips, sum(t.wins) AS wins, sum(t.losses) AS losses, max(t.best) AS best, min(t.worst) AS worst
+    FROM trading.daily_exits t WHERE t.account_id = p.account_id AND t.day = p.day
+) e ON true;
 COMMENT ON VIEW trading.bot_daily_performance IS 'One row for each bot, account and UTC day with a fill, on cash basis: what happened that day.';
 COMMENT ON COLUMN trading.bot_daily_performance.bot_id IS 'The bot.';
 COMMENT ON COLUMN trading.bot_daily_performance.environment IS 'live, demo, testnet or simulated.';
@@ -200,9 +227,21 @@ $$;
 COMMENT ON FUNCTION trading.exit_reasons(text, date, date) IS 'trading.exit_reason_analysis of one bot from the first day up to, not including, the last.';
 
 CREATE VIEW trading.exit_reason_analysis AS
-SELECT e.* FROM (SELECT DISTINCT a.bot_id FROM trading.accounts a) AS b (bot),
-    LATERAL trading.exit_reasons(b.bot, '-infinity', 'infinity') AS e
-WHERE e.bot_id = b.bot;
+SELECT a.bot_id, a.environment, a.account_id, e.exit_reason, e.trips::bigint AS round_trips,
+    round(e.trips / sum(e.trips) OVER (PARTITION BY a.bot_id, a.environment, a.account_id), 4)
+        AS share,
+    round(e.wins / e.trips, 4) AS win_rate, round(e.net / e.trips, 8) AS average_net, trim_scale(e.net) AS total_net,
+    make_interval(secs => (round(e.held_ms / e.trips) / 1000.0)::double precision) AS average_holding,
+    round(e.won / nullif(-e.lost, 0), 4) AS profit_factor
+FROM trading.accounts a, LATERAL (
+    SELECT d.exit_reason, sum(d.trips)::numeric AS trips, sum(d.wins)::numeric AS wins,
+        sum(d.gross - d.fees + d.funding) AS net, sum(d.won) AS won, sum(d.lost) AS lost, sum(d.held_ms) AS held_ms
+    FROM trading.daily_exits d
+    WHERE d.account_id = a.account_id
+    GROUP BY d.exit_reason
+    OFFSET 0
+) e
+ORDER BY a.account_id, e.trips DESC, e.exit_reason;
 COMMENT ON VIEW trading.exit_reason_analysis IS 'How the round trips of each bot ended, by reason.';
 COMMENT ON COLUMN trading.exit_reason_analysis.bot_id IS 'The bot.';
 COMMENT ON COLUMN trading.exit_reason_analysis.environment IS 'live, demo, testnet or simulated.';
@@ -287,7 +326,7 @@ RETURNS TABLE (
         trim_scale(coalesce(p.net, 0)), round(p.wins / nullif(p.trips, 0), 4), round(p.won / nullif(-p.lost, 0), 4),
         round(p.trip_net / nullif(p.trips, 0), 8), trim_scale(p.best), trim_scale(p.worst),
         e.start_equity, e.end_equity, coalesce(e.moved, 0),
-        round((e.end_equity - e.start_equity - e.moved) / nullif(e.start_equity, 0) * 100, 4),
+        round(e.total_return * 100, 4),
         CASE WHEN e.days > 1 AND e.deviation > 0 THEN round(e.average / e.deviation * sqrt(365.0), 4) END,
         CASE WHEN e.days > 1 AND e.downside > 0 THEN round(e.average / sqrt(e.downside) * sqrt(365.0), 4) END,
         trim_scale(e.fall), round(e.fall_share * 100, 4)
@@ -300,38 +339,52 @@ RETURNS TABLE (
         FROM trading.account_days(a.account_id, p_from, p_to) d
     ) p ON true
     LEFT JOIN LATERAL (
-        WITH days AS (
-            SELECT q.day, q.first, q.last, q.high, q.low, q.fall, q.fall_share,
-                (SELECT coalesce(sum(m.amount), 0) FROM trading.transfers m
-                 WHERE m.account_id = a.account_id AND m.currency = 'USDT'
-                     AND m.transferred_at >= q.day::timestamp AT TIME ZONE 'UTC'
-                     AND m.transferred_at < (q.day + 1)::timestamp AT TIME ZONE 'UTC') AS moved
+        WITH eve AS (
+            SELECT q.last, q.last_at FROM trading.daily_equity q
+            WHERE q.account_id = a.account_id AND q.day < p_from ORDER BY q.day DESC LIMIT 1
+        ), days AS (
+            SELECT q.day, q.first_at, q.last_at, q.last, q.high, q.low, q.fall, q.fall_share,
+                coalesce(lag(q.last) OVER w, (SELECT last FROM eve), q.first) AS before,
+                coalesce(lag(q.last_at) OVER w, (SELECT last_at FROM eve), q.first_at) AS before_at
             FROM trading.daily_equity q
             WHERE q.account_id = a.account_id AND q.day >= p_from AND q.day < p_to
-        ), eve AS (
-            SELECT q.last FROM trading.daily_equity q
-            WHERE q.account_id = a.account_id AND q.day < p_from ORDER BY q.day DESC LIMIT 1
+            WINDOW w AS (ORDER BY q.day)
         ), steps AS (
-            SELECT d.*, coalesce(lag(d.last) OVER w, (SELECT last FROM eve), d.first) AS before,
-                sum(d.moved) OVER w AS moved_so_far
-            FROM days d WINDOW w AS (ORDER BY d.day)
-        ), peaks AS (
-            -- equity as it would be without the transfers of the period; on a day with one only its end counts
-            SELECT s.*, (s.last - s.before - s.moved) / nullif(s.before, 0) AS daily_return,
-                CASE WHEN s.moved = 0 THEN s.low ELSE s.last END - s.moved_so_far AS bottom,
-                greatest(
-                    max(CASE WHEN s.moved = 0 THEN s.high ELSE s.last END - s.moved_so_far)
-                        OVER (ORDER BY s.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
-                    first_value(s.before) OVER (ORDER BY s.day)
-                ) AS peak
+            -- a transfer belongs between the two snapshots around it: one before the first snapshot is in that already
+            SELECT d.*, m.moved, m.within, sum(m.moved) OVER (ORDER BY d.day) AS moved_so_far,
+                nullif(greatest(d.before + CASE WHEN m.within THEN greatest(m.moved, 0) ELSE m.moved END, 0), 0) AS base
+            FROM days d, LATERAL (
+                SELECT coalesce(sum(t.amount), 0) AS moved, coalesce(bool_or(t.transferred_at > d.first_at), false) AS within
+                FROM trading.transfers t
+                WHERE t.account_id = a.account_id AND t.currency = 'USDT'
+                    AND t.transferred_at > d.before_at AND t.transferred_at <= d.last_at
+            ) m
+        ), returns AS (
+            -- the growth of one unit, so that a deposit is no gain; of a day with a transfer between its snapshots only the
+            -- end counts
+            SELECT s.*, (s.last - s.before - s.moved) / s.base AS daily_return,
+                ln(greatest(1 + (s.last - s.before - s.moved) / s.base, 1e-12)) AS growth,
+                CASE WHEN s.within THEN s.last ELSE s.low END - s.moved_so_far AS bottom,
+                CASE WHEN s.within THEN s.last ELSE s.high END - s.moved_so_far AS top
             FROM steps s
+        ), units AS (
+            SELECT r.*, coalesce(exp(sum(r.growth) OVER (ORDER BY r.day)), 1) AS unit,
+                coalesce(exp(sum(r.growth) OVER (ORDER BY r.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 1) AS unit_before
+            FROM returns r
+        ), peaks AS (
+            SELECT u.*, coalesce(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.low / u.base END, u.unit) AS unit_low,
+                greatest(max(u.top) OVER past, first_value(u.before) OVER (ORDER BY u.day)) AS peak,
+                greatest(max(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.high / u.base END) OVER past, 1) AS unit_peak
+            FROM units u
+            WINDOW past AS (ORDER BY u.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
         )
         SELECT count(*) AS days, (array_agg(k.before ORDER BY k.day))[1] AS start_equity,
             (array_agg(k.last ORDER BY k.day DESC))[1] AS end_equity, sum(k.moved) AS moved,
+            CASE WHEN count(k.growth) > 0 THEN exp(sum(k.growth)) - 1 END AS total_return,
             avg(k.daily_return) AS average, stddev_samp(k.daily_return) AS deviation,
             avg(least(k.daily_return, 0) * least(k.daily_return, 0)) AS downside,
-            greatest(max(k.peak - k.bottom), max(k.fall) FILTER (WHERE k.moved = 0), 0) AS fall,
-            greatest(max((k.peak - k.bottom) / nullif(k.peak, 0)), max(k.fall_share) FILTER (WHERE k.moved = 0), 0) AS fall_share
+            greatest(max(k.peak - k.bottom), max(k.fall) FILTER (WHERE NOT k.within), 0) AS fall,
+            greatest(max(1 - k.unit_low / k.unit_peak), max(k.fall_share) FILTER (WHERE NOT k.within), 0) AS fall_share
         FROM peaks k
         HAVING count(*) > 0
     ) e ON true

@@ -1,28 +1,5 @@
 -- Recomputing everything and comparing, a step at a time, without changing anything.
 
--- The sums of trips that ended, as rows of trading.daily_exits.
-CREATE FUNCTION trading.sum_exits(p_trips trading.round_trips[]) RETURNS SETOF trading.daily_exits
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT account_id, category, symbol, (closed_at AT TIME ZONE 'UTC')::date, exit_reason,
-        count(*), count(*) FILTER (WHERE net > 0), count(*) FILTER (WHERE net < 0),
-        sum(gross), sum(fees), sum(funding), sum(greatest(net, 0)), sum(least(net, 0)), max(net), min(net),
-        sum(entry_value), sum((extract(epoch FROM closed_at - opened_at) * 1000)::bigint)
-    FROM unnest(p_trips) AS t, LATERAL (SELECT gross - fees + funding AS net OFFSET 0) AS n
-    GROUP BY 1, 2, 3, 4, 5
-$$;
-COMMENT ON FUNCTION trading.sum_exits(trading.round_trips[]) IS 'Sums of trips that ended, per account, symbol, day and reason.';
-
-CREATE OR REPLACE FUNCTION trading.add_exits(p_trips trading.round_trips[]) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO trading.daily_exits AS d SELECT * FROM trading.sum_exits(p_trips)
-    ON CONFLICT (account_id, category, symbol, day, exit_reason) DO UPDATE SET
-        trips = d.trips + excluded.trips, wins = d.wins + excluded.wins, losses = d.losses + excluded.losses,
-        gross = d.gross + excluded.gross, fees = d.fees + excluded.fees, funding = d.funding + excluded.funding,
-        won = d.won + excluded.won, lost = d.lost + excluded.lost, best = greatest(d.best, excluded.best),
-        worst = least(d.worst, excluded.worst), entry_value = d.entry_value + excluded.entry_value,
-        held_ms = d.held_ms + excluded.held_ms
-$$;
-
 -- Every account and symbol with a fill, a state or an opening, found by hopping along the index.
 CREATE FUNCTION trading.books() RETURNS TABLE (account_id smallint, category text, symbol text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

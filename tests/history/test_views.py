@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import asyncpg
 import pytest
 
 from alpha.db.fills import insert_fills
@@ -133,6 +134,58 @@ async def test_performance_of_a_period_with_equity_and_a_transfer(three_days: Co
     # daily returns 5 %, -10 %, 0 %: mean -1.6667 %, deviation 7.6376 %, downside sqrt(0.01 / 3) = 5.7735 %; times sqrt(365)
     assert (row["sharpe"], row["sortino"]) == (D("-4.1690"), D("-5.5151"))
     assert (row["max_drawdown"], row["max_drawdown_pct"]) == (200, D("18.1818"))
+
+
+async def _performance(
+    owner: Connection, equities: list[tuple[float, str]], transfers: list[tuple[float, str]]
+) -> asyncpg.Record:
+    """bot_performance of June for an account with these snapshots and transfers; moments are hours since June 2."""
+    account, day = await new_account(owner), datetime(2025, 6, 2, tzinfo=UTC)
+    for hours, equity in equities:
+        await owner.execute(
+            "INSERT INTO trading.equity_snapshots VALUES ($1, $2, $3, $3, $3, 0)",
+            account,
+            day + timedelta(hours=hours),
+            D(equity),
+        )
+    for number, (hours, amount) in enumerate(transfers):
+        await owner.execute(
+            "INSERT INTO trading.transfers VALUES ($1, $2, '', 'TRANSFER_IN', 'USDT', $3, 0, $4)",
+            account,
+            str(number),
+            D(amount),
+            day + timedelta(hours=hours),
+        )
+    row = await owner.fetchrow("SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
+    assert row is not None
+    return row
+
+
+async def test_a_deposit_before_the_first_snapshot_is_no_loss(owner: Connection) -> None:
+    row = await _performance(owner, [(10, "10000"), (20, "10100"), (44, "9595")], [(9, "10000")])
+    assert (row["start_equity"], row["end_equity"], row["transfers"]) == (10000, 9595, 0)
+    assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (D("-4.05"), 505, 5)
+
+
+async def test_a_deposit_of_a_day_without_snapshots_is_no_gain(owner: Connection) -> None:
+    row = await _performance(owner, [(10, "1000"), (20, "1000"), (68, "6000"), (70, "6060")], [(40, "5000")])
+    assert (row["start_equity"], row["end_equity"], row["transfers"]) == (1000, 6060, 5000)
+    assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (1, 0, 0)
+
+
+async def test_the_return_is_of_the_money_that_was_there(owner: Connection) -> None:
+    """5 % on 1,000, then 0.5 % on 100,050: 5.525 %, not the 55 % that the gain is of the first equity."""
+    row = await _performance(owner, [(1, "1000"), (20, "1050"), (30, "100050"), (40, "100550.25")], [(25, "99000")])
+    assert (row["transfers"], row["return_pct"]) == (99000, D("5.525"))
+
+
+async def test_a_withdrawal_is_no_loss_and_an_account_that_lost_everything_lost_all(owner: Connection) -> None:
+    row = await _performance(owner, [(1, "1000"), (20, "1000"), (30, "400"), (40, "400")], [(25, "-600")])
+    assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (0, 0, 0)
+    await owner.execute("UPDATE trading.equity_snapshots SET equity = 0 WHERE taken_at = '2025-06-03 16:00+00'")
+    row = await owner.fetchrow("SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
+    assert row is not None
+    assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (-100, 400, 100)
 
 
 async def test_equity_of_a_day_is_the_same_whatever_order_its_snapshots_arrive_in(owner: Connection) -> None:
