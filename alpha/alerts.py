@@ -38,7 +38,7 @@ class Alerts:
 
     def __init__(self, shared_db: TextRedis, service: str) -> None:
         self._redis = shared_db
-        self._service = service
+        self.service = service
         self._waiting: list[tuple[Alert, int]] = []
 
     async def raise_alert(self, alert: Alert, now_ms: int) -> None:
@@ -47,6 +47,11 @@ class Alerts:
         event("alert", level=alert.level, key=alert.key, text=alert.text, remedy=alert.remedy, bot=alert.bot)
         self._waiting = [*self._waiting, (alert, now_ms)][-self._KEPT_WHILE_AWAY :]
         await self.flush()
+
+    @property
+    def unsent(self) -> list[tuple[Alert, int]]:
+        """What Redis has not taken yet, each with its time; oldest first."""
+        return list(self._waiting)
 
     async def flush(self) -> None:
         """Send what waits, oldest first, as far as Redis takes it."""
@@ -61,7 +66,7 @@ class Alerts:
                         "text": alert.text,
                         "remedy": alert.remedy,
                         "bot": alert.bot,
-                        "service": self._service,
+                        "service": self.service,
                         "raised_ms": str(raised_ms),
                     },
                     maxlen=keys.ALERTS_KEPT,

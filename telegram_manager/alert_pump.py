@@ -5,15 +5,15 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import httpx
-import msgspec
 from redis.exceptions import RedisError
 
+from alpha.alerts import Alerts
 from alpha.errors import AlphaError, Rejected
-from alpha.live import keys
 from alpha.live.connect import AWAY
 from alpha.logs import logger
 from alpha.platform.context import Platform
 from telegram_manager.alert_book import AlertBook, Notice, Raised
+from telegram_manager.alert_stream import raised_here, read_alerts
 from telegram_manager.audience import Audience
 from telegram_manager.letters import Letters
 from telegram_manager.memory import Memory
@@ -21,53 +21,22 @@ from telegram_manager.place import Place
 
 log = logger(__name__)
 STATE = "alerts"
-#: What was raised longer ago than this before the very first start is old news.
-FIRST_LOOK_MS = 10 * 60_000
-_WEBHOOK_TRIES = 4
 _ACK = ((("👍 Acknowledge", "a"),),)
 
 
-class Webhook:
-    """The second channel: every alert as JSON to an address of the user's choice."""
-
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
-        self._url = url
-        self._client = client
-
-    async def post(self, alerts: list[Raised]) -> None:
-        """Post; tried four times, then given up with a line in the log. Never raises."""
-        body = msgspec.json.encode({"alerts": alerts})
-        for attempt in range(_WEBHOOK_TRIES):
-            try:
-                answer = await self._client.post(self._url, content=body, headers={"Content-Type": "application/json"})
-                if answer.status_code < 400:
-                    return
-                fault = f"it answered {answer.status_code}"
-            except httpx.HTTPError as error:
-                fault = type(error).__name__
-            await asyncio.sleep(0.5 * 4**attempt)
-        log.warning("webhook_failed", fault=fault, alerts=len(alerts))
-
-
 class AlertPump:
-    """Runs for ever. `deliver` is None without Telegram: then the webhook and the log are all there is."""
+    """Runs for ever. `own` are the alerts of this process: while Redis is away they are delivered from here."""
 
     def __init__(
-        self,
-        platform: Platform,
-        book: AlertBook,
-        memory: Memory,
-        audience: Audience | None,
-        letters: Letters | None,
-        webhook: Webhook | None,
+        self, platform: Platform, book: AlertBook, memory: Memory, audience: Audience, letters: Letters, own: Alerts
     ) -> None:
         self._platform = platform
         self._book = book
         self._memory = memory
         self._audience = audience
         self._letters = letters
-        self._webhook = webhook
-        self._posts: set[asyncio.Task[None]] = set()
+        self._own = own
+        self._told_here: set[tuple[str, int]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Pump until `stop`; what was taken by then is delivered and remembered."""
@@ -75,23 +44,25 @@ class AlertPump:
             try:
                 await self.step(block_ms=500)
             except (*AWAY, RedisError):
+                await self.step_alone()
                 await asyncio.sleep(0.5)
 
     async def step(self, block_ms: int) -> None:
-        """Take what has come, deliver it, remember it."""
+        """Take what has come, deliver it, remember it. Raises what Redis raises."""
         state = self._book.state
-        if not state.position:
-            state.position = f"{max(0, self._platform.wall_ms() - FIRST_LOOK_MS)}-0"
-        answer = await self._platform.live.shared.xread({keys.ALERTS: state.position}, count=200, block=block_ms)
-        entries = answer[0][1] if answer else []
-        alerts = [_read(fields) for _, fields in entries]
-        notices = self._book.take([alert for alert in alerts if alert is not None], self._platform.wall_ms())
-        for notice in notices:
-            await self._deliver(notice)
-        if entries:
-            state.position = str(entries[-1][0])
-        if entries or notices:
+        alerts, position = await read_alerts(self._platform, state.position, block_ms)
+        self._told_here.clear()
+        told = await self._tell(alerts)
+        if told or position != state.position:
+            state.position = position
             await self._memory.save(STATE, state)
+
+    async def step_alone(self) -> None:
+        """Without Redis: deliver what this process has raised. The book knows it when it comes through the stream later."""
+        fresh = [(alert, ms) for alert, ms in self._own.unsent if (alert.key, ms) not in self._told_here]
+        self._told_here |= {(alert.key, ms) for alert, ms in fresh}
+        if await self._tell([raised_here(alert, self._own.service, ms) for alert, ms in fresh]):
+            await self._memory.save(STATE, self._book.state)
 
     async def acknowledge(self, who: str) -> int:
         """Acknowledge all that waits, in the name of a person; how many there were."""
@@ -101,43 +72,39 @@ class AlertPump:
             log.info("alerts_acknowledged", who=who, count=count)
         return count
 
+    async def _tell(self, alerts: list[Raised]) -> bool:
+        """Deliver what the book makes of them; True when there was something."""
+        notices = self._book.take(alerts, self._platform.wall_ms())
+        for notice in notices:
+            await self._deliver(notice)
+        return bool(notices)
+
     async def _deliver(self, notice: Notice) -> None:
-        if self._webhook is not None and not notice.repeats:
-            post = asyncio.create_task(self._webhook.post(notice.alerts), name="webhook")
-            self._posts.add(post)
-            post.add_done_callback(self._posts.discard)
-        if self._audience is None or self._letters is None:
-            return
         people = self._audience.wanting(notice.level, self._platform.wall_ms())
-        letters, audience = self._letters, self._audience
 
         async def tell(person: int) -> None:
-            buttons = _ACK if notice.level == "critical" and audience.may_acknowledge(person) else ()
+            buttons = _ACK if notice.level == "critical" and self._audience.may_acknowledge(person) else ()
             try:
-                await letters.say(Place(person), notice.html, buttons, silent=notice.level == "info", life_s=None)
+                await self._letters.say(Place(person), notice.html, buttons, silent=notice.level == "info", life_s=None)
             except Rejected as fault:
                 log.warning("alert_not_delivered", person=person, fault=str(fault))
 
         await asyncio.gather(*(tell(person) for person in people))
 
 
-def _read(fields: dict[str, str]) -> Raised | None:
-    try:
-        return msgspec.convert(fields, Raised, strict=False)
-    except msgspec.ValidationError as fault:
-        log.warning("alert_unreadable", fault=str(fault))
-        return None
-
-
-async def ask_every_minute(url: str, client: httpx.AsyncClient, well: Callable[[], bool]) -> None:
+async def ask_every_minute(
+    url: str, client: httpx.AsyncClient, well: Callable[[], bool], pause_s: float = 60.0
+) -> None:
     """The outbound heartbeat: ask `url` every minute while all is well. A dead host cannot report itself."""
     while True:
         if well():
             try:
-                await client.get(url)
+                answer = await client.get(url)
+                if answer.status_code >= 400:
+                    log.warning("heartbeat_failed", fault=f"it answered {answer.status_code}")
             except httpx.HTTPError as fault:
                 log.warning("heartbeat_failed", fault=type(fault).__name__)
-        await asyncio.sleep(60.0)
+        await asyncio.sleep(pause_s)
 
 
 async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float, stop: asyncio.Event) -> None:

@@ -16,8 +16,9 @@ from alpha.logs import configure, logger
 from alpha.platform.context import Platform, open_platform
 from alpha.process import LoopPulse
 from alpha.settings import load
+from telegram_manager import webhook
 from telegram_manager.alert_book import AlertBook, BookState
-from telegram_manager.alert_pump import STATE, AlertPump, Webhook, ask_every_minute, forever
+from telegram_manager.alert_pump import STATE, AlertPump, ask_every_minute, forever
 from telegram_manager.channels import Channels
 from telegram_manager.daily_summary import DailySummary
 from telegram_manager.desk import Desk
@@ -36,6 +37,7 @@ from telegram_manager.poller import Poller
 from telegram_manager.settings import CommandCentreSettings, clock_time
 from telegram_manager.trade_news import TradeNews
 from telegram_manager.watch import Watch
+from telegram_manager.webhook import Webhook
 
 log = logger(__name__)
 SERVICE = "telegram_manager"
@@ -45,6 +47,8 @@ STORES_WAIT_S = 60.0
 DEAF_MS = 120_000
 WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S = 5.0, 300.0, 2.0, 30.0, 10.0
 CLOSE_WAIT_S = 5.0
+#: The webhook gets each alert once: it repeats nothing, and knows no quiet hours.
+NEVER_MS = 1 << 60
 
 
 async def main(stop: asyncio.Event, pulse: LoopPulse) -> None:
@@ -102,26 +106,19 @@ class Centre:
         await channels.open()
         desks: list[Desk] = []
         async with httpx.AsyncClient(timeout=15) as client:
-            webhook = (
-                Webhook(self._settings.c2_webhook_url.get_secret_value(), client)
-                if self._settings.c2_webhook_url
-                else None
-            )
-            pump = AlertPump(
-                self._platform,
-                self._book,
-                self._memory,
-                setup.audience if setup else None,
-                setup.letters if setup else None,
-                webhook,
-            )
-            steady = await self._steady(setup, channels, pump, stop)
+            steady = await self._steady(setup, channels, stop)
+            pump: AlertPump | None = None
+            if setup is not None:
+                pump = AlertPump(self._platform, self._book, self._memory, setup.audience, setup.letters, self._alerts)
+                steady["alerts"] = pump.run(stop)
+            if self._settings.c2_webhook_url is not None:
+                steady["webhook"] = (await self._webhook(client)).run(stop)
             at_once: dict[str, Coroutine[Any, Any, None]] = {}
             if self._settings.c2_heartbeat_url is not None:
                 at_once["heartbeat"] = ask_every_minute(
                     self._settings.c2_heartbeat_url.get_secret_value(), client, self._is_well
                 )
-            if setup is not None:
+            if setup is not None and pump is not None:
                 at_once["telegram"] = self._telegram(setup, pump, desks)
             log.info("started", health_port=self._health.port, telegram=setup is not None)
             finishing = [asyncio.create_task(part, name=name) for name, part in steady.items()]
@@ -149,7 +146,7 @@ class Centre:
                 self._health.close()
 
     async def _steady(
-        self, setup: Setup | None, channels: Channels, pump: AlertPump, stop: asyncio.Event
+        self, setup: Setup | None, channels: Channels, stop: asyncio.Event
     ) -> dict[str, Coroutine[Any, Any, None]]:
         """The parts that go on step by step and end after the step that they are at."""
         watch = Watch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
@@ -163,7 +160,6 @@ class Centre:
         )
         await news.load()
         parts = {
-            "alerts": pump.run(stop),
             "watch": forever("watch", watch.look, WATCH_S, stop),
             "look around": forever("look around", watch.look_around, LOOK_AROUND_S, stop),
             "news": forever("news", news.look, NEWS_S, stop),
@@ -180,6 +176,13 @@ class Centre:
             )
             parts["summary"] = forever("summary", summary.look, SUMMARY_S, stop)
         return parts
+
+    async def _webhook(self, client: httpx.AsyncClient) -> Webhook:
+        """The second channel, which remembers by itself what it has told."""
+        url = self._settings.c2_webhook_url
+        state = await self._memory.load(webhook.STATE, BookState, BookState)
+        book = AlertBook(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
+        return Webhook(self._platform, book, self._memory, url.get_secret_value() if url else "", client)
 
     async def _telegram(self, setup: Setup, pump: AlertPump, desks: list[Desk]) -> None:
         """Answer people, from the moment Telegram can be reached."""

@@ -13,6 +13,8 @@ from telegram_manager.memory import Memory
 from telegram_manager.place import Place
 
 log = logger(__name__)
+#: What others did, strangers and lock-outs must be heard of even when Telegram is away for a while.
+TOLD_LIFE_S = 3_600.0
 LEVELS = ("info", "warning", "critical")
 
 
@@ -22,6 +24,10 @@ class Taste(msgspec.Struct):
     on: bool = True
     level: str = "info"
     muted_until_ms: int = 0
+
+    def listens(self, now_ms: int) -> bool:
+        """Whether anything that is not critical is wanted now."""
+        return self.on and now_ms >= self.muted_until_ms
 
     def wants(self, level: str, now_ms: int) -> bool:
         """Whether an alert of this level is wanted now."""
@@ -58,6 +64,10 @@ class Audience:
         """Who wants an alert of this level now."""
         return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).wants(level, now_ms)]
 
+    def listening(self, now_ms: int) -> list[int]:
+        """Who has alerts on, of whatever level, and is not muted now."""
+        return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).listens(now_ms)]
+
     def may_acknowledge(self, person: int) -> bool:
         """Whether this person may acknowledge alerts."""
         return self._gate.role(person) >= Role.OPERATOR
@@ -73,7 +83,7 @@ class Audience:
 
     async def _tell(self, people: list[int], html: str) -> None:
         results = await asyncio.gather(
-            *(self._letters.say(Place(person), html) for person in people), return_exceptions=True
+            *(self._letters.say(Place(person), html, life_s=TOLD_LIFE_S) for person in people), return_exceptions=True
         )
         for person, result in zip(people, results, strict=True):
             if isinstance(result, AlphaError):

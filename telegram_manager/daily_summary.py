@@ -2,7 +2,9 @@
 
 from datetime import time, timedelta
 
-from alpha.errors import AlphaError
+import msgspec
+
+from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.platform import analytics, history_pages, live
 from alpha.platform.business_time import business_now
@@ -22,8 +24,15 @@ log = logger(__name__)
 STATE = "daily_summary"
 
 
+class SummaryState(msgspec.Struct):
+    """The last day whose summary was due, and who has it."""
+
+    day: str = ""
+    told: list[int] = []
+
+
 class DailySummary:
-    """Sends the summary once a day at `when`, in the operator's zone; a missed one comes late, once."""
+    """Sends the summary once a day at `when`, in the operator's zone; a missed one comes late, once for each person."""
 
     def __init__(
         self, platform: Platform, memory: Memory, audience: Audience, letters: Letters, painter: Painter, when: time
@@ -36,29 +45,41 @@ class DailySummary:
         self._when = when
 
     async def look(self) -> None:
-        """Send it when it is due."""
+        """Send it when it is due. It waits while Telegram is away, and is remembered for each person who has it."""
         now = self._platform.wall_now().astimezone(self._platform.zone)
-        due = now.date() if now.time() >= self._when else now.date() - timedelta(days=1)
-        last = await self._memory.load(STATE, str, str)
-        if last >= due.isoformat():
+        state = await self._memory.load(STATE, SummaryState, SummaryState)
+        today = now.date().isoformat()
+        if not state.day:
+            # the very first look: from the next time on
+            first = now.date() if now.time() >= self._when else now.date() - timedelta(days=1)
+            await self._memory.save(STATE, SummaryState(first.isoformat(), self._people()))
             return
-        await self._memory.save(STATE, due.isoformat())
-        # the very first day, and one that is long past, send nothing
-        if last and now.date() == due:
-            await self.send()
+        if now.time() >= self._when and state.day < today:
+            state = SummaryState(today)
+            await self._memory.save(STATE, state)
+        if state.day == today:
+            await self.send(state)
 
-    async def send(self) -> None:
-        """Send it now to everyone with alerts on."""
+    async def send(self, state: SummaryState) -> None:
+        """Send it to everyone with alerts on who does not have it yet."""
+        missing = [person for person in self._people() if person not in state.told]
+        if not missing:
+            return
         page, picture = await summary(self._platform)
         drawn = await self._painter.draw(picture) if picture is not None else None
-        for person in self._audience.wanting("info", self._platform.wall_ms()):
+        for person in missing:
             try:
                 for text in layout.pages_of(page):
-                    await self._letters.say(Place(person), text, silent=True)
+                    await self._letters.say(Place(person), text, silent=True, life_s=None)
                 if drawn is not None:
-                    await self._letters.photo(Place(person), drawn, page.title)
-            except AlphaError as fault:
+                    await self._letters.photo(Place(person), drawn, page.title, silent=True, life_s=None)
+            except Rejected as fault:
                 log.warning("summary_not_delivered", person=person, fault=str(fault))
+            state.told.append(person)
+            await self._memory.save(STATE, state)
+
+    def _people(self) -> list[int]:
+        return self._audience.listening(self._platform.wall_ms())
 
 
 async def summary(platform: Platform) -> tuple[Page, Curve | None]:

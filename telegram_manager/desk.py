@@ -133,6 +133,9 @@ class Desk:
             who = f"{escape(seen.name)} (<code>{seen.person}</code>)"
             await self._audience.tell_admins(f"⚠️ A stranger wrote to me: {who}. They got no answer.")
         if judgement.verdict is not Verdict.ADMITTED:
+            if seen.holds_code and judgement.role is not Role.STRANGER and seen.place and seen.message_id is not None:
+                # a code must not stay in the chat, whatever became of it
+                await self._letters.delete(seen.place, seen.message_id)
             if judgement.answer and seen.place is not None:
                 if seen.kind is Kind.BUTTON:
                     await self._letters.answer_button(seen.button_id, judgement.answer)

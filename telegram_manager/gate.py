@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from alpha.clock import ms_of
-from alpha.platform.commands import Role
+from alpha.platform.commands import BY_NAME, Role
 from telegram_manager.place import Place
 from telegram_manager.seen import Kind, Seen
 
@@ -30,6 +31,8 @@ MINUTE_MS = 60_000
 BEFORE_LOGIN = ("login", "whoami", "help", "start")
 #: Strangers that are remembered, so that each raises one alert.
 STRANGERS_KEPT = 1_000
+#: Refusals that become rows of the audit, a minute: of one person, and of all strangers together. A flood must not fill the disk.
+AUDITED_PER_MINUTE, STRANGERS_AUDITED_PER_MINUTE = 30, 120
 
 
 class Verdict(StrEnum):
@@ -54,7 +57,7 @@ class Judgement:
     answer: str = ""
     #: True for the first update of a stranger: the admins are told.
     new_stranger: bool = False
-    #: False where the audit would be flooded: the same refusal of the same person within a minute.
+    #: False where the audit would be flooded by refusals.
     to_audit: bool = True
 
 
@@ -85,7 +88,9 @@ class Gate:
         self._session_ms = session_ms
         self.state = state or GateState()
         self._recent: dict[int, list[int]] = {}
+        self._helped: dict[int, list[int]] = {}
         self._said: dict[tuple[int | None, Verdict], int] = {}
+        self._audited: dict[int | None, list[int]] = {}
 
     def role(self, person: int | None) -> Role:
         """The role of a person; a stranger when there is none."""
@@ -111,7 +116,9 @@ class Gate:
         if not self._in_rate(seen, now_ms):
             return self._refused(seen, role, Verdict.TOO_OFTEN, now_ms, "Too many messages. Wait a minute.")
         if seen.sent_at is not None and now_ms - _ms(seen.sent_at) > AGE_LIMIT_MS:
-            said = f"This was sent more than a minute ago and was not run: {seen.text[:80]}. Send it again if you still want it."
+            # only a command of the table is said again: anything else could hold the access code
+            what = f"{seen.text[:80]} " if seen.command in BY_NAME else "This "
+            said = f"{what}was sent more than a minute ago and was not run. Send it again if you still want it."
             return Judgement(Verdict.EXPIRED, role, said)
         if self._session_ms is not None and not self._has_session(seen, now_ms) and seen.command not in BEFORE_LOGIN:
             return Judgement(Verdict.CODE_NEEDED, role, "Send your access code first: /login CODE")
@@ -145,12 +152,20 @@ class Gate:
         new = seen.person is not None and seen.person not in self.state.strangers
         if new and seen.person is not None:
             self.state.strangers = [*self.state.strangers, seen.person][-STRANGERS_KEPT:]
-        to_audit = self._once_a_minute(seen.person, Verdict.STRANGER, now_ms)
+        to_audit = self._in_audit(seen.person, AUDITED_PER_MINUTE, now_ms)
+        to_audit = to_audit and self._in_audit(None, STRANGERS_AUDITED_PER_MINUTE, now_ms)
         return Judgement(Verdict.STRANGER, Role.STRANGER, new_stranger=new, to_audit=to_audit)
 
     def _refused(self, seen: Seen, role: Role, verdict: Verdict, now_ms: int, said: str = "") -> Judgement:
         first = self._once_a_minute(seen.person, verdict, now_ms)
-        return Judgement(verdict, role, said if first else "", to_audit=first)
+        to_audit = self._in_audit(seen.person, AUDITED_PER_MINUTE, now_ms)
+        return Judgement(verdict, role, said if first else "", to_audit=to_audit)
+
+    def _in_audit(self, who: int | None, most: int, now_ms: int) -> bool:
+        """Whether another refusal of `who` (None for all strangers) still becomes a row."""
+        if len(self._audited) > STRANGERS_KEPT:
+            self._audited.clear()
+        return _counted(self._audited, who, most, now_ms)
 
     def _once_a_minute(self, person: int | None, verdict: Verdict, now_ms: int) -> bool:
         if now_ms - self._said.get((person, verdict), -MINUTE_MS) < MINUTE_MS:
@@ -170,16 +185,20 @@ class Gate:
     def _in_rate(self, seen: Seen, now_ms: int) -> bool:
         if seen.person is None:
             return False
-        recent = [moment for moment in self._recent.get(seen.person, []) if now_ms - moment < MINUTE_MS]
-        # whoever has a role can always call for help
-        if len(recent) >= self._rate and seen.command != "panic":
-            self._recent[seen.person] = recent
-            return False
-        self._recent[seen.person] = [*recent, now_ms]
-        return True
+        # whoever has a role can always call for help, and confirm it: those have an allowance of their own
+        helps = seen.command == "panic" or (seen.kind is Kind.BUTTON and seen.text.startswith("c|"))
+        return _counted(self._helped if helps else self._recent, seen.person, self._rate, now_ms)
 
     def _has_session(self, seen: Seen, now_ms: int) -> bool:
         return seen.person is not None and self.state.sessions.get(seen.person, 0) > now_ms
+
+
+def _counted(moments: dict[Any, list[int]], who: int | None, most: int, now_ms: int) -> bool:
+    """Count one more of `who` within a minute; False, uncounted, where there are `most` already."""
+    recent = [moment for moment in moments.get(who, []) if now_ms - moment < MINUTE_MS]
+    within = len(recent) < most
+    moments[who] = [*recent, now_ms] if within else recent
+    return within
 
 
 def _ms(moment: datetime) -> int:

@@ -83,15 +83,29 @@ class Letters:
 
         await self._outbox.send(place.chat, send, urgent=urgent)
 
-    async def photo(self, place: Place, png: bytes, caption: str) -> None:
-        """Send a picture."""
+    async def photo(
+        self,
+        place: Place,
+        png: bytes,
+        caption: str,
+        *,
+        silent: bool = False,
+        life_s: float | None = ANSWER_LIFE_S,
+    ) -> None:
+        """Send a picture, after what was said before it."""
 
         async def send() -> Any:
             return await self._bot.send_photo(
-                place.chat, io.BytesIO(png), caption=caption[:1000], message_thread_id=place.topic, filename="chart.png"
+                place.chat,
+                io.BytesIO(png),
+                caption=caption[:1000],
+                message_thread_id=place.topic,
+                filename="chart.png",
+                disable_notification=silent,
             )
 
-        await self._outbox.send(place.chat, send, urgent=True)
+        # it belongs to the text before it, which was sent by now: the chat's own second need not pass
+        await self._outbox.send(place.chat, send, urgent=True, life_s=life_s)
 
     async def file(self, place: Place, name: str, content: bytes, caption: str = "") -> None:
         """Send a file."""

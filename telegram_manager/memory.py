@@ -3,12 +3,14 @@
 While PostgreSQL is away both wait in this process, so that a panic can be ordered all the same.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
+from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Misconfigured
 from alpha.logs import logger
 from alpha.platform.audit import Attempt, note_attempt, note_outcome
@@ -16,6 +18,8 @@ from alpha.platform.context import Platform
 
 log = logger(__name__)
 T = TypeVar("T")
+#: A PostgreSQL that takes longer than this for a row must not hold up a panic; it is left alone for a while then.
+PATIENCE_S, LEFT_ALONE_MS = 2.0, 10_000
 _WAITING = 2_000
 _REMEMBERED = 5_000
 
@@ -41,7 +45,10 @@ class Memory:
     async def save(self, name: str, value: object) -> bool:
         """Write the value; False while PostgreSQL is away, and it is written by the next `flush`."""
         self._unsaved[name] = msgspec.to_builtins(value, str_keys=True)
-        return await self.flush()
+        try:
+            return await asyncio.wait_for(self.flush(), PATIENCE_S)
+        except TimeoutError:
+            return False
 
     async def flush(self) -> bool:
         """Write what could not be written before."""
@@ -68,6 +75,8 @@ class AuditTrail:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._claimed: deque[str] = deque(maxlen=_REMEMBERED)
+        self._alone_until_ms = 0
+        self._flushing = asyncio.Lock()
         self._waiting: deque[tuple[Attempt, str, str] | tuple[str, str, str]] = deque(maxlen=_WAITING)
 
     async def claim(self, attempt: Attempt, outcome: str) -> bool:
@@ -75,11 +84,17 @@ class AuditTrail:
         if attempt.id in self._claimed:
             return False
         self._claimed.append(attempt.id)
-        if await self.flush():
+        if monotonic_ms() >= self._alone_until_ms:
             try:
-                return await note_attempt(self._platform, attempt, outcome)
+                async with asyncio.timeout(PATIENCE_S):
+                    if await self.flush():
+                        return await note_attempt(self._platform, attempt, outcome)
+            except TimeoutError:
+                self._alone_until_ms = monotonic_ms() + LEFT_ALONE_MS
+                log.warning("audit_waits", fault="PostgreSQL is slow.")
             except AlphaError as fault:
                 log.warning("audit_waits", fault=str(fault))
+        # claimed in this process; what it may do twice after a restart is ask: a confirmation does not outlive the process
         self._waiting.append((attempt, outcome, ""))
         return True
 
@@ -95,17 +110,19 @@ class AuditTrail:
 
     async def flush(self) -> bool:
         """Write what waits, oldest first; False while PostgreSQL is away."""
-        while self._waiting:
-            what, outcome, answer = self._waiting[0]
-            try:
-                if isinstance(what, Attempt):
-                    await note_attempt(self._platform, what, outcome, answer)
-                else:
-                    await note_outcome(self._platform, what, outcome, answer)
-            except AlphaError:
-                return False
-            self._waiting.popleft()
-        return True
+        # answers end side by side: without the lock two of them would write one row and drop two
+        async with self._flushing:
+            while self._waiting:
+                what, outcome, answer = self._waiting[0]
+                try:
+                    if isinstance(what, Attempt):
+                        await note_attempt(self._platform, what, outcome, answer)
+                    else:
+                        await note_outcome(self._platform, what, outcome, answer)
+                except AlphaError:
+                    return False
+                self._waiting.popleft()
+            return True
 
     async def interrupted(self) -> list[tuple[str, str]]:
         """Actions that were confirmed and did not end before this process began: id and what; they are marked failed."""

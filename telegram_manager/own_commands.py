@@ -75,6 +75,8 @@ class OwnCommands:
             await self._letters.delete(place, seen.message_id)
         if self._code_hash is None:
             return await self._said(place, "No access code is set: you need none.", "refused")
+        if not seen.private:
+            return await self._said(place, "Others read along here: send /login CODE to me in private.", "refused")
         if not words:
             return await self._said(place, "Send: /login CODE", "refused")
         right = await asyncio.to_thread(matches, " ".join(words), self._code_hash.get_secret_value())

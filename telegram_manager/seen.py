@@ -42,6 +42,14 @@ class Seen:
         return words[0].partition("@")[0].lower() if words else ""
 
     @property
+    def holds_code(self) -> bool:
+        """Whether it is, or once was, a message with an access code: sent, or edited into one."""
+        words = self.text.split()
+        return (
+            self.kind in (Kind.MESSAGE, Kind.EDITED) and bool(words) and words[0].partition("@")[0].lower() == "/login"
+        )
+
+    @property
     def addressed_to(self) -> str:
         """The bot's name after the command's `@`, in small letters; empty when there is none."""
         words = self.text.split()

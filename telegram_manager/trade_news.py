@@ -19,14 +19,13 @@ from telegram_manager.memory import Memory
 STATE = "trade_news"
 #: Trades of one instant reach the history at different times: this much is read again.
 OVERLAP = timedelta(minutes=2)
-_KEPT = 400
 
 
 class NewsState(msgspec.Struct):
-    """Where each bot's news stand: the newest time told, what was told of it, and the state of the bot."""
+    """Where each bot's news stand: the newest time told, what was told within the overlap before it, the bot's state."""
 
     until: dict[str, datetime] = {}
-    told: list[str] = []
+    told: dict[str, dict[str, datetime]] = {}
     states: dict[str, str] = {}
     day: dict[str, str] = {}
 
@@ -93,19 +92,20 @@ class TradeNews:
                     account.account_id,
                 ) or datetime(1970, 1, 1, tzinfo=UTC)
                 self._state.until[name] = since
-                self._state.told += [
-                    _id(name, event) for event in await self._events(account.account_id, account.bot, since)
-                ]
+                events = await self._events(account.account_id, account.bot, since)
+                self._state.told[name] = {_id(event): event.time for event in events}
                 changed = True
                 continue
             events = await self._events(account.account_id, account.bot, since)
-            told = set(self._state.told)
-            news = [event for event in events if _id(name, event) not in told]
+            told = self._state.told.setdefault(name, {})
+            news = [event for event in events if _id(event) not in told]
             if news:
                 await self._alert(bot, news)
                 await self._tell(bot, [line_of(event) for event in news])
-                self._state.told = [*self._state.told, *(_id(name, event) for event in news)][-_KEPT:]
-                self._state.until[name] = max([since, *(event.time for event in news)])
+                until = max([since, *(event.time for event in news)])
+                told |= {_id(event): event.time for event in news}
+                self._state.told[name] = {key: moment for key, moment in told.items() if moment >= until - OVERLAP}
+                self._state.until[name] = until
                 await self._memory.save(STATE, self._state)
         changed |= await self._changes()
         if changed:
@@ -194,8 +194,8 @@ class TradeNews:
         )
 
 
-def _id(name: str, event: Entered | Left) -> str:
-    return f"{name}:{event.symbol}:{type(event).__name__}:{event.time.isoformat()}"
+def _id(event: Entered | Left) -> str:
+    return f"{event.symbol}:{type(event).__name__}:{event.time.isoformat()}"
 
 
 def plain_of(event: Entered | Left) -> str:

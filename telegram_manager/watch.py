@@ -134,7 +134,7 @@ def troubles(seen: Status) -> list[Alert]:
     """What is wrong at this moment, of what the status shows."""
     found: list[Alert] = []
     for bot in seen.bots:
-        if bot.state is BotState.STOPPED and bot.wish != "stopped":
+        if bot.state is BotState.STOPPED and bot.wish not in ("stopped", "unknown"):
             found.append(Alert(Level.CRITICAL, f"bot-down:{bot.bot}", f"{bot.bot} does not run.", bot.note, bot.bot))
         elif bot.state is BotState.UNHEALTHY:
             found.append(Alert(Level.CRITICAL, f"bot-ill:{bot.bot}", f"{bot.bot} is unhealthy.", bot.note, bot.bot))
@@ -152,5 +152,6 @@ def troubles(seen: Status) -> list[Alert]:
         if service.state != "running" or service.healthy is False:
             text = f"{service.service} is not well: {service.detail}."
             found.append(Alert(Level.CRITICAL, f"service-down:{service.service}", text, "Look at its log and /health."))
-    found += [Alert(Level.CRITICAL, f"away:{number}", fault) for number, fault in enumerate(seen.faults)]
+    # a fault begins with the name of what is away
+    found += [Alert(Level.CRITICAL, f"away:{fault.split()[0].lower()}", fault) for fault in seen.faults]
     return found

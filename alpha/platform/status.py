@@ -80,7 +80,7 @@ async def status(platform: Platform, bot: Bot | None = None) -> Status:
         processes = {process.container: process for process in await platform.control.list()}
     except AlphaError as fault:
         faults.append(str(fault))
-    wishes: dict[str, str] = {}
+    wishes: dict[str, str] | None = None
     halts: list[history.HaltRow] = []
     today: dict[str, history.DayTotal] | None = None
     moment: datetime | None = None
@@ -103,10 +103,12 @@ async def status(platform: Platform, bot: Bot | None = None) -> Status:
                 faults.append(str(fault))
             live, heartbeat, open_positions = None, None, None
         day = None if today is None else today.get(each.id, history.NO_TOTAL)
-        wish = wishes.get(each.id, "running")
-        state, note = judge(
-            processes is not None, (processes or {}).get(each.container), wish, live, heartbeat, platform.wall_now()
-        )
+        wish = "unknown" if wishes is None else wishes.get(each.id, "running")
+        process = (processes or {}).get(each.container)
+        if open_positions is None and process is not None and process.running and wish != "stopped":
+            state, note = BotState.UNKNOWN, "Its process runs; what it does is not known while Redis is away."
+        else:
+            state, note = judge(processes is not None, process, wish, live, heartbeat, platform.wall_now())
         rows.append(
             BotStatus(
                 bot=each.id,
@@ -144,6 +146,8 @@ def judge(
         if wish == "stopped":
             return BotState.STOPPED, "Stopped by wish; /start brings it back."
         missing = "has no container" if process is None else f"is not running ({process.detail})"
+        if wish == "unknown":
+            return BotState.STOPPED, f"It {missing}; whether by wish is not known while PostgreSQL is away."
         return BotState.STOPPED, f"It {missing} although it should: /start it, or look at /logs."
     if wish == "stopped":
         return BotState.STOPPED, "Stopped by wish; its process is up and idle."

@@ -133,7 +133,7 @@ def _status(state: BotState, wish: str = "running", data: str = "synced") -> Sta
 
 def test_each_trouble_of_the_status_is_an_alert_of_its_own() -> None:
     keys = {alert.key for alert in troubles(_status(BotState.STOPPED))}
-    assert keys == {"bot-down:lxalgo_001", "service-down:websocket_listener", "away:0"}
+    assert keys == {"bot-down:lxalgo_001", "service-down:websocket_listener", "away:redis"}
     assert "bot-down:lxalgo_001" not in {alert.key for alert in troubles(_status(BotState.STOPPED, "stopped"))}
     assert "bot-ill:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.UNHEALTHY))}
     assert "data-stale:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.RUNNING, data="stale"))}

@@ -12,7 +12,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.demo.processes import Supervisor
 from telegram_manager.alert_book import AlertBook, BookState
 from telegram_manager.alert_pump import AlertPump
-from telegram_manager.daily_summary import DailySummary
+from telegram_manager.daily_summary import DailySummary, SummaryState
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, VIEWER, Centre
 from telegram_manager.tests.phone import chromium, page, shoot
 
@@ -86,7 +86,7 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
     shoot(page("", centre.api.to(ADMIN)[-1:]), folder / "told_others.png")
     pump = AlertPump(
         centre.platform, AlertBook(BookState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
-        centre.setup.letters, None,
+        centre.setup.letters, alerts,
     )  # fmt: skip
     before = len(centre.api.said)
     await pump.step(block_ms=1)
@@ -96,6 +96,6 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
         centre.platform, centre.setup.memory, centre.setup.audience, centre.setup.letters, centre.setup.painter,
         centre.platform.wall_now().time(),
     )  # fmt: skip
-    await summary.send()
+    await summary.send(SummaryState())
     shoot(page("", [said for said in centre.api.said[before:] if said.chat == VIEWER]), folder / "daily_summary.png")
     assert too_wide == {}

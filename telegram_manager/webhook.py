@@ -1,0 +1,76 @@
+"""The second channel: alerts as JSON to an address of the user's choice. It has a place of its own in the stream, so that
+Telegram being away holds nothing up; and so has a webhook that is away.
+"""
+
+import asyncio
+
+import httpx
+import msgspec
+from redis.exceptions import RedisError
+
+from alpha.live.connect import AWAY
+from alpha.logs import logger
+from alpha.platform.context import Platform
+from telegram_manager.alert_book import AlertBook, Raised
+from telegram_manager.alert_stream import read_alerts
+from telegram_manager.memory import Memory
+
+log = logger(__name__)
+STATE = "webhook"
+MOST_BACKOFF_S = 60.0
+
+
+class Webhook:
+    """Posts what is news, of every hour and once each; tried again until the address takes it, unless it refuses (4xx)."""
+
+    def __init__(
+        self, platform: Platform, book: AlertBook, memory: Memory, url: str, client: httpx.AsyncClient
+    ) -> None:
+        self._platform = platform
+        self._book = book
+        self._memory = memory
+        self._url = url
+        self._client = client
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Post until `stop`."""
+        while not stop.is_set():
+            try:
+                await self.step(stop, block_ms=500)
+            except (*AWAY, RedisError):
+                await asyncio.sleep(0.5)
+
+    async def step(self, stop: asyncio.Event, block_ms: int) -> None:
+        """Take what has come, post it, remember it."""
+        state = self._book.state
+        alerts, position = await read_alerts(self._platform, state.position, block_ms)
+        notices = self._book.take(alerts, self._platform.wall_ms())
+        news = [alert for notice in notices if not notice.repeats for alert in notice.alerts]
+        if news and not await self._post(news, stop):
+            return
+        if position != state.position:
+            state.position = position
+            await self._memory.save(STATE, state)
+
+    async def _post(self, alerts: list[Raised], stop: asyncio.Event) -> bool:
+        """True once it is settled; False when `stop` came before."""
+        body = msgspec.json.encode({"alerts": alerts})
+        pause_s = 0.5
+        while True:
+            try:
+                answer = await self._client.post(self._url, content=body, headers={"Content-Type": "application/json"})
+                if answer.status_code < 400:
+                    return True
+                fault = f"it answered {answer.status_code}"
+                if answer.status_code < 500 and answer.status_code not in (408, 429):
+                    log.error("webhook_refused", fault=fault, alerts=len(alerts))
+                    return True
+            except httpx.HTTPError as error:
+                fault = type(error).__name__
+            log.warning("webhook_not_reached", fault=fault, alerts=len(alerts))
+            try:
+                await asyncio.wait_for(stop.wait(), pause_s)
+            except TimeoutError:
+                pause_s = min(MOST_BACKOFF_S, pause_s * 2)
+            else:
+                return False
