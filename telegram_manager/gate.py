@@ -164,7 +164,7 @@ class Gate:
     def _in_audit(self, who: int | None, most: int, now_ms: int) -> bool:
         """Whether another refusal of `who` (None for all strangers) still becomes a row."""
         if len(self._audited) > STRANGERS_KEPT:
-            self._audited.clear()
+            self._audited = {None: self._audited.get(None, [])}
         return _counted(self._audited, who, most, now_ms)
 
     def _once_a_minute(self, person: int | None, verdict: Verdict, now_ms: int) -> bool:
