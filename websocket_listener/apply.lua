@@ -7,7 +7,8 @@
 --   FORCE (same arguments)                             not guarded: a rebuild by the owner of the state
 --   FLATTEN symbol ...                                 positions not among these symbols become flat
 --   MARK key field value ...                           fields of a hash that exists already
---   ORDER id updated ts json / CLOSED id updated ts json      guarded by updatedTime; event only when it is taken
+--   ORDER id updated ts json                           guarded by updatedTime; event only when it is taken
+--   CLOSED id updated ts json                          the end of an order, whatever time its last state claimed
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
 --   WALLET updated data field value ...                guarded by updated_at; data "" for no event
 --   STATUS field value ...
@@ -67,7 +68,7 @@ end
 
 local function order(c, open)
   local known = redis.call('HGET', orders, c[2])
-  if known and number(string.match(known, '"updatedTime":"(%d+)"')) > number(c[3]) then
+  if open and known and number(string.match(known, '"updatedTime":"(%d+)"')) > number(c[3]) then
     ignored = ignored + 1
     return
   end

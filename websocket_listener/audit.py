@@ -7,12 +7,12 @@ from collections.abc import Callable
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.faults import KeyRefused
 from alpha.bybit.gateway import Gateway
-from alpha.bybit.rows import Order, Position
+from alpha.bybit.rows import Order, Wallet
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from websocket_listener.backfill import Backfill, Read
-from websocket_listener.book import LiveBook
+from websocket_listener.book import LiveBook, order_age, position_age, shows_the_same
 from websocket_listener.feed import Feed
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
@@ -45,9 +45,11 @@ class Auditor:
         beat_s: float,
         first_done: Callable[[], None],
         deaf: Callable[[], None],
+        damaged: Callable[[str], None],
     ) -> None:
         """`first_done` is called when memory holds the whole truth for the first time; `deaf` when the exchange has
-        executed orders and the stream, which stands and answers pings, has not brought a single message."""
+        executed orders and the stream, which stands and answers pings, has not brought a single message; `damaged`
+        when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis is not."""
         self.audits = 0
         self.failures = 0
         self.repaired = 0
@@ -66,11 +68,13 @@ class Auditor:
         self._beat_s = beat_s
         self._first_done: Callable[[], None] | None = first_done
         self._deaf = deaf
+        self._damaged = damaged
         self._messages = -1
         self._asked = asyncio.Event()
         self._gap = True
         self._again_at_s: float | None = None
-        self._older: set[str] = set()
+        self._suspects: set[str] = set()
+        self._suspected_before: set[str] = set()
 
     def ask(self, why: str) -> None:
         """Audit as soon as possible, with the long overlap: something was lost."""
@@ -110,6 +114,7 @@ class Auditor:
         """One audit. When it returns, everything the exchange had when it began is stored and shown."""
         began_s, began_ms = time.monotonic(), wall_ms()
         after_gap, self._gap = self._gap, False
+        self._suspected_before, self._suspects = self._suspects, set()
         try:
             read = await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
             if read.unseen and self._feed.messages == self._messages:
@@ -132,7 +137,7 @@ class Auditor:
             done, self._first_done = self._first_done, None
             done()
         self._status.refused = ""
-        if not self._older:
+        if not self._suspects:
             self._status.audited(began_ms, wall_ms())
 
     async def _key_refused(self, why: str) -> None:
@@ -162,23 +167,30 @@ class Auditor:
             quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
             if self._feed.take_position(row):
                 self.repaired += self._first_done is None
-                self._older.discard(symbol)
-            else:
-                self._compare_position(row, self._book.positions.get(symbol), quiet=quiet)
+                continue
+            known = self._book.positions.get(symbol)
+            if known is None or not quiet or position_age(known) <= position_age(row):
+                continue
+            if self._is_damage(f"position {symbol}", differs=not shows_the_same(row, known)):
+                self._book.force_position(row)
+                self._feed.explain.position(row, time.monotonic())
 
-    def _compare_position(self, row: Position, known: Position | None, *, quiet: bool) -> None:
-        """The exchange's list is older than what we hold, twice, and nothing was pushed: then what we hold is wrong."""
-        if known is None or (known.size, known.side) == (row.size, row.side) or not quiet:
-            self._older.discard(row.symbol)
-        elif row.symbol not in self._older:
-            self._older.add(row.symbol)
-            self._status.gap(f"position {row.symbol}", f"the position of {row.symbol} is not the exchange's", wall_ms())
-            self.ask("a position differs from the exchange's")
-        else:
-            self._older.discard(row.symbol)
+    def _is_damage(self, name: str, *, differs: bool) -> bool:
+        """What we hold claims to be newer than what the exchange says now, with nothing pushed meanwhile. The first time
+        its list may lag its stream; twice in a row ours is damage, an absurd time that holds back all that follows.
+
+        True when the exchange's word must be taken. What differs until then is a known gap.
+        """
+        if name not in self._suspected_before:
+            self._suspects.add(name)
+            if differs:
+                self._status.gap(name, f"{name} is not the exchange's", wall_ms())
+            self.ask(f"{name} claims to be newer than the exchange's")
+            return False
+        if differs:
             self.repaired += 1
-            self._book.force_position(row)
-            self._feed.explain.position(row, time.monotonic())
+            self._damaged(f"{name} was not the exchange's")
+        return True
 
     async def _order_history(self, read: Read, listed: set[str], *, after_gap: bool) -> None:
         """After a gap, and when the stream has missed executions, orders have come and gone unseen as well."""
@@ -193,8 +205,14 @@ class Auditor:
         listed = {row.order_id: row for row in await self._gateway.open_orders()}
         first = self._first_done is not None
         for row in listed.values():
+            known = before.get(row.order_id)
             if self._feed.take_order(row, known_before=True):
                 self.repaired += not first
+                continue
+            if known is None or self._book.orders.get(row.order_id) is not known or order_age(known) <= order_age(row):
+                continue
+            if self._is_damage(f"order {row.order_id}", differs=True):
+                self._book.force_order(row)
         for order_id, order in before.items():
             if order_id in listed or self._book.orders.get(order_id) is not order:
                 continue
@@ -216,9 +234,17 @@ class Auditor:
 
     async def _wallet(self) -> None:
         pushes = self._feed.wallet_pushes
-        wallet = await self._gateway.wallet()
-        if self._feed.wallet_pushes == pushes:
-            self._book.take_wallet(wallet, self._gateway.business.now_ms())
+        wallet, now_ms = await self._gateway.wallet(), self._gateway.business.now_ms()
+        if self._feed.wallet_pushes != pushes:
+            return
+        if now_ms >= self._book.wallet_ms:
+            self._book.take_wallet(wallet, now_ms)
+        elif self._is_damage("wallet", differs=self._balance_differs(wallet)):
+            self._book.force_wallet(wallet, now_ms)
+
+    def _balance_differs(self, wallet: Wallet) -> bool:
+        known, coin = self._book.coin, wallet.usdt
+        return known is not None and coin is not None and known.wallet_balance != coin.wallet_balance
 
     async def _unexplained(self) -> None:
         """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""

@@ -51,9 +51,9 @@ class LiveBook:
         """Take a position; False when it is older by (seq, updated time) than the known one, or says nothing new."""
         known = self.positions.get(row.symbol)
         if known is not None:
-            if (row.seq, row.updated_ms or 0) < (known.seq, known.updated_ms or 0):
+            if position_age(row) < position_age(known):
                 return False
-            if _same(row, known):
+            if row.seq == known.seq and shows_the_same(row, known):
                 return False
         self._note_opening(row, known)
         self.positions[row.symbol] = row
@@ -64,7 +64,7 @@ class LiveBook:
         """Take the exchange's word although what we hold claims to be newer."""
         self._note_opening(row, self.positions.get(row.symbol))
         self.positions[row.symbol] = row
-        self._put(self._position_change("FORCE", row, event=True))
+        self._put(self._position_change("FORCE", row, event=False))
 
     def take_order(self, row: Order) -> bool:
         """Take an order; False when it is older than the known state, and always for news of a closed order."""
@@ -72,7 +72,7 @@ class LiveBook:
         if closed_ms is not None and (not row.is_open or row.updated_ms <= closed_ms):
             return False
         known = self.orders.get(row.order_id)
-        if known is not None and (row == known or _age(row) < _age(known)):
+        if known is not None and (row == known or (row.is_open and order_age(row) < order_age(known))):
             return False
         updated = str(row.updated_ms)
         if row.is_open:
@@ -93,6 +93,10 @@ class LiveBook:
         if order is not None:
             self._put(("CLOSED", order_id, str(order.updated_ms), "", ""))
 
+    def force_order(self, row: Order) -> None:
+        """Take the exchange's word of an open order although what we hold claims to be newer. Redis must be written anew."""
+        self.orders[row.order_id] = row
+
     def take_wallet(self, row: Wallet, at_ms: int) -> bool:
         """Take a wallet as of `at_ms` (the exchange's time). False when it is older, has no USDT, or says nothing new."""
         coin = row.usdt
@@ -106,6 +110,16 @@ class LiveBook:
         self.coin, self._available, self._wallet_ms = coin, available, at_ms
         self._put(self._wallet_change(event=event))
         return True
+
+    def force_wallet(self, row: Wallet, at_ms: int) -> None:
+        """Take the exchange's word although what we hold claims to be newer. Redis must be written anew."""
+        self._wallet_ms = 0
+        self.take_wallet(row, at_ms)
+
+    @property
+    def wallet_ms(self) -> int:
+        """As of when the wallet is, in the exchange's time."""
+        return self._wallet_ms
 
     # -- marks --------------------------------------------------------------------------------------------------
 
@@ -183,13 +197,12 @@ class LiveBook:
         return ("WALLET", str(self._wallet_ms), data, *flat)
 
 
-def _same(row: Position, known: Position) -> bool:
+def shows_the_same(row: Position, known: Position) -> bool:
     """Equal in all that is not a mere consequence of the mark price."""
     return (
         row.size == known.size
         and row.side == known.side
         and row.entry_price == known.entry_price
-        and row.seq == known.seq
         and row.stop_loss == known.stop_loss
         and row.take_profit == known.take_profit
         and row.trailing_stop == known.trailing_stop
@@ -197,6 +210,12 @@ def _same(row: Position, known: Position) -> bool:
     )
 
 
-def _age(order: Order) -> tuple[int, Decimal, int]:
+def position_age(row: Position) -> tuple[int, int]:
+    """Orders the states of one position in time."""
+    return row.seq, row.updated_ms or 0
+
+
+def order_age(order: Order) -> tuple[int, Decimal, int]:
+    """Orders the states of one order in time."""
     rank = _RANK.get(order.status, 3) if order.is_open else _CLOSED_RANK
     return order.updated_ms, order.cum_exec_qty, rank

@@ -182,6 +182,7 @@ class BotListener:
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
             deaf=self._deaf,
+            damaged=self.live.lose,
         )
         self.stream = Stream(
             f"private {self.bot.id}",

@@ -31,7 +31,8 @@ _ORDER_TYPES = (
 _KEY = ("account_id", "order_id")
 _TERMINAL = "(" + ", ".join(f"'{status}'" for status in sorted(CLOSED_STATUSES)) + ")"
 
-#: Later news replaces earlier; a terminal state is replaced by nothing but a terminal state that has seen more fills.
+#: Later news replaces earlier. A terminal state replaces any other, whatever time that claimed, and is replaced by nothing
+#: but a terminal state that has seen more fills.
 _UPSERT_ORDERS = f"""
 INSERT INTO trading.orders AS known ({", ".join(OrderRow._fields)})
 SELECT * FROM unnest({", ".join(f"${n}::{kind}" for n, kind in enumerate(_ORDER_TYPES, start=1))})
@@ -41,6 +42,7 @@ ON CONFLICT (account_id, order_id) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in OrderRow._fields if name not in _KEY)}
 WHERE CASE WHEN known.status IN {_TERMINAL}
            THEN excluded.status IN {_TERMINAL} AND excluded.cum_exec_qty > known.cum_exec_qty
+           WHEN excluded.status IN {_TERMINAL} THEN true
            ELSE (excluded.updated_at, excluded.cum_exec_qty) >= (known.updated_at, known.cum_exec_qty) END
 """  # noqa: S608 - made of names of this file only
 

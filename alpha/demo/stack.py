@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from alpha.registry import Bot, Registry
 from alpha.settings import load
 
 EXCHANGE = "exchange_simulator"
+#: The operating system takes no longer path for a unix socket (107 on Linux, 103 on macOS).
+_LONGEST_SOCKET_PATH = 100
 #: The generated market: what ShortSeller trades, and others that surge and break out.
 SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT", "NEARUSDT"),
@@ -73,7 +77,7 @@ class DemoStack:
         self._dashboard_port = _port(settings.demo_dashboard_port, "DEMO_DASHBOARD_PORT")
         self._dashboard_token = secrets.token_urlsafe(16)
         self.supervisor = Supervisor(self.folder / "logs", root)
-        self._socket = self.folder / "supervisor.sock"
+        self._socket = _socket_path(self.folder)
         self._api = SupervisorApi(self.supervisor, self._socket)
 
     @property
@@ -118,6 +122,8 @@ class DemoStack:
         """End everything: the bots first, the exchange and the servers last. The data stays."""
         (self.folder.parent / "running.json").unlink(missing_ok=True)
         await self._api.close()
+        if self._socket.parent != self.folder:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
         bots = [bot.container for bot in self.registry.bots]
         await self.supervisor.close([*bots, *(name for name, _ in reversed(SERVICES)), EXCHANGE])
         await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
@@ -199,6 +205,14 @@ class DemoStack:
             for bot, key, secret in pairs
             for name, value in ((bot.key_variable, key), (bot.secret_variable, secret))
         }
+
+
+def _socket_path(folder: Path) -> Path:
+    """Where the supervisor listens: in the demo's folder, or in a folder of its own where that path is too long."""
+    path = folder / "supervisor.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="alpha-demo-")) / path.name
 
 
 def _market_name(settings: DemoSettings) -> str:

@@ -198,6 +198,12 @@ class Arena:
             )
         return connection
 
+    def forget_database(self, user: str) -> None:
+        """The next look of this part of the test takes a new connection."""
+        connection = self._connections.pop(user, None)
+        if connection is not None:
+            connection.terminate()
+
     async def synced_since(self, since_ms: int, wait_s: float) -> float:
         """Wait until every bot is synced by an audit that began after `since_ms`; returns the seconds it took."""
         began_s = time.monotonic()

@@ -15,6 +15,9 @@ from alpha.bybit.signing import rest_signature
 from alpha.clock import wall_ms
 from alpha.demo.ports import free_port
 
+#: Twenty days in milliseconds, as a time or as a sequence.
+_FAR_AHEAD = 20 * 24 * 3_600_000
+
 
 @dataclass
 class PushRules:
@@ -302,4 +305,10 @@ def garbled(frame: str, kind: str, draw: random.Random) -> str:
             row[draw.choice(names)] = draw.choice(
                 ("1" + "0" * 60, "-5", "NaN", "1e400", "0x10", "99999999999999999999")
             )
+    elif kind == "far ahead":
+        # a time that can be read and is wrong: whoever believes it ignores all that follows
+        for name in ("creationTime", "updatedTime", "seq"):
+            for holder in (message, row):
+                if name in holder:
+                    holder[name] = type(holder[name])(int(holder[name]) + _FAR_AHEAD)
     return json.dumps(message)

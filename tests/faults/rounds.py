@@ -197,6 +197,7 @@ FAULTS = (
     Fault("pushes delayed", _push(delay_s=0.8)),
     Fault("pushes reordered", _push(reorder=0.4), 2),
     Fault("pushes garbled", _push(garble=0.1, kinds=GARBLED), 3),
+    Fault("pushes far ahead", _push(garble=0.5, kinds=("far ahead",), topics=("order", "position", "wallet"))),
     Fault("10006 storm", _rest(0.7, "10006")),
     Fault("5xx storm", _rest(0.7, "5xx", "10016", "cut", cut=True)),
     Fault("garbage over REST", _rest(0.5, "garbage", "5xx", cut=True)),

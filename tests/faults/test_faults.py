@@ -25,6 +25,7 @@ SHORT = (
     ("streams stalled",),
     ("every tenth push lost",),
     ("pushes garbled",),
+    ("pushes far ahead",),
     ("pushes reordered", "5xx storm"),
     ("key revoked",),
 )

@@ -103,6 +103,7 @@ def test_every_execution_has_a_reason(changes: dict[str, object], meaning: Reaso
         {"execPrice": "0"},
         {"execValue": "1"},
         {"side": ""},
+        {"orderId": None},
         {"seq": None},
         {"execQty": "-0.5", "execValue": "-18550"},
     ],
