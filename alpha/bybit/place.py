@@ -3,6 +3,7 @@
 send -> receipt                                     placed
 send -> lost or doubtful -> look up by orderLinkId  found: placed; not found: send the same id again
 send again -> "id is taken" (110072)                the first send arrived: look it up
+send again -> refused, or the exchange is busy      the first send may have arrived meanwhile: look it up once more
 """
 
 import asyncio
@@ -48,6 +49,13 @@ async def place_order_once(
             found = await _look_up(gateway, order, sleep)
             if found is not None:
                 return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)
+        except AlphaError:
+            if send == 1:
+                raise
+            found = await _look_up(gateway, order, sleep)
+            if found is None:
+                raise
+            return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)
         else:
             return Placement(order_id=placed.order_id, order_link_id=order.order_link_id, sends=send)
     raise WriteUnknown(

@@ -83,6 +83,16 @@ async def test_an_id_that_is_taken_proves_that_the_first_send_arrived(
     assert (placed.sends, placed.looked_up) == (2, True)
 
 
+@pytest.mark.parametrize("ret_code", [110007, 10006], ids=["no margin left", "too many calls"])
+async def test_a_second_send_that_is_refused_does_not_deny_the_first(
+    exchange: FaultyExchange, gateway: Gateway, ret_code: int
+) -> None:
+    exchange.script("order/create", dropped, code(ret_code))
+    exchange.script("order/realtime", NOT_FOUND, NOT_FOUND, NOT_FOUND, FOUND)
+    placed = await place_order_once(gateway, ORDER, sleep=exchange.clock.sleep)
+    assert (placed.sends, placed.looked_up) == (2, True)
+
+
 async def test_the_same_intent_sent_by_a_second_life_finds_the_order_of_the_first(
     exchange: FaultyExchange, gateway: Gateway
 ) -> None:
