@@ -1,10 +1,14 @@
 """`make demo` from the outside: real processes, from start to the check of the books."""
 
+import contextlib
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
 LIMIT_S = 100
+#: A demo that has not come to a point after this is stuck; a slow one has.
+STUCK_S = 180
 
 
 class Demo:
@@ -23,6 +29,7 @@ class Demo:
     def __init__(self, state: Path, **variables: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DEMO_", "C2_"))}
         environment = {**inherited, "DEMO_STATE": str(state), **variables}
+        self._said: list[str] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "alpha.demo"],
             cwd=ROOT,
@@ -46,15 +53,68 @@ class Demo:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def read_until(self, wanted: re.Pattern[str]) -> None:
+        """Read what it says until a line has what is wanted; its end or silence fails the test."""
+        assert self._process.stdout is not None
+        stuck = threading.Timer(STUCK_S, self._process.kill)
+        stuck.start()
+        for line in self._process.stdout:
+            self._said.append(line)
+            if wanted.search(line):
+                break
+        else:
+            pytest.fail(f"It ended without {wanted.pattern!r}:\n{''.join(self._said)}")
+        stuck.cancel()
+
     def finish(self) -> tuple[int, str]:
         """Exit code and all that it said."""
         output, _ = self._process.communicate(timeout=LIMIT_S)
-        return self._process.returncode, output
+        return self._process.returncode, "".join(self._said) + output
 
     def end(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
             self._process.communicate(timeout=60)
+
+
+class Terminal:
+    """A demo in a terminal of its own, as a person has it."""
+
+    def __init__(self, state: Path) -> None:
+        self._pid, self._fd = pty.fork()
+        if self._pid == 0:
+            os.chdir(ROOT)
+            os.environ.update(DEMO_STATE=str(state), TERM="xterm", COLUMNS="120", LINES="40")
+            os.execv(sys.executable, [sys.executable, "-m", "alpha.demo"])
+        self._seen = ""
+        self._ended = False
+
+    def press(self, key: str) -> None:
+        self._seen = ""
+        os.write(self._fd, key.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Until it has been drawn since the last key."""
+        deadline = time.monotonic() + STUCK_S
+        while text not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._seen):
+            assert time.monotonic() < deadline, f"waited in vain for {text!r}:\n{self._seen[-3000:]}"
+            ready, _, _ = select.select([self._fd], [], [], 1)
+            if ready:
+                self._seen += os.read(self._fd, 65_536).decode(errors="replace")
+
+    def wait(self) -> int:
+        self._ended = True
+        # Its terminal stays open until it has let go of it: a closed one would end it.
+        with contextlib.suppress(OSError):
+            while os.read(self._fd, 65_536):
+                pass
+        os.close(self._fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def end(self) -> None:
+        if not self._ended:
+            os.kill(self._pid, signal.SIGTERM)
+            self.wait()
 
 
 @pytest.fixture
@@ -120,13 +180,35 @@ def test_ctrl_c_ends_everything_in_order(demo: Callable[..., Demo]) -> None:
 
 @pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
 def test_recorded_candles_are_traded_and_every_trade_is_named_with_its_reason(demo: Callable[..., Demo]) -> None:
-    code, output = demo(DEMO_SECONDS="15", DEMO_REPLAY=str(CANDLES)).finish()
+    running = demo(DEMO_REPLAY=str(CANDLES))
+    # However slow the machine: until a trade has begun and ended.
+    running.read_until(re.compile(r"shortseller_001 +closed "))
+    running.send(signal.SIGINT)
+    code, output = running.finish()
     assert code == 0, output
-    assert executions(output) > 0
+    assert executions(output) > 1
     trades = [line for line in output.splitlines() if "shortseller_001" in line and " fill " in line]
-    assert trades
     reasons = "entry|take profit|stop loss|trailing stop|time limit|regime change|risk limit"
     assert all(re.search(rf"2025-0[4-7].*  ({reasons})", line) for line in trades), trades
+    signals = [line for line in output.splitlines() if " signal " in line]
+    assert any("enter short: closed at" in line for line in signals), output
+
+
+def test_keys_pause_a_bot_start_it_and_quit(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "state")
+    try:
+        terminal.wait_for("choose a bot")
+        terminal.press("2")
+        terminal.wait_for("> 2 lxalgo_001")
+        terminal.press("p")
+        terminal.wait_for("resume it")
+        terminal.press("p")
+        terminal.wait_for("pause it")
+        terminal.press("q")
+        terminal.wait_for("The books agree")
+        assert terminal.wait() == 0
+    finally:
+        terminal.end()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ async def _main() -> int:
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         code = fault.exit_code
+    except OSError as fault:
+        # The disk is full, a folder may not be written, a program is missing: the system's own words say which.
+        sys.stderr.write(f"The demo cannot go on: {fault}. DEMO_STATE names the folder where its data is kept.\n")
+        code = 1
     await leave(code)
     return code
 

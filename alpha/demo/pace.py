@@ -3,17 +3,27 @@
 A market that ran away from its bots would show nothing but entries that came too late.
 """
 
+from alpha.clock import ms_of, wall_ms
 from alpha.db.pool import FAULTS
 from alpha.errors import AlphaError
 from alpha.live import keys
 from alpha.live.connect import AWAY
+from alpha.live.read import read_heartbeat, read_status
+from alpha.platform import history
 from alpha.platform.context import Platform
+from alpha.platform.live import trusted
 
 #: The slowest market: five minutes of it in a second and a half.
 SLOWEST = 200
+#: The speed to begin with, once the bots are ready.
+FIRST = 2_000
 #: More bars than this behind the market, and it slows down.
 MOST_BEHIND = 1.5
 _SLOWER = 0.7
+#: States of a heartbeat of a bot that trades, or would.
+_BEGUN = {"running", "paused"}
+#: A heartbeat older than this is of the run before.
+_FRESH_MS = 8_000
 _FASTER = 1.25
 
 
@@ -23,7 +33,11 @@ class Pace:
     def __init__(self, fastest: int) -> None:
         """`fastest` is the speed asked for: seconds of the market in a second."""
         self._fastest = fastest
-        self.speed = min(fastest, 2_000)
+        self.speed = min(fastest, SLOWEST)
+
+    def begin(self) -> None:
+        """The bots are ready: from the slowest to a brisk speed at once."""
+        self.speed = min(self._fastest, FIRST)
 
     def next_speed(self, behind: float | None) -> int:
         """The speed from now on; `behind` is how many bars the slowest bot is behind, None when nobody knows."""
@@ -31,6 +45,27 @@ class Pace:
             factor = _SLOWER if behind > MOST_BEHIND else _FASTER
             self.speed = max(min(SLOWEST, self._fastest), min(self._fastest, round(self.speed * factor)))
         return self.speed
+
+
+async def bots_ready(platform: Platform) -> bool:
+    """Whether every bot has begun: its live data is true, and it is past what it waits for at its start.
+
+    A bot that is paused or stopped by wish is as ready as it will be.
+    """
+    try:
+        wishes = await history.wishes(platform)
+        for bot in platform.registry.bots:
+            if wishes.get(bot.id) == "stopped":
+                continue
+            live = await read_status(platform.live.of(bot), bot.id)
+            heartbeat = await read_heartbeat(platform.live.of(bot), bot.id)
+            if not trusted(live) or heartbeat is None or heartbeat.state not in _BEGUN:
+                return False
+            if wall_ms() - ms_of(heartbeat.alive_at) > _FRESH_MS:
+                return False
+    except (AlphaError, *AWAY, *FAULTS):
+        return False
+    return True
 
 
 async def bars_behind(platform: Platform, now_ms: int) -> float | None:

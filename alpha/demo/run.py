@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,10 @@ from rich.console import Console
 from rich.live import Live
 
 from alpha.demo.books import Ledger, check_books
-from alpha.demo.pace import Pace, bars_behind
+from alpha.demo.desk import Desk
+from alpha.demo.keyboard import Keyboard
+from alpha.demo.overhearing import LogEar
+from alpha.demo.pace import Pace, bars_behind, bots_ready
 from alpha.demo.processes import State
 from alpha.demo.settings import DemoSettings
 from alpha.demo.stack import EXCHANGE, DemoStack
@@ -31,20 +35,30 @@ REFRESH_S = 0.5
 PACE_S = 0.5
 #: How long the exchange may take to answer after its start.
 START_LIMIT_S = 60.0
+#: How long the bots may take to get ready before the run counts as begun without them.
+READY_LIMIT_S = 90.0
+#: How long a line waits for those that come before it, where lines cannot be moved any more.
+SETTLE_S = 2.0
 
 
 class DemoRun:
     """One run. `run` returns the exit code: 0 only when the books agree."""
 
-    def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
+    def __init__(
+        self, settings: DemoSettings, registry: Registry, root: Path, watcher: Callable[[Scene], None] | None = None
+    ) -> None:
+        """`watcher` is shown every scene, for a recording."""
         self._settings = settings
         self._stack = DemoStack(settings, registry, root)
         self._console = Console()
+        self._watcher = watcher
         self._story = Storyteller()
+        self._unsaid: list[tuple[float, Line]] = []
         self._recorded: set[str] = set()
         self._ledger = Ledger(self._stack.exchange_url)
         self._pace = Pace(settings.demo_speed)
-        self._began = time.monotonic()
+        #: When the bots were ready: the run counts from there.
+        self._began: float | None = None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Start, show until `stop` is set or the time is over, end in order, compare the books."""
@@ -57,7 +71,6 @@ class DemoRun:
         try:
             await self._stack.open()
             await self._wait_for_exchange()
-            self._began = time.monotonic()
             async with open_platform(self._platform_settings(), "demo") as platform:
                 await self._show(platform, stop)
                 return await self._finish(platform)
@@ -85,24 +98,63 @@ class DemoRun:
         return load(PlatformSettings, env_file=None, **known)
 
     async def _show(self, platform: Platform, stop: asyncio.Event) -> None:
-        listeners = [asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots]
-        listeners.append(asyncio.create_task(self._keep_pace(platform)))
+        desk = Desk(platform, self._stack.dashboard_url, stop)
+        tasks = [
+            *(asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots),
+            asyncio.create_task(self._overhear()),
+            asyncio.create_task(self._keep_pace(platform)),
+        ]
         ending = asyncio.create_task(stop.wait())
-        interactive = self._console.is_terminal
         try:
-            with (
-                Live(console=self._console, screen=interactive, auto_refresh=False)
-                if interactive
-                else contextlib.nullcontext() as live
-            ):
-                while not ending.done() and not self._over():
-                    if live is not None:
-                        live.update(picture(await self._scene(platform), self._console.size.height), refresh=True)
-                    await asyncio.wait({ending}, timeout=REFRESH_S)
+            if self._console.is_terminal:
+                await self._redraw(platform, desk, ending)
+            else:
+                await self._say(platform, ending)
         finally:
-            await end_tasks([ending, *listeners])
+            await end_tasks([ending, *tasks])
+            await desk.close()
+
+    async def _redraw(self, platform: Platform, desk: Desk, ending: "asyncio.Task[bool]") -> None:
+        with Keyboard() as keyboard, Live(console=self._console, screen=True, auto_refresh=False) as live:
+            key = asyncio.create_task(keyboard.next())
+            try:
+                while not ending.done() and not self._over():
+                    scene = await self._scene(platform, desk)
+                    live.update(picture(scene, self._console.size.height), refresh=True)
+                    await asyncio.wait({ending, key}, timeout=REFRESH_S, return_when=asyncio.FIRST_COMPLETED)
+                    if key.done():
+                        desk.press(key.result())
+                        key = asyncio.create_task(keyboard.next())
+            finally:
+                await end_tasks([key])
+
+    async def _say(self, platform: Platform, ending: "asyncio.Task[bool]") -> None:
+        desk = Desk(platform, self._stack.dashboard_url, asyncio.Event())
+        while not ending.done() and not self._over():
+            if self._watcher is not None:
+                self._watcher(await self._scene(platform, desk))
+            await asyncio.wait({ending}, timeout=REFRESH_S)
+            self._say_settled(time.monotonic() - SETTLE_S)
+        self._say_settled(time.monotonic())
+
+    def _say_settled(self, before: float) -> None:
+        """Print, in the market's order, what was heard before this moment of the wall clock."""
+        settled = [line for heard, line in self._unsaid if heard <= before]
+        self._unsaid = [(heard, line) for heard, line in self._unsaid if heard > before]
+        for line in sorted(settled, key=lambda each: each.place):
+            self._console.print(plain_line(line), markup=False, highlight=False, soft_wrap=True)
 
     async def _keep_pace(self, platform: Platform) -> None:
+        """Hold the market back until every bot is ready, then let it run as fast as they follow."""
+        deadline = time.monotonic() + READY_LIMIT_S
+        with contextlib.suppress(httpx.HTTPError, Fatal):
+            await self._ledger.set_speed(self._pace.speed)
+        while time.monotonic() < deadline:
+            if await bots_ready(platform):
+                break
+            await asyncio.sleep(0.2)
+        self._began = time.monotonic()
+        self._pace.begin()
         while True:
             with contextlib.suppress(httpx.HTTPError, Fatal):
                 now_ms = await self._ledger.set_speed(self._pace.speed)
@@ -117,18 +169,28 @@ class DemoRun:
             except AWAY:
                 await asyncio.sleep(0.5)
                 continue
-            for line in self._story.hear(bot.id, events):
-                self._tell(line)
+            self._tell(self._story.hear(bot.id, events))
 
-    def _tell(self, line: Line) -> None:
+    async def _overhear(self) -> None:
+        supervised = self._stack.supervisor.processes
+        bots = [bot for bot in self._stack.registry.bots if bot.container in supervised]
+        ears = [(bot.id, LogEar(supervised[bot.container].log_path)) for bot in bots]
+        while True:
+            for bot_id, ear in ears:
+                for said in ear.new():
+                    self._tell(self._story.overhear(bot_id, said))
+            await asyncio.sleep(0.2)
+
+    def _tell(self, lines: Iterable[Line]) -> None:
         if not self._console.is_terminal:
-            self._console.print(plain_line(line), markup=False, highlight=False, soft_wrap=True)
+            heard = time.monotonic()
+            self._unsaid += [(heard, line) for line in lines]
 
     def _over(self) -> bool:
         limit = self._settings.demo_seconds
-        return limit is not None and time.monotonic() - self._began >= limit
+        return limit is not None and self._began is not None and time.monotonic() - self._began >= limit
 
-    async def _scene(self, platform: Platform) -> Scene:
+    async def _scene(self, platform: Platform, desk: Desk) -> Scene:
         made = recorded = None
         balances = []
         with contextlib.suppress(AlphaError):
@@ -136,8 +198,9 @@ class DemoRun:
             recorded = await platform.history.value("SELECT count(*) FROM trading.fills")
             made = await self._ledger.count()
             balances = await balance(platform)
+        desk.seen = await status(platform)
         return Scene(
-            status=await status(platform),
+            status=desk.seen,
             balances=balances,
             lines=list(self._story.lines),
             recorded=frozenset(self._recorded),
@@ -145,9 +208,12 @@ class DemoRun:
             recorded_fills=recorded,
             candles=self._story.candles,
             speed=self._pace.speed,
-            elapsed_s=int(time.monotonic() - self._began),
+            elapsed_s=None if self._began is None else int(time.monotonic() - self._began),
             seconds=self._settings.demo_seconds,
-            hint=f"Ctrl-C ends it and keeps the data.   make psql   dashboard: {self._stack.dashboard_url}",
+            chosen=desk.chosen,
+            keys=desk.keys,
+            answer=desk.answer,
+            hint=f"The data is kept: make psql asks it.   {self._stack.dashboard_url}",
         )
 
     async def _look_up(self, platform: Platform) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from alpha.db.migrate import ROLES, MigrateSettings
 from alpha.db.migrate import run as migrate
 from alpha.demo.api import SupervisorApi
+from alpha.demo.pace import SLOWEST
 from alpha.demo.ports import free_port, require_free
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.processes import Spec, Supervisor, base_environment
@@ -153,7 +154,7 @@ class DemoStack:
         accounts = " ".join(
             f"{key}:{secret}:{self._settings.demo_deposit_usdt}" for key, secret in self.secrets.keys.values()
         )
-        arguments = ["--port", str(self.exchange_port), "--speed", str(self._settings.demo_speed)]
+        arguments = ["--port", str(self.exchange_port), "--speed", str(min(SLOWEST, self._settings.demo_speed))]
         if self._settings.demo_replay is not None:
             arguments += ["--replay", str(self._settings.demo_replay.absolute())]
         else:

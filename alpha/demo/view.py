@@ -22,13 +22,18 @@ _STATES = {
     BotState.UNKNOWN: "red",
 }
 _KINDS = {
+    Kind.CANDLE: ("candle  ", "dim"),
+    Kind.SIGNAL: ("signal  ", "yellow"),
     Kind.ORDER: ("order   ", "cyan"),
     Kind.FILL: ("fill    ", "bold"),
     Kind.FUNDING: ("funding ", "magenta"),
     Kind.POSITION: ("position", "blue"),
-    Kind.CLOSED: ("closed  ", "blue"),
+    Kind.STOP: ("stop    ", "blue"),
+    Kind.CLOSED: ("closed  ", "bold blue"),
     Kind.STATUS: ("data    ", "dim"),
 }
+#: Lines that were read from Redis: the position is there, or they would not be told.
+_FROM_REDIS = {Kind.POSITION, Kind.STOP, Kind.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +48,19 @@ class Scene:
     recorded_fills: int | None
     candles: int
     speed: int
-    elapsed_s: int
+    #: None until every bot is ready.
+    elapsed_s: int | None
     seconds: int | None
+    chosen: int
+    keys: Sequence[tuple[str, str]]
+    answer: str
     hint: str
 
 
 def picture(scene: Scene, height: int) -> RenderableType:
     """The whole screen, at most `height` lines high."""
-    rows = max(4, height - len(scene.status.bots) - 13)
-    return Group(_header(scene), _bots(scene), _story(scene, rows), _books(scene), Text(scene.hint, style="dim"))
+    rows = max(4, height - len(scene.status.bots) - len(scene.status.faults) - 11)
+    return Group(_header(scene), _bots(scene), _story(scene, rows), _books(scene), _keys(scene))
 
 
 def _header(scene: Scene) -> RenderableType:
@@ -61,10 +70,11 @@ def _header(scene: Scene) -> RenderableType:
         else f"{scene.status.business_time:%Y-%m-%d %H:%M} UTC"
     )
     left = "" if scene.seconds is None else f" of {scene.seconds}"
+    run = "the bots get ready" if scene.elapsed_s is None else f"{scene.elapsed_s}{left} s"
     text = Text.assemble(
         ("Alpha", "bold green"),
         ("  demo on a simulated exchange", "bold"),
-        f"   market time {moment}   {scene.speed:,}x real time   {scene.elapsed_s}{left} s",
+        f"   market time {moment}   {scene.speed:,}x real time   {run}",
     )
     return Panel(text, border_style="green", padding=(0, 1))
 
@@ -77,10 +87,10 @@ def _bots(scene: Scene) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("waits for", ratio=1, no_wrap=True, overflow="ellipsis")
     equity = {row.bot: row.equity for row in scene.balances}
-    for bot in scene.status.bots:
+    for number, bot in enumerate(scene.status.bots):
         own = equity.get(bot.bot)
         table.add_row(
-            Text(bot.bot, style="bold"),
+            Text(f"{'>' if number == scene.chosen else ' '} {number + 1} {bot.bot}", style="bold"),
             Text(bot.state, style=_STATES[bot.state]),
             Text(bot.data, style="green" if bot.data == "synced" else "yellow"),
             "-" if own is None else money(own),
@@ -89,7 +99,28 @@ def _bots(scene: Scene) -> RenderableType:
             str(len(bot.positions)),
             bot.note,
         )
+    table.add_row(
+        Text("    all", style="dim"),
+        "",
+        "",
+        _sum([equity.get(bot.bot) for bot in scene.status.bots]),
+        _signed(_total([bot.unrealised_pnl for bot in scene.status.bots])),
+        _signed(_total([bot.today_net for bot in scene.status.bots])),
+        str(sum(len(bot.positions) for bot in scene.status.bots)),
+        Text("USDT, after fees and funding", style="dim"),
+    )
     return table
+
+
+def _total(values: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum; None where one is not known: a part is no total."""
+    known = [value for value in values if value is not None]
+    return sum(known, Decimal(0)) if known and len(known) == len(values) else None
+
+
+def _sum(values: Sequence[Decimal | None]) -> str:
+    total = _total(values)
+    return "-" if total is None else money(total)
 
 
 def _story(scene: Scene, rows: int) -> RenderableType:
@@ -100,15 +131,15 @@ def _story(scene: Scene, rows: int) -> RenderableType:
     table.add_column(no_wrap=True, justify="right")
     for line in list(scene.lines)[-rows:]:
         word, style = _KINDS[line.kind]
-        found = ""
+        found = "Redis" if line.kind in _FROM_REDIS else ""
         if line.exec_id is not None:
-            found = "in the database" if line.exec_id in scene.recorded else "..."
+            found = "PostgreSQL" if line.exec_id in scene.recorded else "..."
         table.add_row(
             Text(_when(line), style="dim"),
             Text(line.bot, style="dim"),
             Text(word, style=style),
             Text.assemble(line.text, "  ", _signed(line.gain) if line.gain is not None else Text("")),
-            Text(found, style="green" if found.startswith("in") else "dim"),
+            Text(found, style="green" if found == "PostgreSQL" else "dim"),
         )
     return Panel(table, title="what happens", title_align="left", border_style="dim", height=rows + 2)
 
@@ -128,6 +159,14 @@ def _books(scene: Scene) -> RenderableType:
     )
     faults = [Text(fault, style="yellow") for fault in scene.status.faults]
     return Group(text, *faults)
+
+
+def _keys(scene: Scene) -> RenderableType:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for key, meaning in scene.keys:
+        text.append(f" {key} ", style="reverse")
+        text.append(f" {meaning}   ")
+    return Group(text, Text(scene.answer or scene.hint, style="yellow" if scene.answer else "dim", no_wrap=True))
 
 
 def _signed(value: Decimal | None) -> Text:

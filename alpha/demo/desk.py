@@ -1,0 +1,98 @@
+"""What a person can do while the demo runs: choose a bot, pause it, stop it, open the dashboard, quit.
+
+The same commands as in Telegram and in the terminal, with the same entry in the audit.
+"""
+
+import asyncio
+import contextlib
+import webbrowser
+from collections.abc import Awaitable, Callable
+
+from alpha.errors import AlphaError, Retry
+from alpha.platform import steering
+from alpha.platform.audit import Attempt, new_id, note_attempt, note_outcome
+from alpha.platform.context import Platform
+from alpha.platform.status import BotState, Status
+from alpha.platform.steering import Outcome
+from alpha.registry import Bot
+
+_Act = Callable[[Platform, Bot, str], Awaitable[Outcome]]
+_BY = "demo"
+
+
+class Desk:
+    """The chosen bot, the last answer, and what each key does."""
+
+    def __init__(self, platform: Platform, dashboard_url: str, stop: asyncio.Event) -> None:
+        self._platform = platform
+        self._url = dashboard_url
+        self._stop = stop
+        self._running: set[asyncio.Task[None]] = set()
+        self.chosen = 0
+        self.answer = ""
+        #: What was last seen: whether a key pauses or resumes follows from it.
+        self.seen: Status | None = None
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """The keys and what each would do now."""
+        state = self._state()
+        return [
+            (f"1-{len(self._platform.registry.bots)}", "choose a bot"),
+            ("p", "resume it" if state is BotState.PAUSED else "pause it"),
+            ("s", "start it" if state is BotState.STOPPED else "stop it"),
+            ("d", "dashboard"),
+            ("q", "quit"),
+        ]
+
+    def press(self, key: str) -> None:
+        """Do what the key means; a key without a meaning does nothing."""
+        bots = self._platform.registry.bots
+        if key.isdigit() and 1 <= int(key) <= len(bots):
+            self.chosen = int(key) - 1
+            self.answer = ""
+        elif key == "q":
+            self._stop.set()
+        elif key == "d":
+            opened = webbrowser.open(self._url)
+            self.answer = "The dashboard opens in your browser." if opened else f"Open {self._url}"
+        elif key == "p":
+            paused = self._state() is BotState.PAUSED
+            self._begin(*(("resume", steering.resume) if paused else ("pause", steering.pause)))
+        elif key == "s":
+            stopped = self._state() is BotState.STOPPED
+            self._begin(*(("start", steering.start) if stopped else ("stop", steering.stop)))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        for task in list(self._running):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _state(self) -> BotState | None:
+        if self.seen is None or self.chosen >= len(self.seen.bots):
+            return None
+        return self.seen.bots[self.chosen].state
+
+    def _begin(self, name: str, act: _Act) -> None:
+        if self._running:
+            self.answer = "One thing after the other: the last command is not answered yet."
+            return
+        bot = self._platform.registry.bots[self.chosen]
+        self.answer = f"{name} {bot.id} ..."
+        task = asyncio.create_task(self._do(name, act, bot))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _do(self, name: str, act: _Act, bot: Bot) -> None:
+        attempt = Attempt(new_id(_BY), "terminal", _BY, "owner", "", name, bot.id, {})
+        try:
+            await note_attempt(self._platform, attempt, "confirmed")
+            outcome = await act(self._platform, bot, f"terminal:{_BY}")
+            self.answer = outcome.text
+            await note_outcome(self._platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+        except AlphaError as fault:
+            self.answer = str(fault)
+            with contextlib.suppress(Retry):
+                await note_outcome(self._platform, attempt.id, "failed", str(fault))
