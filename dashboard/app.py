@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import json
 import secrets
+import time
 from html import escape
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from alpha.logs import configure, logger
 from alpha.platform.context import History, Platform
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
-from dashboard import views
+from dashboard import front, views
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 
 log = logger(__name__)
 COOKIE = "alpha_dashboard"
 REFRESH_S = 1.0
+#: How old the parts made of the history may be.
+PAST_S = 5.0
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
@@ -43,6 +46,8 @@ class Dashboard:
         # The cookie is not the token: it means nothing after this process.
         self._session = secrets.token_urlsafe(32)
         self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
+        self._past = ""
+        self._past_until = 0.0
         self.looked_ms = wall_ms()
 
     def app(self) -> web.Application:
@@ -52,6 +57,7 @@ class Dashboard:
             [
                 web.get("/", self._front),
                 web.get("/events", self._events),
+                web.get("/chart", self._chart),
                 web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
             ]
@@ -76,10 +82,17 @@ class Dashboard:
             return self._page(f"<section><p class=bad>{escape(str(fault))}</p></section>", status=503)
 
     async def _front(self, _request: web.Request) -> web.Response:
-        parts = await views.live_fragments(self._platform)
-        places = "".join(f'<div id="{name}" data-live>{parts[name]}</div>' for name in views.LIVE)
-        today = await views.answer(self._platform, "analytics", [])
-        return self._page(places + today, here="live")
+        places, past = await asyncio.gather(front.live_places(self._platform), self._past_place())
+        shown = {**places, front.PAST: past}
+        order = ("head", "bots", "positions", front.PAST, "fills")
+        return self._page("".join(f'<div id="{name}" data-live>{shown[name]}</div>' for name in order), here="live")
+
+    async def _past_place(self) -> str:
+        """What changes with the history alone, asked for once in a while for all viewers."""
+        if time.monotonic() >= self._past_until:
+            self._past = await front.past_place(self._platform)
+            self._past_until = time.monotonic() + PAST_S
+        return self._past
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.path.strip("/")
@@ -87,8 +100,8 @@ class Dashboard:
         return self._page(await views.answer(self._platform, name, words), here=name)
 
     async def _chart(self, request: web.Request) -> web.Response:
-        drawn = await views.chart(self._platform, request.match_info["symbol"])
-        return self._page(f"<section>{drawn}</section>")
+        drawn = await views.chart(self._platform, request.match_info.get("symbol"))
+        return self._page(drawn, here="chart")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
@@ -112,14 +125,14 @@ class Dashboard:
         while True:
             self.looked_ms = wall_ms()
             if self._viewers:
-                parts = await views.live_fragments(self._platform)
+                parts = {**await front.live_places(self._platform), front.PAST: await self._past_place()}
                 for queue in self._viewers:
                     if not queue.full():
                         queue.put_nowait(parts)
             await asyncio.sleep(REFRESH_S)
 
     def _page(self, body: str, *, here: str = "", status: int = 200) -> web.Response:
-        links = [("live", "/"), *((name, f"/{name}") for name in views.MENU)]
+        links = [("live", "/"), ("chart", "/chart"), *((name, f"/{name}") for name in views.MENU)]
         nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
         text = _PAGE.replace("{{ nav }}", nav).replace("{{ body }}", body)
         return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)

@@ -7,7 +7,7 @@ from html import escape
 from alpha.clock import at
 from alpha.platform.page import Bars, Curve
 
-WIDTH, HEIGHT, LEFT = 900, 260, 70
+WIDTH, HEIGHT, LEFT = 900, 300, 10
 #: More points than this cannot be told apart on a screen.
 MOST_POINTS = 600
 
@@ -41,17 +41,17 @@ def curve_svg(curve: Curve) -> str:
     step = max(1, count // MOST_POINTS)
     times, equity, drawdown = curve.times_ms[::step], curve.equity[::step], curve.drawdown_pct[::step]
     x = Scale(times[0], times[-1], LEFT, WIDTH - 10)
-    y = Scale(max(equity), min(equity), 25, 165)
-    d = Scale(0.0, min(*drawdown, -0.01), 185, HEIGHT - 20)
+    y = Scale(max(equity), min(equity), 25, 180)
+    d = Scale(0.0, min(*drawdown, -0.01), 200, HEIGHT - 30)
     line = " ".join(f"{x(t):.1f},{y(e):.1f}" for t, e in zip(times, equity, strict=True))
     area = " ".join(f"{x(t):.1f},{d(v):.1f}" for t, v in zip(times, drawdown, strict=True))
-    edge = f"{x(times[0]):.1f},185 {area} {x(times[-1]):.1f},185"
+    edge = f"{x(times[0]):.1f},200 {area} {x(times[-1]):.1f},200"
     return _svg(
         curve.title,
         f'<polyline class="line" points="{line}"/><polygon class="fall" points="{edge}"/>'
         + _label(y(max(equity)), f"{max(equity):,.0f}")
         + _label(y(min(equity)), f"{min(equity):,.0f}")
-        + _label(HEIGHT - 22, f"{min(drawdown):.1f} %")
+        + _label(HEIGHT - 34, f"{min(drawdown):.1f} %")
         + _dates(times[0], times[-1]),
     )
 
@@ -63,20 +63,23 @@ def bars_svg(bars: Bars) -> str:
     high, low = max(*bars.values, 0.0), min(*bars.values, 0.0)
     y = Scale(high, low if low < high else high - 1, 30, HEIGHT - 35)
     slot = (WIDTH - LEFT - 10) / len(bars.values)
-    every = max(1, len(bars.labels) // 12)
+    every = max(1, -(-len(bars.labels) // 6))
     parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
     for number, (label, value) in enumerate(zip(bars.labels, bars.values, strict=True)):
         left, top, bottom = LEFT + number * slot, min(y(value), y(0)), max(y(value), y(0))
         kind = "gain" if value >= 0 else "loss"
         parts.append(
-            f'<rect class="{kind}" x="{left + slot * 0.15:.1f}" width="{slot * 0.7:.1f}" y="{top:.1f}" '
+            f'<rect class="{kind}" x="{left + slot * 0.15:.1f}" width="{min(slot * 0.7, 80):.1f}" y="{top:.1f}" '
             f'height="{max(bottom - top, 1):.1f}"><title>{escape(label)}: {value:,.2f}</title></rect>'
         )
         if number % every == 0:
-            parts.append(
-                f'<text x="{left + slot / 2:.1f}" y="{HEIGHT - 12}" text-anchor="middle">{escape(label)}</text>'
-            )
+            parts.append(f'<text x="{left + slot * 0.15:.1f}" y="{HEIGHT - 8}">{escape(_short_day(label))}</text>')
     return _svg(bars.title, "".join(parts) + _label(y(high), f"{high:,.0f}") + _label(y(low), f"{low:,.0f}"))
+
+
+def _short_day(label: str) -> str:
+    """`2025-11-22` without its year."""
+    return label[5:] if len(label) == 10 and label[4] == "-" else label
 
 
 def candles_svg(title: str, bars: Sequence[Bar], marks: Sequence[Mark]) -> str:
@@ -84,7 +87,7 @@ def candles_svg(title: str, bars: Sequence[Bar], marks: Sequence[Mark]) -> str:
     if not bars:
         return "<p class=dim>No candles of this symbol are at hand yet.</p>"
     x = Scale(bars[0].start_ms, max(bars[-1].start_ms, bars[0].start_ms + 1), LEFT, WIDTH - 12)
-    y = Scale(max(b.high for b in bars), min(b.low for b in bars), 25, HEIGHT - 30)
+    y = Scale(max(b.high for b in bars), min(b.low for b in bars), 25, HEIGHT - 40)
     body = max(1.0, (WIDTH - LEFT) / len(bars) * 0.6)
     parts = []
     for bar in bars:
@@ -123,13 +126,13 @@ class Scale:
 
 
 def _label(y: float, text: str) -> str:
-    return f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>'
+    return f'<text class="level" x="4" y="{y - 5:.1f}">{escape(text)}</text>'
 
 
 def _dates(first_ms: int, last_ms: int) -> str:
     return (
-        f'<text x="{LEFT}" y="{HEIGHT - 5}">{at(first_ms):%Y-%m-%d %H:%M}</text>'
-        f'<text x="{WIDTH - 10}" y="{HEIGHT - 5}" text-anchor="end">{at(last_ms):%Y-%m-%d %H:%M}</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 8}">{at(first_ms):%Y-%m-%d %H:%M}</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 8}" text-anchor="end">{at(last_ms):%Y-%m-%d %H:%M}</text>'
     )
 
 

@@ -1,9 +1,12 @@
 """Pages of the platform as HTML. Every text is escaped here and nowhere else."""
 
+import re
 from html import escape
 
 from alpha.platform.page import Bars, Block, Cell, Curve, Facts, Page, Picture, Table, Verbatim, Words
 from dashboard.charts import bars_svg, curve_svg
+
+_SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
 
 def page_html(page: Page) -> str:
@@ -20,7 +23,7 @@ def block_html(block: Block) -> str:
             return _table(block)
         case Facts():
             rows = "".join(
-                f"<tr><th scope=row>{escape(name)}</th><td>{_cell(cell)}</td></tr>" for name, cell in block.rows
+                f"<tr><th scope=row>{escape(name)}</th><td>{cell_html(cell)}</td></tr>" for name, cell in block.rows
             )
             return f"{_title(block.title)}<table class=facts>{rows}</table>"
         case Words():
@@ -48,16 +51,27 @@ def _table(table: Table) -> str:
     head = "".join(f'<th class="{kind}">{escape(c.title)}</th>' for c, kind in zip(table.columns, classes, strict=True))
     body = "".join(
         "<tr>"
-        + "".join(f'<td class="{kind}">{_cell(cell)}</td>' for cell, kind in zip(row, classes, strict=True))
+        + "".join(
+            f'<td class="{kind}">{_linked(cell) if column.title == "symbol" else cell_html(cell)}</td>'
+            for cell, column, kind in zip(row, table.columns, classes, strict=True)
+        )
         + "</tr>"
         for row in table.rows
     )
     return f"{_title(table.title)}<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
+def _linked(cell: Cell) -> str:
+    """A symbol leads to its candles."""
+    if not _SYMBOL.fullmatch(cell.text):
+        return cell_html(cell)
+    return f'<a href="/chart/{cell.text}">{cell_html(cell)}</a>'
+
+
 def _title(text: str) -> str:
     return f"<h3>{escape(text)}</h3>" if text else ""
 
 
-def _cell(cell: Cell) -> str:
+def cell_html(cell: Cell) -> str:
+    """A cell: its text in its tone."""
     return f"<span class={cell.tone.value}>{escape(cell.text)}</span>"

@@ -84,8 +84,12 @@ class Crew:
             await self.heart.beat(heart.PAUSED, f"to be resumed ({paused})")
             return
         limit = trader.core.limits.blocks_entries
-        close = at(trader.core.state.last_bar_ms + 2 * trader.core.interval_ms)
-        waits = f"the {self.strategy.interval}-minute bar that closes at {close:%Y-%m-%d %H:%M} UTC"
+        last_ms = trader.core.state.last_bar_ms
+        waits = f"the {self.strategy.interval}-minute bar"
+        if last_ms >= 0:
+            waits += f" that closes at {at(last_ms + 2 * trader.core.interval_ms):%Y-%m-%d %H:%M} UTC"
+        else:
+            waits = f"its first {waits.removeprefix('the ')}"
         unknown = ", ".join(sorted(trader.reconciler.unknown))
         notes = (f"; no entries: {limit}" if limit else "") + (f"; not its own: {unknown}" if unknown else "")
         await self.heart.beat(heart.RUNNING, waits + notes)

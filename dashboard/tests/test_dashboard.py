@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from alpha.live.read import Candle, encode_candle
 from alpha.platform.context import History, Platform
 from alpha.platform.page import Bars, Cell, Column, Curve, Page, Table, Tone, Words
 from alpha.registry import Registry
-from alpha.settings import load
+from alpha.settings import RedisSettings, load
 from dashboard.app import Dashboard
 from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
+from dashboard.tests.chromium import DESKTOP, PHONE, PROGRAM, browser
 from tests.runtime.stage import PASSWORD, Servers, Stage
 from tests.stack.world import BOTS
 
@@ -33,6 +35,14 @@ def servers() -> Iterator[Servers]:
     both.start()
     yield both
     both.stop()
+
+
+@pytest.fixture
+async def links(servers: Servers) -> AsyncIterator[RedisLinks]:
+    settings = load(RedisSettings, env_file=None, redis_port=servers.redis.port, redis_password=PASSWORD)
+    own = RedisLinks(settings)
+    yield own
+    await own.close()
 
 
 @pytest.fixture
@@ -56,11 +66,11 @@ async def address(servers: Servers, registry: Registry, tmp_path: Path) -> Async
     )
     for bot in BOTS:
         await stage.sql("SELECT trading.register_account('simulated', $1, $1)", bot.bot)
-    links, history = RedisLinks(settings), History(settings, "test")
-    await links.database(0).sadd(keys.intervals("shortseller_001"), "5")
+    own, history = RedisLinks(settings), History(settings, "test")
+    await own.database(0).sadd(keys.intervals("shortseller_001"), "5")
     row = encode_candle(Candle(1_700_000_100_000, "100", "102", "99", "101", "5"))
-    await links.shared.rpush(keys.candles("BTCUSDT", "5"), row)
-    dashboard = Dashboard(settings, Platform(registry, links, history, NoControl()))
+    await own.shared.rpush(keys.candles("BTCUSDT", "5"), row)
+    dashboard = Dashboard(settings, Platform(registry, own, history, NoControl()))
     looking = asyncio.create_task(dashboard.keep_looking())
     runner = web.AppRunner(dashboard.app())
     await runner.setup()
@@ -70,7 +80,7 @@ async def address(servers: Servers, registry: Registry, tmp_path: Path) -> Async
     looking.cancel()
     await runner.cleanup()
     await history.close()
-    await links.close()
+    await own.close()
     stage.close()
 
 
@@ -102,8 +112,43 @@ async def test_what_moves_comes_as_events_without_asking_again(address: str) -> 
             assert stream.headers["content-type"] == "text/event-stream"
             lines = stream.aiter_lines()
             name, data = await anext(lines), await anext(lines)
-    assert name == "event: status"
-    assert "shortseller" in json.loads(data.removeprefix("data: "))
+    assert name == "event: head"
+    assert "equity" in json.loads(data.removeprefix("data: "))
+
+
+async def test_the_first_page_is_ready_before_its_stream_and_leads_to_every_other(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        text = (await client.get("/")).text
+        for place in ("head", "bots", "positions", "past", "fills"):
+            assert f'id="{place}" data-live><' in text
+        links = set(re.findall(r'href="(/[^"]*)"', text))
+        assert {"/chart", "/trades", "/alerts"} < links
+        for path in links:
+            assert (await client.get(path)).status_code == 200, path
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (Debian: chromium)")
+async def test_in_a_browser_what_changes_moves_by_itself_and_a_phone_has_room(address: str, links: RedisLinks) -> None:
+    async with browser() as new_tab:
+        tab = await new_tab()
+        await tab.open(f"{address}/?token={TOKEN}")
+        await tab.until("document.getElementById('link').textContent == 'live'")
+        for number, bot in enumerate(BOTS):
+            wallet = {
+                "equity": "1234.5",
+                "wallet_balance": "1234.5",
+                "unrealised_pnl": "0",
+                "updated_at": "1700000000000",
+            }
+            await links.database(number).hset(keys.wallet(bot.bot), mapping=wallet)
+        await tab.until("document.getElementById('head').textContent.includes('3,703.50')")
+        for size in (DESKTOP, PHONE):
+            await tab.resize(size)
+            for path in ("/", "/chart/BTCUSDT", "/analytics", "/trades", "/fills"):
+                await tab.open(address + path)
+                assert await tab.value("document.scrollingElement.scrollWidth <= innerWidth"), (path, size)
+        assert tab.errors == []
 
 
 async def test_a_word_that_is_not_understood_is_one_sentence(address: str) -> None:
