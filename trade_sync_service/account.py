@@ -69,6 +69,7 @@ class AccountSync:
         self._alert = raise_alert
         self._overlap_ms = overlap_ms
         self._windows_at_once = windows_at_once
+        self._reading = asyncio.Semaphore(windows_at_once)
         self._now = now
 
     async def run(self, *, history_days: int, wanted: Span | None = None) -> RunResult:
@@ -123,27 +124,34 @@ class AccountSync:
             raise Retry(f"{self._store.bot_id}: {len(result.faults)} windows could not be read; {result.faults[0]}")
 
     async def _each(self, windows: Iterable[Span], read: Callable[[Span], Awaitable[None]], result: RunResult) -> None:
-        """Read windows, several at a time. A passing fault of one leaves it for the next run; any other ends the run."""
-        room = asyncio.Semaphore(self._windows_at_once)
+        """Read windows, several at a time. A passing fault of one leaves it for the next run; any other ends the run.
+
+        Twice as many are under way as are read at once: while some are being stored, the next ones are read. When the run
+        ends, what was read already is stored.
+        """
+        room = asyncio.Semaphore(2 * self._windows_at_once)
+        final: list[AlphaError] = []
 
         async def one(window: Span) -> None:
             async with room:
-                if len(result.faults) > 2 * self._windows_at_once:
-                    return  # the exchange is away: what is left will not fare better
+                if final or len(result.faults) > 2 * self._windows_at_once:
+                    return  # what is left will not fare better
                 try:
                     await read(window)
                 except Retry as fault:
                     result.faults.append(str(fault))
+                except AlphaError as fault:
+                    final.append(fault)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for window in windows:
-                    group.create_task(one(window))
-        except* AlphaError as faults:
-            raise _first(faults) from None
+        async with asyncio.TaskGroup() as group:
+            for window in windows:
+                group.create_task(one(window))
+        if final:
+            raise final[0]
 
     async def _trades(self, window: Span, result: RunResult, gaps: list[Span]) -> None:
-        reading = await read_window(self._gateway, window)
+        async with self._reading:
+            reading = await read_window(self._gateway, window)
         whole = await self._store_reading(reading, window, result, seen_before=not _within(window, gaps))
         if whole:
             self._progress.window(self._store.bot_id, window, len(reading.rows))
@@ -229,7 +237,8 @@ class AccountSync:
         return close.exec_ms if order is None else order.created_ms
 
     async def _look(self, window: Span, result: RunResult) -> None:
-        reading = await read_window(self._gateway, window)
+        async with self._reading:
+            reading = await read_window(self._gateway, window)
         trades = trades_of(reading.rows)
         stored = await self._store.trades_of_orders(list({trade.key.order_id for trade in trades}))
         found = changes(stored, trades)
@@ -247,13 +256,14 @@ class AccountSync:
         moved: list[TransactionLogRow] = []
         count = 0
         pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, rank=Rank.BACKFILL)
-        async for page in pages:
-            if page.unreadable:
-                for fault in page.unreadable:
-                    await self._store.reject(fault)
-                raise Retry(f"{page.unreadable[0]} The window of the transaction log stays unread.")
-            count += len(page.rows)
-            moved += (row for row in page.rows if row.type not in TRADING_TYPES)
+        async with self._reading:
+            async for page in pages:
+                if page.unreadable:
+                    for fault in page.unreadable:
+                        await self._store.reject(fault)
+                    raise Retry(f"{page.unreadable[0]} The window of the transaction log stays unread.")
+                count += len(page.rows)
+                moved += (row for row in page.rows if row.type not in TRADING_TYPES)
         result.transfers += await self._store.add_transfers(moved, window, self._now())
         self._progress.window(self._store.bot_id, window, count)
 
@@ -266,8 +276,3 @@ class AccountSync:
 
 def _within(window: Span, gaps: list[Span]) -> bool:
     return any(gap.start_ms <= window.start_ms and window.end_ms <= gap.end_ms for gap in gaps)
-
-
-def _first(faults: BaseExceptionGroup[AlphaError]) -> AlphaError:
-    first = faults.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -14,19 +14,14 @@ SELECT pg_advisory_unlock(415725002, $1);
 -- The ranges of one kind of history that were read to their end.
 SELECT from_time, to_time FROM trading.sync_coverage WHERE account_id = $1 AND kind = $2 ORDER BY from_time;
 
--- name: touching_coverage
--- The ranges that a newly read one overlaps or touches.
-SELECT from_time, to_time FROM trading.sync_coverage
-WHERE account_id = $1 AND kind = $2 AND from_time <= $4 AND to_time >= $3
-FOR UPDATE;
-
--- name: drop_coverage
--- Ranges that are about to be replaced by their union.
-DELETE FROM trading.sync_coverage WHERE account_id = $1 AND kind = $2 AND from_time <= $4 AND to_time >= $3;
-
--- name: add_coverage
--- A range that was read to its end.
-INSERT INTO trading.sync_coverage (account_id, kind, from_time, to_time, read_at) VALUES ($1, $2, $3, $4, $5);
+-- name: cover
+-- A range was read to its end: it and the ranges that it overlaps or touches become one.
+WITH touching AS (
+    DELETE FROM trading.sync_coverage WHERE account_id = $1 AND kind = $2 AND from_time <= $4 AND to_time >= $3
+    RETURNING from_time, to_time
+)
+INSERT INTO trading.sync_coverage (account_id, kind, from_time, to_time, read_at)
+SELECT $1, $2, least($3, min(from_time)), greatest($4, max(to_time)), $5 FROM touching;
 
 -- name: trades_of_orders
 -- What is stored of these closing orders.

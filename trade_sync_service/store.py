@@ -16,7 +16,7 @@ from alpha.db.pool import FAULTS, Connection, connect, explained
 from alpha.errors import Misconfigured, Retry
 from alpha.settings import DatabaseSettings
 from trade_sync_service.corrections import Changes
-from trade_sync_service.coverage import Span, merged
+from trade_sync_service.coverage import Span
 from trade_sync_service.reconcile.closed import trade_difference
 from trade_sync_service.reconcile.model import Kind
 from trade_sync_service.rows import Trade, TradeKey
@@ -184,14 +184,7 @@ class AccountStore:
     # -- one connection, one caller at a time ---------------------------------------------------------------------
 
     async def _cover(self, connection: Connection, kind: str, span: Span, read_at: datetime) -> None:
-        around = (self.account_id, kind, at(span.start_ms), at(span.end_ms))
-        touching = await connection.fetch(SQL["touching_coverage"], *around)
-        spans = [Span(ms_of(row["from_time"]), ms_of(row["to_time"])) for row in touching]
-        await connection.execute(SQL["drop_coverage"], *around)
-        (union,) = merged([*spans, span])
-        await connection.execute(
-            SQL["add_coverage"], self.account_id, kind, at(union.start_ms), at(union.end_ms), read_at
-        )
+        await connection.execute(SQL["cover"], self.account_id, kind, at(span.start_ms), at(span.end_ms), read_at)
 
     async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
         async def ask(connection: Connection) -> list[asyncpg.Record]:

@@ -43,6 +43,7 @@ from exchange_simulator.market import catalogue
 from exchange_simulator.market.replay import ReplayMarket
 from trade_sync_service.coverage import Span
 from trade_sync_service.reconcile.run import Reconciliation
+from trade_sync_service.settings import SyncSettings
 from trade_sync_service.tests.world import BOTS, KEYS, World, as_sync, at_rest, open_store, store_fills
 
 HOUR_MS = 3_600_000
@@ -51,6 +52,8 @@ START_MS = 1_672_531_200_000  # 2023-01-01
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 PASSWORD = "bench"
 ACTS_A_TRADE = 1.9
+#: As the service reads.
+WINDOWS_AT_ONCE = SyncSettings.model_fields["sync_windows_at_once"].default
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -131,14 +134,18 @@ async def backfill(made: World, settings: DatabaseSettings, days: int) -> tuple[
         nonlocal sent, rows
         store = await open_store(settings, made, bot)
         async with made.gateway(bot) as gateway:
-            result = await made.sync(gateway, store).run(history_days=days)
+            result = await made.sync(gateway, store, windows_at_once=WINDOWS_AT_ONCE).run(history_days=days)
             sent += gateway.counts.sent
             rows += result.rows_read
         await store.close()
 
     await asyncio.gather(*(one(bot) for bot in BOTS))
     took = time.perf_counter() - began
-    say(f"{(time.process_time() - cpu) / sent * 1_000:.1f} ms of CPU a call")
+    counts = made.throttle.counts
+    say(
+        f"{(time.process_time() - cpu) / sent * 1_000:.1f} ms of CPU a call; {counts.waited} of {counts.granted} calls waited "
+        f"for room, {counts.waited_ms / max(1, counts.waited):.0f} ms each; {counts.local} were counted without Redis"
+    )
     return took, sent, rows
 
 

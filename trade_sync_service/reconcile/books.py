@@ -86,7 +86,7 @@ class Books:
                     _timed(difference.ours, difference.time_ms),
                     _timed(difference.theirs, difference.time_ms),
                     difference.explanation,
-                    "open" if difference.explanation is None else "explained",
+                    "open" if difference.open else "explained",
                     now,
                 ):
                     new.append(difference)

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from alpha.bybit.rows import BUY, SIZE_CHANGING, Execution
+from alpha.order_link import parse_order_link_id
+from alpha.reasons import reason_of_exchange
 from trade_sync_service.reconcile.model import Difference, Kind, moment, side
 from trade_sync_service.settings import DAY_MS
 
@@ -50,7 +52,7 @@ class FillBooks(NamedTuple):
 
     `position_error` is by how much our position is wrong because of the differences, per symbol (ours less theirs);
     `first_error_ms` is the earliest of them; `fees` and `funding` are the exchange's sums per UTC day (as its number),
-    funding positive when received.
+    funding positive when received; `by_hand` are the orders that neither we nor the exchange made.
     """
 
     differences: list[Difference]
@@ -59,6 +61,7 @@ class FillBooks(NamedTuple):
     closes: list[Close]
     fees: dict[int, Decimal]
     funding: dict[int, Decimal]
+    by_hand: set[str]
 
 
 def as_ours(execution: Execution) -> OurFill:
@@ -82,7 +85,9 @@ def as_ours(execution: Execution) -> OurFill:
 
 def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], record_begins_ms: int | None) -> FillBooks:
     """Compare one window. What is older than `record_begins_ms` is explained by that; without any record nothing is."""
-    found = FillBooks([], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO))
+    found = FillBooks(
+        [], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), set()
+    )
     seen: set[Key] = set()
     for execution in theirs:
         wanted = as_ours(execution)
@@ -108,7 +113,16 @@ def signed(fill: OurFill) -> Decimal:
     return fill.qty if fill.side == BUY else -fill.qty
 
 
+def _is_by_hand(execution: Execution) -> bool:
+    return (
+        reason_of_exchange(execution.exec_type, execution.create_type, execution.stop_order_type) is None
+        and parse_order_link_id(execution.order_link_id) is None
+    )
+
+
 def _add_to_sums(found: FillBooks, execution: Execution) -> None:
+    if _is_by_hand(execution):
+        found.by_hand.add(execution.order_id)
     day = execution.exec_time_ms // DAY_MS
     if execution.exec_type == "Funding":
         found.funding[day] -= execution.fee

@@ -34,7 +34,10 @@ class Kind(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One difference. `subject` is unique within its kind; `time_ms` is when it happened, None for a state of now."""
+    """One difference. `subject` is unique within its kind; `time_ms` is when it happened, None for a state of now.
+
+    `still_open` marks an explanation that tells where a difference comes from and leaves our books wrong.
+    """
 
     kind: Kind
     subject: str
@@ -43,6 +46,25 @@ class Difference(NamedTuple):
     ours: Side | None
     theirs: Side | None
     explanation: str | None = None
+    still_open: bool = False
+
+    @property
+    def open(self) -> bool:
+        """True when somebody has to look at it."""
+        return self.explanation is None or self.still_open
+
+
+def told_as_by_hand(difference: Difference, orders: set[str]) -> Difference:
+    """The difference with the sentence that its order was placed by hand, when it is one of `orders`.
+
+    It stays open: an order by hand is in our books as every other one, so that something else is wrong.
+    """
+    shown = difference.theirs or difference.ours or {}
+    if difference.explanation is not None or shown.get("order_id") not in orders:
+        return difference
+    return difference._replace(
+        explanation="A manual trade: its order carries no id of ours and was not made by the exchange.", still_open=True
+    )
 
 
 def side(**values: object) -> Side:

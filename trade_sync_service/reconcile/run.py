@@ -18,9 +18,10 @@ from trade_sync_service.reading import read_window
 from trade_sync_service.reconcile.books import Books
 from trade_sync_service.reconcile.closed import Trip, closed_at, compare_closes, compare_trades, compare_trips
 from trade_sync_service.reconcile.fills import Close, FillBooks, compare_fills
-from trade_sync_service.reconcile.model import Difference, Kind
+from trade_sync_service.reconcile.model import Difference, Kind, told_as_by_hand
 from trade_sync_service.reconcile.positions import compare_positions
 from trade_sync_service.reconcile.wallet import (
+    change_elsewhere,
     compare_transfers,
     compare_wallet,
     trading_change,
@@ -49,7 +50,7 @@ class Report(NamedTuple):
 
     def line(self) -> str:
         """One line for a person."""
-        explained = sum(1 for difference in self.differences if difference.explanation is not None)
+        explained = sum(1 for difference in self.differences if not difference.open)
         found = f"{len(self.differences)} differences ({len(self.new)} new, {explained} explained)"
         compared = f"{self.fills} executions and {self.trades} closed trades compared"
         return f"{compared}; {found if self.differences else 'no difference'}; {self.open} open."
@@ -65,6 +66,7 @@ class WindowBooks(NamedTuple):
     trades: list[Trade]
     transfer_differences: list[Difference]
     changed: dict[int, Decimal]
+    elsewhere: dict[int, Decimal]
 
 
 async def reconcile_account(link: Link, house: House, span: Span) -> Report:
@@ -74,7 +76,7 @@ async def reconcile_account(link: Link, house: House, span: Span) -> Report:
     """
     reconciliation = Reconciliation(link.gateway, link.store, grace_s=house.settings.sync_grace_s)
     report = await reconciliation.run(span)
-    if any(difference.explanation is None for difference in report.new):
+    if any(difference.open for difference in report.new):
         await house.alert(_alert(link.bot.id, report))
     return report
 
@@ -119,6 +121,8 @@ class Reconciliation:
             *(d for window in windows for d in window.transfer_differences),
             *await self._across(windows, span),
         ]
+        by_hand = {order for window in windows for order in window.fills.by_hand}
+        differences = [told_as_by_hand(difference, by_hand) for difference in differences]
         now = datetime.now(UTC)
         new, count = await self._books.note(differences, span, [kind.value for kind in Kind], now)
         await self._store.cover(EXECUTIONS, span, now)
@@ -141,7 +145,9 @@ class Reconciliation:
         log = await self._log(window)
         transfers = compare_transfers(await self._books.transfers(window), transfers_of(log))
         differences = [d for d in compare_trades(stored, trades) if not _read_too_early(d, until_ms)]
-        return WindowBooks(window, fills, len(theirs), differences, trades, transfers, trading_change(log))
+        return WindowBooks(
+            window, fills, len(theirs), differences, trades, transfers, trading_change(log), change_elsewhere(log)
+        )
 
     async def _executions(self, window: Span) -> list[Execution]:
         rows: list[Execution] = []
@@ -168,7 +174,7 @@ class Reconciliation:
         late = [
             index
             for index, window in enumerate(windows)
-            if any(d.kind is Kind.MISSING_FILL and d.explanation is None for d in window.fills.differences)
+            if any(d.kind is Kind.MISSING_FILL and d.open for d in window.fills.differences)
         ]
         if not late:
             return windows
@@ -190,6 +196,7 @@ class Reconciliation:
         fees: dict[int, Decimal] = {}
         funding: dict[int, Decimal] = {}
         changed: dict[int, Decimal] = {}
+        elsewhere: dict[int, Decimal] = {}
         for window in windows:
             for symbol, at_ms in window.fills.first_error_ms.items():
                 first_error[symbol] = min(at_ms, first_error.get(symbol, at_ms))
@@ -197,12 +204,15 @@ class Reconciliation:
             _add(fees, window.fills.fees)
             _add(funding, window.fills.funding)
             _add(changed, window.changed)
+            _add(elsewhere, window.elsewhere)
         unbooked = compare_closes(closes, trades, span.start_ms, span.end_ms)
         trips = _untouched(await self._books.trips(span), unbooked)
         return [
             *unbooked,
             *compare_trips(trips, closed, first_error, span.start_ms),
-            *_untouched_days(compare_wallet(changed, closed, fees, funding, span.start_ms, span.end_ms), unbooked),
+            *_untouched_days(
+                compare_wallet(changed, closed, fees, funding, elsewhere, span.start_ms, span.end_ms), unbooked
+            ),
             *await self._positions(error),
         ]
 
@@ -274,7 +284,7 @@ def _first(faults: BaseExceptionGroup[AlphaError]) -> AlphaError:
 
 
 def _alert(bot: str, report: Report) -> Alert:
-    unexplained = [difference for difference in report.new if difference.explanation is None]
+    unexplained = [difference for difference in report.new if difference.open]
     kinds = ", ".join(sorted({difference.kind.value for difference in unexplained}))
     return Alert(
         Level.WARNING,

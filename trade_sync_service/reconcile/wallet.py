@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from alpha.bybit.reads import LINEAR
 from alpha.bybit.rows import TransactionLogRow
 from alpha.clock import at
 from trade_sync_service.account import TRADING_TYPES
@@ -43,10 +44,18 @@ def transfers_of(rows: Iterable[TransactionLogRow]) -> list[Transfer]:
 
 def trading_change(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
     """What trading changed the balance by, per UTC day (as its number since 1970)."""
+    return _per_day(row for row in rows if row.type in TRADING_TYPES)
+
+
+def change_elsewhere(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
+    """The part of `trading_change` that is not of USDT perpetuals: spot, options and the like, which no bot trades."""
+    return _per_day(row for row in rows if row.type in TRADING_TYPES and row.category not in ("", LINEAR))
+
+
+def _per_day(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
     days: dict[int, Decimal] = defaultdict(lambda: ZERO)
     for row in rows:
-        if row.type in TRADING_TYPES:
-            days[row.time_ms // DAY_MS] += row.change
+        days[row.time_ms // DAY_MS] += row.change
     return days
 
 
@@ -72,10 +81,14 @@ def compare_wallet(
     closed: Mapping[Trade, int],
     fees: Mapping[int, Decimal],
     funding: Mapping[int, Decimal],
+    elsewhere: Mapping[int, Decimal],
     start_ms: int,
     end_ms: int,
 ) -> list[Difference]:
-    """Each day's change of the balance by trading equals gross of what was closed - fees paid + funding received."""
+    """Each day's change of the balance by trading equals gross of what was closed - fees paid + funding received.
+
+    What manual trades outside USDT perpetuals changed (`elsewhere`) explains a difference that it equals.
+    """
     gross: dict[int, Decimal] = defaultdict(lambda: ZERO)
     for trade, at_ms in closed.items():
         if start_ms <= at_ms < end_ms:
@@ -93,9 +106,18 @@ def compare_wallet(
                     max(day * DAY_MS, start_ms),
                     side(gross=gross[day], fees=fees.get(day, ZERO), funding=funding.get(day, ZERO), change=ours),
                     side(change=theirs),
+                    _why(theirs - ours, elsewhere.get(day, ZERO)),
                 )
             )
     return found
+
+
+def _why(difference: Decimal, elsewhere: Decimal) -> str | None:
+    if elsewhere and abs(difference - elsewhere) <= TOLERANCE_USDT:
+        return (
+            "Manual trades outside USDT perpetuals (spot, options) changed the balance; these books hold none of them."
+        )
+    return None
 
 
 def _difference(kind: Kind, ours: Transfer | None, theirs: Transfer | None) -> Difference:

@@ -8,12 +8,16 @@ from decimal import Decimal
 
 import pytest
 
+from alpha.bybit.rows import TransactionLogRow
 from alpha.db.pool import Connection
 from alpha.errors import Rejected
+from alpha.order_link import order_link_id
+from alpha.reasons import Reason
 from alpha.settings import DatabaseSettings
 from trade_sync_service.coverage import Span
-from trade_sync_service.reconcile.model import Kind
+from trade_sync_service.reconcile.model import Difference, Kind
 from trade_sync_service.reconcile.run import Reconciliation, Report
+from trade_sync_service.reconcile.wallet import change_elsewhere, compare_wallet, trading_change
 from trade_sync_service.tests.world import DAY_MS, START_MS, World, open_store, store_fills
 
 BOT = "shortseller_001"
@@ -216,6 +220,58 @@ async def test_what_happened_before_our_record_begins_is_explained_and_not_open(
     assert len(missing) > 20
     assert all(difference.explanation is not None for difference in missing)
     assert await owner.fetchval("SELECT count(*) FROM trading.reconciliation_issues WHERE kind = 'missing_fill' AND state = 'open'") == 0  # fmt: skip
+
+
+async def test_a_missing_fill_of_a_manual_trade_says_so_and_stays_open(
+    simulated: World, sync_settings: DatabaseSettings, owner: Connection
+) -> None:
+    ours = order_link_id("ss", Reason.ENTRY, account="a", symbol="BTCUSDT", bar_ms=1, intent="enter")
+    opened = simulated.order(BOT, "BTCUSDT", "Buy", "0.1", link_id=ours)
+    simulated.move(60_000)
+    by_hand = simulated.order(BOT, "BTCUSDT", "Sell", "0.04", reduce_only=True)
+    simulated.move(60_000)
+    await _booked(simulated, sync_settings, owner)
+    await owner.execute("SET session_replication_role = replica")
+    await owner.execute(
+        "DELETE FROM trading.fills WHERE exec_type = 'Trade' AND order_id = ANY ($1)", [opened, by_hand]
+    )
+    await owner.execute("SET session_replication_role = origin")
+    await owner.execute(
+        "INSERT INTO trading.opening_positions VALUES (1, 'linear', 'ETHUSDT', 'Buy', 1, 1, '2025-01-01')"
+    )
+    await _report(simulated, sync_settings)
+    rows = await owner.fetch(
+        "SELECT theirs ->> 'order_id' AS order_id, explanation, state FROM trading.reconciliation_issues "
+        "WHERE kind = 'missing_fill'"
+    )
+    found = {row["order_id"]: (row["explanation"], row["state"]) for row in rows}
+    assert found[opened] == (None, "open")
+    assert found[by_hand][0].startswith("A manual trade: its order carries no id of ours")
+    assert found[by_hand][1] == "open"
+
+
+def test_a_manual_trade_outside_perpetuals_explains_what_it_changed_and_no_more() -> None:
+    def line(category: str, change: str) -> TransactionLogRow:
+        return TransactionLogRow(
+            id="1", symbol="", category=category, side="Buy", time_ms=START_MS + 1, type="TRADE", sub_type="", qty=Decimal(0),
+            size=Decimal(0), currency="USDT", trade_price=None, funding=Decimal(0), fee=Decimal(0), cash_flow=Decimal(0),
+            change=Decimal(change), cash_balance=Decimal(0), trade_id="", order_id="", order_link_id="",
+        )  # fmt: skip
+
+    day = START_MS // DAY_MS
+
+    def compared(*lines: TransactionLogRow) -> list[Difference]:
+        return compare_wallet(
+            trading_change(lines), {}, {day: Decimal(3)}, {}, change_elsewhere(lines), START_MS, START_MS + DAY_MS
+        )
+
+    assert compared(line("linear", "-3")) == []
+    (spot,) = compared(line("linear", "-3"), line("spot", "-50"))
+    assert spot.explanation is not None
+    assert "Manual trades" in spot.explanation
+    assert not spot.open
+    (unknown,) = compared(line("linear", "-4"), line("spot", "-50"))
+    assert unknown.open
 
 
 async def test_a_fill_that_comes_a_moment_late_is_no_difference(
