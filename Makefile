@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo psql simulator test test-containers faults bench bench-history lint format docs submodules lock clean
+.PHONY: help demo psql simulator test test-containers newcomer faults bench bench-history lint format docs submodules lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: $(VENV)/.dev ## all tests that need no containers
 
 test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
 	@$(PYTEST) -m "containers and not long" --timeout 1200 $(ARGS)
+
+newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill
+	@$(PYTEST) -n 0 -m "long and not containers" -p no:cacheprovider tests/newcomer $(ARGS)
 
 faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARGS='--rounds 20 --seed 7')
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from html import escape
 
@@ -61,6 +62,7 @@ async def past_place(platform: Platform) -> str:
         equity = await analytics.equity_curve(platform, None, period)
         days = await analytics.spans(platform, "daily", None, period.days, now)
         reasons = await analytics.reasons(platform, None, period)
+        equity = _up_to_now(equity, await live.balance(platform), len(platform.registry.bots), now)
     except AlphaError as fault:
         return page_html(Page("The last 30 days", [Words(str(fault), Tone.BAD)]))
     curve = Curve(
@@ -73,7 +75,7 @@ async def past_place(platform: Platform) -> str:
     for row in days:
         nets[f"{row.start:%Y-%m-%d}"] += row.net
     daily = Bars("Net of each day, USDT", sorted(nets), [float(nets[day]) for day in sorted(nets)])
-    why = pages_of_reasons(reasons)
+    why = reasons_html(reasons)
     return (
         f"<section class=half>{curve_svg(curve)}</section>"
         f"<section class=half>{bars_svg(daily)}</section>"
@@ -81,7 +83,19 @@ async def past_place(platform: Platform) -> str:
     )
 
 
-def pages_of_reasons(rows: Sequence[analytics.ReasonRow]) -> str:
+def _up_to_now(
+    curve: list[analytics.EquityPoint], balances: Sequence[BalanceRow], bots: int, now: datetime
+) -> list[analytics.EquityPoint]:
+    """The curve with a last point of what the accounts are worth now; as it was where that is not known of all."""
+    if not curve or len(balances) < bots or not all(row.true for row in balances) or now <= curve[-1].time:
+        return curve
+    total = sum((row.equity for row in balances), ZERO)
+    highest = max(total, *(point.equity for point in curve))
+    fall = (total / highest - 1) * 100 if highest > 0 else ZERO
+    return [*curve, analytics.EquityPoint(now, total, fall)]
+
+
+def reasons_html(rows: Sequence[analytics.ReasonRow]) -> str:
     """Why trades ended: a bar for each reason of each bot, and what it brought."""
     if not rows:
         return "<h2>Why trades ended, last 30 days</h2><p class=dim>No trade has ended yet.</p>"

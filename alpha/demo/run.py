@@ -60,6 +60,11 @@ class DemoRun:
         #: When the bots were ready: the run counts from there.
         self._began: float | None = None
 
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard opens, its token included."""
+        return self._stack.dashboard_url
+
     async def run(self, stop: asyncio.Event) -> int:
         """Start, show until `stop` is set or the time is over, end in order, compare the books."""
         say = self._console.print

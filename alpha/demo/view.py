@@ -97,7 +97,7 @@ def _bots(scene: Scene) -> RenderableType:
             _signed(bot.unrealised_pnl),
             _signed(bot.today_net),
             str(len(bot.positions)),
-            bot.note,
+            bot.note.removeprefix("Waits for "),
         )
     table.add_row(
         Text("    all", style="dim"),

@@ -97,7 +97,14 @@ async def browser() -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
     with tempfile.TemporaryDirectory(prefix="alpha-browser-", ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             PROGRAM,
-            *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+            *(
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--hide-scrollbars",
+            ),
             *("--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

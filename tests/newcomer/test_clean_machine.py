@@ -1,0 +1,157 @@
+"""The README's commands on a machine that has nothing: a fresh clone, an empty home, an empty package cache.
+
+Prints the time to the first fill, with downloads and without. Run by `make newcomer`; the clone is of what is committed.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.newcomer.readme import ROOT
+
+CLONE = "git clone https://github.com/LiamX-Labs/Alpha.git && cd Alpha"
+DEMO = "make demo"
+ENDING = "DEMO_SECONDS=60 make demo"
+STATUS = ".venv/bin/alpha --env-file .state/demo/alpha.env status"
+PSQL = (
+    """make psql ARGS='-c "SELECT * FROM trading.exit_reason_analysis"'""",
+    """make psql ARGS='-c "SELECT bot_id, day, round(net, 2) AS net FROM trading.bot_daily_performance ORDER BY day"'""",
+    """make psql ARGS='-c "SELECT symbol, closed_at, exit_reason, round(net, 2) AS net FROM trading.position_summaries LIMIT 5"'""",
+    """make psql ARGS='-c "SELECT count(*) FROM trading.reconciliation_issues"'""",
+)
+SIMULATOR = "make simulator ARGS='--port 8900 --account KEY:SECRET:10000'"
+BACKTEST = ".venv/bin/alpha backtest shortseller --data path/to/candles"
+HELP = "make help"
+TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP}
+
+CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
+#: However slow the machine and its index.
+LIMIT_S = 900
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3 * LIMIT_S)]
+
+
+class Bare:
+    """A machine without anything of ours: where things are, and what a person types there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.checkout = folder / "home", folder / "Alpha"
+        self.home.mkdir()
+        # How a package index is reached is the machine's own matter; everything else starts from nothing.
+        kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+        self._environment = {
+            **kept,
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PIP_CACHE_DIR": str(folder / "pip"),
+        }
+
+    def start(self, command: str, **more: str) -> "subprocess.Popen[str]":
+        """Type a command and let it run; it is the leader of its own group, as in a terminal."""
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {command}" if command.startswith("make") else command],
+            cwd=self.checkout,
+            env={**self._environment, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def type(self, command: str, **more: str) -> str:
+        """Type a command and wait for its end; returns what it said, fails when it did not end well."""
+        process = self.start(command, **more)
+        said, _ = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0, f"{command} ended with {process.returncode}:\n{said[-3000:]}"
+        return said
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
+    machine = Bare(tmp_path_factory.mktemp("clean"))
+    # The README's clone, from this repository.
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(machine.checkout)], check=True)
+    yield machine
+    shutil.rmtree(machine.checkout, ignore_errors=True)
+
+
+def until_a_fill(process: "subprocess.Popen[str]", began: float) -> float:
+    """Seconds from `began` to the line of the first fill."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if " fill " in line:
+            return time.monotonic() - began
+        assert time.monotonic() - began < LIMIT_S, "".join(said)
+    raise AssertionError(f"It ended without a fill:\n{''.join(said)}")
+
+
+def end(process: "subprocess.Popen[str]") -> str:
+    """Press Ctrl-C: the whole group gets it. Returns what it said since."""
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=LIMIT_S)
+    assert "The books agree" in said, said
+    return said
+
+
+def test_two_commands_bring_a_fill_on_a_machine_that_has_nothing(
+    bare: Bare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    took: Mapping[str, float] = {}
+    for what in ("with downloads", "once more, on a fresh market"):
+        began = time.monotonic()
+        process = bare.start(DEMO, DEMO_SEED="7" if not took else "8")
+        took = {**took, what: until_a_fill(process, began)}
+        end(process)
+    load = os.getloadavg()[0]
+    with capsys.disabled():
+        for what, seconds in took.items():
+            print(f"\ntime to the first fill, {what}: {seconds:.0f} s (load {load:.1f} on {os.cpu_count()} cores)")
+    assert not list((bare.home).rglob("*.env")), "nothing is written outside of the checkout"
+
+
+def test_a_demo_of_a_minute_shows_twenty_fills_and_its_last_line_is_the_check(bare: Bare) -> None:
+    said = bare.type(ENDING)
+    fills = [line for line in said.splitlines() if " fill " in line]
+    assert len(fills) >= 20, f"{len(fills)} fills at a load of {os.getloadavg()[0]:.1f}"
+    assert said.strip().splitlines()[-1].startswith("The books agree: ")
+
+
+def test_questions_are_answered_after_the_demo(bare: Bare) -> None:
+    for command in PSQL:
+        assert re.search(r"\(\d+ rows?\)", bare.type(command)), command
+    assert "demo" in bare.type(HELP)
+
+
+def test_the_status_is_asked_from_another_terminal(bare: Bare) -> None:
+    process = bare.start(DEMO)
+    try:
+        until_a_fill(process, time.monotonic())
+        assert "shortseller" in bare.type(STATUS)
+    finally:
+        end(process)
+
+
+def test_the_simulated_exchange_alone(bare: Bare) -> None:
+    process = bare.start(SIMULATOR.replace("8900", "0"))
+    assert process.stdout is not None
+    try:
+        assert any("http://127.0.0.1:" in line for line in iter(process.stdout.readline, ""))
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
+def test_a_back_test(bare: Bare) -> None:
+    assert "trades" in bare.type(BACKTEST.replace("path/to/candles", str(CANDLES)))
