@@ -8,6 +8,7 @@ itself refuses a repeat.
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from alpha.reasons import BY_CODE, CODES, Reason
 
@@ -44,8 +45,9 @@ def guard_order_link_id(reason: Reason, *, account: str, symbol: str, command_id
     return _compose(GUARD_TAG, reason, "\x1f".join(("guard", account, symbol, command_id, str(attempt))))
 
 
+@lru_cache(maxsize=4_096)
 def parse_order_link_id(text: str) -> OrderLink | None:
-    """What `text` says, or None when it is no id of Alpha's form."""
+    """What `text` says, or None when it is no id of Alpha's form. Kept: an id comes with its order and each fill."""
     match = _FORM.fullmatch(text)
     reason = BY_CODE.get(match["code"]) if match else None
     return OrderLink(match["tag"], reason) if match and reason else None

@@ -2,13 +2,15 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from alpha.bybit.parse import parse_execution, parse_order, parse_position, parse_wallet
-from alpha.bybit.rows import Execution, Order, Position
+from alpha.bybit.rows import Execution, Order, Position, Wallet
 from alpha.clock import BusinessClock, at, wall_ms
 from alpha.errors import Rejected
 from alpha.reasons import Reason
@@ -18,7 +20,7 @@ from websocket_listener.book import LiveBook
 from websocket_listener.explain import Explainer
 from websocket_listener.frames import Envelope
 from websocket_listener.live import LiveWriter
-from websocket_listener.pushed import read_executions
+from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
@@ -31,6 +33,8 @@ _SEEN_KEPT = 20_000
 #: A time so far ahead of the exchange's clock is damage; it would hold back everything that follows.
 _AHEAD_MS = 30 * 24 * 3_600_000
 _rows = msgspec.json.Decoder(list[object])
+_Quick = Callable[[msgspec.Raw], Sequence[object] | None]
+_Careful = Callable[[object], object]
 
 
 class Feed:
@@ -65,11 +69,11 @@ class Feed:
         self._business = business
         self._lost = lost
         self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
-        self._takers: dict[str, Callable[[object, Envelope], None]] = {
-            "execution": self._take_execution,
-            "order": self._take_order,
-            "position": self._take_position,
-            "wallet": self._take_wallet,
+        self._readers: dict[str, tuple[_Quick, _Careful, Callable[[Any, Envelope], None]]] = {
+            "execution": (read_executions, parse_execution, self._take_execution),
+            "order": (read_orders, parse_order, self._take_order),
+            "position": (read_positions, parse_position, self._take_position),
+            "wallet": (_none, parse_wallet, self._take_wallet),
         }
 
     # -- frames -------------------------------------------------------------------------------------------------
@@ -78,23 +82,32 @@ class Feed:
         """One frame with a topic. Rows that can be read are taken; if one cannot, the whole frame is kept."""
         self._status.last_message_ms = wall_ms()
         self.messages += 1
-        take = self._takers.get(envelope.topic.split(".", 1)[0])
-        if take is None:
+        topic = envelope.topic
+        found = self._readers.get(topic) or self._readers.get(topic.split(".", 1)[0])
+        if found is None:
             return
-        quick = read_executions(envelope.data) if envelope.topic.startswith("execution") else None
-        try:
-            rows = quick if quick is not None else _rows.decode(envelope.data)
-        except msgspec.DecodeError as fault:
-            self._reject(frame, f"Its data is no list of rows: {fault}.", envelope.topic)
-            return
+        quick, careful, take = found
+        rows: Sequence[object] | None = quick(envelope.data)
         faults = []
+        if rows is None:
+            rows = []
+            try:
+                sent = _rows.decode(envelope.data)
+            except msgspec.DecodeError as fault:
+                self._reject(frame, f"Its data is no list of rows: {fault}.", topic)
+                return
+            for one in sent:
+                try:
+                    rows.append(careful(one))
+                except Rejected as fault:
+                    faults.append(str(fault))
         for row in rows:
             try:
                 take(row, envelope)
             except Rejected as fault:
                 faults.append(str(fault))
         if faults:
-            self._reject(frame, " ".join(faults), envelope.topic)
+            self._reject(frame, " ".join(faults), topic)
 
     def garbage(self, frame: str | bytes, fault: str) -> None:
         """A frame that is no message at all."""
@@ -111,25 +124,21 @@ class Feed:
         if value_ms is not None and self._business.known and value_ms > self._business.now_ms() + _AHEAD_MS:
             raise Rejected(f"{name} {value_ms} is more than 30 days ahead of the exchange's clock.")
 
-    def _take_execution(self, row: object, envelope: Envelope) -> None:
-        execution = row if isinstance(row, Execution) else parse_execution(row)
+    def _take_execution(self, execution: Execution, envelope: Envelope) -> None:
         check_execution(execution)
         self._check_ms("execTime", execution.exec_time_ms)
         self.learn(execution, pushed=True)
 
-    def _take_order(self, row: object, envelope: Envelope) -> None:
-        order = parse_order(row)
+    def _take_order(self, order: Order, envelope: Envelope) -> None:
         self._check_ms("updatedTime", order.updated_ms)
         self.take_order(order)
 
-    def _take_position(self, row: object, envelope: Envelope) -> None:
-        position = parse_position(row)
+    def _take_position(self, position: Position, envelope: Envelope) -> None:
         self._check_ms("updatedTime", position.updated_ms)
         self.position_pushes[position.symbol] = self.position_pushes.get(position.symbol, 0) + 1
         self.take_position(position)
 
-    def _take_wallet(self, row: object, envelope: Envelope) -> None:
-        wallet = parse_wallet(row)
+    def _take_wallet(self, wallet: Wallet, envelope: Envelope) -> None:
         self._check_ms("creationTime", envelope.creation_ms)
         self.wallet_pushes += 1
         self._book.take_wallet(wallet, envelope.creation_ms)
@@ -203,8 +212,16 @@ class Feed:
         return True
 
 
+#: Many rows of one batch share their millisecond.
+_moment = lru_cache(maxsize=4)(at)
+
+
 def _now() -> datetime:
-    return at(wall_ms())
+    return _moment(wall_ms())
+
+
+def _none(data: msgspec.Raw) -> None:
+    """There is no quick way."""
 
 
 def _nothing() -> None:

@@ -3,7 +3,8 @@
 import json
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from alpha.bybit.rows import Execution, Order
 from alpha.clock import at
@@ -17,7 +18,7 @@ from websocket_listener.account import Account
 _VALUE_TOLERANCE = Decimal("0.01")
 
 
-class OrderRow(NamedTuple):
+class OrderRow(Struct, frozen=True, gc=False):
     """One state of one order, as a row of `trading.orders`."""
 
     account_id: int

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import asyncpg
+import msgspec
 
 from alpha.bybit.rows import BUY, CLOSED_STATUSES
 from alpha.clock import ms_of
@@ -22,24 +23,32 @@ DATABASE_FAULTS = (
     TimeoutError,
 )
 
-_ORDER_TYPES = (
-    "int2[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]",
-    "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]", "numeric[]",
-    "numeric[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]", "bool[]", "bool[]",
-    "timestamptz[]", "timestamptz[]", "timestamptz[]",
-)  # fmt: skip
+#: The columns of `OrderRow` with the types in which a batch travels; it is one JSON text, as a batch of fills.
+_TRAVELS = {
+    **dict.fromkeys(OrderRow.__struct_fields__, "text"),
+    **dict.fromkeys(
+        (
+            *("price", "qty", "leaves_qty", "cum_exec_qty", "cum_exec_value", "avg_price"),
+            *("trigger_price", "stop_loss", "take_profit"),
+        ),
+        "numeric",
+    ),
+    **dict.fromkeys(("reduce_only", "close_on_trigger"), "bool"),
+    **dict.fromkeys(("created_at", "updated_at", "received_at"), "timestamptz"),
+    "account_id": "int2",
+}
+_encode = msgspec.json.Encoder().encode
 _KEY = ("account_id", "order_id")
 _TERMINAL = "(" + ", ".join(f"'{status}'" for status in sorted(CLOSED_STATUSES)) + ")"
 
 #: Later news replaces earlier. A terminal state replaces any other, whatever time that claimed, and is replaced by nothing
 #: but a terminal state that has seen more fills.
 _UPSERT_ORDERS = f"""
-INSERT INTO trading.orders AS known ({", ".join(OrderRow._fields)})
-SELECT * FROM unnest({", ".join(f"${n}::{kind}" for n, kind in enumerate(_ORDER_TYPES, start=1))})
-    AS row ({", ".join(OrderRow._fields)})
+INSERT INTO trading.orders AS known ({", ".join(OrderRow.__struct_fields__)})
+SELECT * FROM json_to_recordset($1::json) AS row ({", ".join(f"{name} {kind}" for name, kind in _TRAVELS.items())})
 ORDER BY account_id, order_id
 ON CONFLICT (account_id, order_id) DO UPDATE
-SET {", ".join(f"{name} = excluded.{name}" for name in OrderRow._fields if name not in _KEY)}
+SET {", ".join(f"{name} = excluded.{name}" for name in OrderRow.__struct_fields__ if name not in _KEY)}
 WHERE CASE WHEN known.status IN {_TERMINAL}
            THEN excluded.status IN {_TERMINAL} AND excluded.cum_exec_qty > known.cum_exec_qty
            WHEN excluded.status IN {_TERMINAL} THEN true
@@ -62,7 +71,7 @@ async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> Non
         if known is None or _age(row) >= _age(known):
             newest[key] = row
     if newest:
-        await connection.execute(_UPSERT_ORDERS, *map(list, zip(*newest.values(), strict=True)))
+        await connection.execute(_UPSERT_ORDERS, _encode(list(newest.values())).decode())
 
 
 async def open_orders_stored(connection: Connection, account_id: int) -> dict[str, tuple[str, int]]:

@@ -150,14 +150,14 @@ class Fields:
             if type(value) is not int:
                 self.fail(name, f"is no decimal text: {value!r:.80}")
             value = str(value)
-        number = _number(value)
+        number = decimal_of(value)
         if number is None:
             self.fail(name, f"is no decimal number, or beyond every amount: {value!r:.80}")
         return number
 
 
 @lru_cache(maxsize=8_192)
-def _number(text: str) -> Decimal | None:
+def decimal_of(text: str) -> Decimal | None:
     """The finite decimal of a text; None when it is none. Kept, because most texts come again and again."""
     try:
         number = Decimal(text)

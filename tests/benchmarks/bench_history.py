@@ -1,7 +1,7 @@
 """What the history costs: `make bench-history` (ARGS='--fills 1000000' for less).
 
 Fills of three bots over two years are made from a seed in a PostgreSQL of its own; the floor of the insert is a bare
-`INSERT ... SELECT unnest` into a copy of the table that has the same rows and its key, and nothing else.
+`INSERT ... SELECT` of the same batch into a copy of the table that has the same rows and its key, and nothing else.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import asyncpg
 import psutil
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
 from alpha.db import books
-from alpha.db.fills import INSERT_FILLS, Fill
+from alpha.db.fills import INSERT_FILLS, Fill, batch_of
 from alpha.db.migrate import migrate, register_bots
 from alpha.db.pool import Connection, connect
 from alpha.demo.postgres import EmbeddedPostgres
@@ -90,9 +91,9 @@ async def load(settings: DatabaseSettings, seed: int, count: int) -> None:
     started = time.perf_counter()
     for bot, symbol, rows in streams(seed, min(count, MADE)):
         source = _lines(rows, accounts[bot], bot, symbol)
-        await connection.copy_to_table("made", columns=list(Fill._fields), source=source, timeout=3600)
+        await connection.copy_to_table("made", columns=list(Fill.__struct_fields__), source=source, timeout=3600)
     copies = max(1, count // MADE)
-    columns = ", ".join(name for name in Fill._fields if name not in {"exec_id", "exec_time", "seq"})
+    columns = ", ".join(name for name in Fill.__struct_fields__ if name not in {"exec_id", "exec_time", "seq"})
     for copy in range(copies):
         await connection.execute(
             f"INSERT INTO trading.fills ({columns}, exec_id, seq, exec_time) SELECT {columns}, exec_id || '-{copy}', "
@@ -186,8 +187,8 @@ def next_fills(accounts: dict[str, int], seed: int, count: int) -> list[Fill]:
     rows.sort(key=lambda fill: fill.exec_time)
     shift = timedelta(days=DAYS * (1 + seed))
     return [
-        fill._replace(
-            exec_time=fill.exec_time + shift, exec_id=f"{fill.exec_id}-n{seed}", seq=fill.seq + 10**9 * (1 + seed)
+        structs.replace(
+            fill, exec_time=fill.exec_time + shift, exec_id=f"{fill.exec_id}-n{seed}", seq=fill.seq + 10**9 * (1 + seed)
         )
         for fill in rows
     ]
@@ -195,10 +196,10 @@ def next_fills(accounts: dict[str, int], seed: int, count: int) -> list[Fill]:
 
 async def insert(connection: Connection, statement: str, rows: list[Fill], batch: int) -> tuple[float, float]:
     """Microseconds a fill, each batch a transaction, and the server's CPU of it."""
-    parts = [list(map(list, zip(*rows[at : at + batch], strict=True))) for at in range(0, len(rows), batch)]
+    parts = [batch_of(rows[at : at + batch]) for at in range(0, len(rows), batch)]
     started, before = time.perf_counter(), cpu(connection)
     for part in parts:
-        await connection.fetchval(statement, *part)
+        await connection.fetchval(statement, part)
     return (time.perf_counter() - started) / len(rows) * 1e6, (cpu(connection) - before) / len(rows) * 1e6
 
 
@@ -247,7 +248,7 @@ async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float, float
         rows = [as_fill(raw, account, "shortseller_001", symbol) for raw in raws]
         place = max(at for at in range(len(rows) - depth) if raws[at].exec_type == "Trade")
         late = rows.pop(place)
-        await connection.fetchval(INSERT_FILLS, *map(list, zip(*rows, strict=True)))
+        await connection.fetchval(INSERT_FILLS, batch_of(rows))
         flat = await connection.fetchval(
             "SELECT max(closed_at) FROM trading.round_trips WHERE symbol = $1 AND closed_at < $2 AND NOT reversed",
             symbol,
@@ -255,7 +256,7 @@ async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float, float
         )
         walked = sum(flat is None or fill.exec_time > flat for fill in rows) + 1
         before = cpu(connection)
-        seconds = await timed(lambda one=late: connection.fetchval(INSERT_FILLS, *([value] for value in one)))  # type: ignore[misc]
+        seconds = await timed(lambda one=late: connection.fetchval(INSERT_FILLS, batch_of([one])))  # type: ignore[misc]
         found.append((walked, seconds * 1000, (cpu(connection) - before) * 1000))
     await connection.close()
     return found

@@ -26,13 +26,14 @@ from typing import Any
 import msgspec
 import psutil
 import uvloop
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.server import ServerConnection, serve
 
 from alpha.alerts import Alerts
 from alpha.clock import BusinessClock, at
-from alpha.db.fills import INSERT_FILLS, Fill
+from alpha.db.fills import Fill
 from alpha.db.migrate import migrate, register_bots
 from alpha.db.pool import connect, create_pool
 from alpha.demo.ports import free_port
@@ -258,7 +259,15 @@ async def throughput(
 async def bare_insert(pool: Any, fills: int) -> float:
     """Rows a second of the floor, best of three."""
     await pool.execute("DROP TABLE IF EXISTS trading.bare; CREATE TABLE trading.bare (LIKE trading.fills)")
-    statement = INSERT_FILLS.split("ON CONFLICT")[0].split("AS (", 1)[1].replace("trading.fills", "trading.bare")
+    names = Fill.__struct_fields__
+    kinds = await pool.fetch(
+        "SELECT attname, atttypid::regtype::text AS kind FROM pg_attribute WHERE attrelid = 'trading.bare'::regclass"
+    )
+    kind_of = {row["attname"]: row["kind"] for row in kinds}
+    statement = (
+        f"INSERT INTO trading.bare ({', '.join(names)}) "
+        f"SELECT * FROM unnest({', '.join(f'${n}::{kind_of[name]}[]' for n, name in enumerate(names, start=1))})"
+    )
     moment = at(START_MS)
     rows = [
         Fill(1, "bot", "linear", "BTCUSDT", f"{n:036d}", f"{n:036d}", "ss-en-0123456789abcdefghijklmn", "Buy", "Trade",
@@ -271,7 +280,8 @@ async def bare_insert(pool: Any, fills: int) -> float:
         await pool.execute("TRUNCATE trading.bare")
         began = time.perf_counter()
         for first in range(0, fills, 1_000):
-            await pool.execute(statement, *map(list, zip(*rows[first : first + 1_000], strict=True)))
+            batch = map(structs.astuple, rows[first : first + 1_000])
+            await pool.execute(statement, *map(list, zip(*batch, strict=True)))
         best = max(best, fills / (time.perf_counter() - began))
     return best
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from alpha.db.fills import Fill, insert_fills
 from alpha.db.pool import Connection
@@ -86,7 +87,7 @@ async def test_fills_in_any_order_and_any_batches_give_the_books_of_the_referenc
     number = await account(owner)
     unique = {}
     for batch in batches:
-        rows = [fill._replace(account_id=number) for fill in batch]
+        rows = [structs.replace(fill, account_id=number) for fill in batch]
         await insert_fills(owner, rows)
         unique.update({fill.key: fill for fill in rows})
     assert await stored(owner, number, "BTCUSDT") == expected(books(unique.values()))
@@ -121,7 +122,7 @@ async def test_an_opening_counts_as_the_first_entry_whenever_it_is_recorded(
         await record()
     unique = {}
     for batch in batches:
-        rows = [fill._replace(account_id=number) for fill in batch]
+        rows = [structs.replace(fill, account_id=number) for fill in batch]
         await insert_fills(owner, rows)
         unique.update({fill.key: fill for fill in rows})
     if not recorded_first:

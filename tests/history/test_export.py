@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from alpha.db.fills import insert_fills
 from alpha.db.pool import Connection
@@ -29,15 +30,16 @@ async def turn_of_the_year(owner: Connection) -> Connection:
         fill(1, "Sell", "0.00000001", "120.5", fee="0.000000055", reason="signal"),
     )
     rows = [
-        buy._replace(exec_time=at("2024-12-31T22:30")),
-        sell._replace(exec_time=at("2024-12-31T23:30:00.123")),
-        fill(2, "Buy", "1", "100")._replace(exec_time=at("2025-03-01T00:00")),
-        fill(3, "Buy", "1", "100", exec_type="Funding", fee="0.25", reason="funding")._replace(
-            exec_time=at("2025-03-01T08:00")
+        structs.replace(buy, exec_time=at("2024-12-31T22:30")),
+        structs.replace(sell, exec_time=at("2024-12-31T23:30:00.123")),
+        structs.replace(fill(2, "Buy", "1", "100"), exec_time=at("2025-03-01T00:00")),
+        structs.replace(
+            fill(3, "Buy", "1", "100", exec_type="Funding", fee="0.25", reason="funding"),
+            exec_time=at("2025-03-01T08:00"),
         ),
-        fill(4, "Sell", "1", "90")._replace(exec_time=at("2025-12-31T23:30")),
+        structs.replace(fill(4, "Sell", "1", "90"), exec_time=at("2025-12-31T23:30")),
     ]
-    await insert_fills(owner, [row._replace(account_id=account) for row in rows])
+    await insert_fills(owner, [structs.replace(row, account_id=account) for row in rows])
     await owner.execute(
         "INSERT INTO trading.transfers VALUES ($1, 'in', '', 'TRANSFER_IN', 'USDT', 500, 500, '2025-01-05')", account
     )

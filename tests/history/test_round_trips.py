@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from alpha.db.fills import Fill, InsertResult, insert_fills, settle_late_fills
 from alpha.db.pool import Connection, connect
@@ -143,9 +144,9 @@ async def test_a_position_that_was_there_before_the_record_begins(owner: Connect
 async def test_a_fill_pushed_twice_is_stored_once_and_fills_only_what_was_null(owner: Connection) -> None:
     await new_account(owner)
     one = fill(0, "Buy", "1", "100")
-    again = one._replace(exec_pnl=D("0"), closed_size=D("0"), price=D("999"), fee=D("9"), reason="manual")
+    again = structs.replace(one, exec_pnl=D("0"), closed_size=D("0"), price=D("999"), fee=D("9"), reason="manual")
     assert await insert_fills(owner, [one, one]) == InsertResult(1, 1)
-    assert await insert_fills(owner, [again, again._replace(exec_pnl=D("5"))]) == InsertResult(0, 2)
+    assert await insert_fills(owner, [again, structs.replace(again, exec_pnl=D("5"))]) == InsertResult(0, 2)
     row = await owner.fetchrow("SELECT price, fee, reason, exec_pnl, closed_size FROM trading.fills")
     assert tuple(row) == (100, 0, "entry", 0, 0)
     assert await owner.fetchval("SELECT volume FROM trading.bot_daily_performance") == 100

@@ -2,24 +2,21 @@
 
 from decimal import Decimal
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit.parse import parse_execution
 from alpha.errors import Rejected
 from alpha.order_link import order_link_id
 from alpha.reasons import Reason
 from websocket_listener.explain import Explainer
 from websocket_listener.frames import answer_of, decode
 from websocket_listener.opening import entry_of, walk
-from websocket_listener.pushed import read_executions
 from websocket_listener.rows import check_execution, reason_of_execution
 from websocket_listener.states import MOVES, StreamState, move
 from websocket_listener.store import StoredFill
 from websocket_listener.stream import Backoff
-from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position
+from websocket_listener.tests.rows import START_MS, execution, order, position
 
 LINK = order_link_id("ss", Reason.SIGNAL, account="demo:1", symbol="BTCUSDT", bar_ms=0, intent="exit")
 
@@ -111,41 +108,6 @@ def test_every_execution_has_a_reason(changes: dict[str, object], meaning: Reaso
 def test_an_execution_that_cannot_be_true_is_rejected(changes: dict[str, object]) -> None:
     with pytest.raises(Rejected):
         check_execution(execution(**changes))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"execType": "Funding", "orderType": "UNKNOWN", "closedSize": "0"},
-        {"execFee": "-0.0000001", "isMaker": True, "stopOrderType": "StopLoss"},
-        {"fieldOfTomorrow": {"a": [1]}, "orderLinkId": LINK},
-    ],
-)
-def test_the_quick_way_reads_the_same_execution_as_the_careful_one(changes: dict[str, object]) -> None:
-    row = execution_row(markPrice="37101.5", **changes)
-    assert read_executions(msgspec.Raw(msgspec.json.encode([row]))) == [parse_execution(row)]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"closedSize": ""},
-        {"execPnl": ""},
-        {"extraFees": [{"fee": "1"}]},
-        {"execQty": "NaN"},
-        {"execPrice": "1e400"},
-        {"execPrice": "1" + "0" * 60},
-        {"execId": ""},
-        {"execTime": "0"},
-        {"execTime": "soon"},
-        {"seq": None},
-        {"isMaker": "no"},
-    ],
-)
-def test_the_quick_way_leaves_an_unusual_row_to_the_careful_one(changes: dict[str, object]) -> None:
-    rows = [execution_row(markPrice="37101.5"), execution_row(markPrice="37101.5", **changes)]
-    assert read_executions(msgspec.Raw(msgspec.json.encode(rows))) is None
 
 
 def test_a_funding_row_moves_no_position() -> None:

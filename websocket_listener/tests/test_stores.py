@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from alpha.alerts import Alerts
 from alpha.clock import BusinessClock, at
@@ -170,7 +171,7 @@ async def test_one_row_that_postgresql_refuses_does_not_hold_up_the_others(wired
         if number == 11:
             bad = execution(execId="bad")
             fill = fill_of(bad, wired.account, reason_of_execution(bad, None), NOW)
-            wired.database.put(fill._replace(side="Sideways"))
+            wired.database.put(structs.replace(fill, side="Sideways"))
         wired.database.put(fill_of(row, wired.account, reason_of_execution(row, None), NOW))
     await settled(wired)
     assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 20
