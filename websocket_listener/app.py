@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from alpha.alerts import Alerts
 from alpha.bybit.gateway import market_gateway
-from alpha.bybit.hosts import Hosts, hosts_of
+from alpha.bybit.hosts import hosts_of
 from alpha.bybit.throttle import Throttle
 from alpha.clock import wall_ms
 from alpha.db.fills import Fill
@@ -22,9 +22,10 @@ from alpha.health import HealthServer
 from alpha.live.connect import RedisLinks
 from alpha.logs import logger
 from alpha.process import LoopPulse
-from alpha.registry import load_registry
-from alpha.settings import load_keys
+from alpha.registry import Bot, load_registry
+from alpha.settings import BotKeys, load_keys
 from websocket_listener.bot import BotListener, Shared
+from websocket_listener.lease import Lease
 from websocket_listener.market import Market
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.public import PublicFeed
@@ -55,22 +56,26 @@ class Listener:
         self.market = Market(links.shared)
         throttle = Throttle(links.shared)
         budget = ConnectBudget()
-        shared = Shared(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.market.marks)
-        self.bots: list[BotListener] = []
-        public_hosts: Hosts | None = None
         registry = load_registry(settings.alpha_bots_file)
+        keyed: list[tuple[Bot, BotKeys]] = []
         for bot in registry.bots:
             try:
-                bot_keys = load_keys(bot)
+                keyed.append((bot, load_keys(bot)))
             except Misconfigured as fault:
                 log.info("bot_left_out", bot=bot.id, why=str(fault))
-                continue
-            hosts = hosts_of(settings, demo=bot_keys.bybit_demo)
-            public_hosts = public_hosts or hosts
-            self.bots.append(BotListener(bot, bot_keys, hosts, links.of(bot), shared))
-        if public_hosts is None:
+        if not keyed:
             variables = ", ".join(bot.key_variable for bot in registry.bots)
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
+        self.lease = Lease(settings, (bot.id for bot, _ in keyed))
+        shared = Shared(
+            *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.market.marks),
+            self.lease,
+        )
+        self.bots = [
+            BotListener(bot, bot_keys, hosts_of(settings, demo=bot_keys.bybit_demo), links.of(bot), shared)
+            for bot, bot_keys in keyed
+        ]
+        public_hosts = hosts_of(settings, demo=keyed[0][1].bybit_demo)
         self._market_gateway = market_gateway(public_hosts, throttle)
         self.public = PublicFeed(
             public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected
@@ -80,8 +85,11 @@ class Listener:
         self._redis_seen_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then commit what has arrived."""
-        stores = [asyncio.create_task(self.database.run()), asyncio.create_task(self.rejected.run())]
+        """Listen until `stop` is set, then commit what has arrived. While another listener listens, wait."""
+        if not await self.lease.take(stop):
+            return
+        self._redis_seen_s = time.monotonic()
+        stores = [asyncio.create_task(job) for job in (self.database.run(), self.rejected.run(), self.lease.keep())]
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -104,6 +112,7 @@ class Listener:
             await asyncio.wait({work, *stores}, timeout=1.0)
             gateways = (self._market_gateway, *(bot.gateway for bot in self.bots))
             await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
+            await self.lease.give_back()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -147,12 +156,14 @@ class Listener:
 
     def redis_fault(self) -> str | None:
         """A sentence while Redis has not answered for too long."""
-        away_s = time.monotonic() - self._redis_seen_s
+        away_s = 0.0 if self.lease.waiting_since_s is not None else time.monotonic() - self._redis_seen_s
         return f"Redis has not answered for {away_s:.0f} s." if away_s > self._settings.listener_away_s else None
 
     def details(self) -> dict[str, object]:
         """What each bot's listening is worth now."""
         now_ms = wall_ms()
+        if self.lease.waiting_since_s is not None:
+            return {"waiting": "Another listener listens for these bots; this one takes over when it has ended."}
         return {
             bot.bot.id: {
                 "state": str(bot.status.state(now_ms)),

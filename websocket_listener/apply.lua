@@ -12,7 +12,8 @@
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
 --   WALLET updated data field value ...                guarded by updated_at; data "" for no event
 --   STATUS field value ...
--- Returns -1 when the keys are not this writer's (an emptied Redis, another writer), else how many were ignored as old.
+-- Returns -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, else how many were ignored as
+-- old.
 local bot, token, kept = ARGV[1], ARGV[2], ARGV[3]
 local changes = cmsgpack.unpack(ARGV[4])
 local status, stream, held, orders = 'status:' .. bot, 'events:' .. bot, 'positions:' .. bot, 'orders:' .. bot
@@ -93,7 +94,10 @@ end
 
 function apply.STATUS(c) redis.call('HSET', status, unpack(c, 2)) end
 
-if changes[1][1] ~= 'TAKE' and redis.call('HGET', status, 'writer') ~= token then return -1 end
+if changes[1][1] ~= 'TAKE' then
+  local writer = redis.call('HGET', status, 'writer')
+  if writer ~= token then return writer and -2 or -1 end
+end
 for _, change in ipairs(changes) do
   apply[change[1]](change)
 end

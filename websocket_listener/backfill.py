@@ -20,10 +20,11 @@ from alpha.db.fills import Fill, insert_fills, settle_late_fills
 from alpha.db.pool import Pool
 from alpha.errors import Rejected
 from alpha.logs import logger
+from alpha.reasons import Reason
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
-from websocket_listener.rows import check_execution, fill_of
-from websocket_listener.store import move_watermark, read_watermark
+from websocket_listener.rows import check_execution, fill_of, reason_of_execution
+from websocket_listener.store import move_watermark, moved_stops, read_watermark
 
 log = logger(__name__)
 
@@ -185,6 +186,7 @@ class Backfill:
         """Store, oldest first; the last chunk moves the watermark in the same transaction. (inserted, not known)"""
         feed = self._feed
         inserted = unseen = 0
+        await self._read_meanings(rows)
         for begin in range(0, max(len(rows), 1), _CHUNK):
             chunk = rows[begin : begin + _CHUNK]
             received_at = at(wall_ms())
@@ -198,6 +200,18 @@ class Backfill:
         self.counts.inserted += inserted
         self.counts.unseen += unseen
         return inserted, unseen
+
+    async def _read_meanings(self, rows: list[Execution]) -> None:
+        """A stop that was moved while we saw it means what it meant then, although nobody may remember it now."""
+        feed = self._feed
+        stops = {row.order_id for row in rows if _is_stop(row) and not feed.knows(row)}
+        if stops:
+            async with self._pool.acquire(timeout=5.0) as connection:
+                feed.order_meanings |= await moved_stops(connection, feed.account.id, stops)
+
+
+def _is_stop(row: Execution) -> bool:
+    return bool(row.order_id) and reason_of_execution(row, None) is Reason.STOP_LOSS
 
 
 def _ordered(rows: list[Execution]) -> list[Execution]:

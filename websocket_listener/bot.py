@@ -31,6 +31,7 @@ from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
+from websocket_listener.lease import Lease
 from websocket_listener.live import Change, LiveWriter
 from websocket_listener.meanings import StopMeanings
 from websocket_listener.opening import Openings
@@ -65,6 +66,7 @@ class Shared:
     rejected: RejectedMessages
     alerts: Alerts
     marks: Mapping[str, Mark]
+    lease: Lease
 
 
 class BotListener:
@@ -87,7 +89,9 @@ class BotListener:
             shared.throttle,
             account=bot.id,
         )
-        self.live = LiveWriter(redis, bot.id, rebuild=self._rebuild, restored=self._restored)
+        self.live = LiveWriter(
+            redis, bot.id, rebuild=self._rebuild, restored=self._restored, confirm=shared.lease.confirm
+        )
         self.status = BotStatus(self.live.put)
         self.book = LiveBook(bot.id, self.live.put, shared.marks)
         self._known = False
@@ -196,12 +200,13 @@ class BotListener:
         )
         meanings = StopMeanings(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
         feed.stop_changed = meanings.poke
-        tasks.create_task(meanings.run())
-        self._listening = tasks.create_task(self._start(self.stream, self.auditor))
+        self._listening = tasks.create_task(self._start(self.stream, self.auditor, meanings))
 
-    async def _start(self, stream: Stream, auditor: Auditor) -> None:
+    async def _start(self, stream: Stream, auditor: Auditor, meanings: StopMeanings) -> None:
         await self._recall()
+        await meanings.begin()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(meanings.run())
             tasks.create_task(stream.run())
             tasks.create_task(auditor.run())
             auditor.ask("start")

@@ -20,6 +20,7 @@ from websocket_listener.book import LiveBook
 from websocket_listener.explain import Explainer
 from websocket_listener.frames import Envelope
 from websocket_listener.live import LiveWriter
+from websocket_listener.meanings import Meaning
 from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
@@ -59,7 +60,9 @@ class Feed:
         self.messages = 0
         self.wallet_pushes = 0
         self.position_pushes: dict[str, int] = {}
-        self.stop_meanings: dict[str, Reason] = {}
+        self.stop_meanings: dict[str, Meaning] = {}
+        #: The meanings of single stop orders, as read for fills that are read late.
+        self.order_meanings: dict[str, Reason] = {}
         self.stop_changed: Callable[[], None] = _nothing
         self._book = book
         self._live = live
@@ -168,13 +171,20 @@ class Feed:
             self._database.put(fill_of(execution, self.account, reason, _now()))
         return known is None
 
+    def knows(self, execution: Execution) -> bool:
+        """True for an execution that was taken before."""
+        return (execution.symbol, execution.exec_id) in self._seen
+
     def already_told(self, symbol: str, exec_id: str) -> None:
         """This execution was announced by an earlier process."""
         self._seen[(symbol, exec_id)] = True
 
     def reason(self, execution: Execution) -> Reason:
         """Why it happened."""
-        return reason_of_execution(execution, self.stop_meanings.get(execution.symbol))
+        meaning = self.order_meanings.get(execution.order_id)
+        if meaning is None and (current := self.stop_meanings.get(execution.symbol)) is not None:
+            meaning = current.at(execution.exec_time_ms)
+        return reason_of_execution(execution, meaning)
 
     def take_order(self, order: Order, *, known_before: bool = False) -> bool:
         """Take an order from the stream or REST; True when it was news."""
@@ -201,7 +211,10 @@ class Feed:
 
     def store_order(self, order: Order) -> None:
         """Store this state of an order in PostgreSQL, where a terminal state is never replaced by a late one."""
-        reason = reason_of_order(order, self.stop_meanings.get(order.symbol))
+        meaning = self.order_meanings.get(order.order_id)
+        if meaning is None and (current := self.stop_meanings.get(order.symbol)) is not None:
+            meaning = current.reason if order.is_open else current.at(order.updated_ms)
+        reason = reason_of_order(order, meaning)
         self._database.put(order_row(order, self.account, reason, _now()))
 
     def take_position(self, position: Position) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.resources import files
 
 import msgspec
@@ -26,6 +26,9 @@ _SCRIPT = files("websocket_listener").joinpath("apply.lua").read_text(encoding="
 #: A script call blocks Redis; so many changes take a few milliseconds.
 _MOST_CHANGES = 1_000
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
+#: The script's answer when the keys are another writer's, and how long to wait before they are taken back.
+_ANOTHERS = -2
+_CONTESTED_PAUSE_S = 1.0
 
 
 class LiveWriter:
@@ -38,8 +41,10 @@ class LiveWriter:
         *,
         rebuild: Callable[[], list[Change]],
         restored: Callable[[], None],
+        confirm: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`restored` is called after Redis was lost and written anew."""
+        """`restored` is called after Redis was lost and written anew. `confirm` returns once it is certain that no other
+        listener may write this bot's state; it is asked when another one has."""
         self.lag_s = 0.0
         self.ignored = 0
         self.lost_since_s: float | None = time.monotonic()
@@ -47,6 +52,8 @@ class LiveWriter:
         self._bot = bot
         self._rebuild = rebuild
         self._restored = restored
+        self._confirm = confirm
+        self._taken_away = False
         self._token = secrets.token_hex(8)
         self._sha = ""
         self._waiting: list[Change] = []
@@ -106,6 +113,7 @@ class LiveWriter:
                 continue
             try:
                 if self.lost_since_s is not None:
+                    await self._make_sure()
                     await self._write_anew()
                     pause_s = _FIRST_PAUSE_S
                 while self._waiting:
@@ -131,11 +139,20 @@ class LiveWriter:
             raise
         if answer < 0:
             self._owe(changes)
-            self.lose("its keys are gone or another listener has taken them")
+            self._taken_away = answer == _ANOTHERS
+            self.lose("another listener has taken its keys" if self._taken_away else "its keys are gone")
             self._wake.set()
             return
         self.ignored += answer
         self.lag_s = time.monotonic() - oldest_s
+
+    async def _make_sure(self) -> None:
+        """Another listener has written over ours: it is the one that may, or we are."""
+        if self._taken_away and self._confirm is not None:
+            await self._confirm()
+            log.warning("live_state_contested", bot=self._bot, what="taken back: the lease is ours")
+            await asyncio.sleep(_CONTESTED_PAUSE_S)
+        self._taken_away = False
 
     async def _write_anew(self) -> None:
         await self._redis.ping()

@@ -1,11 +1,14 @@
 """What a strategy's stop means: a stop that was moved to break even, or behind the price, is no plain stop loss.
 
-The strategy saves the meaning in `trading.strategy_state` before it moves the stop, so it is read when the exchange
-says that a stop has changed, and on a beat.
+The strategy saves the meaning in `trading.strategy_state` before it moves the stop, so it is read before anything is
+listened to, when the exchange says that a stop has changed, and on a beat. It counts for fills since that position was
+opened. Once a position has ended the strategy forgets it; for a fill that is read late, the stop order in
+`trading.orders` still has the reason with which it was stored while it was open.
 """
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,14 +23,26 @@ _READ = "SELECT state FROM trading.strategy_state WHERE account_id = $1 AND name
 
 
 class _Position(msgspec.Struct):
+    opened_ms: int = 0
     stop_meaning: Reason = Reason.STOP_LOSS
+
+
+class Meaning(NamedTuple):
+    """What a symbol's stop means for fills since then (the exchange's time)."""
+
+    reason: Reason
+    since_ms: int
+
+    def at(self, time_ms: int) -> Reason | None:
+        """The meaning of a fill at that time; None when it was before this position."""
+        return self.reason if time_ms >= self.since_ms else None
 
 
 class StopMeanings:
     """The meaning of each symbol's stop of one account. `changed(symbol)` is called when one became another."""
 
     def __init__(
-        self, pool: Pool, account_id: int, meanings: dict[str, Reason], changed: Callable[[str], None]
+        self, pool: Pool, account_id: int, meanings: dict[str, Meaning], changed: Callable[[str], None]
     ) -> None:
         """`meanings` is kept up to date in place: symbol to meaning, for stops that mean something else."""
         self._pool = pool
@@ -39,6 +54,17 @@ class StopMeanings:
     def poke(self) -> None:
         """The exchange says that a stop has changed: look now."""
         self._poked.set()
+
+    async def begin(self) -> None:
+        """Read them before anything is listened to; while PostgreSQL is away this waits."""
+        while True:
+            try:
+                await self.read()
+            except DATABASE_FAULTS as fault:
+                log.info("meanings_not_read", account=self._account_id, why=type(fault).__name__)
+                await asyncio.sleep(0.5)
+            else:
+                return
 
     async def run(self) -> None:
         """Keep the meanings until cancelled; while PostgreSQL is away the last known ones count."""
@@ -63,13 +89,13 @@ class StopMeanings:
             return
         for symbol, row in state.items():
             try:
-                meaning = msgspec.convert(row, _Position).stop_meaning
+                position = msgspec.convert(row, _Position, strict=False)
             except msgspec.ValidationError:
                 continue
-            before = self._meanings.get(symbol, Reason.STOP_LOSS)
-            if meaning is Reason.STOP_LOSS:
+            before = self._meanings.get(symbol)
+            if position.stop_meaning is Reason.STOP_LOSS:
                 self._meanings.pop(symbol, None)
             else:
-                self._meanings[symbol] = meaning
-            if meaning is not before:
+                self._meanings[symbol] = Meaning(position.stop_meaning, position.opened_ms)
+            if self._meanings.get(symbol) != before:
                 self._changed(symbol)

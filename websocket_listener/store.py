@@ -11,6 +11,7 @@ import msgspec
 from alpha.bybit.rows import BUY, CLOSED_STATUSES
 from alpha.clock import ms_of
 from alpha.db.pool import Connection
+from alpha.reasons import Reason
 from websocket_listener.rows import OrderRow
 
 #: What a statement may fail with, whatever the reason. asyncpg's own muddle over a connection that was cut in the middle
@@ -56,6 +57,9 @@ WHERE CASE WHEN known.status IN {_TERMINAL}
 """  # noqa: S608 - made of names of this file only
 
 
+_MOVED_STOPS = """
+SELECT order_id, reason FROM trading.orders WHERE account_id = $1 AND order_id = ANY($2) AND reason = ANY($3)
+"""
 _OPEN_ORDERS = """
 SELECT order_id, symbol, updated_at FROM trading.orders
 WHERE account_id = $1 AND category = 'linear' AND status <> ALL($2) ORDER BY updated_at
@@ -82,6 +86,12 @@ async def open_orders_stored(connection: Connection, account_id: int) -> dict[st
 
 def _age(row: OrderRow) -> tuple[bool, datetime, Decimal]:
     return row.status in CLOSED_STATUSES, row.updated_at, row.cum_exec_qty
+
+
+async def moved_stops(connection: Connection, account_id: int, order_ids: Iterable[str]) -> dict[str, Reason]:
+    """The stop orders among these that meant something else than a stop loss when they were last stored, with what."""
+    rows = await connection.fetch(_MOVED_STOPS, account_id, list(order_ids), [Reason.BREAK_EVEN, Reason.TRAILING_STOP])
+    return {row["order_id"]: Reason(row["reason"]) for row in rows}
 
 
 async def register_account(connection: Connection, environment: str, user_id: str, bot_id: str) -> int:

@@ -99,7 +99,7 @@ async def kill_backends(arena: Arena) -> None:
     connection = await arena.database("faults")
     for _ in range(arena.draw.randrange(2, 8)):
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'websocket_listener'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'websocket_listener%'"
         )
         await _wait(arena, 0.05, 0.4)
 

@@ -130,8 +130,6 @@ async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
     exchange: Simulator, listener: ListenerMaker, links: RedisLinks
 ) -> None:
     await buy(exchange, 1, "0.2", symbol="SOLUSDT")
-    listener({"MOMENTUM": "key-watch"} | {"SHORTSELLER": "key-4"})
-    await synced(links)
     process = listener({"SHORTSELLER": "key-watch"}, health_port="0")
     await synced(links, since_ms=wall_ms())
 
@@ -194,6 +192,67 @@ async def test_every_fill_is_announced_once_over_a_kill(
     position = await read_position(links.database(0), BOT, "ETHUSDT")
     assert position is not None
     assert position.size == 0
+
+
+async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    client = trader(exchange, 6)
+
+    async def last() -> Decimal:
+        async with httpx.AsyncClient(base_url=exchange.url) as public:
+            answer = await public.get("/v5/market/tickers", params={"category": "linear", "symbol": "ETHUSDT"})
+            return Decimal(answer.json()["result"]["list"][0]["lastPrice"])
+
+    async def stop_at(share: str) -> None:
+        price = (await last() * Decimal(share)).quantize(Decimal("0.01"))
+        level = {
+            "category": "linear",
+            "symbol": "ETHUSDT",
+            "tpslMode": "Full",
+            "positionIdx": 0,
+            "stopLoss": str(price),
+        }
+        await client.post("/v5/position/trading-stop", level)
+
+    process = listener({"SHORTSELLER": "key-6"})
+    await synced(links)
+    await buy(exchange, 6, "0.1")
+    await stop_at("0.5")
+    account = await database.fetchval(
+        "SELECT account_id FROM trading.accounts WHERE user_id = $1", str((await exchange.account("key-6"))["uid"])
+    )
+    meaning = json.dumps({"ETHUSDT": {"opened_ms": 1, "stop_meaning": "break_even"}})
+    await database.execute(
+        "INSERT INTO trading.strategy_state (account_id, name, bot_id, state, lease_token, updated_at) "
+        "VALUES ($1, 'positions', $2, $3, 1, now())",
+        *(account, BOT, meaning),
+    )
+    await stop_at("0.6")
+
+    async def stop_is_known() -> bool:
+        return bool(
+            await database.fetchval(
+                "SELECT count(*) FROM trading.orders WHERE account_id = $1 AND reason = 'break_even'", account
+            )
+        )
+
+    await until(stop_is_known, 30, "the moved stop in trading.orders")
+    process.kill()
+    await database.execute("UPDATE trading.strategy_state SET state = '{}' WHERE account_id = $1", account)
+
+    async def stopped_out() -> bool:
+        await stop_at("0.9999")
+        return not any(Decimal(row["size"]) for row in (await exchange.account("key-6"))["positions"])
+
+    await until(stopped_out, 60, "the stop to be hit")
+    await client.close()
+    listener({"SHORTSELLER": "key-6"})
+    await synced(links, since_ms=wall_ms())
+    rows = await fills_of(database, BOT, exchange, 6)
+    assert sorted(row["reason"] for row in rows if row["side"] == "Sell") == ["break_even"]
+    orders = await database.fetch("SELECT reason FROM trading.orders WHERE account_id = $1 AND side = 'Sell'", account)
+    assert {row["reason"] for row in orders} == {"break_even"}
 
 
 async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(

@@ -11,6 +11,7 @@ from alpha.order_link import order_link_id
 from alpha.reasons import Reason
 from websocket_listener.explain import Explainer
 from websocket_listener.frames import answer_of, decode
+from websocket_listener.meanings import Meaning
 from websocket_listener.opening import entry_of, walk
 from websocket_listener.rows import check_execution, reason_of_execution
 from websocket_listener.states import MOVES, StreamState, move
@@ -108,6 +109,12 @@ def test_every_execution_has_a_reason(changes: dict[str, object], meaning: Reaso
 def test_an_execution_that_cannot_be_true_is_rejected(changes: dict[str, object]) -> None:
     with pytest.raises(Rejected):
         check_execution(execution(**changes))
+
+
+def test_what_a_stop_means_counts_since_its_position_was_opened() -> None:
+    meaning = Meaning(Reason.BREAK_EVEN, START_MS)
+    assert meaning.at(START_MS - 1) is None
+    assert meaning.at(START_MS) is Reason.BREAK_EVEN
 
 
 def test_a_funding_row_moves_no_position() -> None:
