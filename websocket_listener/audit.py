@@ -116,11 +116,15 @@ class Auditor:
         after_gap, self._gap = self._gap, False
         self._suspected_before, self._suspects = self._suspects, set()
         try:
-            read = await self._backfill.read(OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS)
+            # until the openings are recorded, what is read is the history of a first start
+            self._openings_due = self._openings_due and await self._openings.due()
+            overlap_ms = OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS
+            read = await self._backfill.read(overlap_ms, announce=not self._openings_due)
             if read.unseen and self._feed.messages == self._messages:
                 self._deaf()
             self._messages = self._feed.messages
-            if self._openings_due and await self._record_openings():
+            if self._openings_due:
+                await self._record_openings()
                 self._openings_due = False
             await self._positions()
             listed = await self._orders()
@@ -149,14 +153,11 @@ class Auditor:
             alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
             await self._alerts.raise_alert(alert, wall_ms())
 
-    async def _record_openings(self) -> bool:
+    async def _record_openings(self) -> None:
         """At a first start: read the positions, then once more every fill that is in them, then compare."""
-        if not await self._openings.due():
-            return True
         positions = await self._gateway.positions()
         await self._backfill.read(OVERLAP_AFTER_GAP_MS)
         await self._openings.record(positions)
-        return True
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)

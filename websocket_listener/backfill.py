@@ -3,9 +3,7 @@
 The watermark says: every execution before it is in `trading.fills`. It moves here and nowhere else.
 """
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,15 +23,13 @@ from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import move_watermark, moved_stops, read_watermark
+from websocket_listener.windows import MOST_ROWS, Windows, narrower
 
 log = logger(__name__)
 
 DAY_MS = 24 * 3_600_000
-#: A window is read whole before its oldest row is stored; so many rows fit into memory without notice.
-MOST_ROWS = 5_000
-#: A long read begins with windows of a day, and reads so many at once.
+#: A long read begins with windows of a day at most.
 LONG_SPAN_MS = DAY_MS
-WINDOWS_AT_ONCE = 6
 _CHUNK = 1_000
 #: A row that cannot be read holds the watermark for so many reads, then it is given up: kept whole, with an alert.
 _TRIES = 3
@@ -75,10 +71,11 @@ class Backfill:
         self._history_ms = history_days * DAY_MS
         self._unreadable_reads = 0
 
-    async def read(self, overlap_ms: int) -> Read:
+    async def read(self, overlap_ms: int, *, announce: bool = True) -> Read:
         """Read from the watermark less `overlap_ms` to now, store what is missing, move the watermark.
 
-        The first read of an account goes back as far as the setting says. Raises the gateway's errors and asyncpg's;
+        The first read of an account goes back as far as the setting says, and announces nothing; nor does one that goes on
+        with it after a restart (`announce` False). Raises the gateway's errors and asyncpg's;
         what was stored until then stays, and the watermark says how far.
         """
         end_ms = await self._gateway.server_time_ms()
@@ -93,7 +90,7 @@ class Backfill:
         rank = Rank.BACKFILL if long_ago else Rank.RECONCILE
         async with aclosing(self._windows(start_ms, end_ms, rank)) as windows:
             async for found, stop_ms in windows:
-                new, fresh = await self._store(found, stop_ms, announce=not first)
+                new, fresh = await self._store(found, stop_ms, announce=announce and not first)
                 rows, inserted, unseen = rows + len(found), inserted + new, unseen + fresh
                 if long_ago:
                     self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
@@ -116,34 +113,20 @@ class Backfill:
     async def _windows(
         self, start_ms: int, end_ms: int, rank: Rank
     ) -> AsyncGenerator[tuple[list[Execution], int], None]:
-        """All executions between two times, a window at a time, oldest first, with the last instant of each window.
+        """All executions between two times, a window at a time, oldest first, with the last instant of each window."""
+        span_ms = WINDOW_MS
+        if end_ms - start_ms > LONG_SPAN_MS:
+            span_ms = await self._first_span(start_ms, min(start_ms + LONG_SPAN_MS, end_ms), rank)
+        windows = Windows(lambda begin, stop: self._window(begin, stop, rank), start_ms, end_ms, span_ms)
+        async with aclosing(windows.in_order()) as found:
+            async for rows, stop_ms in found:
+                yield rows, stop_ms
 
-        Pages of a window come one after another, so several windows are read at once: a slow line does not keep us
-        from using the request budget. A window that holds too many rows is cut by what was seen of its density.
-        """
-        span_ms = LONG_SPAN_MS if end_ms - start_ms > LONG_SPAN_MS else WINDOW_MS
-        ahead: deque[tuple[int, int, asyncio.Task[tuple[list[Execution], bool]]]] = deque()
-        next_ms = start_ms
-        try:
-            while ahead or next_ms <= end_ms:
-                while len(ahead) < WINDOWS_AT_ONCE and next_ms <= end_ms:
-                    stop_ms = min(next_ms + span_ms - 1, end_ms)
-                    ahead.append((next_ms, stop_ms, asyncio.create_task(self._window(next_ms, stop_ms, rank))))
-                    next_ms = stop_ms + 1
-                begin_ms, stop_ms, reading = ahead.popleft()
-                found, whole = await reading
-                if whole:
-                    yield found, stop_ms
-                    if len(found) < MOST_ROWS // 8:
-                        span_ms = min(WINDOW_MS, span_ms * 2)
-                    continue
-                for *_, task in ahead:
-                    task.cancel()
-                ahead.clear()
-                span_ms, next_ms = _narrower(found, begin_ms, stop_ms), begin_ms
-        finally:
-            for *_, task in ahead:
-                task.cancel()
+    async def _first_span(self, start_ms: int, end_ms: int, rank: Rank) -> int:
+        """How long a window may be, by one page: windows that turn out to hold too much are read in vain."""
+        async for page in self._gateway.executions(start_ms, end_ms, rank=rank):
+            return narrower(page.rows, start_ms, end_ms) if page.cursor and page.rows else LONG_SPAN_MS
+        return LONG_SPAN_MS
 
     async def _window(self, start_ms: int, end_ms: int, rank: Rank) -> tuple[list[Execution], bool]:
         """All executions of a window, oldest first; False when there are too many for one window."""
@@ -217,10 +200,3 @@ def _is_stop(row: Execution) -> bool:
 def _ordered(rows: list[Execution]) -> list[Execution]:
     unique = {(row.symbol, row.exec_id): row for row in rows}
     return sorted(unique.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, row.exec_id))
-
-
-def _narrower(found: list[Execution], start_ms: int, end_ms: int) -> int:
-    """A window that should hold half of what fits, by the density of the newest rows that were read."""
-    oldest = min(row.exec_time_ms for row in found)
-    density = len(found) / max(1, end_ms - oldest)
-    return max(1, min((end_ms - start_ms) // 2, int(MOST_ROWS / 2 / density)))

@@ -129,6 +129,9 @@ class Feed:
 
     def _take_execution(self, execution: Execution, envelope: Envelope) -> None:
         check_execution(execution)
+        if not execution.order_id:
+            # what has no order (a settlement) is taken from the exchange's list, where nothing gets lost on its way
+            raise Rejected(f"The execution {execution.exec_id} was pushed without an orderId.")
         self._check_ms("execTime", execution.exec_time_ms)
         self.learn(execution, pushed=True)
 

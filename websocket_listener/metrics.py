@@ -1,7 +1,7 @@
 """What Prometheus sees. Read from the parts at the moment it asks; nothing is counted twice."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -58,6 +58,11 @@ class ListenerMetrics(Collector):
                 "Wall-clock time of the last message, seconds since 1970.",
                 lambda b: b.status.last_message_ms / 1_000,
             ),
+            "waiting_rows": ("Rows of this bot that wait for PostgreSQL.", lambda b: _of(b, self._database.waiting)),
+            "commit_seconds": (
+                "From arrival to commit, last batch with rows of this bot.",
+                lambda b: _of(b, self._database.lags_s),
+            ),
             "redis_lag_seconds": ("From arrival to Redis, last batch.", lambda b: b.live.lag_s),
             "redis_away_seconds": (
                 "How long Redis has not been written.",
@@ -93,6 +98,11 @@ class ListenerMetrics(Collector):
             for bot in self._bots:
                 counter.add_metric([bot.bot.id], float(value(bot)))
             yield counter
+
+
+def _of(bot: BotListener, values: Mapping[int, float]) -> float:
+    """What belongs to the account of this bot; 0 before it is known."""
+    return 0.0 if bot.account is None else values.get(bot.account.id, 0.0)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -56,8 +56,9 @@ class OrderRow(Struct, frozen=True, gc=False):
 
 def check_execution(execution: Execution) -> None:
     """Raise Rejected for an execution that cannot be true: negative quantity, a value that is not price x quantity,
-    no order, no side, no sequence number. Such a row is damaged on its way; the exchange's list has the true one."""
-    if not execution.order_id:
+    no side, no sequence number, a trade without an order. Such a row is damaged on its way; the exchange's list has the
+    true one."""
+    if not execution.order_id and execution.exec_type == "Trade":
         raise Rejected(f"The execution {execution.exec_id} has no orderId.")
     if execution.side not in {"Buy", "Sell"}:
         raise Rejected(f"The execution {execution.exec_id} has the side {execution.side!r}.")

@@ -87,6 +87,9 @@ class GroupWriter:
         self._dropped = dropped
         self._refused = refused
         self._draw = draw
+        #: By account: rows that wait, and from arrival to commit in the last batch that had rows of it.
+        self.waiting: dict[int, int] = {}
+        self.lags_s: dict[int, float] = {}
         self._rows: deque[Waiting] = deque()
         self._taken: list[Waiting] = []
         self._connection: Connection | None = None
@@ -111,6 +114,7 @@ class GroupWriter:
             self._dropped(row.account_id)
             return
         self._rows.append(Waiting(row, time.monotonic()))
+        self.waiting[row.account_id] = self.waiting.get(row.account_id, 0) + 1
         self._idle.clear()
         self._wake.set()
 
@@ -157,8 +161,17 @@ class GroupWriter:
             if self.failing_since_s is not None:
                 log.info("database_back", away_s=round(time.monotonic() - self.failing_since_s, 1))
             failures, self.failing_since_s = 0, None
-            self.counts.lag_s = time.monotonic() - self._taken[0].arrived_s
-            self._taken = []
+            self._note_commit()
+
+    def _note_commit(self) -> None:
+        taken, self._taken = self._taken, []
+        now_s = time.monotonic()
+        self.counts.lag_s = now_s - taken[0].arrived_s
+        of_batch: dict[int, float] = {}
+        for row, arrived_s in taken:
+            self.waiting[row.account_id] -= 1
+            of_batch.setdefault(row.account_id, now_s - arrived_s)
+        self.lags_s |= of_batch
 
     async def _store(self, waiting: list[Waiting]) -> None:
         rows = [entry.row for entry in waiting]

@@ -32,7 +32,7 @@ from rich.table import Table
 from websockets.asyncio.server import ServerConnection, serve
 
 from alpha.alerts import Alerts
-from alpha.clock import BusinessClock, at
+from alpha.clock import BusinessClock, at, wall_ms
 from alpha.db.fills import Fill
 from alpha.db.migrate import migrate, register_bots
 from alpha.db.pool import connect, create_pool
@@ -41,8 +41,10 @@ from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
 from alpha.live.connect import RedisLinks
 from alpha.live.events import EventReader
+from alpha.live.read import read_status
 from alpha.registry import load_registry
 from alpha.settings import Environment
+from tests.stack.world import BOTS, Process, Simulator, Trader, until
 from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
@@ -60,6 +62,7 @@ START_MS = 1_735_689_600_000
 BUFFER_ROWS = 50_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 _encode = msgspec.json.Encoder().encode
+say = Console(stderr=True).print
 
 
 # -- what the exchange pushes --------------------------------------------------------------------------------------
@@ -231,6 +234,33 @@ async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.Tas
         tasks.create_task(job)
     await asyncio.wait_for(up.wait(), 10)
     return bench
+
+
+@dataclass(frozen=True)
+class Processors:
+    """The processor time that each of the three has used, in seconds; what they need does not depend on who else runs."""
+
+    postgres: psutil.Process
+    redis: psutil.Process
+
+    def used(self) -> tuple[float, float, float]:
+        """(this process, PostgreSQL, Redis) until now."""
+        mine = time.process_time()
+        servers = []
+        for parent in (self.postgres, self.redis):
+            spent = 0.0
+            for process in (parent, *parent.children()):
+                try:
+                    spent += sum(process.cpu_times()[:2])
+                except psutil.NoSuchProcess:
+                    continue
+            servers.append(spent)
+        return mine, servers[0], servers[1]
+
+    def since(self, before: tuple[float, float, float], fills: int) -> str:
+        """Microseconds of each for one fill, as text."""
+        ours, postgres, redis = ((now - then) / fills * 1e6 for now, then in zip(self.used(), before, strict=True))
+        return f"listener {ours:.0f}, PostgreSQL {postgres:.0f}, Redis {redis:.0f} us"
 
 
 async def throughput(
@@ -418,6 +448,52 @@ async def full_buffer(pool: Any, several: Several) -> int:
     return after - before
 
 
+async def steady_memory(folder: Path, postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> int:
+    """Bytes of resident memory of a real listener with three bots on the simulated exchange, each of which has traded."""
+    simulator = Simulator(folder, options=("--no-rate-limits",))
+    await simulator.start()
+    listener = Process(
+        "listener",
+        ["-m", "websocket_listener"],
+        {
+            **postgres.environment(),
+            **redis.environment(),
+            **simulator.environment(),
+            "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
+            **{name: value for bot in BOTS for name, value in bot.environment().items()},
+        },
+        folder,
+    )
+    links = RedisLinks(redis.settings())
+    listener.start()
+
+    async def all_synced(since_ms: int) -> bool:
+        states = [await read_status(links.database(number), bot.bot) for number, bot in enumerate(BOTS)]
+        return all(
+            state is not None
+            and state.state == "synced"
+            and state.synced_at is not None
+            and state.synced_at.timestamp() * 1_000 > since_ms
+            for state in states
+        )
+
+    try:
+        await until(lambda: all_synced(0), 90, "three bots to be synced")
+        for bot in BOTS:
+            trader = Trader(simulator.url, bot)
+            for number in range(100):
+                await trader.order("ETHUSDT", "Sell" if number % 2 else "Buy", "0.1")
+            await trader.close()
+        now_ms = wall_ms()
+        await until(lambda: all_synced(now_ms), 90, "three bots to be synced")
+        used: int = psutil.Process(listener.pid).memory_info().rss
+        return used
+    finally:
+        listener.kill()
+        simulator.process.kill()
+        await links.close()
+
+
 async def run(fills: int, seconds: float) -> list[Figure]:
     """Measure everything; returns the table."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
@@ -439,12 +515,22 @@ async def run(fills: int, seconds: float) -> list[Figure]:
         figures: list[Figure] = []
         async with asyncio.TaskGroup() as tasks:
             bench = await open_bench(pool, links, port, tasks)
+            processors = Processors(
+                psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0])),
+                psutil.Process((await links.shared.info("server"))["process_id"]),
+            )
+            before = processors.used()
             floor = await bare_insert(pool, fills)
+            say(f"floor: {processors.since(before, 3 * fills)} of processor time a row")
             await throughput(bench, pool, ours, 0, 2_000, per_frame=20, mixed=False)
+            before = processors.used()
             rate = await throughput(bench, pool, ours, 2_000, fills, per_frame=20, mixed=False)
             figures.append(_rate("fills/s, execution frames of 20", rate, floor, 0.5))
+            say(f"execution frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills)} a fill")
+            before = processors.used()
             rate = await throughput(bench, pool, ours, 2_000 + fills, fills // 2, per_frame=1, mixed=True)
             figures.append(_rate("fills/s, execution + order + position frames", rate, floor, 0.15))
+            say(f"all frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills // 2)} a fill")
             trip_ms = 1e3 * await repeated(links.shared.ping, 500)
             await pool.execute("CREATE TABLE IF NOT EXISTS trading.one (n bigint)")
             commit_ms = 1e3 * await repeated(lambda: pool.execute("INSERT INTO trading.one VALUES (1)"), 300)
@@ -458,7 +544,8 @@ async def run(fills: int, seconds: float) -> list[Figure]:
             await cost(few, 4_000_000, 300)
             of_few, of_many = await cost(few, 5_000_000, fills // 4), await cost(many, 5_000_000, fills // 4)
             figures.append(_cost(of_few, of_many))
-            figures.append(_memory(await full_buffer(pool, few)))
+            buffer = await full_buffer(pool, few)
+            figures += _memory(await steady_memory(folder, postgres, redis), buffer)
             for task in asyncio.all_tasks():
                 if task is not asyncio.current_task():
                     task.cancel()
@@ -484,9 +571,12 @@ def _cost(of_few: float, of_many: float) -> Figure:
     )  # fmt: skip
 
 
-def _memory(size: int) -> Figure:
-    megabytes = size / 1024 / 1024
-    return Figure(f"a full buffer, {BUFFER_ROWS:,} rows", f"{megabytes:.0f} MB", "", "", "< 180 MB beside the rest", megabytes < 180)  # fmt: skip
+def _memory(steady: int, buffer: int) -> list[Figure]:
+    alone, full = steady / 1024 / 1024, (steady + buffer) / 1024 / 1024
+    return [
+        Figure("memory of the listener, three bots", f"{alone:.0f} MB", "", "", "< 120 MB", alone < 120),
+        Figure(f"the same and a full buffer, {BUFFER_ROWS:,} rows", f"{full:.0f} MB", "", "", "< 300 MB", full < 300),
+    ]
 
 
 def _delay(what: str, spent: list[float], floor_ms: float, most: float, worst_ms: float, of: str) -> Figure:

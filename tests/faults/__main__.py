@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.faults.arena import Arena
+from tests.faults.books import settle
 from tests.faults.rounds import FAULTS, RARE, Fault
 from tests.faults.run import play
 
@@ -55,6 +56,9 @@ async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int
             broken += bool(outcome.faults)
             if broken and only is None and not arena.listener_alive():
                 break
+        for fault in await settle(arena, 60.0, whole=True):
+            broken += 1
+            print(f"      at the end, all books: {fault}", flush=True)
     finally:
         await arena.close()
     recoveries.sort()

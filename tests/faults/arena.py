@@ -64,6 +64,8 @@ class Arena:
         self.most_memory = 0
         self.outage_s = 5.0
         self.listener: Process | None = None
+        #: By bot: up to which number of the exchange's ledger the books agreed, and how many fills that were.
+        self.agreed: dict[str, tuple[int, int]] = {}
         self._links: RedisLinks | None = None
         self._traders: list[asyncio.Task[None]] = []
         self._trading = asyncio.Event()

@@ -16,11 +16,22 @@ _AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee":
 _TEXTS = {"order_id": "orderId", "side": "side", "exec_type": "execType", "symbol": "symbol"}
 
 
-async def fills_differ(arena: Arena, bot: BotKey) -> list[str]:
-    """What is missing, too many or unequal in trading.fills, one sentence each; empty when the books agree."""
-    ledger = {row["execId"]: row for row in await arena.simulator.ledger(bot.key)}
+async def fills_differ(arena: Arena, bot: BotKey, *, whole: bool = False) -> list[str]:
+    """What is missing, too many or unequal in trading.fills, one sentence each; empty when the books agree.
+
+    What agreed before is only counted, so that a round costs the same however many went before; `whole` compares all.
+    """
+    agreed = (0, 0) if whole else arena.agreed.get(bot.bot, (0, 0))
+    last, count = agreed
+    found = await arena.simulator.ledger(bot.key, after=last)
+    ledger = {row["execId"]: row for row in found}
     connection = await arena.database("books")
-    rows = await connection.fetch("SELECT * FROM trading.fills WHERE bot_id = $1", bot.bot)
+    total = await connection.fetchval("SELECT count(*) FROM trading.fills WHERE bot_id = $1", bot.bot)
+    if not whole and total != count + len(ledger):
+        return [f"{bot.bot}: {total} fills are stored, the exchange has {count + len(ledger)}"]
+    rows = await connection.fetch(
+        "SELECT * FROM trading.fills WHERE bot_id = $1 AND ($2 OR exec_id = ANY($3))", bot.bot, whole, list(ledger)
+    )
     stored: dict[str, Any] = {}
     faults = []
     for row in rows:
@@ -44,6 +55,8 @@ async def fills_differ(arena: Arena, bot: BotKey) -> list[str]:
         ]
         if int(ours["exec_time"].timestamp() * 1000 + 0.5) != int(theirs["execTime"]) or ours["seq"] != theirs["seq"]:
             faults.append(f"{bot.bot}: {exec_id} has another time or seq than the exchange's")
+    if not faults and found:
+        arena.agreed[bot.bot] = found[-1]["n"], total
     return faults
 
 
@@ -87,14 +100,14 @@ async def orders_differ(arena: Arena, bot: BotKey) -> list[str]:
     return [f"{bot.bot}: {order_id} is open in trading.orders and closed at the exchange" for order_id in gone]
 
 
-async def settle(arena: Arena, wait_s: float) -> list[str]:
-    """Wait until the books agree, at most so long; returns what still differs."""
+async def settle(arena: Arena, wait_s: float, *, whole: bool = False) -> list[str]:
+    """Wait until the books agree, at most so long; returns what still differs. `whole`: also what agreed before."""
     faults: list[str] = []
 
     async def agree() -> bool:
         faults.clear()
         for bot in BOTS:
-            faults.extend(await fills_differ(arena, bot))
+            faults.extend(await fills_differ(arena, bot, whole=whole))
             faults.extend(await live_state_differs(arena, bot))
             faults.extend(await orders_differ(arena, bot))
         return not faults
@@ -102,7 +115,7 @@ async def settle(arena: Arena, wait_s: float) -> list[str]:
     try:
         await until(agree, wait_s, "the books to agree", step_s=0.2)
     except AssertionError:
-        return list(faults)
+        return [*faults, *[fault for bot in BOTS for fault in await fills_differ(arena, bot, whole=True)]]
     return []
 
 

@@ -145,11 +145,10 @@ class Simulator:
         """How our services reach it."""
         return {"BYBIT_REST_URL": self.url, "BYBIT_WS_URL": f"ws://127.0.0.1:{self.port}"}
 
-    async def ledger(self, key: str) -> list[dict[str, Any]]:
-        """Every execution of this account, as the exchange itself knows it, oldest first."""
+    async def ledger(self, key: str, after: int = 0) -> list[dict[str, Any]]:
+        """Every execution of this account, as the exchange itself knows it, oldest first; those after number `after`."""
         rows: list[dict[str, Any]] = []
         async with httpx.AsyncClient(timeout=30) as client:
-            after = 0
             while True:
                 answer = await client.get(
                     f"{self.url}/_sim/executions", params={"key": key, "after": after, "limit": 1000}

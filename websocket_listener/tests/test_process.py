@@ -167,6 +167,11 @@ async def test_an_ageing_connection_is_replaced_without_a_gap(
 
     await until(stored, 40, "every fill")
     _, _, metrics = await health(process)
+    of_each_bot = (
+        *("connected", "synced", "last_message_seconds", "commit_seconds", "redis_lag_seconds", "waiting_rows"),
+        *("backfilled_rows_total", "duplicates_total", "unread_messages_total"),
+    )
+    assert [name for name in of_each_bot if f'listener_{name}{{bot="shortseller_001"}}' not in metrics] == []
     unseen = re.search(r'listener_unseen_rows_total{bot="shortseller_001"} (\d+)', metrics)
     assert unseen is not None
     assert unseen[1] == "0.0" or int(unseen[1]) == 0
@@ -197,7 +202,7 @@ async def test_every_fill_is_announced_once_over_a_kill(
 async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
     exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
 ) -> None:
-    client = trader(exchange, 6)
+    client = trader(exchange, 4)
 
     async def last() -> Decimal:
         async with httpx.AsyncClient(base_url=exchange.url) as public:
@@ -215,12 +220,12 @@ async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
         }
         await client.post("/v5/position/trading-stop", level)
 
-    process = listener({"SHORTSELLER": "key-6"})
+    process = listener({"SHORTSELLER": "key-4"})
     await synced(links)
-    await buy(exchange, 6, "0.1")
+    await buy(exchange, 4, "0.1")
     await stop_at("0.5")
     account = await database.fetchval(
-        "SELECT account_id FROM trading.accounts WHERE user_id = $1", str((await exchange.account("key-6"))["uid"])
+        "SELECT account_id FROM trading.accounts WHERE user_id = $1", str((await exchange.account("key-4"))["uid"])
     )
     meaning = json.dumps({"ETHUSDT": {"opened_ms": 1, "stop_meaning": "break_even"}})
     await database.execute(
@@ -243,13 +248,13 @@ async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
 
     async def stopped_out() -> bool:
         await stop_at("0.9999")
-        return not any(Decimal(row["size"]) for row in (await exchange.account("key-6"))["positions"])
+        return not any(Decimal(row["size"]) for row in (await exchange.account("key-4"))["positions"])
 
     await until(stopped_out, 60, "the stop to be hit")
     await client.close()
-    listener({"SHORTSELLER": "key-6"})
+    listener({"SHORTSELLER": "key-4"})
     await synced(links, since_ms=wall_ms())
-    rows = await fills_of(database, BOT, exchange, 6)
+    rows = await fills_of(database, BOT, exchange, 4)
     assert sorted(row["reason"] for row in rows if row["side"] == "Sell") == ["break_even"]
     orders = await database.fetch("SELECT reason FROM trading.orders WHERE account_id = $1 AND side = 'Sell'", account)
     assert {row["reason"] for row in orders} == {"break_even"}
