@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import asyncpg
 
@@ -48,11 +47,8 @@ def passes(fault: BaseException) -> bool:
     return isinstance(fault, PASSING) and not isinstance(fault, ValueError)
 
 
-class Waiting(NamedTuple):
-    """A row and when it came, on the monotonic clock."""
-
-    row: Fill | OrderRow
-    arrived_s: float
+#: A row and when it came, on the monotonic clock. A plain tuple, which the garbage collector does not walk.
+Waiting = tuple[Fill | OrderRow, float]
 
 
 @dataclass(slots=True)
@@ -104,8 +100,8 @@ class GroupWriter:
     def oldest_s(self) -> float | None:
         """When the oldest row that is not yet committed came; None when all are."""
         if self._taken:
-            return self._taken[0].arrived_s
-        return self._rows[0].arrived_s if self._rows else None
+            return self._taken[0][1]
+        return self._rows[0][1] if self._rows else None
 
     def put(self, row: Fill | OrderRow) -> None:
         """Store this row soon. When the buffer is full it is dropped and reported."""
@@ -113,7 +109,7 @@ class GroupWriter:
             self.counts.dropped += 1
             self._dropped(row.account_id)
             return
-        self._rows.append(Waiting(row, time.monotonic()))
+        self._rows.append((row, time.monotonic()))
         self.waiting[row.account_id] = self.waiting.get(row.account_id, 0) + 1
         self._idle.clear()
         self._wake.set()
@@ -166,7 +162,7 @@ class GroupWriter:
     def _note_commit(self) -> None:
         taken, self._taken = self._taken, []
         now_s = time.monotonic()
-        self.counts.lag_s = now_s - taken[0].arrived_s
+        self.counts.lag_s = now_s - taken[0][1]
         of_batch: dict[int, float] = {}
         for row, arrived_s in taken:
             self.waiting[row.account_id] -= 1
@@ -174,7 +170,7 @@ class GroupWriter:
         self.lags_s |= of_batch
 
     async def _store(self, waiting: list[Waiting]) -> None:
-        rows = [entry.row for entry in waiting]
+        rows = [row for row, _ in waiting]
         try:
             await self._commit(rows)
         except Exception as fault:
