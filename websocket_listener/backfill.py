@@ -4,7 +4,7 @@ The watermark says: every execution before it is in `trading.fills`. It moves he
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from alpha.db.pool import Pool
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.reasons import Reason
+from alpha.settings import Environment
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
@@ -28,6 +29,9 @@ from websocket_listener.windows import MOST_ROWS, Windows, narrower
 log = logger(__name__)
 
 DAY_MS = 24 * 3_600_000
+#: How long the exchange keeps executions: two years, of which an hour is left for the read itself; 7 days on demo.
+KEPT_MS = 730 * DAY_MS - 3_600_000
+KEPT_IN_DEMO_MS = 7 * DAY_MS
 #: A long read begins with windows of a day at most.
 LONG_SPAN_MS = DAY_MS
 _CHUNK = 1_000
@@ -60,8 +64,16 @@ class Backfill:
     """Reads one account's executions."""
 
     def __init__(
-        self, feed: Feed, gateway: Gateway, pool: Pool, rejected: RejectedMessages, *, history_days: int
+        self,
+        feed: Feed,
+        gateway: Gateway,
+        pool: Pool,
+        rejected: RejectedMessages,
+        *,
+        history_days: int,
+        too_late: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """`too_late(what)` is called when the exchange does not keep any more what was never read."""
         self.counts = BackfillCounts()
         self.progress = ""
         self._feed = feed
@@ -69,14 +81,15 @@ class Backfill:
         self._pool = pool
         self._rejected = rejected
         self._history_ms = history_days * DAY_MS
+        self._too_late = too_late
         self._unreadable_reads = 0
 
     async def read(self, overlap_ms: int, *, announce: bool = True) -> Read:
         """Read from the watermark less `overlap_ms` to now, store what is missing, move the watermark.
 
         The first read of an account goes back as far as the setting says, and announces nothing; nor does one that goes on
-        with it after a restart (`announce` False). Raises the gateway's errors and asyncpg's;
-        what was stored until then stays, and the watermark says how far.
+        with it after a restart (`announce` False). Raises the gateway's errors and asyncpg's; what was stored until then
+        stays, and the watermark says how far.
         """
         end_ms = await self._gateway.server_time_ms()
         account = self._feed.account
@@ -84,6 +97,9 @@ class Backfill:
             mark = await read_watermark(connection, account.id, LINEAR)
         first = mark is None
         start_ms = end_ms - self._history_ms if mark is None else ms_of(mark) - overlap_ms
+        if mark is not None:
+            await self._check_kept(ms_of(mark), end_ms)
+        start_ms = max(start_ms, end_ms - KEPT_MS)
         long_ago = end_ms - start_ms > DAY_MS
         began_ms, began_s = start_ms, time.monotonic()
         rows = inserted = unseen = 0
@@ -104,6 +120,16 @@ class Backfill:
         self.counts.reads += 1
         self.counts.rows += rows
         return Read(rows, inserted, unseen, first, began_ms)
+
+    async def _check_kept(self, mark_ms: int, end_ms: int) -> None:
+        """What is older than the exchange keeps is reported, not invented."""
+        account = self._feed.account
+        kept_from_ms = end_ms - KEPT_IN_DEMO_MS if account.environment is Environment.DEMO else end_ms - KEPT_MS
+        if mark_ms < kept_from_ms and self._too_late is not None:
+            await self._too_late(
+                f"The executions of {account} from {at(mark_ms):%Y-%m-%d %H:%M} to {at(kept_from_ms):%Y-%m-%d %H:%M} UTC were "
+                "never read, and the exchange does not keep them so long."
+            )
 
     async def read_order(self, order_id: str) -> int:
         """Read and store the executions of one order; returns how many were not known."""

@@ -172,7 +172,9 @@ class BotListener:
             self._lost,
         )
         self.backfill = Backfill(
-            feed, self.gateway, shared.pool, shared.rejected, history_days=settings.listener_history_days
+            *(feed, self.gateway, shared.pool, shared.rejected),
+            history_days=settings.listener_history_days,
+            too_late=self._too_late,
         )
         self.auditor = Auditor(
             feed,
@@ -265,6 +267,12 @@ class BotListener:
         """The connection looks healthy and brings nothing: another one may."""
         if self.stream is not None:
             self.stream.replace("it brought no message of what the exchange has done")
+
+    async def _too_late(self, what: str) -> None:
+        remedy = "Compare with the exchange's own export of your trades; P&L from fills lacks what happened then."
+        await self._shared.alerts.raise_alert(
+            Alert(Level.CRITICAL, f"history:{self.bot.id}", what, remedy, self.bot.id), wall_ms()
+        )
 
     def _rebuild(self) -> list[Change]:
         """What to write over Redis: the status, and the state once it is known; until then the old one stands there."""

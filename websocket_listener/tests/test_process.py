@@ -304,7 +304,7 @@ async def test_an_unreachable_database_is_named(listener: ListenerMaker) -> None
     assert "Traceback" not in process.said()
 
 
-async def test_sigterm_says_that_nobody_listens_and_ends_cleanly(
+async def test_sigterm_says_that_nobody_listens_and_a_long_absence_is_reported(
     exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
 ) -> None:
     process = listener({"SHORTSELLER": "key-9"})
@@ -314,6 +314,14 @@ async def test_sigterm_says_that_nobody_listens_and_ends_cleanly(
     status = await read_status(links.database(0), BOT)
     assert status is not None
     assert status.state == "down"
+
+    # a listener that was away for longer than the exchange keeps executions says what nobody can read any more
+    await database.execute("UPDATE trading.watermarks SET read_to = read_to - interval '800 days'")
+    listener({"SHORTSELLER": "key-9"})
+    await synced(links, since_ms=wall_ms())
+    alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
+    assert [alert["level"] for alert in alerts if alert["key"] == f"history:{BOT}"] == ["critical"]
+    assert len(await fills_of(database, BOT, exchange, 9)) == 1
 
 
 async def ended(process: Process) -> int:
