@@ -9,7 +9,7 @@ from html import escape
 import msgspec
 
 from alpha.clock import at
-from alpha.platform.wording import moment
+from alpha.platform.wording import moment, zone_name
 
 #: The same trouble is told again after so long; what was raised meanwhile is counted.
 AGAIN_MS = 30 * 60_000
@@ -158,7 +158,8 @@ class AlertBook:
         if known is not None:
             known.since = 0
         who = escape(alert.bot or alert.service)
-        when = moment(at(alert.raised_ms), self._zone).text
+        raised = at(alert.raised_ms)
+        when = f"{moment(raised, self._zone).text} {zone_name(raised, self._zone)}"
         remedy = f"\n   → {escape(alert.remedy[:200])}" if alert.remedy else ""
         return f"{_MARKS[alert.level]} <b>{who}</b> {when}{often}\n{escape(alert.text[:400])}{remedy}"
 

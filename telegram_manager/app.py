@@ -77,6 +77,13 @@ async def _patiently(first: Coroutine[Any, Any, BookState], platform: Platform, 
             question = memory.load(STATE, BookState, BookState)
 
 
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Retry as fault:
+        log.warning("painter_not_ready", fault=str(fault))
+
+
 class Centre:
     """Everything that runs, and how it is."""
 
@@ -186,7 +193,8 @@ class Centre:
 
     async def _telegram(self, setup: Setup, pump: AlertPump, desks: list[Desk]) -> None:
         """Answer people, from the moment Telegram can be reached."""
-        await setup.painter.open()
+        # a machine under load takes long to start the drawing process: nobody waits for it before a picture is asked for
+        warming = asyncio.create_task(_quietly(setup.painter.open()), name="warm the painter")
         pause_s = 1.0
         while True:
             try:
@@ -222,6 +230,7 @@ class Centre:
             await self._poller.run(await first_offset(setup))
         finally:
             reporting.cancel()
+            warming.cancel()
 
     def _token(self) -> str | None:
         token = self._settings.c2_telegram_bot_token

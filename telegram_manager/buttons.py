@@ -5,29 +5,52 @@
 | `q|name|words|page` | show a question in place |
 | `g|name|words` | send its picture |
 | `o|name|words` | begin an order (it asks for confirmation) |
-| `p|name` | pick a bot for it |
-| `m` | the menu |
+| `p|name`, `p|name|bot` | pick a bot for it; then, where it takes one, a position |
+| `y|name|words` | a command of Telegram's own: mute, alerts, export ... |
+| `m`, `m|steer`, `m|you` | the menus |
 | `c|token|yes` | confirm |
 | `a` | acknowledge alerts |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alpha.platform.commands import BY_NAME, Order, Question, Role
-from alpha.registry import Registry
+from alpha.registry import Bot, Registry
 from telegram_manager.letters import Buttons
 
 MENU = (
-    (("📊 Status", "q|status||0"), ("📈 Positions", "q|positions||0")),
-    (("💰 Balance", "q|balance||0"), ("🧾 Trades", "q|trades||0")),
-    (("📉 Analytics", "q|analytics||0"), ("📅 Daily", "q|daily||0")),
-    (("🏁 Performance", "q|performance||0"), ("🩺 Health", "q|health||0")),
+    (("📊 Status", "q|status||0"), ("📈 Positions", "q|positions||0"), ("📋 Orders", "q|orders||0")),
+    (("💰 Balance", "q|balance||0"), ("🧾 Trades", "q|trades||0"), ("⚡ Fills", "q|fills||0")),
+    (("📉 Analytics", "q|analytics||0"), ("🏁 Performance", "q|performance||0")),
+    (("📅 Daily", "q|daily||0"), ("🗓 Weekly", "q|weekly||0"), ("📆 Monthly", "q|monthly||0")),
+    (("🩺 Health", "q|health||0"), ("🔄 Sync", "q|sync||0"), ("⚖️ Issues", "q|issues||0")),
 )
+#: A menu of its own, so that no thumb that looks for a figure stops a bot.
 STEERING = (
     (("▶️ Start", "p|start"), ("⏹ Stop", "p|stop"), ("🔁 Restart", "p|restart")),
-    (("⏸ Pause", "p|pause"), ("⏯ Resume", "p|resume"), ("🧹 Flatten", "p|flatten")),
+    (("⏸ Pause", "p|pause"), ("⏯ Resume", "p|resume"), ("🤝 Adopt", "p|adopt")),
+    (("🧹 Flatten", "p|flatten"), ("📜 Logs", "p|logs")),
     (("🚨 PANIC", "o|panic|"),),
 )
+YOU = (
+    (("🔔 Latest alerts", "q|alerts||0"), ("👤 Who am I", "y|whoami|")),
+    (("All alerts", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
+    (("🔕 Mute 1 h", "y|mute|1h"), ("Mute 8 h", "y|mute|8h"), ("Unmute", "y|mute|off")),
+    (("Alerts on", "y|alerts|on"), ("Alerts off", "y|alerts|off"), ("❓ Help", "y|help|")),
+)
+OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
+ADMINS = ((("🕵️ Audit", "q|audit||0"),),)
+#: Telegram's own commands that a button may stand for. A code is typed, never pressed.
+OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout"})
+_PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All", "all"))
+_COUNTS = {
+    **dict.fromkeys(("trades", "fills", "alerts", "audit"), (10, 25, 50)),
+    "logs": (30, 100, 300),
+    "daily": (7, 14, 30),
+    "weekly": (4, 8, 26),
+    "monthly": (6, 12, 24),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +71,10 @@ def read_press(data: str) -> Press | None:
     match parts:
         case ["m"] | ["a"]:
             return Press(parts[0])
+        case ["m", "steer" | "you" as which]:
+            return Press("m", words=(which,))
+        case ["y", name, words] if name in OWN:
+            return Press("y", name, tuple(words.split()))
         case ["q", name, words, page] if isinstance(BY_NAME.get(name), Question) and page.isdecimal() and len(page) < 4:
             return Press("q", name, tuple(words.split()), int(page))
         case ["g", name, words] if isinstance(BY_NAME.get(name), Question):
@@ -56,14 +83,22 @@ def read_press(data: str) -> Press | None:
             return Press("o", name, tuple(words.split()))
         case ["p", name] if name in BY_NAME:
             return Press("p", name)
+        case ["p", name, bot] if isinstance(BY_NAME.get(name), Order) and bot:
+            return Press("p", name, (bot,))
         case ["c", token, "yes" | "no" as answer] if token:
             return Press("c", token=token, answer=answer)
     return None
 
 
-def menu(role: Role) -> Buttons:
-    """The menu of a role."""
-    return (*MENU, *STEERING) if role >= Role.OPERATOR else MENU
+def menu(role: Role, which: str = "") -> Buttons:
+    """A menu as a role has it: the questions, "steer" or "you"."""
+    if which == "steer" and role >= Role.OPERATOR:
+        return (*STEERING, (("◀️ Menu", "m"),))
+    if which == "you":
+        more = (*(OPERATORS if role >= Role.OPERATOR else ()), *(ADMINS if role >= Role.ADMIN else ()))
+        return (*YOU, *more, (("◀️ Menu", "m"),))
+    steer = (("🎛 Steering", "m|steer"),) if role >= Role.OPERATOR else ()
+    return (*MENU, (*steer, ("👤 You", "m|you")))
 
 
 def under_question(
@@ -80,9 +115,16 @@ def under_question(
                 *([("▶️", f"q|{question.name}|{said}|{page + 1}")] if page + 1 < pages else []),
             ]
         )
+    chosen_words = [word for word in words if word in {bot.container for bot in registry.bots}]
+    rest_words = [word for word in words if word not in chosen_words]
+    if "period" in question.usage:
+        rows.append([(label, f"q|{question.name}|{' '.join([*chosen_words, word])}|0") for label, word in _PERIODS])
+    elif question.name in _COUNTS:
+        counts = _COUNTS[question.name]
+        rows.append([(f"{n}", f"q|{question.name}|{' '.join([*chosen_words, str(n)])}|0") for n in counts])
     if "bot" in question.usage:
         bots = {bot.container: bot for bot in registry.bots}
-        rest = " ".join(word for word in words if word not in bots)
+        rest = " ".join(rest_words)
         chosen = [(bot.name, f"q|{question.name}|{f'{name} {rest}'.strip()}|0") for name, bot in bots.items()]
         everyone = [("All", f"q|{question.name}|{rest}|0")] if question.usage.startswith("[") else []
         rows.append([*everyone, *chosen])
@@ -94,15 +136,30 @@ def under_question(
 
 
 def pick_bot(registry: Registry, name: str) -> Buttons:
-    """A button a bot."""
-    kind = "o" if isinstance(BY_NAME[name], Order) else "q"
-    ending = "" if kind == "o" else "|0"
+    """A button a bot. For an order that takes a symbol the bot's positions are asked for next."""
+    command = BY_NAME[name]
+    if isinstance(command, Order):
+        form = "p|{0}|{1}" if "symbol" in command.usage else "o|{0}|{1}"
+    else:
+        form = "q|{0}|{1}|0"
     return (
-        *(((bot.name, f"{kind}|{name}|{bot.container}{ending}"),) for bot in registry.bots),
-        (("☰ Menu", "m"),),
+        *(((bot.name, form.format(name, bot.container)),) for bot in registry.bots),
+        (("◀️ Menu", "m|steer"),),
+    )
+
+
+def pick_symbol(bot: Bot, name: str, symbols: Sequence[str]) -> Buttons:
+    """A button a position of the bot, and one for all where the order may be without a symbol."""
+    order = BY_NAME[name]
+    every = ((("All its positions", f"o|{name}|{bot.container}"),),) if "[symbol]" in order.usage else ()
+    return (
+        *every,
+        *(((symbol, f"o|{name}|{bot.container} {symbol}"),) for symbol in symbols),
+        (("◀️ Menu", "m|steer"),),
     )
 
 
 def yes_or_no(token: str, command: str) -> Buttons:
     """The two buttons of a confirmation."""
-    return (((f"✅ Yes, {command}", f"c|{token}|yes"), ("✖️ No", f"c|{token}|no")),)
+    sign = "🚨" if command == "panic" else "✅"
+    return (((f"{sign} Yes, {command}", f"c|{token}|yes"), ("✖️ No", f"c|{token}|no")),)

@@ -10,10 +10,11 @@ from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from alpha.platform.commands import BY_NAME, ORDERS, QUESTIONS, Order, Question, Role
 from alpha.platform.context import Platform
+from alpha.platform.live import positions
 from alpha.platform.words import Arguments, read_words
 from telegram_manager import layout
 from telegram_manager.audience import Audience
-from telegram_manager.buttons import Press, menu, pick_bot, under_question, yes_or_no
+from telegram_manager.buttons import Press, menu, pick_bot, pick_symbol, under_question, yes_or_no
 from telegram_manager.charts import Painter
 from telegram_manager.confirmations import Confirmations, Pending, Pressed
 from telegram_manager.letters import Letters
@@ -100,18 +101,39 @@ class Conversation:
         await self._letters.answer_button(seen.button_id)
         if press.kind == "a":
             return await self._own["ack"](seen, role, ())
+        if press.kind == "y":
+            ended = await self._own[press.name](seen, role, press.words)
+            return ended if ended[0] != "pass" else ("refused", "wrong words")
         if press.kind == "m" or command is None:
-            await self._letters.edit(place, message_id, "<b>Alpha</b>", menu(role))
+            which = press.words[0] if press.words else ""
+            titles = {"steer": "<b>Steering</b>: each asks for confirmation", "you": "<b>You</b> and your alerts"}
+            await self._letters.edit(place, message_id, titles.get(which, "<b>Alpha</b>"), menu(role, which))
             return "done", ""
         if press.kind == "p":
-            text = f"<b>{escape(command.name.capitalize())}</b>: which bot?"
-            await self._letters.edit(place, message_id, text, pick_bot(self._platform.registry, command.name))
-            return "done", ""
+            return await self._pick(place, message_id, command, press.words)
         if isinstance(command, Order):
             return await self.ask_back(place, person, command, press.words, attempt)
         if press.kind == "g":
             return await self._picture(place, command, press.words)
         return await self.question(place, command, press.words, press.page, message_id)
+
+    async def _pick(self, place: Place, message_id: int, command: Question | Order, words: tuple[str, ...]) -> Ended:
+        """Ask for the bot, and once it is known for the position."""
+        name = escape(command.name.capitalize())
+        registry = self._platform.registry
+        if not words:
+            await self._letters.edit(place, message_id, f"<b>{name}</b>: which bot?", pick_bot(registry, command.name))
+            return "done", ""
+        try:
+            bot = registry.find(words[0])
+            symbols = [row.symbol for row in await positions(self._platform, bot)]
+        except AlphaError as fault:
+            await self._letters.say(place, f"🔴 {escape(str(fault))}")
+            return "failed", str(fault)
+        asked = "which position?" if symbols else "it has no open position."
+        text = f"<b>{name} {escape(bot.name)}</b>: {asked}"
+        await self._letters.edit(place, message_id, text, pick_symbol(bot, command.name, symbols))
+        return "done", ""
 
     async def greet(self, place: Place, role: Role, name: str) -> Ended:
         """The first words, with the menu."""
@@ -168,11 +190,18 @@ class Conversation:
         try:
             warning = await order.warn(self._platform, args)
         except AlphaError as fault:
-            warning = f"{order.name}? {fault}"
+            warning = f"{order.name.capitalize()} {' '.join(words)}? {fault}"
         token = self._confirmations.ask(person, place, order.name, words, attempt, self._platform.wall_ms())
-        mark = "🚨 " if order.name == "panic" else "❓ "
-        buttons = yes_or_no(token, order.name)
-        await self._letters.say(place, f"{mark}{escape(warning)}\n<i>Valid for one minute.</i>", buttons, urgent=True)
+        mark = "🚨" if order.name == "panic" else "❓"
+        asked, _, more = warning.partition("? ")
+        text = "\n".join(
+            [
+                f"{mark} <b>{escape(asked.removesuffix('?'))}?</b>",
+                *([escape(more)] if more else []),
+                "<i>Valid for one minute.</i>",
+            ]
+        )
+        await self._letters.say(place, text, yes_or_no(token, order.name), urgent=True)
         return "asked", ""
 
     async def _confirm(self, seen: Seen, role: Role, press: Press) -> Ended:
@@ -278,23 +307,27 @@ def _where(seen: Seen) -> tuple[Place, int]:
 
 
 def help_text(role: Role) -> str:
-    """All commands that this role may use."""
-    lines = ["<b>Questions</b>"]
+    """All commands that this role may use, a line each."""
+    lines = ["<b>Look</b>"]
     for command in (*QUESTIONS, *ORDERS):
         if isinstance(command, Order) and command is ORDERS[0] and role >= Role.OPERATOR:
-            lines.append("\n<b>Steering</b> (asks for confirmation)")
+            lines.append("\n<b>Steer</b>, after a confirmation")
         if role >= command.role:
-            usage = f" {escape(command.usage)}" if command.usage else ""
-            lines.append(f"/{command.name}{usage} - {escape(command.summary)}")
+            lines.append(_help_line(command.name, command.usage, command.brief))
     lines.append("\n<b>You</b>")
     lines += [
-        "/alerts on|off|info|warning|critical - which alerts you get",
-        "/mute 1h - no alerts but critical ones for a while",
-        *(["/ack - stop the repeating of critical alerts"] if role >= Role.OPERATOR else []),
-        *(["/export [bot] [period] - closed trades as CSV"] if role >= Role.OPERATOR else []),
-        "/whoami - your id, role and session",
-        "/login CODE, /logout - where an access code is set",
-        "/menu - the buttons",
+        _help_line("alerts", "on|off|warning", "which you get"),
+        _help_line("mute", "1h", "critical ones only"),
+        *([_help_line("ack", "", "end the repeats")] if role >= Role.OPERATOR else []),
+        *([_help_line("export", "[bot] [period]", "trades as CSV")] if role >= Role.OPERATOR else []),
+        _help_line("whoami", "", "id, role, session"),
+        _help_line("login", "CODE", "and /logout"),
+        _help_line("menu", "", "the buttons"),
     ]
-    lines.append("\nA period: 7d, this month, 2025-06, all.")
+    lines.append("\n<i>A period: 7d, this month, 2025-06, all.</i>")
     return "\n".join(lines)
+
+
+def _help_line(name: str, usage: str, summary: str) -> str:
+    said = f" <code>{escape(usage)}</code>" if usage else ""
+    return f"/{name}{said} {escape(summary)}"

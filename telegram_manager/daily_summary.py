@@ -92,8 +92,6 @@ async def summary(platform: Platform) -> tuple[Page, Curve | None]:
     open_now = await live.positions(platform)
     words = f"Open now: {len(open_now)} positions, {usdt(total_unrealised(open_now)).text} USDT."
     month = parse_period("30d", now)
-    points = history_pages.analytics_page(
-        analytics.Analytics(month, [], [], [], await analytics.equity_curve(platform, None, month))
-    ).picture
+    picture = history_pages.equity_picture(await analytics.equity_curve(platform, None, month), month, platform.zone)
     shown = Page(f"Daily summary, {yesterday.start:%Y-%m-%d}", [*page.blocks, Words(words)], page.data)
-    return shown, points if isinstance(points, Curve) else None
+    return shown, picture

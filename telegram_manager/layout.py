@@ -6,6 +6,8 @@ from alpha.platform.page import Block, Cell, Facts, Page, Table, Tone, Verbatim,
 
 #: Telegram's limit is 4,096 characters after its HTML is read; we count the HTML as well.
 MOST = 3_800
+#: Letters in a row of monospace that a small phone shows without breaking the line.
+WIDTH = 38
 #: Pages beyond this many come as a file.
 MOST_PAGES = 3
 _MARKS = {Tone.BAD: "🔴 ", Tone.WARN: "⚠️ "}
@@ -21,11 +23,11 @@ def plain_text(page: Page) -> str:
     lines = [page.title, ""]
     for block in page.blocks:
         match block:
-            case Words(text, _) | Verbatim(text):
+            case Words(text, _, _) | Verbatim(text):
                 lines.append(text)
             case Facts(rows, title):
                 lines += [*([title] if title else []), *(f"{name:<18}{cell.text}" for name, cell in rows)]
-            case Table(_, rows, empty, title):
+            case Table(_, rows, empty, title, _):
                 lines += [*([title] if title else []), *(_table_lines(block, phone=False) if rows else [empty])]
         lines.append("")
     return "\n".join(lines)
@@ -33,18 +35,23 @@ def plain_text(page: Page) -> str:
 
 def _pieces(block: Block) -> list[str]:
     match block:
-        case Words(text, tone):
+        case Words(text, tone, mark):
             said = escape(text)
-            return [f"<i>{said}</i>" if tone is Tone.DIM else f"{_MARKS.get(tone, '')}{said}"]
+            sign = _MARKS.get(tone, "") if mark is None else f"{mark} " if mark else ""
+            return [f"<i>{said}</i>" if tone is Tone.DIM else f"{sign}{said}"]
         case Verbatim(text):
             return [f"<pre>{escape(part)}</pre>" for part in _cut(text.split("\n"))]
         case Facts(rows, title):
             width = max((len(name) for name, _ in rows), default=0)
             lines = [f"{name:<{width}}  {cell.text}" for name, cell in rows]
             return [_titled(title, f"<pre>{escape(part)}</pre>") for part in _cut(lines)]
-        case Table(_, rows, empty, title):
+        case Table(_, rows, empty, title, narrow):
             if not rows:
                 return [_titled(title, f"<i>{escape(empty)}</i>")]
+            if narrow is not None:
+                width = max(32, *(len(left) + len(right) + 2 for left, right in narrow))
+                lines = [f"{left}{right:>{width - len(left)}}" for left, right in narrow]
+                return [_titled(title, f"<pre>{escape(part)}</pre>") for part in _cut(lines)]
             head, *body = _table_lines(block, phone=True)
             parts = _cut(body, MOST - len(head) - len(title) - 200)
             return [_titled(title, f"<pre>{escape(head)}\n{escape(part)}</pre>") for part in parts]
@@ -61,8 +68,13 @@ def _shown(cell: Cell, *, phone: bool) -> str:
 def _table_lines(table: Table, *, phone: bool) -> list[str]:
     chosen = [n for n, column in enumerate(table.columns) if column.phone or not phone]
     cells = [[_shown(row[n], phone=phone) for n in chosen] for row in table.rows]
-    titles = [table.columns[n].title for n in chosen]
-    widths = [max(len(title), *(len(row[n]) for row in cells)) for n, title in enumerate(titles)]
+    titles = [(table.columns[n].brief if phone else "") or table.columns[n].title for n in chosen]
+    if phone and sum(_widths(titles, cells)) + len(titles) - 1 > WIDTH:
+        for place, n in enumerate(chosen):
+            if any(row[n].short for row in table.rows):
+                for shown, row in zip(cells, table.rows, strict=True):
+                    shown[place] = row[n].short or shown[place]
+    widths = _widths(titles, cells)
 
     def line(texts: list[str]) -> str:
         parts = [
@@ -72,6 +84,10 @@ def _table_lines(table: Table, *, phone: bool) -> list[str]:
         return " ".join(parts).rstrip()
 
     return [line(titles), *(line(row) for row in cells)]
+
+
+def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
+    return [max(len(title), *(len(row[n]) for row in cells)) for n, title in enumerate(titles)]
 
 
 def _cut(lines: list[str], most: int = MOST - 200) -> list[str]:

@@ -30,6 +30,8 @@ class Memory:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._unsaved: dict[str, Any] = {}
+        self._flushing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[bool]] = set()
 
     async def load(self, name: str, kind: type[T], default: Callable[[], T]) -> T:
         """The value of this name; `default()` when there is none or it cannot be read. Retry while PostgreSQL is away."""
@@ -45,27 +47,30 @@ class Memory:
     async def save(self, name: str, value: object) -> bool:
         """Write the value; False while PostgreSQL is away, and it is written by the next `flush`."""
         self._unsaved[name] = msgspec.to_builtins(value, str_keys=True)
-        try:
-            return await asyncio.wait_for(self.flush(), PATIENCE_S)
-        except TimeoutError:
-            return False
+        # waited for, but not for long; it goes on by itself then
+        task = asyncio.create_task(self.flush(), name=f"save {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.wait({task}, timeout=PATIENCE_S)
+        return task.done() and task.result()
 
     async def flush(self) -> bool:
         """Write what could not be written before."""
-        try:
-            for name, value in list(self._unsaved.items()):
-                await self._platform.history.value(
-                    "INSERT INTO audit.command_centre (name, state) VALUES ($1, $2) "
-                    "ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = now()",
-                    name,
-                    value,
-                )
-                if self._unsaved.get(name) == value:
-                    del self._unsaved[name]
-        except Misconfigured:
-            raise
-        except AlphaError:
-            return False
+        async with self._flushing:
+            try:
+                for name, value in list(self._unsaved.items()):
+                    await self._platform.history.value(
+                        "INSERT INTO audit.command_centre (name, state) VALUES ($1, $2) "
+                        "ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = now()",
+                        name,
+                        value,
+                    )
+                    if self._unsaved.get(name) == value:
+                        del self._unsaved[name]
+            except Misconfigured:
+                raise
+            except AlphaError:
+                return False
         return True
 
 
@@ -75,6 +80,7 @@ class AuditTrail:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._claimed: deque[str] = deque(maxlen=_REMEMBERED)
+        self._claims: dict[str, asyncio.Task[bool]] = {}
         self._alone_until_ms = 0
         self._flushing = asyncio.Lock()
         self._waiting: deque[tuple[Attempt, str, str] | tuple[str, str, str]] = deque(maxlen=_WAITING)
@@ -84,22 +90,34 @@ class AuditTrail:
         if attempt.id in self._claimed:
             return False
         self._claimed.append(attempt.id)
+        task = asyncio.create_task(self._write(attempt, outcome), name=f"claim {attempt.id}")
+        self._claims[attempt.id] = task
+        task.add_done_callback(lambda _: self._claims.pop(attempt.id, None))
         if monotonic_ms() >= self._alone_until_ms:
+            await asyncio.wait({task}, timeout=PATIENCE_S)
+            if task.done():
+                return task.result()
+            self._alone_until_ms = monotonic_ms() + LEFT_ALONE_MS
+            log.warning("audit_waits", fault="PostgreSQL is slow.")
+        # Claimed in this process, and written once PostgreSQL answers. All that could happen twice after a restart is a
+        # question: a confirmation does not outlive the process.
+        return True
+
+    async def _write(self, attempt: Attempt, outcome: str) -> bool:
+        """Write an attempt, or keep it; False when it was there."""
+        if await self.flush():
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    if await self.flush():
-                        return await note_attempt(self._platform, attempt, outcome)
-            except TimeoutError:
-                self._alone_until_ms = monotonic_ms() + LEFT_ALONE_MS
-                log.warning("audit_waits", fault="PostgreSQL is slow.")
+                return await note_attempt(self._platform, attempt, outcome)
             except AlphaError as fault:
                 log.warning("audit_waits", fault=str(fault))
-        # claimed in this process; what it may do twice after a restart is ask: a confirmation does not outlive the process
         self._waiting.append((attempt, outcome, ""))
         return True
 
     async def finish(self, attempt_id: str, outcome: str, answer: str) -> None:
         """Write how an attempt ended."""
+        claim = self._claims.get(attempt_id)
+        if claim is not None:
+            await claim
         if await self.flush():
             try:
                 await note_outcome(self._platform, attempt_id, outcome, answer)

@@ -131,23 +131,27 @@ class Watch:
 
 
 def troubles(seen: Status) -> list[Alert]:
-    """What is wrong at this moment, of what the status shows."""
+    """What is wrong at this moment, of what the status shows. What the guard reports as well has the guard's key: it is
+    told once, whoever sees it first.
+    """
     found: list[Alert] = []
     for bot in seen.bots:
         if bot.state is BotState.STOPPED and bot.wish not in ("stopped", "unknown"):
             found.append(Alert(Level.CRITICAL, f"bot-down:{bot.bot}", f"{bot.bot} does not run.", bot.note, bot.bot))
         elif bot.state is BotState.UNHEALTHY:
-            found.append(Alert(Level.CRITICAL, f"bot-ill:{bot.bot}", f"{bot.bot} is unhealthy.", bot.note, bot.bot))
+            found.append(
+                Alert(Level.CRITICAL, f"guard:heartbeat:{bot.bot}", f"{bot.bot} is unhealthy.", bot.note, bot.bot)
+            )
         if bot.data in ("stale", "down"):
             text = f"The live data of {bot.bot} is {bot.data}."
             found.append(
-                Alert(Level.WARNING, f"data-stale:{bot.bot}", text, "Look at the log of websocket_listener.", bot.bot)
+                Alert(Level.WARNING, f"guard:data:{bot.bot}", text, "Look at the log of websocket_listener.", bot.bot)
             )
         for position in bot.positions:
             if position.stop_loss is None and position.true:
                 text = f"{bot.bot} holds {position.direction} {position.size} {position.symbol} without a stop."
                 remedy = f"The guard sets one; else /flatten {bot.bot} {position.symbol}."
-                found.append(Alert(Level.CRITICAL, f"no-stop:{bot.bot}:{position.symbol}", text, remedy, bot.bot))
+                found.append(Alert(Level.CRITICAL, f"guard:stop:{bot.bot}:{position.symbol}", text, remedy, bot.bot))
     for service in seen.services:
         if service.state != "running" or service.healthy is False:
             text = f"{service.service} is not well: {service.detail}."

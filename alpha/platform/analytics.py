@@ -1,5 +1,6 @@
 """What the bots made: round trips, days, weeks and months, figures of a period, and why trades ended."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Any
 
 from alpha.errors import Rejected
 from alpha.money import ZERO
-from alpha.platform.accounts import account_ids, current_accounts
+from alpha.platform.accounts import CurrentAccount, account_ids, current_accounts
 from alpha.platform.context import Platform
 from alpha.platform.history import row_count
 from alpha.platform.periods import Period
@@ -186,25 +187,27 @@ def _trip(row: Any) -> TripRow:
     )
 
 
-async def _ask_each(platform: Platform, bot: Bot | None, period: Period, function: str) -> list[Any]:
-    """The rows of one of the history's functions of a period, for the current account of each bot."""
-    accounts = await current_accounts(platform, bot)
-    rows: list[Any] = []
-    async with platform.history.connection() as connection:
-        for account in accounts:
-            rows += await connection.fetch(
-                f"SELECT * FROM trading.{function}($1, $2, $3) WHERE account_id = $4",  # noqa: S608 - our own names
-                account.bot,
-                period.start.date(),
-                period.end.date(),
-                account.account_id,
-            )
-    return rows
+async def _ask(platform: Platform, accounts: list[CurrentAccount], period: Period, function: str) -> list[Any]:
+    """The rows of one of the history's functions of a period, for these accounts in their order; one question in all."""
+    rows = await platform.history.rows(
+        f"SELECT found.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id) "  # noqa: S608 - our own names
+        f"CROSS JOIN LATERAL trading.{function}(wanted.bot_id, $3, $4) AS found WHERE found.account_id = wanted.account_id",
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
+        period.start.date(),
+        period.end.date(),
+    )
+    order = {account.account_id: number for number, account in enumerate(accounts)}
+    return sorted(rows, key=lambda row: order[row["account_id"]])
 
 
 async def performance(platform: Platform, bot: Bot | None, period: Period) -> list[Performance]:
     """The figures of each bot's current account over a period, in the order of the registry."""
-    return [_performance(row) for row in await _ask_each(platform, bot, period, "bot_performance")]
+    return await _performances(platform, await current_accounts(platform, bot), period)
+
+
+async def _performances(platform: Platform, accounts: list[CurrentAccount], period: Period) -> list[Performance]:
+    return [_performance(row) for row in await _ask(platform, accounts, period, "bot_performance")]
 
 
 def _performance(row: Any) -> Performance:
@@ -236,6 +239,10 @@ def _pct(share: Decimal | None) -> Decimal | None:
 
 async def reasons(platform: Platform, bot: Bot | None, period: Period) -> list[ReasonRow]:
     """Why round trips ended, most frequent first within each bot."""
+    return await _reasons(platform, await current_accounts(platform, bot), period)
+
+
+async def _reasons(platform: Platform, accounts: list[CurrentAccount], period: Period) -> list[ReasonRow]:
     return [
         ReasonRow(
             bot=row["bot_id"],
@@ -248,11 +255,11 @@ async def reasons(platform: Platform, bot: Bot | None, period: Period) -> list[R
             held=row["average_holding"],
             profit_factor=row["profit_factor"],
         )
-        for row in await _ask_each(platform, bot, period, "exit_reasons")
+        for row in await _ask(platform, accounts, period, "exit_reasons")
     ]
 
 
-async def symbols(platform: Platform, bot: Bot | None, period: Period) -> list[SymbolRow]:
+async def _symbols(platform: Platform, accounts: list[CurrentAccount], period: Period) -> list[SymbolRow]:
     """What each symbol brought, by symbol within each bot."""
     return [
         SymbolRow(
@@ -264,7 +271,7 @@ async def symbols(platform: Platform, bot: Bot | None, period: Period) -> list[S
             funding=row["funding"],
             net=row["net"],
         )
-        for row in await _ask_each(platform, bot, period, "symbol_results")
+        for row in await _ask(platform, accounts, period, "symbol_results")
     ]
 
 
@@ -298,7 +305,11 @@ async def equity_curve(platform: Platform, bot: Bot | None, period: Period) -> l
     Snapshots are thinned; of long periods the last of each day is taken. Each account counts from its first one on, with the last value known at each point. Transfers are not taken
     out; `trading.bot_performance` does that.
     """
-    accounts = await account_ids(platform, bot)
+    return await _equity(platform, await current_accounts(platform, bot), period)
+
+
+async def _equity(platform: Platform, current: list[CurrentAccount], period: Period) -> list[EquityPoint]:
+    accounts = [account.account_id for account in current]
     daily = period.days > CURVE_POINTS
     points = _DAILY_POINTS if daily else _SNAPSHOT_POINTS
     arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
@@ -325,14 +336,15 @@ def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint
 
 
 async def analytics(platform: Platform, bot: Bot | None, period: Period) -> Analytics:
-    """Everything about these bots over a period."""
-    return Analytics(
-        period=period,
-        performance=await performance(platform, bot, period),
-        reasons=await reasons(platform, bot, period),
-        symbols=await symbols(platform, bot, period),
-        equity=await equity_curve(platform, bot, period),
+    """Everything about these bots over a period; the four questions are asked side by side."""
+    accounts = await current_accounts(platform, bot)
+    figures, why, what, equity = await asyncio.gather(
+        _performances(platform, accounts, period),
+        _reasons(platform, accounts, period),
+        _symbols(platform, accounts, period),
+        _equity(platform, accounts, period),
     )
+    return Analytics(period, figures, why, what, equity)
 
 
 async def spans(platform: Platform, kind: str, bot: Bot | None, count: int, now: datetime) -> list[SpanRow]:
@@ -344,24 +356,26 @@ async def spans(platform: Platform, kind: str, bot: Bot | None, count: int, now:
     unit = {"daily": "day", "weekly": "week", "monthly": "month"}[kind]
     first = first_day(kind, count, now.astimezone(UTC).date())
     last = now.astimezone(UTC).date() + timedelta(days=1)
-    found: list[SpanRow] = []
-    for account in await current_accounts(platform, bot):
-        rows = await platform.history.rows(
-            """
-            SELECT bot_id, date_trunc($5, day::timestamp)::date AS start, sum(fills)::bigint AS fills,
-                   sum(round_trips)::bigint AS trips, sum(wins)::bigint AS wins, sum(losses)::bigint AS losses,
-                   sum(volume) AS volume, sum(gross) AS gross, sum(fees) AS fees, sum(funding) AS funding, sum(net) AS net
-            FROM trading.daily_performance($1, $2, $3) WHERE account_id = $4
-            GROUP BY bot_id, 2 ORDER BY 2
-            """,
-            account.bot,
-            first,
-            last,
-            account.account_id,
-            unit,
-        )
-        found += [_span(row) for row in rows]
-    return sorted(found, key=lambda row: row.start)
+    accounts = await current_accounts(platform, bot)
+    order = {account.bot: number for number, account in enumerate(accounts)}
+    rows = await platform.history.rows(
+        """
+        SELECT d.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
+               sum(d.round_trips)::bigint AS trips, sum(d.wins)::bigint AS wins, sum(d.losses)::bigint AS losses,
+               sum(d.volume) AS volume, sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
+               sum(d.net) AS net
+        FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
+        CROSS JOIN LATERAL trading.daily_performance(wanted.bot_id, $3, $4) AS d
+        WHERE d.account_id = wanted.account_id
+        GROUP BY 1, 2
+        """,
+        list(order),
+        [account.account_id for account in accounts],
+        first,
+        last,
+        unit,
+    )
+    return sorted((_span(row) for row in rows), key=lambda row: (row.start, order[row.bot]))
 
 
 def _span(row: Any) -> SpanRow:

@@ -27,10 +27,11 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A command that shows and changes nothing."""
+    """A command that shows and changes nothing. `brief` is its summary where a phone has a line for it."""
 
     name: str
     summary: str
+    brief: str
     usage: str
     example: str
     ask: Callable[[Platform, Arguments], Awaitable[Page]]
@@ -46,6 +47,7 @@ class Order:
 
     name: str
     summary: str
+    brief: str
     usage: str
     example: str
     run: Callable[[Platform, Arguments, str, Tell], Awaitable[Outcome]]
@@ -93,7 +95,7 @@ async def _fills(platform: Platform, args: Arguments) -> Page:
 
 async def _analytics(platform: Platform, args: Arguments) -> Page:
     period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
-    return history_pages.analytics_page(await analytics.analytics(platform, args.bot, period))
+    return history_pages.analytics_page(await analytics.analytics(platform, args.bot, period), platform.zone)
 
 
 async def _performance(platform: Platform, args: Arguments) -> Page:
@@ -105,7 +107,7 @@ def _spans(kind: str, default: int) -> Callable[[Platform, Arguments], Awaitable
     async def ask(platform: Platform, args: Arguments) -> Page:
         now = await business_now(platform, args.bot)
         rows = await analytics.spans(platform, kind, args.bot, _n(args, default), now)
-        return history_pages.spans_page(kind, rows)
+        return history_pages.spans_page(kind, rows, args.bot.id if args.bot else "")
 
     return ask
 
@@ -173,11 +175,13 @@ async def _warn_stop(platform: Platform, args: Arguments) -> str:
 
 async def _warn_flatten(platform: Platform, args: Arguments) -> str:
     what = f"its position in {args.symbol}" if args.symbol else "all its positions"
-    return f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
+    asked = f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
+    return f"{asked} {await steering.at_stake(platform, args.bot, args.symbol)}".strip()
 
 
 async def _warn_panic(platform: Platform, args: Arguments) -> str:
-    return "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
+    asked = "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
+    return f"{asked} {await steering.at_stake(platform)}".strip()
 
 
 def _simply(verb: str) -> Callable[[Platform, Arguments], Awaitable[str]]:
@@ -189,40 +193,92 @@ def _simply(verb: str) -> Callable[[Platform, Arguments], Awaitable[str]]:
 
 
 QUESTIONS = (
-    Question("status", "each bot, its data, positions and today's net", "[bot]", "/status", _status),
-    Question("positions", "open positions and their stops", "[bot]", "/positions shortseller", _positions),
-    Question("orders", "open orders, stops among them", "[bot]", "/orders momentum", _orders),
-    Question("balance", "equity and what is free of it", "[bot]", "/balance", _balance),
-    Question("trades", "closed trades, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
-    Question("fills", "executions, newest first", "[bot] [n]", "/fills shortseller 20", _fills),
+    Question("status", "each bot, its data, positions and today's net", "all at a glance", "[bot]", "/status", _status),
     Question(
-        "analytics", "figures, reasons and symbols of a period", "[bot] [period]", "/analytics momentum 7d", _analytics
+        "positions", "open positions and their stops", "and their stops", "[bot]", "/positions shortseller", _positions
     ),
-    Question("daily", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
-    Question("weekly", "net of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
-    Question("monthly", "net of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
-    Question("performance", "all bots beside each other", "[period]", "/performance this month", _performance),
-    Question("health", "every part of the system", "", "/health", _health),
-    Question("sync", "how far the exchange's history is read", "[bot]", "/sync", _sync),
-    Question("issues", "where our books and the exchange's differ", "[bot]", "/issues", _issues),
-    Question("alerts", "the latest alerts", "[n]", "/alerts 20", _alerts),
-    Question("logs", "the last output of a bot", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR),
-    Question("audit", "who asked for what", "[n]", "/audit 20", _audit, Role.ADMIN),
+    Question("orders", "open orders, stops among them", "stops among them", "[bot]", "/orders momentum", _orders),
+    Question("balance", "equity and what is free of it", "equity, free margin", "[bot]", "/balance", _balance),
+    Question(
+        "trades", "closed trades, newest first", "closed, newest first", "[bot] [n]", "/trades lxalgo 20", _trades
+    ),
+    Question("fills", "executions, newest first", "executions", "[bot] [n]", "/fills shortseller 20", _fills),
+    Question(
+        "analytics",
+        "figures, reasons and symbols of a period",
+        "with equity",
+        "[bot] [period]",
+        "/analytics momentum 7d",
+        _analytics,
+    ),
+    Question("daily", "net of each day", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
+    Question("weekly", "net of each week", "of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
+    Question("monthly", "net of each month", "of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
+    Question(
+        "performance",
+        "all bots beside each other",
+        "bots compared",
+        "[period]",
+        "/performance this month",
+        _performance,
+    ),
+    Question("health", "every part of the system", "every part", "", "/health", _health),
+    Question("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),
+    Question("issues", "where our books and the exchange's differ", "where books differ", "[bot]", "/issues", _issues),
+    Question("alerts", "the latest alerts", "the latest", "[n]", "/alerts 20", _alerts),
+    Question(
+        "logs", "the last output of a bot", "its last output", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR
+    ),
+    Question("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 ORDERS = (
-    Order("start", "start a bot", "<bot>", "/start shortseller", _start, _simply("Start")),
-    Order("stop", "stop a bot; its positions stay open", "<bot>", "/stop shortseller", _stop, _warn_stop),
-    Order("restart", "restart a bot", "<bot>", "/restart shortseller", _restart, _simply("Restart")),
+    Order("start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _simply("Start")),
     Order(
-        "pause", "no new entries; positions stay managed", "<bot>", "/pause lxalgo", _pause, _simply("Pause entries of")
+        "stop",
+        "stop a bot; its positions stay open",
+        "positions stay open",
+        "<bot>",
+        "/stop shortseller",
+        _stop,
+        _warn_stop,
     ),
-    Order("resume", "lift a pause or a halt", "<bot>", "/resume lxalgo", _resume, _simply("Resume entries of")),
+    Order("restart", "restart a bot", "stop and start", "<bot>", "/restart shortseller", _restart, _simply("Restart")),
     Order(
-        "adopt", "let a bot take over a position", "<bot> <symbol>", "/adopt lxalgo BTCUSDT", _adopt, _simply("Adopt")
+        "pause",
+        "no new entries; positions stay managed",
+        "no new entries",
+        "<bot>",
+        "/pause lxalgo",
+        _pause,
+        _simply("Pause entries of"),
     ),
     Order(
-        "flatten", "close a bot's positions at market", "<bot> [symbol]", "/flatten momentum", _flatten, _warn_flatten
+        "resume",
+        "lift a pause or a halt",
+        "lift pause and halt",
+        "<bot>",
+        "/resume lxalgo",
+        _resume,
+        _simply("Resume entries of"),
     ),
-    Order("panic", "close everything at market", "", "/panic", _panic, _warn_panic),
+    Order(
+        "adopt",
+        "let a bot take over a position",
+        "take over",
+        "<bot> <symbol>",
+        "/adopt lxalgo BTCUSDT",
+        _adopt,
+        _simply("Adopt"),
+    ),
+    Order(
+        "flatten",
+        "close a bot's positions at market",
+        "close at market",
+        "<bot> [symbol]",
+        "/flatten momentum",
+        _flatten,
+        _warn_flatten,
+    ),
+    Order("panic", "close everything at market", "close everything at market", "", "/panic", _panic, _warn_panic),
 )
 BY_NAME: dict[str, Question | Order] = {command.name: command for command in (*QUESTIONS, *ORDERS)}

@@ -4,6 +4,7 @@ Cells are texts with a tone; columns say which side they lean to and whether a p
 """
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from enum import StrEnum
 
 
@@ -19,30 +20,37 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One text with its tone. `mark` is a shorter text for narrow presenters."""
+    """One text with its tone. `mark` is a shorter text for narrow presenters; `short` one for a table that is still too
+    wide there, used by a whole column or not at all.
+    """
 
     text: str
     tone: Tone = Tone.PLAIN
     mark: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, whether its texts lean right, and whether a phone shows it."""
+    """One column: its title, whether its texts lean right, whether a phone shows it, and its title there where shorter."""
 
     title: str
     right: bool = False
     phone: bool = True
+    brief: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; `empty` is said when there are none."""
+    """Rows under columns; `empty` is said when there are none. Where `narrow` is given, a phone shows it instead: lines of
+    a text on the left and one on the right.
+    """
 
     columns: tuple[Column, ...]
     rows: list[list[Cell]]
     empty: str = "Nothing."
     title: str = ""
+    narrow: list[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +63,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A paragraph."""
+    """A paragraph. `mark` is the sign before it on a phone; None for that of its tone, empty for none."""
 
     text: str
     tone: Tone = Tone.PLAIN
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,15 @@ Block = Table | Facts | Words | Verbatim
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A picture to draw: equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC)."""
+    """A picture to draw: equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC), whose
+    marks are times of `zone`.
+    """
 
     title: str
     times_ms: list[int]
     equity: list[float]
     drawdown_pct: list[float]
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)

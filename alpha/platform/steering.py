@@ -15,13 +15,16 @@ from alpha.live.client import TextRedis
 from alpha.live.control import read_replies, send_command
 from alpha.platform import history
 from alpha.platform.context import Platform, redis_faults
-from alpha.platform.live import positions
+from alpha.platform.live import positions, total_unrealised
+from alpha.platform.wording import number, usdt
 from alpha.registry import Bot
 
 #: Takes one sentence of progress.
 Tell = Callable[[str], Awaitable[None]]
 STOP_GRACE_S = 4
 BOT_ANSWER_S = 15
+#: How long a warning may look at positions.
+LOOK_S = 1.0
 GUARD_ANSWER_S = 180
 
 
@@ -50,6 +53,21 @@ async def start(platform: Platform, bot: Bot, by: str) -> Outcome:
     return Outcome(True, f"{bot.id} was running already.")
 
 
+async def at_stake(platform: Platform, bot: Bot | None = None, symbol: str | None = None) -> str:
+    """What would be closed, a line each; empty when that cannot be said at once. A panic waits for nothing."""
+    try:
+        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
+    except (AlphaError, TimeoutError):
+        return ""
+    held = [row for row in rows if symbol in (None, row.symbol)]
+    if not held:
+        return "No open position is known."
+    lines = [
+        f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT" for row in held
+    ]
+    return "\n".join([*lines, f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
+
+
 async def stop_warning(platform: Platform, bot: Bot) -> str:
     """What stopping this bot leaves open, how that is protected, and what no longer happens."""
     try:
@@ -60,12 +78,13 @@ async def stop_warning(platform: Platform, bot: Bot) -> str:
         return "It holds no position."
     lines = ["These positions stay open:"]
     for row in open_positions:
-        guards = [f"stop {row.stop_loss}" if row.stop_loss else "NO STOP"]
+        guards = [f"stop {number(row.stop_loss).text}" if row.stop_loss else "NO STOP"]
         if row.take_profit:
-            guards.append(f"target {row.take_profit}")
+            guards.append(f"target {number(row.take_profit).text}")
         if row.trailing_stop:
-            guards.append(f"trailing {row.trailing_stop}")
-        lines.append(f"{row.symbol} {row.direction} {row.size}: {', '.join(guards)}, kept by the exchange.")
+            guards.append(f"trailing {number(row.trailing_stop).text}")
+        kept = ", kept by the exchange" if guards != ["NO STOP"] else ""
+        lines.append(f"{row.symbol} {row.direction} {number(row.size).text}: {', '.join(guards)}{kept}.")
     lines.append("Exits by signal, time limit or regime no longer run until /start. /flatten closes them.")
     return "\n".join(lines)
 

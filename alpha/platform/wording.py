@@ -18,7 +18,9 @@ def usdt(value: Decimal | None, *, signed: bool = True) -> Cell:
     # no sign before nothing: -0.00 is 0.00
     shown = cents or abs(cents)
     text = f"{shown:+,.2f}" if signed and shown else f"{shown:,.2f}"
-    return Cell(text, tone_of(cents) if signed else Tone.PLAIN)
+    whole = shown.quantize(Decimal(1), rounding=ROUND_HALF_EVEN) or Decimal(0)
+    short = f"{whole:+,}" if signed and whole else f"{whole:,}"
+    return Cell(text, tone_of(cents) if signed else Tone.PLAIN, short=short)
 
 
 def tone_of(value: Decimal | None) -> Tone:

@@ -13,7 +13,7 @@ from telegram import Update
 from alpha.db.pool import connect
 from alpha.platform.commands import BY_NAME, ORDERS, Order, Question, Role
 from alpha.settings import DatabaseSettings
-from telegram_manager.buttons import MENU, STEERING, read_press
+from telegram_manager.buttons import ADMINS, MENU, OPERATORS, STEERING, YOU, menu, read_press
 from telegram_manager.gate import (
     AUDITED_PER_MINUTE,
     BEFORE_LOGIN,
@@ -79,13 +79,17 @@ async def test_every_command_acts_only_for_those_whose_role_allows_it(centre: Ce
 
 
 async def test_every_button_acts_only_for_those_whose_role_allows_it(centre: Centre) -> None:
-    buttons = [data for rows in (*MENU, *STEERING) for _, data in rows]
+    buttons = [data for rows in (*MENU, *STEERING, *YOU, *OPERATORS, *ADMINS) for _, data in rows]
     buttons += [f"o|{order.name}|momentum" for order in ORDERS] + [
         "g|analytics|",
         "q|logs|momentum|0",
         "q|audit||0",
         "m",
-        "a",
+        "m|steer",
+        "m|you",
+        "p|adopt|lxalgo",
+        "p|flatten|lxalgo",
+        "y|logout|",
     ]
     presses = {}
     for person in PEOPLE:
@@ -106,6 +110,21 @@ async def test_every_button_acts_only_for_those_whose_role_allows_it(centre: Cen
     assert centre.api.to(STRANGER) == []
     asked = {said.chat for said in centre.api.said if any("Yes" in b["text"] for row in said.buttons for b in row)}
     assert asked == {ADMIN, OPERATOR}
+
+
+def test_the_buttons_reach_every_command_and_each_menu_is_that_of_its_role() -> None:
+    reached = {role: {_name(data) for which in ("", "steer", "you") for row in menu(role, which) for _, data in row}
+               for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN)}  # fmt: skip
+    for role, names in reached.items():
+        assert {command.name for command in BY_NAME.values() if command.role <= role} <= names, role
+        assert not {name for name in names if name in BY_NAME and BY_NAME[name].role > role}, role
+    assert {"mute", "whoami", "help", "ack", "export"} <= reached[Role.OPERATOR]
+
+
+def _name(data: str) -> str:
+    press = read_press(data)
+    assert press is not None, data
+    return press.name or {"a": "ack"}.get(press.kind, press.kind)
 
 
 async def test_a_stranger_gets_nothing_and_the_admins_one_alert(centre: Centre) -> None:
@@ -367,7 +386,7 @@ def test_no_update_breaks_the_gate_and_no_stranger_passes_it(raw: dict[str, Any]
 @given(st.text(max_size=64))
 def test_no_button_data_breaks_the_reading(text: str) -> None:
     press = read_press(text)
-    assert press is None or press.kind in "qgopmca"
+    assert press is None or press.kind in "qgopmcay"
 
 
 async def test_a_storm_of_strange_updates_leaks_nothing_to_strangers_and_stops_nobody(centre: Centre) -> None:

@@ -135,5 +135,5 @@ def test_each_trouble_of_the_status_is_an_alert_of_its_own() -> None:
     keys = {alert.key for alert in troubles(_status(BotState.STOPPED))}
     assert keys == {"bot-down:lxalgo_001", "service-down:websocket_listener", "away:redis"}
     assert "bot-down:lxalgo_001" not in {alert.key for alert in troubles(_status(BotState.STOPPED, "stopped"))}
-    assert "bot-ill:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.UNHEALTHY))}
-    assert "data-stale:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.RUNNING, data="stale"))}
+    assert "guard:heartbeat:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.UNHEALTHY))}
+    assert "guard:data:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.RUNNING, data="stale"))}

@@ -1,12 +1,15 @@
 """What people see: the real client library over a server that checks like Telegram, real stores, real processes."""
 
 import re
+from html import unescape
 
 import pytest
 
 from alpha.demo.processes import Supervisor
+from alpha.live import keys
 from alpha.platform import history, live
 from alpha.platform.commands import QUESTIONS, Question
+from telegram_manager import layout
 from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, SECOND_ADMIN, TOPIC, VIEWER, Centre
 
 
@@ -20,7 +23,7 @@ async def test_status_is_answered_on_one_screen(centre: Centre) -> None:
     said = await centre.api.until(lambda m: "Status" in m.text)
     table = re.search(r"<pre>(.*?)</pre>", said.markup, re.DOTALL)
     assert table is not None
-    assert max(len(line) for line in table[1].splitlines()) <= 40
+    assert max(len(line) for line in table[1].splitlines()) <= layout.WIDTH
     for bot in ("shortseller", "lxalgo", "momentum"):
         assert bot in said.text
     assert "+500.00" in said.text
@@ -81,7 +84,7 @@ async def test_stop_and_start_end_and_begin_the_process_within_the_grace(
     await supervisor.start("shortseller")
     centre.api.says(OPERATOR, "/stop shortseller_001")
     asked = await centre.api.until(lambda m: bool(m.buttons) and "Stop shortseller_001?" in m.text)
-    assert "BTCUSDT short 0.5: stop 96000" in asked.text
+    assert "BTCUSDT short 0.5: stop 96,000" in asked.text
     centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
     await centre.settle()
     assert "✅" in asked.text
@@ -155,3 +158,55 @@ async def test_the_export_holds_every_trade_of_the_period(centre: Centre) -> Non
     )
     assert len(file.file.decode().splitlines()) == count + 1
     assert count > 0
+
+
+async def test_a_symbol_is_picked_with_buttons_and_the_order_asked_back(centre: Centre) -> None:
+    centre.api.says(OPERATOR, "/menu")
+    shown = await centre.api.until(lambda m: bool(m.buttons))
+    for label, until in (("Steering", "Flatten"), ("Flatten", "LXAlgo"), ("LXAlgo", "ETHUSDT")):
+        centre.api.presses(OPERATOR, shown.button(label)["callback_data"], shown)
+        await centre.settle()
+        assert shown.button(until)
+    centre.api.presses(OPERATOR, shown.button("ETHUSDT")["callback_data"], shown)
+    asked = await centre.api.until(lambda m: "Flatten lxalgo_001" in m.text)
+    assert "its position in ETHUSDT" in asked.text
+    assert "ETHUSDT long 2: -19.00 USDT" in asked.text
+    # adopting needs a position: there is no button for none
+    centre.api.presses(OPERATOR, "p|adopt|momentum", shown)
+    await centre.settle()
+    assert "no open position" in shown.text
+    assert [button["text"] for row in shown.buttons for button in row] == ["◀️ Menu"]
+
+
+async def test_periods_and_numbers_are_picked_with_buttons_and_the_bot_is_kept(centre: Centre) -> None:
+    centre.api.says(VIEWER, "/analytics momentum")
+    shown = await centre.api.until(lambda m: "Analytics momentum, last 30 days" in m.text)
+    centre.api.presses(VIEWER, shown.button("7 d")["callback_data"], shown)
+    await centre.settle()
+    assert "Analytics momentum, last 7 days" in shown.text
+    centre.api.presses(VIEWER, shown.button("LXAlgo")["callback_data"], shown)
+    await centre.settle()
+    assert "Analytics lxalgo, last 7 days" in shown.text
+
+
+async def test_money_of_any_size_fits_the_screen_of_a_phone(centre: Centre) -> None:
+    for bot in centre.platform.registry.bots:
+        redis = centre.platform.live.of(bot)
+        large = {
+            "equity": "1234567.89",
+            "wallet_balance": "1234567.89",
+            "available": "987654.32",
+            "unrealised_pnl": "-1234567.89",
+        }
+        await redis.hset(keys.wallet(bot.id), mapping=large)
+        for symbol in await redis.smembers(keys.positions(bot.id)):
+            await redis.hset(
+                keys.position(bot.id, symbol), mapping={"size": "1234.567", "unrealised_pnl": "-1234567.89"}
+            )
+    for command in ("/status", "/positions", "/balance"):
+        centre.api.says(VIEWER, command)
+    await centre.settle()
+    lines = [line for said in centre.api.to(VIEWER) for table in re.findall(r"<pre>(.*?)</pre>", said.markup, re.DOTALL)
+             for line in unescape(table).splitlines()]  # fmt: skip
+    assert len(lines) > 12
+    assert [line for line in lines if len(line) > layout.WIDTH + 4] == []

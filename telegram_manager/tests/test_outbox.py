@@ -12,7 +12,8 @@ from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 from alpha.demo.processes import Supervisor
 from alpha.errors import Rejected, Retry
 from alpha.platform.page import Curve
-from telegram_manager.charts import Painter, draw
+from telegram_manager.charts import Painter
+from telegram_manager.drawing import draw
 from telegram_manager.outbox import Outbox
 from telegram_manager.pace import ALL_PER_SECOND, CHAT_MS, GROUP_PER_MINUTE, Pace
 from telegram_manager.tests.conftest import ADMIN, VIEWER, Centre

@@ -32,13 +32,13 @@ class Compose:
         files = [word for name in self.files for word in ("-f", name)]
         return self.run("docker", "compose", *files, *arguments, timeout_s=timeout_s)
 
-    def run(self, *command: str, timeout_s: float = 600) -> str:
-        """Run a command in the folder; returns standard output, fails with what it said."""
+    def run(self, *command: str, timeout_s: float = 600, typed: str = "") -> str:
+        """Run a command in the folder, with `typed` as its input; returns standard output, fails with what it said."""
         done = subprocess.run(
             command,
             cwd=self.folder,
             env={**os.environ, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"},
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
             check=False,

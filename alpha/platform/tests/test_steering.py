@@ -46,7 +46,7 @@ async def _is(platform: Platform, name: str, state: BotState) -> bool:
 
 async def test_stopping_says_which_positions_stay_and_how_they_are_protected(platform: Platform) -> None:
     said = await steering.stop_warning(platform, platform.registry.find("shortseller"))
-    assert "BTCUSDT short 0.5: stop 96000, target 92000" in said
+    assert "BTCUSDT short 0.5: stop 96,000, target 92,000, kept by the exchange." in said
     assert "NO STOP" in await steering.stop_warning(platform, platform.registry.find("lxalgo"))
     assert await steering.stop_warning(platform, platform.registry.find("momentum")) == "It holds no position."
 

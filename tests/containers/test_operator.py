@@ -1,0 +1,171 @@
+"""The operator's phone before the real stack: what is ordered on Telegram happens to containers and on the exchange.
+
+The Bot API server of the tests runs inside the network of the command centre's container, on its loopback: the command
+centre sends its token in the clear to nobody else.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from alpha.demo.books import Ledger
+from telegram_manager.tests.bot_api import TOKEN
+from tests.containers.compose import ROOT, Compose, wait_for
+from tests.containers.test_demo_stack import KEYS
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+ADMIN, PORT, SERVER = 101, 8081, "alpha-test-bot-api"
+#: Sent to the server from inside its own container; the words come over standard input.
+ASK = (
+    "import sys, urllib.request as u; path, body = sys.stdin.read().split('\\n', 1); "
+    f"sys.stdout.write(u.urlopen(u.Request('http://127.0.0.1:{PORT}/_test/' + path, data=body.encode() or None, "
+    "headers={'Content-Type': 'application/json'}), timeout=10).read().decode())"
+)
+
+
+class Phone:
+    """What the admin types, presses and sees."""
+
+    def __init__(self, stack: Compose) -> None:
+        self._stack = stack
+
+    def ask(self, path: str, body: object = None) -> Any:
+        """One request to the server's side for tests."""
+        text = f"{path}\n{'' if body is None else json.dumps(body)}"
+        return json.loads(self._stack.run("docker", "exec", "-i", SERVER, "python3", "-c", ASK, typed=text))
+
+    def said(self, after: int = 0) -> list[dict[str, Any]]:
+        """What the bot said to the admin, from message number `after` on, as it reads now."""
+        return [row for row in self.ask(f"said?after={after}") if row["chat"] == ADMIN]
+
+    def says(self, text: str, answer: str, limit_s: float = 60) -> dict[str, Any]:
+        """Type something; the first message after it that holds `answer`."""
+        after = len(self.ask("said"))
+        self.ask("say", {"person": ADMIN, "text": text})
+        return self.until(after, answer, limit_s)
+
+    def until(self, after: int, answer: str, limit_s: float) -> dict[str, Any]:
+        """The first message from number `after` on that holds `answer`; waits for it."""
+        found: list[dict[str, Any]] = []
+
+        def came() -> bool:
+            found[:] = [row for row in self.said(after) if answer in row["text"]]
+            return bool(found)
+
+        wait_for(came, lambda: f"{answer!r} in {[row['text'] for row in self.said(after)]}", limit_s)
+        return found[0]
+
+    def orders(self, text: str, question: str, limit_s: float = 60) -> tuple[str, float]:
+        """Order something and confirm it: how the message reads in the end, and the seconds from the press on."""
+        asked = self.says(text, question)
+        began = time.monotonic()
+        self.ask("press", {"person": ADMIN, "chat": ADMIN, "message_id": asked["message_id"], "label": "Yes"})
+
+        def ended() -> str:
+            row = next(row for row in self.said() if row["message_id"] == asked["message_id"])
+            return row["text"] if row["text"][:1] in "✅🔴" else ""
+
+        wait_for(ended, lambda: f"{text} to end: {self.said()[-1:]}", limit_s)
+        return ended(), time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def phone(demo_stack: Compose) -> Iterator[Phone]:
+    """The command centre of the stack with a Telegram of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("C2_TELEGRAM_BOT_TOKEN", TOKEN)
+        patch.setenv("C2_TELEGRAM_ADMIN_IDS", str(ADMIN))
+        patch.setenv("C2_TELEGRAM_API_URL", f"http://127.0.0.1:{PORT}")
+        demo_stack("up", "-d", "--no-deps", "telegram_manager")
+    try:
+        demo_stack.run(
+            *("docker", "run", "-d", "--name", SERVER, "--network", "container:telegram_manager"),
+            *(
+                "-v",
+                f"{ROOT / 'telegram_manager'}:/house/telegram_manager:ro",
+                "-w",
+                "/house",
+                "-e",
+                "PYTHONPATH=/house",
+            ),
+            *("--entrypoint", "python3", f"alpha/exchange_simulator:{os.environ.get('ALPHA_VERSION', 'local')}"),
+            *("-m", "telegram_manager.tests.bot_api", str(PORT)),
+        )
+        made = Phone(demo_stack)
+        wait_for(lambda: _answers(made), lambda: "the Bot API server to answer", 60)
+        wait_for(lambda: _hears(made), lambda: f"the command centre to hear: {made.said()}", 240)
+        yield made
+    finally:
+        demo_stack.run("docker", "rm", "-f", SERVER)
+        demo_stack("up", "-d", "--no-deps", "telegram_manager")
+
+
+def _hears(phone: Phone) -> bool:
+    """Whether the command centre answers. One that has just begun finds older messages expired: it is asked anew."""
+    try:
+        phone.says("/whoami", "role     admin", 20)
+    except AssertionError:
+        return False
+    return True
+
+
+def _answers(phone: Phone) -> bool:
+    try:
+        phone.ask("said")
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["shortseller", "shortseller_001"])
+def test_stop_and_start_end_and_begin_the_container(phone: Phone, demo_stack: Compose, name: str) -> None:
+    text, seconds = phone.orders(f"/stop {name}", "Stop shortseller_001?")
+    assert text.startswith("✅"), text
+    print(f"/stop {name}: {seconds:.1f} s from the press to the answer")
+    assert demo_stack.states()["shortseller"].startswith("exited")
+    assert "topped by wish" in phone.says("/status shortseller", "Status")["text"]
+    text, seconds = phone.orders(f"/start {name}", "Start shortseller_001?")
+    assert text.startswith("✅"), text
+    print(f"/start {name}: {seconds:.1f} s from the press to the answer")
+    wait_for(
+        lambda: demo_stack.states()["shortseller"] == "running healthy",
+        lambda: f"shortseller to be healthy: {demo_stack.states()}",
+        120,
+    )
+    wait_for(
+        lambda: "topped by wish" not in phone.says("/status shortseller", "Status")["text"],
+        lambda: "the status to say that it runs",
+        60,
+    )
+
+
+async def test_a_panic_from_the_phone_leaves_the_exchange_flat(phone: Phone, demo_stack: Compose) -> None:
+    ledger = Ledger("http://127.0.0.1:8090")
+
+    async def open_positions() -> int:
+        return sum([len(await ledger.positions(key)) for key in KEYS.values()])
+
+    deadline = time.monotonic() + 300
+    while not await open_positions():
+        assert time.monotonic() < deadline, "no bot opened a position"
+        await asyncio.sleep(0.2)
+    try:
+        text, seconds = await asyncio.to_thread(phone.orders, "/panic", "PANIC", 240)
+        assert text.startswith("✅"), text
+        print(f"/panic: {seconds:.1f} s from the press to the answer:\n{text}")
+        assert await open_positions() == 0
+        positions = await asyncio.to_thread(phone.says, "/positions", "Positions")
+        assert "No open positions" in positions["text"]
+    finally:
+        await ledger.close()
+        for bot in ("shortseller", "lxalgo", "momentum"):
+            for order in ("start", "resume"):
+                await asyncio.to_thread(
+                    demo_stack, "exec", "-T", "telegram_manager", "python3", "-m", "alpha", order, bot, "--yes"
+                )
+    await asyncio.to_thread(demo_stack.wait_healthy, 240)
