@@ -5,8 +5,10 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
+import typer.core
 
 from alpha.errors import AlphaError
 
@@ -25,10 +27,37 @@ PARTS = {
     "access-code": "access_code",
 }
 OPERATE = "operate"
-HELP = """Several trading bots on Bybit as one system.
+HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
 
-Ask: status, positions, analytics ... Steer: start, stop, pause, flatten ... Every command has --help.
+Every command has --help. The same questions and orders work in Telegram, as /status and so on.
 """
+#: The commands by what a person wants, in the order they are needed.
+SECTIONS = (
+    ("Set up", ("init", "doctor", "key", "access-code", "new-strategy", "render")),
+    ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
+    ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
+    ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
+    ("Check the books", ("sync", "issues", "audit", "db", "export")),
+    ("Test a strategy", ("data", "backtest")),
+)
+
+
+class Pages(typer.core.TyperGroup):
+    """Help that lists the commands by what a person wants."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section after the other; what none names comes last, so that nothing is hidden."""
+        left = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        width = max(map(len, left), default=0)
+        for title, names in (*SECTIONS, ("More", tuple(left))):
+            rows = [
+                (name.ljust(width), command.get_short_help_str(limit=200))
+                for name in names
+                if (command := left.pop(name, None)) is not None and not command.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build(words: list[str]) -> typer.Typer:
     """The application with the part that these words ask for; with all parts when they ask for none in particular."""
-    app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(cls=Pages, help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
     @app.callback()
     def house(

@@ -9,7 +9,7 @@ from alpha.bybit.hosts import hosts_of
 from alpha.bybit.rows import ApiKeyInfo
 from alpha.bybit.throttle import Throttle
 from alpha.doctor.finding import Finding, fault, note, ok
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.registry import Bot, Registry
 from alpha.settings import BotKeys, Environment, ExchangeSettings, load_keys, refuse_live
 
@@ -21,7 +21,15 @@ async def check_clock(settings: ExchangeSettings, throttle: Throttle) -> AsyncIt
     """The exchange answers, and this machine's clock agrees with its clock."""
     hosts = hosts_of(settings)
     async with market_gateway(hosts, throttle) as gateway:
-        skew_ms = await gateway.sync_clock()
+        try:
+            skew_ms = await gateway.sync_clock()
+        except Retry as why:
+            yield fault(
+                "exchange",
+                f"{hosts.rest}: {why}",
+                "Check the network of this machine, and BYBIT_REST_URL where it is set.",
+            )
+            return
         yield ok("exchange", f"{hosts.rest} answers ({hosts.environment}).")
         if hosts.environment is Environment.SIMULATED:
             yield ok("clock", "A simulated exchange has its own time.")
