@@ -138,11 +138,11 @@ def _added(sums: list[Decimal], values: list[Decimal]) -> list[Decimal]:
 
 
 def _joined(sums: list[Decimal], values: list[Decimal]) -> list[Decimal]:
-    """As `_added`; the columns `best` and `worst` (8 and 9 of the sums) are the larger and the smaller."""
+    """As `_added`; the columns `best` and `worst` (5 and 6 of the sums) are the larger and the smaller."""
     if not sums:
         return values
     added = _added(sums, values)
-    return [*added[:8], max(sums[8], values[8]), min(sums[9], values[9]), *added[10:]]
+    return [*added[:5], max(sums[5], values[5]), min(sums[6], values[6]), *added[7:]]
 
 
 async def _compare(

@@ -151,18 +151,14 @@ CREATE TABLE trading.daily_exits (
     trips        integer NOT NULL,
     wins         integer NOT NULL,
     losses       integer NOT NULL,
-    gross        numeric NOT NULL,
-    fees         numeric NOT NULL,
-    funding      numeric NOT NULL,
     won          numeric NOT NULL,
     lost         numeric NOT NULL,
     best         numeric NOT NULL,
     worst        numeric NOT NULL,
-    entry_value  numeric NOT NULL,
     held_ms      bigint NOT NULL,
     PRIMARY KEY (account_id, day, category, symbol, exit_reason)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE trading.daily_exits IS 'Round trips that ended on each UTC day, per account, symbol and reason. Their net is gross - fees + funding.';
+COMMENT ON TABLE trading.daily_exits IS 'Round trips that ended on each UTC day, per account, symbol and reason. Their net is won + lost.';
 COMMENT ON COLUMN trading.daily_exits.account_id IS 'The account.';
 COMMENT ON COLUMN trading.daily_exits.category IS 'linear.';
 COMMENT ON COLUMN trading.daily_exits.symbol IS 'The instrument.';
@@ -171,14 +167,10 @@ COMMENT ON COLUMN trading.daily_exits.exit_reason IS 'Why they ended.';
 COMMENT ON COLUMN trading.daily_exits.trips IS 'Round trips.';
 COMMENT ON COLUMN trading.daily_exits.wins IS 'Those with a net above 0.';
 COMMENT ON COLUMN trading.daily_exits.losses IS 'Those with a net below 0.';
-COMMENT ON COLUMN trading.daily_exits.gross IS 'Sum of their gross P&L.';
-COMMENT ON COLUMN trading.daily_exits.fees IS 'Sum of their fees.';
-COMMENT ON COLUMN trading.daily_exits.funding IS 'Sum of their funding.';
 COMMENT ON COLUMN trading.daily_exits.won IS 'Sum of the nets above 0.';
 COMMENT ON COLUMN trading.daily_exits.lost IS 'Sum of the nets below 0, as a negative number.';
 COMMENT ON COLUMN trading.daily_exits.best IS 'Largest net.';
 COMMENT ON COLUMN trading.daily_exits.worst IS 'Smallest net.';
-COMMENT ON COLUMN trading.daily_exits.entry_value IS 'Sum of their entry values.';
 COMMENT ON COLUMN trading.daily_exits.held_ms IS 'Sum of their holding times in milliseconds.';
 
 -- How an account and symbol stood before its first fill: flat, or holding what its opening says.
@@ -214,6 +206,11 @@ DECLARE
     s           trading.position_states;
     day         date;
     day_end     timestamptz := '-infinity';
+    -- the last fill
+    last_time   timestamptz;
+    last_seq    bigint;
+    last_id     text;
+    last_bot    text;
     -- the open position
     is_long     boolean;
     held        numeric;
@@ -290,6 +287,7 @@ BEGIN
             END IF;
             IF f.ord <> at THEN
                 IF at > 0 THEN
+                    s.bot_id := last_bot; s.place_time := last_time; s.place_seq := last_seq; s.place_id := last_id;
                     s.is_long := is_long; s.held := held; s.cost := cost; s.max_qty := greatest(peak, held);
                     s.exited_qty := exited_qty; s.exited_cost := exited_cost;
                     states[at] := s;
@@ -409,7 +407,7 @@ BEGIN
                 funding := funding - f.fee;
             END IF;
         END IF;
-        s.bot_id := f.bot_id; s.place_time := f.exec_time; s.place_seq := f.seq; s.place_id := f.exec_id;
+        last_time := f.exec_time; last_seq := f.seq; last_id := f.exec_id; last_bot := f.bot_id;
         EXIT WHEN met;
     END LOOP;
     IF at > 0 THEN
@@ -418,6 +416,7 @@ BEGIN
         s.gross := s.gross + gross;
         s.fees := s.fees + fees;
         s.funding := s.funding + funding;
+        s.bot_id := last_bot; s.place_time := last_time; s.place_seq := last_seq; s.place_id := last_id;
         s.is_long := is_long; s.held := held; s.cost := cost; s.max_qty := greatest(peak, held);
         s.exited_qty := exited_qty; s.exited_cost := exited_cost;
         states[at] := s;

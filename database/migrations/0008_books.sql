@@ -8,8 +8,8 @@ BEGIN
     RETURN QUERY
     SELECT t.account_id, t.category, t.symbol, (t.closed_at AT TIME ZONE 'UTC')::date, t.exit_reason,
         count(*)::integer, (count(*) FILTER (WHERE n.net > 0))::integer, (count(*) FILTER (WHERE n.net < 0))::integer,
-        sum(t.gross), sum(t.fees), sum(t.funding), sum(greatest(n.net, 0)), sum(least(n.net, 0)), max(n.net), min(n.net),
-        sum(t.entry_value), sum((extract(epoch FROM t.closed_at - t.opened_at) * 1000)::bigint)::bigint
+        sum(greatest(n.net, 0)), sum(least(n.net, 0)), max(n.net), min(n.net),
+        sum((extract(epoch FROM t.closed_at - t.opened_at) * 1000)::bigint)::bigint
     FROM unnest(p_trips) AS t, LATERAL (SELECT t.gross - t.fees + t.funding AS net OFFSET 0) AS n
     GROUP BY 1, 2, 3, 4, 5;
 END $$;
@@ -22,10 +22,8 @@ BEGIN
     INSERT INTO trading.daily_exits AS d SELECT * FROM trading.sum_exits(p_trips)
     ON CONFLICT (account_id, day, category, symbol, exit_reason) DO UPDATE SET
         trips = d.trips + excluded.trips, wins = d.wins + excluded.wins, losses = d.losses + excluded.losses,
-        gross = d.gross + excluded.gross, fees = d.fees + excluded.fees, funding = d.funding + excluded.funding,
         won = d.won + excluded.won, lost = d.lost + excluded.lost, best = greatest(d.best, excluded.best),
-        worst = least(d.worst, excluded.worst), entry_value = d.entry_value + excluded.entry_value,
-        held_ms = d.held_ms + excluded.held_ms;
+        worst = least(d.worst, excluded.worst), held_ms = d.held_ms + excluded.held_ms;
 END $$;
 COMMENT ON FUNCTION trading.add_exits(trading.round_trips[]) IS 'Adds trips that ended to trading.daily_exits.';
 

@@ -119,7 +119,7 @@ RETURNS TABLE (
     ) t
     LEFT JOIN (
         SELECT d.day, sum(d.trips) AS trips, sum(d.wins) AS wins, sum(d.losses) AS losses,
-            sum(d.gross - d.fees + d.funding) AS net, sum(d.won) AS won, sum(d.lost) AS lost,
+            sum(d.won) + sum(d.lost) AS net, sum(d.won) AS won, sum(d.lost) AS lost,
             max(d.best) AS best, min(d.worst) AS worst
         FROM trading.daily_exits d
         WHERE d.account_id = p_account AND d.day >= p_from AND d.day < p_to
@@ -215,7 +215,7 @@ RETURNS TABLE (
         round(e.won / nullif(-e.lost, 0), 4)
     FROM trading.accounts a, LATERAL (
         SELECT d.exit_reason, sum(d.trips)::numeric AS trips, sum(d.wins)::numeric AS wins,
-            sum(d.gross - d.fees + d.funding) AS net, sum(d.won) AS won, sum(d.lost) AS lost, sum(d.held_ms) AS held_ms
+            sum(d.won) + sum(d.lost) AS net, sum(d.won) AS won, sum(d.lost) AS lost, sum(d.held_ms) AS held_ms
         FROM trading.daily_exits d
         WHERE d.account_id = a.account_id AND d.day >= p_from AND d.day < p_to
         GROUP BY d.exit_reason
@@ -235,7 +235,7 @@ SELECT a.bot_id, a.environment, a.account_id, e.exit_reason, e.trips::bigint AS 
     round(e.won / nullif(-e.lost, 0), 4) AS profit_factor
 FROM trading.accounts a, LATERAL (
     SELECT d.exit_reason, sum(d.trips)::numeric AS trips, sum(d.wins)::numeric AS wins,
-        sum(d.gross - d.fees + d.funding) AS net, sum(d.won) AS won, sum(d.lost) AS lost, sum(d.held_ms) AS held_ms
+        sum(d.won) + sum(d.lost) AS net, sum(d.won) AS won, sum(d.lost) AS lost, sum(d.held_ms) AS held_ms
     FROM trading.daily_exits d
     WHERE d.account_id = a.account_id
     GROUP BY d.exit_reason
@@ -403,7 +403,7 @@ FROM (
     SELECT account_id, category, symbol, sum(gross - fees + funding) AS net FROM trading.daily_totals GROUP BY 1, 2, 3
 ) d
 LEFT JOIN (
-    SELECT account_id, category, symbol, sum(gross - fees + funding) AS net FROM trading.daily_exits GROUP BY 1, 2, 3
+    SELECT account_id, category, symbol, sum(won + lost) AS net FROM trading.daily_exits GROUP BY 1, 2, 3
 ) e USING (account_id, category, symbol)
 LEFT JOIN trading.position_states s USING (account_id, category, symbol)
 JOIN trading.accounts a USING (account_id);

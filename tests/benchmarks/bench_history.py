@@ -273,6 +273,8 @@ async def bench(server: EmbeddedPostgres, seed: int, count: int) -> bool:
     await load(small, seed, SMALL)
     await load(large, seed, count)
     few, many = await ask(small, seed), await ask(large, seed)
+    for name, (slow, work) in many.items():
+        say(f"{name}: {slow:.1f} ms, {work:.1f} ms of CPU; {few[name][0]:.1f} ms, {few[name][1]:.1f} ms at {SMALL:,}")
     found = books.Findings()
 
     async def verify() -> None:
@@ -280,7 +282,9 @@ async def bench(server: EmbeddedPostgres, seed: int, count: int) -> bool:
         found = await books.verify(large, lambda fills: None)
 
     seconds = await timed(verify)
+    say(f"verified in {seconds:.0f} s, {len(found.differences)} differences")
     inserts = await compare_inserts(large, rounds=5, size=10_000)
+    say(f"inserts: {inserts}")
     late = await late_fills(large)
 
     table = Table(title=f"History: {count:,} fills, seed {seed}, PostgreSQL {version}, {os.cpu_count()} cores")

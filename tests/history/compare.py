@@ -63,7 +63,7 @@ async def stored(connection: Connection, account_id: int, symbol: str) -> dict[s
         symbol,
     )
     exits = await connection.fetch(
-        "SELECT day, exit_reason, trips, wins, losses, gross - fees + funding AS net, won, lost, best, worst, held_ms "
+        "SELECT day, exit_reason, trips, wins, losses, won + lost AS net, won, lost, best, worst, held_ms "
         "FROM trading.daily_exits WHERE account_id = $1 AND symbol = $2",
         account_id,
         symbol,
