@@ -1,20 +1,26 @@
 """A phone: messages laid out as Telegram's dark mode does, drawn by headless Chromium."""
 
+import json
 import shutil
 import subprocess
 import tempfile
 from base64 import b64encode
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from urllib.parse import unquote
+
+from PIL import Image
 
 from telegram_manager.tests.bot_api import Said
 
 #: A common phone in CSS pixels, and how many picture pixels each has.
 WIDTH, SCALE = 390, 2
+#: Conversations beside each other in the one picture that is cut up.
+COLUMNS = 8
 _STYLE = """
 * { box-sizing: border-box; margin: 0; }
-body { width: 390px; background: #0e1621; font: 15px/1.35 "DejaVu Sans", "Noto Color Emoji", sans-serif; color: #f5f5f5; padding: 8px; }
+body { display: flex; align-items: flex-start; background: #0e1621; }
+.phone { width: 390px; background: #0e1621; font: 15px/1.35 "DejaVu Sans", "Noto Color Emoji", sans-serif; color: #f5f5f5; padding: 8px; }
 .me { background: #2b5278; border-radius: 14px 14px 4px 14px; padding: 7px 11px; margin: 4px 0 6px auto; width: fit-content; }
 .bot { background: #182533; border-radius: 14px 14px 14px 4px; padding: 8px 10px; margin: 0 0 4px; width: fit-content; max-width: 374px;
        white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -26,17 +32,13 @@ body { width: 390px; background: #0e1621; font: 15px/1.35 "DejaVu Sans", "Noto C
        padding: 7px 2px; font-size: 13px; white-space: nowrap; overflow: hidden; }
 """
 _MEASURE = """<script>
-const wide = [...document.querySelectorAll('pre')].filter(p => p.scrollWidth > p.clientWidth).map(p => p.innerText.split('\\n')[0]);
-document.body.setAttribute('data-wide', wide.join(' ; ')); document.body.setAttribute('data-height', document.body.scrollHeight);
+const shots = [...document.querySelectorAll('.phone')].map(p => {
+  const box = p.getBoundingClientRect();
+  const wide = [...p.querySelectorAll('pre')].filter(t => t.scrollWidth > t.clientWidth).map(t => t.innerText.split('\\n')[0]);
+  return [p.id, box.x, box.y, box.width, box.height, wide.join(' ; ')];
+});
+document.body.setAttribute('data-shots', encodeURIComponent(JSON.stringify([document.body.scrollHeight, shots])));
 </script>"""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """What a phone shows: how high it is in CSS pixels, and the first line of each table that is wider than the screen."""
-
-    height: int
-    too_wide: str
 
 
 def chromium() -> str | None:
@@ -44,8 +46,8 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def page(asked: str, said: list[Said]) -> str:
-    """A conversation as a web page."""
+def conversation(asked: str, said: list[Said]) -> str:
+    """A conversation as a piece of a web page."""
     parts = [f'<div class="me">{escape(asked)}</div>'] if asked else []
     for message in said:
         if message.kind == "photo":
@@ -59,32 +61,42 @@ def page(asked: str, said: list[Said]) -> str:
             parts.append(f'<div class="bot">{shown}</div>')
         for row in message.buttons:
             parts.append('<div class="row">' + "".join(f"<span>{escape(b['text'])}</span>" for b in row) + "</div>")
-    return f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style><body>{''.join(parts)}{_MEASURE}</body>"
+    return "".join(parts)
 
 
-def shoot(html: str, png: Path) -> Shot:
-    """Draw a page into `png`."""
+def shoot(conversations: dict[str, str], folder: Path) -> dict[str, str]:
+    """Draw each conversation into a file of its name, all in one go. Which have a table wider than the screen, and which."""
     browser = chromium()
     if browser is None:
         raise RuntimeError("no chromium on this machine")
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "page.html"
-        source.write_text(html, encoding="utf-8")
+    columns: list[list[str]] = [[] for _ in range(COLUMNS)]
+    for number, (name, body) in enumerate(conversations.items()):
+        columns[number % COLUMNS].append(f'<div class="phone" id="{escape(name)}">{body}</div>')
+    body = "".join(f'<div class="column">{"".join(column)}</div>' for column in columns)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, picture = Path(scratch) / "page.html", Path(scratch) / "page.png"
+        source.write_text(
+            f"<!doctype html><meta charset=utf-8><style>{_STYLE}</style><body>{body}{_MEASURE}</body>", "utf-8"
+        )
         common = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            f"--user-data-dir={folder}/profile",
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            f"--user-data-dir={scratch}/profile",
         ]
+        width = COLUMNS * WIDTH
         dom = subprocess.run(
-            [*common, "--dump-dom", f"--window-size={WIDTH},800", source.as_uri()],
-            capture_output=True, text=True, check=True, timeout=60,
+            [*common, "--dump-dom", f"--window-size={width},800", source.as_uri()],
+            capture_output=True, text=True, check=True, timeout=200,
         ).stdout  # fmt: skip
-        height = int(dom.partition('data-height="')[2].partition('"')[0])
+        height, shots = json.loads(unquote(dom.partition('data-shots="')[2].partition('"')[0]))
         subprocess.run(
-            [*common, f"--screenshot={png}", f"--window-size={WIDTH},{height + 16}", f"--force-device-scale-factor={SCALE}", source.as_uri()],
-            capture_output=True, check=True, timeout=60,
+            [*common, f"--screenshot={picture}", f"--window-size={width},{height}", f"--force-device-scale-factor={SCALE}", source.as_uri()],
+            capture_output=True, check=True, timeout=200,
         )  # fmt: skip
-    return Shot(height, dom.partition('data-wide="')[2].partition('"')[0])
+        with Image.open(picture) as drawn:
+            for name, x, y, wide, high, _ in shots:
+                box = tuple(round(edge * SCALE) for edge in (x, y, x + wide, y + high))
+                # few colours are all there are, and a third of the bytes
+                drawn.crop(box).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(
+                    folder / f"{name}.png", optimize=True
+                )
+    return {name: wide for name, *_, wide in shots if wide}

@@ -3,6 +3,7 @@
 ALPHA_PICTURES=docs/telegram/img python -m pytest -m long telegram_manager/tests/test_pictures.py
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -14,32 +15,26 @@ from telegram_manager.alert_book import AlertBook, BookState
 from telegram_manager.alert_pump import AlertPump
 from telegram_manager.daily_summary import DailySummary, SummaryState
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, VIEWER, Centre
-from telegram_manager.tests.phone import chromium, page, shoot
+from telegram_manager.tests.phone import chromium, conversation, shoot
 
 pytestmark = pytest.mark.long
-COMMANDS = (
-    *("/start", "/help", "/status", "/positions", "/orders", "/balance", "/trades lxalgo 12", "/fills momentum 8"),
+LOOK = (
+    *("/start", "/help", "/menu", "/status", "/positions", "/orders", "/balance", "/trades", "/trades lxalgo 12"),
+    *("/fills momentum 8", "/analytics", "/analytics shortseller 2025-01", "/daily 8", "/weekly", "/monthly"),
+    *("/performance", "/health", "/sync", "/issues", "/alerts", "/audit 6", "/logs shortseller 5", "/whoami"),
     *(
-        "/analytics shortseller 2025-01",
-        "/analytics 2024-12",
-        "/daily 8",
-        "/weekly",
-        "/monthly",
-        "/performance",
-        "/health",
-    ),
-    *(
-        "/sync",
-        "/issues",
-        "/alerts",
-        "/audit 6",
-        "/logs shortseller 5",
-        "/whoami",
         "/export lxalgo 2024-12",
-        "/stop",
         "/analytics nobody",
+        "/stop",
+        "/mute 1h",
+        "/ack",
+        "/alerts warning",
+        "/logout",
     ),
-    *("/stop shortseller", "/pause lxalgo", "/flatten lxalgo", "/panic", "/mute 1h"),
+)
+STEER = (
+    *("/adopt shortseller BTCUSDT", "/stop shortseller", "/start lxalgo", "/restart momentum", "/pause momentum"),
+    *("/resume momentum", "/flatten lxalgo", "/panic"),
 )
 
 
@@ -67,35 +62,49 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
     )  # fmt: skip
     for alert in raised:
         await alerts.raise_alert(alert, now)
-    too_wide = {}
-    for command in COMMANDS:
+    seen: dict[str, str] = {}
+    for command in LOOK:
         before = len(centre.api.said)
         centre.api.says(ADMIN, command)
         await centre.settle()
-        name = "_".join(command[1:].split())
-        shot = shoot(page(command, centre.api.said[before:]), folder / f"{name}.png")
-        if shot.too_wide:
-            too_wide[command] = shot.too_wide
+        seen[_name(command)] = conversation(command, centre.api.said[before:])
     before = len(centre.api.said)
-    centre.api.says(OPERATOR, "/stop shortseller")
+    centre.api.says(ADMIN, "/menu")
     await centre.settle()
-    asked = centre.api.said[before]
-    centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
-    await centre.settle()
-    shoot(page("/stop shortseller", [asked]), folder / "stop_done.png")
-    shoot(page("", centre.api.to(ADMIN)[-1:]), folder / "told_others.png")
+    for which in ("Steering", "You"):
+        shown = centre.api.said[before]
+        centre.api.presses(ADMIN, shown.button(which)["callback_data"], shown)
+        await centre.settle()
+        seen[f"menu_{which.lower()}"] = conversation("", [shown])
+        centre.api.presses(ADMIN, shown.button("Menu")["callback_data"], shown)
+        await centre.settle()
     pump = AlertPump(
         centre.platform, AlertBook(BookState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
         centre.setup.letters, alerts,
     )  # fmt: skip
     before = len(centre.api.said)
     await pump.step(block_ms=1)
-    shoot(page("", [said for said in centre.api.said[before:] if said.chat == VIEWER]), folder / "alerts_pushed.png")
+    # the admins' is the one with the button
+    seen["alerts_pushed"] = conversation("", [said for said in centre.api.said[before:] if said.chat == ADMIN])
     before = len(centre.api.said)
     summary = DailySummary(
         centre.platform, centre.setup.memory, centre.setup.audience, centre.setup.letters, centre.setup.painter,
         centre.platform.wall_now().time(),
     )  # fmt: skip
     await summary.send(SummaryState())
-    shoot(page("", [said for said in centre.api.said[before:] if said.chat == VIEWER]), folder / "daily_summary.png")
-    assert too_wide == {}
+    seen["daily_summary"] = conversation("", [said for said in centre.api.said[before:] if said.chat == VIEWER])
+    for command in STEER:
+        before = len(centre.api.said)
+        centre.api.says(OPERATOR, command)
+        await centre.settle()
+        asked = centre.api.said[before]
+        seen[_name(command)] = conversation(command, [asked])
+        centre.api.presses(OPERATOR, asked.button("Yes")["callback_data"], asked)
+        await centre.settle()
+        seen[f"{_name(command)}_done"] = conversation(command, [asked])
+    seen["told_others"] = conversation("", centre.api.to(ADMIN)[-3:])
+    assert await asyncio.to_thread(shoot, seen, folder) == {}
+
+
+def _name(command: str) -> str:
+    return "_".join(command[1:].split())
