@@ -1,6 +1,7 @@
 """The stack trades in containers, hardened, and its books agree with the exchange's."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,3 +83,14 @@ def test_logs_are_written_where_the_manual_says(demo_stack: Compose) -> None:
         logs = list(Path(demo_stack.folder, service, "logs").glob("*.log"))
         assert logs, service
         assert all(log.stat().st_size for log in logs)
+
+
+def test_the_books_are_verified_rebuilt_and_exported_with_one_command_each(demo_stack: Compose, tmp_path: Path) -> None:
+    assert ": 0 differences." in demo_stack("run", "--rm", "-T", "db", "verify")
+    assert "were made anew" in demo_stack("run", "--rm", "-T", "db", "rebuild")
+    assert ": 0 differences." in demo_stack("run", "--rm", "-T", "db", "verify")
+    me = f"{os.getuid()}:{os.getgid()}"
+    words = ("--bot", "shortseller_001", "--year", "2025", "--tz", "Europe/Berlin")
+    demo_stack("run", "--rm", "-T", "--user", me, "-v", f"{tmp_path}:/export", "export", *words)
+    files = sorted(path.name for path in (tmp_path / "shortseller_001-2025").iterdir())
+    assert files == ["fills.csv", "funding.csv", "round_trips.csv", "transfers.csv"]
