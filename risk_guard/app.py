@@ -61,6 +61,8 @@ class Post:
     seen: Seen | None = None
     patrolled_s: float = field(default_factory=time.monotonic)
     lease_token: int | None = None
+    #: True while the exchange refuses this bot's key: its own trouble, and nobody else's.
+    refused: bool = False
 
 
 class GuardApp:
@@ -142,6 +144,7 @@ class GuardApp:
             try:
                 await post.account.identify(self._store, observe=self._settings.guard_observe)
             except AlphaError as fault:
+                post.refused = post.account.key is None and isinstance(fault, Misconfigured)
                 self._trouble(post, fault)
                 if post.account.key is None:
                     await asyncio.sleep(min(5.0, pause_s))
@@ -158,11 +161,12 @@ class GuardApp:
                 if name not in self._desk.closing:
                     await post.patrol.walk()
                 post.patrolled_s = time.monotonic()
-                post.account.fault = ""
+                post.account.fault, post.refused = "", False
                 await self._watch(post)
                 if post.seen is None:
                     await self._judge(post, await post.looks.direct())
             except AlphaError as fault:
+                post.refused = isinstance(fault, Misconfigured)
                 self._trouble(post, fault)
                 pause_s = min(5.0, pause_s)
             WALKS.labels(name).set(post.patrol.walks)
@@ -307,8 +311,9 @@ class GuardApp:
 
     def _check(self, post: Post) -> Check:
         def check() -> str | None:
-            if post.account.key is None or not post.account.leased:
-                # A key that does not work is an alert and a status; it must not take the other bots' guard down.
+            account = post.account
+            if post.refused or (account.id is not None and not account.leased):
+                # A key that does not work is an alert and a status; an account of another guard is guarded.
                 return None
             age = time.monotonic() - post.patrolled_s
             if age > 3 * self._settings.guard_patrol_s + 30:

@@ -45,6 +45,8 @@ SERVICE = "telegram_manager"
 STORES_WAIT_S = 60.0
 #: Telegram unheard for longer than this shows as ill health.
 DEAF_MS = 120_000
+#: Neither may the stores be away for longer.
+BLIND_MS, STORES_S = 30_000, 5.0
 WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S = 5.0, 300.0, 2.0, 30.0, 10.0
 CLOSE_WAIT_S = 5.0
 #: The webhook gets each alert once: it repeats nothing, and knows no quiet hours.
@@ -101,6 +103,7 @@ class Centre:
         self._alerts = Alerts(platform.live.shared, SERVICE)
         self._poller: Poller | None = None
         self._started_ms = monotonic_ms()
+        self._stores_ms = monotonic_ms()
         self._health: HealthServer | None = None
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
@@ -171,6 +174,7 @@ class Centre:
             "look around": forever("look around", watch.look_around, LOOK_AROUND_S, stop),
             "news": forever("news", news.look, NEWS_S, stop),
             "flush": forever("flush", self._flush, FLUSH_S, stop),
+            "stores": forever("stores", self._ask_stores, STORES_S, stop),
         }
         if setup is not None and self._settings.c2_daily_summary_at:
             summary = DailySummary(
@@ -241,7 +245,17 @@ class Centre:
         await self._memory.flush()
 
     def _checks(self) -> dict[str, Check]:
-        return {"telegram": self._deaf}
+        return {"telegram": self._deaf, "stores": self._blind}
+
+    async def _ask_stores(self) -> None:
+        await self._platform.live.check()
+        await self._platform.history.value("SELECT 1")
+        self._stores_ms = monotonic_ms()
+
+    def _blind(self) -> str | None:
+        """Why nothing can be answered: PostgreSQL or Redis does not answer."""
+        away_ms = monotonic_ms() - self._stores_ms
+        return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
     def _deaf(self) -> str | None:
         """Why Telegram cannot be heard, if it should be."""

@@ -46,13 +46,13 @@ class Service:
         #: Bot to the sentence of its last fault; None once a run ended well.
         self.faults: dict[str, str | None] = {}
         self.last_success_s: dict[str, float] = {}
+        #: Bots whose last run failed for a reason of their own: a key that is missing, refused or of another account.
+        self._own_fault: set[str] = set()
 
-    def database_fault(self) -> str | None:
-        """A sentence when no bot can be served because the stores are away; a bot's own key is no ill health."""
-        faults = list(self.faults.values())
-        if faults and all(fault is not None and "PostgreSQL" in fault for fault in faults):
-            return faults[0]
-        return None
+    def sync_fault(self) -> str | None:
+        """A sentence when the last run of every bot failed; a bot's own key is no ill health."""
+        faults = [fault for bot, fault in self.faults.items() if bot not in self._own_fault]
+        return faults[0] if faults and all(faults) else None
 
     def details(self) -> dict[str, object]:
         """What /healthz tells besides."""
@@ -71,13 +71,13 @@ class Service:
                 result = await self.once(bot)
             except Misconfigured as fault:
                 failed += 1
-                self._note(bot, fault)
+                self._note(bot, fault, own=True)
                 if failed == 1:
                     await self._tell(bot, fault, Level.WARNING)
                 pause_s = min(MOST_PAUSE_S, self._house.settings.sync_interval_s)
             except AlphaError as fault:
                 failed += 1
-                self._note(bot, fault)
+                self._note(bot, fault, own=False)
                 if failed == RUNS_BEFORE_ALERT:
                     await self._tell(bot, fault, Level.WARNING)
                 pause_s = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failed - 1, 10))
@@ -86,6 +86,7 @@ class Service:
             else:
                 failed = 0
                 self.faults[bot.id] = None
+                self._own_fault.discard(bot.id)
                 self.last_success_s[bot.id] = self._clock_s()
                 self._metrics.ran(bot.id, result, self._clock_s())
                 pause_s = self._house.settings.sync_interval_s
@@ -111,8 +112,9 @@ class Service:
         )
         return result
 
-    def _note(self, bot: Bot, fault: AlphaError) -> None:
+    def _note(self, bot: Bot, fault: AlphaError, *, own: bool) -> None:
         self.faults[bot.id] = str(fault)
+        (self._own_fault.add if own else self._own_fault.discard)(bot.id)
         self._metrics.failed(bot.id)
         log.warning("sync_failed", bot=bot.id, why=str(fault))
 
@@ -139,7 +141,7 @@ async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -
     """Run the service until `stop` is set. What is under way then is noted as interrupted and read again next time."""
     house = House(settings)
     service = Service(house, Metrics())
-    health = HealthServer(settings, pulse, {"database": service.database_fault}, details=service.details)
+    health = HealthServer(settings, pulse, {"sync": service.sync_fault}, details=service.details)
     log.info("started", port=health.port, bots=[bot.id for bot in house.registry.bots], at_ms=wall_ms())
     work = asyncio.create_task(service.run())
     stopping = asyncio.create_task(stop.wait())

@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 #: How long an end may take to commit what has arrived.
 DRAIN_S = 5.0
+#: Reconnecting, with its pauses, may take so long before it counts as ill health.
+EXCHANGE_AWAY_S = 60.0
 
 
 class Listener:
@@ -83,6 +85,7 @@ class Listener:
         self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
         self._redis_run = ""
         self._redis_seen_s = time.monotonic()
+        self._exchange_seen_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then commit what has arrived. While another listener listens, wait."""
@@ -118,6 +121,7 @@ class Listener:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.public.run())
             tasks.create_task(self._watch_redis())
+            tasks.create_task(self._watch_exchange())
             for bot in self.bots:
                 tasks.create_task(bot.run())
 
@@ -135,6 +139,14 @@ class Listener:
                 await self.alerts.flush()
             except (RedisError, OSError, TimeoutError):
                 pass
+            await asyncio.sleep(0.5)
+
+    async def _watch_exchange(self) -> None:
+        """Note when the exchange was last there for any bot. A key that it refuses is no sign of its absence."""
+        while True:
+            allowed = [bot for bot in self.bots if not bot.status.refused]
+            if not allowed or any(bot.status.connected for bot in allowed):
+                self._exchange_seen_s = time.monotonic()
             await asyncio.sleep(0.5)
 
     def _dropped(self, account_id: int) -> None:
@@ -158,6 +170,11 @@ class Listener:
         """A sentence while Redis has not answered for too long."""
         away_s = 0.0 if self.lease.waiting_since_s is not None else time.monotonic() - self._redis_seen_s
         return f"Redis has not answered for {away_s:.0f} s." if away_s > self._settings.listener_away_s else None
+
+    def exchange_fault(self) -> str | None:
+        """A sentence while no bot has been connected for too long; one bot's refused key is its own trouble."""
+        away_s = time.monotonic() - self._exchange_seen_s
+        return f"No bot has been connected for {away_s:.0f} s." if away_s > EXCHANGE_AWAY_S else None
 
     def details(self) -> dict[str, object]:
         """What each bot's listening is worth now."""
@@ -192,7 +209,11 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
             health = HealthServer(
                 settings,
                 pulse,
-                {"database": listener.database_fault, "redis": listener.redis_fault},
+                {
+                    "database": listener.database_fault,
+                    "redis": listener.redis_fault,
+                    "exchange": listener.exchange_fault,
+                },
                 registry,
                 listener.details,
             )

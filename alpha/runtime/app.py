@@ -46,6 +46,8 @@ from alpha.strategy.core import DecisionCore
 log = logger(__name__)
 T = TypeVar("T")
 CYCLE_LIMIT_MS = 60_000
+#: What a bot needs to begin may be away for so long before it counts as ill.
+BEGIN_LIMIT_MS = 60_000
 
 
 class BotProcess:
@@ -64,6 +66,8 @@ class BotProcess:
         self._patience = Patience(asyncio.Event())
         self._account: Account | None = None
         self._trader: Trader | None = None
+        self._waits_since_ms: int | None = None
+        self._waits_for = ""
         hosts = hosts_of(settings, demo=keys.bybit_demo)
         self._environment = hosts.environment
         self._gateway = Gateway(
@@ -196,9 +200,13 @@ class BotProcess:
         """Wait for what is needed to begin, and say so in the heartbeat."""
 
         async def tell(waits_for: str) -> None:
+            self._waits_since_ms = self._waits_since_ms or monotonic_ms()
+            self._waits_for = waits_for
             await self._heart.beat(heart.STARTING, waits_for)
 
-        return await self._patience.until_it_works(what, call, tell)
+        found = await self._patience.until_it_works(what, call, tell)
+        self._waits_since_ms = None
+        return found
 
     async def _halt(self, symbol: str) -> str | None:
         if self._account is None:
@@ -206,6 +214,9 @@ class BotProcess:
         return await self._store.halt(self._account, symbol, self._clock.now_ms())
 
     def _fault(self) -> str | None:
+        since_ms = self._waits_since_ms
+        if since_ms is not None and monotonic_ms() - since_ms > BEGIN_LIMIT_MS:
+            return f"It has waited for {(monotonic_ms() - since_ms) // 1000} s to begin. {self._waits_for}"
         trader = self._trader
         if trader is None or not trader.progress.last_cycle_ms:
             return None
