@@ -39,8 +39,7 @@ def register(app: typer.Typer) -> None:
     @db.command("migrate")
     def run_migrations() -> None:
         """Apply the migrations that are missing, enter the bots, set the roles' passwords. Safe to run again."""
-        applied = asyncio.run(migrate.run(settings()))
-        console.print(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
+        console.print(asyncio.run(migrate.bring_up_to_date(settings())))
 
     @db.command()
     def verify(

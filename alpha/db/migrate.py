@@ -74,6 +74,7 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing; returns the names of the files applied now.
 
+    A database that is newer than this version of Alpha is left as it is: after a step back, older code works on it.
     Raises Misconfigured when an applied file was changed or is gone, Fatal when one fails; what was applied before stays.
     """
     migrations = read_migrations(folder)
@@ -101,7 +102,10 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
 
 def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migration]) -> None:
     files = {migration.number: migration for migration in migrations}
+    known = max(files)
     for number, (name, checksum) in applied.items():
+        if number > known:
+            continue  # of a newer version, from which somebody went back
         if number not in files:
             raise Misconfigured(f"The migration {name} was applied but its file is missing. Restore it.")
         if files[number].checksum != checksum:
@@ -153,6 +157,12 @@ async def set_passwords(connection: Connection, passwords: dict[str, str]) -> No
             await connection.execute(f"ALTER ROLE {role} PASSWORD '{verifier(password)}'")
 
 
+async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str | None:
+    """The newest applied migration, when it is newer than all that this version of Alpha knows."""
+    row = await connection.fetchrow("SELECT number, name FROM public.schema_migrations ORDER BY number DESC LIMIT 1")
+    return None if row is None or row["number"] <= read_migrations(folder)[-1].number else str(row["name"])
+
+
 async def run(settings: MigrateSettings) -> list[str]:
     """Bring the database up to date; returns the names of the files applied now."""
     registry = load_registry(settings.bots_file)
@@ -166,14 +176,29 @@ async def run(settings: MigrateSettings) -> list[str]:
     return applied
 
 
+async def bring_up_to_date(settings: MigrateSettings) -> str:
+    """`run`, and what came of it in one sentence."""
+    applied = await run(settings)
+    if applied:
+        return f"Applied {', '.join(applied)}."
+    connection = await connect(settings, "migrate")
+    try:
+        newer = await newer_than(connection)
+    finally:
+        await connection.close()
+    if newer is not None:
+        return f"The database is of a newer version ({newer}); it is left as it is."
+    return "The database is up to date."
+
+
 def main() -> int:
     """Entry point of `python -m alpha.db.migrate`: one line of result, or one sentence of fault, and a true exit code."""
     try:
-        applied = asyncio.run(run(load(MigrateSettings)))
+        told = asyncio.run(bring_up_to_date(load(MigrateSettings)))
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
-    sys.stdout.write(f"Applied {', '.join(applied)}.\n" if applied else "The database is up to date.\n")
+    sys.stdout.write(f"{told}\n")
     return 0
 
 

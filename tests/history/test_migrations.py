@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha.db.migrate import MIGRATIONS, migrate, read_migrations, register_bots
+from alpha.db.migrate import MIGRATIONS, migrate, newer_than, read_migrations, register_bots
 from alpha.db.pool import Connection, connect
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.errors import Fatal, Misconfigured
@@ -60,6 +60,20 @@ async def test_a_changed_file_is_refused_with_its_name(empty: DatabaseSettings, 
     (folder / "0001_one.sql").unlink()
     with pytest.raises(Misconfigured, match=r"0001_one\.sql was applied but its file is missing"):
         await migrate(connection, folder)
+    await connection.close()
+
+
+async def test_after_a_step_back_older_code_leaves_a_newer_schema_as_it_is(
+    empty: DatabaseSettings, tmp_path: Path
+) -> None:
+    connection = await connect(empty, "tests")
+    older = folder_of(tmp_path / "older", m0001_one="CREATE TABLE a (b int)")
+    newer = folder_of(tmp_path / "newer", m0001_one="CREATE TABLE a (b int)", m0002_two="CREATE TABLE c (d int)")
+    await migrate(connection, newer)
+    assert await newer_than(connection, newer) is None
+    assert await migrate(connection, older) == []
+    assert await newer_than(connection, older) == "0002_two.sql"
+    assert await migrate(connection, newer) == []
     await connection.close()
 
 
