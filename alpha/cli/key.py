@@ -10,7 +10,7 @@ from rich.console import Console
 from alpha.bybit.call import Credentials
 from alpha.errors import Rejected
 from alpha.installation.keys import check_new_key
-from alpha.installation.write import Installation
+from alpha.installation.write import Installation, change_env, read_env
 from alpha.registry import Bot, load_registry
 from alpha.settings import BotKeys, ExchangeSettings, load
 
@@ -31,9 +31,13 @@ def register(app: typer.Typer) -> None:
         """Change a bot's API key: checked to be of the same account, then swapped. Positions stay, no fill is missed."""
         found = load_registry(folder / "bots.toml").find(bot)
         installation = Installation(folder, load_registry(folder / "bots.toml"))
+        env_file = folder / ".env"
         known = installation.read()
-        if found.key_variable not in known:
-            raise Rejected(f"secrets/ has no key of {found.id} yet. Enter it with 'alpha init'.")
+        in_files = found.key_variable in known
+        if not in_files:
+            known = read_env(env_file)
+        if not (known.get(found.key_variable) and known.get(found.secret_variable)):
+            raise Rejected(f"Neither secrets/ nor .env has a key of {found.id} yet. Enter it with 'alpha init'.")
         new_key = typer.prompt(found.key_variable, hide_input=True, err=True).strip()
         new_secret = typer.prompt(found.secret_variable, hide_input=True, err=True).strip()
         old = load(
@@ -42,20 +46,29 @@ def register(app: typer.Typer) -> None:
             bybit_api_key=known[found.key_variable],
             bybit_api_secret=known[found.secret_variable],
         )
+        exchange = load(ExchangeSettings, env_file=env_file)
         checked = asyncio.run(
-            check_new_key(load(ExchangeSettings), found, old, Credentials(new_key, new_secret), known_user_id=account)
+            check_new_key(exchange, found, old, Credentials(new_key, new_secret), known_user_id=account)
         )
-        installation.write({found.key_variable: new_key, found.secret_variable: new_secret})
+        changed = {found.key_variable: new_key, found.secret_variable: new_secret}
+        if in_files:
+            installation.write(changed)
+        else:
+            change_env(env_file, changed)
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"The key of {found.id} is changed (account {checked.user_id}).")
         if restart:
-            _restart(found, folder)
+            _restart(found, folder, in_files=in_files)
             console.print("Restarted what holds it. Now delete the old key on the exchange.")
 
 
-def _restart(bot: Bot, folder: Path) -> None:
-    """The listener reads what happened meanwhile from the exchange, so that no fill is missed."""
-    command = ["docker", "compose", "-f", "docker-compose.production.yml", "restart", bot.container, *HOLDERS]
+def _restart(bot: Bot, folder: Path, *, in_files: bool) -> None:
+    """The listener reads what happened meanwhile from the exchange, so that no fill is missed.
+
+    Files are read again at a restart; what stands in `.env` is a container's for life, so that it needs another one.
+    """
+    how = ["restart"] if in_files else ["up", "-d", "--no-deps"]
+    command = ["docker", "compose", "-f", "docker-compose.production.yml", *how, bot.container, *HOLDERS]
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise Rejected(

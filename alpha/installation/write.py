@@ -80,6 +80,21 @@ def write_env(path: Path, example: Path, values: Mapping[str, str]) -> None:
     _write(path, "\n".join(lines) + "\n", 0o600)
 
 
+def read_env(path: Path) -> dict[str, str]:
+    """The variables that `.env` sets to something; none when there is no such file."""
+    if not path.exists():
+        return {}
+    return {name: value for name, value in _variables(path.read_text(encoding="utf-8")).items() if value}
+
+
+def change_env(path: Path, values: Mapping[str, str]) -> None:
+    """Give variables that `.env` has another value, and leave every other line as it is."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    names = [line.partition("=")[0].strip() for line in lines]
+    changed = [f"{name}={values[name]}" if name in values else line for name, line in zip(names, lines, strict=True)]
+    _write(path, "\n".join(changed) + "\n", 0o600)
+
+
 def _variables(text: str) -> dict[str, str]:
     pairs = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#") and "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from alpha.installation.layout import files, generated
-from alpha.installation.write import Installation, write_env
+from alpha.installation.write import Installation, change_env, read_env, write_env
 from alpha.registry import Registry
 
 
@@ -54,3 +54,12 @@ def test_the_settings_file_keeps_its_comments_and_what_was_set_before(tmp_path: 
     assert lines[:3] == ["# A comment.", "BYBIT_DEMO=false", "LOG_LEVEL=debug"]
     assert {"MINE=1", "ALPHA_SECRETS=files"} <= set(lines)
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
+
+
+def test_a_value_in_env_is_changed_and_every_other_line_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("# keys\nA_KEY=old\nOTHER = kept\n\nEMPTY=\n#A_KEY=a comment\n")
+    assert read_env(path) == {"A_KEY": "old", "OTHER": "kept"}
+    change_env(path, {"A_KEY": "new"})
+    assert path.read_text() == "# keys\nA_KEY=new\nOTHER = kept\n\nEMPTY=\n#A_KEY=a comment\n"
+    assert path.stat().st_mode & 0o777 == 0o600
