@@ -1,5 +1,6 @@
 """What follows from `bots.toml`, rendered: the Docker proxy's allow-list, the Redis users, the bots' compose services."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,19 @@ class Rendered:
 
 def render(registry: Registry, root: Path) -> list[Rendered]:
     """Every file that follows from the registry, as it should be now."""
+    proxy, users = haproxy_config(registry), redis_users(registry)
     files = [
-        Rendered(Path("docker_proxy/haproxy.cfg"), haproxy_config(registry)),
-        Rendered(Path("docker/redis/users.acl.template"), redis_users(registry)),
+        Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
+        Rendered(Path("docker/redis/users.acl.template"), users),
     ]
     compose = root / "docker-compose.production.yml"
     if compose.exists():
         text = compose.read_text(encoding="utf-8")
         parts = (
             ("keys", compose_keys(registry)),
+            ("logs", compose_logs(registry)),
+            ("users", f"      alpha.users: {_digest(users)}\n"),
+            ("allowed", f"      alpha.allowed: {_digest(proxy)}\n"),
             ("channels", compose_channels(registry)),
             ("bots", compose_services(registry)),
         )
@@ -184,6 +189,16 @@ def compose_keys(registry: Registry) -> str:
 _BOT_VARIABLES = ("BYBIT_API_KEY", "BYBIT_API_SECRET", "BYBIT_DEMO")
 
 
+def compose_logs(registry: Registry) -> str:
+    """The log folder of each bot, for the step that hands them over to the containers' user."""
+    return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
+
+
+def _digest(text: str) -> str:
+    """Stands for a mounted file in its service's settings: compose starts a container anew when it differs."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def compose_channels(registry: Registry) -> str:
     """The variables of each bot's Telegram channel, for the command centre."""
     names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
@@ -204,7 +219,7 @@ def _service(bot: Bot) -> str:
     build:
       context: .
       dockerfile: docker/Dockerfile
-      args: {{ GROUP: strategy, FOLDERS: {bot.folder}, SERVICE: {bot.container} }}
+      args: {{ GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
     command: [python3, {bot.folder}/{bot.entry}]
     environment:
       <<: [*common, *exchange, *{bot.container}-keys]

@@ -49,7 +49,10 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL 17 with 3,000 fills."""
-    docker("build", "--quiet", "--tag", IMAGE, "--file", str(ROOT / "database/backup/Dockerfile"), str(ROOT))
+    arguments = ("--build-arg=GROUP=service", "--build-arg=FOLDER=database", "--build-arg=SERVICE=postgres_backup")
+    docker(
+        "build", "--quiet", "--tag", IMAGE, "--file", str(ROOT / "docker/Dockerfile"), "--target=backup", *arguments, str(ROOT)
+    )  # fmt: skip
     folder = tmp_path_factory.mktemp("backups")
     shutil.chown(folder, USER, USER)
     network = Network()
