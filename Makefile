@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo psql simulator test test-containers newcomer faults bench bench-history lint format docs submodules lock clean
+.PHONY: help demo psql simulator test test-containers test-containers-long newcomer faults bench bench-history lint format docs submodules lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,10 +41,13 @@ simulator: $(VENV)/.demo ## the simulated exchange alone (ARGS='--port 8080 --ac
 	@exec $(BIN)/python -m exchange_simulator $(ARGS)
 
 test: $(VENV)/.dev ## all tests that need no containers
-	@$(PYTEST) -n 2 --dist loadfile -m "not containers and not long" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "not containers and not long" --durations 15 --durations-min 5 $(ARGS)
 
 test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
-	@$(PYTEST) -m "containers and not long" --timeout 1200 $(ARGS)
+	@$(PYTEST) -m "containers and not long" --timeout 1200 --durations 15 $(ARGS)
+
+test-containers-long: $(VENV)/.dev ## what takes longest of it: the exchange away, a new major version of PostgreSQL
+	@$(PYTEST) -m "containers and long" --timeout 1800 --durations 10 $(ARGS)
 
 newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill
 	@$(PYTEST) -n 0 -m "long and not containers" -p no:cacheprovider tests/newcomer $(ARGS)

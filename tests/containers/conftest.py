@@ -1,24 +1,102 @@
-"""The demo stack in containers, built and started once for the tests of this folder."""
+"""Stacks in containers, each built and started once for the tests of this folder.
 
+Both have the names that compose files give their containers, so there is one at a time: the demo stack first, then, in
+the order of the files, the production stack.
+"""
+
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.containers.compose import ROOT, Compose, engine_answers
+from alpha.demo.ports import free_port
+from tests.containers.compose import MEASURED, ROOT, Compose, engine_answers, measured, wait_for
+from tests.containers.exchange import ACCOUNTS, FURTHER, Exchange
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured, after the tests."""
+    for words in MEASURED:
+        terminalreporter.write_line(f"measured: {words}")
+
+
+def _needs_an_engine() -> None:
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
 
 
 @pytest.fixture(scope="session")
 def demo_stack() -> Iterator[Compose]:
     """The whole stack on the simulated exchange, healthy."""
-    if not engine_answers():
-        pytest.skip("no Docker engine answers")
+    _needs_an_engine()
     compose = Compose(ROOT, ("docker-compose.production.yml", "docker-compose.demo.yml"))
     compose("down", "-v", "--remove-orphans")
     try:
+        began = time.monotonic()
         compose("build", timeout_s=1200)
+        measured(f"images built in {time.monotonic() - began:.0f} s")
+        began = time.monotonic()
         compose("up", "-d")
         compose.wait_healthy()
+        measured(f"demo stack, cold start to all healthy: {time.monotonic() - began:.0f} s")
         yield compose
     finally:
         print(compose("logs", "--tail", "20", "--no-color"))
         compose("down", "-v", "--remove-orphans")
+
+
+@pytest.fixture(scope="session")
+def exchange() -> Iterator[Exchange]:
+    """A simulated exchange on the engine's own bridge, where the stack's containers reach it: it outlives the stack."""
+    _needs_an_engine()
+    host = subprocess.run(
+        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    found = Exchange(host, free_port())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(found.port), "--speed", "600"],
+        cwd=ROOT,
+        env={**os.environ, "SIM_ACCOUNTS": " ".join([*(account.text for account in ACCOUNTS.values()), FURTHER])},
+        stdout=subprocess.DEVNULL,
+    )
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{found.url}/v5/market/time").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait_for(answers, lambda: "the exchange", 60)
+        yield found
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository from which a host clones and pulls: what is committed here."""
+    folder = tmp_path_factory.mktemp("upstream") / "Alpha"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "checkout", "--quiet", "-B", "main"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def host(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    """A fresh host: a clone in which nothing was set up or started. It has images, which may be another checkout's."""
+    _needs_an_engine()
+    folder = tmp_path_factory.mktemp("host") / "Alpha"
+    subprocess.run(["git", "clone", "--quiet", str(upstream), str(folder)], check=True)
+    compose = Compose(folder, ("docker-compose.production.yml",))
+    compose("down", "-v", "--remove-orphans")
+    yield compose
+    print(compose("logs", "--tail", "20", "--no-color"))
+    compose("down", "-v", "--remove-orphans")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from alpha.demo.books import Ledger, check_books
 from alpha.platform.context import Platform, PlatformSettings, open_platform
 from alpha.settings import load
-from tests.containers.compose import ROOT, Compose, wait_for
+from tests.containers.compose import ROOT, Compose, measured, wait_for
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 PASSWORD = "demo-of-alpha"
@@ -53,7 +54,7 @@ async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platfor
         books = await check_books(ledger, platform, KEYS)
         assert books.agree, books.differences
         assert books.executions >= 20
-        print(books.summary)
+        measured(books.summary)
     finally:
         await ledger.resume()
         await ledger.close()
@@ -94,3 +95,32 @@ def test_the_books_are_verified_rebuilt_and_exported_with_one_command_each(demo_
     demo_stack("run", "--rm", "-T", "--user", me, "-v", f"{tmp_path}:/export", "export", *words)
     files = sorted(path.name for path in (tmp_path / "shortseller_001-2025").iterdir())
     assert files == ["fills.csv", "funding.csv", "round_trips.csv", "transfers.csv"]
+
+
+def test_the_whole_stack_trades_within_two_gigabytes(demo_stack: Compose) -> None:
+    sizes: dict[str, float] = {}
+    for line in demo_stack.run("docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}").splitlines():
+        name, used = line.split()[:2]
+        number, unit = re.fullmatch(r"([0-9.]+)([KMG]iB|B)", used).groups()  # type: ignore[union-attr]
+        sizes[name] = float(number) * {"B": 2**-20, "KiB": 2**-10, "MiB": 1, "GiB": 2**10}[unit]
+    table = ", ".join(f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda item: -item[1]))
+    measured(f"memory in MiB, {sum(sizes.values()):.0f} in all: {table}")
+    assert sum(sizes.values()) < 2048
+
+
+def test_images_are_small_and_hold_no_tools_or_caches(demo_stack: Compose) -> None:
+    def size(image: str) -> int:
+        return int(demo_stack.run("docker", "image", "inspect", "--format", "{{.Size}}", image))
+
+    base = size("python:3.13-slim")
+    services = demo_stack("config", "--images").split()
+    over = {image: (size(image) - base) / 1e6 for image in set(services) if image.startswith("alpha/")}
+    over.pop(next(image for image in over if image.startswith("alpha/pgbouncer")))
+    table = ", ".join(f"{image} {mb:.0f}" for image, mb in sorted(over.items(), key=lambda item: -item[1]))
+    measured(f"MB over python:3.13-slim: {table}")
+    assert next(mb for image, mb in over.items() if "websocket_listener" in image) <= 60
+    assert max(over.values()) <= 150
+    for service in ("telegram_manager", "postgres_backup", "shortseller"):
+        words = "which gcc cc make strip git; ls -d /root/.cache/pip /var/lib/apt/lists/*_Packages 2>/dev/null; true"
+        assert not demo_stack("exec", "-T", service, "sh", "-c", words), service
+        assert not demo_stack("exec", "-T", service, "sh", "-c", "find /app -name tests -o -name demo")

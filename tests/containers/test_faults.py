@@ -10,7 +10,7 @@ import pytest
 
 from alpha.demo.books import Ledger, check_books
 from alpha.platform.context import Platform
-from tests.containers.compose import Compose, wait_for
+from tests.containers.compose import Compose, measured, wait_for
 from tests.containers.test_demo_stack import KEYS, fills, open_demo_platform
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
@@ -59,7 +59,7 @@ async def books_agree(stack: Compose, platform: Platform) -> None:
         await ledger.pause()
         books = await check_books(ledger, platform, KEYS)
         assert books.agree, books.differences
-        print(books.summary)
+        measured(books.summary)
     finally:
         await ledger.resume()
         await ledger.close()

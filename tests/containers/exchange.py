@@ -1,0 +1,101 @@
+"""The simulated exchange outside the stack, and a hand that trades on it without a pause."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpha.demo.books import Books, Ledger, check_books
+from alpha.platform.context import PlatformSettings, open_platform
+from alpha.settings import load
+from tests.stack.world import BotKey, Trader
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A key of an account of the exchange."""
+
+    key: str
+    secret: str
+
+    @property
+    def text(self) -> str:
+        """As SIM_ACCOUNTS has it."""
+        return f"{self.key}:{self.secret}:10000"
+
+
+#: Prefix of a bot's variables to its account; the fourth bot's waits for it.
+ACCOUNTS = {
+    prefix: Account(f"key-of-{prefix.lower()}", f"secret-of-{prefix.lower()}-planted")
+    for prefix in ("SHORTSELLER", "LXALGO", "MOMENTUM", "BREAKOUT")
+}
+
+
+#: A further key of LXAlgo's account.
+NEW_KEY = Account("newer-key-of-lxalgo", "newer-secret-of-lxalgo-planted")
+FURTHER = f"{NEW_KEY.key}:{NEW_KEY.secret}::of={ACCOUNTS['LXALGO'].key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Where the exchange is."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def settings(self) -> str:
+        """What an operator would write into `.env`."""
+        return f"BYBIT_REST_URL={self.url}\nBYBIT_WS_URL=ws://{self.host}:{self.port}\n"
+
+    @contextmanager
+    def hand(self, account: Account) -> Iterator[None]:
+        """Buys and sells again on `account`, about twice a second, as long as the block lasts: fills flow."""
+        ended = threading.Event()
+
+        async def trade() -> None:
+            trader = Trader(self.url, BotKey("", "", account.key, account.secret))
+            try:
+                while not ended.is_set():
+                    for side in ("Buy", "Sell"):
+                        answer = await trader.order("XRPUSDT", side, "20")
+                        assert answer["retCode"] in {0, 10006}, answer
+                    await asyncio.sleep(0.8)
+            finally:
+                await trader.close()
+
+        thread = threading.Thread(target=lambda: asyncio.run(trade()))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    async def books(self, folder: Path, password: str, redis_password: str) -> Books:
+        """The books of the stack in `folder`, compared while the exchange's time stands still."""
+        settings = load(
+            PlatformSettings,
+            env_file=None,
+            postgres_port=6432,
+            postgres_user="trading_user",
+            postgres_password=password,
+            redis_password=redis_password,
+            alpha_bots_file=folder / "bots.toml",
+        )
+        ledger = Ledger(self.url)
+        try:
+            await ledger.pause()
+            async with open_platform(settings, "tests") as platform:
+                keys = {bot.id: ACCOUNTS[bot.prefix].key for bot in platform.registry.bots}
+                return await check_books(ledger, platform, keys)
+        finally:
+            await ledger.resume()
+            await ledger.close()

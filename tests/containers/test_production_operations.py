@@ -1,0 +1,202 @@
+"""What docs/operations.md says to do, done on the stack that the manual has started, while fills flow."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alpha.demo.postgres import binaries
+from tests.containers.compose import Compose, measured, wait_for
+from tests.containers.exchange import ACCOUNTS, NEW_KEY, Exchange
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+COMPOSE = "docker compose -f docker-compose.production.yml"
+#: No Telegram can be reached from these tests, and the command centre's health says so.
+DEAF = frozenset({"telegram_manager"})
+
+
+@pytest.fixture(scope="module")
+def installed(host: Compose, exchange: Exchange) -> Compose:
+    """The stack as `alpha init` and `up -d` leave it; the manual's tests may have done so already."""
+    if not (host.folder / "secrets").exists():
+        alpha(host, "init", "--yes")
+        known: dict[str, str] = {}
+        for bot in ("SHORTSELLER", "LXALGO", "MOMENTUM"):
+            known |= {f"{bot}_BYBIT_API_KEY": ACCOUNTS[bot].key, f"{bot}_BYBIT_API_SECRET": ACCOUNTS[bot].secret}
+        ledger = host.folder / "secrets/installation.json"
+        ledger.write_text(json.dumps({**json.loads(ledger.read_text()), **known}))
+        alpha(host, "init", "--yes")
+        with (host.folder / ".env").open("a") as env:
+            env.write(exchange.settings)
+        host("up", "-d", "--build", timeout_s=1200)
+    healthy(host)
+    return host
+
+
+def alpha(host: Compose, *words: str, typed: str = "") -> str:
+    """The command `alpha` of the checkout, with what the operator types."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alpha", *words],
+        cwd=host.folder, input=typed, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run(host: Compose, command: str) -> str:
+    """A command as the page has it."""
+    return host.run("bash", "-c", command, timeout_s=1200)
+
+
+def healthy(host: Compose) -> None:
+    """Everything but what cannot be."""
+    host.wait_healthy(300, leaving=DEAF)
+
+
+def ask(host: Compose, question: str) -> str:
+    """One value from the database, asked as the manual does."""
+    return host.run(
+        *("docker", "exec", "trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", question)
+    ).strip()
+
+
+def fills(host: Compose) -> int:
+    """How many fills are recorded."""
+    return int(ask(host, "SELECT count(*) FROM trading.fills"))
+
+
+def more_fills(host: Compose, number: int = 10) -> None:
+    """Wait until so many more are recorded."""
+    seen = fills(host)
+    wait_for(lambda: fills(host) >= seen + number, lambda: f"{number} more fills than {seen}", 120)
+
+
+def books_agree(host: Compose, exchange: Exchange) -> None:
+    """Every execution of the exchange is recorded once, and every position is known."""
+    known = json.loads((host.folder / "secrets/installation.json").read_text())
+    books = asyncio.run(exchange.books(host.folder, known["POSTGRES_PASSWORD"], known["REDIS_PASSWORD"]))
+    assert books.agree, books.differences[:10]
+    assert books.executions > 0
+    measured(books.summary)
+
+
+def test_an_upgrade_and_the_way_back_lose_nothing(installed: Compose, exchange: Exchange, upstream: Path) -> None:
+    newest = max((upstream / "database/migrations").glob("0*.sql")).name
+    number = int(newest.split("_")[0]) + 1
+    (upstream / f"database/migrations/{number:04}_a_newer_table.sql").write_text(
+        "CREATE TABLE trading.a_newer_table (note text);\n"
+    )
+    with (upstream / "alpha/__init__.py").open("a") as code:
+        code.write("# a newer version\n")
+    for words in (("add", "-A"), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "newer")):
+        subprocess.run(["git", *words], cwd=upstream, check=True)
+    with exchange.hand(ACCOUNTS["LXALGO"]):
+        more_fills(installed)
+        run(installed, "git pull --quiet")
+        run(installed, f"{COMPOSE} up -d --build")
+        healthy(installed)
+        assert ask(installed, "SELECT trading.schema_version()") == str(number)
+        more_fills(installed)
+        run(installed, "git checkout --quiet HEAD~1")
+        run(installed, f"{COMPOSE} up -d --build")
+        healthy(installed)
+        assert "of a newer version" in installed("logs", "--no-log-prefix", "--tail", "1", "migrate")
+        more_fills(installed)
+    books_agree(installed, exchange)
+    run(installed, "git checkout --quiet -")
+
+
+def test_a_key_is_changed_in_one_command_and_no_fill_is_missed(installed: Compose, exchange: Exchange) -> None:
+    foreign = ACCOUNTS["MOMENTUM"]
+    with exchange.hand(ACCOUNTS["LXALGO"]):
+        with pytest.raises(AssertionError, match="belongs to the account"):
+            alpha(installed, "key", "lxalgo", typed=f"{foreign.key}\n{foreign.secret}\n")
+        said = alpha(installed, "key", "lxalgo", typed=f"{NEW_KEY.key}\n{NEW_KEY.secret}\n")
+        assert "The key of lxalgo_001 is changed" in said
+        assert "Restarted" in said
+        more_fills(installed)
+    healthy(installed)
+    assert NEW_KEY.key in installed.run("docker", "exec", "lxalgo", "cat", "/run/secrets/lxalgo_bybit_api_key")
+    books_agree(installed, exchange)
+
+
+def test_after_a_lost_disk_the_books_agree_again(installed: Compose, exchange: Exchange) -> None:
+    with exchange.hand(ACCOUNTS["LXALGO"]):
+        more_fills(installed, 4)
+        run(installed, f"{COMPOSE} run --rm postgres_backup now")
+        saved = fills(installed)
+        more_fills(installed)
+        run(installed, f"{COMPOSE} down")
+        run(installed, "docker volume rm alpha_postgres_17")
+        said = run(installed, f"{COMPOSE} run --rm postgres_backup restore latest")
+        assert "is now the backup of" in said
+        assert fills(installed) <= saved + 2
+        run(installed, f"{COMPOSE} up -d")
+        healthy(installed)
+        more_fills(installed)
+    books_agree(installed, exchange)
+    assert ask(installed, "SELECT count(*) FROM trading.bots WHERE wish <> 'running'") == "0"
+
+
+def test_a_fourth_bot_joins_the_running_stack(installed: Compose, exchange: Exchange) -> None:
+    alpha(installed, "new-strategy", "breakout")
+    alpha(installed, "render")
+    # exchange, three bots' keys kept, the new one's, no Telegram tokens, no new admins
+    account = ACCOUNTS["BREAKOUT"]
+    typed = ["", *[""] * 6, account.key, account.secret, *[""] * 5, ""]
+    alpha(installed, "init", typed="\n".join(typed) + "\n")
+    run(installed, f"{COMPOSE} up -d --build")
+    healthy(installed)
+    assert installed.states()["breakout"] == "running healthy"
+    with exchange.hand(account):
+        wait_for(
+            lambda: int(ask(installed, "SELECT count(*) FROM trading.fills WHERE bot_id = 'breakout_001'")) > 4,
+            lambda: "fills of the fourth bot",
+            120,
+        )
+    books_agree(installed, exchange)
+    run(installed, f"{COMPOSE} exec -T telegram_manager python3 -m alpha stop breakout --yes")
+    wait_for(lambda: installed.states()["breakout"].startswith("exited"), lambda: f"its end: {installed.states()}", 60)
+    assert list((installed.folder / "strategies/breakout/logs").glob("*.log"))
+
+
+@pytest.fixture
+def newer_postgres(tmp_path: Path) -> str:
+    """The next major version's image: the official one, or, where none can be pulled, the programs of the tests in 17's."""
+    image = "postgres:18"
+    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
+    if (
+        there.returncode == 0
+        or subprocess.run(["docker", "pull", "-q", image], capture_output=True, check=False).returncode == 0
+    ):
+        return "18"
+    shutil.copytree(binaries().parent, tmp_path / "programs")
+    (tmp_path / "Dockerfile").write_text(
+        "FROM postgres:17\nCOPY programs /usr/lib/postgresql/18\nENV PATH=/usr/lib/postgresql/18/bin:$PATH PG_MAJOR=18\n"
+    )
+    subprocess.run(["docker", "build", "-q", "-t", image, str(tmp_path)], capture_output=True, check=True)
+    return "18"
+
+
+@pytest.mark.long
+def test_a_new_major_version_of_postgresql(installed: Compose, exchange: Exchange, newer_postgres: str) -> None:
+    with exchange.hand(ACCOUNTS["SHORTSELLER"]):
+        before = fills(installed)
+        run(installed, f"{COMPOSE} down")
+        run(installed, f"{COMPOSE} run --rm postgres_backup now")
+        run(installed, f"{COMPOSE} down")
+        run(installed, f"echo POSTGRES_VERSION={newer_postgres} >>.env")
+        run(installed, f"{COMPOSE} run --rm --build postgres_backup restore latest")
+        assert fills(installed) >= before
+        run(installed, f"{COMPOSE} up -d --build")
+        healthy(installed)
+        assert ask(installed, "SHOW server_version").startswith(newer_postgres)
+        more_fills(installed)
+    books_agree(installed, exchange)
+    assert "rows" in run(
+        installed, f"{COMPOSE} run --rm postgres_backup now && {COMPOSE} run --rm postgres_backup list"
+    )
