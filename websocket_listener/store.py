@@ -60,10 +60,10 @@ WHERE CASE WHEN known.status IN {_TERMINAL}
 _MOVED_STOPS = """
 SELECT order_id, reason FROM trading.orders WHERE account_id = $1 AND order_id = ANY($2) AND reason = ANY($3)
 """
-_OPEN_ORDERS = """
+_OPEN_ORDERS = f"""
 SELECT order_id, symbol, updated_at FROM trading.orders
-WHERE account_id = $1 AND category = 'linear' AND status <> ALL($2) ORDER BY updated_at
-"""
+WHERE account_id = $1 AND category = 'linear' AND status NOT IN {_TERMINAL} ORDER BY updated_at
+"""  # noqa: S608 - made of names of this file only
 
 
 async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> None:
@@ -80,7 +80,7 @@ async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> Non
 
 async def open_orders_stored(connection: Connection, account_id: int) -> dict[str, tuple[str, int]]:
     """The orders of an account that are not in a terminal state: id to symbol and time of the last change (ms)."""
-    rows = await connection.fetch(_OPEN_ORDERS, account_id, sorted(CLOSED_STATUSES))
+    rows = await connection.fetch(_OPEN_ORDERS, account_id)
     return {row["order_id"]: (row["symbol"], ms_of(row["updated_at"])) for row in rows}
 
 

@@ -121,8 +121,9 @@ COMMENT ON COLUMN trading.orders.close_on_trigger IS 'True when it may cancel ot
 COMMENT ON COLUMN trading.orders.created_at IS 'When the exchange accepted it, the exchange''s clock.';
 COMMENT ON COLUMN trading.orders.updated_at IS 'When it last changed, the exchange''s clock.';
 COMMENT ON COLUMN trading.orders.received_at IS 'When we received that change, wall clock.';
-CREATE INDEX orders_by_bot ON trading.orders (bot_id, created_at);
-COMMENT ON INDEX trading.orders_by_bot IS 'A bot''s orders by time.';
+CREATE INDEX orders_open ON trading.orders (account_id)
+    WHERE status NOT IN ('Cancelled', 'Deactivated', 'Filled', 'PartiallyFilledCanceled', 'Rejected');
+COMMENT ON INDEX trading.orders_open IS 'Orders that are not in a terminal state: the listener compares them with the exchange after a gap.';
 
 CREATE TABLE trading.opening_positions (
     account_id  smallint NOT NULL REFERENCES trading.accounts,

@@ -1,0 +1,42 @@
+"""Every index is there for a query of ours, and no other is."""
+
+from alpha.db.pool import Connection
+from trade_sync_service.reconcile.books import SQL as RECONCILE
+from trade_sync_service.status import SQL as STATUS
+from trade_sync_service.store import SQL as SYNC
+from websocket_listener.store import _OPEN_ORDERS
+
+#: Index to a query that needs it.
+QUERIES = {
+    "fills_by_symbol": "SELECT * FROM trading.fills WHERE account_id = $1 AND category = 'linear' AND symbol = $2 "
+    "AND (exec_time, seq, exec_id) > ($3, 0, '') ORDER BY exec_time, seq, exec_id LIMIT 100",
+    "fills_by_bot": "SELECT * FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC, seq DESC LIMIT 5",
+    "round_trips_by_bot": "SELECT * FROM trading.position_summaries WHERE bot_id = $1 ORDER BY closed_at DESC LIMIT 100",
+    "orders_open": _OPEN_ORDERS,
+    "completed_trades_by_bot": RECONCILE["trades_closed_between"].rstrip() + " ORDER BY bot_id, updated_at",
+    "completed_trades_by_order_time": SYNC["trades_of_window"],
+    "transfers_by_time": RECONCILE["transfers_between"],
+    "sync_runs_by_account": STATUS["status"],
+    "halts_in_force": "SELECT reason FROM trading.halts WHERE lifted_at IS NULL AND account_id = $1",
+    "commands_by_time": "SELECT * FROM audit.commands ORDER BY issued_at DESC LIMIT $1",
+    "alerts_by_time": "DELETE FROM audit.alerts WHERE raised_at < $1",
+}
+
+
+async def test_every_index_answers_a_query_of_ours_and_there_is_no_other(owner: Connection) -> None:
+    rows = await owner.fetch(
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname IN ('trading', 'audit') AND NOT i.indisunique"
+    )
+    assert {row[0] for row in rows} == set(QUERIES)
+    # Tables are empty here: what counts is that the index fits the query.
+    await owner.execute("SET enable_seqscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan")
+    for index, query in QUERIES.items():
+        await owner.execute(f"PREPARE asked AS {query}")
+        count = await owner.fetchval(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'asked'"
+        )
+        arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+        plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN EXECUTE asked{arguments}"))
+        await owner.execute("DEALLOCATE asked")
+        assert index in plan, plan
