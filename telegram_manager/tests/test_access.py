@@ -79,8 +79,8 @@ async def test_every_command_acts_only_for_those_whose_role_allows_it(centre: Ce
 
 
 async def test_every_button_acts_only_for_those_whose_role_allows_it(centre: Centre) -> None:
-    buttons = [data for rows in (*MENU, *STEERING, *YOU, *OPERATORS, *ADMINS) for _, data in rows]
-    buttons += [f"o|{order.name}|momentum" for order in ORDERS] + [
+    buttons = [
+        *_every_button(),
         "g|analytics|",
         "q|logs|momentum|0",
         "q|audit||0",
@@ -204,13 +204,40 @@ async def test_an_update_that_was_taken_before_a_restart_does_nothing_when_it_co
     await again.end()
 
 
-async def test_without_a_session_only_the_code_is_asked_for(guarded_centre: Centre) -> None:
+async def test_with_an_expired_session_no_command_and_no_button_does_anything(guarded_centre: Centre) -> None:
+    api = guarded_centre.api
+    guarded_centre.setup.gate.code_was_right(ADMIN, guarded_centre.platform.wall_ms() - 13 * 3_600_000)
+    # an order of the time when the session held
+    token = guarded_centre.desk._conversation._confirmations.ask(
+        ADMIN, Place(ADMIN), "panic", (), "before", guarded_centre.platform.wall_ms()
+    )
     for command in BY_NAME.values():
         if command.name not in BEFORE_LOGIN:
-            guarded_centre.api.says(ADMIN, _text(command))
-    guarded_centre.api.presses(ADMIN, "o|panic|")
+            api.says(ADMIN, _text(command))
+    presses = [api.presses(ADMIN, data) for data in (*_every_button(), f"c|{token}|yes")]
     await guarded_centre.settle()
-    assert {said.text for said in guarded_centre.api.to(ADMIN)} == {"Send your access code first: /login CODE"}
+    assert {said.text for said in api.to(ADMIN)} == {"Send your access code first: /login CODE"}
+    answered = dict(api.answered)
+    assert {answered[press] for press in presses} == {"Send your access code first: /login CODE"}
+    outcomes = {outcome for found in (await _outcomes(guarded_centre)).values() for outcome in found}
+    assert outcomes == {"refused"}
+
+
+async def test_in_a_group_that_is_not_named_no_command_and_no_button_does_anything(centre: Centre) -> None:
+    for command in BY_NAME.values():
+        centre.api.says(ADMIN, _text(command), chat=-1002)
+    presses = [centre.api.presses(ADMIN, data, chat=-1002) for data in _every_button()]
+    await centre.settle()
+    assert presses
+    assert centre.api.said == []
+    assert centre.api.answered == []
+    assert {outcome for found in (await _outcomes(centre)).values() for outcome in found} == {"refused"}
+
+
+def _every_button() -> list[str]:
+    return [data for rows in (*MENU, *STEERING, *YOU, *OPERATORS, *ADMINS) for _, data in rows] + [
+        f"o|{order.name}|momentum" for order in ORDERS
+    ]
 
 
 async def test_the_code_opens_a_session_and_its_message_is_deleted(guarded_centre: Centre) -> None:
