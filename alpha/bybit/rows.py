@@ -10,7 +10,6 @@ from msgspec import Struct
 
 BUY = "Buy"
 SELL = "Sell"
-OPEN_STATUSES = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered", "Created", "Active", "PendingCancel"})
 CLOSED_STATUSES = frozenset({"Rejected", "PartiallyFilledCanceled", "Filled", "Cancelled", "Deactivated"})
 #: Execution types that move a position; Funding and the like do not.
 SIZE_CHANGING = frozenset(

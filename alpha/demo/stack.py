@@ -54,7 +54,6 @@ class Addresses(msgspec.Struct, frozen=True):
     redis_port: int
     exchange_url: str
     bot_control_url: str
-    supervisor_pid: int
 
 
 class DemoStack:
@@ -104,9 +103,7 @@ class DemoStack:
             if (self._root / bot.folder / bot.entry).exists():
                 self.supervisor.add(self._bot(bot))
         await self._api.open()
-        addresses = Addresses(
-            self.postgres.port, self.redis.port, self.exchange_url, f"supervisor://{self._socket}", os.getpid()
-        )
+        addresses = Addresses(self.postgres.port, self.redis.port, self.exchange_url, f"supervisor://{self._socket}")
         note = self.folder.parent / "running.json"
         note.touch(mode=0o600)
         note.write_bytes(msgspec.json.encode({"folder": str(self.folder), **msgspec.to_builtins(addresses)}))

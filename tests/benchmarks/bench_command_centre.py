@@ -29,6 +29,7 @@ from alpha.platform.context import History, Platform
 from alpha.platform.words import read_words
 from alpha.registry import load_registry
 from alpha.settings import load as load_settings
+from dashboard import front
 from telegram_manager import layout
 from telegram_manager.charts import Painter
 from tests.benchmarks.bench_history import ROOT, load
@@ -80,6 +81,12 @@ async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) ->
     for words in ASKED:
         found, drawn = await measure(platform, words.split(), painter)
         table.add_row(words, f"{statistics.median(found):.0f}", f"{statistics.median(drawn):.0f}")
+    pages = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        await asyncio.gather(front.live_places(platform), front.past_place(platform))
+        pages.append((time.perf_counter() - started) * 1000)
+    table.add_row("the dashboard's first page", f"{statistics.median(pages):.0f}", "-")
     Console(width=100).print(table)
     painter.close()
     await live.close()
