@@ -1,5 +1,6 @@
 """The first page: the money, each bot, what is open, what happened, and how the last month went."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,20 +39,27 @@ _TONES = {
 
 async def live_places(platform: Platform) -> dict[str, str]:
     """The HTML of each place of `LIVE`. What is away is said in its place; the rest is shown."""
-    seen = await status(platform)
-    balances: list[BalanceRow] = []
+    seen, balances, positions, fills = await asyncio.gather(
+        status(platform), live.balance(platform), _positions(platform), _fills(platform), return_exceptions=True
+    )
+    if isinstance(seen, BaseException):
+        raise seen
     faults = [fault for fault in seen.faults if fault != BLIND]
-    try:
-        balances = await live.balance(platform)
-    except AlphaError as fault:
-        faults += [] if str(fault) in faults else [str(fault)]
+    if isinstance(balances, BaseException):
+        faults = list(dict.fromkeys([*faults, _said(balances)]))
+        balances = []
     parts = {"head": _head(platform, seen, balances, faults), "bots": _bots(seen, balances)}
-    for name, make in (("positions", _positions), ("fills", _fills)):
-        try:
-            parts[name] = page_html(await make(platform))
-        except AlphaError as fault:
-            parts[name] = page_html(Page(name.capitalize(), [Words(str(fault), Tone.BAD)]))
+    for name, page in (("positions", positions), ("fills", fills)):
+        shown = Page(name.capitalize(), [Words(_said(page), Tone.BAD)]) if isinstance(page, BaseException) else page
+        parts[name] = page_html(shown)
     return parts
+
+
+def _said(fault: BaseException) -> str:
+    """What an error of ours says; any other goes on."""
+    if not isinstance(fault, AlphaError):
+        raise fault
+    return str(fault)
 
 
 async def past_place(platform: Platform) -> str:
@@ -59,10 +67,13 @@ async def past_place(platform: Platform) -> str:
     try:
         now = await business_now(platform)
         period = parse_period(_DAYS, now)
-        equity = await analytics.equity_curve(platform, None, period)
-        days = await analytics.spans(platform, "daily", None, period.days, now)
-        reasons = await analytics.reasons(platform, None, period)
-        equity = _up_to_now(equity, await live.balance(platform), len(platform.registry.bots), now)
+        equity, days, reasons, balances = await asyncio.gather(
+            analytics.equity_curve(platform, None, period),
+            analytics.spans(platform, "daily", None, period.days, now),
+            analytics.reasons(platform, None, period),
+            live.balance(platform),
+        )
+        equity = _up_to_now(equity, balances, len(platform.registry.bots), now)
     except AlphaError as fault:
         return page_html(Page("The last 30 days", [Words(str(fault), Tone.BAD)]))
     curve = Curve(

@@ -1,0 +1,55 @@
+"""Every command of the README is one that a test executes. This test knows which, and fails for a command it does not know."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.newcomer.readme import README, ROOT, commands
+from tests.newcomer.test_clean_machine import TYPED
+
+PRODUCTION = "docker compose -f docker-compose.production.yml"
+#: Command to the test that executes it, and the words of that test that do.
+EXECUTED: dict[str, tuple[str, str]] = {
+    "make test": (".ci/run", "make test"),
+    "make docs": ("tests/docs/test_docs.py", "mkdocs"),
+    "DEMO_REPLAY=path/to/candles make demo": ("tests/test_demo.py", "DEMO_REPLAY=str(CANDLES)"),
+    "git clone --recurse-submodules https://github.com/LiamX-Labs/Alpha.git && cd Alpha": (
+        "tests/test_submodules.py",
+        "--recurse-submodules",
+    ),
+    "cp .env.example .env": ("tests/containers/test_seed.py", "cp .env.example .env"),
+    f"{PRODUCTION} -f docker-compose.demo.yml up -d": ("tests/containers/conftest.py", '("up", "-d")'),
+    f"{PRODUCTION} up -d": ("tests/containers/test_seed.py", '{COMPOSE} up -d")'),
+    f"{PRODUCTION} ps": ("tests/containers/test_seed.py", '{COMPOSE} ps")'),
+    # What the container of that name runs, as a process.
+    f"{PRODUCTION} run --rm doctor": ("alpha/doctor/tests/test_doctor.py", '"doctor"'),
+    f"{PRODUCTION} logs websocket_listener": ("tests/containers/test_seed.py", "logs -f websocket_listener"),
+}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_of_the_readme_is_executed_by_a_test(command: str) -> None:
+    if command in TYPED:
+        return
+    assert command in EXECUTED, f"{README.name} has {command!r}: no test executes it"
+    name, words = EXECUTED[command]
+    assert words in (ROOT / name).read_text(encoding="utf-8"), f"{name} does not execute {command!r} any more"
+
+
+def test_what_is_said_to_be_executed_stands_in_the_readme() -> None:
+    left = (set(EXECUTED) | set(TYPED)) - set(commands())
+    assert not left
+
+
+def test_every_file_and_folder_that_the_readme_names_is_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    named = [
+        name
+        for cell in re.findall(r"^\| (`[a-z_/`, ]+/`) \|", text, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", cell)
+    ]
+    assert len(linked) > 10
+    assert len(named) > 8
+    assert not [name for name in (*linked, *named) if not Path(ROOT, name).exists()]
