@@ -6,7 +6,8 @@ from pathlib import Path
 from alpha.platform.commands import BY_NAME
 from telegram_manager.settings import CommandCentreSettings
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "telegram" / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "telegram" / "README.md"
 #: Settings that are for tests and for tuning; the configuration reference has them.
 LEFT_OUT = {"c2_telegram_api_url", "c2_telegram_rate_per_minute"}
 
@@ -26,3 +27,9 @@ def test_every_picture_of_the_guide_exists() -> None:
     named = re.findall(r"\((img/[^)]+)\)", GUIDE.read_text())
     assert len(named) > 20
     assert [name for name in named if not (GUIDE.parent / name).exists()] == []
+
+
+def test_every_setting_of_the_command_centre_reaches_its_container() -> None:
+    compose = (ROOT / "docker-compose.production.yml").read_text()
+    own = [name.upper() for name in CommandCentreSettings.model_fields if name.startswith("c2_")]
+    assert [name for name in own if f"{name}: ${{{name}:-}}" not in compose] == []
