@@ -5,6 +5,9 @@ matplotlib needs some fifty milliseconds of CPU for each; in another process tha
 
 import asyncio
 import multiprocessing
+import multiprocessing.process
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,10 +43,23 @@ class Painter:
     async def _run(self, limit_s: float, work: Callable[..., bytes], *arguments: object) -> bytes:
         if self._pool is None:
             # a fresh interpreter: a fork would inherit this one's event loop and sockets
-            self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
         loop = asyncio.get_running_loop()
         try:
             return await asyncio.wait_for(loop.run_in_executor(self._pool, work, *arguments), limit_s)
         except (BrokenProcessPool, TimeoutError):
             self.close()
             raise Retry("The picture could not be drawn. Ask again.") from None
+
+
+def _end_with_parent() -> None:
+    """The drawing process ends when the command centre has ended, also when that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_end, args=(parent,), daemon=True).start()
+
+
+def _wait_and_end(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(0)
