@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,13 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Bybit's own account of closed trades, complete and reconciled.")
 
     @group.callback(invoke_without_command=True)
-    def sync(context: typer.Context, bot: list[str] = _BOT) -> int:
+    def sync(context: typer.Context, bot: list[str] = _BOT) -> None:
         """Read now what is missing of Bybit's closed trades."""
         if context.invoked_subcommand is not None:
-            return 0
+            return
         from trade_sync_service import commands
 
-        return asyncio.run(commands.sync(_settings(), bot))
+        _run(commands.sync(_settings(), bot))
 
     @group.command()
     def backfill(
@@ -37,29 +38,34 @@ def register(app: typer.Typer) -> None:
         start: str | None = _FROM,
         end: str | None = _TO,
         bot: list[str] = _BOT,
-    ) -> int:
+    ) -> None:
         """Read what is missing of a range. Interrupted, it goes on where it was."""
         from trade_sync_service import commands
 
         span = commands.months_back(months) if months is not None else commands.between(start, end)
-        return asyncio.run(commands.backfill(_settings(), bot, span))
+        _run(commands.backfill(_settings(), bot, span))
 
     @group.command()
-    def status(bot: list[str] = _BOT) -> int:
+    def status(bot: list[str] = _BOT) -> None:
         """How far each bot's history has been read."""
         from trade_sync_service import commands
 
-        return asyncio.run(commands.status(_settings(), bot))
+        _run(commands.status(_settings(), bot))
 
     @group.command()
-    def reconcile(start: str | None = _FROM, end: str | None = _TO, bot: list[str] = _BOT) -> int:
+    def reconcile(start: str | None = _FROM, end: str | None = _TO, bot: list[str] = _BOT) -> None:
         """Compare our books with the exchange's; exit code 1 when differences are open."""
         from trade_sync_service import commands
 
         span = commands.between(start, end) if start else None
-        return asyncio.run(commands.reconcile(_settings(), bot, span))
+        _run(commands.reconcile(_settings(), bot, span))
 
     app.add_typer(group, name="sync")
+
+
+def _run(command: Coroutine[None, None, int]) -> None:
+    """Run a command and end with its exit code."""
+    raise typer.Exit(asyncio.run(command))
 
 
 def _settings() -> "SyncSettings":

@@ -194,9 +194,13 @@ async def test_the_commands_tell_what_they_did_in_a_line_a_bot_and_a_true_exit_c
     assert out.count("nothing read yet") == 2
     assert "no gap" in out
     assert "(done)" in out
-    code, out, _ = await _ended(environment, "reconcile", "--bot", "shortseller_001")
-    assert code == 1, "no listener has stored the fills: that is a difference"
-    assert "differences" in out
+    for as_alpha in (False, True):
+        code, out, _ = await _ended(environment, "reconcile", "--bot", "shortseller_001", alpha=as_alpha)
+        assert code == 1, "no listener has stored the fills: that is a difference"
+        assert "differences" in out
+    busy.keys["shortseller_001"].revoked = True
+    code, _, err = await _ended(environment, "backfill", "--months", "1", "--bot", "shortseller_001", alpha=True)
+    assert (code, "10003" in err) == (2, True), err
 
 
 @pytest.fixture
