@@ -63,6 +63,8 @@ class Arena:
         self.sent = Sent()
         self.most_memory = 0
         self.outage_s = 5.0
+        #: How much longer than usual the bots wait between two orders.
+        self.pace = 1.0
         self.listener: Process | None = None
         #: By bot: up to which number of the exchange's ledger the books agreed, and how many fills that were.
         self.agreed: dict[str, tuple[int, int]] = {}
@@ -162,7 +164,7 @@ class Arena:
         try:
             while True:
                 await self._trading.wait()
-                await asyncio.sleep(draw.uniform(0.01, 0.06))
+                await asyncio.sleep(draw.uniform(0.01, 0.06) * self.pace)
                 symbol = draw.choice(SYMBOLS)
                 kind = draw.random()
                 try:

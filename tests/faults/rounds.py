@@ -70,7 +70,10 @@ async def overflow_buffer(arena: Arena) -> None:
     while arena.sent.orders - before < BUFFER_ROWS // 2:
         await asyncio.sleep(0.2)
         arena.watch_memory()
+    # a long outage is about time, not about how much is traded
+    arena.pace = max(1.0, arena.outage_s / 30)
     await asyncio.sleep(arena.outage_s)
+    arena.pace = 1.0
     await asyncio.to_thread(arena.postgres.start)
 
 
