@@ -82,6 +82,7 @@ class Backfill:
         self._rejected = rejected
         self._history_ms = history_days * DAY_MS
         self._too_late = too_late
+        self._reported_ms: int | None = None
         self._unreadable_reads = 0
 
     async def read(self, overlap_ms: int, *, announce: bool = True) -> Read:
@@ -125,7 +126,8 @@ class Backfill:
         """What is older than the exchange keeps is reported, not invented."""
         account = self._feed.account
         kept_from_ms = end_ms - KEPT_IN_DEMO_MS if account.environment is Environment.DEMO else end_ms - KEPT_MS
-        if mark_ms < kept_from_ms and self._too_late is not None:
+        if mark_ms < kept_from_ms and mark_ms != self._reported_ms and self._too_late is not None:
+            self._reported_ms = mark_ms
             await self._too_late(
                 f"The executions of {account} from {at(mark_ms):%Y-%m-%d %H:%M} to {at(kept_from_ms):%Y-%m-%d %H:%M} UTC were "
                 "never read, and the exchange does not keep them so long."
