@@ -17,7 +17,7 @@ from alpha.live.client import TextRedis
 from alpha.live.read import Candle, decode_candle, encode_candle
 from alpha.logs import logger
 from websocket_listener import texts
-from websocket_listener.frames import Envelope
+from websocket_listener.frames import UNREADABLE, Envelope
 
 log = logger(__name__)
 
@@ -88,7 +88,7 @@ class Candles:
             if not any(head.confirm for head in _heads.decode(envelope.data)):
                 return
             rows = _rows.decode(envelope.data)
-        except msgspec.DecodeError as fault:
+        except UNREADABLE as fault:
             raise Rejected(f"A candle cannot be read: {fault}.") from None
         symbol = envelope.topic.split(".", 2)[2]
         for row in rows:

@@ -18,7 +18,7 @@ from websocket_listener import texts
 from websocket_listener.account import Account
 from websocket_listener.book import LiveBook
 from websocket_listener.explain import Explainer
-from websocket_listener.frames import Envelope
+from websocket_listener.frames import UNREADABLE, Envelope
 from websocket_listener.live import LiveWriter
 from websocket_listener.meanings import Meaning
 from websocket_listener.pushed import read_executions, read_orders, read_positions
@@ -96,7 +96,7 @@ class Feed:
             rows = []
             try:
                 sent = _rows.decode(envelope.data)
-            except msgspec.DecodeError as fault:
+            except UNREADABLE as fault:
                 self._reject(frame, f"Its data is no list of rows: {fault}.", topic)
                 return
             for one in sent:

@@ -10,6 +10,8 @@ import msgspec
 
 from alpha.errors import Rejected
 
+#: What decoding a text can raise, lists in lists without end among it.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EMPTY = msgspec.Raw(b"")
 
 
@@ -50,7 +52,7 @@ def decode(frame: str | bytes) -> Envelope:
     """The envelope of a frame. Rejected, with the reason, when it is no object of Bybit's form."""
     try:
         return _decoder.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except UNREADABLE as fault:
         raise Rejected(f"A frame cannot be read: {fault}.") from None
 
 

@@ -11,7 +11,7 @@ from alpha.live import keys
 from alpha.live.client import TextRedis
 from alpha.money import amount_or_none
 from websocket_listener.book import Mark
-from websocket_listener.frames import Envelope
+from websocket_listener.frames import UNREADABLE, Envelope
 
 #: Prices are written at most so often.
 FLUSH_S = 0.1
@@ -40,7 +40,7 @@ class Market:
         """A snapshot or a delta of `tickers.<symbol>`: absent fields have not changed. Rejected when unreadable."""
         try:
             data = _ticker.decode(envelope.data)
-        except msgspec.DecodeError as fault:
+        except UNREADABLE as fault:
             raise Rejected(f"A ticker cannot be read: {fault}.") from None
         symbol = envelope.topic.split(".", 1)[1]
         row = {} if envelope.type == "snapshot" else dict(self._rows.get(symbol, {}))

@@ -117,7 +117,7 @@ _executions = msgspec.json.Decoder(list[_Execution])
 _orders = msgspec.json.Decoder(list[_Order])
 _positions = msgspec.json.Decoder(list[_Position])
 #: Any of these says that a frame needs the careful way.
-_UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, ValueError, ArithmeticError)
+_UNUSUAL = (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError)
 
 
 def read_executions(data: msgspec.Raw) -> list[Execution] | None:

@@ -52,7 +52,18 @@ def test_a_pong_answers_nothing_in_any_of_its_shapes(text: str) -> None:
     assert answer_of(decode(text)) is None
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"topic":5}', "\x00", '{"topic":"order","data"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "[1]",
+        '{"topic":5}',
+        "\x00",
+        '{"topic":"order","data"',
+        pytest.param('{"topic":"order","data":' + "[" * 99_999, id="lists in lists without end"),
+    ],
+)
 def test_a_frame_that_is_no_message_is_rejected(text: str) -> None:
     with pytest.raises(Rejected):
         decode(text)

@@ -165,6 +165,14 @@ async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
     await until(alerted, 5, "an alert")
 
 
+async def test_lists_in_lists_without_end_are_kept_and_end_nothing(wired: Wired) -> None:
+    frame = '{"topic":"order","data":[' + '{"a":' * 900 + "1" + "}" * 900 + "]}"
+    take(wired, frame)
+    take(wired, pushed("execution", execution_row(execId="the-next-one")))
+    await settled(wired)
+    assert wired.feed.unread == 1
+
+
 async def test_one_row_that_postgresql_refuses_does_not_hold_up_the_others(wired: Wired, pool: Any) -> None:
     good = [execution(execId=f"good-{n}") for n in range(20)]
     for number, row in enumerate(good):
