@@ -10,7 +10,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
-from alpha.alerts import Alerts
+from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.gateway import market_gateway
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.throttle import Throttle
@@ -68,7 +68,7 @@ class Listener:
         if not keyed:
             variables = ", ".join(bot.key_variable for bot in registry.bots)
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
-        self.lease = Lease(settings, (bot.id for bot, _ in keyed))
+        self.lease = Lease(settings, self._waits)
         shared = Shared(
             *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.market.marks),
             self.lease,
@@ -149,6 +149,18 @@ class Listener:
                 self._exchange_seen_s = time.monotonic()
             await asyncio.sleep(0.5)
 
+    async def _waits(self, holder: str) -> None:
+        bots = ", ".join(bot.bot.id for bot in self.bots)
+        await self.alerts.raise_alert(
+            Alert(
+                Level.WARNING,
+                "listener:waits",
+                f"A second listener waits for the first one ({holder}) to end.",
+                f"If that one does not listen for {bots}, end it; else end this one, or keep it as a spare.",
+            ),
+            wall_ms(),
+        )
+
     def _dropped(self, account_id: int) -> None:
         for bot in self.bots:
             if bot.account is not None and bot.account.id == account_id:
@@ -180,7 +192,7 @@ class Listener:
         """What each bot's listening is worth now."""
         now_ms = wall_ms()
         if self.lease.waiting_since_s is not None:
-            return {"waiting": "Another listener listens for these bots; this one takes over when it has ended."}
+            return {"waiting": "Another listener listens; this one takes over when it has ended."}
         return {
             bot.bot.id: {
                 "state": str(bot.status.state(now_ms)),
