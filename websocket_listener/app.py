@@ -1,6 +1,7 @@
 """The listener's process: wiring, start, and an orderly end."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -204,6 +205,16 @@ class Listener:
         }
 
 
+def spare_collector() -> None:
+    """Let the garbage collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
+
+    With its usual thresholds it takes a quarter of the processor time of a fill.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
     links = RedisLinks(settings)
@@ -229,6 +240,7 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
                 registry,
                 listener.details,
             )
+            spare_collector()
             log.info("started", bots=[bot.bot.id for bot in listener.bots], health_port=health.port)
             try:
                 await listener.run(stop)

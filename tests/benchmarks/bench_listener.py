@@ -46,6 +46,7 @@ from alpha.registry import load_registry
 from alpha.settings import Environment
 from tests.stack.world import BOTS, Process, Simulator, Trader, until
 from websocket_listener.account import Account
+from websocket_listener.app import spare_collector
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
@@ -465,6 +466,7 @@ async def steady_memory(folder: Path, postgres: EmbeddedPostgres, redis: Embedde
         folder,
     )
     links = RedisLinks(redis.settings())
+    await links.shared.eval("return redis.call('FLUSHALL')", 0)
     listener.start()
 
     async def all_synced(since_ms: int) -> bool:
@@ -512,6 +514,7 @@ async def run(fills: int, seconds: float) -> list[Figure]:
         await connection.close()
         pool = await create_pool(postgres.settings(), "bench", max_size=4)
         await asyncio.sleep(1.0)
+        spare_collector()
         figures: list[Figure] = []
         async with asyncio.TaskGroup() as tasks:
             bench = await open_bench(pool, links, port, tasks)
