@@ -92,7 +92,7 @@ class Listener:
         """Listen until `stop` is set, then commit what has arrived. While another listener listens, wait."""
         if not await self.lease.take(stop):
             return
-        self._redis_seen_s = time.monotonic()
+        self._redis_seen_s = self._exchange_seen_s = time.monotonic()
         stores = [asyncio.create_task(job) for job in (self.database.run(), self.rejected.run(), self.lease.keep())]
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
@@ -186,7 +186,7 @@ class Listener:
 
     def exchange_fault(self) -> str | None:
         """A sentence while no bot has been connected for too long; one bot's refused key is its own trouble."""
-        away_s = time.monotonic() - self._exchange_seen_s
+        away_s = 0.0 if self.lease.waiting_since_s is not None else time.monotonic() - self._exchange_seen_s
         return f"No bot has been connected for {away_s:.0f} s." if away_s > EXCHANGE_AWAY_S else None
 
     def details(self) -> dict[str, object]:
