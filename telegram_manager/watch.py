@@ -117,7 +117,7 @@ class Watch:
 
     async def _backups(self) -> list[Alert]:
         row = await self._platform.history.rows(
-            "SELECT max(finished_at) FILTER (WHERE ok AND kind = 'daily') AS good, "
+            "SELECT max(finished_at) FILTER (WHERE ok AND kind = 'backup') AS good, "
             "(SELECT min(first_seen_at) FROM trading.accounts) AS since FROM audit.backups"
         )
         good, since = row[0]["good"], row[0]["since"]

@@ -282,13 +282,15 @@ async def test_the_heartbeat_is_asked_again_and_again_while_all_is_well_and_not_
         await asyncio.gather(beating, return_exceptions=True)
 
 
-async def _trade(platform: Platform, bot: str, symbol: str, number: int, count: int = 1) -> None:
+async def add_trades(
+    platform: Platform, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90"
+) -> None:
     """Round trips of a bot, a minute apart, newer than all history, as the listener would store them."""
     account = await platform.history.value("SELECT account_id FROM trading.accounts WHERE bot_id = $1", bot)
     connection = await connect(as_role(platform.history._settings, "alpha_listener"), "tests")
     fills = []
     for trip in range(number, number + count):
-        for leg, (side, price, reason) in enumerate((("Sell", "2.00", "entry"), ("Buy", "1.90", "take_profit"))):
+        for leg, (side, price, reason) in enumerate((("Sell", "2.00", "entry"), ("Buy", exit_price, "take_profit"))):
             moment = datetime(2025, 6, 1, 10, 0, 10 * leg, tzinfo=UTC) + timedelta(minutes=trip)
             name = f"{bot}{trip}-{leg}"
             fills.append(
@@ -313,10 +315,10 @@ async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_t
     await first.load()
     await first.look()
     assert told == []
-    await _trade(platform, "shortseller_001", "XRPUSDT", 0)
+    await add_trades(platform, "shortseller_001", "XRPUSDT", 0)
     await first.look()
     for batch in range(6):
-        await _trade(platform, "momentum_001", "DOGEUSDT", batch * 100, 100)
+        await add_trades(platform, "momentum_001", "DOGEUSDT", batch * 100, 100)
         await first.look()
     again = news()
     await again.load()
