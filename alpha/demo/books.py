@@ -126,12 +126,14 @@ class Ledger:
         return page
 
 
-async def check_books(ledger: Ledger, platform: Platform, keys: Mapping[str, str]) -> Books:
+async def check_books(
+    ledger: Ledger, platform: Platform, keys: Mapping[str, str], *, settle_s: float = SETTLE_LIMIT_S
+) -> Books:
     """Compare everything, bot by bot; `keys` maps each bot's id to its API key.
 
-    What is still on its way gets 20 s: then a difference is one.
+    What is still on its way gets `settle_s`: then a difference is one.
     """
-    deadline = time.monotonic() + SETTLE_LIMIT_S
+    deadline = time.monotonic() + settle_s
     while True:
         books = await _compare(ledger, platform, keys)
         if books.agree or time.monotonic() > deadline:

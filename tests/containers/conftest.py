@@ -60,7 +60,7 @@ def exchange() -> Iterator[Exchange]:
     ).stdout.strip()  # fmt: skip
     found = Exchange(host, free_port())
     process = subprocess.Popen(
-        [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(found.port), "--speed", "600"],
+        [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(found.port), "--speed", "60"],
         cwd=ROOT,
         env={**os.environ, "SIM_ACCOUNTS": " ".join([*(account.text for account in ACCOUNTS.values()), FURTHER])},
         stdout=subprocess.DEVNULL,

@@ -33,6 +33,9 @@ ACCOUNTS = {
 }
 
 
+#: After a long absence the listener reads back window by window; on a busy machine that takes its time.
+SETTLE_S = 180.0
+
 #: A further key of LXAlgo's account.
 NEW_KEY = Account("newer-key-of-lxalgo", "newer-secret-of-lxalgo-planted")
 FURTHER = f"{NEW_KEY.key}:{NEW_KEY.secret}::of={ACCOUNTS['LXALGO'].key}"
@@ -95,7 +98,7 @@ class Exchange:
             await ledger.pause()
             async with open_platform(settings, "tests") as platform:
                 keys = {bot.id: ACCOUNTS[bot.prefix].key for bot in platform.registry.bots}
-                return await check_books(ledger, platform, keys)
+                return await check_books(ledger, platform, keys, settle_s=SETTLE_S)
         finally:
             await ledger.resume()
             await ledger.close()
