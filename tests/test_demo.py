@@ -18,9 +18,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
-LIMIT_S = 100
+#: However slow the machine: a start, the seconds asked for, an end and the check of the books.
+LIMIT_S = 240
 #: A demo that has not come to a point after this is stuck; a slow one has.
 STUCK_S = 180
+pytestmark = pytest.mark.timeout(900)
 
 
 class Demo:
