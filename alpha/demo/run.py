@@ -125,7 +125,8 @@ class DemoRun:
             try:
                 while not ending.done() and not self._over():
                     scene = await self._scene(platform, desk)
-                    live.update(picture(scene, self._console.size.height), refresh=True)
+                    size = self._console.size
+                    live.update(picture(scene, size.height, size.width), refresh=True)
                     await asyncio.wait({ending, key}, timeout=REFRESH_S, return_when=asyncio.FIRST_COMPLETED)
                     if key.done():
                         desk.press(key.result())

@@ -12,8 +12,11 @@ from rich.text import Text
 
 from alpha.demo.story import Kind, Line, money
 from alpha.platform.live import BalanceRow
+from alpha.platform.pages import short
 from alpha.platform.status import BotState, Status
 
+#: Columns from which on everything has room.
+WIDE = 110
 _STATES = {
     BotState.RUNNING: "green",
     BotState.PAUSED: "yellow",
@@ -57,13 +60,14 @@ class Scene:
     hint: str
 
 
-def picture(scene: Scene, height: int) -> RenderableType:
-    """The whole screen, at most `height` lines high."""
+def picture(scene: Scene, height: int, width: int) -> RenderableType:
+    """The whole screen, at most `height` lines high; below `WIDE` columns what the chosen bot waits for goes to the foot."""
     rows = max(4, height - len(scene.status.bots) - len(scene.status.faults) - 11)
-    return Group(_header(scene), _bots(scene), _story(scene, rows), _books(scene), _keys(scene))
+    wide = width >= WIDE
+    return Group(_header(scene, wide), _bots(scene, wide), _story(scene, rows, wide), _books(scene), _keys(scene, wide))
 
 
-def _header(scene: Scene) -> RenderableType:
+def _header(scene: Scene, wide: bool) -> RenderableType:
     moment = (
         "waiting for the exchange"
         if scene.status.business_time is None
@@ -73,19 +77,21 @@ def _header(scene: Scene) -> RenderableType:
     run = "the bots get ready" if scene.elapsed_s is None else f"{scene.elapsed_s}{left} s"
     text = Text.assemble(
         ("Alpha", "bold green"),
-        ("  demo on a simulated exchange", "bold"),
-        f"   market time {moment}   {scene.speed:,}x real time   {run}",
+        ("  demo on a simulated exchange" if wide else "  demo", "bold"),
+        f"   {'market time ' if wide else ''}{moment}   {scene.speed:,}x real time   {run}",
+        no_wrap=True,
+        overflow="ellipsis",
     )
     return Panel(text, border_style="green", padding=(0, 1))
 
 
-def _bots(scene: Scene) -> RenderableType:
+def _bots(scene: Scene, wide: bool) -> RenderableType:
     table = Table(expand=True, box=None, header_style="dim", padding=(0, 1))
     for name in ("bot", "state", "data"):
         table.add_column(name, no_wrap=True)
     for name in ("equity", "open P&L", "today net", "open"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("waits for", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("waits for" if wide else "", ratio=1, no_wrap=True, overflow="ellipsis")
     equity = {row.bot: row.equity for row in scene.balances}
     for number, bot in enumerate(scene.status.bots):
         own = equity.get(bot.bot)
@@ -97,7 +103,7 @@ def _bots(scene: Scene) -> RenderableType:
             _signed(bot.unrealised_pnl),
             _signed(bot.today_net),
             str(len(bot.positions)),
-            bot.note.removeprefix("Waits for "),
+            bot.note.removeprefix("Waits for ") if wide else "",
         )
     table.add_row(
         Text("    all", style="dim"),
@@ -107,7 +113,7 @@ def _bots(scene: Scene) -> RenderableType:
         _signed(_total([bot.unrealised_pnl for bot in scene.status.bots])),
         _signed(_total([bot.today_net for bot in scene.status.bots])),
         str(sum(len(bot.positions) for bot in scene.status.bots)),
-        Text("USDT, after fees and funding", style="dim"),
+        Text("USDT, after fees and funding" if wide else "", style="dim"),
     )
     return table
 
@@ -123,7 +129,7 @@ def _sum(values: Sequence[Decimal | None]) -> str:
     return "-" if total is None else money(total)
 
 
-def _story(scene: Scene, rows: int) -> RenderableType:
+def _story(scene: Scene, rows: int, wide: bool) -> RenderableType:
     table = Table.grid(padding=(0, 1), expand=True)
     for _ in range(3):
         table.add_column(no_wrap=True)
@@ -136,7 +142,7 @@ def _story(scene: Scene, rows: int) -> RenderableType:
             found = "PostgreSQL" if line.exec_id in scene.recorded else "..."
         table.add_row(
             Text(_when(line), style="dim"),
-            Text(line.bot, style="dim"),
+            Text(line.bot if wide else short(line.bot), style="dim"),
             Text(word, style=style),
             Text.assemble(line.text, "  ", _signed(line.gain) if line.gain is not None else Text("")),
             Text(found, style="green" if found == "PostgreSQL" else "dim"),
@@ -156,17 +162,22 @@ def _books(scene: Scene) -> RenderableType:
         f"{'-' if made is None else made} executions on the exchange, ",
         (f"{'-' if kept is None else kept} in trading.fills", "green" if made == kept else "yellow"),
         f"   candles closed: {scene.candles:,}",
+        no_wrap=True,
+        overflow="ellipsis",
     )
     faults = [Text(fault, style="yellow") for fault in scene.status.faults]
     return Group(text, *faults)
 
 
-def _keys(scene: Scene) -> RenderableType:
+def _keys(scene: Scene, wide: bool) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     for key, meaning in scene.keys:
         text.append(f" {key} ", style="reverse")
         text.append(f" {meaning}   ")
-    return Group(text, Text(scene.answer or scene.hint, style="yellow" if scene.answer else "dim", no_wrap=True))
+    note = "" if wide or scene.chosen >= len(scene.status.bots) else scene.status.bots[scene.chosen].note
+    said = scene.answer.replace("\n", " ") or note or scene.hint
+    style = "yellow" if scene.answer else "dim"
+    return Group(text, Text(said, style=style, no_wrap=True, overflow="ellipsis"))
 
 
 def _signed(value: Decimal | None) -> Text:

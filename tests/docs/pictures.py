@@ -36,7 +36,7 @@ def frame(scene: Scene) -> str:
     console = Console(width=WIDTH, height=HEIGHT, record=True, force_terminal=True, file=io.StringIO())
     # The address with its token belongs to nobody else.
     shown = Scene(**{name: getattr(scene, name) for name in Scene.__slots__} | {"hint": "The data is kept: make psql"})
-    console.print(picture(shown, HEIGHT))
+    console.print(picture(shown, HEIGHT, WIDTH))
     return console.export_svg(title="make demo", theme=MONOKAI, unique_id="demo")
 
 

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from rich.console import Console
 
 from alpha.demo.story import Kind, Line, Storyteller
@@ -124,7 +125,7 @@ def scene(*, unrealised: Decimal | None) -> Scene:
         recorded_fills=1,
         candles=4,
         speed=2_000,
-        elapsed_s=None,
+        elapsed_s=0,
         seconds=60,
         chosen=1,
         keys=[("q", "quit")],
@@ -133,10 +134,10 @@ def scene(*, unrealised: Decimal | None) -> Scene:
     )
 
 
-def drawn(shown: Scene) -> str:
-    console = Console(width=120, height=30)
+def drawn(shown: Scene, width: int = 120, height: int = 30) -> str:
+    console = Console(width=width, height=height)
     with console.capture() as captured:
-        console.print(picture(shown, 30))
+        console.print(picture(shown, height, width))
     return captured.get()
 
 
@@ -146,6 +147,16 @@ def test_the_view_fits_the_screen_and_names_what_it_knows() -> None:
     assert "PostgreSQL" in text
     assert "> 2 lxalgo_001" in text
     assert "-1.50" in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 60)])
+def test_every_terminal_has_room_for_every_row(width: int, height: int) -> None:
+    text = drawn(scene(unrealised=Decimal("1.00")), width, height)
+    assert len(text.splitlines()) <= height
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("0 of 60 s", "shortseller", "today net", "quit"):
+        assert word in text
+    assert "Waits." in text
 
 
 def test_a_total_with_an_unknown_part_is_not_shown() -> None:
