@@ -12,7 +12,7 @@ from tests.containers.compose import Compose, wait_for
 from tests.containers.test_demo_stack import open_demo_platform
 from tests.containers.test_faults import books_agree
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @contextmanager
@@ -66,7 +66,6 @@ async def test_what_stands_on_the_stores_is_ill_while_they_are_away_and_well_aft
         await books_agree(demo_stack, platform)
 
 
-@pytest.mark.long
 def test_what_stands_on_the_exchange_is_ill_while_it_is_away_and_well_afterwards(demo_stack: Compose) -> None:
     expected = {"exchange_simulator", "websocket_listener", "trade_sync_service", "risk_guard"}
     with frozen(demo_stack, "exchange_simulator"):

@@ -46,12 +46,15 @@ def started(host: Compose) -> dict[str, str]:
 
 
 def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exchange) -> None:
+    typed(host, "cp .env.example .env")
     # One bot's key is revoked: the listener is healthy all the same, or nothing behind it would start.
     edit_env(host, exchange, MOMENTUM_BYBIT_API_KEY="a-revoked-key", MOMENTUM_BYBIT_API_SECRET="of-no-use")
+    # A fresh host has no images; here those of another checkout may be left.
+    host("build", timeout_s=1200)
     # Integration testing, step by step
-    typed(host, f"{COMPOSE} up -d --build postgres redis pgbouncer", limit_s=1200)
-    typed(host, f"{COMPOSE} up -d --build websocket_listener", limit_s=1200)
-    typed(host, f"{COMPOSE} up -d --build shortseller", limit_s=1200)
+    typed(host, f"{COMPOSE} up -d postgres redis pgbouncer")
+    typed(host, f"{COMPOSE} up -d websocket_listener")
+    typed(host, f"{COMPOSE} up -d shortseller")
     assert host.states()["websocket_listener"] == "running healthy"
     typed(host, f"{COMPOSE} logs -f shortseller websocket_listener", follows=True)
     bots = typed(
@@ -60,10 +63,10 @@ def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exc
     assert "shortseller_001" in bots
     # Individual strategies, one of them with the right key by now
     edit_env(host, exchange)
-    typed(host, f"{COMPOSE} up -d --build momentum", limit_s=1200)
-    typed(host, f"{COMPOSE} up -d --build lxalgo", limit_s=1200)
+    typed(host, f"{COMPOSE} up -d momentum")
+    typed(host, f"{COMPOSE} up -d lxalgo")
     # Deployment: all of it
-    typed(host, "docker compose -f docker-compose.production.yml up -d --build", limit_s=1200)
+    typed(host, f"{COMPOSE} up -d")
     host.wait_healthy(240)
     assert "healthy" in typed(host, f"{COMPOSE} ps")
     # Monitoring and troubleshooting
