@@ -307,3 +307,33 @@ async def test_a_wrong_setting_ends_the_start_with_one_sentence(service: Service
     assert variable in sentence
     assert "Traceback" not in service.said()
     assert "plain-code" not in service.said()
+
+
+async def test_the_heartbeat_and_the_daily_summary_come_from_the_service_itself(
+    service: Service, api: BotApi, platform: Platform
+) -> None:
+    beats = asyncio.Event()
+
+    async def beat(_: web.Request) -> web.Response:
+        beats.set()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/beat", beat)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service._environment["C2_HEARTBEAT_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}/beat"
+    service._environment["C2_DAILY_SUMMARY_AT"] = "00:00"
+    # as if it had been sent yesterday
+    yesterday = platform.wall_now().date() - timedelta(days=1)
+    await platform.history.value(
+        "INSERT INTO audit.command_centre (name, state) VALUES ('daily_summary', $1)",
+        {"day": yesterday.isoformat(), "told": [ADMIN]},
+    )
+    service.start()
+    await api.until(lambda m: m.chat == ADMIN and "Daily summary" in m.text)
+    await beats.wait()
+    assert "/beat" not in service.said()
+    await service.end()
+    await runner.cleanup()
