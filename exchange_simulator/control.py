@@ -71,6 +71,7 @@ class Control:
             ("POST", "/_sim/limits"): self._set_limits,
             ("POST", "/_sim/keys"): self._add_key,
             ("POST", "/_sim/instrument"): self._change_instrument,
+            ("POST", "/_sim/maintenance"): self._announce,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -304,6 +305,25 @@ class Control:
         self.exchange.add_key(key)
         self.exchange.commit()
         return {"uid": key.uid}
+
+    async def _announce(self, query: Query, body: dict[str, Any]) -> Row:
+        """Announces a maintenance in `system/status`: `id`, `title`, `state`, `begin_ms`, `end_ms`. The market goes on."""
+        self._asked_for()
+        row: Row = {
+            "id": str(body.get("id", "1")),
+            "title": str(body["title"]),
+            "state": str(body.get("state", "scheduled")),
+            "begin": str(int(body["begin_ms"])),
+            "end": str(int(body["end_ms"])),
+            "href": "",
+            "serviceTypes": [2, 5],
+            "product": [1, 2],
+            "uidSuffix": [],
+            "maintainType": 1,
+            "env": 1,
+        }
+        self.exchange.announced[str(row["id"])] = row
+        return {"id": row["id"]}
 
     async def _change_instrument(self, query: Query, body: dict[str, Any]) -> Row:
         """Announces the end of `symbol` (`delivery_ms`) or makes its `qty_step` coarser, from now on."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path as FilePath
+from typing import Any
 
 from exchange_simulator.candles import Candles
 from exchange_simulator.engine.account import Account
@@ -46,6 +47,7 @@ class Exchange:
         self.setup = setup
         self.engine = Engine(market.instruments, setup.rules, setup.seed, self._index_price)
         self.hub = Hub()
+        self.engine.heard = self.hub.private.__contains__
         kind = LiveTimeline if isinstance(market, LiveMarket) else Timeline
         self.timeline = kind(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
         self.candles = Candles(market, self.timeline)
@@ -53,6 +55,7 @@ class Exchange:
         self.feed = PublicFeed(self)
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
+        self.announced: dict[str, dict[str, Any]] = {}  # maintenance, by id, as `system/status` lists it
         self.skew_ms = 0
         resume = restore(self.engine, self.storage) if setup.data is not None else None
         self.timeline.begin(resume)

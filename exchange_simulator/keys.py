@@ -1,5 +1,6 @@
 """API keys: whose they are, what they may do."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
@@ -20,6 +21,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "Affiliate": (),
     "Earn": (),
 }
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 ENVIRONMENTS = ("simulated", "live", "demo", "testnet")
 
 
@@ -40,6 +42,7 @@ class Key:
     wallet_permissions: tuple[str, ...] = ()
     environment: str = "simulated"
     revoked: bool = False
+    ends: str = "2099-01-01"
 
     def allows(self, group: str) -> bool:
         return group in self.permissions
@@ -55,7 +58,7 @@ def parse_account(text: str) -> Key:
 
     Options: `read-only`; `of=NAME` puts the key on the account NAME (by default a key names its own account);
     `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` takes the trading permissions away;
-    `env=demo|testnet|live` makes it a key of another environment.
+    `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` says when it ends.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -89,10 +92,12 @@ def _apply(key: Key, option: str) -> None:
         key.uid = int(value)
     elif name == "env" and value in ENVIRONMENTS:
         key.environment = value
+    elif name == "ends" and _DAY.fullmatch(value):
+        key.ends = value
     else:
         raise BadAccount(
             f"The option {option!r} of account {key.api_key!r} is unknown: "
-            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER or env=demo|testnet|live."
+            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, env=demo|testnet|live or ends=YYYY-MM-DD."
         )
 
 

@@ -165,8 +165,8 @@ def position_row(view: PositionView, stream: bool = False) -> Row:
     average = text(position.average.quantize(AVERAGE_STEP)) if size else "0"
     row: Row = {
         "positionIdx": 0,
-        "riskId": 1,
-        "riskLimitValue": "",
+        "riskId": view.risk_id,
+        "riskLimitValue": text(view.risk_limit),
         "symbol": position.symbol,
         "side": position.side,
         "size": text(size),

@@ -236,6 +236,8 @@ class PositionView(msgspec.Struct, frozen=True):
     trailing_stop: Decimal
     adl_rank: int
     taker_fee: Decimal
+    risk_id: int
+    risk_limit: Decimal
     status: str = "Normal"
 
 

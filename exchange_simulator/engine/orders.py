@@ -1,7 +1,7 @@
 """Requests about orders: create, amend, cancel; with the checks of the exchange and its codes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_simulator.engine import matching, moves, stops
@@ -62,7 +62,23 @@ class Amendment:
 
 
 def create(engine: Engine, account: Account, new: NewOrder) -> Order:
-    """Accepts an order and lets it meet the book. Raises `Refused`; what fails later shows in the order's state."""
+    """Accepts an order and lets it meet the book. Raises `Refused`; what fails later shows in the order's state.
+
+    A reduce-only one above the largest size is split: its parts follow one another, the id of the client stays with the
+    first, which is returned.
+    """
+    held = abs(account.size(new.symbol))
+    first = _create(engine, account, new)
+    left = min(new.qty, held) - first.qty if new.reduce_only and new.trigger_price is None else ZERO
+    while left > 0 and account.size(new.symbol) * first.sign < 0:
+        try:
+            left -= _create(engine, account, replace(new, qty=left, link_id="")).qty
+        except Refused:
+            break
+    return first
+
+
+def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
     instrument = engine.instruments.get(new.symbol)
     if instrument is None:
         raise Refused(10001, "params error: symbol invalid " + new.symbol)

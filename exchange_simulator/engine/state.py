@@ -29,6 +29,11 @@ def last_as_index(symbol: str, time_ms: int, last: Decimal) -> Decimal:
     return last
 
 
+def everybody(_uid: int) -> bool:
+    """Every account is heard."""
+    return True
+
+
 class Engine:
     """Everything the exchange knows about accounts and prices at `now_ms`.
 
@@ -52,6 +57,8 @@ class Engine:
         self.books: dict[str, Book] = {symbol: Book(instrument, rules) for symbol, instrument in instruments.items()}
         self.insurance = rules.insurance_fund
         self.events: list[Event] = []
+        #: Whether anybody hears the pushes of an account: what nobody hears is not worked out.
+        self.heard: Callable[[int], bool] = everybody
         self.due: list[Order] = []  # conditional orders whose price was already met when they were placed
 
     def drain(self) -> list[Event]:
@@ -225,11 +232,13 @@ class Engine:
             self.events.append(copy(order))
 
     def tell_position(self, account: Account, symbol: str) -> None:
-        self.events.append(self.position_view(account, account.position(symbol)))
+        if self.heard(account.uid):
+            self.events.append(self.position_view(account, account.position(symbol)))
 
     def tell_wallet(self, account: Account) -> None:
         account.updated_ms = self.now_ms
-        self.events.append(self.wallet_view(account))
+        if self.heard(account.uid):
+            self.events.append(self.wallet_view(account))
 
     def position_view(self, account: Account, position: Position) -> PositionView:
         """The position as a row shows it now."""
@@ -244,6 +253,7 @@ class Engine:
             rounding = ROUND_CEILING if position.size > 0 else ROUND_FLOOR
             tick = book.instrument.tick_size
             liq = (liq / tick).to_integral_value(rounding=rounding) * tick
+        tier = tier_of(book.instrument, abs(position.size) * book.mark)
         return PositionView(
             uid=account.uid,
             position=copy(position),
@@ -256,6 +266,8 @@ class Engine:
             trailing_stop=prices["TrailingStop"],
             adl_rank=self.adl_rank(position),
             taker_fee=account.taker_fee,
+            risk_id=tier.id,
+            risk_limit=tier.limit_value,
         )
 
     def adl_rank(self, position: Position) -> int:

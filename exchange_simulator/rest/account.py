@@ -141,7 +141,7 @@ def key_information(call: Call) -> Row:
         "ips": ["*"],
         "type": 1,
         "deadlineDay": 90,
-        "expiredAt": "2099-01-01T00:00:00Z",
+        "expiredAt": f"{key.ends}T00:00:00Z",
         "createdAt": "2024-01-01T00:00:00Z",
         "unified": 0,
         "uta": 1,
@@ -179,7 +179,9 @@ def coin_info(call: Call) -> Row:
 
 
 def system_status(call: Call) -> Row:
-    return {"list": []}
+    wanted, state = call.args.text("id"), call.args.text("state")
+    rows = call.exchange.announced.values()
+    return {"list": [row for row in rows if wanted in ("", row["id"]) and state in ("", row["state"])]}
 
 
 def no_records(call: Call) -> Row:

@@ -1,5 +1,6 @@
 """What an order may be, and what becomes of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -303,3 +304,28 @@ def test_an_order_that_only_closes_the_position_uses_no_margin() -> None:
     floor.market("Buy", "1")
     floor.limit("Sell", "1", "51000")
     assert floor.engine.orders_margin(floor.account) == 0
+
+
+@pytest.mark.parametrize(("held", "parts"), [("2.5", ["1", "1", "0.5"]), ("1", ["1"]), ("5", ["1", "1", "1", "1"])])
+def test_a_reduce_only_order_above_the_largest_size_is_split_and_never_closes_more_than_is_held(
+    held: str, parts: list[str]
+) -> None:
+    floor = Floor()
+    floor.market("Buy", held)
+    small = replace(floor.engine.instruments[BTC], max_mkt_order_qty=D(1))
+    floor.engine.instruments[BTC] = small  # type: ignore[index]
+    first = floor.market("Sell", "4", reduce_only=True, link_id="mine")
+    sold = [fill for fill in floor.executions() if fill.side == "Sell"]
+    assert [fill.qty for fill in sold] == [D(part) for part in parts]
+    assert (sold[0].order_id, first.link_id) == (first.order_id, "mine")
+    assert len({fill.order_id for fill in sold}) == len(parts)
+    assert floor.size == max(D(held) - 4, D(0))
+
+
+def test_a_position_shows_the_risk_limit_tier_that_its_value_falls_in() -> None:
+    floor = Floor(deposit="100000000")
+    low, high = floor.engine.instruments[BTC].risk_tiers[:2]
+    for qty, tier in (("1", low), (str((low.limit_value / 50_000).to_integral_value() + 1), high)):
+        floor.market("Buy", qty)
+        view = next(told for told in reversed(floor.told) if isinstance(told, PositionView))
+        assert (view.risk_id, view.risk_limit) == (tier.id, tier.limit_value)
