@@ -21,9 +21,15 @@ class Checked:
 
 
 async def check_new_key(
-    settings: ExchangeSettings, bot: Bot, old: BotKeys, new: Credentials, *, known_user_id: str | None = None
+    settings: ExchangeSettings,
+    bot: Bot,
+    old: BotKeys,
+    new: Credentials,
+    *,
+    known_user_id: str | None = None,
+    read_only: bool = False,
 ) -> Checked:
-    """Prove that `new` belongs to the account of `old`, works, and cannot withdraw.
+    """Prove that `new` belongs to the account of `old`, works, and cannot withdraw; nor trade, where it shall only read.
 
     An old key that no longer answers (revoked, expired) proves nothing: `known_user_id` then says whose account it was.
     Raises Rejected with the reason, or the gateway's errors for the new key.
@@ -34,6 +40,8 @@ async def check_new_key(
         info: ApiKeyInfo = await gateway.key_info()
     if info.can_withdraw:
         raise Rejected("The new key may withdraw money, or it cannot be ruled out. Make one without Withdraw.")
+    if read_only and not info.read_only:
+        raise Rejected("The new key may trade. Make one with Read-Only chosen: that is what it is for.")
     old_user_id = known_user_id
     old_answers = False
     credentials = Credentials(old.bybit_api_key.get_secret_value(), old.bybit_api_secret.get_secret_value())

@@ -7,7 +7,7 @@ is not the owner; nobody else on the host gets as far.
 from collections.abc import Mapping
 
 from alpha.db.migrate import ROLES
-from alpha.registry import Registry
+from alpha.registry import Bot, Registry
 
 #: Services that work with a database role of their own and with all bots' keys (True) or none (False).
 SERVICES: Mapping[str, tuple[str, bool]] = {
@@ -18,6 +18,8 @@ SERVICES: Mapping[str, tuple[str, bool]] = {
     "dashboard": ("alpha_readonly", False),
     "doctor": ("alpha_readonly", True),
 }
+#: Services that only read from the exchange: they get a bot's read-only key where it has one, never the one that trades.
+READERS = ("websocket_listener", "trade_sync_service")
 OWNER = "POSTGRES_PASSWORD"
 BACKUP = "postgres_backup"
 
@@ -39,6 +41,11 @@ def redis_variable(user: str) -> str:
     return f"REDIS_{user.upper().replace('-', '_')}_PASSWORD"
 
 
+def read_variables(bot: Bot) -> tuple[str, str]:
+    """The variables in the ledger of a bot's second key, which may only read: key and secret."""
+    return f"{bot.prefix}_BYBIT_READ_API_KEY", f"{bot.prefix}_BYBIT_READ_API_SECRET"
+
+
 def asked(registry: Registry) -> list[str]:
     """The names of all secrets that only the operator has."""
     names = [name for bot in registry.bots for name in (bot.key_variable, bot.secret_variable)]
@@ -54,7 +61,7 @@ def files(registry: Registry, known: Mapping[str, str]) -> dict[str, str]:
         if known.get(variable):
             wanted[f"{folder}/{name.lower()}"] = known[variable]
 
-    keys = [name for bot in registry.bots for name in (bot.key_variable, bot.secret_variable)]
+    keys = [(bot, (bot.key_variable, bot.secret_variable)) for bot in registry.bots]
     role_passwords = [f"{role}_DB_PASSWORD".upper() for role in ROLES]
     for folder in ("postgres", "migrate", "pgbouncer", "postgres_backup"):
         place(folder, OWNER, OWNER)
@@ -68,8 +75,10 @@ def files(registry: Registry, known: Mapping[str, str]) -> dict[str, str]:
         place(service, OWNER, f"{role}_DB_PASSWORD".upper())
         place(service, "redis_password", redis_variable(service))
         place("redis", redis_variable(service), redis_variable(service))
-        for variable in keys if has_keys else ():
-            place(service, variable, variable)
+        for bot, own in keys if has_keys else ():
+            reads = service in READERS and all(known.get(variable) for variable in read_variables(bot))
+            for name, variable in zip(own, read_variables(bot) if reads else own, strict=True):
+                place(service, name, variable)
     for bot in registry.bots:
         place(bot.container, OWNER, "ALPHA_STRATEGY_DB_PASSWORD")
         place(bot.container, "redis_password", redis_variable(bot.container))

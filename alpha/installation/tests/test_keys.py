@@ -11,12 +11,18 @@ from alpha.registry import Registry
 from alpha.settings import BotKeys, ExchangeSettings, load
 from tests.stack.world import Simulator
 
-OLD, NEW, OTHER, GREEDY = ("old:secret-old:1000", "new:secret-new:0:of=old", "other:secret-other:1000", "greedy:secret-greedy:0:of=old,withdraw")  # fmt: skip
+ACCOUNTS = (
+    "old:secret-old:1000",
+    "new:secret-new:0:of=old",
+    "other:secret-other:1000",
+    "greedy:secret-greedy:0:of=old,withdraw",
+    "reads:secret-reads:0:of=old,read-only",
+)
 
 
 @pytest.fixture
 async def exchange(tmp_path: Path) -> AsyncIterator[ExchangeSettings]:
-    accounts = tuple(word for account in (OLD, NEW, OTHER, GREEDY) for word in ("--account", account))
+    accounts = tuple(word for account in ACCOUNTS for word in ("--account", account))
     simulator = Simulator(tmp_path, options=accounts)
     await simulator.start()
     yield load(
@@ -40,6 +46,14 @@ async def test_a_key_of_the_same_account_is_taken(exchange: ExchangeSettings, re
         exchange, bot, keys("gone", "gone"), Credentials("new", "secret-new"), known_user_id=checked.user_id
     )
     assert (again.user_id, again.old_answers) == (checked.user_id, False)
+
+
+async def test_a_key_that_shall_only_read_may_not_trade(exchange: ExchangeSettings, registry: Registry) -> None:
+    bot, trades = registry.find("shortseller"), keys("old", "secret-old")
+    with pytest.raises(Rejected, match="Read-Only"):
+        await check_new_key(exchange, bot, trades, Credentials("new", "secret-new"), read_only=True)
+    checked = await check_new_key(exchange, bot, trades, Credentials("reads", "secret-reads"), read_only=True)
+    assert checked.old_answers
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha.installation.layout import files, generated
+from alpha.installation.layout import READERS, files, generated, read_variables
 from alpha.installation.write import Installation, change_env, read_env, write_env
 from alpha.registry import Registry
 
@@ -43,6 +43,21 @@ def test_keys_of_the_exchange_reach_only_those_who_trade_or_read_with_them(folde
         "shortseller/shortseller_bybit_api_key",
         "shortseller/shortseller_bybit_api_secret",
     }
+
+
+def test_a_key_that_trades_stays_with_bot_and_guard_where_there_is_one_that_reads(registry: Registry) -> None:
+    known = {name: f"trades-{name}" for bot in registry.bots for name in (bot.key_variable, bot.secret_variable)}
+    known |= {name: f"reads-{name}" for name in read_variables(registry.find("shortseller"))}
+    holders = {name.split("/")[0] for name, value in files(registry, known).items() if value.startswith("trades-SHORT")}
+    assert holders == {"shortseller", "risk_guard", "doctor"}, (
+        "the doctor runs once, when asked, and tries the key itself"
+    )
+    placed = files(registry, known)
+    for reader in READERS:
+        assert placed[f"{reader}/shortseller_bybit_api_key"] == "reads-SHORTSELLER_BYBIT_READ_API_KEY"
+        assert placed[f"{reader}/lxalgo_bybit_api_key"] == "trades-LXALGO_BYBIT_API_KEY"
+    half = {name: value for name, value in known.items() if not name.endswith("READ_API_SECRET")}
+    assert files(registry, half)["websocket_listener/shortseller_bybit_api_key"].startswith("trades-")
 
 
 def test_the_settings_file_keeps_its_comments_and_what_was_set_before(tmp_path: Path) -> None:
