@@ -111,7 +111,9 @@ async def pause(platform: Platform, bot: Bot, by: str) -> Outcome:
 
 
 async def resume(platform: Platform, bot: Bot, by: str) -> Outcome:
-    """Lift a pause, and the halts of the guard on this bot."""
+    """Lift a pause, and the halts of the guard on this bot. One that is stopped is started first, and stays halted till then."""
+    if (await history.wishes(platform)).get(bot.id) == "stopped":
+        raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
     held = [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
     if held:
         lifted = await _ask_guard(platform, "lift", {"bot": bot.id}, by, silent, BOT_ANSWER_S)

@@ -62,11 +62,13 @@ async def test_a_pause_reaches_the_bot_and_outlives_it(platform: Platform) -> No
     await until(lambda: _is(platform, "lxalgo", BotState.RUNNING))
 
 
-async def test_a_stopped_bot_cannot_be_paused(platform: Platform) -> None:
+async def test_a_stopped_bot_cannot_be_paused_nor_resumed(platform: Platform) -> None:
     bot = platform.registry.find("lxalgo")
     await history.set_wish(platform, bot, "stopped", "me")
     with pytest.raises(Rejected):
         await steering.pause(platform, bot, "me")
+    with pytest.raises(Rejected, match="/start it first"):
+        await steering.resume(platform, bot, "me")
     assert (await history.wishes(platform))[bot.id] == "stopped"
 
 
