@@ -28,7 +28,6 @@ class GuardedAccount:
     environment: Environment
     key: ApiKeyInfo | None = None
     id: int | None = None
-    leased: bool = False
     observe: bool = True
     fault: str = ""
     instruments: dict[str, Instrument] = field(default_factory=dict)
@@ -46,12 +45,17 @@ class GuardedAccount:
     async def identify(self, store: GuardStore, *, observe: bool) -> None:
         """Learn whose key this is and its account's number. Raises the gateway's and the store's errors."""
         if self.key is None:
-            self.key = await self.gateway.key_info(rank=Rank.STOP)
-            self.observe = observe or not self.key.can_trade
+            await self.read_key(observe=observe)
+        assert self.key is not None
         if not self.instruments:
             self.instruments = await self.gateway.instruments(rank=Rank.STOP)
         if self.id is None:
             self.id = await store.account_id(self.environment.value, self.key.user_id, self.bot.id)
+
+    async def read_key(self, *, observe: bool) -> None:
+        """Learn what the key is and may do now; without the right to trade the guard only observes."""
+        self.key = await self.gateway.key_info(rank=Rank.STOP)
+        self.observe = observe or not self.key.can_trade
 
     async def instrument(self, symbol: str) -> Instrument | None:
         """The filters of a symbol; None when they cannot be had now."""
@@ -85,6 +89,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: Throttle) -> Guard
         throttle,
         account=bot.id,
         guard=OrderGuard(bot.id, environment, caps, _no_entries, live_bots=settings.alpha_live_trading),
+        timeout_s=5.0,
         throttle_wait_s=5.0,
     )
     return GuardedAccount(bot, gateway, environment)

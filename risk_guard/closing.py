@@ -35,6 +35,8 @@ Tell = Callable[[str], Awaitable[None]]
 _PAUSE_S = 0.25
 _LOOK_S = 1.0
 _FAULT_PAUSE_S = 0.5
+#: A closing that finds no way for so long is told, and told again.
+HINDERED_S = 15.0
 
 
 class ClosingState(msgspec.Struct):
@@ -44,12 +46,16 @@ class ClosingState(msgspec.Struct):
     reason: Reason
     issuer: str
     symbol: str | None = None
+    halted: bool = True  # False: one position whose stop was passed; nothing is halted, nothing has to stay flat
     attempts: int = 0
     closed: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Closing:
-    """One closing of one account. `save` makes its state durable; it may fail, protection goes first."""
+    """One closing of one account. `save` makes its state durable; it may fail, protection goes first.
+
+    `tell` takes progress; `hindered` what keeps the closing from going on, once that has lasted.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Closing:
         confirm_s: float,
         save: Callable[[ClosingState], Awaitable[None]],
         tell: Tell,
+        hindered: Tell,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,6 +75,7 @@ class Closing:
         self._confirm_s = confirm_s
         self._save = save
         self._tell = tell
+        self._hindered = hindered
         self._sleep = sleep
         self._clock_s = clock_s
         self._told: set[str] = set()
@@ -76,6 +84,7 @@ class Closing:
         """Close until it stays closed; returns the report. Only Misconfigured (a key that may not trade) ends it early."""
         began_s = self._clock_s()
         flat_since_s: float | None = None
+        hindered_since_s: float | None = None
         while True:
             try:
                 left = await self._round()
@@ -85,9 +94,14 @@ class Closing:
                 # 10006, 5xx, a lost answer, a refused order: look again and go on.
                 log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
                 flat_since_s = None
+                now_s = self._clock_s()
+                hindered_since_s = now_s if hindered_since_s is None else hindered_since_s
+                if now_s - hindered_since_s >= HINDERED_S:
+                    hindered_since_s = now_s
+                    await self._hindered(f"{self._account.bot.id}: closing is hindered: {fault} It is tried again.")
                 await self._sleep(_FAULT_PAUSE_S)
                 continue
-            now_s = self._clock_s()
+            now_s, hindered_since_s = self._clock_s(), None
             if left:
                 flat_since_s = None
                 await self._sleep(_PAUSE_S)
@@ -185,8 +199,16 @@ def _protects(order: Order) -> bool:
 
 
 def _slice(size: Decimal, reference: Decimal, max_usdt: Decimal, instrument: Instrument | None) -> Decimal:
-    """How much of a position one order may close: within the caps and the symbol's largest market order."""
+    """How much of a position one order may close: within the caps and the symbol's largest market order.
+
+    What is left after it is never less than the smallest order, which nothing could close.
+    """
     if instrument is None:
         return size
+    least = instrument.min_order_qty
     most = round_qty(min(instrument.max_market_qty, max_usdt / reference), instrument)
-    return min(size, most) if most > 0 else size
+    if most <= 0 or most >= size:
+        return size
+    if size - most < least:
+        most = round_qty(size - least, instrument)
+    return most if most > 0 else size

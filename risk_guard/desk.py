@@ -1,6 +1,7 @@
 """The guard's desk: flatten, panic and lift, from `control:guard` or from a limit; each closing made durable first."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +16,12 @@ from alpha.live import keys
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.control import Command, CommandTaker, read_replies, send_command
 from alpha.logs import logger
+from alpha.process import end_tasks
 from alpha.reasons import Reason
 from alpha.registry import Registry
 from risk_guard.account import GuardedAccount
 from risk_guard.closing import Closing, ClosingState, Tell
-from risk_guard.store import GuardStore, Halt
+from risk_guard.store import GuardStore, Halt, Wish
 
 log = logger(__name__)
 CLOSING = "closing"
@@ -39,9 +41,13 @@ class Desk:
         *,
         confirm_s: float,
         answer_s: float,
+        leads: Callable[[], bool],
         lifted: Callable[[str | None], Awaitable[None]],
     ) -> None:
-        """`accounts` by bot id. `lifted(bot id or None)` is told when the operator lifts the halts of a bot, or of all."""
+        """`accounts` by bot id. `leads` says whether this guard is the one that acts.
+
+        `lifted(bot id or None)` is told when the operator lifts the halts of a bot, or of all.
+        """
         self.last_flat_s: float | None = None
         self._accounts = accounts
         self._registry = registry
@@ -51,9 +57,13 @@ class Desk:
         self._alerts = alerts
         self._confirm_s = confirm_s
         self._answer_s = answer_s
+        self._leads = leads
         self._lifted = lifted
+        self._begun: frozenset[str] = frozenset()
+        self._ended: set[tuple[str, str | None, str]] = set()
+        self._states: dict[tuple[str, str | None], ClosingState] = {}
         self._running: dict[tuple[str, str | None], asyncio.Task[str]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def closing(self) -> frozenset[str]:
@@ -61,40 +71,60 @@ class Desk:
         return frozenset(bot for (bot, _), task in self._running.items() if not task.done())
 
     async def serve(self) -> None:
-        """Take commands until cancelled; Redis may come and go."""
+        """Take commands while this guard leads, until cancelled; Redis may come and go."""
         taker = CommandTaker(self._links.shared, keys.GUARD)
+        led = False
         while True:
+            if not self._leads():
+                led = False
+                await asyncio.sleep(0.2)
+                continue
+            if not led:
+                # What the guard before this one has begun is gone on with, however old the command is by now.
+                led, taker = True, CommandTaker(self._links.shared, keys.GUARD)
+                with contextlib.suppress(AlphaError):
+                    self._begun = await self._store.begun_commands()
             try:
-                for command in await taker.take(wall_ms(), block_ms=500):
+                for command in await taker.take(wall_ms(), block_ms=500, begun=self._begun):
                     task = asyncio.create_task(self._run(command, taker))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
             except AWAY:
                 await asyncio.sleep(0.5)
 
-    async def resume(self) -> None:
-        """Go on with the closings that a guard before this one did not finish."""
-        for account in self._accounts.values():
-            if account.id is None or account.bot.id in self.closing:
-                continue
-            for saved in await self._store.load_all(account.id, CLOSING):
-                state = msgspec.convert(saved, ClosingState)
+    async def close(self) -> None:
+        """End what runs here; closings go on in the next guard."""
+        await end_tasks([*self._tasks, *self._running.values()])
+
+    async def resume(self, account: GuardedAccount) -> None:
+        """Go on with the closings of an account that a guard before this one did not finish."""
+        if account.id is None:
+            return
+        for saved in await self._store.load_all(account.id, CLOSING):
+            state = msgspec.convert(saved, ClosingState)
+            if (account.bot.id, state.symbol, state.command_id) in self._ended:
+                # It ended between the question and the answer, or while PostgreSQL could not be told.
+                await self._store.forget(account.id, _row_of(state))
+            elif self._under_way(account, state.symbol) is None:
                 log.warning("closing_goes_on", bot=account.bot.id, command=state.command_id, symbol=state.symbol)
                 self._begin(account, state, _silent)
 
     async def close_all(self, account: GuardedAccount, reason: Reason, why: str, created_by: str) -> None:
-        """Halt an account and close everything on it, for a limit or a stop that was passed; returns when it has begun."""
-        await self._halt(account, None, "flatten", why, created_by)
+        """Halt an account and close everything on it, for a limit; returns when it has begun."""
         if account.observe:
-            await self._say_observed(account, f"everything would have been closed: {why}")
+            await self._say_observed(account, f"it would have been halted and everything closed: {why}")
             return
         if self._under_way(account, None) is None:
             self._begin(account, ClosingState(uuid.uuid4().hex, reason, created_by), _silent)
+        silencing = asyncio.create_task(self._silence(account, why, _silent))
+        self._tasks.add(silencing)
+        silencing.add_done_callback(self._tasks.discard)
+        await self._halt(account, None, "flatten", why, created_by)
 
     async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
-        """Close one position, without a halt: its stop was passed. Returns when it is flat; no time of confirmation."""
-        state = ClosingState(uuid.uuid4().hex, reason, "guard", symbol)
-        await Closing(account, state, confirm_s=0, save=_unsaved, tell=_silent).run()
+        """Close one position, without a halt: its stop was passed. Returns when that has begun."""
+        if self._under_way(account, symbol) is None:
+            self._begin(account, ClosingState(uuid.uuid4().hex, reason, "guard", symbol, halted=False), _silent)
 
     async def _run(self, command: Command, taker: CommandTaker) -> None:
         log.warning("command", command=command.name, args=command.args, issuer=command.issuer)
@@ -161,28 +191,34 @@ class Desk:
         why = f"{kind} by {command.issuer}"
         if account.observe:
             return f"{account.bot.id}: the guard only observes; it would have closed everything ({why})."
+        if command.id in self._begun:
+            with contextlib.suppress(AlphaError):
+                await self.resume(account)
         state = ClosingState(command.id, reason, command.issuer, symbol)
         running = self._under_way(account, symbol)
         if running is not None:
             await tell(f"{account.bot.id}: a closing is under way already; this command joins it.")
+            await self._halt(account, symbol, kind, why, command.issuer)
             return await asyncio.shield(running)
         # The closing begins at once; the halt and the silenced bot see to it that nothing is opened meanwhile.
         task = self._begin(account, state, tell)
         halted = asyncio.create_task(self._halt(account, symbol, kind, why, command.issuer))
-        silenced = asyncio.create_task(self._silence(account, tell))
+        silenced = asyncio.create_task(self._silence(account, why, tell))
         report = await asyncio.shield(task)
-        await halted
-        await silenced
-        return report
+        if not await halted:
+            report += " PostgreSQL is away: the halt is written as soon as it is back; no bot enters without it."
+        return f"{report} {await silenced}"
 
     def _begin(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> "asyncio.Task[str]":
         if state.symbol is None:
             # The whole account includes whatever single symbol is being closed.
-            for (bot, _), narrower in self._running.items():
+            for (bot, symbol), narrower in self._running.items():
                 if bot == account.bot.id:
                     narrower.cancel()
+                    self._ended.add((bot, symbol, self._states[bot, symbol].command_id))
         task = asyncio.create_task(self._close(account, state, tell))
         self._running[account.bot.id, state.symbol] = task
+        self._states[account.bot.id, state.symbol] = state
         return task
 
     def _under_way(self, account: GuardedAccount, symbol: str | None) -> "asyncio.Task[str] | None":
@@ -194,7 +230,7 @@ class Desk:
         return None
 
     async def _close(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> str:
-        name = CLOSING if state.symbol is None else f"{CLOSING}:{state.symbol}"
+        name = _row_of(state)
 
         async def save(now: ClosingState) -> None:
             if account.id is None:
@@ -206,48 +242,56 @@ class Desk:
                 log.warning("closing_not_saved", bot=account.bot.id, fault=str(fault))
 
         await save(state)
+
+        async def hindered(text: str) -> None:
+            await tell(text)
+            await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange.")
+
+        confirm_s = self._confirm_s if state.halted else 0.0
         try:
-            report = await Closing(account, state, confirm_s=self._confirm_s, save=save, tell=tell).run()
+            closing = Closing(account, state, confirm_s=confirm_s, save=save, tell=tell, hindered=hindered)
+            report = await closing.run()
         except Misconfigured as fault:
-            await self._alerts.raise_alert(
-                Alert(
-                    Level.CRITICAL,
-                    f"guard:closing:{account.bot.id}",
-                    f"{account.bot.id} could not be closed: {fault}",
-                    "Close its positions on the exchange now.",
-                    account.bot.id,
-                ),
-                wall_ms(),
-            )
+            text = f"{account.bot.id} could not be closed: {fault}"
+            await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange now.")
             raise
+        self._ended.add((account.bot.id, state.symbol, state.command_id))
         if account.id is not None:
             try:
+                # The whole account includes whatever single symbol was being closed before.
                 await self._store.forget(account.id, name)
             except AlphaError as fault:
                 log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
-        await self._alerts.raise_alert(
-            Alert(Level.WARNING, f"guard:closed:{account.bot.id}", report, "/resume lifts the halt.", account.bot.id),
-            wall_ms(),
-        )
+        remedy = f"/resume {account.bot.id} lifts the halt." if state.halted else "Look why it was still open."
+        await self._alert(Level.WARNING, "closed", account, report, remedy)
         return report
 
-    async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> None:
-        bot_id = account.bot.id
-        await self._store.halt(Halt(account.id, bot_id, symbol, "panic" if kind == "panic" else kind, why, by))
+    async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> bool:
+        """Put a halt in force; False when PostgreSQL is away and it has to wait."""
+        return await self._store.halt(Halt(account.id, account.bot.id, symbol, kind, why, by))
 
-    async def _silence(self, account: GuardedAccount, tell: Tell) -> None:
-        """Ask the bot to pause; stop its process when it does not answer in time."""
-        bot = account.bot
+    async def _silence(self, account: GuardedAccount, why: str, tell: Tell) -> str:
+        """Ask the bot to pause; stop its process when it does not answer in time. Returns what became of it.
+
+        The wish follows: a bot that was paused or stopped here stays so over upgrades and reboots, and is shown so.
+        """
+        bot, by = account.bot, f"guard: {why}"
         try:
             if await self._paused(account):
-                return
+                await self._store.wish(Wish(bot.id, "paused", by))
+                return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
         except AWAY:
             log.warning("bot_not_asked", bot=bot.id, why="Redis is away")
         try:
             await self._control.stop(bot.container, 5)
-            await tell(f"{bot.id} did not answer and is stopped.")
         except AlphaError as fault:
-            await tell(f"{bot.id} did not answer and could not be stopped ({fault}); the halt keeps it from entering.")
+            await self._store.wish(Wish(bot.id, "paused", by))
+            text = f"{bot.id} did not answer and could not be stopped ({fault}); the halt keeps it from entering."
+        else:
+            await self._store.wish(Wish(bot.id, "stopped", by))
+            text = f"{bot.id} did not answer and is stopped; /start {bot.id}, then /resume {bot.id}, bring it back."
+        await tell(text)
+        return text
 
     async def _paused(self, account: GuardedAccount) -> bool:
         redis, name = self._links.of(account.bot), account.bot.id
@@ -272,10 +316,17 @@ class Desk:
         return "done", f"{lifted} halt{'s' if lifted != 1 else ''} lifted{f' for {bot}' if bot else ''}."
 
     async def _say_observed(self, account: GuardedAccount, text: str) -> None:
-        await self._alerts.raise_alert(
-            Alert(Level.CRITICAL, f"guard:observed:{account.bot.id}", f"{account.bot.id}: {text}", "", account.bot.id),
-            wall_ms(),
-        )
+        remedy = "The guard only observes: close it on the exchange, or give the guard a key that may trade."
+        await self._alert(Level.CRITICAL, "observed", account, f"{account.bot.id}: {text}", remedy)
+
+    async def _alert(self, level: Level, key: str, account: GuardedAccount, text: str, remedy: str) -> None:
+        bot = account.bot.id
+        await self._alerts.raise_alert(Alert(level, f"guard:{key}:{bot}", text, remedy, bot), wall_ms())
+
+
+def _row_of(state: ClosingState) -> str:
+    """Under which name a closing is kept."""
+    return CLOSING if state.symbol is None else f"{CLOSING}:{state.symbol}"
 
 
 async def _answer(taker: CommandTaker, command: Command, outcome: str, text: str) -> None:
@@ -287,7 +338,3 @@ async def _answer(taker: CommandTaker, command: Command, outcome: str, text: str
 
 async def _silent(text: str) -> None:
     log.info("closing", said=text)
-
-
-async def _unsaved(_state: ClosingState) -> None:
-    """A closing that needs no memory: its position alone decides."""

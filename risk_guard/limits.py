@@ -4,7 +4,7 @@ A breach writes a durable halt, which every send of every gateway checks first, 
 so. References are durable and move with transfers. What comes back within an exposure limit by itself is lifted by itself.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,6 +40,14 @@ class Memory(msgspec.Struct):
     book: LimitState = msgspec.field(default_factory=LimitState)
     ledger_ms: int = 0
     halted: list[str] = msgspec.field(default_factory=list)
+    transferred: Decimal = ZERO
+
+
+class PortfolioMemory(msgspec.Struct):
+    """What must outlive the guard. `transferred` is the sum of all transfers that its references have moved with."""
+
+    book: LimitState = msgspec.field(default_factory=LimitState)
+    transferred: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,16 @@ class BotLimits:
         self._book = LimitBook(settings.bot_limits(), None)
         self._saved: object = None
         self._balance: Decimal | None = None
-        self.transferred = ZERO
+
+    @property
+    def transferred(self) -> Decimal:
+        """The sum of all transfers of this account that were ever seen, in USDT, in above zero."""
+        return ZERO if self._memory is None else self._memory.transferred
+
+    @property
+    def known(self) -> bool:
+        """True once the references of a guard before this one are known."""
+        return self._memory is not None
 
     async def load(self) -> None:
         """Take up the references of a guard before this one. Raises Retry while PostgreSQL is away."""
@@ -88,10 +105,10 @@ class BotLimits:
         """Judge one look. Does nothing before the references are known. Raises Retry when the ledger cannot be read."""
         if self._memory is None:
             return
+        await self._by_measure(self._memory, seen)
         await self._look_at_transfers(self._memory, seen)
         for breach in self._book.see(seen.now_ms, seen.equity, ZERO):
             await self._breached(breach, seen.now_ms)
-        await self._by_measure(self._memory, seen)
         await self._save(self._memory)
 
     def resume(self) -> None:
@@ -110,7 +127,7 @@ class BotLimits:
         if total:
             log.info("transfer_seen", bot=self._account.bot.id, usdt=plain(total))
             self._book.transfer(total)
-            self.transferred += total
+            memory.transferred += total
         memory.ledger_ms = max(memory.ledger_ms, newest_ms)
         self._balance = seen.wallet_balance
 
@@ -118,7 +135,11 @@ class BotLimits:
         bot = self._account.bot.id
         limit = next(each for each in self._settings.bot_limits() if each.name == breach.name)
         by = f"guard:{breach.name}"
-        await self._tell(Level.CRITICAL, by, f"{bot}: {breach.text}")
+        if breach.action is Action.CLOSE_ALL:
+            does = ("halted and everything closed", f"/resume {bot} lifts the halt and measures anew from then on.")
+        else:
+            does = ("halted: no entries", f"It ends with the {limit.window}; /resume {bot} lifts it now.")
+        await self._tell(Level.CRITICAL, by, f"{bot}: {breach.text}", does)
         if breach.action is Action.CLOSE_ALL:
             await self._close_all(self._account, f"the guard's limit {breach.name} was met", by)
         elif not self._account.observe:
@@ -147,19 +168,27 @@ class BotLimits:
             by = f"guard:{name}"
             if value > most and name not in memory.halted:
                 memory.halted.append(name)
-                why = f"{bot}: {value:.0f} {unit}, the limit is {most:.0f} ({setting}): no entries."
-                await self._tell(Level.CRITICAL, by, why)
+                why = f"{bot}: {value:.0f} {unit}, the limit is {most:.0f} ({setting})."
+                remedy = f"It ends by itself once they are back within; close some, or raise {setting}."
+                await self._tell(Level.CRITICAL, by, why, ("halted: no entries", remedy))
                 if not self._account.observe:
                     await self._store.halt(Halt(self._account.id, bot, None, "no_entries", why, by))
             elif value <= most and name in memory.halted and self._account.id is not None:
-                await self._store.lift(self._account.id, by, "guard")
+                if not self._account.observe:
+                    await self._store.lift(self._account.id, by, "guard")
                 memory.halted.remove(name)
                 await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
 
-    async def _tell(self, level: Level, key: str, text: str) -> None:
-        observed = " The guard only observes." if self._account.observe and level is Level.CRITICAL else ""
-        alert = Alert(level, f"{key}:{self._account.bot.id}", text + observed, "", self._account.bot.id)
-        await self._alerts.raise_alert(alert, wall_ms())
+    async def _tell(self, level: Level, key: str, text: str, does: tuple[str, str] | None = None) -> None:
+        """`does` is what a breach does to the bot, and what the operator can do about it."""
+        bot = self._account.bot.id
+        remedy = ""
+        if does is not None:
+            done, remedy = does
+            text += (
+                f" It would have been {done}; the guard only observes." if self._account.observe else f" It is {done}."
+            )
+        await self._alerts.raise_alert(Alert(level, f"{key}:{bot}", text, remedy, bot), wall_ms())
 
     async def _save(self, memory: Memory) -> None:
         state = msgspec.to_builtins(memory)
@@ -174,7 +203,7 @@ class BotLimits:
 
 
 class PortfolioLimits:
-    """The limits of all accounts together; their references are kept with the first account."""
+    """The limits of all accounts of one environment together; their references are kept with the first account."""
 
     NAME = "portfolio"
 
@@ -184,32 +213,32 @@ class PortfolioLimits:
         self._alerts = alerts
         self._close_all = close_all
         self._book: LimitBook | None = None
-        self._home: int | None = None
-        self._transferred = ZERO
+        self._memory = PortfolioMemory()
+        self._home = 0
         self._saved: object = None
 
-    async def see(self, accounts: list[GuardedAccount], looks: list[Seen], transferred: Decimal) -> None:
-        """Judge one look at all accounts; `transferred` is the sum of all transfers seen since the start."""
-        home = min((account.id for account in accounts if account.id is not None), default=None)
-        if home is None:
+    async def see(self, accounts: Sequence[GuardedAccount], looks: Sequence[Seen], transferred: Decimal) -> None:
+        """Judge one look at all accounts; `transferred` is the sum of all transfers they ever saw. Raises Retry."""
+        if any(account.id is None for account in accounts):
             return
-        if self._book is None or self._home != home:
-            saved = await self._store.load(home, self.NAME)
-            state = None if saved is None else msgspec.convert(saved, LimitState, strict=False)
-            self._book, self._home, self._transferred = (
-                LimitBook(self._settings.portfolio_limits(), None, state),
-                home,
-                transferred,
+        if self._book is None:
+            self._home = min(account.id for account in accounts if account.id is not None)
+            saved = await self._store.load(self._home, self.NAME)
+            self._memory = (
+                PortfolioMemory(transferred=transferred)
+                if saved is None
+                else msgspec.convert(saved, PortfolioMemory, strict=False)
             )
-        if transferred != self._transferred:
-            self._book.transfer(transferred - self._transferred)
-            self._transferred = transferred
+            self._book = LimitBook(self._settings.portfolio_limits(), None, self._memory.book)
+        if transferred != self._memory.transferred:
+            self._book.transfer(transferred - self._memory.transferred)
+            self._memory.transferred = transferred
         now_ms = max(look.now_ms for look in looks)
         for breach in self._book.see(now_ms, sum((look.equity for look in looks), ZERO), ZERO):
             await self._breached(breach, accounts, now_ms)
-        state_now = msgspec.to_builtins(self._book.state)
+        state_now = msgspec.to_builtins(self._memory)
         if state_now != self._saved:
-            await self._store.save(home, self.NAME, state_now)
+            await self._store.save(self._home, self.NAME, state_now)
             self._saved = state_now
 
     def resume(self) -> None:
@@ -217,12 +246,22 @@ class PortfolioLimits:
         if self._book is not None:
             self._book.resume()
 
-    async def _breached(self, breach: Breach, accounts: list[GuardedAccount], now_ms: int) -> None:
+    async def _breached(self, breach: Breach, accounts: Sequence[GuardedAccount], now_ms: int) -> None:
         by = f"guard:portfolio_{breach.name}"
-        await self._alerts.raise_alert(Alert(Level.CRITICAL, by, f"All bots together: {breach.text}"), wall_ms())
         limit = next(each for each in self._settings.portfolio_limits() if each.name == breach.name)
+        closes = breach.action is Action.CLOSE_ALL
+        does = "halted and everything closed" if closes else "halted: no entries"
+        text = f"All bots together: {breach.text}"
+        if all(account.observe for account in accounts):
+            text += f" Every bot would have been {does}; the guard only observes."
+        else:
+            text += f" Every bot is {does}."
+        remedy = (
+            "/resume of each bot lifts it." if closes else f"It ends with the {limit.window}; /resume lifts it now."
+        )
+        await self._alerts.raise_alert(Alert(Level.CRITICAL, by, text, remedy), wall_ms())
         for account in accounts:
-            if breach.action is Action.CLOSE_ALL:
+            if closes:
                 await self._close_all(account, f"the guard's portfolio limit {breach.name} was met", by)
             elif not account.observe:
                 halt = Halt(account.id, account.bot.id, None, "no_entries", breach.text, by, _end(limit, now_ms))

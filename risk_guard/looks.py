@@ -1,6 +1,6 @@
 """One look at an account a second: from Redis while the listener vouches for it, else from the exchange."""
 
-from collections import deque
+from dataclasses import dataclass
 
 from alpha.bybit.rows import Position
 from alpha.bybit.throttle import Rank
@@ -9,11 +9,22 @@ from alpha.errors import AlphaError
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.events import EventReader, EventType
 from alpha.live.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
+from alpha.order_link import GUARD_TAG
 from risk_guard.account import GuardedAccount
 from risk_guard.limits import Seen
 from risk_guard.watch import STATUS_LIMIT
 
 _MINUTE_MS = 60_000
+_NEW_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SeenOrder:
+    """One order that the stream has shown: its id of ours, and when it was made, in exchange time."""
+
+    link_id: str
+    symbol: str
+    created_ms: int
 
 
 class Looks:
@@ -23,8 +34,8 @@ class Looks:
         self._account = account
         self._redis = links.of(account.bot)
         self._reader = EventReader(self._redis, account.bot.id)
-        self._orders: deque[int] = deque()
-        self._counted: set[str] = set()
+        self._orders: dict[str, int] = {}
+        self._new: list[SeenOrder] = []
 
     async def live(self) -> Seen | None:
         """The account as Redis shows it; None when Redis is away or the listener does not vouch for it."""
@@ -57,19 +68,28 @@ class Looks:
         now_ms = gateway.business.now_ms()
         return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
 
+    def new_orders(self) -> list[SeenOrder]:
+        """The orders that the stream has shown since this was last asked."""
+        found, self._new = self._new, []
+        return found
+
     async def _count_orders(self) -> None:
         for event in await self._reader.read(block_ms=1):
             order_id = str(event.data.get("orderId", ""))
-            by_user = event.data.get("createType") == "CreateByUser"
-            if event.type is EventType.ORDER and by_user and order_id not in self._counted:
-                self._counted.add(order_id)
-                self._orders.append(event.ts_ms)
-        if len(self._counted) > 10_000:
-            self._counted.clear()
+            if event.type is not EventType.ORDER or event.data.get("createType") != "CreateByUser":
+                continue
+            link_id = str(event.data.get("orderLinkId") or "")
+            if link_id.startswith(f"{GUARD_TAG}-"):
+                continue
+            created_ms = int(str(event.data.get("createdTime") or event.ts_ms))
+            if order_id not in self._orders:
+                order = SeenOrder(link_id, str(event.data.get("symbol")), created_ms)
+                self._new = [*self._new[-_NEW_KEPT:], order]
+            # What comes later about an order does not make it a new one.
+            self._orders[order_id] = created_ms
 
     def _last_minute(self, now_ms: int) -> int:
-        while self._orders and self._orders[0] <= now_ms - _MINUTE_MS:
-            self._orders.popleft()
+        self._orders = {order: made for order, made in self._orders.items() if made > now_ms - _MINUTE_MS}
         return len(self._orders)
 
 

@@ -22,13 +22,12 @@ INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
 ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
 """
-# Only one guard acts on an account: the row is taken over when its holder has stopped renewing.
+# Only one guard acts: the row is taken over when its holder has stopped renewing.
 _LEASE = """
-INSERT INTO trading.guard_state AS g (account_id, name, state, updated_at)
-VALUES ($1, 'lease', jsonb_build_object('holder', $2::text), clock_timestamp())
-ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = clock_timestamp()
-WHERE g.state ->> 'holder' = $2 OR g.updated_at < clock_timestamp() - make_interval(secs => $3)
-RETURNING account_id
+INSERT INTO trading.guard_lease AS g (holder, renewed_at) VALUES ($1, clock_timestamp())
+ON CONFLICT (only_row) DO UPDATE SET holder = excluded.holder, renewed_at = clock_timestamp()
+WHERE g.holder = excluded.holder OR g.renewed_at < clock_timestamp() - make_interval(secs => $2)
+RETURNING holder
 """
 _HALT = """
 INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
@@ -42,6 +41,11 @@ _LIFT = """
 UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
 WHERE lifted_at IS NULL AND ($1::smallint IS NULL OR account_id = $1) AND ($2::text IS NULL OR created_by = $2)
 RETURNING halt_id
+"""
+# A bot that the operator has stopped stays stopped.
+_WISH = """
+UPDATE trading.bots SET wish = $2, wish_by = $3, wish_at = now()
+WHERE bot_id = $1 AND wish <> $2 AND wish <> 'stopped'
 """
 
 
@@ -58,13 +62,22 @@ class Halt:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a bot shall do after it was silenced: `paused` or `stopped`, and for what."""
+
+    bot_id: str
+    wish: str
+    by: str
+
+
 class GuardStore:
-    """What the guard reads and writes. Raises Retry while PostgreSQL is away; halts then wait and follow."""
+    """What the guard reads and writes. Raises Retry while PostgreSQL is away; halts and wishes then wait and follow."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._pool: Pool = None
-        self._waiting: list[Halt] = []
+        self._waiting: list[Halt | Wish] = []
 
     async def close(self) -> None:
         """Close the connections."""
@@ -79,9 +92,17 @@ class GuardStore:
         rows = await self._fetch("SELECT trading.register_account($1, $2, $3) AS id", environment, user_id, bot_id)
         return int(rows[0]["id"])
 
-    async def lease(self, account_id: int, holder: str, seconds: float) -> bool:
-        """Take or renew the guard's lease of an account; False while another guard holds it."""
-        return bool(await self._fetch(_LEASE, account_id, holder, seconds))
+    async def lead(self, holder: str, seconds: float) -> bool:
+        """Take or renew the lease of the one guard that acts; False while another guard holds it."""
+        return bool(await self._fetch(_LEASE, holder, seconds))
+
+    async def sent_by_bot(self, account_id: int) -> frozenset[str]:
+        """The ids of the last orders that the account's bot has noted as its own; it notes each before it is sent."""
+        rows = await self._fetch(
+            "SELECT state -> 'sent' AS sent FROM trading.strategy_state WHERE account_id = $1 AND name = 'runtime'",
+            account_id,
+        )
+        return frozenset(rows[0]["sent"] or ()) if rows else frozenset()
 
     async def own_positions(self, account_id: int) -> dict[str, OwnPosition]:
         """What the account's strategy remembers of its positions, by symbol."""
@@ -116,39 +137,65 @@ class GuardStore:
         await self._fetch(_SAVE, account_id, name, state)
 
     async def forget(self, account_id: int, name: str) -> None:
-        """Remove one part of the guard's own state."""
-        await self._fetch("DELETE FROM trading.guard_state WHERE account_id = $1 AND name = $2", account_id, name)
+        """Remove one part of the guard's own state, `name:...` included."""
+        await self._fetch(
+            "DELETE FROM trading.guard_state WHERE account_id = $1 AND (name = $2 OR starts_with(name, $2 || ':'))",
+            account_id,
+            name,
+        )
+
+    async def begun_commands(self) -> frozenset[str]:
+        """The ids of the commands whose closings are not finished yet, of all accounts."""
+        rows = await self._fetch(
+            "SELECT state ->> 'command_id' AS id FROM trading.guard_state WHERE split_part(name, ':', 1) = 'closing'"
+        )
+        return frozenset(row["id"] for row in rows)
 
     async def halt(self, halt: Halt) -> bool:
         """Put a halt in force, once. False when PostgreSQL is away: it is kept, and `flush` writes it."""
         self._waiting.append(halt)
         return await self.flush()
 
+    async def wish(self, wish: Wish) -> bool:
+        """Write what a bot shall do from now on; one that is wished stopped stays so. False when it has to wait."""
+        self._waiting.append(wish)
+        return await self.flush()
+
     async def flush(self) -> bool:
-        """Write the halts that wait; True when none is left."""
+        """Write the halts and wishes that wait, oldest first; True when none is left."""
         while self._waiting:
-            halt = self._waiting[0]
+            first = self._waiting[0]
             try:
-                await self._fetch(
-                    _HALT,
-                    halt.account_id,
-                    halt.bot_id,
-                    halt.symbol,
-                    halt.kind,
-                    halt.reason,
-                    halt.created_by,
-                    halt.expires_at,
-                )
+                await self._write(first)
             except AlphaError as fault:
-                log.warning("halt_waits", reason=halt.reason, fault=str(fault))
+                log.warning("halt_waits", what=str(first), fault=str(fault))
                 return False
-            if self._waiting and self._waiting[0] is halt:
+            if self._waiting and self._waiting[0] is first:
                 self._waiting.pop(0)
         return True
 
+    async def _write(self, what: Halt | Wish) -> None:
+        if isinstance(what, Wish):
+            await self._fetch(_WISH, what.bot_id, what.wish, what.by)
+            return
+        await self._fetch(
+            _HALT,
+            what.account_id,
+            what.bot_id,
+            what.symbol,
+            what.kind,
+            what.reason,
+            what.created_by,
+            what.expires_at,
+        )
+
     async def lift(self, account_id: int | None, created_by: str | None, by: str) -> int:
         """Lift the halts of an account (None: all), of one limit (None: all); returns how many."""
-        self._waiting = [halt for halt in self._waiting if account_id is not None and halt.account_id != account_id]
+        self._waiting = [
+            each
+            for each in self._waiting
+            if isinstance(each, Wish) or (account_id is not None and each.account_id != account_id)
+        ]
         return len(await self._fetch(_LIFT, account_id, created_by, by))
 
     async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.rows import Order, Position, SystemStatus, Ticker
+from alpha.bybit.rows import ApiKeyInfo, Position, SystemStatus, Ticker
+from alpha.clock import at
+from alpha.errors import AlphaError
 from alpha.live.read import DataState, Heartbeat, LiveStatus
 from alpha.money import plain
 from alpha.order_link import GUARD_TAG, parse_order_link_id
@@ -23,6 +25,8 @@ SKEW_LIMIT_MS = 500
 KEY_WARNING = timedelta(days=14)
 #: Entries stop this long before an announced maintenance.
 BEFORE_MAINTENANCE_MS = 15 * 60_000
+#: Fewer than the ids that a bot remembers.
+NOTED = 150
 _OVER = frozenset({"completed", "canceled", "cancelled"})
 
 
@@ -87,50 +91,75 @@ def clock_skew(skew_ms: int) -> list[Finding]:
     return [Finding("clock", Level.CRITICAL, text, "Synchronise the clock with NTP.")]
 
 
-def key_state(account: GuardedAccount, now: datetime) -> list[Finding]:
-    """The key's rights and its end."""
-    key = account.key
+def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool) -> list[Finding]:
+    """The key's rights and its end; `observe`: the guard was asked to observe only."""
     if key is None:
         return []
     found = []
+    renew = f"Make a new one without Withdraw, then: alpha key {bot.container}"
     if key.can_withdraw:
-        found.append(
-            Finding(
-                "key_withdraw",
-                Level.CRITICAL,
-                f"The key of {account.bot.id} may withdraw money.",
-                "Make one without Withdraw.",
-            )
-        )
+        found.append(Finding("key_withdraw", Level.CRITICAL, f"The key of {bot.id} may withdraw money.", renew))
+    if not key.can_trade and not observe:
+        text = f"The key of {bot.id} may not trade: the guard can only observe, it protects nothing there."
+        found.append(Finding("key_trade", Level.CRITICAL, text, f"{renew} (or set GUARD_OBSERVE=true)"))
     try:
         ends = datetime.fromisoformat(key.expires_at)
     except ValueError:
         return found
     ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
     if ends.year > 2000 and ends - now < KEY_WARNING:
-        found.append(
-            Finding(
-                "key_expiry",
-                Level.WARNING,
-                f"The key of {account.bot.id} ends on {ends:%Y-%m-%d}.",
-                f"alpha key {account.bot.container}",
-            )
-        )
+        level = Level.CRITICAL if ends <= now else Level.WARNING
+        text = f"The key of {bot.id} {'ended' if ends <= now else 'ends'} on {ends:%Y-%m-%d}."
+        found.append(Finding("key_expiry", level, text, renew))
     return found
 
 
-def strange_orders(account: GuardedAccount, orders: Sequence[Order], registry: Registry) -> list[Finding]:
-    """Orders whose id carries the tag of another bot: somebody trades with this key who should not."""
+def refused_key(bot: Bot, fault: AlphaError) -> Finding:
+    """The exchange does not accept the key any more."""
+    text = f"Bybit does not accept the key of {bot.id}, so the guard protects nothing there: {fault}"
+    return Finding("key_refused", Level.CRITICAL, text, f"Make a new one, then: alpha key {bot.container}")
+
+
+def hindered(bot: Bot, fault: AlphaError, for_s: float) -> Finding:
+    """The guard could not walk its patrol for so long."""
+    text = f"The guard could not look after {bot.id} for {for_s:.0f} s: {fault}"
+    return Finding("hindered", Level.CRITICAL, text, "Look at the positions on the exchange, and at the guard's log.")
+
+
+def strange_orders(bot: Bot, orders: Sequence[tuple[str, str]], registry: Registry) -> list[Finding]:
+    """Orders (id of ours, symbol) that carry the tag of another bot: somebody trades with this key who should not."""
     found = []
-    for order in orders:
-        link = parse_order_link_id(order.order_link_id)
-        if link is None or link.tag in {account.bot.tag, GUARD_TAG}:
+    for link_id, symbol in orders:
+        link = parse_order_link_id(link_id)
+        if link is None or link.tag in {bot.tag, GUARD_TAG}:
             continue
         other = registry.by_tag(link.tag)
         owner = other.id if other is not None else "an unknown bot"
-        text = f"{order.symbol}: an order on the account of {account.bot.id} carries the tag of {owner}."
-        found.append(Finding(f"tag:{order.order_id}", Level.CRITICAL, text, "Two bots share a key: give each its own."))
+        text = f"{symbol}: an order on the account of {bot.id} carries the tag of {owner}."
+        found.append(Finding(f"tag:{link_id}", Level.CRITICAL, text, "Two bots share a key: give each its own."))
     return found
+
+
+def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[str]) -> list[Finding]:
+    """Orders (id of ours, symbol) with the bot's own tag that it never noted as sent."""
+    mine = []
+    for link_id, symbol in orders:
+        link = parse_order_link_id(link_id)
+        if link is not None and link.tag == bot.tag:
+            mine.append((link_id, symbol))
+    if len(mine) >= NOTED:
+        # A bot keeps the last 200 ids; beyond that nothing can be said.
+        return []
+    return [
+        Finding(
+            f"unsent:{link_id}",
+            Level.CRITICAL,
+            f"{symbol}: the order {link_id} carries the tag of {bot.id}, but {bot.id} did not send it.",
+            f"Look for a second instance with the same key; /pause {bot.container} or /flatten {bot.container} meanwhile.",
+        )
+        for link_id, symbol in mine
+        if link_id not in sent
+    ]
 
 
 def lease_changes(bot: Bot, before: int | None, token: int | None) -> list[Finding]:
@@ -150,6 +179,20 @@ def maintenance(announced: Sequence[SystemStatus], now_ms: int) -> SystemStatus 
         if not over and row.begin_ms - BEFORE_MAINTENANCE_MS <= now_ms:
             return row
     return None
+
+
+def maintenance_finding(row: SystemStatus) -> Finding:
+    """No entries before and during a maintenance."""
+    spans = [at(ms).strftime("%Y-%m-%d %H:%M UTC") for ms in (row.begin_ms, row.end_ms) if ms is not None]
+    text = f"Bybit announces maintenance ({row.title}), {' to '.join(spans)}: no entries until it is over."
+    remedy = "Stops stay on the exchange; entries come back by themselves. /flatten what shall not be held through it."
+    return Finding(f"maintenance:{row.id}", Level.WARNING, text, remedy)
+
+
+def maintenance_over(row: SystemStatus) -> Finding:
+    """What was announced is over, and the positions have been looked at since."""
+    text = f"The maintenance ({row.title}) is over; positions and stops were checked, entries are free again."
+    return Finding(f"maintenance_over:{row.id}", Level.INFO, text, "Compare /positions with the exchange.")
 
 
 def held_symbols(

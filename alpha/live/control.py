@@ -74,8 +74,11 @@ class CommandTaker:
         self._consumer = consumer
         self._pending_done = False
 
-    async def take(self, now_ms: int, block_ms: int = 1_000) -> list[Command]:
-        """The next commands that have not expired at `now_ms` (wall clock); expired ones are answered here."""
+    async def take(self, now_ms: int, block_ms: int = 1_000, begun: frozenset[str] = frozenset()) -> list[Command]:
+        """The next commands that have not expired at `now_ms` (wall clock); expired ones are answered here.
+
+        `begun` are the ids of commands that a taker before this one has begun and not finished: they do not expire.
+        """
         key = keys.control(self._target)
         start = ">" if self._pending_done else "0"
         try:
@@ -95,7 +98,7 @@ class CommandTaker:
             command = parse_command(str(entry_id), fields)
             if command is None:
                 await self._redis.xack(key, _GROUP, entry_id)
-            elif now_ms >= command.expires_ms:
+            elif now_ms >= command.expires_ms and command.id not in begun:
                 await self.answer(command, "expired", "The command is older than a minute and was not run.")
             else:
                 taken.append(command)

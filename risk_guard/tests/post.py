@@ -1,13 +1,18 @@
 """The guard as a real process beside a real exchange, PostgreSQL and Redis."""
 
+import asyncio
+import contextlib
 import json
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from alpha.clock import wall_ms
 from alpha.db.pool import connect
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
-from alpha.live.control import Reply, read_replies, send_command
+from alpha.live.control import EXPIRY_MS, Reply, read_replies, send_command
 from alpha.order_link import order_link_id
 from alpha.reasons import Reason
 from tests.runtime.stage import Stage
@@ -107,11 +112,68 @@ async def flat(stage: Stage, bot: BotKey = BOT) -> bool:
     return not account["positions"] and not account["orders"]
 
 
-async def command(stage: Stage, name: str, args: dict[str, str]) -> str:
-    """Send a command to the guard, as an operator; returns its id."""
+class Witness:
+    """Watches the exchange's own truth from the side: how long each position was without protection.
+
+    A position is protected while it has a stop loss for the whole of it. Use as `async with`.
+    """
+
+    def __init__(self, stage: Stage, bots: Sequence[BotKey] = BOTS) -> None:
+        self.longest_s = 0.0
+        self._stage = stage
+        self._bots = bots
+        self._since: dict[tuple[str, str], float] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Witness":
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.look()
+
+    async def _watch(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(0.1)
+
+    async def look(self) -> None:
+        """One look at every account."""
+        for bot in self._bots:
+            rows = (await self._stage.simulator.account(bot.key))["positions"]
+            bare = {(bot.key, row["symbol"]) for row in rows if not _protected(row)}
+            now_s = time.monotonic()
+            self._since = {known: since for known, since in self._since.items() if known in bare or known[0] != bot.key}
+            for known in bare:
+                self.longest_s = max(self.longest_s, now_s - self._since.setdefault(known, now_s))
+
+
+def _protected(row: Mapping[str, Any]) -> bool:
+    return bool(row["stopLoss"]) and float(row["stopLoss"]) > 0 and row["tpslMode"] == "Full"
+
+
+async def never_reversed(stage: Stage, bot: BotKey = BOT) -> None:
+    """AssertionError when an order of the guard closed more than there was, or turned a position round."""
+    held: dict[str, Decimal] = {}
+    for row in await stage.fills(bot):
+        before = held.get(row["symbol"], Decimal(0))
+        after = before + Decimal(row["execQty"]) * (1 if row["side"] == "Buy" else -1)
+        held[row["symbol"]] = after
+        if row["orderLinkId"].startswith("g-"):
+            assert abs(after) < abs(before), row
+            assert after * before >= 0, row
+
+
+async def command(stage: Stage, name: str, args: dict[str, str], *, valid_ms: int | None = None) -> str:
+    """Send a command to the guard, as an operator; returns its id. `valid_ms`: until when, from now, if not a minute."""
     links = RedisLinks(stage.servers.redis.settings())
+    sent_ms = wall_ms() if valid_ms is None else wall_ms() + valid_ms - EXPIRY_MS
     try:
-        return await send_command(links.shared, keys.GUARD, name, args, "operator:1", wall_ms())
+        return await send_command(links.shared, keys.GUARD, name, args, "operator:1", sent_ms)
     finally:
         await links.close()
 
@@ -140,13 +202,24 @@ def events(process: Process, name: str) -> list[dict[str, Any]]:
 
 
 async def acts(process: Process, bots: int = 3) -> None:
-    """Wait until a guard holds the lease of all bots' accounts."""
+    """Wait until a guard acts on the accounts of so many bots."""
 
-    async def leased() -> bool:
+    async def acting() -> bool:
         assert process.running, process.said()[-2000:]
-        return len(events(process, "lease_taken")) >= bots
+        return len(events(process, "acts")) >= bots
 
-    await until(leased, 30, "the guard to take the leases")
+    await until(acting, 40, "the guard to act")
+
+
+async def wish(stage: Stage, bot: str = BOT.bot) -> tuple[str, str | None]:
+    """What a bot shall do, and who wished it."""
+    connection = await connect(stage.database(), "test")
+    try:
+        row = await connection.fetchrow("SELECT wish, wish_by FROM trading.bots WHERE bot_id = $1", bot)
+    finally:
+        await connection.close()
+    assert row is not None
+    return row["wish"], row["wish_by"]
 
 
 async def halts(stage: Stage) -> list[tuple[str, str]]:

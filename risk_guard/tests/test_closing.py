@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,18 +10,23 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alpha.alerts import Alerts
 from alpha.bybit.throttle import Throttle
 from alpha.errors import AlphaError
+from alpha.live.connect import RedisLinks
 from alpha.reasons import Reason
 from alpha.registry import Registry
 from alpha.settings import load
 from risk_guard.account import GuardedAccount, open_account
-from risk_guard.closing import Closing, ClosingState
+from risk_guard.closing import Closing, ClosingState, _slice
+from risk_guard.patrol import Patrol
 from risk_guard.settings import GuardSettings
+from risk_guard.store import GuardStore
 from tests.stack.world import BOTS, Simulator, Trader
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -42,13 +48,23 @@ class Scene:
     simulator: Simulator
     account: GuardedAccount
     trader: Trader
+    settings: GuardSettings
 
     async def fault(self, **what: object) -> None:
         async with httpx.AsyncClient(base_url=self.simulator.url) as client:
             (await client.post("/_sim/faults", json=what)).raise_for_status()
 
+    async def no_faults(self) -> None:
+        async with httpx.AsyncClient(base_url=self.simulator.url) as client:
+            (await client.delete("/_sim/faults")).raise_for_status()
+
+    async def stops(self) -> list[str]:
+        """The stop of each open position, "" for none."""
+        rows = (await self.simulator.account(BOTS[0].key))["positions"]
+        return [row["stopLoss"] for row in rows]
+
     def closing(self, state: ClosingState, confirm_s: float = 0.0) -> Closing:
-        return Closing(self.account, state, confirm_s=confirm_s, save=_kept, tell=_untold)
+        return Closing(self.account, state, confirm_s=confirm_s, save=_kept, tell=_untold, hindered=_untold)
 
 
 async def _kept(_state: ClosingState) -> None: ...
@@ -77,7 +93,7 @@ async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str
         account.observe = False
         trader = Trader(simulator.url, bot)
         try:
-            yield Scene(simulator, account, trader)
+            yield Scene(simulator, account, trader, chosen)
         finally:
             await trader.close()
             await account.gateway.close()
@@ -148,3 +164,67 @@ async def test_a_position_larger_than_the_cap_is_closed_in_slices(
         assert all(Decimal(row["execQty"]) * Decimal(row["execPrice"]) <= Decimal(2001) for row in rows)
         assert sum(Decimal(row["execQty"]) for row in rows) == Decimal("0.1")
         assert "BTCUSDT long 0.1" in report
+        instrument = msgspec.structs.replace(
+            stage.account.instruments["BTCUSDT"], min_order_qty=Decimal("0.01"), qty_step=Decimal("0.001")
+        )
+        usual, before_the_last = (
+            _slice(Decimal(size), Decimal(100_000), Decimal(10_000), instrument) for size in ("0.25", "0.105")
+        )
+        assert usual == Decimal("0.1")
+        assert before_the_last == Decimal("0.095"), (
+            "what is left can be closed, too: it is no less than the smallest order"
+        )
+
+
+async def test_a_closing_that_finds_no_way_is_told_and_goes_on(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch) as stage:
+        await stage.trader.order("BTCUSDT", "Buy", "0.1")
+        await stage.fault(kind="answer", path="/v5/order/create", ret_code=10001, ret_msg="no orders now")
+        told: list[str] = []
+        clock = itertools.count(0, 6)
+
+        async def hindered(text: str) -> None:
+            told.append(text)
+            await stage.no_faults()
+
+        state = ClosingState("c", Reason.KILL_SWITCH, "operator:1")
+        closing = Closing(
+            stage.account,
+            state,
+            confirm_s=0,
+            save=_kept,
+            tell=_untold,
+            hindered=hindered,
+            clock_s=lambda: float(next(clock)),
+        )
+        await asyncio.wait_for(closing.run(), 60)
+        assert len(told) == 1
+        assert "no orders now" in told[0]
+        assert (await stage.simulator.account(BOTS[0].key))["positions"] == []
+
+
+async def test_a_position_that_cannot_be_mended_keeps_no_other_from_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch, guard_protect_manual="true") as stage:
+        for symbol in SYMBOLS:
+            await stage.trader.order(symbol, "Buy", QTY[symbol])
+
+        async def unasked(*_: object) -> None:
+            raise AssertionError("nothing here is to be closed")
+
+        links = RedisLinks(stage.settings)
+        patrol = Patrol(
+            stage.account, stage.settings, GuardStore(stage.settings), Alerts(links.shared, "guard"), unasked, grace_s=0
+        )
+        await stage.fault(
+            kind="answer", path="/v5/position/trading-stop", ret_code=10005, ret_msg="Permission denied", times=1
+        )
+        with pytest.raises(AlphaError):
+            await patrol.walk()
+        assert sorted(map(bool, await stage.stops())) == [False, True]
+        await patrol.walk()
+        assert all(await stage.stops())
+        await links.close()

@@ -1,16 +1,35 @@
 """Faults that a guard is there for, each with the real process on the simulated exchange."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from alpha.clock import wall_ms
 from alpha.demo.api import SupervisorApi
 from alpha.demo.processes import Spec, State, Supervisor, base_environment
-from risk_guard.tests.post import BOT, Hands, acts, answer, command, events, flat, guard, halts
-from tests.runtime.stage import Servers, Stage
+from alpha.live.connect import RedisLinks
+from alpha.live.control import CommandTaker
+from risk_guard.tests.post import (
+    BOT,
+    Hands,
+    Witness,
+    acts,
+    answer,
+    command,
+    events,
+    flat,
+    guard,
+    halts,
+    never_reversed,
+    wish,
+)
+from tests.runtime.stage import Servers, Stage, sim
 from tests.stack.world import BOTS, until
 
 
@@ -30,6 +49,36 @@ async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
     made.close()
 
 
+#: Nothing is unprotected for longer than 90 s: a patrol of 60 s and 30 s for a second look, slow calls and a restart.
+#: The patrol is a second here, so that the same sentence reads 31 s.
+LONGEST_S = 1 + 30
+
+
+@pytest.fixture
+async def safe(stage: Stage) -> AsyncIterator[None]:
+    """In every fault no position is without protection for longer than that, and the guard reverses nothing."""
+    async with Witness(stage) as witness:
+        yield
+    assert witness.longest_s <= LONGEST_S
+    for bot in BOTS:
+        await never_reversed(stage, bot)
+
+
+def listening_of(pid: int) -> set[str]:
+    """The addresses on which a process listens, as the kernel writes them."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            row = line.split()
+            if row[3] == "0A" and row[9] in inodes:
+                found.add(row[1])
+    return found
+
+
 @pytest.fixture
 async def hands(stage: Stage) -> AsyncIterator[Hands]:
     made = Hands(stage)
@@ -42,6 +91,7 @@ async def stop_of(hands: Hands, symbol: str) -> float:
     return float(position["stopLoss"] or 0) if position else -1.0
 
 
+@pytest.mark.usefixtures("safe")
 async def test_a_stop_that_was_removed_is_set_again_where_the_dead_bot_remembered_it(
     stage: Stage, hands: Hands
 ) -> None:
@@ -59,6 +109,7 @@ async def test_a_stop_that_was_removed_is_set_again_where_the_dead_bot_remembere
     await until(protected, 30, "the stop")
 
 
+@pytest.mark.usefixtures("safe")
 async def test_a_trailing_stop_that_is_not_active_yet_gets_a_plain_stop_beside_it(stage: Stage, hands: Hands) -> None:
     process = guard(stage, GUARD_PROTECT_MANUAL="true")
     process.start()
@@ -76,6 +127,43 @@ async def test_a_trailing_stop_that_is_not_active_yet_gets_a_plain_stop_beside_i
     assert float(position["trailingStop"]) > 0
 
 
+@pytest.mark.usefixtures("safe")
+async def test_a_stop_for_half_the_size_becomes_one_for_the_whole(stage: Stage, hands: Hands) -> None:
+    process = guard(stage)
+    process.start()
+    await acts(process)
+    price = await hands.price("BTCUSDT")
+    await hands.remember("BTCUSDT", "Buy", f"{price * 0.96:.1f}")
+    await hands.open("BTCUSDT", "Buy", "0.1")
+    half = {"tpslMode": "Partial", "slSize": "0.05", "stopLoss": f"{price * 0.97:.1f}", "slOrderType": "Market"}
+    await hands.stop_at("BTCUSDT", **half)
+
+    async def protected() -> bool:
+        return await stop_of(hands, "BTCUSDT") == pytest.approx(price * 0.96, rel=1e-4)
+
+    await until(protected, 30, "the stop for the whole position")
+
+
+@pytest.mark.usefixtures("safe")
+async def test_a_bot_that_died_before_it_could_remember_its_position_is_protected_all_the_same(
+    stage: Stage, hands: Hands
+) -> None:
+    process = guard(stage)
+    process.start()
+    await acts(process)
+    await hands.open("SOLUSDT", "Sell", "5", by_bot=False)
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    price = await hands.price("BTCUSDT")
+
+    async def protected() -> bool:
+        return await stop_of(hands, "BTCUSDT") == pytest.approx(price * 0.9, rel=0.01)
+
+    await until(protected, 30, "the stop at the emergency distance")
+    assert await stop_of(hands, "SOLUSDT") == 0.0, "what was opened by hand is left alone"
+    await hands.order("SOLUSDT", "Buy", "5")
+
+
+@pytest.mark.usefixtures("safe")
 async def test_a_position_whose_stop_the_market_has_passed_is_closed(stage: Stage, hands: Hands) -> None:
     process = guard(stage)
     process.start()
@@ -86,6 +174,7 @@ async def test_a_position_whose_stop_the_market_has_passed_is_closed(stage: Stag
     await until(lambda: flat(stage), 30, "the position to be closed")
 
 
+@pytest.mark.usefixtures("safe")
 async def test_a_position_opened_by_hand_is_reported_and_left_alone(stage: Stage, hands: Hands) -> None:
     process = guard(stage)
     process.start()
@@ -99,6 +188,7 @@ async def test_a_position_opened_by_hand_is_reported_and_left_alone(stage: Stage
     assert await stop_of(hands, "SOLUSDT") == 0.0
 
 
+@pytest.mark.usefixtures("safe")
 async def test_an_observing_guard_says_what_it_would_have_done_and_sends_nothing(stage: Stage, hands: Hands) -> None:
     process = guard(stage, GUARD_OBSERVE="true", GUARD_PROTECT_MANUAL="true")
     process.start()
@@ -115,6 +205,7 @@ async def test_an_observing_guard_says_what_it_would_have_done_and_sends_nothing
     assert await hands.position("BTCUSDT") is not None
 
 
+@pytest.mark.usefixtures("safe")
 async def test_flatten_closes_a_bot_that_goes_on_entering_and_halts_it(stage: Stage, hands: Hands) -> None:
     process = guard(stage)
     process.start()
@@ -137,6 +228,7 @@ async def test_flatten_closes_a_bot_that_goes_on_entering_and_halts_it(stage: St
     assert await halts(stage) == []
 
 
+@pytest.mark.usefixtures("safe")
 async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage: Stage) -> None:
     process = guard(stage)
     process.start()
@@ -160,44 +252,108 @@ async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage
         assert bought == pytest.approx(0.1), "nothing was closed twice or reversed"
 
 
+@pytest.mark.usefixtures("safe")
 async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_restart(stage: Stage, hands: Hands) -> None:
     process = guard(stage, GUARD_CONFIRM_S="6")
     process.start()
     await acts(process)
     await hands.open("BTCUSDT", "Buy", "0.2")
     await stage.fault(kind="answer", path="/v5/order/create", ret_code=10006, ret_msg="Too many visits!", key=BOT.key)
-    await command(stage, "flatten", {"bot": BOT.bot})
+    sent = await command(stage, "flatten", {"bot": BOT.bot}, valid_ms=4_000)
+    expired_ms = wall_ms() + 4_000
 
     async def hindered() -> bool:
         return bool(events(process, "closing_hindered"))
 
     await until(hindered, 30, "the flatten to be hindered")
     process.kill()
+
+    async def expired() -> bool:
+        return wall_ms() > expired_ms
+
+    await until(expired, 10, "the command to be too old to be begun")
     await stage.fault_free()
     again = guard(stage, "guard-again")
     again.start()
     await until(lambda: flat(stage), 60, "the second guard to close what the first could not")
     assert events(again, "closing_goes_on")
+    reply = await answer(stage, sent)
+    assert reply.outcome == "done", "what was begun is answered with how it ended, however old it is"
+    assert await stage.guard_row("closing", BOT.bot) is None
 
 
-async def test_of_two_guards_only_one_acts(stage: Stage, hands: Hands) -> None:
-    first, second = guard(stage, "first"), guard(stage, "second")
-    first.start()
-    await acts(first)
-    second.start()
+@pytest.mark.usefixtures("safe")
+async def test_a_command_that_is_too_old_is_answered_and_not_run(stage: Stage, hands: Hands) -> None:
+    process = guard(stage)
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    sent = await command(stage, "panic", {}, valid_ms=-1)
+    process.start()
+    await acts(process)
+    assert (await answer(stage, sent)).outcome == "expired"
+    assert await hands.position("BTCUSDT") is not None
+    assert await halts(stage) == []
 
-    async def waits() -> bool:
-        return bool(events(second, "started"))
 
-    await until(waits, 30, "the second guard to start")
+@pytest.mark.usefixtures("safe")
+async def test_of_two_guards_only_one_acts_and_the_other_takes_over(stage: Stage, hands: Hands) -> None:
+    pair = [guard(stage, "first"), guard(stage, "second")]
+    for process in pair:
+        process.start()
+
+    async def one_acts() -> bool:
+        return any(len(events(process, "acts")) == len(BOTS) for process in pair)
+
+    await until(one_acts, 40, "one of the guards to act for every bot")
+    pair.sort(key=lambda process: not events(process, "acts"))
+    first, second = pair
     await hands.open("BTCUSDT", "Buy", "0.1")
     reply = await answer(stage, await command(stage, "flatten", {"bot": BOT.bot}))
     assert reply.outcome == "done"
     closing = [row for row in await stage.fills() if row["side"] == "Sell"]
     assert sum(float(row["execQty"]) for row in closing) == pytest.approx(0.1)
-    assert not events(second, "lease_taken")
+    assert not events(second, "acts"), "all accounts are with one guard"
+    assert not events(second, "command")
+    first.kill()
+    await hands.open("ETHUSDT", "Buy", "1")
+
+    async def protected() -> bool:
+        return await stop_of(hands, "ETHUSDT") > 0
+
+    await until(protected, LONGEST_S, "the other guard to protect what the first cannot")
 
 
+@pytest.mark.usefixtures("safe")
+async def test_a_guard_that_starts_while_postgresql_is_away_protects_all_the_same(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, speed="1")
+    await stage.open()
+    hands = Hands(stage)
+    try:
+        stage.servers.postgres.stop("immediate")
+        process = guard(stage)
+        process.start()
+        await hands.open("BTCUSDT", "Buy", "0.05")
+
+        async def protected() -> bool:
+            return await stop_of(hands, "BTCUSDT") > 0
+
+        async with Witness(stage) as witness:
+            await until(protected, 60, "the stop")
+        assert witness.longest_s <= LONGEST_S
+        sent = await command(stage, "panic", {})
+        await until(lambda: flat(stage), 30, "the account to be flat")
+        stage.servers.postgres.start()
+
+        async def halted() -> bool:
+            return ("panic", BOT.bot) in await halts(stage)
+
+        await until(halted, 60, "the halt to follow once PostgreSQL is back")
+        assert (await answer(stage, sent)).outcome == "done"
+    finally:
+        await hands.close()
+        stage.close()
+
+
+@pytest.mark.usefixtures("safe")
 async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
     stage: Stage, hands: Hands, tmp_path: Path
 ) -> None:
@@ -211,17 +367,37 @@ async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
     try:
         process.start()
         await acts(process)
+        child = supervisor.processes["shortseller"].child
+        assert child is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        # It falls while the bot hangs: its stop was removed, and the market soon passes where it belongs.
+        price = await hands.price("BTCUSDT")
+        await hands.remember("BTCUSDT", "Buy", f"{price * 0.9995:.1f}")
         await hands.open("BTCUSDT", "Buy", "0.1")
+        await sim(stage, "POST", "/_sim/speed", speed=600)
+
+        async def safe() -> bool:
+            position = await hands.position("BTCUSDT")
+            return position is None or float(position["stopLoss"] or 0) > 0
+
+        await until(safe, LONGEST_S, "the position to be closed or to have its stop")
+        await hands.open("ETHUSDT", "Buy", "1")
         reply = await answer(stage, await command(stage, "flatten", {"bot": BOT.bot}))
         assert reply.outcome == "done"
+        assert "is stopped" in reply.text
+        assert "/start" in reply.text
         assert await flat(stage)
         assert supervisor.processes["shortseller"].state is State.EXITED
+        # It is wished stopped as well: an upgrade or a reboot does not start it, and /status says so.
+        assert await wish(stage) == ("stopped", "guard: flatten by operator:1")
+        assert ("flatten", BOT.bot) in await halts(stage)
     finally:
         process.stop()
         await supervisor.close([])
         await api.close()
 
 
+@pytest.mark.usefixtures("safe")
 async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_survives_a_restart(
     stage: Stage, hands: Hands
 ) -> None:
@@ -250,11 +426,14 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
     await until(halted, 60, "the halt")
 
 
+@pytest.mark.usefixtures("safe")
 @pytest.mark.parametrize("away", ["redis", "postgres"])
+@pytest.mark.usefixtures("safe")
 async def test_panic_goes_on_while_a_store_is_away(tmp_path: Path, away: str) -> None:
     stage = Stage(tmp_path, speed="1")
     await stage.open()
     hands = Hands(stage)
+    witness = Witness(stage)
     try:
         process = guard(stage)
         process.start()
@@ -274,7 +453,71 @@ async def test_panic_goes_on_while_a_store_is_away(tmp_path: Path, away: str) ->
         if away == "redis":
             stage.servers.redis.kill()
         await stage.fault_free()
-        await until(lambda: flat(stage), 60, f"the account to be flat without {away}")
+        async with witness:
+            await until(lambda: flat(stage), 60, f"the account to be flat without {away}")
+        assert witness.longest_s <= LONGEST_S
+        await never_reversed(stage)
     finally:
         await hands.close()
         stage.close()
+
+
+@pytest.mark.usefixtures("safe")
+async def test_a_bot_that_answers_stays_up_and_is_wished_paused(stage: Stage) -> None:
+    process = guard(stage, GUARD_ANSWER_S="20")
+    process.start()
+    await acts(process)
+    await stage.sql("UPDATE trading.bots SET wish = 'stopped' WHERE bot_id = 'momentum_001'")
+    links = RedisLinks(stage.servers.redis.settings())
+
+    async def answering(database: int, bot: str) -> None:
+        taker = CommandTaker(links.database(database), bot)
+        while True:
+            for taken in await taker.take(wall_ms(), block_ms=100):
+                assert taken.name == "pause"
+                await taker.answer(taken, "done", "Paused.")
+
+    bots = [asyncio.create_task(answering(number, bot.bot)) for number, bot in enumerate(BOTS)]
+    try:
+        reply = await answer(stage, await command(stage, "panic", {}))
+    finally:
+        for task in bots:
+            task.cancel()
+        await asyncio.gather(*bots, return_exceptions=True)
+        await links.close()
+    assert reply.outcome == "done"
+    assert await wish(stage) == ("paused", "guard: panic by operator:1")
+    assert await wish(stage, "momentum_001") == ("stopped", None), "what an operator has stopped stays stopped"
+    assert await halts(stage) == [("panic", bot.bot) for bot in BOTS]
+
+
+@pytest.mark.usefixtures("safe")
+async def test_a_wider_command_takes_over_and_nothing_narrower_is_left_to_be_resumed(
+    stage: Stage, hands: Hands
+) -> None:
+    process = guard(stage, GUARD_CONFIRM_S="3")
+    process.start()
+    await acts(process)
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    await hands.open("ETHUSDT", "Buy", "1")
+    narrow = await command(stage, "flatten", {"bot": BOT.bot, "symbol": "BTCUSDT"})
+
+    async def closed() -> bool:
+        return await hands.position("BTCUSDT") is None
+
+    await until(closed, 30, "the one position to be closed")
+    assert await hands.position("ETHUSDT") is not None
+    wide = await command(stage, "flatten", {"bot": BOT.bot})
+    assert (await answer(stage, wide)).outcome == "done"
+    assert "a wider command took over" in (await answer(stage, narrow)).text
+    assert await stage.guard_row("closing:BTCUSDT", BOT.bot) is None
+    assert await stage.guard_row("closing", BOT.bot) is None
+
+
+async def test_the_guard_listens_on_nothing_but_its_health_port(stage: Stage) -> None:
+    process = guard(stage)
+    process.start()
+    await acts(process)
+    port = events(process, "started")[0]["health_port"]
+    listening = listening_of(process.pid)
+    assert listening == {f"0100007F:{port:04X}"}

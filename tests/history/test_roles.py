@@ -33,6 +33,8 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_guard": {
         "trading.halts": {"INSERT", "UPDATE"},
         "trading.guard_state": {"INSERT", "UPDATE", "DELETE"},
+        "trading.guard_lease": {"INSERT", "UPDATE"},
+        "trading.bots": {"UPDATE wish wish_by wish_at"},
         "audit.alerts": {"INSERT"},
     },
     "alpha_c2": {

@@ -1,0 +1,243 @@
+"""The guard's limits over a real PostgreSQL: a breach is durable, its references survive, a transfer is no loss."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from alpha.alerts import Alerts
+from alpha.bybit.throttle import Throttle
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.live.read import LivePosition, Side
+from alpha.money import ZERO
+from alpha.registry import Registry
+from alpha.runtime.store import Account, Store
+from alpha.settings import load
+from risk_guard.account import GuardedAccount, open_account
+from risk_guard.limits import BotLimits, PortfolioLimits, Seen
+from risk_guard.settings import GuardSettings
+from risk_guard.store import GuardStore
+from risk_guard.tests.post import BOT, halts
+from tests.runtime.stage import Servers, Stage, sim
+from tests.stack.world import BOTS, Trader
+
+D = Decimal
+DAY_MS = 86_400_000
+#: A Monday, and the first of a month.
+MONDAY_MS = 1_780_272_000_000
+LIMITS = {
+    "guard_max_gross": "2", "guard_max_net": "1", "guard_max_positions": "3", "guard_max_orders_per_minute": "10",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    both = Servers()
+    both.start()
+    yield both
+    both.stop()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path, speed="1", servers=servers)
+    await made.open()
+    yield made
+    made.close()
+
+
+@dataclass
+class Judged:
+    """All accounts and their limits, without the guard's process around them."""
+
+    stage: Stage
+    settings: GuardSettings
+    accounts: list[GuardedAccount]
+    links: RedisLinks
+    store: GuardStore
+    closed: list[tuple[str, str]] = field(default_factory=list)
+
+    async def _close_all(self, account: GuardedAccount, _why: str, by: str) -> None:
+        self.closed.append((account.bot.id, by))
+
+    async def bot(self, number: int = 0) -> BotLimits:
+        """The limits of one bot, as a guard that has just started has them."""
+        limits = BotLimits(
+            self.accounts[number], self.settings, self.store, Alerts(self.links.shared, "risk_guard"), self._close_all
+        )
+        await limits.load()
+        return limits
+
+    def portfolio(self) -> PortfolioLimits:
+        """The limits of all together, as a guard that has just started has them."""
+        return PortfolioLimits(self.settings, self.store, Alerts(self.links.shared, "risk_guard"), self._close_all)
+
+    async def alerts(self) -> list[str]:
+        """What was raised so far; everything urgent says what to do."""
+        rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
+        assert all(row["remedy"] for row in rows if row["level"] == "critical"), rows
+        return [row["text"] for row in rows]
+
+
+@pytest.fixture
+async def judged(stage: Stage, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judged]:
+    for bot in BOTS:
+        for name, value in bot.environment().items():
+            monkeypatch.setenv(name, value)
+    variables = {name.lower(): value for name, value in stage.environment("alpha_guard").items()}
+    settings = load(GuardSettings, env_file=None, **variables, **LIMITS)
+    links, store = RedisLinks(settings), GuardStore(settings)
+    accounts = [open_account(settings, bot, Throttle(None)) for bot in registry.bots]
+    for account in accounts:
+        await account.identify(store, observe=False)
+    yield Judged(stage, settings, accounts, links, store)
+    for account in accounts:
+        await account.gateway.close()
+    await store.close()
+    await links.close()
+
+
+def held(symbol: str, size: str, mark: str = "100") -> LivePosition:
+    qty = D(size)
+    return LivePosition(
+        symbol=symbol, side=Side.LONG if qty > 0 else Side.SHORT, size=abs(qty), entry_price=D(90), mark_price=D(mark),
+        unrealised_pnl=ZERO, leverage=None, liq_price=None, stop_loss=None, take_profit=None, trailing_stop=None,
+        opened_at=None, updated_at=None, seq=1,
+    )  # fmt: skip
+
+
+def seen(equity: str, *positions: LivePosition, now_ms: int = MONDAY_MS, orders: int = 0) -> Seen:
+    return Seen(now_ms, D(equity), D(100_000), list(positions), orders)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond"),
+    [
+        (seen("1000", held("A", "10"), held("B", "-10")), seen("1000", held("A", "10.1"), held("B", "-10"))),
+        (seen("1000", held("A", "10")), seen("1000", held("A", "10.1"))),
+        (
+            seen("100000", *(held(name, "1") for name in "ABC")),
+            seen("100000", *(held(name, "1") for name in "ABCD")),
+        ),
+        (seen("1000", orders=10), seen("1000", orders=11)),
+    ],
+    ids=["gross", "net", "positions", "orders"],
+)
+async def test_a_measure_beyond_its_limit_keeps_entries_out_until_it_is_back(
+    judged: Judged, within: Seen, beyond: Seen
+) -> None:
+    limits = await judged.bot()
+    await limits.see(within)
+    assert await halts(judged.stage) == []
+    await limits.see(beyond)
+    await limits.see(beyond)
+    assert await halts(judged.stage) == [("no_entries", BOT.bot)]
+    # The guard that comes after this one knows of it, and lifts it.
+    limits = await judged.bot()
+    await limits.see(within)
+    assert await halts(judged.stage) == []
+    assert "entries are free again" in (await judged.alerts())[-1]
+    assert judged.closed == []
+
+
+@pytest.mark.parametrize(
+    ("later_days", "equity", "halted"),
+    [(0, "92.01", False), (0, "92", True), (2, "88.01", False), (2, "88", True), (8, "80.01", False), (8, "80", True)],
+    ids=["day-within", "day", "week-within", "week", "month-within", "month"],
+)
+async def test_a_loss_of_the_day_the_week_or_the_month_keeps_entries_out_until_its_end(
+    judged: Judged, later_days: int, equity: str, halted: bool
+) -> None:
+    # By small steps, so that no shorter window is breached on the way.
+    way = ("100", "94") if later_days <= 2 else ("100", "98", "96", "94", "92", "90", "88.6", "86")
+    for day, before in enumerate(way[: max(1, later_days)]):
+        await (await judged.bot()).see(seen(before, now_ms=MONDAY_MS + day * DAY_MS))
+    limits, now_ms = await judged.bot(), MONDAY_MS + later_days * DAY_MS
+    await limits.see(seen(equity, now_ms=now_ms))
+    assert bool(await halts(judged.stage)) == halted
+    assert judged.closed == []
+    if halted:
+        account = judged.accounts[0]
+        assert account.id is not None
+        store = Store(judged.stage.database(), account.bot)
+        await store.open()
+        ends = {0: MONDAY_MS + DAY_MS, 2: MONDAY_MS + 7 * DAY_MS, 8: 1_782_864_000_000}[later_days]
+        ours = Account(account.id, account.text)
+        assert await store.halt(ours, "BTCUSDT", ends - 1) is not None, "every gateway of the bot reads this"
+        assert await store.halt(ours, "BTCUSDT", ends) is None
+        await store.close()
+
+
+async def test_a_fall_from_the_peak_closes_everything_and_is_measured_anew_when_resumed(judged: Judged) -> None:
+    limits = await judged.bot()
+    for day, equity in enumerate(("100", "94", "88", "82", "76", "70.1")):
+        await limits.see(seen(equity, now_ms=MONDAY_MS + day * DAY_MS))
+    assert judged.closed == []
+    await (await judged.bot()).see(seen("70", now_ms=MONDAY_MS + 6 * DAY_MS))
+    assert judged.closed == [(BOT.bot, "guard:drawdown_close_all")]
+    limits = await judged.bot()
+    await limits.see(seen("69", now_ms=MONDAY_MS + 6 * DAY_MS))
+    assert len(judged.closed) == 1, "one breach, one closing, whatever restarts"
+    limits.resume()
+    await limits.see(seen("69", now_ms=MONDAY_MS + 6 * DAY_MS))
+    await limits.see(seen("48", now_ms=MONDAY_MS + 6 * DAY_MS))
+    assert len(judged.closed) == 2
+
+
+async def test_a_withdrawal_is_no_loss_for_the_bot_nor_for_all_together(judged: Judged) -> None:
+    """A real transfer on the exchange, seen by a guard that was down while it happened."""
+    now_ms = (await sim(judged.stage, "GET", "/_sim/state"))["now_ms"]
+    bots = [await judged.bot(number) for number in range(3)]
+    portfolio = judged.portfolio()
+
+    async def look(equities: tuple[int, int, int], at_ms: int) -> None:
+        looks = [Seen(at_ms, D(equity), D(equity), [], 0) for equity in equities]
+        for limits, one in zip(bots, looks, strict=True):
+            await limits.see(one)
+        await portfolio.see(judged.accounts, looks, sum((limits.transferred for limits in bots), ZERO))
+
+    await look((100_000, 100_000, 100_000), now_ms)
+    trader = Trader(judged.stage.simulator.url, BOT)
+    body: dict[str, object] = {"adjustType": 1, "utaDemoApplyMoney": [{"coin": "USDT", "amountStr": "60000"}]}
+    answer = await trader.post("/v5/account/demo-apply-money", body)
+    await trader.close()
+    assert answer["retCode"] == 0, answer
+    bots, portfolio = [await judged.bot(number) for number in range(3)], judged.portfolio()
+    later_ms = (await sim(judged.stage, "GET", "/_sim/state"))["now_ms"] + 1
+    await look((40_000, 100_000, 100_000), later_ms)
+    assert await halts(judged.stage) == []
+    assert judged.closed == []
+    await look((36_000, 100_000, 100_000), later_ms)
+    assert await halts(judged.stage) == [("no_entries", BOT.bot)], "10 % of what was left"
+
+
+async def test_a_loss_of_all_together_stops_every_bot_and_a_fall_closes_every_one(judged: Judged) -> None:
+    async def look(portfolio: PortfolioLimits, equity: str, now_ms: int = MONDAY_MS) -> None:
+        await portfolio.see(judged.accounts, [seen(equity, now_ms=now_ms)] * 3, ZERO)
+
+    portfolio = judged.portfolio()
+    await look(portfolio, "100")
+    await look(portfolio, "92.1")
+    assert await halts(judged.stage) == []
+    await look(judged.portfolio(), "92")
+    assert await halts(judged.stage) == [("no_entries", bot.bot) for bot in BOTS]
+    for day, equity in enumerate(("86", "80", "74", "70"), 1):
+        await look(judged.portfolio(), equity, MONDAY_MS + day * DAY_MS)
+    assert judged.closed == [(bot.bot, "guard:portfolio_drawdown_close_all") for bot in BOTS]
+    assert all("All bots together" in text for text in await judged.alerts())
+
+
+async def test_an_observing_guard_says_what_a_breach_would_have_done(judged: Judged) -> None:
+    for account in judged.accounts:
+        account.observe = True
+    limits, portfolio = await judged.bot(), judged.portfolio()
+    for equity in ("100", "90"):
+        await limits.see(seen(equity, held("A", "0.95")))
+        await portfolio.see(judged.accounts, [seen(equity)] * 3, ZERO)
+    assert await halts(judged.stage) == []
+    said = await judged.alerts()
+    assert len(said) == 3
+    assert all("would have been halted: no entries; the guard only observes" in text for text in said)

@@ -1,0 +1,186 @@
+"""The lookout over a real exchange, PostgreSQL and Redis: what it finds becomes an alert, and a halt where it must."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from alpha.alerts import Alerts
+from alpha.bybit.throttle import Throttle
+from alpha.clock import wall_ms
+from alpha.live import keys
+from alpha.live.connect import RedisLinks
+from alpha.order_link import order_link_id
+from alpha.reasons import Reason
+from alpha.registry import Registry
+from alpha.settings import Environment, load
+from risk_guard.account import GuardedAccount, open_account
+from risk_guard.lookout import FIRST_MINUTE_S, Lookout
+from risk_guard.looks import Looks
+from risk_guard.settings import GuardSettings
+from risk_guard.store import GuardStore
+from risk_guard.tests.post import BOT, Hands, halts
+from risk_guard.watch import Watchman
+from tests.runtime.stage import Servers, Stage, sim
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    both = Servers()
+    both.start()
+    yield both
+    both.stop()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path, speed="1", servers=servers)
+    await made.open()
+    yield made
+    made.close()
+
+
+@dataclass
+class Watched:
+    """One account and its lookout, without the guard's process around it."""
+
+    stage: Stage
+    account: GuardedAccount
+    lookout: Lookout
+    links: RedisLinks
+
+    async def round(self) -> set[str]:
+        """One look; returns what was raised by it, by the second part of the alert's key. Each says what to do."""
+        await self.links.shared.delete(keys.ALERTS)
+        await self.lookout.look()
+        rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
+        assert all(row["remedy"] for row in rows), rows
+        return {row["key"].split(":")[1] for row in rows}
+
+    async def key(self, options: str) -> None:
+        """What the bot's key is and may do from now on."""
+        await sim(self.stage, "POST", "/_sim/keys", account=f"{BOT.key}:{BOT.secret}::{options}")
+        await self.account.read_key(observe=False)
+
+
+@pytest.fixture
+async def watched(stage: Stage, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+    for name, value in BOT.environment().items():
+        monkeypatch.setenv(name, value)
+    variables = {name.lower(): value for name, value in stage.environment("alpha_guard").items()}
+    settings = load(GuardSettings, env_file=None, **variables, guard_funding_extreme_pct="0.0000001")
+    links, store = RedisLinks(settings), GuardStore(settings)
+    account = open_account(settings, registry.find(BOT.bot), Throttle(None))
+    await account.identify(store, observe=False)
+    # The first minute is over.
+    began_s = [time.monotonic() - FIRST_MINUTE_S - 1]
+    lookout = Lookout(
+        account,
+        settings,
+        store,
+        links,
+        registry,
+        Watchman(Alerts(links.shared, "risk_guard")),
+        Looks(account, links),
+        clock_s=lambda: began_s.pop() if began_s else time.monotonic(),
+    )
+    yield Watched(stage, account, lookout, links)
+    await account.gateway.close()
+    await store.close()
+    await links.close()
+
+
+async def test_what_is_wrong_with_a_bot_its_key_and_its_symbols_becomes_an_alert(watched: Watched) -> None:
+    stage, hands = watched.stage, Hands(watched.stage)
+    assert await watched.round() == {"heartbeat", "data"}, "neither the bot nor the listener runs here"
+    await watched.key("ends=2026-01-01,withdraw")
+    assert await watched.round() == {"key_withdraw", "key_expiry"}, "what was told is not told again within ten minutes"
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    assert await watched.round() == {"funding"}
+    now_ms = (await sim(stage, "GET", "/_sim/state"))["now_ms"]
+    await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", delivery_ms=now_ms + 86_400_000)
+    watched.account.instruments |= await watched.account.gateway.instruments("BTCUSDT")
+    assert await watched.round() == {"delivery"}
+    price = f"{await hands.price('BTCUSDT') * 0.95:.1f}"
+    foreign = order_link_id("lx", Reason.ENTRY, account="a", symbol="BTCUSDT", bar_ms=1, intent="enter")
+    unsent = order_link_id("ss", Reason.ENTRY, account="a", symbol="BTCUSDT", bar_ms=1, intent="enter")
+    noted = order_link_id("ss", Reason.ENTRY, account="a", symbol="BTCUSDT", bar_ms=2, intent="enter")
+    await stage.sql(
+        "INSERT INTO trading.strategy_state (account_id, name, bot_id, state, lease_token) VALUES ($1, 'runtime', $2, $3, 0)",
+        watched.account.id,
+        BOT.bot,
+        {"sent": [noted]},
+    )
+    await hands.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=price, orderLinkId=noted)
+    assert await watched.round() == set()
+    await hands.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=price, orderLinkId=foreign)
+    await hands.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=price, orderLinkId=unsent)
+    assert await watched.round() == {"tag", "unsent"}
+    await stage.sql("INSERT INTO trading.bot_leases VALUES ($1, $2, 'a', 7, now(), now())", watched.account.id, BOT.bot)
+    assert await watched.round() == set()
+    await stage.sql("UPDATE trading.bot_leases SET token = 11")
+    assert await watched.round() == {"lease"}
+    await hands.close()
+
+
+async def test_entries_wait_before_a_maintenance_and_come_back_after_it(watched: Watched) -> None:
+    stage = watched.stage
+    await watched.round()
+    now_ms = (await sim(stage, "GET", "/_sim/state"))["now_ms"]
+    announced = {"id": "7", "title": "Upgrade", "begin_ms": now_ms + 20 * 60_000, "end_ms": now_ms + 50 * 60_000}
+    await sim(stage, "POST", "/_sim/maintenance", **announced)
+    assert await watched.round() == set()
+    assert await halts(stage) == []
+    await sim(stage, "POST", "/_sim/maintenance", **{**announced, "begin_ms": now_ms + 10 * 60_000})
+    assert await watched.round() == {"maintenance"}
+    assert await halts(stage) == [("no_entries", BOT.bot)]
+    assert await watched.round() == set()
+    assert len(await halts(stage)) == 1
+    await sim(stage, "POST", "/_sim/maintenance", **announced, state="completed")
+    assert await watched.round() == {"maintenance_over"}
+    assert await halts(stage) == []
+
+
+async def test_entries_wait_while_the_clock_is_off(watched: Watched) -> None:
+    # The rule holds where the exchange's clock is the real one; a simulated market has a time of its own.
+    watched.account.environment = Environment.DEMO
+    now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
+    off_ms = wall_ms() - now_ms
+    await watched.stage.fault(kind="skew", ms=off_ms)
+    await watched.round()
+    assert await halts(watched.stage) == []
+    await watched.stage.fault(kind="skew", ms=2_000)
+    assert await watched.round() == {"clock"}
+    assert await halts(watched.stage) == [("no_entries", BOT.bot)]
+    await watched.stage.fault_free()
+    await watched.stage.fault(kind="skew", ms=off_ms)
+    assert await watched.round() == set()
+    assert await halts(watched.stage) == []
+
+
+async def test_a_look_that_fails_keeps_no_other_from_its_work(watched: Watched) -> None:
+    await watched.stage.fault(kind="answer", path="/v5/position/list", ret_code=10016, ret_msg="Server error.")
+    await watched.key("ends=2026-01-01")
+    now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
+    await sim(watched.stage, "POST", "/_sim/maintenance", title="Now", begin_ms=now_ms, end_ms=now_ms + 10**7)
+    assert await watched.round() >= {"key_expiry", "maintenance"}
+    assert watched.lookout.faults
+
+
+async def test_a_key_that_is_refused_is_told(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    await watched.round()
+    monkeypatch.setattr("risk_guard.lookout.KEY_EVERY_S", 0.0)
+    await watched.stage.fault(kind="revoke", key=BOT.key)
+    assert "key_refused" in await watched.round()
+
+
+async def test_an_observing_guard_halts_nothing_and_says_so(watched: Watched) -> None:
+    watched.account.observe = True
+    now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
+    await sim(watched.stage, "POST", "/_sim/maintenance", title="Now", begin_ms=now_ms, end_ms=now_ms + 10**7)
+    assert "maintenance" in await watched.round()
+    rows = [fields for _, fields in await watched.links.shared.xrange(keys.ALERTS)]
+    assert any("the guard only observes" in row["text"] for row in rows if ":maintenance" in row["key"])
+    assert await halts(watched.stage) == []
