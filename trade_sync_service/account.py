@@ -109,55 +109,67 @@ class AccountSync:
         now_ms = await self._gateway.server_time_ms(rank=Rank.BACKFILL) + 1  # what was made at this instant counts
         span = wanted or Span(now_ms - history_days * DAY_MS, now_ms)
         span = Span(span.start_ms, min(span.end_ms, now_ms))
-        covered = await self._store.coverage(CLOSED_PNL)
-        windows = plan(span, covered, self._overlap_ms if wanted is None else 0)
-        self._progress.plan(self._store.bot_id, len(windows))
-        gaps = missing(span, covered)
-        await self._each(windows, lambda window: self._trades(window, result, gaps), result)
-        if not result.faults:
-            await self._late_closes(result, span, now_ms)
-            again_ms = now_ms - self._overlap_ms
-            since_ms = span.start_ms if gaps else now_ms - CLOSES_LOOKED_BACK_MS
-            result.joined = await self._store.join_fills(since_ms, again_ms)
-            await self._transfers(span, result)
+        outcomes = await asyncio.gather(
+            self._closed(result, span, now_ms, self._overlap_ms if wanted is None else 0),
+            self._transfers(result, span),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         if result.faults:
             raise Retry(f"{self._store.bot_id}: {len(result.faults)} windows could not be read; {result.faults[0]}")
 
-    async def _each(self, windows: Iterable[Span], read: Callable[[Span], Awaitable[None]], result: RunResult) -> None:
-        """Read windows, several at a time. A passing fault of one leaves it for the next run; any other ends the run.
+    async def _closed(self, result: RunResult, span: Span, now_ms: int, overlap_ms: int) -> None:
+        """Read the closed trades of `span` that are missing and the overlap, then look for late ones and join our fills."""
+        covered = await self._store.coverage(CLOSED_PNL)
+        windows = plan(span, covered, overlap_ms)
+        self._progress.plan(self._store.bot_id, len(windows))
+        gaps = missing(span, covered)
+        if await self._each(windows, lambda window: self._trades(window, result, gaps), result):
+            await self._late_closes(result, span, now_ms)
+            since_ms = span.start_ms if gaps else now_ms - CLOSES_LOOKED_BACK_MS
+            result.joined = await self._store.join_fills(since_ms, now_ms - self._overlap_ms)
+
+    async def _each(self, windows: Iterable[Span], read: Callable[[Span], Awaitable[None]], result: RunResult) -> bool:
+        """Read windows, several at a time; True when all were read.
+
+        A passing fault of one leaves it for the next run and is in `result`; any other ends the run.
 
         Twice as many are under way as are read at once: while some are being stored, the next ones are read. When the run
         ends, what was read already is stored.
         """
         room = asyncio.Semaphore(2 * self._windows_at_once)
+        passing: list[Retry] = []
         final: list[AlphaError] = []
 
         async def one(window: Span) -> None:
             async with room:
-                if final or len(result.faults) > 2 * self._windows_at_once:
+                if final or len(passing) > 2 * self._windows_at_once:
                     return  # what is left will not fare better
                 try:
                     await read(window)
                 except Retry as fault:
-                    result.faults.append(str(fault))
+                    passing.append(fault)
                 except AlphaError as fault:
                     final.append(fault)
 
         async with asyncio.TaskGroup() as group:
             for window in windows:
                 group.create_task(one(window))
+        result.faults += map(str, passing)
         if final:
             raise final[0]
+        return not passing
 
     async def _trades(self, window: Span, result: RunResult, gaps: list[Span]) -> None:
         async with self._reading:
             reading = await read_window(self._gateway, window)
-        whole = await self._store_reading(reading, window, result, seen_before=not _within(window, gaps))
-        if whole:
-            self._progress.window(self._store.bot_id, window, len(reading.rows))
+        await self._store_reading(reading, window, result, seen_before=not _within(window, gaps))
+        self._progress.window(self._store.bot_id, window, len(reading.rows))
 
-    async def _store_reading(self, reading: Reading, window: Span, result: RunResult, *, seen_before: bool) -> bool:
-        """Store a window; True when all of it was readable, so that it counts as read."""
+    async def _store_reading(self, reading: Reading, window: Span, result: RunResult, *, seen_before: bool) -> None:
+        """Store a window; Retry when not all of it was readable, so that it does not count as read."""
         try:
             trades = trades_of(reading.rows)
         except FeesMissing as fault:
@@ -177,8 +189,7 @@ class AccountSync:
         result.unreadable += len(reading.unreadable)
         await self._tell(found, reading)
         if reading.unreadable:
-            result.faults.append(str(reading.unreadable[0]))
-        return not reading.unreadable
+            raise Retry(str(reading.unreadable[0]))
 
     async def _tell(self, found: Changes, reading: Reading) -> None:
         bot = self._store.bot_id
@@ -246,7 +257,7 @@ class AccountSync:
         result.rows_read += reading.fetched
         result.rows_new += len(found.new)
 
-    async def _transfers(self, span: Span, result: RunResult) -> None:
+    async def _transfers(self, result: RunResult, span: Span) -> None:
         """Read the transaction log for money that moved without a trade."""
         windows = plan(span, await self._store.coverage(TRANSACTIONS), HOUR_MS)
         self._progress.plan(self._store.bot_id, len(windows))
