@@ -143,7 +143,11 @@ class LiveWriter:
             self.lose("another listener has taken its keys" if self._taken_away else "its keys are gone")
             self._wake.set()
             return
-        self.ignored += answer
+        if answer:
+            # memory took it as news and is the truth: what Redis holds as newer is damage that an earlier process left
+            self.ignored += answer
+            self.lose("it claims to be newer than what the exchange says")
+            self._wake.set()
         self.lag_s = time.monotonic() - oldest_s
 
     async def _make_sure(self) -> None:

@@ -257,6 +257,22 @@ async def test_redis_itself_refuses_an_older_position_whoever_sends_it(wired: Wi
     assert wired.live.ignored == 1
 
 
+async def test_an_absurd_sequence_that_an_earlier_process_left_in_redis_holds_nothing_back(
+    wired: Wired, links: RedisLinks
+) -> None:
+    await settled(wired)
+    key = keys.position(BOT, "BTCUSDT")
+    await links.database(2).hset(key, mapping={"side": "", "size": "0", "seq": "1728000010", "updated_at": "1"})
+    wired.feed.take_position(position(seq=10))
+
+    async def shown() -> bool:
+        found = await read_position(links.database(2), BOT, "BTCUSDT")
+        return found is not None and found.size == Decimal("0.5")
+
+    await until(shown, 10, "the position in Redis")
+    assert set(await links.database(2).smembers(keys.positions(BOT))) == {"BTCUSDT"}
+
+
 async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: RedisLinks) -> None:
     wired.feed.take_position(position(size="2", entryPrice="37000"))
     wired.book.take_wallet(wallet(), START_MS)
