@@ -11,10 +11,10 @@ LOCKED := --no-deps --no-compile
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo psql simulator test test-containers test-containers-long newcomer faults bench bench-history lint format docs submodules lock clean
+.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults bench bench-history lint format docs submodules lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/pyvenv.cfg:
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -35,6 +35,9 @@ $(VENV)/.dev: locks/dev.lock $(VENV)/.demo
 
 demo: $(VENV)/.demo ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR)
 	@exec $(BIN)/python -m alpha.demo $(ARGS)
+
+alpha: $(VENV)/.demo ## install the command .venv/bin/alpha
+	@echo "$(BIN)/alpha"
 
 psql: $(VENV)/.demo ## psql on the demo's database (ARGS='-c "SELECT ..."')
 	@exec $(BIN)/python -m alpha.demo.psql $(ARGS)

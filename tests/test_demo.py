@@ -227,6 +227,20 @@ def test_a_wrong_setting_is_one_sentence(demo: Callable[..., Demo], variables: d
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("60", 2)])
+def test_words_after_the_demo_start_nothing_and_show_its_choices(word: str, code: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "alpha.demo", word],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert ended.returncode == code
+    assert "DEMO_SECONDS" in ended.stdout + ended.stderr
+
+
 def test_a_port_in_use_is_named(demo: Callable[..., Demo]) -> None:
     import socket
 

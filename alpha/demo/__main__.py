@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from alpha.demo.run import run_demo
+from alpha.demo.settings import DemoSettings
 from alpha.errors import AlphaError
 from alpha.process import leave
 
@@ -28,8 +29,20 @@ async def _main() -> int:
     return code
 
 
+def _usage() -> str:
+    """What can be chosen, one variable a line."""
+    rows = [f"  {name.upper():<22}{field.description}" for name, field in DemoSettings.model_fields.items()]
+    return "\n".join(["The demo is chosen by variables, as in DEMO_SECONDS=60 make demo:", *rows, ""])
+
+
 def main() -> int:
     """Run the demo; one sentence on a fault, and a true exit code."""
+    if asked := sys.argv[1:]:
+        helped = asked[0] in {"-h", "--help"}
+        (sys.stdout if helped else sys.stderr).write(
+            _usage() if helped else f"The demo does not understand {asked[0]!r}.\n{_usage()}"
+        )
+        return 0 if helped else 2
     return asyncio.run(_main())
 
 

@@ -30,7 +30,8 @@ SIMULATOR = "make simulator ARGS='--port 8900 --account KEY:SECRET:10000'"
 BACKTEST = ".venv/bin/alpha backtest shortseller --data path/to/candles"
 HELP = "make help"
 COPY = "cp .env.example .env"
-TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP, COPY}
+INIT = "make alpha && .venv/bin/alpha init"
+TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP, COPY, INIT}
 
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
 #: However slow the machine and its index.
@@ -57,7 +58,7 @@ class Bare:
     def start(self, command: str, **more: str) -> "subprocess.Popen[str]":
         """Type a command and let it run; it is the leader of its own group, as in a terminal."""
         return subprocess.Popen(
-            ["bash", "-c", f"exec {command}" if command.startswith("make") else command],
+            ["bash", "-c", command],
             cwd=self.checkout,
             env={**self._environment, **more},
             stdin=subprocess.DEVNULL,
@@ -173,6 +174,19 @@ def test_the_example_of_settings_is_read_and_what_it_lacks_is_named(bare: Bare) 
     assert process.returncode == 1, said
     assert "POSTGRES_PASSWORD" in said
     assert "Traceback" not in said
+
+
+def test_init_makes_every_password_and_keeps_them_out_of_the_settings(bare: Bare) -> None:
+    bare.type(f"{INIT} --yes")
+    settings, secrets = bare.checkout / ".env", bare.checkout / "secrets"
+    try:
+        made = [file.read_text() for file in secrets.glob("*/*") if file.name.endswith("password")]
+        assert made
+        assert not [secret for secret in made if secret in settings.read_text()]
+        assert not bare.type("git status --porcelain"), "what it makes is no part of the repository"
+    finally:
+        settings.unlink()
+        shutil.rmtree(secrets)
 
 
 @pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
