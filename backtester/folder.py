@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from alpha.errors import Misconfigured
 from alpha.strategy.bars import Bars
 from backtester.candles import COLUMNS, check, column
+from backtester.columns import read_csv, read_parquet, write_parquet
 
 SUFFIXES = (".parquet", ".csv.gz", ".csv")
 FUNDING_SUFFIX = ".funding.parquet"
 MINUTE_MS = 60_000
-SCHEMA = {"start_ms": pl.Int64, **dict.fromkeys(COLUMNS, pl.Float64)}
+NAMES = ("start_ms", *COLUMNS)
 
 
 def symbols_of(folder: Path) -> list[str]:
@@ -42,38 +42,29 @@ def read_folder(folder: Path, symbols: Sequence[str] = ()) -> dict[str, Bars]:
 
 def read_file(path: Path, symbol: str) -> Bars:
     """The candles of one file, checked."""
+    read = read_parquet if path.suffix == ".parquet" else read_csv
+    found = read(path, NAMES)
+    if len(found["start_ms"]) < 2:
+        raise Misconfigured(f"{path} has {len(found['start_ms'])} candles: two are needed to know their length.")
     try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, schema_overrides=SCHEMA)
-    except (OSError, pl.exceptions.PolarsError) as fault:
-        first = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise Misconfigured(f"{path} cannot be read as candles: {first}.") from None
-    if missing := [name for name in SCHEMA if name not in frame.columns]:
-        raise Misconfigured(f"{path} has no column {', '.join(missing)}; it needs {', '.join(SCHEMA)}.")
-    if any(frame.null_count().row(0)):
-        raise Misconfigured(f"{path} has empty fields: every candle needs {', '.join(SCHEMA)}.")
-    if len(frame) < 2:
-        raise Misconfigured(f"{path} has {len(frame)} candles: two are needed to know their length.")
-    try:
-        frame = frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-    except pl.exceptions.PolarsError:
-        raise Misconfigured(
-            f"{path} has columns of the wrong type: start_ms is whole, all others are numbers."
-        ) from None
-    start_ms = frame["start_ms"].to_numpy()
+        start_ms = found["start_ms"].astype(np.int64)
+        values = [np.asarray(found[name], dtype=np.float64) for name in COLUMNS]
+        whole = bool((start_ms == found["start_ms"]).all())
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise Misconfigured(f"{path} has columns of the wrong type: start_ms is whole, all others are numbers.")
     steps = np.diff(start_ms)
     forward = steps[steps > 0]
     interval_ms = int(forward.min()) if forward.size else MINUTE_MS
-    candles = Bars(symbol, interval_ms, start_ms, *(frame[name].to_numpy() for name in COLUMNS))
+    candles = Bars(symbol, interval_ms, start_ms, *values)
     check(candles, str(path))
     return candles
 
 
 def write_file(path: Path, candles: Bars) -> None:
     """The candles as Parquet; a reader sees the old file or the new one, never half of it."""
-    frame = pl.DataFrame({"start_ms": candles.start_ms, **{name: column(candles, name) for name in COLUMNS}})
-    partial = path.with_name(path.name + ".part")
-    frame.write_parquet(partial)
-    partial.replace(path)
+    write_parquet(path, {"start_ms": candles.start_ms, **{name: column(candles, name) for name in COLUMNS}})
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -6,10 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from alpha.errors import Misconfigured
+from backtester.columns import read_parquet, write_parquet
 from backtester.folder import FUNDING_SUFFIX
 
 EVERY_MS = 8 * 3_600_000
@@ -56,13 +56,7 @@ def read_funding(
 def write_funding(path: Path, rows: Mapping[int, Decimal]) -> None:
     """Rates by time as Parquet; rates are kept as text, so that no digit is lost."""
     times = sorted(rows)
-    frame = pl.DataFrame(
-        {"time_ms": times, "rate": [str(rows[time]) for time in times]},
-        schema={"time_ms": pl.Int64, "rate": pl.String},
-    )
-    partial = path.with_name(path.name + ".part")
-    frame.write_parquet(partial)
-    partial.replace(path)
+    write_parquet(path, {"time_ms": np.array(times, dtype=np.int64), "rate": [str(rows[time]) for time in times]})
 
 
 def _read(path: Path, from_ms: int, to_ms: int) -> Funding:
@@ -78,11 +72,12 @@ def _read(path: Path, from_ms: int, to_ms: int) -> Funding:
 
 def read_rows(path: Path) -> tuple[NDArray[np.int64], tuple[Decimal, ...]]:
     """Times and rates of a funding file, oldest first."""
+    found = read_parquet(path, ("time_ms", "rate"))
     try:
-        frame = pl.read_parquet(path).select(pl.col("time_ms").cast(pl.Int64), pl.col("rate").cast(pl.String))
-    except (OSError, pl.exceptions.PolarsError) as fault:
-        raise Misconfigured(f"{path} cannot be read as funding rates: {str(fault).splitlines()[0]}.") from None
-    times = frame["time_ms"].to_numpy()
+        times = found["time_ms"].astype(np.int64)
+        rates = tuple(Decimal(str(rate)) for rate in found["rate"])
+    except (TypeError, ValueError, ArithmeticError):
+        raise Misconfigured(f"{path} cannot be read as funding rates: time_ms is whole, rate is a number.") from None
     if len(times) > 1 and np.diff(times).min() <= 0:
         raise Misconfigured(f"{path}: times must ascend, each once.")
-    return times, tuple(Decimal(rate) for rate in frame["rate"].to_list())
+    return times, rates

@@ -59,6 +59,7 @@ def fitting_instrument(candles: Bars) -> Instrument:
         quote_coin="USDT",
         settle_coin="USDT",
         contract_type="LinearPerpetual",
+        symbol_type="",
         status="Trading",
         launch_ms=first_ms(candles),
         delivery_ms=None,

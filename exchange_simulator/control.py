@@ -326,7 +326,7 @@ class Control:
         return {"id": row["id"]}
 
     async def _change_instrument(self, query: Query, body: dict[str, Any]) -> Row:
-        """Announces the end of `symbol` (`delivery_ms`) or makes its `qty_step` coarser, from now on."""
+        """Announces the end of `symbol` (`delivery_ms`) or makes its `qty_step` or `tick_size` coarser, from now on."""
         self._asked_for()
         engine, symbol = self.exchange.engine, str(body["symbol"])
         changes: dict[str, Any] = {}
@@ -334,6 +334,8 @@ class Control:
             changes["delivery_ms"] = int(body["delivery_ms"])
         if "qty_step" in body:
             changes["qty_step"] = changes["min_order_qty"] = Decimal(str(body["qty_step"]))
+        if "tick_size" in body:
+            changes["tick_size"] = Decimal(str(body["tick_size"]))
         changed = replace(engine.instruments[symbol], **changes)
         for known in (self.exchange.market.instruments, engine.instruments):
             if not isinstance(known, dict):

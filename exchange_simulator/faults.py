@@ -42,6 +42,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     key: str = ""  # connections and calls of this API key; "" for all
     path: str = ""  # calls of paths that begin so; "" for all
     method: str = ""
+    symbol: str = ""  # calls that ask for this symbol in their query; "" for all
     every: int = 1
     ms: int = 0  # delay of a push or an answer; skew of the clock
     times: int = 0
@@ -186,10 +187,10 @@ class Faults:
         """How far the exchange's clock is off."""
         return sum(fault.ms for fault in self._of("skew"))
 
-    def for_call(self, method: str, path: str, api_key: str) -> Fault | None:
+    def for_call(self, method: str, path: str, api_key: str, symbol: str = "") -> Fault | None:
         """The fault that strikes a call, if any."""
         for fault in self._of("answer"):
-            if fault.key and fault.key != api_key:
+            if (fault.key and fault.key != api_key) or (fault.symbol and fault.symbol != symbol):
                 continue
             if not path.startswith(fault.path) or (fault.method and fault.method != method):
                 continue

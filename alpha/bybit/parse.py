@@ -189,6 +189,7 @@ def parse_instrument(row: object, category: str = "linear") -> Instrument:
         quote_coin=f.text("quoteCoin"),
         settle_coin=f.any_text("settleCoin"),
         contract_type=f.any_text("contractType"),
+        symbol_type=f.any_text("symbolType"),
         status=f.text("status"),
         launch_ms=f.ms_or_none("launchTime"),
         delivery_ms=f.ms_or_none("deliveryTime"),

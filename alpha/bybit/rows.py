@@ -191,7 +191,10 @@ class Wallet(Struct, frozen=True, gc=False):
 
 
 class Instrument(Struct, frozen=True, gc=False):
-    """What may be traded, and its filters. `delivery_ms` is set once an end of trading is known."""
+    """What may be traded, and its filters. `delivery_ms` is set once an end of trading is known.
+
+    `symbol_type` is "" for an ordinary coin, else what Bybit calls it (innovation, stock, ...).
+    """
 
     category: str
     symbol: str
@@ -199,6 +202,7 @@ class Instrument(Struct, frozen=True, gc=False):
     quote_coin: str
     settle_coin: str
     contract_type: str
+    symbol_type: str
     status: str
     launch_ms: int | None
     delivery_ms: int | None

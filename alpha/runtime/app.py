@@ -142,7 +142,9 @@ class BotProcess:
         broker = Broker(self._gateway, self._bot, account.text)
         await self._wait("the exchange", broker.refresh_instruments)
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
-        await self._wait("the exchange", lambda: check_account(self._gateway, self._bot, symbols[0]))
+        # By turnover there are hundreds of symbols: there an entry states its leverage.
+        checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
+        await self._wait("the exchange", lambda: check_account(self._gateway, broker, self._bot, checked, leverage))
         view = AccountView(self._gateway, self._db, self._bot.id, rest_only=settings.alpha_step_url is not None)
         look = await self._wait("the exchange", view.truth)
         state = await self._wait(

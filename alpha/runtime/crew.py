@@ -8,6 +8,7 @@ from typing import Any
 
 from alpha.bybit.gateway import Gateway
 from alpha.clock import BusinessClock, at, wall_ms
+from alpha.errors import Retry
 from alpha.live import keys as live_keys
 from alpha.live.client import TextRedis
 from alpha.live.connect import AWAY
@@ -83,7 +84,7 @@ class Crew:
         if paused:
             await self.heart.beat(heart.PAUSED, f"to be resumed ({paused})")
             return
-        limit = trader.core.limits.blocks_entries
+        barred = trader.core.limits.blocks_entries or await self._barred()
         last_ms = trader.core.state.last_bar_ms
         waits = f"the {self.strategy.interval}-minute bar"
         if last_ms >= 0:
@@ -91,8 +92,14 @@ class Crew:
         else:
             waits = f"its first {waits.removeprefix('the ')}"
         unknown = ", ".join(sorted(trader.reconciler.unknown))
-        notes = (f"; no entries: {limit}" if limit else "") + (f"; not its own: {unknown}" if unknown else "")
+        notes = (f"; no entries: {barred}" if barred else "") + (f"; not its own: {unknown}" if unknown else "")
         await self.heart.beat(heart.RUNNING, waits + notes)
+
+    async def _barred(self) -> str | None:
+        try:
+            return await self.trader.entries_barred()
+        except Retry as fault:
+            return str(fault)
 
     def commander(self) -> tuple[Commands, CommandTaker]:
         """Who carries out commands, and who takes and answers them."""

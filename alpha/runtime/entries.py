@@ -40,7 +40,7 @@ class Entries:
             link_id = self._broker.link(Reason.ENTRY, order.enter.symbol, order.bar_ms, "enter")
             pending = PendingEntry.of(order, link_id)
             runtime.entries[order.enter.symbol] = pending
-            runtime.note_sent(link_id)
+            self._journal.note_sent(link_id)
             pendings.append((order, pending))
         if not await self._journal.save():
             for order, _ in pendings:
@@ -88,7 +88,7 @@ class Entries:
         stop = protection_of(order.enter, order.price, instrument).stop_loss
         renewed = Open(order.enter, qty, stop, order.price, order.bar_ms, order.close_ms, instrument)
         link_id = self._broker.link(Reason.ENTRY, symbol, order.bar_ms, "enter", attempt=2)
-        self._journal.runtime.note_sent(link_id)
+        self._journal.note_sent(link_id)
         self._journal.runtime.entries[symbol] = PendingEntry.of(renewed, link_id)
         if await self._journal.save():
             await self._enter(renewed, self._journal.runtime.entries[symbol], again=False)

@@ -11,7 +11,7 @@ from alpha.money import plain
 from alpha.runtime.account import AccountView
 from alpha.runtime.broker import Broker
 from alpha.runtime.journal import Journal
-from alpha.runtime.state import PendingExit
+from alpha.runtime.state import PendingExit, PendingStop
 from alpha.runtime.takeup import Reconciler, log_exit
 from alpha.strategy.core import Close, DecisionCore, SetStop
 from alpha.strategy.positions import OwnPosition, stop_passed
@@ -49,6 +49,7 @@ class Executor:
     async def work_off_exits(self) -> None:
         """Try every exit that is decided and not done."""
         exits = self._journal.runtime.exits
+        before = len(exits)
         for symbol in list(exits):
             position = self._core.positions.get(symbol)
             if position is None:
@@ -66,6 +67,8 @@ class Executor:
                     "It is tried again.",
                     Level.CRITICAL,
                 )
+        if len(exits) < before:
+            await self._journal.save()
 
     async def _exit(self, position: OwnPosition, pending: PendingExit) -> None:
         symbol = position.symbol
@@ -90,7 +93,7 @@ class Executor:
                     pending.reason,
                     pending.bar_ms,
                     pending.attempt,
-                    self._journal.runtime.note_sent,
+                    self._journal.note_sent,
                 )
             except NothingToClose:
                 pending.unsure = False
@@ -113,21 +116,41 @@ class Executor:
 
     # --- stops --------------------------------------------------------------------------------------------------
 
-    async def move_stops(self, stops: list[SetStop], bar_ms: int, decided_ms: int | None) -> None:
-        """Move stops whose new price is already saved; one that the market has passed becomes an exit."""
-        for stop in stops:
-            position = self._core.positions.get(stop.symbol)
-            if position is None or stop.symbol in self._journal.runtime.exits:
+    def plan_stop(self, stop: SetStop, bar_ms: int, decided_ms: int | None) -> None:
+        """Remember a moved stop and its meaning; `work_off_stops` carries it out until the exchange has it."""
+        self._core.moved(stop)
+        self._journal.runtime.stops[stop.symbol] = PendingStop(bar_ms, decided_ms, stop.why)
+
+    async def work_off_stops(self) -> None:
+        """Try every stop that is moved and not on the exchange; one that the market has passed becomes an exit."""
+        stops = self._journal.runtime.stops
+        before = len(stops)
+        for symbol, pending in list(stops.items()):
+            position = self._core.positions.get(symbol)
+            if position is None or symbol in self._journal.runtime.exits:
+                del stops[symbol]
                 continue
             try:
-                await self._broker.move_stop(stop.symbol, stop.price)
-                log.info("stop_moved", symbol=stop.symbol, price=plain(stop.price), meaning=stop.meaning, why=stop.why)
+                await self._broker.move_stop(symbol, position.stop_loss)
             except Refused as fault:
-                await self._stop_refused(position, fault, bar_ms, decided_ms)
+                if await self._stop_refused(position, fault, pending.bar_ms, pending.decided_ms):
+                    del stops[symbol]
             except (Retry, Unknown) as fault:
-                log.warning("stop_not_moved_yet", symbol=stop.symbol, why=str(fault))
+                log.warning("stop_not_moved_yet", symbol=symbol, why=str(fault))
+            else:
+                del stops[symbol]
+                log.info(
+                    "stop_moved",
+                    symbol=symbol,
+                    price=plain(position.stop_loss),
+                    meaning=position.stop_meaning,
+                    why=pending.why,
+                )
+        if len(stops) < before:
+            await self._journal.save()
 
-    async def _stop_refused(self, position: OwnPosition, fault: Refused, bar_ms: int, decided_ms: int | None) -> None:
+    async def _stop_refused(self, position: OwnPosition, fault: Refused, bar_ms: int, decided_ms: int | None) -> bool:
+        """True when the market has passed the stop: the position is closed. Else its filters are read anew."""
         last = await self._broker.last_price(position.symbol)
         if stop_passed(position.direction, position.stop_loss, last):
             why = f"the price {plain(last)} has passed the stop {plain(position.stop_loss)}"
@@ -135,11 +158,16 @@ class Executor:
             self.plan_exit(close, bar_ms, decided_ms)
             await self._journal.save()
             await self.work_off_exits()
-            return
+            return True
         await self._broker.refresh_instruments(position.symbol)
+        instrument = self._broker.instrument(position.symbol)
+        if instrument is not None:
+            position.fit(instrument)
+            await self._journal.save()
         await self._journal.warn(
             f"stop_refused:{position.symbol}", f"The stop of {position.symbol} was refused: {fault}", "It is set again."
         )
+        return False
 
     async def restore_stop(self, position: OwnPosition) -> None:
         """Set all levels of a position again whose stop is missing; close it when the market has passed the stop."""

@@ -9,6 +9,7 @@ import numpy as np
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.intervals import INTERVAL_MS
 from alpha.bybit.throttle import Rank
+from alpha.errors import Rejected, Retry
 from alpha.live.client import TextRedis
 from alpha.live.connect import AWAY
 from alpha.live.read import read_candles
@@ -149,9 +150,18 @@ class CandleFeed:
         return self.has(symbol, bar_ms)
 
     async def fetch(self, bar_ms: int) -> None:
-        """Bring every symbol up to the closed candle that starts at `bar_ms`, over REST alone."""
+        """Bring every symbol up to the closed candle that starts at `bar_ms`, over REST alone.
+
+        A symbol that cannot be read stays behind and holds up no other.
+        """
         behind = [window for symbol, window in self.windows.items() if not self.has(symbol, bar_ms)]
-        await asyncio.gather(*(self._from_exchange(window, bar_ms + self.interval_ms) for window in behind))
+        await asyncio.gather(*(self._try(window, bar_ms + self.interval_ms) for window in behind))
+
+    async def _try(self, window: Window, now_ms: int) -> None:
+        try:
+            await self._from_exchange(window, now_ms)
+        except (Retry, Rejected) as fault:
+            log.warning("candle_not_read", symbol=window.symbol, why=str(fault))
 
     async def _from_redis(self, window: Window, bar_ms: int) -> None:
         last_ms = window.last_ms

@@ -11,6 +11,7 @@ from alpha.runtime.store import Account, Store
 
 log = logger(__name__)
 REPEAT_MS = 60_000
+SENT_KEPT = 20_000
 
 
 class Journal:
@@ -25,11 +26,23 @@ class Journal:
         self.alerts = alerts
         self.durable = True
         self._told_ms: dict[str, int] = {}
+        self._sent = dict.fromkeys(state.runtime.sent)
 
     @property
     def runtime(self) -> RuntimeState:
         """The runtime's own part of the state."""
         return self.state.runtime
+
+    def note_sent(self, link_id: str) -> None:
+        """Remember the id of an order that is about to be sent."""
+        self.runtime.note_sent(link_id)
+        self._sent[link_id] = None
+        if len(self._sent) > SENT_KEPT:
+            del self._sent[next(iter(self._sent))]
+
+    def has_sent(self, link_id: str) -> bool:
+        """True for an order of this process, and for the newest of earlier ones."""
+        return link_id in self._sent
 
     async def save(self) -> bool:
         """Make the state durable. False while PostgreSQL is away; LeaseLost when another process has taken over."""

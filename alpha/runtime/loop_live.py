@@ -27,7 +27,7 @@ class LiveLoop:
         self._crew = crew
         self._feed = crew.feed
         self._trader = crew.trader
-        self._intruders = Intruders(crew.bot, crew.trader.journal, crew.clock.now_ms())
+        self._intruders = Intruders(crew.bot, crew.trader.journal, crew.gateway, crew.clock.now_ms())
         self._candle_ms = monotonic_ms()
         self._refreshed_ms = crew.clock.now_ms()
 
@@ -91,6 +91,8 @@ class LiveLoop:
                     log.warning("candle_not_read", symbol=symbol, why=str(fault))
         elif event.type is EventType.ORDER:
             await self._intruders.see(event.data)
+        elif event.type in {EventType.RESYNC, EventType.STATUS}:
+            self._intruders.doubt()
 
     async def _tick(self, now_ms: int) -> None:
         crew = self._crew
@@ -99,6 +101,7 @@ class LiveLoop:
         await self._trader.journal.alerts.flush()
         try:
             await self._trader.tick()
+            await self._intruders.look(crew.clock.now_ms())
             if now_ms - self._candle_ms >= SILENT_AFTER_MS:
                 self._candle_ms = now_ms
                 await self._ask_for_bars()

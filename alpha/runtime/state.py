@@ -94,12 +94,24 @@ class PendingExit(msgspec.Struct):
     unsure: bool = False
 
 
+class PendingStop(msgspec.Struct):
+    """A stop that is moved and not on the exchange yet; its price and meaning are the position's. Saved before it is sent.
+
+    `decided_ms` is the close of the bar that decided, None for a late one.
+    """
+
+    bar_ms: int
+    decided_ms: int | None
+    why: str
+
+
 class RuntimeState(msgspec.Struct):
     """What the runtime itself must remember. `paused` is the reason of a pause, "" while it runs."""
 
     paused: str = ""
     entries: dict[str, PendingEntry] = msgspec.field(default_factory=dict)
     exits: dict[str, PendingExit] = msgspec.field(default_factory=dict)
+    stops: dict[str, PendingStop] = msgspec.field(default_factory=dict)
     starts_ms: list[int] = msgspec.field(default_factory=list)
     ended_well: bool = True
     transfers_ms: int = 0

@@ -80,6 +80,7 @@ class Trader:
         look = await self._look()
         await self._limits(look)
         await self._executor.work_off_exits()
+        await self._executor.work_off_stops()
         await self._due_bars()
         self.progress.last_cycle_ms = self._monotonic()
 
@@ -104,6 +105,7 @@ class Trader:
             look = await self._look()
             await self._limits(look)
             await self._executor.work_off_exits()
+            await self._executor.work_off_stops()
         if opens:
             await self._due_bars()
         self.progress.last_cycle_ms = self._monotonic()
@@ -116,7 +118,8 @@ class Trader:
     async def _limits(self, look: Look) -> None:
         now_ms = self._clock.now_ms()
         try:
-            await self._transfers.see(look.wallet_balance, now_ms)
+            if await self._transfers.see(look.wallet_balance, now_ms):
+                look = await self._view.truth()
         except (Retry, Rejected) as fault:
             log.warning("limits_postponed", why=str(fault))
             return
@@ -225,12 +228,12 @@ class Trader:
         for close in plan.closes:
             self._executor.plan_exit(close, bar_ms, decided_ms)
         for stop in plan.stops:
-            self.core.moved(stop)
+            self._executor.plan_stop(stop, bar_ms, decided_ms)
         await self.journal.save()
         if plan.closes:
             await self._executor.work_off_exits()
         if plan.stops:
-            await self._executor.move_stops(plan.stops, bar_ms, decided_ms)
+            await self._executor.work_off_stops()
         await self._enter(plan, views, fresh=fresh)
         for skipped in plan.skipped:
             log.info("entry_skipped", symbol=skipped.symbol, why=skipped.why, bar=at(bar_ms).isoformat())

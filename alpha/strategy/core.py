@@ -302,10 +302,11 @@ class DecisionCore:
 
 
 def takes_entries(instrument: Instrument) -> bool:
-    """True for a USDT perpetual that trades and whose end is not announced."""
+    """True for an ordinary USDT perpetual that trades and whose end is not announced."""
     return (
         instrument.settle_coin == "USDT"
         and instrument.contract_type == "LinearPerpetual"
+        and not instrument.symbol_type
         and instrument.status == "Trading"
         and not instrument.delivery_ms
     )

@@ -46,6 +46,17 @@ class OwnPosition(msgspec.Struct):
         """Its levels on the exchange."""
         return Protection(self.stop_loss, self.take_profit, self.trailing_distance, self.active_price)
 
+    def fit(self, instrument: Instrument) -> None:
+        """Bring its levels to the symbol's tick, which may have changed since they were made."""
+        side = self.direction.value
+        self.stop_loss = round_stop(self.stop_loss, side, instrument)
+        if self.take_profit is not None:
+            self.take_profit = round_target(self.take_profit, side, instrument)
+        if self.trailing_distance is not None:
+            self.trailing_distance = round_distance(self.trailing_distance, instrument)
+        if self.active_price is not None:
+            self.active_price = round_target(self.active_price, side, instrument)
+
     def held_ms(self, close_ms: int) -> int:
         """How long it has been held at a bar's close, in milliseconds."""
         return close_ms - self.opened_bar_ms

@@ -82,7 +82,8 @@ class Rest:
         if endpoint.private and not all(request.headers.get(name) for name in SIGNED_BY):
             return web.Response(status=401, text=f"the headers {', '.join(SIGNED_BY)} are needed")
         body = await request.read() if request.method == "POST" else b""
-        fault = self.faults.for_call(request.method, path, request.headers.get("X-BAPI-API-KEY", ""))
+        key, symbol = request.headers.get("X-BAPI-API-KEY", ""), request.query.get("symbol", "")
+        fault = self.faults.for_call(request.method, path, key, symbol)
         if fault is not None and not fault.after:
             spoiled = await self.faults.spoil(fault, request, self.shown_ms)
             if spoiled is not None:

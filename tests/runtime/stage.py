@@ -198,6 +198,15 @@ class Stage:
         finally:
             await links.close()
 
+    async def status(self) -> str | None:
+        """What the listener says of the bot's live state."""
+        links = RedisLinks(self.servers.redis.settings())
+        try:
+            found: str | None = await links.database(0).hget("status:shortseller_001", "state")
+            return found
+        finally:
+            await links.close()
+
     async def empty_redis(self) -> None:
         """Forget everything in Redis."""
         await self._empty_redis()

@@ -139,6 +139,33 @@ async def test_a_moved_stop_keeps_the_meaning_it_was_moved_with(stage: Stage) ->
     assert [row["reason"] for row in trades(bot)] == ["entry", "trailing_stop"]
 
 
+async def test_a_moved_stop_whose_sending_failed_is_sent_again(stage: Stage) -> None:
+    bot = stage.toy(
+        SHORTSELLER_ENTRIES="1",
+        SHORTSELLER_HOLD_BARS="9",
+        SHORTSELLER_MOVE_STOP_AFTER="1",
+        SHORTSELLER_MOVE_STOP_TO="0.02",
+    )
+    await stage.play(bot)
+    await stage.bars(1)
+    first = await stage.position()
+    assert first is not None
+    await stage.fault(kind="answer", path=STOP, ret_code=10016, ret_msg="server error")
+    await stage.bars(1)
+    unmoved = await stage.position()
+    assert unmoved is not None
+    assert unmoved["stopLoss"] == first["stopLoss"]
+    assert list((await stage.state_row("runtime"))["stops"]) == ["BTCUSDT"]
+    bot.kill()
+    await stage.fault_free()
+    await stage.play(bot)
+    moved = await stage.position()
+    assert moved is not None
+    saved = (await stage.state_row("positions"))["BTCUSDT"]
+    assert Decimal(moved["stopLoss"]) == Decimal(saved["stop_loss"]) < Decimal(first["stopLoss"])
+    assert (await stage.state_row("runtime"))["stops"] == {}
+
+
 async def test_a_close_by_hand_is_noticed_and_called_manual(stage: Stage) -> None:
     bot = stage.toy(SHORTSELLER_ENTRIES="1", SHORTSELLER_HOLD_BARS="99")
     await stage.play(bot)

@@ -80,27 +80,40 @@ async def test_with_redis_away_exits_go_on_over_rest_and_entries_wait(tmp_path: 
 async def test_an_order_with_the_bots_tag_that_it_did_not_send_pauses_it(tmp_path: Path, servers: Servers) -> None:
     stage = Stage(tmp_path, speed="60", options=LIVE, servers=servers)
     await stage.open()
+    hand = Trader(stage.simulator.url, BOTS[0])
+
+    async def says(state: str, *words: str) -> bool:
+        beat = await stage.heartbeat()
+        return beat.get("state") == state and all(word in beat["waits_for"] for word in words)
+
+    async def forge(bar_ms: int) -> str:
+        link_id = order_link_id("ss", Reason.ENTRY, account="x", symbol="ETHUSDT", bar_ms=bar_ms, intent="enter")
+        answer = await hand.order("ETHUSDT", "Buy", "1", orderLinkId=link_id)
+        assert answer["retCode"] == 0, answer
+        return link_id
+
+    async def synced() -> bool:
+        return await stage.status() == "synced"
+
     try:
-        listener = stage.listener()
-        listener.start()
         bot = stage.toy(step=False, SHORTSELLER_ENTRIES="0")
         bot.start()
-
-        async def runs() -> bool:
-            return (await stage.heartbeat()).get("state") == "running"
-
-        await until(runs, 40, "the bot to run")
-        forged = order_link_id("ss", Reason.ENTRY, account="x", symbol="ETHUSDT", bar_ms=1, intent="enter")
-        hand = Trader(stage.simulator.url, BOTS[0])
-        await hand.order("ETHUSDT", "Buy", "1", orderLinkId=forged)
-        await hand.close()
-
-        async def paused() -> bool:
-            return (await stage.heartbeat()).get("state") == "paused"
-
-        await until(paused, 120, "the bot to pause itself")
-        assert forged in (await stage.state_row("runtime"))["paused"]
+        # Without a listener there are no events: the exchange's own list shows the order.
+        await until(lambda: says("running", "live state is not synced"), 60, "the bot to run and say what it waits for")
+        unheard = await forge(1)
+        await until(lambda: says("paused", unheard), 60, "the bot to pause itself")
+        listener = stage.listener()
+        listener.start()
+        assert (await stage.command("resume")).outcome == "done"
+        await until(synced, 60, "the listener")
+        # Without the exchange's list there are only events.
+        for path in ("/v5/order/history", "/v5/order/realtime"):
+            await stage.fault(kind="answer", path=path, ret_code=10016, ret_msg="server error")
+        heard = await forge(2)
+        await until(lambda: says("paused", heard), 60, "the bot to pause itself again")
+        assert heard in (await stage.state_row("runtime"))["paused"]
     finally:
+        await hand.close()
         stage.close()
 
 
@@ -134,6 +147,44 @@ async def test_filters_that_changed_while_it_ran_are_read_anew_and_the_order_is_
     assert held is not None
     assert Decimal(held["size"]) % Decimal("0.05") == 0
     assert Decimal(held["stopLoss"]) > 0
+
+
+async def test_a_coarser_tick_is_read_anew_and_entries_and_moved_stops_keep_to_it(stage: Stage) -> None:
+    bot = stage.toy(
+        SHORTSELLER_ENTRIES="1",
+        SHORTSELLER_HOLD_BARS="9",
+        SHORTSELLER_MOVE_STOP_AFTER="1",
+        SHORTSELLER_MOVE_STOP_TO="0.02",
+    )
+    await stage.play(bot)
+    await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", tick_size="7")
+    await stage.bars(1)
+    held = await stage.position()
+    assert held is not None
+    assert Decimal(held["stopLoss"]) % 7 == 0
+    await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", tick_size="55")
+    await stage.bars(1)
+    moved = await stage.position()
+    assert moved is not None
+    assert Decimal(moved["stopLoss"]) % 55 == 0
+    assert Decimal(moved["stopLoss"]) < Decimal(held["stopLoss"])
+    saved = (await stage.state_row("positions"))["BTCUSDT"]
+    assert Decimal(saved["stop_loss"]) == Decimal(moved["stopLoss"])
+    assert [row["event"] for row in trades(bot)] == ["entered"]
+
+
+async def test_one_symbols_missing_candle_holds_up_no_other_and_is_no_entry_later(stage: Stage) -> None:
+    bot = stage.toy(SHORTSELLER_SYMBOLS='["BTCUSDT", "ETHUSDT"]', SHORTSELLER_HOLD_BARS="9")
+    await stage.play(bot)
+    begin_ms = (await sim(stage, "GET", "/_sim/state"))["now_ms"] // 300_000 * 300_000
+    await stage.fault(kind="answer", path="/v5/market/kline", symbol="ETHUSDT", ret_code=10016, ret_msg="server error")
+    await stage.bars(1)
+    assert {row["symbol"] for row in await stage.fills()} == {"BTCUSDT"}
+    await sim(stage, "DELETE", "/_sim/faults")
+    await stage.bars(1)
+    entered = {row["symbol"]: row["time_ms"] for row in trades(bot)}
+    # Its own next bar brings the entry, not the one that was missing.
+    assert entered == {"BTCUSDT": begin_ms + 300_000, "ETHUSDT": begin_ms + 600_000}
 
 
 async def test_a_bar_that_could_not_be_read_is_caught_up_without_an_entry(stage: Stage) -> None:

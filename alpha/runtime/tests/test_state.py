@@ -5,7 +5,7 @@ import pytest
 
 from alpha.errors import Misconfigured
 from alpha.reasons import Reason
-from alpha.runtime.state import SENT_KEPT, BotState, PendingEntry, PendingExit, RuntimeState, read_state
+from alpha.runtime.state import SENT_KEPT, BotState, PendingEntry, PendingExit, PendingStop, RuntimeState, read_state
 from alpha.strategy.contract import StrategyState
 from alpha.strategy.core import CoreState
 from alpha.strategy.intents import Direction
@@ -44,6 +44,7 @@ def full_state() -> BotState:
             "a pause",
             {"BTCUSDT": entry},
             {"ETHUSDT": PendingExit(Reason.TIME_LIMIT, 1, None, "x", 2, True)},
+            {"ETHUSDT": PendingStop(1, 2, "x")},
             [1],
             False,
             3,

@@ -30,6 +30,7 @@ def instrument(symbol: str = "BTCUSDT", **changes: Any) -> Instrument:
         "quote_coin": "USDT",
         "settle_coin": "USDT",
         "contract_type": "LinearPerpetual",
+        "symbol_type": "",
         "status": "Trading",
         "launch_ms": None,
         "delivery_ms": None,

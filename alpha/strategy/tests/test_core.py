@@ -2,7 +2,7 @@ from decimal import Decimal
 from typing import Any
 
 from alpha.reasons import Reason
-from alpha.strategy.core import DecisionCore, Plan
+from alpha.strategy.core import DecisionCore, Plan, takes_entries
 from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, Notional, OfEquity, Trailing
 from alpha.strategy.rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from alpha.strategy.tests.samples import DAY, HOUR, MINUTES_5, MONDAY, Script, core_of, instrument, view
@@ -49,6 +49,18 @@ def test_a_symbol_whose_end_is_announced_takes_no_entry() -> None:
     plan = decide(script, core, short())
     assert core.size(plan, D(1000), {"BTCUSDT": view("BTCUSDT", BAR)}) == []
     assert plan.skipped
+
+
+def test_only_an_ordinary_usdt_perpetual_that_trades_takes_entries() -> None:
+    assert takes_entries(instrument())
+    for change in (
+        {"symbol_type": "innovation"},
+        {"symbol_type": "stock"},
+        {"settle_coin": "USDC"},
+        {"contract_type": "LinearFutures"},
+        {"status": "PreLaunch"},
+    ):
+        assert not takes_entries(instrument(**change)), change
 
 
 def test_the_last_entry_is_made_smaller_when_it_would_exceed_the_exposure_limit() -> None:

@@ -1,0 +1,80 @@
+"""Columns of a table on disk, by name: CSV, gzipped CSV and Parquet.
+
+CSV is read with Python's own `float`, which rounds correctly and needs nothing loaded. `polars` is loaded only for
+Parquet: its import alone takes longer than a back-test of three months.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alpha.errors import Misconfigured
+
+Column = NDArray[np.float64]
+
+
+def read_csv(path: Path, wanted: Sequence[str]) -> dict[str, Column]:
+    """The columns of a CSV file of numbers with a header. Misconfigured names the file and what is wrong with it."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        header, _, body = raw.replace(b"\r", b"").strip().partition(b"\n")
+        names = header.decode().split(",")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
+        raise unreadable(path, fault) from None
+    _have(path, names, wanted)
+    if not body:
+        return {name: np.empty(0) for name in wanted}
+    texts = body.replace(b"\n", b",").split(b",")
+    rows = body.count(b"\n") + 1
+    if len(texts) != rows * len(names):
+        raise Misconfigured(f"{path} cannot be read as candles: not every line has {len(names)} fields.")
+    if b"" in texts:
+        raise _empty(path, wanted)
+    try:
+        values = np.array(list(map(float, texts))).reshape(rows, len(names))
+    except ValueError as fault:
+        raise unreadable(path, fault) from None
+    return {name: np.ascontiguousarray(values[:, names.index(name)]) for name in wanted}
+
+
+def read_parquet(path: Path, wanted: Sequence[str]) -> dict[str, Any]:
+    """The columns of a Parquet file as arrays of whatever type they have. Misconfigured as for CSV."""
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as fault:
+        raise unreadable(path, fault) from None
+    _have(path, frame.columns, wanted)
+    if any(frame.select(wanted).null_count().row(0)):
+        raise _empty(path, wanted)
+    return {name: frame[name].to_numpy() for name in wanted}
+
+
+def write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    """A Parquet file of these columns; a reader sees the old file or the new one, never half of it."""
+    import polars as pl
+
+    partial = path.with_name(path.name + ".part")
+    pl.DataFrame(columns).write_parquet(partial)
+    partial.replace(path)
+
+
+def unreadable(path: Path, fault: Exception) -> Misconfigured:
+    """A file whose content is not what it should be."""
+    first = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+    return Misconfigured(f"{path} cannot be read as candles: {first}.")
+
+
+def _have(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    if missing := [name for name in wanted if name not in names]:
+        raise Misconfigured(f"{path} has no column {', '.join(missing)}; it needs {', '.join(wanted)}.")
+
+
+def _empty(path: Path, wanted: Sequence[str]) -> Misconfigured:
+    return Misconfigured(f"{path} has empty fields: every candle needs {', '.join(wanted)}.")
