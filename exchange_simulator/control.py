@@ -335,7 +335,7 @@ class Control:
         if "qty_step" in body:
             changes["qty_step"] = changes["min_order_qty"] = Decimal(str(body["qty_step"]))
         if "tick_size" in body:
-            changes["tick_size"] = Decimal(str(body["tick_size"]))
+            changes["order_tick"] = Decimal(str(body["tick_size"]))
         changed = replace(engine.instruments[symbol], **changes)
         for known in (self.exchange.market.instruments, engine.instruments):
             if not isinstance(known, dict):

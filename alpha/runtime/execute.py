@@ -131,23 +131,28 @@ class Executor:
                 del stops[symbol]
                 continue
             try:
-                await self._broker.move_stop(symbol, position.stop_loss)
-            except Refused as fault:
-                if await self._stop_refused(position, fault, pending.bar_ms, pending.decided_ms):
+                if await self._move(position, pending):
                     del stops[symbol]
             except (Retry, Unknown) as fault:
                 log.warning("stop_not_moved_yet", symbol=symbol, why=str(fault))
-            else:
-                del stops[symbol]
-                log.info(
-                    "stop_moved",
-                    symbol=symbol,
-                    price=plain(position.stop_loss),
-                    meaning=position.stop_meaning,
-                    why=pending.why,
-                )
         if len(stops) < before:
             await self._journal.save()
+
+    async def _move(self, position: OwnPosition, pending: PendingStop) -> bool:
+        """True when it is done. After a refusal once more at once, where the symbol's tick has changed."""
+        price = None
+        while price != position.stop_loss:
+            price = position.stop_loss
+            try:
+                await self._broker.move_stop(position.symbol, price)
+            except Refused as fault:
+                if await self._stop_refused(position, fault, pending.bar_ms, pending.decided_ms):
+                    return True
+            else:
+                meaning = position.stop_meaning
+                log.info("stop_moved", symbol=position.symbol, price=plain(price), meaning=meaning, why=pending.why)
+                return True
+        return False
 
     async def _stop_refused(self, position: OwnPosition, fault: Refused, bar_ms: int, decided_ms: int | None) -> bool:
         """True when the market has passed the stop: the position is closed. Else its filters are read anew."""

@@ -166,7 +166,7 @@ def _quantity(engine: Engine, account: Account, instrument: Instrument, new: New
 
 
 def _check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
-    if price % instrument.tick_size or not instrument.min_price <= price <= instrument.max_price:
+    if price % instrument.price_step or not instrument.min_price <= price <= instrument.max_price:
         raise Refused(10001, "params error: Price invalid")
     if conditional:
         return
@@ -211,7 +211,7 @@ def check_levels(
     for name, level, above in (("TakeProfit", take_profit, side == BUY), ("StopLoss", stop_loss, side != BUY)):
         if not level:
             continue
-        if level < 0 or level % instrument.tick_size:
+        if level < 0 or level % instrument.price_step:
             raise Refused(10001, f"params error: {name} invalid")
         if above and level <= base:
             raise Refused(10001, f"{name}:{level} set for {side} position should be higher than base_price:{base}")
@@ -246,7 +246,7 @@ def _check_risk(engine: Engine, account: Account, instrument: Instrument, order:
 def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: Order) -> None:
     trigger = new.trigger_price or ZERO
     instrument = engine.instruments[new.symbol]
-    if trigger <= 0 or trigger % instrument.tick_size:
+    if trigger <= 0 or trigger % instrument.price_step:
         raise Refused(10001, "params error: TriggerPrice invalid")
     if new.trigger_direction not in (1, 2):
         raise Refused(10001, "params error: TriggerDirection invalid")
@@ -290,7 +290,7 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
     if change.trigger_price is not None:
         if not order.waiting or order.trigger_price is None:
             raise Refused(10001, "params error: the order has no trigger price to amend")
-        if change.trigger_price <= 0 or change.trigger_price % instrument.tick_size:
+        if change.trigger_price <= 0 or change.trigger_price % instrument.price_step:
             raise Refused(10001, "params error: TriggerPrice invalid")
         if order.trigger_direction == 1 and change.trigger_price <= book.last:
             raise Refused(110092, f"expect Rising, but trigger_price[{change.trigger_price}] <= current[{book.last}]")

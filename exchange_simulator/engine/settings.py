@@ -107,7 +107,7 @@ def set_trading_stop(engine: Engine, account: Account, request: TradingStop) -> 
 def _check_trailing(engine: Engine, account: Account, request: TradingStop) -> None:
     instrument, book = engine.instruments[request.symbol], engine.books[request.symbol]
     distance, active = request.trailing_stop or ZERO, request.active_price or ZERO
-    if distance < 0 or distance % instrument.tick_size or active < 0 or active % instrument.tick_size:
+    if distance < 0 or distance % instrument.price_step or active < 0 or active % instrument.price_step:
         raise Refused(10001, "params error: trailingStop invalid")
     if not active:
         return

@@ -62,6 +62,12 @@ class Instrument:
     price_scale: int  # decimals of the tick
     symbol_id: int
     risk_tiers: tuple[RiskTier, ...]
+    order_tick: Decimal = Decimal(0)  # a coarser tick for the prices of orders, once that was announced; 0: none
+
+    @property
+    def price_step(self) -> Decimal:
+        """What the prices of orders must be a multiple of."""
+        return self.order_tick or self.tick_size
 
     def price(self, ticks: int) -> Decimal:
         """A price in ticks as a price in the quote coin."""

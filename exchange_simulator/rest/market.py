@@ -91,7 +91,7 @@ def instrument_row(instrument: Instrument, now_ms: int) -> dict[str, Any]:
         "priceFilter": {
             "minPrice": text(instrument.min_price),
             "maxPrice": text(instrument.max_price),
-            "tickSize": text(instrument.tick_size),
+            "tickSize": text(instrument.price_step),
         },
         "lotSizeFilter": {
             "maxOrderQty": text(instrument.max_order_qty),

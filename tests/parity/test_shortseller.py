@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from alpha.strategy.core import DecisionCore
 from tests.parity.replay import Play, generate, play_back, play_live
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bybit-linear-5m"
@@ -31,30 +32,55 @@ def _for_all(fraction: str) -> str:
     return json.dumps(dict.fromkeys(SYMBOLS, fraction))
 
 
-@pytest.mark.timeout(400)
-async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
+def _half_a_day(folder: Path) -> Play:
+    """Generated candles and parameters that bring every kind of exit, and entries as soon as a cooldown is over."""
     begin = datetime(2025, 1, 1, tzinfo=UTC)
-    candles = tmp_path / "candles"
-    generate(candles, SYMBOLS, "5", begin, begin + timedelta(days=4), seed=3)
-    play = _play(
+    candles = folder / "candles"
+    generate(candles, SYMBOLS, "5", begin, begin + timedelta(days=4), seed=6)
+    return _play(
         candles,
         begin + timedelta(days=2),
         144,
         576,
         ema_fast="12",
         ema_slow="30",
-        cooldown_hours="0.25",
+        cooldown_hours="0.5",
+        regime_exit_after_hours="0.25",
         stop_loss=_for_all("0.003"),
         take_profit=_for_all("0.005"),
         trailing_distance=_for_all("0.002"),
         trailing_from=_for_all("0.002"),
         time_limit_hours="4",
     )
+
+
+@pytest.mark.timeout(400)
+async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
+    play = _half_a_day(tmp_path)
     back, _ = play_back(play)
     live = await play_live(play, tmp_path)
-    assert len(back.trades) >= 8
-    assert {trade.reason for trade in back.trades} >= {"stop_loss", "trailing_stop", "regime_change"}
+    assert len(back.trades) >= 20
+    assert {trade.reason for trade in back.trades} == {"stop_loss", "take_profit", "trailing_stop", "regime_change"}
     assert live == back
+
+
+@pytest.mark.parametrize("by", ["the bot", "the exchange"])
+def test_a_cooldown_that_is_one_bar_off_on_either_side_would_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    play = _half_a_day(tmp_path)
+    back, _ = play_back(play)
+    right = DecisionCore.closed
+
+    def off(core: DecisionCore, symbol: str, time_ms: int, decided_ms: int | None = None) -> None:
+        if decided_ms is not None and by == "the bot":
+            decided_ms += core.interval_ms
+        elif decided_ms is None and by == "the exchange":
+            time_ms += core.interval_ms
+        right(core, symbol, time_ms, decided_ms)
+
+    monkeypatch.setattr(DecisionCore, "closed", off)
+    assert play_back(play)[0] != back
 
 
 @pytest.mark.long

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.stage import Servers, Stage, trades
-from tests.stack.world import BOTS, Trader
+from tests.stack.world import BOTS, Trader, until
 
 #: A crowded machine is no fault of the bot's.
 pytestmark = pytest.mark.timeout(400)
@@ -159,11 +159,15 @@ async def test_a_moved_stop_whose_sending_failed_is_sent_again(stage: Stage) -> 
     bot.kill()
     await stage.fault_free()
     await stage.play(bot)
+
+    async def done() -> bool:
+        return bool((await stage.state_row("runtime"))["stops"] == {})
+
+    await until(done, 30, "the stop to be moved after all")
     moved = await stage.position()
     assert moved is not None
     saved = (await stage.state_row("positions"))["BTCUSDT"]
     assert Decimal(moved["stopLoss"]) == Decimal(saved["stop_loss"]) < Decimal(first["stopLoss"])
-    assert (await stage.state_row("runtime"))["stops"] == {}
 
 
 async def test_a_close_by_hand_is_noticed_and_called_manual(stage: Stage) -> None:
