@@ -17,6 +17,7 @@ from backtester.result import Trade
 
 WIDTH = 1000
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 12, 10, 22
+_HALF_LABEL = 28
 _POINTS = 900
 _DAY_MS = 86_400_000
 _STEPS_DAYS = (1, 2, 7, 14)
@@ -76,7 +77,8 @@ def price_chart(
     title: str, times: NDArray[np.int64], closes: Floats, trades: Sequence[Trade], *, height: int = 240
 ) -> str:
     """A price with every trade: a line from entry to exit, green for a net profit, red for a loss."""
-    frame = _frame(times, closes, height, None)
+    traded = [float(price) for trade in trades for price in (trade.entry_price, trade.exit_price)]
+    frame = _frame(times, np.append(closes, traded), height, None)
     x, y = _thinned(times, closes)
     parts = [_axes(frame), f'<polyline class="price" points="{_points(frame, x, y)}"/>']
     for trade in trades:
@@ -135,7 +137,8 @@ def _axes(frame: Frame) -> str:
     for time_ms, name in _round_times(frame.from_ms, frame.to_ms):
         x = frame.x(time_ms)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{frame.floor:.1f}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{frame.height - 6}" text-anchor="middle">{name}</text>')
+        if x <= WIDTH - _HALF_LABEL:
+            parts.append(f'<text class="tick" x="{x:.1f}" y="{frame.height - 6}" text-anchor="middle">{name}</text>')
     return "".join(parts)
 
 

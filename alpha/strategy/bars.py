@@ -85,7 +85,7 @@ class BarView:
     @property
     def start_ms(self) -> int:
         """When the bar started."""
-        return int(self.series.bars.start_ms[self.index])
+        return self.series.bars.start_ms.item(self.index)
 
     @property
     def end_ms(self) -> int:
@@ -95,31 +95,31 @@ class BarView:
     @property
     def open(self) -> float:
         """First price."""
-        return float(self.series.bars.open[self.index])
+        return self.series.bars.open.item(self.index)
 
     @property
     def high(self) -> float:
         """Highest price."""
-        return float(self.series.bars.high[self.index])
+        return self.series.bars.high.item(self.index)
 
     @property
     def low(self) -> float:
         """Lowest price."""
-        return float(self.series.bars.low[self.index])
+        return self.series.bars.low.item(self.index)
 
     @property
     def close(self) -> float:
         """Last price."""
-        return float(self.series.bars.close[self.index])
+        return self.series.bars.close.item(self.index)
 
     @property
     def volume(self) -> float:
         """Base-coin volume."""
-        return float(self.series.bars.volume[self.index])
+        return self.series.bars.volume.item(self.index)
 
     def __getitem__(self, name: str) -> float:
         """The indicator `name` at this bar."""
-        return float(self.series.indicators[name][self.index])
+        return self.series.indicators[name].item(self.index)
 
     def before(self, back: int = 1) -> "BarView | None":
         """The bar `back` bars earlier, or None before the first."""
@@ -128,4 +128,4 @@ class BarView:
     @property
     def ready(self) -> bool:
         """True when every indicator has a value at this bar."""
-        return bool(self.series.ready[self.index])
+        return self.series.ready.item(self.index)

@@ -313,8 +313,9 @@ def takes_entries(instrument: Instrument) -> bool:
 
 
 def _stretch(position: OwnPosition, view: BarView) -> None:
-    high, low = exact(view.high), exact(view.low)
-    if position.highest_high is None or high > position.highest_high:
-        position.highest_high = high
-    if position.lowest_low is None or low < position.lowest_low:
-        position.lowest_low = low
+    # Floats that were read from at most 15 digits keep their order; making a Decimal of each would cost ten times as much.
+    high, low = view.high, view.low
+    if position.highest_high is None or high > float(position.highest_high):
+        position.highest_high = exact(high)
+    if position.lowest_low is None or low < float(position.lowest_low):
+        position.lowest_low = exact(low)

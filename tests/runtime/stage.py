@@ -37,6 +37,8 @@ class Servers:
         self._folder.chmod(0o755)
         self.postgres = EmbeddedPostgres(self._folder / "postgres", PASSWORD, durable=False)
         self.redis = EmbeddedRedis(self._folder / "redis", PASSWORD)
+        #: Databases with all migrations, by the registry they were made for: each stage copies one.
+        self.templates: dict[Path, str] = {}
 
     def start(self) -> None:
         """Start both."""
@@ -75,19 +77,28 @@ class Stage:
         """Servers, tables, exchange."""
         if self._own:
             self.servers.start()
-        await self._make_database()
+        await self._make_database(self._database, await self._template())
         await self._empty_redis()
-        passwords = {f"{role}_db_password": PASSWORD for role in ROLES}
-        variables = {**self._postgres_variables(), **passwords, "bots_file": str(self._bots_file)}
-        await migrate(
-            load(MigrateSettings, env_file=None, **{name.lower(): value for name, value in variables.items()})
-        )
         await self.simulator.start()
 
-    async def _make_database(self) -> None:
+    async def _template(self) -> str:
+        """A database of these servers with all migrations; made once for each registry."""
+        known = self.servers.templates
+        if self._bots_file not in known:
+            name = f"template_{len(known)}"
+            await self._make_database(name, "template1")
+            passwords = {f"{role}_db_password": PASSWORD for role in ROLES}
+            variables = {**self.servers.postgres.environment(), **passwords}
+            settings = {name.lower(): value for name, value in variables.items()}
+            settings |= {"postgres_db": name, "bots_file": str(self._bots_file)}
+            await migrate(load(MigrateSettings, env_file=None, **settings))
+            known[self._bots_file] = name
+        return known[self._bots_file]
+
+    async def _make_database(self, name: str, template: str) -> None:
         connection = await connect(self.servers.postgres.settings(), "test")
         try:
-            await connection.execute(f'CREATE DATABASE "{self._database}"')
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         finally:
             await connection.close()
 
@@ -204,6 +215,15 @@ class Stage:
         try:
             found: str | None = await links.database(0).hget("status:shortseller_001", "state")
             return found
+        finally:
+            await links.close()
+
+    async def alerts(self, kind: str) -> list[str]:
+        """The texts of the bot's alerts of one kind, oldest first."""
+        links = RedisLinks(self.servers.redis.settings())
+        try:
+            rows = await links.shared.xrange("alerts")
+            return [row["text"] for _, row in rows if row["key"] == f"shortseller_001:{kind}"]
         finally:
             await links.close()
 

@@ -89,6 +89,9 @@ async def test_after_an_hour_offline_exits_come_first_and_late_entries_never(sta
     await stage.play(bot)
     assert await stage.position() is None
     assert [row["reason"] for row in trades(bot)] == ["entry", "time_limit"]
+    (summary,) = await stage.alerts("was_away")
+    assert "12 bars" in summary
+    assert "BTCUSDT" in summary
     await stage.bars(1)
     assert len(await stage.fills()) == 3
 

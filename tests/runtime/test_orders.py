@@ -203,6 +203,7 @@ async def test_an_unknown_position_is_left_alone(stage: Stage) -> None:
     await hand.close()
     await stage.bars(4)
     assert trades(bot) == []
+    assert "0.05 BTCUSDT" in (await stage.alerts("unknown_position:BTCUSDT"))[0]
     held = await stage.position()
     assert held is not None
     assert Decimal(held["size"]) == Decimal("0.05")
