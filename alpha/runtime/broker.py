@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alpha.bybit.faults import WriteUnknown
+from alpha.bybit.faults import Refused, WriteUnknown
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place import place_order_once
@@ -65,6 +65,13 @@ class Broker:
     async def refresh_instruments(self, symbol: str | None = None) -> None:
         """Read the filters of all symbols, or of one."""
         self.instruments |= await self._gateway.instruments(symbol, rank=Rank.ENTRY)
+
+    async def renew_instrument(self, symbol: str) -> None:
+        """Read the filters of one symbol anew; they are forgotten when the exchange does not list it any more."""
+        try:
+            await self.refresh_instruments(symbol)
+        except Refused:
+            self.instruments.pop(symbol, None)
 
     def instrument(self, symbol: str) -> Instrument | None:
         """The filters of a symbol, None when the exchange does not list it."""

@@ -1,8 +1,12 @@
 """Carrying out entries: sent once, protected at once, or closed again."""
 
+import asyncio
+from collections.abc import Callable
+
 from alpha.alerts import Level
-from alpha.bybit.faults import CapExceeded, Refused, TooSmall, TradingHalted
-from alpha.bybit.sizing import fit_qty
+from alpha.bybit.faults import CapExceeded, Refused, TradingHalted
+from alpha.bybit.rows import Instrument
+from alpha.clock import monotonic_ms
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.logs import logger
 from alpha.money import plain
@@ -17,13 +21,21 @@ from alpha.strategy.positions import OwnPosition, protection_of
 
 log = logger(__name__)
 _PROTECT_TRIES = 3
+#: How long an order must be missing from the exchange's lists before it never happened, in milliseconds of wall time.
+ABSENT_MS = 3_000
 
 
 class Entries:
     """Enters for one bot."""
 
     def __init__(
-        self, core: DecisionCore, journal: Journal, broker: Broker, view: AccountView, executor: Executor
+        self,
+        core: DecisionCore,
+        journal: Journal,
+        broker: Broker,
+        view: AccountView,
+        executor: Executor,
+        monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
         """`executor` closes what cannot be protected."""
         self._core = core
@@ -31,6 +43,12 @@ class Entries:
         self._broker = broker
         self._view = view
         self._executor = executor
+        self._monotonic = monotonic
+        self._absent_ms: dict[str, int] = {}
+
+    async def read_filters(self, symbols: list[str]) -> None:
+        """Read the filters of these symbols anew: a tick or a step may have changed, an end may be announced."""
+        await asyncio.gather(*(self._broker.renew_instrument(symbol) for symbol in symbols))
 
     async def send(self, orders: list[Open]) -> None:
         """Send entries, one after another. The caller has checked that entries are allowed."""
@@ -51,7 +69,7 @@ class Entries:
             await self._enter(order, pending)
         await self._journal.save()
 
-    async def _enter(self, order: Open, pending: PendingEntry, *, again: bool = True) -> None:
+    async def _enter(self, order: Open, pending: PendingEntry) -> None:
         symbol = order.enter.symbol
         entries = self._journal.runtime.entries
         try:
@@ -68,33 +86,9 @@ class Entries:
             return
         except Rejected as fault:
             entries.pop(symbol, None)
-            if again and await self._filters_changed(order, pending):
-                return
             log.warning("entry_refused", symbol=symbol, why=str(fault))
             return
         await self._entered(order, pending, filled)
-
-    async def _filters_changed(self, order: Open, pending: PendingEntry) -> bool:
-        """After a refusal: when the symbol's filters are not what they were, send once more by the new ones."""
-        symbol = order.enter.symbol
-        await self._broker.refresh_instruments(symbol)
-        instrument = self._broker.instrument(symbol)
-        if instrument is None or instrument == order.instrument:
-            return False
-        try:
-            qty = fit_qty(order.qty, order.price, instrument)
-        except TooSmall:
-            return False
-        stop = protection_of(order.enter, order.price, instrument).stop_loss
-        renewed = Open(order.enter, qty, stop, order.price, order.bar_ms, order.close_ms, instrument)
-        link_id = self._broker.link(Reason.ENTRY, symbol, order.bar_ms, "enter", attempt=2)
-        self._journal.note_sent(link_id)
-        self._journal.runtime.entries[symbol] = PendingEntry.of(renewed, link_id)
-        if await self._journal.save():
-            await self._enter(renewed, self._journal.runtime.entries[symbol], again=False)
-        else:
-            self._journal.runtime.entries.pop(symbol, None)
-        return True
 
     async def resolve(self) -> None:
         """Learn what became of entries whose outcome is not known, from the exchange, by their ids."""
@@ -104,6 +98,8 @@ class Entries:
                 filled = await self._broker.known(symbol, pending.link_id)
             except (Retry, Unknown) as fault:
                 log.warning("entry_outcome_unknown", symbol=symbol, why=str(fault))
+                continue
+            if filled is None and not self._surely_absent(pending.link_id):
                 continue
             instrument = self._broker.instrument(symbol)
             if filled is None or not filled.qty or instrument is None:
@@ -121,6 +117,11 @@ class Entries:
                 )
                 await self._entered(order, pending, filled)
             await self._journal.save()
+
+    def _surely_absent(self, link_id: str) -> bool:
+        """True once the exchange has not shown an order for long enough: its lists may lag behind."""
+        now_ms = self._monotonic()
+        return now_ms - self._absent_ms.setdefault(link_id, now_ms) >= ABSENT_MS
 
     async def _entered(self, order: Open, pending: PendingEntry, filled: Filled) -> None:
         symbol = order.enter.symbol
@@ -156,17 +157,17 @@ class Entries:
             log.warning("liquidation_price_not_read", symbol=position.symbol, why=str(unread))
 
     async def _set_levels(self, position: OwnPosition, order: Open) -> str | None:
-        """None when they are set, else why not. After a refusal once more, if the symbol's filters have changed."""
-        why = ""
-        for attempt in range(1, _PROTECT_TRIES + 1):
+        """None when they are set, else why not. After a refusal once more, by the symbol's filters of that moment."""
+        why, refused = "", False
+        for _ in range(_PROTECT_TRIES):
             try:
                 await self._broker.protect(position.symbol, position.levels)
             except Refused as fault:
                 why = str(fault)
-                await self._broker.refresh_instruments(position.symbol)
-                instrument = self._broker.instrument(position.symbol)
-                if attempt > 1 or instrument is None or instrument == order.instrument:
+                if refused:
                     return why
+                refused = True
+                instrument = await self._filters_now(position.symbol) or order.instrument
                 levels = protection_of(order.enter, position.entry_price, instrument)
                 position.stop_loss, position.take_profit = levels.stop_loss, levels.take_profit
                 position.trailing_distance, position.active_price = levels.trailing_distance, levels.active_price
@@ -175,6 +176,14 @@ class Entries:
             else:
                 return None
         return why
+
+    async def _filters_now(self, symbol: str) -> Instrument | None:
+        """The symbol's filters, read anew where that is possible."""
+        try:
+            await self._broker.refresh_instruments(symbol)
+        except (Retry, Rejected) as fault:
+            log.warning("filters_not_read", symbol=symbol, why=str(fault))
+        return self._broker.instrument(symbol)
 
     async def _check_liquidation(self, position: OwnPosition, order: Open) -> None:
         """The liquidation price lies beyond the stop, or the stop is worth nothing: then the position is closed."""

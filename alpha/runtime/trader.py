@@ -248,9 +248,10 @@ class Trader:
         why = "the bar is not the newest any more" if not fresh else await self.entries_barred()
         if why is None:
             try:
+                await self._entries.read_filters([enter.symbol for enter in plan.entries])
                 look = await self._view.truth()
             except Retry as fault:
-                why = f"equity is not known: {fault}"
+                why = f"filters or equity are not known: {fault}"
             else:
                 plan.entries = [enter for enter in plan.entries if enter.symbol not in look.held]
                 orders = self.core.size(plan, look.equity, views)

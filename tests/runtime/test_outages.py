@@ -127,10 +127,10 @@ async def test_a_full_disk_for_logs_stops_nothing(stage: Stage) -> None:
     assert len(await stage.fills()) >= 3
 
 
-async def test_a_symbol_with_a_delivery_date_takes_no_new_entry_and_can_be_left(stage: Stage) -> None:
+async def test_a_delivery_date_announced_while_it_runs_bars_entries_and_no_exit(stage: Stage) -> None:
     bot = stage.toy(SHORTSELLER_SYMBOLS='["BTCUSDT", "ETHUSDT"]', SHORTSELLER_HOLD_BARS="2")
-    await sim(stage, "POST", "/_sim/instrument", symbol="ETHUSDT", delivery_ms=4_000_000_000_000)
     await stage.play(bot)
+    await sim(stage, "POST", "/_sim/instrument", symbol="ETHUSDT", delivery_ms=4_000_000_000_000)
     await stage.bars(1)
     assert {row["symbol"] for row in await stage.fills()} == {"BTCUSDT"}
     await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", delivery_ms=4_000_000_000_000)
@@ -138,7 +138,7 @@ async def test_a_symbol_with_a_delivery_date_takes_no_new_entry_and_can_be_left(
     assert await stage.position() is None
 
 
-async def test_filters_that_changed_while_it_ran_are_read_anew_and_the_order_is_sent_once_more(stage: Stage) -> None:
+async def test_a_step_that_changed_while_it_ran_is_kept_to(stage: Stage) -> None:
     bot = stage.toy(SHORTSELLER_ENTRIES="1", SHORTSELLER_NOTIONAL="33333", SHORTSELLER_HOLD_BARS="9")
     await stage.play(bot)
     await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", qty_step="0.05")
@@ -201,10 +201,9 @@ async def test_a_bar_that_could_not_be_read_is_caught_up_without_an_entry(stage:
     assert trades(bot)[0]["time_ms"] == state["now_ms"]
 
 
-async def test_a_stop_refused_because_filters_changed_is_set_again_by_the_new_ones(stage: Stage) -> None:
+async def test_a_stop_that_is_refused_once_is_set_again_by_the_filters_of_that_moment(stage: Stage) -> None:
     bot = stage.toy(SHORTSELLER_ENTRIES="1", SHORTSELLER_HOLD_BARS="9")
     await stage.play(bot)
-    await sim(stage, "POST", "/_sim/instrument", symbol="BTCUSDT", delivery_ms=4_000_000_000_000)
     await stage.fault(kind="answer", path="/v5/position/trading-stop", ret_code=10001, ret_msg="tick size", times=1)
     await stage.bars(1)
     held = await stage.position()
