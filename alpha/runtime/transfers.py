@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from alpha.bybit.gateway import Gateway
+from alpha.bybit.rows import TransactionLogRow
 from alpha.bybit.throttle import Rank
 from alpha.clock import monotonic_ms
 from alpha.errors import Retry
@@ -36,6 +37,8 @@ class Transfers:
         self._limits = limits
         self._monotonic = monotonic
         self._balance: Decimal | None = None
+        #: The newest lines that this process has read: others of the same millisecond may still come.
+        self._known: set[TransactionLogRow] | None = None
         self._unexplained_ms: int | None = None
 
     async def see(self, wallet_balance: Decimal, now_ms: int) -> bool:
@@ -48,34 +51,37 @@ class Transfers:
             return False
         since_ms = self._runtime.transfers_ms
         if not since_ms:
+            # Where the account was before this bot began is its starting point.
+            self._known = set(await self._read(now_ms, now_ms))
             self._runtime.transfers_ms = now_ms
             self._balance = wallet_balance
             return False
-        moved, changed, newest_ms = await self._read(since_ms, now_ms)
+        known = self._known
+        rows = await self._read(since_ms if known is not None else since_ms + 1, now_ms)
+        fresh = [row for row in rows if known is None or row not in known]
+        moved = sum((row.change for row in fresh if row.type in _TYPES), ZERO)
+        changed = sum((row.change for row in fresh), ZERO)
         unexplained = ZERO if self._balance is None else wallet_balance - self._balance - changed
         if abs(unexplained) > _ROUNDING:
             self._wait(unexplained)
         if moved:
             self._limits.transfer(moved)
             log.info("transfer_seen", usdt=plain(moved))
+        newest_ms = max((row.time_ms for row in rows), default=since_ms)
+        self._known = {row for row in rows if row.time_ms == newest_ms}
         self._runtime.transfers_ms = newest_ms
         self._balance = wallet_balance
         self._unexplained_ms = None
         return moved != 0
 
-    async def _read(self, since_ms: int, now_ms: int) -> tuple[Decimal, Decimal, int]:
-        """What was transferred, what changed altogether, and the time of the newest line, after `since_ms`."""
-        moved = changed = ZERO
-        newest_ms = since_ms
-        begin_ms = max(since_ms + 1, now_ms - 4 * _WEEK_MS)
+    async def _read(self, begin_ms: int, now_ms: int) -> list[TransactionLogRow]:
+        """The ledger from `begin_ms` on; at most four weeks of it."""
+        begin_ms = max(begin_ms, now_ms - 4 * _WEEK_MS)
+        rows: list[TransactionLogRow] = []
         if begin_ms <= now_ms:
             async for page in self._gateway.transaction_log(begin_ms, now_ms + 1, rank=Rank.ENTRY):
-                for row in page.rows:
-                    newest_ms = max(newest_ms, row.time_ms)
-                    changed += row.change
-                    if row.type in _TYPES:
-                        moved += row.change
-        return moved, changed, newest_ms
+                rows.extend(page.rows)
+        return rows
 
     def _wait(self, unexplained: Decimal) -> None:
         """Retry, until the ledger has had its time."""

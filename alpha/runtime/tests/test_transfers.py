@@ -20,9 +20,14 @@ LIMIT = LossLimit(Window.DRAWDOWN, D("0.1"), Action.NO_ENTRIES, Until.RESUMED)
 
 def ledger(*rows: tuple[str, str]) -> Reply:
     """Lines of this type and change, a second apart."""
+    return timed(*((kind, change, number) for number, (kind, change) in enumerate(rows, 1)))
+
+
+def timed(*rows: tuple[str, str, int]) -> Reply:
+    """Lines of this type and change, so many seconds after the beginning."""
     lines = [
-        {**samples.TRANSACTION, "type": kind, "change": change, "transactionTime": str(NOW + 1_000 * number)}
-        for number, (kind, change) in enumerate(rows, 1)
+        {**samples.TRANSACTION, "type": kind, "change": change, "transactionTime": str(NOW + 1_000 * second)}
+        for kind, change, second in rows
     ]
     return ok({"list": lines, "nextPageCursor": ""})
 
@@ -67,6 +72,19 @@ async def test_equity_is_not_judged_while_the_ledger_does_not_show_what_moved_th
         assert account.peak == D(1000)
         assert await account.see("600")
         assert account.peak == D(600)
+        await account.gateway.close()
+
+
+async def test_a_line_of_the_same_millisecond_as_one_that_was_read_counts_once() -> None:
+    first, second = ("TRADE", "-1", 5), ("TRANSFER_OUT", "-400", 5)
+    async with faulty_exchange() as exchange:
+        exchange.script("account/transaction-log", ledger(), timed(first), timed(first, second))
+        account = Account(exchange)
+        await account.see("1000")
+        assert not await account.see("999")
+        assert await account.see("599")
+        assert account.peak == D(600)
+        assert account.runtime.transfers_ms == NOW + 5_000
         await account.gateway.close()
 
 
