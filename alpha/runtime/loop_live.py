@@ -77,7 +77,8 @@ class LiveLoop:
             await self._crew.patience.pause(0.2)
 
     async def _take(self, event: Event) -> None:
-        if event.ts_ms:
+        # The listener's own events carry its wall clock, which is not business time on a simulated exchange.
+        if event.ts_ms and event.type not in {EventType.RESYNC, EventType.STATUS}:
             self._crew.clock.saw(event.ts_ms)
         if event.type is EventType.CANDLE and event.data["interval"] == self._feed.interval:
             self._candle_ms = monotonic_ms()

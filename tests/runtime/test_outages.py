@@ -112,6 +112,9 @@ async def test_an_order_with_the_bots_tag_that_it_did_not_send_pauses_it(tmp_pat
         heard = await forge(2)
         await until(lambda: says("paused", heard), 60, "the bot to pause itself again")
         assert heard in (await stage.state_row("runtime"))["paused"]
+        # The listener stamps its own events with the wall clock; the bot's days are those of the exchange.
+        now_ms = (await sim(stage, "GET", "/_sim/state"))["now_ms"]
+        assert (await stage.state_row("limits"))["started_ms"]["day"] <= now_ms
     finally:
         await hand.close()
         stage.close()
