@@ -27,7 +27,7 @@ class LiveLoop:
         self._crew = crew
         self._feed = crew.feed
         self._trader = crew.trader
-        self._intruders = Intruders(crew.bot, crew.trader.journal, crew.gateway, crew.clock.now_ms())
+        self._intruders = Intruders(crew.bot, crew.trader.journal, crew.gateway, crew.clock)
         self._candle_ms = monotonic_ms()
         self._refreshed_ms = crew.clock.now_ms()
 
@@ -40,13 +40,17 @@ class LiveLoop:
         await crew.patience.until_it_works("candles", lambda: crew.follow(crew.symbols))
         commands, taker = crew.commander()
         taking = asyncio.create_task(crew.take_commands(taker))
+        watching = asyncio.create_task(self._intruders.watch())
         tick_ms = 0
         try:
             while not crew.stopping:
                 await crew.still_ours()
+                if watching.done():
+                    await watching
                 events = await self._read(reader)
                 for event in events:
                     await self._take(event)
+                await self._intruders.judge()
                 while not crew.commands.empty():
                     await commands.run(crew.commands.get_nowait(), taker)
                 now_ms = monotonic_ms()
@@ -61,6 +65,7 @@ class LiveLoop:
                 await self._cycle(self._trader.cycle)
         finally:
             taking.cancel()
+            watching.cancel()
 
     async def _read(self, reader: EventReader) -> list[Event]:
         try:
@@ -102,7 +107,6 @@ class LiveLoop:
         await self._trader.journal.alerts.flush()
         try:
             await self._trader.tick()
-            await self._intruders.look(crew.clock.now_ms())
             if now_ms - self._candle_ms >= SILENT_AFTER_MS:
                 self._candle_ms = now_ms
                 await self._ask_for_bars()
