@@ -9,6 +9,7 @@ import asyncio
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,9 @@ def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
 
 async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int:
     """Play; returns the exit code."""
+    if (me := asyncio.current_task()) is not None:
+        # an end from outside leaves no server behind either
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
     arena = Arena(folder, random.Random(seed))
     arena.outage_s = outage_s
@@ -81,4 +85,8 @@ if __name__ == "__main__":
         "--outage", type=float, default=5.0, help="seconds PostgreSQL stays away after the buffer is full"
     )
     chosen = parser.parse_args()
-    sys.exit(asyncio.run(main(chosen.rounds, chosen.seed or secrets.randbelow(1_000_000), chosen.only, chosen.outage)))
+    try:
+        code = asyncio.run(main(chosen.rounds, chosen.seed or secrets.randbelow(1_000_000), chosen.only, chosen.outage))
+    except asyncio.CancelledError:
+        code = 143
+    sys.exit(code)
