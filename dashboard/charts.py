@@ -62,11 +62,13 @@ def bars_svg(bars: Bars) -> str:
         return "<p class=dim>Nothing to draw yet.</p>"
     high, low = max(*bars.values, 0.0), min(*bars.values, 0.0)
     y = Scale(high, low if low < high else high - 1, 30, HEIGHT - 35)
-    slot = (WIDTH - LEFT - 10) / len(bars.values)
+    # Beside the labels of the scale.
+    first = 8 * LEFT
+    slot = (WIDTH - first - 10) / len(bars.values)
     every = max(1, -(-len(bars.labels) // 6))
     parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - 10}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
     for number, (label, value) in enumerate(zip(bars.labels, bars.values, strict=True)):
-        left, top, bottom = LEFT + number * slot, min(y(value), y(0)), max(y(value), y(0))
+        left, top, bottom = first + number * slot, min(y(value), y(0)), max(y(value), y(0))
         kind = "gain" if value >= 0 else "loss"
         parts.append(
             f'<rect class="{kind}" x="{left + slot * 0.15:.1f}" width="{min(slot * 0.7, 80):.1f}" y="{top:.1f}" '

@@ -39,8 +39,8 @@ _TONES = {
 
 async def live_places(platform: Platform) -> dict[str, str]:
     """The HTML of each place of `LIVE`. What is away is said in its place; the rest is shown."""
-    seen, balances, positions, fills = await asyncio.gather(
-        status(platform), live.balance(platform), _positions(platform), _fills(platform), return_exceptions=True
+    seen, balances, fills = await asyncio.gather(
+        status(platform), live.balance(platform), _fills(platform), return_exceptions=True
     )
     if isinstance(seen, BaseException):
         raise seen
@@ -49,9 +49,8 @@ async def live_places(platform: Platform) -> dict[str, str]:
         faults = list(dict.fromkeys([*faults, _said(balances)]))
         balances = []
     parts = {"head": _head(platform, seen, balances, faults), "bots": _bots(seen, balances)}
-    for name, page in (("positions", positions), ("fills", fills)):
-        shown = Page(name.capitalize(), [Words(_said(page), Tone.BAD)]) if isinstance(page, BaseException) else page
-        parts[name] = page_html(shown)
+    parts["positions"] = page_html(_positions(platform, seen))
+    parts["fills"] = page_html(fills if isinstance(fills, Page) else Page("Fills", [Words(_said(fills), Tone.BAD)]))
     return parts
 
 
@@ -191,8 +190,13 @@ def _card(bot: BotStatus, equity: Decimal | None) -> str:
     )
 
 
-async def _positions(platform: Platform) -> Page:
-    return pages.positions_page(await live.positions(platform), platform.zone, await business_now(platform))
+def _positions(platform: Platform, seen: Status) -> Page:
+    """The positions of the same look as the sums above them: marks move, and two looks would differ."""
+    unknown = [pages.short(bot.bot) for bot in seen.bots if bot.unrealised_pnl is None]
+    if unknown:
+        return Page("Positions", [Words(f"The positions of {', '.join(unknown)} cannot be read now.", Tone.BAD)])
+    rows = [row for bot in seen.bots for row in bot.positions]
+    return pages.positions_page(rows, platform.zone, seen.business_time or seen.wall_time)
 
 
 async def _fills(platform: Platform) -> Page:
