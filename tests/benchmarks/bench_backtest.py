@@ -75,8 +75,15 @@ def child(strategy: str, folder: str, only_read: bool) -> None:
         )
         trades = measure(outcome.result).trades
         bars = sum(len(series) for series in outcome.data.bars.values())
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"trades": trades, "bars": bars, "peak_mb": peak_mb}))
+    sys.stdout.write(json.dumps({"trades": trades, "bars": bars, "peak_mb": peak_mb()}))
+
+
+def peak_mb() -> float:
+    """The most memory this process had. Not `ru_maxrss`: that survives exec, and would be the parent's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("/proc/self/status has no VmHWM")
 
 
 def timed(case: Case, *, only_read: bool) -> tuple[float, dict[str, float]]:
