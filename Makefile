@@ -6,8 +6,6 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# A lock is complete: there is nothing to resolve. Python compiles what it uses when it first uses it.
-LOCKED := --no-deps --no-compile
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
@@ -23,14 +21,14 @@ $(VENV)/pyvenv.cfg:
 
 # The demo needs less than the tests; each stamp says that its lock is installed, checked by hash.
 $(VENV)/.demo: locks/demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
-	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKED) -r locks/demo.lock; }
+	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python locks/install.py locks/demo.lock; }
 	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
 	@printf '#!/bin/sh\nexec "%s" -m alpha "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
 	@touch $@
 
 $(VENV)/.dev: locks/dev.lock $(VENV)/.demo
 	@echo "Installing what the tests need (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKED) -r locks/dev.lock
+	@$(BIN)/python locks/install.py locks/dev.lock
 	@touch $@
 
 demo: $(VENV)/.demo ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR)

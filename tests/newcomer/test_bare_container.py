@@ -1,4 +1,7 @@
-"""The README's two commands in a bare `python:3.13-slim`. Prints the time to the first fill."""
+"""The README's two commands in a bare `python:3.13-slim`. Prints the time to the first fill.
+
+make test-containers ARGS='-m "containers and long" tests/newcomer'
+"""
 
 import os
 import subprocess
@@ -12,7 +15,7 @@ from tests.newcomer.readme import ROOT
 
 IMAGE = "python:3.13-slim"
 LIMIT_S = 900
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(2 * LIMIT_S)]
+pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(2 * LIMIT_S)]
 
 
 def test_two_commands_in_a_bare_container(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
