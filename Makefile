@@ -49,7 +49,7 @@ test: $(VENV)/.dev ## all tests that need no containers
 test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
 	@$(PYTEST) -m "containers and not long" --timeout 1200 --durations 15 $(ARGS)
 
-test-containers-long: $(VENV)/.dev ## what takes longest of it: docs/operations.md from end to end, ill health of every service
+test-containers-long: $(VENV)/.dev ## what takes longest of it: an upgrade and the way back, a newer PostgreSQL, ill health of every service
 	@$(PYTEST) -m "containers and long" --timeout 1800 --durations 10 $(ARGS)
 
 newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill

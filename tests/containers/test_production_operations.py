@@ -13,7 +13,7 @@ from alpha.demo.postgres import binaries
 from tests.containers.compose import Compose, measured, wait_for
 from tests.containers.exchange import ACCOUNTS, NEW_KEY, Exchange
 
-pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 COMPOSE = "docker compose -f docker-compose.production.yml"
 #: No Telegram can be reached from these tests, and the command centre's health says so.
 DEAF = frozenset({"telegram_manager"})
@@ -84,6 +84,7 @@ def books_agree(host: Compose, exchange: Exchange) -> None:
     measured(books.summary)
 
 
+@pytest.mark.long
 def test_an_upgrade_and_the_way_back_lose_nothing(installed: Compose, exchange: Exchange, upstream: Path) -> None:
     newest = max((upstream / "database/migrations").glob("0*.sql")).name
     number = int(newest.split("_")[0]) + 1
@@ -184,6 +185,7 @@ def newer_postgres(tmp_path: Path) -> str:
     return "18"
 
 
+@pytest.mark.long
 def test_a_new_major_version_of_postgresql(installed: Compose, exchange: Exchange, newer_postgres: str) -> None:
     with exchange.hand(ACCOUNTS["SHORTSELLER"]):
         before = fills(installed)
