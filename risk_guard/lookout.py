@@ -62,6 +62,7 @@ class Lookout:
         self._key_s = clock_s()
         self._instruments_s = clock_s()
         self._orders_since_ms: int | None = None
+        self._unnoted: set[tuple[str, str]] = set()
         self._token: int | None = None
         self._maintenance: SystemStatus | None = None
 
@@ -134,9 +135,14 @@ class Lookout:
         if since_ms is None or account.id is None:
             return found
         new = {(link, symbol) for link, symbol, created_ms in shown if created_ms >= since_ms}
-        if new:
-            # A bot notes each order before it is sent, so what is read afterwards holds it.
-            found += watch.unsent_orders(account.bot, sorted(new), await self._store.sent_by_bot(account.id))
+        if new or self._unnoted:
+            # A bot saves an exit's id only after it was sent: what it has not noted by the next look, it did not send.
+            asked = sorted(new | self._unnoted)
+            unsent = watch.unsent_orders(account.bot, asked, await self._store.sent_by_bot(account.id))
+            before = {f"unsent:{link}" for link, _ in self._unnoted}
+            found += [finding for finding in unsent if finding.key in before]
+            now_unnoted = {finding.key for finding in unsent} - before
+            self._unnoted = {(link, symbol) for link, symbol in asked if f"unsent:{link}" in now_unnoted}
         return found
 
     async def _clock(self, _now: datetime) -> list[Finding]:

@@ -154,7 +154,7 @@ def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[s
         Finding(
             f"unsent:{link_id}",
             Level.CRITICAL,
-            f"{symbol}: the order {link_id} carries the tag of {bot.id}, but {bot.id} did not send it.",
+            f"{symbol}: the order {link_id} carries the tag of {bot.id}, but {bot.id} has not noted it as its own.",
             f"Look for a second instance with the same key; /pause {bot.container} or /flatten {bot.container} meanwhile.",
         )
         for link_id, symbol in mine
