@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 COMPOSE = "docker compose -f docker-compose.production.yml"
 #: No Telegram can be reached from these tests, and the command centre's health says so.
 DEAF = frozenset({"telegram_manager"})
+#: The fourth bot's test ends with its stop, and that wish holds over every `up -d` after it.
+STOPPED = frozenset({"breakout"})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def run(host: Compose, command: str) -> str:
 
 def healthy(host: Compose) -> None:
     """Everything but what cannot be."""
-    host.wait_healthy(300, leaving=DEAF)
+    host.wait_healthy(300, leaving=DEAF | STOPPED)
 
 
 def ask(host: Compose, question: str) -> str:
