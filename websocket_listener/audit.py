@@ -120,7 +120,8 @@ class Auditor:
             self._openings_due = self._openings_due and await self._openings.due()
             overlap_ms = OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS
             read = await self._backfill.read(overlap_ms, announce=not self._openings_due)
-            if read.unseen and self._feed.messages == self._messages:
+            # after a gap there is always something that the stream could not bring
+            if read.unseen and not after_gap and self._feed.messages == self._messages:
                 self._deaf()
             self._messages = self._feed.messages
             if self._openings_due:

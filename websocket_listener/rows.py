@@ -16,6 +16,8 @@ from websocket_listener.account import Account
 
 #: Price times quantity may differ from the value that Bybit states by rounding, never by more than this share.
 _VALUE_TOLERANCE = Decimal("0.01")
+#: What a bigint holds.
+_MOST_SEQ = (1 << 63) - 1
 
 
 class OrderRow(Struct, frozen=True, gc=False):
@@ -56,14 +58,14 @@ class OrderRow(Struct, frozen=True, gc=False):
 
 def check_execution(execution: Execution) -> None:
     """Raise Rejected for an execution that cannot be true: negative quantity, a value that is not price x quantity,
-    no side, no sequence number, a trade without an order. Such a row is damaged on its way; the exchange's list has the
+    no side, no sequence number that can be one, a trade without an order. Such a row is damaged on its way; the exchange's list has the
     true one."""
     if not execution.order_id and execution.exec_type == "Trade":
         raise Rejected(f"The execution {execution.exec_id} has no orderId.")
     if execution.side not in {"Buy", "Sell"}:
         raise Rejected(f"The execution {execution.exec_id} has the side {execution.side!r}.")
-    if execution.seq is None:
-        raise Rejected(f"The execution {execution.exec_id} has no seq.")
+    if execution.seq is None or not 0 <= execution.seq <= _MOST_SEQ:
+        raise Rejected(f"The execution {execution.exec_id} has the seq {execution.seq}.")
     if execution.qty < 0 or execution.price < 0:
         raise Rejected(f"The execution {execution.exec_id} has the quantity {execution.qty} at {execution.price}.")
     if execution.category == "linear" and execution.exec_type == "Trade":

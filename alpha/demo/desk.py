@@ -27,7 +27,8 @@ class Desk:
         self._platform = platform
         self._url = dashboard_url
         self._stop = stop
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
         self.chosen = 0
         self.answer = ""
         #: What was last seen: whether a key pauses or resumes follows from it.
@@ -65,7 +66,7 @@ class Desk:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        for task in list(self._running):
+        for task in list(self._running.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -76,14 +77,17 @@ class Desk:
         return self.seen.bots[self.chosen].state
 
     def _begin(self, name: str, act: _Act) -> None:
-        if self._running:
-            self.answer = "One thing after the other: the last command is not answered yet."
-            return
+        """Do it after what was asked for before; asked for twice it is done once."""
         bot = self._platform.registry.bots[self.chosen]
         self.answer = f"{name} {bot.id} ..."
-        task = asyncio.create_task(self._do(name, act, bot))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        wanted = (name, bot.id)
+        if wanted not in self._running:
+            task = self._running[wanted] = asyncio.create_task(self._in_turn(name, act, bot))
+            task.add_done_callback(lambda _: self._running.pop(wanted, None))
+
+    async def _in_turn(self, name: str, act: _Act, bot: Bot) -> None:
+        async with self._turn:
+            await self._do(name, act, bot)
 
     async def _do(self, name: str, act: _Act, bot: Bot) -> None:
         attempt = Attempt(new_id(_BY), "terminal", _BY, "owner", "", name, bot.id, {})

@@ -72,7 +72,7 @@ async def address(servers: Servers, registry: Registry, tmp_path: Path) -> Async
     await own.shared.rpush(keys.candles("BTCUSDT", "5"), row)
     dashboard = Dashboard(settings, Platform(registry, own, history, NoControl()))
     looking = asyncio.create_task(dashboard.keep_looking())
-    runner = web.AppRunner(dashboard.app())
+    runner = web.AppRunner(dashboard.app(), shutdown_timeout=0.1)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()

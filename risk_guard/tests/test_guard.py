@@ -15,6 +15,7 @@ from alpha.demo.api import SupervisorApi
 from alpha.demo.processes import Spec, State, Supervisor, base_environment
 from alpha.live.connect import RedisLinks
 from alpha.live.control import CommandTaker
+from alpha.process import end_tasks
 from risk_guard.tests.post import (
     BOT,
     Hands,
@@ -488,9 +489,7 @@ async def test_a_bot_that_answers_stays_up_and_is_wished_paused(stage: Stage) ->
     try:
         reply = await answer(stage, await command(stage, "panic", {}))
     finally:
-        for task in bots:
-            task.cancel()
-        await asyncio.gather(*bots, return_exceptions=True)
+        await end_tasks(bots)
         await links.close()
     assert reply.outcome == "done"
     assert await wish(stage) == ("paused", "guard: panic by operator:1")

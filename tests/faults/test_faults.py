@@ -54,13 +54,15 @@ async def test_every_execution_is_stored_once_and_the_status_never_lies(arena: A
 
 
 async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Arena) -> None:
-    before = {id(wire) for wire in arena.proxy.wires}
+    before = [wire for wire in arena.proxy.wires if wire.key]
     arena.proxy.push.drop_every = 1
     arena.trade()
 
+    replaced: set[str] = set()
+
     async def all_replaced() -> bool:
-        wires = {id(wire) for wire in arena.proxy.wires if wire.key}
-        return len(wires) == len(before) and not wires & before
+        replaced.update(wire.key for wire in arena.proxy.wires if all(wire is not old for old in before))
+        return {wire.key for wire in before} <= replaced
 
     try:
         await until(all_replaced, 150, "every deaf connection to be replaced")

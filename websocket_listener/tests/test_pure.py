@@ -114,6 +114,8 @@ def test_every_execution_has_a_reason(changes: dict[str, object], meaning: Reaso
         {"side": ""},
         {"orderId": None},
         {"seq": None},
+        {"seq": -5},
+        {"seq": 1 << 63},
         {"execQty": "-0.5", "execValue": "-18550"},
     ],
 )
