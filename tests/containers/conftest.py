@@ -96,7 +96,8 @@ def host(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     folder = tmp_path_factory.mktemp("host") / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(upstream), str(folder)], check=True)
     compose = Compose(folder, ("docker-compose.production.yml",))
-    compose("down", "-v", "--remove-orphans")
+    # the demo's stack may still stand, with its dashboard, which is no orphan: a profile of this file has it
+    compose("--profile", "dashboard", "down", "-v", "--remove-orphans")
     yield compose
     print(compose("logs", "--tail", "20", "--no-color"))
     compose("down", "-v", "--remove-orphans")
