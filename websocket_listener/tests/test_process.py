@@ -12,6 +12,7 @@ from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import read_candles, read_position, read_quote, read_status
 from tests.stack.world import BotKey, Process, Simulator, Trader, until
+from websocket_listener.audit import OVERLAP_AFTER_GAP_MS
 from websocket_listener.tests.conftest import ListenerMaker
 
 BOT = "shortseller_001"
@@ -44,6 +45,21 @@ async def buy(exchange: Simulator, number: int, *qtys: str, symbol: str = "ETHUS
     await client.close()
 
 
+async def passes(exchange: Simulator, span_ms: int) -> None:
+    """Wait until so much of the exchange's time has passed."""
+    async with httpx.AsyncClient() as client:
+
+        async def now_ms() -> int:
+            return int((await client.get(f"{exchange.url}/v5/market/time")).json()["time"])
+
+        end_ms = await now_ms() + span_ms
+
+        async def over() -> bool:
+            return await now_ms() >= end_ms
+
+        await until(over, 60, "the exchange's time to pass")
+
+
 async def fills_of(database: Any, bot: str, exchange: Simulator, number: int) -> list[Any]:
     """The stored fills of the account behind key `number`."""
     account = await exchange.account(f"key-{number}")
@@ -69,6 +85,8 @@ async def test_a_first_start_in_the_middle_of_a_position_records_the_opening(
 ) -> None:
     await buy(exchange, 1, "1.5", "0.5")
     before = (await exchange.account("key-1"))["positions"][0]
+    # beyond what every read looks back, or the listener reads these fills, and nothing opens
+    await passes(exchange, 2 * OVERLAP_AFTER_GAP_MS)
     listener({"SHORTSELLER": "key-1"}, listener_history_days="0")
     await synced(links)
     await buy(exchange, 1, "-0.7")
