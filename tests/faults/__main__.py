@@ -1,7 +1,8 @@
-"""The long form: `python -m tests.faults --rounds 200 [--seed N] [--only K] [--outage S]`.
+"""The long form: `python -m tests.faults --rounds 200 [--seed N] [--first K] [--only K] [--outage S]`.
 
 Prints the seed, a line a round with its recovery time, and what differed; exit code 1 when any promise was broken.
-Round K of seed N is always the same faults with the same draws: `--seed N --only K` plays it again, in a fresh world.
+Round K of seed N is always the same faults with the same draws: `--seed N --only K` plays it again, in a fresh world,
+and `--seed N --first 100 --rounds 50` plays rounds 100 to 149, so that a long run can be played in portions.
 """
 
 import argparse
@@ -32,8 +33,8 @@ def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
     return (first, draw.choice(others))
 
 
-async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int:
-    """Play; returns the exit code."""
+async def main(numbers: range, seed: int, outage_s: float) -> int:
+    """Play these rounds in one world; returns the exit code."""
     if (me := asyncio.current_task()) is not None:
         # an end from outside leaves no server behind either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
@@ -42,10 +43,10 @@ async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int
     arena.outage_s = outage_s
     broken = 0
     recoveries: list[float] = []
-    print(f"seed {seed}, {rounds} rounds, logs in {folder}", flush=True)
+    print(f"seed {seed}, rounds {numbers.start} to {numbers.stop - 1}, logs in {folder}", flush=True)
     try:
         await arena.open()
-        for number in range(rounds) if only is None else (only,):
+        for number in numbers:
             arena.draw.seed(seed * 100_003 + number)
             outcome = await play(arena, troubles_of(arena.draw, number))
             recoveries.append(outcome.recovery_s)
@@ -58,7 +59,7 @@ async def main(rounds: int, seed: int, only: int | None, outage_s: float) -> int
             for fault in outcome.faults[:10]:
                 print(f"      {fault}", flush=True)
             broken += bool(outcome.faults)
-            if broken and only is None and not arena.listener_alive():
+            if broken and not arena.listener_alive():
                 break
         for fault in await settle(arena, 60.0, whole=True):
             broken += 1
@@ -80,13 +81,16 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first round")
     parser.add_argument("--only", type=int, default=None, help="play this round alone")
     parser.add_argument(
         "--outage", type=float, default=5.0, help="seconds PostgreSQL stays away after the buffer is full"
     )
     chosen = parser.parse_args()
+    first, rounds = (chosen.first, chosen.rounds) if chosen.only is None else (chosen.only, 1)
+    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     try:
-        code = asyncio.run(main(chosen.rounds, chosen.seed or secrets.randbelow(1_000_000), chosen.only, chosen.outage))
+        code = asyncio.run(main(range(first, first + rounds), seed, chosen.outage))
     except asyncio.CancelledError:
         code = 143
     sys.exit(code)
