@@ -24,7 +24,7 @@ from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import move_watermark, moved_stops, read_watermark
-from websocket_listener.windows import MOST_ROWS, Windows, narrower
+from websocket_listener.windows import Windows, holds_too_much, narrower
 
 log = logger(__name__)
 
@@ -55,7 +55,7 @@ class Read:
 
     rows: int
     inserted: int
-    unseen: int
+    unseen: list[Execution]
     first: bool
     began_ms: int
 
@@ -103,12 +103,15 @@ class Backfill:
         start_ms = max(start_ms, end_ms - KEPT_MS)
         long_ago = end_ms - start_ms > DAY_MS
         began_ms, began_s = start_ms, time.monotonic()
-        rows = inserted = unseen = 0
+        rows = inserted = 0
+        unseen: list[Execution] = []
         rank = Rank.BACKFILL if long_ago else Rank.RECONCILE
         async with aclosing(self._windows(start_ms, end_ms, rank)) as windows:
             async for found, stop_ms in windows:
                 new, fresh = await self._store(found, stop_ms, announce=announce and not first)
-                rows, inserted, unseen = rows + len(found), inserted + new, unseen + fresh
+                rows, inserted = rows + len(found), inserted + new
+                # of a history that is read for the first time nobody asks what was new
+                unseen = fresh if long_ago else unseen + fresh
                 if long_ago:
                     self.progress = f"{at(stop_ms):%Y-%m-%d %H:%M} of {at(end_ms):%Y-%m-%d %H:%M}, {rows} executions"
                     log.info(
@@ -133,8 +136,8 @@ class Backfill:
                 "never read, and the exchange does not keep them so long."
             )
 
-    async def read_order(self, order_id: str) -> int:
-        """Read and store the executions of one order; returns how many were not known."""
+    async def read_order(self, order_id: str) -> list[Execution]:
+        """Read and store the executions of one order; returns those that were not known."""
         rows = await self._gateway.executions_of_order(order_id)
         return (await self._store(_ordered(self._readable(rows)), None, announce=True))[1]
 
@@ -163,7 +166,7 @@ class Backfill:
         async for page in self._gateway.executions(start_ms, end_ms, rank=rank):
             found += page.rows
             unreadable += page.unreadable
-            if len(found) >= MOST_ROWS and page.cursor and end_ms > start_ms:
+            if page.cursor and end_ms > start_ms and holds_too_much(found, start_ms, end_ms):
                 return found, False
         readable = self._readable(found)
         if len(readable) == len(found) and not unreadable:
@@ -193,10 +196,13 @@ class Backfill:
         account = self._feed.account
         self._rejected.put(RejectedMessage("execution/list", message, fault, account.id, account.bot_id))
 
-    async def _store(self, rows: list[Execution], read_to_ms: int | None, *, announce: bool) -> tuple[int, int]:
-        """Store, oldest first; the last chunk moves the watermark in the same transaction. (inserted, not known)"""
+    async def _store(
+        self, rows: list[Execution], read_to_ms: int | None, *, announce: bool
+    ) -> tuple[int, list[Execution]]:
+        """Store, oldest first; the last chunk moves the watermark in the same transaction. (how many inserted, not known)"""
         feed = self._feed
-        inserted = unseen = 0
+        inserted = 0
+        unseen: list[Execution] = []
         await self._read_meanings(rows)
         for begin in range(0, max(len(rows), 1), _CHUNK):
             chunk = rows[begin : begin + _CHUNK]
@@ -207,9 +213,9 @@ class Backfill:
                     inserted += (await insert_fills(connection, fills)).inserted
                 if read_to_ms is not None and begin + _CHUNK >= len(rows):
                     await move_watermark(connection, feed.account.id, LINEAR, at(read_to_ms))
-            unseen += sum(feed.learn(row, pushed=False, announce=announce) for row in chunk)
+            unseen += [row for row in chunk if feed.learn(row, pushed=False, announce=announce)]
         self.counts.inserted += inserted
-        self.counts.unseen += unseen
+        self.counts.unseen += len(unseen)
         return inserted, unseen
 
     async def _read_meanings(self, rows: list[Execution]) -> None:

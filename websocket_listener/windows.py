@@ -16,6 +16,8 @@ MOST_ROWS = 5_000
 #: So many windows are read at once, and so many may be read ahead of the one that is stored.
 WINDOWS_AT_ONCE = 8
 _MOST_AHEAD = 12
+#: Executions come in bursts: only so many times what fits is too much at first sight.
+_SURELY = 2
 
 #: Reads a window (both ends inclusive, ms): its rows, oldest first, and whether these are all.
 ReadWindow = Callable[[int, int], Awaitable[tuple[list[Execution], bool]]]
@@ -73,6 +75,19 @@ class Windows:
             task.cancel()
             # what became of it does not matter any more
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def holds_too_much(found: list[Execution], start_ms: int, end_ms: int) -> bool:
+    """Whether this window surely holds more than fits, by the newest rows of it that were read so far.
+
+    Told after the first page: a window that is read until it is full and then dropped costs fifty calls.
+    """
+    if len(found) >= MOST_ROWS:
+        return True
+    if not found:
+        return False
+    oldest = min(row.exec_time_ms for row in found)
+    return len(found) * (end_ms - start_ms) > _SURELY * MOST_ROWS * max(1, end_ms - oldest)
 
 
 def narrower(found: list[Execution], start_ms: int, end_ms: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alpha.bybit.rows import Execution
 from alpha.errors import Retry
 from websocket_listener.tests.rows import execution
-from websocket_listener.windows import WINDOWS_AT_ONCE, Windows
+from websocket_listener.windows import MOST_ROWS, WINDOWS_AT_ONCE, Windows, holds_too_much, narrower
 
 
 def row(time_ms: int) -> Execution:
@@ -81,3 +81,16 @@ async def test_a_fault_in_any_window_is_raised_and_nothing_goes_on_behind_it() -
     for _ in range(3):
         await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_a_window_that_is_far_too_dense_is_known_by_its_first_page() -> None:
+    page = [row(time) for time in range(9_901, 10_001)]  # one a millisecond
+    assert not holds_too_much(page, 10_000 - MOST_ROWS, 10_000)
+    assert holds_too_much(page, 10_000 - 3 * MOST_ROWS, 10_000)
+    assert narrower(page, 10_000 - 3 * MOST_ROWS, 10_000) == pytest.approx(MOST_ROWS / 2, rel=0.02)
+
+
+def test_a_window_without_rows_or_of_one_burst_is_judged_too() -> None:
+    assert not holds_too_much([], 0, 10_000)
+    assert holds_too_much([row(10_000)] * 100, 0, 10_000)
+    assert holds_too_much([row(10_000)] * MOST_ROWS, 10_000, 10_000)
