@@ -26,6 +26,7 @@ from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
 from alpha.settings import BotKeys, load_keys
 from websocket_listener.bot import BotListener, Shared
+from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
 from websocket_listener.market import Market
 from websocket_listener.metrics import ListenerMetrics
@@ -52,7 +53,8 @@ class Listener:
         self._settings = settings
         self._links = links
         self.alerts = Alerts(links.shared, "websocket_listener")
-        self.rejected = RejectedMessages(pool, self.alerts)
+        self.grouped = GroupedAlerts(self.alerts)
+        self.rejected = RejectedMessages(pool, self.grouped)
         self.database = GroupWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
@@ -71,11 +73,12 @@ class Listener:
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
         self.lease = Lease(settings, self._waits)
         shared = Shared(
-            *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.market.marks),
+            *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.grouped),
+            self.market.marks,
             self.lease,
         )
         self.bots = [
-            BotListener(bot, bot_keys, hosts_of(settings, demo=bot_keys.bybit_demo), links.of(bot), shared)
+            BotListener(bot, bot_keys, hosts_of(settings, demo=bot_keys.bybit_demo), links, shared)
             for bot, bot_keys in keyed
         ]
         public_hosts = hosts_of(settings, demo=keyed[0][1].bybit_demo)
@@ -93,7 +96,8 @@ class Listener:
         if not await self.lease.take(stop):
             return
         self._redis_seen_s = self._exchange_seen_s = time.monotonic()
-        stores = [asyncio.create_task(job) for job in (self.database.run(), self.rejected.run(), self.lease.keep())]
+        jobs = (self.database.run(), self.rejected.run(), self.grouped.run(), self.lease.keep())
+        stores = [asyncio.create_task(job) for job in jobs]
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -107,7 +111,10 @@ class Listener:
                 bot.quit()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
-                    await asyncio.gather(self.database.drained(), *(bot.live.flushed() for bot in self.bots))
+                    await asyncio.gather(
+                        *(self.database.drained(), self.rejected.drained(), self.grouped.tell(all_of_it=True)),
+                        *(bot.live.flushed() for bot in self.bots),
+                    )
             if len(self.database):
                 log.warning("not_committed", rows=len(self.database), why="they are read again at the next start")
             for task in (work, *stores):

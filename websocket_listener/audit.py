@@ -7,13 +7,14 @@ from collections.abc import Callable
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.faults import KeyRefused
 from alpha.bybit.gateway import Gateway
-from alpha.bybit.rows import Order, Wallet
+from alpha.bybit.rows import Execution, Order, Wallet
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from websocket_listener.backfill import Backfill, Read
 from websocket_listener.book import LiveBook, order_age, position_age, shows_the_same
 from websocket_listener.feed import Feed
+from websocket_listener.missed import Missed
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.status import BotStatus
@@ -26,6 +27,8 @@ OVERLAP_MS = 10_000
 OVERLAP_AFTER_GAP_MS = 120_000
 #: After a gap the lists are read once more a little later, because they may lag.
 _AGAIN_S = 2.0
+#: So many audits after a gap may still find what happened in it.
+_LAGGING_AUDITS = 2
 
 
 class Auditor:
@@ -45,11 +48,12 @@ class Auditor:
         beat_s: float,
         first_done: Callable[[], None],
         deaf: Callable[[], None],
+        missed: Callable[[list[str]], None],
         damaged: Callable[[str], None],
     ) -> None:
         """`first_done` is called when memory holds the whole truth for the first time; `deaf` when the exchange has
-        executed orders and the stream, which stands and answers pings, has not brought a single message; `damaged`
-        when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis is not."""
+        executed orders and the stream, which stands and answers pings, has not brought a single message; `missed`
+        with the symbol of each fill that the stream has not brought while it stood, stored by then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis is not."""
         self.audits = 0
         self.failures = 0
         self.repaired = 0
@@ -68,7 +72,11 @@ class Auditor:
         self._beat_s = beat_s
         self._first_done: Callable[[], None] | None = first_done
         self._deaf = deaf
+        self._missed = missed
         self._damaged = damaged
+        self._unpushed = Missed(feed.was_pushed)
+        #: Audits since the last known gap. What the first two read may have happened in it: the lists lag.
+        self._since_gap = 0
         self._messages = -1
         self._asked = asyncio.Event()
         self._gap = True
@@ -76,8 +84,15 @@ class Auditor:
         self._suspects: set[str] = set()
         self._suspected_before: set[str] = set()
 
-    def ask(self, why: str) -> None:
-        """Audit as soon as possible, with the long overlap: something was lost."""
+    def gap(self) -> None:
+        """The stream could not bring everything: what is found missing from now on is no surprise."""
+        self._since_gap = 0
+        self._unpushed.forget()
+
+    def ask(self, why: str, *, gap: bool = True) -> None:
+        """Audit as soon as possible, with the long overlap: something was lost. `gap`: it is known why."""
+        if gap:
+            self.gap()
         self._gap = True
         if not self._asked.is_set():
             log.info("audit_asked", bot=self._feed.account.bot_id, why=why)
@@ -120,6 +135,7 @@ class Auditor:
             self._openings_due = self._openings_due and await self._openings.due()
             overlap_ms = OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS
             read = await self._backfill.read(overlap_ms, announce=not self._openings_due)
+            self._note_unpushed(read.unseen)
             # after a gap there is always something that the stream could not bring
             if read.unseen and not after_gap and self._feed.messages == self._messages:
                 self._deaf()
@@ -137,13 +153,25 @@ class Auditor:
         await self._unexplained()
         self.audits += 1
         self.last_s = time.monotonic() - began_s
-        self._again_at_s = time.monotonic() + _AGAIN_S if after_gap else None
+        if not self._gap:
+            self._since_gap += 1
+        self._report_missed()
+        self._again_at_s = time.monotonic() + _AGAIN_S if after_gap or self._unpushed.waits else None
         if self._first_done is not None:
             done, self._first_done = self._first_done, None
             done()
         self._status.refused = ""
         if not self._suspects:
             self._status.audited(began_ms, wall_ms())
+
+    def _note_unpushed(self, rows: list[Execution]) -> None:
+        if self._since_gap >= _LAGGING_AUDITS:
+            self._unpushed.found(rows, time.monotonic())
+
+    def _report_missed(self) -> None:
+        symbols = self._unpushed.lost(time.monotonic())
+        if symbols:
+            self._missed(symbols)
 
     async def _key_refused(self, why: str) -> None:
         news = not self._status.refused
@@ -187,7 +215,7 @@ class Auditor:
             self._suspects.add(name)
             if differs:
                 self._status.gap(name, f"{name} is not the exchange's", wall_ms())
-            self.ask(f"{name} claims to be newer than the exchange's")
+            self.ask(f"{name} claims to be newer than the exchange's", gap=False)
             return False
         if differs:
             self.repaired += 1
@@ -252,7 +280,7 @@ class Auditor:
         """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""
         now_s = time.monotonic()
         for order_id in self._feed.explain.overdue_orders(now_s)[:20]:
-            await self._backfill.read_order(order_id)
+            self._note_unpushed(await self._backfill.read_order(order_id))
         left = self._feed.explain.accept(now_s)
         if left:
             log.warning("unexplained", bot=self._feed.account.bot_id, what=left[:20])

@@ -20,7 +20,7 @@ from alpha.clock import at, wall_ms
 from alpha.db.pool import Pool
 from alpha.errors import AlphaError, Misconfigured
 from alpha.live import keys
-from alpha.live.client import TextRedis
+from alpha.live.connect import RedisLinks
 from alpha.live.read import DataState
 from alpha.logs import logger
 from alpha.registry import Bot
@@ -31,6 +31,7 @@ from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
+from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
 from websocket_listener.live import Change, LiveWriter
 from websocket_listener.meanings import StopMeanings
@@ -65,6 +66,7 @@ class Shared:
     database: GroupWriter
     rejected: RejectedMessages
     alerts: Alerts
+    grouped: GroupedAlerts
     marks: Mapping[str, Mark]
     lease: Lease
 
@@ -72,7 +74,7 @@ class Shared:
 class BotListener:
     """Listens to one bot's account until cancelled."""
 
-    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, redis: TextRedis, shared: Shared) -> None:
+    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, links: RedisLinks, shared: Shared) -> None:
         self.bot = bot
         self.account: Account | None = None
         self.feed: Feed | None = None
@@ -81,7 +83,7 @@ class BotListener:
         self.stream: Stream | None = None
         self._keys = bot_keys
         self._hosts = hosts
-        self._redis = redis
+        self._redis = links.of(bot)
         self._shared = shared
         self.gateway = Gateway(
             hosts,
@@ -90,7 +92,11 @@ class BotListener:
             account=bot.id,
         )
         self.live = LiveWriter(
-            redis, bot.id, rebuild=self._rebuild, restored=self._restored, confirm=shared.lease.confirm
+            links.writer(bot.redis_db),
+            bot.id,
+            rebuild=self._rebuild,
+            restored=self._restored,
+            confirm=shared.lease.confirm,
         )
         self.status = BotStatus(self.live.put)
         self.book = LiveBook(bot.id, self.live.put, shared.marks)
@@ -188,6 +194,7 @@ class BotListener:
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
             deaf=self._deaf,
+            missed=self._missed,
             damaged=self.live.lose,
         )
         self.stream = Stream(
@@ -237,6 +244,8 @@ class BotListener:
 
     def _down(self, why: str) -> None:
         self.status.down(wall_ms())
+        if self.auditor is not None:
+            self.auditor.gap()
 
     def _refused(self, why: str) -> None:
         task = asyncio.ensure_future(self.refuse(why))
@@ -268,6 +277,23 @@ class BotListener:
         if self.stream is not None:
             self.stream.replace("it brought no message of what the exchange has done")
 
+    def _missed(self, symbols: list[str]) -> None:
+        """Fills that the stream, which stood, has not brought: they are recorded, and the operator hears of it."""
+        bot = self.bot.id
+
+        def alert(count: int, about: list[str]) -> Alert:
+            fills = "1 fill" if count == 1 else f"{count} fills"
+            return Alert(
+                Level.WARNING,
+                f"missing:{bot}",
+                f"{fills} of {bot} in {', '.join(about)} did not come through the stream, which was connected. "
+                "An audit found them; they are recorded now.",
+                "Nothing is missing any more. If it comes again and again, look at the line to the exchange.",
+                bot,
+            )
+
+        self._shared.grouped.note(f"missing:{bot}", alert, count=len(symbols), about=symbols)
+
     async def _too_late(self, what: str) -> None:
         remedy = "Compare with the exchange's own export of your trades; P&L from fills lacks what happened then."
         await self._shared.alerts.raise_alert(
@@ -284,7 +310,7 @@ class BotListener:
 
     def _restored(self) -> None:
         if self.auditor is not None:
-            self.auditor.ask("Redis was written anew")
+            self.auditor.ask("Redis was written anew", gap=False)
 
     async def _beat(self) -> None:
         """Each second: marks into positions and wallet, the status, what the fills do not explain."""
@@ -297,7 +323,7 @@ class BotListener:
                 if overdue and "unexplained" not in self.status.gaps:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
                     self.status.gap("unexplained", overdue[0], now_ms)
-                    self.auditor.ask(overdue[0])
+                    self.auditor.ask(overdue[0], gap=False)
             self.status.say(now_ms)
 
     async def _begin(self) -> None:

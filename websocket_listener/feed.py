@@ -178,6 +178,10 @@ class Feed:
         """True for an execution that was taken before."""
         return (execution.symbol, execution.exec_id) in self._seen
 
+    def was_pushed(self, symbol: str, exec_id: str) -> bool:
+        """True unless this execution was only ever read over REST."""
+        return self._seen.get((symbol, exec_id), True)
+
     def already_told(self, symbol: str, exec_id: str) -> None:
         """This execution was announced by an earlier process."""
         self._seen[(symbol, exec_id)] = True

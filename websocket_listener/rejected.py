@@ -1,20 +1,24 @@
-"""Messages that cannot be read: kept whole in `audit.rejected_messages`, with an alert."""
+"""Messages that cannot be read: kept whole in `audit.rejected_messages`, with an alert for each kind at a time."""
 
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
-from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import wall_ms
+from alpha.alerts import Alert, Level
 from alpha.db.pool import Pool
 from alpha.logs import logger
-from websocket_listener.store import DATABASE_FAULTS, insert_rejected
+from websocket_listener.grouped import GroupedAlerts
+from websocket_listener.store import DATABASE_FAULTS, RejectedRow, insert_rejected
 from websocket_listener.writer import passes
 
 log = logger(__name__)
 
-#: So many wait while PostgreSQL is away; of a storm the newest are kept.
-_MOST_WAITING = 500
+#: So much may wait while PostgreSQL is away; of a storm the newest are kept.
+_MOST_WAITING = 5_000
+_MOST_CHARACTERS_WAITING = 16_000_000
+#: So many are stored in one transaction.
+_BATCH = 100
 _MOST_CHARACTERS = 1_000_000
 
 
@@ -29,66 +33,95 @@ class RejectedMessage:
     bot_id: str | None = None
     topic: str | None = None
 
+    def row(self) -> RejectedRow:
+        """As it is stored."""
+        return RejectedRow(
+            self.source,
+            self.account_id,
+            self.bot_id,
+            self.topic,
+            self.fault[:2_000],
+            self.message[:_MOST_CHARACTERS],
+        )
+
 
 class RejectedMessages:
     """Takes messages without waiting and stores them in the background."""
 
-    def __init__(self, pool: Pool, alerts: Alerts) -> None:
+    def __init__(self, pool: Pool, alerts: GroupedAlerts) -> None:
         self.count = 0
         self.lost = 0
         self._pool = pool
         self._alerts = alerts
-        self._waiting: deque[RejectedMessage] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[RejectedMessage] = deque()
+        self._characters = 0
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def put(self, rejected: RejectedMessage) -> None:
         """Keep this message."""
         self.count += 1
-        if len(self._waiting) == _MOST_WAITING:
-            self.lost += 1
         self._waiting.append(rejected)
+        self._characters += len(rejected.message)
+        while len(self._waiting) > _MOST_WAITING or (
+            self._characters > _MOST_CHARACTERS_WAITING and len(self._waiting) > 1
+        ):
+            self._drop()
+            self.lost += 1
+        self._idle.clear()
         self._wake.set()
+        kind = f"rejected:{rejected.source}:{rejected.bot_id or ''}"
+        self._alerts.note(kind, lambda count, _: _alert(kind, rejected, count))
 
     async def run(self) -> None:
         """Store until cancelled; while PostgreSQL is away they wait."""
+        batch = _BATCH
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                rejected = self._waiting[0]
+                taken = list(islice(self._waiting, batch))
                 try:
-                    await self._store(rejected)
+                    await self._store(taken)
                 except (*DATABASE_FAULTS, ValueError) as fault:
                     if passes(fault):
                         await asyncio.sleep(1.0)
                         continue
+                    if len(taken) > 1:
+                        # one of them cannot be stored: one by one, the others can
+                        batch = 1
+                        continue
                     # what cannot be stored as it is must not hold up the others; it stands in the log
                     self.lost += 1
-                    log.warning("rejected_message_not_stored", fault=str(fault), message=rejected.message[:2_000])
-                if self._waiting and self._waiting[0] is rejected:
-                    self._waiting.popleft()
+                    log.warning("rejected_message_not_stored", fault=str(fault), message=taken[0].message[:2_000])
+                for one in taken:
+                    # a storm may have pushed it out in the meantime
+                    if self._waiting and self._waiting[0] is one:
+                        self._drop()
+            batch = _BATCH
+            self._idle.set()
 
-    async def _store(self, rejected: RejectedMessage) -> None:
+    async def drained(self) -> None:
+        """Wait until everything that was put is stored."""
+        await self._idle.wait()
+
+    def _drop(self) -> None:
+        self._characters -= len(self._waiting.popleft().message)
+
+    async def _store(self, taken: list[RejectedMessage]) -> None:
         async with self._pool.acquire(timeout=5.0) as connection:
-            await insert_rejected(
-                connection,
-                source=rejected.source,
-                account_id=rejected.account_id,
-                bot_id=rejected.bot_id,
-                topic=rejected.topic,
-                fault=rejected.fault[:2_000],
-                message=rejected.message[:_MOST_CHARACTERS],
-            )
-        await self._alerts.raise_alert(
-            Alert(
-                Level.WARNING,
-                f"rejected:{rejected.source}:{rejected.bot_id or ''}",
-                f"A message of the exchange could not be read: {rejected.fault[:300]}",
-                "It is in audit.rejected_messages, whole; the executions are read again over REST.",
-                rejected.bot_id or "",
-            ),
-            wall_ms(),
-        )
+            await insert_rejected(connection, [rejected.row() for rejected in taken])
+
+
+def _alert(kind: str, newest: RejectedMessage, count: int) -> Alert:
+    bot = newest.bot_id or ""
+    if newest.source == "PostgreSQL":
+        what, remedy = "rows that PostgreSQL refused", "They are in audit.rejected_messages, whole."
+    else:
+        what = f"messages of the exchange ({newest.source}) that could not be read"
+        remedy = "They are in audit.rejected_messages, whole; the executions are read again over REST."
+    return Alert(Level.WARNING, kind, f"{count} {what}; the last: {newest.fault[:300]}", remedy, bot)
 
 
 def as_text(frame: str | bytes) -> str:

@@ -41,6 +41,7 @@ from websocket_listener.account import Account
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
+from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
@@ -95,8 +96,8 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
         throttle = Throttle(links.shared)
         hosts = simulated_hosts(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
         async with Gateway(hosts, Credentials("key", "secret"), throttle, account=bot.id) as gateway:
-            rejected = RejectedMessages(pool, Alerts(links.shared, "bench"))
-            live = LiveWriter(links.of(bot), bot.id, rebuild=list, restored=lambda: None)
+            rejected = RejectedMessages(pool, GroupedAlerts(Alerts(links.shared, "bench")))
+            live = LiveWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
 
             async def refused(row: object, fault: str) -> None:
                 raise AssertionError(fault)

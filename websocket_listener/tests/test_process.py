@@ -1,6 +1,7 @@
 """The listener as a process, against the simulated exchange, PostgreSQL and Redis."""
 
 import json
+import random
 import re
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from alpha.clock import wall_ms
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import read_candles, read_position, read_quote, read_status
+from tests.faults.proxy import Proxy
 from tests.stack.world import BotKey, Process, Simulator, Trader, until
 from websocket_listener.audit import OVERLAP_AFTER_GAP_MS
 from websocket_listener.tests.conftest import ListenerMaker
@@ -319,6 +321,42 @@ async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
     stored = [candle.start_ms for candle in await read_candles(links.shared, "BTCUSDT", "1")]
     assert stored == list(range(stored[0], stored[-1] + 60_000, 60_000))
     assert stored[-1] >= told[-1]
+
+
+async def test_fills_that_the_stream_lost_while_it_stood_are_recorded_and_told_and_those_of_a_known_gap_are_not(
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+) -> None:
+    wire = Proxy(exchange.port, random.Random(8), {"key-8": "secret-8"})
+    await wire.start()
+
+    async def told() -> list[dict[str, str]]:
+        return [row for _, row in await links.shared.xrange(keys.ALERTS) if row["key"] == f"missing:{BOT}"]
+
+    try:
+        listener({"SHORTSELLER": "key-8"}, **{name.lower(): value for name, value in wire.environment().items()})
+        await synced(links)
+        wire.refusing = True
+        wire.cut()
+        await buy(exchange, 8, "0.1", symbol="BTCUSDT")
+        wire.heal()
+        for _ in range(4):
+            await synced(links, since_ms=wall_ms())
+        assert await told() == []
+
+        wire.push.drop_every, wire.push.topics = 1, ("execution",)
+        await buy(exchange, 8, "0.1")
+
+        async def found() -> bool:
+            return len(await told()) == 1
+
+        await until(found, 30, "an alert")
+    finally:
+        await wire.stop()
+    (alert,) = await told()
+    assert (alert["level"], alert["bot"]) == ("warning", BOT)
+    assert alert["text"].startswith(f"1 fill of {BOT} in ETHUSDT did not come through the stream")
+    stored = {row["exec_id"] for row in await fills_of(database, BOT, exchange, 8)}
+    assert stored == {row["execId"] for row in await exchange.ledger("key-8")}
 
 
 async def test_without_any_key_it_ends_with_a_sentence(listener: ListenerMaker) -> None:

@@ -22,8 +22,9 @@ from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
 from websocket_listener.frames import decode
+from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
-from websocket_listener.rejected import RejectedMessages
+from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
@@ -43,6 +44,8 @@ class Wired:
     live: LiveWriter
     database: GroupWriter
     status: BotStatus
+    rejected: RejectedMessages
+    grouped: GroupedAlerts
     lost: list[str]
     refused: list[str]
     dropped: list[int]
@@ -64,7 +67,7 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
     database = GroupWriter(pool, 200, dropped=dropped.append, refused=refuse)
     books: list[LiveBook] = []
     live = LiveWriter(
-        links.database(2),
+        links.writer(2),
         BOT,
         rebuild=lambda: [*books[0].rebuild(), *status.anew(START_MS), ("EVENT", "resync", "0", "{}")],
         restored=lambda: None,
@@ -72,11 +75,12 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
     status = BotStatus(live.put)
     book = LiveBook(BOT, live.put, {"BTCUSDT": Mark(Decimal("37200"), START_MS)})
     books.append(book)
-    rejected = RejectedMessages(pool, Alerts(links.shared, "test"))
+    grouped = GroupedAlerts(Alerts(links.shared, "test"))
+    rejected = RejectedMessages(pool, grouped)
     feed = Feed(account, book, live, database, status, rejected, BusinessClock(), lost.append)
-    tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run())]
+    tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
     live.start()
-    yield Wired(account, feed, book, live, database, status, lost, refused, dropped)
+    yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=2)
@@ -163,6 +167,34 @@ async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
         return any(fields["bot"] == BOT for _, fields in await links.shared.xrange(keys.ALERTS))
 
     await until(alerted, 5, "an alert")
+
+
+async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_alerts(
+    wired: Wired, pool: Any, links: RedisLinks
+) -> None:
+    before = len(await links.shared.xrange(keys.ALERTS))
+    storm = [pushed("execution", execution_row(execId=f"storm-{n}", execQty="many")) for n in range(300)]
+    for number, frame in enumerate(storm):
+        take(wired, frame)
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    await wired.rejected.drained()
+    await wired.grouped.tell(all_of_it=True)
+    query = "SELECT message FROM audit.rejected_messages WHERE account_id = $1"
+    assert sorted(row["message"] for row in await pool.fetch(query, wired.account.id)) == sorted(storm)
+    texts = [fields["text"] for _, fields in (await links.shared.xrange(keys.ALERTS))[before:]]
+    assert len(texts) == 2, "the first at once, and one for all that followed"
+    assert sum(int(text.split()[0]) for text in texts) == 300
+
+
+async def test_an_unreadable_message_that_cannot_be_stored_holds_up_no_other(wired: Wired, pool: Any) -> None:
+    wired.rejected.put(RejectedMessage("private stream", "good 1", "fault", wired.account.id, BOT))
+    wired.rejected.put(RejectedMessage("private stream", "no such account", "fault", 32_000, BOT))
+    wired.rejected.put(RejectedMessage("private stream", "half a character \ud800", "fault", wired.account.id, BOT))
+    wired.rejected.put(RejectedMessage("private stream", "good 2", "fault", wired.account.id, BOT))
+    await wired.rejected.drained()
+    query = "SELECT message FROM audit.rejected_messages WHERE account_id = $1 ORDER BY 1"
+    assert [row["message"] for row in await pool.fetch(query, wired.account.id)] == ["good 1", "good 2"]
 
 
 async def test_lists_in_lists_without_end_are_kept_and_end_nothing(wired: Wired) -> None:
