@@ -26,6 +26,8 @@ _SCRIPT = files("websocket_listener").joinpath("apply.lua").read_text(encoding="
 #: A script call blocks Redis; so many changes take a few milliseconds.
 _MOST_CHANGES = 1_000
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
+#: An answer that takes longer counts as lost.
+_ANSWER_S = 10.0
 #: The script's answer when the keys are another writer's, and how long to wait before they are taken back.
 _ANOTHERS = -2
 _CONTESTED_PAUSE_S = 1.0
@@ -43,8 +45,9 @@ class LiveWriter:
         restored: Callable[[], None],
         confirm: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`restored` is called after Redis was lost and written anew. `confirm` returns once it is certain that no other
-        listener may write this bot's state; it is asked when another one has."""
+        """`redis` is a client that nothing else uses (`RedisLinks.writer`). `restored` is called after Redis was lost and
+        written anew. `confirm` returns once it is certain that no other listener may write this bot's state; it is asked
+        when another one has."""
         self.lag_s = 0.0
         self.ignored = 0
         self.lost_since_s: float | None = time.monotonic()
@@ -159,7 +162,8 @@ class LiveWriter:
         self._taken_away = False
 
     async def _write_anew(self) -> None:
-        await self._redis.ping()
+        async with asyncio.timeout(_ANSWER_S):
+            await self._redis.ping()
         # changes that happen from here on are put after the rebuild; the rebuild itself is taken in one step
         lost_since_s, self.lost_since_s = self.lost_since_s, None
         owed = list(self._owed)
@@ -177,10 +181,11 @@ class LiveWriter:
 
     async def _apply(self, changes: list[Change]) -> int:
         arguments = (self._bot, self._token, str(keys.EVENTS_KEPT), msgspec.msgpack.encode(changes))
-        if not self._sha:
-            self._sha = await self._redis.script_load(_SCRIPT)
-        try:
-            return int(await self._redis.evalsha(self._sha, 0, *arguments))
-        except NoScriptError:
-            self._sha = await self._redis.script_load(_SCRIPT)
-            return int(await self._redis.evalsha(self._sha, 0, *arguments))
+        async with asyncio.timeout(_ANSWER_S):
+            if not self._sha:
+                self._sha = await self._redis.script_load(_SCRIPT)
+            try:
+                return int(await self._redis.evalsha(self._sha, 0, *arguments))
+            except NoScriptError:
+                self._sha = await self._redis.script_load(_SCRIPT)
+                return int(await self._redis.evalsha(self._sha, 0, *arguments))

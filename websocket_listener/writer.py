@@ -141,6 +141,8 @@ class GroupWriter:
                     self._idle.set()
                     self._wake.clear()
                     await self._wake.wait()
+                    # what this turn of the loop has for Redis goes out first: Redis works while the batch is encoded
+                    await asyncio.sleep(0)
                 count = min(len(self._rows), MOST_ROWS)
                 self._taken = [self._rows.popleft() for _ in range(count)]
             try:

@@ -1,7 +1,7 @@
 """Connections to Redis: one client a database, made once, shared by a process."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry as RedisRetry
@@ -25,6 +25,7 @@ class RedisLinks:
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._clients: dict[int, TextRedis] = {}
+        self._writers: list[TextRedis] = []
 
     @property
     def address(self) -> str:
@@ -35,25 +36,36 @@ class RedisLinks:
         """The client of database `number`."""
         client = self._clients.get(number)
         if client is None:
-            client = cast(
-                TextRedis,
-                Redis(
-                    host=self._settings.redis_host,
-                    port=self._settings.redis_port,
-                    db=number,
-                    username=self._settings.redis_username,
-                    password=self._settings.redis_password.get_secret_value(),
-                    decode_responses=True,
-                    socket_connect_timeout=2.0,
-                    socket_timeout=10.0,
-                    health_check_interval=15,
-                    retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
-                    # the shapes of answers that TextRedis promises
-                    protocol=2,
-                ),
-            )
-            self._clients[number] = client
+            client = self._clients[number] = self._client(number, socket_timeout=10.0, health_check_interval=15)
         return client
+
+    def writer(self, number: int) -> TextRedis:
+        """A new client of database `number` for one writer: one connection of its own, one call at a time.
+
+        It bounds no call by itself, because that costs each one several turns of the event loop before anything is sent:
+        whoever calls must, with `asyncio.timeout`; a call that is given up closes the connection, and the next opens it.
+        """
+        client = self._client(number, socket_timeout=None, single_connection_client=True)
+        self._writers.append(client)
+        return client
+
+    def _client(self, number: int, **options: Any) -> TextRedis:
+        return cast(
+            TextRedis,
+            Redis(
+                host=self._settings.redis_host,
+                port=self._settings.redis_port,
+                db=number,
+                username=self._settings.redis_username,
+                password=self._settings.redis_password.get_secret_value(),
+                decode_responses=True,
+                socket_connect_timeout=2.0,
+                retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+                # the shapes of answers that TextRedis promises
+                protocol=2,
+                **options,
+            ),
+        )
 
     def of(self, bot: Bot) -> TextRedis:
         """The client of the bot's own database."""
@@ -82,5 +94,7 @@ class RedisLinks:
 
     async def close(self) -> None:
         """Close all clients."""
-        await asyncio.gather(*(client.aclose() for client in self._clients.values()), return_exceptions=True)
+        clients = (*self._clients.values(), *self._writers)
+        await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
         self._clients.clear()
+        self._writers.clear()
