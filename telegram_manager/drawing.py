@@ -127,7 +127,7 @@ class _Sheet:
     def png(self) -> bytes:
         """What was drawn."""
         out = io.BytesIO()
-        self._canvas.print_png(out, pil_kwargs={"compress_level": 4}, metadata={})
+        self._canvas.print_png(out, pil_kwargs={"compress_level": 1}, metadata={})
         return out.getvalue()
 
     def head(self, title: str, amount: str, gain: bool, left: str, right: str) -> None:

@@ -199,7 +199,7 @@ CREATE FUNCTION trading.walk(
     p_skip text[], p_meet_time timestamptz, p_meet_seq bigint, p_meet_id text,
     OUT states trading.position_states[], OUT trips trading.round_trips[], OUT days trading.daily_totals[],
     OUT walked bigint, OUT met boolean
-) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     f           record;
     at          integer := 0;
@@ -386,16 +386,13 @@ BEGIN
                         held := 0;
                         cost := 0;
                         s.opened_at := NULL; s.opened_seq := NULL; s.opened_id := NULL;
-                        IF p_meet_time IS NOT NULL
-                            AND (f.exec_time, f.seq, f.exec_id) >= (p_meet_time, p_meet_seq, p_meet_id)
-                            AND EXISTS (
+                        IF p_meet_time IS NOT NULL THEN
+                            met := (f.exec_time, f.seq, f.exec_id) >= (p_meet_time, p_meet_seq, p_meet_id) AND EXISTS (
                                 SELECT FROM trading.round_trips t
                                 WHERE t.account_id = s.account_id AND t.category = s.category AND t.symbol = s.symbol
                                     AND t.closed_at = f.exec_time AND t.closed_seq = f.seq AND t.closed_id = f.exec_id
                                     AND NOT t.reversed
-                            )
-                        THEN
-                            met := true;
+                            );
                         END IF;
                     END IF;
                 END IF;

@@ -3,21 +3,19 @@
 
 -- The sums of trips that ended, as rows of trading.daily_exits: what is added to them, and what verify compares with them.
 CREATE FUNCTION trading.sum_exits(p_trips trading.round_trips[]) RETURNS SETOF trading.daily_exits
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN QUERY
+LANGUAGE sql STABLE AS $$
     SELECT t.account_id, t.category, t.symbol, (t.closed_at AT TIME ZONE 'UTC')::date, t.exit_reason,
         count(*)::integer, (count(*) FILTER (WHERE n.net > 0))::integer, (count(*) FILTER (WHERE n.net < 0))::integer,
         sum(greatest(n.net, 0)), sum(least(n.net, 0)), max(n.net), min(n.net),
         sum((extract(epoch FROM t.closed_at - t.opened_at) * 1000)::bigint)::bigint
     FROM unnest(p_trips) AS t, LATERAL (SELECT t.gross - t.fees + t.funding AS net OFFSET 0) AS n
-    GROUP BY 1, 2, 3, 4, 5;
-END $$;
+    GROUP BY 1, 2, 3, 4, 5
+$$;
 COMMENT ON FUNCTION trading.sum_exits(trading.round_trips[]) IS 'Sums of trips that ended, per account, symbol, day and reason.';
 
 -- Write what a walk gave: new states, trips that ended, totals to add.
 CREATE FUNCTION trading.add_exits(p_trips trading.round_trips[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO trading.daily_exits AS d SELECT * FROM trading.sum_exits(p_trips)
     ON CONFLICT (account_id, day, category, symbol, exit_reason) DO UPDATE SET
@@ -28,21 +26,18 @@ END $$;
 COMMENT ON FUNCTION trading.add_exits(trading.round_trips[]) IS 'Adds trips that ended to trading.daily_exits.';
 
 CREATE FUNCTION trading.add_days(p_days trading.daily_totals[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO trading.daily_totals AS d
-    SELECT account_id, category, symbol, day, sum(fills), sum(volume), sum(maker_volume), sum(gross), sum(fees), sum(funding)
-    FROM unnest(p_days)
-    GROUP BY 1, 2, 3, 4
+    INSERT INTO trading.daily_totals AS d SELECT * FROM unnest(p_days)
     ON CONFLICT (account_id, day, category, symbol) DO UPDATE SET
         fills = d.fills + excluded.fills, volume = d.volume + excluded.volume,
         maker_volume = d.maker_volume + excluded.maker_volume, gross = d.gross + excluded.gross,
         fees = d.fees + excluded.fees, funding = d.funding + excluded.funding;
 END $$;
-COMMENT ON FUNCTION trading.add_days(trading.daily_totals[]) IS 'Adds to trading.daily_totals.';
+COMMENT ON FUNCTION trading.add_days(trading.daily_totals[]) IS 'Adds to trading.daily_totals; no two of the given are of the same account, symbol and day.';
 
 CREATE FUNCTION trading.put_states(p_states trading.position_states[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE trading.position_states AS s SET
         bot_id = n.bot_id, place_time = n.place_time, place_seq = n.place_seq, place_id = n.place_id,
@@ -57,7 +52,7 @@ COMMENT ON FUNCTION trading.put_states(trading.position_states[]) IS 'Replaces r
 
 -- Bring the given states (locked by the caller) up to the last fill, or at most p_limit fills onward; returns the fills walked.
 CREATE FUNCTION trading.advance(p_states trading.position_states[], p_limit bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     w record;
 BEGIN
@@ -76,7 +71,7 @@ COMMENT ON FUNCTION trading.advance(trading.position_states[], bigint) IS 'Bring
 
 -- Lock the state of one account and symbol, making it where it is missing.
 CREATE FUNCTION trading.lock_state(p_account smallint, p_category text, p_symbol text, p_bot text)
-RETURNS trading.position_states LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS trading.position_states LANGUAGE plpgsql AS $$
 DECLARE
     s trading.position_states;
 BEGIN
@@ -98,7 +93,7 @@ COMMENT ON FUNCTION trading.lock_state(smallint, text, text, text) IS 'The state
 CREATE FUNCTION trading.take_late(
     s trading.position_states, p_ids text[], p_first_time timestamptz, p_first_seq bigint, p_first_id text,
     p_last_time timestamptz, p_last_seq bigint, p_last_id text
-) RETURNS trading.position_states LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+) RETURNS trading.position_states LANGUAGE plpgsql AS $$
 DECLARE
     most  CONSTANT bigint := 20000;
     start trading.position_states;
@@ -142,7 +137,8 @@ BEGIN
     SELECT array_agg(DISTINCT (closed_at AT TIME ZONE 'UTC')::date) INTO gone
     FROM (SELECT closed_at FROM dropped UNION ALL SELECT closed_at FROM unnest(new.trips)) AS both_sides;
     INSERT INTO trading.round_trips SELECT * FROM unnest(new.trips);
-    PERFORM trading.add_days(new.days || ARRAY(
+    PERFORM trading.add_days(new.days);
+    PERFORM trading.add_days(ARRAY(
         SELECT ROW(account_id, category, symbol, day, -fills, -volume, -maker_volume, -gross, -fees, -funding)::trading.daily_totals
         FROM unnest(old.days)));
     DELETE FROM trading.daily_exits d
@@ -166,18 +162,15 @@ DECLARE
     n      record;
     s      trading.position_states;
     late   record;
-    total  bigint;
-    seen   bigint;
-    is_late boolean;
+    seen   record;
     states trading.position_states[];
 BEGIN
-    SELECT count(*) INTO total FROM inserted;
     -- lock the states of the batch in their order; a second pass when some had to be made
     FOR pass IN 1..2 LOOP
-        states := '{}';
-        seen := 0;
-        is_late := false;
-        FOR n IN
+        SELECT array_agg(locked.state) AS states, bool_or(locked.first_time <= (locked.state).place_time) AS late,
+            coalesce(sum(locked.number), 0) = (SELECT count(*) FROM inserted) AS complete
+        INTO seen
+        FROM (
             SELECT g.number, g.first_time, t AS state
             FROM (
                 SELECT account_id, category, symbol, count(*) AS number, min(exec_time) AS first_time
@@ -187,13 +180,8 @@ BEGIN
                 ON t.account_id = g.account_id AND t.category = g.category AND t.symbol = g.symbol
             ORDER BY t.account_id, t.category, t.symbol
             FOR UPDATE OF t
-        LOOP
-            seen := seen + n.number;
-            s := n.state;
-            is_late := is_late OR n.first_time <= s.place_time;
-            states := states || s;
-        END LOOP;
-        EXIT WHEN seen = total OR pass = 2;
+        ) AS locked;
+        EXIT WHEN seen.complete OR pass = 2;
         FOR n IN
             SELECT account_id, category, symbol, min(bot_id) AS bot_id, count(*) AS number FROM inserted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
         LOOP
@@ -206,7 +194,8 @@ BEGIN
             END IF;
         END LOOP;
     END LOOP;
-    IF is_late THEN
+    states := seen.states;
+    IF seen.late THEN
         FOR i IN 1..cardinality(states) LOOP
             s := states[i];
             SELECT array_agg(exec_id ORDER BY exec_time, seq, exec_id) AS ids,

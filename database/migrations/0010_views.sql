@@ -311,7 +311,8 @@ COMMENT ON COLUMN trading.symbol_performance.net IS 'gross - fees + funding.';
 COMMENT ON COLUMN trading.symbol_performance.best IS 'Net of the best round trip.';
 COMMENT ON COLUMN trading.symbol_performance.worst IS 'Net of the worst round trip.';
 
--- One row an account of the bot: the figures of a period, [p_from, p_to).
+-- One row an account of the bot: the figures of a period, [p_from, p_to). Money is exact; returns and ratios, of which four
+-- decimals are shown, are computed as double precision: a numeric logarithm a day takes longer than all else.
 CREATE FUNCTION trading.bot_performance(p_bot text, p_from date, p_to date)
 RETURNS TABLE (
     bot_id text, environment text, account_id smallint, first_day date, last_day date, fills bigint, volume numeric,
@@ -326,17 +327,26 @@ RETURNS TABLE (
         trim_scale(coalesce(p.net, 0)), round(p.wins / nullif(p.trips, 0), 4), round(p.won / nullif(-p.lost, 0), 4),
         round(p.trip_net / nullif(p.trips, 0), 8), trim_scale(p.best), trim_scale(p.worst),
         e.start_equity, e.end_equity, coalesce(e.moved, 0),
-        round(e.total_return * 100, 4),
-        CASE WHEN e.days > 1 AND e.deviation > 0 THEN round(e.average / e.deviation * sqrt(365.0), 4) END,
-        CASE WHEN e.days > 1 AND e.downside > 0 THEN round(e.average / sqrt(e.downside) * sqrt(365.0), 4) END,
-        trim_scale(e.fall), round(e.fall_share * 100, 4)
+        round((e.total_return * 100)::numeric, 4),
+        CASE WHEN e.days > 1 AND e.deviation > 1e-12 THEN round((e.average / e.deviation * sqrt(365))::numeric, 4) END,
+        CASE WHEN e.days > 1 AND e.downside > 1e-24 THEN round((e.average / sqrt(e.downside) * sqrt(365))::numeric, 4) END,
+        trim_scale(e.fall), round((e.fall_share * 100)::numeric, 4)
     FROM trading.accounts a
     LEFT JOIN LATERAL (
-        SELECT min(d.day) AS first_day, max(d.day) AS last_day, sum(d.fills) AS fills, sum(d.volume) AS volume,
-            sum(d.round_trips) AS trips, sum(d.wins) AS wins, sum(d.losses) AS losses, sum(d.gross) AS gross, sum(d.fees) AS fees,
-            sum(d.funding) AS funding, sum(d.net) AS net, sum(d.trip_net) AS trip_net, sum(d.won) AS won, sum(d.lost) AS lost,
-            max(d.best) AS best, min(d.worst) AS worst
-        FROM trading.account_days(a.account_id, p_from, p_to) d
+        SELECT t.*, x.*
+        FROM (
+            SELECT min(d.day) AS first_day, max(d.day) AS last_day, sum(d.fills) AS fills, sum(d.volume) AS volume,
+                sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
+                sum(d.gross) - sum(d.fees) + sum(d.funding) AS net
+            FROM trading.daily_totals d
+            WHERE d.account_id = a.account_id AND d.day >= p_from AND d.day < p_to
+        ) t, (
+            SELECT sum(d.trips)::numeric AS trips, sum(d.wins)::numeric AS wins, sum(d.losses)::numeric AS losses,
+                sum(d.won) + sum(d.lost) AS trip_net, sum(d.won) AS won, sum(d.lost) AS lost, max(d.best) AS best,
+                min(d.worst) AS worst
+            FROM trading.daily_exits d
+            WHERE d.account_id = a.account_id AND d.day >= p_from AND d.day < p_to
+        ) x
     ) p ON true
     LEFT JOIN LATERAL (
         WITH eve AS (
@@ -352,7 +362,9 @@ RETURNS TABLE (
         ), steps AS (
             -- a transfer belongs between the two snapshots around it: one before the first snapshot is in that already
             SELECT d.*, m.moved, m.within, sum(m.moved) OVER (ORDER BY d.day) AS moved_so_far,
-                nullif(greatest(d.before + CASE WHEN m.within THEN greatest(m.moved, 0) ELSE m.moved END, 0), 0) AS base
+                (d.last - d.before - m.moved)::double precision AS gain,
+                nullif(greatest(d.before + CASE WHEN m.within THEN greatest(m.moved, 0) ELSE m.moved END, 0), 0)::double precision
+                    AS base
             FROM days d, LATERAL (
                 SELECT coalesce(sum(t.amount), 0) AS moved, coalesce(bool_or(t.transferred_at > d.first_at), false) AS within
                 FROM trading.transfers t
@@ -362,29 +374,33 @@ RETURNS TABLE (
         ), returns AS (
             -- the growth of one unit, so that a deposit is no gain; of a day with a transfer between its snapshots only the
             -- end counts
-            SELECT s.*, (s.last - s.before - s.moved) / s.base AS daily_return,
-                ln(greatest(1 + (s.last - s.before - s.moved) / s.base, 1e-12)) AS growth,
+            SELECT s.*, s.gain / s.base AS daily_return, ln(greatest(1 + s.gain / s.base, 1e-12)) AS growth,
                 CASE WHEN s.within THEN s.last ELSE s.low END - s.moved_so_far AS bottom,
                 CASE WHEN s.within THEN s.last ELSE s.high END - s.moved_so_far AS top
             FROM steps s
         ), units AS (
-            SELECT r.*, coalesce(exp(sum(r.growth) OVER (ORDER BY r.day)), 1) AS unit,
-                coalesce(exp(sum(r.growth) OVER (ORDER BY r.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), 1) AS unit_before
+            -- within what a double holds, whatever happened
+            SELECT r.*, exp(greatest(-700, least(700, coalesce(sum(r.growth) OVER (ORDER BY r.day), 0)))) AS unit,
+                exp(greatest(-700, least(700, coalesce(
+                    sum(r.growth) OVER (ORDER BY r.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)))) AS unit_before
             FROM returns r
         ), peaks AS (
-            SELECT u.*, coalesce(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.low / u.base END, u.unit) AS unit_low,
+            SELECT u.*, coalesce(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.low::double precision / u.base END, u.unit)
+                    AS unit_low,
                 greatest(max(u.top) OVER past, first_value(u.before) OVER (ORDER BY u.day)) AS peak,
-                greatest(max(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.high / u.base END) OVER past, 1) AS unit_peak
+                greatest(max(CASE WHEN u.within THEN u.unit ELSE u.unit_before * u.high::double precision / u.base END) OVER past, 1)
+                    AS unit_peak
             FROM units u
             WINDOW past AS (ORDER BY u.day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
         )
         SELECT count(*) AS days, (array_agg(k.before ORDER BY k.day))[1] AS start_equity,
             (array_agg(k.last ORDER BY k.day DESC))[1] AS end_equity, sum(k.moved) AS moved,
-            CASE WHEN count(k.growth) > 0 THEN exp(sum(k.growth)) - 1 END AS total_return,
+            CASE WHEN count(k.growth) > 0 THEN exp(greatest(-700, least(700, sum(k.growth)))) - 1 END AS total_return,
             avg(k.daily_return) AS average, stddev_samp(k.daily_return) AS deviation,
             avg(least(k.daily_return, 0) * least(k.daily_return, 0)) AS downside,
             greatest(max(k.peak - k.bottom), max(k.fall) FILTER (WHERE NOT k.within), 0) AS fall,
-            greatest(max(1 - k.unit_low / k.unit_peak), max(k.fall_share) FILTER (WHERE NOT k.within), 0) AS fall_share
+            greatest(max(1 - k.unit_low / k.unit_peak), max(k.fall_share) FILTER (WHERE NOT k.within)::double precision, 0)
+                AS fall_share
         FROM peaks k
         HAVING count(*) > 0
     ) e ON true

@@ -175,17 +175,18 @@ async def ask(settings: DatabaseSettings, seed: int) -> dict[str, tuple[float, f
     return found
 
 
-def next_fills(accounts: dict[str, int], seed: int, count: int) -> list[Fill]:
-    """Fills of all bots and symbols that follow those in the database, in order of time."""
+def next_fills(accounts: dict[str, int], seed: int, count: int, a_day: float) -> list[Fill]:
+    """Fills of all bots and symbols that follow those in the database, as many a day as those, in order of time."""
+    days = count / a_day
     rows: list[Fill] = []
     number = 0
     for bot, (share, symbols) in BOTS.items():
         for symbol, price in symbols.items():
             number += 1
-            for raw in raw_fills(seed * 77 + number, int(count * share / len(symbols)), price, f"n{seed}"):
+            for raw in raw_fills(seed * 77 + number, int(count * share / len(symbols)), price, f"n{seed}", days):
                 rows.append(as_fill(raw, accounts[bot], bot, symbol))
     rows.sort(key=lambda fill: fill.exec_time)
-    shift = timedelta(days=DAYS * (1 + seed))
+    shift = timedelta(days=DAYS + 1 + 2 * days * seed)
     return [
         structs.replace(
             fill, exec_time=fill.exec_time + shift, exec_id=f"{fill.exec_id}-n{seed}", seq=fill.seq + 10**9 * (1 + seed)
@@ -217,13 +218,14 @@ async def compare_inserts(
     await connection.execute("VACUUM ANALYZE trading.bare", timeout=3600)
     await connection.execute("CHECKPOINT", timeout=3600)
     accounts = dict(await connection.fetch("SELECT bot_id, account_id FROM trading.accounts"))
+    a_day = await connection.fetchval("SELECT count(*) FROM trading.fills") / DAYS
     result: dict[int, tuple[tuple[float, float], tuple[float, float]]] = {}
     turn = 0
     for batch in (100, 1_000):
         bare: list[tuple[float, float]] = []
         full: list[tuple[float, float]] = []
         for _ in range(rounds):
-            rows = next_fills(accounts, turn, size)
+            rows = next_fills(accounts, turn, size, a_day)
             turn += 1
             pairs = [(bare, BARE), (full, INSERT_FILLS)]
             for times, statement in pairs if turn % 2 else reversed(pairs):

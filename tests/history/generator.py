@@ -44,7 +44,7 @@ class Raw(NamedTuple):
     is_maker: bool
 
 
-def raw_fills(seed: int, count: int, price: int, prefix: str, days: int = DAYS) -> Iterator[Raw]:
+def raw_fills(seed: int, count: int, price: int, prefix: str, days: float = DAYS) -> Iterator[Raw]:
     """About `count` fills of one account and symbol, spread over `days`, in order of time; flat at the end."""
     rng = random.Random(seed)
     base = price
