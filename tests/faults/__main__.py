@@ -39,11 +39,13 @@ async def main(numbers: range, seed: int, outage_s: float) -> int:
         # an end from outside leaves no server behind either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
-    arena = Arena(folder, random.Random(seed))
+    arena = Arena(folder, random.Random(seed), small_disk=True)
     arena.outage_s = outage_s
     broken = 0
     recoveries: list[float] = []
     print(f"seed {seed}, rounds {numbers.start} to {numbers.stop - 1}, logs in {folder}", flush=True)
+    if arena.disk is None:
+        print(f"PostgreSQL has no disk of its own, so a full one is an error that a trigger raises: {arena.no_disk}")
     try:
         await arena.open()
         for number in numbers:

@@ -19,8 +19,10 @@ from alpha.live import keys
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.read import read_status
 from alpha.settings import load
+from tests.faults.disk import SmallDisk
 from tests.faults.proxy import Proxy
 from tests.stack.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator, Trader, until
+from websocket_listener.store import DATABASE_FAULTS
 
 PASSWORD = "password-of-the-faults"
 DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
@@ -51,7 +53,9 @@ class Sent:
 class Arena:
     """One world, in one folder, with one source of randomness."""
 
-    def __init__(self, folder: Path, draw: random.Random) -> None:
+    def __init__(self, folder: Path, draw: random.Random, *, small_disk: bool = False) -> None:
+        """`small_disk`: PostgreSQL gets a file system of its own, where one may be mounted, that can be filled."""
+        self.disk, self.no_disk = SmallDisk.mounted(folder / "postgres") if small_disk else (None, "not asked for")
         self.draw = draw
         self.folder = folder
         self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
@@ -131,7 +135,26 @@ class Arena:
         for connection in self._connections.values():
             connection.terminate()
         self.redis.kill()
-        self.postgres.stop("immediate")
+        try:
+            self.postgres.stop("immediate")
+        finally:
+            if self.disk is not None:
+                self.disk.unmount()
+
+    async def postgres_back(self) -> None:
+        """Wait until PostgreSQL answers again; start it where it has ended itself."""
+
+        async def answers() -> bool:
+            try:
+                await (await self.database("faults")).execute("SELECT 1")
+            except DATABASE_FAULTS:
+                self.forget_database("faults")
+                if not (self.postgres.folder / "postmaster.pid").exists():
+                    await asyncio.to_thread(self.postgres.start)
+                return False
+            return True
+
+        await until(answers, 60, "PostgreSQL to answer again")
 
     async def follow(self) -> None:
         """What strategies write: the symbols and candles they follow."""

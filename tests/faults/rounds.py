@@ -3,11 +3,13 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.faults.arena import BUFFER_ROWS, SILENCE_S, Arena
 from tests.faults.proxy import RestRules
 from tests.stack.world import BOTS
+from websocket_listener.store import DATABASE_FAULTS
 
 Break = Callable[[Arena], Awaitable[None]]
 
@@ -78,7 +80,31 @@ async def overflow_buffer(arena: Arena) -> None:
 
 
 async def disk_full(arena: Arena) -> None:
-    """PostgreSQL refuses every fill with the error of a full disk."""
+    """PostgreSQL's disk is full: at first tables cannot grow; at times the log cannot either, and the server ends."""
+    if arena.disk is None:
+        await _refuse_as_if_full(arena)
+        return
+    arena.disk.fill()
+    try:
+        if arena.draw.random() < 0.5:
+            await _fill_the_log(arena)
+        await _wait(arena, 1.0, 3.0)
+    finally:
+        arena.disk.clear()
+    await arena.postgres_back()
+
+
+async def _fill_the_log(arena: Arena) -> None:
+    """Write-ahead log without end; PostgreSQL keeps some segments in hand, so it takes a few."""
+    with suppress(*DATABASE_FAULTS):
+        connection = await arena.database("faults")
+        for _ in range(100):
+            await connection.execute("SELECT pg_logical_emit_message(true, 'full', repeat('x', 4 * 1024 * 1024))")
+    arena.forget_database("faults")
+
+
+async def _refuse_as_if_full(arena: Arena) -> None:
+    """Where no disk can be filled: every fill is refused with the error of a full disk."""
     connection = await arena.database("faults")
     await connection.execute(
         "CREATE OR REPLACE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS "

@@ -20,6 +20,7 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 SHORT = (
     ("listener killed",),
     ("postgres restarted",),
+    ("postgres disk full",),
     ("redis restarted",),
     ("redis flushed", "streams cut"),
     ("streams stalled",),
