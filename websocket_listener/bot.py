@@ -370,6 +370,8 @@ class BotListener:
 def timing_of(settings: ListenerSettings) -> Timing:
     """The limits of a connection, from the settings."""
     return Timing(
+        # an answer that does not come is a silence too, although pongs may come meanwhile
+        answer_s=min(Timing().answer_s, settings.listener_silence_s),
         ping_s=settings.listener_ping_s,
         silence_s=settings.listener_silence_s,
         max_age_s=settings.listener_connection_age_s,

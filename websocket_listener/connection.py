@@ -34,7 +34,7 @@ class Timing:
     """Wall-clock limits of a connection, in seconds."""
 
     connect_s: float = 10.0
-    answer_s: float = 10.0
+    answer_s: float = 5.0
     ping_s: float = 10.0
     silence_s: float = 25.0
     max_age_s: float = 12 * 3_600.0
