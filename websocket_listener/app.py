@@ -180,11 +180,12 @@ class Listener:
     # -- health -------------------------------------------------------------------------------------------------
 
     def database_fault(self) -> str | None:
-        """A sentence while PostgreSQL has not taken rows for too long."""
-        since_s = self.database.failing_since_s
-        if since_s is None or time.monotonic() - since_s < self._settings.listener_away_s:
+        """A sentence while PostgreSQL has not answered, or not taken rows, for too long."""
+        since = [since_s for since_s in (self.database.failing_since_s, self.lease.away_since_s) if since_s is not None]
+        away_s = time.monotonic() - min(since) if since else 0.0
+        if away_s < self._settings.listener_away_s:
             return None
-        return f"PostgreSQL has taken nothing for {time.monotonic() - since_s:.0f} s; {len(self.database)} rows wait."
+        return f"PostgreSQL has taken nothing for {away_s:.0f} s; {len(self.database)} rows wait."
 
     def redis_fault(self) -> str | None:
         """A sentence while Redis has not answered for too long."""

@@ -23,8 +23,9 @@ from alpha.settings import Environment
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
-from websocket_listener.store import move_watermark, moved_stops, read_watermark
+from websocket_listener.store import DATABASE_FAULTS, move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
+from websocket_listener.writer import passes
 
 log = logger(__name__)
 
@@ -37,6 +38,10 @@ LONG_SPAN_MS = DAY_MS
 _CHUNK = 1_000
 #: A row that cannot be read holds the watermark for so many reads, then it is given up: kept whole, with an alert.
 _TRIES = 3
+
+
+class RowUnreadable(Rejected):
+    """A row of the list cannot be read: nothing from there on is stored yet."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,13 @@ class Backfill:
         with it after a restart (`announce` False). Raises the gateway's errors and asyncpg's; what was stored until then
         stays, and the watermark says how far.
         """
+        try:
+            return await self._read(overlap_ms, announce=announce)
+        except RowUnreadable:
+            self._unreadable_reads += 1
+            raise
+
+    async def _read(self, overlap_ms: int, *, announce: bool) -> Read:
         end_ms = await self._gateway.server_time_ms()
         account = self._feed.account
         async with self._pool.acquire(timeout=5.0) as connection:
@@ -118,6 +130,7 @@ class Backfill:
                         "history", bot=account.bot_id, read_to=self.progress, seconds=int(time.monotonic() - began_s)
                     )
         self.progress = ""
+        self._unreadable_reads = 0
         if inserted:
             async with self._pool.acquire(timeout=5.0) as connection:
                 await settle_late_fills(connection)
@@ -169,15 +182,10 @@ class Backfill:
             if page.cursor and end_ms > start_ms and holds_too_much(found, start_ms, end_ms):
                 return found, False
         readable = self._readable(found)
-        if len(readable) == len(found) and not unreadable:
-            self._unreadable_reads = 0
-            return _ordered(found), True
-        self._unreadable_reads += 1
-        if self._unreadable_reads < _TRIES:
-            raise Rejected("The exchange's list of executions has a row that cannot be read; it is read again.")
+        if (len(readable) < len(found) or unreadable) and not self._gives_up:
+            raise RowUnreadable("The exchange's list of executions has a row that cannot be read; it is read again.")
         for fault in unreadable:
             self._reject(repr(fault.row), str(fault))
-        self._unreadable_reads = 0
         return _ordered(readable), True
 
     def _readable(self, rows: list[Execution]) -> list[Execution]:
@@ -186,11 +194,16 @@ class Backfill:
             try:
                 check_execution(row)
             except Rejected as fault:
-                if self._unreadable_reads >= _TRIES - 1:
+                if self._gives_up:
                     self._reject(repr(row), str(fault))
                 continue
             readable.append(row)
         return readable
+
+    @property
+    def _gives_up(self) -> bool:
+        """True when what cannot be read was tried often enough."""
+        return self._unreadable_reads >= _TRIES - 1
 
     def _reject(self, message: str, fault: str) -> None:
         account = self._feed.account
@@ -208,15 +221,37 @@ class Backfill:
             chunk = rows[begin : begin + _CHUNK]
             received_at = at(wall_ms())
             fills: list[Fill] = [fill_of(row, feed.account, feed.reason(row), received_at) for row in chunk]
-            async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
-                if fills:
-                    inserted += (await insert_fills(connection, fills)).inserted
-                if read_to_ms is not None and begin + _CHUNK >= len(rows):
-                    await move_watermark(connection, feed.account.id, LINEAR, at(read_to_ms))
+            end_ms = read_to_ms if begin + _CHUNK >= len(rows) else None
+            try:
+                inserted += await self._commit(fills, end_ms)
+            except DATABASE_FAULTS as fault:
+                if passes(fault) or not fills:
+                    raise
+                inserted += await self._commit_each(fills, end_ms)
             unseen += [row for row in chunk if feed.learn(row, pushed=False, announce=announce)]
         self.counts.inserted += inserted
         self.counts.unseen += len(unseen)
         return inserted, unseen
+
+    async def _commit(self, fills: list[Fill], read_to_ms: int | None) -> int:
+        """Store these and move the watermark, both or neither; returns how many were new."""
+        async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
+            inserted = (await insert_fills(connection, fills)).inserted if fills else 0
+            if read_to_ms is not None:
+                await move_watermark(connection, self._feed.account.id, LINEAR, at(read_to_ms))
+        return inserted
+
+    async def _commit_each(self, fills: list[Fill], read_to_ms: int | None) -> int:
+        """PostgreSQL can never take one of these: it is kept as a rejected message, and holds up none of the others."""
+        inserted = 0
+        for fill in fills:
+            try:
+                inserted += await self._commit([fill], None)
+            except DATABASE_FAULTS as fault:
+                if passes(fault):
+                    raise
+                self._reject(repr(fill), f"{type(fault).__name__}: {fault}")
+        return inserted + await self._commit([], read_to_ms)
 
     async def _read_meanings(self, rows: list[Execution]) -> None:
         """A stop that was moved while we saw it means what it meant then, although nobody may remember it now."""

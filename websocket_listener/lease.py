@@ -56,6 +56,8 @@ class Lease:
     def __init__(self, settings: DatabaseSettings, waits: Callable[[str], Awaitable[None]] | None = None) -> None:
         """`waits(holder)` is called once when another listener has had it for long; `holder` is its host and process."""
         self.waiting_since_s: float | None = None
+        #: Since when PostgreSQL has not answered, on the monotonic clock; None while it does.
+        self.away_since_s: float | None = None
         self._settings = settings
         self._waits = waits
         # PostgreSQL cuts a name after 63 characters
@@ -110,8 +112,11 @@ class Lease:
             try:
                 if self._connection is not None:
                     await self._connection.fetchval("SELECT 1", timeout=_ANSWER_S)
+                    self.away_since_s = None
                     return True
-                if await self._try():
+                ours = await self._try()
+                self.away_since_s = None
+                if ours:
                     log.info("lease_taken_again")
                     return True
                 await self._end_old_sessions()
@@ -119,6 +124,8 @@ class Lease:
                     return True
                 holder = await self._holder()
             except (AlphaError, *DATABASE_FAULTS):
+                if self.away_since_s is None:
+                    self.away_since_s = time.monotonic()
                 await self._let_go()
                 return False
             await self._let_go()

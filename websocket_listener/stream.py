@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alpha.errors import Retry
@@ -18,21 +18,30 @@ log = logger(__name__)
 class ConnectBudget:
     """How often this process opens connections: Bybit allows 500 in five minutes for each host, we use a fifth."""
 
-    def __init__(self, most: int = 100, window_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        most: int = 100,
+        window_s: float = 300.0,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._most = most
         self._window_s = window_s
+        self._now_s = now_s
+        self._sleep = sleep
         self._opened: deque[float] = deque()
 
     async def take(self) -> None:
         """Wait until one more connection may be opened."""
         while True:
-            now = time.monotonic()
-            while self._opened and now - self._opened[0] > self._window_s:
+            now = self._now_s()
+            while self._opened and now - self._opened[0] >= self._window_s:
                 self._opened.popleft()
             if len(self._opened) < self._most:
                 self._opened.append(now)
                 return
-            await asyncio.sleep(self._opened[0] + self._window_s - now)
+            await self._sleep(self._opened[0] + self._window_s - now)
 
 
 @dataclass(frozen=True, slots=True)

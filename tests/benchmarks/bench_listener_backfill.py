@@ -8,7 +8,6 @@ of a back-fill, 100 rows an answer.
 """
 
 import argparse
-import asyncio
 import multiprocessing
 import shutil
 import tempfile
@@ -16,7 +15,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import psutil
 import uvloop
 from aiohttp import web
@@ -37,6 +35,7 @@ from alpha.live.connect import RedisLinks
 from alpha.registry import load_registry
 from alpha.settings import Environment
 from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
+from tests.stack.history import PAGE, History
 from websocket_listener.account import Account
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
@@ -47,31 +46,11 @@ from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.writer import GroupWriter
 
-DAYS = 6
-PAGE = 100
-
 
 def exchange(port: int, executions: int, line_ms: float) -> None:
-    """The process of the exchange: a history of evenly spread executions, newest first, paged by cursor."""
-    end_ms = START_MS + DAYS * 86_400_000
-    step = (end_ms - START_MS) / executions
-
-    async def answer(request: web.Request) -> web.Response:
-        await asyncio.sleep(line_ms / 1_000)
-        result: dict[str, object] = {"timeSecond": str(end_ms // 1_000), "timeNano": str(end_ms * 1_000_000)}
-        if request.path.endswith("/execution/list"):
-            first = max(0, int((int(request.query["startTime"]) - START_MS + step - 1) / step))
-            newest = min(executions - 1, int((int(request.query["endTime"]) - START_MS) / step))
-            newest = int(request.query.get("cursor") or newest)
-            oldest = max(first, newest - PAGE + 1)
-            rows = [{**execution(n), "execTime": str(START_MS + int(n * step))} for n in range(newest, oldest - 1, -1)]
-            result = {"list": rows, "nextPageCursor": str(oldest - 1) if oldest > first else "", "category": "linear"}
-        body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": end_ms}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    web.run_app(application, host="127.0.0.1", port=port, print=None)
+    """The process of the exchange."""
+    history = History(execution, executions, START_MS, line_ms=line_ms)
+    web.run_app(history.application(), host="127.0.0.1", port=port, print=None)
 
 
 async def run(executions: int, line_ms: float) -> tuple[float, float, int]:

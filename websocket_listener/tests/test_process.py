@@ -1,5 +1,6 @@
 """The listener as a process, against the simulated exchange, PostgreSQL and Redis."""
 
+import asyncio
 import json
 import random
 import re
@@ -11,11 +12,11 @@ import httpx
 from alpha.clock import wall_ms
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
-from alpha.live.read import read_candles, read_position, read_quote, read_status
+from alpha.live.read import read_candles, read_position, read_quote, read_status, read_wallet
 from tests.faults.proxy import Proxy
 from tests.stack.world import BotKey, Process, Simulator, Trader, until
 from websocket_listener.audit import OVERLAP_AFTER_GAP_MS
-from websocket_listener.tests.conftest import ListenerMaker
+from websocket_listener.tests.conftest import ListenerMaker, Stores
 
 BOT = "shortseller_001"
 OTHER = "lxalgo_001"
@@ -160,8 +161,9 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
 
 
 async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
 ) -> None:
+    await database.execute("DELETE FROM trading.equity_snapshots")
     await buy(exchange, 1, "0.2", symbol="SOLUSDT")
     process = listener({"SHORTSELLER": "key-watch"}, health_port="0")
     await synced(links, since_ms=wall_ms())
@@ -172,6 +174,17 @@ async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
         return quote is not None and quote.mark is not None and "marked_at" in fields
 
     await until(marked, 40, "marks of a held symbol that nobody asked for")
+    wallet = await read_wallet(links.database(0), BOT)
+    assert wallet is not None
+
+    async def point() -> Any:
+        return await database.fetchrow("SELECT * FROM trading.equity_snapshots ORDER BY taken_at DESC LIMIT 1")
+
+    async def drawn() -> bool:
+        return await point() is not None
+
+    await until(drawn, 20, "a point of the equity curve")
+    assert (await point())["wallet_balance"] == wallet.wallet_balance
     assert process.running
 
 
@@ -333,7 +346,8 @@ async def test_fills_that_the_stream_lost_while_it_stood_are_recorded_and_told_a
         return [row for _, row in await links.shared.xrange(keys.ALERTS) if row["key"] == f"missing:{BOT}"]
 
     try:
-        listener({"SHORTSELLER": "key-8"}, **{name.lower(): value for name, value in wire.environment().items()})
+        through = {name.lower(): value for name, value in wire.environment().items()}
+        listener({"SHORTSELLER": "key-8"}, listener_audit_s="0.5", **through)
         await synced(links)
         wire.refusing = True
         wire.cut()
@@ -391,6 +405,40 @@ async def test_sigterm_says_that_nobody_listens_and_a_long_absence_is_reported(
     alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
     assert [alert["level"] for alert in alerts if alert["key"] == f"history:{BOT}"] == ["critical"]
     assert len(await fills_of(database, BOT, exchange, 9)) == 1
+
+
+async def test_health_names_the_store_that_is_away_and_even_then_it_ends_in_time(
+    listener: ListenerMaker, links: RedisLinks, stores: Stores
+) -> None:
+    process = listener({"SHORTSELLER": "key-1"}, listener_away_s="1")
+    await synced(links)
+
+    async def says(code: int, word: str) -> None:
+        async def so() -> bool:
+            found, answer, _ = await health(process)
+            return found == code and word in json.dumps(answer)
+
+        await until(so, 30, f"/healthz to answer {code} {word}")
+
+    await says(200, "")
+    # nobody trades: no row has to fail before it is noticed
+    await asyncio.to_thread(stores.postgres.stop)
+    try:
+        await says(503, "PostgreSQL has taken nothing")
+    finally:
+        await asyncio.to_thread(stores.postgres.start)
+    await says(200, "")
+    await asyncio.to_thread(stores.redis.kill)
+    try:
+        await says(503, "Redis has not answered")
+    finally:
+        await asyncio.to_thread(stores.redis.start)
+    await says(200, "")
+    await asyncio.to_thread(stores.postgres.stop)
+    try:
+        assert await asyncio.to_thread(process.stop, 10) == 0
+    finally:
+        await asyncio.to_thread(stores.postgres.start)
 
 
 async def ended(process: Process) -> int:

@@ -243,6 +243,7 @@ async def test_a_full_buffer_drops_and_reports_and_grows_no_further(wired: Wired
         assert len(wired.database) == 200
         assert wired.dropped == [wired.account.id] * 100
     await settled(wired)
+    assert wired.database.counts.batches <= 2, "what has gathered goes in one statement, not row by row"
     assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 200
 
 

@@ -146,6 +146,35 @@ async def test_silence_is_noticed_and_the_connection_replaced() -> None:
         assert "silent" in seen.downs[0]
 
 
+async def test_a_login_without_an_answer_is_given_up_although_pongs_come() -> None:
+    async def deaf_at_first(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
+        if message["op"] != "auth" or seen.connections > 1:
+            await obliging(socket, message, seen)
+
+    async with streaming(deaf_at_first) as (_, seen):
+        await until(at_least(seen, ups=1), 10, "another try")
+        assert seen.connections == 2
+
+
+async def test_connections_are_opened_within_their_budget() -> None:
+    now_s, slept = 1_000.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        slept.append(seconds)
+        now_s += seconds
+
+    budget = ConnectBudget(3, 300.0, now_s=lambda: now_s, sleep=sleep)
+    for _ in range(3):
+        await budget.take()
+        now_s += 10
+    assert slept == []
+    await budget.take()
+    assert slept == [270.0], "the first of the three is as old as the window then"
+    await budget.take()
+    assert slept == [270.0, 10.0]
+
+
 async def test_pongs_alone_keep_a_quiet_connection() -> None:
     pings = 0
 
