@@ -144,14 +144,15 @@ def _draw_curve(sheet: _Sheet, curve: Curve) -> None:
     bottom, fall_top, fall_bottom = 172, 146, 56
     first, last = curve.equity[0], curve.equity[-1]
     change, worst = last - first, min(curve.drawdown_pct)
-    share = f"{change / first * 100:+.1f} %" if first else ""
+    share = curve.return_pct if curve.return_pct is not None else change / first * 100 if first else None
+    said = "" if share is None else f"{share:+.1f} %"
     color = GOOD if change >= 0 else BAD
     sheet.head(
         curve.title,
         f"{_signed(change)} USDT",
         change >= 0,
         f"{amount(first)} → {amount(last)}",
-        f"{share}   max drawdown {worst:.1f} %".strip(),
+        f"return {said}" if curve.return_pct is not None else f"{said}   max drawdown {worst:.1f} %".strip(),
     )
     spread = (max(curve.equity) - min(curve.equity)) or abs(last) * 0.01 or 1.0
     low, high = min(curve.equity) - spread * 0.06, max(curve.equity) + spread * 0.08

@@ -275,35 +275,55 @@ async def _symbols(platform: Platform, accounts: list[CurrentAccount], period: P
     ]
 
 
+#: Both begin with what each account was worth when the period began, where that is known: its last snapshot before.
 _SNAPSHOT_POINTS = """
-WITH bounds AS (
-    SELECT min(s.first) AS first, greatest(max(s.last), min(s.first) + interval '1 ms') AS last
+WITH seen AS (
+    SELECT a.account_id, before.eve, within.first, within.last
     FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+        SELECT max(taken_at) AS eve FROM trading.equity_snapshots WHERE account_id = a.account_id AND taken_at < $2
+    ) AS before, LATERAL (
         SELECT min(taken_at) AS first, max(taken_at) AS last FROM trading.equity_snapshots
         WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at < $3
-    ) AS s
+    ) AS within
+), bounds AS (
+    SELECT min(CASE WHEN eve IS NULL THEN first ELSE $2 END) AS first, max(last) AS last FROM seen
 ), places AS (
-    SELECT n AS place, first + (last - first) * n / $4::int AS until FROM bounds, generate_series(0, $4::int) AS n
+    SELECT n AS place, first + greatest(last - first, interval '1 ms') * n / $4::int AS until
+    FROM bounds, generate_series(0, $4::int) AS n WHERE last IS NOT NULL
 )
-SELECT p.place, a.account_id, s.taken_at, s.equity
-FROM places AS p CROSS JOIN unnest($1::smallint[]) AS a (account_id), LATERAL (
+SELECT p.place, a.account_id, greatest(s.taken_at, $2) AS taken_at, s.equity
+FROM places AS p CROSS JOIN seen AS a, LATERAL (
     SELECT taken_at, equity FROM trading.equity_snapshots
-    WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at <= p.until ORDER BY taken_at DESC LIMIT 1
+    WHERE account_id = a.account_id AND taken_at >= coalesce(a.eve, $2)
+        AND taken_at <= CASE WHEN p.place = 0 THEN coalesce(a.eve, p.until) ELSE p.until END
+    ORDER BY taken_at DESC LIMIT 1
 ) AS s
 ORDER BY p.place, s.taken_at
 """
 _DAILY_POINTS = """
 SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
 FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND day >= $2 AND day < $3
-ORDER BY day, last_at
+UNION ALL
+SELECT s.place, a.account_id, s.taken_at, s.equity
+FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+    (
+        SELECT $2::date - 1 - DATE '1970-01-01' AS place, $2::date::timestamp AT TIME ZONE 'UTC' AS taken_at, last AS equity
+        FROM trading.daily_equity WHERE account_id = a.account_id AND day < $2 ORDER BY day DESC LIMIT 1
+    ) UNION ALL (
+        SELECT day - 1 - DATE '1970-01-01', first_at, first
+        FROM trading.daily_equity WHERE account_id = a.account_id AND day >= $2 AND day < $3 ORDER BY day LIMIT 1
+    ) ORDER BY place LIMIT 1
+) AS s
+ORDER BY place, taken_at
 """
 
 
 async def equity_curve(platform: Platform, bot: Bot | None, period: Period) -> list[EquityPoint]:
     """Equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
 
-    Snapshots are thinned; of long periods the last of each day is taken. Each account counts from its first one on, with the last value known at each point. Transfers are not taken
-    out; `trading.bot_performance` does that.
+    Snapshots are thinned; of long periods the last of each day is taken. It begins with the equity at the period's begin, as
+    `trading.bot_performance` does, where that is known. Each account counts from its first snapshot on, with the last value
+    known at each point. Transfers are not taken out; `trading.bot_performance` does that.
     """
     return await _equity(platform, await current_accounts(platform, bot), period)
 

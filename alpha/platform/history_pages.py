@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import TypeVar
@@ -119,7 +120,15 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
     blocks.append(Words("USDT, net of fees and funding; UTC days.", Tone.DIM))
     bots = seen.performance
     name = f"Analytics {short(bots[0].bot)}" if len(bots) == 1 else "Analytics"
-    return Page(f"{name}, {seen.period.label}", blocks, seen, equity_picture(seen.equity, seen.period, zone))
+    return Page(f"{name}, {seen.period.label}", blocks, seen, _with_return(seen, zone))
+
+
+def _with_return(seen: Analytics, zone: tzinfo) -> Curve | None:
+    """The picture beside the figures; of one bot it says the return that they say."""
+    curve = equity_picture(seen.equity, seen.period, zone)
+    if curve is None or len(seen.performance) != 1 or seen.performance[0].return_pct is None:
+        return curve
+    return replace(curve, return_pct=float(seen.performance[0].return_pct))
 
 
 def equity_picture(points: list[EquityPoint], period: Period, zone: tzinfo) -> Curve | None:

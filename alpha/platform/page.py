@@ -83,7 +83,8 @@ Block = Table | Facts | Words | Verbatim
 @dataclass(frozen=True, slots=True)
 class Curve:
     """A picture to draw: equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC), whose
-    marks are times of `zone`.
+    marks are times of `zone`. `return_pct` is the return of the same time where it is known better than by its ends:
+    without transfers.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Curve:
     equity: list[float]
     drawdown_pct: list[float]
     zone: tzinfo = UTC
+    return_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

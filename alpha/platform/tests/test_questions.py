@@ -1,5 +1,6 @@
 """What can be asked, over real stores: live state from Redis, history from the views."""
 
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 
 from alpha.errors import Rejected
 from alpha.live import keys
-from alpha.platform import analytics, history, live, watch
+from alpha.platform import analytics, history, history_pages, live, watch
 from alpha.platform.business_time import business_now
 from alpha.platform.commands import QUESTIONS
 from alpha.platform.context import Platform
+from alpha.platform.page import Curve
 from alpha.platform.periods import parse_period
 from alpha.platform.status import BotState, status
 from alpha.platform.tests.house import NOW
@@ -111,6 +113,23 @@ async def test_the_equity_curve_is_thin_and_ends_at_the_last_snapshot(platform: 
         assert points[-1].equity == last
         assert all(point.drawdown_pct <= 0 for point in points)
         assert min(point.drawdown_pct for point in points) < 0
+
+
+@pytest.mark.parametrize("text", ["7d", "30d", "2024-12", "all"])
+async def test_the_picture_begins_and_ends_as_the_figures_do(platform: Platform, text: str) -> None:
+    bot, period = platform.registry.find("lxalgo"), parse_period(text, NOW)
+    points = await analytics.equity_curve(platform, bot, period)
+    row = await platform.history.rows(
+        "SELECT start_equity, end_equity, transfers, return_pct FROM trading.bot_performance($1, $2, $3)",
+        bot.id,
+        period.start.date(),
+        period.end.date(),
+    )
+    assert (points[0].equity, points[-1].equity) == (row[0]["start_equity"], row[0]["end_equity"])
+    assert points[0].time >= period.start
+    page = history_pages.analytics_page(await analytics.analytics(platform, bot, period), UTC)
+    assert isinstance(page.picture, Curve)
+    assert page.picture.return_pct == float(row[0]["return_pct"])
 
 
 async def test_status_says_stopped_for_a_bot_without_a_process(platform: Platform) -> None:

@@ -1,0 +1,41 @@
+"""The same books on PostgreSQL 17, as the containers run it."""
+
+import random
+
+import pytest
+
+from alpha.db.books import verify
+from alpha.db.fills import insert_fills, settle_late_fills
+from alpha.db.pool import connect
+from tests.history.build import new_account
+from tests.history.compare import expected, stored
+from tests.history.generator import some_fills
+from tests.history.readme import README, answer, make_sample, queries
+from tests.history.reference import books
+from tests.history.services.conftest import Seventeen
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
+
+
+async def test_late_fills_in_random_order_give_the_books_of_the_reference(fresh_seventeen: Seventeen) -> None:
+    settings = fresh_seventeen.settings
+    connection = await connect(settings, "tests")
+    account = await new_account(connection)
+    rows = some_fills(9, 3_000, account)
+    parts = [rows[at : at + 50] for at in range(0, len(rows), 50)]
+    random.Random(9).shuffle(parts)
+    for part in parts:
+        await insert_fills(connection, part)
+    await settle_late_fills(connection)
+    assert await stored(connection, account, "BTCUSDT") == expected(books(rows))
+    await connection.close()
+    assert (await verify(settings, lambda fills: None)).differences == []
+
+
+async def test_the_queries_of_the_readme_give_the_same_output(fresh_seventeen: Seventeen) -> None:
+    settings = fresh_seventeen.settings
+    await make_sample(settings)
+    wrong = [
+        query for query, output in queries(README.read_text(encoding="utf-8")) if answer(settings, query) != output
+    ]
+    assert not wrong
