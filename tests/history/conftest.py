@@ -23,9 +23,11 @@ def of(settings: DatabaseSettings, database: str) -> DatabaseSettings:
     return settings.model_copy(update={"postgres_db": database})
 
 
-async def _run(settings: DatabaseSettings, statement: str) -> None:
+async def run(settings: DatabaseSettings, *statements: str) -> None:
+    """Run statements, each a transaction of its own."""
     connection = await connect(settings, "tests")
-    await connection.execute(statement)
+    for statement in statements:
+        await connection.execute(statement)
     await connection.close()
 
 
@@ -34,7 +36,7 @@ def history_template(postgres_server: EmbeddedPostgres, registry: Registry) -> s
     """The name of a migrated, empty database."""
 
     async def make() -> None:
-        await _run(postgres_server.settings(), f"CREATE DATABASE {TEMPLATE}")
+        await run(postgres_server.settings(), f"CREATE DATABASE {TEMPLATE}")
         connection = await connect(of(postgres_server.settings(), TEMPLATE), "tests")
         await migrate(connection)
         await register_bots(connection, registry)
@@ -46,15 +48,23 @@ def history_template(postgres_server: EmbeddedPostgres, registry: Registry) -> s
 
 
 @pytest.fixture
-def history_settings(postgres_server: EmbeddedPostgres, history_template: str) -> Iterator[DatabaseSettings]:
+def history_source(history_template: str) -> str:
+    """The database that a test's own is copied from; a module with other needs has a fixture of this name."""
+    return history_template
+
+
+@pytest.fixture
+def history_settings(postgres_server: EmbeddedPostgres, history_source: str) -> Iterator[DatabaseSettings]:
     """How the owner reaches a fresh, migrated database."""
     name = f"history_{next(_numbers)}"
-    asyncio.run(_run(postgres_server.settings(), f"CREATE DATABASE {name} TEMPLATE {history_template}"))
+    server = postgres_server.settings()
+    create = f"CREATE DATABASE {name} TEMPLATE {history_source}"
     # What belongs to a database and not to its content is not copied with the template.
-    asyncio.run(_run(postgres_server.settings(), f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))
-    asyncio.run(_run(postgres_server.settings(), f"GRANT CONNECT ON DATABASE {name} TO {', '.join(PASSWORDS)}"))
-    yield of(postgres_server.settings(), name)
-    asyncio.run(_run(postgres_server.settings(), f"DROP DATABASE {name} WITH (FORCE)"))
+    revoke = f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+    grant = f"GRANT CONNECT ON DATABASE {name} TO {', '.join(PASSWORDS)}"
+    asyncio.run(run(server, create, revoke, grant))
+    yield of(server, name)
+    asyncio.run(run(server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

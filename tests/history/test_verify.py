@@ -1,31 +1,48 @@
 """`alpha db verify` finds whatever differs from the fills, `alpha db rebuild` mends it."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from alpha.db.books import rebuild, verify
 from alpha.db.fills import insert_fills
-from alpha.db.pool import Connection
+from alpha.db.pool import Connection, connect
+from alpha.demo.postgres import EmbeddedPostgres
 from alpha.settings import DatabaseSettings
 from tests.history.build import fill, new_account
+from tests.history.conftest import of, run
 from tests.history.generator import some_fills
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
+@pytest.fixture(scope="module")
+def history_filled(postgres_server: EmbeddedPostgres, history_template: str) -> Iterator[str]:
+    """A database with the fills of three symbols, made once and copied for each test."""
+    server, name = postgres_server.settings(), "history_filled"
+
+    async def make() -> None:
+        await run(server, f"CREATE DATABASE {name} TEMPLATE {history_template}")
+        connection = await connect(of(server, name), "tests")
+        account = await new_account(connection)
+        for number, symbol in enumerate(SYMBOLS):
+            await insert_fills(connection, some_fills(number, 3_000, account, symbol))
+        await connection.close()
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(run(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 @pytest.fixture
-async def filled(owner: Connection) -> Connection:
-    """A database with the fills of three symbols."""
-    account = await new_account(owner)
-    for number, symbol in enumerate(SYMBOLS):
-        rows = some_fills(number, 3_000, account, symbol)
-        await insert_fills(owner, rows)
-    return owner
+def history_source(history_filled: str) -> str:
+    return history_filled
 
 
 DAMAGE = {
@@ -51,14 +68,14 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-async def test_damage_is_found_and_mended(filled: Connection, history_settings: DatabaseSettings, what: str) -> None:
+async def test_damage_is_found_and_mended(owner: Connection, history_settings: DatabaseSettings, what: str) -> None:
     clean = await verify(history_settings, lambda fills: None)
     assert (clean.fills, clean.differences) == (9_000, [])
-    await filled.execute(DAMAGE[what])
+    await owner.execute(DAMAGE[what])
     assert (await verify(history_settings, lambda fills: None)).differences
     walked: list[int] = []
     assert await rebuild(history_settings, walked.append) == len(SYMBOLS)
-    assert sum(walked) == await filled.fetchval("SELECT count(*) FROM trading.fills")
+    assert sum(walked) == await owner.fetchval("SELECT count(*) FROM trading.fills")
     assert (await verify(history_settings, lambda fills: None)).differences == []
 
 
@@ -77,9 +94,8 @@ def alpha(settings: DatabaseSettings, *words: str) -> subprocess.CompletedProces
     )
 
 
-async def test_the_exit_code_tells_the_truth(filled: Connection, history_settings: DatabaseSettings) -> None:
-    assert alpha(history_settings, "db", "verify").returncode == 0
-    await filled.execute(DAMAGE["the last digit of a day"])
+async def test_the_exit_code_tells_the_truth(owner: Connection, history_settings: DatabaseSettings) -> None:
+    await owner.execute(DAMAGE["the last digit of a day"])
     result = alpha(history_settings, "db", "verify")
     assert result.returncode == 1
     assert "alpha db rebuild" in result.stdout
@@ -90,15 +106,15 @@ async def test_the_exit_code_tells_the_truth(filled: Connection, history_setting
 async def test_bybits_own_pnl_is_compared_on_request(owner: Connection, history_settings: DatabaseSettings) -> None:
     account = await new_account(owner)
     pair = [
-        fill(0, "Buy", "1", "100", account_id=account),
-        fill(1, "Sell", "1", "110", exec_pnl="10.005", account_id=account),
+        fill(0, "Buy", "1", "100", account_id=account, symbol="XRPUSDT"),
+        fill(1, "Sell", "1", "110", exec_pnl="10.005", account_id=account, symbol="XRPUSDT"),
     ]
     await insert_fills(owner, pair)
     fine = alpha(history_settings, "db", "verify", "--exec-pnl")
     assert (fine.returncode, "1 round trips carry Bybit's own P&L: 0 differ" in fine.stdout) == (0, True)
     more = [
-        fill(2, "Buy", "1", "100", account_id=account),
-        fill(3, "Sell", "1", "110", exec_pnl="11", account_id=account),
+        fill(2, "Buy", "1", "100", account_id=account, symbol="XRPUSDT"),
+        fill(3, "Sell", "1", "110", exec_pnl="11", account_id=account, symbol="XRPUSDT"),
     ]
     await insert_fills(owner, more)
     wrong = alpha(history_settings, "db", "verify", "--exec-pnl")
@@ -120,13 +136,13 @@ async def test_a_service_role_is_told_that_this_is_the_owners(history_settings: 
     assert "Traceback" not in result.stderr
 
 
-async def test_prune_takes_what_is_old_and_never_a_fill(filled: Connection, history_settings: DatabaseSettings) -> None:
-    await filled.execute(
+async def test_prune_takes_what_is_old_and_never_a_fill(owner: Connection, history_settings: DatabaseSettings) -> None:
+    await owner.execute(
         "INSERT INTO trading.equity_snapshots SELECT account_id, t, 100, 100, 100, 0 FROM trading.accounts, "
         "generate_series(timestamptz '2025-01-01', '2025-01-03', '12 h') AS t"
     )
     assert alpha(history_settings, "db", "prune", "--before", "2025-01-02", "--yes").returncode == 0
-    assert await filled.fetchval("SELECT count(*) FROM trading.equity_snapshots") == 3
-    assert await filled.fetchval("SELECT count(*) FROM trading.daily_equity") == 3
-    assert await filled.fetchval("SELECT count(*) FROM trading.fills") == 9_000
+    assert await owner.fetchval("SELECT count(*) FROM trading.equity_snapshots") == 3
+    assert await owner.fetchval("SELECT count(*) FROM trading.daily_equity") == 3
+    assert await owner.fetchval("SELECT count(*) FROM trading.fills") == 9_000
     assert alpha(history_settings, "db", "prune", "--before", "2999-01-01", "--yes").returncode == 2
