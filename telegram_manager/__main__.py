@@ -2,8 +2,9 @@
 
 import sys
 
-from alpha.process import run
-from telegram_manager.app import main
-
 if __name__ == "__main__":
+    # imported here: the drawing process begins by importing this module, and needs none of it
+    from alpha.process import run
+    from telegram_manager.app import main
+
     sys.exit(run(main))

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import escape
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,8 @@ from telegram_manager.memory import Memory
 STATE = "trade_news"
 #: Trades of one instant reach the history at different times: this much is read again.
 OVERLAP = timedelta(minutes=2)
+#: So many closed trades are told of one bot in one look.
+MOST = 1_000
 
 
 class NewsState(msgspec.Struct):
@@ -112,37 +115,32 @@ class TradeNews:
             await self._memory.save(STATE, self._state)
 
     async def _events(self, account: int, bot: str, since: datetime) -> list[Entered | Left]:
+        """What was entered and left from `since` on, less the overlap, in order; of very much the oldest part."""
         first = max(since, datetime(1970, 1, 2, tzinfo=UTC)) - OVERLAP
         left = await self._platform.history.rows(
             "SELECT * FROM trading.position_summaries WHERE bot_id = $1 AND account_id = $2 AND closed_at >= $3 "
-            "ORDER BY closed_at LIMIT 200",
+            "ORDER BY closed_at LIMIT $4",
             bot,
             account,
             first,
+            MOST,
         )
         entered = await self._platform.history.rows(
-            "SELECT * FROM trading.open_positions WHERE account_id = $1 AND opened_at >= $2", account, first
+            "SELECT * FROM trading.open_positions WHERE account_id = $1 AND opened_at >= $2 AND NOT from_opening",
+            account,
+            first,
         )
-        found: list[Entered | Left] = [
-            Left(
-                row["symbol"],
-                row["direction"],
-                row["qty"],
-                row["entry_price"],
-                row["exit_price"],
-                row["net"],
-                row["return_pct"],
-                row["exit_reason"],
-                row["holding_time"],
-                row["closed_at"],
-            )
-            for row in left
-        ]
-        found += [
-            Entered(row["symbol"], row["direction"], row["qty"], row["entry_price"], row["opened_at"])
-            for row in entered
-        ]
-        return sorted(found, key=lambda event: event.time)
+        last = left[-1]["closed_at"] if len(left) == MOST else datetime.max.replace(tzinfo=UTC)
+        # an entry comes after an exit of the same instant, but before its own
+        found: list[tuple[datetime, int, Entered | Left]] = []
+        for row in left:
+            found.append((row["closed_at"], 1, _left(row)))
+            if row["opened_at"] >= first and not row["from_opening"]:
+                # it may have been left before anybody saw it open
+                rank = 0 if row["opened_at"] == row["closed_at"] else 2
+                found.append((row["opened_at"], rank, _entered(row, row["max_qty"])))
+        found += [(row["opened_at"], 2, _entered(row, row["qty"])) for row in entered if row["opened_at"] <= last]
+        return [event for _, _, event in sorted(found, key=lambda each: each[:2])]
 
     async def _alert(self, bot: Bot, news: list[Entered | Left]) -> None:
         now_ms = self._platform.wall_ms()
@@ -192,6 +190,25 @@ class TradeNews:
             f"📅 <b>{day}</b>: net <b>{usdt(row['net']).text} USDT</b>, {row['trips']} trades, {row['wins']} won; "
             f"open {usdt(unrealised).text} USDT."
         )
+
+
+def _entered(row: Any, qty: Decimal) -> Entered:
+    return Entered(row["symbol"], row["direction"], qty, row["entry_price"], row["opened_at"])
+
+
+def _left(row: Any) -> Left:
+    return Left(
+        row["symbol"],
+        row["direction"],
+        row["qty"],
+        row["entry_price"],
+        row["exit_price"],
+        row["net"],
+        row["return_pct"],
+        row["exit_reason"],
+        row["holding_time"],
+        row["closed_at"],
+    )
 
 
 def _id(event: Entered | Left) -> str:

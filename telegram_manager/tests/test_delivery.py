@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -17,8 +17,10 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import ms_of, wall_ms
 from alpha.db.fills import Fill, insert_fills
 from alpha.db.pool import connect
+from alpha.demo.processes import Supervisor
 from alpha.demo.redis import EmbeddedRedis
 from alpha.live.connect import RedisLinks
+from alpha.platform import steering
 from alpha.platform.context import Platform
 from alpha.platform.tests.house import as_role
 from alpha.registry import Bot
@@ -283,14 +285,16 @@ async def test_the_heartbeat_is_asked_again_and_again_while_all_is_well_and_not_
 
 
 async def add_trades(
-    platform: Platform, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90"
+    platform: Platform, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90", legs: int = 2
 ) -> None:
-    """Round trips of a bot, a minute apart, newer than all history, as the listener would store them."""
+    """Round trips of a bot, a minute apart, newer than all history, as the listener would store them; of one leg, entries."""
     account = await platform.history.value("SELECT account_id FROM trading.accounts WHERE bot_id = $1", bot)
     connection = await connect(as_role(platform.history._settings, "alpha_listener"), "tests")
     fills = []
     for trip in range(number, number + count):
-        for leg, (side, price, reason) in enumerate((("Sell", "2.00", "entry"), ("Buy", exit_price, "take_profit"))):
+        for leg, (side, price, reason) in enumerate(
+            (("Sell", "2.00", "entry"), ("Buy", exit_price, "take_profit"))[:legs]
+        ):
             moment = datetime(2025, 6, 1, 10, 0, 10 * leg, tzinfo=UTC) + timedelta(minutes=trip)
             name = f"{bot}{trip}-{leg}"
             fills.append(
@@ -300,6 +304,18 @@ async def add_trades(
             )  # fmt: skip
     await insert_fills(connection, fills)
     await connection.close()
+
+
+def platform_state(news: TradeNews) -> str:
+    """How the news saw the short seller last."""
+    return news._state.states.get("shortseller_001", "")
+
+
+async def until_so(news: TradeNews, done: Callable[[], bool]) -> None:
+    """Look until it is so."""
+    while not done():
+        await news.look()
+        await asyncio.sleep(0.02)
 
 
 async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_trades(platform: Platform) -> None:
@@ -323,5 +339,28 @@ async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_t
     again = news()
     await again.load()
     await again.look()
-    assert len([line for bot, line in told if bot == "shortseller_001"]) == 1
-    assert len([line for bot, line in told if bot == "momentum_001"]) == 600
+    assert [line.split()[1] for bot, line in told if bot == "shortseller_001"] == ["Entered", "Left"]
+    assert [line.split()[1] for bot, line in told if bot == "momentum_001"] == ["Entered", "Left"] * 600
+
+
+async def test_a_bots_channel_is_told_of_entries_exits_and_pauses(platform: Platform, supervisor: Supervisor) -> None:
+    told: list[str] = []
+
+    async def tell(bot: Bot, lines: list[str]) -> None:
+        told.extend(line for line in lines if bot.id == "shortseller_001")
+
+    news = TradeNews(platform, Memory(platform), Alerts(platform.live.shared, "tests"), tell, 0, every_trade=False)
+    await supervisor.start("shortseller")
+    await news.load()
+    await until_so(news, lambda: platform_state(news) == "running")
+    told.clear()
+    await add_trades(platform, "shortseller_001", "XRPUSDT", 0, legs=1)
+    await news.look()
+    assert told == ["🔵 Entered XRPUSDT short 100 at 2."]
+    await add_trades(platform, "shortseller_001", "XRPUSDT", 0)
+    await news.look()
+    assert [line.split()[1] for line in told] == ["Entered", "Left"]
+    told.clear()
+    await steering.pause(platform, platform.registry.find("shortseller"), "tests")
+    await until_so(news, lambda: bool(told))
+    assert "is now <b>paused</b>" in told[0]

@@ -198,6 +198,7 @@ async def test_a_strategys_channel_gets_its_new_trades_once(service: Service, ap
     posted = await api.until(lambda m: m.chat == CHANNEL and "Left XRPUSDT" in m.text)
     assert "+9.80 USDT" in posted.text
     assert "take profit" in posted.text
+    assert "Entered XRPUSDT" in "".join(said.text for said in api.to(CHANNEL))
     await service.end()
     service.start()
     api.says(VIEWER, "/balance")
