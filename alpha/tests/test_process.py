@@ -1,7 +1,27 @@
 import asyncio
 import contextlib
+import subprocess
+import sys
 
 from alpha.process import end_tasks
+
+_STANDS = """
+import sys, time
+from alpha import process
+
+process.STALL_LIMIT_S = 0.5
+
+async def main(stop, pulse):
+    time.sleep(30)
+
+sys.exit(process.run(main))
+"""
+
+
+def test_a_loop_that_stands_still_ends_its_process_so_that_it_is_restarted() -> None:
+    ended = subprocess.run([sys.executable, "-c", _STANDS], capture_output=True, text=True, timeout=25, check=False)
+    assert ended.returncode == 70
+    assert "The event loop stood still" in ended.stderr
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
