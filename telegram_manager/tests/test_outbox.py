@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,7 +13,7 @@ from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
 from alpha.demo.processes import Supervisor
 from alpha.errors import Rejected, Retry
-from alpha.platform.page import Curve
+from alpha.platform.page import Bars, Curve, Picture
 from telegram_manager.charts import Painter
 from telegram_manager.drawing import draw
 from telegram_manager.outbox import Outbox
@@ -119,8 +121,19 @@ def _curve(points: int) -> Curve:
     )
 
 
-def test_a_picture_is_a_small_png() -> None:
-    png = draw(_curve(400))
+def _noise(points: int) -> Curve:
+    """A curve without any order, which no compression makes small."""
+    rng = random.Random(points)
+    curve = _curve(points)
+    equity = [10_000 + rng.gauss(0, 500) for _ in range(points)]
+    return replace(curve, equity=equity, drawdown_pct=[-abs(rng.gauss(0, 9)) for _ in range(points)])
+
+
+@pytest.mark.parametrize("picture", [
+    _curve(2), _noise(730), Bars("Net, USDT", [f"{n}" for n in range(90)], [(-1) ** n * 1.7**n for n in range(90)]),
+], ids=["two points", "two years of noise", "ninety bars"])  # fmt: skip
+def test_a_picture_is_a_small_png(picture: Picture) -> None:
+    png = draw(picture)
     assert png.startswith(b"\x89PNG")
     assert len(png) < 100_000
 

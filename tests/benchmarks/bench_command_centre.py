@@ -39,20 +39,20 @@ ROUNDS = 20
 ASKED = ("status", "trades shortseller 20", "fills 20", "analytics shortseller 30d", "analytics all", "daily 30", "monthly 12", "performance all")  # fmt: skip
 
 
-async def measure(platform: Platform, words: list[str], painter: Painter) -> tuple[list[float], list[float]]:
-    """Milliseconds of each round: the question with its layout, and the same with its picture."""
+async def measure(platform: Platform, words: list[str], painter: Painter) -> tuple[list[float], list[float], int]:
+    """Milliseconds of each round: the question with its layout, and the same with its picture; the picture's bytes."""
     question = next(question for question in QUESTIONS if question.name == words[0])
     args = read_words(platform.registry, question.name, question.usage, question.example, words[1:])
-    found, drawn = [], []
+    found, drawn, size = [], [], 0
     for _ in range(ROUNDS):
         started = time.perf_counter()
         page = await question.ask(platform, args)
         layout.pages_of(page)
         found.append((time.perf_counter() - started) * 1000)
         if page.picture is not None:
-            await painter.draw(page.picture)
+            size = len(await painter.draw(page.picture))
         drawn.append((time.perf_counter() - started) * 1000)
-    return found, drawn
+    return found, drawn, size
 
 
 async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) -> None:
@@ -77,17 +77,19 @@ async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) ->
         await history.value("SELECT 1")
         floor.append((time.perf_counter() - started) * 1000)
     title = f"{fills:,} fills, median of {ROUNDS} rounds; floor: SELECT 1 in {statistics.median(floor):.1f} ms"
-    table = Table("question", "ms", "with its picture, ms", title=title)
+    table = Table("question", "ms", "with its picture, ms", "the picture alone", title=title)
     for words in ASKED:
-        found, drawn = await measure(platform, words.split(), painter)
-        table.add_row(words, f"{statistics.median(found):.0f}", f"{statistics.median(drawn):.0f}")
+        found, drawn, size = await measure(platform, words.split(), painter)
+        alone = statistics.median(both - text for both, text in zip(drawn, found, strict=True))
+        picture = f"{alone:.0f} ms, {size / 1000:.0f} KB" if size else "-"
+        table.add_row(words, f"{statistics.median(found):.0f}", f"{statistics.median(drawn):.0f}", picture)
     pages = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
         await asyncio.gather(front.live_places(platform), front.past_place(platform))
         pages.append((time.perf_counter() - started) * 1000)
-    table.add_row("the dashboard's first page", f"{statistics.median(pages):.0f}", "-")
-    Console(width=100).print(table)
+    table.add_row("the dashboard's first page", f"{statistics.median(pages):.0f}", "-", "-")
+    Console(width=110).print(table)
     painter.close()
     await live.close()
     await history.close()
