@@ -175,6 +175,9 @@ class DemoStack:
         if name == "trade_sync_service":
             # An hour of the wall clock is many days of this market.
             environment |= {"SYNC_INTERVAL_S": "20", "SYNC_HISTORY_DAYS": "30"}
+        if name == "websocket_listener":
+            # The account is as old as the demo: no history to walk through before the first start counts as synced.
+            environment |= {"LISTENER_HISTORY_DAYS": "1"}
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)
