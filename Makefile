@@ -44,7 +44,7 @@ simulator: $(VENV)/.demo ## the simulated exchange alone (ARGS='--port 8080 --ac
 	@exec $(BIN)/python -m exchange_simulator $(ARGS)
 
 test: $(VENV)/.dev ## all tests that need no containers
-	@$(PYTEST) -n 3 --dist loadfile -m "not containers and not long" --durations 15 --durations-min 5 $(ARGS)
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not containers and not long" --durations 15 --durations-min 5 $(ARGS)
 
 test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
 	@$(PYTEST) -m "containers and not long" --timeout 1200 --durations 15 $(ARGS)

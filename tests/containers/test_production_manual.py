@@ -85,6 +85,20 @@ def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exc
     typed(host, "git diff --exit-code")
 
 
+def test_the_doctor_finds_a_healthy_stack_and_names_what_was_broken(host: Compose) -> None:
+    assert "7 of 7 run" in typed(host, f"{COMPOSE} run --rm doctor")
+    host("stop", "redis")
+    try:
+        done = subprocess.run(
+            [*COMPOSE.split(), "run", "--rm", "doctor"], cwd=host.folder, text=True, capture_output=True, check=False
+        )
+    finally:
+        host("start", "redis")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "REDIS_HOST" in done.stdout, done.stdout
+    host.wait_healthy(240)
+
+
 def test_an_update_of_one_strategy_starts_that_one_alone(host: Compose) -> None:
     before = started(host)
     with (host.folder / "strategies/shortseller/strategy.py").open("a") as code:
