@@ -29,6 +29,12 @@ def test_every_picture_of_the_guide_exists() -> None:
     assert [name for name in named if not (GUIDE.parent / name).exists()] == []
 
 
+def test_every_command_has_a_picture_of_its_output() -> None:
+    pictures = re.findall(r"\(img/([a-z]+)[^)]*\.png\)", GUIDE.read_text())
+    commands = {*BY_NAME, "login", "logout", "whoami", "help", "menu", "alerts", "mute", "ack", "export"}
+    assert commands - set(pictures) == set()
+
+
 def test_every_setting_of_the_command_centre_reaches_its_container() -> None:
     compose = (ROOT / "docker-compose.production.yml").read_text()
     own = [name.upper() for name in CommandCentreSettings.model_fields if name.startswith("c2_")]

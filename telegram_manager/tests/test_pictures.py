@@ -13,8 +13,9 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.demo.processes import Supervisor
 from telegram_manager.alert_book import AlertBook, BookState
 from telegram_manager.alert_pump import AlertPump
+from telegram_manager.audience import Taste
 from telegram_manager.daily_summary import DailySummary, SummaryState
-from telegram_manager.tests.conftest import ADMIN, OPERATOR, VIEWER, Centre
+from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre
 from telegram_manager.tests.phone import chromium, conversation, shoot
 
 pytestmark = pytest.mark.long
@@ -57,7 +58,9 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
     raised = (
         Alert(Level.CRITICAL, "no-stop:lxalgo_001:ETHUSDT", "lxalgo_001 holds long 2 ETHUSDT without a stop.",
               "The guard sets one; else /flatten lxalgo ETHUSDT.", "lxalgo_001"),
-        Alert(Level.WARNING, "sync:1", "12 fills were found missing and were read again.", "Nothing to do.", "momentum_001"),
+        Alert(Level.WARNING, "missing:momentum_001", "3 fills of momentum_001 in BTCUSDT did not come through the stream, which was "
+              "connected. An audit found them; they are recorded now.",
+              "Nothing is missing any more. If it comes again and again, look at the line to the exchange.", "momentum_001"),
         Alert(Level.INFO, "trade:1", "Left XRPUSDT short 100: +9.80 USDT (+4.90 %), take profit, held 2 h 5 m.", "", "shortseller_001"),
     )  # fmt: skip
     for alert in raised:
@@ -82,6 +85,8 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
         centre.platform, AlertBook(BookState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
         centre.setup.letters, alerts,
     )  # fmt: skip
+    # muted and choosy by what was typed above
+    await centre.setup.audience.set_taste(ADMIN, Taste())
     before = len(centre.api.said)
     await pump.step(block_ms=1)
     # the admins' is the one with the button
@@ -103,6 +108,16 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
         await centre.settle()
         seen[f"{_name(command)}_done"] = conversation(command, [asked])
     seen["told_others"] = conversation("", centre.api.to(ADMIN)[-3:])
+    assert await asyncio.to_thread(shoot, seen, folder) == {}
+
+
+@pytest.mark.timeout(300)
+async def test_how_a_session_begins_is_no_wider_than_a_phone(guarded_centre: Centre, folder: Path) -> None:
+    guarded_centre.api.says(ADMIN, "/balance")
+    await guarded_centre.settle()
+    guarded_centre.api.says(ADMIN, f"/login {CODE}")
+    await guarded_centre.settle()
+    seen = {"login": conversation("/balance", guarded_centre.api.to(ADMIN))}
     assert await asyncio.to_thread(shoot, seen, folder) == {}
 
 
