@@ -86,7 +86,12 @@ async def test_a_disk_that_is_nearly_full_is_an_alert(platform: Platform, monkey
 
 @pytest.mark.parametrize(
     ("loss_usdt", "every_trade", "keys_begin"),
-    [(0, False, []), (5, False, ["large-loss:momentum_001"]), (11, False, []), (11, True, ["trade:momentum_001"])],
+    [
+        (0, False, []),
+        (5, False, ["large-loss:momentum_001"]),
+        (11, False, []),
+        (11, True, ["trade:momentum_001", "trade:momentum_001"]),
+    ],
 )
 async def test_a_large_loss_is_an_alert_and_every_trade_is_one_when_wanted(
     platform: Platform, loss_usdt: int, every_trade: bool, keys_begin: list[str]
@@ -104,7 +109,11 @@ async def test_a_large_loss_is_an_alert_and_every_trade_is_one_when_wanted(
     await news.look()
     raised = await _raised(platform)
     assert [row["key"].rsplit(":DOGEUSDT", 1)[0] for row in raised] == keys_begin
-    assert all("-10.20 USDT" in row["text"] for row in raised)
+    said = [row["text"] for row in raised]
+    assert [text for text in said if text.startswith("Left")] == [text for text in said if "-10.20 USDT" in text]
+    assert [text for text in said if not text.startswith("Left")] == (
+        ["Entered DOGEUSDT short 100 at 2."] if every_trade else []
+    )
 
 
 async def test_trouble_that_passes_is_not_told_and_trouble_that_lasts_is_told_again(platform: Platform) -> None:
