@@ -104,6 +104,7 @@ class App:
             session = PublicSession(self.exchange, socket, category)
         self.sessions.add(session)
         session.transport = request.transport
+        session.address = request.remote or ""
         session.logged_in = self.faults.touch
         self.faults.touch(session)
         try:

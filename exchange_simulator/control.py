@@ -10,12 +10,13 @@ import msgspec
 from aiohttp import web
 
 from exchange_simulator.clock import FreeClock, StepClock
-from exchange_simulator.engine import liquidation
+from exchange_simulator.engine import liquidation, moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl, Execution, LedgerLine, Order, Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Fault, Faults
 from exchange_simulator.keys import BadAccount, parse_account
+from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.render import (
     Row,
     closed_row,
@@ -72,6 +73,7 @@ class Control:
             ("POST", "/_sim/keys"): self._add_key,
             ("POST", "/_sim/instrument"): self._change_instrument,
             ("POST", "/_sim/maintenance"): self._announce,
+            ("POST", "/_sim/mark"): self._put_mark,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -87,7 +89,7 @@ class Control:
             return _answer(await action(dict(parse_qsl(query)), body))
         except Refused as refusal:
             return _answer({"error": refusal.message}, 400)
-        except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError, msgspec.MsgspecError) as error:
             return _answer({"error": f"bad request: {error}"}, 400)
 
     # --- truth --------------------------------------------------------------------------------------------------
@@ -325,8 +327,23 @@ class Control:
         self.exchange.announced[str(row["id"])] = row
         return {"id": row["id"]}
 
+    async def _put_mark(self, query: Query, body: dict[str, Any]) -> Row:
+        """Puts the mark of `symbol` at `price`, where the last price moves it no more; null lets it follow again."""
+        self._asked_for()
+        symbol = str(body["symbol"])
+        if isinstance(self.exchange.market, LiveMarket):
+            raise ValueError("the marks of this market are upstream's")
+        price = Decimal(str(body["price"])) if body["price"] is not None else None
+        if price is not None and not (price.is_finite() and price > 0):
+            raise ValueError(f"price {price} is not above 0")
+        moves.put_mark(self.exchange.engine, symbol, price)
+        self.exchange.commit()
+        return {"symbol": symbol, "mark": text(self.exchange.engine.books[symbol].mark)}
+
     async def _change_instrument(self, query: Query, body: dict[str, Any]) -> Row:
-        """Announces the end of `symbol` (`delivery_ms`) or makes its `qty_step` or `tick_size` coarser, from now on."""
+        """Announces the end of `symbol` (`delivery_ms`), makes its `qty_step` or `tick_size` coarser, or takes
+        reduce-only orders alone in it (`reduce_only`), from now on.
+        """
         self._asked_for()
         engine, symbol = self.exchange.engine, str(body["symbol"])
         changes: dict[str, Any] = {}
@@ -336,6 +353,10 @@ class Control:
             changes["qty_step"] = changes["min_order_qty"] = Decimal(str(body["qty_step"]))
         if "tick_size" in body:
             changes["order_tick"] = Decimal(str(body["tick_size"]))
+        if body.get("reduce_only"):
+            engine.closing_only.add(symbol)
+        elif "reduce_only" in body:
+            engine.closing_only.discard(symbol)
         changed = replace(engine.instruments[symbol], **changes)
         for known in (self.exchange.market.instruments, engine.instruments):
             if not isinstance(known, dict):

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from aiohttp import web
 
+from exchange_simulator.engine.model import Order
+from exchange_simulator.engine.state import nothing_rejected
+
 if TYPE_CHECKING:
     from exchange_simulator.exchange import Exchange
     from exchange_simulator.ws.session import Session
@@ -28,6 +31,7 @@ Kind = Literal[
     "answer",
     "skew",
     "revoke",
+    "reject",
 ]
 Stream = Literal["private", "public", "all"]
 PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder"})
@@ -42,7 +46,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     key: str = ""  # connections and calls of this API key; "" for all
     path: str = ""  # calls of paths that begin so; "" for all
     method: str = ""
-    symbol: str = ""  # calls that ask for this symbol in their query; "" for all
+    symbol: str = ""  # calls that ask for this symbol in their query, orders in it; "" for all
     every: int = 1
     ms: int = 0  # delay of a push or an answer; skew of the clock
     times: int = 0
@@ -51,6 +55,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     status: int | None = None
     garbage: bool = False
     nothing: bool = False
+    reason: str = "EC_Others"  # of a rejected order
     after: bool = False  # the call is carried out first, then its answer is spoiled
     id: int = 0
     struck: int = 0
@@ -121,7 +126,23 @@ class Faults:
             return False
         return not fault.key or (session.key is not None and session.key.api_key == fault.key)
 
+    def _rejects(self, order: Order) -> str:
+        """Why an accepted order is rejected; "" when it is not."""
+        for fault in self._of("reject"):
+            if fault.symbol not in ("", order.symbol) or not self._owns(fault.key, order.uid):
+                continue
+            fault.seen += 1
+            if fault.seen % fault.every == 0:
+                self._strike(fault)
+                return fault.reason
+        return ""
+
+    def _owns(self, name: str, uid: int) -> bool:
+        key = self._exchange.keys.get(name)
+        return not name or (key is not None and key.uid == uid)
+
     def _apply(self) -> None:
+        self._exchange.engine.rejects = self._rejects if self._of("reject") else nothing_rejected
         for session in self._sessions():
             self.touch(session)
 

@@ -1,7 +1,7 @@
 """API keys: whose they are, what they may do."""
 
-import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 
@@ -21,7 +21,6 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "Affiliate": (),
     "Earn": (),
 }
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 ENVIRONMENTS = ("simulated", "live", "demo", "testnet")
 
 
@@ -42,7 +41,8 @@ class Key:
     wallet_permissions: tuple[str, ...] = ()
     environment: str = "simulated"
     revoked: bool = False
-    ends: str = "2099-01-01"
+    ends: datetime = datetime(2099, 1, 1, tzinfo=UTC)
+    ips: tuple[str, ...] = ()  # addresses it is bound to; none: any
 
     def allows(self, group: str) -> bool:
         return group in self.permissions
@@ -58,7 +58,8 @@ def parse_account(text: str) -> Key:
 
     Options: `read-only`; `of=NAME` puts the key on the account NAME (by default a key names its own account);
     `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` takes the trading permissions away;
-    `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` says when it ends.
+    `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` says when it ends; `ip=ADDRESS` binds it
+    to an address.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -92,19 +93,36 @@ def _apply(key: Key, option: str) -> None:
         key.uid = int(value)
     elif name == "env" and value in ENVIRONMENTS:
         key.environment = value
-    elif name == "ends" and _DAY.fullmatch(value):
-        key.ends = value
+    elif name == "ends" and (day := _day(value)) is not None:
+        key.ends = day
+    elif name == "ip" and value:
+        key.ips = (*key.ips, value)
     else:
         raise BadAccount(
             f"The option {option!r} of account {key.api_key!r} is unknown: "
-            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, env=demo|testnet|live or ends=YYYY-MM-DD."
+            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, env=demo|testnet|live, ends=YYYY-MM-DD or ip=ADDRESS."
         )
 
 
-def usable(key: Key | None) -> Key:
-    """The key, when it exists here. `Refused` 10003 for one that is unknown, revoked or of another environment."""
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def usable(key: Key | None, now_ms: int, address: str = "") -> Key:
+    """The key, when it may be used now from an address ("" is not looked at).
+
+    `Refused` 10003 for one that is unknown, revoked or of another environment, 33004 for one that has ended by business
+    time, 10010 for one that is bound to other addresses.
+    """
     if key is None or key.revoked or key.environment != "simulated":
         raise Refused(10003, "API key is invalid.")
+    if now_ms >= key.ends.timestamp() * 1000:
+        raise Refused(33004, "Your api key has expired.")
+    if key.ips and address and address not in key.ips:
+        raise Refused(10010, "Unmatched IP, please check your API key's bound IP addresses.")
     return key
 
 

@@ -1,4 +1,7 @@
-"""Business time on real prices: points are pushed by a `LiveMarket` instead of being walked from bars."""
+"""Business time on real prices: points are pushed by a `LiveMarket` instead of being walked from bars.
+
+The mark is upstream's own and moves with its ticker; the last price does not move it.
+"""
 
 from exchange_simulator.engine import moves
 from exchange_simulator.market.model import Bar, LiveMarket, Minute, Moment, Quote
@@ -20,6 +23,10 @@ class LiveTimeline(Timeline):
         self._funded_to = self.engine.now_ms
         self.bar_start = now // self.base_ms * self.base_ms
         self._closed: set[str] = set()
+        for quote in quotes:  # all of them before any account is looked at
+            self.engine.books[quote.symbol].mark = quote.mark_price
+        for quote in quotes:
+            moves.put_mark(self.engine, quote.symbol, quote.mark_price)
         for quote in quotes:
             moves.move(self.engine, quote.symbol, self.engine.instruments[quote.symbol].price(quote.last), jump=True)
 
@@ -49,6 +56,8 @@ class LiveTimeline(Timeline):
         if not isinstance(moment, Minute):
             ticks = moment.last if isinstance(moment, Quote) else moment.price
             moves.move(engine, moment.symbol, engine.instruments[moment.symbol].price(ticks))
+            if isinstance(moment, Quote):
+                moves.put_mark(engine, moment.symbol, moment.mark_price)
         self.points_done += 1
 
     def forming(self, symbol: str) -> Bar | None:

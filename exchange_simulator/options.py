@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY:SECRET[:USDT[:OPTION,...]]",
         help="an account; repeatable. Also read from SIM_ACCOUNTS, separated by spaces. Options: read-only, withdraw, "
-        "no-trade, of=NAME (a further key of that account), uid=NUMBER, env=demo|testnet|live, ends=YYYY-MM-DD",
+        "no-trade, of=NAME (a further key of that account), uid=NUMBER, env=demo|testnet|live, ends=YYYY-MM-DD, ip=ADDRESS",
     )
     add("--market", choices=("generator", "replay", "live"), help="where prices come from (default generator)")
     add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz; means --market replay")

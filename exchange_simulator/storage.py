@@ -18,6 +18,7 @@ from exchange_simulator.engine.model import ClosedPnl, Event, Execution, LedgerL
 
 BUFFER_ROWS = 2_000
 PARTLY = "+"  # behind the state of an order that has fills
+WAITED = "*"  # behind the state of an order that was conditional
 T = TypeVar("T")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS executions (
@@ -132,7 +133,7 @@ class Storage:
                             event.uid,
                             event.symbol,
                             event.created_ms,
-                            event.status if not event.cum_qty else f"{event.status}{PARTLY}",
+                            _order_kind(event),
                             event.order_id,
                             event.link_id,
                             encode(event),
@@ -227,6 +228,20 @@ class Storage:
     def count(self, table: str, uid: int) -> int:
         self.flush()
         return int(self._db.execute(f"SELECT count(*) FROM {table} WHERE uid = ?", (uid,)).fetchone()[0])  # noqa: S608
+
+
+def _order_kind(order: Order) -> str:
+    return f"{order.status}{PARTLY if order.cum_qty else ''}{WAITED if order.stop_order_type else ''}"
+
+
+def order_kinds(status: str, waited: bool | None = None) -> tuple[str, ...]:
+    """Every kind of an order that ended in a state: with fills and without; conditional ones, the others, or both."""
+    return tuple(
+        f"{status}{partly}{mark}"
+        for partly in ("", PARTLY)
+        for mark in ("", WAITED)
+        if waited is None or waited == bool(mark)
+    )
 
 
 def _conditions(query: Query) -> tuple[str, list[object]]:

@@ -26,11 +26,13 @@ class Book:
         self.rules = rules
         self.last = ZERO
         self.mark = ZERO
+        self.mark_follows = True  # the mark is the last price; else it stands where it was put
         self.tick_direction = "ZeroPlusTick"
         self.seq = 0
         self.falling: list[tuple[Decimal, int, int, Order]] = []  # keyed by -level
         self.rising: list[tuple[Decimal, int, int, Order]] = []  # keyed by level
         self.index_waiting: dict[str, Order] = {}
+        self.mark_waiting: dict[str, Order] = {}  # while the mark does not follow the last price
         self.trailing: dict[str, Order] = {}
         self.holders: dict[int, Account] = {}
         self._stale = 0
@@ -60,11 +62,15 @@ class Book:
             self._wait_rise(order, order.price + self._below)
 
     def wait_trigger(self, order: Order) -> None:
-        """A conditional order fires at its trigger price. By index it is looked at after each move instead."""
+        """A conditional order fires at its trigger price. By index, or by a mark of its own, it is looked at after each
+        move of that price instead.
+        """
         if order.trail_distance is not None:
             self.trailing[order.order_id] = order
         elif order.trigger_by == "IndexPrice":
             self.index_waiting[order.order_id] = order
+        elif order.trigger_by == "MarkPrice" and not self.mark_follows:
+            self.mark_waiting[order.order_id] = order
         elif order.trigger_price is not None and order.trigger_direction == 1:
             self._wait_rise(order, order.trigger_price)
         elif order.trigger_price is not None:
@@ -88,6 +94,7 @@ class Book:
         """The order closed or its level moved: its entries no longer count."""
         order.version += 1
         self.index_waiting.pop(order.order_id, None)
+        self.mark_waiting.pop(order.order_id, None)
         self.trailing.pop(order.order_id, None)
         self._stale += 1
         if self._stale > STALE_LIMIT and self._stale * 2 > len(self.falling) + len(self.rising):
@@ -158,7 +165,7 @@ class Book:
         return max((value / price / step).to_integral_value(rounding=ROUND_FLOOR) * step, step)
 
     def set_last(self, price: Decimal) -> None:
-        """The newest price; the mark follows it."""
+        """The newest price; the mark follows it unless it was put elsewhere."""
         if price > self.last:
             self.tick_direction = "PlusTick"
         elif price < self.last:
@@ -168,4 +175,5 @@ class Book:
         elif self.tick_direction == "MinusTick":
             self.tick_direction = "ZeroMinusTick"
         self.last = price
-        self.mark = price
+        if self.mark_follows:
+            self.mark = price

@@ -1,9 +1,12 @@
 """Liquidation and auto-deleveraging.
 
-When an account's equity meets its maintenance margin, all its open orders are cancelled and every position is taken
-over at its bankruptcy price: the price at which closing it, fee included, uses up its share of what equity is left.
-The balance ends at zero or a little above, never below: what is missing after a gap comes from the insurance fund, and
-when that is empty, from holders of the other side, who are deleveraged at the bankruptcy price.
+When an account's equity meets its maintenance margin, all its open orders are cancelled. Positions above their lowest
+risk tier are then reduced to the tier below, one order after the other, the largest margin first, until the equity
+covers the maintenance margin again (Bybit's laddered liquidation). When no position is above its lowest tier, or the
+book does not take such an order whole, every position is taken over at its bankruptcy price: the price at which closing
+it, fee included, uses up its share of what equity is left. The balance then ends at zero or a little above, never below:
+what is missing after a gap comes from the insurance fund, and when that is empty, from holders of the other side, who
+are deleveraged at the bankruptcy price.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -15,16 +18,55 @@ from exchange_simulator.engine.state import Engine
 
 
 def check(engine: Engine, account: Account) -> None:
-    """Takes an account over when its equity no longer covers its maintenance margin."""
+    """Liquidates an account when its equity no longer covers its maintenance margin."""
     if account.held() and engine.equity(account) <= engine.maintenance(account):
-        take_over(engine, account)
+        liquidate(engine, account)
+
+
+def liquidate(engine: Engine, account: Account) -> None:
+    """Reduces positions tier by tier as far as that helps; takes over what it does not help."""
+    _cancel_all(engine, account)
+    while (position := _highest(engine, account)) is not None:
+        if not _reduce(engine, account, position):
+            break
+        if engine.equity(account) > engine.maintenance(account):
+            return
+    take_over(engine, account)
+
+
+def _cancel_all(engine: Engine, account: Account) -> None:
+    for order in list(account.orders.values()):
+        status = "Deactivated" if order.waiting else "Cancelled"
+        engine.end_order(account, order, status, cancel_type="CancelAllBeforeLiq")
+
+
+def _highest(engine: Engine, account: Account) -> Position | None:
+    """The position above its lowest tier that needs the most maintenance margin."""
+    above = [
+        position
+        for position in account.held()
+        if engine.value(position) > engine.instruments[position.symbol].risk_tiers[0].limit_value
+    ]
+    return max(above, key=lambda p: (engine.position_maintenance(p, account.taker_fee), p.symbol), default=None)
+
+
+def _reduce(engine: Engine, account: Account, position: Position) -> bool:
+    """Brings a position down to the next lower tier with one order, filled whole or not at all; whether it filled."""
+    instrument, book = engine.instruments[position.symbol], engine.books[position.symbol]
+    value, step = engine.value(position), instrument.qty_step
+    limit = max(tier.limit_value for tier in instrument.risk_tiers if tier.limit_value < value)
+    qty = min(((value - limit) / book.mark / step).to_integral_value(rounding=ROUND_CEILING) * step, abs(position.size))
+    side = SELL if position.size > 0 else BUY
+    order = system_order(
+        engine, account, position.symbol, side, qty, matching.market_bound(book, side), "CreateByLiq", "FOK"
+    )
+    matching.take(engine, account, order)
+    return order.status == "Filled"
 
 
 def take_over(engine: Engine, account: Account) -> None:
     """Cancels everything and closes every position at its bankruptcy price."""
-    for order in list(account.orders.values()):
-        status = "Deactivated" if order.waiting else "Cancelled"
-        engine.end_order(account, order, status, cancel_type="CancelAllBeforeLiq")
+    _cancel_all(engine, account)
     positions = account.held()
     while positions:
         total = sum((abs(p.size) * engine.books[p.symbol].mark for p in positions), ZERO)
@@ -90,7 +132,14 @@ def close_by_adl(engine: Engine, account: Account, symbol: str, qty: Decimal, pr
 
 
 def system_order(
-    engine: Engine, account: Account, symbol: str, side: str, qty: Decimal, price: Decimal, create_type: str
+    engine: Engine,
+    account: Account,
+    symbol: str,
+    side: str,
+    qty: Decimal,
+    price: Decimal,
+    create_type: str,
+    time_in_force: str = "IOC",
 ) -> Order:
     """An order of the exchange itself, live on the account until it is settled."""
     engine.serial += 1
@@ -104,7 +153,7 @@ def system_order(
         price=price,
         qty=qty,
         leaves=qty,
-        time_in_force="IOC",
+        time_in_force=time_in_force,
         created_ms=engine.now_ms,
         updated_ms=engine.now_ms,
         serial=engine.serial,

@@ -131,6 +131,8 @@ def settle(
     burst = Burst()
     for price, qty in fills:
         _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
+        if price != book.mark:
+            engine.strained[account.uid] = account
     account.safe.clear()
     position.seq = seq
     position.updated_ms = engine.now_ms

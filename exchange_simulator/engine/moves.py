@@ -1,8 +1,8 @@
 """Price moves. Between two points a price runs through every level that waits, in order; a jump meets them all at once.
 
 A stop met on the way fires at its own trigger price, one met by a jump fires at the price jumped to. A resting limit
-order fills at its own price either way. An account whose equity meets its maintenance margin on the way is taken over
-there; after a jump that goes before its stops.
+order fills at its own price either way. An account whose equity meets its maintenance margin on the way is liquidated
+there; after a jump that goes before its stops. The mark moves with the last price unless it was put elsewhere.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -65,7 +65,7 @@ def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bo
         if level is None or (at < level if up else at > level):
             level, order = at, trailing
     account: Account | None = None
-    if book.holders:
+    if book.holders and book.mark_follows:
         for holder in book.holders.values():
             at = _liquidation_level(engine, book, holder, target, up)
             if at is None or (at > target if up else at < target):
@@ -79,7 +79,7 @@ def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bo
         book.set_last(reached)
         _follow(book)
     if account is not None:
-        liquidation.take_over(engine, account)
+        liquidation.liquidate(engine, account)
     elif order is not None:
         _fire(engine, order, through=level != target or jumped)
     run_due(engine)
@@ -118,6 +118,42 @@ def _liquidation_level(engine: Engine, book: Book, account: Account, target: Dec
     return (price / tick).to_integral_value(rounding=rounding) * tick
 
 
+def put_mark(engine: Engine, symbol: str, price: Decimal | None) -> None:
+    """Puts the mark price of a symbol at `price`, from where the last price moves it no more; None lets it follow again.
+
+    Accounts that the new mark leaves without maintenance margin are liquidated, then orders that wait for it fire.
+    """
+    book = engine.books[symbol]
+    if book.mark_follows != (price is None):
+        book.mark_follows = price is None
+        waiting = [
+            order
+            for account in engine.accounts.values()
+            for order in account.symbol_orders(symbol)
+            if order.waiting and order.trigger_by == "MarkPrice" and order.trail_distance is None
+        ]
+    else:
+        waiting = list(book.mark_waiting.values())
+    book.mark = book.last if price is None else price
+    for account in list(book.holders.values()):
+        account.safe.clear()
+        liquidation.check(engine, account)
+    for order in waiting:
+        if order.open and order.waiting:
+            book.forget(order)
+            if _met(order, book.mark):
+                trigger(engine, engine.accounts[order.uid], order)
+            else:
+                book.wait_trigger(order)
+    run_due(engine)
+
+
+def _met(order: Order, now: Decimal) -> bool:
+    """Whether a price fires a conditional order."""
+    price = order.trigger_price
+    return price is not None and (now >= price if order.trigger_direction == 1 else now <= price)
+
+
 def _follow(book: Book) -> None:
     """Trailing stops follow the price: activated at their price, then at the best price since."""
     for order in book.trailing.values():
@@ -141,17 +177,22 @@ def _fire(engine: Engine, order: Order, through: bool) -> None:
 def _fire_index(engine: Engine, book: Book) -> None:
     index = engine.index_of(book.instrument.symbol)
     for order in list(book.index_waiting.values()):
-        price = order.trigger_price
-        if price is not None and (index >= price if order.trigger_direction == 1 else index <= price):
+        if _met(order, index):
             trigger(engine, engine.accounts[order.uid], order)
 
 
 def run_due(engine: Engine) -> None:
-    """Fires conditional orders whose price had been met when they were placed."""
-    while engine.due:
-        order = engine.due.pop(0)
-        if order.open and order.waiting:
-            trigger(engine, engine.accounts[order.uid], order)
+    """Fires conditional orders whose price had been met when they were placed, then looks at the margin of accounts whose
+    fills were away from the mark.
+    """
+    while engine.due or engine.strained:
+        while engine.due:
+            order = engine.due.pop(0)
+            if order.open and order.waiting:
+                trigger(engine, engine.accounts[order.uid], order)
+        if engine.strained:
+            _, account = engine.strained.popitem()
+            liquidation.check(engine, account)
 
 
 def trigger(engine: Engine, account: Account, order: Order) -> None:

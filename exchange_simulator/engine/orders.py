@@ -83,18 +83,25 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
     if instrument is None:
         raise Refused(10001, "params error: symbol invalid " + new.symbol)
     book = engine.books[new.symbol]
+    if not book.last:
+        raise Refused(110118, "This contract has no market price yet")
+    if new.symbol in engine.closing_only and not new.reduce_only and not new.close_on_trigger:
+        raise Refused(110023, "This contract only supports position closing via reduceOnly orders")
     if instrument.delivery_ms and engine.now_ms >= instrument.delivery_ms:
         raise Refused(110074, "This contract is not live")
     if new.link_id and not LINK_ID.match(new.link_id):
         raise Refused(10001, "params error: OrderLinkId is invalid")
     qty = _quantity(engine, account, instrument, new)
+    tolerance = _tolerance(book, new)
     if new.order_type == "Limit":
         if new.price is None or new.price <= 0:
             raise Refused(10001, "params error: Price invalid")
         price = new.price
         _check_price(instrument, book, new.side, price, conditional=new.trigger_price is not None)
+        if new.trigger_price is None:
+            _check_liquidation(engine, account, new.symbol, price)
     else:
-        price = matching.market_bound(book, new.side, _tolerance(book, new))
+        price = matching.market_bound(book, new.side, tolerance)
     _check_value(instrument, book, new, qty, price)
     _check_attached(engine, instrument, book, new, price)
     conditional = new.trigger_price is not None
@@ -140,8 +147,12 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
             if moves.needed_margin(engine, account, order) > engine.available(account):
                 raise Refused(110007, "ab not enough for new order")
         account.add(order)
-        matching.take(engine, account, order)
-        moves.run_due(engine)
+        reason = engine.rejects(order)
+        if reason:
+            engine.end_order(account, order, "Rejected", reason=reason)
+        else:
+            matching.take(engine, account, order)
+            moves.run_due(engine)
     engine.tell_position(account, order.symbol)
     return order
 
@@ -177,6 +188,16 @@ def _check_price(instrument: Instrument, book: Book, side: str, price: Decimal, 
         raise Refused(110003, "Order price exceeds the allowable range: sell price below the minimum")
 
 
+def _check_liquidation(engine: Engine, account: Account, symbol: str, price: Decimal) -> None:
+    """A limit price must be better than the liquidation price of the position that is held."""
+    position = account.positions.get(symbol)
+    if position is None or not position.size:
+        return
+    liquidation = engine.liquidation_price(account, position)
+    if liquidation is not None and (price - liquidation) * position.sign <= 0:
+        raise Refused(110040, "The order will trigger a forced liquidation, please resubmit the order")
+
+
 def _check_value(instrument: Instrument, book: Book, new: NewOrder, qty: Decimal, price: Decimal) -> None:
     value = qty * (price if new.order_type == "Limit" else new.trigger_price or book.last)
     if not new.reduce_only and not new.close_on_trigger and value < instrument.min_notional:
@@ -184,10 +205,18 @@ def _check_value(instrument: Instrument, book: Book, new: NewOrder, qty: Decimal
 
 
 def _tolerance(book: Book, new: NewOrder) -> Decimal | None:
-    if new.slippage is None or new.order_type != "Market":
+    if new.slippage is None and not new.slippage_type:
         return None
+    if new.order_type != "Market" or new.trigger_price is not None:
+        raise Refused(10001, "params error: slippageTolerance is for market orders that wait for nothing")
+    if new.slippage is None or not new.slippage_type:
+        raise Refused(10001, "params error: slippageTolerance and slippageToleranceType go together")
     if new.slippage_type == "TickSize":
+        if not 1 <= new.slippage <= 10_000 or new.slippage % 1:
+            raise Refused(10001, "params error: slippageTolerance must be 1 to 10000 whole ticks")
         return new.slippage * book.instrument.tick_size
+    if not Decimal("0.01") <= new.slippage <= 10:
+        raise Refused(10001, "params error: slippageTolerance must be 0.01 to 10 percent")
     return book.last * new.slippage / 100
 
 
@@ -201,7 +230,7 @@ def _check_attached(engine: Engine, instrument: Instrument, book: Book, new: New
     check_levels(instrument, new.side, base, new.take_profit, new.stop_loss)
     limited = new.tp_order_type == "Limit" or new.sl_order_type == "Limit"
     if limited and (new.tpsl_mode or "Full") != "Partial":
-        raise Refused(10001, "params error: limit TP/SL needs tpslMode Partial")
+        raise Refused(110057, "The TP/SL params are incorrect: limit TP/SL needs tpslMode Partial")
 
 
 def check_levels(
@@ -250,11 +279,7 @@ def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: O
         raise Refused(10001, "params error: TriggerPrice invalid")
     if new.trigger_direction not in (1, 2):
         raise Refused(10001, "params error: TriggerDirection invalid")
-    now = engine.books[new.symbol].last if new.trigger_by != "IndexPrice" else engine.index_of(new.symbol)
-    if new.trigger_direction == 1 and trigger <= now:
-        raise Refused(110092, f"expect Rising, but trigger_price[{trigger}] <= current[{now}]")
-    if new.trigger_direction == 2 and trigger >= now:
-        raise Refused(110093, f"expect Falling, but trigger_price[{trigger}] >= current[{now}]")
+    _check_trigger(engine, new.symbol, trigger, new.trigger_direction, new.trigger_by)
     order.status = "Untriggered"
     order.stop_order_type = "Stop"
     order.create_type = "CreateByUser"
@@ -263,6 +288,15 @@ def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: O
     order.trigger_by = new.trigger_by or "LastPrice"
     account.add(order)
     stops.arm(engine, order)
+
+
+def _check_trigger(engine: Engine, symbol: str, trigger: Decimal, direction: int, trigger_by: str) -> None:
+    """A trigger lies ahead: above the price it looks at when it waits for a rise (1), below when for a fall (2)."""
+    now = engine.price_by(symbol, trigger_by)
+    if direction == 1 and trigger <= now:
+        raise Refused(110092, f"expect Rising, but trigger_price[{trigger}] <= current[{now}]")
+    if direction == 2 and trigger >= now:
+        raise Refused(110093, f"expect Falling, but trigger_price[{trigger}] >= current[{now}]")
 
 
 def find(account: Account, symbol: str, order_id: str, link_id: str) -> Order | None:
@@ -276,7 +310,7 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
     instrument, book = engine.instruments[order.symbol], engine.books[order.symbol]
     if change.qty is not None:
         if order.stop_order_type in stops.FULL:
-            raise Refused(10001, "params error: the quantity of a TP/SL of the whole position cannot be amended")
+            raise Refused(110060, "Under full TP/SL mode, it is not allowed to modify the quantity of a TP/SL")
         if change.qty <= 0 or change.qty % instrument.qty_step or change.qty < instrument.min_order_qty:
             raise Refused(10001, "Qty invalid")
         if change.qty <= order.cum_qty:
@@ -292,10 +326,11 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
             raise Refused(10001, "params error: the order has no trigger price to amend")
         if change.trigger_price <= 0 or change.trigger_price % instrument.price_step:
             raise Refused(10001, "params error: TriggerPrice invalid")
-        if order.trigger_direction == 1 and change.trigger_price <= book.last:
-            raise Refused(110092, f"expect Rising, but trigger_price[{change.trigger_price}] <= current[{book.last}]")
-        if order.trigger_direction == 2 and change.trigger_price >= book.last:
-            raise Refused(110093, f"expect Falling, but trigger_price[{change.trigger_price}] >= current[{book.last}]")
+        _check_trigger(
+            engine, order.symbol, change.trigger_price, order.trigger_direction, change.trigger_by or order.trigger_by
+        )
+    if order.cum_qty and (change.take_profit is not None or change.stop_loss is not None):
+        raise Refused(110059, "Cannot modify the TP/SL of a partially filled open order")
     base = change.price or (order.price if order.order_type == "Limit" else order.trigger_price or book.last)
     check_levels(instrument, order.side, base, change.take_profit, change.stop_loss)
     if not _differs(order, change):
@@ -314,6 +349,8 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
     if short:
         order.price, order.leaves = old_price, old_leaves
         account.count(order, 1)
+        if change.qty is None:
+            raise Refused(110052, "Your available balance is insufficient to set the price")
         raise Refused(110007, "ab not enough for new order")
     order.qty = trial_qty
     account.count(order, 1)

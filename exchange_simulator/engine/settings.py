@@ -86,7 +86,7 @@ def set_trading_stop(engine: Engine, account: Account, request: TradingStop) -> 
         _partial(engine, account, request)
         return
     if request.tp_order_type == "Limit" or request.sl_order_type == "Limit":
-        raise Refused(10001, "params error: limit TP/SL needs tpslMode Partial")
+        raise Refused(110057, "The TP/SL params are incorrect: limit TP/SL needs tpslMode Partial")
     changed = False
     if request.trailing_stop is not None:
         _check_trailing(engine, account, request)
@@ -129,7 +129,7 @@ def _partial(engine: Engine, account: Account, request: TradingStop) -> None:
         raise Refused(10001, "params error: tpSize and slSize must be equal")
     size = request.tp_size or request.sl_size or abs(position.size)
     if size <= 0 or size % instrument.qty_step or size > abs(position.size):
-        raise Refused(110057, "TP/SL size is not within the position size")
+        raise Refused(110058, "Insufficient number of remaining position size to set take profit and stop loss")
     source = Order(
         order_id="",
         link_id="",

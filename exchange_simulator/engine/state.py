@@ -34,6 +34,11 @@ def everybody(_uid: int) -> bool:
     return True
 
 
+def nothing_rejected(_order: Order) -> str:
+    """Every accepted order meets the book."""
+    return ""
+
+
 class Engine:
     """Everything the exchange knows about accounts and prices at `now_ms`.
 
@@ -60,6 +65,10 @@ class Engine:
         #: Whether anybody hears the pushes of an account: what nobody hears is not worked out.
         self.heard: Callable[[int], bool] = everybody
         self.due: list[Order] = []  # conditional orders whose price was already met when they were placed
+        self.strained: dict[int, Account] = {}  # accounts that traded away from the mark, to be looked at afterwards
+        self.closing_only: set[str] = set()  # symbols that take reduce-only orders alone
+        #: Why an accepted order is rejected before it meets the book; "" for an order that is not.
+        self.rejects: Callable[[Order], str] = nothing_rejected
 
     def drain(self) -> list[Event]:
         events, self.events = self.events, []
@@ -130,6 +139,10 @@ class Engine:
     def equity(self, account: Account) -> Decimal:
         return account.wallet + self.unrealised(account)
 
+    def value(self, position: Position) -> Decimal:
+        """What a position is worth at the mark."""
+        return abs(position.size) * self.books[position.symbol].mark
+
     def position_margin(self, position: Position, taker_fee: Decimal) -> Decimal:
         """Initial margin of a position: value at the mark / leverage + the fee of closing it."""
         value = abs(position.size) * self.books[position.symbol].mark
@@ -199,6 +212,13 @@ class Engine:
                 bounds = (int(ticks * (1 - share)) + 1, int(ticks * (1 + share))) if share > 0 else (0, 0)
                 account.safe[position.symbol] = bounds
         return account.safe[symbol]
+
+    def price_by(self, symbol: str, trigger_by: str) -> Decimal:
+        """The present price that a trigger looks at: `LastPrice` (also ""), `MarkPrice` or `IndexPrice`."""
+        if trigger_by == "IndexPrice":
+            return self.index_of(symbol)
+        book = self.books[symbol]
+        return book.mark if trigger_by == "MarkPrice" else book.last
 
     def index_of(self, symbol: str) -> Decimal:
         """The index price now."""

@@ -215,7 +215,7 @@ def arm(engine: Engine, order: Order) -> None:
     book = engine.books[order.symbol]
     engine.tell_order(order)
     if order.trail_distance is None and order.trigger_price is not None:
-        now = book.last if order.trigger_by != "IndexPrice" else engine.index_of(order.symbol)
+        now = engine.price_by(order.symbol, order.trigger_by)
         met = now >= order.trigger_price if order.trigger_direction == 1 else now <= order.trigger_price
         if met:
             engine.due.append(order)

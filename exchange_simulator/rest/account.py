@@ -61,6 +61,8 @@ def transaction_log(call: Call) -> Row:
     if args.text("currency") not in ("", "USDT") or args.text("category") not in ("", "linear"):
         return {"list": [], "nextPageCursor": ""}
     start, end = call.window(default_ms=DAY_MS)
+    if args.text("transSubType"):  # none of the lines here has one
+        return {"list": [], "nextPageCursor": ""}
     kind = args.text("type")
     base = args.text("baseCoin")
     symbols = tuple(s for s, i in call.exchange.market.instruments.items() if i.base_coin == base) if base else ()
@@ -138,10 +140,10 @@ def key_information(call: Call) -> Row:
         "readOnly": int(key.read_only),
         "secret": "",
         "permissions": permissions,
-        "ips": ["*"],
+        "ips": list(key.ips) or ["*"],
         "type": 1,
         "deadlineDay": 90,
-        "expiredAt": f"{key.ends}T00:00:00Z",
+        "expiredAt": f"{key.ends:%Y-%m-%dT%H:%M:%SZ}",
         "createdAt": "2024-01-01T00:00:00Z",
         "unified": 0,
         "uta": 1,
@@ -204,10 +206,10 @@ ENDPOINTS = (
         f"{_ACCOUNT}/wallet-balance",
         wallet_balance,
         (Param("accountType", required=True), Param("coin")),
-        per_second=50,
+        calls=50,
     ),
-    Endpoint("GET", f"{_ACCOUNT}/info", account_info, per_second=50),
-    Endpoint("GET", f"{_ACCOUNT}/fee-rate", fee_rate, (CATEGORY, ANY_SYMBOL, Param("baseCoin")), per_second=5),
+    Endpoint("GET", f"{_ACCOUNT}/info", account_info, calls=50),
+    Endpoint("GET", f"{_ACCOUNT}/fee-rate", fee_rate, (CATEGORY, ANY_SYMBOL, Param("baseCoin")), calls=5),
     Endpoint(
         "GET",
         f"{_ACCOUNT}/transaction-log",
@@ -223,7 +225,7 @@ ENDPOINTS = (
             limit(20, 50),
             CURSOR,
         ),
-        per_second=25,
+        calls=25,
     ),
     Endpoint(
         "POST",
@@ -231,21 +233,42 @@ ENDPOINTS = (
         set_margin_mode,
         (Param("setMarginMode", required=True),),
         writes=True,
-        per_second=5,
+        calls=5,
     ),
-    Endpoint("GET", f"{_ACCOUNT}/collateral-info", collateral_info, (Param("currency"),), per_second=50),
+    Endpoint("GET", f"{_ACCOUNT}/collateral-info", collateral_info, (Param("currency"),), calls=50),
     Endpoint(
         "POST",
         f"{_ACCOUNT}/demo-apply-money",
         apply_money,
         (Param("adjustType", "int", choices=("0", "1"), default=0), Param("utaDemoApplyMoney", "list")),
-        per_second=5,
+        calls=1,
+        window_s=60,
     ),
-    Endpoint("GET", "/v5/user/query-api", key_information, per_second=10),
-    Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), per_second=5),
-    Endpoint("GET", "/v5/asset/delivery-record", no_records, (CATEGORY,), per_second=50),
-    Endpoint("GET", "/v5/asset/settlement-record", no_records, (CATEGORY,), per_second=50),
-    Endpoint("GET", f"{_ACCOUNT}/borrow-history", no_loans, (Param("currency"),), per_second=50),
+    Endpoint("GET", "/v5/user/query-api", key_information, calls=10),
+    Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), calls=5),
+    Endpoint(
+        "GET",
+        "/v5/asset/delivery-record",
+        no_records,
+        (CATEGORY, ANY_SYMBOL, *WINDOW, Param("expDate"), limit(20, 50), CURSOR),
+        calls=50,
+    ),
+    Endpoint(
+        "GET",
+        "/v5/asset/settlement-record",
+        no_records,
+        (CATEGORY, ANY_SYMBOL, *WINDOW, limit(20, 50), CURSOR),
+        calls=50,
+    ),
+    Endpoint(
+        "GET", f"{_ACCOUNT}/borrow-history", no_loans, (Param("currency"), *WINDOW, limit(20, 50), CURSOR), calls=50
+    ),
     Endpoint("GET", "/v5/system/status", system_status, (Param("id"), Param("state")), private=False),
-    Endpoint("GET", "/v5/announcements/index", announcements, (Param("locale"),), private=False),
+    Endpoint(
+        "GET",
+        "/v5/announcements/index",
+        announcements,
+        (Param("locale"), Param("type"), Param("tag"), Param("page", "int", low=1), limit(20, 1000)),
+        private=False,
+    ),
 )

@@ -56,6 +56,6 @@ def cancel(call: Call) -> Row:
 
 
 ENDPOINTS = tuple(
-    Endpoint("POST", f"/v5/order/{name}-batch", handler, _REQUEST, writes=True, per_second=10, batch=True)
+    Endpoint("POST", f"/v5/order/{name}-batch", handler, _REQUEST, writes=True, calls=10, batch=True)
     for name, handler in (("create", create), ("amend", amend), ("cancel", cancel))
 )

@@ -91,7 +91,7 @@ Handler = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of Bybit's list. `per_second` is the limit a UID; 0 for none."""
+    """One row of Bybit's list. `calls` in `window_s` seconds are the limit of a UID; 0 for none."""
 
     method: str
     path: str
@@ -100,5 +100,6 @@ class Endpoint:
     private: bool = True
     writes: bool = False
     group: str = "ContractTrade"
-    per_second: int = 0
+    calls: int = 0
+    window_s: int = 1
     batch: bool = False  # the limit counts the items of `request`

@@ -1,4 +1,4 @@
-"""Rate limits: a rolling second per UID and endpoint, and a window per IP. Always in wall-clock time."""
+"""Rate limits: a rolling window per UID and endpoint, and windows per IP. Always in wall-clock time."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 IP_REQUESTS = 600
 IP_WINDOW_S = 5.0
 IP_BAN_S = 600.0
+TRADE_FRAMES = 3_000  # a second and IP, over the trading stream
 CONNECTIONS = 500
 CONNECTIONS_WINDOW_S = 300.0
 
@@ -39,19 +40,20 @@ class Limits:
         self._ips: dict[str, deque[float]] = {}
         self._banned: dict[str, float] = {}
         self._connections: dict[str, deque[float]] = {}
+        self._frames: dict[str, deque[float]] = {}
 
-    def visit(self, uid: int, path: str, per_second: int, cost: int = 1) -> Standing:
+    def visit(self, uid: int, path: str, most: int, window_s: float = 1.0, cost: int = 1) -> Standing:
         """Counts a call of an endpoint by a UID, or a batch of `cost` items, of which as many pass as are left."""
         now = self._clock()
-        limit = per_second * self.factor
+        limit = most * self.factor
         if not self.enabled:
             return Standing(limit, limit - 1, int(now * 1000), granted=cost)
         calls = self._calls.setdefault((uid, path), deque())
-        while calls and calls[0] <= now - 1.0:
+        while calls and calls[0] <= now - window_s:
             calls.popleft()
         granted = min(cost, limit - len(calls))
         calls.extend([now] * granted)
-        reset = now if granted == cost else calls[0] + 1.001
+        reset = now if granted == cost else calls[0] + window_s + 0.001
         return Standing(limit, limit - len(calls), int(reset * 1000), granted)
 
     def admit(self, ip: str) -> bool:
@@ -86,9 +88,23 @@ class Limits:
         made.append(now)
         return True
 
+    def frame(self, ip: str) -> bool:
+        """Counts a request of an IP over the trading stream; False when it is one too many of this second."""
+        if not self.enabled:
+            return True
+        now = self._clock()
+        sent = self._frames.setdefault(ip, deque())
+        while sent and sent[0] <= now - 1.0:
+            sent.popleft()
+        if len(sent) >= TRADE_FRAMES * self.factor:
+            return False
+        sent.append(now)
+        return True
+
     def pardon(self) -> None:
         """Lifts every ban and forgets what was counted."""
         self._banned.clear()
         self._ips.clear()
         self._connections.clear()
+        self._frames.clear()
         self._calls.clear()

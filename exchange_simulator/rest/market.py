@@ -1,7 +1,8 @@
 """Market endpoints: no key needed."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.market.model import Bar, Instrument
@@ -9,6 +10,8 @@ from exchange_simulator.render import text
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Param, digits, limit
 from exchange_simulator.rest.endpoint import Call, Endpoint
 
+T = TypeVar("T")
+RISK_SYMBOLS = 15  # a page of `risk-limit`
 DEFAULT_CATEGORY = Param("category", choices=("linear", "inverse", "spot", "option"), default="linear")
 _KLINE = (
     DEFAULT_CATEGORY,
@@ -69,14 +72,21 @@ def premium_kline(call: Call) -> dict[str, Any]:
     return _kline_result(call, [call.exchange.candles.premium_row(symbol, bar) for bar in _bars(call)])
 
 
+STATES = ("PreLaunch", "Trading", "Delivering", "Closed")
+
+
+def status_of(instrument: Instrument, now_ms: int) -> str:
+    """The state of a contract: it trades until its delivery time."""
+    return "Closed" if instrument.delivery_ms and now_ms >= instrument.delivery_ms else "Trading"
+
+
 def instrument_row(instrument: Instrument, now_ms: int) -> dict[str, Any]:
     """A row of `instruments-info`."""
-    closed = bool(instrument.delivery_ms) and now_ms >= instrument.delivery_ms
     return {
         "symbol": instrument.symbol,
         "symbolId": instrument.symbol_id,
         "contractType": "LinearPerpetual",
-        "status": "Closed" if closed else "Trading",
+        "status": status_of(instrument, now_ms),
         "baseCoin": instrument.base_coin,
         "quoteCoin": instrument.quote_coin,
         "launchTime": str(instrument.launch_ms),
@@ -134,11 +144,19 @@ def instruments_info(call: Call) -> dict[str, Any]:
     if name and not rows:
         raise Refused(10001, "params error: symbol invalid " + name)
     if not name:
-        rows = [row for row in rows if row["status"] == status]
-    first = digits(args.text("cursor")) or 0
-    page = rows[first : first + args.integer("limit")]
+        rows = [row for row in rows if row["status"] == status and args.text("symbolType") in ("", row["symbolType"])]
+    page, cursor = _page(call, rows, args.integer("limit"))
+    return {"category": category, "list": page, "nextPageCursor": cursor}
+
+
+def _page(call: Call, rows: Sequence[T], size: int) -> tuple[Sequence[T], str]:
+    """The page that the cursor asks for, and the cursor of the one after it; "" at the end."""
+    first = digits(call.args.text("cursor") or "0")
+    if first is None:
+        raise Refused(10001, "params error: cursor invalid")
+    page = rows[first : first + size]
     after = first + len(page)
-    return {"category": category, "list": page, "nextPageCursor": str(after) if after < len(rows) else ""}
+    return page, str(after) if after < len(rows) else ""
 
 
 def tickers(call: Call) -> dict[str, Any]:
@@ -154,9 +172,11 @@ def tickers(call: Call) -> dict[str, Any]:
 
 
 def orderbook(call: Call) -> dict[str, Any]:
+    now = call.exchange.now_ms
+    if not call.linear:
+        return {"s": call.args.text("symbol"), "b": [], "a": [], "ts": now, "u": 0, "seq": 0, "cts": now}
     symbol = call.symbol()
     bids, asks = call.exchange.quotes.levels(symbol, call.args.integer("limit"))
-    now = call.exchange.now_ms
     return {
         "s": symbol,
         "b": [[text(price), text(size)] for price, size in bids],
@@ -183,6 +203,8 @@ def funding_history(call: Call) -> dict[str, Any]:
         raise Refused(10001, "params error: endTime is required when startTime is given")
     if not call.linear:
         return {"category": category, "list": []}
+    if start is not None and end is not None and start > end:
+        raise Refused(10001, "params error: startTime is after endTime")
     symbol = call.symbol()
     instrument = call.exchange.market.instruments[symbol]
     interval = instrument.funding_interval_min * 60_000
@@ -237,9 +259,10 @@ def open_interest(call: Call) -> dict[str, Any]:
 def risk_limit(call: Call) -> dict[str, Any]:
     category = call.args.text("category")
     rows: list[dict[str, Any]] = []
+    cursor = ""
     if call.linear:
-        name = call.args.text("symbol")
-        chosen = [call.symbol()] if name else list(call.exchange.market.instruments)[:15]
+        symbols = [call.symbol()] if call.args.text("symbol") else list(call.exchange.market.instruments)
+        chosen, cursor = _page(call, symbols, RISK_SYMBOLS)
         for symbol in chosen:
             for number, tier in enumerate(call.exchange.market.instruments[symbol].risk_tiers):
                 rows.append(
@@ -254,10 +277,12 @@ def risk_limit(call: Call) -> dict[str, Any]:
                         "mmDeduction": text(tier.mm_deduction) if tier.mm_deduction else "",
                     }
                 )
-    return {"category": category, "list": rows, "nextPageCursor": ""}
+    return {"category": category, "list": rows, "nextPageCursor": cursor}
 
 
 def price_limit(call: Call) -> dict[str, Any]:
+    if not call.linear:
+        raise Refused(10001, f"params error: category {call.args.text('category')} has no symbols on this exchange")
     symbol = call.symbol()
     book = call.exchange.engine.books[symbol]
     ratio, tick = book.instrument.price_limit_ratio_x, book.instrument.tick_size
@@ -284,7 +309,7 @@ ENDPOINTS = (
         instruments_info,
         CATEGORY,
         ANY_SYMBOL,
-        Param("status"),
+        Param("status", choices=STATES),
         Param("baseCoin"),
         Param("symbolType"),
         limit(500, 1000),

@@ -9,10 +9,14 @@ from exchange_simulator.engine.model import ZERO, Execution, Order, Refused
 from exchange_simulator.render import Row, execution_row, order_row
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Args, Param, limit
 from exchange_simulator.rest.endpoint import DAY_MS, Call, Endpoint
-from exchange_simulator.storage import PARTLY, Query
+from exchange_simulator.storage import WAITED, Query, order_kinds
 
 TRIGGER_BY = ("LastPrice", "IndexPrice", "MarkPrice")
-UNFILLED = ("Cancelled", "Rejected", "Deactivated")  # shown for a day when they have no fills
+FINAL = ("Filled", "Triggered", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled")
+FILTERS = ("Order", "StopOrder", "OpenOrder", "tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
+UNFILLED = tuple(  # shown for a day, since they have no fills
+    f"{status}{mark}" for status in ("Cancelled", "Rejected", "Deactivated") for mark in ("", WAITED)
+)
 MOST_CANCELLED = 500
 RECENTLY_CLOSED = 500
 _EMPTY: Row = {"list": [], "nextPageCursor": ""}
@@ -47,8 +51,9 @@ CREATE_PARAMS = (
     Param("bboSideType", choices=("Queue", "Counterparty")),
     Param("bboLevel", choices=("1", "2", "3", "4", "5")),
     Param("isLeverage", "int"),
-    Param("orderFilter"),
-    Param("marketUnit"),
+    Param("orderFilter", choices=FILTERS),
+    Param("marketUnit", choices=("baseCoin", "quoteCoin")),
+    Param("orderIv"),
     Param("mmp", "flag"),
     Param("rpiTakerAccess", "flag"),
 )
@@ -68,8 +73,9 @@ AMEND_PARAMS = (
     Param("tpslMode", choices=("Full", "Partial")),
     Param("tpLimitPrice", "number"),
     Param("slLimitPrice", "number"),
+    Param("orderIv"),
 )
-CANCEL_PARAMS = (CATEGORY, SYMBOL, Param("orderId"), Param("orderLinkId"), Param("orderFilter"))
+CANCEL_PARAMS = (CATEGORY, SYMBOL, Param("orderId"), Param("orderLinkId"), Param("orderFilter", choices=FILTERS))
 _SELECT = (CATEGORY, ANY_SYMBOL, Param("baseCoin"), Param("settleCoin"), Param("orderId"), Param("orderLinkId"))
 
 
@@ -181,7 +187,7 @@ def _fits(order: Order, order_filter: str, stop_type: str = "") -> bool:
         return not order.waiting
     if order_filter in ("StopOrder", "tpslOrder"):
         return order.waiting and (not stop_type or order.stop_order_type == stop_type)
-    return True
+    return order_filter == "OpenOrder"
 
 
 def cancel_all(call: Call) -> Row:
@@ -236,7 +242,8 @@ def realtime(call: Call) -> Row:
         page, cursor = _open_page(call, chosen, size)
         return {"category": category, "list": [order_row(order) for order in page], "nextPageCursor": cursor}
     oldest = call.exchange.storage.before_recent(account.uid, RECENTLY_CLOSED)
-    closed = call.exchange.storage.page("orders", call.history(size, symbols=symbols, newer_than=oldest), Order)
+    query = call.history(size, symbols=symbols, newer_than=oldest, kinds=_closed_kinds("", order_filter))
+    closed = call.exchange.storage.page("orders", query, Order)
     return {"category": category, "list": [order_row(order) for order in closed.rows], "nextPageCursor": closed.cursor}
 
 
@@ -247,6 +254,16 @@ def _by_id(call: Call, account: Account, order_id: str, link_id: str) -> list[Or
         return [found]
     query = Query(uid=account.uid, order_id=order_id, link_id=link_id, limit=1)
     return call.exchange.storage.page("orders", query, Order).rows
+
+
+def _closed_kinds(status: str, order_filter: str) -> tuple[str, ...]:
+    """The kinds of closed orders that `orderStatus` and `orderFilter` select; empty for all of them."""
+    if order_filter in ("", "OpenOrder"):
+        return order_kinds(status) if status else ()
+    if order_filter in ("OcoOrder", "BidirectionalTpslOrder"):
+        return ("-",)
+    waited = order_filter != "Order"
+    return tuple(kind for each in ((status,) if status else FINAL) for kind in order_kinds(each, waited))
 
 
 def history(call: Call) -> Row:
@@ -262,10 +279,10 @@ def history(call: Call) -> Row:
         page = call.exchange.storage.page("orders", query, Order)
     else:
         status = args.text("orderStatus")
-        if status and status not in ("Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"):
+        if status and status not in FINAL:
             raise Refused(181017, "OrderStatus must be final status")
         start, end = call.window()
-        kinds = (status, f"{status}{PARTLY}") if status else ()
+        kinds = _closed_kinds(status, args.text("orderFilter"))
         query = call.history(size, from_ms=start, to_ms=end, symbols=call.symbols(), kinds=kinds, **passing)
         page = call.exchange.storage.page("orders", query, Order)
     rows = [order_row(order) for order in page.rows]
@@ -291,9 +308,9 @@ def executions(call: Call) -> Row:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v5/order/create", create, CREATE_PARAMS, writes=True, per_second=10),
-    Endpoint("POST", "/v5/order/amend", amend, AMEND_PARAMS, writes=True, per_second=10),
-    Endpoint("POST", "/v5/order/cancel", cancel, CANCEL_PARAMS, writes=True, per_second=10),
+    Endpoint("POST", "/v5/order/create", create, CREATE_PARAMS, writes=True, calls=10),
+    Endpoint("POST", "/v5/order/amend", amend, AMEND_PARAMS, writes=True, calls=10),
+    Endpoint("POST", "/v5/order/cancel", cancel, CANCEL_PARAMS, writes=True, calls=10),
     Endpoint(
         "POST",
         "/v5/order/cancel-all",
@@ -303,31 +320,37 @@ ENDPOINTS = (
             ANY_SYMBOL,
             Param("baseCoin"),
             Param("settleCoin"),
-            Param("orderFilter", choices=("Order", "StopOrder", "OpenOrder", "tpslOrder")),
+            Param("orderFilter", choices=FILTERS),
             Param("stopOrderType"),
         ),
         writes=True,
-        per_second=10,
+        calls=10,
     ),
     Endpoint(
         "GET",
         "/v5/order/realtime",
         realtime,
-        (*_SELECT, Param("openOnly", "int", low=0, high=2), Param("orderFilter"), limit(20, 50), CURSOR),
-        per_second=50,
+        (
+            *_SELECT,
+            Param("openOnly", "int", low=0, high=2),
+            Param("orderFilter", choices=FILTERS),
+            limit(20, 50),
+            CURSOR,
+        ),
+        calls=50,
     ),
     Endpoint(
         "GET",
         "/v5/order/history",
         history,
-        (*_SELECT, Param("orderFilter"), Param("orderStatus"), *WINDOW, limit(20, 50), CURSOR),
-        per_second=50,
+        (*_SELECT, Param("orderFilter", choices=FILTERS), Param("orderStatus"), *WINDOW, limit(20, 50), CURSOR),
+        calls=50,
     ),
     Endpoint(
         "GET",
         "/v5/execution/list",
         executions,
         (*_SELECT, *WINDOW, Param("execType"), limit(50, 100), CURSOR),
-        per_second=50,
+        calls=50,
     ),
 )

@@ -14,7 +14,7 @@ def positions(call: Call) -> Row:
     if not call.linear:
         return {"category": category, "nextPageCursor": "", "list": []}
     name = args.text("symbol")
-    if not name and not args.text("settleCoin") and not args.text("baseCoin"):
+    if not name and not args.text("settleCoin"):
         raise Refused(10001, "params error: symbol or settleCoin is required")
     account, engine = call.account, call.exchange.engine
     if name:
@@ -97,7 +97,7 @@ ENDPOINTS = (
         "/v5/position/list",
         positions,
         (CATEGORY, ANY_SYMBOL, Param("baseCoin"), Param("settleCoin"), limit(20, 200), CURSOR),
-        per_second=50,
+        calls=50,
     ),
     Endpoint(
         "POST",
@@ -110,7 +110,7 @@ ENDPOINTS = (
             Param("sellLeverage", "number", required=True),
         ),
         writes=True,
-        per_second=10,
+        calls=10,
     ),
     Endpoint(
         "POST",
@@ -118,7 +118,7 @@ ENDPOINTS = (
         switch_mode,
         (CATEGORY, ANY_SYMBOL, Param("coin"), Param("mode", "int", required=True, choices=("0", "3"))),
         writes=True,
-        per_second=10,
+        calls=10,
     ),
     Endpoint(
         "POST",
@@ -143,13 +143,13 @@ ENDPOINTS = (
             Param("slOrderType", choices=("Market", "Limit")),
         ),
         writes=True,
-        per_second=10,
+        calls=10,
     ),
     Endpoint(
         "GET",
         "/v5/position/closed-pnl",
         closed_pnl,
         (CATEGORY, ANY_SYMBOL, *WINDOW, limit(50, 100), CURSOR),
-        per_second=50,
+        calls=50,
     ),
 )

@@ -93,7 +93,7 @@ class Rest:
             refused = await self._fetch(self.exchange.market, endpoint, query)
             if refused is not None:
                 return self.respond(refused)
-        answer = self.answer(endpoint, request.headers, query, body)
+        answer = self.answer(endpoint, request.headers, query, body, request.remote or "")
         if fault is not None and fault.after:
             spoiled = await self.faults.spoil(fault, request, self.shown_ms)
             if spoiled is not None:
@@ -111,7 +111,9 @@ class Rest:
     def _no_route(self, method: str, path: str) -> web.Response:
         if path in PATHS:
             return web.Response(status=400, text=f"{method} is not a method of {path}")
-        return web.Response(status=404, text=f"{path} is not a path of this exchange")
+        answer = self.respond(Answer(10017, "Route not found.", {}, {}))
+        answer.set_status(404)
+        return answer
 
     def respond(self, answer: Answer) -> web.Response:
         """The envelope around an answer."""
@@ -127,10 +129,12 @@ class Rest:
         headers = {**_JSON, **answer.standing.headers()} if answer.standing is not None else _JSON
         return web.Response(body=body, headers=headers)
 
-    def answer(self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes) -> Answer:
+    def answer(
+        self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes, address: str = ""
+    ) -> Answer:
         """Checks a request and runs its endpoint; what happened is stored and pushed before this returns."""
         try:
-            key = self._authenticate(endpoint, headers, query, body)
+            key = self._authenticate(endpoint, headers, query, body, address)
             sent = self._sent(endpoint, query, body)
         except Refused as refusal:
             return Answer(refusal.code, refusal.message, {}, {})
@@ -141,9 +145,9 @@ class Rest:
         standing: Standing | None = None
         extra: dict[str, Any] = {}
         try:
-            if key is not None and endpoint.per_second:
+            if key is not None and endpoint.calls:
                 cost = _items(sent) if endpoint.batch else 1
-                standing = self.limits.visit(key.uid, endpoint.path, endpoint.per_second, cost)
+                standing = self.limits.visit(key.uid, endpoint.path, endpoint.calls, endpoint.window_s, cost)
                 if not standing.granted:
                     raise Refused(10006, "Too many visits. Exceeded the API Rate Limit.")
             args = check(endpoint.params, sent)
@@ -170,12 +174,14 @@ class Rest:
 
     # --- signature ----------------------------------------------------------------------------------------------
 
-    def _authenticate(self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes) -> Key | None:
+    def _authenticate(
+        self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes, address: str
+    ) -> Key | None:
         if not endpoint.private:
             return None
         api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
         sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
-        key = usable(self.exchange.keys.get(api_key))
+        key = usable(self.exchange.keys.get(api_key), self.exchange.now_ms, address)
         self.check_time(stamp, window)
         payload = body if endpoint.method == "POST" else query.encode()
         message = f"{stamp}{api_key}{window}".encode() + payload

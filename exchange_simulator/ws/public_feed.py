@@ -1,5 +1,8 @@
 """What the public topics say: candles, tickers, trades, order books, liquidations."""
 
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from exchange_simulator.engine.ids import IdSource
@@ -11,18 +14,21 @@ if TYPE_CHECKING:
     from exchange_simulator.exchange import Exchange
 
 BOOK_DEPTHS = (1, 50, 200, 1000)
+REPEAT_S = 3.0  # a book of one level that has not changed is pushed again after that
 
 
 class PublicFeed:
     """Builds the messages of the public topics that somebody listens to."""
 
-    def __init__(self, exchange: "Exchange") -> None:
+    def __init__(self, exchange: "Exchange", clock: Callable[[], float] = time.monotonic) -> None:
         self.exchange = exchange
         self._ids = IdSource(exchange.setup.seed)
         self._tickers: dict[str, dict[str, str]] = {}
         self._books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         self._updates: dict[str, int] = {}
         self._traded: dict[str, tuple[int, int]] = {}
+        self._sent: dict[str, float] = {}  # when a book of one level was last pushed, by the clock
+        self._clock = clock
         self._cross = 0
 
     # --- candles ------------------------------------------------------------------------------------------------
@@ -90,6 +96,10 @@ class PublicFeed:
     def _ticker_data(self, symbol: str) -> dict[str, str]:
         row = self.exchange.quotes.ticker(symbol)
         row["tickDirection"] = self.exchange.engine.books[symbol].tick_direction
+        delivery_ms = self.exchange.engine.instruments[symbol].delivery_ms
+        row["deliveryTime"] = (
+            f"{datetime.fromtimestamp(delivery_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}" if delivery_ms else ""
+        )
         return row
 
     def _ticker(self, topic: str, symbol: str, now: int) -> None:
@@ -167,7 +177,12 @@ class PublicFeed:
         bids, asks = self._sides(symbol, depth)
         known = self._books.get(topic)
         if known == (bids, asks):
+            if depth == 1 and self._clock() - self._sent.get(topic, 0.0) >= REPEAT_S:
+                self._sent[topic] = self._clock()
+                message = self._book_message(topic, symbol, "snapshot", bids, asks, now, repeat=True)
+                self.exchange.hub.publish(topic, message)
             return
+        self._sent[topic] = self._clock()
         self._books[topic] = (bids, asks)
         if known is None or depth == 1:
             message = self._book_message(topic, symbol, "snapshot", bids, asks, now)
@@ -181,9 +196,16 @@ class PublicFeed:
         self.exchange.hub.publish(topic, message)
 
     def _book_message(
-        self, topic: str, symbol: str, kind: str, bids: dict[str, str], asks: dict[str, str], now: int
+        self,
+        topic: str,
+        symbol: str,
+        kind: str,
+        bids: dict[str, str],
+        asks: dict[str, str],
+        now: int,
+        repeat: bool = False,
     ) -> Row:
-        if kind == "delta" or topic not in self._updates or topic.startswith("orderbook.1."):
+        if kind == "delta" or topic not in self._updates or (topic.startswith("orderbook.1.") and not repeat):
             self._updates[topic] = self._updates.get(topic, 1) + 1
         self._cross += 1
         return {

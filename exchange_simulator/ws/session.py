@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
@@ -14,13 +15,14 @@ from aiohttp import WSMsgType, web
 
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
-from exchange_simulator.keys import Key
+from exchange_simulator.keys import Key, usable
 from exchange_simulator.rest.args import digits
 from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic, encode
 from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
 QUEUE_FRAMES = 50_000
 IDLE_S = 600.0
+MOST_CHARACTERS = 21_000  # of the topics of one connection
 CHUNK_BYTES = 256 * 1024
 BACKLOG_S = 0.005  # how often a client that reads slowly is looked at
 # Subscriptions are answered a moment later, as over a network: clients exist that register a subscription only after they
@@ -29,7 +31,7 @@ SUBSCRIBE_DELAY_S = 0.05
 _numbers = itertools.count(1)
 
 
-class Session:
+class Session(ABC):
     """A connected client. Subclasses know what may be subscribed."""
 
     kind = ""
@@ -39,6 +41,7 @@ class Session:
         self.socket = socket
         self.idle_s = idle_s
         self.transport: asyncio.Transport | None = None
+        self.address = ""  # where the client connects from
         self.conn_id = f"sim-{next(_numbers)}-{self.kind[:1]}"
         self.topics: dict[str, None] = {}
         self.key: Key | None = None
@@ -164,21 +167,24 @@ class Session:
     def _fail(self, op: str, req_id: Any, text: str) -> None:
         self.reply(self._answer(op, req_id, success=False, text=text))
 
+    @abstractmethod
     def _pong(self, req_id: Any) -> None:
-        raise NotImplementedError
+        """Answers a ping of the second form, `{"op":"ping"}`."""
 
     def _auth(self, req_id: Any, args: list[Any]) -> None:
         self._fail("auth", req_id, "error:request op:auth is not supported")
 
+    @abstractmethod
     def _check_topic(self, topic: str) -> str:
         """What is wrong with a topic; "" when nothing is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _join(self, topic: str) -> None:
-        raise NotImplementedError
+        """Lets the pushes of a topic begin."""
 
+    @abstractmethod
     def _leave(self, topic: str) -> None:
-        raise NotImplementedError
+        """Lets the pushes of a topic end."""
 
     def _change(self, op: str, req_id: Any, topics: list[str]) -> None:
         problem = self._problem(op, topics)
@@ -198,6 +204,8 @@ class Session:
         """The first thing wrong with a request: it spoils all of its topics."""
         if not topics:
             return "Params Error"
+        if op == "subscribe" and sum(map(len, (*self.topics, *topics))) > MOST_CHARACTERS:
+            return f"error:the args of a connection exceed {MOST_CHARACTERS} characters"
         for topic in topics:
             problem = self._check_topic(topic)
             if problem:
@@ -239,8 +247,10 @@ class PrivateSession(Session):
             raise Refused(10001, "Params Error")
         api_key, expires, sign = str(args[0]), str(args[1]), str(args[2])
         key = self.exchange.keys.get(api_key)
-        if key is None or key.revoked or key.environment != "simulated":
-            raise Refused(10001, "Invalid API key")
+        try:
+            key = usable(key, self.exchange.now_ms, self.address)
+        except Refused as refusal:
+            raise Refused(refusal.code, "Invalid API key") from None
         wall = time.time_ns() // 1_000_000
         expires_ms = digits(expires)
         if expires_ms is None or not self._in_future(expires_ms, wall):

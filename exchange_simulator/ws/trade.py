@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from exchange_simulator.engine.model import Refused
+from exchange_simulator.faults import Fault
 from exchange_simulator.keys import check_permission
 from exchange_simulator.rest.server import ENDPOINTS, Rest
 from exchange_simulator.ws.session import PrivateSession
@@ -14,6 +15,7 @@ from exchange_simulator.ws.session import PrivateSession
 OPS = {f"order.{name}": ENDPOINTS["POST", f"/v5/order/{name}"] for name in ("create", "amend", "cancel")} | {
     f"order.{name}-batch": ENDPOINTS["POST", f"/v5/order/{name}-batch"] for name in ("create", "amend", "cancel")
 }
+IDS_KEPT = 10_000
 
 
 class TradeSession(PrivateSession):
@@ -24,6 +26,7 @@ class TradeSession(PrivateSession):
     def __init__(self, rest: Rest, socket: web.WebSocketResponse) -> None:
         super().__init__(rest.exchange, socket)
         self.rest = rest
+        self._used: dict[str, None] = {}  # the newest request ids
 
     def _handle(self, raw: str) -> None:
         try:
@@ -57,10 +60,30 @@ class TradeSession(PrivateSession):
         try:
             self.key = self._login(args)
         except Refused as refusal:
-            self._tell("auth", req_id, 10004 if refusal.message == "Invalid sign" else 10001, refusal.message, {})
+            code = 10004 if refusal.message == "Invalid sign" else refusal.code
+            self._tell("auth", req_id, code, refusal.message, {})
             return
         self.logged_in(self)
         self._tell("auth", req_id, 0, "OK", {})
+
+    def _check_id(self, req_id: Any) -> None:
+        """A `reqId` is at most 36 characters and is used once on a connection."""
+        if req_id is None:
+            return
+        if not isinstance(req_id, str) or len(req_id) > 36:
+            raise Refused(10001, "params error: reqId is a text of at most 36 characters")
+        if req_id in self._used:
+            raise Refused(20006, "reqId is duplicated")
+        self._used[req_id] = None
+        if len(self._used) > IDS_KEPT:
+            del self._used[next(iter(self._used))]
+
+    def _spoil(self, fault: Fault, op: str, req_id: Any) -> bool:
+        """Answers with a code that was asked for, or not at all; False when neither was."""
+        if fault.ret_code is not None:
+            text = fault.ret_msg or "simulated fault"
+            self._tell(op, req_id, fault.ret_code, text, {"data": {}, "retExtInfo": {}, "header": {}})
+        return fault.nothing or fault.ret_code is not None
 
     def _order(self, op: str, req_id: Any, header: Any, args: list[Any]) -> None:
         try:
@@ -73,10 +96,18 @@ class TradeSession(PrivateSession):
             check_permission(key, OPS[op].group)
             if not args or not isinstance(args[0], dict):
                 raise Refused(10001, "params error: args must hold one JSON object")
+            self._check_id(req_id)
+            if not self.rest.limits.frame(self.address):
+                raise Refused(10403, "Too many requests of this IP")
         except Refused as refusal:
             self._tell(op, req_id, refusal.code, refusal.message, {"data": {}, "retExtInfo": {}, "header": {}})
             return
+        fault = self.rest.faults.for_call("POST", OPS[op].path, key.api_key)
+        if fault is not None and not fault.after and self._spoil(fault, op, req_id):
+            return
         answer = self.rest.carry_out(OPS[op], key, args[0])
+        if fault is not None and fault.after and self._spoil(fault, op, req_id):
+            return
         told = answer.standing.headers() if answer.standing is not None else {}
         told |= {"Traceid": "", "Timenow": str(self.rest.shown_ms)}
         more = {"data": answer.result, "retExtInfo": answer.extra, "header": told}

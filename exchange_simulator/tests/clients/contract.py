@@ -90,6 +90,43 @@ def row(parts: Mapping[str, Row] | None = None, optional: str = "", **kinds: str
     return Row(by_name, frozenset(optional.split()), parts or {})
 
 
+# Fields whose values are enumerated, as far as linear contracts have them; "" and UNKNOWN where none applies.
+ENUMERATED: Mapping[str, frozenset[str]] = {
+    name: frozenset(values.split()) | {""}
+    for name, values in {
+        "side": "Buy Sell None",
+        "orderType": "Market Limit UNKNOWN",
+        "timeInForce": "GTC IOC FOK PostOnly RPI",
+        "orderStatus": "New PartiallyFilled Untriggered Rejected Filled Cancelled Triggered Deactivated",
+        "createType": """CreateByUser CreateByClosing CreateBySettle CreateByStopOrder CreateByTakeProfit
+            CreateByPartialTakeProfit CreateByStopLoss CreateByPartialStopLoss CreateByTrailingStop
+            CreateByTrailingProfit CreateByLiq CreateByTakeOver_PassThrough CreateByAdl_PassThrough""",
+        "stopOrderType": "TakeProfit StopLoss TrailingStop Stop PartialTakeProfit PartialStopLoss MmRateClose UNKNOWN",
+        "cancelType": """CancelByUser CancelByReduceOnly CancelByPrepareLiq CancelAllBeforeLiq CancelByPrepareAdl
+            CancelAllBeforeAdl CancelByAdmin CancelBySettle CancelByTpSlTsClear CancelBySmp CancelByDCP
+            CancelByOCOTpCanceledBySlTriggered CancelByOCOSlCanceledByTpTriggered UNKNOWN""",
+        "rejectReason": """EC_NoError EC_Others EC_PostOnlyWillTakeLiquidity EC_NoImmediateQtyToFill EC_NoEnoughQtyToFill
+            EC_CancelForNoFullFill EC_OrigClOrdIDDoesNotExist EC_TooLateToCancel EC_PerCancelRequest EC_BySelfMatch
+            EC_DuplicatedClOrdID EC_ReachRiskPriceLimit EC_ReachMarketPriceLimit EC_InvalidSymbolStatus
+            EC_ReachMaxTradeNum EC_QtyCannotBeZero EC_OrderNotExist""",
+        "execType": "Trade AdlTrade Funding BustTrade Delivery Settle",
+        "triggerBy": "LastPrice IndexPrice MarkPrice",
+        "tpTriggerBy": "LastPrice IndexPrice MarkPrice",
+        "slTriggerBy": "LastPrice IndexPrice MarkPrice",
+        "tpslMode": "Full Partial",
+        "smpType": "None CancelMaker CancelTaker CancelBoth",
+        "slippageToleranceType": "TickSize Percent UNKNOWN",
+        "positionStatus": "Normal Liq Adl",
+        "type": "TRANSFER_IN TRANSFER_OUT TRADE SETTLEMENT DELIVERY LIQUIDATION ADL",
+    }.items()
+}
+
+
+def unlisted(value: Mapping[str, Value]) -> list[str]:
+    """The enumerated fields of a row whose value is none of the documented ones."""
+    return [f"{name} {value[name]}" for name, known in ENUMERATED.items() if value.get(name, "") not in known]
+
+
 NOTHING = row()
 ENVELOPE = row(int="retCode time", text="retMsg", object="retExtInfo result")
 

@@ -176,6 +176,22 @@ def test_other_categories_answer_validly_with_nothing(client: Signed, call: Call
     assert (answered["retCode"], answered["result"]["list"]) == (0, [])
 
 
+def test_the_risk_limits_of_every_symbol_come_fifteen_symbols_a_page(client: Signed) -> None:
+    known = client.result("GET", "/v5/market/instruments-info", {"category": "linear"}, signed=False)["list"]
+    found: list[str] = []
+    sizes: list[int] = []
+    query = {"category": "linear"}
+    while True:
+        page = client.result("GET", "/v5/market/risk-limit", query, signed=False)
+        found += [row["symbol"] for row in page["list"] if row["isLowestRisk"]]
+        sizes.append(len({row["symbol"] for row in page["list"]}))
+        if not page["nextPageCursor"]:
+            break
+        query = {"category": "linear", "cursor": page["nextPageCursor"]}
+    assert found == [row["symbol"] for row in known]
+    assert sizes == [15, 15]
+
+
 def test_every_row_kind_of_a_fill_is_as_documented(client: Signed) -> None:
     query = {"category": "linear", "symbol": SYMBOL, "limit": 100}
     rows = client.result("GET", "/v5/execution/list", query)["list"]

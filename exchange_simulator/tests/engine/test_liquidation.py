@@ -1,7 +1,7 @@
 """Liquidation and auto-deleveraging."""
 
 from exchange_simulator.engine import liquidation, settings
-from exchange_simulator.engine.model import Liquidated, Rules
+from exchange_simulator.engine.model import Liquidated, Order, Rules
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor
 
 
@@ -103,3 +103,75 @@ def test_a_deleveraging_asked_for_reduces_the_position() -> None:
     floor.listen()
     assert floor.size == D("-1.5")
     assert floor.executions(kind="AdlTrade")[0].closed_size == D("0.5")
+
+
+def large(floor: Floor) -> None:
+    """A position of 5,000,000 USDT: in the third tier (above 4,000,000), at the highest leverage that it allows."""
+    settings.set_leverage(floor.engine, floor.account, BTC, D(25))
+    floor.market("Buy", "50")
+    floor.market("Buy", "50")
+
+
+def test_a_position_of_a_higher_tier_is_reduced_to_the_next_lower_one_and_lives_on() -> None:
+    floor = Floor(deposit="250000")
+    large(floor)
+    limits = [tier.limit_value for tier in floor.engine.instruments[BTC].risk_tiers]
+    resting = floor.limit("Buy", "0.1", "2900", symbol=ETH)
+    shown = floor.last_position().liq_price
+    assert shown is not None
+    floor.move(str(shown + D("0.1")))
+    assert floor.size == 100
+    floor.move(str(shown - D("0.1")))
+    (reduced,) = [fill for fill in floor.executions() if fill.create_type == "CreateByLiq"]
+    assert (reduced.exec_type, reduced.order_type, reduced.side) == ("Trade", "Market", "Sell")
+    assert reduced.price == shown - D("0.1")
+    value = floor.size * reduced.price
+    assert limits[1] - D("0.001") * shown < value <= limits[1], "no more than the excess was sold"
+    assert resting.cancel_type == "CancelAllBeforeLiq"
+    assert floor.engine.equity(floor.account) > floor.engine.maintenance(floor.account)
+    assert not floor.executions(kind="BustTrade")
+
+
+def test_a_fall_goes_down_the_tiers_one_by_one_and_ends_in_a_take_over() -> None:
+    floor = Floor(deposit="250000")
+    large(floor)
+    floor.move("40000")
+    steps = [fill for fill in floor.executions() if fill.create_type == "CreateByLiq"]
+    (bust,) = floor.executions(kind="BustTrade")
+    assert len(steps) == 2
+    assert [fill.price for fill in steps] == sorted((fill.price for fill in steps), reverse=True)
+    assert bust.price < steps[-1].price
+    assert bust.qty * steps[-1].price <= floor.engine.instruments[BTC].risk_tiers[0].limit_value
+    assert floor.size == 0
+    assert floor.account.wallet >= 0
+
+
+def test_a_jump_past_every_tier_takes_all_over_at_once() -> None:
+    floor = Floor(deposit="250000")
+    large(floor)
+    floor.move("40000", jump=True)
+    assert floor.size == 0
+    assert floor.account.wallet >= 0
+    assert floor.executions(kind="BustTrade")
+
+
+def test_a_book_that_cannot_take_the_excess_whole_leaves_the_position_to_the_take_over() -> None:
+    floor = Floor(Rules(depth_usdt=D(1_000)), deposit="250000")
+    settings.set_leverage(floor.engine, floor.account, BTC, D(25))
+    floor.limit("Buy", "100", "49999")
+    floor.move("49990")
+    assert floor.size == 100
+    floor.move("40000")
+    killed = [e for e in floor.told if isinstance(e, Order) and e.create_type == "CreateByLiq"]
+    assert {(order.status, order.reject_reason) for order in killed} == {("Cancelled", "EC_NoEnoughQtyToFill")}
+    (bust,) = floor.executions(kind="BustTrade")
+    assert bust.qty == 100
+
+
+def test_a_fill_far_from_the_mark_that_leaves_too_little_margin_ends_in_liquidation_at_once() -> None:
+    floor = Floor(Rules(slippage_bps=D(60)), deposit="1120")
+    settings.set_leverage(floor.engine, floor.account, BTC, D(100))
+    floor.market("Buy", "2")
+    assert [fill.exec_type for fill in floor.executions()] == ["Trade", "BustTrade"]
+    assert not floor.account.held()
+    assert floor.account.wallet >= 0

@@ -138,7 +138,7 @@ def test_an_ioc_order_that_meets_nothing_is_cancelled_without_a_fill() -> None:
         ({"stop_loss": D(49_500)}, 10001),
         ({"take_profit": D(48_000)}, 10001),
         ({"side": "Sell", "price": D(51_000), "stop_loss": D(50_500)}, 10001),
-        ({"take_profit": D(51_000), "tp_order_type": "Limit", "tp_limit_price": D(51_000)}, 10001),
+        ({"take_profit": D(51_000), "tp_order_type": "Limit", "tp_limit_price": D(51_000)}, 110057),
         ({"reduce_only": True, "stop_loss": D(48_000)}, 10001),
         ({"trigger_price": D(49_000)}, 10001),
         ({"trigger_price": D(49_000), "trigger_direction": 1}, 110092),

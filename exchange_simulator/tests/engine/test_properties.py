@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from exchange_simulator.engine import funding, orders
+from exchange_simulator.engine import funding, moves, orders
 from exchange_simulator.engine import settings as requests
 from exchange_simulator.engine.account import Account, Resting
 from exchange_simulator.engine.model import BUY, ClosedPnl, Execution, LedgerLine, Order, Refused, Rules
@@ -16,6 +16,8 @@ from exchange_simulator.engine.orders import Amendment, NewOrder
 from exchange_simulator.engine.settings import TradingStop
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.engine.stops import FULL
+from exchange_simulator.render import execution_row, ledger_row, order_row
+from exchange_simulator.tests.clients.contract import unlisted
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor, signed
 
 SIDES = st.sampled_from(["Buy", "Sell"])
@@ -32,7 +34,17 @@ ACTIONS = st.one_of(
     st.tuples(
         st.just("limit"), UIDS, SYMBOLS, SIDES, QTY, SHARE, st.sampled_from(["GTC", "IOC", "FOK", "PostOnly"]), STOP
     ),
-    st.tuples(st.just("conditional"), UIDS, SYMBOLS, SIDES, QTY, SHARE, st.booleans()),
+    st.tuples(
+        st.just("conditional"),
+        UIDS,
+        SYMBOLS,
+        SIDES,
+        QTY,
+        SHARE,
+        st.booleans(),
+        st.sampled_from(["LastPrice", "LastPrice", "MarkPrice", "IndexPrice"]),
+    ),
+    st.tuples(st.just("mark"), SYMBOLS, st.none() | st.integers(-600, 600)),
     st.tuples(st.just("amend"), UIDS, st.integers(0, 30), QTY, SHARE),
     st.tuples(st.just("cancel"), UIDS, st.integers(0, 30)),
     st.tuples(st.just("stop"), UIDS, SYMBOLS, STOP, STOP, STOP, st.sampled_from(["Full", "Full", "Partial"])),
@@ -100,7 +112,10 @@ class Flow:
         new = NewOrder(symbol, side, "Limit", self._qty(symbol, qty), price, time_in_force=tif, **levels)
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
-    def _conditional(self, uid: int, symbol: str, side: str, qty: int, share: int, limit: bool) -> None:
+    def _mark(self, symbol: str, share: int | None) -> None:
+        moves.put_mark(self.floor.engine, symbol, None if share is None else self._near(symbol, share))
+
+    def _conditional(self, uid: int, symbol: str, side: str, qty: int, share: int, limit: bool, by: str) -> None:
         price = self._near(symbol, share)
         new = NewOrder(
             symbol,
@@ -110,6 +125,7 @@ class Flow:
             price if limit else None,
             trigger_price=price,
             trigger_direction=1 if share > 0 else 2,
+            trigger_by=by,
         )
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
@@ -187,6 +203,9 @@ def _check_orders(floor: Floor, account: Account, executions: list[Execution]) -
         size = account.size(order.symbol)
         if order.stop_order_type in FULL:
             assert order.leaves == abs(size)
+        if order.waiting and order.trigger_by == "MarkPrice":
+            book = floor.engine.books[order.symbol]
+            assert (order.order_id in book.mark_waiting) != book.mark_follows
         if order.stop_order_type in FULL or order.stop_order_type.startswith("Partial"):
             assert size * order.sign < 0
         if order.reduce_only and not order.waiting:
@@ -216,6 +235,13 @@ def check_history(floor: Floor) -> None:
         rows = [e for e in floor.told if isinstance(e, ClosedPnl) and e.uid == account.uid]
         undone = sum(p.funding - p.open_fee for p in account.positions.values())
         assert sum(row.pnl for row in rows) + undone == account.wallet - account.totals.deposits
+    for event in floor.told:
+        if isinstance(event, Order):
+            assert unlisted(order_row(event)) == []
+        elif isinstance(event, Execution):
+            assert unlisted(execution_row(event)) == []
+        elif isinstance(event, LedgerLine):
+            assert unlisted(ledger_row(event)) == []
     ids = [e.exec_id for e in floor.told if isinstance(e, Execution)]
     assert len(ids) == len(set(ids))
 

@@ -77,8 +77,9 @@ def test_the_size_of_a_whole_position_stop_cannot_be_amended_but_its_price_can()
     floor = Floor()
     floor.market("Buy", "1", stop_loss=D(48_000))
     stop = floor.stops()["StopLoss"]
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         orders.amend(floor.engine, floor.account, stop, Amendment(qty=D("0.5")))
+    assert caught.value.code == 110060
     orders.amend(floor.engine, floor.account, stop, Amendment(trigger_price=D(49_000)))
     floor.move("48500")
     assert floor.executions()[-1].price == D(49_000)

@@ -27,6 +27,33 @@ def test_the_generator_is_a_market_without_end(market: GeneratedMarket) -> None:
     assert market.bar("BTCUSDT", START + 20 * 365 * DAY_MS) is not None
 
 
+def test_bybits_formula_for_the_mark_gives_the_last_price(market: GeneratedMarket) -> None:
+    """Median of the last price, the index with the funding still to come, and the index with its basis of five minutes.
+
+    Source: Bybit's help centre, Mark Price Calculation (Perpetual Contract).
+    """
+    away: list[Decimal] = []
+    for symbol in SYMBOLS:
+        instrument = market.instruments[symbol]
+        interval = instrument.funding_interval_min * MINUTE_MS
+        for now in range(START, START + 7 * DAY_MS, 41 * MINUTE_MS):
+            bars = market.bars(symbol, now - 5 * MINUTE_MS, now)
+            last = instrument.price(bars[-1].close)
+            index = market.index_price(symbol, now, bars[-1].close)
+            due = (now // interval + 1) * interval
+            with_funding = index * (1 + market.funding_rate(symbol, due - interval) * (due - now) / interval)
+            basis = [
+                instrument.price(bar.close) - market.index_price(symbol, bar.start_ms + MINUTE_MS - 1, bar.close)
+                for bar in bars
+            ]
+            mark = sorted((with_funding, index + sum(basis, Decimal(0)) / len(basis), last))[1]
+            away.append(abs(mark / last - 1))
+    away.sort()
+    assert away[len(away) // 2] < Decimal("0.00001")
+    assert away[len(away) * 99 // 100] < Decimal("0.0001")
+    assert away[-1] < Decimal("0.001")
+
+
 def test_bars_do_not_depend_on_the_order_of_asking(market: GeneratedMarket) -> None:
     minutes = [(symbol, START + minute * MINUTE_MS) for symbol in SYMBOLS for minute in range(-3 * 1440, 3 * 1440, 157)]
     forward = {key: market.bar(*key) for key in minutes}

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from exchange_simulator.market import BybitMarket, LiveMarket, MarketError, Minute, Quote, Tick
@@ -19,7 +20,7 @@ MARKET = ("--symbols", ",".join(SYMBOLS), "--seed", "7", "--speed", "60", "--spr
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Simulator]:
-    with running(*MARKET) as found:
+    with running(*MARKET, "--faults") as found:
         yield found
 
 
@@ -129,6 +130,18 @@ def test_a_program_trades_on_the_prices_of_the_exchange_upstream(upstream: Simul
         rows = client.result("GET", "/v5/market/kline", query, signed=False)["list"]
         assert len(rows) == 200
         assert int(rows[0][0]) - int(rows[-1][0]) == 199 * 60 * MINUTE_MS
+        # The mark is upstream's own: put far away there, it is there here, and moves no last price.
+        mark = near(theirs, "1.2")
+        put = httpx.post(f"{upstream.rest_url}/_sim/mark", json={"symbol": "BTCUSDT", "price": mark})
+        assert put.status_code == 200
+
+        def marked() -> str:
+            return str(client.result("GET", "/v5/position/list", symbol)["list"][0]["markPrice"])
+
+        wait_for(lambda: Decimal(marked()) == Decimal(mark))
+        assert Decimal(near(client, "1")) < Decimal(mark) * Decimal("0.95")
+        httpx.post(f"{upstream.rest_url}/_sim/mark", json={"symbol": "BTCUSDT", "price": None}).raise_for_status()
+        wait_for(lambda: abs(Decimal(marked()) / Decimal(near(client, "1")) - 1) < Decimal("0.05"))
 
 
 async def test_a_lost_upstream_is_found_again() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from exchange_simulator.engine.model import Rules
+from exchange_simulator.tests.clients.contract import unlisted
 from exchange_simulator.tests.server.served import Client, Row, served
 
 OF_THE_MOMENT = {  # follow the mark price, which moves without pushes
@@ -82,6 +83,8 @@ async def test_the_streams_alone_tell_the_same_as_rest(seed: int) -> None:
             for row in push["data"]:
                 assert push["topic"] != "execution" or row["execId"] not in told["execution"]
                 told[push["topic"]][row[names[push["topic"]]]] = row
+
+        assert [fault for rows in told.values() for row in rows.values() for fault in unlisted(row)] == []
 
         executions = await client.rows("/v5/execution/list", limit=100)
         assert len(executions) > 30

@@ -18,7 +18,7 @@ async def heard(stream: Stream) -> list[str]:
 
 async def test_faults_are_refused_unless_they_were_asked_for_at_the_start() -> None:
     async with served(faults=False) as client:
-        for path in ("faults", "adl", "liquidate", "limits", "keys"):
+        for path in ("faults", "adl", "liquidate", "limits", "keys", "mark", "instrument", "maintenance"):
             answer = await client.sim(path, kind="cut")
             assert (answer["status"], "--faults" in answer["error"]) == (400, True)
 
@@ -164,6 +164,22 @@ async def test_deleveraging_and_liquidation_happen_at_a_word() -> None:
             ("AdlTrade", "0.4", "CreateByAdl_PassThrough"),
             ("BustTrade", "0.6", "CreateByTakeOver_PassThrough"),
         ]
+
+
+async def test_the_mark_can_be_put_away_from_the_last_price_and_shows_everywhere() -> None:
+    async with served() as client, client.stream("tickers.BTCUSDT", public=True) as stream:
+        await client.order("Buy", "1")
+        assert (await client.sim("mark", symbol="BTCUSDT", price="50500"))["mark"] == "50500"
+        await client.advance()
+        (row,) = await client.rows("/v5/position/list", symbol="BTCUSDT")
+        assert (row["markPrice"], row["unrealisedPnl"]) == ("50500", "500")
+        (row,) = (await client.get("/v5/market/tickers", category="linear", symbol="BTCUSDT"))["result"]["list"]
+        assert (row["lastPrice"], row["markPrice"]) == ("49900", "50500")
+        pushed = [push["data"]["markPrice"] for push in await stream.pushes() if "markPrice" in push["data"]]
+        assert pushed[-1] == "50500"
+        for wrong in ("0", "-1", "NaN", "x"):
+            assert (await client.sim("mark", symbol="BTCUSDT", price=wrong))["status"] == 400
+        assert (await client.sim("mark", symbol="BTCUSDT", price=None))["mark"] == "49900"
 
 
 async def test_a_key_can_be_added_while_the_exchange_runs() -> None:

@@ -187,8 +187,10 @@ async def test_tickers_are_a_snapshot_and_then_deltas_that_add_up_to_the_rest_an
             assert delta["type"] == "delta"
             assert len(delta["data"]) < len(merged)
             merged.update(delta["data"])
-        merged.pop("tickDirection")
         rest = (await client.get("/v5/market/tickers", category="linear", symbol="BTCUSDT"))["result"]["list"][0]
+        for name in ("tickDirection", "deliveryTime"):  # of the stream alone, or written otherwise there
+            merged.pop(name)
+            rest.pop(name, None)
         assert merged == rest
 
 
@@ -215,6 +217,41 @@ async def test_order_book_deltas_add_up_to_the_rest_book(depth: int) -> None:
         book = (await client.get("/v5/market/orderbook", category="linear", symbol="BTCUSDT", limit=depth))["result"]
         assert {"b": dict(book["b"]), "a": dict(book["a"])} == sides
         assert float(book["b"][0][0]) < float(book["a"][0][0])
+
+
+async def test_a_book_of_one_level_that_does_not_change_is_pushed_again_after_three_seconds() -> None:
+    async with served([(50_000,) * 4] * 3) as client, client.stream("orderbook.1.BTCUSDT", public=True) as stream:
+        feed, wall = client.exchange.feed, [100.0]
+        feed._clock = lambda: wall[0]
+        feed._sent["orderbook.1.BTCUSDT"] = wall[0]
+        numbers = []
+        for seconds in (0, 2.9, 0.2, 2.9, 0.2):
+            wall[0] += seconds
+            feed.refresh()
+            numbers.append([(push["type"], push["data"]["u"]) for push in await stream.pushes()])
+        (first,), *later = numbers
+        assert first[0] == "snapshot"
+        assert later == [[], [first], [], [first]]
+
+
+async def test_an_announced_end_of_a_contract_is_a_moment_in_words_on_the_stream_and_in_milliseconds_over_rest() -> (
+    None
+):
+    async with served() as client, client.stream("tickers.BTCUSDT", public=True) as stream:
+        assert (await stream.next())["data"]["deliveryTime"] == ""
+        await client.sim("instrument", symbol="BTCUSDT", delivery_ms=START_MS + 86_400_000)
+        await client.advance()
+        assert (await stream.next())["data"]["deliveryTime"] == "2023-11-16T00:00:00Z"
+        (row,) = (await client.get("/v5/market/tickers", category="linear", symbol="BTCUSDT"))["result"]["list"]
+        assert row["deliveryTime"] == str(START_MS + 86_400_000)
+
+
+async def test_the_topics_of_a_connection_have_at_most_21000_characters() -> None:
+    async with served() as client, client.stream(public=True) as stream:
+        long = "kline.5." + "X" * 21_000
+        answer = await stream.ask({"op": "subscribe", "args": ["tickers.BTCUSDT", long]})
+        assert (answer["success"], "21000" in answer["ret_msg"]) == (False, True)
+        assert (await stream.ask({"op": "subscribe", "args": ["tickers.BTCUSDT"]}))["success"]
 
 
 async def test_the_public_trades_of_a_candle_add_up_to_its_volume() -> None:

@@ -18,6 +18,7 @@ class Desk:
     def __init__(self, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.client = client
         self.socket = socket
+        self.sent = 0
 
     async def ask(self, **message: object) -> Row:
         await self.socket.send_str(json.dumps(message))
@@ -27,9 +28,12 @@ class Desk:
         sign = hmac.new(secret.encode(), b"GET/realtime9000000000000", hashlib.sha256).hexdigest()
         return await self.ask(op="auth", args=[key, 9_000_000_000_000, sign])
 
-    async def act(self, op: str, req_id: str = "r", **order: object) -> Row:
+    async def act(self, op: str, req_id: str = "", **order: object) -> Row:
+        self.sent += 1
         header = {"X-BAPI-TIMESTAMP": str(self.client.wall()), "X-BAPI-RECV-WINDOW": "5000"}
-        return await self.ask(op=op, reqId=req_id, header=header, args=[{"category": "linear", **order}])
+        return await self.ask(
+            op=op, reqId=req_id or f"r{self.sent}", header=header, args=[{"category": "linear", **order}]
+        )
 
 
 @asynccontextmanager
@@ -77,6 +81,29 @@ async def test_what_is_wrong_is_told_with_its_code() -> None:
         async with desk(client) as trade:
             await trade.login("ro", "s")
             assert (await trade.act("order.create", **ORDER))["retCode"] == 10005
+
+
+async def test_a_request_id_is_used_once_on_a_connection() -> None:
+    async with served() as client, desk(client) as trade, desk(client) as other:
+        for each in (trade, other):
+            await each.login()
+        assert (await trade.act("order.create", "same", **ORDER))["retCode"] == 0
+        assert (await trade.act("order.create", "same", **ORDER))["retCode"] == 20006
+        assert (await other.act("order.create", "same", **ORDER))["retCode"] == 110072
+        assert (await trade.act("order.create", "x" * 37, **ORDER))["retCode"] == 10001
+
+
+async def test_the_answer_of_an_order_sent_over_the_stream_can_be_lost() -> None:
+    async with served() as client, desk(client) as trade:
+        await trade.login()
+        lost = {"kind": "answer", "path": "/v5/order/create", "nothing": True, "after": True, "times": 1}
+        await client.sim("faults", **lost)
+        header = {"X-BAPI-TIMESTAMP": str(client.wall()), "X-BAPI-RECV-WINDOW": "5000"}
+        frame = {"op": "order.create", "reqId": "lost", "header": header, "args": [{"category": "linear", **ORDER}]}
+        await trade.socket.send_str(json.dumps(frame))
+        assert (await trade.ask(op="ping"))["op"] == "pong", "nothing came before it"
+        (order,) = await client.rows("/v5/order/realtime", symbol="BTCUSDT")
+        assert order["orderLinkId"] == ORDER["orderLinkId"]
 
 
 async def test_the_stream_shares_its_limits_with_rest() -> None:
