@@ -5,7 +5,10 @@ import shutil
 from decimal import Decimal
 from pathlib import Path
 
-from exchange_simulator.tests.server.served import BASE_MS, FLAT, START_MS, Client, served
+from exchange_simulator.engine import orders
+from exchange_simulator.engine.orders import NewOrder
+from exchange_simulator.storage import BUFFER_ROWS
+from exchange_simulator.tests.server.served import BASE_MS, FLAT, KEY, START_MS, Client, served
 
 DAY_MS = 86_400_000
 
@@ -234,3 +237,55 @@ async def test_a_kill_loses_no_business_time_that_a_step_has_taken(tmp_path: Pat
         now = client.exchange.now_ms
     async with served(data=copy) as client:
         assert client.exchange.now_ms == now
+
+
+async def test_every_list_is_in_its_documented_order() -> None:
+    candles = [(50_000 + 10 * n, 50_100 + 10 * n, 49_900 + 10 * n, 50_010 + 10 * n) for n in range(200)]
+    async with served(candles) as client:
+        for number in range(6):
+            await client.order("Buy" if number % 2 == 0 else "Sell", "0.1")
+            await client.order("Buy", "0.1", price=str(40_000 + number))
+            await client.advance(3)
+        newest_first = {
+            "/v5/order/realtime": "createdTime", "/v5/order/history": "createdTime", "/v5/execution/list": "execTime",
+            "/v5/position/closed-pnl": "createdTime", "/v5/account/transaction-log": "transactionTime",
+            "/v5/market/recent-trade": "time", "/v5/market/funding/history": "fundingRateTimestamp",
+            "/v5/market/open-interest": "timestamp",
+        }  # fmt: skip
+        query = {"category": "linear", "symbol": "BTCUSDT", "intervalTime": "5min"}
+        for path, name in newest_first.items():
+            rows = (await client.get(path, **query))["result"]["list"]
+            times = [int(row[name]) for row in rows]
+            assert times == sorted(times, reverse=True), path
+            assert path.endswith("funding/history") or len(set(times)) > 1, path
+        for path in ("kline", "mark-price-kline", "index-price-kline", "premium-index-price-kline"):
+            rows = (await client.get(f"/v5/market/{path}", **query, interval="5"))["result"]["list"]
+            times = [int(row[0]) for row in rows]
+            assert times == list(range(times[0], times[0] - len(times) * BASE_MS, -BASE_MS)), path
+        book = (await client.get("/v5/market/orderbook", **query))["result"]
+        bids, asks = ([Decimal(price) for price, _ in book[side]] for side in ("b", "a"))
+        assert bids == sorted(bids, reverse=True)
+        assert asks == sorted(asks)
+
+
+async def test_two_years_of_closed_profit_are_paged_window_by_window_and_add_up() -> None:
+    days = 730
+    async with served([(50_000, 50_100, 49_900, 50_000)] * 3) as client:
+        engine, account = client.exchange.engine, client.exchange.account(client.exchange.keys[KEY])
+        for day in range(days):
+            engine.now_ms = START_MS + day * DAY_MS
+            for number in range(4):
+                side = "Buy" if number % 2 == 0 else "Sell"
+                orders.create(engine, account, NewOrder("BTCUSDT", side, "Market", Decimal("0.01")))
+                engine.now_ms += 1_000
+            client.exchange.commit()
+            assert sum(map(len, client.exchange.storage._pending.values())) < BUFFER_ROWS + 50, "history is on the disk"
+        found: list[str] = []
+        profit = Decimal(0)
+        for start in range(START_MS, START_MS + days * DAY_MS, 7 * DAY_MS):
+            window = {"startTime": start, "endTime": start + 7 * DAY_MS - 1, "limit": 3}
+            rows = await client.rows("/v5/position/closed-pnl", **window)
+            found += [row["orderId"] for row in rows]
+            profit += sum(Decimal(row["closedPnl"]) for row in rows)
+        assert len(found) == len(set(found)) == days * 2
+        assert profit == account.wallet - account.totals.deposits
