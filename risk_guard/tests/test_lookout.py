@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from risk_guard.store import GuardStore
 from risk_guard.tests.post import BOT, Hands, halts
 from risk_guard.watch import Watchman
 from tests.runtime.stage import Servers, Stage, sim
+
+SOON = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"  # a key that has ended is refused
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ async def watched(stage: Stage, registry: Registry, monkeypatch: pytest.MonkeyPa
 async def test_what_is_wrong_with_a_bot_its_key_and_its_symbols_becomes_an_alert(watched: Watched) -> None:
     stage, hands = watched.stage, Hands(watched.stage)
     assert await watched.round() == {"heartbeat", "data"}, "neither the bot nor the listener runs here"
-    await watched.key("ends=2026-01-01,withdraw")
+    await watched.key(f"ends={SOON},withdraw")
     assert await watched.round() == {"key_withdraw", "key_expiry"}, "what was told is not told again within ten minutes"
     await hands.open("BTCUSDT", "Buy", "0.05")
     assert await watched.round() == {"funding"}
@@ -163,7 +166,7 @@ async def test_entries_wait_while_the_clock_is_off(watched: Watched) -> None:
 
 async def test_a_look_that_fails_keeps_no_other_from_its_work(watched: Watched) -> None:
     await watched.stage.fault(kind="answer", path="/v5/position/list", ret_code=10016, ret_msg="Server error.")
-    await watched.key("ends=2026-01-01")
+    await watched.key(f"ends={SOON}")
     now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
     await sim(watched.stage, "POST", "/_sim/maintenance", title="Now", begin_ms=now_ms, end_ms=now_ms + 10**7)
     assert await watched.round() >= {"key_expiry", "maintenance"}
