@@ -119,6 +119,8 @@ async def test_a_fill_pushed_twice_is_stored_and_told_once(wired: Wired, pool: A
     await settled(wired)
     assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 1
     assert [event["exec_id"] for event in await events(links, "fill")] == ["exec-1"]
+    moved = await pool.fetchval("SELECT count(*) FROM trading.watermarks WHERE account_id = $1", wired.account.id)
+    assert moved == 0, "the stream never moves the watermark"
 
 
 async def test_what_only_the_stream_tells_is_added_to_a_fill_that_was_read_first(wired: Wired, pool: Any) -> None:
