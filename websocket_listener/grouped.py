@@ -60,7 +60,8 @@ class GroupedAlerts:
     async def tell(self, *, all_of_it: bool = False) -> None:
         """Raise the alert of each kind that is due; `all_of_it`: also what is not yet due."""
         now_s = time.monotonic()
-        for kind in self._kinds.values():
+        # other kinds may come while an alert is on its way
+        for kind in list(self._kinds.values()):
             due = kind.told_s is None or now_s - kind.told_s >= self._every_s
             if kind.count and (due or all_of_it):
                 alert = kind.make(kind.count, sorted(kind.about))

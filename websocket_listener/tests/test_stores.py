@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from alpha.alerts import Alerts
+from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import BusinessClock, at
 from alpha.db.fills import Fill
 from alpha.live import keys
@@ -22,7 +22,7 @@ from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
 from websocket_listener.frames import decode
-from websocket_listener.grouped import GroupedAlerts
+from websocket_listener.grouped import GroupedAlerts, Make
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
@@ -187,6 +187,22 @@ async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_al
     texts = [fields["text"] for _, fields in (await links.shared.xrange(keys.ALERTS))[before:]]
     assert len(texts) == 2, "the first at once, and one for all that followed"
     assert sum(int(text.split()[0]) for text in texts) == 300
+
+
+async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisLinks) -> None:
+    grouped = GroupedAlerts(Alerts(links.shared, "test"))
+
+    def alert(name: str) -> Make:
+        return lambda count, about: Alert(Level.WARNING, name, f"{count} of {name}: {about}")
+
+    grouped.note("first", alert("first"), about=["B", "A"])
+    telling = asyncio.create_task(grouped.tell())
+    await asyncio.sleep(0)
+    grouped.note("second", alert("second"))
+    await telling
+    await grouped.tell()
+    texts = [fields["text"] for _, fields in await links.shared.xrange(keys.ALERTS)]
+    assert texts == ["1 of first: ['A', 'B']", "1 of second: []"]
 
 
 async def test_an_unreadable_message_that_cannot_be_stored_holds_up_no_other(wired: Wired, pool: Any) -> None:
