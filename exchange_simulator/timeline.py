@@ -134,7 +134,7 @@ class Timeline:
                     book.set_last(price)
             else:
                 busy.append(symbol)
-        for point in (1, 2, 3):
+        for point in (1, 2, 3) if busy else (3,):
             time_ms = self.bar_start + self._offsets[point]
             self._settle_funding(time_ms)
             engine.now_ms = time_ms

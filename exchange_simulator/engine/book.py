@@ -48,6 +48,11 @@ class Book:
     def ask(self) -> Decimal:
         return self.last + self._above
 
+    @property
+    def quiet(self) -> bool:
+        """True when nothing here cares where the price goes."""
+        return not (self.falling or self.rising or self.trailing or self.holders or self.index_waiting)
+
     def next_seq(self) -> int:
         self.seq += 1
         return self.seq

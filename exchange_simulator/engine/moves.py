@@ -22,7 +22,7 @@ CANCEL_PARTNER = {
 def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> None:
     """Takes the price of a symbol to `target`, through everything in between."""
     book = engine.books[symbol]
-    if not book.last:
+    if not book.last or book.quiet:
         book.set_last(target)
         return
     if jump:
