@@ -85,11 +85,19 @@ class App:
             return await self._stream(request, path)
         return await self.rest.handle(request)
 
+    def _open(self, address: str, category: str) -> int:
+        """How many public streams of a category an address has open."""
+        return sum(
+            isinstance(session, PublicSession) and session.address == address and session.category == category
+            for session in self.sessions
+        )
+
     async def _stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         category = path.removeprefix("/v5/public/")
         if path not in ("/v5/private", "/v5/trade") and category not in CATEGORIES:
             return web.Response(status=404, text=f"{path} is not a stream of this exchange")
-        if not self.rest.limits.connect(request.remote or ""):
+        address = request.remote or ""
+        if not self.rest.limits.connect(address, self._open(address, category)):
             return web.Response(status=403, text="too many connections")
         if self.faults.refuses_connection("public" if category in CATEGORIES else "private"):
             return web.Response(status=503, text="no new connections for the moment")
@@ -99,12 +107,12 @@ class App:
         if path == "/v5/private":
             session = PrivateSession(self.exchange, socket, _idle_seconds(request))
         elif path == "/v5/trade":
-            session = TradeSession(self.rest, socket)
+            session = TradeSession(self.rest, socket, _idle_seconds(request))
         else:
             session = PublicSession(self.exchange, socket, category)
         self.sessions.add(session)
         session.transport = request.transport
-        session.address = request.remote or ""
+        session.address = address
         session.logged_in = self.faults.touch
         self.faults.touch(session)
         try:
@@ -117,7 +125,11 @@ class App:
 
 def _idle_seconds(request: web.BaseRequest) -> float:
     """`max_active_time` of the address, `30s` to `600s` or `1m` to `10m`; else ten minutes."""
-    text = request.query.get("max_active_time", "")
+    return active_seconds(request.query.get("max_active_time", ""))
+
+
+def active_seconds(text: str) -> float:
+    """How long a connection may say nothing: `text` seconds or minutes, within 30 s and 10 min; 10 min for no such text."""
     number, unit = digits(text[:-1]), text[-1:]
     if number is None or unit not in ("s", "m"):
         return IDLE_S

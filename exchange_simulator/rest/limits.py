@@ -7,6 +7,7 @@ from dataclasses import dataclass
 IP_REQUESTS = 600
 IP_WINDOW_S = 5.0
 IP_BAN_S = 600.0
+PUBLIC_STREAMS = 1_000  # open at once, of an IP and category
 TRADE_FRAMES = 3_000  # a second and IP, over the trading stream
 CONNECTIONS = 500
 CONNECTIONS_WINDOW_S = 300.0
@@ -75,11 +76,15 @@ class Limits:
         calls.append(now)
         return True
 
-    def connect(self, ip: str) -> bool:
-        """Counts a new stream connection of an IP; False when it has made too many of late."""
+    def connect(self, ip: str, public: int = 0) -> bool:
+        """Counts a new stream connection of an IP; False when it has made too many of late, or has `public` open ones of a
+        category already and that is the most.
+        """
         if not self.enabled:
             return True
         now = self._clock()
+        if public >= PUBLIC_STREAMS * self.factor:
+            return False
         made = self._connections.setdefault(ip, deque())
         while made and made[0] <= now - CONNECTIONS_WINDOW_S:
             made.popleft()

@@ -10,7 +10,7 @@ from exchange_simulator.engine.model import Refused
 from exchange_simulator.faults import Fault
 from exchange_simulator.keys import check_permission
 from exchange_simulator.rest.server import ENDPOINTS, Rest
-from exchange_simulator.ws.session import PrivateSession
+from exchange_simulator.ws.session import IDLE_S, PrivateSession
 
 OPS = {f"order.{name}": ENDPOINTS["POST", f"/v5/order/{name}"] for name in ("create", "amend", "cancel")} | {
     f"order.{name}-batch": ENDPOINTS["POST", f"/v5/order/{name}-batch"] for name in ("create", "amend", "cancel")
@@ -23,8 +23,8 @@ class TradeSession(PrivateSession):
 
     kind = "private"
 
-    def __init__(self, rest: Rest, socket: web.WebSocketResponse) -> None:
-        super().__init__(rest.exchange, socket)
+    def __init__(self, rest: Rest, socket: web.WebSocketResponse, idle_s: float = IDLE_S) -> None:
+        super().__init__(rest.exchange, socket, idle_s)
         self.rest = rest
         self._used: dict[str, None] = {}  # the newest request ids
 

@@ -283,7 +283,7 @@ async def test_two_years_of_closed_profit_are_paged_window_by_window_and_add_up(
         found: list[str] = []
         profit = Decimal(0)
         for start in range(START_MS, START_MS + days * DAY_MS, 7 * DAY_MS):
-            window = {"startTime": start, "endTime": start + 7 * DAY_MS - 1, "limit": 3}
+            window = {"startTime": start, "endTime": start + 7 * DAY_MS - 1, "limit": 10}
             rows = await client.rows("/v5/position/closed-pnl", **window)
             found += [row["orderId"] for row in rows]
             profit += sum(Decimal(row["closedPnl"]) for row in rows)

@@ -6,7 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from exchange_simulator.tests.server.served import BASE_MS, FLAT, KEY, SECRET, START_MS, Client, Stream, served
+from exchange_simulator.app import active_seconds
+from exchange_simulator.tests.server.served import BASE_MS, FLAT, KEY, SECRET, START_MS, Client, Stream, served, until
 
 PRIVATE = ("order", "execution", "position", "wallet")
 
@@ -282,6 +283,31 @@ async def test_a_client_that_says_nothing_is_cut_after_its_idle_time(monkeypatch
     monkeypatch.setattr("exchange_simulator.app.IDLE_S", 0.05)
     async with served() as client, client.http.ws_connect("/v5/private") as socket:
         assert (await socket.receive(timeout=10)).type == aiohttp.WSMsgType.CLOSE
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", 600), ("45s", 45), ("2m", 120), ("10m", 600), ("5s", 30), ("0m", 30), ("700s", 600), ("11m", 600),
+        ("x", 600), ("30", 600), ("-1s", 600), ("30h", 600),
+    ],
+)  # fmt: skip
+def test_the_address_says_how_long_a_client_may_say_nothing(text: str, seconds: float) -> None:
+    assert active_seconds(text) == seconds
+
+
+async def test_an_address_has_so_many_public_streams_of_a_category_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchange_simulator.rest.limits.PUBLIC_STREAMS", 2)
+    async with served(rate_limits=True) as client, client.stream(public=True), client.stream(public=True) as second:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await client.http.ws_connect("/v5/public/linear")
+        assert caught.value.status == 403
+        async with client.http.ws_connect("/v5/public/spot"), client.stream():
+            pass
+        await second.socket.close()
+        await until(lambda: len(client.app.sessions) == 1)
+        async with client.stream(public=True):
+            pass
 
 
 async def test_clients_that_do_not_answer_a_close_hold_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
