@@ -249,8 +249,8 @@ class PrivateSession(Session):
         key = self.exchange.keys.get(api_key)
         try:
             key = usable(key, self.exchange.now_ms, self.address)
-        except Refused as refusal:
-            raise Refused(refusal.code, "Invalid API key") from None
+        except Refused:
+            raise Refused(10001, "Invalid API key") from None
         wall = time.time_ns() // 1_000_000
         expires_ms = digits(expires)
         if expires_ms is None or not self._in_future(expires_ms, wall):

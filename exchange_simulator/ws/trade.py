@@ -60,8 +60,7 @@ class TradeSession(PrivateSession):
         try:
             self.key = self._login(args)
         except Refused as refusal:
-            code = 10004 if refusal.message == "Invalid sign" else refusal.code
-            self._tell("auth", req_id, code, refusal.message, {})
+            self._tell("auth", req_id, 10004 if refusal.message == "Invalid sign" else 10001, refusal.message, {})
             return
         self.logged_in(self)
         self._tell("auth", req_id, 0, "OK", {})

@@ -13,9 +13,12 @@ PRIVATE = ("order", "execution", "position", "wallet")
 
 
 async def test_login_wants_a_known_key_a_right_signature_and_a_time_in_the_future() -> None:
-    async with served() as client:
+    accounts = (f"{KEY}:{SECRET}", f"old:{SECRET}::ends=2023-11-15", f"far:{SECRET}::ip=192.0.2.1")
+    async with served(accounts=accounts) as client:
         for key, secret, expires, good in (
             (KEY, SECRET, 9_000_000_000_000, True),
+            ("old", SECRET, 9_000_000_000_000, False),
+            ("far", SECRET, 9_000_000_000_000, False),
             (KEY, "wrong", 9_000_000_000_000, False),
             ("nobody", SECRET, 9_000_000_000_000, False),
             (KEY, SECRET, 1_000, False),

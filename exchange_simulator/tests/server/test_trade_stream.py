@@ -72,6 +72,7 @@ async def test_what_is_wrong_is_told_with_its_code() -> None:
         async with desk(client) as trade:
             assert (await trade.act("order.create", **ORDER))["retCode"] == 10004
             assert (await trade.login(secret="wrong"))["retCode"] == 10004
+            assert (await trade.login("nobody"))["retCode"] == 10001
             assert (await trade.login())["retCode"] == 0
             assert (await trade.login())["retCode"] == 20001
             assert (await trade.ask(op="order.dance", reqId="d"))["retCode"] == 10404
