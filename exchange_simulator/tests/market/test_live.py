@@ -15,7 +15,7 @@ from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, run
 from exchange_simulator.tests.clients.signed import Signed
 
 SYMBOLS = ("BTCUSDT", "NEARUSDT")
-MARKET = ("--symbols", ",".join(SYMBOLS), "--seed", "7", "--speed", "60", "--spread-ticks", "1")
+MARKET = ("--symbols", ",".join(SYMBOLS), "--seed", "7", "--speed", "150", "--spread-ticks", "1")
 
 
 @pytest.fixture(scope="module")
