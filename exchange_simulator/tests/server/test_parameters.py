@@ -1,10 +1,12 @@
 """Every documented parameter of every call, the sizes of pages, the windows of time and the limits of each call."""
 
 import json
+from decimal import Decimal
 from urllib.parse import urlencode
 
 import pytest
 
+from exchange_simulator.engine.model import Rules
 from exchange_simulator.rest.server import ENDPOINTS
 from exchange_simulator.tests.server.served import Client, Row, served
 
@@ -217,3 +219,83 @@ async def test_other_categories_have_no_book_and_take_no_orders() -> None:
             assert (book["a"], book["b"]) == ([], [])
             body = json.dumps({**ALWAYS, "category": category, "side": "Buy", "orderType": "Market", "qty": "1"})
             assert (await (await client.raw("POST", "/v5/order/create", body)).json())["retCode"] == 10001
+
+
+async def newest(client: Client) -> Row:
+    """The order that was made last, open or closed."""
+    rows = await client.rows("/v5/order/realtime", symbol="BTCUSDT", limit=50)
+    rows += await client.rows("/v5/order/history", limit=50)
+    return max(rows, key=lambda row: (int(row["createdTime"]), row["orderLinkId"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance", "away"), [("TickSize", "20", Decimal(2)), ("Percent", "0.02", Decimal(10))]
+)
+async def test_a_market_order_trades_no_further_away_than_its_slippage_tolerance(
+    kind: str, tolerance: str, away: Decimal
+) -> None:
+    async with served(rules=Rules(depth_usdt=Decimal(5_000))) as client:
+        answer = await client.order("Buy", "5", slippageToleranceType=kind, slippageTolerance=tolerance)
+        assert answer["retCode"] == 0
+        row = await newest(client)
+        assert (row["slippageToleranceType"], row["slippageTolerance"]) == (kind, tolerance)
+        assert (row["orderStatus"], row["rejectReason"]) == ("Cancelled", "EC_CancelForNoFullFill")
+        prices = [Decimal(fill["execPrice"]) for fill in await client.rows("/v5/execution/list")]
+        assert 50_000 <= min(prices) <= max(prices) <= 50_000 + away
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+async def test_a_limit_order_may_take_its_price_from_the_book(side: str) -> None:
+    async with served(rules=Rules(spread_ticks=4, depth_usdt=Decimal(50_000))) as client:
+        book = (await client.get("/v5/market/orderbook", category="linear", symbol="BTCUSDT"))["result"]
+        own, other = (book["b"], book["a"]) if side == "Buy" else (book["a"], book["b"])
+        for number, (kind, level, expected, state) in enumerate(
+            (("Queue", "3", own[2][0], "New"), ("Counterparty", "1", other[0][0], "Filled"))
+        ):
+            answer = await client.post(
+                "/v5/order/create", category="linear", symbol="BTCUSDT", side=side, orderType="Limit", qty="0.001",
+                bboSideType=kind, bboLevel=level, orderLinkId=f"{number}",
+            )  # fmt: skip
+            assert answer["retCode"] == 0, answer
+            row = await newest(client)
+            assert (row["price"], row["orderStatus"]) == (expected, state)
+
+
+async def test_the_stops_of_an_order_wait_for_the_prices_they_name() -> None:
+    async with served([(50_000,) * 4] * 4) as client:
+        levels = {"takeProfit": "51000", "tpTriggerBy": "IndexPrice", "stopLoss": "49000", "slTriggerBy": "MarkPrice"}
+        await client.order("Buy", "1", **levels)
+        waiting = await client.rows("/v5/order/realtime", symbol="BTCUSDT")
+        told = {row["stopOrderType"]: (row["triggerBy"], row["triggerDirection"], row["createType"]) for row in waiting}
+        assert told == {
+            "TakeProfit": ("IndexPrice", 1, "CreateByTakeProfit"),
+            "StopLoss": ("MarkPrice", 2, "CreateByStopLoss"),
+        }
+        await client.sim("mark", symbol="BTCUSDT", price="48900")
+        assert await client.rows("/v5/position/list", settleCoin="USDT") == []
+        (exit_fill, _) = await client.rows("/v5/execution/list")
+        assert (exit_fill["stopOrderType"], exit_fill["execPrice"]) == ("StopLoss", "50000")
+
+
+async def test_partial_stops_of_an_order_may_be_limit_orders() -> None:
+    async with served([(50_000, 50_000, 48_500, 48_800)] * 3) as client:
+        stop = {"stopLoss": "49000", "slOrderType": "Limit", "slLimitPrice": "48900", "tpslMode": "Partial"}
+        await client.order("Buy", "1", **stop)
+        (waiting,) = await client.rows("/v5/order/realtime", symbol="BTCUSDT")
+        assert (waiting["orderType"], waiting["price"], waiting["tpslMode"]) == ("Limit", "48900", "Partial")
+        await client.advance(2)
+        (exit_fill, _) = await client.rows("/v5/execution/list")
+        assert (exit_fill["stopOrderType"], exit_fill["orderType"]) == ("PartialStopLoss", "Limit")
+        assert Decimal(exit_fill["execPrice"]) >= Decimal(48_900)
+
+
+async def test_an_order_that_closes_on_its_trigger_never_opens() -> None:
+    async with served([(50_000, 50_000, 48_500, 48_800)] * 3) as client:
+        await client.order("Buy", "0.3")
+        closing = {"triggerPrice": "49000", "triggerDirection": 2, "closeOnTrigger": True, "reduceOnly": True}
+        await client.order("Sell", "1", **closing)
+        (waiting,) = await client.rows("/v5/order/realtime", symbol="BTCUSDT")
+        assert (waiting["closeOnTrigger"], waiting["reduceOnly"], waiting["stopOrderType"]) == (True, True, "Stop")
+        await client.advance(2)
+        assert [row["execQty"] for row in await client.rows("/v5/execution/list")] == ["0.3", "0.3"]
+        assert await client.rows("/v5/position/list", settleCoin="USDT") == []
