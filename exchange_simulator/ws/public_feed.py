@@ -69,15 +69,16 @@ class PublicFeed:
                 self._book(topic, symbol, int(depth), now)
 
     def first(self, topic: str) -> Row | None:
-        """The snapshot that a new subscriber of a topic gets."""
+        """The snapshot that a new subscriber of a topic gets: what is now, told first to those who listen already, so that
+        the changes that follow are changes for both.
+        """
         exchange = self.exchange
         now = exchange.now_ms
         kind, _, rest = topic.partition(".")
         if kind == "tickers":
-            data = self._ticker_data(rest)
-            self._tickers.setdefault(topic, data)
+            self._ticker(topic, rest, now)
             self._cross += 1
-            return {"topic": topic, "type": "snapshot", "data": data, "cs": self._cross, "ts": now}
+            return {"topic": topic, "type": "snapshot", "data": self._tickers[topic], "cs": self._cross, "ts": now}
         if kind == "kline":
             interval, _, symbol = rest.partition(".")
             bar = exchange.candles.forming(symbol, interval)
@@ -87,10 +88,9 @@ class PublicFeed:
             return {"topic": topic, "data": [row], "ts": now, "type": "snapshot"}
         if kind == "orderbook":
             depth, _, symbol = rest.partition(".")
-            bids, asks = self._sides(symbol, int(depth))
-            self._books.setdefault(topic, (bids, asks))
+            self._book(topic, symbol, int(depth), now)
             bids, asks = self._books[topic]
-            return self._book_message(topic, symbol, "snapshot", bids, asks, now)
+            return self._book_message(topic, symbol, "snapshot", bids, asks, now, repeat=True)
         return None
 
     def _ticker_data(self, symbol: str) -> dict[str, str]:

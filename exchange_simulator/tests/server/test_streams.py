@@ -223,6 +223,45 @@ async def test_order_book_deltas_add_up_to_the_rest_book(depth: int) -> None:
         assert float(book["b"][0][0]) < float(book["a"][0][0])
 
 
+def best_bid(pushes: list[dict[str, Any]]) -> str:
+    """The best bid after a snapshot and what followed it, of tickers or of a book."""
+    ticker: dict[str, str] = {}
+    bids: dict[str, str] = {}
+    for push in pushes:
+        if push["type"] == "snapshot":
+            bids.clear()
+        if "b" not in push["data"]:
+            ticker.update(push["data"])
+            continue
+        bids.update(push["data"]["b"])
+        bids = {price: size for price, size in bids.items() if size != "0"}
+    return ticker["bid1Price"] if ticker else max(bids, key=float)
+
+
+@pytest.mark.parametrize("topic", ["tickers.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.50.BTCUSDT"])
+async def test_who_comes_when_a_topic_has_been_left_sees_what_is_and_all_that_changes_after(topic: str) -> None:
+    back_and_forth = [(50_000, 50_000, 49_900, 50_000)] * 3  # low first, then back to where it was
+    async with served(back_and_forth) as client:
+        async with client.stream(topic, public=True) as stream:
+            assert best_bid([await stream.next(topic)]) == "50000"
+        await until(lambda: not client.exchange.hub.public)
+        await client.advance()
+        async with client.stream(topic, public=True) as stream:
+            seen = [await stream.next(topic)]
+            assert (seen[0]["type"], best_bid(seen)) == ("snapshot", "49900")
+            await client.advance()
+            assert best_bid(seen + await stream.pushes()) == "50000"
+
+
+async def test_another_subscriber_makes_no_gap_in_the_numbers_of_a_book() -> None:
+    async with served() as client, client.stream("orderbook.1.BTCUSDT", public=True) as one:
+        first = await one.next()
+        async with client.stream("orderbook.1.BTCUSDT", public=True) as two:
+            assert (await two.next())["data"]["u"] == first["data"]["u"]
+        await client.advance()
+        assert (await one.next())["data"]["u"] == first["data"]["u"] + 1
+
+
 async def test_a_book_of_one_level_that_does_not_change_is_pushed_again_after_three_seconds() -> None:
     async with served([(50_000,) * 4] * 3) as client, client.stream("orderbook.1.BTCUSDT", public=True) as stream:
         feed, wall = client.exchange.feed, [100.0]
