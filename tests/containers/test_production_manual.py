@@ -1,6 +1,7 @@
 """The production file alone, on a fresh host: every command of the manual, as it is written there."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -86,7 +87,8 @@ def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exc
 
 
 def test_the_doctor_finds_a_healthy_stack_and_names_what_was_broken(host: Compose) -> None:
-    assert "7 of 7 run" in typed(host, f"{COMPOSE} run --rm doctor")
+    said = typed(host, f"{COMPOSE} run --rm doctor")
+    assert re.search(r"answers: (\d+) of \1 run", said), said
     host("stop", "redis")
     try:
         done = subprocess.run(
