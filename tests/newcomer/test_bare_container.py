@@ -54,6 +54,7 @@ def test_two_commands_in_a_bare_container(tmp_path: Path, capsys: pytest.Capture
     finally:
         if process.poll() is None:
             subprocess.run(["docker", "rm", "-f", name], check=False, capture_output=True)
+        process.stdout.close()
     assert "The books agree" in said[-1]
     with capsys.disabled():
         print(f"\ntime to the first fill in {IMAGE}, with downloads: {first or float('nan'):.0f} s")
