@@ -22,7 +22,7 @@ from trade_sync_service.settings import DAY_MS, HOUR_MS, SyncSettings
 log = logger(__name__)
 #: Pauses after failed runs, doubling; and after a fault that only the operator can mend.
 FIRST_PAUSE_S = 5.0
-MOST_PAUSE_S = 300.0
+MOST_PAUSE_S = 60.0
 #: A fault that passes is told once it has lasted so many runs.
 RUNS_BEFORE_ALERT = 4
 
