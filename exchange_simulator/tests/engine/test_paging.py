@@ -39,6 +39,7 @@ def test_pages_hold_each_row_once_newest_first(actions: list[tuple[Any, ...]], s
                     page = storage.page(table, Query(uid=uid, limit=size, after=after), kind)
                     assert len(page.rows) <= size
                     seen += [key(row) for row in page.rows]
+                    assert len(seen) <= len(expected), "a row has come twice"
                     if not page.cursor:
                         break
                     after = tuple(map(int, page.cursor.split("%3A")))  # type: ignore[assignment]
