@@ -1,4 +1,4 @@
-"""Requests about orders: create, amend, cancel; with the checks of the exchange and its codes."""
+"""Requests about orders: create and cancel, with the checks of the exchange and its codes."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,7 +7,8 @@ from decimal import Decimal
 from exchange_simulator.engine import matching, moves, stops
 from exchange_simulator.engine.account import Account, tier_of
 from exchange_simulator.engine.book import Book
-from exchange_simulator.engine.model import BUY, ZERO, Order, Refused, Rules
+from exchange_simulator.engine.checks import check_levels, check_liquidation, check_price, check_trigger
+from exchange_simulator.engine.model import ZERO, Order, Refused, Rules
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.market.model import Instrument
 
@@ -42,23 +43,6 @@ class NewOrder:
     smp_type: str = "None"
     slippage_type: str = ""
     slippage: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Amendment:
-    """A request of `order/amend`; None leaves a value as it is, 0 removes a take profit or stop loss."""
-
-    qty: Decimal | None = None
-    price: Decimal | None = None
-    trigger_price: Decimal | None = None
-    trigger_by: str = ""
-    take_profit: Decimal | None = None
-    stop_loss: Decimal | None = None
-    tp_trigger_by: str = ""
-    sl_trigger_by: str = ""
-    tpsl_mode: str = ""
-    tp_limit_price: Decimal | None = None
-    sl_limit_price: Decimal | None = None
 
 
 def create(engine: Engine, account: Account, new: NewOrder) -> Order:
@@ -97,9 +81,9 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
         if new.price is None or new.price <= 0:
             raise Refused(10001, "params error: Price invalid")
         price = new.price
-        _check_price(instrument, book, new.side, price, conditional=new.trigger_price is not None)
+        check_price(instrument, book, new.side, price, conditional=new.trigger_price is not None)
         if new.trigger_price is None:
-            _check_liquidation(engine, account, new.symbol, price)
+            check_liquidation(engine, account, new.symbol, price)
     else:
         price = matching.market_bound(book, new.side, tolerance)
     _check_value(instrument, book, new, qty, price)
@@ -176,28 +160,6 @@ def _quantity(engine: Engine, account: Account, instrument: Instrument, new: New
     return new.qty
 
 
-def _check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
-    if price % instrument.price_step or not instrument.min_price <= price <= instrument.max_price:
-        raise Refused(10001, "params error: Price invalid")
-    if conditional:
-        return
-    ratio = instrument.price_limit_ratio_x
-    if side == BUY and price > book.mark * (1 + ratio):
-        raise Refused(110003, "Order price exceeds the allowable range: buy price above the maximum")
-    if side != BUY and price < book.mark * (1 - ratio):
-        raise Refused(110003, "Order price exceeds the allowable range: sell price below the minimum")
-
-
-def _check_liquidation(engine: Engine, account: Account, symbol: str, price: Decimal) -> None:
-    """A limit price must be better than the liquidation price of the position that is held."""
-    position = account.positions.get(symbol)
-    if position is None or not position.size:
-        return
-    liquidation = engine.liquidation_price(account, position)
-    if liquidation is not None and (price - liquidation) * position.sign <= 0:
-        raise Refused(110040, "The order will trigger a forced liquidation, please resubmit the order")
-
-
 def _check_value(instrument: Instrument, book: Book, new: NewOrder, qty: Decimal, price: Decimal) -> None:
     value = qty * (price if new.order_type == "Limit" else new.trigger_price or book.last)
     if not new.reduce_only and not new.close_on_trigger and value < instrument.min_notional:
@@ -233,21 +195,6 @@ def _check_attached(engine: Engine, instrument: Instrument, book: Book, new: New
         raise Refused(110057, "The TP/SL params are incorrect: limit TP/SL needs tpslMode Partial")
 
 
-def check_levels(
-    instrument: Instrument, side: str, base: Decimal, take_profit: Decimal | None, stop_loss: Decimal | None
-) -> None:
-    """Raises `Refused` unless the levels are prices that guard a position of `side` entered at `base`."""
-    for name, level, above in (("TakeProfit", take_profit, side == BUY), ("StopLoss", stop_loss, side != BUY)):
-        if not level:
-            continue
-        if level < 0 or level % instrument.price_step:
-            raise Refused(10001, f"params error: {name} invalid")
-        if above and level <= base:
-            raise Refused(10001, f"{name}:{level} set for {side} position should be higher than base_price:{base}")
-        if not above and level >= base:
-            raise Refused(10001, f"{name}:{level} set for {side} position should be lower than base_price:{base}")
-
-
 def _check_counts(rules: Rules, account: Account, symbol: str, conditional: bool) -> None:
     """So many orders of a kind may be open in a symbol; stops of a position do not count."""
     count = 0
@@ -279,7 +226,7 @@ def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: O
         raise Refused(10001, "params error: TriggerPrice invalid")
     if new.trigger_direction not in (1, 2):
         raise Refused(10001, "params error: TriggerDirection invalid")
-    _check_trigger(engine, new.symbol, trigger, new.trigger_direction, new.trigger_by)
+    check_trigger(engine, new.symbol, trigger, new.trigger_direction, new.trigger_by)
     order.status = "Untriggered"
     order.stop_order_type = "Stop"
     order.create_type = "CreateByUser"
@@ -290,118 +237,10 @@ def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: O
     stops.arm(engine, order)
 
 
-def _check_trigger(engine: Engine, symbol: str, trigger: Decimal, direction: int, trigger_by: str) -> None:
-    """A trigger lies ahead: above the price it looks at when it waits for a rise (1), below when for a fall (2)."""
-    now = engine.price_by(symbol, trigger_by)
-    if direction == 1 and trigger <= now:
-        raise Refused(110092, f"expect Rising, but trigger_price[{trigger}] <= current[{now}]")
-    if direction == 2 and trigger >= now:
-        raise Refused(110093, f"expect Falling, but trigger_price[{trigger}] >= current[{now}]")
-
-
 def find(account: Account, symbol: str, order_id: str, link_id: str) -> Order | None:
     """An open order by its id (which wins) or link id."""
     order = account.orders.get(order_id) if order_id else account.links.get(link_id)
     return order if order is not None and order.symbol == symbol else None
-
-
-def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> None:
-    """Changes an open order; one whose price now crosses the book trades at once."""
-    instrument, book = engine.instruments[order.symbol], engine.books[order.symbol]
-    if change.qty is not None:
-        if order.stop_order_type in stops.FULL:
-            raise Refused(110060, "Under full TP/SL mode, it is not allowed to modify the quantity of a TP/SL")
-        if change.qty <= 0 or change.qty % instrument.qty_step or change.qty < instrument.min_order_qty:
-            raise Refused(10001, "Qty invalid")
-        if change.qty <= order.cum_qty:
-            raise Refused(110064, "The order modified during the process of replacing: qty is not above the filled qty")
-        if change.qty > instrument.max_order_qty:
-            raise Refused(10001, "The number of contracts exceeds maximum limit allowed: too large")
-    if change.price is not None:
-        if order.order_type != "Limit":
-            raise Refused(10001, "params error: a market order has no price to amend")
-        _check_price(instrument, book, order.side, change.price, order.waiting)
-    if change.trigger_price is not None:
-        if not order.waiting or order.trigger_price is None:
-            raise Refused(10001, "params error: the order has no trigger price to amend")
-        if change.trigger_price <= 0 or change.trigger_price % instrument.price_step:
-            raise Refused(10001, "params error: TriggerPrice invalid")
-        _check_trigger(
-            engine, order.symbol, change.trigger_price, order.trigger_direction, change.trigger_by or order.trigger_by
-        )
-    if order.cum_qty and (change.take_profit is not None or change.stop_loss is not None):
-        raise Refused(110059, "Cannot modify the TP/SL of a partially filled open order")
-    base = change.price or (order.price if order.order_type == "Limit" else order.trigger_price or book.last)
-    check_levels(instrument, order.side, base, change.take_profit, change.stop_loss)
-    if not _differs(order, change):
-        raise Refused(10001, "The order remains unchanged as the parameters entered match the existing ones.")
-    trial_qty = change.qty if change.qty is not None else order.qty
-    trial_price = change.price if change.price is not None else order.price
-    account.count(order, -1)
-    old_price, old_leaves = order.price, order.leaves
-    order.price, order.leaves = trial_price, trial_qty - order.cum_qty
-    short = (
-        not order.reduce_only
-        and not order.waiting
-        and order.leaves * order.price > old_leaves * old_price
-        and moves.needed_margin(engine, account, order) > engine.available(account)
-    )
-    if short:
-        order.price, order.leaves = old_price, old_leaves
-        account.count(order, 1)
-        if change.qty is None:
-            raise Refused(110052, "Your available balance is insufficient to set the price")
-        raise Refused(110007, "ab not enough for new order")
-    order.qty = trial_qty
-    account.count(order, 1)
-    _amend_attached(order, change)
-    order.updated_ms = engine.now_ms
-    book.forget(order)
-    if order.waiting:
-        if change.trigger_price is not None:
-            order.trigger_price = change.trigger_price
-        order.trigger_by = change.trigger_by or order.trigger_by
-        stops.arm(engine, order)
-    elif change.price is not None:
-        matching.take(engine, account, order)
-    else:
-        engine.tell_order(order)
-        book.wait_limit(order)
-    moves.run_due(engine)
-    engine.tell_position(account, order.symbol)
-
-
-def _differs(order: Order, change: Amendment) -> bool:
-    pairs = (
-        (change.qty, order.qty),
-        (change.price, order.price),
-        (change.trigger_price, order.trigger_price),
-        (change.take_profit, order.take_profit or ZERO),
-        (change.stop_loss, order.stop_loss or ZERO),
-        (change.tp_limit_price, order.tp_limit_price),
-        (change.sl_limit_price, order.sl_limit_price),
-        (change.trigger_by or None, order.trigger_by),
-        (change.tp_trigger_by or None, order.tp_trigger_by),
-        (change.sl_trigger_by or None, order.sl_trigger_by),
-    )
-    return any(new is not None and new != old for new, old in pairs)
-
-
-def _amend_attached(order: Order, change: Amendment) -> None:
-    if change.take_profit is not None:
-        order.take_profit = change.take_profit or None
-        order.tp_trigger_by = (change.tp_trigger_by or order.tp_trigger_by or "LastPrice") if order.take_profit else ""
-    if change.stop_loss is not None:
-        order.stop_loss = change.stop_loss or None
-        order.sl_trigger_by = (change.sl_trigger_by or order.sl_trigger_by or "LastPrice") if order.stop_loss else ""
-    if order.take_profit or order.stop_loss:
-        order.tpsl_mode = change.tpsl_mode or order.tpsl_mode or "Full"
-    else:
-        order.tpsl_mode = ""
-    if change.tp_limit_price is not None:
-        order.tp_limit_price = change.tp_limit_price
-    if change.sl_limit_price is not None:
-        order.sl_limit_price = change.sl_limit_price
 
 
 def cancel(engine: Engine, account: Account, order: Order) -> None:

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from exchange_simulator.engine import moves, stops
 from exchange_simulator.engine.account import Account, tier_of
+from exchange_simulator.engine.checks import check_levels
 from exchange_simulator.engine.model import BUY, ZERO, Order, Refused
-from exchange_simulator.engine.orders import check_levels
 from exchange_simulator.engine.state import Engine
 
 MARGIN_MODES = ("REGULAR_MARGIN", "ISOLATED_MARGIN", "PORTFOLIO_MARGIN")

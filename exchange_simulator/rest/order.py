@@ -5,6 +5,8 @@ from typing import Any
 
 from exchange_simulator.engine import orders
 from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.amend import Amendment
+from exchange_simulator.engine.amend import amend as amend_order
 from exchange_simulator.engine.model import ZERO, Execution, Order, Refused
 from exchange_simulator.render import Row, execution_row, order_row
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Args, Param, limit
@@ -148,9 +150,9 @@ def _named(call: Call, args: Args) -> Order:
     return order
 
 
-def amendment(args: Args) -> orders.Amendment:
+def amendment(args: Args) -> Amendment:
     """The request of `order/amend` as the engine takes it."""
-    return orders.Amendment(
+    return Amendment(
         qty=args.number("qty"),
         price=args.number("price"),
         trigger_price=args.number("triggerPrice"),
@@ -168,7 +170,7 @@ def amendment(args: Args) -> orders.Amendment:
 def amend(call: Call) -> Row:
     only_linear(call)
     order = _named(call, call.args)
-    orders.amend(call.exchange.engine, call.account, order, amendment(call.args))
+    amend_order(call.exchange.engine, call.account, order, amendment(call.args))
     return {"orderId": order.order_id, "orderLinkId": order.link_id}
 
 

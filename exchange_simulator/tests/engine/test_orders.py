@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from exchange_simulator.engine import orders
+from exchange_simulator.engine.amend import Amendment, amend
 from exchange_simulator.engine.model import Order, PositionView, Refused, Rules
-from exchange_simulator.engine.orders import Amendment, NewOrder
+from exchange_simulator.engine.orders import NewOrder
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor
 
 
@@ -229,11 +230,11 @@ def test_an_index_order_looks_at_the_index_and_not_at_the_last_price() -> None:
 def test_amending_moves_price_and_quantity_and_a_crossing_price_trades_at_once() -> None:
     floor = Floor()
     order = floor.limit("Buy", "0.5", "49000")
-    orders.amend(floor.engine, floor.account, order, Amendment(qty=D("0.3"), price=D(49_500)))
+    amend(floor.engine, floor.account, order, Amendment(qty=D("0.3"), price=D(49_500)))
     floor.move("49400")
     assert (order.status, order.cum_qty) == ("Filled", D("0.3"))
     other = floor.limit("Buy", "0.5", "49000")
-    orders.amend(floor.engine, floor.account, other, Amendment(price=D(49_450)))
+    amend(floor.engine, floor.account, other, Amendment(price=D(49_450)))
     assert other.status == "Filled"
     floor.listen()
     assert floor.executions()[-1].price == D(49_400)
@@ -242,7 +243,7 @@ def test_amending_moves_price_and_quantity_and_a_crossing_price_trades_at_once()
 def test_an_amended_order_no_longer_fills_at_its_old_price() -> None:
     floor = Floor()
     order = floor.limit("Buy", "0.5", "49500")
-    orders.amend(floor.engine, floor.account, order, Amendment(price=D(49_000)))
+    amend(floor.engine, floor.account, order, Amendment(price=D(49_000)))
     floor.move("49100")
     assert order.status == "New"
 
@@ -262,7 +263,7 @@ def test_an_amendment_against_the_rules_is_refused_and_changes_nothing(change: A
     floor = Floor()
     order = floor.limit("Buy", "0.5", "49000")
     with pytest.raises(Refused) as caught:
-        orders.amend(floor.engine, floor.account, order, change)
+        amend(floor.engine, floor.account, order, change)
     assert caught.value.code == code
     assert (order.qty, order.price, order.status) == (D("0.5"), D(49_000), "New")
     free = floor.engine.available(floor.account)
@@ -275,7 +276,7 @@ def test_a_quantity_not_above_what_has_filled_is_refused() -> None:
     floor = Floor(Rules(depth_usdt=D(5_000)))
     order = floor.limit("Buy", "1", "50010")
     with pytest.raises(Refused) as caught:
-        orders.amend(floor.engine, floor.account, order, Amendment(qty=order.cum_qty))
+        amend(floor.engine, floor.account, order, Amendment(qty=order.cum_qty))
     assert caught.value.code == 110064
 
 
@@ -284,7 +285,7 @@ def test_creating_amending_and_cancelling_each_push_the_position_even_without_a_
     engine, account = floor.engine, floor.account
     order = orders.create(engine, account, NewOrder(BTC, "Buy", "Limit", D("0.1"), D(49_000)))
     assert [type(e) for e in engine.drain()] == [Order, PositionView]
-    orders.amend(engine, account, order, Amendment(price=D(48_000)))
+    amend(engine, account, order, Amendment(price=D(48_000)))
     assert [type(e) for e in engine.drain()] == [Order, PositionView]
     orders.cancel(engine, account, order)
     assert [type(e) for e in engine.drain()] == [Order, PositionView]

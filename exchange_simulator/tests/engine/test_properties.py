@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from exchange_simulator.engine import funding, moves, orders
 from exchange_simulator.engine import settings as requests
 from exchange_simulator.engine.account import Account, Resting
+from exchange_simulator.engine.amend import Amendment, amend
 from exchange_simulator.engine.model import BUY, ClosedPnl, Execution, LedgerLine, Order, Refused, Rules
-from exchange_simulator.engine.orders import Amendment, NewOrder
+from exchange_simulator.engine.orders import NewOrder
 from exchange_simulator.engine.settings import TradingStop
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.engine.stops import FULL
@@ -141,7 +142,7 @@ class Flow:
             raise Refused(110001, "a stop of the exchange")
         price = self._near(order.symbol, share) if order.order_type == "Limit" else None
         change = Amendment(qty=self._qty(order.symbol, qty), price=price)
-        orders.amend(self.floor.engine, self.floor.engine.accounts[uid], order, change)
+        amend(self.floor.engine, self.floor.engine.accounts[uid], order, change)
 
     def _cancel(self, uid: int, number: int) -> None:
         orders.cancel(self.floor.engine, self.floor.engine.accounts[uid], self._pick(uid, number))

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from exchange_simulator.engine import orders, settings
+from exchange_simulator.engine import settings
+from exchange_simulator.engine.amend import Amendment, amend
 from exchange_simulator.engine.model import Refused, Rules
-from exchange_simulator.engine.orders import Amendment
 from exchange_simulator.engine.settings import TradingStop
 from exchange_simulator.tests.engine.floor import BTC, D, Floor
 
@@ -78,9 +78,9 @@ def test_the_size_of_a_whole_position_stop_cannot_be_amended_but_its_price_can()
     floor.market("Buy", "1", stop_loss=D(48_000))
     stop = floor.stops()["StopLoss"]
     with pytest.raises(Refused) as caught:
-        orders.amend(floor.engine, floor.account, stop, Amendment(qty=D("0.5")))
+        amend(floor.engine, floor.account, stop, Amendment(qty=D("0.5")))
     assert caught.value.code == 110060
-    orders.amend(floor.engine, floor.account, stop, Amendment(trigger_price=D(49_000)))
+    amend(floor.engine, floor.account, stop, Amendment(trigger_price=D(49_000)))
     floor.move("48500")
     assert floor.executions()[-1].price == D(49_000)
 
