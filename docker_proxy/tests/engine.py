@@ -9,17 +9,10 @@ from pathlib import Path
 
 from alpha.registry import Bot, Registry
 from alpha.render import haproxy_config
+from tests.stack.room import Room, docker, port_of
 
 BOT_IMAGE = "debian:trixie-slim"
 PROXY_IMAGE = "haproxy:3.0"
-
-
-def docker(*arguments: str) -> str:
-    """Run the docker command; its output, or RuntimeError with its words."""
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=120)
-    if result.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(arguments)}: {result.stderr.strip()}")
-    return result.stdout.strip()
 
 
 def reason_to_skip() -> str | None:
@@ -28,7 +21,7 @@ def reason_to_skip() -> str | None:
         docker("info", "--format", "{{.ServerVersion}}")
         for image in (BOT_IMAGE, PROXY_IMAGE):
             docker("image", "inspect", "--format", "{{.Id}}", image)
-    except (OSError, RuntimeError, subprocess.TimeoutExpired) as fault:
+    except (OSError, AssertionError, subprocess.TimeoutExpired) as fault:
         return f"no Docker engine with the images {BOT_IMAGE} and {PROXY_IMAGE}: {fault}"
     return None
 
@@ -36,11 +29,12 @@ def reason_to_skip() -> str | None:
 class ProxiedEngine:
     """Two bots, one container that is no bot and whose name begins like a bot's, and the proxy on a port of 127.0.0.1."""
 
-    def __init__(self, folder: Path) -> None:
-        self.mark = f"alpha-test-{uuid.uuid4().hex[:8]}"
-        self.bots = [f"{self.mark}-one", f"{self.mark}-two"]
-        self.stranger = f"{self.mark}-one-more"
+    def __init__(self, room: Room, folder: Path) -> None:
+        mark = f"alpha-test-{uuid.uuid4().hex[:8]}"
+        self.bots = [f"{mark}-one", f"{mark}-two"]
+        self.stranger = f"{mark}-one-more"
         self._folder = folder
+        self._room = room
         self.port = 0
 
     @property
@@ -55,30 +49,33 @@ class ProxiedEngine:
 
     def start(self) -> None:
         """Start everything; returns once the proxy says that it reaches the engine."""
+        script = "echo hello from the bot; trap 'exit 0' TERM; while :; do sleep 0.2; done"
         for name in (*self.bots, self.stranger):
-            docker("run", "-d", "--name", name, "--label", f"mark={self.mark}", "-e", "SECRET=planted-value", BOT_IMAGE,
-                   "sh", "-c", "echo hello from the bot; trap 'exit 0' TERM; while :; do sleep 0.2; done")  # fmt: skip
-        # HAProxy's image starts it as the user haproxy, who may not open the engine's socket.
+            self._room.run(BOT_IMAGE, name, {"SECRET": "planted-value"}, name=name, command=["sh", "-c", script])
         config = haproxy_config(self.registry)
         self._folder.chmod(0o755)
         (self._folder / "haproxy.cfg").write_text(config, encoding="utf-8")
-        docker("run", "-d", "--name", f"{self.mark}-proxy", "--label", f"mark={self.mark}", "--user", "0:0",
-               "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
-               "-v", "/var/run/docker.sock:/var/run/docker.sock",
-               "-v", f"{self._folder / 'haproxy.cfg'}:/usr/local/etc/haproxy/haproxy.cfg:ro",
-               "-p", "127.0.0.1:0:2375", PROXY_IMAGE)  # fmt: skip
-        self.port = int(docker("port", f"{self.mark}-proxy", "2375/tcp").splitlines()[0].rpartition(":")[2])
+        proxy = self._room.run(
+            PROXY_IMAGE,
+            "docker_proxy",
+            {},
+            port=2375,
+            # HAProxy's image starts it as the user haproxy, who may not open the engine's socket.
+            user="0:0",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            volumes=[
+                ("/var/run/docker.sock", "/var/run/docker.sock", "rw"),
+                (str(self._folder / "haproxy.cfg"), "/usr/local/etc/haproxy/haproxy.cfg", "ro"),
+            ],
+        )
+        self.port = port_of(proxy, 2375)
         deadline = time.monotonic() + 30
         while not self._well():
             if time.monotonic() > deadline:
-                raise RuntimeError(docker("logs", f"{self.mark}-proxy"))
+                raise AssertionError(docker("logs", proxy.get_container_id()))
             time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Remove every container of this run."""
-        names = docker("ps", "-aq", "--filter", f"label=mark={self.mark}").split()
-        if names:
-            docker("rm", "-f", *names)
 
     def state(self, name: str) -> tuple[str, str]:
         """Status and start time of a container, asked of the engine itself."""

@@ -10,7 +10,8 @@ import pytest
 from alpha.bot_control import BotControlSettings, open_control
 from alpha.errors import Rejected
 from alpha.settings import load
-from docker_proxy.tests.engine import ProxiedEngine, docker, reason_to_skip
+from docker_proxy.tests.engine import ProxiedEngine, reason_to_skip
+from tests.stack.room import Room, docker
 
 pytestmark = pytest.mark.containers
 
@@ -20,12 +21,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedEngine]:
     reason = reason_to_skip()
     if reason is not None:
         pytest.skip(reason)
-    proxied = ProxiedEngine(tmp_path_factory.mktemp("proxy"))
-    try:
+    with Room() as room:
+        proxied = ProxiedEngine(room, tmp_path_factory.mktemp("proxy"))
         proxied.start()
         yield proxied
-    finally:
-        proxied.stop()
 
 
 def ask(

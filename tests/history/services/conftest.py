@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +12,7 @@ from alpha.db.migrate import run as migrate
 from alpha.db.pool import connect
 from alpha.settings import load
 from tests.history.roles import PASSWORDS
-
-if TYPE_CHECKING:
-    from tests.history.services.room import Room
+from tests.stack.room import ROOT, Room, each_second, port_of
 
 OWNER_PASSWORD = 'the "owner": of\\this'
 
@@ -24,7 +21,7 @@ OWNER_PASSWORD = 'the "owner": of\\this'
 class Seventeen:
     """A PostgreSQL 17 known as `postgres` in the network of `room`, with a migrated `trading_db`."""
 
-    room: "Room"
+    room: Room
     settings: MigrateSettings
 
     async def renew(self) -> None:
@@ -42,14 +39,12 @@ class Seventeen:
 def _seventeen() -> Iterator[Seventeen]:
     if subprocess.run(["docker", "info"], check=False, capture_output=True, timeout=60).returncode != 0:
         pytest.skip("no Docker engine answers")
-    from tests.history.services.room import ROOT, Room, each_second, port_of
-
     with Room() as room:
         postgres = room.run(
             "postgres:17",
             "postgres",
             {"POSTGRES_USER": "trading_user", "POSTGRES_DB": "trading_db", "POSTGRES_PASSWORD": OWNER_PASSWORD},
-            each_second("pg_isready", "-h", "127.0.0.1", "-U", "trading_user", "-d", "trading_db"),
+            healthcheck=each_second("pg_isready", "-h", "127.0.0.1", "-U", "trading_user", "-d", "trading_db"),
             port=5432,
         )
         settings = load(

@@ -12,6 +12,7 @@ from alpha.db.pool import connect
 from tests.history.build import new_account
 from tests.history.generator import some_fills
 from tests.history.services.conftest import OWNER_PASSWORD, Seventeen
+from tests.stack.room import ROOT, docker, each_second
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 IMAGE = "alpha/postgres_backup:test"
@@ -27,8 +28,6 @@ class Service:
 
     def command(self, *words: str) -> str:
         """Run one of its commands, as `docker compose run --rm postgres_backup ...` does."""
-        from tests.history.services.room import docker
-
         options = ["--read-only", "--cap-drop=ALL", "--tmpfs=/tmp", f"--volume={self.folder}:/backups"]
         return docker(
             "run", "--rm", f"--network={self.postgres.room.network}", f"--env=POSTGRES_PASSWORD={OWNER_PASSWORD}", *options, IMAGE, *words
@@ -38,8 +37,6 @@ class Service:
 @pytest.fixture
 async def service(fresh_seventeen: Seventeen, tmp_path_factory: pytest.TempPathFactory) -> Service:
     """Its image, and 3,000 fills to keep."""
-    from tests.history.services.room import ROOT, docker
-
     arguments = ("--build-arg=GROUP=service", "--build-arg=FOLDER=database", "--build-arg=SERVICE=postgres_backup")
     docker(
         "build", "--quiet", "--tag", IMAGE, "--file", str(ROOT / "docker/Dockerfile"), "--target=backup", *arguments, str(ROOT)
@@ -53,14 +50,12 @@ async def service(fresh_seventeen: Seventeen, tmp_path_factory: pytest.TempPathF
 
 
 async def test_the_service_backs_up_at_once_becomes_healthy_and_one_command_restores(service: Service) -> None:
-    from tests.history.services.room import docker, each_second
-
     settings = service.postgres.settings
     container = service.postgres.room.run(
         IMAGE,
         "postgres_backup",
         {"POSTGRES_PASSWORD": OWNER_PASSWORD},
-        each_second(),
+        healthcheck=each_second(),
         read_only=True,
         cap_drop=["ALL"],
         tmpfs={"/tmp": ""},

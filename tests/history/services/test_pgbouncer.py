@@ -13,6 +13,7 @@ from alpha.errors import Misconfigured
 from alpha.settings import DatabaseSettings, load
 from tests.history.roles import PASSWORDS
 from tests.history.services.conftest import OWNER_PASSWORD, Seventeen
+from tests.stack.room import ROOT, docker, each_second, port_of
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 IMAGE = "alpha/pgbouncer:test"
@@ -42,15 +43,13 @@ class Pooler:
 @pytest.fixture(scope="module")
 def pooler(seventeen: Seventeen) -> Pooler:
     """The pooler in front of PostgreSQL 17."""
-    from tests.history.services.room import ROOT, docker, each_second, port_of
-
     docker("build", "--quiet", "--tag", IMAGE, str(ROOT / "pgbouncer"))
     secrets = {f"{role}_DB_PASSWORD".upper(): password for role, password in PASSWORDS.items()}
     container = seventeen.room.run(
         IMAGE,
         "pgbouncer",
         {"POSTGRES_PASSWORD": OWNER_PASSWORD, **secrets},
-        each_second(),
+        healthcheck=each_second(),
         port=6432,
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},
@@ -78,8 +77,9 @@ async def test_500_clients_with_cached_statements_share_25_connections(pooler: P
         return answers
 
     ready = asyncio.Event()
-    tasks = [asyncio.create_task(client(number, ready)) for number in range(CLIENTS)]
+    # who looks on is there before the crowd
     watcher = await create_pool(pooler.through_pooler("alpha_readonly"), "watch", max_size=1)
+    tasks = [asyncio.create_task(client(number, ready)) for number in range(CLIENTS)]
     async with watcher.acquire() as connection:
         ready.set()
         results = await asyncio.gather(*tasks)
@@ -103,8 +103,6 @@ async def test_a_wrong_password_is_refused(pooler: Pooler) -> None:
 
 
 def test_the_statistics_are_readable_to_the_command_centre(pooler: Pooler) -> None:
-    from tests.history.services.room import docker
-
     said = docker(
         "exec", "--env=PGPASSWORD=" + PASSWORDS["alpha_c2"], pooler.container,
         "psql", "-h", "127.0.0.1", "-p", "6432", "-U", "alpha_c2", "-d", "pgbouncer", "-Atc", "SHOW CONFIG",

@@ -7,13 +7,12 @@ import uuid
 import pytest
 
 from tests.history.services.conftest import Seventeen
+from tests.stack.room import LABEL, docker, sweep
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(120)]
 
 
 def test_only_what_a_dead_run_left_is_swept(seventeen: Seventeen) -> None:
-    from tests.history.services.room import LABEL, docker, sweep
-
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = f"alpha-test-{uuid.uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""Single services in containers, started by testcontainers, each in a network of its own on ports that the engine picks.
+"""Single services in containers, started by testcontainers, in a network of their own on ports that the engine picks.
 
 The library's reaper, an image of a registry, is off: what a killed run left behind is known by its label and removed by
 the next run.
@@ -8,22 +8,20 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
-from testcontainers.core.docker_client import DockerClient
-from testcontainers.core.network import Network
-from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
 
-ROOT = Path(__file__).resolve().parents[3]
+# The library is imported where it is used: who collects these tests and runs none of them does not wait for it.
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+ROOT = Path(__file__).resolve().parents[2]
 #: On all that these tests make: the process whose it is.
 LABEL = "alpha.tests.process"
 #: A service is healthy within this time.
 LIMIT_S = 90
 _SECOND_NS = 1_000_000_000
-testcontainers_config.ryuk_disabled = True
 
 
 def docker(*arguments: str, check: bool = True) -> str:
@@ -41,6 +39,8 @@ def each_second(*command: str) -> dict[str, Any]:
 
 def sweep() -> list[str]:
     """Remove containers and networks of runs that are no more; returns their names."""
+    from testcontainers.core.docker_client import DockerClient
+
     client = DockerClient().client
     gone = []
     filters = {"label": LABEL}
@@ -60,6 +60,10 @@ class Room:
     """A network and the containers in it. `with Room() as room`: all of it is gone at the end."""
 
     def __init__(self) -> None:
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.network import Network
+
+        testcontainers_config.ryuk_disabled = True
         self._mark = {LABEL: str(os.getpid())}
         self._network = Network(docker_network_kw={"labels": self._mark})
         self._containers: list[DockerContainer] = []
@@ -84,15 +88,20 @@ class Room:
         image: str,
         alias: str,
         environment: Mapping[str, str],
-        healthcheck: dict[str, Any],
+        *,
+        healthcheck: dict[str, Any] | None = None,
         port: int | None = None,
         tmpfs: Mapping[str, str] | None = None,
         **options: Any,
-    ) -> DockerContainer:
-        """A healthy container, known as `alias` in this network; `port` is published on 127.0.0.1 alone.
+    ) -> "DockerContainer":
+        """A container, healthy where it has a health check, known as `alias` in this network; `port` is published on
+        127.0.0.1 alone.
 
         `tmpfs` is folder to mount options; `options` are the library's and docker's own: `volumes`, `read_only`, ...
         """
+        from testcontainers.core.container import DockerContainer
+        from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
+
         options = {"labels": self._mark, "healthcheck": healthcheck, **options}
         container = DockerContainer(image, env=dict(environment), **options)
         container.tmpfs = dict(tmpfs or {})
@@ -100,12 +109,13 @@ class Room:
         if port is not None:
             # the library's types know no address; without one the port would be open to the world
             container.ports[f"{port}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
-        container.waiting_for(HealthcheckWaitStrategy().with_startup_timeout(LIMIT_S).with_poll_interval(0.2))
+        if healthcheck is not None:
+            container.waiting_for(HealthcheckWaitStrategy().with_startup_timeout(LIMIT_S).with_poll_interval(0.2))
         self._containers.append(container)
         container.start()
         return container
 
 
-def port_of(container: DockerContainer, inside: int) -> int:
+def port_of(container: "DockerContainer", inside: int) -> int:
     """The port on 127.0.0.1 at which a published port of the container answers."""
     return int(container.get_exposed_port(inside))
