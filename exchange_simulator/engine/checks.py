@@ -10,6 +10,7 @@ from exchange_simulator.market.model import Instrument
 
 
 def check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
+    """A price lies on the tick and within the bounds of the instrument; that of a live order within the band as well."""
     if price % instrument.price_step or not instrument.min_price <= price <= instrument.max_price:
         raise Refused(10001, "params error: Price invalid")
     if conditional:

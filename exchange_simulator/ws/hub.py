@@ -63,6 +63,8 @@ class Hub:
         topics.get(topic, set()).discard(listener)
         if not topics.get(topic):
             topics.pop(topic, None)
+        if not topics:
+            self.private.pop(uid, None)
 
     def join_public(self, topic: str, listener: Listener) -> None:
         self.public.setdefault(topic, set()).add(listener)

@@ -235,6 +235,8 @@ class PrivateSession(Session):
     def _auth(self, req_id: Any, args: list[Any]) -> None:
         try:
             key = self._login(args)
+            if self.key is not None and self.key.uid != key.uid:  # what was subscribed would go on for the first one
+                raise Refused(10001, "Params Error")
         except Refused as refusal:
             self._fail("auth", req_id, refusal.message)
             return

@@ -34,6 +34,17 @@ async def test_an_expired_login_is_a_params_error() -> None:
         assert (await Stream(socket).login(KEY, SECRET, 1_000))["ret_msg"] == "Params Error"
 
 
+async def test_a_connection_logs_in_again_for_its_own_account_and_for_no_other() -> None:
+    async with served(accounts=(f"{KEY}:{SECRET}", "other:s")) as client, client.stream("order") as stream:
+        assert (await stream.login(KEY, SECRET))["success"]
+        assert (await stream.login("other", "s"))["ret_msg"] == "Params Error"
+        await client.order("Buy", "0.1", price="49000")
+        assert len(await stream.pushes()) == 1
+        await stream.socket.close()
+        await until(lambda: not client.app.sessions)
+        assert not client.exchange.hub.private
+
+
 async def test_private_topics_need_a_login_first() -> None:
     async with served() as client, client.http.ws_connect("/v5/private") as socket:
         answer = await Stream(socket).ask({"op": "subscribe", "req_id": "s", "args": ["order"]})
