@@ -35,6 +35,16 @@ class Bot:
         """The environment variable of its API secret."""
         return f"{self.prefix}_BYBIT_API_SECRET"
 
+    @property
+    def read_key_variable(self) -> str:
+        """The environment variable of its second API key, which only reads."""
+        return f"{self.prefix}_BYBIT_READ_API_KEY"
+
+    @property
+    def read_secret_variable(self) -> str:
+        """The environment variable of the secret of its second API key."""
+        return f"{self.prefix}_BYBIT_READ_API_SECRET"
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:

@@ -176,17 +176,21 @@ def _user(
 
 
 def compose_keys(registry: Registry) -> str:
-    """The anchors with each bot's own variables."""
+    """The anchors with each bot's own variables: its key that trades, and the one with which others read."""
     lines = []
     for bot in registry.bots:
+        demo = f"{bot.prefix}_BYBIT_DEMO"
         lines.append(f"x-{bot.container}-keys: &{bot.container}-keys")
-        lines += [f"  {bot.prefix}_{name}: ${{{bot.prefix}_{name}:-}}" for name in _BOT_VARIABLES]
-    lines.append("x-all-keys: &all-keys")
-    lines.append(f"  <<: [{', '.join(f'*{bot.container}-keys' for bot in registry.bots)}]")
+        lines += [f"  {name}: ${{{name}:-}}" for name in (bot.key_variable, bot.secret_variable, demo)]
+        lines.append(f"x-{bot.container}-reads: &{bot.container}-reads")
+        # A plain .env may have one key for all; it then goes by the name of the one that reads.
+        lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
+        lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
+        lines.append(f"  {demo}: ${{{demo}:-}}")
+    for kind in ("keys", "reads"):
+        lines.append(f"x-all-{kind}: &all-{kind}")
+        lines.append(f"  <<: [{', '.join(f'*{bot.container}-{kind}' for bot in registry.bots)}]")
     return "\n".join(lines) + "\n"
-
-
-_BOT_VARIABLES = ("BYBIT_API_KEY", "BYBIT_API_SECRET", "BYBIT_DEMO")
 
 
 def compose_logs(registry: Registry) -> str:

@@ -11,7 +11,7 @@ from alpha.bybit.rows import ApiKeyInfo, Instrument
 from alpha.bybit.throttle import Rank, Throttle
 from alpha.errors import AlphaError, Misconfigured
 from alpha.registry import Bot
-from alpha.settings import Environment, load_keys
+from alpha.settings import Environment, load_guarding_keys
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 
@@ -29,6 +29,8 @@ class GuardedAccount:
     key: ApiKeyInfo | None = None
     id: int | None = None
     observe: bool = True
+    #: False for a bot without a key that trades: its account is observed with the one that reads.
+    trades: bool = True
     fault: str = ""
     instruments: dict[str, Instrument] = field(default_factory=dict)
 
@@ -69,7 +71,7 @@ class GuardedAccount:
 
 def open_account(settings: GuardSettings, bot: Bot, throttle: Throttle) -> GuardedAccount:
     """The account of a bot. Raises Misconfigured when the bot has no key."""
-    keys = load_keys(bot)
+    keys, trades = load_guarding_keys(bot)
     environment = settings.environment(demo=keys.bybit_demo)
     per_minute = _SIMULATED_PER_MINUTE if environment is Environment.SIMULATED else 600
     # ALPHA_LIVE_MAX_ORDER_USDT holds for exits as well: they are sliced, not refused.
@@ -92,7 +94,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: Throttle) -> Guard
         timeout_s=5.0,
         throttle_wait_s=5.0,
     )
-    return GuardedAccount(bot, gateway, environment)
+    return GuardedAccount(bot, gateway, environment, trades=trades)
 
 
 async def _no_entries(_symbol: str) -> str | None:

@@ -29,7 +29,7 @@ from alpha.settings import Environment
 from risk_guard import watch
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.desk import Desk
-from risk_guard.lease import RENEW_S, GuardLease
+from risk_guard.lease import GuardLease
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.lookout import Lookout
 from risk_guard.looks import Looks
@@ -41,6 +41,7 @@ log = logger(__name__)
 MARKS_S = 1.0
 #: So much later than its beat a patrol may be before it is told; 60 s and this are the 90 s of the manual.
 HINDERED_S = 30.0
+HOUSEKEEPING_S = 5.0
 
 REPAIRED = Gauge("guard_stops_repaired", "Stops that the guard set", ["bot"])
 WALKS = Gauge("guard_patrols", "Patrols that were walked to the end", ["bot"])
@@ -78,7 +79,8 @@ class GuardApp:
         self._alerts = Alerts(self._links.shared, "risk_guard")
         self._control = open_control(settings, self._registry)
         throttle = Throttle(self._links.shared)
-        self._lease = GuardLease(self._store, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease = GuardLease(self._store, holder, float(settings.guard_lease_s))
         self._watchman = watch.Watchman(self._alerts)
         self._posts: dict[str, Post] = {}
         for bot in self._registry.bots:
@@ -259,12 +261,12 @@ class GuardApp:
     async def _renew(self) -> None:
         while True:
             await self._lease.renew()
-            await asyncio.sleep(RENEW_S if self._lease.leads else 1.0)
+            await asyncio.sleep(self._lease.renew_s if self._lease.leads else 1.0)
 
     async def _housekeeping(self) -> None:
         """Write halts and alerts that wait, show how the last closing went."""
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(HOUSEKEEPING_S)
             await self._store.flush()
             await self._alerts.flush()
             if self._desk.last_flat_s is not None:

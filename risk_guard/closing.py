@@ -6,7 +6,8 @@
     4  done when the exchange has said "flat, no orders" for the whole of the time of confirmation
 
 Every order is reduce-only, so that nothing can be reversed, however often a step is repeated. The number of an attempt
-is made durable before its order is sent: after a crash the next order has another id, and its size is read anew.
+goes on its way to PostgreSQL before its order is sent, and nothing waits for it: after a crash an attempt whose number
+was not durable yet is found by its id, as sent already, and the size of the next is read anew.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class ClosingState(msgspec.Struct):
 
 
 class Closing:
-    """One closing of one account. `save` makes its state durable; it may fail, protection goes first.
+    """One closing of one account. `save` hands its state on to be made durable; nothing waits for that.
 
     `tell` takes progress; `hindered` what keeps the closing from going on, once that has lasted.
     """
@@ -63,7 +64,7 @@ class Closing:
         state: ClosingState,
         *,
         confirm_s: float,
-        save: Callable[[ClosingState], Awaitable[None]],
+        save: Callable[[ClosingState], object],
         tell: Tell,
         hindered: Tell,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -145,7 +146,7 @@ class Closing:
         qty = _slice(position.size, reference, account.max_order_usdt, instrument)
         state.attempts += 1
         attempt = state.attempts
-        await self._save(state)
+        self._save(state)
         request = OrderRequest(
             symbol=position.symbol,
             side=BUY if position.side == SELL else SELL,

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bot_control.interface import BotControl
 from alpha.clock import wall_ms
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.live import keys
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.control import Command, CommandTaker, read_replies, send_command
@@ -20,11 +20,14 @@ from alpha.process import end_tasks
 from alpha.reasons import Reason
 from alpha.registry import Registry
 from risk_guard.account import GuardedAccount
+from risk_guard.beside import SavedBeside
 from risk_guard.closing import Closing, ClosingState, Tell
 from risk_guard.store import GuardStore, Halt, Wish
 
 log = logger(__name__)
 CLOSING = "closing"
+#: How long PostgreSQL may hold up what is said about a closing, or the begin of one that is gone on with.
+PUT_AWAY_S = 1.0
 
 
 class Desk:
@@ -68,7 +71,12 @@ class Desk:
     @property
     def closing(self) -> frozenset[str]:
         """The ids of the bots whose positions are being closed now."""
-        return frozenset(bot for (bot, _), task in self._running.items() if not task.done())
+        return frozenset(bot for bot, symbol in self._running if self._goes_on(bot, symbol))
+
+    def _goes_on(self, bot: str, symbol: str | None) -> bool:
+        """True until a closing has ended; what is still to be written of it then is no part of it."""
+        state = self._states[bot, symbol]
+        return not self._running[bot, symbol].done() and (bot, symbol, state.command_id) not in self._ended
 
     async def serve(self) -> None:
         """Take commands while this guard leads, until cancelled; Redis may come and go."""
@@ -86,9 +94,7 @@ class Desk:
                     self._begun = await self._store.begun_commands()
             try:
                 for command in await taker.take(wall_ms(), block_ms=500, begun=self._begun):
-                    task = asyncio.create_task(self._run(command, taker))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._beside(self._run(command, taker))
             except AWAY:
                 await asyncio.sleep(0.5)
 
@@ -104,7 +110,7 @@ class Desk:
             state = msgspec.convert(saved, ClosingState)
             if (account.bot.id, state.symbol, state.command_id) in self._ended:
                 # It ended between the question and the answer, or while PostgreSQL could not be told.
-                await self._store.forget(account.id, _row_of(state))
+                await self._store.forget_closing(account.id, _row_of(state), state.command_id)
             elif self._under_way(account, state.symbol) is None:
                 log.warning("closing_goes_on", bot=account.bot.id, command=state.command_id, symbol=state.symbol)
                 self._begin(account, state, _silent)
@@ -116,9 +122,7 @@ class Desk:
             return
         if self._under_way(account, None) is None:
             self._begin(account, ClosingState(uuid.uuid4().hex, reason, created_by), _silent)
-        silencing = asyncio.create_task(self._silence(account, why, _silent))
-        self._tasks.add(silencing)
-        silencing.add_done_callback(self._tasks.discard)
+        self._beside(self._silence(account, why, _silent))
         await self._halt(account, None, "flatten", why, created_by)
 
     async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
@@ -192,8 +196,10 @@ class Desk:
         if account.observe:
             return f"{account.bot.id}: the guard only observes; it would have closed everything ({why})."
         if command.id in self._begun:
-            with contextlib.suppress(AlphaError):
-                await self.resume(account)
+            # Without what it has saved it begins anew: attempts that were sent already are found by their ids.
+            with contextlib.suppress(AlphaError, TimeoutError):
+                async with asyncio.timeout(PUT_AWAY_S):
+                    await self.resume(account)
         state = ClosingState(command.id, reason, command.issuer, symbol)
         running = self._under_way(account, symbol)
         if running is not None:
@@ -213,58 +219,80 @@ class Desk:
         if state.symbol is None:
             # The whole account includes whatever single symbol is being closed.
             for (bot, symbol), narrower in self._running.items():
-                if bot == account.bot.id:
+                if bot == account.bot.id and self._goes_on(bot, symbol):
                     narrower.cancel()
-                    self._ended.add((bot, symbol, self._states[bot, symbol].command_id))
+                    self._end(account, self._states[bot, symbol])
+                    self._beside(self._take_over(account, self._states[bot, symbol], narrower))
         task = asyncio.create_task(self._close(account, state, tell))
         self._running[account.bot.id, state.symbol] = task
         self._states[account.bot.id, state.symbol] = state
         return task
 
+    async def _take_over(self, account: GuardedAccount, state: ClosingState, narrower: "asyncio.Task[str]") -> None:
+        await end_tasks([narrower])
+        await self._put_away(account, state)
+
     def _under_way(self, account: GuardedAccount, symbol: str | None) -> "asyncio.Task[str] | None":
         """A closing that includes this symbol (None: the whole account)."""
         for wider in (None, symbol):
             task = self._running.get((account.bot.id, wider))
-            if task is not None and not task.done():
+            if task is not None and self._goes_on(account.bot.id, wider):
                 return task
         return None
 
     async def _close(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> str:
-        name = _row_of(state)
-
-        async def save(now: ClosingState) -> None:
+        async def write(saved: object) -> None:
             if account.id is None:
-                return
-            try:
-                await self._store.save(account.id, name, msgspec.to_builtins(now))
-            except AlphaError as fault:
-                # Without PostgreSQL a crash would start it anew; reduce-only orders make that harmless.
-                log.warning("closing_not_saved", bot=account.bot.id, fault=str(fault))
-
-        await save(state)
+                raise Retry(f"The number of {account.bot.id}'s account is not known yet.")
+            await self._store.save(account.id, _row_of(state), saved)
 
         async def hindered(text: str) -> None:
             await tell(text)
             await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange.")
 
+        durable = SavedBeside(f"closing of {account.bot.id}", write)
+
+        def save(now: ClosingState) -> None:
+            durable.save(msgspec.to_builtins(now))
+
+        save(state)
         confirm_s = self._confirm_s if state.halted else 0.0
+        closing = Closing(account, state, confirm_s=confirm_s, save=save, tell=tell, hindered=hindered)
         try:
-            closing = Closing(account, state, confirm_s=confirm_s, save=save, tell=tell, hindered=hindered)
             report = await closing.run()
-        except Misconfigured as fault:
-            text = f"{account.bot.id} could not be closed: {fault}"
-            await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange now.")
+        except BaseException as fault:
+            await durable.close()
+            if isinstance(fault, Misconfigured):
+                text = f"{account.bot.id} could not be closed: {fault}"
+                await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange now.")
             raise
-        self._ended.add((account.bot.id, state.symbol, state.command_id))
-        if account.id is not None:
-            try:
-                # The whole account includes whatever single symbol was being closed before.
-                await self._store.forget(account.id, name)
-            except AlphaError as fault:
-                log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
+        self._end(account, state)
+        await asyncio.wait({self._beside(self._put_away(account, state, durable))}, timeout=PUT_AWAY_S)
         remedy = f"/resume {account.bot.id} lifts the halt." if state.halted else "Look why it was still open."
         await self._alert(Level.WARNING, "closed", account, report, remedy)
         return report
+
+    def _end(self, account: GuardedAccount, state: ClosingState) -> None:
+        """From now on this closing is neither joined nor gone on with."""
+        self._ended.add((account.bot.id, state.symbol, state.command_id))
+
+    async def _put_away(self, account: GuardedAccount, state: ClosingState, durable: SavedBeside | None = None) -> None:
+        """Forget a closing that has ended; what cannot be forgotten now is when it is met again."""
+        if durable is not None:
+            await durable.close()
+        if account.id is None:
+            return
+        try:
+            await self._store.forget_closing(account.id, _row_of(state), state.command_id)
+        except AlphaError as fault:
+            log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
+
+    def _beside(self, work: Coroutine[object, object, object]) -> "asyncio.Task[object]":
+        """Have something done beside the rest; `close` ends it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> bool:
         """Put a halt in force; False when PostgreSQL is away and it has to wait."""
@@ -308,10 +336,9 @@ class Desk:
     async def _lift(self, bot: str | None, issuer: str) -> tuple[str, str]:
         if bot is not None and bot in self.closing:
             return "refused", f"{bot} is being closed right now; lift the halt when that is done."
-        account = self._accounts.get(bot) if bot is not None else None
-        if bot is not None and account is None:
+        if bot is not None and bot not in self._accounts:
             return "refused", f"The guard has no key of {bot}."
-        lifted = await self._store.lift(None if account is None else account.id, None, issuer)
+        lifted = await self._store.lift(bot, None, issuer)
         await self._lifted(bot)
         return "done", f"{lifted} halt{'s' if lifted != 1 else ''} lifted{f' for {bot}' if bot else ''}."
 

@@ -13,18 +13,19 @@ from alpha.logs import logger
 from risk_guard.store import GuardStore
 
 log = logger(__name__)
-LEASE_S = 15.0
-#: How often it is renewed.
-RENEW_S = LEASE_S / 3
 
 
 class GuardLease:
-    """The lease of this process; `holder` names it and is unlike any other."""
+    """The lease of this process; `holder` names it and is unlike any other. It holds `lease_s` from each renewal."""
 
-    def __init__(self, store: GuardStore, holder: str, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: GuardStore, holder: str, lease_s: float, *, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self.leads = False
         self._store = store
         self._holder = holder
+        self._lease_s = lease_s
+        self.renew_s = lease_s / 3
         self._clock_s = clock_s
         self._away_since_s: float | None = None
 
@@ -32,11 +33,11 @@ class GuardLease:
         """Take or keep the lease, as far as PostgreSQL answers. Never fails."""
         had = self.leads
         try:
-            self.leads = await self._store.lead(self._holder, LEASE_S)
+            self.leads = await self._store.lead(self._holder, self._lease_s)
         except AlphaError as fault:
             now_s = self._clock_s()
             self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
-            if not had and now_s - self._away_since_s >= LEASE_S:
+            if not had and now_s - self._away_since_s >= self._lease_s:
                 log.warning("acts_without_lease", fault=str(fault))
                 self.leads = True
             return

@@ -12,13 +12,13 @@ from decimal import Decimal
 import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.gateway import Gateway
 from alpha.bybit.throttle import Rank
-from alpha.clock import at, wall_ms
+from alpha.bybit.transfers import TransferWatch
+from alpha.clock import at, monotonic_ms, wall_ms
 from alpha.errors import AlphaError
 from alpha.live.read import LivePosition
 from alpha.logs import logger
-from alpha.money import ZERO, plain
+from alpha.money import ZERO
 from alpha.strategy.limits import DAY_MS, Breach, LimitBook, LimitState, window_start
 from alpha.strategy.rules import Action, LossLimit, Until, Window
 from risk_guard.account import GuardedAccount
@@ -27,9 +27,8 @@ from risk_guard.store import GuardStore, Halt
 
 log = logger(__name__)
 STATE = "limits"
-_TRANSFERS = frozenset({"TRANSFER_IN", "TRANSFER_OUT"})
-#: A balance that moves by more than this share without a look at the ledger is looked at before equity is judged.
-_LOOK_AT = Decimal("0.002")
+#: Limits are far wider than this share of equity, and a guard that read the ledger at each fill would spend the budget.
+_SMALL = Decimal("0.002")
 
 CloseAll = Callable[[GuardedAccount, str, str], Awaitable[None]]
 
@@ -71,7 +70,14 @@ class BotLimits:
     """The limits of one account."""
 
     def __init__(
-        self, account: GuardedAccount, settings: GuardSettings, store: GuardStore, alerts: Alerts, close_all: CloseAll
+        self,
+        account: GuardedAccount,
+        settings: GuardSettings,
+        store: GuardStore,
+        alerts: Alerts,
+        close_all: CloseAll,
+        *,
+        monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._account = account
         self._settings = settings
@@ -81,7 +87,8 @@ class BotLimits:
         self._memory: Memory | None = None
         self._book = LimitBook(settings.bot_limits(), None)
         self._saved: object = None
-        self._balance: Decimal | None = None
+        self._watch: TransferWatch | None = None
+        self._monotonic = monotonic
 
     @property
     def transferred(self) -> Decimal:
@@ -118,18 +125,16 @@ class BotLimits:
             self._memory.halted.clear()
 
     async def _look_at_transfers(self, memory: Memory, seen: Seen) -> None:
-        if memory.ledger_ms == 0:
-            memory.ledger_ms, self._balance = seen.now_ms, seen.wallet_balance
-            return
-        if self._balance is not None and abs(seen.wallet_balance - self._balance) <= seen.equity * _LOOK_AT:
-            return
-        total, newest_ms = await transfers(self._account.gateway, memory.ledger_ms + 1, seen.now_ms)
-        if total:
-            log.info("transfer_seen", bot=self._account.bot.id, usdt=plain(total))
-            self._book.transfer(total)
-            memory.transferred += total
-        memory.ledger_ms = max(memory.ledger_ms, newest_ms)
-        self._balance = seen.wallet_balance
+        """References move with a transfer before equity is judged. Retry while the ledger does not explain the balance."""
+        if self._watch is None:
+            self._watch = TransferWatch(
+                self._account.gateway, memory.ledger_ms, rank=Rank.RECONCILE, monotonic=self._monotonic
+            )
+        moved = await self._watch.see(seen.wallet_balance, seen.now_ms, small=seen.equity * _SMALL)
+        memory.ledger_ms = self._watch.since_ms
+        if moved:
+            self._book.transfer(moved)
+            memory.transferred += moved
 
     async def _breached(self, breach: Breach, now_ms: int) -> None:
         bot = self._account.bot.id
@@ -175,7 +180,7 @@ class BotLimits:
                     await self._store.halt(Halt(self._account.id, bot, None, "no_entries", why, by))
             elif value <= most and name in memory.halted and self._account.id is not None:
                 if not self._account.observe:
-                    await self._store.lift(self._account.id, by, "guard")
+                    await self._store.lift(bot, by, "guard")
                 memory.halted.remove(name)
                 await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
 
@@ -266,19 +271,6 @@ class PortfolioLimits:
             elif not account.observe:
                 halt = Halt(account.id, account.bot.id, None, "no_entries", breach.text, by, _end(limit, now_ms))
                 await self._store.halt(halt)
-
-
-async def transfers(gateway: Gateway, begin_ms: int, end_ms: int) -> tuple[Decimal, int]:
-    """The sum of transfers (USDT, in above zero) in a span of exchange time, and the time of the newest ledger line."""
-    total, newest_ms = ZERO, begin_ms
-    begin_ms = max(begin_ms, end_ms - 28 * DAY_MS)
-    if begin_ms <= end_ms:
-        async for page in gateway.transaction_log(begin_ms, end_ms + 1, rank=Rank.RECONCILE):
-            for row in page.rows:
-                newest_ms = max(newest_ms, row.time_ms)
-                if row.type in _TRANSFERS:
-                    total += row.change
-    return total, newest_ms
 
 
 def _end(limit: LossLimit, now_ms: int) -> datetime | None:

@@ -32,6 +32,7 @@ KEY_EVERY_S = 3_600.0
 INSTRUMENTS_EVERY_S = 600.0
 _MAINTENANCE = "guard:maintenance"
 _CLOCK = "guard:clock"
+_ACCOUNT = "guard:account"
 
 
 class Lookout:
@@ -96,11 +97,16 @@ class Lookout:
             except KeyRefused as fault:
                 return [watch.refused_key(self._account.bot, fault)]
             self._key_s = self._clock_s()
-        return watch.key_state(self._account.bot, self._account.key, now, observe=self._settings.guard_observe)
+        observe = self._settings.guard_observe or not self._account.trades
+        return watch.key_state(self._account.bot, self._account.key, now, observe=observe)
 
     async def _life(self, now: datetime) -> list[Finding]:
         bot, redis = self._account.bot, self._links.of(self._account.bot)
         heartbeat, status = await read_heartbeat(redis, bot.id), await read_status(redis, bot.id)
+        strange = watch.another_account(bot, status, self._account.text)
+        await self._hold(_ACCOUNT, strange[0].text if strange else None)
+        if strange:
+            return [self._as_done(finding) for finding in strange]
         if self._clock_s() - self._began_s <= FIRST_MINUTE_S:
             return []
         return watch.bot_signs(bot, await self._wish(), heartbeat, status, now)
@@ -185,4 +191,4 @@ class Lookout:
         if why is not None:
             await self._store.halt(Halt(account.id, account.bot.id, None, "no_entries", why, by))
         else:
-            await self._store.lift(account.id, by, "guard")
+            await self._store.lift(account.bot.id, by, "guard")

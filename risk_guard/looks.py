@@ -45,7 +45,7 @@ class Looks:
             status = await read_status(self._redis, bot)
             if status is None or status.state is not DataState.SYNCED or status.synced_at is None:
                 return None
-            if at(wall_ms()) - status.synced_at > STATUS_LIMIT:
+            if at(wall_ms()) - status.synced_at > STATUS_LIMIT or not status.is_of(self._account.text):
                 return None
             wallet = await read_wallet(self._redis, bot)
             if wallet is None:

@@ -9,14 +9,15 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from alpha.db.pool import Pool, create_pool, explained
+from alpha.db.pool import FAULTS, Pool, create_pool, explained
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
+from alpha.process import end_tasks
 from alpha.settings import DatabaseSettings
 from alpha.strategy.positions import OwnPosition
 
 log = logger(__name__)
-_TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0
 _SAVE = """
 INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
@@ -29,17 +30,15 @@ ON CONFLICT (only_row) DO UPDATE SET holder = excluded.holder, renewed_at = cloc
 WHERE g.holder = excluded.holder OR g.renewed_at < clock_timestamp() - make_interval(secs => $2)
 RETURNING holder
 """
+# The same halt is in force once, whoever puts it in force at the same time.
 _HALT = """
 INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
-SELECT $1, $2, $3, $4, $5, $6, $7
-WHERE NOT EXISTS (
-    SELECT FROM trading.halts
-    WHERE lifted_at IS NULL AND account_id IS NOT DISTINCT FROM $1 AND symbol IS NOT DISTINCT FROM $3
-      AND kind = $4 AND created_by = $6 AND expires_at IS NOT DISTINCT FROM $7)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
 """
 _LIFT = """
 UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
-WHERE lifted_at IS NULL AND ($1::smallint IS NULL OR account_id = $1) AND ($2::text IS NULL OR created_by = $2)
+WHERE lifted_at IS NULL AND ($1::text IS NULL OR bot_id = $1) AND ($2::text IS NULL OR created_by = $2)
 RETURNING halt_id
 """
 # A bot that the operator has stopped stays stopped.
@@ -51,10 +50,13 @@ WHERE bot_id = $1 AND wish <> $2 AND wish <> 'stopped'
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """One halt to put in force. `created_by` names the limit or the operator; `expires_at` is in business time."""
+    """One halt to put in force. `created_by` names the limit or the operator; `expires_at` is in business time.
+
+    `account_id` is None while the account is not known yet: the bot is then halted on every account.
+    """
 
     account_id: int | None
-    bot_id: str | None
+    bot_id: str
     symbol: str | None
     kind: str
     reason: str
@@ -74,13 +76,18 @@ class Wish:
 class GuardStore:
     """What the guard reads and writes. Raises Retry while PostgreSQL is away; halts and wishes then wait and follow."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, *, timeout_s: float = TIMEOUT_S) -> None:
+        """`timeout_s` is how long PostgreSQL may take over one question."""
         self._settings = settings
+        self._timeout_s = timeout_s
         self._pool: Pool = None
         self._waiting: list[Halt | Wish] = []
+        self._flushing: asyncio.Task[bool] | None = None
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._flushing is not None:
+            await end_tasks([self._flushing])
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 2.0)
@@ -136,12 +143,13 @@ class GuardStore:
         """Make one part of the guard's own state durable."""
         await self._fetch(_SAVE, account_id, name, state)
 
-    async def forget(self, account_id: int, name: str) -> None:
-        """Remove one part of the guard's own state, `name:...` included."""
+    async def forget_closing(self, account_id: int, name: str, command_id: str) -> None:
+        """Remove what is kept of a closing, unless another command's stands in its place by now."""
         await self._fetch(
-            "DELETE FROM trading.guard_state WHERE account_id = $1 AND (name = $2 OR starts_with(name, $2 || ':'))",
+            "DELETE FROM trading.guard_state WHERE account_id = $1 AND name = $2 AND state ->> 'command_id' = $3",
             account_id,
             name,
+            command_id,
         )
 
     async def begun_commands(self) -> frozenset[str]:
@@ -162,7 +170,12 @@ class GuardStore:
         return await self.flush()
 
     async def flush(self) -> bool:
-        """Write the halts and wishes that wait, oldest first; True when none is left."""
+        """Write the halts and wishes that wait, oldest first; True when none is left. One that is under way is joined."""
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> bool:
         while self._waiting:
             first = self._waiting[0]
             try:
@@ -189,26 +202,47 @@ class GuardStore:
             what.expires_at,
         )
 
-    async def lift(self, account_id: int | None, created_by: str | None, by: str) -> int:
-        """Lift the halts of an account (None: all), of one limit (None: all); returns how many."""
-        self._waiting = [
+    async def lift(self, bot_id: str | None, created_by: str | None, by: str) -> int:
+        """Lift the halts of a bot (None: all), of one limit (None: all); returns how many. Raises Retry, and lifts none.
+
+        A halt of these that still waits to be written is dropped.
+        """
+        if self._flushing is not None:
+            await asyncio.wait({self._flushing})
+        waited = [
             each
             for each in self._waiting
-            if isinstance(each, Wish) or (account_id is not None and each.account_id != account_id)
+            if isinstance(each, Halt) and bot_id in {None, each.bot_id} and created_by in {None, each.created_by}
         ]
-        return len(await self._fetch(_LIFT, account_id, created_by, by))
+        lifted = len(await self._fetch(_LIFT, bot_id, created_by, by))
+        self._waiting = [each for each in self._waiting if not any(each is dropped for dropped in waited)]
+        return lifted + len(waited)
 
     async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         """The rows of one question."""
         return await self._fetch(sql, *arguments)
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+        """The rows of one question, or Retry within the limit, whatever hangs: what does not answer is let go of."""
+        if self._pool is None:
+            # It connects to nothing yet.
+            self._pool = await create_pool(self._settings, "risk_guard", min_size=0, max_size=4)
+        pool = self._pool
+        asking = asyncio.create_task(pool.fetch(sql, *arguments))
         try:
-            if self._pool is None:
-                self._pool = await create_pool(
-                    self._settings, "risk_guard", min_size=0, max_size=4, command_timeout_s=_TIMEOUT_S
-                )
-            found: list[Mapping[str, Any]] = await self._pool.fetch(sql, *arguments, timeout=_TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            done, _ = await asyncio.wait({asking}, timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
+        if not done:
+            # A driver that waits for its own cancellation would hold every connection until the server is back.
+            asking.cancel()
+            if self._pool is pool:
+                self._pool = None
+            pool.terminate()
+            raise explained(TimeoutError(), self._settings)
+        try:
+            found: list[Mapping[str, Any]] = asking.result()
+        except FAULTS as fault:
             raise explained(fault, self._settings) from None
         return found

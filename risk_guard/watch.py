@@ -83,6 +83,15 @@ def bot_signs(
     return found
 
 
+def another_account(bot: Bot, status: LiveStatus | None, account: str) -> list[Finding]:
+    """The listener reads another account than the one that is traded on: what is traded is not recorded."""
+    if status is None or status.is_of(account):
+        return []
+    text = f"The listener reads the account {status.account}, but {bot.id} trades on {account}: no entries until that is right."
+    remedy = f"Make its read-only key on the account that trades, then: alpha key {bot.container} --read-only"
+    return [Finding("account", Level.CRITICAL, text, remedy)]
+
+
 def clock_skew(skew_ms: int) -> list[Finding]:
     """This machine's clock against the exchange's."""
     if abs(skew_ms) <= SKEW_LIMIT_MS:

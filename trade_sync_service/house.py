@@ -14,10 +14,13 @@ from alpha.bybit.rows import ApiKeyInfo
 from alpha.bybit.throttle import Rank, Throttle
 from alpha.clock import wall_ms
 from alpha.live.connect import RedisLinks
+from alpha.logs import logger
 from alpha.registry import Bot, Registry, load_registry
-from alpha.settings import BotKeys, load_keys
+from alpha.settings import BotKeys, load_reading_keys, read_only_advice
 from trade_sync_service.settings import SyncSettings
 from trade_sync_service.store import AccountStore
+
+log = logger(__name__)
 
 
 class House:
@@ -29,6 +32,7 @@ class House:
         self.redis = RedisLinks(settings)
         self.throttle = Throttle(self.redis.shared)
         self.alerts = Alerts(self.redis.shared, "trade_sync_service")
+        self._told: set[str] = set()
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -49,7 +53,7 @@ class House:
         Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for what passes.
         """
         env_file = Path(os.environ.get("ALPHA_ENV_FILE", ".env"))
-        keys = keys if keys is not None else load_keys(bot, env_file=env_file)
+        keys = keys if keys is not None else load_reading_keys(bot, env_file=env_file)
         gateway = Gateway(
             hosts_of(self.settings, demo=keys.bybit_demo),
             Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
@@ -58,6 +62,9 @@ class House:
         )
         try:
             info = await gateway.key_info(rank=Rank.BACKFILL)
+            if info.can_trade and bot.id not in self._told:
+                self._told.add(bot.id)
+                log.warning("key_may_trade", bot=bot.id, remedy=read_only_advice(bot))
             store = await AccountStore.open(self.settings, bot.id, gateway.environment.value, info.user_id)
             try:
                 yield Link(bot, gateway, store, info)

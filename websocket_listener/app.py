@@ -24,7 +24,7 @@ from alpha.live.connect import RedisLinks
 from alpha.logs import logger
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
-from alpha.settings import BotKeys, load_keys
+from alpha.settings import BotKeys, load_reading_keys
 from websocket_listener.bot import BotListener, Shared
 from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
@@ -65,11 +65,11 @@ class Listener:
         keyed: list[tuple[Bot, BotKeys]] = []
         for bot in registry.bots:
             try:
-                keyed.append((bot, load_keys(bot)))
+                keyed.append((bot, load_reading_keys(bot)))
             except Misconfigured as fault:
                 log.info("bot_left_out", bot=bot.id, why=str(fault))
         if not keyed:
-            variables = ", ".join(bot.key_variable for bot in registry.bots)
+            variables = ", ".join(bot.read_key_variable for bot in registry.bots)
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
         self.lease = Lease(settings, self._waits)
         shared = Shared(

@@ -24,7 +24,7 @@ from alpha.live.connect import RedisLinks
 from alpha.live.read import DataState
 from alpha.logs import logger
 from alpha.registry import Bot
-from alpha.settings import BotKeys
+from alpha.settings import BotKeys, read_only_advice
 from websocket_listener.account import Account
 from websocket_listener.audit import Auditor
 from websocket_listener.backfill import Backfill
@@ -114,6 +114,8 @@ class BotListener:
         """
         info = await self.gateway.key_info()
         environment = self._hosts.environment
+        if info.can_trade:
+            log.warning("key_may_trade", bot=self.bot.id, remedy=read_only_advice(self.bot))
         try:
             async with self._shared.pool.acquire(timeout=5.0) as connection:
                 number = await register_account(connection, environment, info.user_id, self.bot.id)
@@ -121,6 +123,7 @@ class BotListener:
             if getattr(fault, "sqlstate", "") == _ACCOUNT_TAKEN:
                 raise AccountTaken(str(fault)) from None
             raise
+        self.status.account = f"{environment}:{info.user_id}"
         return Account(number, self.bot.id, environment, info.user_id)
 
     async def run(self) -> None:

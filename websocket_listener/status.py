@@ -28,6 +28,8 @@ class BotStatus:
     synced_at_ms: int = 0
     last_message_ms: int = 0
     last_fill_ms: int = 0
+    #: Whose account is listened to: environment and userID, "" before that is known.
+    account: str = ""
     #: Why this bot cannot be listened to at all (its key), or "".
     refused: str = ""
     gaps: dict[str, Gap] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class BotStatus:
         """The hash of the status."""
         return {
             "state": self.state(now_ms),
+            "account": self.account,
             "connected_at": texts.text(self.connected_at_ms or None),
             "synced_at": texts.text(self.synced_at_ms or None),
             "last_message_at": texts.text(self.last_message_ms or None),

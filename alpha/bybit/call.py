@@ -52,13 +52,10 @@ class Credentials(Struct, frozen=True):
 
 
 class CallCounts(Struct):
-    """What was sent, for metrics."""
+    """What was sent."""
 
     sent: int = 0
-    retried: int = 0
     limited: int = 0
-    doubtful: int = 0
-    refused: int = 0
 
 
 class Caller:
@@ -158,7 +155,6 @@ class Caller:
             if answer.kind is Kind.OK:
                 return answer.result
             if answer.kind is Kind.DOUBTFUL:
-                self.counts.doubtful += 1
                 raise WriteUnknown(_text(endpoint, answer), answer.ret_code or None)
             await self._recover(endpoint, answer, attempt)
         raise AssertionError("unreachable: the last try raises")
@@ -205,9 +201,7 @@ class Caller:
             case Kind.BANNED:
                 raise await self._throttle.ban()
             case _:
-                self.counts.refused += 1
                 raise _final(endpoint, answer, self.hosts.environment)
-        self.counts.retried += 1
         await self._sleep(pause_s)
 
     async def _keep_clock(self, endpoint: Endpoint) -> None:

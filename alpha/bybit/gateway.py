@@ -79,7 +79,7 @@ class Gateway(Reads):
 
     @property
     def counts(self) -> CallCounts:
-        """What was sent so far, for metrics."""
+        """What was sent so far."""
         return self._caller.counts
 
     @property

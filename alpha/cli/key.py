@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -11,13 +11,10 @@ from rich.console import Console
 from alpha.bybit.call import Credentials
 from alpha.errors import Rejected
 from alpha.installation.keys import check_new_key
-from alpha.installation.layout import READERS, read_variables
-from alpha.installation.write import Installation, change_env, read_env
-from alpha.registry import load_registry
+from alpha.installation.layout import READ_WITH_TRADING_KEY, READERS, has_pair, key_pairs
+from alpha.installation.write import Installation, change_env, one_key, read_env
+from alpha.registry import Bot, load_registry
 from alpha.settings import BotKeys, ExchangeSettings, load
-
-#: Services that hold every bot's key; the bot itself comes first.
-HOLDERS = ("websocket_listener", "risk_guard", "trade_sync_service")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,41 +27,45 @@ def register(app: typer.Typer) -> None:
         read_only: bool = typer.Option(
             False,
             "--read-only",
-            help="A second key for those who only read: the trading key then stays with bot and guard.",
+            help="The key of the listener and the trade sync, which only read; else the one that trades.",
         ),
         restart: bool = typer.Option(True, help="Restart the containers that hold the key."),
         folder: Path = typer.Option(Path(), "--folder", help="The checkout."),
     ) -> None:
         """Change a bot's API key: checked to be of the same account, then swapped. Positions stay, no fill is missed."""
-        found = load_registry(folder / "bots.toml").find(bot)
-        installation = Installation(folder, load_registry(folder / "bots.toml"))
+        registry = load_registry(folder / "bots.toml")
+        found = registry.find(bot)
+        installation = Installation(folder, registry)
         env_file = folder / ".env"
+        env = read_env(env_file)
         known = installation.read()
-        in_files = found.key_variable in known
+        trading, reading = key_pairs(found)
+        in_files = any(has_pair(known, pair) for pair in (trading, reading))
         if not in_files:
-            known = read_env(env_file)
-        if not (known.get(found.key_variable) and known.get(found.secret_variable)):
+            known = env
+        old = next((pair for pair in (trading, reading) if has_pair(known, pair)), None)
+        if old is None:
             raise Rejected(f"Neither secrets/ nor .env has a key of {found.id} yet. Enter it with 'alpha init'.")
-        if read_only and not in_files:
-            raise Rejected(
-                f"The key of {found.id} is in .env, which every service reads: a second key would keep nothing apart. "
-                "Run 'alpha init' first; it gives each service a folder of its own."
-            )
-        names = read_variables(found) if read_only else (found.key_variable, found.secret_variable)
+        names = reading if read_only else trading
         new_key, new_secret = (typer.prompt(name, hide_input=True, err=True).strip() for name in names)
-        old = load(
+        old_keys = load(
             BotKeys,
             prefix=f"{found.prefix}_",
-            bybit_api_key=known[found.key_variable],
-            bybit_api_secret=known[found.secret_variable],
+            env_file=env_file,
+            bybit_api_key=known[old[0]],
+            bybit_api_secret=known[old[1]],
         )
         exchange = load(ExchangeSettings, env_file=env_file)
         checked = asyncio.run(
             check_new_key(
-                exchange, found, old, Credentials(new_key, new_secret), known_user_id=account, read_only=read_only
+                exchange, found, old_keys, Credentials(new_key, new_secret), known_user_id=account, read_only=read_only
             )
         )
+        holders = _holders(found, known, read_only=read_only)
         changed = dict(zip(names, (new_key, new_secret), strict=True))
+        if read_only and found.id in one_key(env):
+            rest = ",".join(each.id for each in registry.bots if each.id in one_key(env) - {found.id})
+            change_env(env_file, {READ_WITH_TRADING_KEY: rest})
         if in_files:
             installation.write(changed)
         else:
@@ -72,12 +73,17 @@ def register(app: typer.Typer) -> None:
         console = Console(stderr=True, soft_wrap=True)
         kind = "read-only key" if read_only else "key"
         console.print(f"The {kind} of {found.id} is changed (account {checked.user_id}).")
-        if restart and read_only:
-            _restart(READERS, folder, in_files=in_files)
-            console.print("Restarted those who only read; the key that trades is now with the bot and the guard alone.")
-        elif restart:
-            _restart((found.container, *HOLDERS), folder, in_files=in_files)
-            console.print("Restarted what holds it. Now delete the old key on the exchange.")
+        if restart:
+            _restart(holders, folder, in_files=in_files)
+            console.print(f"Restarted what holds it: {', '.join(holders)}. Now delete the old key on the exchange.")
+
+
+def _holders(bot: Bot, known: Mapping[str, str], *, read_only: bool) -> tuple[str, ...]:
+    """The containers that hold the key that changes; `known` is what is known before the change."""
+    trading, reading = key_pairs(bot)
+    if read_only:
+        return READERS if has_pair(known, trading) else (*READERS, "risk_guard")
+    return (bot.container, "risk_guard") if has_pair(known, reading) else (bot.container, "risk_guard", *READERS)
 
 
 def _restart(containers: Sequence[str], folder: Path, *, in_files: bool) -> None:

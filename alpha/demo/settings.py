@@ -43,12 +43,18 @@ class DemoSecrets(msgspec.Struct, frozen=True):
     redis: str
     roles: dict[str, str]
     keys: dict[str, tuple[str, str]]
+    #: For each bot a second key of the same account, which only reads.
+    reading: dict[str, tuple[str, str]] = {}
+
+
+def _new_key() -> tuple[str, str]:
+    return f"demo{secrets.token_hex(7)}", secrets.token_hex(18)
 
 
 def secrets_of(folder: Path, roles: tuple[str, ...], registry: Registry) -> DemoSecrets:
     """The passwords and exchange keys of this demo's data; made anew for what has none yet."""
     path = folder / "secrets.json"
-    known = DemoSecrets(secrets.token_hex(16), secrets.token_hex(16), {}, {})
+    known = DemoSecrets(secrets.token_hex(16), secrets.token_hex(16), {}, {}, {})
     if path.exists():
         try:
             known = msgspec.json.decode(path.read_bytes(), type=DemoSecrets)
@@ -58,10 +64,8 @@ def secrets_of(folder: Path, roles: tuple[str, ...], registry: Registry) -> Demo
         known.postgres,
         known.redis,
         {role: known.roles.get(role) or secrets.token_hex(16) for role in roles},
-        {
-            bot.id: known.keys.get(bot.id) or (f"demo{secrets.token_hex(7)}", secrets.token_hex(18))
-            for bot in registry.bots
-        },
+        {bot.id: known.keys.get(bot.id) or _new_key() for bot in registry.bots},
+        {bot.id: known.reading.get(bot.id) or _new_key() for bot in registry.bots},
     )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)

@@ -42,8 +42,10 @@ SERVICES = (
     ("telegram_manager", "alpha_c2"),
     ("dashboard", "alpha_readonly"),
 )
-#: Those that never see an exchange key.
-KEYLESS = ("telegram_manager", "dashboard")
+#: Those that only read from the exchange, with keys that cannot trade.
+READERS = ("websocket_listener", "trade_sync_service")
+#: Beside its bot the only one that holds a key that trades.
+GUARD = "risk_guard"
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -148,9 +150,10 @@ class DemoStack:
         return {**self.postgres.environment(), **passwords, "bots_file": str(self._root / "bots.toml")}
 
     def _exchange(self) -> Spec:
-        accounts = " ".join(
-            f"{key}:{secret}:{self._settings.demo_deposit_usdt}" for key, secret in self.secrets.keys.values()
-        )
+        deposit = self._settings.demo_deposit_usdt
+        keys, reading = self.secrets.keys, self.secrets.reading
+        accounts = [f"{key}:{secret}:{deposit}" for key, secret in keys.values()]
+        accounts += [f"{key}:{secret}:0:of={keys[bot][0]},read-only" for bot, (key, secret) in reading.items()]
         arguments = ["--port", str(self.exchange_port), "--speed", str(min(SLOWEST, self._settings.demo_speed))]
         if self._settings.demo_replay is not None:
             arguments += ["--replay", str(self._settings.demo_replay.absolute())]
@@ -161,7 +164,12 @@ class DemoStack:
             EXCHANGE,
             "service",
             [sys.executable, "-m", EXCHANGE, *arguments],
-            {**base_environment(), "PYTHONPATH": str(self._root), "SIM_ACCOUNTS": accounts, "PYTHONUNBUFFERED": "1"},
+            {
+                **base_environment(),
+                "PYTHONPATH": str(self._root),
+                "SIM_ACCOUNTS": " ".join(accounts),
+                "PYTHONUNBUFFERED": "1",
+            },
         )
 
     def _service(self, name: str, role: str) -> Spec:
@@ -197,15 +205,14 @@ class DemoStack:
         return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
 
     def _keys(self, service: str) -> Mapping[str, str]:
-        """The exchange keys of all bots, for the services that need them. The command centre never does."""
-        if service in KEYLESS:
-            return {}
-        pairs = ((bot, *self.secrets.keys[bot.id]) for bot in self.registry.bots)
-        return {
-            name: value
-            for bot, key, secret in pairs
-            for name, value in ((bot.key_variable, key), (bot.secret_variable, secret))
-        }
+        """The exchange keys of all bots that a service sees: those that trade, those that read, or none."""
+        held: dict[str, str] = {}
+        for bot in self.registry.bots:
+            if service == GUARD:
+                held[bot.key_variable], held[bot.secret_variable] = self.secrets.keys[bot.id]
+            if service in READERS:
+                held[bot.read_key_variable], held[bot.read_secret_variable] = self.secrets.reading[bot.id]
+        return held
 
 
 def _socket_path(folder: Path) -> Path:

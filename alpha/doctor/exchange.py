@@ -1,5 +1,6 @@
 """Checks of the exchange: the clock, and each bot's key and account."""
 
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,16 @@ from alpha.bybit.throttle import Throttle
 from alpha.doctor.finding import Finding, fault, note, ok
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.registry import Bot, Registry
-from alpha.settings import BotKeys, Environment, ExchangeSettings, load_keys, refuse_live
+from alpha.settings import (
+    BotKeys,
+    Environment,
+    ExchangeSettings,
+    has_reading_key,
+    load_guarding_keys,
+    load_reading_keys,
+    read_only_advice,
+    refuse_live,
+)
 
 SKEW_LIMIT_MS = 500
 EXPIRY_WARNING = timedelta(days=14)
@@ -46,6 +56,8 @@ class KeyChecks:
         self._settings = settings
         self._registry = registry
         self._throttle = throttle
+        # Without a plain .env nobody's key stands in for another.
+        self._in_files = os.environ.get("ALPHA_SECRETS") == "files"
         self._owner: dict[str, Bot] = {}
 
     async def check(self) -> AsyncIterator[Finding]:
@@ -53,14 +65,17 @@ class KeyChecks:
         configured = 0
         for bot in self._registry.bots:
             try:
-                keys = load_keys(bot)
+                keys, trades = load_guarding_keys(bot)
             except Misconfigured as error:
                 yield note(bot.container, str(error).splitlines()[0], "Leave it empty to run without this bot.")
                 continue
             configured += 1
             try:
-                async for finding in self._check_bot(bot, keys):
+                async for finding in self._check_bot(bot, keys, trades=trades):
                     yield finding
+                if trades:
+                    async for finding in self._check_reading(bot, keys):
+                        yield finding
             except AlphaError as error:
                 yield fault(bot.container, str(error))
         if configured == 0:
@@ -68,13 +83,12 @@ class KeyChecks:
                 "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
             )
 
-    async def _check_bot(self, bot: Bot, keys: BotKeys) -> AsyncIterator[Finding]:
-        refuse_live(self._settings, keys, bot)
-        credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
-        hosts = hosts_of(self._settings, demo=keys.bybit_demo)
-        async with Gateway(hosts, credentials, self._throttle, account=bot.id) as gateway:
+    async def _check_bot(self, bot: Bot, keys: BotKeys, *, trades: bool) -> AsyncIterator[Finding]:
+        if trades:
+            refuse_live(self._settings, keys, bot)
+        async with self._gateway(bot, keys) as gateway:
             info = await gateway.key_info()
-            account = f"{hosts.environment}:{info.user_id}"
+            account = f"{gateway.environment}:{info.user_id}"
             other = self._owner.setdefault(account, bot)
             if other is not bot:
                 yield fault(
@@ -83,7 +97,7 @@ class KeyChecks:
                     "One account has one bot: make a sub-account for each.",
                 )
                 return
-            yield ok(bot.container, f"The key is valid on {hosts.environment}, account {info.user_id}.")
+            yield ok(bot.container, f"The key is valid on {gateway.environment}, account {info.user_id}.")
             for finding in _rights(bot, info):
                 yield finding
             mode = await gateway.account_info()
@@ -96,6 +110,38 @@ class KeyChecks:
                 )
             else:
                 yield ok(bot.container, f"The account is in one-way mode, margin mode {mode.margin_mode}.")
+
+    async def _check_reading(self, bot: Bot, trading: BotKeys) -> AsyncIterator[Finding]:
+        """The key of the listener and the trade sync: there, of the same account, and not able to trade."""
+        if self._in_files and not has_reading_key(bot):
+            yield fault(
+                bot.container,
+                "The listener and the trade sync have no key, so nothing of it is recorded.",
+                f"Make a read-only key of the same account, then: alpha key {bot.container} --read-only",
+            )
+            return
+        async with self._gateway(bot, trading) as gateway:
+            own = await gateway.key_info()
+        async with self._gateway(bot, load_reading_keys(bot)) as gateway:
+            info = await gateway.key_info()
+        if info.user_id != own.user_id:
+            yield fault(
+                bot.container,
+                f"The key that reads is of the account {info.user_id}, the one that trades of {own.user_id}.",
+                f"Make it on the account that trades, then: alpha key {bot.container} --read-only",
+            )
+        elif info.can_trade:
+            yield note(
+                bot.container, "The listener and the trade sync hold a key that may trade.", read_only_advice(bot)
+            )
+        else:
+            yield ok(bot.container, "The listener and the trade sync read with a key that cannot trade.")
+        if info.can_withdraw and not own.can_withdraw:
+            yield fault(bot.container, "The key that reads may withdraw money.", "Make a key without Withdraw.")
+
+    def _gateway(self, bot: Bot, keys: BotKeys) -> Gateway:
+        credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
+        return Gateway(hosts_of(self._settings, demo=keys.bybit_demo), credentials, self._throttle, account=bot.id)
 
 
 def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:

@@ -2,13 +2,13 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from alpha.errors import Misconfigured
-from alpha.installation.layout import files, generated
+from alpha.installation.layout import READ_WITH_TRADING_KEY, files, generated
 from alpha.registry import Registry
 
 _LEDGER = "installation.json"
@@ -37,7 +37,7 @@ class Installation:
     def write(self, given: Mapping[str, str]) -> list[str]:
         """Keep what is known, take what is given, make the missing passwords, write every file.
 
-        Returns the variables whose value is new or changed. A file of a secret that is no longer known is removed.
+        Which bots have one key for all, by the operator's choice, stands in `.env`. Returns the variables whose value is new or changed. A file of a secret that is no longer known is removed.
         """
         known = self.read()
         complete = {**known, **{name: value for name, value in given.items() if value}}
@@ -46,7 +46,7 @@ class Installation:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
         _write(self.folder / _LEDGER, msgspec.json.format(msgspec.json.encode(complete)).decode(), 0o600)
-        wanted = files(self._registry, complete)
+        wanted = files(self._registry, complete, one_key(read_env(self._root / ".env")))
         for name, value in wanted.items():
             path = self.folder / name
             path.parent.mkdir(exist_ok=True)
@@ -58,13 +58,20 @@ class Installation:
         return [name for name, value in complete.items() if known.get(name) != value]
 
 
-def write_env(path: Path, example: Path, values: Mapping[str, str]) -> None:
+def one_key(env: Mapping[str, str]) -> frozenset[str]:
+    """The ids of the bots whose one key is also read with, by the operator's choice in `.env`."""
+    return frozenset(part.strip() for part in env.get(READ_WITH_TRADING_KEY, "").split(",") if part.strip())
+
+
+def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Collection[str] = ()) -> None:
     """Write `.env` after the pattern of `.env.example`: its comments and order, with `values` in place.
 
-    A value that the file has already goes before the example's; ALPHA_SECRETS=files tells compose where secrets are.
+    A value that the file has already goes before the example's, but those of the variables `moved` are left out: they
+    are in `secrets/` from now on. ALPHA_SECRETS=files tells compose so.
     """
     present = _variables(path.read_text(encoding="utf-8")) if path.exists() else {}
-    chosen = {**present, **values, "ALPHA_SECRETS": "files"}
+    kept = {name: value for name, value in present.items() if name not in moved}
+    chosen = {**kept, **values, "ALPHA_SECRETS": "files"}
     lines, used = [], set()
     for line in example.read_text(encoding="utf-8").splitlines():
         name = line.partition("=")[0]
@@ -88,10 +95,11 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def change_env(path: Path, values: Mapping[str, str]) -> None:
-    """Give variables that `.env` has another value, and leave every other line as it is."""
+    """Give variables another value in `.env`, leave every other line as it is; one that it has not goes to the end."""
     lines = path.read_text(encoding="utf-8").splitlines()
     names = [line.partition("=")[0].strip() for line in lines]
     changed = [f"{name}={values[name]}" if name in values else line for name, line in zip(names, lines, strict=True)]
+    changed += [f"{name}={value}" for name, value in values.items() if name not in names]
     _write(path, "\n".join(changed) + "\n", 0o600)
 
 

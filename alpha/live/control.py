@@ -72,7 +72,8 @@ class CommandTaker:
         self._redis = redis
         self._target = target
         self._consumer = consumer
-        self._pending_done = False
+        #: Up to where what was taken and not answered by a process before this one has been read; then ">", what is new.
+        self._after = "0"
 
     async def take(self, now_ms: int, block_ms: int = 1_000, begun: frozenset[str] = frozenset()) -> list[Command]:
         """The next commands that have not expired at `now_ms` (wall clock); expired ones are answered here.
@@ -80,10 +81,10 @@ class CommandTaker:
         `begun` are the ids of commands that a taker before this one has begun and not finished: they do not expire.
         """
         key = keys.control(self._target)
-        start = ">" if self._pending_done else "0"
+        new = self._after == ">"
         try:
             answer = await self._redis.xreadgroup(
-                _GROUP, self._consumer, {key: start}, count=50, block=block_ms if self._pending_done else None
+                _GROUP, self._consumer, {key: self._after}, count=50, block=block_ms if new else None
             )
         except ResponseError as fault:
             if "NOGROUP" not in str(fault):
@@ -91,8 +92,9 @@ class CommandTaker:
             await self._redis.xgroup_create(key, _GROUP, id="0", mkstream=True)
             return []
         rows = answer[0][1] if answer else []
-        if not rows:
-            self._pending_done = True
+        if not new:
+            # Each of these comes once: it is pending until it is answered, and that may take its time.
+            self._after = str(rows[-1][0]) if rows else ">"
         taken = []
         for entry_id, fields in rows:
             command = parse_command(str(entry_id), fields)

@@ -75,6 +75,12 @@ class LiveStatus:
     synced_at: datetime | None
     last_message_at: datetime | None
     last_fill_at: datetime | None
+    #: The account that is listened to: environment and userID, "" where that is not known.
+    account: str = ""
+
+    def is_of(self, account: str) -> bool:
+        """False when the live state is another account's than this one."""
+        return self.account in {"", account}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,7 @@ async def read_status(bot_db: TextRedis, bot: str) -> LiveStatus | None:
         synced_at=_moment(fields.get("synced_at")),
         last_message_at=_moment(fields.get("last_message_at")),
         last_fill_at=_moment(fields.get("last_fill_at")),
+        account=fields.get("account", ""),
     )
 
 

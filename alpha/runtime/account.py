@@ -41,11 +41,14 @@ class Look:
 class AccountView:
     """Looks at one account."""
 
-    def __init__(self, gateway: Gateway, bot_db: TextRedis, bot_id: str, *, rest_only: bool = False) -> None:
-        """`rest_only` is for a step clock: every look is then of the same instant as the step."""
+    def __init__(
+        self, gateway: Gateway, bot_db: TextRedis, bot_id: str, account: str, *, rest_only: bool = False
+    ) -> None:
+        """`account` is environment and userID. `rest_only` is for a step clock: every look is then of the step's instant."""
         self._gateway = gateway
         self._redis = bot_db
         self._bot = bot_id
+        self._account = account
         self._rest_only = rest_only
         self.redis_away = False
 
@@ -76,9 +79,9 @@ class AccountView:
         )
 
     async def _from_redis(self) -> Look | None:
-        """The synced live state, or None when it is not synced or not complete."""
+        """The synced live state, or None when it is not synced, not complete, or another account's."""
         status = await read_status(self._redis, self._bot)
-        if status is None or status.state is not DataState.SYNCED:
+        if status is None or status.state is not DataState.SYNCED or not status.is_of(self._account):
             return None
         wallet = await read_wallet(self._redis, self._bot)
         if wallet is None:

@@ -145,7 +145,9 @@ class BotProcess:
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
         await self._wait("the exchange", lambda: check_account(self._gateway, broker, self._bot, checked, leverage))
-        view = AccountView(self._gateway, self._db, self._bot.id, rest_only=settings.alpha_step_url is not None)
+        view = AccountView(
+            self._gateway, self._db, self._bot.id, account.text, rest_only=settings.alpha_step_url is not None
+        )
         look = await self._wait("the exchange", view.truth)
         state = await self._wait(
             "PostgreSQL", lambda: begin(self._store, account, self._strategy, look, self._gateway, wall_ms())

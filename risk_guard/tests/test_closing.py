@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alpha.alerts import Alerts
-from alpha.bybit.throttle import Throttle
 from alpha.errors import AlphaError
 from alpha.live.connect import RedisLinks
+from alpha.process import end_tasks
 from alpha.reasons import Reason
 from alpha.registry import Registry
+from alpha.runtime.unthrottled import Unthrottled
 from alpha.settings import load
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.closing import Closing, ClosingState, _slice
@@ -63,11 +65,27 @@ class Scene:
         rows = (await self.simulator.account(BOTS[0].key))["positions"]
         return [row["stopLoss"] for row in rows]
 
-    def closing(self, state: ClosingState, confirm_s: float = 0.0) -> Closing:
-        return Closing(self.account, state, confirm_s=confirm_s, save=_kept, tell=_untold, hindered=_untold)
+    def closing(
+        self, state: ClosingState, confirm_s: float = 0.0, clock_s: Callable[[], float] = time.monotonic
+    ) -> Closing:
+        return Closing(
+            self.account,
+            state,
+            confirm_s=confirm_s,
+            save=_kept,
+            tell=_untold,
+            hindered=_untold,
+            sleep=_hurried,
+            clock_s=clock_s,
+        )
 
 
-async def _kept(_state: ClosingState) -> None: ...
+def _kept(_state: ClosingState) -> None: ...
+async def _hurried(seconds: float) -> None:
+    """Pauses are a tenth of what they are in earnest: the exchange of the tests answers at once."""
+    await asyncio.sleep(seconds / 10)
+
+
 async def _untold(_text: str) -> None: ...
 
 
@@ -88,7 +106,7 @@ async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str
             redis_password="unused",
             **more,
         )
-        account = open_account(chosen, registry.find(bot.bot), Throttle(None))
+        account = open_account(chosen, registry.find(bot.bot), Unthrottled())
         account.key = await account.gateway.key_info()
         account.observe = False
         trader = Trader(simulator.url, bot)
@@ -114,7 +132,7 @@ async def act(scene: Scene, what: str, where: str) -> None:
         body: dict[str, object] = {"category": "linear", "symbol": where, "tpslMode": "Full", "positionIdx": 0}
         await scene.trader.post("/v5/position/trading-stop", {**body, "trailingStop": str(int(price / 20))})
     elif what == "busy":
-        await scene.fault(kind="answer", path=where, ret_code=10006, ret_msg="Too many visits!", times=2)
+        await scene.fault(kind="answer", path=where, ret_code=10006, ret_msg="Too many visits!", times=1)
     elif what == "lost":
         await scene.fault(kind="answer", path=where, nothing=True, after=True, times=1)
 
@@ -122,30 +140,37 @@ async def act(scene: Scene, what: str, where: str) -> None:
 async def interleaved(scene: Scene, actions: list[tuple[str, str]]) -> None:
     """Let these happen while a closing runs, then let it end; the exchange must say flat."""
     state = ClosingState("c", Reason.KILL_SWITCH, "operator:1")
-    running = asyncio.create_task(scene.closing(state, 0.5).run())
+    # The closing's time begins when all has happened, and counts its looks: the second is surely after that.
+    over, looks = False, itertools.count(1)
+
+    def closing() -> Closing:
+        return scene.closing(state, 2.0, lambda: float(next(looks)) if over else 0.0)
+
+    running = asyncio.create_task(closing().run())
     for what, where in actions:
         if what == "crash":
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, AlphaError):
-                await running
-            running = asyncio.create_task(scene.closing(state, 0.5).run())
+            await end_tasks([running])
+            running = asyncio.create_task(closing().run())
         else:
             # The bot's own calls meet the faults as well; what becomes of them is part of the game.
             with contextlib.suppress(httpx.HTTPError, AlphaError):
                 await act(scene, what, where)
+    over = True
     await asyncio.wait_for(running, 60)
+    await scene.no_faults()
     account = await scene.simulator.account(BOTS[0].key)
     assert account["positions"] == []
     assert account["orders"] == []
 
 
+@pytest.mark.parametrize("examples", [12, pytest.param(200, marks=pytest.mark.long)], ids=["short", "long"])
 async def test_any_interleaving_of_orders_fills_crashes_and_faults_ends_flat(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, examples: int
 ) -> None:
     async with scene(registry, monkeypatch) as stage:
         loop = asyncio.get_running_loop()
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
         @given(st.lists(ACTIONS, min_size=1, max_size=10))
         def property_holds(actions: list[tuple[str, str]]) -> None:
             asyncio.run_coroutine_threadsafe(interleaved(stage, actions), loop).result()

@@ -1,14 +1,16 @@
 """The guard's limits over a real PostgreSQL: a breach is durable, its references survive, a transfer is no loss."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from alpha.alerts import Alerts
+from alpha.bybit.tests import samples
+from alpha.bybit.tests.faulty import faulty_exchange, gateway_to, ok
 from alpha.bybit.throttle import Throttle
+from alpha.errors import Retry
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import LivePosition, Side
@@ -21,7 +23,7 @@ from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 from risk_guard.tests.post import BOT, halts
-from tests.runtime.stage import Servers, Stage, sim
+from tests.runtime.stage import Stage, sim
 from tests.stack.world import BOTS, Trader
 
 D = Decimal
@@ -31,22 +33,6 @@ MONDAY_MS = 1_780_272_000_000
 LIMITS = {
     "guard_max_gross": "2", "guard_max_net": "1", "guard_max_positions": "3", "guard_max_orders_per_minute": "10",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    both = Servers()
-    both.start()
-    yield both
-    both.stop()
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path, speed="1", servers=servers)
-    await made.open()
-    yield made
-    made.close()
 
 
 @dataclass
@@ -193,8 +179,9 @@ async def test_a_withdrawal_is_no_loss_for_the_bot_nor_for_all_together(judged: 
     bots = [await judged.bot(number) for number in range(3)]
     portfolio = judged.portfolio()
 
-    async def look(equities: tuple[int, int, int], at_ms: int) -> None:
+    async def look(equities: tuple[int, int, int], at_ms: int, open_profit: int = 0) -> None:
         looks = [Seen(at_ms, D(equity), D(equity), [], 0) for equity in equities]
+        looks[0] = Seen(at_ms, D(equities[0]), D(equities[0] - open_profit), [], 0)
         for limits, one in zip(bots, looks, strict=True):
             await limits.see(one)
         await portfolio.see(judged.accounts, looks, sum((limits.transferred for limits in bots), ZERO))
@@ -210,8 +197,55 @@ async def test_a_withdrawal_is_no_loss_for_the_bot_nor_for_all_together(judged: 
     await look((40_000, 100_000, 100_000), later_ms)
     assert await halts(judged.stage) == []
     assert judged.closed == []
-    await look((36_000, 100_000, 100_000), later_ms)
+    await look((36_000, 100_000, 100_000), later_ms, open_profit=-4_000)
     assert await halts(judged.stage) == [("no_entries", BOT.bot)], "10 % of what was left"
+
+
+async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
+    registry: Registry, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulated exchange's ledger never lags, so here it is scripted."""
+    rows = [
+        {**samples.TRANSACTION, "type": kind, "change": change, "transactionTime": str(MONDAY_MS + 5_000)}
+        for kind, change in (("TRADE", "-1000"), ("TRANSFER_OUT", "-60000"))
+    ]
+    pages = [ok({"list": rows[:count], "nextPageCursor": ""}) for count in (0, 1, 1, 2)]
+    async with faulty_exchange() as exchange:
+        exchange.script("account/transaction-log", *pages)
+        variables = {name.lower(): value for name, value in stage.environment("alpha_guard").items()}
+        settings = load(GuardSettings, env_file=None, **variables)
+        links, store = RedisLinks(settings), GuardStore(settings)
+        for name, value in BOTS[0].environment().items():
+            monkeypatch.setenv(name, value)
+        account = open_account(settings, registry.find(BOT.bot), Throttle(None))
+        await account.identify(store, observe=False)
+        await account.gateway.close()
+        account.gateway = gateway_to(exchange)
+        closed: list[str] = []
+
+        async def close_all(_account: GuardedAccount, why: str, _by: str) -> None:
+            closed.append(why)
+
+        limits = BotLimits(
+            account, settings, store, Alerts(links.shared, "risk_guard"), close_all, monotonic=exchange.clock.now_ms
+        )
+        await limits.load()
+
+        async def look(balance: int) -> None:
+            await limits.see(Seen(MONDAY_MS + 10_000, D(balance), D(balance), [], 0))
+
+        await look(100_000)
+        await look(99_000)
+        with pytest.raises(Retry, match="-60000 USDT"):
+            await look(39_000)
+        # Of the same millisecond as the trade that was read already.
+        await look(39_000)
+        assert limits.transferred == D(-60_000)
+        assert closed == []
+        assert await halts(stage) == []
+        await account.gateway.close()
+        await store.close()
+        await links.close()
 
 
 async def test_a_loss_of_all_together_stops_every_bot_and_a_fall_closes_every_one(judged: Judged) -> None:

@@ -1,10 +1,9 @@
 """The lookout over a real exchange, PostgreSQL and Redis: what it finds becomes an alert, and a halt where it must."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -24,25 +23,9 @@ from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 from risk_guard.tests.post import BOT, Hands, halts
 from risk_guard.watch import Watchman
-from tests.runtime.stage import Servers, Stage, sim
+from tests.runtime.stage import Stage, sim
 
 SOON = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"  # a key that has ended is refused
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    both = Servers()
-    both.start()
-    yield both
-    both.stop()
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
-    made = Stage(tmp_path, speed="1", servers=servers)
-    await made.open()
-    yield made
-    made.close()
 
 
 @dataclass
@@ -188,3 +171,19 @@ async def test_an_observing_guard_halts_nothing_and_says_so(watched: Watched) ->
     rows = [fields for _, fields in await watched.links.shared.xrange(keys.ALERTS)]
     assert any("the guard only observes" in row["text"] for row in rows if ":maintenance" in row["key"])
     assert await halts(watched.stage) == []
+
+
+async def test_a_listener_that_reads_another_account_keeps_entries_out_until_it_is_put_right(watched: Watched) -> None:
+    bot_db, status = watched.links.of(watched.account.bot), keys.status(BOT.bot)
+    fresh = {"state": "synced", "synced_at": str(wall_ms()), "account": "simulated:1"}
+    await bot_db.hset(status, mapping=fresh)
+    wallet = {"equity": "5", "wallet_balance": "5", "unrealised_pnl": "0", "updated_at": str(wall_ms())}
+    await bot_db.hset(keys.wallet(BOT.bot), mapping=wallet)
+    looks = Looks(watched.account, watched.links)
+    assert "account" in await watched.round()
+    assert await halts(watched.stage) == [("no_entries", BOT.bot)]
+    assert await looks.live() is None, "limits are not judged on another account's money"
+    await bot_db.hset(status, mapping={**fresh, "account": watched.account.text})
+    assert "account" not in await watched.round()
+    assert await halts(watched.stage) == []
+    assert await looks.live() is not None

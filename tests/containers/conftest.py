@@ -16,7 +16,7 @@ import pytest
 
 from alpha.demo.ports import free_port
 from tests.containers.compose import MEASURED, ROOT, Compose, engine_answers, measured, wait_for
-from tests.containers.exchange import ACCOUNTS, FURTHER, Exchange
+from tests.containers.exchange import SIM_ACCOUNTS, Exchange
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -62,7 +62,7 @@ def exchange() -> Iterator[Exchange]:
     process = subprocess.Popen(
         [sys.executable, "-m", "exchange_simulator", "--host", host, "--port", str(found.port), "--speed", "60"],
         cwd=ROOT,
-        env={**os.environ, "SIM_ACCOUNTS": " ".join([*(account.text for account in ACCOUNTS.values()), FURTHER])},
+        env={**os.environ, "SIM_ACCOUNTS": SIM_ACCOUNTS},
         stdout=subprocess.DEVNULL,
     )
 

@@ -15,15 +15,16 @@ from tests.stack.world import BotKey, Trader
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A key of an account of the exchange."""
+    """A key of an account of the exchange. `of` is another key of the same account; this one then only reads."""
 
     key: str
     secret: str
+    of: str = ""
 
     @property
     def text(self) -> str:
         """As SIM_ACCOUNTS has it."""
-        return f"{self.key}:{self.secret}:10000"
+        return f"{self.key}:{self.secret}:" + (f"0:of={self.of},read-only" if self.of else "10000")
 
 
 #: Prefix of a bot's variables to its account; the fourth bot's waits for it.
@@ -32,13 +33,25 @@ ACCOUNTS = {
     for prefix in ("SHORTSELLER", "LXALGO", "MOMENTUM", "BREAKOUT")
 }
 
+#: For each the key that only reads.
+READING = {
+    prefix: Account(f"reading-key-of-{prefix.lower()}", f"reading-secret-of-{prefix.lower()}-planted", account.key)
+    for prefix, account in ACCOUNTS.items()
+}
 
 #: After a long absence the listener reads back window by window; on a busy machine that takes its time.
 SETTLE_S = 180.0
 
 #: A further key of LXAlgo's account.
 NEW_KEY = Account("newer-key-of-lxalgo", "newer-secret-of-lxalgo-planted")
-FURTHER = f"{NEW_KEY.key}:{NEW_KEY.secret}::of={ACCOUNTS['LXALGO'].key}"
+NEW_READING = Account("newer-reading-key-of-lxalgo", "newer-reading-secret-planted", ACCOUNTS["LXALGO"].key)
+#: All that the exchange knows, as SIM_ACCOUNTS has it.
+SIM_ACCOUNTS = " ".join(
+    [
+        *(account.text for account in (*ACCOUNTS.values(), *READING.values(), NEW_READING)),
+        f"{NEW_KEY.key}:{NEW_KEY.secret}::of={ACCOUNTS['LXALGO'].key}",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,14 @@ import time
 import pytest
 
 from tests.containers.compose import ROOT, Compose, measured, wait_for
-from tests.containers.exchange import ACCOUNTS, Exchange
+from tests.containers.exchange import ACCOUNTS, READING, Exchange
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 PASSWORD = "a-password-of-the-manual"
+#: Services whose containers have other names.
+CONTAINERS = {"postgres": "trading_postgres", "pgbouncer": "trading_pgbouncer", "redis": "trading_redis"}
+#: Its environment, and every secret that is mounted into it.
+_ALL_THAT_IT_READS = 'env; for f in /run/secrets/*; do [ -f $f ] && echo "$f:$(cat $f)"; done; true'
 COMPOSE = "docker compose -f docker-compose.production.yml"
 BOTS = ("SHORTSELLER", "LXALGO", "MOMENTUM")
 #: They run once at every `up` and end.
@@ -170,7 +174,7 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
     (folder / ".env").unlink()
     answers = ["demo"]
     for bot in BOTS:
-        answers += [ACCOUNTS[bot].key, ACCOUNTS[bot].secret]
+        answers += [ACCOUNTS[bot].key, ACCOUNTS[bot].secret, READING[bot].key, READING[bot].secret]
     answers += ["token-planted-c2", *[""] * len(BOTS), "1"]
     done = subprocess.run(
         [sys.executable, "-m", "alpha", "init", "--folder", str(folder)],
@@ -214,4 +218,13 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
     seen = host.run("docker", "exec", "telegram_manager", "ls", "/run/secrets")
     assert "bybit" not in seen
     assert "momentum" not in host.run("docker", "exec", "shortseller", "ls", "/run/secrets")
+    # a key that trades is with its bot and the guard alone
+    trading = [text for bot in BOTS for text in (ACCOUNTS[bot].key, ACCOUNTS[bot].secret)]
+    holders = {
+        name
+        for name in host("ps", "--services").split()
+        for shown in [host.run("docker", "exec", f"{CONTAINERS.get(name, name)}", "sh", "-c", _ALL_THAT_IT_READS)]
+        if any(f"={value}\n" in shown or f":{value}\n" in shown for value in trading)
+    }
+    assert holders == {"shortseller", "lxalgo", "momentum", "risk_guard"}
     wait_for(lambda: (folder / "websocket_listener/logs").stat().st_uid == 10001, lambda: "the logs' owner", 5)

@@ -11,7 +11,7 @@ import pytest
 
 from alpha.demo.postgres import binaries
 from tests.containers.compose import Compose, measured, wait_for
-from tests.containers.exchange import ACCOUNTS, NEW_KEY, Exchange
+from tests.containers.exchange import ACCOUNTS, NEW_KEY, NEW_READING, READING, Exchange
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 COMPOSE = "docker compose -f docker-compose.production.yml"
@@ -28,7 +28,8 @@ def installed(host: Compose, exchange: Exchange) -> Compose:
         alpha(host, "init", "--yes")
         known: dict[str, str] = {}
         for bot in ("SHORTSELLER", "LXALGO", "MOMENTUM"):
-            known |= {f"{bot}_BYBIT_API_KEY": ACCOUNTS[bot].key, f"{bot}_BYBIT_API_SECRET": ACCOUNTS[bot].secret}
+            for middle, account in (("BYBIT", ACCOUNTS[bot]), ("BYBIT_READ", READING[bot])):
+                known |= {f"{bot}_{middle}_API_KEY": account.key, f"{bot}_{middle}_API_SECRET": account.secret}
         ledger = host.folder / "secrets/installation.json"
         ledger.write_text(json.dumps({**json.loads(ledger.read_text()), **known}))
         alpha(host, "init", "--yes")
@@ -120,9 +121,14 @@ def test_a_key_is_changed_in_one_command_and_no_fill_is_missed(installed: Compos
             alpha(installed, "key", "lxalgo", typed=f"{foreign.key}\n{foreign.secret}\n")
         said = alpha(installed, "key", "lxalgo", typed=f"{NEW_KEY.key}\n{NEW_KEY.secret}\n")
         assert "The key of lxalgo_001 is changed" in said
-        assert "Restarted" in said
+        assert "Restarted what holds it: lxalgo, risk_guard." in said
+        more_fills(installed)
+        said = alpha(installed, "key", "lxalgo", "--read-only", typed=f"{NEW_READING.key}\n{NEW_READING.secret}\n")
+        assert "Restarted what holds it: websocket_listener, trade_sync_service." in said
         more_fills(installed)
     healthy(installed)
+    listener = ("docker", "exec", "websocket_listener", "cat", "/run/secrets/lxalgo_bybit_read_api_key")
+    assert NEW_READING.key in installed.run(*listener)
     assert NEW_KEY.key in installed.run("docker", "exec", "lxalgo", "cat", "/run/secrets/lxalgo_bybit_api_key")
     books_agree(installed, exchange)
 
@@ -149,8 +155,8 @@ def test_a_fourth_bot_joins_the_running_stack(installed: Compose, exchange: Exch
     alpha(installed, "new-strategy", "breakout")
     alpha(installed, "render")
     # exchange, three bots' keys kept, the new one's, no Telegram tokens, no new admins
-    account = ACCOUNTS["BREAKOUT"]
-    typed = ["", *[""] * 6, account.key, account.secret, *[""] * 5, ""]
+    account, reading = ACCOUNTS["BREAKOUT"], READING["BREAKOUT"]
+    typed = ["", *[""] * 6, account.key, account.secret, reading.key, reading.secret, *[""] * 5, ""]
     alpha(installed, "init", typed="\n".join(typed) + "\n")
     run(installed, f"{COMPOSE} up -d --build")
     healthy(installed)

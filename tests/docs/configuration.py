@@ -11,7 +11,7 @@ from alpha.db.migrate import MigrateSettings
 from alpha.demo.settings import DemoSettings
 from alpha.platform.context import PlatformSettings
 from alpha.runtime.settings import BotSettings
-from alpha.settings import BotKeys, Settings
+from alpha.settings import BotKeys, ReadingKeys, Settings
 from database.backup.settings import BackupSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
@@ -24,6 +24,12 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
         "Keys of a bot",
         "One set a bot; `SHORTSELLER_` stands for the bot's prefix in `bots.toml`.",
         BotKeys,
+        "SHORTSELLER_",
+    ),
+    (
+        "Keys of who only reads",
+        "Without these the listener and the trade sync use the key above, and warn.",
+        ReadingKeys,
         "SHORTSELLER_",
     ),
     ("Bots", "Each bot also reads its strategy's parameters; see the strategy's README.", BotSettings, ""),

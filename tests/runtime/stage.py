@@ -135,8 +135,8 @@ class Stage:
         }
 
     def listener(self) -> Process:
-        """The listener, not started yet."""
-        keys = {name: value for bot in BOTS for name, value in bot.environment().items()}
+        """The listener, not started yet; its keys cannot trade."""
+        keys = {name: value for bot in BOTS for name, value in bot.reading().items()}
         return self.process("listener", ["-m", "websocket_listener"], {**self.environment("alpha_listener"), **keys})
 
     def bot(self, bot_id: str, name: str = "bot", **more: str) -> Process:

@@ -34,6 +34,13 @@ class BotKey:
         """The variables of the key."""
         return {f"{self.prefix}_BYBIT_API_KEY": self.key, f"{self.prefix}_BYBIT_API_SECRET": self.secret}
 
+    def reading(self) -> dict[str, str]:
+        """The variables of the key of the same account that only reads."""
+        return {
+            f"{self.prefix}_BYBIT_READ_API_KEY": f"{self.key}-reads",
+            f"{self.prefix}_BYBIT_READ_API_SECRET": f"{self.secret}-reads",
+        }
+
 
 BOTS = (
     BotKey("shortseller_001", "SHORTSELLER", "key-ss", "secret-of-ss"),
@@ -118,6 +125,8 @@ class Simulator:
     def __init__(self, folder: Path, *, speed: str = "60", seed: int = 1, options: tuple[str, ...] = ()) -> None:
         self.port = free_port()
         accounts = [text for bot in BOTS for text in ("--account", f"{bot.key}:{bot.secret}:100000")]
+        for bot in BOTS:
+            accounts += ["--account", f"{bot.key}-reads:{bot.secret}-reads:0:of={bot.key},read-only"]
         arguments = ["-m", "exchange_simulator", "--port", str(self.port), "--speed", speed, "--seed", str(seed)]
         self.process = Process("simulator", [*arguments, *accounts, *options], {}, folder)
 

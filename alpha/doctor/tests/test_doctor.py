@@ -80,17 +80,44 @@ async def test_where_all_answers_nothing_is_to_mend(tmp_path: Path, servers: Ser
     stage = Stage(tmp_path, servers=servers)
     await stage.open()
     try:
-        keys = {name: value for bot in BOTS for name, value in bot.environment().items()}
+        keys = {name: value for bot in BOTS for name, value in {**bot.environment(), **bot.reading()}.items()}
         variables = {**stage.environment("alpha_readonly"), **keys}
         code, findings = await examined(tmp_path, variables)
         ok = {row["subject"] for row in findings if row["outcome"] == "ok"}
         assert {"exchange", "database", "migrations", "redis", "shortseller", "lxalgo", "momentum"} <= ok, findings
         # Nobody supervises bots here, and that is all that is wrong.
         assert [row["subject"] for row in findings if row["outcome"] == "fault"] in ([], ["bot control"])
+        assert sum("with a key that cannot trade" in row["text"] for row in findings) == len(BOTS)
         # A key in another bot's place is the same account twice.
         twice = {"LXALGO_BYBIT_API_KEY": BOTS[0].key, "LXALGO_BYBIT_API_SECRET": BOTS[0].secret}
         code, findings = await examined(tmp_path, {**variables, **twice})
         assert code == 1
         assert any("One account has one bot" in row["remedy"] for row in findings), findings
+    finally:
+        stage.close()
+
+
+async def test_a_key_to_read_with_that_may_trade_is_weaker_and_one_of_another_account_is_wrong(
+    tmp_path: Path, servers: Servers
+) -> None:
+    stage = Stage(tmp_path, servers=servers)
+    await stage.open()
+    try:
+        first, second = BOTS[:2]
+        variables = {**stage.environment("alpha_readonly"), **first.environment()}
+
+        async def said(**more: str) -> dict[str, str]:
+            """Outcome to text of what concerns the bot's key to read with."""
+            _, findings = await examined(tmp_path, {**variables, **more})
+            rows = [row for row in findings if row["subject"] == "shortseller"]
+            assert all(row["remedy"] for row in rows if row["outcome"] != "ok")
+            return {row["outcome"]: row["text"] for row in rows if "listener" in row["text"] or "reads" in row["text"]}
+
+        # The manual's plain .env with one key works, and it is said what is weaker.
+        assert "hold a key that may trade" in (await said())["note"]
+        assert "no key" in (await said(ALPHA_SECRETS="files"))["fault"]
+        foreign = dict(zip(first.reading(), second.reading().values(), strict=True))
+        assert "is of the account" in (await said(**foreign))["fault"]
+        assert set(await said(**first.reading())) == {"ok"}
     finally:
         stage.close()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha.installation.layout import READERS, files, generated, read_variables
+from alpha.installation.layout import READ_WITH_TRADING_KEY, READERS, files, generated, given, key_pairs
 from alpha.installation.write import Installation, change_env, read_env, write_env
 from alpha.registry import Registry
 
@@ -45,19 +45,28 @@ def test_keys_of_the_exchange_reach_only_those_who_trade_or_read_with_them(folde
     }
 
 
-def test_a_key_that_trades_stays_with_bot_and_guard_where_there_is_one_that_reads(registry: Registry) -> None:
-    known = {name: f"trades-{name}" for bot in registry.bots for name in (bot.key_variable, bot.secret_variable)}
-    known |= {name: f"reads-{name}" for name in read_variables(registry.find("shortseller"))}
-    holders = {name.split("/")[0] for name, value in files(registry, known).items() if value.startswith("trades-SHORT")}
-    assert holders == {"shortseller", "risk_guard", "doctor"}, (
-        "the doctor runs once, when asked, and tries the key itself"
-    )
+def test_a_key_that_trades_goes_to_its_bot_the_guard_and_who_tries_it_alone(registry: Registry) -> None:
+    known = {name: f"of-{name}" for name in given(registry)}
     placed = files(registry, known)
-    for reader in READERS:
-        assert placed[f"{reader}/shortseller_bybit_api_key"] == "reads-SHORTSELLER_BYBIT_READ_API_KEY"
-        assert placed[f"{reader}/lxalgo_bybit_api_key"] == "trades-LXALGO_BYBIT_API_KEY"
-    half = {name: value for name, value in known.items() if not name.endswith("READ_API_SECRET")}
-    assert files(registry, half)["websocket_listener/shortseller_bybit_api_key"].startswith("trades-")
+    for bot in registry.bots:
+        (key, _), (read_key, _) = key_pairs(bot)
+        holders = {name.split("/")[0] for name, value in placed.items() if value == f"of-{key}"}
+        assert holders == {bot.container, "risk_guard", "doctor"}, "the doctor runs once, when it is asked to"
+        readers = {name for name, value in placed.items() if value == f"of-{read_key}"}
+        assert readers == {f"{reader}/{read_key.lower()}" for reader in (*READERS, "doctor")}
+    assert {name for name in placed if name.startswith("export/")} == set(), "who exports sees no key"
+
+
+def test_a_choice_to_read_with_the_key_that_trades_stands_in_the_settings(tmp_path: Path, registry: Registry) -> None:
+    bot, key = registry.bots[0], "websocket_listener/shortseller_bybit_read_api_key"
+    installation = Installation(tmp_path, registry)
+    installation.write({bot.key_variable: "the-key", bot.secret_variable: "the-secret"})
+    assert not (installation.folder / key).exists(), "nobody's key stands in for another by itself"
+    (tmp_path / ".env").write_text(f"{READ_WITH_TRADING_KEY}={bot.id}\n")
+    installation.write({})
+    assert (installation.folder / key).read_text() == "the-key"
+    installation.write({bot.read_key_variable: "reads", bot.read_secret_variable: "its-secret"})
+    assert (installation.folder / key).read_text() == "reads"
 
 
 def test_the_settings_file_keeps_its_comments_and_what_was_set_before(tmp_path: Path) -> None:
@@ -75,6 +84,6 @@ def test_a_value_in_env_is_changed_and_every_other_line_stays(tmp_path: Path) ->
     path = tmp_path / ".env"
     path.write_text("# keys\nA_KEY=old\nOTHER = kept\n\nEMPTY=\n#A_KEY=a comment\n")
     assert read_env(path) == {"A_KEY": "old", "OTHER": "kept"}
-    change_env(path, {"A_KEY": "new"})
-    assert path.read_text() == "# keys\nA_KEY=new\nOTHER = kept\n\nEMPTY=\n#A_KEY=a comment\n"
+    change_env(path, {"A_KEY": "new", "FURTHER": "1"})
+    assert path.read_text() == "# keys\nA_KEY=new\nOTHER = kept\n\nEMPTY=\n#A_KEY=a comment\nFURTHER=1\n"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -7,9 +7,10 @@ import pytest
 from alpha.bybit.tests import samples
 from alpha.bybit.tests.clocks import HandClock
 from alpha.bybit.tests.faulty import FaultyExchange, Reply, faulty_exchange, gateway_to, ok
+from alpha.bybit.transfers import EXPLAINED_MS
 from alpha.errors import Retry
 from alpha.runtime.state import RuntimeState
-from alpha.runtime.transfers import EXPLAINED_MS, Transfers
+from alpha.runtime.transfers import Transfers
 from alpha.strategy.limits import LimitBook
 from alpha.strategy.rules import Action, LossLimit, Until, Window
 

@@ -1,0 +1,86 @@
+"""Money in or out of an account: read from its ledger whenever its balance has moved, and explained before equity is judged."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from alpha.bybit.gateway import Gateway
+from alpha.bybit.rows import TransactionLogRow
+from alpha.bybit.throttle import Rank
+from alpha.clock import monotonic_ms
+from alpha.errors import Retry
+from alpha.logs import logger
+from alpha.money import ZERO, plain
+
+log = logger(__name__)
+#: How long the ledger may take to show what has changed a balance, in milliseconds of wall time.
+EXPLAINED_MS = 5_000
+#: What rounding may leave between a balance and its ledger, in USDT.
+_ROUNDING = Decimal("0.01")
+_TYPES = frozenset({"TRANSFER_IN", "TRANSFER_OUT"})
+_FOUR_WEEKS_MS = 28 * 86_400_000
+
+
+class TransferWatch:
+    """Watches one account's balance. A transfer is neither profit nor loss, so whoever judges equity moves with it."""
+
+    def __init__(
+        self, gateway: Gateway, since_ms: int = 0, *, rank: Rank, monotonic: Callable[[], int] = monotonic_ms
+    ) -> None:
+        """`since_ms` is up to when the ledger was read by the process before this one; 0 for never."""
+        #: Up to when the ledger was read, in exchange time. To be made durable; 0 before the first look.
+        self.since_ms = since_ms
+        self._gateway = gateway
+        self._rank = rank
+        self._monotonic = monotonic
+        self._balance: Decimal | None = None
+        #: The newest lines that this process has read: others of the same millisecond may still come.
+        self._known: set[TransactionLogRow] | None = None
+        self._unexplained_ms: int | None = None
+
+    async def see(self, wallet_balance: Decimal, now_ms: int, *, small: Decimal = ZERO) -> Decimal:
+        """Note the balance at exchange time `now_ms`; returns what was transferred since the last look, in above zero.
+
+        A change of at most `small` USDT is left for a later look. Retry, and equity is not to be judged, while the ledger
+        cannot be read, or does not explain the balance yet: a transfer that it does not show would be judged as profit
+        or loss. After EXPLAINED_MS the balance is taken as it is.
+        """
+        if self._balance is not None and abs(wallet_balance - self._balance) <= small:
+            return ZERO
+        if not self.since_ms:
+            # Where the account was before its first look is its starting point.
+            self._known = set(await self._read(now_ms, now_ms))
+            self.since_ms, self._balance = now_ms, wallet_balance
+            return ZERO
+        known = self._known
+        rows = await self._read(self.since_ms if known is not None else self.since_ms + 1, now_ms)
+        fresh = [row for row in rows if known is None or row not in known]
+        changed = sum((row.change for row in fresh), ZERO)
+        unexplained = ZERO if self._balance is None else wallet_balance - self._balance - changed
+        if abs(unexplained) > max(_ROUNDING, small):
+            self._wait(unexplained)
+        newest_ms = max((row.time_ms for row in rows), default=self.since_ms)
+        self._known = {row for row in rows if row.time_ms == newest_ms}
+        self.since_ms, self._balance = newest_ms, wallet_balance
+        self._unexplained_ms = None
+        moved = sum((row.change for row in fresh if row.type in _TYPES), ZERO)
+        if moved:
+            log.info("transfer_seen", account=self._gateway.account, usdt=plain(moved))
+        return moved
+
+    async def _read(self, begin_ms: int, now_ms: int) -> list[TransactionLogRow]:
+        """The ledger from `begin_ms` on; at most four weeks of it."""
+        begin_ms = max(begin_ms, now_ms - _FOUR_WEEKS_MS)
+        rows: list[TransactionLogRow] = []
+        if begin_ms <= now_ms:
+            async for page in self._gateway.transaction_log(begin_ms, now_ms + 1, rank=self._rank):
+                rows.extend(page.rows)
+        return rows
+
+    def _wait(self, unexplained: Decimal) -> None:
+        """Retry, until the ledger has had its time."""
+        now_ms = self._monotonic()
+        if self._unexplained_ms is None:
+            self._unexplained_ms = now_ms
+        if now_ms - self._unexplained_ms < EXPLAINED_MS:
+            raise Retry(f"The ledger does not explain {plain(unexplained)} USDT of the balance yet.")
+        log.warning("balance_not_explained", account=self._gateway.account, usdt=plain(unexplained))

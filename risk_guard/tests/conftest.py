@@ -1,0 +1,26 @@
+"""Servers that the guard's tests share, and a stage of its own on them for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.stage import Servers, Stage
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A PostgreSQL and a Redis; a test that ends one starts it again."""
+    both = Servers()
+    both.start()
+    yield both
+    both.stop()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
+    """An exchange and a database of this test's own."""
+    made = Stage(tmp_path, speed="1", servers=servers)
+    await made.open()
+    yield made
+    made.close()
