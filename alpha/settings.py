@@ -246,6 +246,8 @@ def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotK
         try:
             return load_keys(bot, env_file=env_file)
         except Misconfigured:
+            if _is_begun(bot, env_file):
+                raise
             raise Misconfigured(
                 f"{bot.id} has no key to read with. Set {bot.read_key_variable} and {bot.read_secret_variable}: "
                 "a key of its account made with Read-Only."
@@ -264,8 +266,7 @@ def load_guarding_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> tup
     try:
         return load_keys(bot, env_file=env_file), True
     except Misconfigured:
-        given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
-        if given.bybit_api_key is not None or given.bybit_api_secret is not None:
+        if _is_begun(bot, env_file):
             raise
         return load_reading_keys(bot, env_file=env_file), False
 
@@ -281,6 +282,12 @@ def read_only_advice(bot: Bot) -> str:
 class _GivenKeys(Settings):
     bybit_api_key: SecretStr | None = None
     bybit_api_secret: SecretStr | None = None
+
+
+def _is_begun(bot: Bot, env_file: Path | None) -> bool:
+    """True when a part of the key that trades is set: what is missing of it is then a mistake, and no choice."""
+    given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
+    return given.bybit_api_key is not None or given.bybit_api_secret is not None
 
 
 def refuse_live(settings: ExchangeSettings, keys: BotKeys, bot: Bot) -> None:

@@ -5,7 +5,19 @@ import pytest
 
 from alpha.errors import Misconfigured
 from alpha.registry import load_registry
-from alpha.settings import BotKeys, DatabaseSettings, Environment, ExchangeSettings, HealthSettings, load, refuse_live
+from alpha.settings import (
+    BotKeys,
+    DatabaseSettings,
+    Environment,
+    ExchangeSettings,
+    HealthSettings,
+    load,
+    load_guarding_keys,
+    load_reading_keys,
+    refuse_live,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def exchange(**values: Any) -> ExchangeSettings:
@@ -66,6 +78,36 @@ def test_a_prefix_starts_the_name_of_every_variable(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SHORTSELLER_BYBIT_API_KEY_FILE", str(secret))
     monkeypatch.setenv("SHORTSELLER_BYBIT_API_SECRET", "s")
     assert load(BotKeys, prefix="SHORTSELLER_", env_file=None).bybit_api_key.get_secret_value() == "k"
+
+
+def test_who_only_reads_takes_the_key_that_only_reads_and_the_guard_the_one_that_trades(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bot = load_registry(ROOT / "bots.toml").find("shortseller")
+
+    def reading() -> str:
+        return load_reading_keys(bot, env_file=None).bybit_api_key.get_secret_value()
+
+    def guarding() -> tuple[str, bool]:
+        keys, trades = load_guarding_keys(bot, env_file=None)
+        return keys.bybit_api_key.get_secret_value(), trades
+
+    for load_them in (reading, guarding):
+        with pytest.raises(Misconfigured, match=bot.read_key_variable):
+            load_them()
+    monkeypatch.setenv(bot.read_key_variable, "reads")
+    with pytest.raises(Misconfigured, match=f"{bot.read_secret_variable} is not set"):
+        reading()
+    monkeypatch.setenv(bot.read_secret_variable, "secret")
+    assert (reading(), guarding()) == ("reads", ("reads", False))
+    monkeypatch.setenv(bot.key_variable, "trades")
+    with pytest.raises(Misconfigured, match=f"{bot.secret_variable} is not set"):
+        guarding()
+    monkeypatch.setenv(bot.secret_variable, "secret")
+    assert (reading(), guarding()) == ("reads", ("trades", True))
+    monkeypatch.delenv(bot.read_key_variable)
+    monkeypatch.delenv(bot.read_secret_variable)
+    assert reading() == "trades", "the manual's one key for all"
 
 
 def test_demo_and_testnet_together_are_refused() -> None:

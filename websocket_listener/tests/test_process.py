@@ -158,6 +158,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     assert (code, answer["healthy"]) == (200, True)
     alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
     assert [alert["bot"] for alert in alerts] == [OTHER]
+    assert "key_may_trade" in process.said(), "with a key that could trade it says so"
 
 
 async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
@@ -185,7 +186,11 @@ async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
 
     await until(drawn, 20, "a point of the equity curve")
     assert (await point())["wallet_balance"] == wallet.wallet_balance
+    status = await read_status(links.database(0), BOT)
+    assert status is not None
+    assert status.account.startswith("simulated:"), "whose state this is can be compared with who trades"
     assert process.running
+    assert "key_may_trade" not in process.said()
 
 
 async def test_an_ageing_connection_is_replaced_without_a_gap(
@@ -376,7 +381,7 @@ async def test_fills_that_the_stream_lost_while_it_stood_are_recorded_and_told_a
 async def test_without_any_key_it_ends_with_a_sentence(listener: ListenerMaker) -> None:
     process = listener({})
     assert await ended(process) == 2
-    assert "SHORTSELLER_BYBIT_API_KEY" in process.said()
+    assert "SHORTSELLER_BYBIT_READ_API_KEY" in process.said()
     assert "Traceback" not in process.said()
 
 
