@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from alpha.clock import wall_ms
+from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured
 from alpha.health import HealthServer
 from alpha.live.connect import RedisLinks
@@ -28,6 +28,8 @@ COOKIE = "alpha_dashboard"
 REFRESH_S = 1.0
 #: How old the parts made of the history may be.
 PAST_S = 5.0
+#: The stores are asked whether they answer also while nobody watches; after so long without an answer health says so.
+ASK_S, BLIND_MS = 5.0, 30_000
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
@@ -49,6 +51,7 @@ class Dashboard:
         self._past = ""
         self._past_until = 0.0
         self.looked_ms = wall_ms()
+        self.stores_ms = monotonic_ms()
 
     def app(self) -> web.Application:
         """The application."""
@@ -131,6 +134,26 @@ class Dashboard:
                         queue.put_nowait(parts)
             await asyncio.sleep(REFRESH_S)
 
+    async def ask_stores(self) -> None:
+        """Note that PostgreSQL and Redis answer; raises what they raise."""
+        await self._platform.live.check()
+        await self._platform.history.value("SELECT 1")
+        self.stores_ms = monotonic_ms()
+
+    async def keep_asking(self) -> None:
+        """Ask them again and again."""
+        while True:
+            try:
+                await self.ask_stores()
+            except AlphaError as fault:
+                log.warning("stores_away", fault=str(fault))
+            await asyncio.sleep(ASK_S)
+
+    def blind(self, now_ms: int) -> str | None:
+        """Why nothing can be shown at this monotonic time: PostgreSQL or Redis does not answer."""
+        away_ms = now_ms - self.stores_ms
+        return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
+
     def _page(self, body: str, *, here: str = "", status: int = 200) -> web.Response:
         links = [("live", "/"), ("chart", "/chart"), *((name, f"/{name}") for name in views.MENU)]
         nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
@@ -153,18 +176,18 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
         raise Misconfigured(
             f"DASHBOARD_PORT {settings.dashboard_port} on {settings.dashboard_host} is in use. Choose another one."
         ) from None
-    looking = asyncio.create_task(dashboard.keep_looking())
+    looking, asking = asyncio.create_task(dashboard.keep_looking()), asyncio.create_task(dashboard.keep_asking())
 
     def looks() -> str | None:
         age_s = (wall_ms() - dashboard.looked_ms) / 1000
         return None if age_s < 30 else f"It has not looked at the system for {age_s:.0f} s."
 
-    health = HealthServer(settings, pulse, {"looks": looks})
+    health = HealthServer(settings, pulse, {"looks": looks, "stores": lambda: dashboard.blind(monotonic_ms())})
     log.info("started", address=f"http://{settings.dashboard_host}:{settings.dashboard_port}")
     try:
         await stop.wait()
     finally:
-        await end_tasks([looking])
+        await end_tasks([looking, asking])
         await runner.cleanup()
         health.close()
         await history.close()

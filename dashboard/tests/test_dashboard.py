@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from alpha.demo.ports import free_port
+from alpha.errors import Retry
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import Candle, encode_candle
@@ -46,8 +48,8 @@ async def links(servers: Servers) -> AsyncIterator[RedisLinks]:
 
 
 @pytest.fixture
-async def address(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncIterator[str]:
-    """A dashboard over a migrated database with an account and over a Redis with one candle."""
+async def served(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncIterator[tuple[Dashboard, str]]:
+    """A dashboard and its address, over a migrated database with an account and over a Redis with one candle."""
 
     stage = Stage(tmp_path, servers=servers)
     await stage.open()
@@ -76,12 +78,33 @@ async def address(servers: Servers, registry: Registry, tmp_path: Path) -> Async
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}"
+    yield dashboard, f"http://127.0.0.1:{port}"
     looking.cancel()
     await runner.cleanup()
     await history.close()
     await own.close()
     stage.close()
+
+
+@pytest.fixture
+def address(served: tuple[Dashboard, str]) -> str:
+    """Where the dashboard is."""
+    return served[1]
+
+
+async def test_health_says_that_a_store_is_away_although_nobody_watches(served: tuple[Dashboard, str]) -> None:
+    dashboard, platform = served[0], served[0]._platform
+    dashboard.stores_ms = 0
+    await dashboard.ask_stores()
+    since = dashboard.stores_ms
+    assert since > 0
+    away = platform.history._settings.model_copy(update={"postgres_port": free_port()})
+    dashboard._platform = replace(platform, history=History(away, "test"))
+    with pytest.raises(Retry):
+        await dashboard.ask_stores()
+    assert dashboard.stores_ms == since
+    assert dashboard.blind(since + 30_000) is None
+    assert "PostgreSQL or Redis has not answered for 31 s." in (dashboard.blind(since + 31_000) or "")
 
 
 async def test_without_the_token_nothing_is_shown(address: str) -> None:
