@@ -387,7 +387,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
 ) -> None:
     listener = stage.listener()
     listener.start()
-    process = guard(stage)
+    process = guard(stage, GUARD_LEASE_S="3")
     process.start()
     await acts(process)
 
@@ -401,7 +401,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
     await stage.sql(
         "UPDATE trading.guard_state SET state = jsonb_set(state, '{book,references,day}', '\"200000\"') WHERE name = 'limits'"
     )
-    again = guard(stage, "again")
+    again = guard(stage, "again", GUARD_LEASE_S="3")
     again.start()
 
     async def halted() -> bool:
