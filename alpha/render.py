@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry
+from alpha.render_demo import demo_keys, demo_services
 
 _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
 
@@ -26,20 +27,23 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
         Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
         Rendered(Path("docker/redis/users.acl.template"), users),
     ]
-    compose = root / "docker-compose.production.yml"
-    if compose.exists():
-        text = compose.read_text(encoding="utf-8")
-        parts = (
-            ("keys", compose_keys(registry)),
-            ("logs", compose_logs(registry)),
-            ("users", f"      alpha.users: {_digest(users)}\n"),
-            ("allowed", f"      alpha.allowed: {_digest(proxy)}\n"),
-            ("channels", compose_channels(registry)),
-            ("bots", compose_services(registry)),
-        )
-        for name, content in parts:
-            text = between_markers(text, name, content)
-        files.append(Rendered(Path("docker-compose.production.yml"), text))
+    compose_parts: dict[str, dict[str, str]] = {
+        "docker-compose.production.yml": {
+            "keys": compose_keys(registry),
+            "logs": compose_logs(registry),
+            "users": f"      alpha.users: {_digest(users)}\n",
+            "allowed": f"      alpha.allowed: {_digest(proxy)}\n",
+            "channels": compose_channels(registry),
+            "bots": compose_services(registry),
+        },
+        "docker-compose.demo.yml": {"keys": demo_keys(registry), "bots": demo_services(registry)},
+    }
+    for name, parts in compose_parts.items():
+        if (root / name).exists():
+            text = (root / name).read_text(encoding="utf-8")
+            for marker, content in parts.items():
+                text = between_markers(text, marker, content)
+            files.append(Rendered(Path(name), text))
     return files
 
 

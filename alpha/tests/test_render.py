@@ -1,5 +1,6 @@
 """What is rendered from bots.toml."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from alpha.errors import Misconfigured
 from alpha.registry import Registry
 from alpha.render import between_markers, haproxy_config, redis_users, render, stale
+from alpha.render_demo import demo_keys, demo_services
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +37,18 @@ def test_a_bot_may_write_only_its_own_keys(registry: Registry) -> None:
     writable = [word for word in line.split() if word.startswith(("~", "%W~"))]
     assert all("lxalgo_001" in key or key in ("~throttle:*", "%W~alerts") for key in writable)
     assert "shortseller_001" not in line
+
+
+def test_a_further_bot_has_its_keys_its_account_and_its_service_in_the_demo(registry: Registry) -> None:
+    further = replace(registry.bots[0], id="breakout_001", container="breakout", prefix="BREAKOUT")
+    house = Registry((*registry.bots, further))
+    keys = demo_keys(house)
+    assert "  BREAKOUT_BYBIT_API_KEY: demo-breakout\n" in keys
+    assert "  BREAKOUT_BYBIT_READ_API_KEY: demo-breakout-reads\n" in keys
+    accounts = keys.split("x-demo-accounts: &demo-accounts >-\n")[1].split()
+    assert "demo-breakout:demo-secret-of-breakout:10000" in accounts
+    assert "demo-breakout-reads:demo-secret-of-breakout-reads:0:of=demo-breakout,read-only" in accounts
+    assert "  breakout:\n" in demo_services(house)
 
 
 def test_only_what_stands_between_the_markers_changes() -> None:

@@ -1,0 +1,38 @@
+"""The bots' part of the demo's compose file: invented keys, accounts at the simulated exchange, the bots' services."""
+
+from alpha.registry import Bot, Registry
+
+_DEPOSIT_USDT = 10_000
+
+
+def demo_keys(registry: Registry) -> str:
+    """The anchors with each bot's keys, and the accounts that the simulated exchange opens for them."""
+    lines, reads, accounts = [], [], []
+    for bot in registry.bots:
+        (key, secret), (read_key, read_secret) = _pair(bot), _pair(bot, "-reads")
+        lines += [
+            f"x-demo-{bot.container}: &demo-{bot.container}",
+            f"  {bot.key_variable}: {key}",
+            f"  {bot.secret_variable}: {secret}",
+        ]
+        reads += [f"  {bot.read_key_variable}: {read_key}", f"  {bot.read_secret_variable}: {read_secret}"]
+        accounts += [f"  {key}:{secret}:{_DEPOSIT_USDT}", f"  {read_key}:{read_secret}:0:of={key},read-only"]
+    anchors = ", ".join(f"*demo-{bot.container}" for bot in registry.bots)
+    lines += ["x-demo-keys: &demo-keys", f"  <<: [{anchors}]"]
+    lines += ["# Who only reads has keys of the same accounts that cannot trade.", "x-demo-reads: &demo-reads", *reads]
+    lines += ["x-demo-accounts: &demo-accounts >-", *accounts]
+    return "\n".join(lines) + "\n"
+
+
+def demo_services(registry: Registry) -> str:
+    """What each bot's service is given in the demo."""
+    return "".join(
+        f"  {bot.container}:\n"
+        f"    environment: {{ <<: [*demo-stores, *demo-exchange, *demo-{bot.container}] }}\n"
+        "    depends_on: *after-exchange\n"
+        for bot in registry.bots
+    )
+
+
+def _pair(bot: Bot, kind: str = "") -> tuple[str, str]:
+    return f"demo-{bot.container}{kind}", f"demo-secret-of-{bot.container}{kind}"
