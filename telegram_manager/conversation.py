@@ -163,10 +163,14 @@ class Conversation:
         )
         if message_id is not None:
             await self._letters.edit(place, message_id, pages[number], buttons)
-        else:
+        elif shown.picture is None:
             await self._letters.say(place, pages[number], buttons)
-            if shown.picture is not None:
-                await self._letters.photo(place, await self._painter.draw(shown.picture), shown.title)
+        else:
+            # drawn while the text is on its way
+            _, drawn = await asyncio.gather(
+                self._letters.say(place, pages[number], buttons), self._painter.draw(shown.picture)
+            )
+            await self._letters.photo(place, drawn, shown.title)
         return "done", ""
 
     async def _picture(self, place: Place, question: Question, words: tuple[str, ...]) -> Ended:
