@@ -1,6 +1,7 @@
 """PostgreSQL for the guard: halts, its own state, what the strategies remember. It goes on without PostgreSQL."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from alpha.strategy.positions import OwnPosition
 
 log = logger(__name__)
 TIMEOUT_S = 5.0
+#: After a question that was not answered in that time, those of the next TIMEOUT_S get this much: a patrol asks several.
+SHORT_S = 1.0
 _SAVE = """
 INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
@@ -80,6 +83,7 @@ class GuardStore:
         """`timeout_s` is how long PostgreSQL may take over one question."""
         self._settings = settings
         self._timeout_s = timeout_s
+        self._hung_s = -timeout_s
         self._pool: Pool = None
         self._waiting: list[Halt | Wish] = []
         self._flushing: asyncio.Task[bool] | None = None
@@ -229,14 +233,16 @@ class GuardStore:
             self._pool = await create_pool(self._settings, "risk_guard", min_size=0, max_size=4)
         pool = self._pool
         asking = asyncio.create_task(pool.fetch(sql, *arguments))
-        try:
-            done, _ = await asyncio.wait({asking}, timeout=self._timeout_s)
-        except asyncio.CancelledError:
-            asking.cancel()
-            raise
+        # Whoever is cancelled leaves his question alone: it ends by itself, or with its connection.
+        asking.add_done_callback(_unheard)
+        began_s = time.monotonic()
+        short = began_s - self._hung_s < self._timeout_s
+        limit_s = min(SHORT_S, self._timeout_s) if short else self._timeout_s
+        done, _ = await asyncio.wait({asking}, timeout=limit_s)
         if not done:
             # A driver that waits for its own cancellation would hold every connection until the server is back.
-            asking.cancel()
+            if not short:
+                self._hung_s = time.monotonic()
             if self._pool is pool:
                 self._pool = None
             pool.terminate()
@@ -246,3 +252,9 @@ class GuardStore:
         except FAULTS as fault:
             raise explained(fault, self._settings) from None
         return found
+
+
+def _unheard(question: "asyncio.Task[object]") -> None:
+    """Let a fault that nobody waits for any more pass without a word."""
+    if not question.cancelled():
+        question.exception()

@@ -448,13 +448,20 @@ async def halted_for_panic(stage: Stage) -> bool:
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_closing_does_not_wait_for_a_postgresql_that_hangs(stage: Stage, hands: Hands) -> None:
+async def test_a_postgresql_that_hangs_keeps_no_position_from_its_stop_and_no_closing_from_its_orders(
+    stage: Stage, hands: Hands
+) -> None:
     async with Stalling(stage.servers.postgres.port) as way:
         process = guard(stage, POSTGRES_PORT=str(way.port), GUARD_MAX_ORDER_USDT="500")
         process.start()
         await acts(process)
-        await hands.open("BTCUSDT", "Buy", "0.1")
         way.stall()
+        await hands.open("BTCUSDT", "Buy", "0.1")
+
+        async def protected() -> bool:
+            return await stop_of(hands, "BTCUSDT") > 0
+
+        await until(protected, LONGEST_S, "the stop")
         sent = await command(stage, "panic", {})
         # Some twenty orders: with a wait for PostgreSQL before each it would take minutes.
         await until(lambda: flat(stage), 30, "the account to be flat")
