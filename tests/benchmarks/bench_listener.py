@@ -1,6 +1,6 @@
 """How fast the listener is, each figure beside a floor measured in the same run.
 
-    python -m tests.benchmarks.bench_listener [--fills 60000] [--seconds 10]
+    python -m tests.benchmarks.bench_listener [--fills 60000] [--seconds 10] [--part latencies]
 
 A separate process pushes frames of the private stream over a local WebSocket; connection, feed and both writers are the
 listener's own; PostgreSQL (with fsync) and Redis are real. Floors: a bare `INSERT .. SELECT unnest` in batches of 1,000
@@ -60,6 +60,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "password-of-the-benchmark"
 START_MS = 1_735_689_600_000
 BUFFER_ROWS = 50_000
+PARTS = ("all", "rates", "latencies", "bots")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 _encode = msgspec.json.Encoder().encode
 say = Console(stderr=True).print
@@ -440,8 +441,42 @@ async def steady_memory(folder: Path, postgres: EmbeddedPostgres, redis: Embedde
         await links.close()
 
 
-async def run(fills: int, seconds: float) -> list[Figure]:
-    """Measure everything; returns the table."""
+async def rates(bench: Bench, pool: Any, pipe: Pipe, processors: Processors, fills: int) -> list[Figure]:
+    """How many fills a second, beside the bare insert."""
+    before = processors.used()
+    floor = await bare_insert(pool, fills)
+    say(f"floor: {processors.since(before, 3 * fills)} of processor time a row")
+    before = processors.used()
+    rate = await throughput(bench, pool, pipe, 2_000, fills, per_frame=20, mixed=False)
+    figures = [_rate("fills/s, execution frames of 20", rate, floor, 0.5)]
+    say(f"execution frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills)} a fill")
+    before = processors.used()
+    rate = await throughput(bench, pool, pipe, 2_000 + fills, fills // 2, per_frame=1, mixed=True)
+    figures.append(_rate("fills/s, execution + order + position frames", rate, floor, 0.15))
+    say(f"all frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills // 2)} a fill")
+    return figures
+
+
+async def latencies(
+    bench: Bench, pool: Any, links: RedisLinks, redis: EmbeddedRedis, pipe: Pipe, begin: int, seconds: float
+) -> list[Figure]:
+    """How long one fill takes at 100 a second, beside a bare round trip and a bare commit."""
+    trip = await floor_of(links.shared.ping, 500)
+    await pool.execute("CREATE TABLE IF NOT EXISTS trading.one (n bigint)")
+    async with pool.acquire() as bare:
+        commit = await floor_of(lambda: bare.execute("INSERT INTO trading.one VALUES (1)"), 500)
+    bot = load_registry(ROOT / "bots.toml").bots[0]
+    spent = await measure(bench, redis, bot, pipe, begin, seconds)
+    p50, p99 = percentile(spent.woken, 0.5), percentile(spent.woken, 0.99)
+    return [
+        _delay("frame to Redis", spent.redis, trip, 5, 5.0, "round trip"),
+        _delay("frame to commit", spent.commit, commit, 5, 15.0, "one-row commit"),
+        Figure("frame to a woken reader", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", "", "", "p50 < 1, p99 < 5 ms", p50 < 1 and p99 < 5),
+    ]  # fmt: skip
+
+
+async def run(fills: int, seconds: float, part: str) -> list[Figure]:
+    """Measure everything, or one of `PARTS`; returns the table."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
     postgres, redis = EmbeddedPostgres(folder / "postgres", PASSWORD), EmbeddedRedis(folder / "redis", PASSWORD)
     postgres.start()
@@ -466,34 +501,18 @@ async def run(fills: int, seconds: float) -> list[Figure]:
                 psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0])),
                 psutil.Process((await links.shared.info("server"))["process_id"]),
             )
-            before = processors.used()
-            floor = await bare_insert(pool, fills)
-            say(f"floor: {processors.since(before, 3 * fills)} of processor time a row")
             await throughput(bench, pool, ours, 0, 2_000, per_frame=20, mixed=False)
-            before = processors.used()
-            rate = await throughput(bench, pool, ours, 2_000, fills, per_frame=20, mixed=False)
-            figures.append(_rate("fills/s, execution frames of 20", rate, floor, 0.5))
-            say(f"execution frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills)} a fill")
-            before = processors.used()
-            rate = await throughput(bench, pool, ours, 2_000 + fills, fills // 2, per_frame=1, mixed=True)
-            figures.append(_rate("fills/s, execution + order + position frames", rate, floor, 0.15))
-            say(f"all frames: {rate:,.0f} of {floor:,.0f} fills/s; {processors.since(before, fills // 2)} a fill")
-            trip = await floor_of(links.shared.ping, 500)
-            await pool.execute("CREATE TABLE IF NOT EXISTS trading.one (n bigint)")
-            async with pool.acquire() as bare:
-                commit = await floor_of(lambda: bare.execute("INSERT INTO trading.one VALUES (1)"), 500)
-            bot = load_registry(ROOT / "bots.toml").bots[0]
-            spent = await measure(bench, redis, bot, ours, 2_000 + 2 * fills, seconds)
-            figures.append(_delay("frame to Redis", spent.redis, trip, 5, 5.0, "round trip"))
-            figures.append(_delay("frame to commit", spent.commit, commit, 5, 15.0, "one-row commit"))
-            p50, p99 = percentile(spent.woken, 0.5), percentile(spent.woken, 0.99)
-            figures.append(Figure("frame to a woken reader", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", "", "", "p50 < 1, p99 < 5 ms", p50 < 1 and p99 < 5))  # fmt: skip
-            few, many = await wire(pool, links, 3, tasks), await wire(pool, links, 30, tasks)
-            await cost(few, 4_000_000, 300)
-            of_few, of_many = await cost(few, 5_000_000, fills // 4), await cost(many, 5_000_000, fills // 4)
-            figures.append(_cost(of_few, of_many))
-            buffer = await full_buffer(pool, few)
-            figures += _memory(await steady_memory(folder, postgres, redis), buffer)
+            if part in {"all", "rates"}:
+                figures += await rates(bench, pool, ours, processors, fills)
+            if part in {"all", "latencies"}:
+                figures += await latencies(bench, pool, links, redis, ours, 2_000 + 2 * fills, seconds)
+            if part in {"all", "bots"}:
+                few, many = await wire(pool, links, 3, tasks), await wire(pool, links, 30, tasks)
+                await cost(few, 4_000_000, 300)
+                of_few, of_many = await cost(few, 5_000_000, fills // 4), await cost(many, 5_000_000, fills // 4)
+                figures.append(_cost(of_few, of_many))
+                buffer = await full_buffer(pool, few)
+                figures += _memory(await steady_memory(folder, postgres, redis), buffer)
             for task in asyncio.all_tasks():
                 if task is not asyncio.current_task():
                     task.cancel()
@@ -545,8 +564,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fills", type=int, default=60_000)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--part", choices=PARTS, default="all")
     chosen = parser.parse_args()
-    figures = uvloop.run(run(chosen.fills, chosen.seconds))
+    figures = uvloop.run(run(chosen.fills, chosen.seconds, chosen.part))
     table = Table("what", "measured", "floor", "ratio", "aim", "", title=f"Listener, {os.cpu_count()} cores")
     for line in figures:
         table.add_row(line.what, line.value, line.floor, line.ratio, line.aim, "ok" if line.good else "MISSED")
