@@ -93,6 +93,9 @@ def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exc
 def test_the_doctor_finds_a_healthy_stack_and_names_what_was_broken(host: Compose) -> None:
     said = typed(host, f"{COMPOSE} run --rm doctor")
     assert re.search(r"answers: (\d+) of \1 run", said), said
+    assert said.count("hold a key that may trade") == len(BOTS), (
+        "the plain .env has one key for all, and that is weaker"
+    )
     host("stop", "redis")
     try:
         done = subprocess.run(
