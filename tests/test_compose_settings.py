@@ -1,0 +1,40 @@
+"""What `.env` sets reaches the container that reads it: compose passes on what its file names, and nothing else."""
+
+import pytest
+
+from alpha.runtime.settings import BotSettings
+from alpha.settings import Settings
+from database.backup.settings import BackupSettings
+from risk_guard.settings import GuardSettings
+from telegram_manager.settings import CommandCentreSettings
+from tests.test_keys_apart import PRODUCTION, filled, services
+from trade_sync_service.settings import SyncSettings
+from websocket_listener.settings import ListenerSettings
+
+#: The same in every container, by its image; a step clock is for tests.
+BY_IMAGE = {
+    "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL",
+}  # fmt: skip
+OWN = ("GUARD_", "LISTENER_", "SYNC_", "RECONCILE_", "C2_", "BACKUP_", "ALPHA_MAX_", "ALPHA_LEASE_", "ALPHA_CANDLE_")
+
+
+@pytest.mark.parametrize(
+    ("service", "kind"),
+    [
+        ("risk_guard", GuardSettings),
+        ("websocket_listener", ListenerSettings),
+        ("trade_sync_service", SyncSettings),
+        ("telegram_manager", CommandCentreSettings),
+        ("postgres_backup", BackupSettings),
+        ("shortseller", BotSettings),
+        ("lxalgo", BotSettings),
+        ("momentum", BotSettings),
+    ],
+)
+def test_every_setting_of_a_service_reaches_its_container(service: str, kind: type[Settings]) -> None:
+    environment = services(PRODUCTION)[service]["environment"]
+    names = [name.upper() for name in kind.model_fields if name.upper().startswith(OWN)]
+    wanted = [name for name in names if name not in BY_IMAGE]
+    assert wanted
+    reached = {name for name in wanted if filled(str(environment.get(name, "")), {name: "as set"}) == "as set"}
+    assert set(wanted) - reached == set()
