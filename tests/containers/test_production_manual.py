@@ -174,7 +174,7 @@ def test_a_cold_start_is_healthy_and_its_time_is_printed(host: Compose) -> None:
 def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exchange) -> None:
     host("down", "-v")
     folder = host.folder
-    (folder / ".env").unlink()
+    (folder / ".env").unlink(missing_ok=True)
     answers = ["demo"]
     for bot in BOTS:
         answers += [ACCOUNTS[bot].key, ACCOUNTS[bot].secret, READING[bot].key, READING[bot].secret]
