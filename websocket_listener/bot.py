@@ -189,7 +189,7 @@ class BotListener:
             feed,
             self.book,
             self.backfill,
-            OrderHistory(feed, self.gateway, shared.pool),
+            OrderHistory(feed, self.gateway, shared.pool, shared.database),
             Openings(account, self.gateway, shared.pool),
             self.gateway,
             self.status,
@@ -261,8 +261,14 @@ class BotListener:
 
     def rows_dropped(self) -> None:
         """The buffer was full and rows of this account were dropped: they must be read from the exchange again."""
-        if "buffer" not in self.status.gaps:
+        known = self.status.gaps.get("buffer")
+        if known is None:
             self._gap_in_buffer("rows were dropped while PostgreSQL was away")
+        else:
+            # an audit that runs already does not close it: what is dropped now it may not see
+            known.since_ms = wall_ms()
+            if self.auditor is not None:
+                self.auditor.ask(known.what)
 
     def _gap_in_buffer(self, what: str) -> None:
         self.status.gap("buffer", what, wall_ms())

@@ -1,11 +1,14 @@
 """Orders over REST after a gap: what became of those we hold as open, and those that came and went unseen."""
 
+import time
+
 from alpha.bybit.gateway import Gateway
 from alpha.clock import at
 from alpha.db.pool import Pool
 from alpha.logs import logger
 from websocket_listener.feed import Feed
 from websocket_listener.store import open_orders_stored
+from websocket_listener.writer import GroupWriter
 
 log = logger(__name__)
 
@@ -13,20 +16,22 @@ log = logger(__name__)
 _MOST_BACK_MS = 24 * 3_600_000
 #: So many orders are looked up one by one in one audit; the rest in the next.
 _MOST_LOOKUPS = 50
+_BUFFER_WAIT_S = 5.0
 
 
 class OrderHistory:
     """Brings `trading.orders` up to date with the exchange."""
 
-    def __init__(self, feed: Feed, gateway: Gateway, pool: Pool) -> None:
+    def __init__(self, feed: Feed, gateway: Gateway, pool: Pool, database: GroupWriter) -> None:
         self._feed = feed
+        self._database = database
         self._gateway = gateway
         self._pool = pool
 
     async def read(self, since_ms: int, listed: set[str]) -> bool:
         """Store the orders that changed since `since_ms`; `listed` are the ids the exchange lists as open now.
 
-        False when there are more to look up than one audit may ask for.
+        False when there are more to look up than one audit may ask for, or when states from before still wait in the buffer.
         """
         now_ms = await self._gateway.server_time_ms()
         async for page in self._gateway.order_history(max(since_ms, now_ms - _MOST_BACK_MS), now_ms):
@@ -35,6 +40,8 @@ class OrderHistory:
         return await self._close_stored(listed)
 
     async def _close_stored(self, listed: set[str]) -> bool:
+        # an order whose opening still waits in the buffer, and whose end was dropped, would be open for ever
+        settled = await self._database.stored_until(time.monotonic(), _BUFFER_WAIT_S)
         async with self._pool.acquire(timeout=5.0) as connection:
             stored = await open_orders_stored(connection, self._feed.account.id)
         gone = [(order_id, row) for order_id, row in stored.items() if order_id not in listed]
@@ -47,7 +54,7 @@ class OrderHistory:
                 await self._forget(order_id)
             elif not order.is_open:
                 self._feed.store_order(order)
-        return len(gone) <= _MOST_LOOKUPS
+        return settled and len(gone) <= _MOST_LOOKUPS
 
     async def _forget(self, order_id: str) -> None:
         """The exchange keeps unfilled orders for a day only: one it does not know any more was cancelled."""

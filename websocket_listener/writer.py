@@ -103,6 +103,15 @@ class GroupWriter:
             return self._taken[0][1]
         return self._rows[0][1] if self._rows else None
 
+    async def stored_until(self, moment_s: float, wait_s: float) -> bool:
+        """Wait, at most so long, until nothing that came before this moment (monotonic) waits; False when it still does."""
+        deadline_s = time.monotonic() + wait_s
+        while self.oldest_s is not None and self.oldest_s < moment_s:
+            if time.monotonic() > deadline_s:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
     def put(self, row: Fill | OrderRow) -> None:
         """Store this row soon. When the buffer is full it is dropped and reported."""
         if len(self) >= self._most_rows:

@@ -1,6 +1,7 @@
 """The writers and the feed, over a real PostgreSQL and a real Redis."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -260,7 +261,9 @@ async def test_a_full_buffer_drops_and_reports_and_grows_no_further(wired: Wired
             wired.database.put(fill_of(row, wired.account, reason_of_execution(row, None), NOW))
         assert len(wired.database) == 200
         assert wired.dropped == [wired.account.id] * 100
+        assert not await wired.database.stored_until(time.monotonic(), 0.0), "what came before still waits"
     await settled(wired)
+    assert await wired.database.stored_until(time.monotonic(), 0.0)
     assert wired.database.counts.batches <= 2, "what has gathered goes in one statement, not row by row"
     assert await pool.fetchval("SELECT count(*) FROM trading.fills WHERE account_id = $1", wired.account.id) == 200
 
