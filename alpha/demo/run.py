@@ -37,6 +37,9 @@ PACE_S = 0.5
 START_LIMIT_S = 60.0
 #: How long the bots may take to get ready before the run counts as begun without them.
 READY_LIMIT_S = 90.0
+#: How long the services that can wait leave the machine to the bots that begin, and how long they wait for these at most.
+BEGIN_S = 6.0
+LATE_S = 15.0
 #: How long a line waits for those that come before it, where lines cannot be moved any more.
 SETTLE_S = 2.0
 
@@ -59,6 +62,7 @@ class DemoRun:
         self._pace = Pace(settings.demo_speed)
         #: When the bots were ready: the run counts from there.
         self._began: float | None = None
+        self._ready = asyncio.Event()
 
     @property
     def dashboard_url(self) -> str:
@@ -108,6 +112,7 @@ class DemoRun:
             *(asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots),
             asyncio.create_task(self._overhear()),
             asyncio.create_task(self._keep_pace(platform)),
+            asyncio.create_task(self._start_late()),
         ]
         ending = asyncio.create_task(stop.wait())
         try:
@@ -160,12 +165,20 @@ class DemoRun:
                 break
             await asyncio.sleep(0.2)
         self._began = time.monotonic()
+        self._ready.set()
         self._pace.begin()
         while True:
             with contextlib.suppress(httpx.HTTPError, Fatal):
                 now_ms = await self._ledger.set_speed(self._pace.speed)
                 self._pace.next_speed(await bars_behind(platform, now_ms))
             await asyncio.sleep(PACE_S)
+
+    async def _start_late(self) -> None:
+        """Start the other services a while after the bots are ready, or when these take too long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), LATE_S)
+            await asyncio.sleep(BEGIN_S)
+        await self._stack.start_late()
 
     async def _listen(self, platform: Platform, bot: Bot) -> None:
         reader = EventReader(platform.live.of(bot), bot.id)

@@ -42,6 +42,8 @@ SERVICES = (
     ("telegram_manager", "alpha_c2"),
     ("dashboard", "alpha_readonly"),
 )
+#: Those that the bots do not need: they wait until the bots are ready, who are it sooner for that.
+LATE = ("trade_sync_service", "telegram_manager", "dashboard")
 #: Those that only read from the exchange, with keys that cannot trade.
 READERS = ("websocket_listener", "trade_sync_service")
 #: Beside its bot the only one that holds a key that trades.
@@ -100,7 +102,7 @@ class DemoStack:
         self.supervisor.add(self._exchange())
         for service, role in SERVICES:
             if (self._root / service / "__main__.py").exists():
-                self.supervisor.add(self._service(service, role))
+                self.supervisor.add(self._service(service, role), wanted=service not in LATE)
         for bot in self.registry.bots:
             if (self._root / bot.folder / bot.entry).exists():
                 self.supervisor.add(self._bot(bot))
@@ -117,6 +119,12 @@ class DemoStack:
         settings = self.folder.parent / "alpha.env"
         settings.touch(mode=0o600)
         settings.write_text("".join(f"{name}={operator[name]}\n" for name in wanted), encoding="utf-8")
+
+    async def start_late(self) -> None:
+        """Start what had to wait for the bots."""
+        for name in LATE:
+            if name in self.supervisor.processes:
+                await self.supervisor.start(name)
 
     async def close(self) -> None:
         """End everything: the bots first, the exchange and the servers last. The data stays."""
