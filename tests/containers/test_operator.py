@@ -16,7 +16,7 @@ import pytest
 
 from alpha.demo.books import Ledger
 from telegram_manager.tests.bot_api import TOKEN
-from tests.containers.compose import ROOT, Compose, wait_for
+from tests.containers.compose import ROOT, Compose, measured, wait_for
 from tests.containers.test_demo_stack import KEYS
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
@@ -127,12 +127,12 @@ def _answers(phone: Phone) -> bool:
 def test_stop_and_start_end_and_begin_the_container(phone: Phone, demo_stack: Compose, name: str) -> None:
     text, seconds = phone.orders(f"/stop {name}", "Stop shortseller_001?")
     assert text.startswith("✅"), text
-    print(f"/stop {name}: {seconds:.1f} s from the press to the answer")
+    measured(f"/stop {name}: {seconds:.1f} s from the press to the answer")
     assert demo_stack.states()["shortseller"].startswith("exited")
     assert "topped by wish" in phone.says("/status shortseller", "Status")["text"]
     text, seconds = phone.orders(f"/start {name}", "Start shortseller_001?")
     assert text.startswith("✅"), text
-    print(f"/start {name}: {seconds:.1f} s from the press to the answer")
+    measured(f"/start {name}: {seconds:.1f} s from the press to the answer")
     wait_for(
         lambda: demo_stack.states()["shortseller"] == "running healthy",
         lambda: f"shortseller to be healthy: {demo_stack.states()}",
@@ -158,7 +158,7 @@ async def test_a_panic_from_the_phone_leaves_the_exchange_flat(phone: Phone, dem
     try:
         text, seconds = await asyncio.to_thread(phone.orders, "/panic", "PANIC", 240)
         assert text.startswith("✅"), text
-        print(f"/panic: {seconds:.1f} s from the press to the answer:\n{text}")
+        measured(f"/panic: {seconds:.1f} s from the press to the answer, which comes after a minute of flat")
         assert await open_positions() == 0
         positions = await asyncio.to_thread(phone.says, "/positions", "Positions")
         assert "No open positions" in positions["text"]
