@@ -110,7 +110,9 @@ def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migrat
             raise Misconfigured(f"The migration {name} was applied but its file is missing. Restore it.")
         if files[number].checksum != checksum:
             raise Misconfigured(
-                f"The migration {files[number].name} was changed after it was applied. Restore it, and write a new one."
+                f"The migration {files[number].name} was changed after it was applied: "
+                "another version of Alpha made this database. Go on with that version, or write the change as a new migration; "
+                "the demo's data is removed by make clean."
             )
     newest = max(applied, default=0)
     for migration in migrations:
