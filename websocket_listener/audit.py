@@ -53,7 +53,9 @@ class Auditor:
     ) -> None:
         """`first_done` is called when memory holds the whole truth for the first time; `deaf` when the exchange has
         executed orders and the stream, which stands and answers pings, has not brought a single message; `missed`
-        with the symbol of each fill that the stream has not brought while it stood, stored by then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis is not."""
+        with the symbol of each fill that the stream has not brought while it stood, stored by
+        then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis
+        is not."""
         self.audits = 0
         self.failures = 0
         self.repaired = 0
