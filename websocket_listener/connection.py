@@ -19,6 +19,8 @@ from websocket_listener.states import StreamState, move
 log = logger(__name__)
 #: The largest frame that is read. Bybit's private frames stay far below.
 MOST_BYTES = 4 * 1024 * 1024
+#: Reading a flood of frames lets the rest of the process work at least so often.
+_REST_S = 0.005
 
 
 class LoginRefused(Rejected):
@@ -181,8 +183,13 @@ class Connection:
         socket, handlers = self._socket, self._handlers
         if socket is None:
             return
+        rested_s = self.last_frame_s
         try:
             while True:
+                if self.last_frame_s - rested_s > _REST_S:
+                    # frames that wait already come without a pause: the writers would hear late that they may go on
+                    await asyncio.sleep(0)
+                    rested_s = self.last_frame_s
                 frame = await socket.recv()
                 self.last_frame_s = time.monotonic()
                 try:

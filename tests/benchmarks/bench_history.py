@@ -250,7 +250,7 @@ async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float, float
         rows = [as_fill(raw, account, "shortseller_001", symbol) for raw in raws]
         place = max(at for at in range(len(rows) - depth) if raws[at].exec_type == "Trade")
         late = rows.pop(place)
-        await connection.fetchval(INSERT_FILLS, batch_of(rows))
+        await connection.fetch(INSERT_FILLS, batch_of(rows))
         flat = await connection.fetchval(
             "SELECT max(closed_at) FROM trading.round_trips WHERE symbol = $1 AND closed_at < $2 AND NOT reversed",
             symbol,
@@ -258,7 +258,7 @@ async def late_fills(settings: DatabaseSettings) -> list[tuple[int, float, float
         )
         walked = sum(flat is None or fill.exec_time > flat for fill in rows) + 1
         before = cpu(connection)
-        seconds = await timed(lambda one=late: connection.fetchval(INSERT_FILLS, batch_of([one])))  # type: ignore[misc]
+        seconds = await timed(lambda one=late: connection.fetch(INSERT_FILLS, batch_of([one])))  # type: ignore[misc]
         found.append((walked, seconds * 1000, (cpu(connection) - before) * 1000))
     await connection.close()
     return found
