@@ -81,13 +81,15 @@ docs: $(VENV)/.dev ## build the documents into site/
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
 	@exec $(BIN)/python -m alpha.submodules $(ARGS)
 
+# django-htmx is here for the two files of htmx that it carries, which need no Django.
 lock: $(VENV)/.dev ## resolve the locks anew, with hashes and without addresses
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@for group in dev demo strategy simulator dashboard telegram backtest cli service; do \
 	  extra=$$([ $$group = service ] || echo "--extra $$group"); \
 	  constraint=$$([ $$group = dev ] || echo "-c locks/dev.lock"); \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-header $$extra $$constraint pyproject.toml -o locks/$$group.lock || exit 1; done
+	    --no-emit-find-links --no-header --no-emit-package django --no-emit-package asgiref --no-emit-package sqlparse \
+	    $$extra $$constraint pyproject.toml -o locks/$$group.lock || exit 1; done
 
 clean: ## remove what was built and the demo's data
 	@rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import json
 import secrets
 import time
 from html import escape
@@ -19,7 +18,7 @@ from alpha.logs import configure, logger
 from alpha.platform.context import History, Platform
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
-from dashboard import front, views
+from dashboard import assets, front, views
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 
@@ -30,9 +29,9 @@ REFRESH_S = 1.0
 PAST_S = 5.0
 #: The stores are asked whether they answer also while nobody watches; after so long without an answer health says so.
 ASK_S, BLIND_MS = 5.0, 30_000
-_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", assets.TAGS)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -60,6 +59,7 @@ class Dashboard:
             [
                 web.get("/", self._front),
                 web.get("/events", self._events),
+                web.get("/scripts/{name}", assets.script),
                 web.get("/chart", self._chart),
                 web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
@@ -88,7 +88,8 @@ class Dashboard:
         places, past = await asyncio.gather(front.live_places(self._platform), self._past_place())
         shown = {**places, front.PAST: past}
         order = ("head", "bots", "positions", front.PAST, "fills")
-        return self._page("".join(f'<div id="{name}" data-live>{shown[name]}</div>' for name in order), here="live")
+        body = "".join(f'<div id="{name}" sse-swap="{name}">{shown[name]}</div>' for name in order)
+        return self._page(body, here="live", stream=' hx-ext="sse" sse-connect="/events"')
 
     async def _past_place(self) -> str:
         """What changes with the history alone, asked for once in a while for all viewers."""
@@ -117,7 +118,7 @@ class Dashboard:
                 for name, part in (await queue.get()).items():
                     if shown.get(name) != part:
                         shown[name] = part
-                        await stream.write(f"event: {name}\ndata: {json.dumps(part)}\n\n".encode())
+                        await stream.write(_event(name, part))
         except (ConnectionError, asyncio.CancelledError):
             return stream
         finally:
@@ -154,11 +155,17 @@ class Dashboard:
         away_ms = now_ms - self.stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
-    def _page(self, body: str, *, here: str = "", status: int = 200) -> web.Response:
+    def _page(self, body: str, *, here: str = "", status: int = 200, stream: str = "") -> web.Response:
         links = [("live", "/"), ("chart", "/chart"), *((name, f"/{name}") for name in views.MENU)]
         nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
-        text = _PAGE.replace("{{ nav }}", nav).replace("{{ body }}", body)
+        text = _PAGE.replace("{{ nav }}", nav).replace("{{ stream }}", stream).replace("{{ body }}", body)
         return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)
+
+
+def _event(name: str, part: str) -> bytes:
+    """A server-sent event that carries HTML. Each line of it is a field of its own."""
+    lines = part.replace("\r", "").split("\n")
+    return "".join([f"event: {name}\n", *(f"data: {line}\n" for line in lines), "\n"]).encode()
 
 
 async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
