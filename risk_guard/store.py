@@ -1,16 +1,15 @@
 """PostgreSQL for the guard: halts, its own state, what the strategies remember. It goes on without PostgreSQL."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 import msgspec
 
-from alpha.db.pool import FAULTS, Pool, create_pool, explained
+from alpha.db.pool import FAULTS, explained
+from alpha.db.questions import TIMEOUT_S, Questions
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
 from alpha.process import end_tasks
@@ -18,9 +17,6 @@ from alpha.settings import DatabaseSettings
 from alpha.strategy.positions import OwnPosition
 
 log = logger(__name__)
-TIMEOUT_S = 5.0
-#: After a question that was not answered in that time, those of the next TIMEOUT_S get this much: a patrol asks several.
-SHORT_S = 1.0
 _SAVE = """
 INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
@@ -82,9 +78,7 @@ class GuardStore:
     def __init__(self, settings: DatabaseSettings, *, timeout_s: float = TIMEOUT_S) -> None:
         """`timeout_s` is how long PostgreSQL may take over one question."""
         self._settings = settings
-        self._timeout_s = timeout_s
-        self._hung_s = -timeout_s
-        self._pool: Pool = None
+        self._questions = Questions(settings, "risk_guard", max_size=4, timeout_s=timeout_s)
         self._waiting: list[Halt | Wish] = []
         self._flushing: asyncio.Task[bool] | None = None
 
@@ -92,11 +86,7 @@ class GuardStore:
         """Close the connections."""
         if self._flushing is not None:
             await end_tasks([self._flushing])
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), 2.0)
-            except (TimeoutError, OSError, asyncpg.PostgresError):
-                self._pool.terminate()
+        await self._questions.close()
 
     async def account_id(self, environment: str, user_id: str, bot_id: str) -> int:
         """The number of an account, made at its first use."""
@@ -227,34 +217,7 @@ class GuardStore:
         return await self._fetch(sql, *arguments)
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
-        """The rows of one question, or Retry within the limit, whatever hangs: what does not answer is let go of."""
-        if self._pool is None:
-            # It connects to nothing yet.
-            self._pool = await create_pool(self._settings, "risk_guard", min_size=0, max_size=4)
-        pool = self._pool
-        asking = asyncio.create_task(pool.fetch(sql, *arguments))
-        # Whoever is cancelled leaves his question alone: it ends by itself, or with its connection.
-        asking.add_done_callback(_unheard)
-        began_s = time.monotonic()
-        short = began_s - self._hung_s < self._timeout_s
-        limit_s = min(SHORT_S, self._timeout_s) if short else self._timeout_s
-        done, _ = await asyncio.wait({asking}, timeout=limit_s)
-        if not done:
-            # A driver that waits for its own cancellation would hold every connection until the server is back.
-            if not short:
-                self._hung_s = time.monotonic()
-            if self._pool is pool:
-                self._pool = None
-            pool.terminate()
-            raise explained(TimeoutError(), self._settings)
         try:
-            found: list[Mapping[str, Any]] = asking.result()
+            return await self._questions.fetch(sql, *arguments)
         except FAULTS as fault:
             raise explained(fault, self._settings) from None
-        return found
-
-
-def _unheard(question: "asyncio.Task[object]") -> None:
-    """Let a fault that nobody waits for any more pass without a word."""
-    if not question.cancelled():
-        question.exception()

@@ -103,9 +103,7 @@ def explained(fault: Exception, settings: DatabaseSettings) -> AlphaError:
     if isinstance(fault, asyncpg.CannotConnectNowError | asyncpg.TooManyConnectionsError):
         return Retry(f"{where} accepts no connection now: {str(fault).rstrip('.')}. It is tried again.")
     if isinstance(fault, asyncio.TimeoutError):
-        return Retry(
-            f"{where} does not answer within {CONNECT_TIMEOUT_S:.0f} s. Check POSTGRES_HOST and POSTGRES_PORT."
-        )
+        return Retry(f"{where} does not answer in time. Check POSTGRES_HOST and POSTGRES_PORT.")
     if isinstance(fault, socket.gaierror):
         return Retry(f"The host {settings.postgres_host} is not known. Check POSTGRES_HOST.")
     if isinstance(fault, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError):

@@ -90,7 +90,6 @@ class BotProcess:
         self._patience = Patience(stop)
         health = HealthServer(self._settings, pulse, {"trading": self._fault})
         try:
-            await self._wait("PostgreSQL", self._store.open)
             while await self._wait("PostgreSQL", self._store.wish) == "stopped":
                 await self._heart.beat(heart.STOPPED, "the operator to start it")
                 await self._patience.rest(2.0)

@@ -1,14 +1,15 @@
 """PostgreSQL for one bot: its account, its state, its lease, halts and the operator's wish."""
 
-import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
 from alpha.clock import at
-from alpha.db.pool import Pool, create_pool, explained
-from alpha.errors import AlphaError, Fatal, Misconfigured, Retry
+from alpha.db.pool import FAULTS, explained
+from alpha.db.questions import Questions
+from alpha.errors import Fatal, Misconfigured, Retry
 from alpha.registry import Bot
 from alpha.settings import DatabaseSettings, Environment
 
@@ -43,7 +44,6 @@ ORDER BY halt_id LIMIT 1
 _LAST_ACCOUNT = """
 SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated_at DESC LIMIT 1
 """
-_TIMEOUT_S = 5.0
 #: Classes of SQLSTATE that pass by themselves: connection, rolled back, out of resources, shutting down.
 _PASSING = frozenset({"08", "40", "53", "57"})
 
@@ -66,23 +66,12 @@ class Store:
     def __init__(self, settings: DatabaseSettings, bot: Bot) -> None:
         self._settings = settings
         self._bot = bot
-        self._pool: Pool = None
+        self._questions = Questions(settings, bot.container, max_size=2)
         self._saved: dict[str, object] = {}
-
-    async def open(self) -> None:
-        """Connect. Raises Retry or Misconfigured."""
-        if self._pool is None:
-            self._pool = await create_pool(
-                self._settings, self._bot.container, max_size=2, command_timeout_s=_TIMEOUT_S
-            )
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), 2.0)
-            except (TimeoutError, OSError, asyncpg.PostgresError):
-                self._pool.terminate()
+        await self._questions.close()
 
     async def wish(self) -> str:
         """What the operator wishes this bot to do: running, paused or stopped. Misconfigured for an unknown bot."""
@@ -147,11 +136,9 @@ class Store:
         rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
         return str(rows[0]["reason"]) if rows else None
 
-    async def _fetch(self, sql: str, *arguments: object) -> list[Any]:
-        if self._pool is None:
-            raise Retry("PostgreSQL was not reached yet.")
+    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         try:
-            return list(await self._pool.fetch(sql, *arguments))
+            return await self._questions.fetch(sql, *arguments)
         except asyncpg.PostgresError as fault:
             if fault.sqlstate == "AL002":
                 raise LeaseLost(f"{self._bot.id}: another process took over the account; this one ends.") from None
@@ -159,9 +146,6 @@ class Store:
                 raise Misconfigured(str(fault)) from None
             if str(fault.sqlstate)[:2] in _PASSING:
                 raise Retry(f"PostgreSQL does not serve {self._bot.id} now: {fault}. It is tried again.") from None
-            raise self._explained(fault) from None
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as fault:
-            raise self._explained(fault) from None
-
-    def _explained(self, fault: Exception) -> AlphaError:
-        return explained(fault, self._settings)
+            raise explained(fault, self._settings) from None
+        except FAULTS as fault:
+            raise explained(fault, self._settings) from None

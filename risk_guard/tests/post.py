@@ -14,7 +14,6 @@ from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.control import EXPIRY_MS, Reply, read_replies, send_command
 from alpha.order_link import order_link_id
-from alpha.process import end_tasks
 from alpha.reasons import Reason
 from tests.runtime.stage import Stage
 from tests.stack.world import BOTS, BotKey, Process, Trader, until
@@ -105,58 +104,6 @@ class Hands:
     async def close(self) -> None:
         """Let go of the connection."""
         await self._trader.close()
-
-
-class Stalling:
-    """A way to a server on this machine that can be made to hang: it accepts, and passes nothing on. Use as `async with`."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self._to = port
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-
-    def stall(self) -> None:
-        """Pass nothing on from now on."""
-        self._flows.clear()
-
-    def flow(self) -> None:
-        """Pass on again, also what has waited."""
-        self._flows.set()
-
-    async def __aenter__(self) -> "Stalling":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await end_tasks(self._tasks)
-        for writer in self._writers:
-            writer.transport.abort()
-        # What was aborted is let go of in the next turn of the loop.
-        await asyncio.sleep(0)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        # The server's own task for a connection is nobody's to end.
-        self._tasks.add(asyncio.create_task(self._connect(reader, writer)))
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._flows.wait()
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        self._writers.append(back)
-        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
-
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while read := await source.read(65_536):
-                await self._flows.wait()
-                sink.write(read)
-                await sink.drain()
-        sink.close()
 
 
 async def flat(stage: Stage, bot: BotKey = BOT) -> bool:

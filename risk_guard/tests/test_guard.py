@@ -19,7 +19,6 @@ from alpha.process import end_tasks
 from risk_guard.tests.post import (
     BOT,
     Hands,
-    Stalling,
     Witness,
     acts,
     answer,
@@ -32,6 +31,7 @@ from risk_guard.tests.post import (
     wish,
 )
 from tests.runtime.stage import Stage, sim
+from tests.stack.stalling import Stalling
 from tests.stack.world import BOTS, until
 
 #: Nothing is unprotected for longer than 90 s: a patrol of 60 s and 30 s for a second look, slow calls and a restart.

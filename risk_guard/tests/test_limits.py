@@ -149,7 +149,6 @@ async def test_a_loss_of_the_day_the_week_or_the_month_keeps_entries_out_until_i
         account = judged.accounts[0]
         assert account.id is not None
         store = Store(judged.stage.database(), account.bot)
-        await store.open()
         ends = {0: MONDAY_MS + DAY_MS, 2: MONDAY_MS + 7 * DAY_MS, 8: 1_782_864_000_000}[later_days]
         ours = Account(account.id, account.text)
         assert await store.halt(ours, "BTCUSDT", ends - 1) is not None, "every gateway of the bot reads this"

@@ -8,8 +8,9 @@ import pytest
 from alpha.errors import Retry
 from alpha.settings import DatabaseSettings
 from risk_guard.store import GuardStore, Halt
-from risk_guard.tests.post import BOT, Stalling, halts
+from risk_guard.tests.post import BOT, halts
 from tests.runtime.stage import Stage
+from tests.stack.stalling import Stalling
 
 PANIC = Halt(None, BOT.bot, None, "panic", "panic by operator:1", "operator:1")
 CLOCK = Halt(None, BOT.bot, None, "no_entries", "the clock is off", "guard:clock")

@@ -1,0 +1,45 @@
+"""A question to PostgreSQL ends within its limit, whatever hangs."""
+
+import asyncpg
+import pytest
+
+from alpha.db.pool import FAULTS
+from alpha.db.questions import Questions
+from alpha.settings import DatabaseSettings
+from tests.stack.stalling import Stalling
+from tests.stack.world import until
+
+
+async def test_who_asks_a_server_that_hangs_is_told_so_and_is_answered_when_it_flows(
+    history_settings: DatabaseSettings,
+) -> None:
+    async with Stalling(history_settings.postgres_port) as way:
+        settings = history_settings.model_copy(update={"postgres_host": "127.0.0.1", "postgres_port": way.port})
+        questions = Questions(settings, "tests", max_size=2, timeout_s=1.0)
+        assert (await questions.fetch("SELECT 1 AS one"))[0]["one"] == 1
+        way.stall()
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await questions.fetch("SELECT 1")
+        way.flow()
+
+        async def answered() -> bool:
+            try:
+                return bool(await questions.fetch("SELECT 1"))
+            except FAULTS:
+                return False
+
+        await until(answered, 30, "an answer")
+        await questions.close()
+
+
+async def test_a_statement_that_takes_too_long_is_let_go_of_and_the_next_is_answered(
+    history_settings: DatabaseSettings,
+) -> None:
+    questions = Questions(history_settings, "tests", max_size=1, timeout_s=1.0)
+    with pytest.raises(TimeoutError):
+        await questions.fetch("SELECT pg_sleep(100)")
+    assert (await questions.fetch("SELECT 2 AS two"))[0]["two"] == 2
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await questions.fetch("SELECT * FROM nothing_of_this_name")
+    await questions.close()
