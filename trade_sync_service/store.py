@@ -220,7 +220,7 @@ class AccountStore:
                 if isinstance(fault, asyncpg.UniqueViolationError | asyncpg.QueryCanceledError):
                     raise Retry(f"PostgreSQL did not take a write: {fault}; it is tried again.") from fault
                 raise explained(fault, self._settings) from fault
-            except (TimeoutError, OSError, asyncpg.InterfaceError) as fault:
+            except FAULTS as fault:
                 raise explained(fault, self._settings) from fault
 
 

@@ -9,6 +9,7 @@ from alpha.bybit.faults import KeyRefused
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import Execution, Order, Wallet
 from alpha.clock import wall_ms
+from alpha.db.pool import FAULTS
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from websocket_listener.backfill import Backfill, Read
@@ -18,7 +19,6 @@ from websocket_listener.missed import Missed
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.status import BotStatus
-from websocket_listener.store import DATABASE_FAULTS
 
 log = logger(__name__)
 
@@ -117,7 +117,7 @@ class Auditor:
             except KeyRefused as fault:
                 self.failures += 1
                 await self._key_refused(str(fault))
-            except (AlphaError, *DATABASE_FAULTS) as fault:
+            except (AlphaError, *FAULTS) as fault:
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
                 log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])

@@ -15,7 +15,7 @@ from alpha.bybit.rows import Execution
 from alpha.bybit.throttle import Rank
 from alpha.clock import at, ms_of, wall_ms
 from alpha.db.fills import Fill, insert_fills, settle_late_fills
-from alpha.db.pool import Pool
+from alpha.db.pool import FAULTS, Pool
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.reasons import Reason
@@ -23,7 +23,7 @@ from alpha.settings import Environment
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
-from websocket_listener.store import DATABASE_FAULTS, move_watermark, moved_stops, read_watermark
+from websocket_listener.store import move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
 from websocket_listener.writer import passes
 
@@ -224,7 +224,7 @@ class Backfill:
             end_ms = read_to_ms if begin + _CHUNK >= len(rows) else None
             try:
                 inserted += await self._commit(fills, end_ms)
-            except DATABASE_FAULTS as fault:
+            except FAULTS as fault:
                 if passes(fault) or not fills:
                     raise
                 inserted += await self._commit_each(fills, end_ms)
@@ -247,7 +247,7 @@ class Backfill:
         for fill in fills:
             try:
                 inserted += await self._commit([fill], None)
-            except DATABASE_FAULTS as fault:
+            except FAULTS as fault:
                 if passes(fault):
                     raise
                 self._reject(repr(fill), f"{type(fault).__name__}: {fault}")

@@ -17,7 +17,7 @@ from alpha.bybit.hosts import Hosts
 from alpha.bybit.signing import ws_auth_args
 from alpha.bybit.throttle import Throttle
 from alpha.clock import at, wall_ms
-from alpha.db.pool import Pool
+from alpha.db.pool import FAULTS, Pool
 from alpha.errors import AlphaError, Misconfigured
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
@@ -40,7 +40,7 @@ from websocket_listener.orders import OrderHistory
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
-from websocket_listener.store import DATABASE_FAULTS, insert_snapshot, register_account
+from websocket_listener.store import insert_snapshot, register_account
 from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.writer import GroupWriter
 
@@ -148,7 +148,7 @@ class BotListener:
                 await asyncio.Event().wait()
             except KeyRefused as fault:
                 await self.refuse(str(fault))
-            except (AlphaError, *DATABASE_FAULTS) as fault:
+            except (AlphaError, *FAULTS) as fault:
                 log.warning("not_identified", bot=self.bot.id, why=f"{type(fault).__name__}: {fault}"[:300])
             else:
                 self.status.refused = ""
@@ -366,7 +366,7 @@ class BotListener:
                     self.book.available,
                     coin.unrealised_pnl,
                 )
-        except DATABASE_FAULTS as fault:
+        except FAULTS as fault:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 
     def quit(self) -> None:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from alpha.db.pool import Pool
+from alpha.db.pool import FAULTS, Pool
 from alpha.logs import logger
 from alpha.reasons import Reason
-from websocket_listener.store import DATABASE_FAULTS
 
 log = logger(__name__)
 _BEAT_S = 5.0
@@ -60,7 +59,7 @@ class StopMeanings:
         while True:
             try:
                 await self.read()
-            except DATABASE_FAULTS as fault:
+            except FAULTS as fault:
                 log.info("meanings_not_read", account=self._account_id, why=type(fault).__name__)
                 await asyncio.sleep(0.5)
             else:
@@ -71,7 +70,7 @@ class StopMeanings:
         while True:
             try:
                 await self.read()
-            except DATABASE_FAULTS as fault:
+            except FAULTS as fault:
                 log.debug("meanings_not_read", account=self._account_id, why=type(fault).__name__)
                 await asyncio.sleep(1.0)
             try:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from alpha.alerts import Alert, Level
-from alpha.db.pool import Pool
+from alpha.db.pool import FAULTS, Pool
 from alpha.logs import logger
 from websocket_listener.grouped import GroupedAlerts
-from websocket_listener.store import DATABASE_FAULTS, RejectedRow, insert_rejected
+from websocket_listener.store import RejectedRow, insert_rejected
 from websocket_listener.writer import passes
 
 log = logger(__name__)
@@ -84,7 +84,7 @@ class RejectedMessages:
                 taken = list(islice(self._waiting, batch))
                 try:
                     await self._store(taken)
-                except (*DATABASE_FAULTS, ValueError) as fault:
+                except (*FAULTS, ValueError) as fault:
                     if passes(fault):
                         await asyncio.sleep(1.0)
                         continue

@@ -5,7 +5,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-import asyncpg
 import msgspec
 
 from alpha.bybit.rows import BUY, CLOSED_STATUSES
@@ -13,16 +12,6 @@ from alpha.clock import ms_of
 from alpha.db.pool import Connection
 from alpha.reasons import Reason
 from websocket_listener.rows import OrderRow
-
-#: What a statement may fail with, whatever the reason. asyncpg's own muddle over a connection that was cut in the middle
-#: (InternalClientError) is one of them.
-DATABASE_FAULTS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
 
 #: The columns of `OrderRow` with the types in which a batch travels; it is one JSON text, as a batch of fills.
 _TRAVELS = {

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import asyncpg
 
 from alpha.db.fills import Fill, insert_fills
-from alpha.db.pool import Connection, Pool
+from alpha.db.pool import FAULTS, Connection, Pool
 from alpha.logs import logger
 from websocket_listener.rows import OrderRow
-from websocket_listener.store import DATABASE_FAULTS, upsert_orders
+from websocket_listener.store import upsert_orders
 
 log = logger(__name__)
 
@@ -138,7 +138,7 @@ class GroupWriter:
         """Give up the connection: it failed, or it is needed no more."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(*DATABASE_FAULTS):
+            with suppress(*FAULTS):
                 connection.terminate()
                 await self._pool.release(connection, timeout=1.0)
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
-
-from alpha.db.pool import Connection, connect, explained
+from alpha.db.pool import FAULTS, Connection, connect, explained
 from alpha.settings import DatabaseSettings
 
 #: Fills a step: about a third of a second.
@@ -82,7 +80,7 @@ async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
                     await connection.close()
 
             await asyncio.gather(*(work() for _ in range(min(WORKERS, len(books)))))
-    except (asyncpg.PostgresError, OSError) as fault:
+    except FAULTS as fault:
         raise explained(fault, settings) from None
     finally:
         await keeper.close()
@@ -188,7 +186,7 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
             allowed,
             timeout=3600,
         )
-    except (asyncpg.PostgresError, OSError) as fault:
+    except FAULTS as fault:
         raise explained(fault, settings) from None
     finally:
         await connection.close()
@@ -214,7 +212,7 @@ async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
                         "SELECT trading.rebuild_step($1, $2, $3, $4)", *key, STEP, timeout=600
                     )
                     progress(walked)
-    except (asyncpg.PostgresError, OSError) as fault:
+    except FAULTS as fault:
         raise explained(fault, settings) from None
     finally:
         await connection.close()

@@ -19,8 +19,8 @@ Connection: TypeAlias = Any
 Pool: TypeAlias = Any
 
 CONNECT_TIMEOUT_S = 10.0
-#: What a connection can raise while it is made or used.
-FAULTS = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+#: What a connection can raise while it is made or used; InternalClientError is asyncpg's muddle when it was cut in the middle.
+FAULTS = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DECODE = json.JSONDecoder(parse_float=Decimal).decode
 
 
@@ -106,6 +106,7 @@ def explained(fault: Exception, settings: DatabaseSettings) -> AlphaError:
         return Retry(f"{where} does not answer in time. Check POSTGRES_HOST and POSTGRES_PORT.")
     if isinstance(fault, socket.gaierror):
         return Retry(f"The host {settings.postgres_host} is not known. Check POSTGRES_HOST.")
-    if isinstance(fault, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
+    lost = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    if isinstance(fault, lost):
         return Retry(f"{where} cannot be reached. Start it, or check POSTGRES_HOST and POSTGRES_PORT.")
     raise fault

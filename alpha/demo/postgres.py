@@ -64,6 +64,14 @@ class EmbeddedPostgres:
         self._run("pg_ctl", "-D", self.folder, "-w", "-t", "60", "-l", self.folder / "log", "-o", " ".join(options), "start")  # fmt: skip
         self._create_database()
 
+    @property
+    def pid(self) -> int | None:
+        """The number of its first process; None when it does not run."""
+        try:
+            return int((self.folder / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        except (FileNotFoundError, IndexError):
+            return None
+
     def stop(self, mode: str = "fast") -> None:
         """End it: "fast" in order, "immediate" as a crash would."""
         if (self.folder / "postmaster.pid").exists():

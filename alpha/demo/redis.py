@@ -46,6 +46,11 @@ class EmbeddedRedis:
                 raise Fatal(f"Redis did not start on port {self.port}; {self.folder / 'log'} says why.")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int | None:
+        """Its process number; None when it does not run."""
+        return None if self._process is None else self._process.pid
+
     def stop(self) -> None:
         """End it in order, its data written."""
         if self._process is not None:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from alpha import clock
 from alpha.bot_control import BotControl, BotControlSettings, open_control
-from alpha.db.pool import Connection, Pool, create_pool, explained
+from alpha.db.pool import FAULTS, Connection, Pool, create_pool, explained
 from alpha.errors import Retry
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.registry import Bot, Registry, load_registry
@@ -56,7 +56,7 @@ class History:
                 yield connection
         except asyncpg.UndefinedTableError as fault:
             raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.db.migrate.") from None
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+        except FAULTS as fault:
             raise explained(fault, self._settings) from None
 
     async def _open(self) -> Pool:

@@ -51,7 +51,7 @@ async def take(settings: BackupSettings, shelves: Shelves, now: datetime) -> Bac
             "figures": figures,
         }
         return shelves.keep(partial, json.dumps(card, indent=1), now)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as fault:
         raise explained(fault, settings) from None
     except OSError as fault:
         raise Fatal(f"The backup cannot be written to {shelves.folder}: {fault.strerror}.") from None

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from alpha.db.migrate import ROLES
-from alpha.db.pool import Connection, connect, explained
+from alpha.db.pool import FAULTS, Connection, connect, explained
 from alpha.errors import Fatal
 from database.backup.dump import checksum, run
 from database.backup.fingerprint import Fingerprint, differences, fingerprint
@@ -44,7 +42,7 @@ async def rehearse(settings: BackupSettings, backup: Backup) -> int:
             return await _fill(settings, server, backup, scratch)
         finally:
             await server.execute(f"DROP DATABASE IF EXISTS {_quoted(scratch)} WITH (FORCE)")
-    except asyncpg.PostgresError as fault:
+    except FAULTS as fault:
         raise explained(fault, settings) from None
     finally:
         await server.close()
@@ -79,7 +77,7 @@ async def restore(settings: BackupSettings, backup: Backup, now: datetime) -> Re
         if exists:
             await server.execute(f"ALTER DATABASE {_quoted(former)} WITH ALLOW_CONNECTIONS true")
         return Restored(rows, former if exists else None)
-    except asyncpg.PostgresError as fault:
+    except FAULTS as fault:
         raise explained(fault, settings) from None
     finally:
         await server.close()

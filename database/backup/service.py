@@ -5,11 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
-
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import ms_of
-from alpha.db.pool import connect
+from alpha.db.pool import FAULTS, connect
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from database.backup.dump import take
@@ -110,7 +108,7 @@ class BackupService:
                     f"{kind}_failed",
                     self._fault,
                 )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
+        except FAULTS as fault:
             log.error("backup_not_recorded", fault=str(fault))
         finally:
             await connection.close()

@@ -503,7 +503,7 @@ async def run(fills: int, seconds: float, part: str) -> list[Figure]:
         async with asyncio.TaskGroup() as tasks:
             bench = await open_bench(pool, links, port, tasks)
             processors = Processors(
-                psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0])),
+                psutil.Process(postgres.pid),
                 psutil.Process((await links.shared.info("server"))["process_id"]),
             )
             await throughput(bench, pool, ours, 0, 2_000, per_frame=20, mixed=False)

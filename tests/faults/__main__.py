@@ -54,7 +54,7 @@ async def main(numbers: range, seed: int, outage_s: float) -> int:
             recoveries.append(outcome.recovery_s)
             print(
                 f"{number:4d}  {outcome.name:<48} {outcome.executions:5d} orders  {outcome.altered:5d} altered  "
-                f"recovered in {outcome.recovery_s:5.1f} s  {outcome.memory // 1024 // 1024:4d} MB  "
+                f"recovered in {outcome.recovery_s:5.1f} s  {'/'.join(map(str, outcome.memory_mb.values()))} MB  "
                 f"{'ok' if not outcome.faults else 'BROKEN'}",
                 flush=True,
             )

@@ -9,10 +9,10 @@ from typing import Any
 
 import asyncpg
 import httpx
-import psutil
 
 from alpha.clock import wall_ms
 from alpha.db.migrate import MigrateSettings, run
+from alpha.db.pool import FAULTS
 from alpha.demo.postgres import DATABASE, OWNER, EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
 from alpha.live import keys
@@ -20,14 +20,12 @@ from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.read import read_status
 from alpha.settings import load
 from tests.faults.disk import SmallDisk
+from tests.faults.memory import Memory
 from tests.faults.proxy import Proxy
 from tests.stack.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator, Trader, until
-from websocket_listener.store import DATABASE_FAULTS
 
 PASSWORD = "password-of-the-faults"
 DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
-#: No process may grow beyond this, in bytes of resident memory.
-MEMORY_LIMIT = 300 * 1024 * 1024
 BUFFER_ROWS = 1_000
 AUDIT_S = 2.0
 SILENCE_S = 2.0
@@ -65,7 +63,7 @@ class Arena:
         )
         self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
         self.sent = Sent()
-        self.most_memory = 0
+        self.memory = Memory()
         self.outage_s = 5.0
         #: How much longer than usual the bots wait between two orders.
         self.pace = 1.0
@@ -147,7 +145,7 @@ class Arena:
         async def answers() -> bool:
             try:
                 await (await self.database("faults")).execute("SELECT 1")
-            except DATABASE_FAULTS:
+            except FAULTS:
                 self.forget_database("faults")
                 if not (self.postgres.folder / "postmaster.pid").exists():
                     await asyncio.to_thread(self.postgres.start)
@@ -255,9 +253,11 @@ class Arena:
         return time.monotonic() - began_s
 
     def watch_memory(self) -> None:
-        """Note how large the listener is."""
-        if self.listener is not None and self.listener.running:
-            try:
-                self.most_memory = max(self.most_memory, psutil.Process(self.listener.pid).memory_info().rss)
-            except psutil.Error:
-                return
+        """Note how large everybody is."""
+        self.memory.look(
+            {
+                "listener": self.listener.pid if self.listener is not None and self.listener.running else None,
+                "redis": self.redis.pid,
+                "postgres": self.postgres.pid,
+            }
+        )

@@ -4,12 +4,12 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+from alpha.db.pool import FAULTS
 from alpha.live import keys
 from alpha.live.connect import AWAY
 from alpha.live.read import read_orders, read_positions, read_status, read_wallet
 from tests.faults.arena import DATABASES, Arena
 from tests.stack.world import BOTS, BotKey, until
-from websocket_listener.store import DATABASE_FAULTS
 
 #: Column of trading.fills -> field of an execution, for values that must be equal to the last digit.
 _AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee": "execFee"}
@@ -142,7 +142,7 @@ class Watcher:
                     await self._look(bot)
                 except AWAY:
                     continue
-                except DATABASE_FAULTS:
+                except FAULTS:
                     # a connection that was cut in the middle may never be of use again
                     self._arena.forget_database("watcher")
             self._arena.watch_memory()

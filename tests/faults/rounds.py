@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from alpha.db import pool
 from tests.faults.arena import BUFFER_ROWS, SILENCE_S, Arena
 from tests.faults.proxy import RestRules
 from tests.stack.world import BOTS
-from websocket_listener.store import DATABASE_FAULTS
 
 Break = Callable[[Arena], Awaitable[None]]
 
@@ -96,7 +96,7 @@ async def disk_full(arena: Arena) -> None:
 
 async def _fill_the_log(arena: Arena) -> None:
     """Write-ahead log without end; PostgreSQL keeps some segments in hand, so it takes a few."""
-    with suppress(*DATABASE_FAULTS):
+    with suppress(*pool.FAULTS):
         connection = await arena.database("faults")
         for _ in range(100):
             await connection.execute("SELECT pg_logical_emit_message(true, 'full', repeat('x', 4 * 1024 * 1024))")

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from alpha.clock import wall_ms
-from tests.faults.arena import MEMORY_LIMIT, Arena
+from tests.faults.arena import Arena
 from tests.faults.books import Watcher, settle
 from tests.faults.rounds import Fault
 
@@ -21,7 +21,7 @@ class Outcome:
     executions: int
     altered: int
     faults: list[str]
-    memory: int
+    memory_mb: dict[str, int]
 
 
 async def play(arena: Arena, troubles: tuple[Fault, ...]) -> Outcome:
@@ -56,9 +56,8 @@ async def play(arena: Arena, troubles: tuple[Fault, ...]) -> Outcome:
     if not watching.done() or watching.exception() is not None:
         faults.append(f"the watcher failed: {watching!r}")
     faults += watcher.lies
-    if arena.most_memory > MEMORY_LIMIT:
-        faults.append(f"the listener grew to {arena.most_memory // 1024 // 1024} MB")
+    faults += arena.memory.faults()
     if arena.listener is not None and not arena.listener.running:
         faults.append(f"the listener is dead: {arena.listener.said()[-600:]}")
     executions = arena.sent.orders - before
-    return Outcome(name, recovery_s, executions, arena.proxy.altered, faults, arena.most_memory)
+    return Outcome(name, recovery_s, executions, arena.proxy.altered, faults, dict(arena.memory.most_mb))

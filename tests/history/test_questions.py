@@ -3,8 +3,9 @@
 import asyncpg
 import pytest
 
-from alpha.db.pool import FAULTS
+from alpha.db.pool import FAULTS, explained
 from alpha.db.questions import Questions
+from alpha.errors import Retry
 from alpha.settings import DatabaseSettings
 from tests.stack.stalling import Stalling
 from tests.stack.world import until
@@ -43,3 +44,11 @@ async def test_a_statement_that_takes_too_long_is_let_go_of_and_the_next_is_answ
     with pytest.raises(asyncpg.UndefinedTableError):
         await questions.fetch("SELECT * FROM nothing_of_this_name")
     await questions.close()
+
+
+def test_a_server_that_went_away_between_two_words_is_away_and_no_fault_of_ours(
+    history_settings: DatabaseSettings,
+) -> None:
+    muddle = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    assert isinstance(muddle, FAULTS)
+    assert isinstance(explained(muddle, history_settings), Retry)
