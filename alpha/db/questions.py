@@ -9,9 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
-
-from alpha.db.pool import Pool, create_pool
+from alpha.db.pool import FAULTS, Pool, create_pool
 from alpha.settings import DatabaseSettings
 
 TIMEOUT_S = 5.0
@@ -63,7 +61,7 @@ class Questions:
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 2.0)
-            except (TimeoutError, OSError, asyncpg.PostgresError):
+            except FAULTS:
                 self._pool.terminate()
 
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-import asyncpg
-
-from alpha.db.pool import connect, explained
+from alpha.db.pool import FAULTS, connect, explained
 from alpha.errors import Fatal, Misconfigured
 from database.backup.fingerprint import fingerprint
 from database.backup.settings import BackupSettings
@@ -51,10 +49,10 @@ async def take(settings: BackupSettings, shelves: Shelves, now: datetime) -> Bac
             "figures": figures,
         }
         return shelves.keep(partial, json.dumps(card, indent=1), now)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as fault:
+    except FAULTS as fault:
+        if isinstance(fault, OSError) and not isinstance(fault, ConnectionError | TimeoutError):
+            raise Fatal(f"The backup cannot be written to {shelves.folder}: {fault.strerror}.") from None
         raise explained(fault, settings) from None
-    except OSError as fault:
-        raise Fatal(f"The backup cannot be written to {shelves.folder}: {fault.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
         await connection.close()
