@@ -18,7 +18,7 @@ from alpha.logs import configure, logger
 from alpha.platform.context import History, Platform
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
-from dashboard import assets, front, views
+from dashboard import front, scripts, views
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 
@@ -29,7 +29,7 @@ REFRESH_S = 1.0
 PAST_S = 5.0
 #: The stores are asked whether they answer also while nobody watches; after so long without an answer health says so.
 ASK_S, BLIND_MS = 5.0, 30_000
-_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", assets.TAGS)
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", scripts.TAGS)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -59,7 +59,7 @@ class Dashboard:
             [
                 web.get("/", self._front),
                 web.get("/events", self._events),
-                web.get("/scripts/{name}", assets.script),
+                web.get("/scripts/{name}", scripts.script),
                 web.get("/chart", self._chart),
                 web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
