@@ -1,6 +1,6 @@
 """How fast the listener is, each figure beside a floor measured in the same run.
 
-    python -m tests.benchmarks.bench_listener [--fills 40000] [--seconds 10] [--part latencies]
+    python -m tests.benchmarks.bench_listener [--fills 60000] [--seconds 10] [--part latencies]
 
 A separate process pushes frames of the private stream over a local WebSocket; connection, feed and both writers are the
 listener's own; PostgreSQL (with fsync) and Redis are real. Floors: a bare `INSERT .. SELECT unnest` in batches of 1,000
@@ -575,7 +575,7 @@ def _delay(what: str, spent: list[float], floor: Floor, most: float, worst_ms: f
 def main() -> int:
     """Print the table; exit code 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fills", type=int, default=40_000)
+    parser.add_argument("--fills", type=int, default=60_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--part", choices=PARTS, default="all")
     chosen = parser.parse_args()
