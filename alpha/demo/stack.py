@@ -91,6 +91,8 @@ class DemoStack:
 
     async def open(self) -> None:
         """Start everything. Raises Misconfigured or Fatal with one sentence when a part cannot start."""
+        # The exchange needs no database: it makes its market while PostgreSQL makes its first files.
+        self.supervisor.add(self._exchange())
         await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.redis.start))
         await migrate(
             load(
@@ -99,7 +101,6 @@ class DemoStack:
                 **{name.lower(): value for name, value in self._owner_environment().items()},
             )
         )
-        self.supervisor.add(self._exchange())
         for service, role in SERVICES:
             if (self._root / service / "__main__.py").exists():
                 self.supervisor.add(self._service(service, role), wanted=service not in LATE)

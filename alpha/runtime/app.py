@@ -35,6 +35,7 @@ from alpha.runtime.patience import Patience, Stopped
 from alpha.runtime.settings import BotSettings
 from alpha.runtime.store import Account, Store
 from alpha.runtime.takeup import Reconciler
+from alpha.runtime.together import together
 from alpha.runtime.trader import Trader
 from alpha.runtime.transfers import Transfers
 from alpha.runtime.universe import followed
@@ -143,7 +144,13 @@ class BotProcess:
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
-        await self._wait("the exchange", lambda: check_account(self._gateway, broker, self._bot, checked, leverage))
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
+
+        async def check() -> None:
+            await check_account(self._gateway, broker, self._bot, checked, leverage)
+
+        # Neither needs the other, and both take seconds: leverage is set ten times a second at most.
+        await self._wait("the exchange", lambda: together((check, lambda: feed.follow(symbols))))
         view = AccountView(
             self._gateway, self._db, self._bot.id, account.text, rest_only=settings.alpha_step_url is not None
         )
@@ -152,7 +159,6 @@ class BotProcess:
             "PostgreSQL", lambda: begin(self._store, account, self._strategy, look, self._gateway, wall_ms())
         )
         journal = Journal(self._bot, self._store, account, lease, state, self._alerts)
-        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
         core = DecisionCore(self._strategy, feed.interval_ms, broker.instrument, state.core, state.strategy)
         reconciler = Reconciler(core, journal, broker, view, self._clock)
         executor = Executor(core, journal, broker, view, reconciler, self._clock)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import ApiKeyInfo
@@ -9,6 +10,7 @@ from alpha.errors import Misconfigured, Rejected
 from alpha.logs import logger
 from alpha.registry import Bot
 from alpha.runtime.broker import Broker
+from alpha.runtime.together import together
 
 log = logger(__name__)
 CROSS = "REGULAR_MARGIN"
@@ -31,7 +33,8 @@ async def check_account(gateway: Gateway, broker: Broker, bot: Bot, symbols: Seq
     Misconfigured for hedge mode and for a margin mode that cannot be changed. A leverage that is refused is logged: an
     entry asks for it again.
     """
-    for symbol in symbols:
+
+    async def check(symbol: str) -> None:
         for row in await gateway.positions(symbol):
             if row.position_idx != 0:
                 raise Misconfigured(
@@ -43,6 +46,8 @@ async def check_account(gateway: Gateway, broker: Broker, bot: Bot, symbols: Seq
                     await broker.set_leverage(symbol, leverage)
                 except Rejected as fault:
                     log.warning("leverage_not_set", symbol=symbol, why=str(fault))
+
+    await together(partial(check, symbol) for symbol in symbols)
     if (await gateway.account_info()).margin_mode == CROSS:
         return
     await gateway.set_margin_mode(CROSS)

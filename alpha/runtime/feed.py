@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from alpha.live.client import TextRedis
 from alpha.live.connect import AWAY
 from alpha.live.read import read_candles
 from alpha.logs import logger
+from alpha.runtime.together import together
 from alpha.strategy.bars import Bars, FloatArray, IntArray
 
 log = logger(__name__)
@@ -124,14 +126,23 @@ class CandleFeed:
         return self.windows[symbol].bars(bar_ms, self._history)
 
     async def follow(self, symbols: Sequence[str]) -> None:
-        """Follow exactly these symbols; new ones are warmed up over REST."""
-        for symbol in set(self.windows) - set(symbols):
-            del self.windows[symbol]
-        for symbol in symbols:
-            if symbol not in self.windows:
-                window = Window(symbol, self.interval_ms, self._history + 600)
-                self.windows[symbol] = window
-                await self._from_exchange(window, await self._gateway.server_time_ms(rank=Rank.ENTRY))
+        """Follow exactly these symbols, in this order; new ones are warmed up over REST.
+
+        Raises Retry or Rejected when a history cannot be read: the others are followed, the next call tries it again.
+        """
+        known = {symbol: self.windows[symbol] for symbol in symbols if symbol in self.windows}
+        new = [symbol for symbol in symbols if symbol not in known]
+        now_ms = await self._gateway.server_time_ms(rank=Rank.ENTRY) if new else 0
+
+        async def warm_up(symbol: str) -> None:
+            window = Window(symbol, self.interval_ms, self._history + 600)
+            await self._from_exchange(window, now_ms)
+            known[symbol] = window
+
+        try:
+            await together(partial(warm_up, symbol) for symbol in new)
+        finally:
+            self.windows = {symbol: known[symbol] for symbol in symbols if symbol in known}
 
     def offer(self, symbol: str, candle: CandleRow) -> bool:
         """A closed candle has arrived. False when earlier ones are missing: `fill` then."""

@@ -1,12 +1,15 @@
 """Candles without gaps, from a real Redis and the real exchange."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from alpha.bybit.gateway import Gateway, market_gateway
 from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rows import Kline
 from alpha.bybit.throttle import Throttle
+from alpha.errors import Retry
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import Candle, encode_candle
@@ -79,5 +82,37 @@ async def test_a_hole_in_the_stream_is_filled_from_redis_and_a_hole_in_redis_fro
         expected = [float(row.close) for row in true if row.start_ms <= newest_ms + 3 * BAR]
         assert found.close.tolist()[-4:] == expected[-4:]
         assert (found.start_ms[1:] - found.start_ms[:-1] == BAR).all()
+    finally:
+        await links.close()
+
+
+async def test_a_history_that_could_not_be_read_is_read_whole_at_the_next_attempt(
+    stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = RedisLinks(stage.servers.redis.settings())
+    asked = gateway.kline
+
+    async def away(symbol: str, *arguments: Any, **more: Any) -> list[Kline]:
+        if symbol == "ETHUSDT":
+            raise Retry("The exchange does not answer.")
+        return await asked(symbol, *arguments, **more)
+
+    try:
+        feed = CandleFeed(gateway, links.shared, "5", 10)
+        monkeypatch.setattr(gateway, "kline", away)
+        with pytest.raises(Retry):
+            await feed.follow(["ETHUSDT", "BTCUSDT"])
+        assert feed.symbols == ["BTCUSDT"]
+        newest_ms = feed.newest_ms
+        assert newest_ms is not None
+        # A candle that comes meanwhile must not pass for a history.
+        assert feed.offer("ETHUSDT", candle(newest_ms + BAR))
+        monkeypatch.undo()
+        await feed.follow(["ETHUSDT", "BTCUSDT"])
+        assert feed.symbols == ["ETHUSDT", "BTCUSDT"]
+        for symbol in feed.symbols:
+            found = feed.bars(symbol, newest_ms)
+            assert found is not None
+            assert len(found.start_ms) == 10
     finally:
         await links.close()
