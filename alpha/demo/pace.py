@@ -3,6 +3,8 @@
 A market that ran away from its bots would show nothing but entries that came too late.
 """
 
+from collections.abc import Mapping
+
 from alpha.clock import ms_of, wall_ms
 from alpha.db.pool import FAULTS
 from alpha.errors import AlphaError
@@ -68,16 +70,17 @@ async def bots_ready(platform: Platform) -> bool:
     return True
 
 
-async def bars_behind(platform: Platform, now_ms: int) -> float | None:
-    """How many bars the slowest bot is behind the market at exchange time `now_ms`.
+async def next_closes(platform: Platform) -> dict[str, tuple[int, int]]:
+    """Of each bot the bar that it will evaluate next: when it closes, exchange time, and its length, both in ms.
 
-    A bot is measured by the newest bar whose evaluation it has made durable. None while no bot has one.
+    A bot is measured by the newest bar whose evaluation it has made durable; one without any is left out. Empty when
+    nobody can be asked.
     """
+    closes: dict[str, tuple[int, int]] = {}
     try:
         rows = await platform.history.rows(
             "SELECT bot_id, (state ->> 'last_bar_ms')::bigint AS last_bar_ms FROM trading.strategy_state WHERE name = 'core'"
         )
-        worst: float | None = None
         for row in rows:
             bot = platform.registry.find(row["bot_id"])
             intervals = await platform.live.of(bot).smembers(keys.intervals(bot.id))
@@ -85,9 +88,13 @@ async def bars_behind(platform: Platform, now_ms: int) -> float | None:
             if not lengths or row["last_bar_ms"] is None or row["last_bar_ms"] < 0:
                 continue
             length_ms = min(lengths) * 60_000
-            # The bar that starts at last_bar_ms was evaluated; the next one to be evaluated closes two lengths later.
-            behind = (now_ms - row["last_bar_ms"] - length_ms) / length_ms - 1
-            worst = behind if worst is None else max(worst, behind)
+            # The bar that starts at last_bar_ms was evaluated; the next one closes two lengths later.
+            closes[bot.id] = (row["last_bar_ms"] + 2 * length_ms, length_ms)
     except (AlphaError, *AWAY, *FAULTS):
-        return None
-    return worst
+        return {}
+    return closes
+
+
+def bars_behind(closes: Mapping[str, tuple[int, int]], now_ms: int) -> float | None:
+    """How many bars the slowest bot is behind the market at exchange time `now_ms`. None while no bot has one."""
+    return max(((now_ms - close_ms) / length_ms for close_ms, length_ms in closes.values()), default=None)

@@ -14,11 +14,12 @@ from alpha.demo.books import Ledger, check_books
 from alpha.demo.desk import Desk
 from alpha.demo.keyboard import Keyboard
 from alpha.demo.overhearing import LogEar
-from alpha.demo.pace import Pace, bars_behind, bots_ready
+from alpha.demo.pace import Pace, bars_behind, bots_ready, next_closes
 from alpha.demo.processes import State
 from alpha.demo.settings import DemoSettings
 from alpha.demo.stack import EXCHANGE, DemoStack
 from alpha.demo.story import Line, Storyteller
+from alpha.demo.telling import Telling
 from alpha.demo.view import Scene, picture, plain_line
 from alpha.errors import AlphaError, Fatal
 from alpha.live.connect import AWAY
@@ -32,6 +33,7 @@ from alpha.registry import Bot, Registry, load_registry
 from alpha.settings import LogSettings, load
 
 REFRESH_S = 0.5
+SAY_S = 0.1
 PACE_S = 0.5
 #: How long the exchange may take to answer after its start.
 START_LIMIT_S = 60.0
@@ -40,8 +42,6 @@ READY_LIMIT_S = 90.0
 #: How long the services that can wait leave the machine to the bots that begin, and how long they wait for these at most.
 BEGIN_S = 6.0
 LATE_S = 15.0
-#: How long a line waits for those that come before it, where lines cannot be moved any more.
-SETTLE_S = 2.0
 
 
 class DemoRun:
@@ -56,7 +56,9 @@ class DemoRun:
         self._console = Console()
         self._watcher = watcher
         self._story = Storyteller()
-        self._unsaid: list[tuple[float, Line]] = []
+        self._telling = Telling()
+        #: The market's time up to which every bot has done what it will do.
+        self._evaluated_ms: int | None = None
         self._recorded: set[str] = set()
         self._ledger = Ledger(self._stack.exchange_url)
         self._pace = Pace(settings.demo_speed)
@@ -141,18 +143,16 @@ class DemoRun:
 
     async def _say(self, platform: Platform, ending: "asyncio.Task[bool]") -> None:
         desk = Desk(platform, self._stack.dashboard_url, asyncio.Event())
+        pause_s = SAY_S if self._watcher is None else REFRESH_S
         while not ending.done() and not self._over():
             if self._watcher is not None:
                 self._watcher(await self._scene(platform, desk))
-            await asyncio.wait({ending}, timeout=REFRESH_S)
-            self._say_settled(time.monotonic() - SETTLE_S)
-        self._say_settled(time.monotonic())
+            await asyncio.wait({ending}, timeout=pause_s)
+            self._print(self._telling.due(time.monotonic(), self._evaluated_ms))
+        self._print(self._telling.rest())
 
-    def _say_settled(self, before: float) -> None:
-        """Print, in the market's order, what was heard before this moment of the wall clock."""
-        settled = [line for heard, line in self._unsaid if heard <= before]
-        self._unsaid = [(heard, line) for heard, line in self._unsaid if heard > before]
-        for line in sorted(settled, key=lambda each: each.place):
+    def _print(self, lines: Iterable[Line]) -> None:
+        for line in lines:
             self._console.print(plain_line(line), markup=False, highlight=False, soft_wrap=True)
 
     async def _keep_pace(self, platform: Platform) -> None:
@@ -170,7 +170,10 @@ class DemoRun:
         while True:
             with contextlib.suppress(httpx.HTTPError, Fatal):
                 now_ms = await self._ledger.set_speed(self._pace.speed)
-                self._pace.next_speed(await bars_behind(platform, now_ms))
+                closes = await next_closes(platform)
+                self._pace.next_speed(bars_behind(closes, now_ms))
+                everybody = len(closes) == len(platform.registry.bots)
+                self._evaluated_ms = min(close_ms for close_ms, _ in closes.values()) if everybody else None
             await asyncio.sleep(PACE_S)
 
     async def _start_late(self) -> None:
@@ -202,8 +205,7 @@ class DemoRun:
 
     def _tell(self, lines: Iterable[Line]) -> None:
         if not self._console.is_terminal:
-            heard = time.monotonic()
-            self._unsaid += [(heard, line) for line in lines]
+            self._telling.hear(lines, time.monotonic())
 
     def _over(self) -> bool:
         limit = self._settings.demo_seconds
