@@ -157,6 +157,7 @@ class Trader:
             await self._tell_absence(last_ms, newest_ms)
         if last_ms < 0:
             self.core.state.last_bar_ms = newest_ms
+            await self.journal.save()
             return
         if newest_ms - last_ms > 600 * interval_ms:
             log.warning("bars_skipped", bars=(newest_ms - last_ms) // interval_ms - 600)

@@ -54,7 +54,7 @@ class GeneratedMarket:
         first_ms: int = FIRST_MS,
         days_kept: int = 600,
     ) -> None:
-        """`first_ms` is the start of history (a whole UTC day); `days_kept` bounds memory (70 kB a symbol's day)."""
+        """`first_ms` is the start of history (a whole UTC day); `days_kept` bounds memory (70 kB a symbol's day, 35 kB a day of the market)."""
         if not symbols or len(set(symbols)) != len(symbols):
             raise MarketError("The generator needs at least one symbol, each named once.")
         if unusual := [symbol for symbol in symbols if not (symbol.isalnum() and symbol.isupper())]:
@@ -72,7 +72,7 @@ class GeneratedMarket:
         }
         self._factor_block: Callable[[int], Block] = lru_cache(8)(lambda number: factor_block(seed, number))
         self._block = lru_cache(4 * len(symbols))(self._make_block)
-        self._factor_day = lru_cache(64)(self._make_factor_day)
+        self._factor_day = lru_cache(days_kept)(self._make_factor_day)
         self._day = lru_cache(days_kept)(self._make_day)
         self._mood_knots = lru_cache(2048)(self._make_mood_knots)
         self._summary = lru_cache(100_000)(self._make_summary)
