@@ -36,6 +36,20 @@ async def test_a_restart_in_mid_position_with_an_empty_redis_changes_nothing(sta
     assert len(await stage.fills()) == 2
 
 
+async def test_a_crash_before_the_first_evaluation_forgets_no_bar(stage: Stage) -> None:
+    bot = stage.toy()
+    await stage.play(bot)
+    began = (await stage.state_row("core"))["last_bar_ms"]
+    assert began > 0
+    bot.kill()
+    await stage.absent()
+    await stage.bars(4)
+    await stage.play(bot)
+    (summary,) = await stage.alerts("was_away")
+    assert "4 bars" in summary
+    assert (await stage.state_row("core"))["last_bar_ms"] == began + 4 * 300_000
+
+
 async def test_a_bot_killed_between_sending_an_entry_and_its_answer_takes_the_position_up(stage: Stage) -> None:
     bot = stage.toy(SHORTSELLER_ENTRIES="1", SHORTSELLER_HOLD_BARS="3")
     await stage.play(bot)
