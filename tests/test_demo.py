@@ -150,7 +150,7 @@ def executions(output: str) -> int:
 def test_with_its_listener_killed_again_and_again_its_books_agree_at_its_end_and_the_data_is_kept(
     demo: Callable[..., Demo],
 ) -> None:
-    running = demo(DEMO_SECONDS="30")
+    running = demo(DEMO_SECONDS="20")
     for _ in range(3):
         until(lambda: running.child("websocket_listener"), "the listener")
         victim = running.child("websocket_listener")
