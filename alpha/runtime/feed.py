@@ -128,7 +128,8 @@ class CandleFeed:
     async def follow(self, symbols: Sequence[str]) -> None:
         """Follow exactly these symbols, in this order; new ones are warmed up over REST.
 
-        Raises Retry or Rejected when a history cannot be read: the others are followed, the next call tries it again.
+        Raises Retry or Rejected as soon as a history cannot be read: those read by then are followed, the next call
+        goes on with the others.
         """
         known = {symbol: self.windows[symbol] for symbol in symbols if symbol in self.windows}
         new = [symbol for symbol in symbols if symbol not in known]

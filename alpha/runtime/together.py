@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
+from alpha.process import end_tasks
+
 #: As many questions to the exchange at the same time; more would only wait for each other.
 AT_ONCE = 4
 
 
 async def together(calls: Iterable[Callable[[], Awaitable[None]]], at_once: int = AT_ONCE) -> None:
-    """Make all these calls, `at_once` at a time, and wait for all, however they end.
+    """Make all these calls, `at_once` at a time, and wait for all.
 
-    Raises the fault of the first of them that has one: what the others did stands.
+    Raises the first fault as soon as it comes, and ends the calls that are under way: what was done stands.
     """
     room = asyncio.Semaphore(at_once)
 
@@ -18,6 +20,8 @@ async def together(calls: Iterable[Callable[[], Awaitable[None]]], at_once: int 
         async with room:
             await call()
 
-    for outcome in await asyncio.gather(*(make(call) for call in calls), return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
+    tasks = [asyncio.create_task(make(call)) for call in calls]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end_tasks(tasks)
