@@ -112,9 +112,9 @@ class LiveLoop:
                 await self._ask_for_bars()
             refresh_ms = crew.strategy.universe.refresh_ms
             if refresh_ms and crew.clock.now_ms() - self._refreshed_ms >= refresh_ms:
-                self._refreshed_ms = crew.clock.now_ms()
                 await crew.broker.refresh_instruments()
                 await crew.follow(await followed(crew.strategy.universe, crew.gateway, crew.broker.instruments))
+                self._refreshed_ms = crew.clock.now_ms()
         except (Retry, Unknown, Rejected) as fault:
             log.warning("tick_postponed", why=str(fault))
 
