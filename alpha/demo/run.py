@@ -33,6 +33,7 @@ from alpha.registry import Bot, Registry, load_registry
 from alpha.settings import LogSettings, load
 
 REFRESH_S = 0.5
+#: How often lines are printed where there is no picture.
 SAY_S = 0.1
 PACE_S = 0.5
 #: How long the exchange may take to answer after its start.

@@ -54,7 +54,10 @@ class GeneratedMarket:
         first_ms: int = FIRST_MS,
         days_kept: int = 600,
     ) -> None:
-        """`first_ms` is the start of history (a whole UTC day); `days_kept` bounds memory (70 kB a symbol's day, 35 kB a day of the market)."""
+        """`first_ms` is the start of history (a whole UTC day).
+
+        `days_kept` bounds memory: 70 kB for each day of a symbol, 35 kB for each day of the market as a whole.
+        """
         if not symbols or len(set(symbols)) != len(symbols):
             raise MarketError("The generator needs at least one symbol, each named once.")
         if unusual := [symbol for symbol in symbols if not (symbol.isalnum() and symbol.isupper())]:
