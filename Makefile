@@ -32,13 +32,13 @@ $(VENV)/.dev: locks/dev.lock $(VENV)/.demo
 	@touch $@
 
 demo: $(VENV)/.demo ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR)
-	@exec $(BIN)/python -m alpha.demo $(ARGS)
+	@exec $(BIN)/python -m demo $(ARGS)
 
 alpha: $(VENV)/.demo ## install the command .venv/bin/alpha
 	@echo "$(BIN)/alpha"
 
 psql: $(VENV)/.demo ## psql on the demo's database (ARGS='-c "SELECT ..."')
-	@exec $(BIN)/python -m alpha.demo.psql $(ARGS)
+	@exec $(BIN)/python -m demo.psql $(ARGS)
 
 simulator: $(VENV)/.demo ## the simulated exchange alone (ARGS='--port 8080 --account KEY:SECRET:10000')
 	@exec $(BIN)/python -m exchange_simulator $(ARGS)
@@ -79,7 +79,7 @@ docs: $(VENV)/.dev ## build the documents into site/
 	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict && echo "site/index.html"
 
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
-	@exec $(BIN)/python -m alpha.submodules $(ARGS)
+	@exec $(BIN)/python -m alpha_cli.submodules $(ARGS)
 
 # django-htmx is here for the two files of htmx that it carries, which need no Django.
 lock: $(VENV)/.dev ## resolve the locks anew, with hashes and without addresses

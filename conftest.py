@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-pytest_plugins = ["tests.stack.fixtures"]
+pytest_plugins = ["tests.support.fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,8 +5,8 @@ from enum import StrEnum
 
 from redis.exceptions import RedisError
 
-from alpha.live import keys
-from alpha.live.client import TextRedis
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
 from alpha.logs import logger
 
 log = logger(__name__)

@@ -6,12 +6,10 @@ signing. On a simulated exchange the two run apart by a factor of thousands.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from alpha.errors import Retry
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
+from alpha.model.timestamp import at
 
 
 def wall_ms() -> int:
@@ -22,18 +20,6 @@ def wall_ms() -> int:
 def monotonic_ms() -> int:
     """Milliseconds since an arbitrary start; never runs backwards."""
     return time.monotonic_ns() // 1_000_000
-
-
-def at(ms: int) -> datetime:
-    """The aware UTC time `ms` milliseconds after 1970, exact to the millisecond."""
-    return EPOCH + ms * _MS
-
-
-def ms_of(moment: datetime) -> int:
-    """Milliseconds since 1970 UTC of an aware time; ValueError for a naive one."""
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone is ambiguous; make it aware")
-    return (moment - EPOCH) // _MS
 
 
 class BusinessClock:

@@ -12,9 +12,9 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
+from alpha.config.services import HealthSettings
 from alpha.errors import Misconfigured
 from alpha.process import LoopPulse
-from alpha.settings import HealthSettings
 
 LOOP_LIMIT_S = 10.0
 

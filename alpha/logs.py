@@ -7,8 +7,8 @@ from pathlib import Path
 
 import structlog
 
+from alpha.config.services import LogSettings
 from alpha.errors import Misconfigured
-from alpha.settings import LogSettings
 
 FILE_BYTES = 10_000_000
 FILES_KEPT = 5

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from alpha.clock import at
 from alpha.errors import Misconfigured
 from alpha.indicators import Floats
+from alpha.model.timestamp import at
 from alpha.strategy.bars import Bars
 
 COLUMNS = ("open", "high", "low", "close", "volume")

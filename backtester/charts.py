@@ -9,9 +9,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from alpha.clock import at
 from alpha.indicators import Floats
-from alpha.strategy.intents import Direction
+from alpha.model.side import Direction
+from alpha.model.timestamp import at
 from backtester.candles import moment
 from backtester.result import Trade
 

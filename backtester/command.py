@@ -10,15 +10,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from alpha.clock import ms_of
 from alpha.errors import Misconfigured
+from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
-from alpha.strategy.contract import Parameters, Strategy
+from alpha.strategy.base import Parameters, Strategy
 from alpha.strategy.parameters import load_parameters, parse_overrides
+from backtester.candle_files import read_folder, symbols_of
 from backtester.candles import between, end_ms, first_ms
 from backtester.description import Description, fingerprint_of, funding_text
-from backtester.engine import Terms, run
-from backtester.folder import read_folder, symbols_of
+from backtester.engine import BacktestConfig, run
 from backtester.funding import read_funding
 from backtester.instruments import read_instruments
 from backtester.market import MarketData
@@ -83,7 +83,9 @@ def carry_out(request: Request) -> Outcome:
     result = run(
         strategy,
         data,
-        Terms(from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS),
+        BacktestConfig(
+            from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
+        ),
     )
     symbols = tuple(known)
     description = Description(

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from alpha.bybit.gateway import Gateway
-from alpha.bybit.intervals import INTERVAL_MS
-from alpha.bybit.rows import Instrument, Kline
-from alpha.bybit.throttle import Rank
+from alpha.bybit.client import Gateway
+from alpha.bybit.models import Kline
+from alpha.bybit.rate_limiter import Priority
 from alpha.errors import Misconfigured
-from alpha.money import plain
+from alpha.model.instrument import Instrument
+from alpha.model.interval import INTERVAL_MS
+from alpha.model.money import plain
 from alpha.strategy.bars import Bars
+from backtester.candle_files import FUNDING_SUFFIX, read_file, write_file
 from backtester.candles import COLUMNS, check, column, end_ms, first_ms, moment
-from backtester.folder import FUNDING_SUFFIX, read_file, write_file
 from backtester.funding import read_rows, write_funding
 from backtester.instruments import FILE, recorded_instruments
 
@@ -80,7 +81,7 @@ async def download(
 
 
 async def _instruments(gateway: Gateway, symbols: Sequence[str]) -> dict[str, Instrument]:
-    known = await gateway.instruments(rank=Rank.BACKFILL)
+    known = await gateway.instruments(rank=Priority.BACKFILL)
     if missing := [symbol for symbol in symbols if symbol not in known]:
         raise Misconfigured(f"The exchange has no USDT perpetual {', '.join(missing)}: check the spelling.")
     return {symbol: known[symbol] for symbol in symbols}
@@ -127,7 +128,7 @@ class _Fetch:
             for number, cursor in enumerate(range(first, last, PAGE * self.length), start=1):
                 end = min(cursor + PAGE * self.length, last)
                 page = await self.gateway.kline(
-                    self.symbol, self.interval, start_ms=cursor, end_ms=end - 1, limit=PAGE, rank=Rank.BACKFILL
+                    self.symbol, self.interval, start_ms=cursor, end_ms=end - 1, limit=PAGE, rank=Priority.BACKFILL
                 )
                 rows += [row for row in page if row.closed and cursor <= row.start_ms < end]
                 self.progress(self.symbol, end - self.from_ms, self.to_ms - self.from_ms)

@@ -9,12 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from alpha.bybit.gateway import market_gateway
+from alpha.bybit.client import market_gateway
 from alpha.bybit.hosts import hosts_of
-from alpha.bybit.throttle import Throttle
+from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import wall_ms
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.loader import load
 from alpha.errors import Misconfigured
-from alpha.settings import ExchangeSettings, load
 from backtester.candles import end_ms, fingerprint, first_ms, moment
 from backtester.command import moment_ms
 from backtester.download import download
@@ -55,7 +56,7 @@ async def _download(
         def progress(symbol: str, done: int, total: int) -> None:
             bars.update(tasks[symbol], completed=done / total)
 
-        async with market_gateway(hosts, Throttle(None)) as gateway:
+        async with market_gateway(hosts, RateLimiter(None)) as gateway:
             found = await download(gateway, request.folder, symbols, request.interval, from_ms, to_ms, progress)
     for symbol, candles in sorted(found.items()):
         console.print(

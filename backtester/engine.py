@@ -12,29 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alpha.bybit.intervals import INTERVAL_MS
-from alpha.bybit.rows import Instrument
 from alpha.errors import Misconfigured
-from alpha.money import ZERO
-from alpha.reasons import Reason
+from alpha.model.instrument import Instrument
+from alpha.model.interval import INTERVAL_MS
+from alpha.model.money import ZERO
+from alpha.model.reason import Reason
 from alpha.strategy.bars import BarView, BoolArray, Series
-from alpha.strategy.contract import Strategy
-from alpha.strategy.core import Close, DecisionCore, Open, Plan, SetStop
-from alpha.strategy.limits import Breach
+from alpha.strategy.base import Strategy
+from alpha.strategy.core import CloseOrder, DecisionCore, EntryOrder, Plan, StopUpdate
 from alpha.strategy.positions import stop_passed
-from alpha.strategy.rules import Until
+from alpha.strategy.risk_limits import Breach
+from alpha.strategy.risk_rules import Until
 from backtester.candles import moment
 from backtester.equity import Equity, Span
-from backtester.market import MarketData, Membership, Quotes
+from backtester.market import MarketData, OhlcSeries, UniverseMembership
 from backtester.result import LimitHit, OpenAtEnd, Result, Trade
-from backtester.venue import Costs, Departure, Venue
+from backtester.venue import ClosedPosition, Costs, Venue
 
 DAY_MS = 86_400_000
 _NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave it to Decimals
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BacktestConfig:
     """What one back-test is run with. Bars that start within `from_ms <= start < to_ms` are traded; earlier ones warm up.
 
     A limit that holds until the operator resumes holds to the end, or for `resume_after_ms`, rounded up to a UTC day.
@@ -47,7 +47,7 @@ class Terms:
     resume_after_ms: int | None = None
 
 
-def run(strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> Result:
+def run(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> Result:
     """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together."""
     return Run(strategy, data, terms).result()
 
@@ -64,7 +64,7 @@ class _Prices(NamedTuple):
 class Run:
     """One back-test under way."""
 
-    def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: Terms) -> None:
+    def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> None:
         self.interval_ms = data.interval_ms
         if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
             raise Misconfigured(
@@ -82,9 +82,9 @@ class Run:
                 f"There is nothing to test between {moment(terms.from_ms)} and {moment(terms.to_ms)}: the data reach "
                 f"from {moment(data.first_ms)} to {moment(data.end_ms)}."
             )
-        self.members = Membership(strategy.universe, data)
+        self.members = UniverseMembership(strategy.universe, data)
         self.symbols = self.members.all_symbols
-        self.quotes = {symbol: Quotes(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
+        self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
         self.series = {
             symbol: Series.of(data.bars[symbol], strategy.indicators(data.bars[symbol])) for symbol in self.symbols
         }
@@ -200,7 +200,7 @@ class Run:
 
     def _is_quiet(self, now_ms: int, lows: dict[str, float], highs: dict[str, float]) -> bool:
         """True when no price between these meets a level, an account limit or the margin."""
-        worst, best, value, meets = self.venue.outlook(lows, highs)
+        worst, best, value, meets = self.venue.bounds(lows, highs)
         self.venue.endangered = self._endangers(worst, value)
         return not meets and not self.venue.endangered and self._is_calm(now_ms, worst, best)
 
@@ -309,7 +309,7 @@ class Run:
                 views[symbol] = BarView(self.series[symbol], place)
         return views
 
-    def _move_stop(self, stop: SetStop, number: int, now_ms: int, plan: Plan) -> None:
+    def _move_stop(self, stop: StopUpdate, number: int, now_ms: int, plan: Plan) -> None:
         held = self.venue.holdings[stop.symbol]
         if stop_passed(stop.direction, stop.price, self.venue.price(stop.symbol)):
             departure = self.venue.close(stop.symbol, now_ms, stop.meaning)
@@ -319,7 +319,7 @@ class Run:
         self.core.moved(stop)
         held.move_stop(stop.price)
 
-    def _enter(self, order: Open, number: int, now_ms: int) -> None:
+    def _enter(self, order: EntryOrder, number: int, now_ms: int) -> None:
         venue, symbol = self.venue, order.enter.symbol
         quotes = self.quotes[symbol]
         place = quotes.place(number)
@@ -342,13 +342,13 @@ class Run:
 
     # --- what happened ------------------------------------------------------------------------------------------
 
-    def _close_all(self, closes: list[Close], number: int, now_ms: int, plan: Plan | None) -> None:
+    def _close_all(self, closes: list[CloseOrder], number: int, now_ms: int, plan: Plan | None) -> None:
         for close in closes:
             departure = self.venue.close(close.symbol, now_ms, close.reason)
             self._book(departure, number, close.reason, close.why)
             self.core.closed(close.symbol, now_ms, decided_ms=None if plan is None else plan.close_ms)
 
-    def _gone(self, departures: list[Departure], number: int) -> None:
+    def _gone(self, departures: list[ClosedPosition], number: int) -> None:
         """The exchange closed these positions."""
         for departure in departures:
             symbol, reason = departure.holding.symbol, departure.reason
@@ -357,7 +357,7 @@ class Run:
             self._book(departure, number, reason, "")
             self.core.closed(symbol, departure.time_ms)
 
-    def _book(self, departure: Departure, number: int, reason: Reason, why: str) -> None:
+    def _book(self, departure: ClosedPosition, number: int, reason: Reason, why: str) -> None:
         held = departure.holding
         self.trades.append(
             Trade(

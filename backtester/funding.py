@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpha.errors import Misconfigured
-from backtester.columns import read_parquet, write_parquet
-from backtester.folder import FUNDING_SUFFIX
+from backtester.candle_files import FUNDING_SUFFIX
+from backtester.csv_format import read_parquet, write_parquet
 
 EVERY_MS = 8 * 3_600_000
 #: Bybit's interest rate: what a perpetual without a premium pays every eight hours (Bybit, "Funding rate calculation").

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alpha.bybit.parse import parse_instrument
-from alpha.bybit.rows import Instrument
+from alpha.bybit.decode import parse_instrument
 from alpha.errors import AlphaError, Misconfigured
 from alpha.indicators import Floats
+from alpha.model.instrument import Instrument
 from alpha.strategy.bars import Bars
 from backtester.candles import first_ms
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpha.bybit.rows import Instrument
 from alpha.errors import Misconfigured
 from alpha.indicators import Floats, rolling_sum
+from alpha.model.instrument import Instrument
 from alpha.strategy.bars import Bars
-from alpha.strategy.contract import Universe
+from alpha.strategy.base import Universe
 from backtester.candles import end_ms, first_ms
 from backtester.funding import Funding
 
@@ -41,7 +41,7 @@ class MarketData:
         return max(end_ms(bars) for bars in self.bars.values())
 
 
-class Quotes:
+class OhlcSeries:
     """Prices of one symbol, addressed by the number of the bar on the grid."""
 
     __slots__ = ("close", "count", "high", "low", "offset", "open")
@@ -57,7 +57,7 @@ class Quotes:
         return place if 0 <= place < self.count else None
 
 
-class Membership:
+class UniverseMembership:
     """Which symbols a strategy follows at a time, from what was known then."""
 
     def __init__(self, universe: Universe, data: MarketData) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from backtester.candles import moment
 from backtester.charts import line_chart, price_chart
 from backtester.command import Outcome
-from backtester.measures import Period, by_month, by_reason, by_symbol, by_year, drawdowns, measure
+from backtester.metrics import Period, by_month, by_reason, by_symbol, by_year, drawdowns, measure
 from backtester.result import Result, Trade
 from backtester.terminal import figure_rows, money, percent
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alpha.clock import at
 from alpha.errors import Misconfigured
-from alpha.money import plain
+from alpha.model.money import plain
+from alpha.model.timestamp import at
 from backtester.command import Outcome
 from backtester.page import render
 from backtester.result import Trade

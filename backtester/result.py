@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpha.indicators import Floats
-from alpha.reasons import Reason
-from alpha.strategy.intents import Direction
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from backtester.candles import moment
 from backtester.description import Description
-from backtester.measures import Group, Measures, Period, by_month, by_reason, by_symbol, by_year, measure
+from backtester.metrics import Group, Metrics, Period, by_month, by_reason, by_symbol, by_year, measure
 from backtester.result import Result
 
 _YEARS_FROM_MS = 400 * 86_400_000
@@ -51,7 +51,7 @@ def _headline(description: Description, result: Result) -> Text:
     )
 
 
-def _figures(figures: Measures) -> Table:
+def _figures(figures: Metrics) -> Table:
     table = Table(show_header=False)
     for _ in range(3):
         table.add_column(style="dim")
@@ -62,7 +62,7 @@ def _figures(figures: Measures) -> Table:
     return table
 
 
-def figure_rows(figures: Measures) -> list[tuple[str, str]]:
+def figure_rows(figures: Metrics) -> list[tuple[str, str]]:
     """Name and value of each figure, in reading order."""
     return [
         ("Return", percent(figures.return_pct)),

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from alpha.bybit.rows import Instrument
-from alpha.money import ONE, ZERO
-from alpha.reasons import Reason
-from alpha.strategy.bars import exact
-from alpha.strategy.intents import Direction
-from backtester.holding import Holding
+from alpha.model.instrument import Instrument
+from alpha.model.money import ONE, ZERO
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.strategy.bars import to_decimal
+from backtester.position import HeldPosition
 
 _BPS = Decimal(10_000)
 _MARGIN_STEP = Decimal("0.0001")
@@ -30,10 +30,10 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class ClosedPosition:
     """A position that the exchange or an order of ours has closed."""
 
-    holding: Holding
+    holding: HeldPosition
     price: Decimal
     fee: Decimal
     time_ms: int
@@ -47,7 +47,7 @@ class Venue:
         self.wallet = cash
         self.costs = costs
         self.leverage = leverage
-        self.holdings: dict[str, Holding] = {}
+        self.holdings: dict[str, HeldPosition] = {}
         self.last: dict[str, float] = {}
         self.endangered = True  # False while the owner knows that no price of the bar can use up the margin
         self._instruments = instruments
@@ -58,13 +58,13 @@ class Venue:
 
     def price(self, symbol: str) -> Decimal:
         """The last price, which is also the mark."""
-        return exact(self.last[symbol])
+        return to_decimal(self.last[symbol])
 
     def open_profit(self) -> Decimal:
         """Unrealised profit of all positions in USDT."""
         return sum((held.profit(self.price(held.symbol)) for held in self.holdings.values()), ZERO)
 
-    def outlook(self, lows: Mapping[str, float], highs: Mapping[str, float]) -> tuple[float, float, float, bool]:
+    def bounds(self, lows: Mapping[str, float], highs: Mapping[str, float]) -> tuple[float, float, float, bool]:
         """The worst and best unrealised profit between these prices, the most they are worth, and whether a level is met.
 
         In floats, stops left aside: bounds that tell when nothing can happen.
@@ -131,30 +131,30 @@ class Venue:
         price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG)
         return size * price * (ONE / self.leverage + 2 * self.costs.taker_fee) <= max(self._available(), ZERO)
 
-    def open(self, symbol: str, direction: Direction, size: Decimal, time_ms: int) -> Holding:
+    def open(self, symbol: str, direction: Direction, size: Decimal, time_ms: int) -> HeldPosition:
         """A market order that opens a position; the symbol must be flat."""
         price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG)
         fee = price * size * self.costs.taker_fee
         self.wallet -= fee
-        held = self.holdings[symbol] = Holding(symbol, direction, size, price, fee, time_ms)
+        held = self.holdings[symbol] = HeldPosition(symbol, direction, size, price, fee, time_ms)
         return held
 
-    def close(self, symbol: str, time_ms: int, reason: Reason) -> Departure:
+    def close(self, symbol: str, time_ms: int, reason: Reason) -> ClosedPosition:
         """A market order that closes the whole position at the last price."""
         held = self.holdings[symbol]
         price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT)
         return self._leave(held, price, time_ms, reason)
 
-    def _leave(self, held: Holding, price: Decimal, time_ms: int, reason: Reason) -> Departure:
+    def _leave(self, held: HeldPosition, price: Decimal, time_ms: int, reason: Reason) -> ClosedPosition:
         value = price * held.size
         fee = value * self.costs.taker_fee
         self.wallet += (value - held.entry_value) * held.sign - fee
         del self.holdings[held.symbol]
-        return Departure(held, price, fee, time_ms, reason)
+        return ClosedPosition(held, price, fee, time_ms, reason)
 
     # --- the market moves ---------------------------------------------------------------------------------------
 
-    def jump(self, symbol: str, target: float, time_ms: int) -> list[Departure]:
+    def jump(self, symbol: str, target: float, time_ms: int) -> list[ClosedPosition]:
         """The price of a held symbol is suddenly `target`: what margin is left is looked at, then levels fire there."""
         held = self.holdings[symbol]
         self.last[symbol] = target
@@ -163,10 +163,10 @@ class Venue:
         fired = held.fires(target)
         if fired is not None:
             return [self.close(symbol, time_ms, fired)]
-        held.follow(exact(target))
+        held.follow(to_decimal(target))
         return []
 
-    def run(self, symbol: str, target: float, time_ms: int) -> list[Departure]:
+    def run(self, symbol: str, target: float, time_ms: int) -> list[ClosedPosition]:
         """The price of a held symbol runs to `target`, through every price in between."""
         held = self.holdings[symbol]
         fired = held.fires(target)
@@ -180,10 +180,10 @@ class Venue:
             self.last[symbol] = target
             return [departure]
         self.last[symbol] = target
-        held.follow(exact(target))
+        held.follow(to_decimal(target))
         return []
 
-    def fund(self, symbol: str, rate: Decimal, time_ms: int) -> list[Departure]:
+    def fund(self, symbol: str, rate: Decimal, time_ms: int) -> list[ClosedPosition]:
         """Charge funding at the last price: longs pay a rate above zero to shorts."""
         held = self.holdings[symbol]
         received = -held.size * self.price(symbol) * rate * held.sign
@@ -195,7 +195,7 @@ class Venue:
 
     # --- liquidation --------------------------------------------------------------------------------------------
 
-    def _liquidates(self, held: Holding, target: float, fired: Reason | None) -> Decimal | None:
+    def _liquidates(self, held: HeldPosition, target: float, fired: Reason | None) -> Decimal | None:
         """The price on the way to `target` at which equity meets maintenance margin, if no level fires before."""
         size, mark = held.size, self.price(held.symbol)
         rate = self._maintenance_rate(held.symbol)
@@ -204,12 +204,12 @@ class Venue:
         tick = self._instruments[held.symbol].tick_size
         rounding = ROUND_FLOOR if held.sign > 0 else ROUND_CEILING
         price = (price / tick).to_integral_value(rounding) * tick
-        if price <= 0 or (exact(target) - price) * held.sign > 0:
+        if price <= 0 or (to_decimal(target) - price) * held.sign > 0:
             return None
         level = None if fired is None else held.level(fired)
         return price if level is None or (price - level) * held.sign > 0 else None
 
-    def _take_over(self, time_ms: int) -> list[Departure]:
+    def _take_over(self, time_ms: int) -> list[ClosedPosition]:
         """Close every position at its bankruptcy price, where closing it uses up its share of the equity."""
         gone = []
         while self.holdings:

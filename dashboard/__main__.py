@@ -2,9 +2,9 @@
 
 import sys
 
+from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.process import run
-from alpha.settings import load
 from dashboard.app import main as dashboard
 from dashboard.settings import DashboardSettings
 

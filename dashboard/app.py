@@ -13,14 +13,14 @@ from aiohttp.typedefs import Handler
 from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured
 from alpha.health import HealthServer
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
-from alpha.platform.context import History, Platform
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from dashboard import front, scripts, views
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
+from operations.context import History, Operations
 
 log = logger(__name__)
 COOKIE = "alpha_dashboard"
@@ -41,7 +41,7 @@ _HEADERS = {
 class Dashboard:
     """Serves one platform. All viewers share one look at it a second."""
 
-    def __init__(self, settings: DashboardSettings, platform: Platform) -> None:
+    def __init__(self, settings: DashboardSettings, platform: Operations) -> None:
         self._settings = settings
         self._platform = platform
         # The cookie is not the token: it means nothing after this process.
@@ -172,8 +172,8 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     """Run the dashboard until `stop`."""
     configure("dashboard", settings)
     registry = load_registry(settings.alpha_bots_file)
-    links, history = RedisLinks(settings), History(settings, "dashboard")
-    dashboard = Dashboard(settings, Platform(registry, links, history, NoControl()))
+    links, history = RedisClients(settings), History(settings, "dashboard")
+    dashboard = Dashboard(settings, Operations(registry, links, history, NoControl()))
     # Streams of events never end by themselves.
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()

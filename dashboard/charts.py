@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from alpha.clock import at
-from alpha.platform.page import Bars, Curve
+from alpha.model.timestamp import at
+from operations.page import BarChart, Curve
 
 WIDTH, HEIGHT, LEFT = 900, 300, 10
 #: More points than this cannot be told apart on a screen.
@@ -56,7 +56,7 @@ def curve_svg(curve: Curve) -> str:
     )
 
 
-def bars_svg(bars: Bars) -> str:
+def bars_svg(bars: BarChart) -> str:
     """One signed bar a label."""
     if not bars.values:
         return "<p class=dim>Nothing to draw yet.</p>"

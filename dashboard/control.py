@@ -1,7 +1,7 @@
 """The dashboard steers nothing and sees no containers: what it knows of a bot is what the bot and the listener say."""
 
-from alpha.bot_control.interface import Process
 from alpha.errors import Rejected, Retry
+from bot_control.interface import Process
 
 BLIND = "The dashboard does not see containers."
 

@@ -7,20 +7,20 @@ from datetime import datetime
 from decimal import Decimal
 from html import escape
 
-from alpha.clock import ms_of
 from alpha.errors import AlphaError
-from alpha.money import ZERO
-from alpha.platform import analytics, history, live, pages
-from alpha.platform.business_time import business_now
-from alpha.platform.context import Platform
-from alpha.platform.live import BalanceRow
-from alpha.platform.page import Bars, Cell, Curve, Page, Tone, Words
-from alpha.platform.periods import parse_period
-from alpha.platform.status import BotState, BotStatus, Status, status
-from alpha.platform.wording import NONE, count, full_moment, usdt
+from alpha.model.money import ZERO
+from alpha.model.timestamp import ms_of
 from dashboard.charts import bars_svg, curve_svg
 from dashboard.control import BLIND
 from dashboard.markup import cell_html, page_html
+from operations import analytics, history, pages, positions
+from operations.business_time import business_now
+from operations.context import Operations
+from operations.formatting import NONE, count, full_moment, usdt
+from operations.page import BarChart, Cell, Curve, Page, Tone, Words
+from operations.periods import parse_period
+from operations.positions import BalanceRow
+from operations.status import BotState, BotStatus, Status, status
 
 #: The places of the page that move, in their order.
 LIVE = ("head", "bots", "positions", "fills")
@@ -37,10 +37,10 @@ _TONES = {
 }
 
 
-async def live_places(platform: Platform) -> dict[str, str]:
+async def live_places(platform: Operations) -> dict[str, str]:
     """The HTML of each place of `LIVE`. What is away is said in its place; the rest is shown."""
     seen, balances, fills = await asyncio.gather(
-        status(platform), live.balance(platform), _fills(platform), return_exceptions=True
+        status(platform), positions.balance(platform), _fills(platform), return_exceptions=True
     )
     if isinstance(seen, BaseException):
         raise seen
@@ -61,7 +61,7 @@ def _said(fault: BaseException) -> str:
     return str(fault)
 
 
-async def past_place(platform: Platform) -> str:
+async def past_place(platform: Operations) -> str:
     """Equity and drawdown, daily bars and exit reasons of the last 30 days of the exchange's time."""
     try:
         now = await business_now(platform)
@@ -70,7 +70,7 @@ async def past_place(platform: Platform) -> str:
             analytics.equity_curve(platform, None, period),
             analytics.spans(platform, "daily", None, period.days, now),
             analytics.reasons(platform, None, period),
-            live.balance(platform),
+            positions.balance(platform),
         )
         equity = _up_to_now(equity, balances, len(platform.registry.bots), now)
     except AlphaError as fault:
@@ -84,7 +84,7 @@ async def past_place(platform: Platform) -> str:
     nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for row in days:
         nets[f"{row.start:%Y-%m-%d}"] += row.net
-    daily = Bars("Net of each day, USDT", sorted(nets), [float(nets[day]) for day in sorted(nets)])
+    daily = BarChart("Net of each day, USDT", sorted(nets), [float(nets[day]) for day in sorted(nets)])
     why = reasons_html(reasons)
     return (
         f"<section class=half>{curve_svg(curve)}</section>"
@@ -127,7 +127,7 @@ def _won(row: analytics.ReasonRow) -> str:
     return "-" if row.win_rate_pct is None else f"{row.win_rate_pct:.0f} %"
 
 
-def _head(platform: Platform, seen: Status, balances: Sequence[BalanceRow], faults: Sequence[str]) -> str:
+def _head(platform: Operations, seen: Status, balances: Sequence[BalanceRow], faults: Sequence[str]) -> str:
     """The money in one line, and whatever is wrong below it."""
     equity = {row.bot: row.equity for row in balances}
     bots = [bot.bot for bot in seen.bots]
@@ -146,7 +146,7 @@ def _head(platform: Platform, seen: Status, balances: Sequence[BalanceRow], faul
     return f"<section><div class=tiles>{shown}</div>{wrong}<p class=dim>{escape(_moment(platform, seen))}</p></section>"
 
 
-def _moment(platform: Platform, seen: Status) -> str:
+def _moment(platform: Operations, seen: Status) -> str:
     if seen.business_time is None:
         return f"{full_moment(seen.wall_time, platform.zone)}; the exchange's time is not known."
     return (
@@ -190,7 +190,7 @@ def _card(bot: BotStatus, equity: Decimal | None) -> str:
     )
 
 
-def _positions(platform: Platform, seen: Status) -> Page:
+def _positions(platform: Operations, seen: Status) -> Page:
     """The positions of the same look as the sums above them: marks move, and two looks would differ."""
     unknown = [pages.short(bot.bot) for bot in seen.bots if bot.unrealised_pnl is None]
     if unknown:
@@ -199,6 +199,6 @@ def _positions(platform: Platform, seen: Status) -> Page:
     return pages.positions_page(rows, platform.zone, seen.business_time or seen.wall_time)
 
 
-async def _fills(platform: Platform) -> Page:
+async def _fills(platform: Operations) -> Page:
     rows = await history.fills(platform, None, _FILLS_SHOWN)
     return pages.fills_page(rows, platform.zone, await business_now(platform))

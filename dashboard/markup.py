@@ -3,8 +3,8 @@
 import re
 from html import escape
 
-from alpha.platform.page import Bars, Block, Cell, Curve, Facts, Page, Picture, Table, Verbatim, Words
 from dashboard.charts import bars_svg, curve_svg
+from operations.page import BarChart, Block, Cell, Curve, Facts, Page, Picture, Table, Verbatim, Words
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
@@ -37,7 +37,7 @@ def picture_html(picture: Picture) -> str:
     match picture:
         case Curve():
             return curve_svg(picture)
-        case Bars():
+        case BarChart():
             return bars_svg(picture)
 
 

@@ -2,11 +2,11 @@
 
 from pydantic import Field, SecretStr
 
-from alpha.platform.context import PlatformSettings
-from alpha.settings import HealthSettings, LogSettings
+from alpha.config.services import HealthSettings, LogSettings
+from operations.context import OperationsSettings
 
 
-class DashboardSettings(PlatformSettings, LogSettings, HealthSettings):
+class DashboardSettings(OperationsSettings, LogSettings, HealthSettings):
     """Everything the dashboard reads from the environment."""
 
     dashboard_host: str = Field("127.0.0.1", description="the address the dashboard listens on")

@@ -3,16 +3,16 @@
 from decimal import Decimal
 from html import escape
 
-from alpha.clock import ms_of
-from alpha.live import keys
-from alpha.live.read import read_candles
-from alpha.platform import history
-from alpha.platform.commands import QUESTIONS
-from alpha.platform.context import Platform
-from alpha.platform.pages import short
-from alpha.platform.words import read_words
+from alpha.live_state import keys
+from alpha.live_state.read import read_candles
+from alpha.model.timestamp import ms_of
 from dashboard.charts import Bar, Mark, candles_svg
 from dashboard.markup import page_html
+from operations import history
+from operations.arguments import read_words
+from operations.commands import QUERIES
+from operations.context import Operations
+from operations.pages import short
 
 #: Questions that a reader without any role may ask, in the order of the menu.
 MENU = ("analytics", "daily", "performance", "trades", "fills", "orders", "balance", "issues", "sync", "alerts")
@@ -21,9 +21,9 @@ _CANDLES = 150
 _FILLS = 500
 
 
-async def answer(platform: Platform, name: str, words: list[str]) -> str:
+async def answer(platform: Operations, name: str, words: list[str]) -> str:
     """The page of one question of the menu, below a choice of bots. The platform's errors as they are."""
-    question = next(each for each in QUESTIONS if each.name == name and name in MENU)
+    question = next(each for each in QUERIES if each.name == name and name in MENU)
     args = read_words(platform.registry, question.name, question.usage, question.example, words)
     choice = ""
     if "[bot]" in question.usage:
@@ -35,7 +35,7 @@ async def answer(platform: Platform, name: str, words: list[str]) -> str:
     return choice + page_html(await question.ask(platform, args))
 
 
-async def chart(platform: Platform, symbol: str | None) -> str:
+async def chart(platform: Operations, symbol: str | None) -> str:
     """The last candles of a symbol with the fills on them; of the shortest interval that is at hand.
 
     Without a symbol: of the one traded last. Above it a choice of all that the bots follow or traded lately.

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from exchange_simulator.clock import FreeClock, StepClock
-from exchange_simulator.engine import liquidation, moves
+from exchange_simulator.engine import liquidation, price_moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl, Execution, LedgerLine, Order, Refused
 from exchange_simulator.exchange import Exchange
@@ -336,7 +336,7 @@ class Control:
         price = Decimal(str(body["price"])) if body["price"] is not None else None
         if price is not None and not (price.is_finite() and price > 0):
             raise ValueError(f"price {price} is not above 0")
-        moves.put_mark(self.exchange.engine, symbol, price)
+        price_moves.set_mark_price(self.exchange.engine, symbol, price)
         self.exchange.commit()
         return {"symbol": symbol, "mark": text(self.exchange.engine.books[symbol].mark)}
 

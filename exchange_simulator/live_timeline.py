@@ -3,7 +3,7 @@
 The mark is upstream's own and moves with its ticker; the last price does not move it.
 """
 
-from exchange_simulator.engine import moves
+from exchange_simulator.engine import price_moves
 from exchange_simulator.market.model import Bar, LiveMarket, Minute, Moment, Quote
 from exchange_simulator.timeline import Timeline
 
@@ -26,9 +26,11 @@ class LiveTimeline(Timeline):
         for quote in quotes:  # all of them before any account is looked at
             self.engine.books[quote.symbol].mark = quote.mark_price
         for quote in quotes:
-            moves.put_mark(self.engine, quote.symbol, quote.mark_price)
+            price_moves.set_mark_price(self.engine, quote.symbol, quote.mark_price)
         for quote in quotes:
-            moves.move(self.engine, quote.symbol, self.engine.instruments[quote.symbol].price(quote.last), jump=True)
+            price_moves.move(
+                self.engine, quote.symbol, self.engine.instruments[quote.symbol].price(quote.last), jump=True
+            )
 
     @property
     def next_time(self) -> int:
@@ -55,9 +57,9 @@ class LiveTimeline(Timeline):
         engine.now_ms = now
         if not isinstance(moment, Minute):
             ticks = moment.last if isinstance(moment, Quote) else moment.price
-            moves.move(engine, moment.symbol, engine.instruments[moment.symbol].price(ticks))
+            price_moves.move(engine, moment.symbol, engine.instruments[moment.symbol].price(ticks))
             if isinstance(moment, Quote):
-                moves.put_mark(engine, moment.symbol, moment.mark_price)
+                price_moves.set_mark_price(engine, moment.symbol, moment.mark_price)
         self.points_done += 1
 
     def forming(self, symbol: str) -> Bar | None:

@@ -7,7 +7,7 @@ points prices run through everything that waits.
 
 from collections.abc import Callable
 
-from exchange_simulator.engine import delivery, funding, moves
+from exchange_simulator.engine import delivery, funding, price_moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.state import Engine
@@ -113,7 +113,7 @@ class Timeline:
             self.point += 1
         engine, point = self.engine, self.point
         for symbol, way in self._ways.items():
-            moves.move(engine, symbol, engine.instruments[symbol].price(way[point]), jump=opens)
+            price_moves.move(engine, symbol, engine.instruments[symbol].price(way[point]), jump=opens)
         self._deliver()
         if opens:
             self._settle_funding(time_ms)
@@ -140,7 +140,7 @@ class Timeline:
             engine.now_ms = time_ms
             self.point = point
             for symbol in busy:
-                moves.move(engine, symbol, engine.instruments[symbol].price(self._ways[symbol][point]))
+                price_moves.move(engine, symbol, engine.instruments[symbol].price(self._ways[symbol][point]))
         self._deliver()
         self.points_done += 3
         self._on_point()
@@ -159,7 +159,7 @@ class Timeline:
                 ticks = first + (last - first) * (to_ms - start) // (end - start)
                 price = engine.instruments[symbol].price(ticks)
                 if price != engine.books[symbol].last:
-                    moves.move(engine, symbol, price)
+                    price_moves.move(engine, symbol, price)
         self._on_point()
 
     def _settle_funding(self, to_ms: int) -> None:

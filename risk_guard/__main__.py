@@ -2,9 +2,9 @@
 
 import sys
 
+from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.process import run
-from alpha.settings import load
 from risk_guard.app import main as guard
 from risk_guard.settings import GuardSettings
 

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from alpha.bybit.call import Credentials
 from alpha.bybit.caps import OrderCaps, OrderGuard, caps_for
-from alpha.bybit.gateway import Gateway
+from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import hosts_of
-from alpha.bybit.rows import ApiKeyInfo, Instrument
-from alpha.bybit.throttle import Rank, Throttle
+from alpha.bybit.models import ApiKeyInfo
+from alpha.bybit.rate_limiter import Priority, RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.config.exchange import Environment
+from alpha.config.keys import load_guarding_keys
 from alpha.errors import AlphaError, Misconfigured
+from alpha.model.instrument import Instrument
 from alpha.registry import Bot
-from alpha.settings import Environment, load_guarding_keys
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 
@@ -50,26 +52,26 @@ class GuardedAccount:
             await self.read_key(observe=observe)
         assert self.key is not None
         if not self.instruments:
-            self.instruments = await self.gateway.instruments(rank=Rank.STOP)
+            self.instruments = await self.gateway.instruments(rank=Priority.STOP)
         if self.id is None:
             self.id = await store.account_id(self.environment.value, self.key.user_id, self.bot.id)
 
     async def read_key(self, *, observe: bool) -> None:
         """Learn what the key is and may do now; without the right to trade the guard only observes."""
-        self.key = await self.gateway.key_info(rank=Rank.STOP)
+        self.key = await self.gateway.key_info(rank=Priority.STOP)
         self.observe = observe or not self.key.can_trade
 
     async def instrument(self, symbol: str) -> Instrument | None:
         """The filters of a symbol; None when they cannot be had now."""
         if symbol not in self.instruments:
             try:
-                self.instruments |= await self.gateway.instruments(symbol, rank=Rank.STOP)
+                self.instruments |= await self.gateway.instruments(symbol, rank=Priority.STOP)
             except AlphaError:
                 return None
         return self.instruments.get(symbol)
 
 
-def open_account(settings: GuardSettings, bot: Bot, throttle: Throttle) -> GuardedAccount:
+def open_account(settings: GuardSettings, bot: Bot, throttle: RateLimiter) -> GuardedAccount:
     """The account of a bot. Raises Misconfigured when the bot has no key."""
     keys, trades = load_guarding_keys(bot)
     environment = settings.environment(demo=keys.bybit_demo)

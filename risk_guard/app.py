@@ -12,28 +12,28 @@ from decimal import Decimal
 from prometheus_client import Counter, Gauge
 
 from alpha.alerts import Alerts
-from alpha.bot_control.open import open_control
-from alpha.bybit.faults import KeyRefused
-from alpha.bybit.throttle import Throttle
+from alpha.bybit.errors import KeyRefused
+from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import wall_ms
+from alpha.config.exchange import Environment
 from alpha.errors import AlphaError, Misconfigured
 from alpha.health import Check, HealthServer
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
-from alpha.money import ZERO
+from alpha.model.money import ZERO
+from alpha.model.reason import Reason
 from alpha.process import LoopPulse, end_tasks
-from alpha.reasons import Reason
 from alpha.registry import load_registry
-from alpha.settings import Environment
-from risk_guard import watch
+from bot_control.open import open_control
+from risk_guard import findings
 from risk_guard.account import GuardedAccount, open_account
-from risk_guard.desk import Desk
+from risk_guard.account_snapshot import SnapshotReader
+from risk_guard.commands import CommandDesk
 from risk_guard.lease import GuardLease
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
-from risk_guard.lookout import Lookout
-from risk_guard.looks import Looks
-from risk_guard.patrol import Patrol
+from risk_guard.monitor import Monitor
 from risk_guard.settings import GuardSettings
+from risk_guard.stop_check import StopCheck
 from risk_guard.store import GuardStore
 
 log = logger(__name__)
@@ -52,14 +52,14 @@ FLAT_S = Gauge("guard_last_closing_seconds", "How long the last flatten or panic
 
 
 @dataclass(slots=True)
-class Post:
+class BotGuard:
     """All that watches one bot. `seen` is the newest look at it, `seen_s` and `patrolled_s` are of the monotonic clock."""
 
     account: GuardedAccount
     limits: BotLimits
-    patrol: Patrol
-    looks: Looks
-    lookout: Lookout
+    patrol: StopCheck
+    looks: SnapshotReader
+    lookout: Monitor
     seen: Seen | None = None
     seen_s: float = 0.0
     live: bool = False
@@ -75,28 +75,28 @@ class GuardApp:
     def __init__(self, settings: GuardSettings) -> None:
         self._settings = settings
         self._registry = load_registry(settings.alpha_bots_file)
-        self._links = RedisLinks(settings)
+        self._links = RedisClients(settings)
         self._store = GuardStore(settings)
         self._alerts = Alerts(self._links.shared, "risk_guard")
         self._control = open_control(settings, self._registry)
-        throttle = Throttle(self._links.shared)
+        throttle = RateLimiter(self._links.shared)
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease = GuardLease(self._store, holder, float(settings.guard_lease_s))
-        self._watchman = watch.Watchman(self._alerts)
-        self._posts: dict[str, Post] = {}
+        self._watchman = findings.FindingReporter(self._alerts)
+        self._posts: dict[str, BotGuard] = {}
         for bot in self._registry.bots:
             try:
                 account = open_account(settings, bot, throttle)
             except Misconfigured as fault:
                 log.warning("bot_left_out", bot=bot.id, why=str(fault).splitlines()[0])
                 continue
-            looks = Looks(account, self._links)
-            self._posts[bot.id] = Post(
+            looks = SnapshotReader(account, self._links)
+            self._posts[bot.id] = BotGuard(
                 account,
                 BotLimits(account, settings, self._store, self._alerts, self._close_all),
-                Patrol(account, settings, self._store, self._alerts, self._close_one),
+                StopCheck(account, settings, self._store, self._alerts, self._close_one),
                 looks,
-                Lookout(account, settings, self._store, self._links, self._registry, self._watchman, looks),
+                Monitor(account, settings, self._store, self._links, self._registry, self._watchman, looks),
             )
         if not self._posts:
             raise Misconfigured(
@@ -108,7 +108,7 @@ class GuardApp:
             for environment in {post.account.environment for post in self._posts.values()}
         }
         accounts: Mapping[str, GuardedAccount] = {name: post.account for name, post in self._posts.items()}
-        self._desk = Desk(
+        self._desk = CommandDesk(
             accounts,
             self._registry,
             self._store,
@@ -155,7 +155,7 @@ class GuardApp:
 
     # --- one bot ------------------------------------------------------------------------------------------------
 
-    async def _keep(self, post: Post) -> None:
+    async def _keep(self, post: BotGuard) -> None:
         """Identify, then patrol on the beat while this guard leads. A fault of one bot never touches another."""
         name = post.account.bot.id
         patrol_s = float(self._settings.guard_patrol_s)
@@ -175,7 +175,7 @@ class GuardApp:
                 log.info("acts", bot=name, observe=post.account.observe)
             await asyncio.sleep(patrol_s if await self._round(post) else min(5.0, patrol_s))
 
-    async def _round(self, post: Post) -> bool:
+    async def _round(self, post: BotGuard) -> bool:
         """One patrol, and what is watched beside it; False when a part of it failed."""
         faults: list[AlphaError] = []
         for part in (self._take_up, self._patrol, self._watch, self._look_directly):
@@ -191,34 +191,34 @@ class GuardApp:
         REPAIRED.labels(post.account.bot.id).set(post.patrol.repaired)
         return not faults
 
-    async def _take_up(self, post: Post) -> None:
+    async def _take_up(self, post: BotGuard) -> None:
         """What a guard before this one has begun, and its references."""
         await self._desk.resume(post.account)
         await post.limits.load()
 
-    async def _patrol(self, post: Post) -> None:
+    async def _patrol(self, post: BotGuard) -> None:
         await post.patrol.walk()
         post.patrolled_s = time.monotonic()
 
-    async def _watch(self, post: Post) -> None:
+    async def _watch(self, post: BotGuard) -> None:
         await post.lookout.look()
         if post.lookout.faults:
             raise post.lookout.faults[0]
 
-    async def _look_directly(self, post: Post) -> None:
+    async def _look_directly(self, post: BotGuard) -> None:
         """The limits on the exchange's own word, where the listener does not vouch for what Redis shows."""
         if not post.live:
             await self._judge(post, await post.looks.direct())
 
-    async def _trouble(self, post: Post, fault: AlphaError) -> None:
+    async def _trouble(self, post: BotGuard, fault: AlphaError) -> None:
         post.account.fault = str(fault)
         FAULTS.labels(post.account.bot.id).inc()
         log.warning("guard_hindered", bot=post.account.bot.id, fault=str(fault))
         bot, idle_s = post.account.bot, time.monotonic() - post.patrolled_s
         if isinstance(fault, KeyRefused):
-            await self._watchman.report(bot.id, [watch.refused_key(bot, fault)], wall_ms())
+            await self._watchman.report(bot.id, [findings.refused_key(bot, fault)], wall_ms())
         elif self._lease.leads and idle_s > self._settings.guard_patrol_s + HINDERED_S:
-            await self._watchman.report(bot.id, [watch.hindered(bot, fault, idle_s)], wall_ms())
+            await self._watchman.report(bot.id, [findings.hindered(bot, fault, idle_s)], wall_ms())
 
     # --- limits -------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class GuardApp:
                 await self._judge_all(environment)
             await asyncio.sleep(MARKS_S)
 
-    async def _judge(self, post: Post, seen: Seen) -> None:
+    async def _judge(self, post: BotGuard, seen: Seen) -> None:
         EQUITY.labels(post.account.bot.id).set(float(seen.equity))
         post.seen, post.seen_s = seen, time.monotonic()
         await post.limits.see(seen)
@@ -290,7 +290,7 @@ class GuardApp:
 
     # --- health -------------------------------------------------------------------------------------------------
 
-    def _check(self, post: Post) -> Check:
+    def _check(self, post: BotGuard) -> Check:
         def check() -> str | None:
             if post.refused or not self._lease.leads:
                 # A key that does not work is an alert and a status; an account of another guard is guarded.

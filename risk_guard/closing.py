@@ -17,17 +17,20 @@ from decimal import Decimal
 
 import msgspec
 
-from alpha.bybit.faults import NothingToClose, OrderGone
+from alpha.bybit.errors import NothingToClose, OrderGone
 from alpha.bybit.orders import OrderRequest
-from alpha.bybit.place import place_order_once
-from alpha.bybit.rows import BUY, SELL, Instrument, Order, Position
-from alpha.bybit.sizing import round_qty
-from alpha.bybit.throttle import Rank
+from alpha.bybit.place_order import place_order_once
+from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Misconfigured
 from alpha.logs import logger
-from alpha.money import plain
-from alpha.order_link import guard_order_link_id
-from alpha.reasons import Reason
+from alpha.model.instrument import Instrument
+from alpha.model.money import plain
+from alpha.model.order import Order
+from alpha.model.order_link import guard_order_link_id
+from alpha.model.position import Position
+from alpha.model.reason import Reason
+from alpha.model.side import BUY, SELL
+from alpha.model.sizing import round_qty
 from risk_guard.account import GuardedAccount
 
 log = logger(__name__)
@@ -121,8 +124,8 @@ class Closing:
     async def _round(self) -> bool:
         """One look and what follows from it; False when the exchange says flat and lists no order."""
         gateway = self._account.gateway
-        positions = [row for row in await gateway.positions(self.state.symbol, rank=Rank.EXIT) if not row.is_flat]
-        orders = await gateway.open_orders(self.state.symbol, rank=Rank.EXIT)
+        positions = [row for row in await gateway.positions(self.state.symbol, rank=Priority.EXIT) if not row.is_flat]
+        orders = await gateway.open_orders(self.state.symbol, rank=Priority.EXIT)
         held = {row.symbol for row in positions}
         # A stop of a position that is still held protects it until it is closed.
         waiting = [order for order in orders if not (order.symbol in held and _protects(order))]
@@ -173,7 +176,9 @@ class Closing:
     async def _reference(self, position: Position) -> Decimal:
         if position.mark_price:
             return position.mark_price
-        return (await self._account.gateway.tickers(position.symbol, rank=Rank.EXIT))[position.symbol].reference_price
+        return (await self._account.gateway.tickers(position.symbol, rank=Priority.EXIT))[
+            position.symbol
+        ].reference_price
 
     async def _say(self, text: str) -> None:
         if text not in self._told:

@@ -12,15 +12,16 @@ from decimal import Decimal
 import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.throttle import Rank
+from alpha.bybit.rate_limiter import Priority
 from alpha.bybit.transfers import TransferWatch
-from alpha.clock import at, monotonic_ms, wall_ms
+from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError
-from alpha.live.read import LivePosition
+from alpha.live_state.read import LivePosition
 from alpha.logs import logger
-from alpha.money import ZERO
-from alpha.strategy.limits import DAY_MS, Breach, LimitBook, LimitState, window_start
-from alpha.strategy.rules import Action, LossLimit, Until, Window
+from alpha.model.money import ZERO
+from alpha.model.timestamp import at
+from alpha.strategy.risk_limits import DAY_MS, Breach, LimitState, RiskLimits, window_start
+from alpha.strategy.risk_rules import Action, LossLimit, Until, Window
 from risk_guard.account import GuardedAccount
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore, Halt
@@ -33,7 +34,7 @@ _SMALL = Decimal("0.002")
 CloseAll = Callable[[GuardedAccount, str, str], Awaitable[None]]
 
 
-class Memory(msgspec.Struct):
+class LimitsState(msgspec.Struct):
     """What must outlive the guard."""
 
     book: LimitState = msgspec.field(default_factory=LimitState)
@@ -84,8 +85,8 @@ class BotLimits:
         self._store = store
         self._alerts = alerts
         self._close_all = close_all
-        self._memory: Memory | None = None
-        self._book = LimitBook(settings.bot_limits(), None)
+        self._memory: LimitsState | None = None
+        self._book = RiskLimits(settings.bot_limits(), None)
         self._saved: object = None
         self._watch: TransferWatch | None = None
         self._monotonic = monotonic
@@ -105,8 +106,8 @@ class BotLimits:
         if self._memory is not None or self._account.id is None:
             return
         saved = await self._store.load(self._account.id, STATE)
-        self._memory = Memory() if saved is None else msgspec.convert(saved, Memory, strict=False)
-        self._book = LimitBook(self._settings.bot_limits(), None, self._memory.book)
+        self._memory = LimitsState() if saved is None else msgspec.convert(saved, LimitsState, strict=False)
+        self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book)
 
     async def see(self, seen: Seen) -> None:
         """Judge one look. Does nothing before the references are known. Raises Retry when the ledger cannot be read."""
@@ -124,11 +125,11 @@ class BotLimits:
         if self._memory is not None:
             self._memory.halted.clear()
 
-    async def _look_at_transfers(self, memory: Memory, seen: Seen) -> None:
+    async def _look_at_transfers(self, memory: LimitsState, seen: Seen) -> None:
         """References move with a transfer before equity is judged. Retry while the ledger does not explain the balance."""
         if self._watch is None:
             self._watch = TransferWatch(
-                self._account.gateway, memory.ledger_ms, rank=Rank.RECONCILE, monotonic=self._monotonic
+                self._account.gateway, memory.ledger_ms, rank=Priority.RECONCILE, monotonic=self._monotonic
             )
         moved = await self._watch.see(seen.wallet_balance, seen.now_ms, small=seen.equity * _SMALL)
         memory.ledger_ms = self._watch.since_ms
@@ -152,7 +153,7 @@ class BotLimits:
                 Halt(self._account.id, bot, None, "no_entries", breach.text, by, _end(limit, now_ms))
             )
 
-    async def _by_measure(self, memory: Memory, seen: Seen) -> None:
+    async def _by_measure(self, memory: LimitsState, seen: Seen) -> None:
         """Limits that end by themselves when the measure is back within them."""
         gross, net = seen.exposures
         settings = self._settings
@@ -195,7 +196,7 @@ class BotLimits:
             )
         await self._alerts.raise_alert(Alert(level, f"{key}:{bot}", text, remedy, bot), wall_ms())
 
-    async def _save(self, memory: Memory) -> None:
+    async def _save(self, memory: LimitsState) -> None:
         state = msgspec.to_builtins(memory)
         if self._account.id is None or state == self._saved:
             return
@@ -217,7 +218,7 @@ class PortfolioLimits:
         self._store = store
         self._alerts = alerts
         self._close_all = close_all
-        self._book: LimitBook | None = None
+        self._book: RiskLimits | None = None
         self._memory = PortfolioMemory()
         self._home = 0
         self._saved: object = None
@@ -234,7 +235,7 @@ class PortfolioLimits:
                 if saved is None
                 else msgspec.convert(saved, PortfolioMemory, strict=False)
             )
-            self._book = LimitBook(self._settings.portfolio_limits(), None, self._memory.book)
+            self._book = RiskLimits(self._settings.portfolio_limits(), None, self._memory.book)
         if transferred != self._memory.transferred:
             self._book.transfer(transferred - self._memory.transferred)
             self._memory.transferred = transferred

@@ -4,20 +4,14 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from alpha.bot_control.open import BotControlSettings
-from alpha.settings import (
-    DatabaseSettings,
-    ExchangeSettings,
-    HealthSettings,
-    HouseSettings,
-    LogSettings,
-    RedisSettings,
-)
-from alpha.strategy.rules import Action, LossLimit, Until, Window
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
+from alpha.strategy.risk_rules import Action, LossLimit, Until, Window
+from bot_control.open import BotControlSettings
 
 
 class GuardSettings(
-    ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, HouseSettings, BotControlSettings
+    ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings, BotControlSettings
 ):
     """Everything the guard reads from the environment but the bots' keys."""
 

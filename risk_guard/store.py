@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from alpha.db.pool import FAULTS, explained
-from alpha.db.questions import TIMEOUT_S, Questions
+from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
+from alpha.postgres.bounded_database import TIMEOUT_S, BoundedDatabase
+from alpha.postgres.database import POSTGRES_ERRORS, explained
 from alpha.process import end_tasks
-from alpha.settings import DatabaseSettings
 from alpha.strategy.positions import OwnPosition
 
 log = logger(__name__)
@@ -64,7 +64,7 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DesiredState:
     """What a bot shall do after it was silenced: `paused` or `stopped`, and for what."""
 
     bot_id: str
@@ -78,8 +78,8 @@ class GuardStore:
     def __init__(self, settings: DatabaseSettings, *, timeout_s: float = TIMEOUT_S) -> None:
         """`timeout_s` is how long PostgreSQL may take over one question."""
         self._settings = settings
-        self._questions = Questions(settings, "risk_guard", max_size=4, timeout_s=timeout_s)
-        self._waiting: list[Halt | Wish] = []
+        self._questions = BoundedDatabase(settings, "risk_guard", max_size=4, timeout_s=timeout_s)
+        self._waiting: list[Halt | DesiredState] = []
         self._flushing: asyncio.Task[bool] | None = None
 
     async def close(self) -> None:
@@ -158,7 +158,7 @@ class GuardStore:
         self._waiting.append(halt)
         return await self.flush()
 
-    async def wish(self, wish: Wish) -> bool:
+    async def wish(self, wish: DesiredState) -> bool:
         """Write what a bot shall do from now on; one that is wished stopped stays so. False when it has to wait."""
         self._waiting.append(wish)
         return await self.flush()
@@ -181,8 +181,8 @@ class GuardStore:
                 self._waiting.pop(0)
         return True
 
-    async def _write(self, what: Halt | Wish) -> None:
-        if isinstance(what, Wish):
+    async def _write(self, what: Halt | DesiredState) -> None:
+        if isinstance(what, DesiredState):
             await self._fetch(_WISH, what.bot_id, what.wish, what.by)
             return
         await self._fetch(
@@ -219,5 +219,5 @@ class GuardStore:
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         try:
             return await self._questions.fetch(sql, *arguments)
-        except FAULTS as fault:
+        except POSTGRES_ERRORS as fault:
             raise explained(fault, self._settings) from None

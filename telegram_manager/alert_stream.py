@@ -3,17 +3,17 @@
 import msgspec
 
 from alpha.alerts import Alert
-from alpha.live import keys
+from alpha.live_state import keys
 from alpha.logs import logger
-from alpha.platform.context import Platform
-from telegram_manager.alert_book import Raised
+from operations.context import Operations
+from telegram_manager.alert_policy import Raised
 
 log = logger(__name__)
 #: What was raised longer ago than this before the very first start is old news.
 FIRST_LOOK_MS = 10 * 60_000
 
 
-async def read_alerts(platform: Platform, position: str, block_ms: int) -> tuple[list[Raised], str]:
+async def read_alerts(platform: Operations, position: str, block_ms: int) -> tuple[list[Raised], str]:
     """The alerts after an entry (empty for the first start) and the entry to go on from. Raises what Redis raises."""
     after = position or f"{max(0, platform.wall_ms() - FIRST_LOOK_MS)}-0"
     answer = await platform.live.shared.xread({keys.ALERTS: after}, count=200, block=block_ms)

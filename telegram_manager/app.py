@@ -10,34 +10,26 @@ from telegram.error import InvalidToken, TelegramError
 
 from alpha.alerts import Alerts
 from alpha.clock import monotonic_ms
+from alpha.config.loader import load
 from alpha.errors import Misconfigured, Retry
 from alpha.health import Check, HealthServer
 from alpha.logs import configure, logger
-from alpha.platform.context import Platform, open_platform
 from alpha.process import LoopPulse
-from alpha.settings import load
+from operations.context import Operations, open_operations
 from telegram_manager import webhook
-from telegram_manager.alert_book import AlertBook, BookState
-from telegram_manager.alert_pump import STATE, AlertPump, ask_every_minute, forever
+from telegram_manager.alert_delivery import STATE, AlertDelivery, ask_every_minute, forever
+from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
 from telegram_manager.channels import Channels
 from telegram_manager.daily_summary import DailySummary
-from telegram_manager.desk import Desk
-from telegram_manager.desk_setup import (
-    Setup,
-    first_offset,
-    introduce,
-    make_desk,
-    make_poller,
-    report_interrupted,
-    set_up,
-)
-from telegram_manager.memory import Memory
-from telegram_manager.own_commands import OwnCommands
+from telegram_manager.dispatcher import UpdateDispatcher
+from telegram_manager.health_watch import HealthWatch
 from telegram_manager.poller import Poller
+from telegram_manager.session_commands import SessionCommands
 from telegram_manager.settings import CommandCentreSettings, clock_time
-from telegram_manager.trade_news import TradeNews
-from telegram_manager.watch import Watch
+from telegram_manager.state_store import StateStore
+from telegram_manager.trade_events import TradeEvents
 from telegram_manager.webhook import Webhook
+from telegram_manager.wiring import Setup, first_offset, introduce, make_desk, make_poller, report_interrupted, set_up
 
 log = logger(__name__)
 SERVICE = "telegram_manager"
@@ -57,16 +49,18 @@ async def main(stop: asyncio.Event, pulse: LoopPulse) -> None:
     """Run until `stop`. Misconfigured for settings and tokens, Retry when the stores do not come up."""
     settings = load(CommandCentreSettings)
     configure(SERVICE, settings)
-    async with open_platform(settings, SERVICE) as platform:
-        memory = Memory(platform)
-        state = await _patiently(memory.load(STATE, BookState, BookState), platform, memory)
-        await Centre(platform, settings, memory, state).run(stop, pulse)
+    async with open_operations(settings, SERVICE) as platform:
+        memory = StateStore(platform)
+        state = await _patiently(memory.load(STATE, AlertPolicyState, AlertPolicyState), platform, memory)
+        await CommandCentre(platform, settings, memory, state).run(stop, pulse)
 
 
-async def _patiently(first: Coroutine[Any, Any, BookState], platform: Platform, memory: Memory) -> BookState:
+async def _patiently(
+    first: Coroutine[Any, Any, AlertPolicyState], platform: Operations, memory: StateStore
+) -> AlertPolicyState:
     """Wait for PostgreSQL and Redis, for a while."""
     deadline = monotonic_ms() + STORES_WAIT_S * 1000
-    question: Awaitable[BookState] = first
+    question: Awaitable[AlertPolicyState] = first
     while True:
         try:
             state = await question
@@ -76,7 +70,7 @@ async def _patiently(first: Coroutine[Any, Any, BookState], platform: Platform, 
             if monotonic_ms() > deadline:
                 raise
             await asyncio.sleep(1.0)
-            question = memory.load(STATE, BookState, BookState)
+            question = memory.load(STATE, AlertPolicyState, AlertPolicyState)
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:
@@ -86,14 +80,16 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
         log.warning("painter_not_ready", fault=str(fault))
 
 
-class Centre:
+class CommandCentre:
     """Everything that runs, and how it is."""
 
-    def __init__(self, platform: Platform, settings: CommandCentreSettings, memory: Memory, state: BookState) -> None:
+    def __init__(
+        self, platform: Operations, settings: CommandCentreSettings, memory: StateStore, state: AlertPolicyState
+    ) -> None:
         self._platform = platform
         self._settings = settings
         self._memory = memory
-        self._book = AlertBook(
+        self._book = AlertPolicy(
             state,
             settings.c2_alert_repeat_minutes * 60_000,
             platform.zone,
@@ -114,12 +110,14 @@ class Centre:
             setup = await set_up(self._platform, self._settings, self._memory)
         channels = Channels(self._platform.registry, self._settings.c2_telegram_api_url, self._token(), Path(".env"))
         await channels.open()
-        desks: list[Desk] = []
+        desks: list[UpdateDispatcher] = []
         async with httpx.AsyncClient(timeout=15) as client:
             steady = await self._steady(setup, channels, stop)
-            pump: AlertPump | None = None
+            pump: AlertDelivery | None = None
             if setup is not None:
-                pump = AlertPump(self._platform, self._book, self._memory, setup.audience, setup.letters, self._alerts)
+                pump = AlertDelivery(
+                    self._platform, self._book, self._memory, setup.audience, setup.letters, self._alerts
+                )
                 steady["alerts"] = pump.run(stop)
             if self._settings.c2_webhook_url is not None:
                 steady["webhook"] = (await self._webhook(client)).run(stop)
@@ -159,8 +157,8 @@ class Centre:
         self, setup: Setup | None, channels: Channels, stop: asyncio.Event
     ) -> dict[str, Coroutine[Any, Any, None]]:
         """The parts that go on step by step and end after the step that they are at."""
-        watch = Watch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
-        news = TradeNews(
+        watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
+        news = TradeEvents(
             self._platform,
             self._memory,
             self._alerts,
@@ -191,11 +189,11 @@ class Centre:
     async def _webhook(self, client: httpx.AsyncClient) -> Webhook:
         """The second channel, which remembers by itself what it has told."""
         url = self._settings.c2_webhook_url
-        state = await self._memory.load(webhook.STATE, BookState, BookState)
-        book = AlertBook(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
+        state = await self._memory.load(webhook.STATE, AlertPolicyState, AlertPolicyState)
+        book = AlertPolicy(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
         return Webhook(self._platform, book, self._memory, url.get_secret_value() if url else "", client)
 
-    async def _telegram(self, setup: Setup, pump: AlertPump, desks: list[Desk]) -> None:
+    async def _telegram(self, setup: Setup, pump: AlertDelivery, desks: list[UpdateDispatcher]) -> None:
         """Answer people, from the moment Telegram can be reached."""
         # a machine under load takes long to start the drawing process: nobody waits for it before a picture is asked for
         warming = asyncio.create_task(_quietly(setup.painter.open()), name="warm the painter")
@@ -217,7 +215,7 @@ class Centre:
         async def gate_changed() -> None:
             await self._memory.save("gate", setup.gate.state)
 
-        own = OwnCommands(
+        own = SessionCommands(
             self._platform,
             setup.letters,
             setup.gate,

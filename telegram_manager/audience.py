@@ -6,11 +6,11 @@ import msgspec
 
 from alpha.errors import AlphaError
 from alpha.logs import logger
-from alpha.platform.commands import Role
-from telegram_manager.gate import Gate
-from telegram_manager.letters import Letters
-from telegram_manager.memory import Memory
-from telegram_manager.place import Place
+from operations.commands import Role
+from telegram_manager.access import AccessControl
+from telegram_manager.chat_ref import ChatRef
+from telegram_manager.sender import TelegramSender
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 #: What others did, strangers and lock-outs must be heard of even when Telegram is away for a while.
@@ -18,7 +18,7 @@ TOLD_LIFE_S = 3_600.0
 LEVELS = ("info", "warning", "critical")
 
 
-class Taste(msgspec.Struct):
+class AlertPreferences(msgspec.Struct):
     """Which alerts one person wants. `muted_until_ms` is wall clock; critical ones come through a mute."""
 
     on: bool = True
@@ -41,21 +41,21 @@ class Taste(msgspec.Struct):
 class Audience:
     """The people of the settings, and their tastes."""
 
-    def __init__(self, gate: Gate, letters: Letters, memory: Memory) -> None:
+    def __init__(self, gate: AccessControl, letters: TelegramSender, memory: StateStore) -> None:
         self._gate = gate
         self._letters = letters
         self._memory = memory
-        self.tastes: dict[int, Taste] = {}
+        self.tastes: dict[int, AlertPreferences] = {}
 
     async def load(self) -> None:
         """Read the tastes."""
-        self.tastes = await self._memory.load("tastes", dict[int, Taste], dict)
+        self.tastes = await self._memory.load("tastes", dict[int, AlertPreferences], dict)
 
-    def taste(self, person: int) -> Taste:
+    def taste(self, person: int) -> AlertPreferences:
         """What this person wants."""
-        return self.tastes.get(person, Taste())
+        return self.tastes.get(person, AlertPreferences())
 
-    async def set_taste(self, person: int, taste: Taste) -> None:
+    async def set_taste(self, person: int, taste: AlertPreferences) -> None:
         """Remember it."""
         self.tastes[person] = taste
         await self._memory.save("tastes", self.tastes)
@@ -76,14 +76,14 @@ class Audience:
         """Tell every admin, privately."""
         await self._tell(self._gate.people(Role.ADMIN), html)
 
-    async def tell_others(self, html: str, but: int | None, place: Place) -> None:
+    async def tell_others(self, html: str, but: int | None, place: ChatRef) -> None:
         """Tell every other operator, privately."""
         others = [person for person in self._gate.people(Role.OPERATOR) if person not in (but, place.chat)]
         await self._tell(others, html)
 
     async def _tell(self, people: list[int], html: str) -> None:
         results = await asyncio.gather(
-            *(self._letters.say(Place(person), html, life_s=TOLD_LIFE_S) for person in people), return_exceptions=True
+            *(self._letters.say(ChatRef(person), html, life_s=TOLD_LIFE_S) for person in people), return_exceptions=True
         )
         for person, result in zip(people, results, strict=True):
             if isinstance(result, AlphaError):

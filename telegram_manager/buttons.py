@@ -15,9 +15,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alpha.platform.commands import BY_NAME, Order, Question, Role
 from alpha.registry import Bot, Registry
-from telegram_manager.letters import Buttons
+from operations.commands import BY_NAME, Command, Query, Role
+from telegram_manager.sender import Buttons
 
 MENU = (
     (("📊 Status", "q|status||0"), ("📈 Positions", "q|positions||0"), ("📋 Orders", "q|orders||0")),
@@ -75,15 +75,15 @@ def read_press(data: str) -> Press | None:
             return Press("m", words=(which,))
         case ["y", name, words] if name in OWN:
             return Press("y", name, tuple(words.split()))
-        case ["q", name, words, page] if isinstance(BY_NAME.get(name), Question) and page.isdecimal() and len(page) < 4:
+        case ["q", name, words, page] if isinstance(BY_NAME.get(name), Query) and page.isdecimal() and len(page) < 4:
             return Press("q", name, tuple(words.split()), int(page))
-        case ["g", name, words] if isinstance(BY_NAME.get(name), Question):
+        case ["g", name, words] if isinstance(BY_NAME.get(name), Query):
             return Press("g", name, tuple(words.split()))
-        case ["o", name, words] if isinstance(BY_NAME.get(name), Order):
+        case ["o", name, words] if isinstance(BY_NAME.get(name), Command):
             return Press("o", name, tuple(words.split()))
         case ["p", name] if name in BY_NAME:
             return Press("p", name)
-        case ["p", name, bot] if isinstance(BY_NAME.get(name), Order) and bot:
+        case ["p", name, bot] if isinstance(BY_NAME.get(name), Command) and bot:
             return Press("p", name, (bot,))
         case ["c", token, "yes" | "no" as answer] if token:
             return Press("c", token=token, answer=answer)
@@ -102,7 +102,7 @@ def menu(role: Role, which: str = "") -> Buttons:
 
 
 def under_question(
-    registry: Registry, question: Question, words: tuple[str, ...], page: int, pages: int, *, picture: bool
+    registry: Registry, question: Query, words: tuple[str, ...], page: int, pages: int, *, picture: bool
 ) -> Buttons:
     """Paging, a bot picker, refresh and the menu."""
     said = " ".join(words)
@@ -138,7 +138,7 @@ def under_question(
 def pick_bot(registry: Registry, name: str) -> Buttons:
     """A button a bot. For an order that takes a symbol the bot's positions are asked for next."""
     command = BY_NAME[name]
-    if isinstance(command, Order):
+    if isinstance(command, Command):
         form = "p|{0}|{1}" if "symbol" in command.usage else "o|{0}|{1}"
     else:
         form = "q|{0}|{1}|0"

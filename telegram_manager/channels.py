@@ -7,14 +7,14 @@ from pathlib import Path
 
 from telegram import Bot as TelegramBot
 
+from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected
 from alpha.logs import logger
 from alpha.registry import Bot, Registry
-from alpha.settings import load
-from telegram_manager.desk_setup import make_bot
 from telegram_manager.layout import MOST
 from telegram_manager.outbox import Outbox
 from telegram_manager.settings import ChannelKeys
+from telegram_manager.wiring import make_bot
 
 log = logger(__name__)
 

@@ -1,65 +1,303 @@
-"""The painter: pictures are drawn in a process of their own.
+"""Pictures for a phone in dark mode: equity with drawdown, and signed bars.
 
-matplotlib needs some fifty milliseconds of CPU for each; in another process that never holds up the event loop.
+A phone shows 800 pixels at less than half their size: letters are large and few. Everything is placed in pixels on a bare
+figure; matplotlib's axes cost more time than all that is drawn in them.
 """
 
-import asyncio
-import multiprocessing
-import multiprocessing.process
-import os
-import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import io
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
-from alpha.errors import Retry
-from alpha.platform.page import Picture
-from telegram_manager.drawing import draw, warm_up
+from operations.page import BarChart, Curve, Picture
 
-#: The first picture waits for imports, which take long on a machine under load.
-OPEN_LIMIT_S, DRAW_LIMIT_S = 120.0, 20.0
+BACKGROUND, GRID, INK, FAINT = "#0e1621", "#22303f", "#f5f5f5", "#8ea2b6"
+GOOD, BAD, LINE = "#4dcd5e", "#ff595a", "#52a8f2"
+WIDTH, HEIGHT, DPI = 800, 500, 100
+#: Where the plot is: pixels from the left, and from the bottom.
+LEFT, RIGHT, TOP = 28, 694, 392
+TITLE, TEXT, SMALL = 30, 22, 20
+#: Pixels that one letter of a label needs, of its size.
+LETTER, WIDE = 0.62, 0.68
+_STEPS_S = (
+    *(60, 300, 900, 1_800),
+    *(3_600, 7_200, 10_800, 21_600, 43_200),
+    *(86_400, 2 * 86_400, 5 * 86_400, 7 * 86_400, 14 * 86_400),
+)
+DAY_S = 86_400
 
 
-class Painter:
-    """Draws in a process of its own, started once and started again when it died."""
+def draw(picture: Picture) -> bytes:
+    """The picture as PNG, 800 by 500 pixels."""
+    sheet = _Sheet()
+    match picture:
+        case Curve():
+            _draw_curve(sheet, picture)
+        case BarChart():
+            _draw_bars(sheet, picture)
+    return sheet.png()
+
+
+class _Sheet:
+    """A figure whose coordinates are pixels from the lower left."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        # imported here: only the drawing process pays for it. matplotlib's own calls carry no types.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.transforms import IdentityTransform
 
-    async def open(self) -> None:
-        """Start the process and let it import what it needs."""
-        await self._run(OPEN_LIMIT_S, warm_up)
+        self._figure: Any = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor=BACKGROUND)
+        self._canvas: Any = FigureCanvasAgg(self._figure)
+        self._pixels: Any = IdentityTransform()
+        self._drawn = 0
 
-    async def draw(self, picture: Picture) -> bytes:
-        """The picture as PNG; Retry when the drawing process died or takes too long."""
-        return await self._run(DRAW_LIMIT_S, draw, picture)
+    def _above(self) -> int:
+        """What is drawn later lies above."""
+        self._drawn += 1
+        return self._drawn
 
-    def close(self) -> None:
-        """End the process."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+    def text(
+        self,
+        x: float,
+        y: float,
+        said: str,
+        color: str = FAINT,
+        size: int = TEXT,
+        side: str = "left",
+        *,
+        bold: bool = False,
+    ) -> None:
+        """Write; `y` is the line that the letters stand on, `side` what of them is at `x`: left, center or right."""
+        self._figure.text(
+            x, y, said, transform=self._pixels, color=color, fontsize=size * 72 / DPI, ha=side, va="baseline",
+            weight="bold" if bold else "normal", parse_math=False, zorder=self._above(),
+        )  # fmt: skip
 
-    async def _run(self, limit_s: float, work: Callable[..., bytes], *arguments: object) -> bytes:
-        if self._pool is None:
-            # a fresh interpreter: a fork would inherit this one's event loop and sockets
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
-        loop = asyncio.get_running_loop()
-        try:
-            return await asyncio.wait_for(loop.run_in_executor(self._pool, work, *arguments), limit_s)
-        except (BrokenProcessPool, TimeoutError):
-            self.close()
-            raise Retry("The picture could not be drawn. Ask again.") from None
+    def line(self, xs: Sequence[float], ys: Sequence[float], color: str, width: float) -> None:
+        """A line through points."""
+        from matplotlib.lines import Line2D
+
+        self._figure.add_artist(
+            Line2D(
+                xs,
+                ys,
+                color=color,
+                linewidth=width * 72 / DPI,
+                transform=self._pixels,
+                solid_joinstyle="round",
+                zorder=self._above(),
+            )
+        )
+
+    def area(self, xs: Sequence[float], ys: Sequence[float], base: float, color: str, alpha: float) -> None:
+        """The area between points and a level."""
+        from matplotlib.patches import Polygon
+
+        points = [(xs[0], base), *zip(xs, ys, strict=True), (xs[-1], base)]
+        self._figure.add_artist(
+            Polygon(
+                points,
+                closed=True,
+                facecolor=color,
+                alpha=alpha,
+                linewidth=0,
+                transform=self._pixels,
+                zorder=self._above(),
+            )
+        )
+
+    def dot(self, x: float, y: float, color: str) -> None:
+        """A point that stands out."""
+        from matplotlib.patches import Circle
+
+        self._figure.add_artist(
+            Circle(
+                (x, y),
+                7,
+                facecolor=color,
+                edgecolor=BACKGROUND,
+                linewidth=2,
+                transform=self._pixels,
+                zorder=self._above(),
+            )
+        )
+
+    def png(self) -> bytes:
+        """What was drawn, in 256 colours: flat areas need no more, and a third of the bytes."""
+        from PIL import Image
+
+        self._canvas.draw()
+        drawn = Image.frombuffer("RGBA", (WIDTH, HEIGHT), self._canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        few = drawn.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        out = io.BytesIO()
+        few.save(out, "PNG", compress_level=4)
+        return out.getvalue()
+
+    def head(self, title: str, amount: str, gain: bool, left: str, right: str) -> None:
+        """The two lines above the plot."""
+        # a long title gives way to the amount
+        room = (WIDTH - 2 * LEFT - len(amount) * TITLE * WIDE - TITLE) / max(1, len(title))
+        self.text(LEFT, 450, title, INK, int(min(TITLE, room / WIDE)), bold=True)
+        self.text(WIDTH - LEFT, 450, amount, GOOD if gain else BAD, TITLE, "right", bold=True)
+        self.text(LEFT, 416, left, FAINT, SMALL)
+        self.text(WIDTH - LEFT, 416, right, FAINT, SMALL, "right")
 
 
-def _end_with_parent() -> None:
-    """The drawing process ends when the command centre has ended, also when that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_wait_and_end, args=(parent,), daemon=True).start()
+def _draw_curve(sheet: _Sheet, curve: Curve) -> None:
+    bottom, fall_top, fall_bottom = 172, 146, 56
+    first, last = curve.equity[0], curve.equity[-1]
+    change, worst = last - first, min(curve.drawdown_pct)
+    share = curve.return_pct if curve.return_pct is not None else change / first * 100 if first else None
+    said = "" if share is None else f"{share:+.1f} %"
+    color = GOOD if change >= 0 else BAD
+    sheet.head(
+        curve.title,
+        f"{_signed(change)} USDT",
+        change >= 0,
+        f"{amount(first)} → {amount(last)}",
+        f"return {said}" if curve.return_pct is not None else f"{said}   max drawdown {worst:.1f} %".strip(),
+    )
+    spread = (max(curve.equity) - min(curve.equity)) or abs(last) * 0.01 or 1.0
+    low, high = min(curve.equity) - spread * 0.06, max(curve.equity) + spread * 0.08
+    begin, end = curve.times_ms[0], max(curve.times_ms[-1], curve.times_ms[0] + 1)
+    xs = [LEFT + (moment - begin) / (end - begin) * (RIGHT - LEFT) for moment in curve.times_ms]
+    ys = [bottom + (value - low) / (high - low) * (TOP - bottom) for value in curve.equity]
+    at_last = ys[-1]
+    for level in levels(low, high, 4):
+        y = bottom + (level - low) / (high - low) * (TOP - bottom)
+        sheet.line((LEFT, RIGHT), (y, y), GRID, 1.5)
+        if abs(y - at_last) > TEXT:
+            sheet.text(RIGHT + 12, y - 7, amount(level))
+    for x, label in moments(begin, end, curve.zone, LEFT, RIGHT):
+        sheet.line((x, x), (fall_bottom, TOP), GRID, 1.5)
+        sheet.text(x, 22, label, side="center")
+    sheet.area(xs, ys, bottom, color, 0.16)
+    sheet.line(xs, ys, color, 4)
+    sheet.dot(xs[-1], ys[-1], color)
+    sheet.text(RIGHT + 12, at_last - 7, amount(last), color, bold=True)
+    deepest = min(worst, -0.1)
+    falls = [fall_top + value / -deepest * (fall_top - fall_bottom) for value in curve.drawdown_pct]
+    sheet.line((LEFT, RIGHT), (fall_top, fall_top), FAINT, 1.5)
+    sheet.area(xs, falls, fall_top, BAD, 0.55)
+    sheet.text(RIGHT + 12, fall_bottom - 2, f"{worst:.1f} %", BAD)
+    sheet.text(RIGHT + 12, fall_top - 8, "0 %")
+    sheet.text(WIDTH - LEFT, 22, zone_of(curve), side="right", size=SMALL)
 
 
-def _wait_and_end(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(0)
+def _draw_bars(sheet: _Sheet, bars: BarChart) -> None:
+    bottom, count = 64, len(bars.values)
+    total = sum(bars.values)
+    green = sum(value > 0 for value in bars.values)
+    best, worst = max(bars.values), min(bars.values)
+    sheet.head(
+        bars.title,
+        f"{_signed(total)} USDT",
+        total >= 0,
+        f"{green} of {count} green",
+        f"best {_signed(best)}   worst {_signed(worst)}" if count > 1 else "",
+    )
+    width = (WIDTH - 2 * LEFT) / count
+    said = [_signed(value, short=True) for value in bars.values]
+    # each bar carries its value where there is room for it; else the levels are written
+    told = max(map(len, said)) * SMALL * LETTER <= width
+    right = WIDTH - LEFT if told else RIGHT
+    width = (right - LEFT) / count
+    room = 0.14 if told else 0.06
+    low, high = min(0.0, worst), max(0.0, best)
+    spread = (high - low) or 1.0
+    low -= spread * room * (low < 0)
+    high += spread * room
+
+    def height(value: float) -> float:
+        return bottom + (value - low) / ((high - low) or 1.0) * (TOP - bottom)
+
+    zero = height(0.0)
+    if not told:
+        for level in levels(low, high, 5):
+            sheet.line((LEFT, right), (height(level), height(level)), GRID, 1.5)
+            sheet.text(right + 12, height(level) - 7, amount(level))
+    every = max(1, math.ceil(max(map(len, bars.labels)) * TEXT * LETTER / width))
+    for number, (label, value) in enumerate(zip(bars.labels, bars.values, strict=True)):
+        middle = LEFT + (number + 0.5) * width
+        half = min(width * 0.38, 52)
+        color = GOOD if value >= 0 else BAD
+        top = height(value)
+        # a bar of nearly nothing is still seen
+        if abs(top - zero) < 2:
+            top = zero + (2 if value >= 0 else -2)
+        sheet.area((middle - half, middle + half), (top, top), zero, color, 1.0)
+        if told:
+            sheet.text(middle, top + 8 if value >= 0 else top - 22, said[number], INK, SMALL, "center")
+        # counted from the newest, which is always named
+        if (count - 1 - number) % every == 0:
+            sheet.text(middle, 24, label, side="center")
+    sheet.line((LEFT, right), (zero, zero), FAINT, 1.5)
+
+
+def amount(value: float) -> str:
+    """A level of an axis, short: `9,850`, `12.4k`, `1.25M`."""
+    size = abs(value)
+    if size >= 10_000_000:
+        return f"{value / 1_000_000:,.0f}M"
+    if size >= 1_000_000:
+        return f"{value / 1_000_000:.2f}M"
+    if size >= 100_000:
+        return f"{value / 1_000:,.0f}k"
+    if size >= 20 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.2f}"
+
+
+def _signed(value: float, *, short: bool = False) -> str:
+    """A result with its sign; to the cent unless short."""
+    if short:
+        said = amount(value)
+        return said if value <= 0 or said in ("0", "0.00") else f"+{said}"
+    rounded = round(value, 2) or 0.0
+    return f"{rounded:+,.2f}" if rounded else "0.00"
+
+
+def levels(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two values, at most so many."""
+    rough = (high - low) / most or 1.0
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def moments(begin_ms: int, end_ms: int, zone: tzinfo, left: float, right: float) -> list[tuple[float, str]]:
+    """Where round times of the zone lie between two ends (pixels), and what they are called; three to six of them."""
+    length_s = (end_ms - begin_ms) / 1000
+    first, last = (datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone) for ms in (begin_ms, end_ms))
+    step = next((step for step in _STEPS_S if length_s / step <= 6), None)
+    found: list[datetime] = []
+    if step is None:
+        months = next(m for m in (1, 2, 3, 6, 12, 24, 60, 120) if length_s / (30 * DAY_S) / m <= 6)
+        number = first.year * 12 + first.month - 1
+        for count in range(number - number % months, last.year * 12 + last.month, months):
+            found.append(datetime(count // 12, count % 12 + 1, 1, tzinfo=zone))
+    else:
+        day = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        while day <= last:
+            found += [day + timedelta(seconds=s) for s in range(0, DAY_S, step)] if step < DAY_S else [day]
+            day += timedelta(seconds=max(step, DAY_S))
+    long = step is None and length_s > 2 * 365 * DAY_S
+    form = "%H:%M" if step is not None and step < DAY_S else "%b %Y" if long else "%b" if step is None else "%d %b"
+    placed = [
+        (left + (moment.timestamp() * 1000 - begin_ms) / (end_ms - begin_ms) * (right - left), f"{moment:{form}}")
+        for moment in found
+    ]
+    # one that would be cut off at an end is left out
+    return [(x, label) for x, label in placed if left + 20 <= x <= right - 20]
+
+
+def zone_of(curve: Curve) -> str:
+    """The name of the curve's zone at its end."""
+    return f"{datetime.fromtimestamp(curve.times_ms[-1] / 1000, UTC).astimezone(curve.zone):%Z}"
+
+
+def warm_up() -> bytes:
+    """Draw once, so that everything is imported."""
+    return draw(BarChart("", ["a"], [1.0]))

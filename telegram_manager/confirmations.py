@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from telegram_manager.place import Place
+from telegram_manager.chat_ref import ChatRef
 
 LIFE_MS = 60_000
 _MOST = 500
@@ -26,7 +26,7 @@ class Pending:
     """An action that waits for its confirmation."""
 
     person: int
-    place: Place
+    place: ChatRef
     command: str
     words: tuple[str, ...]
     attempt: str
@@ -40,7 +40,7 @@ class Confirmations:
         self._token = token
         self._pending: dict[str, Pending] = {}
 
-    def ask(self, person: int, place: Place, command: str, words: tuple[str, ...], attempt: str, now_ms: int) -> str:
+    def ask(self, person: int, place: ChatRef, command: str, words: tuple[str, ...], attempt: str, now_ms: int) -> str:
         """The token of a new question."""
         self._pending = {key: value for key, value in self._pending.items() if value.expires_ms + LIFE_MS > now_ms}
         while len(self._pending) >= _MOST:
@@ -49,7 +49,9 @@ class Confirmations:
         self._pending[token] = Pending(person, place, command, words, attempt, now_ms + LIFE_MS)
         return token
 
-    def press(self, token: str, answer: str, person: int, place: Place, now_ms: int) -> tuple[Pressed, Pending | None]:
+    def press(
+        self, token: str, answer: str, person: int, place: ChatRef, now_ms: int
+    ) -> tuple[Pressed, Pending | None]:
         """What pressing means; the action comes with it once, and only for the person and place that were asked."""
         pending = self._pending.get(token)
         if pending is None:

@@ -8,25 +8,25 @@ from telegram.error import TelegramError
 
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
-from alpha.platform.commands import BY_NAME, ORDERS, QUESTIONS, Order, Question, Role
-from alpha.platform.context import Platform
-from alpha.platform.live import positions
-from alpha.platform.words import Arguments, read_words
+from operations.arguments import Arguments, read_words
+from operations.commands import BY_NAME, COMMANDS, QUERIES, Command, Query, Role
+from operations.context import Operations
+from operations.positions import positions
 from telegram_manager import layout
 from telegram_manager.audience import Audience
 from telegram_manager.buttons import Press, menu, pick_bot, pick_symbol, under_question, yes_or_no
-from telegram_manager.charts import Painter
+from telegram_manager.chart_worker import ChartWorker
+from telegram_manager.chat_ref import ChatRef
 from telegram_manager.confirmations import Confirmations, Pending, Pressed
-from telegram_manager.letters import Letters
-from telegram_manager.memory import AuditTrail
-from telegram_manager.place import Place
-from telegram_manager.seen import Seen
+from telegram_manager.incoming_update import IncomingUpdate
+from telegram_manager.sender import TelegramSender
+from telegram_manager.state_store import AuditTrail
 
 log = logger(__name__)
 #: How an attempt ended: its outcome for the audit, and what was answered.
 Ended = tuple[str, str]
 #: A command that only Telegram has.
-Own = Callable[[Seen, Role, tuple[str, ...]], Awaitable[Ended]]
+Own = Callable[[IncomingUpdate, Role, tuple[str, ...]], Awaitable[Ended]]
 
 
 class Conversation:
@@ -34,9 +34,9 @@ class Conversation:
 
     def __init__(
         self,
-        platform: Platform,
-        letters: Letters,
-        painter: Painter,
+        platform: Operations,
+        letters: TelegramSender,
+        painter: ChartWorker,
         confirmations: Confirmations,
         audit: AuditTrail,
         audience: Audience,
@@ -59,7 +59,7 @@ class Conversation:
             return (pending.command, pending.words) if pending else ("used button", ())
         return press.name or {"m": "menu", "a": "ack"}.get(press.kind, press.kind), press.words
 
-    async def message(self, seen: Seen, role: Role, attempt: str) -> Ended:
+    async def message(self, seen: IncomingUpdate, role: Role, attempt: str) -> Ended:
         """Answer a message."""
         place, person = _where(seen)
         words = tuple(seen.text.split()[1:])
@@ -79,11 +79,11 @@ class Conversation:
             return "refused", "unknown command"
         if role < command.role:
             return await self._not_allowed(place, command)
-        if isinstance(command, Question):
+        if isinstance(command, Query):
             return await self.question(place, command, words)
         return await self.ask_back(place, person, command, words, attempt)
 
-    async def press(self, seen: Seen, role: Role, attempt: str, press: Press | None) -> Ended:
+    async def press(self, seen: IncomingUpdate, role: Role, attempt: str, press: Press | None) -> Ended:
         """Answer a button."""
         place, person = _where(seen)
         message_id = seen.message_id or 0
@@ -111,13 +111,13 @@ class Conversation:
             return "done", ""
         if press.kind == "p":
             return await self._pick(place, message_id, command, press.words)
-        if isinstance(command, Order):
+        if isinstance(command, Command):
             return await self.ask_back(place, person, command, press.words, attempt)
         if press.kind == "g":
             return await self._picture(place, command, press.words)
         return await self.question(place, command, press.words, press.page, message_id)
 
-    async def _pick(self, place: Place, message_id: int, command: Question | Order, words: tuple[str, ...]) -> Ended:
+    async def _pick(self, place: ChatRef, message_id: int, command: Query | Command, words: tuple[str, ...]) -> Ended:
         """Ask for the bot, and once it is known for the position."""
         name = escape(command.name.capitalize())
         registry = self._platform.registry
@@ -135,14 +135,14 @@ class Conversation:
         await self._letters.edit(place, message_id, text, pick_symbol(bot, command.name, symbols))
         return "done", ""
 
-    async def greet(self, place: Place, role: Role, name: str) -> Ended:
+    async def greet(self, place: ChatRef, role: Role, name: str) -> Ended:
         """The first words, with the menu."""
         text = f"<b>Alpha</b>\nHello {escape(name)}. You are {role.name.lower()} here. /help lists all commands."
         await self._letters.say(place, text, menu(role))
         return "done", ""
 
     async def question(
-        self, place: Place, question: Question, words: tuple[str, ...], page: int = 0, message_id: int | None = None
+        self, place: ChatRef, question: Query, words: tuple[str, ...], page: int = 0, message_id: int | None = None
     ) -> Ended:
         """Show a question's page; in place when a message is given."""
         args = await self._arguments(place, question, words, message_id)
@@ -173,7 +173,7 @@ class Conversation:
             await self._letters.photo(place, drawn, shown.title)
         return "done", ""
 
-    async def _picture(self, place: Place, question: Question, words: tuple[str, ...]) -> Ended:
+    async def _picture(self, place: ChatRef, question: Query, words: tuple[str, ...]) -> Ended:
         args = await self._arguments(place, question, words, None)
         if args is None:
             return "refused", "wrong words"
@@ -186,7 +186,9 @@ class Conversation:
             return "failed", str(fault)
         return "done", ""
 
-    async def ask_back(self, place: Place, person: int, order: Order, words: tuple[str, ...], attempt: str) -> Ended:
+    async def ask_back(
+        self, place: ChatRef, person: int, order: Command, words: tuple[str, ...], attempt: str
+    ) -> Ended:
         """Ask for the confirmation of an order."""
         args = await self._arguments(place, order, words, None)
         if args is None:
@@ -208,7 +210,7 @@ class Conversation:
         await self._letters.say(place, text, yes_or_no(token, order.name), urgent=True)
         return "asked", ""
 
-    async def _confirm(self, seen: Seen, role: Role, press: Press) -> Ended:
+    async def _confirm(self, seen: IncomingUpdate, role: Role, press: Press) -> Ended:
         place, person = _where(seen)
         message_id = seen.message_id or 0
         now_ms = self._platform.wall_ms()
@@ -222,7 +224,7 @@ class Conversation:
         said = " ".join((f"/{pending.command}", *pending.words))
         if pressed is Pressed.YES:
             order = BY_NAME[pending.command]
-            if not isinstance(order, Order) or role < order.role:
+            if not isinstance(order, Command) or role < order.role:
                 return await self._not_allowed(place, order)
             return await self._run(seen, order, pending, place, message_id)
         await self._letters.answer_button(seen.button_id)
@@ -234,7 +236,9 @@ class Conversation:
         await self._letters.edit(place, message_id, f"✖️ {escape(said)}: not done.", urgent=True)
         return "refused", "answered no"
 
-    async def _run(self, seen: Seen, order: Order, pending: Pending, place: Place, message_id: int) -> Ended:
+    async def _run(
+        self, seen: IncomingUpdate, order: Command, pending: Pending, place: ChatRef, message_id: int
+    ) -> Ended:
         """Run a confirmed order; its progress and result go into the message that asked."""
         said = " ".join((f"/{order.name}", *pending.words))
         lines = [f"⏳ <b>{escape(said)}</b>"]
@@ -268,13 +272,13 @@ class Conversation:
         await self._audience.tell_others(notice, seen.person, place)
         return ("done" if done else "failed"), text
 
-    async def _answer_quietly(self, seen: Seen) -> None:
+    async def _answer_quietly(self, seen: IncomingUpdate) -> None:
         try:
             await self._letters.answer_button(seen.button_id)
         except TelegramError as fault:
             log.warning("button_not_answered", fault=fault.message)
 
-    async def _edit_quietly(self, place: Place, message_id: int, html: str) -> None:
+    async def _edit_quietly(self, place: ChatRef, message_id: int, html: str) -> None:
         """Edit; when that is refused (deleted, too old) say it anew. What Telegram loses must not stop an order."""
         try:
             try:
@@ -285,7 +289,7 @@ class Conversation:
             log.warning("progress_not_shown", fault=str(fault))
 
     async def _arguments(
-        self, place: Place, command: Question | Order, words: tuple[str, ...], message_id: int | None
+        self, place: ChatRef, command: Query | Command, words: tuple[str, ...], message_id: int | None
     ) -> Arguments | None:
         """The arguments; None after the person was told what is wrong with them."""
         if not words and command.usage.startswith("<bot>"):
@@ -298,12 +302,12 @@ class Conversation:
             await self._letters.say(place, escape(str(fault)))
             return None
 
-    async def _not_allowed(self, place: Place, command: Question | Order) -> Ended:
+    async def _not_allowed(self, place: ChatRef, command: Query | Command) -> Ended:
         await self._letters.say(place, f"/{command.name} needs the role {command.role.name.lower()}.")
         return "refused", "role"
 
 
-def _where(seen: Seen) -> tuple[Place, int]:
+def _where(seen: IncomingUpdate) -> tuple[ChatRef, int]:
     """Place and person of an admitted update: the gate lets none through without them."""
     if seen.place is None or seen.person is None:
         raise Rejected("An update without a person or a place.")
@@ -313,8 +317,8 @@ def _where(seen: Seen) -> tuple[Place, int]:
 def help_text(role: Role) -> str:
     """All commands that this role may use, a line each."""
     lines = ["<b>Look</b>"]
-    for command in (*QUESTIONS, *ORDERS):
-        if isinstance(command, Order) and command is ORDERS[0] and role >= Role.OPERATOR:
+    for command in (*QUERIES, *COMMANDS):
+        if isinstance(command, Command) and command is COMMANDS[0] and role >= Role.OPERATOR:
             lines.append("\n<b>Steer</b>, after a confirmation")
         if role >= command.role:
             lines.append(_help_line(command.name, command.usage, command.brief))

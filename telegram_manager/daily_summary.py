@@ -6,19 +6,19 @@ import msgspec
 
 from alpha.errors import Rejected
 from alpha.logs import logger
-from alpha.platform import analytics, history_pages, live
-from alpha.platform.business_time import business_now
-from alpha.platform.context import Platform
-from alpha.platform.live import total_unrealised
-from alpha.platform.page import Curve, Page, Words
-from alpha.platform.periods import parse_period
-from alpha.platform.wording import usdt
+from operations import analytics, history_pages, positions
+from operations.business_time import business_now
+from operations.context import Operations
+from operations.formatting import usdt
+from operations.page import Curve, Page, Words
+from operations.periods import parse_period
+from operations.positions import total_unrealised
 from telegram_manager import layout
 from telegram_manager.audience import Audience
-from telegram_manager.charts import Painter
-from telegram_manager.letters import Letters
-from telegram_manager.memory import Memory
-from telegram_manager.place import Place
+from telegram_manager.chart_worker import ChartWorker
+from telegram_manager.chat_ref import ChatRef
+from telegram_manager.sender import TelegramSender
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 STATE = "daily_summary"
@@ -35,7 +35,13 @@ class DailySummary:
     """Sends the summary once a day at `when`, in the operator's zone; a missed one comes late, once for each person."""
 
     def __init__(
-        self, platform: Platform, memory: Memory, audience: Audience, letters: Letters, painter: Painter, when: time
+        self,
+        platform: Operations,
+        memory: StateStore,
+        audience: Audience,
+        letters: TelegramSender,
+        painter: ChartWorker,
+        when: time,
     ) -> None:
         self._platform = platform
         self._memory = memory
@@ -70,9 +76,9 @@ class DailySummary:
         for person in missing:
             try:
                 for text in layout.pages_of(page):
-                    await self._letters.say(Place(person), text, silent=True, life_s=None)
+                    await self._letters.say(ChatRef(person), text, silent=True, life_s=None)
                 if drawn is not None:
-                    await self._letters.photo(Place(person), drawn, page.title, silent=True, life_s=None)
+                    await self._letters.photo(ChatRef(person), drawn, page.title, silent=True, life_s=None)
             except Rejected as fault:
                 log.warning("summary_not_delivered", person=person, fault=str(fault))
             state.told.append(person)
@@ -82,14 +88,14 @@ class DailySummary:
         return self._audience.listening(self._platform.wall_ms())
 
 
-async def summary(platform: Platform) -> tuple[Page, Curve | None]:
+async def summary(platform: Operations) -> tuple[Page, Curve | None]:
     """The page of yesterday, and the equity of thirty days when there is any."""
     now = await business_now(platform)
     yesterday = parse_period("yesterday", now)
     page = history_pages.performance_page(
         await analytics.performance(platform, None, yesterday), f"{yesterday.start:%Y-%m-%d}"
     )
-    open_now = await live.positions(platform)
+    open_now = await positions.positions(platform)
     words = f"Open now: {len(open_now)} positions, {usdt(total_unrealised(open_now)).text} USDT."
     month = parse_period("30d", now)
     picture = history_pages.equity_picture(await analytics.equity_curve(platform, None, month), month, platform.zone)

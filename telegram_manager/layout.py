@@ -2,7 +2,7 @@
 
 from html import escape
 
-from alpha.platform.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
+from operations.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
 
 #: Telegram's limit is 4,096 characters after its HTML is read; we count the HTML as well.
 MOST = 3_800

@@ -16,7 +16,7 @@ from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, Ne
 from alpha.clock import monotonic_ms
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
-from telegram_manager.pace import Pace
+from telegram_manager.rate_limit import RateLimit
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -27,7 +27,7 @@ ANSWER_LIFE_S = 120.0
 
 
 @dataclass(order=True)
-class _Letter:
+class _Message:
     rank: int
     number: int
     send: Callable[[], Awaitable[Any]] = field(compare=False)
@@ -38,10 +38,10 @@ class _Letter:
 class Outbox:
     """The way out to Telegram. `wait` sleeps for seconds, or shorter when woken; tests pass their own clock."""
 
-    def __init__(self, clock: Callable[[], int] = monotonic_ms, pace: Pace | None = None) -> None:
+    def __init__(self, clock: Callable[[], int] = monotonic_ms, pace: RateLimit | None = None) -> None:
         self._clock = clock
-        self._pace = pace or Pace()
-        self._letters: dict[int, list[_Letter]] = {}
+        self._pace = pace or RateLimit()
+        self._letters: dict[int, list[_Message]] = {}
         self._workers: dict[int, asyncio.Task[None]] = {}
         self._woken: dict[int, asyncio.Event] = {}
         self._numbers = itertools.count()
@@ -60,7 +60,7 @@ class Outbox:
         """
         give_up = None if life_s is None else self._clock() + int(life_s * 1000)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        letter = _Letter(0 if urgent else 1, next(self._numbers), send, done, give_up)
+        letter = _Message(0 if urgent else 1, next(self._numbers), send, done, give_up)
         heapq.heappush(self._letters.setdefault(chat, []), letter)
         self._woken.setdefault(chat, asyncio.Event()).set()
         if chat not in self._workers or self._workers[chat].done():
@@ -99,7 +99,7 @@ class Outbox:
             heapq.heappush(letters, letter)
             await asyncio.sleep(pause_s)
 
-    async def _deliver(self, letter: _Letter, failures: int) -> float | None:
+    async def _deliver(self, letter: _Message, failures: int) -> float | None:
         """Try once. None when the letter is settled, else the seconds to wait before it is tried again."""
         try:
             result = await letter.send()

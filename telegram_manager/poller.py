@@ -9,9 +9,9 @@ from telegram.error import Conflict, Forbidden, InvalidToken, RetryAfter, Telegr
 from alpha.clock import monotonic_ms
 from alpha.errors import Misconfigured
 from alpha.logs import logger
-from telegram_manager.desk import Desk
-from telegram_manager.memory import Memory
-from telegram_manager.seen import read_update
+from telegram_manager.dispatcher import UpdateDispatcher
+from telegram_manager.incoming_update import read_update
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 POLL_S = 25
@@ -22,7 +22,7 @@ OFFSET = "update_offset"
 class Poller:
     """Reads updates until stopped. `fault` says what is wrong now, `heard_ms` when Telegram last answered (monotonic)."""
 
-    def __init__(self, bot: Bot, desk: Desk, memory: Memory, poll_s: int = POLL_S) -> None:
+    def __init__(self, bot: Bot, desk: UpdateDispatcher, memory: StateStore, poll_s: int = POLL_S) -> None:
         self._bot = bot
         self._desk = desk
         self._memory = memory

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from alpha.platform.access_code import is_hash
-from alpha.platform.commands import Role
-from alpha.platform.context import PlatformSettings
-from alpha.settings import HealthSettings, LogSettings, Settings
-from telegram_manager.place import Place
+from alpha.config.loader import Settings
+from alpha.config.services import HealthSettings, LogSettings
+from operations.access_code import is_hash
+from operations.commands import Role
+from operations.context import OperationsSettings
+from telegram_manager.chat_ref import ChatRef
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
@@ -30,7 +31,7 @@ def clock_time(text: str) -> time:
     return time(int(match[1]), int(match[2]))
 
 
-class CommandCentreSettings(PlatformSettings, LogSettings, HealthSettings):
+class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
     """Who may do what on Telegram, and how alerts reach people."""
 
     c2_telegram_bot_token: SecretStr | None = Field(
@@ -89,7 +90,7 @@ class CommandCentreSettings(PlatformSettings, LogSettings, HealthSettings):
     @classmethod
     def _places(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
         for group in groups:
-            Place.parse(group)
+            ChatRef.parse(group)
         return groups
 
     @field_validator("c2_quiet_hours")
@@ -142,9 +143,9 @@ class CommandCentreSettings(PlatformSettings, LogSettings, HealthSettings):
             **dict.fromkeys(self.c2_telegram_admin_ids, Role.ADMIN),
         }
 
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[ChatRef, ...]:
         """The groups and topics in which commands are answered."""
-        return tuple(Place.parse(group) for group in self.c2_telegram_groups)
+        return tuple(ChatRef.parse(group) for group in self.c2_telegram_groups)
 
     def quiet(self) -> tuple[time, time] | None:
         """Begin and end of the quiet hours, in the operator's zone."""

@@ -8,12 +8,12 @@ import httpx
 import msgspec
 from redis.exceptions import RedisError
 
-from alpha.live.connect import AWAY
+from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
-from alpha.platform.context import Platform
-from telegram_manager.alert_book import AlertBook, Raised
+from operations.context import Operations
+from telegram_manager.alert_policy import AlertPolicy, Raised
 from telegram_manager.alert_stream import read_alerts
-from telegram_manager.memory import Memory
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 STATE = "webhook"
@@ -24,7 +24,7 @@ class Webhook:
     """Posts what is news, of every hour and once each; tried again until the address takes it, unless it refuses (4xx)."""
 
     def __init__(
-        self, platform: Platform, book: AlertBook, memory: Memory, url: str, client: httpx.AsyncClient
+        self, platform: Operations, book: AlertPolicy, memory: StateStore, url: str, client: httpx.AsyncClient
     ) -> None:
         self._platform = platform
         self._book = book
@@ -37,7 +37,7 @@ class Webhook:
         while not stop.is_set():
             try:
                 await self.step(stop, block_ms=500)
-            except (*AWAY, RedisError):
+            except (*REDIS_UNAVAILABLE, RedisError):
                 await asyncio.sleep(0.5)
 
     async def step(self, stop: asyncio.Event, block_ms: int) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from alpha.runtime.settings import BotSettings
-from alpha.settings import Settings
+from alpha.config.loader import Settings
+from bot_runner.settings import BotSettings
 from database.backup.settings import BackupSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings

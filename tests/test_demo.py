@@ -33,7 +33,7 @@ class Demo:
         environment = {**inherited, "DEMO_STATE": str(state), **variables}
         self._said: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "alpha.demo"],
+            [sys.executable, "-m", "demo"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -87,7 +87,7 @@ class Terminal:
         if self._pid == 0:
             os.chdir(ROOT)
             os.environ.update(DEMO_STATE=str(state), TERM="xterm", COLUMNS="120", LINES="40")
-            os.execv(sys.executable, [sys.executable, "-m", "alpha.demo"])
+            os.execv(sys.executable, [sys.executable, "-m", "demo"])
         self._seen = ""
         self._ended = False
 
@@ -226,7 +226,7 @@ def test_a_wrong_setting_is_one_sentence(demo: Callable[..., Demo], variables: d
 @pytest.mark.parametrize(("word", "code"), [("--help", 0), ("60", 2)])
 def test_words_after_the_demo_start_nothing_and_show_its_choices(word: str, code: int) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "alpha.demo", word],
+        [sys.executable, "-m", "demo", word],
         cwd=ROOT,
         capture_output=True,
         text=True,

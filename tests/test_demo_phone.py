@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from telegram_manager.tests.bot_api import TOKEN, BotApi, Said
+from tests.support.bot_api import TOKEN, BotApi, Said
 from tests.test_demo import Demo
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

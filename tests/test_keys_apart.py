@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from alpha.demo.settings import DemoSettings
-from alpha.demo.stack import SERVICES as DEMO_SERVICES
-from alpha.demo.stack import DemoStack
-from alpha.installation.layout import READERS, files, key_pairs
+from alpha.config.loader import load
 from alpha.registry import Registry
-from alpha.settings import load
+from alpha_cli.installation.layout import READERS, files, key_pairs
+from demo.settings import DemoSettings
+from demo.stack import SERVICES as DEMO_SERVICES
+from demo.stack import DemoStack
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"

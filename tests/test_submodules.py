@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alpha.errors import Rejected
-from alpha.submodules import convert
+from alpha_cli.submodules import convert
 
 ROOT = Path(__file__).resolve().parents[1]
 STRATEGIES = ("shortseller", "lxalgo", "momentum")

@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from alpha.alerts import Alert, Level
-from alpha.bybit.gateway import Gateway
-from alpha.bybit.rows import TransactionLogRow
-from alpha.bybit.throttle import Rank
+from alpha.bybit.client import Gateway
+from alpha.bybit.models import TransactionLogRow
+from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
-from trade_sync_service.corrections import Changes, changes
-from trade_sync_service.coverage import Span, cut, merged, missing, plan
+from trade_sync_service.domain.corrections import Changes, changes
+from trade_sync_service.domain.coverage import Interval, cut, merged, missing, plan
+from trade_sync_service.domain.trade_rows import FeesMissing, trades_of
+from trade_sync_service.io.closed_pnl_reader import Reading, read_window
+from trade_sync_service.io.store import CLOSED_PNL, TRANSACTIONS, AccountStore, ClosedPnlRow
 from trade_sync_service.progress import Progress
-from trade_sync_service.reading import Reading, read_window
-from trade_sync_service.rows import FeesMissing, trades_of
 from trade_sync_service.settings import DAY_MS, HOUR_MS
-from trade_sync_service.store import CLOSED_PNL, TRANSACTIONS, AccountStore, Close
 
 log = logger(__name__)
 #: Lines of the transaction log that are part of trading; every other one moves money without a trade.
@@ -72,7 +72,7 @@ class AccountSync:
         self._reading = asyncio.Semaphore(windows_at_once)
         self._now = now
 
-    async def run(self, *, history_days: int, wanted: Span | None = None) -> RunResult:
+    async def run(self, *, history_days: int, wanted: Interval | None = None) -> RunResult:
         """Read what is missing of the last `history_days` (or of `wanted`) and the overlap again.
 
         Windows that were read stay read whatever happens later. Raises Retry when another process is at this account
@@ -105,10 +105,10 @@ class AccountSync:
             except AlphaError:
                 log.warning("lock_lost", bot=self._store.bot_id)  # a session that is gone holds no lock
 
-    async def _run(self, result: RunResult, history_days: int, wanted: Span | None) -> None:
-        now_ms = await self._gateway.server_time_ms(rank=Rank.BACKFILL) + 1  # what was made at this instant counts
-        span = wanted or Span(now_ms - history_days * DAY_MS, now_ms)
-        span = Span(span.start_ms, min(span.end_ms, now_ms))
+    async def _run(self, result: RunResult, history_days: int, wanted: Interval | None) -> None:
+        now_ms = await self._gateway.server_time_ms(rank=Priority.BACKFILL) + 1  # what was made at this instant counts
+        span = wanted or Interval(now_ms - history_days * DAY_MS, now_ms)
+        span = Interval(span.start_ms, min(span.end_ms, now_ms))
         outcomes = await asyncio.gather(
             self._closed(result, span, now_ms, self._overlap_ms if wanted is None else 0),
             self._transfers(result, span),
@@ -120,7 +120,7 @@ class AccountSync:
         if result.faults:
             raise Retry(f"{self._store.bot_id}: {len(result.faults)} windows could not be read; {result.faults[0]}")
 
-    async def _closed(self, result: RunResult, span: Span, now_ms: int, overlap_ms: int) -> None:
+    async def _closed(self, result: RunResult, span: Interval, now_ms: int, overlap_ms: int) -> None:
         """Read the closed trades of `span` that are missing and the overlap, then look for late ones and join our fills."""
         covered = await self._store.coverage(CLOSED_PNL)
         windows = plan(span, covered, overlap_ms)
@@ -131,7 +131,9 @@ class AccountSync:
             since_ms = span.start_ms if gaps else now_ms - CLOSES_LOOKED_BACK_MS
             result.joined = await self._store.join_fills(since_ms, now_ms - self._overlap_ms)
 
-    async def _each(self, windows: Iterable[Span], read: Callable[[Span], Awaitable[None]], result: RunResult) -> bool:
+    async def _each(
+        self, windows: Iterable[Interval], read: Callable[[Interval], Awaitable[None]], result: RunResult
+    ) -> bool:
         """Read windows, several at a time; True when all were read.
 
         A passing fault of one leaves it for the next run and is in `result`; any other ends the run.
@@ -143,7 +145,7 @@ class AccountSync:
         passing: list[Retry] = []
         final: list[AlphaError] = []
 
-        async def one(window: Span) -> None:
+        async def one(window: Interval) -> None:
             async with room:
                 if final or len(passing) > 2 * self._windows_at_once:
                     return  # what is left will not fare better
@@ -162,13 +164,13 @@ class AccountSync:
             raise final[0]
         return not passing
 
-    async def _trades(self, window: Span, result: RunResult, gaps: list[Span]) -> None:
+    async def _trades(self, window: Interval, result: RunResult, gaps: list[Interval]) -> None:
         async with self._reading:
             reading = await read_window(self._gateway, window)
         await self._store_reading(reading, window, result, seen_before=not _within(window, gaps))
         self._progress.window(self._store.bot_id, window, len(reading.rows))
 
-    async def _store_reading(self, reading: Reading, window: Span, result: RunResult, *, seen_before: bool) -> None:
+    async def _store_reading(self, reading: Reading, window: Interval, result: RunResult, *, seen_before: bool) -> None:
         """Store a window; Retry when not all of it was readable, so that it does not count as read."""
         try:
             trades = trades_of(reading.rows)
@@ -227,27 +229,27 @@ class AccountSync:
                 )
             )
 
-    async def _late_closes(self, result: RunResult, span: Span, now_ms: int) -> None:
+    async def _late_closes(self, result: RunResult, span: Interval, now_ms: int) -> None:
         """Look for the closes of our fills that have no trade, around the creation of their orders."""
         since = max(span.start_ms, now_ms - CLOSES_LOOKED_BACK_MS)
-        closes = (await self._store.closes_without_trade(Span(since, now_ms)))[:CLOSES_A_RUN]
+        closes = (await self._store.closes_without_trade(Interval(since, now_ms)))[:CLOSES_A_RUN]
         if not closes:
             return
-        windows: list[Span] = []
+        windows: list[Interval] = []
         for close in closes:
             created_ms = await self._created_ms(close)
-            windows.append(Span(created_ms - AROUND_MS, created_ms + AROUND_MS))
+            windows.append(Interval(created_ms - AROUND_MS, created_ms + AROUND_MS))
         spans = [window for whole in merged(windows) for window in cut(whole)]
         await self._each(spans, lambda window: self._look(window, result), result)
-        result.closes_left = len(await self._store.closes_without_trade(Span(since, now_ms)))
+        result.closes_left = len(await self._store.closes_without_trade(Interval(since, now_ms)))
 
-    async def _created_ms(self, close: Close) -> int:
+    async def _created_ms(self, close: ClosedPnlRow) -> int:
         if close.created_ms is not None:
             return close.created_ms
-        order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Rank.BACKFILL)
+        order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Priority.BACKFILL)
         return close.exec_ms if order is None else order.created_ms
 
-    async def _look(self, window: Span, result: RunResult) -> None:
+    async def _look(self, window: Interval, result: RunResult) -> None:
         async with self._reading:
             reading = await read_window(self._gateway, window)
         trades = trades_of(reading.rows)
@@ -257,16 +259,16 @@ class AccountSync:
         result.rows_read += reading.fetched
         result.rows_new += len(found.new)
 
-    async def _transfers(self, result: RunResult, span: Span) -> None:
+    async def _transfers(self, result: RunResult, span: Interval) -> None:
         """Read the transaction log for money that moved without a trade."""
         windows = plan(span, await self._store.coverage(TRANSACTIONS), HOUR_MS)
         self._progress.plan(self._store.bot_id, len(windows))
         await self._each(windows, lambda window: self._log(window, result), result)
 
-    async def _log(self, window: Span, result: RunResult) -> None:
+    async def _log(self, window: Interval, result: RunResult) -> None:
         moved: list[TransactionLogRow] = []
         count = 0
-        pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, rank=Rank.BACKFILL)
+        pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, rank=Priority.BACKFILL)
         async with self._reading:
             async for page in pages:
                 if page.unreadable:
@@ -285,5 +287,5 @@ class AccountSync:
             log.warning("run_not_noted", bot=self._store.bot_id, outcome=outcome, why=str(fault))
 
 
-def _within(window: Span, gaps: list[Span]) -> bool:
+def _within(window: Interval, gaps: list[Interval]) -> bool:
     return any(gap.start_ms <= window.start_ms and window.end_ms <= gap.end_ms for gap in gaps)

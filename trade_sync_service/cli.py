@@ -5,10 +5,10 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 
+from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.logs import configure
 from alpha.process import run as run_process
-from alpha.settings import load
 from trade_sync_service import commands
 from trade_sync_service.service import serve
 from trade_sync_service.settings import SyncSettings

@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
-from alpha.clock import ms_of
 from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.model.timestamp import ms_of
 from alpha.registry import Bot
 from trade_sync_service.account import RunResult
-from trade_sync_service.coverage import Span
-from trade_sync_service.house import House, Link
+from trade_sync_service.context import AccountSession, ServiceContext
+from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.progress import BarProgress, LoggedProgress, Progress
-from trade_sync_service.reconcile.run import Report, reconcile_account
+from trade_sync_service.reconciliation import Report, reconcile_account
 from trade_sync_service.service import sync_of
 from trade_sync_service.settings import DAY_MS, SyncSettings
 from trade_sync_service.status import BotStatus, read_status
@@ -27,29 +27,29 @@ MONTH_DAYS = 31
 async def sync(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdout) -> int:
     """Read now what is missing, for these bots (all for none)."""
 
-    async def one(house: House, link: Link, progress: Progress) -> str:
+    async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
         return _sync_line(await sync_of(link, house, progress).run(history_days=settings.sync_history_days))
 
     return await _each(settings, bots, one, out)
 
 
-async def backfill(settings: SyncSettings, bots: list[str], span: Span, out: TextIO = sys.stdout) -> int:
+async def backfill(settings: SyncSettings, bots: list[str], span: Interval, out: TextIO = sys.stdout) -> int:
     """Read what is missing of a range, for these bots (all for none). Interrupted, it goes on where it was."""
 
-    async def one(house: House, link: Link, progress: Progress) -> str:
+    async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
         sync = sync_of(link, house, progress)
         return _sync_line(await sync.run(history_days=settings.sync_history_days, wanted=span))
 
     return await _each(settings, bots, one, out)
 
 
-async def reconcile(settings: SyncSettings, bots: list[str], span: Span | None, out: TextIO = sys.stdout) -> int:
+async def reconcile(settings: SyncSettings, bots: list[str], span: Interval | None, out: TextIO = sys.stdout) -> int:
     """Compare our books with the exchange's over a range (everything that was read, for none); 1 with open differences."""
     found: list[Report] = []
 
-    async def one(house: House, link: Link, progress: Progress) -> str:
+    async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
         now_ms = await link.gateway.server_time_ms() + 1
-        wanted = span or Span(now_ms - settings.sync_history_days * DAY_MS, now_ms)
+        wanted = span or Interval(now_ms - settings.sync_history_days * DAY_MS, now_ms)
         async with sync_of(link, house, progress).locked():
             report = await reconcile_account(link, house, wanted)
         found.append(report)
@@ -61,7 +61,7 @@ async def reconcile(settings: SyncSettings, bots: list[str], span: Span | None, 
 
 async def status(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdout) -> int:
     """How far each bot's history has been read."""
-    house = House(settings)
+    house = ServiceContext(settings)
     try:
         names = [bot.id for bot in house.bots(bots)]
     finally:
@@ -75,20 +75,20 @@ async def status(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdo
     return 0
 
 
-def months_back(months: int, now: datetime | None = None) -> Span:
+def months_back(months: int, now: datetime | None = None) -> Interval:
     """The last so many months, of 31 days each; the exchange's two years at most."""
     if not 1 <= months <= 24:
         raise Misconfigured(f"--months is {months}; Bybit keeps two years, so give 1 to 24.")
     end = now or datetime.now(UTC)
     days = min(months * MONTH_DAYS, 730)
-    return Span(ms_of(end - timedelta(days=days)), ms_of(end) + 1)
+    return Interval(ms_of(end - timedelta(days=days)), ms_of(end) + 1)
 
 
-def between(start: str | None, end: str | None, now: datetime | None = None) -> Span:
+def between(start: str | None, end: str | None, now: datetime | None = None) -> Interval:
     """The range of `--from` and `--to`, dates or times in UTC; `--to` names the first moment that is left out."""
     if start is None:
         raise Misconfigured("Give --months N, or --from DATE and perhaps --to DATE.")
-    span = Span(
+    span = Interval(
         ms_of(_moment("--from", start)), ms_of(now or datetime.now(UTC)) if end is None else ms_of(_moment("--to", end))
     )
     if span.length_ms <= 0:
@@ -104,12 +104,12 @@ def _moment(option: str, text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-Work = Callable[[House, Link, Progress], Awaitable[str]]
+Work = Callable[[ServiceContext, AccountSession, Progress], Awaitable[str]]
 
 
 async def _each(settings: SyncSettings, bots: list[str], work: Work, out: TextIO) -> int:
     """Do `work` for every bot at once; a fault of one is one line and exit code 1, and stops no other."""
-    house = House(settings)
+    house = ServiceContext(settings)
     try:
         chosen = house.bots(bots)
         with _progress() as progress:
@@ -126,7 +126,7 @@ async def _each(settings: SyncSettings, bots: list[str], work: Work, out: TextIO
     return code
 
 
-async def _one(house: House, bot: Bot, work: Work, progress: Progress) -> str | AlphaError:
+async def _one(house: ServiceContext, bot: Bot, work: Work, progress: Progress) -> str | AlphaError:
     for attempt in range(TRIES):
         try:
             async with house.link(bot) as link:

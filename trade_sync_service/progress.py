@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self
 
-from alpha.clock import at
 from alpha.logs import logger
-from trade_sync_service.coverage import Span
+from alpha.model.timestamp import at
+from trade_sync_service.domain.coverage import Interval
 
 log = logger(__name__)
 
@@ -17,7 +17,7 @@ class Progress(Protocol):
     def plan(self, bot: str, windows: int) -> None:
         """So many windows more are to be read."""
 
-    def window(self, bot: str, window: Span, rows: int) -> None:
+    def window(self, bot: str, window: Interval, rows: int) -> None:
         """This one was read and stored."""
 
 
@@ -31,7 +31,7 @@ class LoggedProgress:
         """Count the windows."""
         self._left[bot] = self._left.get(bot, 0) + windows
 
-    def window(self, bot: str, window: Span, rows: int) -> None:
+    def window(self, bot: str, window: Interval, rows: int) -> None:
         """Say what was read and how many windows are left."""
         self._left[bot] = left = max(0, self._left.get(bot, 0) - 1)
         log.info(
@@ -77,7 +77,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         task = self._bars.tasks[self._tasks[bot]]
         self._bars.update(task.id, total=(task.total or 0) + windows)
 
-    def window(self, bot: str, window: Span, rows: int) -> None:
+    def window(self, bot: str, window: Interval, rows: int) -> None:
         """Move the bar."""
         if bot not in self._tasks:
             self.plan(bot, 0)

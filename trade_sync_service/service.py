@@ -12,11 +12,11 @@ from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from trade_sync_service.account import AccountSync, RunResult
-from trade_sync_service.coverage import Span
-from trade_sync_service.house import House, Link
+from trade_sync_service.context import AccountSession, ServiceContext
+from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.metrics import Metrics
 from trade_sync_service.progress import LoggedProgress, Progress
-from trade_sync_service.reconcile.run import reconcile_account
+from trade_sync_service.reconciliation import reconcile_account
 from trade_sync_service.settings import DAY_MS, HOUR_MS, SyncSettings
 
 log = logger(__name__)
@@ -32,7 +32,7 @@ class Service:
 
     def __init__(
         self,
-        house: House,
+        house: ServiceContext,
         metrics: Metrics,
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -98,7 +98,7 @@ class Service:
         async with self._house.link(bot) as link:
             result = await sync_of(link, self._house, LoggedProgress()).run(history_days=settings.sync_history_days)
             now_ms = await link.gateway.server_time_ms()
-            span = Span(now_ms - settings.reconcile_days * DAY_MS, now_ms)
+            span = Interval(now_ms - settings.reconcile_days * DAY_MS, now_ms)
             report = await reconcile_account(link, self._house, span)
             self._metrics.differences(bot.id, report.open)
         log.info(
@@ -124,7 +124,7 @@ class Service:
         )
 
 
-def sync_of(link: Link, house: House, progress: Progress) -> AccountSync:
+def sync_of(link: AccountSession, house: ServiceContext, progress: Progress) -> AccountSync:
     """The sync of one linked bot, as the settings say."""
     settings = house.settings
     return AccountSync(
@@ -139,7 +139,7 @@ def sync_of(link: Link, house: House, progress: Progress) -> AccountSync:
 
 async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """Run the service until `stop` is set. What is under way then is noted as interrupted and read again next time."""
-    house = House(settings)
+    house = ServiceContext(settings)
     service = Service(house, Metrics())
     health = HealthServer(settings, pulse, {"sync": service.sync_fault}, details=service.details)
     log.info("started", port=health.port, bots=[bot.id for bot in house.registry.bots], at_ms=wall_ms())

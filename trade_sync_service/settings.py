@@ -2,20 +2,14 @@
 
 from pydantic import Field
 
-from alpha.settings import (
-    DatabaseSettings,
-    ExchangeSettings,
-    HealthSettings,
-    HouseSettings,
-    LogSettings,
-    RedisSettings,
-)
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 
 
-class SyncSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, HouseSettings):
+class SyncSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings):
     """What the service needs. It talks to PostgreSQL itself: its lock for one run at a time belongs to a session."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from alpha.db.pool import FAULTS, connect, explained
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
 from trade_sync_service.sql import queries
 
 SQL = queries("trade_sync_service", "status.sql")
@@ -31,7 +31,7 @@ async def read_status(settings: DatabaseSettings, bots: list[str]) -> list[BotSt
     connection = await connect(settings, "trade_sync_service")
     try:
         rows = await connection.fetch(SQL["status"], bots)
-    except FAULTS as fault:
+    except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from fault
     finally:
         await connection.close(timeout=5)

@@ -3,9 +3,9 @@
 import sys
 
 from alpha import process
+from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.logs import configure
-from alpha.settings import load
 from websocket_listener.app import serve
 from websocket_listener.settings import ListenerSettings
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alpha.settings import Environment
+from alpha.config.exchange import Environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,30 +12,30 @@ from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.gateway import market_gateway
+from alpha.bybit.client import market_gateway
 from alpha.bybit.hosts import hosts_of
-from alpha.bybit.throttle import Throttle
+from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import wall_ms
-from alpha.db.fills import Fill
-from alpha.db.pool import Pool, create_pool
+from alpha.config.keys import BotKeys, load_reading_keys
 from alpha.errors import Misconfigured, Retry
 from alpha.health import HealthServer
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
+from alpha.postgres.database import Pool, create_pool
+from alpha.postgres.fills import Fill
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
-from alpha.settings import BotKeys, load_reading_keys
+from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.bot import BotListener, Shared
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
-from websocket_listener.market import Market
 from websocket_listener.metrics import ListenerMetrics
+from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.stream import ConnectBudget
-from websocket_listener.writer import GroupWriter
+from websocket_listener.tickers import Tickers
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -49,17 +49,17 @@ EXCHANGE_AWAY_S = 60.0
 class Listener:
     """Everything of one process, wired."""
 
-    def __init__(self, settings: ListenerSettings, links: RedisLinks, pool: Pool) -> None:
+    def __init__(self, settings: ListenerSettings, links: RedisClients, pool: Pool) -> None:
         self._settings = settings
         self._links = links
         self.alerts = Alerts(links.shared, "websocket_listener")
-        self.grouped = GroupedAlerts(self.alerts)
+        self.grouped = AlertBatcher(self.alerts)
         self.rejected = RejectedMessages(pool, self.grouped)
-        self.database = GroupWriter(
+        self.database = PostgresWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
-        self.market = Market(links.shared)
-        throttle = Throttle(links.shared)
+        self.market = Tickers(links.shared)
+        throttle = RateLimiter(links.shared)
         budget = ConnectBudget()
         registry = load_registry(settings.alpha_bots_file)
         keyed: list[tuple[Bot, BotKeys]] = []
@@ -214,7 +214,7 @@ class Listener:
 
 
 def spare_collector() -> None:
-    """Let the garbage collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
+    """Let the on_malformed collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
 
     With its usual thresholds it takes a quarter of the processor time of a fill.
     """
@@ -225,7 +225,7 @@ def spare_collector() -> None:
 
 async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
-    links = RedisLinks(settings)
+    links = RedisClients(settings)
     try:
         await _patiently(links.check, stop, settings.listener_start_wait_s)
         pool: Pool = await _patiently(

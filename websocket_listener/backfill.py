@@ -8,24 +8,25 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from alpha.bybit.faults import UnreadableRow
-from alpha.bybit.gateway import Gateway
-from alpha.bybit.paging import WINDOW_MS
-from alpha.bybit.rows import Execution
-from alpha.bybit.throttle import Rank
-from alpha.clock import at, ms_of, wall_ms
-from alpha.db.fills import Fill, insert_fills, settle_late_fills
-from alpha.db.pool import FAULTS, Pool
+from alpha.bybit.client import Gateway
+from alpha.bybit.errors import UnreadableRow
+from alpha.bybit.pagination import WINDOW_MS
+from alpha.bybit.rate_limiter import Priority
+from alpha.clock import wall_ms
+from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.logs import logger
-from alpha.reasons import Reason
-from alpha.settings import Environment
-from websocket_listener.feed import LINEAR, Feed
+from alpha.model.execution import Execution
+from alpha.model.reason import Reason
+from alpha.model.timestamp import at, ms_of
+from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.fills import Fill, insert_fills, settle_late_fills
+from websocket_listener.dispatcher import LINEAR, Dispatcher
+from websocket_listener.postgres_writer import passes
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
-from websocket_listener.writer import passes
 
 log = logger(__name__)
 
@@ -70,7 +71,7 @@ class Backfill:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: Dispatcher,
         gateway: Gateway,
         pool: Pool,
         rejected: RejectedMessages,
@@ -117,7 +118,7 @@ class Backfill:
         began_ms, began_s = start_ms, time.monotonic()
         rows = inserted = 0
         unseen: list[Execution] = []
-        rank = Rank.BACKFILL if long_ago else Rank.RECONCILE
+        rank = Priority.BACKFILL if long_ago else Priority.RECONCILE
         async with aclosing(self._windows(start_ms, end_ms, rank)) as windows:
             async for found, stop_ms in windows:
                 new, fresh = await self._store(found, stop_ms, announce=announce and not first)
@@ -155,7 +156,7 @@ class Backfill:
         return (await self._store(_ordered(self._readable(rows)), None, announce=True))[1]
 
     async def _windows(
-        self, start_ms: int, end_ms: int, rank: Rank
+        self, start_ms: int, end_ms: int, rank: Priority
     ) -> AsyncGenerator[tuple[list[Execution], int], None]:
         """All executions between two times, a window at a time, oldest first, with the last instant of each window."""
         span_ms = WINDOW_MS
@@ -166,13 +167,13 @@ class Backfill:
             async for rows, stop_ms in found:
                 yield rows, stop_ms
 
-    async def _first_span(self, start_ms: int, end_ms: int, rank: Rank) -> int:
+    async def _first_span(self, start_ms: int, end_ms: int, rank: Priority) -> int:
         """How long a window may be, by one page: windows that turn out to hold too much are read in vain."""
         async for page in self._gateway.executions(start_ms, end_ms, rank=rank):
             return narrower(page.rows, start_ms, end_ms) if page.cursor and page.rows else LONG_SPAN_MS
         return LONG_SPAN_MS
 
-    async def _window(self, start_ms: int, end_ms: int, rank: Rank) -> tuple[list[Execution], bool]:
+    async def _window(self, start_ms: int, end_ms: int, rank: Priority) -> tuple[list[Execution], bool]:
         """All executions of a window, oldest first; False when there are too many for one window."""
         found: list[Execution] = []
         unreadable: list[UnreadableRow] = []
@@ -224,7 +225,7 @@ class Backfill:
             end_ms = read_to_ms if begin + _CHUNK >= len(rows) else None
             try:
                 inserted += await self._commit(fills, end_ms)
-            except FAULTS as fault:
+            except POSTGRES_ERRORS as fault:
                 if passes(fault) or not fills:
                     raise
                 inserted += await self._commit_each(fills, end_ms)
@@ -247,7 +248,7 @@ class Backfill:
         for fill in fills:
             try:
                 inserted += await self._commit([fill], None)
-            except FAULTS as fault:
+            except POSTGRES_ERRORS as fault:
                 if passes(fault):
                     raise
                 self._reject(repr(fill), f"{type(fault).__name__}: {fault}")

@@ -10,39 +10,40 @@ import msgspec
 from redis.exceptions import RedisError
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.call import Credentials
-from alpha.bybit.faults import KeyRefused
-from alpha.bybit.gateway import Gateway
+from alpha.bybit.client import Gateway
+from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import Hosts
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.session import Credentials
 from alpha.bybit.signing import ws_auth_args
-from alpha.bybit.throttle import Throttle
-from alpha.clock import at, wall_ms
-from alpha.db.pool import FAULTS, Pool
+from alpha.clock import wall_ms
+from alpha.config.keys import BotKeys, read_only_advice
 from alpha.errors import AlphaError, Misconfigured
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.live.read import DataState
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import DataState
 from alpha.logs import logger
+from alpha.model.timestamp import at
+from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.registry import Bot
-from alpha.settings import BotKeys, read_only_advice
 from websocket_listener.account import Account
-from websocket_listener.audit import Auditor
+from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
-from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
-from websocket_listener.feed import TOPICS, Feed
-from websocket_listener.grouped import GroupedAlerts
+from websocket_listener.dispatcher import TOPICS, Dispatcher
 from websocket_listener.lease import Lease
-from websocket_listener.live import Change, LiveWriter
-from websocket_listener.meanings import StopMeanings
-from websocket_listener.opening import Openings
+from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.reconciler import AccountReconciler
+from websocket_listener.redis_writer import Change, RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
+from websocket_listener.stop_reasons import StopReasons
 from websocket_listener.store import insert_snapshot, register_account
 from websocket_listener.stream import ConnectBudget, Stream, Watch
-from websocket_listener.writer import GroupWriter
 
 log = logger(__name__)
 
@@ -61,12 +62,12 @@ class Shared:
 
     settings: ListenerSettings
     pool: Pool
-    throttle: Throttle
+    throttle: RateLimiter
     budget: ConnectBudget
-    database: GroupWriter
+    database: PostgresWriter
     rejected: RejectedMessages
     alerts: Alerts
-    grouped: GroupedAlerts
+    grouped: AlertBatcher
     marks: Mapping[str, Mark]
     lease: Lease
 
@@ -74,11 +75,11 @@ class Shared:
 class BotListener:
     """Listens to one bot's account until cancelled."""
 
-    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, links: RedisLinks, shared: Shared) -> None:
+    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, links: RedisClients, shared: Shared) -> None:
         self.bot = bot
         self.account: Account | None = None
-        self.feed: Feed | None = None
-        self.auditor: Auditor | None = None
+        self.feed: Dispatcher | None = None
+        self.auditor: AccountReconciler | None = None
         self.backfill: Backfill | None = None
         self.stream: Stream | None = None
         self._keys = bot_keys
@@ -91,7 +92,7 @@ class BotListener:
             shared.throttle,
             account=bot.id,
         )
-        self.live = LiveWriter(
+        self.live = RedisWriter(
             links.writer(bot.redis_db),
             bot.id,
             rebuild=self._rebuild,
@@ -99,7 +100,7 @@ class BotListener:
             confirm=shared.lease.confirm,
         )
         self.status = BotStatus(self.live.put)
-        self.book = LiveBook(bot.id, self.live.put, shared.marks)
+        self.book = AccountState(bot.id, self.live.put, shared.marks)
         self._known = False
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
@@ -148,7 +149,7 @@ class BotListener:
                 await asyncio.Event().wait()
             except KeyRefused as fault:
                 await self.refuse(str(fault))
-            except (AlphaError, *FAULTS) as fault:
+            except (AlphaError, *POSTGRES_ERRORS) as fault:
                 log.warning("not_identified", bot=self.bot.id, why=f"{type(fault).__name__}: {fault}"[:300])
             else:
                 self.status.refused = ""
@@ -170,7 +171,7 @@ class BotListener:
     def _listen(self, account: Account, tasks: asyncio.TaskGroup) -> None:
         shared, settings = self._shared, self._shared.settings
         self.account = account
-        self.feed = feed = Feed(
+        self.feed = feed = Dispatcher(
             account,
             self.book,
             self.live,
@@ -185,7 +186,7 @@ class BotListener:
             history_days=settings.listener_history_days,
             too_late=self._too_late,
         )
-        self.auditor = Auditor(
+        self.auditor = AccountReconciler(
             feed,
             self.book,
             self.backfill,
@@ -196,25 +197,25 @@ class BotListener:
             shared.alerts,
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
-            deaf=self._deaf,
+            silent=self._deaf,
             missed=self._missed,
             damaged=self.live.lose,
         )
         self.stream = Stream(
             f"private {self.bot.id}",
             self._hosts.private_ws,
-            Handlers(feed.data, feed.garbage),
+            Handlers(feed.data, feed.on_malformed),
             Watch(self._up, self._down, self._refused),
             topics=TOPICS,
             timing=timing_of(settings),
             budget=shared.budget,
             login=self._login,
         )
-        meanings = StopMeanings(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
+        meanings = StopReasons(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
         feed.stop_changed = meanings.poke
         self._listening = tasks.create_task(self._start(self.stream, self.auditor, meanings))
 
-    async def _start(self, stream: Stream, auditor: Auditor, meanings: StopMeanings) -> None:
+    async def _start(self, stream: Stream, auditor: AccountReconciler, meanings: StopReasons) -> None:
         await self._recall()
         await meanings.begin()
         async with asyncio.TaskGroup() as tasks:
@@ -366,7 +367,7 @@ class BotListener:
                     self.book.available,
                     coin.unrealised_pnl,
                 )
-        except FAULTS as fault:
+        except POSTGRES_ERRORS as fault:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 
     def quit(self) -> None:

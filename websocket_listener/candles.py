@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from redis.exceptions import RedisError
 
-from alpha.bybit.gateway import Gateway
-from alpha.bybit.intervals import end_of
-from alpha.bybit.parse import parse_kline_stream
-from alpha.bybit.rows import Kline
+from alpha.bybit.client import Gateway
+from alpha.bybit.decode import parse_kline_stream
+from alpha.bybit.models import Kline
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected
-from alpha.live import keys
-from alpha.live.client import TextRedis
-from alpha.live.read import Candle, decode_candle, encode_candle
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
+from alpha.live_state.read import Candle, decode_candle, encode_candle
 from alpha.logs import logger
-from websocket_listener import texts
-from websocket_listener.frames import UNREADABLE, Envelope
+from alpha.model.interval import end_of
+from websocket_listener import serialize
+from websocket_listener.messages import UNREADABLE, Envelope
 
 log = logger(__name__)
 
@@ -220,9 +220,9 @@ class Candles:
 def _stored(candle: Kline) -> Candle:
     return Candle(
         candle.start_ms,
-        texts.text(candle.open),
-        texts.text(candle.high),
-        texts.text(candle.low),
-        texts.text(candle.close),
-        texts.text(candle.volume),
+        serialize.text(candle.open),
+        serialize.text(candle.high),
+        serialize.text(candle.low),
+        serialize.text(candle.close),
+        serialize.text(candle.volume),
     )

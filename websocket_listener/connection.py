@@ -13,8 +13,8 @@ from websockets.exceptions import WebSocketException
 
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
-from websocket_listener.frames import Answer, Envelope, answer_of, decode
-from websocket_listener.states import StreamState, move
+from websocket_listener.connection_state import StreamState, move
+from websocket_listener.messages import Answer, Envelope, answer_of, decode
 
 log = logger(__name__)
 #: The largest frame that is read. Bybit's private frames stay far below.
@@ -46,11 +46,11 @@ class Timing:
 class Handlers:
     """Who hears of what. All are plain functions and return at once: nothing waits on the reading path.
 
-    `data(envelope, frame)` gets a frame with a topic, `garbage(frame, fault)` one that cannot be read.
+    `data(envelope, frame)` gets a frame with a topic, `on_malformed(frame, fault)` one that cannot be read.
     """
 
     data: Callable[[Envelope, str | bytes], None]
-    garbage: Callable[[str | bytes, str], None]
+    on_malformed: Callable[[str | bytes, str], None]
 
 
 class Connection:
@@ -195,7 +195,7 @@ class Connection:
                 try:
                     envelope = decode(frame)
                 except Rejected as fault:
-                    handlers.garbage(frame, str(fault))
+                    handlers.on_malformed(frame, str(fault))
                     continue
                 if envelope.topic:
                     handlers.data(envelope, frame)

@@ -14,10 +14,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from alpha.db.pool import FAULTS, Connection, connect
+from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Fatal
 from alpha.logs import logger
-from alpha.settings import DatabaseSettings
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect
 
 log = logger(__name__)
 
@@ -79,7 +79,7 @@ class Lease:
                 elif not said and time.monotonic() - self.waiting_since_s > _SAY_AFTER_S and self._waits is not None:
                     said = True
                     await self._waits(await self._holder())
-            except (AlphaError, *FAULTS) as fault:
+            except (AlphaError, *POSTGRES_ERRORS) as fault:
                 log.info("lease_not_asked", why=f"{type(fault).__name__}: {fault}"[:200])
                 await self._let_go()
             with suppress(TimeoutError):
@@ -122,7 +122,7 @@ class Lease:
                 if await self._try():
                     return True
                 holder = await self._holder()
-            except (AlphaError, *FAULTS):
+            except (AlphaError, *POSTGRES_ERRORS):
                 if self.away_since_s is None:
                     self.away_since_s = time.monotonic()
                 await self._let_go()
@@ -158,5 +158,5 @@ class Lease:
     async def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(*FAULTS):
+            with suppress(*POSTGRES_ERRORS):
                 connection.terminate()

@@ -7,11 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from alpha.clock import wall_ms
-from alpha.live.read import DataState
+from alpha.live_state.read import DataState
 from websocket_listener.bot import BotListener
+from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
 from websocket_listener.rejected import RejectedMessages
-from websocket_listener.writer import GroupWriter
 
 _Value = Callable[[BotListener], float]
 
@@ -20,7 +20,7 @@ class ListenerMetrics(Collector):
     """The metrics of the process."""
 
     def __init__(
-        self, bots: Sequence[BotListener], database: GroupWriter, rejected: RejectedMessages, public: PublicFeed
+        self, bots: Sequence[BotListener], database: PostgresWriter, rejected: RejectedMessages, public: PublicFeed
     ) -> None:
         self._bots = bots
         self._database = database

@@ -2,13 +2,13 @@
 
 import time
 
-from alpha.bybit.gateway import Gateway
-from alpha.clock import at
-from alpha.db.pool import Pool
+from alpha.bybit.client import Gateway
 from alpha.logs import logger
-from websocket_listener.feed import Feed
+from alpha.model.timestamp import at
+from alpha.postgres.database import Pool
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.store import open_orders_stored
-from websocket_listener.writer import GroupWriter
 
 log = logger(__name__)
 
@@ -22,7 +22,7 @@ _BUFFER_WAIT_S = 5.0
 class OrderHistory:
     """Brings `trading.orders` up to date with the exchange."""
 
-    def __init__(self, feed: Feed, gateway: Gateway, pool: Pool, database: GroupWriter) -> None:
+    def __init__(self, feed: Dispatcher, gateway: Gateway, pool: Pool, database: PostgresWriter) -> None:
         self._feed = feed
         self._database = database
         self._gateway = gateway

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 import msgspec
 from redis.exceptions import RedisError
 
-from alpha.bybit.gateway import Gateway
+from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import Hosts
-from alpha.bybit.rows import Kline
+from alpha.bybit.models import Kline
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
-from alpha.live import keys
-from alpha.live.client import TextRedis
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
 from alpha.logs import logger
-from websocket_listener import texts
+from websocket_listener import serialize
 from websocket_listener.bot import BotListener, timing_of
 from websocket_listener.candles import Candles, Series
 from websocket_listener.connection import Handlers
-from websocket_listener.frames import Envelope
-from websocket_listener.market import Market
+from websocket_listener.messages import Envelope
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.stream import ConnectBudget, Stream, Watch
+from websocket_listener.tickers import Tickers
 
 log = logger(__name__)
 _LOOK_S = 1.0
@@ -48,7 +48,7 @@ class PublicFeed:
         budget: ConnectBudget,
         shared_db: TextRedis,
         gateway: Gateway,
-        market: Market,
+        market: Tickers,
         rejected: RejectedMessages,
     ) -> None:
         self.market = market
@@ -104,7 +104,7 @@ class PublicFeed:
             self.candles.follow(series)
             topics = {f"tickers.{symbol}" for symbol in followed}
             topics |= {f"kline.{interval}.{symbol}" for symbol, interval in series}
-            self.stream.want(topics)
+            self.stream.set_topics(topics)
             self.candles.overdue(self.market.newest_ms)
             await asyncio.sleep(_LOOK_S)
 
@@ -133,7 +133,7 @@ class PublicFeed:
         log.warning("public_stream_refused", why=why)
 
     def _candle_closed(self, candle: Kline, end_ms: int) -> None:
-        data = texts.candle_event(candle, end_ms)
+        data = serialize.candle_event(candle, end_ms)
         series = (candle.symbol, candle.interval)
         for bot, _ in self._bots:
             if series in self._series.get(bot.bot.id, set()):

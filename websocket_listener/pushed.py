@@ -1,6 +1,6 @@
 """The quick way to read pushed rows: one typed decoding for rows that are as Bybit usually sends them.
 
-Anything unusual (taxes, a field of another type, a required one that is absent) is left to `alpha.bybit.parse`, which
+Anything unusual (taxes, a field of another type, a required one that is absent) is left to `alpha.bybit.decode`, which
 knows all cases and says what is wrong with a row. Both ways give the same row; tests compare them. No float stands
 between: an amount is read from its digits.
 """
@@ -12,7 +12,9 @@ from functools import lru_cache
 import msgspec
 
 from alpha.bybit.fields import decimal_of
-from alpha.bybit.rows import Execution, Order, Position
+from alpha.model.execution import Execution
+from alpha.model.order import Order
+from alpha.model.position import Position
 
 _ZERO = Decimal(0)
 _YEAR_3000_MS = 32_503_680_000_000

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from alpha.alerts import Alert, Level
-from alpha.db.pool import FAULTS, Pool
 from alpha.logs import logger
-from websocket_listener.grouped import GroupedAlerts
+from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from websocket_listener.alert_batcher import AlertBatcher
+from websocket_listener.postgres_writer import passes
 from websocket_listener.store import RejectedRow, insert_rejected
-from websocket_listener.writer import passes
 
 log = logger(__name__)
 
@@ -48,7 +48,7 @@ class RejectedMessage:
 class RejectedMessages:
     """Takes messages without waiting and stores them in the background."""
 
-    def __init__(self, pool: Pool, alerts: GroupedAlerts) -> None:
+    def __init__(self, pool: Pool, alerts: AlertBatcher) -> None:
         self.count = 0
         self.lost = 0
         self._pool = pool
@@ -84,7 +84,7 @@ class RejectedMessages:
                 taken = list(islice(self._waiting, batch))
                 try:
                     await self._store(taken)
-                except (*FAULTS, ValueError) as fault:
+                except (*POSTGRES_ERRORS, ValueError) as fault:
                     if passes(fault):
                         await asyncio.sleep(1.0)
                         continue

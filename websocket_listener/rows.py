@@ -6,12 +6,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from alpha.bybit.rows import Execution, Order
-from alpha.clock import at
-from alpha.db.fills import Fill
 from alpha.errors import Rejected
-from alpha.order_link import parse_order_link_id
-from alpha.reasons import Reason, reason_of_exchange
+from alpha.model.execution import Execution
+from alpha.model.order import Order
+from alpha.model.order_link import parse_order_link_id
+from alpha.model.reason import Reason, reason_of_exchange
+from alpha.model.timestamp import at
+from alpha.postgres.fills import Fill
 from websocket_listener.account import Account
 
 #: Price times quantity may differ from the value that Bybit states by rounding, never by more than this share.

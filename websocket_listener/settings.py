@@ -2,17 +2,13 @@
 
 from pydantic import Field
 
-from alpha.settings import (
-    DatabaseSettings,
-    ExchangeSettings,
-    HealthSettings,
-    HouseSettings,
-    LogSettings,
-    RedisSettings,
-)
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
 
 
-class ListenerSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, HouseSettings):
+class ListenerSettings(
+    ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings
+):
     """Everything the listener reads from the environment. All seconds are wall-clock."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")

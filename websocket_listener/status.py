@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from alpha.live.read import DataState
-from websocket_listener import texts
-from websocket_listener.live import Change
+from alpha.live_state.read import DataState
+from websocket_listener import serialize
+from websocket_listener.redis_writer import Change
 
 AUDIT_VALID_MS = 30_000
 
@@ -71,10 +71,10 @@ class BotStatus:
         return {
             "state": self.state(now_ms),
             "account": self.account,
-            "connected_at": texts.text(self.connected_at_ms or None),
-            "synced_at": texts.text(self.synced_at_ms or None),
-            "last_message_at": texts.text(self.last_message_ms or None),
-            "last_fill_at": texts.text(self.last_fill_ms or None),
+            "connected_at": serialize.text(self.connected_at_ms or None),
+            "synced_at": serialize.text(self.synced_at_ms or None),
+            "last_message_at": serialize.text(self.last_message_ms or None),
+            "last_fill_at": serialize.text(self.last_fill_ms or None),
             "why": self.why(now_ms),
         }
 
@@ -99,7 +99,7 @@ class BotStatus:
         state = self.state(now_ms)
         if state is not self._said:
             self._said = state
-            self.put(("EVENT", "status", str(now_ms), texts.json_text(fields)))
+            self.put(("EVENT", "status", str(now_ms), serialize.json_text(fields)))
 
     def anew(self, now_ms: int) -> list[Change]:
         """The changes that write the status whole, after Redis was emptied."""

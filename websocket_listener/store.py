@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from alpha.bybit.rows import BUY, CLOSED_STATUSES
-from alpha.clock import ms_of
-from alpha.db.pool import Connection
-from alpha.reasons import Reason
+from alpha.model.order import CLOSED_STATUSES
+from alpha.model.reason import Reason
+from alpha.model.side import BUY
+from alpha.model.timestamp import ms_of
+from alpha.postgres.database import Connection
 from websocket_listener.rows import OrderRow
 
 #: The columns of `OrderRow` with the types in which a batch travels; it is one JSON text, as a batch of fills.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from alpha.errors import Retry
 from alpha.logs import logger
 from websocket_listener.connection import Connection, Handlers, LoginRefused, SubscriptionRefused, Timing
-from websocket_listener.states import StreamState
+from websocket_listener.connection_state import StreamState
 
 log = logger(__name__)
 
@@ -113,7 +113,7 @@ class Stream:
         """The state of the current connection; CLOSED between two."""
         return StreamState.CLOSED if self._current is None else self._current.state
 
-    def want(self, topics: Iterable[str]) -> None:
+    def set_topics(self, topics: Iterable[str]) -> None:
         """From now on exactly these topics."""
         wanted = set(topics)
         if wanted != self._topics:

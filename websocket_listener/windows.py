@@ -8,8 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from alpha.bybit.paging import WINDOW_MS
-from alpha.bybit.rows import Execution
+from alpha.bybit.pagination import WINDOW_MS
+from alpha.model.execution import Execution
 
 #: A window is read whole before its oldest row is stored; so many rows fit into memory without notice.
 MOST_ROWS = 5_000

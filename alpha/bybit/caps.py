@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from alpha.bybit.faults import CapExceeded, TradingHalted
+from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest
 from alpha.clock import wall_ms
+from alpha.config.exchange import Environment, ExchangeSettings
 from alpha.errors import AlphaError, Misconfigured, Retry
-from alpha.money import plain
-from alpha.settings import Environment, ExchangeSettings
+from alpha.model.money import plain
 
 MINUTE_MS = 60_000
 #: Exits may use this many times the orders a minute that entries may: a cap must not lock a position in.

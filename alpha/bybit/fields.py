@@ -6,8 +6,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import NoReturn
 
-from alpha.bybit.faults import UnreadableRow
-from alpha.clock import ms_of
+from alpha.bybit.errors import UnreadableRow
+from alpha.model.timestamp import ms_of
 
 _ZERO = Decimal(0)
 #: No amount, price or value of an exchange has more digits before or after the point; a longer one is damage.

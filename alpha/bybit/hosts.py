@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from alpha.config.exchange import BYBIT_DOMAINS, Environment, ExchangeSettings
 from alpha.errors import Misconfigured
-from alpha.settings import BYBIT_DOMAINS, Environment, ExchangeSettings
 
 
 @dataclass(frozen=True, slots=True)

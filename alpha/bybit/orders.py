@@ -5,9 +5,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from alpha.bybit.rows import BUY, SELL, Order
 from alpha.errors import Rejected
-from alpha.money import plain
+from alpha.model.money import plain
+from alpha.model.order import Order
+from alpha.model.side import BUY, SELL
 
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 
@@ -15,7 +16,7 @@ Params = dict[str, str | int | bool]
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True):
-    """One order to send. Quantity and prices must already fit the symbol's filters (`alpha.bybit.sizing`).
+    """One order to send. Quantity and prices must already fit the symbol's filters (`alpha.model.sizing`).
 
     `order_link_id` is required: it is what a lost answer is looked up by. `reference_price` is the market as the
     sender knows it; the caps measure against it. `price` None means a market order.

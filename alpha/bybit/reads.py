@@ -3,31 +3,31 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
 
+from alpha.bybit import decode
 from alpha.bybit import endpoints as at_bybit
-from alpha.bybit import parse
-from alpha.bybit.call import Caller
 from alpha.bybit.endpoints import Endpoint
-from alpha.bybit.faults import Busy, NotSupported, Refused
-from alpha.bybit.paging import Page, follow, read_page, windows
-from alpha.bybit.rows import (
+from alpha.bybit.errors import Busy, NotSupported, Refused
+from alpha.bybit.models import (
     AccountInfo,
     ApiKeyInfo,
     ClosedPnl,
-    Execution,
     FeeRate,
     FundingRate,
-    Instrument,
     Kline,
-    Order,
-    Position,
     SystemStatus,
     Ticker,
     TransactionLogRow,
     Wallet,
 )
-from alpha.bybit.throttle import Rank
+from alpha.bybit.pagination import Page, follow, read_page, windows
+from alpha.bybit.rate_limiter import Priority
+from alpha.bybit.session import Caller
 from alpha.clock import BusinessClock
-from alpha.settings import Environment
+from alpha.config.exchange import Environment
+from alpha.model.execution import Execution
+from alpha.model.instrument import Instrument
+from alpha.model.order import Order
+from alpha.model.position import Position
 
 T = TypeVar("T")
 LINEAR = "linear"
@@ -76,16 +76,18 @@ class Reads:
 
     # -- the market ---------------------------------------------------------------------------------------------
 
-    async def server_time_ms(self, *, rank: Rank = Rank.RECONCILE) -> int:
+    async def server_time_ms(self, *, rank: Priority = Priority.RECONCILE) -> int:
         """The exchange's clock, in milliseconds: business time on a simulated exchange."""
         result = await self._caller.read(at_bybit.SERVER_TIME, {}, rank)
-        return parse.parse_server_time(result).time_ms
+        return decode.parse_server_time(result).time_ms
 
-    async def instruments(self, symbol: str | None = None, *, rank: Rank = Rank.RECONCILE) -> dict[str, Instrument]:
+    async def instruments(
+        self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE
+    ) -> dict[str, Instrument]:
         """All linear instruments that trade, or the one asked for, by symbol; Rejected when that does not exist."""
         params = {"category": LINEAR, "symbol": symbol, "limit": 1000}
         found: dict[str, Instrument] = {}
-        async for page in self._pages(at_bybit.INSTRUMENTS, params, parse.parse_instrument, rank):
+        async for page in self._pages(at_bybit.INSTRUMENTS, params, decode.parse_instrument, rank):
             # spot-like contracts and pre-listings come without filters; only what was asked for by name must be readable
             if symbol and page.unreadable:
                 raise page.unreadable[0]
@@ -94,9 +96,9 @@ class Reads:
             raise Refused(f"Bybit has no linear instrument {symbol}; check the symbol's spelling.", 10001)
         return found
 
-    async def tickers(self, symbol: str | None = None, *, rank: Rank = Rank.RECONCILE) -> dict[str, Ticker]:
+    async def tickers(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> dict[str, Ticker]:
         """The market of all linear symbols, or of one, by symbol."""
-        rows = await self._list(at_bybit.TICKERS, {"category": LINEAR, "symbol": symbol}, parse.parse_ticker, rank)
+        rows = await self._list(at_bybit.TICKERS, {"category": LINEAR, "symbol": symbol}, decode.parse_ticker, rank)
         return {row.symbol: row for row in rows}
 
     async def kline(
@@ -107,7 +109,7 @@ class Reads:
         start_ms: int | None = None,
         end_ms: int | None = None,
         limit: int = 1000,
-        rank: Rank = Rank.RECONCILE,
+        rank: Priority = Priority.RECONCILE,
     ) -> list[Kline]:
         """Up to 1,000 candles, oldest first. `closed` is judged by the time of the same answer, and of no other.
 
@@ -125,76 +127,76 @@ class Reads:
         if answer.time_ms is None:
             raise Busy("Bybit sent candles without a time, so that none of them is known to be closed; ask again.")
         now_ms = answer.time_ms - (0 if self.environment is Environment.SIMULATED else STAMP_MS)
-        page = read_page(answer.result, lambda row: parse.parse_kline_rest(row, symbol, interval, now_ms))
+        page = read_page(answer.result, lambda row: decode.parse_kline_rest(row, symbol, interval, now_ms))
         return sorted(_all(page), key=lambda candle: candle.start_ms)
 
     async def funding_history(
-        self, symbol: str, *, start_ms: int | None = None, end_ms: int, rank: Rank = Rank.BACKFILL
+        self, symbol: str, *, start_ms: int | None = None, end_ms: int, rank: Priority = Priority.BACKFILL
     ) -> list[FundingRate]:
         """Up to 200 funding rates that end at `end_ms`, oldest first."""
         params = {"category": LINEAR, "symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": 200}
-        rows = await self._list(at_bybit.FUNDING_HISTORY, params, parse.parse_funding_rate, rank)
+        rows = await self._list(at_bybit.FUNDING_HISTORY, params, decode.parse_funding_rate, rank)
         return sorted(rows, key=lambda row: row.time_ms)
 
-    async def system_status(self, *, rank: Rank = Rank.RECONCILE) -> list[SystemStatus]:
+    async def system_status(self, *, rank: Priority = Priority.RECONCILE) -> list[SystemStatus]:
         """Announced maintenance and incidents."""
-        return await self._list(at_bybit.SYSTEM_STATUS, {}, parse.parse_system_status, rank)
+        return await self._list(at_bybit.SYSTEM_STATUS, {}, decode.parse_system_status, rank)
 
     # -- the account --------------------------------------------------------------------------------------------
 
-    async def key_info(self, *, rank: Rank = Rank.RECONCILE) -> ApiKeyInfo:
+    async def key_info(self, *, rank: Priority = Priority.RECONCILE) -> ApiKeyInfo:
         """What this key is and may do; its `user_id` names the account."""
-        return parse.parse_key_info(await self._caller.read(at_bybit.KEY_INFO, {}, rank))
+        return decode.parse_key_info(await self._caller.read(at_bybit.KEY_INFO, {}, rank))
 
-    async def account_info(self, *, rank: Rank = Rank.RECONCILE) -> AccountInfo:
+    async def account_info(self, *, rank: Priority = Priority.RECONCILE) -> AccountInfo:
         """The margin mode of the account."""
-        return parse.parse_account_info(await self._caller.read(at_bybit.ACCOUNT_INFO, {}, rank))
+        return decode.parse_account_info(await self._caller.read(at_bybit.ACCOUNT_INFO, {}, rank))
 
-    async def wallet(self, *, rank: Rank = Rank.RECONCILE) -> Wallet:
+    async def wallet(self, *, rank: Priority = Priority.RECONCILE) -> Wallet:
         """The unified account with its coins."""
-        rows = await self._list(at_bybit.WALLET, {"accountType": "UNIFIED"}, parse.parse_wallet, rank)
+        rows = await self._list(at_bybit.WALLET, {"accountType": "UNIFIED"}, decode.parse_wallet, rank)
         if not rows:
             raise Busy("Bybit answered with no wallet; ask again.")
         return rows[0]
 
-    async def fee_rates(self, symbol: str | None = None, *, rank: Rank = Rank.RECONCILE) -> dict[str, FeeRate]:
+    async def fee_rates(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> dict[str, FeeRate]:
         """The fee rates by symbol. NotSupported on demo, which has no such call (it answers 10001)."""
         if self.environment is Environment.DEMO:
             raise NotSupported("account/fee-rate does not exist on demo; use the published rates.", 10001)
         params = {"category": LINEAR, "symbol": symbol}
-        rows = await self._list(at_bybit.FEE_RATES, params, parse.parse_fee_rate, rank)
+        rows = await self._list(at_bybit.FEE_RATES, params, decode.parse_fee_rate, rank)
         return {row.symbol: row for row in rows}
 
-    async def positions(self, symbol: str | None = None, *, rank: Rank = Rank.RECONCILE) -> list[Position]:
+    async def positions(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Position]:
         """The open USDT positions; with `symbol` the one of that symbol, also when it is flat."""
         params: dict[str, object] = {"category": LINEAR, "limit": 200}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
-        return await self._every(at_bybit.POSITIONS, params, parse.parse_position, rank)
+        return await self._every(at_bybit.POSITIONS, params, decode.parse_position, rank)
 
-    async def open_orders(self, symbol: str | None = None, *, rank: Rank = Rank.RECONCILE) -> list[Order]:
+    async def open_orders(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Order]:
         """The open orders, conditional ones and stops included, of one symbol or of all USDT contracts."""
         params: dict[str, object] = {"category": LINEAR, "limit": 50}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
-        return await self._every(at_bybit.OPEN_ORDERS, params, parse.parse_order, rank)
+        return await self._every(at_bybit.OPEN_ORDERS, params, decode.parse_order, rank)
 
-    async def order_by_link_id(self, symbol: str, link_id: str, *, rank: Rank = Rank.RECONCILE) -> Order | None:
+    async def order_by_link_id(self, symbol: str, link_id: str, *, rank: Priority = Priority.RECONCILE) -> Order | None:
         """The order with this `orderLinkId`, open or closed; None when the exchange does not know it."""
         return await self._one_order({"symbol": symbol, "orderLinkId": link_id}, rank)
 
-    async def order_by_id(self, symbol: str, order_id: str, *, rank: Rank = Rank.RECONCILE) -> Order | None:
+    async def order_by_id(self, symbol: str, order_id: str, *, rank: Priority = Priority.RECONCILE) -> Order | None:
         """The order with this id, open or closed; None when the exchange does not know it (any more)."""
         return await self._one_order({"symbol": symbol, "orderId": order_id}, rank)
 
     # -- histories, by window (at most seven days) and page -----------------------------------------------------
 
     def executions(
-        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Rank = Rank.RECONCILE
+        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Execution]]:
         """The pages of `execution/list`, window after window from the oldest, within a window newest first."""
-        return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, parse.parse_execution, rank)
+        return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, decode.parse_execution, rank)
 
     async def executions_oldest_first(
-        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Rank = Rank.RECONCILE
+        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Execution]]:
         """As `executions`, but one page a window, oldest row first, complete: it comes when its window was read."""
         for start, end in windows(start_ms, end_ms):
@@ -206,30 +208,30 @@ class Reads:
             ordered = sorted(rows.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, row.exec_id))
             yield Page(ordered, unreadable, "")
 
-    async def executions_of_order(self, order_id: str, *, rank: Rank = Rank.RECONCILE) -> list[Execution]:
+    async def executions_of_order(self, order_id: str, *, rank: Priority = Priority.RECONCILE) -> list[Execution]:
         """All executions of one order."""
         params = {"category": LINEAR, "orderId": order_id, "limit": 100}
-        return await self._every(at_bybit.EXECUTIONS, params, parse.parse_execution, rank)
+        return await self._every(at_bybit.EXECUTIONS, params, decode.parse_execution, rank)
 
     def order_history(
-        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Rank = Rank.RECONCILE
+        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Order]]:
         """The pages of `order/history`, window after window from the oldest."""
-        return self._history(at_bybit.ORDER_HISTORY, start_ms, end_ms, symbol, 50, parse.parse_order, rank)
+        return self._history(at_bybit.ORDER_HISTORY, start_ms, end_ms, symbol, 50, decode.parse_order, rank)
 
     def closed_pnl(
-        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Rank = Rank.BACKFILL
+        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.BACKFILL
     ) -> AsyncIterator[Page[ClosedPnl]]:
         """The pages of `position/closed-pnl`; the window is of the closing order's creation time."""
-        return self._history(at_bybit.CLOSED_PNL, start_ms, end_ms, symbol, 100, parse.parse_closed_pnl, rank)
+        return self._history(at_bybit.CLOSED_PNL, start_ms, end_ms, symbol, 100, decode.parse_closed_pnl, rank)
 
     def transaction_log(
-        self, start_ms: int, end_ms: int, *, currency: str = SETTLE_COIN, rank: Rank = Rank.RECONCILE
+        self, start_ms: int, end_ms: int, *, currency: str = SETTLE_COIN, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[TransactionLogRow]]:
         """The pages of `account/transaction-log` for one coin."""
         more = {"accountType": "UNIFIED", "currency": currency}
         return self._history(
-            at_bybit.TRANSACTION_LOG, start_ms, end_ms, None, 50, parse.parse_transaction, rank, category=None, **more
+            at_bybit.TRANSACTION_LOG, start_ms, end_ms, None, 50, decode.parse_transaction, rank, category=None, **more
         )
 
     # -- how the reads are read ---------------------------------------------------------------------------------
@@ -242,7 +244,7 @@ class Reads:
         symbol: str | None,
         limit: int,
         row: Callable[[object], T],
-        rank: Rank,
+        rank: Priority,
         *,
         category: str | None = LINEAR,
         **more: str,
@@ -260,7 +262,7 @@ class Reads:
                 yield page
 
     async def _pages(
-        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Rank
+        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Priority
     ) -> AsyncIterator[Page[T]]:
         async def fetch(cursor: str) -> Page[T]:
             asked = {**params, "cursor": cursor} if cursor else params
@@ -270,19 +272,19 @@ class Reads:
             yield page
 
     async def _every(
-        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Rank
+        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Priority
     ) -> list[T]:
         """All rows of all pages; UnreadableRow when one of them cannot be read: half a list would be a lie."""
         return [found async for page in self._pages(endpoint, params, row, rank) for found in _all(page)]
 
     async def _list(
-        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Rank
+        self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Priority
     ) -> list[T]:
         return _all(read_page(await self._caller.read(endpoint, params, rank), row))
 
-    async def _one_order(self, by: dict[str, object], rank: Rank) -> Order | None:
+    async def _one_order(self, by: dict[str, object], rank: Priority) -> Order | None:
         for endpoint in (at_bybit.OPEN_ORDERS, at_bybit.ORDER_HISTORY):
-            rows = await self._list(endpoint, {"category": LINEAR, **by}, parse.parse_order, rank)
+            rows = await self._list(endpoint, {"category": LINEAR, **by}, decode.parse_order, rank)
             if rows:
                 return max(rows, key=lambda order: order.updated_ms)
         return None

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from alpha.bybit.gateway import Gateway
-from alpha.bybit.rows import TransactionLogRow
-from alpha.bybit.throttle import Rank
+from alpha.bybit.client import Gateway
+from alpha.bybit.models import TransactionLogRow
+from alpha.bybit.rate_limiter import Priority
 from alpha.clock import monotonic_ms
 from alpha.errors import Retry
 from alpha.logs import logger
-from alpha.money import ZERO, plain
+from alpha.model.money import ZERO, plain
 
 log = logger(__name__)
 #: How long the ledger may take to show what has changed a balance, in milliseconds of wall time.
@@ -24,7 +24,7 @@ class TransferWatch:
     """Watches one account's balance. A transfer is neither profit nor loss, so whoever judges equity moves with it."""
 
     def __init__(
-        self, gateway: Gateway, since_ms: int = 0, *, rank: Rank, monotonic: Callable[[], int] = monotonic_ms
+        self, gateway: Gateway, since_ms: int = 0, *, rank: Priority, monotonic: Callable[[], int] = monotonic_ms
     ) -> None:
         """`since_ms` is up to when the ledger was read by the process before this one; 0 for never."""
         #: Up to when the ledger was read, in exchange time. To be made durable; 0 before the first look.

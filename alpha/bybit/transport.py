@@ -17,7 +17,7 @@ from pybit.unified_trading import HTTP
 from urllib3.exceptions import NewConnectionError
 
 from alpha.bybit.endpoints import Endpoint
-from alpha.bybit.policy import Kind, kind_of_code, kind_of_status
+from alpha.bybit.retry_policy import ErrorKind, kind_of_code, kind_of_status
 from alpha.bybit.signing import rest_signature
 from alpha.errors import Misconfigured
 
@@ -33,7 +33,7 @@ class Answer(Struct, frozen=True):
     refusal of the timestamp (10002) states it.
     """
 
-    kind: Kind
+    kind: ErrorKind
     ret_code: int
     message: str
     result: object
@@ -82,7 +82,7 @@ class Transport:
             # pybit's timeout bounds each wait for bytes, not the whole; a server that drips would hold us for ever.
             return await asyncio.wait_for(call, self._timeout_s * 2 + 1)
         except TimeoutError:
-            kind = Kind.DOUBTFUL if started.is_set() else Kind.BUSY
+            kind = ErrorKind.UNKNOWN_OUTCOME if started.is_set() else ErrorKind.BUSY
             return self._failed(kind, 0, f"no whole answer within {self._timeout_s * 2 + 1:g} s", began)
 
     async def close(self) -> None:
@@ -142,7 +142,7 @@ class Transport:
             return self._refused(refused, began)
         except FailedRequestError as failed:
             if failed.status_code == 409 and failed.resp_headers is None:
-                return self._failed(Kind.DOUBTFUL, 0, "an answer that is no JSON", began)
+                return self._failed(ErrorKind.UNKNOWN_OUTCOME, 0, "an answer that is no JSON", began)
             return self._failed(
                 kind_of_status(failed.status_code),
                 failed.status_code,
@@ -151,20 +151,24 @@ class Transport:
                 failed.resp_headers,
             )
         except requests.exceptions.RequestException as fault:
-            return self._failed(Kind.BUSY if _never_sent(fault) else Kind.DOUBTFUL, 0, _in_words(fault), began)
+            return self._failed(
+                ErrorKind.BUSY if _never_sent(fault) else ErrorKind.UNKNOWN_OUTCOME, 0, _in_words(fault), began
+            )
         except (AttributeError, TypeError, KeyError, ValueError) as fault:
             # pybit takes the shape of an answer for granted.
             return self._failed(
-                Kind.DOUBTFUL, 0, f"an answer that cannot be understood ({type(fault).__name__})", began
+                ErrorKind.UNKNOWN_OUTCOME, 0, f"an answer that cannot be understood ({type(fault).__name__})", began
             )
         return self._understood(body, headers, began)
 
     def _understood(self, body: object, headers: Mapping[str, str], began: int) -> Answer:
         if not isinstance(body, dict) or body.get("retCode") != 0 or "result" not in body:
-            return self._failed(Kind.DOUBTFUL, 0, "an answer that is no envelope of Bybit V5", began, headers)
+            return self._failed(
+                ErrorKind.UNKNOWN_OUTCOME, 0, "an answer that is no envelope of Bybit V5", began, headers
+            )
         time_ms = body.get("time")
         return Answer(
-            kind=Kind.OK,
+            kind=ErrorKind.OK,
             ret_code=0,
             message=str(body.get("retMsg", "")),
             result=body["result"],
@@ -177,7 +181,9 @@ class Transport:
     def _refused(self, refused: InvalidRequestError, began: int) -> Answer:
         code, message = refused.status_code, str(refused.message)
         if type(code) is not int:
-            return self._failed(Kind.DOUBTFUL, 0, "an answer whose retCode is no number", began, refused.resp_headers)
+            return self._failed(
+                ErrorKind.UNKNOWN_OUTCOME, 0, "an answer whose retCode is no number", began, refused.resp_headers
+            )
         clocks = _SERVER_CLOCK.search(message)
         return Answer(
             kind=kind_of_code(code, message),
@@ -192,7 +198,7 @@ class Transport:
         )
 
     def _failed(
-        self, kind: Kind, code: int, message: str, began: int, headers: Mapping[str, str] | None = None
+        self, kind: ErrorKind, code: int, message: str, began: int, headers: Mapping[str, str] | None = None
     ) -> Answer:
         return Answer(kind, code, message, {}, None, headers or {}, began, self._now_ms())
 

@@ -1,6 +1,6 @@
 """Closed candles as arrays, indicators beside them, and one bar as a view.
 
-Signals compare floats, made the same way live and in the back-test. Money is Decimal: `exact` gives back the decimal
+Signals compare floats, made the same way live and in the back-test. Money is Decimal: `to_decimal` gives back the decimal
 number that a candle's text had, because a float of at most 15 digits prints as the text it was read from.
 """
 
@@ -17,7 +17,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
-def exact(value: float) -> Decimal:
+def to_decimal(value: float) -> Decimal:
     """The decimal number of at most 15 digits that `value` was read from. Prices of candles are such numbers."""
     return Decimal(repr(float(value)))
 

@@ -18,16 +18,16 @@ from typing import Any
 
 import msgspec
 
-from alpha.bybit.faults import TooSmall
-from alpha.bybit.rows import Instrument
-from alpha.bybit.sizing import fit_qty, round_stop
-from alpha.money import ZERO
-from alpha.reasons import Reason
-from alpha.strategy.bars import BarView, exact
-from alpha.strategy.contract import Moment, Portfolio, Strategy, StrategyState
-from alpha.strategy.intents import Direction, Enter, Exit, MoveStop, OfEquity
-from alpha.strategy.limits import DAY_MS, Breach, LimitBook, LimitState
+from alpha.model.instrument import Instrument
+from alpha.model.money import ZERO
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.model.sizing import TooSmall, fit_qty, round_stop
+from alpha.strategy.bars import BarView, to_decimal
+from alpha.strategy.base import BarContext, Portfolio, Strategy, StrategyState
+from alpha.strategy.intents import Enter, Exit, MoveStop, OfEquity
 from alpha.strategy.positions import OwnPosition, Protection, protection_of, stop_passed
+from alpha.strategy.risk_limits import DAY_MS, Breach, LimitState, RiskLimits
 
 
 class CoreState(msgspec.Struct):
@@ -42,7 +42,7 @@ class CoreState(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseOrder:
     """Close a position: a reduce-only market order of `size`."""
 
     symbol: str
@@ -53,7 +53,7 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
-class SetStop:
+class StopUpdate:
     """Move the plain stop of a position to `price` (on a tick)."""
 
     symbol: str
@@ -64,7 +64,7 @@ class SetStop:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class EntryOrder:
     """Open a position: a market order of `qty` that carries `stop_loss`.
 
     `stop_loss` is measured from the close of the bar that decided; after the fill the levels are set anew from the
@@ -98,8 +98,8 @@ class Plan:
 
     bar_ms: int
     close_ms: int
-    closes: list[Close] = field(default_factory=list)
-    stops: list[SetStop] = field(default_factory=list)
+    closes: list[CloseOrder] = field(default_factory=list)
+    stops: list[StopUpdate] = field(default_factory=list)
     entries: list[Enter] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -122,7 +122,7 @@ class DecisionCore:
         self.instrument_of = instrument_of
         self.state = CoreState() if state is None else state
         self.strategy_state = strategy.state_type() if strategy_state is None else strategy_state
-        self.limits = LimitBook(self.rules.loss_limits, self.rules.open_profit, self.state.limits)
+        self.limits = RiskLimits(self.rules.loss_limits, self.rules.open_profit, self.state.limits)
 
     @property
     def positions(self) -> dict[str, OwnPosition]:
@@ -131,7 +131,7 @@ class DecisionCore:
 
     # --- account limits -----------------------------------------------------------------------------------------
 
-    def see(self, now_ms: int, equity: Decimal, open_profit: Decimal) -> tuple[list[Close], list[Breach]]:
+    def see(self, now_ms: int, equity: Decimal, open_profit: Decimal) -> tuple[list[CloseOrder], list[Breach]]:
         """Note equity and unrealised profit (USDT) at `now_ms`: what the account limits want closed, and what broke."""
         breaches = self.limits.see(now_ms, equity, open_profit)
         if not self.state.positions:
@@ -153,7 +153,7 @@ class DecisionCore:
         self.state.last_bar_ms = bar_ms
         plan = Plan(bar_ms, bar_ms + self.interval_ms)
         ready = {symbol: view for symbol, view in views.items() if view.ready}
-        moment = Moment(bar_ms, plan.close_ms, ready, Portfolio(self.state.positions))
+        moment = BarContext(bar_ms, plan.close_ms, ready, Portfolio(self.state.positions))
         intents = self.strategy.evaluate(moment, self.strategy_state)
         leaving: set[str] = set()
         for intent in intents:
@@ -175,7 +175,7 @@ class DecisionCore:
             return
         price = round_stop(move.price, position.direction.value, instrument)
         if position.tightens(price):
-            plan.stops.append(SetStop(move.symbol, position.direction, price, move.meaning, move.why))
+            plan.stops.append(StopUpdate(move.symbol, position.direction, price, move.meaning, move.why))
 
     def _admit(self, enters: Iterable[Enter], leaving: set[str], plan: Plan) -> None:
         """Let through the entries that the rules allow, in the strategy's order."""
@@ -212,12 +212,12 @@ class DecisionCore:
 
     # --- entries ------------------------------------------------------------------------------------------------
 
-    def size(self, plan: Plan, equity: Decimal, views: Mapping[str, BarView]) -> list[Open]:
+    def size(self, plan: Plan, equity: Decimal, views: Mapping[str, BarView]) -> list[EntryOrder]:
         """Orders for the plan's entries, from `equity` (USDT, read after the plan's closes); sized at the bar's close.
 
         An entry that is too small, or has no room under the exposure limit, is moved to `plan.skipped`.
         """
-        orders: list[Open] = []
+        orders: list[EntryOrder] = []
         if not plan.entries:
             return orders
         room = None
@@ -229,7 +229,7 @@ class DecisionCore:
             if instrument is None or view is None or not takes_entries(instrument):
                 plan.skipped.append(Skipped(enter.symbol, "the exchange takes no new entries in it"))
                 continue
-            price = exact(view.close)
+            price = to_decimal(view.close)
             size = enter.size
             notional = (size.fraction * equity if isinstance(size, OfEquity) else size.usdt) * self.limits.scale
             if room is not None:
@@ -244,19 +244,19 @@ class DecisionCore:
             if room is not None:
                 room -= qty * price
             stop = protection_of(enter, price, instrument).stop_loss
-            orders.append(Open(enter, qty, stop, price, plan.bar_ms, plan.close_ms, instrument))
+            orders.append(EntryOrder(enter, qty, stop, price, plan.bar_ms, plan.close_ms, instrument))
         return orders
 
     def _exposure(self, views: Mapping[str, BarView]) -> Decimal:
         total = ZERO
         for symbol, position in self.state.positions.items():
             view = views.get(symbol)
-            total += position.size * (position.entry_price if view is None else exact(view.close))
+            total += position.size * (position.entry_price if view is None else to_decimal(view.close))
         return total
 
     # --- what happened ------------------------------------------------------------------------------------------
 
-    def opened(self, order: Open, average: Decimal, size: Decimal, time_ms: int) -> Protection:
+    def opened(self, order: EntryOrder, average: Decimal, size: Decimal, time_ms: int) -> Protection:
         """An entry was filled with `size` at `average` at exchange time `time_ms`: the levels to set now."""
         enter = order.enter
         protection = protection_of(enter, average, order.instrument)
@@ -279,7 +279,7 @@ class DecisionCore:
         self.state.entries[enter.symbol] = self.state.entries.get(enter.symbol, 0) + 1
         return protection
 
-    def moved(self, stop: SetStop) -> None:
+    def moved(self, stop: StopUpdate) -> None:
         """A stop was moved on the exchange, or is about to be (its meaning is saved before it is sent)."""
         position = self.state.positions[stop.symbol]
         position.stop_loss = stop.price
@@ -297,8 +297,8 @@ class DecisionCore:
         if not self.state.positions:
             self.limits.flat()
 
-    def _close(self, position: OwnPosition, reason: Reason, why: str) -> Close:
-        return Close(position.symbol, position.direction, position.size, reason, why)
+    def _close(self, position: OwnPosition, reason: Reason, why: str) -> CloseOrder:
+        return CloseOrder(position.symbol, position.direction, position.size, reason, why)
 
 
 def takes_entries(instrument: Instrument) -> bool:
@@ -316,6 +316,6 @@ def _stretch(position: OwnPosition, view: BarView) -> None:
     # Floats that were read from at most 15 digits keep their order; making a Decimal of each would cost ten times as much.
     high, low = view.high, view.low
     if position.highest_high is None or high > float(position.highest_high):
-        position.highest_high = exact(high)
+        position.highest_high = to_decimal(high)
     if position.lowest_low is None or low < float(position.lowest_low):
-        position.lowest_low = exact(low)
+        position.lowest_low = to_decimal(low)

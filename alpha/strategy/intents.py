@@ -2,27 +2,10 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import TypeAlias
 
-from alpha.reasons import Reason
-
-
-class Direction(StrEnum):
-    """The direction of a position; the value is the side of the order that opens it, as Bybit writes it."""
-
-    LONG = "Buy"
-    SHORT = "Sell"
-
-    @property
-    def sign(self) -> int:
-        """1 for a long, -1 for a short."""
-        return 1 if self is Direction.LONG else -1
-
-    @property
-    def closing_side(self) -> str:
-        """The side of the order that closes it."""
-        return "Sell" if self is Direction.LONG else "Buy"
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 
 
 @dataclass(frozen=True, slots=True)

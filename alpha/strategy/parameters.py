@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from alpha.errors import Misconfigured
-from alpha.strategy.contract import Parameters
+from alpha.strategy.base import Parameters
 
 P = TypeVar("P", bound=Parameters)
 

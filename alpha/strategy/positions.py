@@ -4,10 +4,11 @@ from decimal import Decimal
 
 import msgspec
 
-from alpha.bybit.rows import Instrument
-from alpha.bybit.sizing import round_distance, round_stop, round_target
-from alpha.reasons import Reason
-from alpha.strategy.intents import Direction, Enter, Trailing
+from alpha.model.instrument import Instrument
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.model.sizing import round_distance, round_stop, round_target
+from alpha.strategy.intents import Enter, Trailing
 
 
 class Protection(msgspec.Struct, frozen=True):

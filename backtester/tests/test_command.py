@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from alpha.cli.main import main
-from backtester.folder import write_file
-from backtester.tests.toys import random_bars
+from alpha_cli.main import main
+from backtester.candle_files import write_file
+from tests.support.toy_strategies import random_bars
 
-TOY = "backtester.tests.toys:Crossing"
+TOY = "tests.support.toy_strategies:Crossing"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha.cli.main import main
+from alpha_cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

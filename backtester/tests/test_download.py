@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from alpha.bybit.gateway import Gateway, market_gateway
+from alpha.bybit.client import Gateway, market_gateway
 from alpha.bybit.hosts import simulated_hosts
-from alpha.bybit.throttle import Throttle
+from alpha.bybit.rate_limiter import RateLimiter
 from alpha.errors import Misconfigured
+from backtester.candle_files import read_folder
 from backtester.candles import end_ms, fingerprint, first_ms
 from backtester.command import moment_ms
 from backtester.download import INTERVALS, PAGE, download, instrument_row
-from backtester.folder import read_folder
 from backtester.funding import read_rows
 from backtester.instruments import recorded_instruments
-from tests.stack.world import Simulator
+from tests.support.world import Simulator
 
 LENGTH = INTERVALS["5"]
 FROM_MS, TO_MS = moment_ms("2025-01-01", "from"), moment_ms("2025-01-12T07:35", "to")
@@ -33,7 +33,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 @pytest.fixture
 async def gateway(simulator: Simulator) -> AsyncIterator[Gateway]:
     hosts = simulated_hosts(simulator.url, simulator.environment()["BYBIT_WS_URL"])
-    async with market_gateway(hosts, Throttle(None)) as made:
+    async with market_gateway(hosts, RateLimiter(None)) as made:
         yield made
 
 

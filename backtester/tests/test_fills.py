@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.reasons import Reason
-from backtester.tests.toys import HOUR_MS, START_MS, Candle, scripted
+from alpha.model.reason import Reason
 from backtester.venue import Costs
+from tests.support.toy_strategies import HOUR_MS, START_MS, Candle, scripted
 
 FLAT: Candle = (100.0, 101.0, 99.0, 100.0)
 

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha.indicators import sma
-from alpha.reasons import Reason
-from alpha.strategy.bars import Bars, exact
-from backtester.engine import Run, Terms, run
+from alpha.model.reason import Reason
+from alpha.strategy.bars import Bars, to_decimal
+from backtester.engine import BacktestConfig, Run, run
 from backtester.market import MarketData
 from backtester.result import Result, Trade
-from backtester.tests.toys import (
+from backtester.venue import Costs
+from tests.support.toy_strategies import (
     HOUR_MS,
     START_MS,
     Crossing,
@@ -26,7 +27,6 @@ from backtester.tests.toys import (
     market,
     random_bars,
 )
-from backtester.venue import Costs
 
 pandas = pytest.importorskip("pandas")  # comes with the library `backtesting`
 seeds = st.integers(0, 2**32 - 1)
@@ -108,7 +108,9 @@ def test_the_books_add_up_to_the_last_digit(seed: int) -> None:
 
 def slow(bars: Bars, fee: str) -> list[tuple[int, int, str, Decimal]]:
     """The crossing rule with a stop of 3 % and a target of 6 %, bar by bar: entry bar, exit bar, reason, net."""
-    opens, highs, lows, closes = ([exact(x) for x in c.tolist()] for c in (bars.open, bars.high, bars.low, bars.close))
+    opens, highs, lows, closes = (
+        [to_decimal(x) for x in c.tolist()] for c in (bars.open, bars.high, bars.low, bars.close)
+    )
     known, cent, found = bars.close.tolist(), Decimal("0.01"), []
     above = [n >= 20 and sum(known[n - 5 : n]) / 5 > sum(known[n - 20 : n]) / 20 for n in range(len(known) + 1)]
     price, entry, qty, stop, target = None, 0, cent, cent, cent
@@ -192,7 +194,7 @@ def test_a_published_library_makes_the_same_trades_and_the_same_money(seed: int,
         assert float(ours.net / ours.size * 10) == pytest.approx(profit, abs=1e-6)
 
 
-def walked(data: MarketData, terms: Terms, strategy: Crossing) -> Result:
+def walked(data: MarketData, terms: BacktestConfig, strategy: Crossing) -> Result:
     """The same back-test with no bar left out: every bar is walked, every point is looked at."""
 
     class Patient(Run):
@@ -210,7 +212,7 @@ def walked(data: MarketData, terms: Terms, strategy: Crossing) -> Result:
 def test_leaving_out_bars_in_which_nothing_happens_changes_nothing(seed: int, count: int) -> None:
     series = [random_bars(seed + number, 300, f"X{number}USDT") for number in range(count)]
     data = market(*series, funding_rate=Decimal("0.0001"))
-    terms = Terms(data.first_ms, data.end_ms, Decimal(10_000), USUAL)
+    terms = BacktestConfig(data.first_ms, data.end_ms, Decimal(10_000), USUAL)
     strategy = crossing(symbols=tuple(bars.symbol for bars in series))
     quick, patient = run(strategy, data, terms), walked(data, terms, strategy)
     assert quick.trades == patient.trades

@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from alpha.reasons import Reason
-from alpha.strategy.rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
+from alpha.model.reason import Reason
+from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from backtester.result import Result
-from backtester.tests.toys import HOUR_MS, START_MS, Candle, Scripted, ScriptParameters, backtest_of, bars_of, market
+from tests.support.toy_strategies import (
+    HOUR_MS,
+    START_MS,
+    Candle,
+    Scripted,
+    ScriptParameters,
+    backtest_of,
+    bars_of,
+    market,
+)
 
 FLAT: Candle = (100.0, 101.0, 99.0, 100.0)
 THIRD = HOUR_MS // 3

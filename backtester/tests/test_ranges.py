@@ -8,7 +8,15 @@ from alpha.errors import Misconfigured
 from alpha.strategy.bars import Bars
 from backtester.candles import between
 from backtester.result import Trade
-from backtester.tests.toys import HOUR_MS, START_MS, Crossing, CrossingParameters, backtest_of, market, random_bars
+from tests.support.toy_strategies import (
+    HOUR_MS,
+    START_MS,
+    Crossing,
+    CrossingParameters,
+    backtest_of,
+    market,
+    random_bars,
+)
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
 

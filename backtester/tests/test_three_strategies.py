@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from alpha.strategy.bars import Bars
-from alpha.strategy.contract import Strategy, Universe
-from backtester.engine import Run, Terms, run
-from backtester.market import MarketData, Membership
-from backtester.tests.toys import HOUR_MS, START_MS, backtest_of, changed, market, random_bars
+from alpha.strategy.base import Strategy, Universe
+from backtester.engine import BacktestConfig, Run, run
+from backtester.market import MarketData, UniverseMembership
 from backtester.venue import Costs
 from strategies.lxalgo.parameters import LXAlgoParameters
 from strategies.lxalgo.strategy import LXAlgo
@@ -20,6 +19,7 @@ from strategies.momentum.parameters import MomentumParameters
 from strategies.momentum.strategy import Momentum
 from strategies.shortseller.parameters import ShortSellerParameters
 from strategies.shortseller.strategy import ShortSeller
+from tests.support.toy_strategies import HOUR_MS, START_MS, backtest_of, changed, market, random_bars
 
 COSTS = Costs(Decimal("0.00055"), Decimal(2))
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT")
@@ -138,7 +138,7 @@ class Patient(Run):
 def test_leaving_out_quiet_bars_changes_nothing(kind: str, seed: int) -> None:
     strategy, series = made(kind, seed)
     data = on(series)
-    terms = Terms(data.first_ms, data.end_ms, Decimal(10_000), COSTS)
+    terms = BacktestConfig(data.first_ms, data.end_ms, Decimal(10_000), COSTS)
     quick, patient = run(strategy, data, terms), Patient(strategy, data, terms).result()
     assert quick.trades == patient.trades
     assert quick.limit_hits == patient.limit_hits
@@ -186,8 +186,10 @@ def test_a_symbol_enters_the_universe_once_its_turnover_was_seen() -> None:
 def test_an_operator_who_resumes_lets_a_halted_bot_trade_again() -> None:
     strategy, series = made("ShortSeller", 1, 6000)
     data = on(series)
-    never = run(strategy, data, Terms(data.first_ms, data.end_ms, Decimal(10_000), COSTS))
-    daily = run(strategy, data, Terms(data.first_ms, data.end_ms, Decimal(10_000), COSTS, resume_after_ms=24 * HOUR_MS))
+    never = run(strategy, data, BacktestConfig(data.first_ms, data.end_ms, Decimal(10_000), COSTS))
+    daily = run(
+        strategy, data, BacktestConfig(data.first_ms, data.end_ms, Decimal(10_000), COSTS, resume_after_ms=24 * HOUR_MS)
+    )
     assert any("drawdown" in hit.text for hit in never.limit_hits)
     assert any("resumes" in hit.text for hit in daily.limit_hits)
     assert len(daily.trades) > len(never.trades)
@@ -200,7 +202,7 @@ def test_the_universe_knows_only_whole_hours_that_are_over(interval_ms: int) -> 
     bars = random_bars(9, count, "AUSDT", interval_ms=interval_ms)
     cut = count // 2
     rich = changed(bars, {"volume": np.where(np.arange(count) < cut, 1.0, 1e9)})
-    members = Membership(Universe((), Decimal(1_000_000), HOUR_MS), market(rich))
+    members = UniverseMembership(Universe((), Decimal(1_000_000), HOUR_MS), market(rich))
     turn_ms = START_MS + cut * interval_ms
     assert members.at(turn_ms) == []
     assert members.at(turn_ms + max(interval_ms, HOUR_MS) - HOUR_MS) == []

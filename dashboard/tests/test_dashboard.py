@@ -11,22 +11,23 @@ import httpx
 import pytest
 from aiohttp import web
 
-from alpha.demo.ports import free_port
+from alpha.config.loader import load
+from alpha.config.services import RedisSettings
 from alpha.errors import Retry
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.live.read import Candle, encode_candle
-from alpha.platform.context import History, Platform
-from alpha.platform.page import Bars, Cell, Column, Curve, Page, Table, Tone, Words
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import Candle, encode_candle
 from alpha.registry import Registry
-from alpha.settings import RedisSettings, load
 from dashboard.app import Dashboard
 from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
-from dashboard.tests.chromium import DESKTOP, PHONE, PROGRAM, browser
-from tests.runtime.stage import PASSWORD, Servers, Stage
-from tests.stack.world import BOTS
+from demo.ports import free_port
+from operations.context import History, Operations
+from operations.page import BarChart, Cell, Column, Curve, Page, Table, Tone, Words
+from tests.support.bot_harness import PASSWORD, BotHarness, Servers
+from tests.support.chromium import DESKTOP, PHONE, PROGRAM, browser
+from tests.support.world import BOTS
 
 TOKEN = "a-token-of-the-tests-that-is-long"
 
@@ -40,9 +41,9 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture
-async def links(servers: Servers) -> AsyncIterator[RedisLinks]:
+async def links(servers: Servers) -> AsyncIterator[RedisClients]:
     settings = load(RedisSettings, env_file=None, redis_port=servers.redis.port, redis_password=PASSWORD)
-    own = RedisLinks(settings)
+    own = RedisClients(settings)
     yield own
     await own.close()
 
@@ -63,7 +64,7 @@ async def serving(dashboard: Dashboard, port: int) -> AsyncIterator[None]:
 async def served(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncIterator[tuple[Dashboard, str]]:
     """A dashboard and its address, over a migrated database with an account and over a Redis with one candle."""
 
-    stage = Stage(tmp_path, servers=servers)
+    stage = BotHarness(tmp_path, servers=servers)
     await stage.open()
     database = stage.database()
     settings = load(
@@ -80,11 +81,11 @@ async def served(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncI
     )
     for bot in BOTS:
         await stage.sql("SELECT trading.register_account('simulated', $1, $1)", bot.bot)
-    own, history = RedisLinks(settings), History(settings, "test")
+    own, history = RedisClients(settings), History(settings, "test")
     await own.database(0).sadd(keys.intervals("shortseller_001"), "5")
     row = encode_candle(Candle(1_700_000_100_000, "100", "102", "99", "101", "5"))
     await own.shared.rpush(keys.candles("BTCUSDT", "5"), row)
-    dashboard = Dashboard(settings, Platform(registry, own, history, NoControl()))
+    dashboard = Dashboard(settings, Operations(registry, own, history, NoControl()))
     looking = asyncio.create_task(dashboard.keep_looking())
     port = free_port()
     async with serving(dashboard, port):
@@ -162,7 +163,9 @@ async def test_the_first_page_is_ready_before_its_stream_and_leads_to_every_othe
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (Debian: chromium)")
-async def test_in_a_browser_what_changes_moves_by_itself_and_a_phone_has_room(address: str, links: RedisLinks) -> None:
+async def test_in_a_browser_what_changes_moves_by_itself_and_a_phone_has_room(
+    address: str, links: RedisClients
+) -> None:
     async with browser() as new_tab:
         tab = await new_tab()
         await tab.open(f"{address}/?token={TOKEN}")
@@ -186,7 +189,7 @@ async def test_in_a_browser_what_changes_moves_by_itself_and_a_phone_has_room(ad
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine (Debian: chromium)")
 async def test_a_browser_says_that_the_connection_is_lost_and_goes_on_by_itself(
-    served: tuple[Dashboard, str], links: RedisLinks
+    served: tuple[Dashboard, str], links: RedisClients
 ) -> None:
     dashboard, port = served[0], free_port()
     said = "document.getElementById('link').textContent"
@@ -235,7 +238,7 @@ def test_every_text_is_escaped() -> None:
             Words(nasty),
             Table((Column(nasty),), [[Cell(nasty, Tone.BAD)]], title=nasty),
         ],
-        picture=Bars(nasty, [nasty], [1.0]),
+        picture=BarChart(nasty, [nasty], [1.0]),
     )
     assert "<script" not in page_html(page)
     curve = Page("t", [], picture=Curve(nasty, [1, 2], [1.0, 2.0], [0.0, 0.0]))

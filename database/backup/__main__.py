@@ -6,17 +6,18 @@ import os
 import sys
 
 from alpha.alerts import Alerts
+from alpha.config.loader import load
+from alpha.config.services import RedisSettings
 from alpha.errors import AlphaError
 from alpha.health import HealthServer
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
 from alpha.logs import configure
 from alpha.process import LoopPulse, run
 from alpha.registry import SHARED_DB
-from alpha.settings import RedisSettings, load
 from database.backup.restore import read_card, rehearse, restore
+from database.backup.retention import SHELVES, BackupStore
 from database.backup.service import BackupService, wall_clock
 from database.backup.settings import BackupSettings
-from database.backup.shelf import SHELVES, Shelves
 
 NAME = "postgres_backup"
 
@@ -24,7 +25,7 @@ NAME = "postgres_backup"
 async def _serve(settings: BackupSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     alerts = None
     if settings.redis_host is not None:
-        alerts = Alerts(RedisLinks(load(RedisSettings)).database(SHARED_DB), NAME)
+        alerts = Alerts(RedisClients(load(RedisSettings)).database(SHARED_DB), NAME)
     service = BackupService(settings, alerts)
     health = HealthServer(settings, pulse, {"backup": service.fault})
     try:
@@ -46,7 +47,7 @@ async def _now(settings: BackupSettings) -> int:
 
 def _list(settings: BackupSettings) -> int:
     for shelf in SHELVES:
-        for backup in Shelves(settings.backup_dir).backups(shelf):
+        for backup in BackupStore(settings.backup_dir).backups(shelf):
             card = read_card(backup)
             rows = "?" if card is None else sum(int(figures["rows"]) for figures in card["figures"].values())
             sys.stdout.write(f"{backup.name:<50} {backup.path.stat().st_size:>14,} bytes {rows:>12} rows\n")
@@ -54,14 +55,14 @@ def _list(settings: BackupSettings) -> int:
 
 
 async def _rehearse(settings: BackupSettings, name: str) -> int:
-    backup = Shelves(settings.backup_dir).find(name)
+    backup = BackupStore(settings.backup_dir).find(name)
     rows = await rehearse(settings, backup)
     sys.stdout.write(f"{backup.name}: {rows} rows restored into a scratch database; all counts and sums are equal.\n")
     return 0
 
 
 async def _restore(settings: BackupSettings, name: str) -> int:
-    backup = Shelves(settings.backup_dir).find(name)
+    backup = BackupStore(settings.backup_dir).find(name)
     restored = await restore(settings, backup, wall_clock())
     sys.stdout.write(
         f"{settings.postgres_db} is now the backup of {backup.taken_at:%Y-%m-%d %H:%M} UTC, {restored.rows} rows.\n"

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from alpha.db.pool import FAULTS, connect, explained
 from alpha.errors import Fatal, Misconfigured
+from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
 from database.backup.fingerprint import fingerprint
+from database.backup.retention import Backup, BackupStore
 from database.backup.settings import BackupSettings
-from database.backup.shelf import Backup, Shelves
 
 _CHUNK = 1 << 20
 
 
-async def take(settings: BackupSettings, shelves: Shelves, now: datetime) -> Backup:
+async def take(settings: BackupSettings, shelves: BackupStore, now: datetime) -> Backup:
     """Take one backup. The card beside it holds the figures of the very snapshot that was dumped.
 
     The sums are added up for the first backup of a week, which is the one that is rehearsed; the others are counted.
@@ -49,7 +49,7 @@ async def take(settings: BackupSettings, shelves: Shelves, now: datetime) -> Bac
             "figures": figures,
         }
         return shelves.keep(partial, json.dumps(card, indent=1), now)
-    except FAULTS as fault:
+    except POSTGRES_ERRORS as fault:
         if isinstance(fault, OSError) and not isinstance(fault, ConnectionError | TimeoutError):
             raise Fatal(f"The backup cannot be written to {shelves.folder}: {fault.strerror}.") from None
         raise explained(fault, settings) from None

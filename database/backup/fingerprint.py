@@ -1,6 +1,6 @@
 """What a database holds, in figures: the rows of every table and the sum of every column of numbers."""
 
-from alpha.db.pool import Connection
+from alpha.postgres.database import Connection
 
 #: Table to column to figure; `rows` is the number of rows. Figures are texts, because sums are exact.
 Fingerprint = dict[str, dict[str, str]]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alpha.db.migrate import ROLES
-from alpha.db.pool import FAULTS, Connection, connect, explained
 from alpha.errors import Fatal
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.migrate import ROLES
 from database.backup.dump import checksum, run
 from database.backup.fingerprint import Fingerprint, differences, fingerprint
+from database.backup.retention import Backup
 from database.backup.settings import BackupSettings
-from database.backup.shelf import Backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Restored:
 def read_card(backup: Backup) -> dict[str, Any] | None:
     """What the backup must hold; None when its card is gone."""
     try:
-        card: dict[str, Any] = json.loads(backup.card.read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(backup.manifest.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return card
@@ -42,7 +42,7 @@ async def rehearse(settings: BackupSettings, backup: Backup) -> int:
             return await _fill(settings, server, backup, scratch)
         finally:
             await server.execute(f"DROP DATABASE IF EXISTS {_quoted(scratch)} WITH (FORCE)")
-    except FAULTS as fault:
+    except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None
     finally:
         await server.close()
@@ -77,7 +77,7 @@ async def restore(settings: BackupSettings, backup: Backup, now: datetime) -> Re
         if exists:
             await server.execute(f"ALTER DATABASE {_quoted(former)} WITH ALLOW_CONNECTIONS true")
         return Restored(rows, former if exists else None)
-    except FAULTS as fault:
+    except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None
     finally:
         await server.close()

@@ -6,14 +6,14 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import ms_of
-from alpha.db.pool import FAULTS, connect
 from alpha.errors import AlphaError
 from alpha.logs import logger
+from alpha.model.timestamp import ms_of
+from alpha.postgres.database import POSTGRES_ERRORS, connect
 from database.backup.dump import take
 from database.backup.restore import rehearse
+from database.backup.retention import Backup, BackupStore, due_at
 from database.backup.settings import BackupSettings
-from database.backup.shelf import Backup, Shelves, due_at
 
 log = logger(__name__)
 AGAIN_AFTER = timedelta(minutes=15)
@@ -36,7 +36,7 @@ class BackupService:
         self._alerts = alerts
         self._now = now
         self._fault: str | None = None
-        self.shelves = Shelves(settings.backup_dir)
+        self.shelves = BackupStore(settings.backup_dir)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take what is due, wait for the next, until `stop` is set. A failure is tried again after a quarter of an hour."""
@@ -108,7 +108,7 @@ class BackupService:
                     f"{kind}_failed",
                     self._fault,
                 )
-        except FAULTS as fault:
+        except POSTGRES_ERRORS as fault:
             log.error("backup_not_recorded", fault=str(fault))
         finally:
             await connection.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from alpha.settings import DatabaseSettings, HealthSettings, LogSettings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings
 
 
 class BackupSettings(DatabaseSettings, LogSettings, HealthSettings):

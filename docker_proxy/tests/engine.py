@@ -8,8 +8,8 @@ import uuid
 from pathlib import Path
 
 from alpha.registry import Bot, Registry
-from alpha.render import haproxy_config
-from tests.stack.room import Room, docker, port_of
+from alpha_cli.rendering.production import haproxy_config
+from tests.support.docker_env import DockerEnv, docker, port_of
 
 BOT_IMAGE = "debian:trixie-slim"
 PROXY_IMAGE = "haproxy:3.0"
@@ -29,7 +29,7 @@ def reason_to_skip() -> str | None:
 class ProxiedEngine:
     """Two bots, one container that is no bot and whose name begins like a bot's, and the proxy on a port of 127.0.0.1."""
 
-    def __init__(self, room: Room, folder: Path) -> None:
+    def __init__(self, room: DockerEnv, folder: Path) -> None:
         mark = f"alpha-test-{uuid.uuid4().hex[:8]}"
         self.bots = [f"{mark}-one", f"{mark}-two"]
         self.stranger = f"{mark}-one-more"

@@ -7,11 +7,11 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from alpha.bot_control import BotControlSettings, open_control
+from alpha.config.loader import load
 from alpha.errors import Rejected
-from alpha.settings import load
+from bot_control import BotControlSettings, open_control
 from docker_proxy.tests.engine import ProxiedEngine, reason_to_skip
-from tests.stack.room import Room, docker
+from tests.support.docker_env import DockerEnv, docker
 
 pytestmark = pytest.mark.containers
 
@@ -21,7 +21,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedEngine]:
     reason = reason_to_skip()
     if reason is not None:
         pytest.skip(reason)
-    with Room() as room:
+    with DockerEnv() as room:
         proxied = ProxiedEngine(room, tmp_path_factory.mktemp("proxy"))
         proxied.start()
         yield proxied

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from exchange_simulator.engine import matching, moves, stops
+from exchange_simulator.engine import matching, price_moves, stops
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.checks import check_levels, check_price, check_trigger
 from exchange_simulator.engine.model import ZERO, Order, Refused
@@ -66,7 +66,7 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
         not order.reduce_only
         and not order.waiting
         and order.leaves * order.price > old_leaves * old_price
-        and moves.needed_margin(engine, account, order) > engine.available(account)
+        and price_moves.needed_margin(engine, account, order) > engine.available(account)
     )
     if short:
         order.price, order.leaves = old_price, old_leaves
@@ -85,11 +85,11 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
         order.trigger_by = change.trigger_by or order.trigger_by
         stops.arm(engine, order)
     elif change.price is not None:
-        matching.take(engine, account, order)
+        matching.fill_taker(engine, account, order)
     else:
         engine.tell_order(order)
         book.wait_limit(order)
-    moves.run_due(engine)
+    price_moves.run_due(engine)
     engine.tell_position(account, order.symbol)
 
 

@@ -60,7 +60,7 @@ def _reduce(engine: Engine, account: Account, position: Position) -> bool:
     order = system_order(
         engine, account, position.symbol, side, qty, matching.market_bound(book, side), "CreateByLiq", "FOK"
     )
-    matching.take(engine, account, order)
+    matching.fill_taker(engine, account, order)
     return order.status == "Filled"
 
 

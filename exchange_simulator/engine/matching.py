@@ -23,7 +23,7 @@ LEDGER_KIND = {"Trade": "TRADE", "BustTrade": "LIQUIDATION", "AdlTrade": "ADL", 
 
 
 @dataclass(slots=True)
-class Burst:
+class MatchResult:
     """What the fills of one match add up to on the closing side."""
 
     size: Decimal = ZERO
@@ -68,7 +68,7 @@ def market_bound(book: Book, side: str, tolerance: Decimal | None = None) -> Dec
     return max((bound / tick).to_integral_value(rounding=ROUND_FLOOR) * tick, tick)
 
 
-def take(engine: Engine, account: Account, order: Order) -> None:
+def fill_taker(engine: Engine, account: Account, order: Order) -> None:
     """A new (or newly triggered) order meets the book; what is left rests or is cancelled by its time in force."""
     book = engine.books[order.symbol]
     stops.fit_reduce_only(engine, account, order)
@@ -97,7 +97,7 @@ def take(engine: Engine, account: Account, order: Order) -> None:
     book.wait_limit(order)
 
 
-def hit(engine: Engine, account: Account, order: Order, through: bool) -> None:
+def fill_maker(engine: Engine, account: Account, order: Order, through: bool) -> None:
     """The price has met a resting limit order. It fills wholly when the price goes `through`, else what the touch has."""
     book = engine.books[order.symbol]
     stops.fit_reduce_only(engine, account, order)
@@ -128,7 +128,7 @@ def settle(
     before = position.size
     seq = book.next_seq()
     account.count(order, -1)
-    burst = Burst()
+    burst = MatchResult()
     for price, qty in fills:
         _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
         if price != book.mark:
@@ -171,7 +171,7 @@ def _fill(
     is_maker: bool,
     exec_type: str,
     seq: int,
-    burst: Burst,
+    burst: MatchResult,
 ) -> None:
     rate = account.maker_fee if is_maker else account.taker_fee
     value = price * qty
@@ -271,7 +271,7 @@ def _fill(
     )
 
 
-def _closed_row(engine: Engine, order: Order, position: Position, burst: Burst, exec_type: str) -> ClosedPnl:
+def _closed_row(engine: Engine, order: Order, position: Position, burst: MatchResult, exec_type: str) -> ClosedPnl:
     return ClosedPnl(
         uid=order.uid,
         symbol=order.symbol,

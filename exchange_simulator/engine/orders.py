@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from exchange_simulator.engine import matching, moves, stops
+from exchange_simulator.engine import matching, price_moves, stops
 from exchange_simulator.engine.account import Account, tier_of
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.checks import check_levels, check_liquidation, check_price, check_trigger
@@ -128,15 +128,15 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
             raise Refused(110017, "current position is zero, cannot fix reduce-only order qty")
         if not order.reduce_only:
             _check_risk(engine, account, instrument, order)
-            if moves.needed_margin(engine, account, order) > engine.available(account):
+            if price_moves.needed_margin(engine, account, order) > engine.available(account):
                 raise Refused(110007, "ab not enough for new order")
         account.add(order)
         reason = engine.rejects(order)
         if reason:
             engine.end_order(account, order, "Rejected", reason=reason)
         else:
-            matching.take(engine, account, order)
-            moves.run_due(engine)
+            matching.fill_taker(engine, account, order)
+            price_moves.run_due(engine)
     engine.tell_position(account, order.symbol)
     return order
 

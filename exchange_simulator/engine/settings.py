@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from exchange_simulator.engine import moves, stops
+from exchange_simulator.engine import price_moves, stops
 from exchange_simulator.engine.account import Account, tier_of
 from exchange_simulator.engine.checks import check_levels
 from exchange_simulator.engine.model import BUY, ZERO, Order, Refused
@@ -101,7 +101,7 @@ def set_trading_stop(engine: Engine, account: Account, request: TradingStop) -> 
     if not changed:
         raise Refused(34040, "not modified")
     engine.tell_position(account, symbol)
-    moves.run_due(engine)
+    price_moves.run_due(engine)
 
 
 def _check_trailing(engine: Engine, account: Account, request: TradingStop) -> None:
@@ -154,4 +154,4 @@ def _partial(engine: Engine, account: Account, request: TradingStop) -> None:
     )
     stops.partial_pair(engine, account, position, source, size)
     engine.tell_position(account, request.symbol)
-    moves.run_due(engine)
+    price_moves.run_due(engine)

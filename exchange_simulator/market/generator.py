@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exchange_simulator.market import carry, catalogue
+from exchange_simulator.market import catalogue, funding_model
 from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_starts, join, to_bars
 from exchange_simulator.market.model import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument, MarketError
-from exchange_simulator.market.surges import around
-from exchange_simulator.market.wander import (
+from exchange_simulator.market.pump_events import around
+from exchange_simulator.market.random_walk import (
     BLOCK_DAYS,
     FACTOR_DAILY,
     RHYTHM,
@@ -118,7 +118,7 @@ class GeneratedMarket:
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
         """About half a day's usual turnover."""
         row = self._known[symbol]
-        return carry.open_interest(self.seed, self.instruments[symbol], time_ms, 0.5 * row.turnover / row.price)
+        return funding_model.open_interest(self.seed, self.instruments[symbol], time_ms, 0.5 * row.turnover / row.price)
 
     def _minutes(self, symbol: str, from_ms: int, to_ms: int) -> Rows:
         from_ms = max(from_ms, self.first_ms)
@@ -231,12 +231,12 @@ class GeneratedMarket:
         return float(self._block(symbol, now[0]).level[now[1]] - self._block(symbol, before[0]).level[before[1]])
 
     def _premium(self, symbol: str, time_ms: int) -> float:
-        return carry.premium(self.seed, symbol, time_ms, self._day_return(symbol, time_ms))
+        return funding_model.premium(self.seed, symbol, time_ms, self._day_return(symbol, time_ms))
 
     def _make_rate(self, symbol: str, number: int) -> Decimal:
         until = (number - 1) * _FUNDING_MS
         average = sum(self._premium(symbol, until - hours * HOUR_MS) for hours in (0, 2, 4, 6)) / 4
-        return carry.funding_rate(self.instruments[symbol], average)
+        return funding_model.funding_rate(self.instruments[symbol], average)
 
 
 def _minutes_of(day: int) -> Rows:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.stage import Servers, Stage
+from tests.support.bot_harness import BotHarness, Servers
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +18,9 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, servers: Servers) -> AsyncIterator[BotHarness]:
     """An exchange and a database of this test's own."""
-    made = Stage(tmp_path, speed="1", servers=servers)
+    made = BotHarness(tmp_path, speed="1", servers=servers)
     await made.open()
     yield made
     made.close()

@@ -17,19 +17,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alpha.alerts import Alerts
+from alpha.config.loader import load
 from alpha.errors import AlphaError
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
+from alpha.model.reason import Reason
 from alpha.process import end_tasks
-from alpha.reasons import Reason
 from alpha.registry import Registry
-from alpha.runtime.unthrottled import Unthrottled
-from alpha.settings import load
+from bot_runner.unthrottled import NoLimit
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.closing import Closing, ClosingState, _slice
-from risk_guard.patrol import Patrol
 from risk_guard.settings import GuardSettings
+from risk_guard.stop_check import StopCheck
 from risk_guard.store import GuardStore
-from tests.stack.world import BOTS, Simulator, Trader
+from tests.support.world import BOTS, Simulator, Trader
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 QTY = {"BTCUSDT": "0.05", "ETHUSDT": "0.7"}
@@ -106,7 +106,7 @@ async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str
             redis_password="unused",
             **more,
         )
-        account = open_account(chosen, registry.find(bot.bot), Unthrottled())
+        account = open_account(chosen, registry.find(bot.bot), NoLimit())
         account.key = await account.gateway.key_info()
         account.observe = False
         trader = Trader(simulator.url, bot)
@@ -240,8 +240,8 @@ async def test_a_position_that_cannot_be_mended_keeps_no_other_from_it(
         async def unasked(*_: object) -> None:
             raise AssertionError("nothing here is to be closed")
 
-        links = RedisLinks(stage.settings)
-        patrol = Patrol(
+        links = RedisClients(stage.settings)
+        patrol = StopCheck(
             stage.account, stage.settings, GuardStore(stage.settings), Alerts(links.shared, "guard"), unasked, grace_s=0
         )
         await stage.fault(

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from alpha.clock import wall_ms
-from alpha.demo.api import SupervisorApi
-from alpha.demo.processes import Spec, State, Supervisor, base_environment
-from alpha.live.connect import RedisLinks
-from alpha.live.control import CommandTaker
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.control import CommandConsumer
 from alpha.process import end_tasks
-from risk_guard.tests.post import (
+from demo.api import SupervisorApi
+from demo.processes import Spec, State, Supervisor, base_environment
+from tests.support.bot_harness import BotHarness, sim
+from tests.support.guard_harness import (
     BOT,
     Hands,
     Witness,
@@ -30,9 +31,8 @@ from risk_guard.tests.post import (
     never_reversed,
     wish,
 )
-from tests.runtime.stage import Stage, sim
-from tests.stack.stalling import Stalling
-from tests.stack.world import BOTS, until
+from tests.support.stalling import Stalling
+from tests.support.world import BOTS, until
 
 #: Nothing is unprotected for longer than 90 s: a patrol of 60 s and 30 s for a second look, slow calls and a restart.
 #: The patrol is a second here, so that the same sentence reads 31 s.
@@ -40,7 +40,7 @@ LONGEST_S = 1 + 30
 
 
 @pytest.fixture
-async def safe(stage: Stage) -> AsyncIterator[None]:
+async def safe(stage: BotHarness) -> AsyncIterator[None]:
     """In every fault no position is without protection for longer than that, and the guard reverses nothing."""
     async with Witness(stage) as witness:
         yield
@@ -65,7 +65,7 @@ def listening_of(pid: int) -> set[str]:
 
 
 @pytest.fixture
-async def hands(stage: Stage) -> AsyncIterator[Hands]:
+async def hands(stage: BotHarness) -> AsyncIterator[Hands]:
     made = Hands(stage)
     yield made
     await made.close()
@@ -78,7 +78,7 @@ async def stop_of(hands: Hands, symbol: str) -> float:
 
 @pytest.mark.usefixtures("safe")
 async def test_a_stop_that_was_removed_is_set_again_where_the_dead_bot_remembered_it(
-    stage: Stage, hands: Hands
+    stage: BotHarness, hands: Hands
 ) -> None:
     process = guard(stage)
     process.start()
@@ -95,7 +95,9 @@ async def test_a_stop_that_was_removed_is_set_again_where_the_dead_bot_remembere
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_trailing_stop_that_is_not_active_yet_gets_a_plain_stop_beside_it(stage: Stage, hands: Hands) -> None:
+async def test_a_trailing_stop_that_is_not_active_yet_gets_a_plain_stop_beside_it(
+    stage: BotHarness, hands: Hands
+) -> None:
     process = guard(stage, GUARD_PROTECT_MANUAL="true")
     process.start()
     await acts(process)
@@ -113,7 +115,7 @@ async def test_a_trailing_stop_that_is_not_active_yet_gets_a_plain_stop_beside_i
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_stop_for_half_the_size_becomes_one_for_the_whole(stage: Stage, hands: Hands) -> None:
+async def test_a_stop_for_half_the_size_becomes_one_for_the_whole(stage: BotHarness, hands: Hands) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -131,7 +133,7 @@ async def test_a_stop_for_half_the_size_becomes_one_for_the_whole(stage: Stage, 
 
 @pytest.mark.usefixtures("safe")
 async def test_a_bot_that_died_before_it_could_remember_its_position_is_protected_all_the_same(
-    stage: Stage, hands: Hands
+    stage: BotHarness, hands: Hands
 ) -> None:
     process = guard(stage)
     process.start()
@@ -149,7 +151,7 @@ async def test_a_bot_that_died_before_it_could_remember_its_position_is_protecte
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_position_whose_stop_the_market_has_passed_is_closed(stage: Stage, hands: Hands) -> None:
+async def test_a_position_whose_stop_the_market_has_passed_is_closed(stage: BotHarness, hands: Hands) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -160,7 +162,7 @@ async def test_a_position_whose_stop_the_market_has_passed_is_closed(stage: Stag
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_position_opened_by_hand_is_reported_and_left_alone(stage: Stage, hands: Hands) -> None:
+async def test_a_position_opened_by_hand_is_reported_and_left_alone(stage: BotHarness, hands: Hands) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -174,7 +176,9 @@ async def test_a_position_opened_by_hand_is_reported_and_left_alone(stage: Stage
 
 
 @pytest.mark.usefixtures("safe")
-async def test_an_observing_guard_says_what_it_would_have_done_and_sends_nothing(stage: Stage, hands: Hands) -> None:
+async def test_an_observing_guard_says_what_it_would_have_done_and_sends_nothing(
+    stage: BotHarness, hands: Hands
+) -> None:
     process = guard(stage, GUARD_OBSERVE="true", GUARD_PROTECT_MANUAL="true")
     process.start()
     await acts(process)
@@ -191,7 +195,7 @@ async def test_an_observing_guard_says_what_it_would_have_done_and_sends_nothing
 
 
 @pytest.mark.usefixtures("safe")
-async def test_flatten_closes_a_bot_that_goes_on_entering_and_halts_it(stage: Stage, hands: Hands) -> None:
+async def test_flatten_closes_a_bot_that_goes_on_entering_and_halts_it(stage: BotHarness, hands: Hands) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -214,7 +218,7 @@ async def test_flatten_closes_a_bot_that_goes_on_entering_and_halts_it(stage: St
 
 
 @pytest.mark.usefixtures("safe")
-async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage: Stage) -> None:
+async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage: BotHarness) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -238,7 +242,9 @@ async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_restart(stage: Stage, hands: Hands) -> None:
+async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_restart(
+    stage: BotHarness, hands: Hands
+) -> None:
     process = guard(stage, GUARD_CONFIRM_S="6", GUARD_LEASE_S="3")
     process.start()
     await acts(process)
@@ -275,7 +281,7 @@ async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_resta
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_command_that_is_too_old_is_answered_and_not_run(stage: Stage, hands: Hands) -> None:
+async def test_a_command_that_is_too_old_is_answered_and_not_run(stage: BotHarness, hands: Hands) -> None:
     process = guard(stage)
     await hands.open("BTCUSDT", "Buy", "0.05")
     sent = await command(stage, "panic", {}, valid_ms=-1)
@@ -287,7 +293,7 @@ async def test_a_command_that_is_too_old_is_answered_and_not_run(stage: Stage, h
 
 
 @pytest.mark.usefixtures("safe")
-async def test_of_two_guards_only_one_acts_and_the_other_takes_over(stage: Stage, hands: Hands) -> None:
+async def test_of_two_guards_only_one_acts_and_the_other_takes_over(stage: BotHarness, hands: Hands) -> None:
     pair = [guard(stage, "first"), guard(stage, "second")]
     for process in pair:
         process.start()
@@ -315,7 +321,9 @@ async def test_of_two_guards_only_one_acts_and_the_other_takes_over(stage: Stage
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_guard_that_starts_while_postgresql_is_away_protects_all_the_same(stage: Stage, hands: Hands) -> None:
+async def test_a_guard_that_starts_while_postgresql_is_away_protects_all_the_same(
+    stage: BotHarness, hands: Hands
+) -> None:
     process = guard(stage, GUARD_LEASE_S="3")
     stage.servers.postgres.stop("immediate")
     try:
@@ -339,7 +347,7 @@ async def test_a_guard_that_starts_while_postgresql_is_away_protects_all_the_sam
 
 @pytest.mark.usefixtures("safe")
 async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
-    stage: Stage, hands: Hands, tmp_path: Path
+    stage: BotHarness, hands: Hands, tmp_path: Path
 ) -> None:
     supervisor = Supervisor(tmp_path / "logs", tmp_path)
     supervisor.add(
@@ -383,7 +391,7 @@ async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
 
 @pytest.mark.usefixtures("safe")
 async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_survives_a_restart(
-    stage: Stage, hands: Hands
+    stage: BotHarness, hands: Hands
 ) -> None:
     listener = stage.listener()
     listener.start()
@@ -412,7 +420,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
 
 @pytest.mark.usefixtures("safe")
 @pytest.mark.parametrize("away", ["redis", "postgres"])
-async def test_panic_goes_on_while_a_store_is_away(stage: Stage, hands: Hands, away: str) -> None:
+async def test_panic_goes_on_while_a_store_is_away(stage: BotHarness, hands: Hands, away: str) -> None:
     process = guard(stage)
     process.start()
     await acts(process)
@@ -443,13 +451,13 @@ async def test_panic_goes_on_while_a_store_is_away(stage: Stage, hands: Hands, a
         await until(lambda: halted_for_panic(stage), 60, "the halts to follow")
 
 
-async def halted_for_panic(stage: Stage) -> bool:
+async def halted_for_panic(stage: BotHarness) -> bool:
     return await halts(stage) == [("panic", bot.bot) for bot in BOTS]
 
 
 @pytest.mark.usefixtures("safe")
 async def test_a_postgresql_that_hangs_keeps_no_position_from_its_stop_and_no_closing_from_its_orders(
-    stage: Stage, hands: Hands
+    stage: BotHarness, hands: Hands
 ) -> None:
     async with Stalling(stage.servers.postgres.port) as way:
         process = guard(stage, POSTGRES_PORT=str(way.port), GUARD_MAX_ORDER_USDT="500")
@@ -480,15 +488,15 @@ async def test_a_postgresql_that_hangs_keeps_no_position_from_its_stop_and_no_cl
 
 
 @pytest.mark.usefixtures("safe")
-async def test_a_bot_that_answers_stays_up_and_is_wished_paused(stage: Stage) -> None:
+async def test_a_bot_that_answers_stays_up_and_is_wished_paused(stage: BotHarness) -> None:
     process = guard(stage, GUARD_ANSWER_S="20")
     process.start()
     await acts(process)
     await stage.sql("UPDATE trading.bots SET wish = 'stopped' WHERE bot_id = 'momentum_001'")
-    links = RedisLinks(stage.servers.redis.settings())
+    links = RedisClients(stage.servers.redis.settings())
 
     async def answering(database: int, bot: str) -> None:
-        taker = CommandTaker(links.database(database), bot)
+        taker = CommandConsumer(links.database(database), bot)
         while True:
             for taken in await taker.take(wall_ms(), block_ms=100):
                 assert taken.name == "pause"
@@ -508,7 +516,7 @@ async def test_a_bot_that_answers_stays_up_and_is_wished_paused(stage: Stage) ->
 
 @pytest.mark.usefixtures("safe")
 async def test_a_wider_command_takes_over_and_nothing_narrower_is_left_to_be_resumed(
-    stage: Stage, hands: Hands
+    stage: BotHarness, hands: Hands
 ) -> None:
     process = guard(stage, GUARD_CONFIRM_S="3")
     process.start()
@@ -529,7 +537,7 @@ async def test_a_wider_command_takes_over_and_nothing_narrower_is_left_to_be_res
     assert await stage.guard_row("closing", BOT.bot) is None
 
 
-async def test_the_guard_listens_on_nothing_but_its_health_port(stage: Stage) -> None:
+async def test_the_guard_listens_on_nothing_but_its_health_port(stage: BotHarness) -> None:
     process = guard(stage)
     process.start()
     await acts(process)

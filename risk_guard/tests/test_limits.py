@@ -7,24 +7,24 @@ from decimal import Decimal
 import pytest
 
 from alpha.alerts import Alerts
-from alpha.bybit.tests import samples
-from alpha.bybit.tests.faulty import faulty_exchange, gateway_to, ok
-from alpha.bybit.throttle import Throttle
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.config.loader import load
 from alpha.errors import Retry
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.live.read import LivePosition, Side
-from alpha.money import ZERO
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import LivePosition, Side
+from alpha.model.money import ZERO
 from alpha.registry import Registry
-from alpha.runtime.store import Account, Store
-from alpha.settings import load
+from bot_runner.store import BotAccount, Store
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
-from risk_guard.tests.post import BOT, halts
-from tests.runtime.stage import Stage, sim
-from tests.stack.world import BOTS, Trader
+from tests.support import bybit_samples
+from tests.support.bot_harness import BotHarness, sim
+from tests.support.faulty_exchange import faulty_exchange, gateway_to, ok
+from tests.support.guard_harness import BOT, halts
+from tests.support.world import BOTS, Trader
 
 D = Decimal
 DAY_MS = 86_400_000
@@ -39,10 +39,10 @@ LIMITS = {
 class Judged:
     """All accounts and their limits, without the guard's process around them."""
 
-    stage: Stage
+    stage: BotHarness
     settings: GuardSettings
     accounts: list[GuardedAccount]
-    links: RedisLinks
+    links: RedisClients
     store: GuardStore
     closed: list[tuple[str, str]] = field(default_factory=list)
 
@@ -69,14 +69,14 @@ class Judged:
 
 
 @pytest.fixture
-async def judged(stage: Stage, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judged]:
+async def judged(stage: BotHarness, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Judged]:
     for bot in BOTS:
         for name, value in bot.environment().items():
             monkeypatch.setenv(name, value)
     variables = {name.lower(): value for name, value in stage.environment("alpha_guard").items()}
     settings = load(GuardSettings, env_file=None, **variables, **LIMITS)
-    links, store = RedisLinks(settings), GuardStore(settings)
-    accounts = [open_account(settings, bot, Throttle(None)) for bot in registry.bots]
+    links, store = RedisClients(settings), GuardStore(settings)
+    accounts = [open_account(settings, bot, RateLimiter(None)) for bot in registry.bots]
     for account in accounts:
         await account.identify(store, observe=False)
     yield Judged(stage, settings, accounts, links, store)
@@ -150,7 +150,7 @@ async def test_a_loss_of_the_day_the_week_or_the_month_keeps_entries_out_until_i
         assert account.id is not None
         store = Store(judged.stage.database(), account.bot)
         ends = {0: MONDAY_MS + DAY_MS, 2: MONDAY_MS + 7 * DAY_MS, 8: 1_782_864_000_000}[later_days]
-        ours = Account(account.id, account.text)
+        ours = BotAccount(account.id, account.text)
         assert await store.halt(ours, "BTCUSDT", ends - 1) is not None, "every gateway of the bot reads this"
         assert await store.halt(ours, "BTCUSDT", ends) is None
         await store.close()
@@ -201,11 +201,11 @@ async def test_a_withdrawal_is_no_loss_for_the_bot_nor_for_all_together(judged: 
 
 
 async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
-    registry: Registry, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, stage: BotHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The simulated exchange's ledger never lags, so here it is scripted."""
     rows = [
-        {**samples.TRANSACTION, "type": kind, "change": change, "transactionTime": str(MONDAY_MS + 5_000)}
+        {**bybit_samples.TRANSACTION, "type": kind, "change": change, "transactionTime": str(MONDAY_MS + 5_000)}
         for kind, change in (("TRADE", "-1000"), ("TRANSFER_OUT", "-60000"))
     ]
     pages = [ok({"list": rows[:count], "nextPageCursor": ""}) for count in (0, 1, 1, 2)]
@@ -213,10 +213,10 @@ async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
         exchange.script("account/transaction-log", *pages)
         variables = {name.lower(): value for name, value in stage.environment("alpha_guard").items()}
         settings = load(GuardSettings, env_file=None, **variables)
-        links, store = RedisLinks(settings), GuardStore(settings)
+        links, store = RedisClients(settings), GuardStore(settings)
         for name, value in BOTS[0].environment().items():
             monkeypatch.setenv(name, value)
-        account = open_account(settings, registry.find(BOT.bot), Throttle(None))
+        account = open_account(settings, registry.find(BOT.bot), RateLimiter(None))
         await account.identify(store, observe=False)
         await account.gateway.close()
         account.gateway = gateway_to(exchange)

@@ -5,19 +5,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Retry
-from alpha.settings import DatabaseSettings
 from risk_guard.store import GuardStore, Halt
-from risk_guard.tests.post import BOT, halts
-from tests.runtime.stage import Stage
-from tests.stack.stalling import Stalling
+from tests.support.bot_harness import BotHarness
+from tests.support.guard_harness import BOT, halts
+from tests.support.stalling import Stalling
 
 PANIC = Halt(None, BOT.bot, None, "panic", "panic by operator:1", "operator:1")
 CLOCK = Halt(None, BOT.bot, None, "no_entries", "the clock is off", "guard:clock")
 OTHER = Halt(None, "lxalgo_001", None, "panic", "panic by operator:1", "operator:1")
 
 
-def guard_settings(stage: Stage) -> DatabaseSettings:
+def guard_settings(stage: BotHarness) -> DatabaseSettings:
     variables = stage.environment("alpha_guard")
     return stage.database().model_copy(
         update={
@@ -28,14 +28,14 @@ def guard_settings(stage: Stage) -> DatabaseSettings:
 
 
 @pytest.fixture
-async def stores(stage: Stage) -> AsyncIterator[list[GuardStore]]:
+async def stores(stage: BotHarness) -> AsyncIterator[list[GuardStore]]:
     made = [GuardStore(guard_settings(stage)) for _ in range(4)]
     yield made
     for store in made:
         await store.close()
 
 
-async def test_the_same_halt_made_by_many_at_once_is_in_force_once(stage: Stage, stores: list[GuardStore]) -> None:
+async def test_the_same_halt_made_by_many_at_once_is_in_force_once(stage: BotHarness, stores: list[GuardStore]) -> None:
     for _ in range(5):
         assert all(await asyncio.gather(*(store.halt(PANIC) for store in stores for _ in range(4))))
         assert await halts(stage) == [("panic", BOT.bot)]
@@ -44,7 +44,7 @@ async def test_the_same_halt_made_by_many_at_once_is_in_force_once(stage: Stage,
 
 
 async def test_halts_of_several_bots_whose_accounts_are_not_known_are_each_in_force(
-    stage: Stage, stores: list[GuardStore]
+    stage: BotHarness, stores: list[GuardStore]
 ) -> None:
     for halt in (PANIC, OTHER):
         assert await stores[0].halt(halt)
@@ -53,7 +53,7 @@ async def test_halts_of_several_bots_whose_accounts_are_not_known_are_each_in_fo
     assert await halts(stage) == [("panic", BOT.bot)], "a bot's halts are lifted, and no other's"
 
 
-async def test_a_halt_that_waits_is_dropped_by_nothing_but_its_own_lifting(stage: Stage) -> None:
+async def test_a_halt_that_waits_is_dropped_by_nothing_but_its_own_lifting(stage: BotHarness) -> None:
     async with Stalling(stage.servers.postgres.port) as way:
         store = GuardStore(guard_settings(stage).model_copy(update={"postgres_port": way.port}), timeout_s=1.0)
         await store.flush()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from alpha.strategy.contract import Parameters
+from alpha.strategy.base import Parameters
 
 Fraction = Annotated[Decimal, Field(gt=0, lt=1)]
 Positive = Annotated[Decimal, Field(gt=0)]

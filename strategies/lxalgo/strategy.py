@@ -4,12 +4,13 @@ import msgspec
 import numpy as np
 
 from alpha.indicators import change_pct, deviation, lagged, rsi, rsi_history
-from alpha.reasons import Reason
-from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series, exact
-from alpha.strategy.contract import Moment, Strategy, StrategyState, Universe
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, Notional, Trailing
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series, to_decimal
+from alpha.strategy.base import BarContext, Strategy, StrategyState, Universe
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional, Trailing
 from alpha.strategy.positions import OwnPosition
-from alpha.strategy.rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
+from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from strategies.lxalgo.parameters import LXAlgoParameters
 
 INTERVAL = "5"
@@ -105,7 +106,7 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
         holds: BoolArray = (of["pump"] >= p.min_pump_pct) & (rule8 | rule6)
         return holds
 
-    def evaluate(self, moment: Moment, state: LXAlgoState) -> list[Intent]:
+    def evaluate(self, moment: BarContext, state: LXAlgoState) -> list[Intent]:
         """Time exits and break-even stops of what is held, then entries, the strongest pump first."""
         held = moment.portfolio.positions
         intents: list[Intent] = []
@@ -135,7 +136,7 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
         held_ms = position.held_ms(bar.end_ms)
         if held_ms >= p.max_hours * HOUR_MS:
             return Exit(position.symbol, Reason.TIME_LIMIT, why=f"held for {p.max_hours} h")
-        if held_ms >= p.losing_hours * HOUR_MS and exact(bar.close) < position.entry_price:
+        if held_ms >= p.losing_hours * HOUR_MS and to_decimal(bar.close) < position.entry_price:
             return Exit(position.symbol, Reason.TIME_LIMIT, why=f"below its entry after {p.losing_hours} h")
         if (
             position.stop_meaning is not Reason.BREAK_EVEN

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from alpha.strategy.contract import Parameters
+from alpha.strategy.base import Parameters
 
 BTC = "BTCUSDT"
 #: Liquid USDT perpetuals on Bybit.

@@ -14,11 +14,12 @@ from alpha.indicators import (
     share_below,
     sma,
 )
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
-from alpha.strategy.contract import Moment, Strategy, StrategyState, Universe
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, OfEquity
-from alpha.strategy.rules import Action, LossLimit, Rules, Until, Window
+from alpha.strategy.base import BarContext, Strategy, StrategyState, Universe
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, OfEquity
+from alpha.strategy.risk_rules import Action, LossLimit, Rules, Until, Window
 from strategies.momentum.parameters import BTC, MomentumParameters
 
 INTERVAL = "240"
@@ -110,7 +111,7 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         )
         return holds
 
-    def evaluate(self, moment: Moment, state: StrategyState) -> list[Intent]:
+    def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """Exits and raised stops of what is held, then entries, best first."""
         held = moment.portfolio.positions
         intents: list[Intent] = []
@@ -129,7 +130,7 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         signals.sort(key=self._score, reverse=True)
         return intents + [self._entry(bar) for bar in signals]
 
-    def _filter_open(self, moment: Moment) -> bool:
+    def _filter_open(self, moment: BarContext) -> bool:
         if not self.parameters.btc_filter:
             return True
         btc = moment.bars.get(BTC)

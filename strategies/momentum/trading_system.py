@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from alpha.runtime.start import run_bot
+from bot_runner.main import run_bot
 
 if __name__ == "__main__":
     sys.exit(run_bot("momentum_001"))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pydantic import Field, model_validator
 
-from alpha.strategy.contract import Parameters
+from alpha.strategy.base import Parameters
 
 
 class ShortSellerParameters(Parameters):

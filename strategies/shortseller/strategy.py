@@ -3,12 +3,13 @@
 import numpy as np
 
 from alpha.indicators import bars_of_history, ema, ema_warm_up
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
-from alpha.strategy.contract import Moment, Strategy, StrategyState, Universe
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, OfEquity, Trailing
+from alpha.strategy.base import BarContext, Strategy, StrategyState, Universe
+from alpha.strategy.intents import Enter, Exit, Intent, OfEquity, Trailing
 from alpha.strategy.positions import OwnPosition
-from alpha.strategy.rules import Action, LossLimit, Rules, Until, Window
+from alpha.strategy.risk_rules import Action, LossLimit, Rules, Until, Window
 from strategies.shortseller.parameters import ShortSellerParameters
 
 INTERVAL = "5"
@@ -72,7 +73,7 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         result[1:] = below_fast[1:] & below_slow[1:] & crossed
         return result
 
-    def evaluate(self, moment: Moment, state: StrategyState) -> list[Intent]:
+    def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """Exits of what is held, then an entry in every symbol that crosses."""
         intents: list[Intent] = []
         for symbol, bar in moment.bars.items():

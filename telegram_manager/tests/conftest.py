@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from alpha.platform.access_code import hash_code
-from alpha.platform.context import Platform
-from alpha.platform.tests.house import house_database, house_template, platform, supervisor
-from alpha.settings import load
-from telegram_manager.desk import Desk
-from telegram_manager.desk_setup import Setup, first_offset, make_desk, make_poller, set_up
-from telegram_manager.memory import Memory
-from telegram_manager.own_commands import OwnCommands
-from telegram_manager.pace import Pace
+from alpha.config.loader import load
+from operations.access_code import hash_code
+from operations.context import Operations
+from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.poller import Poller
+from telegram_manager.rate_limit import RateLimit
+from telegram_manager.session_commands import SessionCommands
 from telegram_manager.settings import CommandCentreSettings
-from telegram_manager.tests.bot_api import TOKEN, BotApi
+from telegram_manager.state_store import StateStore
+from telegram_manager.wiring import Setup, first_offset, make_desk, make_poller, set_up
+from tests.support.bot_api import TOKEN, BotApi
+from tests.support.operations import house_database, house_template, platform, supervisor
 
 __all__ = ["house_database", "house_template", "platform", "supervisor"]
 
@@ -59,9 +59,9 @@ class Centre:
     """A command centre at work."""
 
     api: BotApi
-    platform: Platform
+    platform: Operations
     setup: Setup
-    desk: Desk
+    desk: UpdateDispatcher
     poller: Poller
     polling: "asyncio.Task[None]"
     acknowledged: list[str]
@@ -80,11 +80,11 @@ class Centre:
         await self.setup.close()
 
 
-async def start_centre(api: BotApi, platform: Platform, **more: Any) -> Centre:
+async def start_centre(api: BotApi, platform: Operations, **more: Any) -> Centre:
     """A command centre over the house and this server."""
     settings = settings_for(api, **more)
-    memory = Memory(platform)
-    setup = await set_up(platform, settings, memory, Pace(chat_ms=0))
+    memory = StateStore(platform)
+    setup = await set_up(platform, settings, memory, RateLimit(chat_ms=0))
     await setup.bot.initialize()
     acknowledged: list[str] = []
 
@@ -95,7 +95,7 @@ async def start_centre(api: BotApi, platform: Platform, **more: Any) -> Centre:
     async def gate_changed() -> None:
         await memory.save("gate", setup.gate.state)
 
-    own = OwnCommands(
+    own = SessionCommands(
         platform,
         setup.letters,
         setup.gate,
@@ -111,7 +111,7 @@ async def start_centre(api: BotApi, platform: Platform, **more: Any) -> Centre:
 
 
 @pytest.fixture
-async def centre(api: BotApi, platform: Platform) -> AsyncIterator[Centre]:
+async def centre(api: BotApi, platform: Operations) -> AsyncIterator[Centre]:
     """A command centre without an access code."""
     made = await start_centre(api, platform)
     yield made
@@ -119,7 +119,7 @@ async def centre(api: BotApi, platform: Platform) -> AsyncIterator[Centre]:
 
 
 @pytest.fixture
-async def guarded_centre(api: BotApi, platform: Platform) -> AsyncIterator[Centre]:
+async def guarded_centre(api: BotApi, platform: Operations) -> AsyncIterator[Centre]:
     """A command centre that asks for an access code."""
     made = await start_centre(api, platform, c2_telegram_access_code_hash=hash_code(CODE))
     yield made
@@ -127,7 +127,7 @@ async def guarded_centre(api: BotApi, platform: Platform) -> AsyncIterator[Centr
 
 
 @pytest.fixture
-def make_centre(api: BotApi, platform: Platform) -> Callable[..., Any]:
+def make_centre(api: BotApi, platform: Operations) -> Callable[..., Any]:
     """Makes command centres, for tests that restart them."""
 
     async def make(**more: Any) -> Centre:

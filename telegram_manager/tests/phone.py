@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from telegram_manager.tests.bot_api import Said
+from tests.support.bot_api import Said
 
 #: A common phone in CSS pixels, and how many picture pixels each has.
 WIDTH, SCALE = 390, 2

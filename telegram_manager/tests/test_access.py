@@ -10,21 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram import Update
 
-from alpha.db.pool import connect
-from alpha.platform.commands import BY_NAME, ORDERS, Order, Question, Role
-from alpha.settings import DatabaseSettings
-from telegram_manager.buttons import ADMINS, MENU, OPERATORS, STEERING, YOU, menu, read_press
-from telegram_manager.gate import (
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import connect
+from operations.commands import BY_NAME, COMMANDS, Command, Query, Role
+from telegram_manager.access import (
     AUDITED_PER_MINUTE,
     BEFORE_LOGIN,
     STRANGERS_AUDITED_PER_MINUTE,
-    Gate,
-    GateState,
-    Verdict,
+    Access,
+    AccessControl,
+    AccessState,
 )
-from telegram_manager.place import Place
-from telegram_manager.seen import Kind, Seen, read_update
-from telegram_manager.tests.bot_api import BotApi
+from telegram_manager.buttons import ADMINS, MENU, OPERATORS, STEERING, YOU, menu, read_press
+from telegram_manager.chat_ref import ChatRef
+from telegram_manager.incoming_update import IncomingUpdate, Kind, read_update
 from telegram_manager.tests.conftest import (
     ADMIN,
     CODE,
@@ -36,6 +35,7 @@ from telegram_manager.tests.conftest import (
     VIEWER,
     Centre,
 )
+from tests.support.bot_api import BotApi
 
 PEOPLE = {ADMIN: Role.ADMIN, OPERATOR: Role.OPERATOR, VIEWER: Role.VIEWER, STRANGER: Role.STRANGER}
 WORDS = {
@@ -46,7 +46,7 @@ WORDS = {
 }
 
 
-def _text(command: Question | Order) -> str:
+def _text(command: Query | Command) -> str:
     return f"/{command.name} {WORDS.get(command.usage, '')}".strip()
 
 
@@ -69,7 +69,7 @@ async def test_every_command_acts_only_for_those_whose_role_allows_it(centre: Ce
             seen = outcomes.get((str(person), command.name), set())
             if role is Role.STRANGER or role < command.role:
                 assert seen == {"refused"}, (person, command.name)
-            elif isinstance(command, Order):
+            elif isinstance(command, Command):
                 assert seen == {"asked"}, (person, command.name)
             else:
                 assert seen <= {"done", "failed"}, (person, command.name)
@@ -197,7 +197,7 @@ async def test_an_update_that_was_taken_before_a_restart_does_nothing_when_it_co
     assert len(centre.api.to(OPERATOR)) == 1
     await centre.end()
     again = await make_centre()
-    seen = Seen(number, Kind.MESSAGE, OPERATOR, "x", Place(OPERATOR), private=True, text="/flatten lxalgo")
+    seen = IncomingUpdate(number, Kind.MESSAGE, OPERATOR, "x", ChatRef(OPERATOR), private=True, text="/flatten lxalgo")
     await again.desk.take(seen)
     await again.desk.drain()
     assert len(again.api.to(OPERATOR)) == 1
@@ -209,7 +209,7 @@ async def test_with_an_expired_session_no_command_and_no_button_does_anything(gu
     guarded_centre.setup.gate.code_was_right(ADMIN, guarded_centre.platform.wall_ms() - 13 * 3_600_000)
     # an order of the time when the session held
     token = guarded_centre.desk._conversation._confirmations.ask(
-        ADMIN, Place(ADMIN), "panic", (), "before", guarded_centre.platform.wall_ms()
+        ADMIN, ChatRef(ADMIN), "panic", (), "before", guarded_centre.platform.wall_ms()
     )
     for command in BY_NAME.values():
         if command.name not in BEFORE_LOGIN:
@@ -236,7 +236,7 @@ async def test_in_a_group_that_is_not_named_no_command_and_no_button_does_anythi
 
 def _every_button() -> list[str]:
     return [data for rows in (*MENU, *STEERING, *YOU, *OPERATORS, *ADMINS) for _, data in rows] + [
-        f"o|{order.name}|momentum" for order in ORDERS
+        f"o|{order.name}|momentum" for order in COMMANDS
     ]
 
 
@@ -305,7 +305,7 @@ async def test_a_database_that_hangs_does_not_hold_up_a_panic(centre: Centre, ho
 
 
 def _hash() -> str:
-    from alpha.platform.access_code import hash_code
+    from operations.access_code import hash_code
 
     return hash_code(CODE)
 
@@ -313,31 +313,31 @@ def _hash() -> str:
 ROLES = {ADMIN: Role.ADMIN, OPERATOR: Role.OPERATOR, VIEWER: Role.VIEWER}
 
 
-def _seen(text: str, person: int = ADMIN, kind: Kind = Kind.MESSAGE) -> Seen:
-    return Seen(1, kind, person, "x", Place(person), private=True, text=text)
+def _seen(text: str, person: int = ADMIN, kind: Kind = Kind.MESSAGE) -> IncomingUpdate:
+    return IncomingUpdate(1, kind, person, "x", ChatRef(person), private=True, text=text)
 
 
 def test_a_session_ends_after_its_time() -> None:
-    gate = Gate(ROLES, (), 100, 3_600_000)
+    gate = AccessControl(ROLES, (), 100, 3_600_000)
     gate.code_was_right(ADMIN, 0)
-    assert gate.judge(_seen("/stop lxalgo"), 3_599_999).verdict is Verdict.ADMITTED
-    assert gate.judge(_seen("/stop lxalgo"), 3_600_000).verdict is Verdict.CODE_NEEDED
-    assert gate.judge(_seen("o|panic|", kind=Kind.BUTTON), 3_600_000).verdict is Verdict.CODE_NEEDED
+    assert gate.judge(_seen("/stop lxalgo"), 3_599_999).verdict is Access.ADMITTED
+    assert gate.judge(_seen("/stop lxalgo"), 3_600_000).verdict is Access.CODE_NEEDED
+    assert gate.judge(_seen("o|panic|", kind=Kind.BUTTON), 3_600_000).verdict is Access.CODE_NEEDED
 
 
 def test_more_than_the_rate_is_refused_but_a_panic_never() -> None:
-    gate = Gate(ROLES, (), 5, None)
+    gate = AccessControl(ROLES, (), 5, None)
     verdicts = [gate.judge(_seen("/status"), moment).verdict for moment in range(7)]
-    assert verdicts == [Verdict.ADMITTED] * 5 + [Verdict.TOO_OFTEN] * 2
-    assert gate.judge(_seen("/panic"), 8).verdict is Verdict.ADMITTED
+    assert verdicts == [Access.ADMITTED] * 5 + [Access.TOO_OFTEN] * 2
+    assert gate.judge(_seen("/panic"), 8).verdict is Access.ADMITTED
     # what was asked back can be confirmed
-    assert gate.judge(_seen("c|token|yes", kind=Kind.BUTTON), 9).verdict is Verdict.ADMITTED
-    assert gate.judge(_seen("q|status||0", kind=Kind.BUTTON), 9).verdict is Verdict.TOO_OFTEN
-    assert gate.judge(_seen("/status"), 60_009).verdict is Verdict.ADMITTED
+    assert gate.judge(_seen("c|token|yes", kind=Kind.BUTTON), 9).verdict is Access.ADMITTED
+    assert gate.judge(_seen("q|status||0", kind=Kind.BUTTON), 9).verdict is Access.TOO_OFTEN
+    assert gate.judge(_seen("/status"), 60_009).verdict is Access.ADMITTED
 
 
 def test_each_refusal_is_a_row_of_the_audit_until_it_is_a_flood() -> None:
-    gate = Gate(ROLES, (), 5, None, GateState())
+    gate = AccessControl(ROLES, (), 5, None, AccessState())
     judged = [gate.judge(_seen("/x", STRANGER), moment) for moment in range(0, 60_000, 100)]
     assert [judgement.to_audit for judgement in judged[:AUDITED_PER_MINUTE]] == [True] * AUDITED_PER_MINUTE
     assert sum(judgement.to_audit for judgement in judged) == AUDITED_PER_MINUTE
@@ -400,13 +400,16 @@ def test_no_update_breaks_the_gate_and_no_stranger_passes_it(raw: dict[str, Any]
     update = Update.de_json({"update_id": 1, **raw}, None)
     assert update is not None
     seen = read_update(update)
-    judgement = Gate(ROLES, (Place(GROUP, TOPIC),), 10, None).judge(seen, now)
+    judgement = AccessControl(ROLES, (ChatRef(GROUP, TOPIC),), 10, None).judge(seen, now)
     if seen.person not in ROLES:
-        assert judgement.verdict is Verdict.STRANGER
+        assert judgement.verdict is Access.STRANGER
         assert judgement.answer == ""
-    if judgement.verdict is Verdict.ADMITTED:
+    if judgement.verdict is Access.ADMITTED:
         assert seen.kind in (Kind.MESSAGE, Kind.BUTTON)
-        assert seen.place in (Place(seen.person or 0, seen.place.topic if seen.place else None), Place(GROUP, TOPIC))
+        assert seen.place in (
+            ChatRef(seen.person or 0, seen.place.topic if seen.place else None),
+            ChatRef(GROUP, TOPIC),
+        )
 
 
 @settings(deadline=None)
@@ -452,8 +455,8 @@ async def test_a_storm_of_strange_updates_leaks_nothing_to_strangers_and_stops_n
 async def test_the_server_of_these_tests_refuses_what_telegram_refuses(api: BotApi) -> None:
     from telegram.error import BadRequest, Conflict, InvalidToken, RetryAfter
 
-    from telegram_manager.desk_setup import make_bot
-    from telegram_manager.tests.bot_api import TOKEN
+    from telegram_manager.wiring import make_bot
+    from tests.support.bot_api import TOKEN
 
     bot = make_bot(TOKEN, api.url)
     await bot.initialize()

@@ -3,10 +3,10 @@
 import re
 from html import unescape
 
-from alpha.demo.processes import Supervisor
-from alpha.live import keys
-from alpha.platform import history, live
-from alpha.platform.commands import QUESTIONS
+from alpha.live_state import keys
+from demo.processes import Supervisor
+from operations import history, positions
+from operations.commands import QUERIES
 from telegram_manager import layout
 from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, SECOND_ADMIN, TOPIC, VIEWER, Centre
 
@@ -28,7 +28,7 @@ async def test_status_is_answered_on_one_screen(centre: Centre) -> None:
 
 
 async def test_every_question_is_answered_for_all_and_for_one_bot(centre: Centre) -> None:
-    for question in QUESTIONS:
+    for question in QUERIES:
         if question.name == "logs":
             continue
         before = len(centre.api.said)
@@ -108,7 +108,7 @@ async def test_panic_closes_everything_and_tells_how_it_goes(centre: Centre, sup
     centre.api.presses(ADMIN, asked.button("Yes")["callback_data"], asked)
     await centre.settle()
     assert "Halted; 2 orders cancelled." in asked.text
-    assert await live.positions(centre.platform) == []
+    assert await positions.positions(centre.platform) == []
 
 
 async def test_no_means_nothing_is_done(centre: Centre, supervisor: Supervisor) -> None:

@@ -14,25 +14,26 @@ import pytest
 from aiohttp import web
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import ms_of, wall_ms
-from alpha.db.fills import Fill, insert_fills
-from alpha.db.pool import connect
-from alpha.demo.processes import Supervisor
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
-from alpha.platform import steering
-from alpha.platform.context import Platform
-from alpha.platform.tests.house import as_role
+from alpha.clock import wall_ms
+from alpha.live_state.connect import RedisClients
+from alpha.model.timestamp import ms_of
+from alpha.postgres.database import connect
+from alpha.postgres.fills import Fill, insert_fills
 from alpha.registry import Bot
-from telegram_manager.alert_book import AlertBook, BookState
-from telegram_manager.alert_pump import AlertPump, ask_every_minute
-from telegram_manager.audience import Taste
+from demo.processes import Supervisor
+from demo.redis import EmbeddedRedis
+from operations import control
+from operations.context import Operations
+from telegram_manager.alert_delivery import AlertDelivery, ask_every_minute
+from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
+from telegram_manager.audience import AlertPreferences
 from telegram_manager.daily_summary import DailySummary
-from telegram_manager.memory import Memory
-from telegram_manager.tests.bot_api import BotApi
+from telegram_manager.state_store import StateStore
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, SECOND_ADMIN, VIEWER, Centre
-from telegram_manager.trade_news import TradeNews
+from telegram_manager.trade_events import TradeEvents
 from telegram_manager.webhook import Webhook
+from tests.support.bot_api import BotApi
+from tests.support.operations import as_role
 
 LONG_MS = 1 << 60
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -81,10 +82,10 @@ async def address() -> AsyncIterator[Address]:
     await runner.cleanup()
 
 
-def _pump(centre: Centre, own: Alerts, platform: Platform | None = None) -> AlertPump:
-    book = AlertBook(BookState(), 600_000, UTC)
-    return AlertPump(
-        platform or centre.platform, book, Memory(centre.platform), centre.setup.audience, centre.setup.letters, own
+def _pump(centre: Centre, own: Alerts, platform: Operations | None = None) -> AlertDelivery:
+    book = AlertPolicy(AlertPolicyState(), 600_000, UTC)
+    return AlertDelivery(
+        platform or centre.platform, book, StateStore(centre.platform), centre.setup.audience, centre.setup.letters, own
     )
 
 
@@ -93,7 +94,11 @@ async def test_the_webhook_has_its_alerts_while_telegram_is_away(centre: Centre,
     stop = asyncio.Event()
     async with httpx.AsyncClient() as client:
         hook = Webhook(
-            centre.platform, AlertBook(BookState(), LONG_MS, UTC), Memory(centre.platform), address.url, client
+            centre.platform,
+            AlertPolicy(AlertPolicyState(), LONG_MS, UTC),
+            StateStore(centre.platform),
+            address.url,
+            client,
         )
         port = int(api.url.rpartition(":")[2])
         await api.close()
@@ -112,13 +117,15 @@ async def test_the_webhook_has_its_alerts_while_telegram_is_away(centre: Centre,
 
 
 async def test_the_webhook_is_tried_again_until_it_takes_an_alert_and_never_twice(
-    platform: Platform, address: Address
+    platform: Operations, address: Address
 ) -> None:
     alerts = Alerts(platform.live.shared, "tests")
     stop = asyncio.Event()
     address.answers.extend([503, 500])
     async with httpx.AsyncClient() as client:
-        hook = Webhook(platform, AlertBook(BookState(), LONG_MS, UTC), Memory(platform), address.url, client)
+        hook = Webhook(
+            platform, AlertPolicy(AlertPolicyState(), LONG_MS, UTC), StateStore(platform), address.url, client
+        )
         await alerts.raise_alert(Alert(Level.INFO, "a", "First."), wall_ms())
         await hook.step(stop, block_ms=1)
         assert (address.asked, [row["key"] for row in address.got]) == (3, ["a"])
@@ -130,8 +137,8 @@ async def test_the_webhook_is_tried_again_until_it_takes_an_alert_and_never_twic
         await hook.step(stop, block_ms=1)
         assert [row["key"] for row in address.got] == ["a", "c"]
         # a restart begins after the last that was settled
-        state = await Memory(platform).load("webhook", BookState, BookState)
-        again = Webhook(platform, AlertBook(state, LONG_MS, UTC), Memory(platform), address.url, client)
+        state = await StateStore(platform).load("webhook", AlertPolicyState, AlertPolicyState)
+        again = Webhook(platform, AlertPolicy(state, LONG_MS, UTC), StateStore(platform), address.url, client)
         await again.step(stop, block_ms=1)
         assert address.asked == 5
 
@@ -139,7 +146,7 @@ async def test_the_webhook_is_tried_again_until_it_takes_an_alert_and_never_twic
 async def test_without_redis_the_alerts_of_the_command_centre_come_all_the_same_and_once(
     centre: Centre, redis_server: EmbeddedRedis
 ) -> None:
-    away = RedisLinks(redis_server.settings().model_copy(update={"redis_port": 1}))
+    away = RedisClients(redis_server.settings().model_copy(update={"redis_port": 1}))
     own = Alerts(away.shared, "telegram_manager")
     pump = _pump(centre, own, replace(centre.platform, live=away))
     stop = asyncio.Event()
@@ -172,7 +179,7 @@ class Hands:
 def _summary(centre: Centre, clock: Hands) -> DailySummary:
     platform = replace(centre.platform, wall_ms=clock, zone=BERLIN)
     setup = centre.setup
-    return DailySummary(platform, Memory(platform), setup.audience, setup.letters, setup.painter, time(8, 0))
+    return DailySummary(platform, StateStore(platform), setup.audience, setup.letters, setup.painter, time(8, 0))
 
 
 def _summaries(centre: Centre, person: int) -> int:
@@ -211,8 +218,8 @@ async def test_the_very_first_start_after_its_time_sends_no_summary_of_the_past(
 
 
 async def test_who_has_alerts_off_gets_no_summary_and_who_wants_only_critical_ones_does(centre: Centre) -> None:
-    await centre.setup.audience.set_taste(OPERATOR, Taste(on=False))
-    await centre.setup.audience.set_taste(VIEWER, Taste(level="critical"))
+    await centre.setup.audience.set_taste(OPERATOR, AlertPreferences(on=False))
+    await centre.setup.audience.set_taste(VIEWER, AlertPreferences(level="critical"))
     clock = Hands(datetime(2025, 6, 1, 5, 0, tzinfo=UTC))
     await _summary(centre, clock).look()
     clock.moment += timedelta(hours=1)
@@ -285,7 +292,7 @@ async def test_the_heartbeat_is_asked_again_and_again_while_all_is_well_and_not_
 
 
 async def add_trades(
-    platform: Platform, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90", legs: int = 2
+    platform: Operations, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90", legs: int = 2
 ) -> None:
     """Round trips of a bot, a minute apart, newer than all history, as the listener would store them; of one leg, entries."""
     account = await platform.history.value("SELECT account_id FROM trading.accounts WHERE bot_id = $1", bot)
@@ -306,26 +313,28 @@ async def add_trades(
     await connection.close()
 
 
-def platform_state(news: TradeNews) -> str:
+def platform_state(news: TradeEvents) -> str:
     """How the news saw the short seller last."""
     return news._state.states.get("shortseller_001", "")
 
 
-async def until_so(news: TradeNews, done: Callable[[], bool]) -> None:
+async def until_so(news: TradeEvents, done: Callable[[], bool]) -> None:
     """Look until it is so."""
     while not done():
         await news.look()
         await asyncio.sleep(0.02)
 
 
-async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_trades(platform: Platform) -> None:
+async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_trades(platform: Operations) -> None:
     told: list[tuple[str, str]] = []
 
     async def tell(bot: Bot, lines: list[str]) -> None:
         told.extend((bot.id, line) for line in lines if "XRPUSDT" in line or "DOGEUSDT" in line)
 
-    def news() -> TradeNews:
-        return TradeNews(platform, Memory(platform), Alerts(platform.live.shared, "tests"), tell, 0, every_trade=False)
+    def news() -> TradeEvents:
+        return TradeEvents(
+            platform, StateStore(platform), Alerts(platform.live.shared, "tests"), tell, 0, every_trade=False
+        )
 
     first = news()
     await first.load()
@@ -343,13 +352,15 @@ async def test_the_last_trade_of_a_quiet_bot_is_told_once_however_much_another_t
     assert [line.split()[1] for bot, line in told if bot == "momentum_001"] == ["Entered", "Left"] * 600
 
 
-async def test_a_bots_channel_is_told_of_entries_exits_and_pauses(platform: Platform, supervisor: Supervisor) -> None:
+async def test_a_bots_channel_is_told_of_entries_exits_and_pauses(platform: Operations, supervisor: Supervisor) -> None:
     told: list[str] = []
 
     async def tell(bot: Bot, lines: list[str]) -> None:
         told.extend(line for line in lines if bot.id == "shortseller_001")
 
-    news = TradeNews(platform, Memory(platform), Alerts(platform.live.shared, "tests"), tell, 0, every_trade=False)
+    news = TradeEvents(
+        platform, StateStore(platform), Alerts(platform.live.shared, "tests"), tell, 0, every_trade=False
+    )
     await supervisor.start("shortseller")
     await news.load()
     await until_so(news, lambda: platform_state(news) == "running")
@@ -361,6 +372,6 @@ async def test_a_bots_channel_is_told_of_entries_exits_and_pauses(platform: Plat
     await news.look()
     assert [line.split()[1] for line in told] == ["Entered", "Left"]
     told.clear()
-    await steering.pause(platform, platform.registry.find("shortseller"), "tests")
+    await control.pause(platform, platform.registry.find("shortseller"), "tests")
     await until_so(news, lambda: bool(told))
     assert "is now <b>paused</b>" in told[0]

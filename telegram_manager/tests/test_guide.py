@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from alpha.platform.commands import BY_NAME
+from operations.commands import BY_NAME
 from telegram_manager.settings import CommandCentreSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
-from alpha.demo.processes import Supervisor
 from alpha.errors import Rejected, Retry
-from alpha.platform.page import Bars, Curve, Picture
-from telegram_manager.charts import Painter
-from telegram_manager.drawing import draw
+from demo.processes import Supervisor
+from operations.page import BarChart, Curve, Picture
+from telegram_manager.chart_worker import ChartWorker
+from telegram_manager.charts import draw
 from telegram_manager.outbox import Outbox
-from telegram_manager.pace import ALL_PER_SECOND, CHAT_MS, GROUP_PER_MINUTE, Pace
+from telegram_manager.rate_limit import ALL_PER_SECOND, CHAT_MS, GROUP_PER_MINUTE, RateLimit
 from telegram_manager.tests.conftest import ADMIN, VIEWER, Centre
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 2, 3, -4]), st.booleans()), min_size=1, max_size=120))
 def test_the_pace_stays_below_every_limit_of_telegram(wanted: list[tuple[int, bool]]) -> None:
-    pace, now = Pace(), 0
+    pace, now = RateLimit(), 0
     sent: list[tuple[int, int, bool]] = []
     for chat, urgent in wanted:
         now += pace.wait_ms(chat, now, urgent=urgent)
@@ -44,7 +44,7 @@ def test_the_pace_stays_below_every_limit_of_telegram(wanted: list[tuple[int, bo
 
 
 def test_what_telegram_says_to_wait_is_waited_by_all() -> None:
-    pace = Pace()
+    pace = RateLimit()
     pace.hold(3, 1_000)
     assert pace.wait_ms(1, 1_000) == 3_000
     assert pace.wait_ms(2, 3_999, urgent=True) == 1
@@ -52,7 +52,7 @@ def test_what_telegram_says_to_wait_is_waited_by_all() -> None:
 
 
 async def test_messages_of_a_chat_keep_their_order_through_faults_and_floods() -> None:
-    outbox = Outbox(pace=Pace(chat_ms=0))
+    outbox = Outbox(pace=RateLimit(chat_ms=0))
     came: list[int] = []
     faults = iter([NetworkError("down"), RetryAfter(0), NetworkError("down")])
 
@@ -86,7 +86,7 @@ async def test_an_urgent_message_goes_before_those_that_wait() -> None:
 
 @pytest.mark.parametrize("fault", [BadRequest("chat not found"), Forbidden("bot was blocked by the user")])
 async def test_what_telegram_refuses_for_good_is_not_sent_again(fault: Exception) -> None:
-    outbox = Outbox(pace=Pace(chat_ms=0))
+    outbox = Outbox(pace=RateLimit(chat_ms=0))
     tries = itertools.count()
 
     async def send() -> None:
@@ -101,7 +101,7 @@ async def test_what_telegram_refuses_for_good_is_not_sent_again(fault: Exception
 
 async def test_an_answer_that_comes_too_late_is_given_up() -> None:
     moments = itertools.count(0, 1_000)
-    outbox = Outbox(clock=lambda: next(moments), pace=Pace(chat_ms=0))
+    outbox = Outbox(clock=lambda: next(moments), pace=RateLimit(chat_ms=0))
 
     async def send() -> None:
         raise NetworkError("away")
@@ -130,7 +130,7 @@ def _noise(points: int) -> Curve:
 
 
 @pytest.mark.parametrize("picture", [
-    _curve(2), _noise(730), Bars("Net, USDT", [f"{n}" for n in range(90)], [(-1) ** n * 1.7**n for n in range(90)]),
+    _curve(2), _noise(730), BarChart("Net, USDT", [f"{n}" for n in range(90)], [(-1) ** n * 1.7**n for n in range(90)]),
 ], ids=["two points", "two years of noise", "ninety bars"])  # fmt: skip
 def test_a_picture_is_a_small_png(picture: Picture) -> None:
     png = draw(picture)
@@ -139,7 +139,7 @@ def test_a_picture_is_a_small_png(picture: Picture) -> None:
 
 
 async def test_a_drawing_process_that_died_is_started_again() -> None:
-    painter = Painter()
+    painter = ChartWorker()
     await painter.open()
     assert painter._pool is not None
     for process in list(painter._pool._processes.values()):

@@ -8,7 +8,7 @@ import psutil
 
 _CENTRE = """
 import asyncio, os
-from telegram_manager.charts import Painter
+from telegram_manager.chart_worker import Painter
 
 async def main():
     painter = Painter()

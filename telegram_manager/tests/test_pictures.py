@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.demo.processes import Supervisor
-from telegram_manager.alert_book import AlertBook, BookState
-from telegram_manager.alert_pump import AlertPump
-from telegram_manager.audience import Taste
+from demo.processes import Supervisor
+from telegram_manager.alert_delivery import AlertDelivery
+from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
+from telegram_manager.audience import AlertPreferences
 from telegram_manager.daily_summary import DailySummary, SummaryState
 from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre
 from telegram_manager.tests.phone import chromium, conversation, shoot
@@ -81,12 +81,12 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
         seen[f"menu_{which.lower()}"] = conversation("", [shown])
         centre.api.presses(ADMIN, shown.button("Menu")["callback_data"], shown)
         await centre.settle()
-    pump = AlertPump(
-        centre.platform, AlertBook(BookState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
+    pump = AlertDelivery(
+        centre.platform, AlertPolicy(AlertPolicyState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
         centre.setup.letters, alerts,
     )  # fmt: skip
     # muted and choosy by what was typed above
-    await centre.setup.audience.set_taste(ADMIN, Taste())
+    await centre.setup.audience.set_taste(ADMIN, AlertPreferences())
     before = len(centre.api.said)
     await pump.step(block_ms=1)
     # the admins' is the one with the button

@@ -16,18 +16,19 @@ import pytest
 from aiohttp import web
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import ms_of, wall_ms
-from alpha.demo.ports import free_port
-from alpha.demo.processes import Supervisor
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live import keys
-from alpha.platform import history
-from alpha.platform.context import Platform
-from alpha.platform.tests.house import NOW, PASSWORDS, ROOT
-from alpha.platform.wording import usdt
-from alpha.settings import DatabaseSettings
-from telegram_manager.tests.bot_api import TOKEN, BotApi
+from alpha.clock import wall_ms
+from alpha.config.services import DatabaseSettings
+from alpha.live_state import keys
+from alpha.model.timestamp import ms_of
+from demo.ports import free_port
+from demo.processes import Supervisor
+from demo.redis import EmbeddedRedis
+from operations import history
+from operations.context import Operations
+from operations.formatting import usdt
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, SECOND_ADMIN, VIEWER
+from tests.support.bot_api import TOKEN, BotApi
+from tests.support.operations import NOW, PASSWORDS, ROOT
 
 CHANNEL = -100777
 
@@ -72,7 +73,7 @@ class Service:
 
 @pytest.fixture
 async def service(
-    api: BotApi, platform: Platform, house_database: DatabaseSettings, redis_server: EmbeddedRedis, tmp_path: Path
+    api: BotApi, platform: Operations, house_database: DatabaseSettings, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> AsyncIterator[Service]:
     made = Service(
         {
@@ -110,7 +111,7 @@ async def test_the_service_answers_is_healthy_and_ends_in_order(service: Service
     assert TOKEN not in service.said()
 
 
-async def test_no_command_is_lost_or_run_twice_over_a_kill(service: Service, api: BotApi, platform: Platform) -> None:
+async def test_no_command_is_lost_or_run_twice_over_a_kill(service: Service, api: BotApi, platform: Operations) -> None:
     service.start()
     for number in range(1, 8):
         api.says(VIEWER, f"/trades {number}")
@@ -127,7 +128,7 @@ async def test_no_command_is_lost_or_run_twice_over_a_kill(service: Service, api
 
 
 async def test_an_order_cut_off_by_a_kill_is_reported_and_not_run_again(
-    service: Service, api: BotApi, platform: Platform
+    service: Service, api: BotApi, platform: Operations
 ) -> None:
     service.start()
     # nobody answers for the guard: the panic is under way until the kill
@@ -145,7 +146,7 @@ async def test_an_order_cut_off_by_a_kill_is_reported_and_not_run_again(
 
 
 async def test_alerts_reach_those_who_want_them_and_critical_ones_can_be_acknowledged(
-    service: Service, api: BotApi, platform: Platform
+    service: Service, api: BotApi, platform: Operations
 ) -> None:
     await Alerts(platform.live.shared, "tests").raise_alert(
         Alert(Level.CRITICAL, "t:1", "The roof <burns> & falls.", "Call someone.", "lxalgo_001"), wall_ms()
@@ -159,7 +160,7 @@ async def test_alerts_reach_those_who_want_them_and_critical_ones_can_be_acknowl
 
 
 async def test_alerts_wait_while_telegram_is_away_and_then_come_once_in_order(
-    service: Service, api: BotApi, platform: Platform
+    service: Service, api: BotApi, platform: Operations
 ) -> None:
     service.start()
     api.says(VIEWER, "/whoami")
@@ -178,7 +179,7 @@ async def test_alerts_wait_while_telegram_is_away_and_then_come_once_in_order(
 
 
 async def test_what_is_stopped_by_wish_is_stopped_again(
-    service: Service, platform: Platform, supervisor: Supervisor
+    service: Service, platform: Operations, supervisor: Supervisor
 ) -> None:
     await history.set_wish(platform, platform.registry.find("lxalgo"), "stopped", "me")
     await _make_wish_old(platform)
@@ -190,7 +191,7 @@ async def test_what_is_stopped_by_wish_is_stopped_again(
 
 
 async def test_a_strategys_channel_gets_new_trades_once_and_the_result_of_a_day(
-    service: Service, api: BotApi, platform: Platform
+    service: Service, api: BotApi, platform: Operations
 ) -> None:
     service.start()
     api.says(VIEWER, "/whoami")
@@ -220,25 +221,25 @@ async def test_a_strategys_channel_gets_new_trades_once_and_the_result_of_a_day(
     await service.end()
 
 
-async def _make_wish_old(platform: Platform) -> None:
+async def _make_wish_old(platform: Operations) -> None:
     """As if it had been wished a minute ago."""
     await platform.history.value(
         "UPDATE trading.bots SET wish_at = wish_at - interval '1 minute' WHERE bot_id = 'lxalgo_001'"
     )
 
 
-async def _wait_for_news_to_begin(platform: Platform) -> None:
+async def _wait_for_news_to_begin(platform: Operations) -> None:
     while not await platform.history.value("SELECT count(*) FROM audit.command_centre WHERE name = 'trade_news'"):
         await asyncio.sleep(0.05)
 
 
-async def _new_trade(platform: Platform) -> None:
+async def _new_trade(platform: Operations) -> None:
     """One round trip of the short seller, newer than all history, as the listener would store it."""
     from decimal import Decimal
 
-    from alpha.db.fills import Fill, insert_fills
-    from alpha.db.pool import connect
-    from alpha.platform.tests.house import as_role
+    from alpha.postgres.database import connect
+    from alpha.postgres.fills import Fill, insert_fills
+    from tests.support.operations import as_role
 
     account = await platform.history.value("SELECT account_id FROM trading.accounts WHERE bot_id = 'shortseller_001'")
     connection = await connect(as_role(platform.history._settings, "alpha_listener"), "tests")
@@ -255,7 +256,7 @@ async def _new_trade(platform: Platform) -> None:
     await connection.close()
 
 
-async def test_the_webhook_gets_every_alert(service: Service, platform: Platform) -> None:
+async def test_the_webhook_gets_every_alert(service: Service, platform: Operations) -> None:
     got: list[dict[str, Any]] = []
     came = asyncio.Event()
 
@@ -307,7 +308,7 @@ async def test_a_wrong_setting_ends_the_start_with_one_sentence(service: Service
 
 
 async def test_the_heartbeat_and_the_daily_summary_come_from_the_service_itself(
-    service: Service, api: BotApi, platform: Platform
+    service: Service, api: BotApi, platform: Operations
 ) -> None:
     beats = asyncio.Event()
 

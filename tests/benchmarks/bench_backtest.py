@@ -48,9 +48,9 @@ class Case:
 def child(strategy: str, folder: str, only_read: bool) -> None:
     """One back-test in this process; its figures as JSON on standard output."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+    from backtester.candle_files import read_folder
     from backtester.command import Request, carry_out
-    from backtester.folder import read_folder
-    from backtester.measures import measure
+    from backtester.metrics import measure
 
     trades, bars = 0, 0
     if only_read:
@@ -128,7 +128,7 @@ def generate(folder: Path, symbols: tuple[str, ...], interval: str, bars: int, m
 def draw(folder: Path, symbols: tuple[str, ...], bars: int, minutes: int, volatility: float) -> Path:
     """Candles of a random walk in files: quick to make, however many years."""
     from backtester.candles import COLUMNS, column
-    from backtester.tests.toys import random_bars
+    from tests.support.toy_strategies import random_bars
 
     folder.mkdir(parents=True)
     for number, symbol in enumerate(symbols):
@@ -141,9 +141,9 @@ def draw(folder: Path, symbols: tuple[str, ...], bars: int, minutes: int, volati
 
 def libraries(folder: Path) -> tuple[float, float, int, int]:
     """Seconds of the crossing of two averages on one symbol: ours, then the library's; and the trades of each."""
-    from backtester.folder import read_folder
+    from backtester.candle_files import read_folder
     from backtester.tests.test_honesty import library_trades
-    from backtester.tests.toys import Crossing, CrossingParameters, backtest_of, market
+    from tests.support.toy_strategies import Crossing, CrossingParameters, backtest_of, market
 
     bars = next(iter(read_folder(folder).values()))
     data = market(bars)

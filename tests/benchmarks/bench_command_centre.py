@@ -18,30 +18,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from alpha.bot_control import BotControlSettings, open_control
-from alpha.clock import ms_of
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.platform.commands import QUESTIONS
-from alpha.platform.context import History, Platform
-from alpha.platform.words import read_words
+from alpha.config.loader import load as load_settings
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
-from alpha.settings import load as load_settings
+from bot_control import BotControlSettings, open_control
 from dashboard import front
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
+from operations.arguments import read_words
+from operations.commands import QUERIES
+from operations.context import History, Operations
 from telegram_manager import layout
-from telegram_manager.charts import Painter
+from telegram_manager.chart_worker import ChartWorker
 from tests.benchmarks.bench_history import ROOT, load
-from tests.history.generator import DAYS, START
+from tests.support.fill_generator import DAYS, START
 
 ROUNDS = 20
 ASKED = ("status", "trades shortseller 20", "fills 20", "analytics shortseller 30d", "analytics all", "daily 30", "monthly 12", "performance all")  # fmt: skip
 
 
-async def measure(platform: Platform, words: list[str], painter: Painter) -> tuple[list[float], list[float], int]:
+async def measure(platform: Operations, words: list[str], painter: ChartWorker) -> tuple[list[float], list[float], int]:
     """Milliseconds of each round: the question with its layout, and the same with its picture; the picture's bytes."""
-    question = next(question for question in QUESTIONS if question.name == words[0])
+    question = next(question for question in QUERIES if question.name == words[0])
     args = read_words(platform.registry, question.name, question.usage, question.example, words[1:])
     found, drawn, size = [], [], 0
     for _ in range(ROUNDS):
@@ -59,17 +59,17 @@ async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) ->
     """Load, ask, print."""
     await load(postgres.settings(), 7, fills)
     registry = load_registry(ROOT / "bots.toml")
-    live = RedisLinks(redis.settings())
+    live = RedisClients(redis.settings())
     history = History(postgres.settings(), "bench")
     control = open_control(
         load_settings(BotControlSettings, env_file=None, bot_control_url="unix:///nowhere"), registry
     )
-    platform = Platform(registry, live, history, control)
+    platform = Operations(registry, live, history, control)
     for bot in registry.bots:
         now = str(ms_of(START + timedelta(days=DAYS)))
         wallet = {"equity": "1", "wallet_balance": "1", "updated_at": now}
         await live.of(bot).hset(keys.wallet(bot.id), mapping=wallet)
-    painter = Painter()
+    painter = ChartWorker()
     await painter.open()
     floor = []
     for _ in range(ROUNDS):

@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from risk_guard.tests.post import Hands, acts, command, flat, guard
-from tests.runtime.stage import Stage
-from tests.stack.world import BOTS, until
+from tests.support.bot_harness import BotHarness
+from tests.support.guard_harness import Hands, acts, command, flat, guard
+from tests.support.world import BOTS, until
 
 POSITIONS = {
     "shortseller_001": (("BTCUSDT", "0.1"), ("ETHUSDT", "2"), ("SOLUSDT", "20"), ("XRPUSDT", "1000")),
@@ -23,7 +23,7 @@ POSITIONS = {
 async def measure() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="alpha-bench-") as folder:
-        stage = Stage(Path(folder), speed="1")
+        stage = BotHarness(Path(folder), speed="1")
         await stage.open()
         try:
             process = guard(stage)

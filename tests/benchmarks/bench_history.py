@@ -23,14 +23,14 @@ from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
-from alpha.db import books
-from alpha.db.fills import INSERT_FILLS, Fill, batch_of
-from alpha.db.migrate import migrate, register_bots
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres
+from alpha.config.services import DatabaseSettings
+from alpha.postgres import ledger
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.fills import INSERT_FILLS, Fill, batch_of
+from alpha.postgres.migrate import migrate, register_bots
 from alpha.registry import load_registry
-from alpha.settings import DatabaseSettings
-from tests.history.generator import BOTS, DAYS, START, Raw, as_fill, raw_fills, streams
+from demo.postgres import EmbeddedPostgres
+from tests.support.fill_generator import BOTS, DAYS, START, Raw, as_fill, raw_fills, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 #: So many fills are made in Python; more are copies of them, one after the other in time.
@@ -113,7 +113,7 @@ async def load(settings: DatabaseSettings, seed: int, count: int) -> None:
     number = await connection.fetchval("SELECT count(*) FROM trading.fills")
     say(f"{number:,} fills made and indexed in {time.perf_counter() - started:.0f} s (seed {seed})")
     started = time.perf_counter()
-    await books.rebuild(settings, lambda fills: None)
+    await ledger.rebuild(settings, lambda fills: None)
     say(f"books made from them in {time.perf_counter() - started:.0f} s")
     await connection.execute(
         "INSERT INTO trading.equity_snapshots SELECT account_id, t, 10000 + 500 * sin(extract(epoch FROM t) / 900000), 10000, 9000, 0 "
@@ -277,11 +277,11 @@ async def bench(server: EmbeddedPostgres, seed: int, count: int) -> bool:
     few, many = await ask(small, seed), await ask(large, seed)
     for name, (slow, work) in many.items():
         say(f"{name}: {slow:.1f} ms, {work:.1f} ms of CPU; {few[name][0]:.1f} ms, {few[name][1]:.1f} ms at {SMALL:,}")
-    found = books.Findings()
+    found = ledger.Findings()
 
     async def verify() -> None:
         nonlocal found
-        found = await books.verify(large, lambda fills: None)
+        found = await ledger.verify(large, lambda fills: None)
 
     seconds = await timed(verify)
     say(f"verified in {seconds:.0f} s, {len(found.differences)} differences")

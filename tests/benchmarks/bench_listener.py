@@ -31,31 +31,32 @@ from rich.table import Table
 from websockets.asyncio.server import ServerConnection, serve
 
 from alpha.alerts import Alerts
-from alpha.clock import BusinessClock, at, wall_ms
-from alpha.db.fills import Fill
-from alpha.db.migrate import migrate, register_bots
-from alpha.db.pool import connect, create_pool
-from alpha.demo.ports import free_port
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
-from alpha.live.read import read_status
+from alpha.clock import BusinessClock, wall_ms
+from alpha.config.exchange import Environment
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import read_status
+from alpha.model.timestamp import at
+from alpha.postgres.database import connect, create_pool
+from alpha.postgres.fills import Fill
+from alpha.postgres.migrate import migrate, register_bots
 from alpha.registry import load_registry
-from alpha.settings import Environment
+from demo.ports import free_port
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
 from tests.benchmarks.listener_latency import Floor, floor_of, measure
-from tests.stack.world import BOTS, Process, Simulator, Trader, until
+from tests.support.world import BOTS, Process, Simulator, Trader, until
 from websocket_listener.account import Account
+from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.app import spare_collector
-from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
-from websocket_listener.feed import TOPICS, Feed
-from websocket_listener.frames import decode
-from websocket_listener.grouped import GroupedAlerts
-from websocket_listener.live import LiveWriter
+from websocket_listener.dispatcher import TOPICS, Dispatcher
+from websocket_listener.messages import decode
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.stream import ConnectBudget, Stream, Watch
-from websocket_listener.writer import GroupWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "password-of-the-benchmark"
@@ -180,9 +181,9 @@ def pusher(port: int, pipe: Pipe) -> None:
 class Bench:
     """One account's listening, without REST."""
 
-    feed: Feed
-    live: LiveWriter
-    database: GroupWriter
+    feed: Dispatcher
+    live: RedisWriter
+    database: PostgresWriter
     redis: Any
     bot: str
     arrivals: list[int] = field(default_factory=list)
@@ -200,22 +201,22 @@ class Figure:
     good: bool
 
 
-async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.TaskGroup) -> Bench:
+async def open_bench(pool: Any, links: RedisClients, port: int, tasks: asyncio.TaskGroup) -> Bench:
     """Wire one bot as the listener does, connected to the pusher."""
     bot = load_registry(ROOT / "bots.toml").bots[0]
     number = await pool.fetchval("SELECT trading.register_account('simulated', '4711', $1)", bot.id)
     redis = links.of(bot)
-    rejected = RejectedMessages(pool, GroupedAlerts(Alerts(links.shared, "bench")))
+    rejected = RejectedMessages(pool, AlertBatcher(Alerts(links.shared, "bench")))
 
     async def refused(row: object, fault: str) -> None:
         raise AssertionError(fault)
 
-    database = GroupWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused)
+    database = PostgresWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused)
     marks: dict[str, Mark] = {}
-    live = LiveWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
-    book = LiveBook(bot.id, live.put, marks)
+    live = RedisWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
+    book = AccountState(bot.id, live.put, marks)
     account = Account(number, bot.id, Environment.SIMULATED, "4711")
-    feed = Feed(account, book, live, database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None)
+    feed = Dispatcher(account, book, live, database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None)
     bench = Bench(feed, live, database, redis, bot.id)
     up = asyncio.Event()
 
@@ -226,7 +227,7 @@ async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.Tas
     stream = Stream(
         "bench",
         f"ws://127.0.0.1:{port}",
-        Handlers(data, feed.garbage),
+        Handlers(data, feed.on_malformed),
         Watch(up.set, lambda why: None, print),
         topics=TOPICS,
         timing=Timing(),
@@ -325,30 +326,30 @@ def percentile(values: list[float], share: float) -> float:
 class Several:
     """Many bots on one process, their feeds wired to one writer and each to its own Redis database."""
 
-    feeds: list[Feed]
-    lives: list[LiveWriter]
-    database: GroupWriter
+    feeds: list[Dispatcher]
+    lives: list[RedisWriter]
+    database: PostgresWriter
 
 
-async def wire(pool: Any, links: RedisLinks, count: int, tasks: asyncio.TaskGroup) -> Several:
+async def wire(pool: Any, links: RedisClients, count: int, tasks: asyncio.TaskGroup) -> Several:
     """So many bots with accounts of their own."""
 
     async def refused(row: object, fault: str) -> None:
         raise AssertionError(fault)
 
-    several = Several([], [], GroupWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused))
+    several = Several([], [], PostgresWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused))
     tasks.create_task(several.database.run())
-    rejected = RejectedMessages(pool, GroupedAlerts(Alerts(links.shared, "bench")))
+    rejected = RejectedMessages(pool, AlertBatcher(Alerts(links.shared, "bench")))
     marks: dict[str, Mark] = {}
     for n in range(count):
         bot = f"bench_{count}_{n}"
         number = await pool.fetchval("SELECT trading.register_account('simulated', $1, 'shortseller_001')", bot)
-        live = LiveWriter(links.writer(20 + n), bot, rebuild=list, restored=lambda: None)
+        live = RedisWriter(links.writer(20 + n), bot, rebuild=list, restored=lambda: None)
         live.start()
         tasks.create_task(live.run())
         account = Account(number, "shortseller_001", Environment.SIMULATED, bot)
-        book = LiveBook(bot, live.put, marks)
-        feed = Feed(
+        book = AccountState(bot, live.put, marks)
+        feed = Dispatcher(
             account, book, live, several.database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None
         )
         several.feeds.append(feed)
@@ -409,7 +410,7 @@ async def steady_memory(folder: Path, postgres: EmbeddedPostgres, redis: Embedde
         },
         folder,
     )
-    links = RedisLinks(redis.settings())
+    links = RedisClients(redis.settings())
     await links.shared.eval("return redis.call('FLUSHALL')", 0)
     listener.start()
 
@@ -463,7 +464,7 @@ async def rates(bench: Bench, pool: Any, pipe: Pipe, processors: Processors, fil
 
 
 async def latencies(
-    bench: Bench, pool: Any, links: RedisLinks, redis: EmbeddedRedis, pipe: Pipe, begin: int, seconds: float
+    bench: Bench, pool: Any, links: RedisClients, redis: EmbeddedRedis, pipe: Pipe, begin: int, seconds: float
 ) -> list[Figure]:
     """How long one fill takes at 100 a second, beside a bare round trip and a bare commit."""
     trip = await floor_of(links.shared.ping, 500)
@@ -490,7 +491,7 @@ async def run(fills: int, seconds: float, part: str) -> list[Figure]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=pusher, args=(port, theirs), daemon=True)
     process.start()
-    links = RedisLinks(redis.settings())
+    links = RedisClients(redis.settings())
     try:
         connection = await connect(postgres.settings(), "bench")
         await migrate(connection)

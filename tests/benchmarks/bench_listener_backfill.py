@@ -20,31 +20,31 @@ import uvloop
 from aiohttp import web
 
 from alpha.alerts import Alerts
-from alpha.bybit.call import Credentials
+from alpha.bybit.client import Gateway
 from alpha.bybit.endpoints import EXECUTIONS
-from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import simulated_hosts
-from alpha.bybit.throttle import Rank, Throttle, share
-from alpha.db.migrate import migrate, register_bots
-from alpha.db.pool import connect, create_pool
-from alpha.demo.ports import free_port
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.demo.redis import EmbeddedRedis
+from alpha.bybit.rate_limiter import Priority, RateLimiter, share
+from alpha.bybit.session import Credentials
+from alpha.config.exchange import Environment
 from alpha.errors import Retry
-from alpha.live.connect import RedisLinks
+from alpha.live_state.connect import RedisClients
+from alpha.postgres.database import connect, create_pool
+from alpha.postgres.migrate import migrate, register_bots
 from alpha.registry import load_registry
-from alpha.settings import Environment
+from demo.ports import free_port
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
 from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
-from tests.stack.history import PAGE, History
+from tests.support.history import PAGE, History
 from websocket_listener.account import Account
+from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
-from websocket_listener.book import LiveBook, Mark
-from websocket_listener.feed import Feed
-from websocket_listener.grouped import GroupedAlerts
-from websocket_listener.live import LiveWriter
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
-from websocket_listener.writer import GroupWriter
 
 
 def exchange(port: int, executions: int, line_ms: float) -> None:
@@ -64,7 +64,7 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
         target=exchange, args=(port, executions, line_ms), daemon=True
     )
     process.start()
-    links = RedisLinks(redis.settings())
+    links = RedisClients(redis.settings())
     try:
         connection = await connect(postgres.settings(), "bench")
         await migrate(connection)
@@ -72,20 +72,20 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
         bot = load_registry(ROOT / "bots.toml").bots[0]
         number = await connection.fetchval("SELECT trading.register_account('simulated', '4711', $1)", bot.id)
         pool = await create_pool(postgres.settings(), "bench", max_size=4)
-        throttle = Throttle(links.shared)
+        throttle = RateLimiter(links.shared)
         hosts = simulated_hosts(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
         async with Gateway(hosts, Credentials("key", "secret"), throttle, account=bot.id) as gateway:
-            rejected = RejectedMessages(pool, GroupedAlerts(Alerts(links.shared, "bench")))
-            live = LiveWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
+            rejected = RejectedMessages(pool, AlertBatcher(Alerts(links.shared, "bench")))
+            live = RedisWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
 
             async def refused(row: object, fault: str) -> None:
                 raise AssertionError(fault)
 
-            database = GroupWriter(pool, 1_000, dropped=lambda _: None, refused=refused)
+            database = PostgresWriter(pool, 1_000, dropped=lambda _: None, refused=refused)
             marks: dict[str, Mark] = {}
-            feed = Feed(
+            feed = Dispatcher(
                 Account(number, bot.id, Environment.SIMULATED, "4711"),
-                LiveBook(bot.id, live.put, marks),
+                AccountState(bot.id, live.put, marks),
                 live,
                 database,
                 BotStatus(live.put),
@@ -105,7 +105,7 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
                 raise AssertionError(f"{read.inserted} executions were stored, not {executions}")
         await pool.close()
         await connection.close()
-        allowed = share(EXECUTIONS.per_second or 0, Rank.BACKFILL) * PAGE
+        allowed = share(EXECUTIONS.per_second or 0, Priority.BACKFILL) * PAGE
         return executions / seconds, float(allowed), psutil.Process().memory_info().rss
     finally:
         process.kill()

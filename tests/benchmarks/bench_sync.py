@@ -26,25 +26,25 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from alpha.bybit.throttle import IP_PER_SECOND, Rank, Throttle, share
-from alpha.clock import at
-from alpha.db.migrate import migrate, register_bots, set_passwords
-from alpha.db.pool import Connection as Database
-from alpha.db.pool import connect
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
+from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, RateLimiter, share
+from alpha.config.services import DatabaseSettings
+from alpha.live_state.connect import RedisClients
+from alpha.model.timestamp import at
+from alpha.postgres.database import Connection as Database
+from alpha.postgres.database import connect
+from alpha.postgres.migrate import migrate, register_bots, set_passwords
 from alpha.registry import load_registry
-from alpha.settings import DatabaseSettings
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
 from exchange_simulator.app import App
 from exchange_simulator.exchange import Exchange, Setup
 from exchange_simulator.keys import parse_account
 from exchange_simulator.market import catalogue
 from exchange_simulator.market.replay import ReplayMarket
-from trade_sync_service.coverage import Span
-from trade_sync_service.reconcile.run import Reconciliation
+from tests.support.sync_world import BOTS, KEYS, World, as_sync, at_rest, open_store, store_fills
+from trade_sync_service.domain.coverage import Interval
+from trade_sync_service.reconciliation import Reconciliation
 from trade_sync_service.settings import SyncSettings
-from trade_sync_service.tests.world import BOTS, KEYS, World, as_sync, at_rest, open_store, store_fills
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -158,7 +158,7 @@ async def reconcile(made: World, settings: DatabaseSettings) -> tuple[float, int
         nonlocal sent, compared, differences
         store = await open_store(settings, made, bot)
         async with made.gateway(bot) as gateway:
-            span = Span(START_MS - DAY_MS, made.exchange.now_ms + 1)
+            span = Interval(START_MS - DAY_MS, made.exchange.now_ms + 1)
             report = await Reconciliation(gateway, store, grace_s=0, lag_ms=0).run(span)
             sent += gateway.counts.sent
             compared += report.fills
@@ -190,7 +190,7 @@ async def bench(folder: Path, made: World, days: int) -> list[Row]:
         stack.callback(postgres.stop, "immediate")
         redis.start()
         stack.callback(redis.stop)
-        links = RedisLinks(redis.settings())
+        links = RedisClients(redis.settings())
         stack.push_async_callback(links.close)
         owner = await connect(postgres.settings(), "bench")
         stack.push_async_callback(owner.close)
@@ -198,7 +198,7 @@ async def bench(folder: Path, made: World, days: int) -> list[Row]:
         await register_bots(owner, load_registry(ROOT / "bots.toml"))
         await set_passwords(owner, {"alpha_sync": PASSWORD})
         settings = as_sync(postgres.settings(), PASSWORD)
-        made.throttle = Throttle(links.shared)
+        made.throttle = RateLimiter(links.shared)
         closed = sum(len(made.closed(bot)) for bot in BOTS)
         say(f"{closed:,} closed trades; storing their fills ...")
         for bot in BOTS:
@@ -209,7 +209,7 @@ async def bench(folder: Path, made: World, days: int) -> list[Row]:
         say("Comparing the books ...")
         compare_s, compare_sent, compared, differences = await reconcile(made, settings)
         memory = psutil.Process().memory_info().rss / 2**20
-    budget = f"{IP_PER_SECOND} a second; {share(IP_PER_SECOND, Rank.BACKFILL)} for a back-fill"
+    budget = f"{IP_PER_SECOND} a second; {share(IP_PER_SECOND, Priority.BACKFILL)} for a back-fill"
     return [
         Row("back-fill: calls a second", f"{sent / took:.1f}", "54", budget),
         Row("back-fill: share of the budget", f"{sent / took / IP_PER_SECOND:.0%}", "90 %", f"{sent:,} calls"),

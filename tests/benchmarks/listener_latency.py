@@ -16,11 +16,11 @@ from typing import Any
 
 import uvloop
 
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
-from alpha.live.events import EventReader
+from alpha.config.services import RedisSettings
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.events import EventReader
 from alpha.registry import Bot
-from alpha.settings import RedisSettings
+from demo.redis import EmbeddedRedis
 
 PER_SECOND = 100.0
 
@@ -65,7 +65,7 @@ def follow(settings: RedisSettings, bot: Bot, fills: int, pipe: Pipe) -> None:
     """The process of a strategy: reads the bot's events as a strategy does, and notes when each fill woke it."""
 
     async def main() -> None:
-        links = RedisLinks(settings)
+        links = RedisClients(settings)
         reader = EventReader(links.of(bot), bot.id)
         await reader.read(block_ms=1)
         pipe.send("ready")

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from alpha.demo.ports import free_port
+from demo.ports import free_port
 from tests.containers.compose import MEASURED, ROOT, Compose, engine_answers, measured, wait_for
 from tests.containers.exchange import SIM_ACCOUNTS, Exchange
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alpha.demo.books import Books, Ledger, check_books
-from alpha.platform.context import PlatformSettings, open_platform
-from alpha.settings import load
-from tests.stack.world import BotKey, Trader
+from alpha.config.loader import load
+from demo.ledger_check import Ledger, LedgerCheck, check_books
+from operations.context import OperationsSettings, open_operations
+from tests.support.world import BotKey, Trader
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ class Exchange:
             ended.set()
             thread.join()
 
-    async def books(self, folder: Path, password: str, redis_password: str) -> Books:
+    async def books(self, folder: Path, password: str, redis_password: str) -> LedgerCheck:
         """The books of the stack in `folder`, compared while the exchange's time stands still."""
         settings = load(
-            PlatformSettings,
+            OperationsSettings,
             env_file=None,
             postgres_port=6432,
             postgres_user="trading_user",
@@ -109,7 +109,7 @@ class Exchange:
         ledger = Ledger(self.url)
         try:
             await ledger.pause()
-            async with open_platform(settings, "tests") as platform:
+            async with open_operations(settings, "tests") as platform:
                 keys = {bot.id: ACCOUNTS[bot.prefix].key for bot in platform.registry.bots}
                 return await check_books(ledger, platform, keys, settle_s=SETTLE_S)
         finally:

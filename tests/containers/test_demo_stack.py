@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from alpha.demo.books import Ledger, check_books
-from alpha.platform.context import Platform, PlatformSettings, open_platform
-from alpha.settings import load
+from alpha.config.loader import load
+from demo.ledger_check import Ledger, check_books
+from operations.context import Operations, OperationsSettings, open_operations
 from tests.containers.compose import ROOT, Compose, measured, wait_for
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
@@ -20,10 +20,10 @@ KEYS = {"shortseller_001": "demo-shortseller", "lxalgo_001": "demo-lxalgo", "mom
 
 
 @asynccontextmanager
-async def open_demo_platform() -> AsyncIterator[Platform]:
+async def open_demo_platform() -> AsyncIterator[Operations]:
     """The platform over the demo stack's published ports, as its owner."""
     settings = load(
-        PlatformSettings,
+        OperationsSettings,
         env_file=None,
         postgres_port=6432,
         postgres_user="trading_user",
@@ -31,12 +31,12 @@ async def open_demo_platform() -> AsyncIterator[Platform]:
         redis_password=PASSWORD,
         alpha_bots_file=ROOT / "bots.toml",
     )
-    async with open_platform(settings, "tests") as opened:
+    async with open_operations(settings, "tests") as opened:
         yield opened
 
 
 @pytest.fixture
-async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+async def platform(demo_stack: Compose) -> AsyncIterator[Operations]:
     async with open_demo_platform() as opened:
         yield opened
 
@@ -46,7 +46,7 @@ def fills(stack: Compose) -> int:
     return int(stack.run("docker", "exec", "trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", command))  # fmt: skip
 
 
-async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platform: Platform) -> None:
+async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platform: Operations) -> None:
     wait_for(lambda: fills(demo_stack) >= 20, lambda: f"20 fills, there are {fills(demo_stack)}", 420)
     ledger = Ledger("http://127.0.0.1:8090")
     try:

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from alpha.demo.books import Ledger, check_books
-from alpha.platform.context import Platform
+from demo.ledger_check import Ledger, check_books
+from operations.context import Operations
 from tests.containers.compose import Compose, measured, wait_for
 from tests.containers.exchange import SETTLE_S
 from tests.containers.test_demo_stack import KEYS, fills, open_demo_platform
@@ -32,7 +32,7 @@ VICTIMS = (
 
 
 @pytest.fixture
-async def platform(demo_stack: Compose) -> AsyncIterator[Platform]:
+async def platform(demo_stack: Compose) -> AsyncIterator[Operations]:
     async with open_demo_platform() as opened:
         yield opened
 
@@ -54,7 +54,7 @@ def started_at(stack: Compose, container: str) -> str:
     return stack.run("docker", "inspect", "--format", "{{.State.StartedAt}}", container).strip()
 
 
-async def books_agree(stack: Compose, platform: Platform) -> None:
+async def books_agree(stack: Compose, platform: Operations) -> None:
     ledger = Ledger("http://127.0.0.1:8090")
     try:
         await ledger.pause()
@@ -67,7 +67,7 @@ async def books_agree(stack: Compose, platform: Platform) -> None:
 
 
 async def test_every_container_that_is_killed_comes_back_and_the_books_agree(
-    demo_stack: Compose, platform: Platform
+    demo_stack: Compose, platform: Operations
 ) -> None:
     for container in VICTIMS:
         await asyncio.to_thread(crash_and_wait, demo_stack, container)
@@ -77,7 +77,7 @@ async def test_every_container_that_is_killed_comes_back_and_the_books_agree(
     await books_agree(demo_stack, platform)
 
 
-async def test_each_store_restarts_under_load_and_the_books_agree(demo_stack: Compose, platform: Platform) -> None:
+async def test_each_store_restarts_under_load_and_the_books_agree(demo_stack: Compose, platform: Operations) -> None:
     for store in ("postgres", "redis", "pgbouncer"):
         await asyncio.to_thread(demo_stack, "restart", store)
         await asyncio.to_thread(demo_stack.wait_healthy, 240)

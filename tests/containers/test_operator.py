@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from alpha.demo.books import Ledger
-from telegram_manager.tests.bot_api import TOKEN
+from demo.ledger_check import Ledger
 from tests.containers.compose import ROOT, Compose, measured, wait_for
 from tests.containers.test_demo_stack import KEYS
+from tests.support.bot_api import TOKEN
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 ADMIN, PORT, SERVER = 101, 8081, "alpha-test-bot-api"
@@ -95,7 +95,7 @@ def phone(demo_stack: Compose) -> Iterator[Phone]:
                 "PYTHONPATH=/house",
             ),
             *("--entrypoint", "python3", f"alpha/exchange_simulator:{os.environ.get('ALPHA_VERSION', 'local')}"),
-            *("-m", "telegram_manager.tests.bot_api", str(PORT)),
+            *("-m", "tests.support.bot_api", str(PORT)),
         )
         made = Phone(demo_stack)
         wait_for(lambda: _answers(made), lambda: "the Bot API server to answer", 60)

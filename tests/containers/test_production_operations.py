@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alpha.demo.postgres import binaries
+from demo.postgres import binaries
 from tests.containers.compose import Compose, measured, wait_for
 from tests.containers.exchange import ACCOUNTS, NEW_KEY, NEW_READING, READING, Exchange
 

@@ -7,12 +7,13 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from alpha.db.migrate import MigrateSettings
-from alpha.demo.settings import DemoSettings
-from alpha.platform.context import PlatformSettings
-from alpha.runtime.settings import BotSettings
-from alpha.settings import BotKeys, ReadingKeys, Settings
+from alpha.config.keys import BotKeys, ReadingKeys
+from alpha.config.loader import Settings
+from alpha.postgres.migrate import MigrateSettings
+from bot_runner.settings import BotSettings
 from database.backup.settings import BackupSettings
+from demo.settings import DemoSettings
+from operations.context import OperationsSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
 from trade_sync_service.settings import SyncSettings
@@ -37,8 +38,8 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ("Trade sync", "`trade_sync_service`", SyncSettings, ""),
     ("Guard", "`risk_guard`", GuardSettings, ""),
     ("Command centre", "`telegram_manager`", CommandCentreSettings, ""),
-    ("Terminal", "The `alpha` command's questions and orders.", PlatformSettings, ""),
-    ("Migrations", "`python -m alpha.db.migrate`", MigrateSettings, ""),
+    ("Terminal", "The `alpha` command's questions and orders.", OperationsSettings, ""),
+    ("Migrations", "`python -m alpha.postgres.migrate`", MigrateSettings, ""),
     ("Backups", "`postgres_backup`", BackupSettings, ""),
     ("Demo", "`make demo`; read from the environment only.", DemoSettings, ""),
 )

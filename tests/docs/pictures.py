@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from alpha.demo.run import DemoRun
-from alpha.demo.settings import DemoSettings
-from alpha.demo.view import Scene, picture
+from alpha.config.loader import load
+from alpha.config.services import LogSettings
 from alpha.logs import configure
 from alpha.registry import load_registry
-from alpha.settings import LogSettings, load
-from dashboard.tests.chromium import DESKTOP, PHONE, browser
+from demo.run import DemoRun
+from demo.settings import DemoSettings
+from demo.view import Scene, picture
+from tests.support.chromium import DESKTOP, PHONE, browser
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "img"

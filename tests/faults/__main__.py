@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.arena import Arena
 from tests.faults.books import settle
+from tests.faults.fault_env import FaultEnv
 from tests.faults.rounds import FAULTS, RARE, Fault
 from tests.faults.run import play
 
@@ -39,7 +39,7 @@ async def main(numbers: range, seed: int, outage_s: float) -> int:
         # an end from outside leaves no server behind either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
-    arena = Arena(folder, random.Random(seed), small_disk=True)
+    arena = FaultEnv(folder, random.Random(seed), small_disk=True)
     arena.outage_s = outage_s
     broken = 0
     recoveries: list[float] = []

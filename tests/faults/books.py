@@ -4,19 +4,19 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
-from alpha.db.pool import FAULTS
-from alpha.live import keys
-from alpha.live.connect import AWAY
-from alpha.live.read import read_orders, read_positions, read_status, read_wallet
-from tests.faults.arena import DATABASES, Arena
-from tests.stack.world import BOTS, BotKey, until
+from alpha.live_state import keys
+from alpha.live_state.connect import REDIS_UNAVAILABLE
+from alpha.live_state.read import read_orders, read_positions, read_status, read_wallet
+from alpha.postgres.database import POSTGRES_ERRORS
+from tests.faults.fault_env import DATABASES, FaultEnv
+from tests.support.world import BOTS, BotKey, until
 
 #: Column of trading.fills -> field of an execution, for values that must be equal to the last digit.
 _AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee": "execFee"}
 _TEXTS = {"order_id": "orderId", "side": "side", "exec_type": "execType", "symbol": "symbol"}
 
 
-async def fills_differ(arena: Arena, bot: BotKey, *, whole: bool = False) -> list[str]:
+async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> list[str]:
     """What is missing, too many or unequal in trading.fills, one sentence each; empty when the books agree.
 
     What agreed before is only counted, so that a round costs the same however many went before; `whole` compares all.
@@ -60,7 +60,7 @@ async def fills_differ(arena: Arena, bot: BotKey, *, whole: bool = False) -> lis
     return faults
 
 
-async def live_state_differs(arena: Arena, bot: BotKey) -> list[str]:
+async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
     """Where Redis is not what the exchange says now. Nobody may be trading."""
     account = await arena.simulator.account(bot.key)
     database = arena.links.database(DATABASES[bot.bot])
@@ -87,7 +87,7 @@ async def live_state_differs(arena: Arena, bot: BotKey) -> list[str]:
     return faults
 
 
-async def orders_differ(arena: Arena, bot: BotKey) -> list[str]:
+async def orders_differ(arena: FaultEnv, bot: BotKey) -> list[str]:
     """Orders that PostgreSQL still holds as open and the exchange does not."""
     account = await arena.simulator.account(bot.key)
     there = {row["orderId"] for row in account["orders"]}
@@ -100,7 +100,7 @@ async def orders_differ(arena: Arena, bot: BotKey) -> list[str]:
     return [f"{bot.bot}: {order_id} is open in trading.orders and closed at the exchange" for order_id in gone]
 
 
-async def settle(arena: Arena, wait_s: float, *, whole: bool = False) -> list[str]:
+async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list[str]:
     """Wait until the books agree, at most so long; returns what still differs. `whole`: also what agreed before."""
     faults: list[str] = []
 
@@ -126,7 +126,7 @@ class Watcher:
     in PostgreSQL.
     """
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: FaultEnv) -> None:
         self.lies: list[str] = []
         self.looks = 0
         self.stop = False
@@ -140,9 +140,9 @@ class Watcher:
             for bot in BOTS:
                 try:
                     await self._look(bot)
-                except AWAY:
+                except REDIS_UNAVAILABLE:
                     continue
-                except FAULTS:
+                except POSTGRES_ERRORS:
                     # a connection that was cut in the middle may never be of use again
                     self._arena.forget_database("watcher")
             self._arena.watch_memory()

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from alpha.db import pool
-from tests.faults.arena import BUFFER_ROWS, SILENCE_S, Arena
-from tests.faults.proxy import RestRules
-from tests.stack.world import BOTS
+from alpha.postgres import database
+from tests.faults.fault_env import BUFFER_ROWS, SILENCE_S, FaultEnv
+from tests.support.tcp_proxy import RestRules
+from tests.support.world import BOTS
 
-Break = Callable[[Arena], Awaitable[None]]
+Break = Callable[[FaultEnv], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Fault:
     weight: int = 1
 
 
-async def _wait(arena: Arena, low_s: float, high_s: float) -> None:
+async def _wait(arena: FaultEnv, low_s: float, high_s: float) -> None:
     await asyncio.sleep(arena.draw.uniform(low_s, high_s))
 
 
-async def kill_listener(arena: Arena) -> None:
+async def kill_listener(arena: FaultEnv) -> None:
     """SIGKILL at a random instant, several times in a row at times."""
     if arena.listener is None:
         return
@@ -38,7 +38,7 @@ async def kill_listener(arena: Arena) -> None:
         await _wait(arena, 0.2, 2.0)
 
 
-async def stop_listener(arena: Arena) -> None:
+async def stop_listener(arena: FaultEnv) -> None:
     """SIGTERM: an orderly end within ten seconds."""
     if arena.listener is None:
         return
@@ -49,7 +49,7 @@ async def stop_listener(arena: Arena) -> None:
     arena.listener.start()
 
 
-async def freeze_listener(arena: Arena) -> None:
+async def freeze_listener(arena: FaultEnv) -> None:
     """The whole process stands still for a moment, as under a debugger or a frozen machine."""
     if arena.listener is not None:
         arena.listener.signal(signal.SIGSTOP)
@@ -57,14 +57,14 @@ async def freeze_listener(arena: Arena) -> None:
         arena.listener.signal(signal.SIGCONT)
 
 
-async def restart_postgres(arena: Arena) -> None:
+async def restart_postgres(arena: FaultEnv) -> None:
     """Stop and start, in order or as a crash."""
     await asyncio.to_thread(arena.postgres.stop, arena.draw.choice(("fast", "immediate")))
     await _wait(arena, 0.2, 2.0)
     await asyncio.to_thread(arena.postgres.start)
 
 
-async def overflow_buffer(arena: Arena) -> None:
+async def overflow_buffer(arena: FaultEnv) -> None:
     """PostgreSQL away until the buffer is full and for a while after."""
     before = arena.sent.orders
     await asyncio.to_thread(arena.postgres.stop, "fast")
@@ -79,7 +79,7 @@ async def overflow_buffer(arena: Arena) -> None:
     await asyncio.to_thread(arena.postgres.start)
 
 
-async def disk_full(arena: Arena) -> None:
+async def disk_full(arena: FaultEnv) -> None:
     """PostgreSQL's disk is full: at first tables cannot grow; at times the log cannot either, and the server ends."""
     if arena.disk is None:
         await _refuse_as_if_full(arena)
@@ -94,16 +94,16 @@ async def disk_full(arena: Arena) -> None:
     await arena.postgres_back()
 
 
-async def _fill_the_log(arena: Arena) -> None:
+async def _fill_the_log(arena: FaultEnv) -> None:
     """Write-ahead log without end; PostgreSQL keeps some segments in hand, so it takes a few."""
-    with suppress(*pool.FAULTS):
+    with suppress(*database.POSTGRES_ERRORS):
         connection = await arena.database("faults")
         for _ in range(100):
             await connection.execute("SELECT pg_logical_emit_message(true, 'full', repeat('x', 4 * 1024 * 1024))")
     arena.forget_database("faults")
 
 
-async def _refuse_as_if_full(arena: Arena) -> None:
+async def _refuse_as_if_full(arena: FaultEnv) -> None:
     """Where no disk can be filled: every fill is refused with the error of a full disk."""
     connection = await arena.database("faults")
     await connection.execute(
@@ -115,7 +115,7 @@ async def _refuse_as_if_full(arena: Arena) -> None:
     await connection.execute("DROP TRIGGER disk_full ON trading.fills")
 
 
-async def hold_lock(arena: Arena) -> None:
+async def hold_lock(arena: FaultEnv) -> None:
     """Somebody holds a lock on the table: PostgreSQL is slow to the point of standing."""
     connection = await arena.database("faults")
     async with connection.transaction():
@@ -123,7 +123,7 @@ async def hold_lock(arena: Arena) -> None:
         await _wait(arena, 0.5, 2.0)
 
 
-async def kill_backends(arena: Arena) -> None:
+async def kill_backends(arena: FaultEnv) -> None:
     """Every connection of the listener is ended by the server, again and again."""
     connection = await arena.database("faults")
     for _ in range(arena.draw.randrange(2, 8)):
@@ -133,7 +133,7 @@ async def kill_backends(arena: Arena) -> None:
         await _wait(arena, 0.05, 0.4)
 
 
-async def restart_redis(arena: Arena) -> None:
+async def restart_redis(arena: FaultEnv) -> None:
     """Stop or crash, then start with what was on disk."""
     if arena.draw.random() < 0.5:
         await asyncio.to_thread(arena.redis.stop)
@@ -143,27 +143,27 @@ async def restart_redis(arena: Arena) -> None:
     await asyncio.to_thread(arena.redis.start)
 
 
-async def flush_redis(arena: Arena) -> None:
+async def flush_redis(arena: FaultEnv) -> None:
     """Everything in Redis is gone, but what the strategies say they follow."""
     await arena.links.shared.eval("return redis.call('FLUSHALL')", 0)
     await arena.follow()
     await _wait(arena, 0.2, 1.0)
 
 
-async def cut_streams(arena: Arena) -> None:
+async def cut_streams(arena: FaultEnv) -> None:
     """Connections are reset, one bot's or all, more than once."""
     for _ in range(arena.draw.randrange(1, 6)):
         arena.proxy.cut(arena.draw.choice((None, *(bot.key for bot in BOTS))))
         await _wait(arena, 0.05, 0.6)
 
 
-async def stall_streams(arena: Arena) -> None:
+async def stall_streams(arena: FaultEnv) -> None:
     """Connections stand, nothing comes through, pongs neither."""
     arena.proxy.stalled = True
     await _wait(arena, SILENCE_S * 0.5, SILENCE_S * 2.5)
 
 
-async def refuse_connections(arena: Arena) -> None:
+async def refuse_connections(arena: FaultEnv) -> None:
     """Reset, and the exchange takes no new connection for a while."""
     arena.proxy.refusing = True
     arena.proxy.cut()
@@ -171,7 +171,7 @@ async def refuse_connections(arena: Arena) -> None:
 
 
 def _push(**rules: object) -> Break:
-    async def fault(arena: Arena) -> None:
+    async def fault(arena: FaultEnv) -> None:
         for name, value in rules.items():
             setattr(arena.proxy.push, name, value)
         await _wait(arena, 1.5, 3.0)
@@ -180,7 +180,7 @@ def _push(**rules: object) -> Break:
 
 
 def _rest(share: float, *kinds: str, cut: bool = False) -> Break:
-    async def fault(arena: Arena) -> None:
+    async def fault(arena: FaultEnv) -> None:
         arena.proxy.rest = RestRules(share, kinds)
         if cut:
             arena.proxy.cut()
@@ -189,14 +189,14 @@ def _rest(share: float, *kinds: str, cut: bool = False) -> Break:
     return fault
 
 
-async def clock_off(arena: Arena) -> None:
+async def clock_off(arena: FaultEnv) -> None:
     """The exchange's clock runs ahead of this machine's by more than the signature window."""
     arena.proxy.rest = RestRules(clock_ahead_ms=arena.draw.choice((7_000, -3_000, 5_500)))
     arena.proxy.cut()
     await _wait(arena, 1.5, 3.0)
 
 
-async def revoke_key(arena: Arena) -> None:
+async def revoke_key(arena: FaultEnv) -> None:
     """The exchange does not know one bot's key any more, then it does again."""
     bot = arena.draw.choice(BOTS)
     arena.proxy.revoked.add(bot.key)

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 
 from alpha.clock import wall_ms
-from tests.faults.arena import Arena
 from tests.faults.books import Watcher, settle
+from tests.faults.fault_env import FaultEnv
 from tests.faults.rounds import Fault
 
 RECOVERY_S = 120.0
@@ -24,7 +24,7 @@ class Outcome:
     memory_mb: dict[str, int]
 
 
-async def play(arena: Arena, troubles: tuple[Fault, ...]) -> Outcome:
+async def play(arena: FaultEnv, troubles: tuple[Fault, ...]) -> Outcome:
     """Play one round with these troubles at the same time."""
     name = " + ".join(trouble.name for trouble in troubles)
     before = arena.sent.orders

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from alpha.clock import wall_ms
-from tests.faults.arena import Arena
 from tests.faults.books import settle
+from tests.faults.fault_env import FaultEnv
 from tests.faults.rounds import FAULTS, Fault
 from tests.faults.run import play
-from tests.stack.world import until
+from tests.support.world import until
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 SHORT = (
@@ -34,10 +34,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def arena() -> AsyncIterator[Arena]:
+async def arena() -> AsyncIterator[FaultEnv]:
     """Exchange, stores and listener, with bots that trade when a round begins."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
-    found = Arena(folder, random.Random(20_250_401))
+    found = FaultEnv(folder, random.Random(20_250_401))
     try:
         await found.open()
         yield found
@@ -47,14 +47,16 @@ async def arena() -> AsyncIterator[Arena]:
 
 
 @pytest.mark.parametrize("names", SHORT, ids=" + ".join)
-async def test_every_execution_is_stored_once_and_the_status_never_lies(arena: Arena, names: tuple[str, ...]) -> None:
+async def test_every_execution_is_stored_once_and_the_status_never_lies(
+    arena: FaultEnv, names: tuple[str, ...]
+) -> None:
     troubles: tuple[Fault, ...] = tuple(BY_NAME[name] for name in names)
     outcome = await play(arena, troubles)
     assert outcome.faults == []
     assert outcome.executions > 0
 
 
-async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Arena) -> None:
+async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: FaultEnv) -> None:
     before = [wire for wire in arena.proxy.wires if wire.key]
     arena.proxy.push.drop_every = 1
     arena.trade()
@@ -66,7 +68,7 @@ async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Ar
         return {wire.key for wire in before} <= replaced
 
     try:
-        await until(all_replaced, 150, "every deaf connection to be replaced")
+        await until(all_replaced, 150, "every silent connection to be replaced")
     finally:
         arena.proxy.heal()
         arena.rest()

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from alpha.db.fills import Fill
-from alpha.db.pool import Connection
+from alpha.postgres.database import Connection
+from alpha.postgres.fills import Fill
 
 START = datetime(2025, 6, 2, 12, tzinfo=UTC)
 BOT = "shortseller_001"

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from alpha.db.pool import Connection
+from alpha.postgres.database import Connection
 from tests.history.reference import Books, Trip
 
 

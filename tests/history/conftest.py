@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 
-from alpha.db.migrate import migrate, register_bots, set_passwords
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.migrate import migrate, register_bots, set_passwords
 from alpha.registry import Registry
-from alpha.settings import DatabaseSettings
+from demo.postgres import EmbeddedPostgres
 from tests.history.roles import PASSWORDS
 
 TEMPLATE = "history_template"

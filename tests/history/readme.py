@@ -12,14 +12,14 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from alpha.db.fills import insert_fills
-from alpha.db.migrate import migrate, register_bots, set_passwords
-from alpha.db.pool import connect
-from alpha.demo.postgres import EmbeddedPostgres, binaries
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import connect
+from alpha.postgres.fills import insert_fills
+from alpha.postgres.migrate import migrate, register_bots, set_passwords
 from alpha.registry import load_registry
-from alpha.settings import DatabaseSettings
-from tests.history.generator import START, as_fill, streams
+from demo.postgres import EmbeddedPostgres, binaries
 from tests.history.roles import PASSWORDS
+from tests.support.fill_generator import START, as_fill, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "database" / "README.md"

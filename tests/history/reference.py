@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Context, Decimal, localcontext
 
-from alpha.db.fills import Fill
+from alpha.postgres.fills import Fill
 
 EXACT = Context(prec=400)
 ZERO = Decimal(0)

@@ -10,26 +10,27 @@ import pytest
 from pydantic import SecretStr
 
 from alpha.alerts import Alerts
-from alpha.db.fills import insert_fills
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres, binaries
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.fills import insert_fills
 from alpha.registry import SHARED_DB
-from alpha.settings import DatabaseSettings, load
 from database.backup.__main__ import main
 from database.backup.dump import take
 from database.backup.fingerprint import fingerprint
 from database.backup.restore import read_card, rehearse, restore
+from database.backup.retention import BackupStore, due_at
 from database.backup.service import BackupService
 from database.backup.settings import BackupSettings
-from database.backup.shelf import Shelves, due_at
+from demo.postgres import EmbeddedPostgres, binaries
 from tests.history.build import new_account
 from tests.history.conftest import of
-from tests.history.generator import some_fills
 from tests.history.roles import PASSWORDS
 from tests.history.test_roles import log_in
+from tests.support.fill_generator import some_fills
 
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)  # a Monday
 
@@ -60,7 +61,7 @@ async def test_a_backup_restores_to_the_same_figures_and_works_on(
     filled: Connection, history_settings: DatabaseSettings, backup_settings: BackupSettings
 ) -> None:
     before = await fingerprint(filled)
-    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    backup = await take(backup_settings, BackupStore(backup_settings.backup_dir), NOW)
     await filled.execute("DELETE FROM trading.round_trips; DELETE FROM trading.fills")
     await filled.close()
     restored = await restore(backup_settings, backup, NOW + timedelta(hours=1))
@@ -85,7 +86,7 @@ async def test_a_backup_restores_to_the_same_figures_and_works_on(
 async def test_restore_into_an_empty_server(
     filled: Connection, backup_settings: BackupSettings, tmp_path: Path
 ) -> None:
-    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    backup = await take(backup_settings, BackupStore(backup_settings.backup_dir), NOW)
     server = EmbeddedPostgres(tmp_path / "other", "another-password", durable=False)
     server.start()
     try:
@@ -112,7 +113,7 @@ async def test_a_backup_holds_one_instant_although_fills_arrive_meanwhile(
         for start in range(0, len(rows), 10):
             await insert_fills(filled, rows[start : start + 10])
 
-    _, backup = await asyncio.gather(trade(), take(backup_settings, Shelves(backup_settings.backup_dir), NOW))
+    _, backup = await asyncio.gather(trade(), take(backup_settings, BackupStore(backup_settings.backup_dir), NOW))
     assert await rehearse(backup_settings, backup) > 2_000
     server = await connect(of(history_settings, "postgres"), "tests")
     assert await server.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE '%rehearsal'") == 0
@@ -122,9 +123,9 @@ async def test_a_backup_holds_one_instant_although_fills_arrive_meanwhile(
 async def test_backups_are_readable_by_their_owner_only_and_nothing_half_written_stays(
     filled: Connection, backup_settings: BackupSettings
 ) -> None:
-    shelves = Shelves(backup_settings.backup_dir)
+    shelves = BackupStore(backup_settings.backup_dir)
     backup = await take(backup_settings, shelves, NOW)
-    for path in (backup.path, backup.card):
+    for path in (backup.path, backup.manifest):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(backup.path.parent.stat().st_mode) == 0o700
     # A dump cut off in the middle: never a backup, gone at the next start.
@@ -144,7 +145,7 @@ async def test_backups_are_readable_by_their_owner_only_and_nothing_half_written
 async def test_a_damaged_backup_is_refused_and_the_present_database_stays(
     filled: Connection, backup_settings: BackupSettings
 ) -> None:
-    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    backup = await take(backup_settings, BackupStore(backup_settings.backup_dir), NOW)
     card = read_card(backup)
     assert card is not None
     data = bytearray(backup.path.read_bytes())
@@ -158,11 +159,11 @@ async def test_a_damaged_backup_is_refused_and_the_present_database_stays(
 async def test_a_backup_that_lacks_a_row_fails_its_rehearsal(
     filled: Connection, backup_settings: BackupSettings
 ) -> None:
-    backup = await take(backup_settings, Shelves(backup_settings.backup_dir), NOW)
+    backup = await take(backup_settings, BackupStore(backup_settings.backup_dir), NOW)
     card = read_card(backup)
     assert card is not None
     card["figures"]["trading.fills"]["rows"] = "2001"
-    backup.card.write_text(json.dumps(card))
+    backup.manifest.write_text(json.dumps(card))
     with pytest.raises(Fatal, match=r"trading\.fills: rows is 2000, not 2001"):
         await rehearse(backup_settings, backup)
 
@@ -184,7 +185,7 @@ async def test_the_first_backup_of_a_week_is_rehearsed_and_everything_is_recorde
 
 
 async def test_a_failed_backup_is_an_alert_ill_health_and_a_row(
-    filled: Connection, backup_settings: BackupSettings, redis_links: RedisLinks, tmp_path: Path
+    filled: Connection, backup_settings: BackupSettings, redis_links: RedisClients, tmp_path: Path
 ) -> None:
     broken = tmp_path / "programs"
     broken.mkdir()
@@ -223,7 +224,7 @@ async def test_the_service_takes_what_is_due_and_stops_when_told(
 
 
 def test_thirty_days_twelve_weeks_and_twelve_months_are_kept(tmp_path: Path) -> None:
-    shelves = Shelves(tmp_path)
+    shelves = BackupStore(tmp_path)
     shelves.prepare()
     start = datetime(2024, 1, 1, 2, tzinfo=UTC)
     for day in range(400):

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from alpha.db.fills import Fill, insert_fills
-from alpha.db.pool import Connection
+from alpha.postgres.database import Connection
+from alpha.postgres.fills import Fill, insert_fills
 from tests.history.compare import expected, stored
 from tests.history.reference import CHANGES_POSITION, Opening, books
 

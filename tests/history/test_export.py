@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from alpha.db.fills import insert_fills
-from alpha.db.pool import Connection
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection
+from alpha.postgres.fills import insert_fills
 from tests.history.build import BOT, fill, new_account
 from tests.history.test_verify import alpha
 

@@ -1,9 +1,9 @@
 """Every index is there for a query of ours, and no other is."""
 
-from alpha.db.pool import Connection
-from trade_sync_service.reconcile.books import SQL as RECONCILE
+from alpha.postgres.database import Connection
+from trade_sync_service.io.reconciliation_reader import SQL as RECONCILE
+from trade_sync_service.io.store import SQL as SYNC
 from trade_sync_service.status import SQL as STATUS
-from trade_sync_service.store import SQL as SYNC
 from websocket_listener.store import _OPEN_ORDERS
 
 #: Index to a query that needs it.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from alpha.db.migrate import MIGRATIONS, migrate, newer_than, read_migrations, register_bots
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.migrate import MIGRATIONS, migrate, newer_than, read_migrations, register_bots
 from alpha.registry import Registry
-from alpha.settings import DatabaseSettings
+from demo.postgres import EmbeddedPostgres
 from tests.history.conftest import of
 
 
@@ -125,7 +125,7 @@ async def test_bots_follow_the_registry_and_keep_their_wishes(owner: Connection,
 def test_the_command_ends_with_one_sentence_when_the_database_cannot_be_reached() -> None:
     environment = {**os.environ, "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "x"}
     result = subprocess.run(
-        [sys.executable, "-m", "alpha.db.migrate"],
+        [sys.executable, "-m", "alpha.postgres.migrate"],
         check=False,
         capture_output=True,
         text=True,

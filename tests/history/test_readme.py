@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alpha.db.pool import Connection
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection
 from tests.history.readme import README, ROOT, answer, make_sample, queries
 
 DOCS = ROOT / "docs" / "database"

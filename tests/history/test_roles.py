@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import asyncpg
 import pytest
 
-from alpha.db.pool import Connection
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection
 from tests.history.roles import PASSWORDS
 
 #: What a role may write: table to operations; "UPDATE a b" means these columns only. All else must be refused.
@@ -178,8 +178,8 @@ async def test_history_is_readable_to_everybody_and_the_audit_to_those_who_need_
 async def test_the_listener_inserts_fills_although_it_may_not_touch_what_is_computed_from_them(
     owner: Connection, listener: Connection
 ) -> None:
-    from alpha.db.fills import insert_fills
-    from tests.history.generator import some_fills
+    from alpha.postgres.fills import insert_fills
+    from tests.support.fill_generator import some_fills
 
     account = await listener.fetchval("SELECT trading.register_account('simulated', 'roles', 'shortseller_001')")
     rows = some_fills(1, 200, account, "BTCUSDT")

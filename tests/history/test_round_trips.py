@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from alpha.db.fills import Fill, InsertResult, insert_fills, settle_late_fills
-from alpha.db.pool import Connection, connect
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.fills import Fill, InsertResult, insert_fills, settle_late_fills
 from tests.history.build import START, fill, new_account
 from tests.history.compare import expected, stored
-from tests.history.generator import some_fills
 from tests.history.reference import books
+from tests.support.fill_generator import some_fills
 
 D = Decimal
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from alpha.db.books import rebuild, verify
-from alpha.db.fills import insert_fills
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.fills import insert_fills
+from alpha.postgres.ledger import rebuild, verify
+from demo.postgres import EmbeddedPostgres
 from tests.history.build import fill, new_account
 from tests.history.conftest import of, run
-from tests.history.generator import some_fills
+from tests.support.fill_generator import some_fills
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

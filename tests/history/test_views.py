@@ -6,8 +6,8 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from alpha.db.fills import insert_fills
-from alpha.db.pool import Connection
+from alpha.postgres.database import Connection
+from alpha.postgres.fills import insert_fills
 from tests.history.build import BOT, START, fill, new_account
 
 D = Decimal

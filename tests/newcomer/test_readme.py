@@ -24,7 +24,7 @@ EXECUTED: dict[str, tuple[str, str]] = {
     f"{PRODUCTION} up -d": (CONTAINERS, '{COMPOSE} up -d")'),
     f"{PRODUCTION} ps": (CONTAINERS, '{COMPOSE} ps")'),
     # What the container of that name runs, as a process.
-    f"{PRODUCTION} run --rm doctor": ("alpha/doctor/tests/test_doctor.py", '"doctor"'),
+    f"{PRODUCTION} run --rm doctor": ("alpha_cli/doctor/tests/test_doctor.py", '"doctor"'),
     f"{PRODUCTION} logs websocket_listener": (CONTAINERS, "logs -f websocket_listener"),
 }
 

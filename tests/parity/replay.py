@@ -8,12 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from alpha.clock import at
+from alpha.model.timestamp import at
 from backtester.command import Request, carry_out
 from backtester.result import Result
 from exchange_simulator.market.generator import GeneratedMarket
-from tests.runtime.stage import Stage, sim, trades
-from tests.stack.world import BOTS, ROOT, until
+from tests.support.bot_harness import BotHarness, sim, trades
+from tests.support.world import BOTS, ROOT, until
 
 CASH = "100000"
 
@@ -64,7 +64,7 @@ class Played:
 
 async def play_live(play: Play, folder: Path) -> Played:
     """The real processes, in step clock. Prices, sizes and times are the exchange's own; reasons are the bot's."""
-    stage = Stage(
+    stage = BotHarness(
         folder,
         options=(
             *("--replay", str(play.folder), "--step", "--path", play.path, "--warmup", str(play.warmup)),

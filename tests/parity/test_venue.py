@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpha.bybit.parse import parse_instrument
-from alpha.strategy.intents import Direction
+from alpha.bybit.decode import parse_instrument
+from alpha.model.side import Direction
 from alpha.strategy.positions import Protection
-from backtester.venue import Costs, Departure, Venue
-from exchange_simulator.engine import funding, moves, orders, stops
+from backtester.venue import ClosedPosition, Costs, Venue
+from exchange_simulator.engine import funding, orders, price_moves, stops
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl, Refused, Rules
 from exchange_simulator.engine.orders import NewOrder
@@ -41,7 +41,7 @@ class Pair:
         known = {symbol: parse_instrument(instrument_row(one, 1)) for symbol, one in made.items()}
         pair = cls(engine, account, Venue(CASH, Costs(slippage_bps=bps), known, leverage))
         for symbol, price in START.items():
-            moves.move(engine, symbol, price)
+            price_moves.move(engine, symbol, price)
             pair.venue.last[symbol] = float(price)
         return pair
 
@@ -61,18 +61,18 @@ class Pair:
             stops.set_full(self.engine, self.account, position, "TakeProfit", levels.take_profit, "")
         if levels.trailing_distance is not None:
             stops.set_trailing(self.engine, self.account, position, levels.trailing_distance, levels.active_price)
-        moves.run_due(self.engine)
+        price_moves.run_due(self.engine)
         self.engine.drain()
         return True
 
     def move(self, symbol: str, price: Decimal, *, jump: bool) -> None:
         """The same move on both, then the same comparison."""
-        gone: list[Departure] = []
+        gone: list[ClosedPosition] = []
         if symbol in self.venue.holdings:
             step = self.venue.jump if jump else self.venue.run
             gone = step(symbol, float(price), 0)
         self.venue.last[symbol] = float(price)
-        moves.move(self.engine, symbol, price, jump=jump)
+        price_moves.move(self.engine, symbol, price, jump=jump)
         self.compare(gone)
 
     def fund(self, symbol: str, rate: Decimal) -> None:
@@ -81,7 +81,7 @@ class Pair:
         funding.charge(self.engine, symbol, rate)
         self.compare(gone)
 
-    def compare(self, gone: list[Departure]) -> None:
+    def compare(self, gone: list[ClosedPosition]) -> None:
         """Same positions, same balance, same closing prices."""
         rows = [event for event in self.engine.drain() if isinstance(event, ClosedPnl)]
         assert {row.symbol: row.exit_value / row.closed_size for row in rows} == {

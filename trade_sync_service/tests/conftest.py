@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from alpha.db.migrate import migrate, register_bots, set_passwords
-from alpha.db.pool import Connection, connect
-from alpha.demo.postgres import EmbeddedPostgres
+from alpha.config.services import DatabaseSettings
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.migrate import migrate, register_bots, set_passwords
 from alpha.registry import Registry
-from alpha.settings import DatabaseSettings
-from trade_sync_service.tests.world import World, as_sync, world
+from demo.postgres import EmbeddedPostgres
+from tests.support.sync_world import World, as_sync, world
 
 TEMPLATE = "sync_template"
 PASSWORD = "password-of-alpha_sync"

@@ -7,15 +7,15 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.clock import at
-from alpha.db.pool import Connection
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
-from alpha.settings import DatabaseSettings
+from alpha.model.timestamp import at
+from alpha.postgres.database import Connection
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.engine.settings import TradingStop, set_trading_stop
-from trade_sync_service.coverage import Span
-from trade_sync_service.store import CLOSED_PNL, AccountStore
-from trade_sync_service.tests.world import DAY_MS, World, open_store, store_fills
+from tests.support.sync_world import DAY_MS, World, open_store, store_fills
+from trade_sync_service.domain.coverage import Interval
+from trade_sync_service.io.store import CLOSED_PNL, AccountStore
 
 BOT = "shortseller_001"
 
@@ -91,7 +91,7 @@ async def test_a_second_run_reads_only_the_overlap_and_what_is_new(
         await sync.run(history_days=60)
         assert gateway.counts.sent - sent <= 6
         covered = await store.coverage(CLOSED_PNL)
-    assert covered == [Span(covered[0].start_ms, simulated.exchange.now_ms + 1)]
+    assert covered == [Interval(covered[0].start_ms, simulated.exchange.now_ms + 1)]
     await store.close()
 
 

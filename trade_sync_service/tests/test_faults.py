@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from alpha.bybit.call import Credentials
-from alpha.bybit.faults import KeyRefused
-from alpha.bybit.gateway import Gateway
+from alpha.bybit.client import Gateway
+from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import simulated_hosts
-from alpha.bybit.policy import Backoff
-from alpha.clock import at
-from alpha.db.pool import Connection
-from alpha.demo.postgres import EmbeddedPostgres
+from alpha.bybit.retry_policy import Backoff
+from alpha.bybit.session import Credentials
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
+from alpha.model.timestamp import at
+from alpha.postgres.database import Connection
 from alpha.registry import Registry
-from alpha.settings import DatabaseSettings
+from demo.postgres import EmbeddedPostgres
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.rest.server import wall_ms
-from trade_sync_service.coverage import WINDOW_MS, Span, missing
-from trade_sync_service.store import CLOSED_PNL
+from tests.support.sync_world import DAY_MS, World, as_sync, at_rest, make_exchange, open_store, owner_of, world
+from trade_sync_service.domain.coverage import WINDOW_MS, Interval, missing
+from trade_sync_service.io.store import CLOSED_PNL
 from trade_sync_service.tests.conftest import PASSWORD, prepare
 from trade_sync_service.tests.meddling import Handler, Meddler, answered, body_of, code, of_closed_pnl
-from trade_sync_service.tests.world import DAY_MS, World, as_sync, at_rest, make_exchange, open_store, owner_of, world
 
 BOT = "shortseller_001"
 DAYS = 30
@@ -100,7 +100,7 @@ async def _unread(world: World, settings: DatabaseSettings) -> int:
     await store.close()
 
     now = world.exchange.now_ms + 1
-    return sum(gap.length_ms for gap in missing(Span(now - DAYS * DAY_MS, now), covered))
+    return sum(gap.length_ms for gap in missing(Interval(now - DAYS * DAY_MS, now), covered))
 
 
 async def _complete(world: World, settings: DatabaseSettings, owner: Connection) -> None:

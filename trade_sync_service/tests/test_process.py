@@ -15,16 +15,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from alpha.clock import at
-from alpha.db.pool import Connection
-from alpha.demo.ports import free_port
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
-from alpha.settings import DatabaseSettings
+from alpha.config.services import DatabaseSettings
+from alpha.live_state.connect import RedisClients
+from alpha.model.timestamp import at
+from alpha.postgres.database import Connection
+from demo.ports import free_port
+from demo.redis import EmbeddedRedis
 from exchange_simulator.exchange import Exchange
+from tests.support.sync_world import BOTS, KEYS, World, at_rest, make_exchange, world
 from trade_sync_service.cli import main
 from trade_sync_service.tests.meddling import CLOSED_PNL, Handler, Meddler
-from trade_sync_service.tests.world import BOTS, KEYS, World, at_rest, make_exchange, world
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIXES = {"shortseller_001": "SHORTSELLER", "lxalgo_001": "LXALGO", "momentum_001": "MOMENTUM"}
@@ -147,7 +147,7 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
     busy: World,
     sync_settings: DatabaseSettings,
     redis_server: EmbeddedRedis,
-    redis_links: RedisLinks,
+    redis_links: RedisClients,
     owner: Connection,
 ) -> None:
     busy.keys["lxalgo_001"].revoked = True

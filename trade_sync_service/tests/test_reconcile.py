@@ -8,17 +8,17 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.bybit.rows import TransactionLogRow
-from alpha.db.pool import Connection
+from alpha.bybit.models import TransactionLogRow
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
-from alpha.order_link import order_link_id
-from alpha.reasons import Reason
-from alpha.settings import DatabaseSettings
-from trade_sync_service.coverage import Span
-from trade_sync_service.reconcile.model import Difference, Kind
-from trade_sync_service.reconcile.run import Reconciliation, Report
-from trade_sync_service.reconcile.wallet import change_elsewhere, compare_wallet, trading_change
-from trade_sync_service.tests.world import DAY_MS, START_MS, World, open_store, store_fills
+from alpha.model.order_link import order_link_id
+from alpha.model.reason import Reason
+from alpha.postgres.database import Connection
+from tests.support.sync_world import DAY_MS, START_MS, World, open_store, store_fills
+from trade_sync_service.domain.coverage import Interval
+from trade_sync_service.domain.difference import Difference, Kind
+from trade_sync_service.domain.wallet import change_elsewhere, compare_wallet, trading_change
+from trade_sync_service.reconciliation import Reconciliation, Report
 
 BOT = "shortseller_001"
 
@@ -33,9 +33,9 @@ async def _reconciling(world: World, settings: DatabaseSettings) -> AsyncIterato
         await store.close()
 
 
-async def _report(world: World, settings: DatabaseSettings, span: Span | None = None) -> Report:
+async def _report(world: World, settings: DatabaseSettings, span: Interval | None = None) -> Report:
     async with _reconciling(world, settings) as reconciliation:
-        return await reconciliation.run(span or Span(START_MS - DAY_MS, world.exchange.now_ms + 1))
+        return await reconciliation.run(span or Interval(START_MS - DAY_MS, world.exchange.now_ms + 1))
 
 
 async def _booked(world: World, settings: DatabaseSettings, owner: Connection) -> None:
@@ -67,7 +67,7 @@ async def test_a_range_in_the_middle_shows_no_difference_either(
 ) -> None:
     simulated.trade(12, days=4, per_day=80, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
-    middle = Span(START_MS + DAY_MS + 12_345, START_MS + 3 * DAY_MS + 54_321)
+    middle = Interval(START_MS + DAY_MS + 12_345, START_MS + 3 * DAY_MS + 54_321)
     assert (await _report(simulated, sync_settings, middle)).differences == []
 
 
@@ -287,7 +287,7 @@ async def test_a_fill_that_comes_a_moment_late_is_no_difference(
         window = reconciliation._window
         looked = 0
 
-        async def late(span: Span, begins_ms: int | None, until_ms: int) -> object:
+        async def late(span: Interval, begins_ms: int | None, until_ms: int) -> object:
             nonlocal looked
             found = await window(span, begins_ms, until_ms)
             looked += 1
@@ -296,7 +296,7 @@ async def test_a_fill_that_comes_a_moment_late_is_no_difference(
             return found
 
         monkeypatch.setattr(reconciliation, "_window", late)
-        report = await reconciliation.run(Span(simulated.exchange.now_ms - DAY_MS, simulated.exchange.now_ms + 1))
+        report = await reconciliation.run(Interval(simulated.exchange.now_ms - DAY_MS, simulated.exchange.now_ms + 1))
     await store.close()
     assert looked == 2
     assert report.differences == []

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from alpha.bybit.rows import ClosedPnl
-from trade_sync_service.corrections import Correction, changes
-from trade_sync_service.rows import FeesMissing, trades_of
+from alpha.bybit.models import ClosedPnl
+from trade_sync_service.domain.corrections import Correction, changes
+from trade_sync_service.domain.trade_rows import FeesMissing, trades_of
 
 LONG = ClosedPnl(
     symbol="ETHUSDT",

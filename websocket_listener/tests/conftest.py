@@ -11,13 +11,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from alpha.db.migrate import MigrateSettings, run
-from alpha.db.pool import create_pool
-from alpha.demo.postgres import EmbeddedPostgres
-from alpha.demo.redis import EmbeddedRedis
-from alpha.live.connect import RedisLinks
-from alpha.settings import load
-from tests.stack.world import ROOT, Process, Simulator
+from alpha.config.loader import load
+from alpha.live_state.connect import RedisClients
+from alpha.postgres.database import create_pool
+from alpha.postgres.migrate import MigrateSettings, run
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
+from tests.support.world import ROOT, Process, Simulator
 
 PASSWORD = "password-of-the-owner"
 ROLE_PASSWORD = "password-of-the-listener"
@@ -74,9 +74,9 @@ async def database(stores: Stores) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def links(stores: Stores) -> AsyncIterator[RedisLinks]:
+async def links(stores: Stores) -> AsyncIterator[RedisClients]:
     """Connections to an emptied Redis."""
-    found = RedisLinks(stores.redis.settings())
+    found = RedisClients(stores.redis.settings())
     await found.shared.eval("return redis.call('FLUSHALL')", 0)
     yield found
     await found.close()

@@ -1,7 +1,10 @@
 """Rows as Bybit sends them, for tests; each call may change fields."""
 
-from alpha.bybit.parse import parse_execution, parse_order, parse_position, parse_wallet
-from alpha.bybit.rows import Execution, Order, Position, Wallet
+from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.models import Wallet
+from alpha.model.execution import Execution
+from alpha.model.order import Order
+from alpha.model.position import Position
 
 START_MS = 1_735_689_600_000
 

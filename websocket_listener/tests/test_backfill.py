@@ -9,27 +9,27 @@ import pytest
 from aiohttp import web
 
 from alpha.alerts import Alerts
-from alpha.bybit.call import Credentials
-from alpha.bybit.gateway import Gateway
+from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
-from alpha.bybit.throttle import Throttle
-from alpha.clock import ms_of
-from alpha.demo.ports import free_port
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.config.exchange import Environment
 from alpha.errors import Rejected
-from alpha.live.connect import RedisLinks
-from alpha.settings import Environment
-from tests.stack.history import DAY_MS, History
-from tests.stack.world import until
+from alpha.live_state.connect import RedisClients
+from alpha.model.timestamp import ms_of
+from demo.ports import free_port
+from tests.support.history import DAY_MS, History
+from tests.support.world import until
 from websocket_listener.account import Account
+from websocket_listener.account_state import AccountState
+from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
-from websocket_listener.book import LiveBook
-from websocket_listener.feed import Feed
-from websocket_listener.grouped import GroupedAlerts
-from websocket_listener.live import LiveWriter
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution_row
-from websocket_listener.writer import GroupWriter
 
 BOT = "lxalgo_001"
 OVERLAP_MS = 10_000
@@ -56,28 +56,28 @@ async def served(known: History) -> AsyncIterator[str]:
 class Reader:
     """A back-fill as a listener that has just started has it, on the account `number`."""
 
-    def __init__(self, address: str, number: int, pool: Any, links: RedisLinks) -> None:
+    def __init__(self, address: str, number: int, pool: Any, links: RedisClients) -> None:
         self.gateway = Gateway(
             simulated_hosts(f"http://{address}", f"ws://{address}"),
             Credentials("key", "secret"),
-            Throttle(links.shared),
+            RateLimiter(links.shared),
             account=f"account-{number}",
         )
-        self.rejected = RejectedMessages(pool, GroupedAlerts(Alerts(links.shared, "test")))
+        self.rejected = RejectedMessages(pool, AlertBatcher(Alerts(links.shared, "test")))
 
         async def refused(row: object, fault: str) -> None:
             raise AssertionError(fault)
 
-        live = LiveWriter(links.writer(1), BOT, rebuild=list, restored=lambda: None)
-        database = GroupWriter(pool, 100, dropped=lambda _: None, refused=refused)
+        live = RedisWriter(links.writer(1), BOT, rebuild=list, restored=lambda: None)
+        database = PostgresWriter(pool, 100, dropped=lambda _: None, refused=refused)
         account = Account(number, BOT, Environment.SIMULATED, str(number))
-        book, status, business = LiveBook(BOT, live.put, {}), BotStatus(live.put), self.gateway.business
-        feed = Feed(account, book, live, database, status, self.rejected, business, lambda what: None)
+        book, status, business = AccountState(BOT, live.put, {}), BotStatus(live.put), self.gateway.business
+        feed = Dispatcher(account, book, live, database, status, self.rejected, business, lambda what: None)
         self.backfill = Backfill(feed, self.gateway, pool, self.rejected, history_days=7)
 
 
 @pytest.fixture
-async def reader(pool: Any, links: RedisLinks) -> AsyncIterator[Callable[[str], Reader]]:
+async def reader(pool: Any, links: RedisClients) -> AsyncIterator[Callable[[str], Reader]]:
     """Makes readers of one account that was never read."""
     user = str(await pool.fetchval("SELECT 700000 + count(*) FROM trading.accounts"))
     number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)

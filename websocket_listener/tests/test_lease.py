@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from alpha.clock import wall_ms
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from tests.stack.world import Simulator, until
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from tests.support.world import Simulator, until
 from websocket_listener.lease import Lease, LeaseLost
 from websocket_listener.tests.conftest import ListenerMaker, Stores
 from websocket_listener.tests.test_process import BOT, buy, ended, fills_of, health, synced
 
 
-async def told(links: RedisLinks) -> Counter[str]:
+async def told(links: RedisClients) -> Counter[str]:
     """How often each fill was announced, and how often readers had to read everything again."""
     rows = [fields for _, fields in await links.database(0).xrange(keys.events(BOT))]
     counts = Counter(msgspec.json.decode(row["data"])["exec_id"] for row in rows if row["type"] == "fill")
@@ -26,7 +26,7 @@ async def told(links: RedisLinks) -> Counter[str]:
 
 
 async def test_a_second_listener_waits_and_takes_over_when_the_first_is_gone(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     first = listener({"SHORTSELLER": "key-7"})
     await synced(links)

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 
 from alpha.clock import wall_ms
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.live.read import read_candles, read_position, read_quote, read_status, read_wallet
-from tests.faults.proxy import Proxy
-from tests.stack.world import BotKey, Process, Simulator, Trader, until
-from websocket_listener.audit import OVERLAP_AFTER_GAP_MS
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import read_candles, read_position, read_quote, read_status, read_wallet
+from tests.support.tcp_proxy import Proxy
+from tests.support.world import BotKey, Process, Simulator, Trader, until
+from websocket_listener.reconciler import OVERLAP_AFTER_GAP_MS
 from websocket_listener.tests.conftest import ListenerMaker, Stores
 
 BOT = "shortseller_001"
@@ -23,7 +23,7 @@ OTHER = "lxalgo_001"
 DATABASE = {BOT: 0, OTHER: 1}
 
 
-async def synced(links: RedisLinks, bot: str = BOT, since_ms: int = 0) -> None:
+async def synced(links: RedisClients, bot: str = BOT, since_ms: int = 0) -> None:
     """Wait until the bot is synced by an audit that began after `since_ms`."""
 
     async def is_synced() -> bool:
@@ -84,7 +84,7 @@ async def health(process: Process) -> tuple[int, dict[str, Any], str]:
 
 
 async def test_a_first_start_in_the_middle_of_a_position_records_the_opening(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     await buy(exchange, 1, "1.5", "0.5")
     before = (await exchange.account("key-1"))["positions"][0]
@@ -109,7 +109,7 @@ async def test_a_first_start_in_the_middle_of_a_position_records_the_opening(
 
 
 async def test_a_first_start_reads_the_history_and_announces_none_of_it(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     await buy(exchange, 3, *(["0.1", "-0.1"] * 65))
     process = listener({"SHORTSELLER": "key-3"})
@@ -135,7 +135,7 @@ async def test_a_first_start_reads_the_history_and_announces_none_of_it(
 
 
 async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_works(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients
 ) -> None:
     process = listener({"SHORTSELLER": "key-2"})
     await synced(links)
@@ -162,7 +162,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
 
 
 async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     await database.execute("DELETE FROM trading.equity_snapshots")
     await buy(exchange, 1, "0.2", symbol="SOLUSDT")
@@ -194,7 +194,7 @@ async def test_a_read_only_key_and_no_strategy_show_positions_with_marks(
 
 
 async def test_an_ageing_connection_is_replaced_without_a_gap(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     process = listener({"SHORTSELLER": "key-5"}, listener_connection_age_s="0.7")
     await synced(links)
@@ -229,7 +229,7 @@ async def test_an_ageing_connection_is_replaced_without_a_gap(
 
 
 async def test_every_fill_is_announced_once_over_a_kill(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients
 ) -> None:
     process = listener({"SHORTSELLER": "key-6"})
     await synced(links)
@@ -251,7 +251,7 @@ async def test_every_fill_is_announced_once_over_a_kill(
 
 
 async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     client = trader(exchange, 4)
 
@@ -312,7 +312,7 @@ async def test_a_moved_stop_that_fills_while_nobody_listens_means_what_it_meant(
 
 
 async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
-    listener: ListenerMaker, links: RedisLinks
+    listener: ListenerMaker, links: RedisClients
 ) -> None:
     await links.database(0).sadd(keys.symbols(BOT), "BTCUSDT")
     await links.database(0).sadd(keys.intervals(BOT), "1")
@@ -342,7 +342,7 @@ async def test_candles_are_gapless_and_each_new_one_is_told_once_in_order(
 
 
 async def test_fills_that_the_stream_lost_while_it_stood_are_recorded_and_told_and_those_of_a_known_gap_are_not(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     wire = Proxy(exchange.port, random.Random(8), {"key-8": "secret-8"})
     await wire.start()
@@ -393,7 +393,7 @@ async def test_an_unreachable_database_is_named(listener: ListenerMaker) -> None
 
 
 async def test_sigterm_says_that_nobody_listens_and_a_long_absence_is_reported(
-    exchange: Simulator, listener: ListenerMaker, links: RedisLinks, database: Any
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
     process = listener({"SHORTSELLER": "key-9"})
     await synced(links)
@@ -413,7 +413,7 @@ async def test_sigterm_says_that_nobody_listens_and_a_long_absence_is_reported(
 
 
 async def test_health_names_the_store_that_is_away_and_even_then_it_ends_in_time(
-    listener: ListenerMaker, links: RedisLinks, stores: Stores
+    listener: ListenerMaker, links: RedisClients, stores: Stores
 ) -> None:
     process = listener({"SHORTSELLER": "key-1"}, listener_away_s="1")
     await synced(links)

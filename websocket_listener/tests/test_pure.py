@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpha.errors import Rejected
-from alpha.order_link import order_link_id
-from alpha.reasons import Reason
-from websocket_listener.explain import Explainer
-from websocket_listener.frames import answer_of, decode
-from websocket_listener.meanings import Meaning
-from websocket_listener.opening import entry_of, walk
+from alpha.model.order_link import order_link_id
+from alpha.model.reason import Reason
+from websocket_listener.connection_state import MOVES, StreamState, move
+from websocket_listener.messages import answer_of, decode
+from websocket_listener.opening_positions import entry_of, walk
 from websocket_listener.rows import check_execution, reason_of_execution
-from websocket_listener.states import MOVES, StreamState, move
+from websocket_listener.stop_reasons import StopReason
 from websocket_listener.store import StoredFill
 from websocket_listener.stream import Backoff
 from websocket_listener.tests.rows import START_MS, execution, order, position
+from websocket_listener.unexplained import Explainer
 
 LINK = order_link_id("ss", Reason.SIGNAL, account="demo:1", symbol="BTCUSDT", bar_ms=0, intent="exit")
 
@@ -125,7 +125,7 @@ def test_an_execution_that_cannot_be_true_is_rejected(changes: dict[str, object]
 
 
 def test_what_a_stop_means_counts_since_its_position_was_opened() -> None:
-    meaning = Meaning(Reason.BREAK_EVEN, START_MS)
+    meaning = StopReason(Reason.BREAK_EVEN, START_MS)
     assert meaning.at(START_MS - 1) is None
     assert meaning.at(START_MS) is Reason.BREAK_EVEN
 

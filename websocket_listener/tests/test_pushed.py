@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit.parse import parse_execution, parse_order, parse_position
+from alpha.bybit.decode import parse_execution, parse_order, parse_position
 from alpha.errors import Rejected
 from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.tests.rows import START_MS, execution_row

@@ -12,24 +12,25 @@ import pytest
 from msgspec import structs
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import BusinessClock, at
-from alpha.db.fills import Fill
-from alpha.live import keys
-from alpha.live.connect import RedisLinks
-from alpha.live.read import read_orders, read_position, read_positions, read_wallet
-from alpha.settings import Environment
-from tests.stack.world import until
+from alpha.clock import BusinessClock
+from alpha.config.exchange import Environment
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import read_orders, read_position, read_positions, read_wallet
+from alpha.model.timestamp import at
+from alpha.postgres.fills import Fill
+from tests.support.world import until
 from websocket_listener.account import Account
-from websocket_listener.book import LiveBook, Mark
-from websocket_listener.feed import Feed
-from websocket_listener.frames import decode
-from websocket_listener.grouped import GroupedAlerts, Make
-from websocket_listener.live import LiveWriter
+from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.alert_batcher import AlertBatcher, Make
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.messages import decode
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
-from websocket_listener.writer import GroupWriter
 
 BOT = "momentum_001"
 NOW = at(START_MS)
@@ -40,20 +41,20 @@ class Wired:
     """One bot's parts, wired as the listener does, without an exchange."""
 
     account: Account
-    feed: Feed
-    book: LiveBook
-    live: LiveWriter
-    database: GroupWriter
+    feed: Dispatcher
+    book: AccountState
+    live: RedisWriter
+    database: PostgresWriter
     status: BotStatus
     rejected: RejectedMessages
-    grouped: GroupedAlerts
+    grouped: AlertBatcher
     lost: list[str]
     refused: list[str]
     dropped: list[int]
 
 
 @pytest.fixture
-async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
+async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     """The parts, their writers running, on an account of its own."""
     user = str(await pool.fetchval("SELECT 900000 + count(*) FROM trading.accounts"))
     number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)
@@ -65,20 +66,20 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
     async def refuse(row: Fill | OrderRow, fault: str) -> None:
         refused.append(fault)
 
-    database = GroupWriter(pool, 200, dropped=dropped.append, refused=refuse)
-    books: list[LiveBook] = []
-    live = LiveWriter(
+    database = PostgresWriter(pool, 200, dropped=dropped.append, refused=refuse)
+    books: list[AccountState] = []
+    live = RedisWriter(
         links.writer(2),
         BOT,
         rebuild=lambda: [*books[0].rebuild(), *status.anew(START_MS), ("EVENT", "resync", "0", "{}")],
         restored=lambda: None,
     )
     status = BotStatus(live.put)
-    book = LiveBook(BOT, live.put, {"BTCUSDT": Mark(Decimal("37200"), START_MS)})
+    book = AccountState(BOT, live.put, {"BTCUSDT": Mark(Decimal("37200"), START_MS)})
     books.append(book)
-    grouped = GroupedAlerts(Alerts(links.shared, "test"))
+    grouped = AlertBatcher(Alerts(links.shared, "test"))
     rejected = RejectedMessages(pool, grouped)
-    feed = Feed(account, book, live, database, status, rejected, BusinessClock(), lost.append)
+    feed = Dispatcher(account, book, live, database, status, rejected, BusinessClock(), lost.append)
     tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
     live.start()
     yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
@@ -97,7 +98,7 @@ def take(wired: Wired, frame: str) -> None:
     wired.feed.data(decode(frame), frame)
 
 
-async def events(links: RedisLinks, kind: str) -> list[dict[str, Any]]:
+async def events(links: RedisClients, kind: str) -> list[dict[str, Any]]:
     """The data of all events of one type."""
     rows = await links.database(2).xrange(keys.events(BOT))
     return [msgspec.json.decode(fields["data"]) for _, fields in rows if fields["type"] == kind]
@@ -114,7 +115,7 @@ async def settled(wired: Wired) -> None:
     await until(done, 10, "the writers")
 
 
-async def test_a_fill_pushed_twice_is_stored_and_told_once(wired: Wired, pool: Any, links: RedisLinks) -> None:
+async def test_a_fill_pushed_twice_is_stored_and_told_once(wired: Wired, pool: Any, links: RedisClients) -> None:
     for _ in range(3):
         take(wired, pushed("execution", execution_row()))
     await settled(wired)
@@ -152,7 +153,7 @@ async def test_every_kind_of_execution_is_kept_as_what_it_is(wired: Wired, pool:
 
 
 async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
-    wired: Wired, pool: Any, links: RedisLinks
+    wired: Wired, pool: Any, links: RedisClients
 ) -> None:
     frame = pushed("execution", execution_row(execId="good"), execution_row(execId="bad", execQty="many"))
     take(wired, frame)
@@ -173,7 +174,7 @@ async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
 
 
 async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_alerts(
-    wired: Wired, pool: Any, links: RedisLinks
+    wired: Wired, pool: Any, links: RedisClients
 ) -> None:
     before = len(await links.shared.xrange(keys.ALERTS))
     storm = [pushed("execution", execution_row(execId=f"storm-{n}", execQty="many")) for n in range(300)]
@@ -190,8 +191,8 @@ async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_al
     assert sum(int(text.split()[0]) for text in texts) == 300
 
 
-async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisLinks) -> None:
-    grouped = GroupedAlerts(Alerts(links.shared, "test"))
+async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisClients) -> None:
+    grouped = AlertBatcher(Alerts(links.shared, "test"))
 
     def alert(name: str) -> Make:
         return lambda count, about: Alert(Level.WARNING, name, f"{count} of {name}: {about}")
@@ -281,7 +282,7 @@ async def test_a_terminal_order_is_not_overwritten_by_a_late_message(wired: Wire
     assert [(row["status"], row["cum_exec_qty"]) for row in rows] == [("Filled", Decimal("0.5"))]
 
 
-async def test_a_closed_order_does_not_come_back_to_life(wired: Wired, links: RedisLinks) -> None:
+async def test_a_closed_order_does_not_come_back_to_life(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_order(order())
     wired.feed.take_order(order(orderStatus="Cancelled", updatedTime=str(START_MS + 5)))
     wired.feed.take_order(order(updatedTime=str(START_MS + 1)))
@@ -289,7 +290,7 @@ async def test_a_closed_order_does_not_come_back_to_life(wired: Wired, links: Re
     assert await read_orders(links.database(2), BOT) == {}
 
 
-async def test_an_older_position_is_ignored_and_a_flat_one_stays_flat(wired: Wired, links: RedisLinks) -> None:
+async def test_an_older_position_is_ignored_and_a_flat_one_stays_flat(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position(seq=10))
     wired.feed.take_position(position(seq=12, side="", size="0", entryPrice="0"))
     wired.feed.take_position(position(seq=11, size="2"))
@@ -300,7 +301,7 @@ async def test_an_older_position_is_ignored_and_a_flat_one_stays_flat(wired: Wir
     assert await read_positions(links.database(2), BOT) == []
 
 
-async def test_redis_itself_refuses_an_older_position_whoever_sends_it(wired: Wired, links: RedisLinks) -> None:
+async def test_redis_itself_refuses_an_older_position_whoever_sends_it(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position(seq=10))
     await settled(wired)
     wired.live.put(("POSITION", "BTCUSDT", "9", str(START_MS + 99), "1", "", "size", "7", "seq", "9"))
@@ -312,7 +313,7 @@ async def test_redis_itself_refuses_an_older_position_whoever_sends_it(wired: Wi
 
 
 async def test_an_absurd_sequence_that_an_earlier_process_left_in_redis_holds_nothing_back(
-    wired: Wired, links: RedisLinks
+    wired: Wired, links: RedisClients
 ) -> None:
     await settled(wired)
     key = keys.position(BOT, "BTCUSDT")
@@ -327,7 +328,7 @@ async def test_an_absurd_sequence_that_an_earlier_process_left_in_redis_holds_no
     assert set(await links.database(2).smembers(keys.positions(BOT))) == {"BTCUSDT"}
 
 
-async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: RedisLinks) -> None:
+async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position(size="2", entryPrice="37000"))
     wired.book.take_wallet(wallet(), START_MS)
     wired.book.mark(START_MS)
@@ -339,7 +340,7 @@ async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: 
     assert money.equity == Decimal("1400")
 
 
-async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: Wired, links: RedisLinks) -> None:
+async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position())
     wired.feed.take_order(order())
     wired.book.take_wallet(wallet(), START_MS)

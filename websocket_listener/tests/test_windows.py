@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit.rows import Execution
 from alpha.errors import Retry
+from alpha.model.execution import Execution
 from websocket_listener.tests.rows import execution
 from websocket_listener.windows import MOST_ROWS, WINDOWS_AT_ONCE, Windows, holds_too_much, narrower
 

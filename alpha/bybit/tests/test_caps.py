@@ -6,11 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from alpha.bybit.caps import OrderCaps, OrderGuard, caps_for
-from alpha.bybit.faults import CapExceeded, TradingHalted
+from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest, StopRequest
-from alpha.bybit.tests.clocks import HandClock
+from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected, Retry
-from alpha.settings import Environment, ExchangeSettings, load
+from tests.support.clocks import HandClock
 
 ORDER = OrderRequest(
     symbol="BTCUSDT", side="Buy", qty=Decimal("0.01"), order_link_id="s-en-1", reference_price=Decimal(50_000)

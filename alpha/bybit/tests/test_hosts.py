@@ -3,8 +3,9 @@
 import pytest
 
 from alpha.bybit.hosts import hosts_of, is_bybit_host, simulated_hosts
+from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.loader import load
 from alpha.errors import Misconfigured
-from alpha.settings import Environment, ExchangeSettings, load
 
 
 def _settings(*, bybit_demo: bool, bybit_testnet: bool = False) -> ExchangeSettings:

@@ -8,17 +8,17 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.bybit.call import Credentials
 from alpha.bybit.caps import OrderCaps, OrderGuard
-from alpha.bybit.faults import KeyRefused, NothingToClose, OrderGone, Refused
-from alpha.bybit.gateway import Gateway, market_gateway
+from alpha.bybit.client import Gateway, market_gateway
+from alpha.bybit.errors import KeyRefused, NothingToClose, OrderGone, Refused
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest, StopRequest
-from alpha.bybit.place import place_order_once
-from alpha.bybit.sizing import fit_qty, round_stop
-from alpha.bybit.throttle import Throttle
-from alpha.live.connect import RedisLinks
-from alpha.settings import Environment
+from alpha.bybit.place_order import place_order_once
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.config.exchange import Environment
+from alpha.live_state.connect import RedisClients
+from alpha.model.sizing import fit_qty, round_stop
 
 SYMBOL = "BTCUSDT"
 
@@ -41,7 +41,7 @@ def url() -> Iterator[str]:
     process.stdout.close()
 
 
-def _gateway(url: str, key: str, secret: str = "s", *, throttle: Throttle | None = None) -> Gateway:
+def _gateway(url: str, key: str, secret: str = "s", *, throttle: RateLimiter | None = None) -> Gateway:
     async def no_halt(_symbol: str) -> str | None:
         return None
 
@@ -49,7 +49,7 @@ def _gateway(url: str, key: str, secret: str = "s", *, throttle: Throttle | None
     return Gateway(
         simulated_hosts(url, url.replace("http", "ws")),
         Credentials(key, secret),
-        throttle or Throttle(None),
+        throttle or RateLimiter(None),
         account=key,
         guard=OrderGuard(key, Environment.SIMULATED, caps, no_halt),
     )
@@ -76,7 +76,7 @@ async def _order(gateway: Gateway, link_id: str, side: str, usdt: int, *, reduce
 
 
 async def test_the_market_is_read_without_a_key(url: str) -> None:
-    async with market_gateway(simulated_hosts(url, url.replace("http", "ws")), Throttle(None)) as market:
+    async with market_gateway(simulated_hosts(url, url.replace("http", "ws")), RateLimiter(None)) as market:
         assert set(await market.instruments()) == {"BTCUSDT", "ETHUSDT"}
         ticker = (await market.tickers())[SYMBOL]
         assert ticker.bid is not None
@@ -197,9 +197,9 @@ async def test_the_account_shows_its_mode_and_fees(gateway: Gateway) -> None:
 
 
 async def test_calls_as_fast_as_they_go_are_throttled_to_what_the_exchange_takes(
-    url: str, redis_links: RedisLinks
+    url: str, redis_links: RedisClients
 ) -> None:
-    async with _gateway(url, "k", throttle=Throttle(redis_links.shared)) as gateway:
+    async with _gateway(url, "k", throttle=RateLimiter(redis_links.shared)) as gateway:
         answers = await asyncio.gather(*(gateway.key_info() for _ in range(25)))
         assert len(answers) == 25
         # Ten a second are allowed: unthrottled, fifteen would be refused at once. A busy machine may bunch a few.

@@ -1,11 +1,12 @@
 from decimal import Decimal
 from typing import Any
 
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.core import DecisionCore, Plan, takes_entries
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, Notional, OfEquity, Trailing
-from alpha.strategy.rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
-from alpha.strategy.tests.samples import DAY, HOUR, MINUTES_5, MONDAY, Script, core_of, instrument, view
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional, OfEquity, Trailing
+from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
+from tests.support.strategy_samples import DAY, HOUR, MINUTES_5, MONDAY, Script, core_of, instrument, view
 
 D = Decimal
 BAR = MONDAY

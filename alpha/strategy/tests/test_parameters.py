@@ -4,7 +4,7 @@ import pytest
 
 from alpha.errors import Misconfigured
 from alpha.strategy.parameters import load_parameters, parse_overrides
-from alpha.strategy.tests.samples import ScriptParameters
+from tests.support.strategy_samples import ScriptParameters
 
 
 def test_a_variable_with_the_prefix_sets_a_parameter_and_an_override_goes_before_it() -> None:

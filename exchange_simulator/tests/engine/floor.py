@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from exchange_simulator.engine import moves, orders
+from exchange_simulator.engine import orders, price_moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import BUY, Event, Execution, Order, PositionView, Rules
 from exchange_simulator.engine.orders import NewOrder
@@ -26,8 +26,8 @@ class Floor:
         self.engine = Engine(instruments, rules or Rules(), seed=1)
         self.engine.now_ms = 1_700_000_000_000
         self.told: list[Event] = []
-        moves.move(self.engine, BTC, D(price))
-        moves.move(self.engine, ETH, D(3_000))
+        price_moves.move(self.engine, BTC, D(price))
+        price_moves.move(self.engine, ETH, D(3_000))
         self.account = self.open_account(1, deposit)
 
     def open_account(self, uid: int, deposit: str) -> Account:
@@ -44,7 +44,7 @@ class Floor:
     def move(self, price: str, symbol: str = BTC, jump: bool = False) -> list[Event]:
         """Moves a price and returns what came of it."""
         self.engine.now_ms += 1_000
-        moves.move(self.engine, symbol, D(price), jump=jump)
+        price_moves.move(self.engine, symbol, D(price), jump=jump)
         return self.listen()
 
     def market(self, side: str, qty: str, account: Account | None = None, symbol: str = BTC, **more: Any) -> Order:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from exchange_simulator.engine import funding, moves, settings
+from exchange_simulator.engine import funding, price_moves, settings
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor
 
 
 def put(floor: Floor, price: str | None, symbol: str = BTC) -> None:
     floor.engine.now_ms += 1_000
-    moves.put_mark(floor.engine, symbol, None if price is None else D(price))
+    price_moves.set_mark_price(floor.engine, symbol, None if price is None else D(price))
     floor.listen()
 
 

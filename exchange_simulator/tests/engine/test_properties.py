@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from exchange_simulator.engine import funding, moves, orders
+from exchange_simulator.engine import funding, orders, price_moves
 from exchange_simulator.engine import settings as requests
 from exchange_simulator.engine.account import Account, Resting
 from exchange_simulator.engine.amend import Amendment, amend
@@ -114,7 +114,7 @@ class Flow:
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
     def _mark(self, symbol: str, share: int | None) -> None:
-        moves.put_mark(self.floor.engine, symbol, None if share is None else self._near(symbol, share))
+        price_moves.set_mark_price(self.floor.engine, symbol, None if share is None else self._near(symbol, share))
 
     def _conditional(self, uid: int, symbol: str, side: str, qty: int, share: int, limit: bool, by: str) -> None:
         price = self._near(symbol, share)

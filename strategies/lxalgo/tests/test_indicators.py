@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha.strategy.bars import Bars, Series
-from alpha.strategy.contract import Moment, Portfolio
+from alpha.strategy.base import BarContext, Portfolio
 from strategies.lxalgo.parameters import LXAlgoParameters
 from strategies.lxalgo.strategy import INTERVAL_MS, LXAlgo, LXAlgoState
 from strategies.lxalgo.tests.markets import random_bars
@@ -80,7 +80,7 @@ def test_the_hint_is_true_exactly_where_the_rule_buys(seed: int) -> None:
     assert (hint & series.ready).any()
     for place in np.flatnonzero(series.ready).tolist():
         view = series.view(place)
-        moment = Moment(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
+        moment = BarContext(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
         assert bool(strategy.evaluate(moment, LXAlgoState())) == bool(hint[place])
 
 

@@ -5,12 +5,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.bars import Bars, BarView, Series
-from alpha.strategy.contract import Moment, Portfolio
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, Notional, Trailing
+from alpha.strategy.base import BarContext, Portfolio
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional, Trailing
 from alpha.strategy.positions import OwnPosition
-from alpha.strategy.rules import Action, OpenProfitLimit, Until, Window
+from alpha.strategy.risk_rules import Action, OpenProfitLimit, Until, Window
 from strategies.lxalgo.parameters import LXAlgoParameters
 from strategies.lxalgo.strategy import HOUR_MS, INTERVAL_MS, LXAlgo, LXAlgoState
 from strategies.lxalgo.tests.markets import START_MS
@@ -57,7 +58,7 @@ def wishes(
 ) -> list[Intent]:
     strategy = LXAlgo(LXAlgoParameters.model_validate(parameters))
     start_ms = bars[0].start_ms
-    moment = Moment(
+    moment = BarContext(
         start_ms,
         start_ms + INTERVAL_MS,
         {one.symbol: one for one in bars},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpha.strategy.bars import Bars, Series
-from alpha.strategy.contract import Moment, Portfolio, StrategyState
+from alpha.strategy.base import BarContext, Portfolio, StrategyState
 from strategies.momentum.parameters import MomentumParameters
 from strategies.momentum.strategy import INTERVAL_MS, Momentum
 from strategies.momentum.tests.markets import random_bars
@@ -52,7 +52,7 @@ def test_the_hint_is_true_exactly_where_the_rule_buys(seed: int) -> None:
     hint = strategy.may_enter(series)
     for place in np.flatnonzero(series.ready).tolist():
         view = series.view(place)
-        moment = Moment(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
+        moment = BarContext(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
         assert bool(strategy.evaluate(moment, StrategyState())) == bool(hint[place])
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.bars import Bars, BarView, Series
-from alpha.strategy.contract import Moment, Portfolio, StrategyState
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, MoveStop, OfEquity
+from alpha.strategy.base import BarContext, Portfolio, StrategyState
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, OfEquity
 from alpha.strategy.positions import OwnPosition
-from alpha.strategy.rules import Action, Until, Window
+from alpha.strategy.risk_rules import Action, Until, Window
 from strategies.momentum.parameters import MomentumParameters
 from strategies.momentum.strategy import INTERVAL_MS, Momentum
 from strategies.momentum.tests.markets import START_MS
@@ -42,7 +43,7 @@ def position(symbol: str = "BTCUSDT", high: str | None = "100") -> OwnPosition:
 
 def wishes(*bars: BarView, held: tuple[OwnPosition, ...] = (), **parameters: object) -> list[Intent]:
     strategy = Momentum(MomentumParameters.model_validate(parameters))
-    moment = Moment(
+    moment = BarContext(
         START_MS,
         START_MS + INTERVAL_MS,
         {one.symbol: one for one in bars},

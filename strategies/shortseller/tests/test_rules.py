@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from alpha.reasons import Reason
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
 from alpha.strategy.bars import Bars, BarView, Series
-from alpha.strategy.contract import Moment, Portfolio, StrategyState
-from alpha.strategy.intents import Direction, Enter, Exit, Intent, OfEquity
+from alpha.strategy.base import BarContext, Portfolio, StrategyState
+from alpha.strategy.intents import Enter, Exit, Intent, OfEquity
 from alpha.strategy.positions import OwnPosition
-from alpha.strategy.rules import Action, Until, Window
+from alpha.strategy.risk_rules import Action, Until, Window
 from strategies.shortseller.parameters import ShortSellerParameters
 from strategies.shortseller.strategy import HOUR_MS, INTERVAL_MS, ShortSeller
 from strategies.shortseller.tests.markets import START_MS, random_bars, two_bars
@@ -38,7 +39,7 @@ def wishes(*bars: BarView, held: OwnPosition | None = None, **parameters: object
     strategy = ShortSeller(ShortSellerParameters.model_validate(parameters))
     now = bars[0]
     portfolio = Portfolio({} if held is None else {held.symbol: held})
-    moment = Moment(now.start_ms, now.end_ms, {bar.symbol: bar for bar in bars}, portfolio)
+    moment = BarContext(now.start_ms, now.end_ms, {bar.symbol: bar for bar in bars}, portfolio)
     return strategy.evaluate(moment, StrategyState())
 
 
@@ -166,5 +167,5 @@ def test_the_hint_is_true_exactly_where_the_rule_sells(seed: int) -> None:
     assert hint[series.ready].any()
     for place in np.flatnonzero(series.ready).tolist():
         view = series.view(place)
-        moment = Moment(view.start_ms, view.end_ms, {view.symbol: view}, Portfolio({}))
+        moment = BarContext(view.start_ms, view.end_ms, {view.symbol: view}, Portfolio({}))
         assert bool(strategy.evaluate(moment, StrategyState())) == bool(hint[place])

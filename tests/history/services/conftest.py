@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from alpha.db.migrate import MigrateSettings
-from alpha.db.migrate import run as migrate
-from alpha.db.pool import connect
-from alpha.settings import load
+from alpha.config.loader import load
+from alpha.postgres.database import connect
+from alpha.postgres.migrate import MigrateSettings
+from alpha.postgres.migrate import run as migrate
 from tests.history.roles import PASSWORDS
-from tests.stack.room import ROOT, Room, each_second, port_of
+from tests.support.docker_env import ROOT, DockerEnv, each_second, port_of
 
 OWNER_PASSWORD = 'the "owner": of\\this'
 
@@ -21,7 +21,7 @@ OWNER_PASSWORD = 'the "owner": of\\this'
 class Seventeen:
     """A PostgreSQL 17 known as `postgres` in the network of `room`, with a migrated `trading_db`."""
 
-    room: Room
+    room: DockerEnv
     settings: MigrateSettings
 
     async def renew(self) -> None:
@@ -39,7 +39,7 @@ class Seventeen:
 def _seventeen() -> Iterator[Seventeen]:
     if subprocess.run(["docker", "info"], check=False, capture_output=True, timeout=60).returncode != 0:
         pytest.skip("no Docker engine answers")
-    with Room() as room:
+    with DockerEnv() as room:
         postgres = room.run(
             "postgres:17",
             "postgres",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from alpha.db.fills import insert_fills
-from alpha.db.migrate import run as migrate
-from alpha.db.pool import connect
+from alpha.postgres.database import connect
+from alpha.postgres.fills import insert_fills
+from alpha.postgres.migrate import run as migrate
 from tests.history.build import new_account
-from tests.history.generator import some_fills
 from tests.history.services.conftest import OWNER_PASSWORD, Seventeen
-from tests.stack.room import ROOT, docker, each_second
+from tests.support.docker_env import ROOT, docker, each_second
+from tests.support.fill_generator import some_fills
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 IMAGE = "alpha/postgres_backup:test"

@@ -8,12 +8,13 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from alpha.db.pool import connect, create_pool
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured
-from alpha.settings import DatabaseSettings, load
+from alpha.postgres.database import connect, create_pool
 from tests.history.roles import PASSWORDS
 from tests.history.services.conftest import OWNER_PASSWORD, Seventeen
-from tests.stack.room import ROOT, docker, each_second, port_of
+from tests.support.docker_env import ROOT, docker, each_second, port_of
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 IMAGE = "alpha/pgbouncer:test"

@@ -4,15 +4,15 @@ import random
 
 import pytest
 
-from alpha.db.books import verify
-from alpha.db.fills import insert_fills, settle_late_fills
-from alpha.db.pool import connect
+from alpha.postgres.database import connect
+from alpha.postgres.fills import insert_fills, settle_late_fills
+from alpha.postgres.ledger import verify
 from tests.history.build import new_account
 from tests.history.compare import expected, stored
-from tests.history.generator import some_fills
 from tests.history.readme import README, answer, make_sample, queries
 from tests.history.reference import books
 from tests.history.services.conftest import Seventeen
+from tests.support.fill_generator import some_fills
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 

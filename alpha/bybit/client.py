@@ -1,0 +1,182 @@
+"""The one way to Bybit's REST interface: throttled, signed with the exchange's clock, retried by rule, capped.
+
+A gateway belongs to one key. Reads are retried; a write that may have happened is never sent again blindly but ends in
+`WriteUnknown` (`alpha.bybit.place_order.place_order_once` looks the order up by its `orderLinkId`). All methods raise the
+errors of `alpha.bybit.errors`, and all may be cancelled while they wait.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from alpha.bybit import endpoints as at_bybit
+from alpha.bybit.caps import OrderGuard
+from alpha.bybit.decode import parse_placed
+from alpha.bybit.endpoints import Endpoint
+from alpha.bybit.errors import OrderGone
+from alpha.bybit.hosts import Hosts
+from alpha.bybit.models import PlacedOrder
+from alpha.bybit.orders import OrderRequest, Params, StopRequest
+from alpha.bybit.rate_limiter import Priority, RateLimiter
+from alpha.bybit.reads import LINEAR, SETTLE_COIN, Reads
+from alpha.bybit.retry_policy import Backoff
+from alpha.bybit.session import CallCounts, Caller, Credentials
+from alpha.clock import BusinessClock, wall_ms
+from alpha.errors import Misconfigured
+from alpha.model.money import plain
+from alpha.model.order import Order
+
+
+class Gateway(Reads):
+    """Everything our services ask of Bybit, for one key. `async with` closes it."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        credentials: Credentials | None,
+        throttle: RateLimiter,
+        *,
+        account: str,
+        guard: OrderGuard | None = None,
+        business: BusinessClock | None = None,
+        backoff: Backoff | None = None,
+        draw: Callable[[], float] = random.random,
+        now_ms: Callable[[], int] = wall_ms,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        timeout_s: float = 10.0,
+        recv_window_ms: int = 5_000,
+        throttle_wait_s: float = 30.0,
+    ) -> None:
+        """`account` names whose budget is used (the bot's id), the same in every process. Without `guard` it only reads.
+
+        `credentials` None is a gateway to the market alone. `business` is fed with the time of every answer; `draw`
+        gives random numbers in [0, 1) for jitter; `now_ms` is the wall clock; `throttle_wait_s` bounds each wait for
+        room in the request budget.
+        """
+        super().__init__(
+            Caller(
+                hosts,
+                credentials,
+                throttle,
+                account=account,
+                business=business,
+                backoff=backoff,
+                draw=draw,
+                now_ms=now_ms,
+                sleep=sleep,
+                timeout_s=timeout_s,
+                recv_window_ms=recv_window_ms,
+                throttle_wait_s=throttle_wait_s,
+            )
+        )
+        self._guard = guard
+
+    async def __aenter__(self) -> "Gateway":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def counts(self) -> CallCounts:
+        """What was sent so far."""
+        return self._caller.counts
+
+    @property
+    def guard(self) -> OrderGuard:
+        """The caps and the halt that every order passes; Misconfigured for a gateway that only reads."""
+        if self._guard is None:
+            raise Misconfigured(f"The gateway of {self.account} only reads; nothing may be changed through it.")
+        return self._guard
+
+    async def create_order(self, order: OrderRequest, *, wait_s: float | None = None) -> PlacedOrder:
+        """Send one order, once. The receipt says accepted, not filled.
+
+        Raises what the guard raises; WriteUnknown when it may have arrived; DuplicateOrder when its id is taken;
+        Refused and its kinds when it was refused; Retry and its kinds when it surely did not arrive.
+        """
+        await self.guard.check(order)
+        rank = Priority.EXIT if order.reduce_only else Priority.ENTRY
+        result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, wait_s=wait_s)
+        return parse_placed(result)
+
+    async def amend(
+        self,
+        order: Order,
+        *,
+        reference_price: Decimal,
+        qty: Decimal | None = None,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+        stop_loss: Decimal | None = None,
+        take_profit: Decimal | None = None,
+    ) -> None:
+        """Change an open order; it passes the guard as the order it would become. OrderGone when it is not open."""
+        becomes = OrderRequest(
+            symbol=order.symbol,
+            side=order.side,
+            qty=order.qty if qty is None else qty,
+            price=order.price if price is None else price,
+            order_link_id=order.order_link_id or order.order_id,
+            reference_price=reference_price,
+            reduce_only=order.reduce_only,
+        )
+        await self.guard.check(becomes)
+        changes = {
+            "qty": qty,
+            "price": price,
+            "triggerPrice": trigger_price,
+            "stopLoss": stop_loss,
+            "takeProfit": take_profit,
+        }
+        params: Params = {"category": order.category, "symbol": order.symbol, "orderId": order.order_id}
+        params |= {name: plain(value) for name, value in changes.items() if value is not None}
+        await self._caller.write(at_bybit.AMEND_ORDER, params, Priority.EXIT if order.reduce_only else Priority.ENTRY)
+
+    async def cancel(
+        self, symbol: str, *, order_id: str | None = None, link_id: str | None = None, rank: Priority = Priority.EXIT
+    ) -> bool:
+        """Cancel one order by either id. False when it was not open any more: read its state again."""
+        if (order_id is None) == (link_id is None):
+            raise ValueError("cancel takes order_id or link_id, one of them")
+        params: Params = {"category": LINEAR, "symbol": symbol}
+        params |= {"orderId": order_id} if order_id is not None else {"orderLinkId": link_id or ""}
+        try:
+            await self._set(at_bybit.CANCEL_ORDER, params, rank)
+        except OrderGone:
+            return False
+        return True
+
+    async def cancel_all(self, symbol: str | None = None, *, rank: Priority = Priority.EXIT) -> None:
+        """Cancel the open orders (at most 500), conditional ones and stops included, of a symbol or of all USDT ones."""
+        params: Params = {"category": LINEAR}
+        params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
+        await self._set(at_bybit.CANCEL_ALL, params, rank)
+
+    async def set_trading_stop(self, stop: StopRequest) -> None:
+        """Set, move or remove the stops of a whole position. Stops that are already so count as set."""
+        await self._set(at_bybit.TRADING_STOP, stop.params(), Priority.STOP)
+
+    async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
+        """Set the leverage of both sides of a symbol. Already so counts as set."""
+        text = plain(leverage)
+        params: Params = {"category": LINEAR, "symbol": symbol, "buyLeverage": text, "sellLeverage": text}
+        await self._set(at_bybit.SET_LEVERAGE, params, Priority.ENTRY)
+
+    async def switch_to_one_way(self, coin: str = SETTLE_COIN) -> None:
+        """One-way mode for all symbols of a coin. Refused (110024, 110028) while positions or orders are open."""
+        await self._set(at_bybit.SWITCH_MODE, {"category": LINEAR, "coin": coin, "mode": 0}, Priority.ENTRY)
+
+    async def set_margin_mode(self, mode: str) -> None:
+        """Set the account's margin mode: ISOLATED_MARGIN, REGULAR_MARGIN or PORTFOLIO_MARGIN."""
+        await self._set(at_bybit.SET_MARGIN_MODE, {"setMarginMode": mode}, Priority.ENTRY)
+
+    async def _set(self, endpoint: Endpoint, params: Params, rank: Priority) -> None:
+        self.guard.check_write()
+        await self._caller.write(endpoint, params, rank)
+
+
+def market_gateway(gateway_hosts: Hosts, throttle: RateLimiter) -> Gateway:
+    """A gateway without a key: the market only."""
+    return Gateway(gateway_hosts, None, throttle, account="market")

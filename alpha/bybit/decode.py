@@ -1,0 +1,400 @@
+"""From a decoded message of Bybit to a row. Pure: no I/O, no clock; the same input gives the same row or error.
+
+Every function takes one row as decoded from JSON and raises `UnreadableRow`, naming kind and field, when a required
+field is missing or cannot be read. Unknown fields are ignored. `category` is the one of the request, used when the row
+does not carry its own (REST rows do not).
+"""
+
+import json
+from decimal import Decimal
+
+from alpha.bybit.fields import Fields
+from alpha.bybit.models import (
+    AccountInfo,
+    ApiKeyInfo,
+    ClosedPnl,
+    FeeRate,
+    FundingRate,
+    Kline,
+    PlacedOrder,
+    ServerTime,
+    SystemStatus,
+    Ticker,
+    TransactionLogRow,
+    Wallet,
+    WalletCoin,
+)
+from alpha.model.execution import Execution
+from alpha.model.instrument import Instrument
+from alpha.model.interval import end_of
+from alpha.model.order import Order
+from alpha.model.position import Position
+
+_NO_TYPE = "UNKNOWN"
+
+
+def parse_execution(row: object, category: str = "linear") -> Execution:
+    """One row of `execution/list` or of the `execution` stream."""
+    f = Fields("execution", row)
+    extra = f.raw("extraFees")
+    return Execution(
+        category=f.any_text("category") or category,
+        symbol=f.text("symbol"),
+        order_id=f.any_text("orderId"),
+        order_link_id=f.any_text("orderLinkId"),
+        side=f.any_text("side"),
+        exec_id=f.text("execId"),
+        exec_type=f.text("execType"),
+        price=f.number("execPrice"),
+        qty=f.number("execQty"),
+        value=f.number("execValue"),
+        fee=f.number("execFee"),
+        fee_currency=f.any_text("feeCurrency"),
+        fee_rate=f.number_or_none("feeRate"),
+        extra_fees="" if not extra else extra if isinstance(extra, str) else json.dumps(extra, sort_keys=True),
+        is_maker=f.flag("isMaker"),
+        closed_size=f.number_or_none("closedSize"),
+        exec_pnl=f.number_or_none("execPnl"),
+        order_price=f.number_or_none("orderPrice"),
+        order_qty=f.number_or_none("orderQty"),
+        leaves_qty=f.number_or_none("leavesQty"),
+        create_type=f.any_text("createType"),
+        order_type=_known(f.any_text("orderType")),
+        stop_order_type=_known(f.any_text("stopOrderType")),
+        mark_price=f.number_or_none("markPrice"),
+        exec_time_ms=f.ms("execTime"),
+        seq=f.integer_or_none("seq"),
+    )
+
+
+def parse_order(row: object, category: str = "linear") -> Order:
+    """One row of `order/realtime`, `order/history` or of the `order` stream."""
+    f = Fields("order", row)
+    return Order(
+        category=f.any_text("category") or category,
+        symbol=f.text("symbol"),
+        order_id=f.text("orderId"),
+        order_link_id=f.any_text("orderLinkId"),
+        parent_order_link_id=f.any_text("parentOrderLinkId"),
+        side=f.text("side"),
+        position_idx=f.integer_or_none("positionIdx") or 0,
+        order_type=f.any_text("orderType"),
+        status=f.text("orderStatus"),
+        time_in_force=f.any_text("timeInForce"),
+        price=f.level_or_none("price"),
+        qty=f.number("qty"),
+        avg_price=f.level_or_none("avgPrice"),
+        leaves_qty=f.number_or_zero("leavesQty"),
+        cum_exec_qty=f.number_or_zero("cumExecQty"),
+        cum_exec_value=f.number_or_zero("cumExecValue"),
+        cum_exec_fee=_order_fee(f),
+        reduce_only=f.flag_or_false("reduceOnly"),
+        close_on_trigger=f.flag_or_false("closeOnTrigger"),
+        create_type=f.any_text("createType"),
+        cancel_type=_known(f.any_text("cancelType")),
+        reject_reason="" if f.any_text("rejectReason") == "EC_NoError" else f.any_text("rejectReason"),
+        stop_order_type=_known(f.any_text("stopOrderType")),
+        trigger_price=f.level_or_none("triggerPrice"),
+        trigger_direction=f.integer_or_none("triggerDirection") or 0,
+        trigger_by=f.any_text("triggerBy"),
+        take_profit=f.level_or_none("takeProfit"),
+        stop_loss=f.level_or_none("stopLoss"),
+        tpsl_mode=f.any_text("tpslMode"),
+        created_ms=f.ms("createdTime"),
+        updated_ms=f.ms("updatedTime"),
+    )
+
+
+def parse_position(row: object, category: str = "linear") -> Position:
+    """One row of `position/list` (entry price in `avgPrice`) or of the `position` stream (in `entryPrice`)."""
+    f = Fields("position", row)
+    size = f.number("size")
+    side = f.any_text("side")
+    if size < 0:
+        f.fail("size", "is negative")
+    if size and side not in {"Buy", "Sell"}:
+        f.fail("side", f"is {side!r} for a size of {size}")
+    entry = f.level_or_none("entryPrice") or f.level_or_none("avgPrice")
+    if size and entry is None:
+        f.fail("entryPrice", "(avgPrice over REST) is missing for an open position")
+    return Position(
+        category=f.any_text("category") or category,
+        symbol=f.text("symbol"),
+        position_idx=f.integer_or_none("positionIdx") or 0,
+        side=side if size else "",
+        size=size,
+        entry_price=entry or Decimal(0),
+        value=f.number_or_zero("positionValue"),
+        leverage=f.level_or_none("leverage"),
+        mark_price=f.level_or_none("markPrice"),
+        liq_price=f.level_or_none("liqPrice"),
+        break_even_price=f.level_or_none("breakEvenPrice"),
+        take_profit=f.level_or_none("takeProfit"),
+        stop_loss=f.level_or_none("stopLoss"),
+        trailing_stop=f.level_or_none("trailingStop"),
+        tpsl_mode=f.any_text("tpslMode"),
+        unrealised_pnl=f.number_or_zero("unrealisedPnl"),
+        cur_realised_pnl=f.number_or_zero("curRealisedPnl"),
+        cum_realised_pnl=f.number_or_zero("cumRealisedPnl"),
+        initial_margin=f.number_or_none("positionIM"),
+        maintenance_margin=f.number_or_none("positionMM"),
+        status=f.any_text("positionStatus"),
+        adl_rank=f.integer_or_none("adlRankIndicator") or 0,
+        is_reduce_only=f.flag_or_false("isReduceOnly"),
+        open_ms=f.ms_or_none("openTime"),
+        created_ms=f.ms_or_none("createdTime"),
+        updated_ms=f.ms_or_none("updatedTime"),
+        seq=-1 if (seq := f.integer_or_none("seq")) is None else seq,
+    )
+
+
+def parse_wallet(row: object) -> Wallet:
+    """One account of `wallet-balance` or of the `wallet` stream."""
+    f = Fields("wallet", row)
+    return Wallet(
+        account_type=f.text("accountType"),
+        total_equity=f.number_or_none("totalEquity"),
+        total_wallet_balance=f.number_or_none("totalWalletBalance"),
+        total_available=f.number_or_none("totalAvailableBalance"),
+        total_initial_margin=f.number_or_none("totalInitialMargin"),
+        total_maintenance_margin=f.number_or_none("totalMaintenanceMargin"),
+        coins=tuple(_wallet_coin(coin) for coin in f.rows("coin")),
+    )
+
+
+def _wallet_coin(row: object) -> WalletCoin:
+    f = Fields("wallet coin", row)
+    return WalletCoin(
+        coin=f.text("coin"),
+        equity=f.number("equity"),
+        wallet_balance=f.number("walletBalance"),
+        unrealised_pnl=f.number_or_zero("unrealisedPnl"),
+        cum_realised_pnl=f.number_or_zero("cumRealisedPnl"),
+        position_im=f.number_or_zero("totalPositionIM"),
+        order_im=f.number_or_zero("totalOrderIM"),
+        locked=f.number_or_zero("locked"),
+        bonus=f.number_or_zero("bonus"),
+        usd_value=f.number_or_none("usdValue"),
+    )
+
+
+def parse_instrument(row: object, category: str = "linear") -> Instrument:
+    """One row of `market/instruments-info` for linear or inverse contracts."""
+    f = Fields("instrument", row)
+    price, lot, leverage = f.child("priceFilter"), f.child("lotSizeFilter"), f.child("leverageFilter")
+    instrument = Instrument(
+        category=category,
+        symbol=f.text("symbol"),
+        base_coin=f.text("baseCoin"),
+        quote_coin=f.text("quoteCoin"),
+        settle_coin=f.any_text("settleCoin"),
+        contract_type=f.any_text("contractType"),
+        symbol_type=f.any_text("symbolType"),
+        status=f.text("status"),
+        launch_ms=f.ms_or_none("launchTime"),
+        delivery_ms=f.ms_or_none("deliveryTime"),
+        tick_size=price.number("tickSize"),
+        min_price=price.number_or_zero("minPrice"),
+        max_price=price.number("maxPrice"),
+        qty_step=lot.number("qtyStep"),
+        min_order_qty=lot.number("minOrderQty"),
+        max_order_qty=lot.number("maxOrderQty"),
+        max_market_qty=lot.number("maxMktOrderQty"),
+        min_notional=lot.number_or_zero("minNotionalValue"),
+        min_leverage=leverage.number("minLeverage"),
+        max_leverage=leverage.number("maxLeverage"),
+        leverage_step=leverage.number("leverageStep"),
+        funding_interval_min=f.integer_or_none("fundingInterval"),
+    )
+    for name, value in (("tickSize", instrument.tick_size), ("qtyStep", instrument.qty_step)):
+        if value <= 0:
+            f.fail(name, f"is {value}")
+    return instrument
+
+
+def parse_kline_rest(row: object, symbol: str, interval: str, now_ms: int) -> Kline:
+    """One row of `market/kline`: seven texts, no confirm flag. `now_ms` is business time and decides `closed`."""
+    if not isinstance(row, list) or len(row) < 7:
+        Fields("kline", {}).fail("row", f"is no list of seven texts: {row!r:.200}")
+    f = Fields("kline", dict(zip(_KLINE_COLUMNS, row, strict=False)))
+    start_ms = f.ms("start")
+    return _kline(f, symbol, interval, start_ms, closed=end_of(start_ms, interval) <= now_ms)
+
+
+def parse_kline_stream(row: object, symbol: str) -> Kline:
+    """One row of the `kline.<interval>.<symbol>` stream; `confirm` says that it is closed."""
+    f = Fields("kline", row)
+    return _kline(f, symbol, f.text("interval"), f.ms("start"), closed=f.flag("confirm"))
+
+
+_KLINE_COLUMNS = ("start", "open", "high", "low", "close", "volume", "turnover")
+
+
+def _kline(f: Fields, symbol: str, interval: str, start_ms: int, *, closed: bool) -> Kline:
+    return Kline(
+        symbol=symbol,
+        interval=interval,
+        start_ms=start_ms,
+        open=f.number("open"),
+        high=f.number("high"),
+        low=f.number("low"),
+        close=f.number("close"),
+        volume=f.number("volume"),
+        turnover=f.number("turnover"),
+        closed=closed,
+    )
+
+
+def parse_ticker(row: object) -> Ticker:
+    """One row of `market/tickers`, or a snapshot of the `tickers` stream with its deltas merged in."""
+    f = Fields("ticker", row)
+    return Ticker(
+        symbol=f.text("symbol"),
+        last=f.number("lastPrice"),
+        mark=f.level_or_none("markPrice"),
+        index=f.level_or_none("indexPrice"),
+        bid=f.level_or_none("bid1Price"),
+        ask=f.level_or_none("ask1Price"),
+        funding_rate=f.number_or_none("fundingRate"),
+        next_funding_ms=f.ms_or_none("nextFundingTime"),
+        open_interest=f.number_or_none("openInterest"),
+        turnover_24h=f.number_or_none("turnover24h"),
+        volume_24h=f.number_or_none("volume24h"),
+        change_24h=f.number_or_none("price24hPcnt"),
+        delivery_ms=f.ms_or_iso("deliveryTime"),
+    )
+
+
+def parse_closed_pnl(row: object) -> ClosedPnl:
+    """One row of `position/closed-pnl`."""
+    f = Fields("closed-pnl", row)
+    side = f.text("side")
+    if side not in {"Buy", "Sell"}:
+        f.fail("side", f"is {side!r}")
+    return ClosedPnl(
+        symbol=f.text("symbol"),
+        order_id=f.text("orderId"),
+        closing_side=side,
+        qty=f.number("qty"),
+        order_price=f.number_or_zero("orderPrice"),
+        order_type=_known(f.any_text("orderType")),
+        exec_type=f.any_text("execType"),
+        closed_size=f.number("closedSize"),
+        entry_value=f.number("cumEntryValue"),
+        entry_price=f.number("avgEntryPrice"),
+        exit_value=f.number("cumExitValue"),
+        exit_price=f.number("avgExitPrice"),
+        closed_pnl=f.number("closedPnl"),
+        fill_count=f.integer("fillCount"),
+        leverage=f.level_or_none("leverage"),
+        open_fee=f.number_or_none("openFee"),
+        close_fee=f.number_or_none("closeFee"),
+        created_ms=f.ms("createdTime"),
+        updated_ms=f.ms("updatedTime"),
+    )
+
+
+def parse_transaction(row: object) -> TransactionLogRow:
+    """One row of `account/transaction-log`."""
+    f = Fields("transaction-log", row)
+    return TransactionLogRow(
+        id=f.text("id"),
+        symbol=f.any_text("symbol"),
+        category=f.any_text("category"),
+        side=f.any_text("side"),
+        time_ms=f.ms("transactionTime"),
+        type=f.text("type"),
+        sub_type=f.any_text("transSubType"),
+        qty=f.number_or_zero("qty"),
+        size=f.number_or_zero("size"),
+        currency=f.text("currency"),
+        trade_price=f.level_or_none("tradePrice"),
+        funding=f.number_or_zero("funding"),
+        fee=f.number_or_zero("fee"),
+        cash_flow=f.number_or_zero("cashFlow"),
+        change=f.number("change"),
+        cash_balance=f.number("cashBalance"),
+        trade_id=f.any_text("tradeId"),
+        order_id=f.any_text("orderId"),
+        order_link_id=f.any_text("orderLinkId"),
+    )
+
+
+def parse_key_info(row: object) -> ApiKeyInfo:
+    """The result of `user/query-api`."""
+    f = Fields("api-key", row)
+    permissions = f.child("permissions").row
+    user_id = f.raw("userID")
+    if not isinstance(user_id, str | int) or isinstance(user_id, bool) or user_id in {"", 0}:
+        f.fail("userID", "is missing")
+    ips = f.raw("ips")
+    return ApiKeyInfo(
+        user_id=str(user_id),
+        key=f.any_text("apiKey"),
+        read_only=f.integer("readOnly") != 0,
+        is_master=f.flag_or_false("isMaster"),
+        permissions={
+            group: tuple(right for right in rights if isinstance(right, str))
+            for group, rights in permissions.items()
+            if isinstance(group, str) and isinstance(rights, list)
+        },
+        wallet_known=isinstance(permissions.get("Wallet"), list),
+        ips=tuple(ip for ip in ips if isinstance(ip, str)) if isinstance(ips, list) else (),
+        expires_at=f.any_text("expiredAt"),
+        deadline_days=f.integer_or_none("deadlineDay"),
+        vip_level=f.any_text("vipLevel"),
+    )
+
+
+def parse_account_info(row: object) -> AccountInfo:
+    """The result of `account/info`."""
+    f = Fields("account-info", row)
+    return AccountInfo(unified_margin_status=f.integer("unifiedMarginStatus"), margin_mode=f.text("marginMode"))
+
+
+def parse_fee_rate(row: object) -> FeeRate:
+    """One row of `account/fee-rate`."""
+    f = Fields("fee-rate", row)
+    return FeeRate(symbol=f.text("symbol"), taker=f.number("takerFeeRate"), maker=f.number("makerFeeRate"))
+
+
+def parse_funding_rate(row: object) -> FundingRate:
+    """One row of `market/funding/history`."""
+    f = Fields("funding-history", row)
+    return FundingRate(symbol=f.text("symbol"), rate=f.number("fundingRate"), time_ms=f.ms("fundingRateTimestamp"))
+
+
+def parse_system_status(row: object) -> SystemStatus:
+    """One row of `system/status`."""
+    f = Fields("system-status", row)
+    return SystemStatus(
+        id=f.text("id"),
+        title=f.any_text("title"),
+        state=f.text("state"),
+        begin_ms=f.ms_or_none("begin"),
+        end_ms=f.ms_or_none("end"),
+    )
+
+
+def parse_placed(row: object) -> PlacedOrder:
+    """The result of `order/create`, `order/amend` or `order/cancel`."""
+    f = Fields("order receipt", row)
+    return PlacedOrder(order_id=f.text("orderId"), order_link_id=f.any_text("orderLinkId"))
+
+
+def _known(text: str) -> str:
+    """The value of an enum, with Bybit's two ways of saying "none" ("" and UNKNOWN) made one."""
+    return "" if text == _NO_TYPE else text
+
+
+def _order_fee(f: Fields) -> Decimal | None:
+    detail = f.raw("cumFeeDetail")
+    if isinstance(detail, dict) and detail:
+        fees = Fields("order.cumFeeDetail", detail)
+        return sum((fees.number(coin) for coin in detail), start=Decimal(0))
+    return f.number_or_none("cumExecFee")
+
+
+def parse_server_time(row: object) -> ServerTime:
+    """The result of `market/time`."""
+    return ServerTime(time_ms=Fields("server-time", row).integer("timeNano") // 1_000_000)

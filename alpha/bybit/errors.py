@@ -1,0 +1,90 @@
+"""What can go wrong with a call to Bybit, each placed in the exception tree that says what to do."""
+
+from alpha.errors import Misconfigured, Rejected, Retry, Unknown
+
+
+class Busy(Retry):
+    """The exchange or the network did not serve a call that changed nothing; the same call may be sent again."""
+
+    def __init__(self, message: str, after_s: float | None = None, ret_code: int | None = None) -> None:
+        super().__init__(message, after_s)
+        self.ret_code = ret_code
+
+
+class RateLimited(Busy):
+    """The exchange counted too many calls (10006); `after_s` says when its window is open again."""
+
+
+class ClockRefused(Busy):
+    """The exchange refused the timestamp of the signature (10002); the offset must be measured again."""
+
+
+class Throttled(Retry):
+    """Our own request budget had no room within the time the caller was ready to wait."""
+
+
+class AddressBanned(Retry):
+    """Bybit has shut this IP address out (HTTP 403); nothing may be sent before `after_s` is over."""
+
+
+class WriteUnknown(Unknown):
+    """A write whose answer was lost or doubtful: it may have happened. Look it up before sending again."""
+
+    def __init__(self, message: str, ret_code: int | None = None) -> None:
+        super().__init__(message)
+        self.ret_code = ret_code
+
+
+class Refused(Rejected):
+    """The exchange understood the request and refused it; `ret_code` is its reason."""
+
+    def __init__(self, message: str, ret_code: int) -> None:
+        super().__init__(message)
+        self.ret_code = ret_code
+
+
+class NotSupported(Refused):
+    """This environment does not have the call (fee rates on demo, for one): a gap, not a fault."""
+
+
+class NothingToClose(Refused):
+    """A reduce-only order found no position to reduce (110017): it is already flat, or on the other side."""
+
+
+class OrderGone(Refused):
+    """The order is not open any more, or never was (110001, 110008, 110010): read its state again."""
+
+
+class DuplicateOrder(Refused):
+    """This `orderLinkId` is taken (110072): an earlier send of the same order arrived. Look it up."""
+
+
+class KeyRefused(Misconfigured):
+    """The exchange does not accept this key as it is: wrong, expired, of another environment or without the right."""
+
+    def __init__(self, message: str, ret_code: int) -> None:
+        super().__init__(message)
+        self.ret_code = ret_code
+
+
+class UnreadableRow(Rejected):
+    """A row from the exchange lacks a required field, or the field cannot be read."""
+
+    def __init__(self, kind: str, field: str, what: str, row: object) -> None:
+        super().__init__(f"Bybit sent a {kind} row whose {field} {what}; the row is {row!r:.600}.")
+        self.kind = kind
+        self.field = field
+        self.row = row
+
+
+class CapExceeded(Rejected):
+    """An order beyond one of the hard caps; `cap` names it, `setting` is where it is set."""
+
+    def __init__(self, cap: str, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.cap = cap
+        self.setting = setting
+
+
+class TradingHalted(Rejected):
+    """A halt is in force for this account: nothing that opens or grows a position is sent."""

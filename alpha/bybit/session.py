@@ -1,0 +1,262 @@
+"""One call from start to end: budget, signature clock, send, and what its failure asks for."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from msgspec import Struct
+
+from alpha.bybit import retry_policy
+from alpha.bybit.endpoints import SERVER_TIME, Endpoint
+from alpha.bybit.errors import (
+    Busy,
+    ClockRefused,
+    DuplicateOrder,
+    KeyRefused,
+    NothingToClose,
+    NotSupported,
+    OrderGone,
+    RateLimited,
+    Refused,
+    WriteUnknown,
+)
+from alpha.bybit.fields import Fields
+from alpha.bybit.hosts import Hosts
+from alpha.bybit.rate_limiter import Priority, RateLimiter
+from alpha.bybit.retry_policy import Backoff, ErrorKind
+from alpha.bybit.transport import Answer, Transport, midpoint_offset
+from alpha.clock import BusinessClock, wall_ms
+from alpha.config.exchange import Environment
+from alpha.errors import AlphaError
+
+#: How old a measured offset may get before it is measured again.
+CLOCK_AGE_MS = 900_000
+#: A simulated exchange runs its own time; beyond this the difference is that, and no skew to sign with.
+SIMULATED_SKEW_LIMIT_MS = 60_000
+#: Bybit sends the reset of a rate limit by its own clock; without the header its window is one second.
+LIMIT_PAUSE_MS = 1_000
+LIMIT_PAUSE_MOST_MS = 5_000
+
+
+class Credentials(Struct, frozen=True):
+    """The key of one account. Its text form shows nothing."""
+
+    key: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+    __str__ = __repr__
+
+
+class CallCounts(Struct):
+    """What was sent."""
+
+    sent: int = 0
+    limited: int = 0
+
+
+class Caller:
+    """Makes calls for one key. `account` names whose budget it uses; the same name in every process."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        credentials: Credentials | None,
+        throttle: RateLimiter,
+        *,
+        account: str,
+        business: BusinessClock | None = None,
+        backoff: Backoff | None = None,
+        draw: Callable[[], float] = random.random,
+        now_ms: Callable[[], int] = wall_ms,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        timeout_s: float = 10.0,
+        recv_window_ms: int = 5_000,
+        throttle_wait_s: float = 30.0,
+    ) -> None:
+        """`now_ms` is this machine's wall clock, `draw` a source of random numbers in [0, 1), for jitter."""
+        self.account = account
+        self.hosts = hosts
+        self.business = business if business is not None else BusinessClock()
+        self.counts = CallCounts()
+        self._throttle = throttle
+        self._backoff = backoff if backoff is not None else Backoff()
+        self._draw = draw
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._throttle_wait_s = throttle_wait_s
+        self._offset_ms = 0
+        self._measured_ms: int | None = None
+        self._skew_ms: int | None = None
+        self._transport = Transport(
+            hosts.rest,
+            credentials.key if credentials else None,
+            credentials.secret if credentials else None,
+            clock_ms=self.signing_ms,
+            now_ms=now_ms,
+            timeout_s=timeout_s,
+            recv_window_ms=recv_window_ms,
+        )
+
+    @property
+    def skew_ms(self) -> int | None:
+        """The exchange's clock less this machine's, as last measured; None before the first measurement."""
+        return self._skew_ms
+
+    def signing_ms(self) -> int:
+        """What requests and WebSocket logins are signed with: the wall clock, set right by the measured offset."""
+        return self._now_ms() + self._offset_ms
+
+    async def close(self) -> None:
+        """End the threads and connections."""
+        await self._transport.close()
+
+    async def sync_clock(self) -> int:
+        """Measure the exchange's clock against this machine's; returns the skew in milliseconds.
+
+        On a simulated exchange whose time runs apart from the wall clock by more than a minute the skew is zero:
+        that is business time, and requests are signed with the wall clock.
+        """
+        answer = await self._read(SERVER_TIME, {}, Priority.RECONCILE, self._throttle_wait_s)
+        nanoseconds = Fields("server-time", answer.result).integer("timeNano")
+        self._take_offset(midpoint_offset(nanoseconds // 1_000_000, answer))
+        return self._offset_ms
+
+    async def read(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
+    ) -> object:
+        """The `result` of a read. Tried again after passing faults; then Busy, RateLimited, Throttled or final."""
+        return (await self.answer(endpoint, params, rank, wait_s=wait_s)).result
+
+    async def answer(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
+    ) -> Answer:
+        """As `read`, with the time that the exchange put on it."""
+        await self._keep_clock(endpoint)
+        return await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)
+
+    async def write(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
+    ) -> object:
+        """The `result` of a write.
+
+        A write that surely did not happen is sent again; one that may have happened is sent again only when a repeat
+        does nothing new, and ends in WriteUnknown otherwise.
+        """
+        await self._keep_clock(endpoint)
+        wait = self._throttle_wait_s if wait_s is None else wait_s
+        if endpoint.repeatable:
+            return (await self._read(endpoint, params, rank, wait)).result
+        for attempt in range(1, self._backoff.tries + 1):
+            answer = await self._send(endpoint, params, rank, wait)
+            if answer.kind is ErrorKind.OK:
+                return answer.result
+            if answer.kind is ErrorKind.UNKNOWN_OUTCOME:
+                raise WriteUnknown(_text(endpoint, answer), answer.ret_code or None)
+            await self._recover(endpoint, answer, attempt)
+        raise AssertionError("unreachable: the last try raises")
+
+    async def _read(self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float) -> Answer:
+        for attempt in range(1, self._backoff.tries + 1):
+            answer = await self._send(endpoint, params, rank, wait_s)
+            if answer.kind is ErrorKind.OK:
+                return answer
+            await self._recover(endpoint, answer, attempt)
+        raise AssertionError("unreachable: the last try raises")
+
+    async def _send(self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float) -> Answer:
+        await self._throttle.acquire(self.account, endpoint, rank, wait_s=wait_s)
+        self.counts.sent += 1
+        answer = await self._transport.send(endpoint, params)
+        self._throttle.learn(self.account, endpoint, answer.headers)
+        if answer.time_ms is not None:
+            self.business.saw(answer.time_ms)
+        return answer
+
+    async def _recover(self, endpoint: Endpoint, answer: Answer, attempt: int) -> None:
+        """Do what the failure asks for before the next try; raise when it forbids one, or after the last."""
+        last = attempt >= self._backoff.tries
+        pause_s = self._backoff.pause_s(attempt, self._draw())
+        match answer.kind:
+            case ErrorKind.LIMITED:
+                self.counts.limited += 1
+                until_ms = self._reset_ms(answer)
+                await self._throttle.block(self.account, endpoint, until_ms)
+                if last:
+                    after_s = max(0, until_ms - self._now_ms()) / 1_000
+                    raise RateLimited(_text(endpoint, answer), after_s, answer.ret_code)
+                pause_s = self._draw() * 0.1  # the block holds the next try back; the jitter spreads the tries
+            case ErrorKind.CLOCK:
+                if last:
+                    raise ClockRefused(_text(endpoint, answer), None, answer.ret_code)
+                await self._clock_again(answer)
+            case ErrorKind.BUSY | ErrorKind.UNKNOWN_OUTCOME:
+                if last and endpoint.write and answer.kind is ErrorKind.UNKNOWN_OUTCOME:
+                    raise WriteUnknown(_text(endpoint, answer), answer.ret_code or None)
+                if last:
+                    raise Busy(_text(endpoint, answer), None, answer.ret_code or None)
+            case ErrorKind.BANNED:
+                raise await self._throttle.ban()
+            case _:
+                raise _final(endpoint, answer, self.hosts.environment)
+        await self._sleep(pause_s)
+
+    async def _keep_clock(self, endpoint: Endpoint) -> None:
+        """Measure the clock before the first signed call and when the last measurement is old; old is no failure."""
+        if not endpoint.signed:
+            return
+        now = self._now_ms()
+        if self._measured_ms is not None and now - self._measured_ms < CLOCK_AGE_MS:
+            return
+        self._measured_ms = now
+        with suppress(AlphaError):  # a call that cannot be signed in time will say so itself
+            await self.sync_clock()
+
+    async def _clock_again(self, answer: Answer) -> None:
+        if answer.server_ms is not None:
+            # The refusal itself states the exchange's clock. Measured against this machine's, not added to the offset
+            # in use: several refused calls at once must not add up.
+            self._take_offset(midpoint_offset(answer.server_ms, answer))
+            return
+        with suppress(AlphaError):
+            await self.sync_clock()
+
+    def _take_offset(self, offset_ms: int) -> None:
+        if self.hosts.environment is Environment.SIMULATED and abs(offset_ms) > SIMULATED_SKEW_LIMIT_MS:
+            offset_ms = 0
+        self._offset_ms = offset_ms
+        self._skew_ms = offset_ms
+        self._measured_ms = self._now_ms()
+
+    def _reset_ms(self, answer: Answer) -> int:
+        """When the limit is open again, by this machine's clock; never in the past and never far off."""
+        now = self._now_ms()
+        text = answer.headers.get("X-Bapi-Limit-Reset-Timestamp", "")
+        reset = int(text) - self._offset_ms if text.isdecimal() and len(text) < 16 else now + LIMIT_PAUSE_MS
+        return min(max(reset, now + 50), now + LIMIT_PAUSE_MOST_MS)
+
+
+def _final(endpoint: Endpoint, answer: Answer, environment: Environment) -> AlphaError:
+    text = _text(endpoint, answer)
+    code = answer.ret_code
+    match answer.kind:
+        case ErrorKind.KEY_REFUSED:
+            return KeyRefused(f"{text} For the operator: {retry_policy.remedy_of(code)}.", code)
+        case ErrorKind.ORDER_NOT_FOUND:
+            return OrderGone(text, code)
+        case ErrorKind.NOTHING_TO_CLOSE:
+            return NothingToClose(text, code)
+        case ErrorKind.DUPLICATE:
+            return DuplicateOrder(text, code)
+        case ErrorKind.UNSUPPORTED:
+            return NotSupported(f"{endpoint.path} does not exist on {environment}.", code)
+        case _:
+            return Refused(text, code)
+
+
+def _text(endpoint: Endpoint, answer: Answer) -> str:
+    code = f" (retCode {answer.ret_code})" if answer.ret_code else ""
+    return f"Bybit did not serve {endpoint.path}: {answer.message or 'no reason given'}{code}."

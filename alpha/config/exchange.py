@@ -1,0 +1,105 @@
+"""Which exchange is used, and the gate in front of real money."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+from pydantic_settings import (
+    NoDecode,
+)
+
+from alpha.config.keys import BotKeys
+from alpha.config.loader import Settings, Url, comma_separated
+from alpha.errors import Misconfigured
+from alpha.registry import Bot
+
+
+class Environment(StrEnum):
+    """Where an account lives. Accounts of different environments never mix."""
+
+    LIVE = "live"
+    DEMO = "demo"
+    TESTNET = "testnet"
+    SIMULATED = "simulated"
+
+
+class ExchangeSettings(Settings):
+    """Which exchange: Bybit's live, demo or testnet, or a simulated one; and whether real money may move."""
+
+    bybit_demo: bool = Field(True, description="true for Bybit's demo trading, false otherwise")
+    bybit_testnet: bool = Field(False, description="true for Bybit's testnet, false otherwise")
+    bybit_rest_url: Url | None = Field(
+        None, description="The REST address of a simulated exchange", pattern="^https?://"
+    )
+    bybit_ws_url: Url | None = Field(
+        None, description="The WebSocket address of a simulated exchange", pattern="^wss?://"
+    )
+    alpha_live_trading: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="the ids of the bots that may trade real money, separated by commas"
+    )
+    alpha_live_max_order_usdt: str | None = Field(
+        None, description="The largest order in USDT that may be sent with real money", pattern=r"^\d+(\.\d+)?$"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_names(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "alpha_live_trading" in data:
+            data = {**data, "alpha_live_trading": comma_separated(data["alpha_live_trading"])}
+        return data
+
+    @model_validator(mode="after")
+    def _one_exchange(self) -> "ExchangeSettings":
+        if (self.bybit_rest_url is None) != (self.bybit_ws_url is None):
+            raise ValueError(
+                "BYBIT_REST_URL and BYBIT_WS_URL belong together: set both for a simulated exchange, or neither for Bybit."
+            )
+        if self.bybit_rest_url is None and self.bybit_demo and self.bybit_testnet:
+            raise ValueError(
+                "BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
+            )
+        for name, url in (("BYBIT_REST_URL", self.bybit_rest_url), ("BYBIT_WS_URL", self.bybit_ws_url)):
+            if url is not None and _is_bybit(url):
+                raise ValueError(
+                    f"{name} names {url}, a host of Bybit. It is for a simulated exchange only: "
+                    "remove it and choose Bybit with BYBIT_DEMO and BYBIT_TESTNET."
+                )
+        return self
+
+    def environment(self, *, demo: bool | None = None) -> Environment:
+        """The environment of a bot. `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which goes before BYBIT_DEMO."""
+        if self.bybit_rest_url is not None:
+            return Environment.SIMULATED
+        if self.bybit_testnet:
+            return Environment.TESTNET
+        return Environment.DEMO if (self.bybit_demo if demo is None else demo) else Environment.LIVE
+
+
+#: Bybit's own domains (developer documentation, "Integration Guidance"): never a simulated exchange.
+BYBIT_DOMAINS = ("bybit", "bytick", "bybitgeorgia", "manepa")
+
+
+def _is_bybit(url: str) -> bool:
+    """True when any part of `url` that could be taken for a host lies under a domain of Bybit, whatever the country."""
+    labels = re.split(r"[^a-z0-9-]+", url.lower())
+    return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
+
+
+def refuse_live(settings: ExchangeSettings, keys: BotKeys, bot: Bot) -> None:
+    """Raise Misconfigured when this bot would trade real money without the operator's confirmation."""
+    if settings.bybit_testnet and keys.bybit_demo:
+        raise Misconfigured(
+            f"{bot.prefix}_BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
+        )
+    if settings.environment(demo=keys.bybit_demo) is not Environment.LIVE:
+        return
+    if bot.id not in settings.alpha_live_trading:
+        raise Misconfigured(
+            f"{bot.id} would trade real money (BYBIT_DEMO=false), but ALPHA_LIVE_TRADING does not name it. "
+            f"Add {bot.id} to ALPHA_LIVE_TRADING, or set BYBIT_DEMO=true."
+        )
+    if settings.alpha_live_max_order_usdt is None:
+        raise Misconfigured(
+            "ALPHA_LIVE_MAX_ORDER_USDT is not set. Real money needs a largest order in USDT: put it into .env."
+        )

@@ -1,0 +1,91 @@
+"""The API keys of each bot."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from alpha.config.loader import Settings, load
+from alpha.errors import Misconfigured
+from alpha.registry import Bot
+
+
+class BotKeys(Settings):
+    """The exchange keys of one bot; its prefix starts their variables."""
+
+    bybit_api_key: SecretStr = Field(description="the API key of this bot's account")
+    bybit_api_secret: SecretStr = Field(description="the API secret of this bot's account")
+    bybit_demo: bool | None = Field(None, description="true or false when this bot differs from BYBIT_DEMO")
+
+
+class ReadingKeys(Settings):
+    """The second exchange key of one bot, made with Read-Only, for who only reads; its prefix starts its variables."""
+
+    bybit_read_api_key: SecretStr | None = Field(
+        None, description="a second API key of this bot's account that only reads, for the listener and the trade sync"
+    )
+    bybit_read_api_secret: SecretStr | None = Field(None, description="the API secret of the key that only reads")
+
+
+def load_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+    """The key of `bot` that trades; Misconfigured names the variable that is missing."""
+    return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file)
+
+
+def has_reading_key(bot: Bot, *, env_file: Path | None = Path(".env")) -> bool:
+    """True when a key of its own is set for who only reads, whatever it may do."""
+    return load(ReadingKeys, prefix=f"{bot.prefix}_", env_file=env_file).bybit_read_api_key is not None
+
+
+def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+    """The key of `bot` for who only reads: its read-only key, or where there is none the key that trades.
+
+    Misconfigured when there is neither, or a key without its secret.
+    """
+    reading = load(ReadingKeys, prefix=f"{bot.prefix}_", env_file=env_file)
+    key, secret = reading.bybit_read_api_key, reading.bybit_read_api_secret
+    if key is None and secret is None:
+        try:
+            return load_keys(bot, env_file=env_file)
+        except Misconfigured:
+            if _is_begun(bot, env_file):
+                raise
+            raise Misconfigured(
+                f"{bot.id} has no key to read with. Set {bot.read_key_variable} and {bot.read_secret_variable}: "
+                "a key of its account made with Read-Only."
+            ) from None
+    if key is None or secret is None:
+        missing = bot.read_key_variable if key is None else bot.read_secret_variable
+        raise Misconfigured(f"{missing} is not set: a key and its secret belong together. Put it beside the other.")
+    return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file, bybit_api_key=key, bybit_api_secret=secret)
+
+
+def load_guarding_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> tuple[BotKeys, bool]:
+    """The key of `bot` for its guard, and whether it is the one that trades; a bot without one is observed by its other.
+
+    Misconfigured when there is neither, or a key without its secret.
+    """
+    try:
+        return load_keys(bot, env_file=env_file), True
+    except Misconfigured:
+        if _is_begun(bot, env_file):
+            raise
+        return load_reading_keys(bot, env_file=env_file), False
+
+
+def read_only_advice(bot: Bot) -> str:
+    """What to do where who only reads holds a key that may trade."""
+    return (
+        f"Make a second key of this account with Read-Only, then: alpha key {bot.container} --read-only. "
+        "Until then whoever gets into the listener or the trade sync can trade."
+    )
+
+
+class _GivenKeys(Settings):
+    bybit_api_key: SecretStr | None = None
+    bybit_api_secret: SecretStr | None = None
+
+
+def _is_begun(bot: Bot, env_file: Path | None) -> bool:
+    """True when a part of the key that trades is set: what is missing of it is then a mistake, and no choice."""
+    given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
+    return given.bybit_api_key is not None or given.bybit_api_secret is not None

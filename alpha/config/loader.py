@@ -1,0 +1,130 @@
+"""Reading settings from the environment, `.env` and secret files; every fault names the variable and the remedy."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from alpha.errors import Misconfigured
+
+#: Where containers see the secrets that are given to them, one file each, named like the variable in lower case.
+CONTAINER_SECRETS = Path("/run/secrets")
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads secrets from files: `NAME_FILE` names the file, else it is `/run/secrets/<name>` where that exists."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environment: EnvSettingsSource, dotenv: DotEnvSettingsSource):
+        super().__init__(settings_cls)
+        self._variables = {**dotenv.env_vars, **environment.env_vars}
+        self._prefix = environment.env_prefix
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{self._prefix}{field_name}".lower()
+        named = self._variables.get(f"{variable}_file")
+        path = Path(named) if named else CONTAINER_SECRETS / variable
+        if not named and (not _is_secret(field) or not path.is_file()):
+            return None, field_name, False
+        try:
+            return path.read_text(encoding="utf-8").strip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as fault:
+            reason = getattr(fault, "strerror", None) or "it is not text"
+            raise Misconfigured(f"{variable.upper()}_FILE names {path}, which cannot be read: {reason}.") from None
+
+    def __call__(self) -> dict[str, Any]:
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value:
+                values[name] = value
+        return values
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return field.annotation in {SecretStr, SecretStr | None}
+
+
+class Settings(BaseSettings):
+    """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then files named by `NAME_FILE`, then `.env`."""
+        if not isinstance(env_settings, EnvSettingsSource) or not isinstance(dotenv_settings, DotEnvSettingsSource):
+            raise TypeError("pydantic-settings changed its sources")
+        return init_settings, env_settings, _SecretFiles(settings_cls, env_settings, dotenv_settings), dotenv_settings
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S], *, prefix: str = "", env_file: Path | None = Path(".env"), **values: object) -> S:
+    """Read settings of this kind. `prefix` starts every variable's name; `values` go before all else.
+
+    Raises Misconfigured with one line a fault: the variable, what is wrong, what is allowed.
+    """
+    arguments: dict[str, Any] = {"_env_file": env_file, "_env_prefix": prefix, **values}
+    try:
+        return kind(**arguments)
+    except ValidationError as fault:
+        raise Misconfigured("\n".join(_lines(kind, prefix, fault, env_file))) from None
+    except ValueError as fault:
+        raise Misconfigured(f"The settings cannot be read: {fault}.") from None
+
+
+def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: Path | None) -> list[str]:
+    lines = []
+    for error in fault.errors(include_url=False):
+        if not error["loc"]:
+            lines.append(str(error["ctx"]["error"]) if "ctx" in error else error["msg"])
+            continue
+        field = str(error["loc"][0])
+        variable = f"{prefix}{field}".upper()
+        description = (kind.model_fields[field].description or "").rstrip(".") if field in kind.model_fields else ""
+        hint = f" It is {description[:1].lower()}{description[1:]}." if description else ""
+        if error["type"] == "missing":
+            absent = "" if env_file is None or env_file.exists() else f" There is no {env_file} here: run 'alpha init'."
+            lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
+            continue
+        secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
+        given = "" if secret else f" is {error['input']!r}:"
+        message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+        lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
+    return lines
+
+
+def comma_separated(text: object) -> object:
+    """A comma-separated text as a tuple of names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+
+
+def no_trailing_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(no_trailing_slash)]
+
+
+def running_in_container() -> bool:
+    """True inside a container."""
+    return os.path.exists("/.dockerenv")

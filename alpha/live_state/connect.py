@@ -1,0 +1,100 @@
+"""Connections to Redis: one client a database, made once, shared by a process."""
+
+import asyncio
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry as RedisRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from alpha.config.services import RedisSettings
+from alpha.errors import Misconfigured, Retry
+from alpha.live_state.client import TextRedis
+from alpha.registry import SHARED_DB, Bot
+
+#: What a caller may meet while Redis is away; all of it passes.
+REDIS_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+class RedisClients:
+    """The Redis clients of one process, by database. Texts come and go as `str`."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._clients: dict[int, TextRedis] = {}
+        self._writers: list[TextRedis] = []
+
+    @property
+    def address(self) -> str:
+        """Host and port, for messages."""
+        return f"{self._settings.redis_host}:{self._settings.redis_port}"
+
+    def database(self, number: int) -> TextRedis:
+        """The client of database `number`."""
+        client = self._clients.get(number)
+        if client is None:
+            client = self._clients[number] = self._client(number, socket_timeout=10.0, health_check_interval=15)
+        return client
+
+    def writer(self, number: int) -> TextRedis:
+        """A new client of database `number` for one writer: one connection of its own, one call at a time.
+
+        It bounds no call by itself, because that costs each one several turns of the event loop before anything is sent:
+        whoever calls must, with `asyncio.timeout`; a call that is given up closes the connection, and the next opens it.
+        """
+        client = self._client(number, socket_timeout=None, single_connection_client=True)
+        self._writers.append(client)
+        return client
+
+    def _client(self, number: int, **options: Any) -> TextRedis:
+        return cast(
+            TextRedis,
+            Redis(
+                host=self._settings.redis_host,
+                port=self._settings.redis_port,
+                db=number,
+                username=self._settings.redis_username,
+                password=self._settings.redis_password.get_secret_value(),
+                decode_responses=True,
+                socket_connect_timeout=2.0,
+                retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+                # the shapes of answers that TextRedis promises
+                protocol=2,
+                **options,
+            ),
+        )
+
+    def of(self, bot: Bot) -> TextRedis:
+        """The client of the bot's own database."""
+        return self.database(bot.redis_db)
+
+    @property
+    def shared(self) -> TextRedis:
+        """The client of database 15, which belongs to all."""
+        return self.database(SHARED_DB)
+
+    async def check(self) -> None:
+        """Raise Misconfigured or Retry, naming the address and the setting, unless Redis answers and knows us."""
+        try:
+            await self.shared.ping()
+        except AuthenticationError:
+            raise Misconfigured(
+                f"Redis at {self.address} refused user {self._settings.redis_username!r}: "
+                "check REDIS_USERNAME and REDIS_PASSWORD."
+            ) from None
+        except REDIS_UNAVAILABLE:
+            raise Retry(
+                f"Redis does not answer at {self.address}: start it, or check REDIS_HOST and REDIS_PORT."
+            ) from None
+        except ResponseError as fault:
+            raise Misconfigured(f"Redis at {self.address} refused: {fault}.") from None
+
+    async def close(self) -> None:
+        """Close all clients."""
+        clients = (*self._clients.values(), *self._writers)
+        await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
+        self._clients.clear()
+        self._writers.clear()

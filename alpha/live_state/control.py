@@ -1,0 +1,129 @@
+"""Commands to a bot or to the guard: a stream with ids, issuers, an expiry of 60 s, and an answer to each.
+
+A command is taken once: by a consumer group, acknowledged with its answer. One that was taken but not answered when
+its taker died comes again first. An expired one is answered, never run.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
+
+EXPIRY_MS = 60_000
+_GROUP = "taker"
+_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of an operator: what, about what, from whom, until when (wall clock)."""
+
+    entry_id: str
+    id: str
+    name: str
+    args: dict[str, str]
+    issuer: str
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command. `outcome` is "done", "refused", "expired" or "progress" (more to come)."""
+
+    command_id: str
+    outcome: str
+    text: str
+
+
+async def send_command(redis: TextRedis, target: str, name: str, args: dict[str, str], issuer: str, now_ms: int) -> str:
+    """Put a command into `control:<target>`; returns its id, by which the answer will be known."""
+    command_id = uuid.uuid4().hex
+    await redis.xadd(
+        keys.control(target),
+        {
+            "id": command_id,
+            "command": name,
+            "args": msgspec.json.encode(args).decode(),
+            "issuer": issuer,
+            "expires_ms": str(now_ms + EXPIRY_MS),
+        },
+        maxlen=_KEPT,
+        approximate=True,
+    )
+    return command_id
+
+
+async def read_replies(redis: TextRedis, target: str, after: str, block_ms: int) -> tuple[list[Reply], str]:
+    """The answers after entry `after` ("0-0" for all kept), and the entry to go on from."""
+    answer = await redis.xread({keys.control_replies(target): after}, block=block_ms)
+    rows = answer[0][1] if answer else []
+    replies = [Reply(fields["id"], fields["outcome"], fields["text"]) for _, fields in rows]
+    return replies, str(rows[-1][0]) if rows else after
+
+
+class CommandConsumer:
+    """The one taker of the commands for `target`."""
+
+    def __init__(self, redis: TextRedis, target: str, consumer: str = "one") -> None:
+        self._redis = redis
+        self._target = target
+        self._consumer = consumer
+        #: Up to where what was taken and not answered by a process before this one has been read; then ">", what is new.
+        self._after = "0"
+
+    async def take(self, now_ms: int, block_ms: int = 1_000, begun: frozenset[str] = frozenset()) -> list[Command]:
+        """The next commands that have not expired at `now_ms` (wall clock); expired ones are answered here.
+
+        `begun` are the ids of commands that a taker before this one has begun and not finished: they do not expire.
+        """
+        key = keys.control(self._target)
+        new = self._after == ">"
+        try:
+            answer = await self._redis.xreadgroup(
+                _GROUP, self._consumer, {key: self._after}, count=50, block=block_ms if new else None
+            )
+        except ResponseError as fault:
+            if "NOGROUP" not in str(fault):
+                raise
+            await self._redis.xgroup_create(key, _GROUP, id="0", mkstream=True)
+            return []
+        rows = answer[0][1] if answer else []
+        if not new:
+            # Each of these comes once: it is pending until it is answered, and that may take its time.
+            self._after = str(rows[-1][0]) if rows else ">"
+        taken = []
+        for entry_id, fields in rows:
+            command = parse_command(str(entry_id), fields)
+            if command is None:
+                await self._redis.xack(key, _GROUP, entry_id)
+            elif now_ms >= command.expires_ms and command.id not in begun:
+                await self.answer(command, "expired", "The command is older than a minute and was not run.")
+            else:
+                taken.append(command)
+        return taken
+
+    async def answer(self, command: Command, outcome: str, text: str) -> None:
+        """Answer a command. Any outcome but "progress" settles it: it will not come again."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(
+                keys.control_replies(self._target),
+                {"id": command.id, "outcome": outcome, "text": text},
+                maxlen=_KEPT,
+                approximate=True,
+            )
+            if outcome != "progress":
+                pipe.xack(keys.control(self._target), _GROUP, command.entry_id)
+            await pipe.execute()
+
+
+def parse_command(entry_id: str, fields: dict[str, str]) -> Command | None:
+    """The command written in a stream entry, or None when it is not one of ours."""
+    try:
+        args = msgspec.json.decode(fields["args"], type=dict[str, str])
+        return Command(entry_id, fields["id"], fields["command"], args, fields["issuer"], int(fields["expires_ms"]))
+    except (KeyError, ValueError, msgspec.DecodeError):
+        return None

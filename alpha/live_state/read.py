@@ -1,0 +1,239 @@
+"""Typed reads of live state. What is absent reads as None or empty, never as a default."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
+from alpha.model.money import amount, amount_or_none, amount_or_zero
+from alpha.model.timestamp import at
+
+
+class DataState(StrEnum):
+    """What the listener says of a bot's live state."""
+
+    SYNCED = "synced"
+    STALE = "stale"
+    DOWN = "down"
+
+
+class Side(StrEnum):
+    """The direction of a position; `FLAT` when its size is zero. Values as Bybit writes them."""
+
+    LONG = "Buy"
+    SHORT = "Sell"
+    FLAT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePosition:
+    """`position:<bot>:<symbol>`. Sizes in base coin, prices and amounts in USDT, times of the exchange."""
+
+    symbol: str
+    side: Side
+    size: Decimal
+    entry_price: Decimal | None
+    mark_price: Decimal | None
+    unrealised_pnl: Decimal | None
+    leverage: Decimal | None
+    liq_price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    trailing_stop: Decimal | None
+    opened_at: datetime | None
+    updated_at: datetime | None
+    seq: int
+
+    @property
+    def signed_size(self) -> Decimal:
+        """The size, negative for a short."""
+        return -self.size if self.side is Side.SHORT else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWallet:
+    """`wallet:<bot>`, the USDT coin of the account."""
+
+    equity: Decimal
+    wallet_balance: Decimal
+    available: Decimal | None
+    unrealised_pnl: Decimal
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """`status:<bot>`: may the live state be trusted, and since when. Times are wall-clock."""
+
+    state: DataState
+    connected_at: datetime | None
+    synced_at: datetime | None
+    last_message_at: datetime | None
+    last_fill_at: datetime | None
+    #: The account that is listened to: environment and userID, "" where that is not known.
+    account: str = ""
+
+    def is_of(self, account: str) -> bool:
+        """False when the live state is another account's than this one."""
+        return self.account in {"", account}
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`heartbeat:<bot>`: wall-clock time of the strategy's last sign of life, its state and what it waits for."""
+
+    alive_at: datetime
+    state: str
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarketQuote:
+    """`market:<symbol>`; prices in USDT, `updated_at` in the exchange's time."""
+
+    last: Decimal | None
+    mark: Decimal | None
+    bid: Decimal | None
+    ask: Decimal | None
+    funding_rate: Decimal | None
+    next_funding_at: datetime | None
+    updated_at: datetime | None
+
+
+class Candle(msgspec.Struct, frozen=True, array_like=True):
+    """One closed candle, stored as a JSON array in this order. Amounts are texts, as Bybit sent them."""
+
+    start_ms: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+
+
+_candle_decoder = msgspec.json.Decoder(Candle)
+
+
+def encode_candle(candle: Candle) -> str:
+    """The text of a candle in its list."""
+    return msgspec.json.encode(candle).decode()
+
+
+def decode_candle(text: str) -> Candle:
+    """The candle of a text in its list."""
+    return _candle_decoder.decode(text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return at(int(text)) if text and int(text) > 0 else None
+
+
+async def read_position(bot_db: TextRedis, bot: str, symbol: str) -> LivePosition | None:
+    """The position of `symbol`, flat or open, or None when none was ever seen."""
+    fields = await bot_db.hgetall(keys.position(bot, symbol))
+    return parse_position(symbol, fields) if fields else None
+
+
+async def read_positions(bot_db: TextRedis, bot: str) -> list[LivePosition]:
+    """All open positions, by symbol."""
+    symbols = sorted(await bot_db.smembers(keys.positions(bot)))
+    async with bot_db.pipeline(transaction=False) as pipe:
+        for symbol in symbols:
+            pipe.hgetall(keys.position(bot, symbol))
+        rows = await pipe.execute()
+    return [parse_position(symbol, row) for symbol, row in zip(symbols, rows, strict=True) if row]
+
+
+def parse_position(symbol: str, fields: Mapping[str, str]) -> LivePosition:
+    """The position written in a hash."""
+
+    def price(name: str) -> Decimal | None:
+        value = amount_or_none(fields.get(name), name)
+        return value if value else None
+
+    return LivePosition(
+        symbol=symbol,
+        side=Side(fields.get("side", "")),
+        size=amount(fields["size"], "size"),
+        entry_price=price("entry_price"),
+        mark_price=price("mark_price"),
+        unrealised_pnl=amount_or_none(fields.get("unrealised_pnl"), "unrealised_pnl"),
+        leverage=price("leverage"),
+        liq_price=price("liq_price"),
+        stop_loss=price("stop_loss"),
+        take_profit=price("take_profit"),
+        trailing_stop=price("trailing_stop"),
+        opened_at=_moment(fields.get("opened_at")),
+        updated_at=_moment(fields.get("updated_at")),
+        seq=int(fields.get("seq") or -1),
+    )
+
+
+async def read_orders(bot_db: TextRedis, bot: str) -> dict[str, dict[str, object]]:
+    """The open orders: order id to the row as the exchange sent it."""
+    rows = await bot_db.hgetall(keys.orders(bot))
+    return {order_id: msgspec.json.decode(row) for order_id, row in rows.items()}
+
+
+async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
+    """The wallet, or None before it was seen."""
+    fields = await bot_db.hgetall(keys.wallet(bot))
+    if not fields:
+        return None
+    return LiveWallet(
+        equity=amount(fields["equity"], "equity"),
+        wallet_balance=amount(fields["wallet_balance"], "wallet_balance"),
+        available=amount_or_none(fields.get("available"), "available"),
+        unrealised_pnl=amount_or_zero(fields.get("unrealised_pnl"), "unrealised_pnl"),
+        updated_at=at(int(fields["updated_at"])),
+    )
+
+
+async def read_status(bot_db: TextRedis, bot: str) -> LiveStatus | None:
+    """What the listener says of this bot's live state, or None before it ever ran."""
+    fields = await bot_db.hgetall(keys.status(bot))
+    if not fields:
+        return None
+    return LiveStatus(
+        state=DataState(fields["state"]),
+        connected_at=_moment(fields.get("connected_at")),
+        synced_at=_moment(fields.get("synced_at")),
+        last_message_at=_moment(fields.get("last_message_at")),
+        last_fill_at=_moment(fields.get("last_fill_at")),
+        account=fields.get("account", ""),
+    )
+
+
+async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
+    """The strategy's last sign of life, or None before its first."""
+    fields = await bot_db.hgetall(keys.heartbeat(bot))
+    if not fields:
+        return None
+    return Heartbeat(at(int(fields["alive_at"])), fields.get("state", ""), fields.get("waits_for", ""))
+
+
+async def read_quote(shared_db: TextRedis, symbol: str) -> MarketQuote | None:
+    """The last prices of `symbol`, or None before any was seen."""
+    fields = await shared_db.hgetall(keys.market(symbol))
+    if not fields:
+        return None
+    return MarketQuote(
+        last=amount_or_none(fields.get("last"), "last"),
+        mark=amount_or_none(fields.get("mark"), "mark"),
+        bid=amount_or_none(fields.get("bid"), "bid"),
+        ask=amount_or_none(fields.get("ask"), "ask"),
+        funding_rate=amount_or_none(fields.get("funding_rate"), "funding_rate"),
+        next_funding_at=_moment(fields.get("next_funding_at")),
+        updated_at=_moment(fields.get("updated_at")),
+    )
+
+
+async def read_candles(shared_db: TextRedis, symbol: str, interval: str, last: int = keys.CANDLES_KEPT) -> list[Candle]:
+    """The last closed candles, oldest first, at most `last`."""
+    rows = await shared_db.lrange(keys.candles(symbol, interval), -last, -1)
+    return [decode_candle(row) for row in rows]

@@ -1,0 +1,59 @@
+"""An execution: a fill, funding, a liquidation or a settlement."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+#: Execution types that move a position; Funding and the like do not.
+SIZE_CHANGING = frozenset(
+    {
+        "Trade",
+        "BustTrade",
+        "AdlTrade",
+        "Delivery",
+        "Settle",
+        "BlockTrade",
+        "MovePosition",
+        "FutureSpread",
+        "CorporateAction",
+    }
+)
+
+
+class Execution(Struct, frozen=True, gc=False):
+    """One execution. `fee` is what was paid (negative: received); None is what the row did not carry.
+
+    `exec_pnl` comes with the stream only; `extra_fees` is the list of tax items as JSON text, "" when there is none.
+    """
+
+    category: str
+    symbol: str
+    order_id: str
+    order_link_id: str
+    side: str
+    exec_id: str
+    exec_type: str
+    price: Decimal
+    qty: Decimal
+    value: Decimal
+    fee: Decimal
+    fee_currency: str
+    fee_rate: Decimal | None
+    extra_fees: str
+    is_maker: bool
+    closed_size: Decimal | None
+    exec_pnl: Decimal | None
+    order_price: Decimal | None
+    order_qty: Decimal | None
+    leaves_qty: Decimal | None
+    create_type: str
+    order_type: str
+    stop_order_type: str
+    mark_price: Decimal | None
+    exec_time_ms: int
+    seq: int | None
+
+    @property
+    def changes_size(self) -> bool:
+        """True when it is a fill in the narrow sense, one that moves the position."""
+        return self.exec_type in SIZE_CHANGING

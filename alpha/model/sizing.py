@@ -1,0 +1,102 @@
+"""The exchange's filters: quantities and prices that it will take, and nothing rounded in the wrong direction."""
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from enum import Enum
+
+from alpha.errors import Rejected
+from alpha.model.instrument import Instrument
+from alpha.model.money import plain
+from alpha.model.side import BUY, SELL
+
+
+class Rounding(Enum):
+    """Which way a price goes to the next tick."""
+
+    DOWN = ROUND_FLOOR
+    UP = ROUND_CEILING
+    NEAREST = ROUND_HALF_EVEN
+
+
+def round_to(value: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
+    """`value` as a multiple of `step`. ValueError for a step that is not above zero."""
+    if step <= 0:
+        raise ValueError(f"a step must be above zero, not {step}")
+    return (value / step).to_integral_value(rounding.value) * step
+
+
+def round_qty(qty: Decimal, instrument: Instrument) -> Decimal:
+    """`qty` down to the symbol's quantity step."""
+    return round_to(qty, instrument.qty_step, Rounding.DOWN)
+
+
+def round_price(price: Decimal, side: str, instrument: Instrument) -> Decimal:
+    """A limit price to the passive side of the tick: a buy goes down, a sell up."""
+    return round_to(price, instrument.tick_size, Rounding.DOWN if _is(side, BUY) else Rounding.UP)
+
+
+def round_stop(price: Decimal, position_side: str, instrument: Instrument) -> Decimal:
+    """A stop loss to the tick away from the market: below it (down) for a long, above it (up) for a short."""
+    return round_to(price, instrument.tick_size, Rounding.DOWN if _is(position_side, BUY) else Rounding.UP)
+
+
+def round_target(price: Decimal, position_side: str, instrument: Instrument) -> Decimal:
+    """A take profit to the tick away from the market: above it (up) for a long, below it (down) for a short."""
+    return round_to(price, instrument.tick_size, Rounding.UP if _is(position_side, BUY) else Rounding.DOWN)
+
+
+def round_distance(distance: Decimal, instrument: Instrument) -> Decimal:
+    """A trailing distance up to the tick, and one tick at least."""
+    return max(instrument.tick_size, round_to(distance, instrument.tick_size, Rounding.UP))
+
+
+def largest_qty(instrument: Instrument, *, market: bool) -> Decimal:
+    """The most one order may carry."""
+    return instrument.max_market_qty if market else instrument.max_order_qty
+
+
+def fit_qty(
+    qty: Decimal, price: Decimal, instrument: Instrument, *, market: bool = True, reduce_only: bool = False
+) -> Decimal:
+    """The quantity that is sent for a wished `qty` at about `price`: down to the step, at most the symbol's maximum.
+
+    Raises TooSmall, naming the filter, when nothing is left that the exchange would take. A reduce-only order is not
+    measured against the least value: a remainder must always be closable.
+    """
+    if qty <= 0 or price <= 0:
+        raise Rejected(f"{instrument.symbol}: a quantity of {qty} at a price of {price} is no order.")
+    fitted = min(round_qty(qty, instrument), round_qty(largest_qty(instrument, market=market), instrument))
+    if fitted < instrument.min_order_qty or fitted == 0:
+        raise TooSmall(
+            f"{instrument.symbol}: {plain(qty)} is below the least order of {plain(instrument.min_order_qty)} "
+            f"(step {plain(instrument.qty_step)})."
+        )
+    if not reduce_only and fitted * price < instrument.min_notional:
+        raise TooSmall(
+            f"{instrument.symbol}: {plain(fitted)} at {plain(price)} is worth {plain(fitted * price)}, below the "
+            f"least order value of {plain(instrument.min_notional)}."
+        )
+    return fitted
+
+
+def slices(qty: Decimal, most: Decimal, instrument: Instrument) -> list[Decimal]:
+    """`qty` cut into pieces of at most `most`, each a multiple of the step; their sum is `qty` down to the step.
+
+    Raises Rejected when `most` is below one step.
+    """
+    piece = round_qty(most, instrument)
+    left = round_qty(qty, instrument)
+    if piece <= 0:
+        raise Rejected(f"{instrument.symbol}: a slice of {plain(most)} is below the step {plain(instrument.qty_step)}.")
+    pieces = [piece] * int(left // piece)
+    rest = left - piece * len(pieces)
+    return [*pieces, rest] if rest else pieces
+
+
+def _is(side: str, wanted: str) -> bool:
+    if side not in {BUY, SELL}:
+        raise ValueError(f"a side is Buy or Sell, not {side!r}")
+    return side == wanted
+
+
+class TooSmall(Rejected):
+    """After rounding, an order is below what the exchange accepts for this symbol."""

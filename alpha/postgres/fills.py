@@ -1,0 +1,138 @@
+"""The one way into `trading.fills`.
+
+    result = await insert_fills(connection, rows)      # connection: alpha_listener, straight to PostgreSQL
+
+One statement takes a whole batch. A fill that is already there is a duplicate: it fills what was null and changes
+nothing else. The database brings round trips and roll-ups up to date in the same transaction.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import Struct, structs
+from msgspec.json import Encoder
+
+from alpha.postgres.database import Connection
+
+
+class Fill(Struct, frozen=True, gc=False):
+    """One execution, as a row of `trading.fills`. Amounts are Decimal, times aware UTC.
+
+    What the REST rows lack is None until the stream tells: `exec_pnl`, at times `closed_size`, `fee_currency`.
+    `extra_fees` is the JSON text of Bybit's list, None when it is empty.
+    """
+
+    account_id: int
+    bot_id: str
+    category: str
+    symbol: str
+    exec_id: str
+    order_id: str
+    order_link_id: str | None
+    side: str
+    exec_type: str
+    reason: str
+    price: Decimal
+    qty: Decimal
+    value: Decimal
+    fee: Decimal
+    fee_currency: str | None
+    closed_size: Decimal | None
+    exec_pnl: Decimal | None
+    extra_fees: str | None
+    is_maker: bool
+    seq: int
+    exec_time: datetime
+    received_at: datetime
+
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """What makes an execution the same execution."""
+        return self.account_id, self.category, self.symbol, self.exec_id
+
+
+class InsertResult(NamedTuple):
+    """How many rows of a batch were new, and how many were there before (or twice in the batch)."""
+
+    inserted: int
+    duplicates: int
+
+
+#: Columns that a second sight of the same execution may fill when they are still null.
+_LATER = ("order_link_id", "fee_currency", "closed_size", "exec_pnl", "extra_fees")
+
+#: The columns of `Fill` with the types in which a batch travels.
+_TRAVELS = {
+    "account_id": "int2", "bot_id": "text", "category": "text", "symbol": "text", "exec_id": "text", "order_id": "text",
+    "order_link_id": "text", "side": "text", "exec_type": "text", "reason": "text", "price": "numeric", "qty": "numeric",
+    "value": "numeric", "fee": "numeric", "fee_currency": "text", "closed_size": "numeric", "exec_pnl": "numeric",
+    "extra_fees": "text", "is_maker": "bool", "seq": "int8", "exec_time": "timestamptz", "received_at": "timestamptz",
+}  # fmt: skip
+_COLUMNS = ", ".join(_TRAVELS)
+_encode = Encoder().encode
+
+#: $1 is the batch as one JSON text (`batch_of`): the client encodes it in a fifth of the time of arrays of amounts, and the
+#: server reads it as fast; amounts stand in it as texts, digit for digit.
+#: Rows go in by key order, so that two writers of the same fills wait for each other and never for ever.
+#: One row comes back for each row that was inserted or filled, with whether it was inserted; a CTE that counts them in the
+#: server takes longer than sending them.
+INSERT_FILLS = f"""
+INSERT INTO trading.fills ({_COLUMNS})
+SELECT {_COLUMNS.replace("extra_fees", "extra_fees::jsonb")}
+FROM json_to_recordset($1::json) AS row ({", ".join(f"{name} {kind}" for name, kind in _TRAVELS.items())})
+ORDER BY account_id, category, symbol, exec_time, seq, exec_id
+ON CONFLICT (account_id, category, symbol, exec_id) DO UPDATE SET
+    order_link_id = coalesce(fills.order_link_id, excluded.order_link_id),
+    fee_currency = coalesce(fills.fee_currency, excluded.fee_currency),
+    closed_size = coalesce(fills.closed_size, excluded.closed_size),
+    exec_pnl = coalesce(fills.exec_pnl, excluded.exec_pnl),
+    extra_fees = coalesce(fills.extra_fees, excluded.extra_fees)
+WHERE (fills.order_link_id IS NULL AND excluded.order_link_id IS NOT NULL)
+    OR (fills.fee_currency IS NULL AND excluded.fee_currency IS NOT NULL)
+    OR (fills.closed_size IS NULL AND excluded.closed_size IS NOT NULL)
+    OR (fills.exec_pnl IS NULL AND excluded.exec_pnl IS NOT NULL)
+    OR (fills.extra_fees IS NULL AND excluded.extra_fees IS NOT NULL)
+RETURNING (xmax = 0) AS inserted
+"""  # noqa: S608 - made of names of this file only
+
+
+def batch_of(rows: Iterable[Fill]) -> str:
+    """The argument of `INSERT_FILLS` for these rows, no two of them with the same key."""
+    return _encode(list(rows)).decode()
+
+
+async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertResult:
+    """Store a batch of executions, each once, whatever was there before.
+
+    Run it inside a transaction of your own to commit it with other rows, or alone: it is one statement.
+    Raises asyncpg's errors; an integrity error means that a row cannot be stored (an unknown account, a side that is
+    neither Buy nor Sell), and nothing of the batch was.
+    """
+    unique: dict[tuple[int, str, str, str], Fill] = {}
+    count = 0
+    for fill in rows:
+        count += 1
+        key = fill.key
+        seen = unique.get(key)
+        unique[key] = fill if seen is None else _merged(seen, fill)
+    if not unique:
+        return InsertResult(0, 0)
+    inserted = sum(row[0] for row in await connection.fetch(INSERT_FILLS, batch_of(unique.values())))
+    return InsertResult(inserted, count - inserted)
+
+
+async def settle_late_fills(connection: Connection) -> int:
+    """Take in late fills whose recomputation was put off; returns how many accounts and symbols were recomputed.
+
+    An insert takes in late fills by itself unless that means walking more than 20,000 fills. Call this when a back-fill
+    has come to its end; without waiting work it costs one look-up.
+    """
+    number: int = await connection.fetchval("SELECT trading.settle()", timeout=600)
+    return number
+
+
+def _merged(first: Fill, second: Fill) -> Fill:
+    later = {name: getattr(second, name) for name in _LATER if getattr(first, name) is None}
+    return structs.replace(first, **later) if later else first

@@ -1,0 +1,209 @@
+"""Migrations: numbered SQL files, each applied once, in order, in a transaction of its own.
+
+`python -m alpha.postgres.migrate` applies what is missing, enters the bots of `bots.toml` and sets the passwords of the
+services' roles. It is safe to run again, and from two places at once: an advisory lock lets one wait for the other.
+"""
+
+import asyncio
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+from pydantic import Field, SecretStr
+
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
+from alpha.errors import AlphaError, Fatal, Misconfigured
+from alpha.postgres.database import Connection, connect
+from alpha.postgres.scram import verifier
+from alpha.registry import Registry, load_registry
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "database" / "migrations"
+ROLES = ("alpha_readonly", "alpha_listener", "alpha_sync", "alpha_guard", "alpha_c2", "alpha_strategy")
+_LOCK = 4_157_250_001
+_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+class MigrateSettings(DatabaseSettings):
+    """The owner's connection, straight to PostgreSQL, and the passwords of the services' roles."""
+
+    postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
+    alpha_readonly_db_password: SecretStr | None = Field(None, description="the password of alpha_readonly")
+    alpha_listener_db_password: SecretStr | None = Field(None, description="the password of alpha_listener")
+    alpha_sync_db_password: SecretStr | None = Field(None, description="the password of alpha_sync")
+    alpha_guard_db_password: SecretStr | None = Field(None, description="the password of alpha_guard")
+    alpha_c2_db_password: SecretStr | None = Field(None, description="the password of alpha_c2")
+    alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
+    bots_file: Path = Field(Path("bots.toml"), description="the list of bots")
+
+    def passwords(self) -> dict[str, str]:
+        """Role to password, of those that are set."""
+        found = {role: getattr(self, f"{role}_db_password") for role in ROLES}
+        return {role: secret.get_secret_value() for role, secret in found.items() if secret is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its number, name, text and the SHA-256 of the text."""
+
+    number: int
+    name: str
+    sql: str
+    checksum: str
+
+
+def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
+    """The files of the folder in order. Raises Misconfigured for a strange name, a double number or an empty folder."""
+    found: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise Misconfigured(f"{path.name} is not named like a migration. Call it NNNN_what_it_does.sql.")
+        text = path.read_bytes()
+        number = int(match.group(1))
+        if found and found[-1].number == number:
+            raise Misconfigured(f"{found[-1].name} and {path.name} have the same number. Renumber the newer one.")
+        found.append(Migration(number, path.name, text.decode(), hashlib.sha256(text).hexdigest()))
+    if not found:
+        raise Misconfigured(f"There are no migrations in {folder}. Restore the folder from the repository.")
+    return found
+
+
+async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply what is missing; returns the names of the files applied now.
+
+    A database that is newer than this version of Alpha is left as it is: after a step back, older code works on it.
+    Raises Misconfigured when an applied file was changed or is gone, Fatal when one fails; what was applied before stays.
+    """
+    migrations = read_migrations(folder)
+    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS public.schema_migrations (number integer PRIMARY KEY, name text NOT NULL, "
+            "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await connection.fetch("SELECT number, name, checksum FROM public.schema_migrations ORDER BY number")
+        _refuse_changes({row["number"]: (row["name"], row["checksum"]) for row in rows}, migrations)
+        last = rows[-1]["number"] if rows else 0
+        missing = [migration for migration in migrations if migration.number > last]
+        for migration in missing:
+            await _apply(connection, migration)
+        # Plans are short and run often: compiling them costs more than it saves. A setting of the database, not of a dump.
+        await connection.execute(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off', current_database()); END $$"
+        )
+        return [migration.name for migration in missing]
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migration]) -> None:
+    files = {migration.number: migration for migration in migrations}
+    known = max(files)
+    for number, (name, checksum) in applied.items():
+        if number > known:
+            continue  # of a newer version, from which somebody went back
+        if number not in files:
+            raise Misconfigured(f"The migration {name} was applied but its file is missing. Restore it.")
+        if files[number].checksum != checksum:
+            raise Misconfigured(
+                f"The migration {files[number].name} was changed after it was applied: "
+                "another version of Alpha made this database. Go on with that version, or write the change as a new migration; "
+                "the demo's data is removed by make clean."
+            )
+    newest = max(applied, default=0)
+    for migration in migrations:
+        if migration.number < newest and migration.number not in applied:
+            raise Misconfigured(f"The migration {migration.name} is older than those applied. Give it the next number.")
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO public.schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+                migration.number,
+                migration.name,
+                migration.checksum,
+            )
+    except asyncpg.PostgresError as fault:
+        raise Fatal(f"The migration {migration.name} failed and was undone: {fault}.") from None
+
+
+async def register_bots(connection: Connection, registry: Registry) -> None:
+    """Enter the bots into `trading.bots`; one that is no longer listed stays, as inactive. Wishes are not touched."""
+    async with connection.transaction():
+        await connection.execute(
+            "UPDATE trading.bots SET active = false WHERE bot_id <> ALL($1)", [bot.id for bot in registry.bots]
+        )
+        await connection.executemany(
+            "INSERT INTO trading.bots (bot_id, name, strategy, tag, redis_db, container) VALUES ($1, $2, $3, $4, $5, $6) "
+            "ON CONFLICT (bot_id) DO UPDATE SET name = excluded.name, strategy = excluded.strategy, "
+            "tag = excluded.tag, redis_db = excluded.redis_db, container = excluded.container, active = true",
+            [(bot.id, bot.name, bot.strategy, bot.tag, bot.redis_db, bot.container) for bot in registry.bots],
+        )
+
+
+async def set_passwords(connection: Connection, passwords: dict[str, str]) -> None:
+    """Set the passwords of our roles. The server gets SCRAM verifiers, so that no password reaches its log."""
+    for role, password in passwords.items():
+        if role not in ROLES:
+            raise Misconfigured(f"{role} is no role of Alpha. The roles are: {', '.join(ROLES)}.")
+        # A role belongs to the whole cluster; the lock keeps two databases from changing it at the same instant.
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE")
+            await connection.execute(f"ALTER ROLE {role} PASSWORD '{verifier(password)}'")
+
+
+async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str | None:
+    """The newest applied migration, when it is newer than all that this version of Alpha knows."""
+    row = await connection.fetchrow("SELECT number, name FROM public.schema_migrations ORDER BY number DESC LIMIT 1")
+    return None if row is None or row["number"] <= read_migrations(folder)[-1].number else str(row["name"])
+
+
+async def run(settings: MigrateSettings) -> list[str]:
+    """Bring the database up to date; returns the names of the files applied now."""
+    registry = load_registry(settings.bots_file)
+    connection = await connect(settings, "migrate")
+    try:
+        applied = await migrate(connection)
+        await register_bots(connection, registry)
+        await set_passwords(connection, settings.passwords())
+    finally:
+        await connection.close()
+    return applied
+
+
+async def bring_up_to_date(settings: MigrateSettings) -> str:
+    """`run`, and what came of it in one sentence."""
+    applied = await run(settings)
+    if applied:
+        return f"Applied {', '.join(applied)}."
+    connection = await connect(settings, "migrate")
+    try:
+        newer = await newer_than(connection)
+    finally:
+        await connection.close()
+    if newer is not None:
+        return f"The database is of a newer version ({newer}); it is left as it is."
+    return "The database is up to date."
+
+
+def main() -> int:
+    """Entry point of `python -m alpha.postgres.migrate`: one line of result, or one sentence of fault, and a true exit code."""
+    try:
+        told = asyncio.run(bring_up_to_date(load(MigrateSettings)))
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    sys.stdout.write(f"{told}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

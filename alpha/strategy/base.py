@@ -1,0 +1,116 @@
+"""The contract of a strategy: closed candles, indicators, own state and portfolio in; intents out.
+
+It never sees the exchange, the clock or the network. The same object trades live, on the simulator and in a back-test.
+
+Indicators are computed on arrays: in a back-test once over everything, live over the last `history` bars. The value at a
+bar must be bitwise the same in both, whenever the process started. `alpha.indicators` keeps that promise: a windowed
+value uses exactly its window; a recursive average is computed from a deterministic start, a fixed number of bars
+(5 n for an EMA, 10 n for Wilder's) before the first bar of the bar's UTC day, and is NaN where that start lies before
+the first bar. `history` therefore is that number plus the bars of one day, plus one for the bar before.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
+from alpha.strategy.intents import Intent
+from alpha.strategy.positions import OwnPosition
+from alpha.strategy.risk_rules import Rules
+
+
+class Parameters(BaseModel):
+    """Typed, frozen parameters of a strategy. Each field has a default and a description with its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StrategyState(msgspec.Struct):
+    """Durable state of a strategy's own; saved as JSON before anything is sent. Every field has a default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """Which symbols are followed: `symbols`, or, where that is empty, all USDT perpetuals whose turnover of the last
+    24 hours is above `min_turnover_usdt`, looked at again every `refresh_ms`."""
+
+    symbols: tuple[str, ...] = ()
+    min_turnover_usdt: Decimal = Decimal(0)
+    refresh_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """The account as a strategy sees it. Positions are those of its own making, by symbol."""
+
+    positions: Mapping[str, OwnPosition]
+
+
+@dataclass(frozen=True, slots=True)
+class BarContext:
+    """All symbols that closed the bar which started at `bar_ms`, evaluated together at `close_ms`.
+
+    `bars` holds, in the order of the universe, the symbols whose indicators all have a value; a symbol with a missing
+    candle is not in it. `interval_ms` is the length of a bar.
+    """
+
+    bar_ms: int
+    close_ms: int
+    bars: Mapping[str, BarView]
+    portfolio: Portfolio
+
+
+P = TypeVar("P", bound=Parameters)
+S = TypeVar("S", bound=StrategyState)
+
+
+class Strategy(ABC, Generic[P, S]):
+    """Base of all strategies. A subclass names its `parameters_type` and `state_type`."""
+
+    parameters_type: ClassVar[type[Parameters]]
+    state_type: ClassVar[type[StrategyState]] = StrategyState
+
+    def __init__(self, parameters: P) -> None:
+        self.parameters = parameters
+
+    @property
+    @abstractmethod
+    def interval(self) -> str:
+        """The bars it looks at, as Bybit writes the interval: "5", "240"."""
+
+    @property
+    @abstractmethod
+    def history(self) -> int:
+        """How many closed bars, the evaluated one included, give every indicator its value at any time of day."""
+
+    @property
+    @abstractmethod
+    def universe(self) -> Universe:
+        """The symbols it follows."""
+
+    @property
+    @abstractmethod
+    def rules(self) -> Rules:
+        """The account rules that hold around it."""
+
+    @abstractmethod
+    def indicators(self, bars: Bars) -> dict[str, FloatArray]:
+        """The indicators of one symbol: name to an array of the bars' length."""
+
+    @abstractmethod
+    def evaluate(self, moment: BarContext, state: S) -> list[Intent]:
+        """What to do after this bar. Changes `state` in place; best entry first.
+
+        At a bar without own positions and where `may_enter` is False for every symbol it wants nothing and changes
+        nothing.
+        """
+
+    def may_enter(self, series: Series) -> BoolArray:
+        """At which bars an entry is possible at all: a hint that lets a back-test skip the others. Default: at all."""
+        return np.ones(len(series.bars), dtype=np.bool_)

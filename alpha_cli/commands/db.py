@@ -1,0 +1,128 @@
+"""`alpha db`: migrate, verify, rebuild and prune the database, as its owner."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from alpha.config.loader import load
+from alpha.errors import Misconfigured
+from alpha.postgres import ledger, migrate
+from alpha.postgres.database import connect
+from alpha.postgres.prune import prune
+
+T = TypeVar("T")
+MOST_SHOWN = 20
+#: What Bybit's rounding may make of a round trip, in USDT.
+ALLOWED = Decimal("0.01")
+
+
+def settings() -> migrate.MigrateSettings:
+    """The owner's connection, from the environment and the file of settings."""
+    return load(migrate.MigrateSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    db = typer.Typer(help="Migrate, verify, rebuild and prune the database, as its owner.", no_args_is_help=True)
+    app.add_typer(db, name="db")
+    console = Console(soft_wrap=True)
+
+    @db.command("migrate")
+    def run_migrations() -> None:
+        """Apply the migrations that are missing, enter the bots, set the roles' passwords. Safe to run again."""
+        console.print(asyncio.run(migrate.bring_up_to_date(settings())))
+
+    @db.command()
+    def verify(
+        exec_pnl: bool = typer.Option(
+            False, "--exec-pnl", help="Also compare each round trip with Bybit's own execPnl."
+        ),
+    ) -> None:
+        """Recompute every round trip and total from the fills and compare to the last digit; exits with 1 on a difference."""
+        found = _with_progress("comparing", ledger.verify)
+        console.print(
+            f"{found.fills:,} fills, {found.trips:,} round trips, {found.days:,} daily totals and {found.exits:,} daily exits "
+            f"compared: {len(found.differences)} differences."
+        )
+        for sentence in found.differences[:MOST_SHOWN]:
+            console.print(f"  {sentence}")
+        if found.differences:
+            if len(found.differences) > MOST_SHOWN:
+                console.print(f"  and {len(found.differences) - MOST_SHOWN} more.")
+            console.print("'alpha db rebuild' makes the books anew from the fills.")
+        differing = 0
+        if exec_pnl:
+            theirs = asyncio.run(ledger.compare_exec_pnl(settings(), ALLOWED))
+            differing = theirs.differing
+            console.print(
+                f"{theirs.compared:,} round trips carry Bybit's own P&L: {differing} differ by more than {ALLOWED} USDT; "
+                f"the largest difference is {theirs.worst:f}."
+            )
+        if found.differences or differing:
+            raise typer.Exit(1)
+
+    @db.command()
+    def rebuild() -> None:
+        """Make every round trip and total anew from the fills."""
+        number = _with_progress("rebuilding", ledger.rebuild)
+        console.print(f"{number} books of an account and symbol were made anew.")
+
+    @db.command("prune")
+    def prune_old(
+        before: datetime = typer.Option(
+            ...,
+            formats=["%Y-%m-%d"],
+            help="Rows from before this UTC day go; fills and what is computed from them stay.",
+        ),
+        yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    ) -> None:
+        """Delete old equity snapshots, alerts, unfilled orders and the like. Nothing is ever deleted without this command."""
+        moment = before.replace(tzinfo=UTC)
+        if moment >= datetime.now(UTC):
+            raise Misconfigured(f"--before {before:%Y-%m-%d} is not in the past. Choose an earlier day.")
+        if not yes:
+            typer.confirm(f"Delete rows from before {before:%Y-%m-%d} for good?", abort=True)
+        for name, number in asyncio.run(_prune(moment)).items():
+            console.print(f"{number:>10,}  {name}")
+
+
+async def _prune(before: datetime) -> dict[str, int]:
+    connection = await connect(settings(), "prune")
+    try:
+        return await prune(connection, before)
+    finally:
+        await connection.close()
+
+
+def _with_progress(what: str, work: Callable[[migrate.MigrateSettings, ledger.Progress], Awaitable[T]]) -> T:
+    async def run() -> T:
+        owner = settings()
+        total = await ledger.count_fills(owner)
+        with _bar(what, total) as advance:
+            return await work(owner, advance)
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("fills"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda fills: progress.advance(task, fills)

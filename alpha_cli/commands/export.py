@@ -1,0 +1,45 @@
+"""`alpha export`: a bot's year as CSV files for the tax office."""
+
+import asyncio
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+from rich.console import Console
+
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
+from alpha.errors import Rejected
+from alpha.postgres.database import connect
+from alpha.postgres.export import export_year
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command()
+    def export(
+        bot: str = typer.Option(..., "--bot", help="The bot, for example shortseller_001."),
+        year: int = typer.Option(..., "--year", min=2018, max=2100, help="The calendar year."),
+        tz: str = typer.Option("UTC", "--tz", help="The time zone whose year it is, for example Europe/Berlin."),
+        output: Path | None = typer.Option(None, "--output", help="The folder; export/<bot>-<year> when left out."),
+    ) -> None:
+        """Write fills, round trips, funding and transfers of a year as CSV."""
+        try:
+            zone = ZoneInfo(tz)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise Rejected(f"There is no time zone {tz!r}. Name one as Europe/Berlin or America/New_York.") from None
+        folder = output or Path("export") / f"{bot}-{year}"
+        console = Console(soft_wrap=True)
+        for path, rows in asyncio.run(_export(bot, year, zone, folder)).items():
+            console.print(f"{rows:>9,} rows  {path}")
+
+
+async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
+    settings = load(DatabaseSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    connection = await connect(settings, "export")
+    try:
+        return await export_year(connection, bot, year, zone, folder)
+    finally:
+        await connection.close()

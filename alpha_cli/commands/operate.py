@@ -1,0 +1,135 @@
+"""The operator's commands in the terminal: the table of `operations.commands`, as rich tables or JSON."""
+
+import asyncio
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from operations.arguments import Arguments
+    from operations.commands import Command, Query
+
+#: `alpha sync` is the sync service's own command; the question of that name is Telegram's /sync.
+OWN_COMMANDS = ("sync",)
+_JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
+_YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command of the table to `app`; a part of the house that has one of that name goes before."""
+    from operations.commands import COMMANDS, QUERIES
+
+    for question in QUERIES:
+        if question.name not in OWN_COMMANDS:
+            _add_question(app, question)
+    for order in COMMANDS:
+        _add_order(app, order)
+
+
+def _add_question(app: typer.Typer, question: "Query") -> None:
+    help_text = f"{question.summary[:1].upper()}{question.summary[1:]}. Example: alpha {question.example[1:]}"
+    if not question.usage:
+
+        @app.command(question.name, help=help_text)
+        def bare(as_json: bool = _JSON) -> None:
+            asyncio.run(_show(question, [], as_json))
+
+    else:
+
+        @app.command(question.name, help=help_text)
+        def ask(
+            words: list[str] | None = typer.Argument(None, metavar=question.usage, show_default=False),
+            as_json: bool = _JSON,
+        ) -> None:
+            asyncio.run(_show(question, words or [], as_json))
+
+
+def _add_order(app: typer.Typer, order: "Command") -> None:
+    help_text = f"{order.summary[:1].upper()}{order.summary[1:]}. Example: alpha {order.example[1:]}"
+
+    @app.command(order.name, help=help_text)
+    def do(
+        words: list[str] | None = typer.Argument(None, metavar=order.usage or None, show_default=False),
+        yes: bool = _YES,
+        as_json: bool = _JSON,
+    ) -> None:
+        raise typer.Exit(asyncio.run(_do(order, words or [], yes, as_json)))
+
+
+async def _show(question: "Query", words: list[str], as_json: bool) -> None:
+    from alpha_cli.show_page import print_json, print_page
+    from operations.context import open_operations
+
+    settings = _settings()
+    async with open_operations(settings, "alpha") as platform:
+        page = await question.ask(platform, _read(platform, question, words))
+    if as_json:
+        print_json(page.data)
+    else:
+        print_page(page)
+
+
+async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
+    from alpha.errors import AlphaError, Retry
+    from alpha_cli.show_page import print_json
+    from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+    from operations.context import open_operations
+
+    async def tell(sentence: str) -> None:
+        sys.stderr.write(f"{sentence}\n")
+
+    async with open_operations(_settings(), "alpha") as platform:
+        args = _read(platform, order, words)
+        if not yes and not typer.confirm(await order.warn(platform, args), err=True):
+            raise typer.Abort
+        issuer = _user()
+        said = {"words": " ".join(words)} if words else {}
+        attempt = Attempt(
+            new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
+        )
+        audited = True
+        try:
+            await note_attempt(platform, attempt, "confirmed")
+        except Retry as fault:
+            # A panic must not fail because the audit is away.
+            audited = False
+            await tell(f"Not in the audit: {fault}")
+        try:
+            outcome = await order.run(platform, args, f"terminal:{issuer}", tell)
+        except AlphaError as fault:
+            if audited:
+                await note_outcome(platform, attempt.id, "failed", str(fault))
+            raise
+        if audited:
+            await note_outcome(platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+    if as_json:
+        print_json(outcome)
+    else:
+        sys.stdout.write(f"{outcome.text}\n")
+    return 0 if outcome.done else 1
+
+
+def _read(platform: Any, command: "Query | Command", words: list[str]) -> "Arguments":
+    from operations.arguments import read_words
+
+    example = f"alpha {command.example[1:]}"
+    return read_words(platform.registry, command.name, command.usage, example, words)
+
+
+def _settings() -> Any:
+    from alpha.config.loader import load
+    from operations.context import OperationsSettings
+
+    return load(OperationsSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+
+
+def _user() -> str:
+    """Who runs this, for the audit; a user without a name (as in a container) is its number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,172 @@
+"""Checks of the exchange: the clock, and each bot's key and account."""
+
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+from alpha.bybit.client import Gateway, market_gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.models import ApiKeyInfo
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
+from alpha.config.keys import BotKeys, has_reading_key, load_guarding_keys, load_reading_keys, read_only_advice
+from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.registry import Bot, Registry
+from alpha_cli.doctor.finding import Finding, fault, note, ok
+
+SKEW_LIMIT_MS = 500
+EXPIRY_WARNING = timedelta(days=14)
+
+
+async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> AsyncIterator[Finding]:
+    """The exchange answers, and this machine's clock agrees with its clock."""
+    hosts = hosts_of(settings)
+    async with market_gateway(hosts, throttle) as gateway:
+        try:
+            skew_ms = await gateway.sync_clock()
+        except Retry as why:
+            yield fault(
+                "exchange",
+                f"{hosts.rest}: {why}",
+                "Check the network of this machine, and BYBIT_REST_URL where it is set.",
+            )
+            return
+        yield ok("exchange", f"{hosts.rest} answers ({hosts.environment}).")
+        if hosts.environment is Environment.SIMULATED:
+            yield ok("clock", "A simulated exchange has its own time.")
+        elif abs(skew_ms) > SKEW_LIMIT_MS:
+            yield fault("clock", f"This machine's clock is {skew_ms} ms off.", "Synchronise it with NTP.")
+        else:
+            yield ok("clock", f"This machine's clock is within {abs(skew_ms)} ms of the exchange's.")
+
+
+class KeyChecks:
+    """The checks of all bots' keys; it remembers the accounts, so that two bots on one account are found."""
+
+    def __init__(self, settings: ExchangeSettings, registry: Registry, throttle: RateLimiter) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._throttle = throttle
+        # Without a plain .env nobody's key stands in for another.
+        self._in_files = os.environ.get("ALPHA_SECRETS") == "files"
+        self._owner: dict[str, Bot] = {}
+
+    async def check(self) -> AsyncIterator[Finding]:
+        """Each bot in turn; one without keys is a note, no bot with keys a fault."""
+        configured = 0
+        for bot in self._registry.bots:
+            try:
+                keys, trades = load_guarding_keys(bot)
+            except Misconfigured as error:
+                yield note(bot.container, str(error).splitlines()[0], "Leave it empty to run without this bot.")
+                continue
+            configured += 1
+            try:
+                async for finding in self._check_bot(bot, keys, trades=trades):
+                    yield finding
+                if trades:
+                    async for finding in self._check_reading(bot, keys):
+                        yield finding
+            except AlphaError as error:
+                yield fault(bot.container, str(error))
+        if configured == 0:
+            yield fault(
+                "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
+            )
+
+    async def _check_bot(self, bot: Bot, keys: BotKeys, *, trades: bool) -> AsyncIterator[Finding]:
+        if trades:
+            refuse_live(self._settings, keys, bot)
+        async with self._gateway(bot, keys) as gateway:
+            info = await gateway.key_info()
+            account = f"{gateway.environment}:{info.user_id}"
+            other = self._owner.setdefault(account, bot)
+            if other is not bot:
+                yield fault(
+                    bot.container,
+                    f"Its key belongs to the account {info.user_id}, and so does that of {other.container}.",
+                    "One account has one bot: make a sub-account for each.",
+                )
+                return
+            yield ok(bot.container, f"The key is valid on {gateway.environment}, account {info.user_id}.")
+            for finding in _rights(bot, info):
+                yield finding
+            mode = await gateway.account_info()
+            hedged = [row.symbol for row in await gateway.positions() if row.position_idx != 0]
+            if hedged:
+                yield fault(
+                    bot.container,
+                    f"The account is in hedge mode ({hedged[0]}).",
+                    "Close its positions and switch it to one-way mode.",
+                )
+            else:
+                yield ok(bot.container, f"The account is in one-way mode, margin mode {mode.margin_mode}.")
+
+    async def _check_reading(self, bot: Bot, trading: BotKeys) -> AsyncIterator[Finding]:
+        """The key of the listener and the trade sync: there, of the same account, and not able to trade."""
+        if self._in_files and not has_reading_key(bot):
+            yield fault(
+                bot.container,
+                "The listener and the trade sync have no key, so nothing of it is recorded.",
+                f"Make a read-only key of the same account, then: alpha key {bot.container} --read-only",
+            )
+            return
+        async with self._gateway(bot, trading) as gateway:
+            own = await gateway.key_info()
+        async with self._gateway(bot, load_reading_keys(bot)) as gateway:
+            info = await gateway.key_info()
+        if info.user_id != own.user_id:
+            yield fault(
+                bot.container,
+                f"The key that reads is of the account {info.user_id}, the one that trades of {own.user_id}.",
+                f"Make it on the account that trades, then: alpha key {bot.container} --read-only",
+            )
+        elif info.can_trade:
+            yield note(
+                bot.container, "The listener and the trade sync hold a key that may trade.", read_only_advice(bot)
+            )
+        else:
+            yield ok(bot.container, "The listener and the trade sync read with a key that cannot trade.")
+        if info.can_withdraw and not own.can_withdraw:
+            yield fault(bot.container, "The key that reads may withdraw money.", "Make a key without Withdraw.")
+
+    def _gateway(self, bot: Bot, keys: BotKeys) -> Gateway:
+        credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
+        return Gateway(hosts_of(self._settings, demo=keys.bybit_demo), credentials, self._throttle, account=bot.id)
+
+
+def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:
+    found: list[Finding] = []
+    if info.can_withdraw:
+        found.append(
+            fault(
+                bot.container, "The key may withdraw money, or it cannot be ruled out.", "Make a key without Withdraw."
+            )
+        )
+    if info.can_transfer:
+        found.append(note(bot.container, "The key may transfer money between accounts.", "Make a key without it."))
+    if info.can_trade:
+        found.append(ok(bot.container, "The key may trade contracts."))
+    else:
+        found.append(
+            note(
+                bot.container, "The key only reads: the bot is watched, not traded.", "Add Order and Position to trade."
+            )
+        )
+    if not info.ip_bound:
+        found.append(note(bot.container, "The key works from any address.", "Bind it to this host's address."))
+    expires = _expiry(info)
+    if expires is not None and expires - datetime.now(UTC) < EXPIRY_WARNING:
+        found.append(note(bot.container, f"The key ends on {expires:%Y-%m-%d}.", "Make a new one in time."))
+    return found
+
+
+def _expiry(info: ApiKeyInfo) -> datetime | None:
+    try:
+        expires = datetime.fromisoformat(info.expires_at)
+    except ValueError:
+        return None
+    expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+    # Bybit writes the year 1970 or 0001 for a key that never ends.
+    return expires if expires.year > 2000 else None

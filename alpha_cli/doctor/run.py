@@ -1,0 +1,78 @@
+"""The doctor's round: every check, in the order in which a start needs them."""
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.loader import Settings, load
+from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
+from alpha.errors import AlphaError, Misconfigured
+from alpha.registry import Registry, load_registry
+from alpha_cli.doctor.exchange import KeyChecks, check_clock
+from alpha_cli.doctor.finding import Finding, carried_out, fault, note, ok
+from alpha_cli.doctor.stores import check_database, check_redis
+from alpha_cli.doctor.telegram import TelegramAccess, check_telegram
+from bot_control.open import BotControlSettings, open_control
+
+Kind = TypeVar("Kind", bound=Settings)
+
+
+async def findings() -> AsyncIterator[Finding]:
+    """All findings, as they are made. Never raises an error of ours: each becomes a finding."""
+    try:
+        registry = load_registry(load(RegistrySettings).alpha_bots_file)
+        yield ok("bots", f"bots.toml lists {', '.join(bot.container for bot in registry.bots)}.")
+    except Misconfigured as error:
+        yield fault("bots", str(error))
+        registry = Registry(())
+    exchange, faults = _settings(ExchangeSettings)
+    for finding in faults:
+        yield finding
+    if exchange is not None:
+        throttle = RateLimiter(None)
+        async for finding in carried_out("exchange", lambda: check_clock(exchange, throttle)):
+            yield finding
+        async for finding in carried_out("keys", KeyChecks(exchange, registry, throttle).check):
+            yield finding
+    database, faults = _settings(DatabaseSettings)
+    for finding in faults:
+        yield finding
+    if database is not None:
+        async for finding in carried_out("database", lambda: check_database(database)):
+            yield finding
+    redis, faults = _settings(RedisSettings)
+    for finding in faults:
+        yield finding
+    if redis is not None:
+        async for finding in carried_out("redis", lambda: check_redis(redis)):
+            yield finding
+    telegram, faults = _settings(TelegramAccess)
+    for finding in faults:
+        yield finding
+    if telegram is not None:
+        async for finding in carried_out("telegram", lambda: check_telegram(telegram)):
+            yield finding
+    async for finding in carried_out("bot control", lambda: _check_control(registry)):
+        yield finding
+
+
+def _settings(kind: type[Kind]) -> tuple[Kind | None, list[Finding]]:
+    try:
+        return load(kind), []
+    except Misconfigured as error:
+        return None, [fault("settings", line) for line in str(error).splitlines()]
+
+
+async def _check_control(registry: Registry) -> AsyncIterator[Finding]:
+    settings = load(BotControlSettings)
+    control = open_control(settings, registry)
+    try:
+        processes = await control.list()
+    except AlphaError as error:
+        yield note("bot control", str(error), "Without it, /start and /stop do not work; trading does.")
+    else:
+        running = sum(process.running for process in processes)
+        yield ok("bot control", f"{settings.bot_control_url} answers: {running} of {len(processes)} run.")
+    finally:
+        await control.close()

@@ -1,0 +1,121 @@
+"""Which service sees which secret: a folder a service in `secrets/`, mounted as its /run/secrets.
+
+The folder `secrets/` itself is closed to everybody but its owner. What is in it is readable, because a container's user
+is not the owner; nobody else on the host gets as far.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import Flag, auto
+
+from alpha.postgres.migrate import ROLES
+from alpha.registry import Bot, Registry
+
+
+class Keys(Flag):
+    """Which of a bot's two exchange keys a service sees."""
+
+    NONE = 0
+    TRADING = auto()
+    READING = auto()
+
+
+#: Services to their database role and the keys of all bots that they see. The doctor tries them when it is asked to, and ends.
+SERVICES: Mapping[str, tuple[str, Keys]] = {
+    "websocket_listener": ("alpha_listener", Keys.READING),
+    "trade_sync_service": ("alpha_sync", Keys.READING),
+    "risk_guard": ("alpha_guard", Keys.TRADING),
+    "telegram_manager": ("alpha_c2", Keys.NONE),
+    "dashboard": ("alpha_readonly", Keys.NONE),
+    "doctor": ("alpha_readonly", Keys.TRADING | Keys.READING),
+}
+READERS = tuple(name for name, (_, keys) in SERVICES.items() if keys is Keys.READING)
+#: The setting that names the bots whose key that trades is read with as well, for want of a second one.
+READ_WITH_TRADING_KEY = "ALPHA_READ_WITH_TRADING_KEY"
+OWNER = "POSTGRES_PASSWORD"
+BACKUP = "postgres_backup"
+
+
+def generated(registry: Registry) -> list[str]:
+    """The names of all passwords that Alpha makes itself."""
+    redis_users = [*SERVICES, BACKUP, *(bot.container for bot in registry.bots)]
+    return [
+        OWNER,
+        "REDIS_PASSWORD",
+        *(f"{role}_DB_PASSWORD".upper() for role in ROLES),
+        *(redis_variable(user) for user in redis_users),
+        "DASHBOARD_TOKEN",
+    ]
+
+
+def redis_variable(user: str) -> str:
+    """The variable that holds the password of a Redis user."""
+    return f"REDIS_{user.upper().replace('-', '_')}_PASSWORD"
+
+
+def key_pairs(bot: Bot) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The variables of a bot's key that trades and of its key that reads, each with its secret's."""
+    return (bot.key_variable, bot.secret_variable), (bot.read_key_variable, bot.read_secret_variable)
+
+
+def has_pair(known: Mapping[str, str], pair: tuple[str, str]) -> bool:
+    """True when both a key and its secret are known."""
+    return all(known.get(variable) for variable in pair)
+
+
+def tokens(registry: Registry) -> list[str]:
+    """The variables of the Telegram bots' tokens."""
+    return ["C2_TELEGRAM_BOT_TOKEN", *(f"{bot.prefix}_TELEGRAM_BOT_TOKEN" for bot in registry.bots)]
+
+
+def given(registry: Registry) -> list[str]:
+    """The names of all secrets that only the operator has."""
+    return [name for bot in registry.bots for pair in key_pairs(bot) for name in pair] + tokens(registry)
+
+
+def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str] = ()) -> dict[str, str]:
+    """The content of every file below `secrets/`: "service/name" to value. What is not known has no file.
+
+    A key that trades goes to its bot, the guard and the doctor alone. `one_key` names the bots for which the operator
+    chose otherwise: where there is no second key, the one that trades is also read with.
+    """
+    wanted: dict[str, str] = {}
+
+    def place(folder: str, name: str, variable: str) -> None:
+        if known.get(variable):
+            wanted[f"{folder}/{name.lower()}"] = known[variable]
+
+    def place_pair(folder: str, names: tuple[str, str], variables: tuple[str, str]) -> None:
+        for name, variable in zip(names, variables, strict=True):
+            place(folder, name, variable)
+
+    role_passwords = [f"{role}_DB_PASSWORD".upper() for role in ROLES]
+    for folder in ("postgres", "migrate", "pgbouncer", "postgres_backup"):
+        place(folder, OWNER, OWNER)
+    for variable in role_passwords:
+        place("migrate", variable, variable)
+        place("pgbouncer", variable, variable)
+    place("redis", "redis_password", "REDIS_PASSWORD")
+    place("redis", redis_variable(BACKUP), redis_variable(BACKUP))
+    place(BACKUP, "redis_password", redis_variable(BACKUP))
+    for service, (role, sees) in SERVICES.items():
+        place(service, OWNER, f"{role}_DB_PASSWORD".upper())
+        place(service, "redis_password", redis_variable(service))
+        place("redis", redis_variable(service), redis_variable(service))
+        for bot in registry.bots:
+            trading, reading = key_pairs(bot)
+            source = trading if bot.id in one_key and not has_pair(known, reading) else reading
+            if Keys.TRADING in sees:
+                place_pair(service, trading, trading)
+            if Keys.READING in sees or (Keys.TRADING in sees and not has_pair(known, trading)):
+                place_pair(service, reading, source)
+    place("export", OWNER, "ALPHA_READONLY_DB_PASSWORD")
+    for bot in registry.bots:
+        place(bot.container, OWNER, "ALPHA_STRATEGY_DB_PASSWORD")
+        place(bot.container, "redis_password", redis_variable(bot.container))
+        place("redis", redis_variable(bot.container), redis_variable(bot.container))
+        place_pair(bot.container, key_pairs(bot)[0], key_pairs(bot)[0])
+        place("telegram_manager", f"{bot.prefix}_TELEGRAM_BOT_TOKEN", f"{bot.prefix}_TELEGRAM_BOT_TOKEN")
+    place("telegram_manager", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
+    place("doctor", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
+    place("dashboard", "DASHBOARD_TOKEN", "DASHBOARD_TOKEN")
+    return wanted

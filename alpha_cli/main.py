@@ -1,0 +1,109 @@
+"""The command `alpha`: each part of the house adds its own commands, and only what is asked for is imported."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+
+from alpha.errors import AlphaError
+
+#: Command to the module of this package that has it; `operate` has those of the table in operations.commands.
+PARTS = {
+    "init": "init",
+    "doctor": "doctor",
+    "key": "key",
+    "render": "render",
+    "db": "db",
+    "export": "export",
+    "sync": "sync",
+    "backtest": "backtest",
+    "data": "data",
+    "new-strategy": "new_strategy",
+    "access-code": "access_code",
+}
+OPERATE = "operate"
+HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
+
+Every command has --help. The same questions and orders work in Telegram, as /status and so on.
+"""
+#: The commands by what a person wants, in the order they are needed.
+SECTIONS = (
+    ("Set up", ("init", "doctor", "key", "access-code", "new-strategy", "render")),
+    ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
+    ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
+    ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
+    ("Check the books", ("sync", "issues", "audit", "db", "export")),
+    ("Test a strategy", ("data", "backtest")),
+)
+
+
+class Pages(typer.core.TyperGroup):
+    """Help that lists the commands by what a person wants."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section after the other; what none names comes last, so that nothing is hidden."""
+        left = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        width = max(map(len, left), default=0)
+        for title, names in (*SECTIONS, ("More", tuple(left))):
+            rows = [
+                (name.ljust(width), command.get_short_help_str(limit=200))
+                for name in names
+                if (command := left.pop(name, None)) is not None and not command.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. Faults that are foreseen are one sentence on standard error."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        typer.main.get_command(build(words))(words, prog_name="alpha")
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        sys.stderr.write("Not done.\n")
+        return 130
+    return 0
+
+
+def build(words: list[str]) -> typer.Typer:
+    """The application with the part that these words ask for; with all parts when they ask for none in particular."""
+    app = typer.Typer(cls=Pages, help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+    @app.callback()
+    def house(
+        env_file: Path = typer.Option(
+            Path(".env"), "--env-file", envvar="ALPHA_ENV_FILE", help="The file of settings, beside the environment."
+        ),
+    ) -> None:
+        """Several trading bots on Bybit as one system."""
+        os.environ["ALPHA_ENV_FILE"] = str(env_file)
+
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    if wanted in PARTS and _exists(PARTS[wanted]):
+        _add(app, PARTS[wanted])
+        return app
+    _add(app, OPERATE)
+    if wanted not in {command.name for command in app.registered_commands}:
+        for name in dict.fromkeys(PARTS.values()):
+            if _exists(name):
+                _add(app, name)
+    return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    importlib.import_module(f"{__package__}.{name}").register(app)
+
+
+def _exists(name: str) -> bool:
+    return importlib.util.find_spec(f"{__package__}.{name}") is not None

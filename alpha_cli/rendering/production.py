@@ -1,0 +1,262 @@
+"""What follows from `bots.toml`, rendered: the Docker proxy's allow-list, the Redis users, the bots' compose services."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpha.errors import Misconfigured
+from alpha.registry import Bot, Registry
+from alpha_cli.rendering.demo import demo_keys, demo_services
+
+_NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One file as it should be. `path` is relative to the root of the house."""
+
+    path: Path
+    text: str
+
+
+def render(registry: Registry, root: Path) -> list[Rendered]:
+    """Every file that follows from the registry, as it should be now."""
+    proxy, users = haproxy_config(registry), redis_users(registry)
+    files = [
+        Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
+        Rendered(Path("docker/redis/users.acl.template"), users),
+    ]
+    compose_parts: dict[str, dict[str, str]] = {
+        "docker-compose.production.yml": {
+            "keys": compose_keys(registry),
+            "logs": compose_logs(registry),
+            "users": f"      alpha.users: {_digest(users)}\n",
+            "allowed": f"      alpha.allowed: {_digest(proxy)}\n",
+            "channels": compose_channels(registry),
+            "bots": compose_services(registry),
+        },
+        "docker-compose.demo.yml": {"keys": demo_keys(registry), "bots": demo_services(registry)},
+    }
+    for name, parts in compose_parts.items():
+        if (root / name).exists():
+            text = (root / name).read_text(encoding="utf-8")
+            for marker, content in parts.items():
+                text = between_markers(text, marker, content)
+            files.append(Rendered(Path(name), text))
+    return files
+
+
+def stale(files: list[Rendered], root: Path) -> list[Rendered]:
+    """Those that differ from what is on disk."""
+    return [
+        file
+        for file in files
+        if not (root / file.path).exists() or (root / file.path).read_text(encoding="utf-8") != file.text
+    ]
+
+
+def haproxy_config(registry: Registry) -> str:
+    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else."""
+    names = "|".join(re.escape(bot.container) for bot in registry.bots)
+    return f"""# {_NOTE}
+#
+# The only way to the Docker engine for the command centre and the guard. What is not allowed below is 403: `inspect`
+# above all, whose answer holds each container's environment. Paths are matched as they were sent, undecoded.
+global
+    log stdout format raw local0 notice
+    maxconn 64
+
+defaults
+    mode http
+    log global
+    option dontlog-normal
+    # one request a connection towards the engine: nothing can be smuggled behind another
+    option http-server-close
+    http-reuse never
+    timeout connect 5s
+    timeout client 75s
+    timeout server 75s
+    timeout http-request 5s
+
+frontend docker
+    bind :2375
+    monitor-uri /proxy-healthz
+    monitor fail if {{ nbsrv(engine) lt 1 }}
+
+    acl plain_path path -m reg ^(/v1\\.[0-9]{{2}})?/containers/[a-z0-9_/-]+$
+    acl carries req.hdr(Upgrade) -m found
+    acl carries req.hdr(Transfer-Encoding) -m found
+    acl carries req.hdr(Expect) -m found
+    acl carries req.hdr_val(Content-Length) gt 0
+    acl carries req.hdr(Connection) -m sub -i upgrade
+
+    # METH_GET of HAProxy would take HEAD too
+    acl get method GET
+    acl post method POST
+    acl asks_more query -m found
+
+    acl list path -m reg ^(/v1\\.[0-9]{{2}})?/containers/json$
+    acl list_query query -m reg ^all=(0|1|true|false)$
+
+    acl steer path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(start|stop|restart)$
+    acl steer_query query -m reg ^t=[0-9]{{1,3}}$
+
+    acl look path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(logs|stats)$
+    acl look_query query -m reg ^((stdout|stderr|timestamps|stream|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}})(&((stdout|stderr|timestamps|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}}))*$
+
+    http-request deny deny_status 403 if !plain_path
+    http-request deny deny_status 403 if carries
+    http-request allow if get list !asks_more
+    http-request allow if get list list_query
+    http-request allow if post steer !asks_more
+    http-request allow if post steer steer_query
+    http-request allow if get look look_query
+    http-request deny deny_status 403
+    default_backend engine
+
+backend engine
+    option httpchk GET /_ping
+    server docker unix@/var/run/docker.sock check inter 5s
+"""
+
+
+#: What everyone may send, on the keys that are theirs. `@dangerous` has FLUSHALL, KEYS, CONFIG, ACL and their like.
+_COMMANDS = "+@all -@admin -@dangerous +info"
+
+
+def redis_users(registry: Registry) -> str:
+    """One user a service and a bot, with the keys it needs; passwords are filled in where Redis starts."""
+    bots = registry.bots
+    state = [f"{kind}:*" for kind in ("position", "positions", "orders", "wallet", "status", "events")]
+    lines = [
+        f"# {_NOTE}",
+        "# %PASSWORD:<user>% becomes the SHA-256 of that user's password when Redis starts.",
+        # the listener writes live state and markets; everyone may raise alerts and shares the request budget
+        _user(
+            "websocket_listener",
+            writes=[*state, "market:*", "candles:*"],
+            reads=["symbols:*", "intervals:*"],
+            shout=True,
+        ),
+        _user("trade_sync_service", writes=[], reads=["status:*"]),
+        _user(
+            "risk_guard",
+            writes=["control:*", "control_replies:guard", "symbols:*", "heartbeat:guard"],
+            reads=[*state, "market:*", "candles:*", "heartbeat:*", "control_replies:*", "intervals:*"],
+        ),
+        _user("telegram_manager", writes=["control:*"], reads=["*"]),
+        _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),
+        _user("postgres_backup", writes=[], reads=[], budget=False),
+        _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
+        *(_bot_user(bot) for bot in bots),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _bot_user(bot: Bot) -> str:
+    own = [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
+    read = [
+        f"position:{bot.id}:*",
+        *(f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")),
+    ]
+    return _user(bot.container, writes=own, reads=[*read, "market:*", "candles:*"])
+
+
+def _user(
+    name: str,
+    writes: list[str],
+    reads: list[str],
+    *,
+    alerts: bool = True,
+    budget: bool = True,
+    shout: bool = False,
+    listen: bool = False,
+) -> str:
+    keys = [f"~{key}" for key in writes] + [f"%R~{key}" for key in reads]
+    keys += ["%W~alerts"] * alerts + ["~throttle:*"] * budget
+    channels = " &alpha:events" if shout or listen else ""
+    return f"user {name} on %PASSWORD:{name}% resetchannels {' '.join(keys)}{channels} {_COMMANDS}"
+
+
+def compose_keys(registry: Registry) -> str:
+    """The anchors with each bot's own variables: its key that trades, and the one with which others read."""
+    lines = []
+    for bot in registry.bots:
+        demo = f"{bot.prefix}_BYBIT_DEMO"
+        lines.append(f"x-{bot.container}-keys: &{bot.container}-keys")
+        lines += [f"  {name}: ${{{name}:-}}" for name in (bot.key_variable, bot.secret_variable, demo)]
+        lines.append(f"x-{bot.container}-reads: &{bot.container}-reads")
+        # A plain .env may have one key for all; it then goes by the name of the one that reads.
+        lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
+        lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
+        lines.append(f"  {demo}: ${{{demo}:-}}")
+    for kind in ("keys", "reads"):
+        lines.append(f"x-all-{kind}: &all-{kind}")
+        lines.append(f"  <<: [{', '.join(f'*{bot.container}-{kind}' for bot in registry.bots)}]")
+    return "\n".join(lines) + "\n"
+
+
+def compose_logs(registry: Registry) -> str:
+    """The log folder of each bot, for the step that hands them over to the containers' user."""
+    return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
+
+
+def _digest(text: str) -> str:
+    """Stands for a mounted file in its service's settings: compose starts a container anew when it differs."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def compose_channels(registry: Registry) -> str:
+    """The variables of each bot's Telegram channel, for the command centre."""
+    names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
+    return "".join(f"      {name}: ${{{name}:-}}\n" for name in names)
+
+
+def compose_services(registry: Registry) -> str:
+    """The compose service of each bot."""
+    return "\n".join(_service(bot) for bot in registry.bots) + "\n"
+
+
+def _service(bot: Bot) -> str:
+    variable = bot.container.upper().replace("-", "_")
+    return f"""  {bot.container}:
+    <<: *strategy
+    image: alpha/{bot.container}:${{ALPHA_VERSION:-local}}
+    container_name: {bot.container}
+    build:
+      context: .
+      dockerfile: docker/Dockerfile
+      args: {{ GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
+    command: [python3, {bot.folder}/{bot.entry}]
+    environment:
+      <<: [*common, *exchange, *{bot.container}-keys]
+      {bot.prefix}_PARAMETERS: ${{{bot.prefix}_PARAMETERS:-}}
+      ALPHA_MAX_ORDER_USDT: ${{ALPHA_MAX_ORDER_USDT:-}}
+      ALPHA_MAX_ORDERS_PER_MINUTE: ${{ALPHA_MAX_ORDERS_PER_MINUTE:-}}
+      ALPHA_MAX_PRICE_DISTANCE_PCT: ${{ALPHA_MAX_PRICE_DISTANCE_PCT:-}}
+      ALPHA_LEASE_SECONDS: ${{ALPHA_LEASE_SECONDS:-}}
+      ALPHA_CANDLE_GRACE_MS: ${{ALPHA_CANDLE_GRACE_MS:-}}
+      POSTGRES_USER: alpha_strategy
+      POSTGRES_PASSWORD: ${{ALPHA_STRATEGY_DB_PASSWORD:-${{POSTGRES_PASSWORD:-}}}}
+      REDIS_USERNAME: {bot.container}
+      REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
+    volumes:
+      - ./{bot.folder}/logs:/var/log/alpha
+      - ./secrets/{bot.container}:/run/secrets:ro
+"""
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """`text` with the lines between those that say `# <name>: rendered` and `# end of <name>` replaced.
+
+    A text without these markers stays as it is; Misconfigured when only one of them is there.
+    """
+    lines = text.splitlines(keepends=True)
+    said = [line.strip() for line in lines]
+    begin, end = f"# {name}: rendered", f"# end of {name}"
+    if (begin in said) != (end in said):
+        raise Misconfigured(f"The compose file has one marker of {name!r} but not the other. Restore both.")
+    if begin not in said:
+        return text
+    return "".join([*lines[: said.index(begin) + 1], content, *lines[said.index(end) :]])

@@ -1,0 +1,57 @@
+"""A page in the terminal, with rich; and typed rows as JSON."""
+
+import sys
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from operations.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
+
+_STYLES = {
+    Tone.PLAIN: "",
+    Tone.GOOD: "green",
+    Tone.BAD: "red",
+    Tone.WARN: "yellow",
+    Tone.DIM: "dim",
+}
+
+
+def print_page(page: Page, console: Console | None = None) -> None:
+    """Print a page. Into a file or a pipe it is 200 columns wide, so that no row breaks."""
+    out = console or Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    out.print(Group(Text(page.title, style="bold"), *(_rendered(block) for block in page.blocks)))
+
+
+def print_json(data: object) -> None:
+    """Print typed rows as JSON: amounts as texts, times and spans in ISO 8601."""
+    text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+    sys.stdout.buffer.write(text + b"\n")
+    sys.stdout.flush()
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell.text, style=_STYLES[cell.tone])
+
+
+def _rendered(block: Block) -> RenderableType:
+    match block:
+        case Words(text, tone):
+            return Text(text, style=_STYLES[tone])
+        case Verbatim(text):
+            return Text(text)
+        case Facts(rows, title):
+            grid = RichTable.grid(padding=(0, 2))
+            for name, cell in rows:
+                grid.add_row(Text(name, style="dim"), _text(cell))
+            return Group(Text(title, style="bold"), grid) if title else grid
+        case Table(columns, lines, empty, title):
+            if not lines:
+                return Text(f"{title}: {empty}" if title else empty, style="dim")
+            table = RichTable(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+            for column in columns:
+                table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+            for line in lines:
+                table.add_row(*(_text(cell) for cell in line))
+            return table

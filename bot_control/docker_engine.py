@@ -1,0 +1,88 @@
+"""Bot control over Docker's Engine API: start, stop, restart, logs and the list. `inspect` is never asked.
+
+The answer of `inspect` holds a container's environment; the list does not.
+"""
+
+import struct
+from collections.abc import Collection
+
+import msgspec
+
+from alpha.model.timestamp import at
+from bot_control.http import SLACK_S, ControlHttp
+from bot_control.interface import Process, ProcessState
+
+API = "/v1.43"
+_HEADER = struct.Struct(">BxxxL")
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    Names: list[str]
+    State: str
+    Status: str = ""
+    Created: int = 0
+    Labels: dict[str, str] = {}
+
+
+class DockerEngine:
+    """Bot control over containers. `containers` are those that may be steered; `services` are only looked at."""
+
+    def __init__(self, http: ControlHttp, containers: Collection[str], services: Collection[str]) -> None:
+        self._http = http
+        self._known = frozenset(containers) | frozenset(services)
+
+    async def list(self) -> list[Process]:
+        """Our own containers, by name; others on the same machine are left out."""
+        answer = await self._http.ask("GET", f"{API}/containers/json", {"all": 1}, SLACK_S)
+        rows = msgspec.json.decode(answer.content, type=list[_Listed])
+        found = [(name.lstrip("/"), row) for row in rows for name in row.Names]
+        return sorted((_process(name, row) for name, row in found if name in self._known), key=lambda p: p.container)
+
+    async def start(self, container: str) -> bool:
+        """Start it; False when it was running already."""
+        answer = await self._http.ask("POST", f"{API}/containers/{container}/start", {}, SLACK_S)
+        return answer.status_code != 304
+
+    async def stop(self, container: str, grace_s: int = 10) -> bool:
+        """Stop it and wait until it has ended; False when it was not running."""
+        answer = await self._http.ask("POST", f"{API}/containers/{container}/stop", {"t": grace_s}, grace_s + SLACK_S)
+        return answer.status_code != 304
+
+    async def restart(self, container: str, grace_s: int = 10) -> None:
+        """Stop it and start it again."""
+        await self._http.ask("POST", f"{API}/containers/{container}/restart", {"t": grace_s}, grace_s + SLACK_S)
+
+    async def logs(self, container: str, lines: int) -> str:
+        """Its last lines of standard output and error, oldest first."""
+        answer = await self._http.ask(
+            "GET", f"{API}/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines}, SLACK_S
+        )
+        return demultiplexed(answer.content).decode(errors="replace")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+
+def demultiplexed(raw: bytes) -> bytes:
+    """The text of Docker's multiplexed log stream (8-byte header a frame); text of a terminal comes as it is."""
+    out = bytearray()
+    position = 0
+    while position + _HEADER.size <= len(raw):
+        stream, size = _HEADER.unpack_from(raw, position)
+        if stream > 2 or raw[position + 1 : position + 4] != b"\0\0\0":
+            return raw
+        position += _HEADER.size
+        out += raw[position : position + size]
+        position += size
+    return bytes(out) if position == len(raw) else bytes(out) + raw[position:]
+
+
+def _process(name: str, row: _Listed) -> Process:
+    healthy = None
+    if "(unhealthy)" in row.Status:
+        healthy = False
+    elif "(healthy)" in row.Status:
+        healthy = True
+    started = at(row.Created * 1000) if row.Created and row.State == "running" else None
+    return Process(name, ProcessState(row.State), healthy, row.Status, started)

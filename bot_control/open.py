@@ -1,0 +1,51 @@
+"""Which bot control: read from one address."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from alpha.config.loader import Settings
+from alpha.errors import Misconfigured
+from alpha.registry import Registry
+from bot_control.docker_engine import DockerEngine
+from bot_control.http import ControlHttp
+from bot_control.interface import BotControl
+from bot_control.supervisor import Supervisor
+
+#: The containers beside the bots: shown in the status, never steered.
+SERVICES = (
+    "trading_postgres",
+    "trading_pgbouncer",
+    "trading_redis",
+    "websocket_listener",
+    "trade_sync_service",
+    "risk_guard",
+    "telegram_manager",
+    "postgres_backup",
+)
+
+
+class BotControlSettings(Settings):
+    """Where bots are started and stopped."""
+
+    bot_control_url: str = Field(
+        "unix:///var/run/docker.sock",
+        description="http://host:port of the Docker proxy, unix:///path of Docker's socket, or supervisor:///path of the demo",
+    )
+
+
+def open_control(settings: BotControlSettings, registry: Registry) -> BotControl:
+    """The bot control at BOT_CONTROL_URL; nothing is asked yet. Misconfigured names the forms that are understood."""
+    url = settings.bot_control_url
+    parts = urlsplit(url)
+    bots = [bot.container for bot in registry.bots]
+    if parts.scheme == "http" and parts.hostname:
+        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, SERVICES)
+    if parts.scheme == "unix" and parts.path and not parts.netloc:
+        return DockerEngine(ControlHttp(url, "http://docker", parts.path), bots, SERVICES)
+    if parts.scheme == "supervisor" and parts.path and not parts.netloc:
+        return Supervisor(ControlHttp(url, "http://supervisor", parts.path))
+    raise Misconfigured(
+        f"BOT_CONTROL_URL is {url!r}. It is http://host:port of the Docker proxy, unix:///path of Docker's socket, "
+        "or supervisor:///path of the demo's supervisor."
+    )

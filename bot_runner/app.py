@@ -1,0 +1,235 @@
+"""The process of one bot: from its checks to its last word."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.caps import OrderGuard, caps_for
+from alpha.bybit.client import Gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.clock import BusinessClock, monotonic_ms, wall_ms
+from alpha.concurrency import gather_bounded
+from alpha.config.keys import BotKeys
+from alpha.errors import AlphaError
+from alpha.health import HealthServer
+from alpha.live_state.connect import RedisClients
+from alpha.logs import logger
+from alpha.process import LoopPulse
+from alpha.registry import Bot
+from alpha.retry import RetryLoop, Stopped
+from alpha.strategy.base import Strategy
+from alpha.strategy.core import DecisionCore
+from bot_runner import heartbeat
+from bot_runner.account import AccountView
+from bot_runner.broker import Broker
+from bot_runner.candle_feed import CandleFeed
+from bot_runner.checks import check_account, check_key
+from bot_runner.context import BotContext
+from bot_runner.entries import Entries
+from bot_runner.exits import Exits
+from bot_runner.lease import Lease
+from bot_runner.loop_live import LiveLoop
+from bot_runner.loop_step import StepLoop
+from bot_runner.position_reconciler import PositionReconciler
+from bot_runner.settings import BotSettings
+from bot_runner.startup import begin
+from bot_runner.state_persistence import StatePersistence
+from bot_runner.store import BotAccount, Store
+from bot_runner.trader import Trader
+from bot_runner.transfers import Transfers
+from bot_runner.universe import followed
+from bot_runner.unthrottled import NoLimit
+
+log = logger(__name__)
+T = TypeVar("T")
+CYCLE_LIMIT_MS = 60_000
+#: What a bot needs to begin may be away for so long before it counts as ill.
+BEGIN_LIMIT_MS = 60_000
+
+
+class BotProcess:
+    """One bot."""
+
+    def __init__(self, settings: BotSettings, bot: Bot, keys: BotKeys, strategy: Strategy[Any, Any]) -> None:
+        self._settings = settings
+        self._bot = bot
+        self._strategy = strategy
+        self._links = RedisClients(settings)
+        self._db = self._links.of(bot)
+        self._heart = heartbeat.HeartbeatWriter(self._db, bot.id)
+        self._store = Store(settings, bot)
+        self._alerts = Alerts(self._links.shared, bot.container)
+        self._clock = BusinessClock()
+        self._patience = RetryLoop(asyncio.Event())
+        self._account: BotAccount | None = None
+        self._trader: Trader | None = None
+        self._waits_since_ms: int | None = None
+        self._waits_for = ""
+        hosts = hosts_of(settings, demo=keys.bybit_demo)
+        self._environment = hosts.environment
+        self._gateway = Gateway(
+            hosts,
+            Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
+            RateLimiter(self._links.shared) if settings.alpha_step_url is None else NoLimit(),
+            account=bot.id,
+            guard=OrderGuard(
+                bot.id,
+                hosts.environment,
+                caps_for(settings, settings.caps(hosts.environment), demo=keys.bybit_demo),
+                self._halt,
+                live_bots=settings.alpha_live_trading,
+            ),
+            business=self._clock,
+        )
+
+    async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
+        """Until `stop`. Positions stay as they are, with their stops on the exchange."""
+        self._patience = RetryLoop(stop)
+        health = HealthServer(self._settings, pulse, {"trading": self._fault})
+        try:
+            while await self._wait("PostgreSQL", self._store.wish) == "stopped":
+                await self._heart.beat(heartbeat.STOPPED, "the operator to start it")
+                await self._patience.rest(2.0)
+            await self._trade()
+        except Stopped:
+            log.info("stopped_before_trading")
+        except AlphaError as fault:
+            text = f"{self._bot.name} has ended: {fault}"
+            await self._alerts.raise_alert(
+                Alert(Level.CRITICAL, f"{self._bot.id}:ended", text, "Mend it; the bot is restarted.", self._bot.id),
+                wall_ms(),
+            )
+            raise
+        finally:
+            health.close()
+            await self._gateway.close()
+            await self._store.close()
+            await self._links.close()
+
+    async def _trade(self) -> None:
+        await self._wait("the exchange", self._gateway.sync_clock)
+        key = await self._wait("the exchange", self._gateway.key_info)
+        check_key(key, self._bot)
+        account = await self._wait("PostgreSQL", lambda: self._store.register(self._environment, key.user_id))
+        self._account = account
+        lease = Lease(self._store, account, self._settings.alpha_lease_seconds)
+        await self._take(lease, account)
+        keeping = asyncio.create_task(lease.keep())
+        try:
+            await self._with_lease(account, lease, keeping)
+        finally:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await keeping
+            await lease.give_back()
+
+    async def _take(self, lease: Lease, account: BotAccount) -> None:
+        """Wait until no other process has the account. It says nothing meanwhile: the heartbeat is the holder's."""
+        patience, told = self._patience, False
+        while not await patience.until_it_works("PostgreSQL", lease.try_take):
+            if not told:
+                told = True
+                holder = await patience.until_it_works("PostgreSQL", lambda: self._store.holder(account))
+                log.warning("lease_held", holder=holder)
+            await patience.rest(0.5)
+
+    async def _with_lease(self, account: BotAccount, lease: Lease, keeping: "asyncio.Task[None]") -> None:
+        settings, universe = self._settings, self._strategy.universe
+        broker = Broker(self._gateway, self._bot, account.text)
+        await self._wait("the exchange", broker.refresh_instruments)
+        symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
+        # By turnover there are hundreds of symbols: there an entry states its leverage.
+        checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
+
+        async def check() -> None:
+            await check_account(self._gateway, broker, self._bot, checked, leverage)
+
+        # Neither needs the other, and both take seconds: leverage is set ten times a second at most.
+        await self._wait("the exchange", lambda: gather_bounded((check, lambda: feed.follow(symbols))))
+        view = AccountView(
+            self._gateway, self._db, self._bot.id, account.text, rest_only=settings.alpha_step_url is not None
+        )
+        look = await self._wait("the exchange", view.snapshot_from_exchange)
+        state = await self._wait(
+            "PostgreSQL", lambda: begin(self._store, account, self._strategy, look, self._gateway, wall_ms())
+        )
+        journal = StatePersistence(self._bot, self._store, account, lease, state, self._alerts)
+        core = DecisionCore(self._strategy, feed.interval_ms, broker.instrument, state.core, state.strategy)
+        reconciler = PositionReconciler(core, journal, broker, view, self._clock)
+        executor = Exits(core, journal, broker, view, reconciler, self._clock)
+        trader = Trader(
+            core=core,
+            journal=journal,
+            gateway=self._gateway,
+            view=view,
+            feed=feed,
+            executor=executor,
+            entries=Entries(core, journal, broker, view, executor),
+            reconciler=reconciler,
+            transfers=Transfers(self._gateway, state.runtime, core.limits),
+            clock=self._clock,
+            grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
+            needs_live_state=settings.alpha_step_url is None,
+        )
+        self._trader = trader
+        await journal.save()
+        if state.runtime.paused:
+            await journal.warn(
+                "paused", f"{self._bot.name} starts paused: {state.runtime.paused}.", "/resume starts it."
+            )
+        crew = BotContext(
+            settings=settings,
+            bot=self._bot,
+            strategy=self._strategy,
+            redis=self._db,
+            gateway=self._gateway,
+            clock=self._clock,
+            patience=self._patience,
+            heartbeat=self._heart,
+            trader=trader,
+            broker=broker,
+            symbols=symbols,
+            keeping=keeping,
+        )
+        log.info("started", account=account.text, symbols=list(symbols), positions=sorted(core.positions))
+        with contextlib.suppress(Stopped):
+            await (LiveLoop(crew) if settings.alpha_step_url is None else StepLoop(crew, settings.alpha_step_url)).run()
+        trader.stopping = True
+        journal.runtime.ended_well = True
+        await journal.save()
+        await self._heart.beat(heartbeat.STOPPED, "to be started; its positions keep their stops on the exchange")
+        log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars, late=trader.progress.late_bars)
+
+    async def _wait(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for what is needed to begin, and say so in the heartbeat."""
+
+        async def tell(waits_for: str) -> None:
+            self._waits_since_ms = self._waits_since_ms or monotonic_ms()
+            self._waits_for = waits_for
+            await self._heart.beat(heartbeat.STARTING, waits_for)
+
+        found = await self._patience.until_it_works(what, call, tell)
+        self._waits_since_ms = None
+        return found
+
+    async def _halt(self, symbol: str) -> str | None:
+        if self._account is None:
+            return "the bot has not begun"
+        return await self._store.halt(self._account, symbol, self._clock.now_ms())
+
+    def _fault(self) -> str | None:
+        since_ms = self._waits_since_ms
+        if since_ms is not None and monotonic_ms() - since_ms > BEGIN_LIMIT_MS:
+            return f"It has waited for {(monotonic_ms() - since_ms) // 1000} s to begin. {self._waits_for}"
+        trader = self._trader
+        if trader is None or not trader.progress.last_cycle_ms:
+            return None
+        age_ms = monotonic_ms() - trader.progress.last_cycle_ms
+        if self._settings.alpha_step_url is None and age_ms > CYCLE_LIMIT_MS:
+            return f"No cycle was finished for {age_ms // 1000} s."
+        return None

@@ -1,0 +1,28 @@
+"""The heartbeat of a bot: when it was alive, its state, and in words what it waits for."""
+
+from alpha.clock import wall_ms
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
+from alpha.live_state.connect import REDIS_UNAVAILABLE
+
+RUNNING = "running"
+PAUSED = "paused"
+STOPPED = "stopped"
+STARTING = "starting"
+
+
+class HeartbeatWriter:
+    """Writes `heartbeat:<bot>`. A Redis that is away is no fault of the bot's."""
+
+    def __init__(self, bot_db: TextRedis, bot_id: str) -> None:
+        self._redis = bot_db
+        self._key = keys.heartbeat(bot_id)
+
+    async def beat(self, state: str, waits_for: str) -> None:
+        """One beat."""
+        try:
+            await self._redis.hset(
+                self._key, mapping={"alive_at": str(wall_ms()), "state": state, "waits_for": waits_for}
+            )
+        except REDIS_UNAVAILABLE:
+            return

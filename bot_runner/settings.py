@@ -1,0 +1,38 @@
+"""What can be set about a bot's process. The strategy's own parameters are variables with the bot's prefix."""
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from alpha.bybit.caps import OrderCaps
+from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.loader import Url
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
+
+
+class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings):
+    """Everything a bot reads from the environment but its keys and its strategy's parameters."""
+
+    alpha_max_order_usdt: Decimal = Field(Decimal(100_000), gt=0, description="the largest order in USDT")
+    alpha_max_orders_per_minute: int = Field(30, ge=1, description="the most entries a minute")
+    alpha_max_price_distance_pct: Decimal = Field(
+        Decimal(10), gt=0, description="how far a limit price may be from the market, in percent"
+    )
+    alpha_lease_seconds: int = Field(
+        10, ge=2, le=600, description="how long an account stays reserved for a bot that no longer renews, in seconds"
+    )
+    alpha_candle_grace_ms: int = Field(
+        2_000, ge=0, description="how long a bar waits for the candles of all symbols, in milliseconds of wall time"
+    )
+    alpha_step_url: Url | None = Field(
+        None, description="the address of a simulated exchange in step clock; each point is reported to it"
+    )
+
+    def caps(self, environment: Environment) -> OrderCaps:
+        """The hard caps. A simulated market runs thousands of times faster: orders a minute are then not capped."""
+        per_minute = 1_000_000 if environment is Environment.SIMULATED else self.alpha_max_orders_per_minute
+        return OrderCaps(
+            max_order_usdt=self.alpha_max_order_usdt,
+            max_orders_per_minute=per_minute,
+            max_distance_pct=self.alpha_max_price_distance_pct,
+        )

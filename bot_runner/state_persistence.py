@@ -1,0 +1,80 @@
+"""The bot's state in memory, and its way to PostgreSQL."""
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import monotonic_ms, wall_ms
+from alpha.errors import Retry
+from alpha.logs import logger
+from alpha.registry import Bot
+from bot_runner.lease import Lease
+from bot_runner.state import BotState, RuntimeState
+from bot_runner.store import BotAccount, Store
+
+log = logger(__name__)
+REPEAT_MS = 60_000
+SENT_KEPT = 20_000
+
+
+class StatePersistence:
+    """Saves what must outlive the process. While PostgreSQL is away nothing is saved and no entry is sent."""
+
+    def __init__(
+        self, bot: Bot, store: Store, account: BotAccount, lease: Lease, state: BotState, alerts: Alerts
+    ) -> None:
+        self.bot = bot
+        self.store = store
+        self.account = account
+        self.lease = lease
+        self.state = state
+        self.alerts = alerts
+        self.durable = True
+        self._told_ms: dict[str, int] = {}
+        self._sent = dict.fromkeys(state.runtime.sent)
+
+    @property
+    def runtime(self) -> RuntimeState:
+        """The runtime's own part of the state."""
+        return self.state.runtime
+
+    def note_sent(self, link_id: str) -> None:
+        """Remember the id of an order that is about to be sent."""
+        self.runtime.note_sent(link_id)
+        self._sent[link_id] = None
+        if len(self._sent) > SENT_KEPT:
+            del self._sent[next(iter(self._sent))]
+
+    def has_sent(self, link_id: str) -> bool:
+        """True for an order of this process, and for the newest of earlier ones."""
+        return link_id in self._sent
+
+    async def save(self) -> bool:
+        """Make the state durable. False while PostgreSQL is away; LeaseLost when another process has taken over."""
+        try:
+            await self.store.save(self.account, self.lease.token, self.state.rows())
+        except Retry as fault:
+            if self.durable:
+                await self.warn(
+                    "state_not_saved",
+                    f"{self.bot.name} cannot save its state: {fault}",
+                    "Exits go on. Entries wait until PostgreSQL is back.",
+                )
+            self.durable = False
+            return False
+        if not self.durable:
+            log.info("state_saved_again")
+        self.durable = True
+        return True
+
+    async def pause(self, why: str, remedy: str = "Look at it, then /resume the bot.") -> None:
+        """Let no entry through until resumed; durable."""
+        self.runtime.paused = why
+        await self.save()
+        await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
+
+    async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
+        """An alert of this bot; the same one at most once a minute."""
+        now_ms = monotonic_ms()
+        told_ms = self._told_ms.get(key)
+        if told_ms is not None and now_ms - told_ms < REPEAT_MS:
+            return
+        self._told_ms[key] = now_ms
+        await self.alerts.raise_alert(Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id), wall_ms())

@@ -1,0 +1,152 @@
+"""PostgreSQL for one bot: its account, its state, its lease, halts and the operator's wish."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from alpha.config.exchange import Environment
+from alpha.config.services import DatabaseSettings
+from alpha.errors import Fatal, Misconfigured, Retry
+from alpha.model.timestamp import at
+from alpha.postgres.bounded_database import BoundedDatabase
+from alpha.postgres.database import POSTGRES_ERRORS, explained
+from alpha.registry import Bot
+
+_SAVE = """
+INSERT INTO trading.strategy_state AS s (account_id, name, bot_id, state, lease_token, updated_at)
+SELECT $1, r.name, $2, r.state, $3, now() FROM unnest($4::text[], $5::jsonb[]) AS r(name, state)
+ON CONFLICT (account_id, name) DO UPDATE
+SET state = excluded.state, lease_token = excluded.lease_token, updated_at = excluded.updated_at
+"""
+# Taken when nobody holds it or its holder stopped renewing; every new holder gets a larger token.
+_ACQUIRE = """
+INSERT INTO trading.bot_leases AS l (account_id, bot_id, holder, token, acquired_at, expires_at)
+VALUES ($1, $2, $3, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => $4))
+ON CONFLICT (account_id) DO UPDATE
+SET bot_id = excluded.bot_id, holder = excluded.holder, token = l.token + 1,
+    acquired_at = excluded.acquired_at, expires_at = excluded.expires_at
+WHERE l.expires_at < clock_timestamp()
+RETURNING token
+"""
+_RENEW = """
+UPDATE trading.bot_leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
+WHERE account_id = $1 AND token = $2
+"""
+_RELEASE = "UPDATE trading.bot_leases SET expires_at = clock_timestamp() WHERE account_id = $1 AND token = $2"
+_HOLDER = "SELECT holder FROM trading.bot_leases WHERE account_id = $1"
+_HALT = """
+SELECT reason FROM trading.halts
+WHERE lifted_at IS NULL AND (account_id IS NULL OR account_id = $1) AND (bot_id IS NULL OR bot_id = $2)
+  AND (symbol IS NULL OR symbol = $3) AND (expires_at IS NULL OR expires_at > $4)
+ORDER BY halt_id LIMIT 1
+"""
+_LAST_ACCOUNT = """
+SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated_at DESC LIMIT 1
+"""
+#: Classes of SQLSTATE that pass by themselves: connection, rolled back, out of resources, shutting down.
+_PASSING = frozenset({"08", "40", "53", "57"})
+
+
+@dataclass(frozen=True, slots=True)
+class BotAccount:
+    """The account a bot trades on. `text` names it in order ids: environment and userID."""
+
+    id: int
+    text: str
+
+
+class LeaseLost(Fatal):
+    """Another process holds the account now: this one must not act any more."""
+
+
+class Store:
+    """What one bot reads and writes. Raises Retry while PostgreSQL is away."""
+
+    def __init__(self, settings: DatabaseSettings, bot: Bot) -> None:
+        self._settings = settings
+        self._bot = bot
+        self._questions = BoundedDatabase(settings, bot.container, max_size=2)
+        self._saved: dict[str, object] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._questions.close()
+
+    async def wish(self) -> str:
+        """What the operator wishes this bot to do: running, paused or stopped. Misconfigured for an unknown bot."""
+        rows = await self._fetch("SELECT wish FROM trading.bots WHERE bot_id = $1", self._bot.id)
+        if not rows:
+            raise Misconfigured(
+                f"trading.bots has no bot {self._bot.id}. Run the migrations: they enter the bots of bots.toml."
+            )
+        return str(rows[0]["wish"])
+
+    async def register(self, environment: Environment, user_id: str) -> BotAccount:
+        """The account's number, made at its first use. Misconfigured when it belongs to another bot."""
+        rows = await self._fetch(
+            "SELECT trading.register_account($1, $2, $3) AS id", environment.value, user_id, self._bot.id
+        )
+        return BotAccount(int(rows[0]["id"]), f"{environment}:{user_id}")
+
+    async def last_account(self) -> int | None:
+        """The account this bot saved state for last, None when it never did."""
+        rows = await self._fetch(_LAST_ACCOUNT, self._bot.id)
+        return int(rows[0]["account_id"]) if rows else None
+
+    async def load(self, account: BotAccount) -> dict[str, object]:
+        """The rows of an account's state; empty when there are none."""
+        rows = await self._fetch("SELECT name, state FROM trading.strategy_state WHERE account_id = $1", account.id)
+        self._saved = {row["name"]: row["state"] for row in rows}
+        return dict(self._saved)
+
+    async def save(self, account: BotAccount, token: int, rows: dict[str, object]) -> None:
+        """Make these rows durable, those that changed, in one transaction. LeaseLost when the token is outdated."""
+        changed = {name: state for name, state in rows.items() if self._saved.get(name) != state}
+        if not changed:
+            return
+        try:
+            await self._fetch(_SAVE, account.id, self._bot.id, token, list(changed), list(changed.values()))
+        except Retry:
+            self._saved = {}
+            raise
+        self._saved |= changed
+
+    async def acquire(self, account: BotAccount, holder: str, seconds: int) -> int | None:
+        """The fencing token of a fresh lease, or None while another process holds the account."""
+        rows = await self._fetch(_ACQUIRE, account.id, self._bot.id, holder, float(seconds))
+        return int(rows[0]["token"]) if rows else None
+
+    async def holder(self, account: BotAccount) -> str:
+        """Who holds the account now."""
+        rows = await self._fetch(_HOLDER, account.id)
+        return str(rows[0]["holder"]) if rows else "nobody"
+
+    async def renew(self, account: BotAccount, token: int, seconds: int) -> bool:
+        """Prolong a lease; False when it belongs to somebody else by now."""
+        rows = await self._fetch(_RENEW + " RETURNING token", account.id, token, float(seconds))
+        return bool(rows)
+
+    async def release(self, account: BotAccount, token: int) -> None:
+        """Give the lease back."""
+        await self._fetch(_RELEASE, account.id, token)
+
+    async def halt(self, account: BotAccount, symbol: str, now_ms: int) -> str | None:
+        """Why nothing may be entered in `symbol` at business time `now_ms`, or None."""
+        rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
+        return str(rows[0]["reason"]) if rows else None
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+        try:
+            return await self._questions.fetch(sql, *arguments)
+        except asyncpg.PostgresError as fault:
+            if fault.sqlstate == "AL002":
+                raise LeaseLost(f"{self._bot.id}: another process took over the account; this one ends.") from None
+            if fault.sqlstate == "AL001":
+                raise Misconfigured(str(fault)) from None
+            if str(fault.sqlstate)[:2] in _PASSING:
+                raise Retry(f"PostgreSQL does not serve {self._bot.id} now: {fault}. It is tried again.") from None
+            raise explained(fault, self._settings) from None
+        except POSTGRES_ERRORS as fault:
+            raise explained(fault, self._settings) from None

@@ -1,0 +1,282 @@
+"""One cycle of a bot: look at the account, keep its positions true, apply limits, work off exits, evaluate bars."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alpha.alerts import Level
+from alpha.bybit.client import Gateway
+from alpha.clock import BusinessClock, monotonic_ms
+from alpha.config.exchange import Environment
+from alpha.errors import Rejected, Retry
+from alpha.logs import logger
+from alpha.model.timestamp import at
+from alpha.strategy.bars import BarView, Series
+from alpha.strategy.core import DecisionCore, Plan
+from alpha.strategy.risk_rules import Action
+from bot_runner.account import AccountSnapshot, AccountView
+from bot_runner.candle_feed import CandleFeed
+from bot_runner.entries import Entries
+from bot_runner.exits import Exits
+from bot_runner.position_reconciler import PositionReconciler
+from bot_runner.state_persistence import StatePersistence
+from bot_runner.transfers import Transfers
+
+log = logger(__name__)
+SKEW_LIMIT_MS = 500
+SUMMARY_FROM_BARS = 3
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the bot did, for its heartbeat and its health."""
+
+    bars: int = 0
+    late_bars: int = 0
+    last_cycle_ms: int = 0
+
+
+class Trader:
+    """All decisions of one bot. Its methods are called by one task, one after another."""
+
+    def __init__(
+        self,
+        *,
+        core: DecisionCore,
+        journal: StatePersistence,
+        gateway: Gateway,
+        view: AccountView,
+        feed: CandleFeed,
+        executor: Exits,
+        entries: Entries,
+        reconciler: PositionReconciler,
+        transfers: Transfers,
+        clock: BusinessClock,
+        grace_ms: int,
+        needs_live_state: bool,
+        monotonic: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        """`needs_live_state`: entries wait until the listener's state is synced (False in step clock)."""
+        self.core = core
+        self.journal = journal
+        self.feed = feed
+        self.progress = Progress()
+        self.stopping = False
+        self._gateway = gateway
+        self._view = view
+        self._executor = executor
+        self._entries = entries
+        self.reconciler = reconciler
+        self._transfers = transfers
+        self._clock = clock
+        self._grace_ms = grace_ms
+        self._needs_live_state = needs_live_state
+        self._monotonic = monotonic
+        self._waiting: tuple[int, int] | None = None
+        self._late_to_ms: int | None = None
+
+    # --- a cycle ------------------------------------------------------------------------------------------------
+
+    async def cycle(self) -> None:
+        """Everything that is due now. Raises Retry when the exchange cannot be asked; the next cycle tries again."""
+        look = await self._look()
+        await self._limits(look)
+        await self._executor.work_off_exits()
+        await self._executor.work_off_stops()
+        await self._due_bars()
+        self.progress.last_cycle_ms = self._monotonic()
+
+    @property
+    def idle(self) -> bool:
+        """True while nothing is held and nothing is under way: then a candle needs no look at the account."""
+        return not (self.core.positions or self.journal.runtime.entries or self.journal.runtime.exits)
+
+    async def bars(self) -> None:
+        """The bars that are due, without a look at the account; enough while the bot is idle."""
+        await self._due_bars()
+        self.progress.last_cycle_ms = self._monotonic()
+
+    async def tick(self) -> None:
+        """Once a second: what events do not tell."""
+        self.reconciler.forget_explained()
+        await self._check_stops()
+
+    async def at_point(self, *, opens: bool) -> None:
+        """A point of the step clock. Without positions nothing can have happened between opens."""
+        if opens or self.core.positions or self.journal.runtime.entries:
+            look = await self._look()
+            await self._limits(look)
+            await self._executor.work_off_exits()
+            await self._executor.work_off_stops()
+        if opens:
+            await self._due_bars()
+        self.progress.last_cycle_ms = self._monotonic()
+
+    async def _look(self) -> AccountSnapshot:
+        if self.journal.runtime.entries:
+            await self._entries.resolve()
+        return await self.reconciler.reconcile(await self._view.snapshot())
+
+    async def _limits(self, look: AccountSnapshot) -> None:
+        now_ms = self._clock.now_ms()
+        try:
+            if await self._transfers.see(look.wallet_balance, now_ms):
+                look = await self._view.snapshot_from_exchange()
+        except (Retry, Rejected) as fault:
+            log.warning("limits_postponed", why=str(fault))
+            return
+        closes, breaches = self.core.see(now_ms, look.equity, look.open_profit)
+        for breach in breaches:
+            level = Level.CRITICAL if breach.action is Action.CLOSE_ALL else Level.WARNING
+            await self.journal.warn(f"limit:{breach.name}", f"{self.journal.bot.name}: {breach.text}", "", level)
+        bar_ms = now_ms - now_ms % self.core.interval_ms
+        for close in closes:
+            self._executor.plan_exit(close, bar_ms, None)
+        if closes or breaches:
+            await self.journal.save()
+
+    async def _check_stops(self) -> None:
+        """Every own position has its stop on the exchange; a missing one is set again."""
+        bare = [symbol for symbol, held in (await self._view.snapshot()).held.items() if held.stop_loss is None]
+        for symbol in bare:
+            if symbol in self.core.positions and symbol not in self.journal.runtime.exits:
+                held = (await self._view.snapshot_from_exchange()).held.get(symbol)
+                position = self.core.positions.get(symbol)
+                if held is not None and position is not None and held.stop_loss is None:
+                    await self._executor.restore_stop(position)
+
+    # --- bars ---------------------------------------------------------------------------------------------------
+
+    async def _due_bars(self) -> None:
+        newest_ms = self.feed.newest_ms
+        if newest_ms is None:
+            return
+        interval_ms = self.core.interval_ms
+        last_ms = self.core.state.last_bar_ms
+        if self._late_to_ms is None:
+            # What had closed before this process began is too late for an entry, but not for an exit.
+            self._late_to_ms = newest_ms
+            await self._tell_absence(last_ms, newest_ms)
+        if last_ms < 0:
+            self.core.state.last_bar_ms = newest_ms
+            await self.journal.save()
+            return
+        if newest_ms - last_ms > 600 * interval_ms:
+            log.warning("bars_skipped", bars=(newest_ms - last_ms) // interval_ms - 600)
+            last_ms = newest_ms - 600 * interval_ms
+        bar_ms = last_ms + interval_ms
+        while bar_ms <= newest_ms and not self.stopping:
+            if not await self._complete(bar_ms, newest=bar_ms == newest_ms):
+                return
+            newest_ms = max(newest_ms, self.feed.newest_ms or newest_ms)
+            self._clock.saw(bar_ms + interval_ms)
+            await self._evaluate(bar_ms, fresh=bar_ms == newest_ms > self._late_to_ms and self._in_time(bar_ms))
+            bar_ms += interval_ms
+
+    async def _tell_absence(self, last_ms: int, newest_ms: int) -> None:
+        """One summary after a time offline."""
+        missed = (newest_ms - last_ms) // self.core.interval_ms
+        if last_ms < 0 or missed < SUMMARY_FROM_BARS:
+            return
+        held = ", ".join(sorted(self.core.positions)) or "nothing"
+        text = (
+            f"{self.journal.bot.name} was away from {at(last_ms):%Y-%m-%d %H:%M} to {at(newest_ms):%Y-%m-%d %H:%M} UTC, "
+            f"{missed} bars. It holds {held}; exits that are due come now, entries of these bars do not."
+        )
+        await self.journal.warn("was_away", text, level=Level.INFO)
+
+    def _in_time(self, bar_ms: int) -> bool:
+        """The next bar has not closed yet. A simulated market outruns its own stream: there the feed alone decides."""
+        if self._gateway.environment is Environment.SIMULATED:
+            return True
+        return self._clock.now_ms() < bar_ms + 2 * self.core.interval_ms
+
+    async def _complete(self, bar_ms: int, *, newest: bool) -> bool:
+        """Every followed symbol has the bar, or cannot have it. False: wait a little for the others."""
+        missing = [symbol for symbol in self.feed.symbols if not self.feed.has(symbol, bar_ms)]
+        if not missing:
+            self._waiting = None
+            return True
+        now_ms = self._monotonic()
+        if newest:
+            if self._waiting is None or self._waiting[0] != bar_ms:
+                self._waiting = (bar_ms, now_ms)
+            if now_ms - self._waiting[1] < self._grace_ms:
+                return False
+        for symbol in missing:
+            try:
+                filled = await self.feed.fill(symbol, bar_ms)
+            except (Retry, Rejected) as fault:
+                filled = False
+                log.warning("candle_not_read", symbol=symbol, why=str(fault))
+            if not filled:
+                log.warning("candle_missing", symbol=symbol, bar=at(bar_ms).isoformat())
+        self._waiting = None
+        return True
+
+    def views(self, bar_ms: int) -> dict[str, BarView]:
+        """The bar of every symbol that has it, with its indicators."""
+        found: dict[str, BarView] = {}
+        for symbol in self.feed.symbols:
+            bars = self.feed.bars(symbol, bar_ms)
+            if bars is not None:
+                found[symbol] = Series.of(bars, self.core.strategy.indicators(bars)).view(len(bars) - 1)
+        return found
+
+    async def _evaluate(self, bar_ms: int, *, fresh: bool) -> None:
+        """Evaluate one bar and carry out what follows. A bar that is not the newest any more brings no entries."""
+        views = self.views(bar_ms)
+        plan = self.core.close_bar(bar_ms, views)
+        decided_ms = plan.close_ms if fresh else None
+        for close in plan.closes:
+            self._executor.plan_exit(close, bar_ms, decided_ms)
+        for stop in plan.stops:
+            self._executor.plan_stop(stop, bar_ms, decided_ms)
+        await self.journal.save()
+        if plan.closes:
+            await self._executor.work_off_exits()
+        if plan.stops:
+            await self._executor.work_off_stops()
+        await self._enter(plan, views, fresh=fresh)
+        for skipped in plan.skipped:
+            log.info("entry_skipped", symbol=skipped.symbol, why=skipped.why, bar=at(bar_ms).isoformat())
+        self.progress.bars += 1
+        self.progress.late_bars += not fresh
+        if plan.closes or plan.stops:
+            await self.journal.save()
+
+    async def _enter(self, plan: Plan, views: dict[str, BarView], *, fresh: bool) -> None:
+        if not plan.entries:
+            return
+        why = "the bar is not the newest any more" if not fresh else await self.entries_barred()
+        if why is None:
+            try:
+                await self._entries.read_filters([enter.symbol for enter in plan.entries])
+                look = await self._view.snapshot_from_exchange()
+            except Retry as fault:
+                why = f"filters or equity are not known: {fault}"
+            else:
+                plan.entries = [enter for enter in plan.entries if enter.symbol not in look.held]
+                orders = self.core.size(plan, look.equity, views)
+                if orders:
+                    await self._entries.send(orders)
+        if why is not None:
+            log.info("entries_held_back", symbols=[enter.symbol for enter in plan.entries], why=why)
+
+    async def entries_barred(self) -> str | None:
+        """Why no entry may be sent now, or None. Exits never ask."""
+        if self.stopping:
+            return "the bot is stopping"
+        if self.journal.runtime.paused:
+            return f"paused: {self.journal.runtime.paused}"
+        if not self.journal.durable:
+            return "PostgreSQL is away"
+        if not self.journal.lease.sure:
+            return "the lease of the account is not renewed"
+        if self.journal.runtime.entries:
+            return "the outcome of an entry is not known yet"
+        skew_ms = self._gateway.skew_ms
+        if self._gateway.environment is not Environment.SIMULATED and (skew_ms is None or abs(skew_ms) > SKEW_LIMIT_MS):
+            return f"this machine's clock is {skew_ms} ms off"
+        if self._needs_live_state and not (await self._view.snapshot()).live:
+            return "live state is not synced"
+        return None

@@ -1,0 +1,141 @@
+"""The folder of backups: daily, weekly, monthly. A weekly or monthly backup is the first daily one of its week or month."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+from alpha.errors import Misconfigured
+
+SHELVES = ("daily", "weekly", "monthly")
+_FORM = "%Y%m%dT%H%M%SZ"
+_DUMP, _CARD, _PARTIAL = ".dump", ".json", ".partial"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Backup:
+    """One backup: when it was taken, and its file. Its card beside it says what must be in it."""
+
+    taken_at: datetime
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The file that describes it."""
+        return self.path.with_suffix(_CARD)
+
+    @property
+    def name(self) -> str:
+        """Shelf and file."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def due_at(newest: datetime | None, now: datetime, at: time) -> datetime:
+    """When the next backup is due: at once when the last one's successor was missed, else at the next `at`."""
+    today = datetime.combine(now.date(), at, UTC)
+    last_turn = today if today <= now else today - timedelta(days=1)
+    if newest is None or newest < last_turn:
+        return now
+    return last_turn + timedelta(days=1)
+
+
+class BackupStore:
+    """The backups below one folder, readable by their owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        """Make the folders, and remove what a killed backup left half written. Misconfigured when that is not possible."""
+        try:
+            for shelf in SHELVES:
+                (self.folder / shelf).mkdir(mode=0o700, parents=True, exist_ok=True)
+                for left in (self.folder / shelf).glob(f"*{_PARTIAL}"):
+                    left.unlink()
+        except OSError as fault:
+            raise Misconfigured(
+                f"BACKUP_DIR {self.folder} cannot be written: {fault.strerror}. Give it to the user of this service."
+            ) from None
+
+    def backups(self, shelf: str = "daily") -> list[Backup]:
+        """The backups of one shelf, oldest first."""
+        found = []
+        for path in (self.folder / shelf).glob(f"*{_DUMP}"):
+            stamp = path.stem.rsplit("-", 1)[-1]
+            try:
+                found.append(Backup(datetime.strptime(stamp, _FORM).replace(tzinfo=UTC), path))
+            except ValueError:
+                continue
+        return sorted(found)
+
+    def newest(self) -> Backup | None:
+        """The newest daily backup."""
+        return max(self.backups(), default=None)
+
+    def find(self, name: str) -> Backup:
+        """`latest`, or a file by its name or path. Misconfigured when there is none."""
+        if name == "latest":
+            newest = self.newest()
+            if newest is None:
+                raise Misconfigured(f"There is no backup in {self.folder}. Take one with 'now', or check BACKUP_DIR.")
+            return newest
+        for shelf in SHELVES:
+            for backup in self.backups(shelf):
+                if name in {backup.path.name, backup.name, str(backup.path)}:
+                    return backup
+        raise Misconfigured(f"There is no backup {name!r} in {self.folder}. 'list' shows what there is.")
+
+    def partial(self, database: str, taken_at: datetime) -> Path:
+        """Where a new backup is written before it is whole."""
+        return self.folder / "daily" / f"{database}-{taken_at.strftime(_FORM)}{_PARTIAL}"
+
+    def keep(self, partial: Path, manifest: str, taken_at: datetime) -> Backup:
+        """Turn what was written into a backup, in one step, and onto the weekly and monthly shelf where it is the first."""
+        backup = Backup(taken_at, partial.with_suffix(_DUMP))
+        _write(backup.manifest, manifest)
+        _sync(partial)
+        partial.replace(backup.path)
+        _sync(backup.path.parent)
+        week, month = taken_at.isocalendar()[:2], (taken_at.year, taken_at.month)
+        if all(other.taken_at.isocalendar()[:2] != week for other in self.backups("weekly")):
+            self._link(backup, "weekly")
+        if all((other.taken_at.year, other.taken_at.month) != month for other in self.backups("monthly")):
+            self._link(backup, "monthly")
+        return backup
+
+    def _link(self, backup: Backup, shelf: str) -> None:
+        for path in (backup.manifest, backup.path):
+            os.link(path, self.folder / shelf / path.name)
+        _sync(self.folder / shelf)
+
+    def first_of_week(self, taken_at: datetime) -> bool:
+        """True when a backup taken then goes onto the weekly shelf."""
+        week = taken_at.isocalendar()[:2]
+        return all(other.taken_at.isocalendar()[:2] != week for other in self.backups("weekly"))
+
+    def clear(self, kept: Mapping[str, int]) -> list[str]:
+        """Remove what is beyond the number each shelf keeps, oldest first; returns the names."""
+        gone = []
+        for shelf, number in kept.items():
+            backups = self.backups(shelf)
+            for backup in backups[: max(0, len(backups) - number)]:
+                backup.path.unlink()
+                backup.manifest.unlink(missing_ok=True)
+                gone.append(backup.name)
+        return gone
+
+
+def _write(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,50 @@
+"""Entry point of `make demo`."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from alpha.errors import AlphaError
+from alpha.process import leave
+from demo.run import run_demo
+from demo.settings import DemoSettings
+
+
+async def _main() -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        code = await run_demo(Path.cwd(), stop)
+    except AlphaError as fault:
+        sys.stderr.write(f"{fault}\n")
+        code = fault.exit_code
+    except OSError as fault:
+        # The disk is full, a folder may not be written, a program is missing: the system's own words say which.
+        sys.stderr.write(f"The demo cannot go on: {fault}. DEMO_STATE names the folder where its data is kept.\n")
+        code = 1
+    await leave(code)
+    return code
+
+
+def _usage() -> str:
+    """What can be chosen, one variable a line."""
+    rows = [f"  {name.upper():<22}{field.description}" for name, field in DemoSettings.model_fields.items()]
+    return "\n".join(["The demo is chosen by variables, as in DEMO_SECONDS=60 make demo:", *rows, ""])
+
+
+def main() -> int:
+    """Run the demo; one sentence on a fault, and a true exit code."""
+    if asked := sys.argv[1:]:
+        helped = asked[0] in {"-h", "--help"}
+        (sys.stdout if helped else sys.stderr).write(
+            _usage() if helped else f"The demo does not understand {asked[0]!r}.\n{_usage()}"
+        )
+        return 0 if helped else 2
+    return asyncio.run(_main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What a person can do while the demo runs: choose a bot, pause it, stop it, open the dashboard, quit.
+
+The same commands as in Telegram and in the terminal, with the same entry in the audit.
+"""
+
+import asyncio
+import contextlib
+import webbrowser
+from collections.abc import Awaitable, Callable
+
+from alpha.errors import AlphaError, Retry
+from alpha.registry import Bot
+from operations import control
+from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+from operations.context import Operations
+from operations.control import CommandResult
+from operations.status import BotState, Status
+
+_Act = Callable[[Operations, Bot, str], Awaitable[CommandResult]]
+_BY = "demo"
+
+
+class KeyCommands:
+    """The chosen bot, the last answer, and what each key does."""
+
+    def __init__(self, platform: Operations, dashboard_url: str, stop: asyncio.Event) -> None:
+        self._platform = platform
+        self._url = dashboard_url
+        self._stop = stop
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
+        self.chosen = 0
+        self.answer = ""
+        #: What was last seen: whether a key pauses or resumes follows from it.
+        self.seen: Status | None = None
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """The keys and what each would do now."""
+        state = self._state()
+        return [
+            (f"1-{len(self._platform.registry.bots)}", "choose a bot"),
+            ("p", "resume it" if state is BotState.PAUSED else "pause it"),
+            ("s", "start it" if state is BotState.STOPPED else "stop it"),
+            ("d", "dashboard"),
+            ("q", "quit"),
+        ]
+
+    def press(self, key: str) -> None:
+        """Do what the key means; a key without a meaning does nothing."""
+        bots = self._platform.registry.bots
+        if key.isdigit() and 1 <= int(key) <= len(bots):
+            self.chosen = int(key) - 1
+            self.answer = ""
+        elif key == "q":
+            self._stop.set()
+        elif key == "d":
+            opened = webbrowser.open(self._url)
+            self.answer = "The dashboard opens in your browser." if opened else f"Open {self._url}"
+        elif key == "p":
+            paused = self._state() is BotState.PAUSED
+            self._begin(*(("resume", control.resume) if paused else ("pause", control.pause)))
+        elif key == "s":
+            stopped = self._state() is BotState.STOPPED
+            self._begin(*(("start", control.start) if stopped else ("stop", control.stop)))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        for task in list(self._running.values()):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _state(self) -> BotState | None:
+        if self.seen is None or self.chosen >= len(self.seen.bots):
+            return None
+        return self.seen.bots[self.chosen].state
+
+    def _begin(self, name: str, act: _Act) -> None:
+        """Do it after what was asked for before; asked for twice it is done once."""
+        bot = self._platform.registry.bots[self.chosen]
+        self.answer = f"{name} {bot.id} ..."
+        wanted = (name, bot.id)
+        if wanted not in self._running:
+            task = self._running[wanted] = asyncio.create_task(self._in_turn(name, act, bot))
+            task.add_done_callback(lambda _: self._running.pop(wanted, None))
+
+    async def _in_turn(self, name: str, act: _Act, bot: Bot) -> None:
+        async with self._turn:
+            await self._do(name, act, bot)
+
+    async def _do(self, name: str, act: _Act, bot: Bot) -> None:
+        attempt = Attempt(new_id(_BY), "terminal", _BY, "owner", "", name, bot.id, {})
+        try:
+            await note_attempt(self._platform, attempt, "confirmed")
+            outcome = await act(self._platform, bot, f"terminal:{_BY}")
+            self.answer = outcome.text
+            await note_outcome(self._platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+        except AlphaError as fault:
+            self.answer = str(fault)
+            with contextlib.suppress(Retry):
+                await note_outcome(self._platform, attempt.id, "failed", str(fault))

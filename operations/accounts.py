@@ -1,0 +1,37 @@
+"""Which account each bot trades on now. Figures of different accounts (demo, live) are never added up."""
+
+from dataclasses import dataclass
+
+from alpha.registry import Bot
+from operations.context import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentAccount:
+    """The account that the listener last read for a bot; `environment` is live, demo, testnet or simulated."""
+
+    bot: str
+    account_id: int
+    environment: str
+
+
+async def current_accounts(platform: Operations, bot: Bot | None = None) -> list[CurrentAccount]:
+    """The current account of each of these bots that has one, in the order of the registry."""
+    ids = [each.id for each in platform.bots(bot)]
+    rows = await platform.history.rows(
+        """
+        SELECT DISTINCT ON (a.bot_id) a.bot_id, a.account_id, a.environment
+        FROM trading.accounts AS a
+        LEFT JOIN trading.watermarks AS w ON w.account_id = a.account_id
+        WHERE a.bot_id = ANY($1)
+        ORDER BY a.bot_id, w.updated_at DESC NULLS LAST, a.first_seen_at DESC, a.account_id DESC
+        """,
+        ids,
+    )
+    found = [CurrentAccount(row["bot_id"], row["account_id"], row["environment"]) for row in rows]
+    return sorted(found, key=lambda account: ids.index(account.bot))
+
+
+async def account_ids(platform: Operations, bot: Bot | None = None) -> list[int]:
+    """The numbers of those accounts."""
+    return [account.account_id for account in await current_accounts(platform, bot)]

@@ -1,0 +1,427 @@
+"""What the bots made: round trips, days, weeks and months, figures of a period, and why trades ended."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alpha.errors import Rejected
+from alpha.model.money import ZERO
+from alpha.registry import Bot
+from operations.accounts import CurrentAccount, account_ids, current_accounts
+from operations.context import Operations
+from operations.history import row_count
+from operations.periods import Period
+
+#: A picture is a few hundred pixels wide: more points only make it slower.
+CURVE_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class TripRow:
+    """One position from flat to flat. Amounts in USDT, `return_pct` of the entry value."""
+
+    bot: str
+    symbol: str
+    direction: str
+    opened_at: datetime
+    closed_at: datetime
+    held: timedelta
+    size: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+    return_pct: Decimal | None
+    reason: str
+    fills: int
+    provisional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """The figures of one bot's account over a period. Amounts in USDT, `_pct` in per cent.
+
+    None where the history cannot say: no trades to divide by, no equity to measure against.
+    """
+
+    bot: str
+    environment: str
+    net: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    return_pct: Decimal | None
+    trips: int
+    wins: int
+    losses: int
+    win_rate_pct: Decimal | None
+    profit_factor: Decimal | None
+    expectancy: Decimal | None
+    sharpe: Decimal | None
+    sortino: Decimal | None
+    max_drawdown_pct: Decimal | None
+    volume: Decimal
+    fills: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRow:
+    """Why round trips ended, over a period."""
+
+    bot: str
+    reason: str
+    trips: int
+    share_pct: Decimal
+    win_rate_pct: Decimal | None
+    average_net: Decimal | None
+    net: Decimal
+    held: timedelta | None
+    profit_factor: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRow:
+    """What a symbol brought, over a period."""
+
+    bot: str
+    symbol: str
+    trips: int
+    win_rate_pct: Decimal | None
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """What happened in one UTC day, week (from Monday) or month, cash basis, USDT."""
+
+    bot: str
+    start: date
+    fills: int
+    trips: int
+    wins: int
+    losses: int
+    volume: Decimal
+    gross: Decimal
+    fees: Decimal
+    funding: Decimal
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """Equity at a time of the exchange, USDT, and the drawdown from the highest before it, per cent, zero or below."""
+
+    time: datetime
+    equity: Decimal
+    drawdown_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """Everything about one bot, or all, over a period."""
+
+    period: Period
+    performance: list[Performance]
+    reasons: list[ReasonRow]
+    symbols: list[SymbolRow]
+    equity: list[EquityPoint]
+
+
+async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) -> list[TripRow]:
+    """The newest closed round trips, newest first."""
+    accounts = await current_accounts(platform, bot)
+    rows = await platform.history.rows(
+        """
+        SELECT t.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM trading.position_summaries
+            WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id ORDER BY closed_at DESC LIMIT $3
+        ) AS t
+        ORDER BY t.closed_at DESC LIMIT $3
+        """,
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
+        row_count(count),
+    )
+    return [_trip(row) for row in rows]
+
+
+async def trades_in(platform: Operations, bot: Bot | None, period: Period) -> list[TripRow]:
+    """All round trips that closed in a period, oldest first."""
+    rows = await platform.history.rows(
+        "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND account_id = ANY($2) "
+        "AND closed_at >= $3 AND closed_at < $4 ORDER BY closed_at",
+        [each.id for each in platform.bots(bot)],
+        await account_ids(platform, bot),
+        period.start,
+        period.end,
+    )
+    return [_trip(row) for row in rows]
+
+
+def _trip(row: Any) -> TripRow:
+    return TripRow(
+        bot=row["bot_id"],
+        symbol=row["symbol"],
+        direction=row["direction"],
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+        held=row["holding_time"],
+        size=row["max_qty"],
+        entry_price=row["entry_price"],
+        exit_price=row["exit_price"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        net=row["net"],
+        return_pct=row["return_pct"],
+        reason=row["exit_reason"],
+        fills=row["fills"],
+        provisional=row["provisional"],
+    )
+
+
+async def _ask(platform: Operations, accounts: list[CurrentAccount], period: Period, function: str) -> list[Any]:
+    """The rows of one of the history's functions of a period, for these accounts in their order; one question in all."""
+    rows = await platform.history.rows(
+        f"SELECT found.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id) "  # noqa: S608 - our own names
+        f"CROSS JOIN LATERAL trading.{function}(wanted.bot_id, $3, $4) AS found WHERE found.account_id = wanted.account_id",
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
+        period.start.date(),
+        period.end.date(),
+    )
+    order = {account.account_id: number for number, account in enumerate(accounts)}
+    return sorted(rows, key=lambda row: order[row["account_id"]])
+
+
+async def performance(platform: Operations, bot: Bot | None, period: Period) -> list[Performance]:
+    """The figures of each bot's current account over a period, in the order of the registry."""
+    return await _performances(platform, await current_accounts(platform, bot), period)
+
+
+async def _performances(platform: Operations, accounts: list[CurrentAccount], period: Period) -> list[Performance]:
+    return [_performance(row) for row in await _ask(platform, accounts, period, "bot_performance")]
+
+
+def _performance(row: Any) -> Performance:
+    return Performance(
+        bot=row["bot_id"],
+        environment=row["environment"],
+        net=row["net"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        return_pct=row["return_pct"],
+        trips=row["round_trips"],
+        wins=row["wins"],
+        losses=row["losses"],
+        win_rate_pct=_pct(row["win_rate"]),
+        profit_factor=row["profit_factor"],
+        expectancy=row["expectancy"],
+        sharpe=row["sharpe"],
+        sortino=row["sortino"],
+        max_drawdown_pct=row["max_drawdown_pct"],
+        volume=row["volume"],
+        fills=row["fills"],
+    )
+
+
+def _pct(share: Decimal | None) -> Decimal | None:
+    return None if share is None else share * 100
+
+
+async def reasons(platform: Operations, bot: Bot | None, period: Period) -> list[ReasonRow]:
+    """Why round trips ended, most frequent first within each bot."""
+    return await _reasons(platform, await current_accounts(platform, bot), period)
+
+
+async def _reasons(platform: Operations, accounts: list[CurrentAccount], period: Period) -> list[ReasonRow]:
+    return [
+        ReasonRow(
+            bot=row["bot_id"],
+            reason=row["exit_reason"],
+            trips=row["round_trips"],
+            share_pct=row["share"] * 100,
+            win_rate_pct=_pct(row["win_rate"]),
+            average_net=row["average_net"],
+            net=row["total_net"],
+            held=row["average_holding"],
+            profit_factor=row["profit_factor"],
+        )
+        for row in await _ask(platform, accounts, period, "exit_reasons")
+    ]
+
+
+async def _symbols(platform: Operations, accounts: list[CurrentAccount], period: Period) -> list[SymbolRow]:
+    """What each symbol brought, by symbol within each bot."""
+    return [
+        SymbolRow(
+            bot=row["bot_id"],
+            symbol=row["symbol"],
+            trips=row["round_trips"],
+            win_rate_pct=_pct(row["win_rate"]),
+            fees=row["fees"],
+            funding=row["funding"],
+            net=row["net"],
+        )
+        for row in await _ask(platform, accounts, period, "symbol_results")
+    ]
+
+
+#: Both begin with what each account was worth when the period began, where that is known: its last snapshot before.
+_SNAPSHOT_POINTS = """
+WITH seen AS (
+    SELECT a.account_id, before.eve, within.first, within.last
+    FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+        SELECT max(taken_at) AS eve FROM trading.equity_snapshots WHERE account_id = a.account_id AND taken_at < $2
+    ) AS before, LATERAL (
+        SELECT min(taken_at) AS first, max(taken_at) AS last FROM trading.equity_snapshots
+        WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at < $3
+    ) AS within
+), bounds AS (
+    SELECT min(CASE WHEN eve IS NULL THEN first ELSE $2 END) AS first, max(last) AS last FROM seen
+), places AS (
+    SELECT n AS place, first + greatest(last - first, interval '1 ms') * n / $4::int AS until
+    FROM bounds, generate_series(0, $4::int) AS n WHERE last IS NOT NULL
+)
+SELECT p.place, a.account_id, greatest(s.taken_at, $2) AS taken_at, s.equity
+FROM places AS p CROSS JOIN seen AS a, LATERAL (
+    SELECT taken_at, equity FROM trading.equity_snapshots
+    WHERE account_id = a.account_id AND taken_at >= coalesce(a.eve, $2)
+        AND taken_at <= CASE WHEN p.place = 0 THEN coalesce(a.eve, p.until) ELSE p.until END
+    ORDER BY taken_at DESC LIMIT 1
+) AS s
+ORDER BY p.place, s.taken_at
+"""
+_DAILY_POINTS = """
+SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
+FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND day >= $2 AND day < $3
+UNION ALL
+SELECT s.place, a.account_id, s.taken_at, s.equity
+FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+    (
+        SELECT $2::date - 1 - DATE '1970-01-01' AS place, $2::date::timestamp AT TIME ZONE 'UTC' AS taken_at, last AS equity
+        FROM trading.daily_equity WHERE account_id = a.account_id AND day < $2 ORDER BY day DESC LIMIT 1
+    ) UNION ALL (
+        SELECT day - 1 - DATE '1970-01-01', first_at, first
+        FROM trading.daily_equity WHERE account_id = a.account_id AND day >= $2 AND day < $3 ORDER BY day LIMIT 1
+    ) ORDER BY place LIMIT 1
+) AS s
+ORDER BY place, taken_at
+"""
+
+
+async def equity_curve(platform: Operations, bot: Bot | None, period: Period) -> list[EquityPoint]:
+    """Equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
+
+    Snapshots are thinned; of long periods the last of each day is taken. It begins with the equity at the period's begin, as
+    `trading.bot_performance` does, where that is known. Each account counts from its first snapshot on, with the last value
+    known at each point. Transfers are not taken out; `trading.bot_performance` does that.
+    """
+    return await _equity(platform, await current_accounts(platform, bot), period)
+
+
+async def _equity(platform: Operations, current: list[CurrentAccount], period: Period) -> list[EquityPoint]:
+    accounts = [account.account_id for account in current]
+    daily = period.days > CURVE_POINTS
+    points = _DAILY_POINTS if daily else _SNAPSHOT_POINTS
+    arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
+    rows = await platform.history.rows(points, accounts, *arguments)
+    return curve_of([(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows])
+
+
+def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint]:
+    """One point a place, of the last known equity of each account; the curve begins where all accounts are known."""
+    accounts = {account for _, account, _, _ in rows}
+    known: dict[int, Decimal] = {}
+    points: list[EquityPoint] = []
+    highest: Decimal | None = None
+    for number, (place, account, taken_at, equity) in enumerate(rows):
+        known[account] = equity
+        ends_place = number + 1 == len(rows) or rows[number + 1][0] != place
+        if not ends_place or len(known) < len(accounts):
+            continue
+        total = sum(known.values(), ZERO)
+        highest = total if highest is None or total > highest else highest
+        drawdown = (total / highest - 1) * 100 if highest > 0 else ZERO
+        points.append(EquityPoint(taken_at, total, drawdown))
+    return points
+
+
+async def analytics(platform: Operations, bot: Bot | None, period: Period) -> Analytics:
+    """Everything about these bots over a period; the four questions are asked side by side."""
+    accounts = await current_accounts(platform, bot)
+    figures, why, what, equity = await asyncio.gather(
+        _performances(platform, accounts, period),
+        _reasons(platform, accounts, period),
+        _symbols(platform, accounts, period),
+        _equity(platform, accounts, period),
+    )
+    return Analytics(period, figures, why, what, equity)
+
+
+async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, now: datetime) -> list[SpanRow]:
+    """The last `count` UTC days ("daily"), weeks from Monday ("weekly") or months ("monthly") up to `now`, oldest first.
+
+    Spans in which a bot did nothing have no row.
+    """
+    row_count(count)
+    unit = {"daily": "day", "weekly": "week", "monthly": "month"}[kind]
+    first = first_day(kind, count, now.astimezone(UTC).date())
+    last = now.astimezone(UTC).date() + timedelta(days=1)
+    accounts = await current_accounts(platform, bot)
+    order = {account.bot: number for number, account in enumerate(accounts)}
+    rows = await platform.history.rows(
+        """
+        SELECT d.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
+               sum(d.round_trips)::bigint AS trips, sum(d.wins)::bigint AS wins, sum(d.losses)::bigint AS losses,
+               sum(d.volume) AS volume, sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
+               sum(d.net) AS net
+        FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
+        CROSS JOIN LATERAL trading.daily_performance(wanted.bot_id, $3, $4) AS d
+        WHERE d.account_id = wanted.account_id
+        GROUP BY 1, 2
+        """,
+        list(order),
+        [account.account_id for account in accounts],
+        first,
+        last,
+        unit,
+    )
+    return sorted((_span(row) for row in rows), key=lambda row: (row.start, order[row.bot]))
+
+
+def _span(row: Any) -> SpanRow:
+    return SpanRow(
+        bot=row["bot_id"],
+        start=row["start"],
+        fills=row["fills"],
+        trips=row["trips"],
+        wins=row["wins"],
+        losses=row["losses"],
+        volume=row["volume"],
+        gross=row["gross"],
+        fees=row["fees"],
+        funding=row["funding"],
+        net=row["net"],
+    )
+
+
+def first_day(kind: str, count: int, today: date) -> date:
+    """The first day of the last `count` spans, today's among them."""
+    try:
+        if kind == "daily":
+            return today - timedelta(days=count - 1)
+        if kind == "weekly":
+            return today - timedelta(days=today.weekday() + 7 * (count - 1))
+        month = today.year * 12 + today.month - count
+        return date(month // 12, month % 12 + 1, 1)
+    except (OverflowError, ValueError):
+        raise Rejected(f"{count} is too many. Ask for fewer.") from None

@@ -1,0 +1,55 @@
+"""The audit of every attempt to steer the system: who, where, what, and how it ended."""
+
+import uuid
+from dataclasses import dataclass
+
+from operations.context import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt. `id` is unique for it; `role` is empty for a stranger."""
+
+    id: str
+    source: str
+    issuer: str
+    role: str
+    chat: str
+    name: str
+    bot: str
+    arguments: dict[str, str]
+
+
+def new_id(source: str) -> str:
+    """A new id for an attempt."""
+    return f"{source}:{uuid.uuid4().hex}"
+
+
+async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, answer: str = "") -> bool:
+    """Write the attempt; False when one of this id was written before. Retry while PostgreSQL is away."""
+    written = await platform.history.value(
+        "INSERT INTO audit.commands (command_id, source, issuer, issuer_role, chat, name, bot_id, arguments, outcome, answer) "
+        "VALUES ($1, $2, $3, nullif($4, ''), nullif($5, ''), $6, nullif($7, ''), $8, $9, nullif($10, '')) "
+        "ON CONFLICT (command_id) DO NOTHING RETURNING command_id",
+        attempt.id,
+        attempt.source,
+        attempt.issuer,
+        attempt.role,
+        attempt.chat,
+        attempt.name,
+        attempt.bot,
+        attempt.arguments,
+        outcome,
+        answer,
+    )
+    return written is not None
+
+
+async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answer: str) -> None:
+    """Write how an attempt ended. Retry while PostgreSQL is away."""
+    await platform.history.value(
+        "UPDATE audit.commands SET outcome = $2, answer = nullif($3, ''), finished_at = now() WHERE command_id = $1",
+        attempt_id,
+        outcome,
+        answer[:2000],
+    )

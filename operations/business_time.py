@@ -1,0 +1,35 @@
+"""Business time as the operator's tools see it: the newest timestamp that the exchange has sent."""
+
+from datetime import datetime
+
+from alpha.live_state import keys
+from alpha.live_state.connect import REDIS_UNAVAILABLE
+from alpha.model.timestamp import at
+from alpha.registry import Bot
+from operations.context import Operations
+
+
+async def business_now(platform: Operations, bot: Bot | None = None) -> datetime:
+    """The exchange's newest time about these bots: of their markets and wallets, else of their last fill.
+
+    Where the exchange was never heard, the wall clock: there is no history then that could be read wrongly.
+    """
+    heard: int = 0
+    try:
+        for each in platform.bots(bot):
+            database = platform.live.of(each)
+            symbols = await database.smembers(keys.symbols(each.id))
+            stamps = [await database.hget(keys.wallet(each.id), "updated_at")]
+            stamps += [await platform.live.shared.hget(keys.market(symbol), "updated_at") for symbol in symbols]
+            heard = max(heard, *(int(stamp or 0) for stamp in stamps))
+    except REDIS_UNAVAILABLE:
+        heard = 0
+    if heard:
+        return at(heard)
+    newest: datetime | None = None
+    for each in platform.bots(bot):
+        last = await platform.history.value(
+            "SELECT exec_time FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC LIMIT 1", each.id
+        )
+        newest = last if newest is None or (last is not None and last > newest) else newest
+    return newest if newest is not None else platform.wall_now()

@@ -1,0 +1,284 @@
+"""The one table of the operator's commands: who may, what they take, what they do. Telegram and terminal read it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from alpha.errors import Rejected
+from alpha.registry import Bot
+from operations import analytics, control, health, history, history_pages, pages, positions
+from operations.arguments import Arguments
+from operations.business_time import business_now
+from operations.context import Operations
+from operations.control import CommandResult, Tell
+from operations.page import Page
+from operations.periods import DEFAULT, parse_period
+from operations.status import status
+
+
+class Role(IntEnum):
+    """What a person may do; each may what the one before may."""
+
+    STRANGER = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A command that shows and changes nothing. `brief` is its summary where a phone has a line for it."""
+
+    name: str
+    summary: str
+    brief: str
+    usage: str
+    example: str
+    ask: Callable[[Operations, Arguments], Awaitable[Page]]
+    role: Role = Role.VIEWER
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that changes something: confirmed, audited, told to the other operators.
+
+    `warn` gives the sentence that is shown before it is confirmed.
+    """
+
+    name: str
+    summary: str
+    brief: str
+    usage: str
+    example: str
+    run: Callable[[Operations, Arguments, str, Tell], Awaitable[CommandResult]]
+    warn: Callable[[Operations, Arguments], Awaitable[str]]
+    role: Role = Role.OPERATOR
+
+
+def the_bot(args: Arguments) -> Bot:
+    """The bot that was named."""
+    if args.bot is None:
+        raise Rejected("Name a bot.")
+    return args.bot
+
+
+def _n(args: Arguments, default: int) -> int:
+    """The number that was said; zero is one, and is refused by the question itself."""
+    return default if args.n is None else args.n
+
+
+async def _status(platform: Operations, args: Arguments) -> Page:
+    return pages.status_page(await status(platform, args.bot), platform.zone)
+
+
+async def _positions(platform: Operations, args: Arguments) -> Page:
+    return pages.positions_page(await positions.positions(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _orders(platform: Operations, args: Arguments) -> Page:
+    return pages.orders_page(await positions.orders(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _balance(platform: Operations, args: Arguments) -> Page:
+    return pages.balance_page(await positions.balance(platform, args.bot))
+
+
+async def _trades(platform: Operations, args: Arguments) -> Page:
+    rows = await analytics.trades(platform, args.bot, _n(args, 10))
+    return history_pages.trips_page(rows, platform.zone, platform.wall_now())
+
+
+async def _fills(platform: Operations, args: Arguments) -> Page:
+    rows = await history.fills(platform, args.bot, _n(args, 10))
+    return pages.fills_page(rows, platform.zone, platform.wall_now())
+
+
+async def _analytics(platform: Operations, args: Arguments) -> Page:
+    period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
+    return history_pages.analytics_page(await analytics.analytics(platform, args.bot, period), platform.zone)
+
+
+async def _performance(platform: Operations, args: Arguments) -> Page:
+    period = parse_period(args.period or "all", await business_now(platform))
+    return history_pages.performance_page(await analytics.performance(platform, None, period), period.label)
+
+
+def _spans(kind: str, default: int) -> Callable[[Operations, Arguments], Awaitable[Page]]:
+    async def ask(platform: Operations, args: Arguments) -> Page:
+        now = await business_now(platform, args.bot)
+        rows = await analytics.spans(platform, kind, args.bot, _n(args, default), now)
+        return history_pages.spans_page(kind, rows, args.bot.id if args.bot else "")
+
+    return ask
+
+
+async def _health(platform: Operations, args: Arguments) -> Page:
+    return pages.health_page(await health.health(platform))
+
+
+async def _sync(platform: Operations, args: Arguments) -> Page:
+    return pages.sync_page(await history.sync_runs(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _issues(platform: Operations, args: Arguments) -> Page:
+    return pages.issues_page(await history.issues(platform, args.bot), platform.zone)
+
+
+async def _alerts(platform: Operations, args: Arguments) -> Page:
+    return pages.alerts_page(await health.alerts(platform, _n(args, 10)), platform.zone)
+
+
+async def _audit(platform: Operations, args: Arguments) -> Page:
+    return pages.commands_page(await history.commands(platform, _n(args, 20)), platform.zone)
+
+
+async def _logs(platform: Operations, args: Arguments) -> Page:
+    bot = the_bot(args)
+    return pages.logs_page(bot.id, await health.logs(platform, bot, _n(args, 30)))
+
+
+async def _start(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.start(platform, the_bot(args), by)
+
+
+async def _stop(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.stop(platform, the_bot(args), by)
+
+
+async def _restart(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.restart(platform, the_bot(args), by)
+
+
+async def _pause(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.pause(platform, the_bot(args), by)
+
+
+async def _resume(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.resume(platform, the_bot(args), by)
+
+
+async def _adopt(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.adopt(platform, the_bot(args), args.symbol or "", by)
+
+
+async def _flatten(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.flatten(platform, the_bot(args), args.symbol, by, tell)
+
+
+async def _panic(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.panic(platform, by, tell)
+
+
+async def _warn_stop(platform: Operations, args: Arguments) -> str:
+    return f"Stop {the_bot(args).id}? {await control.stop_warning(platform, the_bot(args))}"
+
+
+async def _warn_flatten(platform: Operations, args: Arguments) -> str:
+    what = f"its position in {args.symbol}" if args.symbol else "all its positions"
+    asked = f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
+    return f"{asked} {await control.at_stake(platform, args.bot, args.symbol)}".strip()
+
+
+async def _warn_panic(platform: Operations, args: Arguments) -> str:
+    asked = "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
+    return f"{asked} {await control.at_stake(platform)}".strip()
+
+
+def _simply(verb: str) -> Callable[[Operations, Arguments], Awaitable[str]]:
+    async def warn(platform: Operations, args: Arguments) -> str:
+        subject = f" {args.symbol} for" if args.symbol else ""
+        return f"{verb}{subject} {the_bot(args).id}?"
+
+    return warn
+
+
+QUERIES = (
+    Query("status", "each bot, its data, positions and today's net", "all at a glance", "[bot]", "/status", _status),
+    Query(
+        "positions", "open positions and their stops", "and their stops", "[bot]", "/positions shortseller", _positions
+    ),
+    Query("orders", "open orders, stops among them", "stops among them", "[bot]", "/orders momentum", _orders),
+    Query("balance", "equity and what is free of it", "equity, free margin", "[bot]", "/balance", _balance),
+    Query("trades", "closed trades, newest first", "closed, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
+    Query("fills", "executions, newest first", "executions", "[bot] [n]", "/fills shortseller 20", _fills),
+    Query(
+        "analytics",
+        "figures, reasons and symbols of a period",
+        "with equity",
+        "[bot] [period]",
+        "/analytics momentum 7d",
+        _analytics,
+    ),
+    Query("daily", "net of each day", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
+    Query("weekly", "net of each week", "of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
+    Query("monthly", "net of each month", "of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
+    Query(
+        "performance",
+        "all bots beside each other",
+        "bots compared",
+        "[period]",
+        "/performance this month",
+        _performance,
+    ),
+    Query("health", "every part of the system", "every part", "", "/health", _health),
+    Query("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),
+    Query("issues", "where our books and the exchange's differ", "where books differ", "[bot]", "/issues", _issues),
+    Query("alerts", "the latest alerts", "the latest", "[n]", "/alerts 20", _alerts),
+    Query(
+        "logs", "the last output of a bot", "its last output", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR
+    ),
+    Query("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
+)
+COMMANDS = (
+    Command("start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _simply("Start")),
+    Command(
+        "stop",
+        "stop a bot; its positions stay open",
+        "positions stay open",
+        "<bot>",
+        "/stop shortseller",
+        _stop,
+        _warn_stop,
+    ),
+    Command(
+        "restart", "restart a bot", "stop and start", "<bot>", "/restart shortseller", _restart, _simply("Restart")
+    ),
+    Command(
+        "pause",
+        "no new entries; positions stay managed",
+        "no new entries",
+        "<bot>",
+        "/pause lxalgo",
+        _pause,
+        _simply("Pause entries of"),
+    ),
+    Command(
+        "resume",
+        "lift a pause or a halt",
+        "lift pause and halt",
+        "<bot>",
+        "/resume lxalgo",
+        _resume,
+        _simply("Resume entries of"),
+    ),
+    Command(
+        "adopt",
+        "let a bot take over a position",
+        "take over",
+        "<bot> <symbol>",
+        "/adopt lxalgo BTCUSDT",
+        _adopt,
+        _simply("Adopt"),
+    ),
+    Command(
+        "flatten",
+        "close a bot's positions at market",
+        "close at market",
+        "<bot> [symbol]",
+        "/flatten momentum",
+        _flatten,
+        _warn_flatten,
+    ),
+    Command("panic", "close everything at market", "close everything at market", "", "/panic", _panic, _warn_panic),
+)
+BY_NAME: dict[str, Query | Command] = {command.name: command for command in (*QUERIES, *COMMANDS)}

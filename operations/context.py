@@ -1,0 +1,134 @@
+"""What the functions of the platform stand on: the registry, live state, history, bot control and a clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from pydantic import Field, field_validator
+
+from alpha import clock
+from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
+from alpha.errors import Retry
+from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.model.timestamp import at
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool, create_pool, explained
+from alpha.registry import Bot, Registry, load_registry
+from bot_control import BotControl, BotControlSettings, open_control
+
+#: A question to the history that takes longer than this is given up.
+QUERY_LIMIT_S = 20.0
+
+
+class OperationsSettings(DatabaseSettings, RedisSettings, BotControlSettings, RegistrySettings):
+    """What the operator's tools need."""
+
+    alpha_timezone: str = Field("UTC", description="the operator's time zone, for example Europe/Berlin")
+
+    @field_validator("alpha_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{name} is no time zone; for example UTC or Europe/Berlin") from None
+        return name
+
+
+class History:
+    """PostgreSQL for reading and for the command centre's own rows; connects at the first question."""
+
+    def __init__(self, settings: DatabaseSettings, application: str, connections: int = 4) -> None:
+        self._settings = settings
+        self._application = application
+        self._connections = connections
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us."""
+        try:
+            async with (await self._open()).acquire(timeout=QUERY_LIMIT_S) as connection:
+                yield connection
+        except asyncpg.UndefinedTableError as fault:
+            raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.postgres.migrate.") from None
+        except POSTGRES_ERRORS as fault:
+            raise explained(fault, self._settings) from None
+
+    async def _open(self) -> Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await create_pool(
+                    self._settings,
+                    self._application,
+                    min_size=0,
+                    max_size=self._connections,
+                    command_timeout_s=QUERY_LIMIT_S,
+                )
+            return self._pool
+
+    async def rows(self, sql: str, *arguments: object) -> list[Any]:
+        """The rows of one question."""
+        async with self.connection() as connection:
+            found: list[Any] = await connection.fetch(sql, *arguments)
+            return found
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """The first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What every function of the platform is given. `wall_ms` is the clock for liveness and expiry."""
+
+    registry: Registry
+    live: RedisClients
+    history: History
+    control: BotControl
+    zone: tzinfo = UTC
+    wall_ms: Callable[[], int] = clock.wall_ms
+
+    def wall_now(self) -> datetime:
+        """Wall-clock time, aware UTC."""
+        return at(self.wall_ms())
+
+    def bots(self, bot: Bot | None) -> tuple[Bot, ...]:
+        """That bot alone, or all of them."""
+        return self.registry.bots if bot is None else (bot,)
+
+
+@asynccontextmanager
+async def open_operations(settings: OperationsSettings, application: str) -> AsyncIterator[Operations]:
+    """A platform over the real Redis, PostgreSQL and bot control of `settings`; closed at the end."""
+    registry = load_registry(settings.alpha_bots_file)
+    live = RedisClients(settings)
+    history = History(settings, application)
+    control = open_control(settings, registry)
+    try:
+        yield Operations(registry, live, history, control, ZoneInfo(settings.alpha_timezone))
+    finally:
+        await live.close()
+        await history.close()
+        await control.close()
+
+
+@asynccontextmanager
+async def redis_faults(live: RedisClients) -> AsyncIterator[None]:
+    """Turn Redis being away into one sentence."""
+    try:
+        yield
+    except REDIS_UNAVAILABLE:
+        raise Retry(f"Redis does not answer at {live.address}: start it, or check REDIS_HOST and REDIS_PORT.") from None

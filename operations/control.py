@@ -1,0 +1,201 @@
+"""What changes anything: start and stop, pause and resume, adopt, flatten, panic.
+
+Each command here has been allowed, confirmed and written to the audit by the one who presents it. Progress and result
+come as sentences through `tell`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from alpha.clock import monotonic_ms
+from alpha.errors import AlphaError, Rejected, Retry, Unknown
+from alpha.live_state import keys
+from alpha.live_state.client import TextRedis
+from alpha.live_state.control import read_replies, send_command
+from alpha.registry import Bot
+from operations import history
+from operations.context import Operations, redis_faults
+from operations.formatting import number, usdt
+from operations.positions import positions, total_unrealised
+
+#: Takes one sentence of progress.
+Tell = Callable[[str], Awaitable[None]]
+STOP_GRACE_S = 4
+BOT_ANSWER_S = 15
+#: How long a warning may look at positions.
+LOOK_S = 1.0
+GUARD_ANSWER_S = 180
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended: `done` or not, and the sentences to show."""
+
+    done: bool
+    text: str
+
+
+async def silent(_: str) -> None:
+    """Takes progress and shows nothing."""
+
+
+async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """Wish it running and start its container. One that is up but idle, because it was stopped by wish, is restarted."""
+    before = await history.set_wish(platform, bot, "running", by)
+    if await platform.control.start(bot.container):
+        return CommandResult(True, f"{bot.id} is started.")
+    if before == "stopped":
+        await platform.control.restart(bot.container, STOP_GRACE_S)
+        return CommandResult(True, f"{bot.id} is started.")
+    if before == "paused":
+        return CommandResult(
+            True, f"{bot.id} was running, paused. It is wished running from its next start; /resume it now."
+        )
+    return CommandResult(True, f"{bot.id} was running already.")
+
+
+async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
+    """What would be closed, a line each; empty when that cannot be said at once. A panic waits for nothing."""
+    try:
+        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
+    except (AlphaError, TimeoutError):
+        return ""
+    held = [row for row in rows if symbol in (None, row.symbol)]
+    if not held:
+        return "No open position is known."
+    lines = [
+        f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT" for row in held
+    ]
+    return "\n".join([*lines, f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
+
+
+async def stop_warning(platform: Operations, bot: Bot) -> str:
+    """What stopping this bot leaves open, how that is protected, and what no longer happens."""
+    try:
+        open_positions = await positions(platform, bot)
+    except AlphaError as fault:
+        return f"Its positions cannot be read now: {fault}"
+    if not open_positions:
+        return "It holds no position."
+    lines = ["These positions stay open:"]
+    for row in open_positions:
+        guards = [f"stop {number(row.stop_loss).text}" if row.stop_loss else "NO STOP"]
+        if row.take_profit:
+            guards.append(f"target {number(row.take_profit).text}")
+        if row.trailing_stop:
+            guards.append(f"trailing {number(row.trailing_stop).text}")
+        kept = ", kept by the exchange" if guards != ["NO STOP"] else ""
+        lines.append(f"{row.symbol} {row.direction} {number(row.size).text}: {', '.join(guards)}{kept}.")
+    lines.append("Exits by signal, time limit or regime no longer run until /start. /flatten closes them.")
+    return "\n".join(lines)
+
+
+async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """Wish it stopped, then stop its container. It stays stopped over upgrades and reboots. Nothing is sold."""
+    warning = await stop_warning(platform, bot)
+    await history.set_wish(platform, bot, "stopped", by)
+    stopped = await platform.control.stop(bot.container, STOP_GRACE_S)
+    return CommandResult(
+        True, f"{bot.id} {'is stopped' if stopped else 'was not running'} and stays stopped.\n{warning}"
+    )
+
+
+async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """Restart its container; a wish of `stopped` becomes `running`, a pause stays."""
+    if (await history.wishes(platform)).get(bot.id) == "stopped":
+        await history.set_wish(platform, bot, "running", by)
+    await platform.control.restart(bot.container, STOP_GRACE_S)
+    return CommandResult(True, f"{bot.id} is restarted.")
+
+
+async def pause(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """No new entries from now on; open positions stay managed. Durable."""
+    return await _wish_and_tell(platform, bot, by, "paused", "pause")
+
+
+async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """Lift a pause, and the halts of the guard on this bot. One that is stopped is started first, and stays halted till then."""
+    if (await history.wishes(platform)).get(bot.id) == "stopped":
+        raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
+    held = [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
+    if held:
+        lifted = await _ask_guard(platform, "lift", {"bot": bot.id}, by, silent, BOT_ANSWER_S)
+        if not lifted.done:
+            return lifted
+    return await _wish_and_tell(platform, bot, by, "running", "resume")
+
+
+async def _wish_and_tell(platform: Operations, bot: Bot, by: str, wish: str, command: str) -> CommandResult:
+    before = (await history.wishes(platform)).get(bot.id)
+    if before == "stopped":
+        raise Rejected(f"{bot.id} is stopped by wish: /start it first.")
+    await history.set_wish(platform, bot, wish, by)
+    try:
+        return await _ask(platform, platform.live.of(bot), bot.id, command, {}, by, silent, BOT_ANSWER_S)
+    except AlphaError as fault:
+        return CommandResult(False, f"The wish is kept and holds from the next start of {bot.id}. {fault}")
+
+
+async def adopt(platform: Operations, bot: Bot, symbol: str, by: str) -> CommandResult:
+    """Let a bot take over a position that it did not open."""
+    held = {row.symbol for row in await positions(platform, bot)}
+    if symbol not in held:
+        known = ", ".join(sorted(held)) or "none"
+        raise Rejected(f"{bot.id} has no position in {symbol}. Its positions: {known}.")
+    return await _ask(platform, platform.live.of(bot), bot.id, "adopt", {"symbol": symbol}, by, silent, BOT_ANSWER_S)
+
+
+async def flatten(platform: Operations, bot: Bot, symbol: str | None, by: str, tell: Tell = silent) -> CommandResult:
+    """Close a bot's positions, or one of them, through the guard. Tells progress until the exchange has said flat."""
+    args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
+    return await _ask_guard(platform, "flatten", args, by, tell, GUARD_ANSWER_S)
+
+
+async def panic(platform: Operations, by: str, tell: Tell = silent) -> CommandResult:
+    """Close everything of every bot, through the guard. Tells progress until the exchange has said flat."""
+    return await _ask_guard(platform, "panic", {}, by, tell, GUARD_ANSWER_S)
+
+
+async def _ask_guard(
+    platform: Operations, command: str, args: dict[str, str], by: str, tell: Tell, limit_s: int
+) -> CommandResult:
+    return await _ask(platform, platform.live.shared, keys.GUARD, command, args, by, tell, limit_s)
+
+
+async def _ask(
+    platform: Operations,
+    redis: TextRedis,
+    target: str,
+    command: str,
+    args: dict[str, str],
+    by: str,
+    tell: Tell,
+    limit_s: int,
+) -> CommandResult:
+    """Send a command and follow its answers. Unknown when no final one comes in time."""
+    who = "The guard" if target == keys.GUARD else target
+    async with redis_faults(platform.live):
+        newest = await redis.xrevrange(keys.control_replies(target), count=1)
+        position = newest[0][0] if newest else "0-0"
+        command_id = await send_command(redis, target, command, args, by, platform.wall_ms())
+    deadline = monotonic_ms() + limit_s * 1000
+    while monotonic_ms() < deadline:
+        try:
+            async with redis_faults(platform.live):
+                replies, position = await read_replies(redis, target, position, block_ms=500)
+        except Retry:
+            # The command was taken by Redis; its answer comes when Redis is back.
+            await asyncio.sleep(0.5)
+            continue
+        for reply in replies:
+            if reply.command_id != command_id:
+                continue
+            if reply.outcome == "progress":
+                await tell(reply.text)
+            else:
+                return CommandResult(reply.outcome == "done", reply.text)
+    raise Unknown(
+        f"{who} has not answered {command!r} within {limit_s} s. An unanswered command expires after a minute; "
+        "look at /status and /positions before you send it again."
+    )

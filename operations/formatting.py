@@ -1,0 +1,96 @@
+"""How amounts, times and ages are written: signed, with units, in the operator's time zone."""
+
+from datetime import datetime, timedelta, tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from alpha.model.money import ZERO, plain
+from operations.page import Cell, Tone
+
+NONE = Cell("-", Tone.DIM)
+_CENT = Decimal("0.01")
+
+
+def usdt(value: Decimal | None, *, signed: bool = True) -> Cell:
+    """An amount in USDT to the cent: `+1,234.50`, green or red when signed."""
+    if value is None:
+        return NONE
+    cents = value.quantize(_CENT, rounding=ROUND_HALF_EVEN)
+    # no sign before nothing: -0.00 is 0.00
+    shown = cents or abs(cents)
+    text = f"{shown:+,.2f}" if signed and shown else f"{shown:,.2f}"
+    whole = shown.quantize(Decimal(1), rounding=ROUND_HALF_EVEN) or Decimal(0)
+    short = f"{whole:+,}" if signed and whole else f"{whole:,}"
+    return Cell(text, tone_of(cents) if signed else Tone.PLAIN, short=short)
+
+
+def tone_of(value: Decimal | None) -> Tone:
+    """Good above zero, bad below."""
+    if value is None or not value:
+        return Tone.PLAIN
+    return Tone.GOOD if value > 0 else Tone.BAD
+
+
+def percent(value: Decimal | None, *, signed: bool = True, digits: int = 1) -> Cell:
+    """A figure that is in per cent already: `+1.5 %`."""
+    if value is None:
+        return NONE
+    rounded = round(value, digits) or ZERO
+    text = f"{rounded:+.{digits}f} %" if signed and rounded else f"{rounded:.{digits}f} %"
+    return Cell(text, tone_of(rounded) if signed else Tone.PLAIN)
+
+
+def ratio(value: Decimal | None) -> Cell:
+    """A plain figure to two places."""
+    return NONE if value is None else Cell(f"{round(value, 2):.2f}")
+
+
+def number(value: Decimal | None) -> Cell:
+    """A price or a size, with all its digits and thousands apart; long averages end after eight significant digits."""
+    if value is None:
+        return NONE
+    whole, _, fraction = plain(value).partition(".")
+    if fraction:
+        kept = max(2, 8 - len(whole.lstrip("-0")))
+        whole, _, fraction = plain(round(value, min(kept, len(fraction)))).partition(".")
+    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    return Cell(f"{sign}{int(digits):,}{'.' + fraction if fraction else ''}")
+
+
+def count(value: int | None) -> Cell:
+    """A whole number."""
+    return NONE if value is None else Cell(f"{value:,}")
+
+
+def moment(value: datetime | None, zone: tzinfo) -> Cell:
+    """Day and minute in the operator's zone: `11-22 10:15`. The page says the zone once (`zone_name`)."""
+    return NONE if value is None else Cell(f"{value.astimezone(zone):%m-%d %H:%M}")
+
+
+def full_moment(value: datetime, zone: tzinfo) -> str:
+    """Date, time and zone: `2025-11-22 10:15:03 CET`."""
+    return f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def zone_name(value: datetime, zone: tzinfo) -> str:
+    """The name of the operator's zone at that time: `CET`."""
+    return f"{value.astimezone(zone):%Z}"
+
+
+def span(value: timedelta | float | None) -> Cell:
+    """A length of time in its two largest units: `3 h 20 m`. Seconds when a number."""
+    if value is None:
+        return NONE
+    seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if seconds >= size or (unit == "s" and not parts):
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
+        elif parts:
+            break
+    return Cell(" ".join(parts[:2]))
+
+
+def text(value: str, tone: Tone = Tone.PLAIN) -> Cell:
+    """A text, or a dash when empty."""
+    return Cell(value, tone) if value else NONE

@@ -1,0 +1,79 @@
+"""Health of the whole, the latest alerts, and the output of a bot."""
+
+from dataclasses import dataclass
+
+from alpha.errors import AlphaError, Rejected
+from alpha.live_state import keys
+from alpha.model.timestamp import at
+from alpha.registry import Bot
+from operations import history
+from operations.context import Operations, redis_faults
+from operations.history import AlertRow
+from operations.status import BotState, status
+
+MOST_LINES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """One part of the system: well or not, and what to do about it."""
+
+    part: str
+    well: bool
+    detail: str
+
+
+async def health(platform: Operations) -> list[HealthRow]:
+    """Every part that can be asked from here. It never fails: a part that is away is a row that is not well."""
+    rows = []
+    try:
+        async with redis_faults(platform.live):
+            await platform.live.shared.ping()
+        rows.append(HealthRow("redis", True, "answers"))
+    except AlphaError as fault:
+        rows.append(HealthRow("redis", False, str(fault)))
+    try:
+        newest = await platform.history.value("SELECT trading.schema_version()")
+        rows.append(HealthRow("postgresql", True, f"answers; migration {newest}"))
+    except AlphaError as fault:
+        rows.append(HealthRow("postgresql", False, str(fault)))
+    try:
+        running = [process for process in await platform.control.list() if process.running]
+        rows.append(HealthRow("bot control", True, f"answers; {len(running)} running"))
+    except AlphaError as fault:
+        rows.append(HealthRow("bot control", False, str(fault)))
+    seen = await status(platform)
+    for bot in seen.bots:
+        well = bot.state in {BotState.RUNNING, BotState.PAUSED} and bot.data == "synced"
+        well = well or (bot.state is BotState.STOPPED and bot.wish == "stopped")
+        age = "never heard" if bot.data_age_s is None else f"heard {bot.data_age_s:.0f} s ago"
+        rows.append(HealthRow(bot.bot, well, f"{bot.state}; data {bot.data}, {age}. {bot.note}".strip()))
+    rows += [
+        HealthRow(service.service, service.state == "running" and service.healthy is not False, service.detail)
+        for service in seen.services
+    ]
+    return rows
+
+
+async def alerts(platform: Operations, count: int = 20) -> list[AlertRow]:
+    """The latest alerts, newest first. Retry while Redis is away."""
+    async with redis_faults(platform.live):
+        rows = await platform.live.shared.xrevrange(keys.ALERTS, count=history.row_count(count))
+    return [
+        AlertRow(
+            time=at(int(fields.get("raised_ms", "0"))),
+            level=fields.get("level", ""),
+            bot=fields.get("bot", ""),
+            service=fields.get("service", ""),
+            key=fields.get("key", ""),
+            text=f"{fields.get('text', '')} {fields.get('remedy', '')}".strip(),
+        )
+        for _, fields in rows
+    ]
+
+
+async def logs(platform: Operations, bot: Bot, lines: int = 50) -> str:
+    """The last lines of a bot's output. Retry while bot control is away."""
+    if not 1 <= lines <= MOST_LINES:
+        raise Rejected(f"{lines} is no number of lines. Ask for 1 to {MOST_LINES}.")
+    return await platform.control.logs(bot.container, lines)

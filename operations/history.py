@@ -1,0 +1,284 @@
+"""What happened and what was wished: fills, wishes, halts, issues, the sync and the alerts, from PostgreSQL."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from alpha.errors import Rejected
+from alpha.model.money import ZERO
+from alpha.registry import Bot
+from operations.accounts import current_accounts
+from operations.context import Operations
+
+MOST_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FillRow:
+    """One execution. `fee` is paid when positive, in `fee_currency`; on a Funding row it is the funding."""
+
+    bot: str
+    time: datetime
+    symbol: str
+    side: str
+    exec_type: str
+    reason: str
+    qty: Decimal
+    price: Decimal
+    value: Decimal
+    fee: Decimal
+    is_maker: bool
+    exec_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayTotal:
+    """What a bot made on one UTC day, cash basis, USDT."""
+
+    net: Decimal
+    trips: int
+
+
+NO_TOTAL = DayTotal(ZERO, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class HaltRow:
+    """What may not be sent now. An empty `bot` or `symbol` means all."""
+
+    bot: str
+    symbol: str
+    kind: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRow:
+    """An open difference between our books and the exchange's."""
+
+    issue: int
+    bot: str
+    kind: str
+    symbol: str
+    subject: str
+    ours: str
+    theirs: str
+    explanation: str
+    first_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRow:
+    """The last run of the sync service for one account and kind; times are wall-clock."""
+
+    bot: str
+    kind: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str
+    rows_new: int
+    detail: str
+    covered_from: datetime | None
+    covered_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """One alert as it was raised, wall-clock time."""
+
+    time: datetime
+    level: str
+    bot: str
+    service: str
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One attempt to steer the system, from the audit."""
+
+    time: datetime
+    source: str
+    issuer: str
+    role: str
+    name: str
+    bot: str
+    outcome: str
+    answer: str
+
+
+def row_count(count: int) -> int:
+    """`count`, or Rejected when it is no sensible number of rows."""
+    if not 1 <= count <= MOST_ROWS:
+        raise Rejected(f"{count} is no number of rows. Ask for 1 to {MOST_ROWS}.")
+    return count
+
+
+def _ids(platform: Operations, bot: Bot | None) -> list[str]:
+    return [each.id for each in platform.bots(bot)]
+
+
+async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -> list[FillRow]:
+    """The newest executions of each bot's current account, newest first."""
+    accounts = await current_accounts(platform, bot)
+    rows = await platform.history.rows(
+        """
+        SELECT f.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
+        CROSS JOIN LATERAL (
+            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, is_maker, exec_id, seq
+            FROM trading.fills WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id
+            ORDER BY exec_time DESC LIMIT $3
+        ) AS f
+        ORDER BY f.exec_time DESC, f.seq DESC, f.exec_id DESC LIMIT $3
+        """,
+        [account.bot for account in accounts],
+        [account.account_id for account in accounts],
+        row_count(count),
+    )
+    return [
+        FillRow(
+            bot=row["bot_id"],
+            time=row["exec_time"],
+            symbol=row["symbol"],
+            side=row["side"].lower(),
+            exec_type=row["exec_type"],
+            reason=row["reason"],
+            qty=row["qty"],
+            price=row["price"],
+            value=row["value"],
+            fee=row["fee"],
+            is_maker=row["is_maker"],
+            exec_id=row["exec_id"],
+        )
+        for row in rows
+    ]
+
+
+async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
+    """What each bot made on that UTC day on its current account, of those that did anything."""
+    found = {}
+    for account in await current_accounts(platform):
+        rows = await platform.history.rows(
+            "SELECT net, round_trips FROM trading.account_days($1, $2, $3)",
+            account.account_id,
+            day,
+            day + timedelta(days=1),
+        )
+        if rows:
+            found[account.bot] = DayTotal(rows[0]["net"], rows[0]["round_trips"])
+    return found
+
+
+async def wishes(platform: Operations) -> dict[str, str]:
+    """What the operator wishes each bot to do: running, paused or stopped."""
+    rows = await platform.history.rows("SELECT bot_id, wish FROM trading.bots WHERE active")
+    return {row["bot_id"]: row["wish"] for row in rows}
+
+
+async def set_wish(platform: Operations, bot: Bot, wish: str, by: str) -> str:
+    """Write the durable wish; returns the one it replaces. Rejected for a bot that the database does not know."""
+    old = await platform.history.value(
+        "UPDATE trading.bots AS b SET wish = $2, wish_by = $3, wish_at = now() FROM trading.bots AS before "
+        "WHERE b.bot_id = $1 AND before.bot_id = b.bot_id RETURNING before.wish",
+        bot.id,
+        wish,
+        by,
+    )
+    if old is None:
+        raise Rejected(f"The database does not know {bot.id}. Run: python -m alpha.postgres.migrate.")
+    return str(old)
+
+
+async def halts(platform: Operations, bot: Bot | None = None) -> list[HaltRow]:
+    """The halts in force that concern these bots."""
+    rows = await platform.history.rows(
+        "SELECT bot_id, symbol, kind, reason, created_at FROM trading.halts "
+        "WHERE lifted_at IS NULL AND (bot_id IS NULL OR bot_id = ANY($1)) ORDER BY created_at",
+        _ids(platform, bot),
+    )
+    return [
+        HaltRow(row["bot_id"] or "", row["symbol"] or "", row["kind"], row["reason"], row["created_at"]) for row in rows
+    ]
+
+
+async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) -> list[IssueRow]:
+    """The open differences between our books and the exchange's, newest first."""
+    rows = await platform.history.rows(
+        "SELECT issue_id, bot_id, kind, symbol, subject, ours::text, theirs::text, explanation, first_seen_at "
+        "FROM trading.reconciliation_issues WHERE state = 'open' AND bot_id = ANY($1) "
+        "ORDER BY first_seen_at DESC LIMIT $2",
+        _ids(platform, bot),
+        row_count(count),
+    )
+    return [
+        IssueRow(
+            issue=row["issue_id"],
+            bot=row["bot_id"],
+            kind=row["kind"],
+            symbol=row["symbol"] or "",
+            subject=row["subject"],
+            ours=row["ours"] or "nothing",
+            theirs=row["theirs"] or "nothing",
+            explanation=row["explanation"] or "",
+            first_seen=row["first_seen_at"],
+        )
+        for row in rows
+    ]
+
+
+async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRow]:
+    """The last run of each kind for each account of these bots, and how far its history has been read."""
+    rows = await platform.history.rows(
+        """
+        SELECT DISTINCT ON (a.account_id, r.kind) a.bot_id, r.kind, r.started_at, r.finished_at,
+               coalesce(r.outcome, 'running') AS outcome, r.rows_new, coalesce(r.detail, '') AS detail,
+               c.covered_from, c.covered_to
+        FROM trading.accounts AS a
+        JOIN trading.sync_runs AS r ON r.account_id = a.account_id
+        LEFT JOIN LATERAL (
+            SELECT min(from_time) AS covered_from, max(to_time) AS covered_to
+            FROM trading.sync_coverage WHERE account_id = a.account_id AND kind = r.kind
+        ) AS c ON true
+        WHERE a.bot_id = ANY($1) AND r.started_at > now() - interval '30 days'
+        ORDER BY a.account_id, r.kind, r.started_at DESC
+        """,
+        _ids(platform, bot),
+    )
+    return [
+        SyncRow(
+            bot=row["bot_id"],
+            kind=row["kind"],
+            started_at=row["started_at"],
+            finished_at=row["finished_at"],
+            outcome=row["outcome"],
+            rows_new=row["rows_new"],
+            detail=row["detail"],
+            covered_from=row["covered_from"],
+            covered_to=row["covered_to"],
+        )
+        for row in rows
+    ]
+
+
+async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
+    """The latest attempts to steer the system, newest first."""
+    rows = await platform.history.rows(
+        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer FROM audit.commands "
+        "ORDER BY issued_at DESC LIMIT $1",
+        row_count(count),
+    )
+    return [
+        CommandRow(
+            row["issued_at"],
+            row["source"],
+            row["issuer"],
+            row["issuer_role"] or "stranger",
+            row["name"],
+            row["bot_id"] or "",
+            row["outcome"],
+            row["answer"] or "",
+        )
+        for row in rows
+    ]

@@ -1,0 +1,326 @@
+"""Pages of what happened: round trips, figures of a period, days, weeks and months, with their pictures."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import TypeVar
+
+from alpha.model.money import ZERO
+from alpha.model.timestamp import ms_of
+from operations.analytics import Analytics, EquityPoint, Performance, ReasonRow, SpanRow, SymbolRow, TripRow
+from operations.formatting import NONE, count, moment, number, percent, ratio, span, usdt, zone_name
+from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, Table, Tone, Words
+from operations.pages import bot_cell, several, short, symbol_cell
+from operations.periods import Period
+
+#: Below this many round trips a ratio says more about luck than about a strategy.
+FEW_TRIPS = 30
+
+
+#: Exit reasons as a narrow table has room for them.
+_REASON_MARK = {
+    "stop_loss": "stop",
+    "take_profit": "target",
+    "trailing_stop": "trail",
+    "break_even": "even",
+    "regime_change": "regime",
+    "time_limit": "time",
+    "liquidation": "liq",
+}
+
+
+def trips_page(rows: list[TripRow], zone: tzinfo, now: datetime) -> Page:
+    """Closed round trips, newest first."""
+    table = Table(
+        (
+            Column("closed"),
+            Column("bot", phone=several(rows)),
+            Column("symbol", brief="sym"),
+            Column(""),
+            Column("entry", right=True, phone=False),
+            Column("exit", right=True, phone=False),
+            Column("held", right=True, phone=False),
+            Column("net", right=True),
+            Column("%", right=True, phone=False),
+            Column("reason"),
+        ),
+        [
+            [
+                moment(row.closed_at, zone),
+                bot_cell(row.bot),
+                symbol_cell(row.symbol),
+                Cell(row.direction, mark=row.direction[0].upper()),
+                number(row.entry_price),
+                number(row.exit_price),
+                span(row.held),
+                usdt(row.net),
+                percent(row.return_pct, digits=2),
+                _reason(row),
+            ]
+            for row in rows
+        ],
+        empty="No closed trades yet.",
+    )
+    blocks: list[Block] = [table]
+    if rows:
+        total = usdt(sum((row.net for row in rows), ZERO))
+        wins = sum(row.net > 0 for row in rows)
+        blocks.append(Words(f"{len(rows)} trades, {wins} won, net {total.text} USDT.", total.tone, ""))
+    if any(row.provisional for row in rows):
+        blocks.append(Words("* is being worked out again after a late fill.", Tone.WARN))
+    blocks.append(Words(f"Net of fees and funding, USDT; times in {zone_name(now, zone)}.", Tone.DIM))
+    return Page("Trades", blocks, rows)
+
+
+def _reason(row: TripRow) -> Cell:
+    star = " *" if row.provisional else ""
+    return Cell(f"{row.reason}{star}", mark=f"{_REASON_MARK.get(row.reason, row.reason)[:8]}{star}")
+
+
+def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
+    """The figures of a period, why trades ended, what each symbol brought, and the equity curve. Several bots come beside
+    each other, with their sums; one alone in full.
+    """
+    blocks: list[Block] = _together(seen) if len(seen.performance) > 1 else [_figures(row) for row in seen.performance]
+    if any(row.trips < FEW_TRIPS for row in seen.performance):
+        blocks.append(Words(f"Fewer than {FEW_TRIPS} trades: the ratios say little yet.", Tone.DIM))
+    blocks.append(
+        Table(
+            (
+                Column("reason"),
+                Column("n", right=True),
+                Column("share", right=True, phone=False),
+                Column("won", right=True),
+                Column("avg", right=True, phone=False),
+                Column("net", right=True),
+                Column("held", right=True, phone=False),
+            ),
+            [_reason_row(name, rows, seen.reasons) for name, rows in _by(seen.reasons, lambda row: row.reason)],
+            empty="No trade ended in this period.",
+            title="By exit reason",
+        )
+    )
+    blocks.append(
+        Table(
+            (
+                Column("symbol"),
+                Column("n", right=True),
+                Column("won", right=True),
+                Column("fees", right=True, phone=False),
+                Column("funding", right=True, phone=False),
+                Column("net", right=True),
+            ),
+            [_symbol_row(name, rows) for name, rows in _by(seen.symbols, lambda row: row.symbol)],
+            empty="No symbol was traded in this period.",
+            title="By symbol",
+        )
+    )
+    blocks.append(Words("USDT, net of fees and funding; UTC days.", Tone.DIM))
+    bots = seen.performance
+    name = f"Analytics {short(bots[0].bot)}" if len(bots) == 1 else "Analytics"
+    return Page(f"{name}, {seen.period.label}", blocks, seen, _with_return(seen, zone))
+
+
+def _with_return(seen: Analytics, zone: tzinfo) -> Curve | None:
+    """The picture beside the figures; of one bot it says the return that they say."""
+    curve = equity_picture(seen.equity, seen.period, zone)
+    if curve is None or len(seen.performance) != 1 or seen.performance[0].return_pct is None:
+        return curve
+    return replace(curve, return_pct=float(seen.performance[0].return_pct))
+
+
+def equity_picture(points: list[EquityPoint], period: Period, zone: tzinfo) -> Curve | None:
+    """The equity of a period as a picture; None where there is no line to draw."""
+    if len(points) < 2:
+        return None
+    return Curve(
+        f"Equity, {period.label}",
+        [ms_of(point.time) for point in points],
+        [float(point.equity) for point in points],
+        [float(point.drawdown_pct) for point in points],
+        zone,
+    )
+
+
+R = TypeVar("R", ReasonRow, SymbolRow)
+
+
+def _by(rows: list[R], name: Callable[[R], str]) -> list[tuple[str, list[R]]]:
+    """The rows of all bots by name, most trades first."""
+    found: dict[str, list[R]] = defaultdict(list)
+    for row in rows:
+        found[name(row)].append(row)
+    return sorted(found.items(), key=lambda item: (-sum(row.trips for row in item[1]), item[0]))
+
+
+def _won(rows: Sequence[ReasonRow | SymbolRow]) -> Cell:
+    """The share of trips that won, over bots."""
+    trips = sum(row.trips for row in rows)
+    won = sum((row.win_rate_pct * row.trips for row in rows if row.win_rate_pct is not None), ZERO)
+    return percent(won / trips if trips else None, signed=False, digits=0)
+
+
+def _reason_row(name: str, rows: list[ReasonRow], every: list[ReasonRow]) -> list[Cell]:
+    trips = sum(row.trips for row in rows)
+    net = sum((row.net for row in rows), ZERO)
+    held = sum((row.held * row.trips for row in rows if row.held is not None), timedelta())
+    return [
+        Cell(name),
+        count(trips),
+        percent(Decimal(100 * trips) / sum(row.trips for row in every), signed=False, digits=0),
+        _won(rows),
+        usdt(net / trips),
+        usdt(net),
+        span(held / trips),
+    ]
+
+
+def _symbol_row(name: str, rows: list[SymbolRow]) -> list[Cell]:
+    return [
+        symbol_cell(name),
+        count(sum(row.trips for row in rows)),
+        _won(rows),
+        usdt(-sum((row.fees for row in rows), ZERO)),
+        usdt(sum((row.funding for row in rows), ZERO)),
+        usdt(sum((row.net for row in rows), ZERO)),
+    ]
+
+
+def _together(seen: Analytics) -> list[Block]:
+    """What adds up over bots, and each bot beside the others."""
+    rows = seen.performance
+    trips, wins = sum(row.trips for row in rows), sum(row.wins for row in rows)
+    losses = sum(row.losses for row in rows)
+    gross = sum((row.gross for row in rows), ZERO)
+    made = gross if gross > 0 else None
+    worst = min((point.drawdown_pct for point in seen.equity), default=None)
+    facts = Facts(
+        [
+            ("net", usdt(sum((row.net for row in rows), ZERO))),
+            ("trades", Cell(f"{trips:,} ({wins:,} won, {losses:,} lost)")),
+            ("win rate", percent(Decimal(100 * wins) / trips if trips else None, signed=False)),
+            ("max drawdown", percent(None if worst is None else -worst, signed=False, digits=2)),
+            ("gross", usdt(gross)),
+            ("fees", _part(-sum((row.fees for row in rows), ZERO), made)),
+            ("funding", _part(sum((row.funding for row in rows), ZERO), made)),
+            ("volume", usdt(sum((row.volume for row in rows), ZERO), signed=False)),
+        ],
+        title="All bots",
+    )
+    return [facts, _beside(rows, "By bot")]
+
+
+def _beside(rows: list[Performance], title: str = "") -> Table:
+    """Bots beside each other, and their sum."""
+    lines = [
+        [
+            Cell(short(row.bot)),
+            count(row.trips),
+            percent(row.win_rate_pct, signed=False, digits=0),
+            ratio(row.profit_factor),
+            usdt(row.expectancy),
+            percent(row.return_pct),
+            percent(row.max_drawdown_pct, signed=False),
+            ratio(row.sharpe),
+            usdt(-row.fees),
+            usdt(row.funding),
+            usdt(row.net),
+        ]
+        for row in rows
+    ]
+    if len(rows) > 1:
+        trips, wins = sum(row.trips for row in rows), sum(row.wins for row in rows)
+        sums = [sum(values, ZERO) for values in zip(*((-row.fees, row.funding, row.net) for row in rows), strict=True)]
+        won = percent(Decimal(100 * wins) / trips if trips else None, signed=False, digits=0)
+        lines.append([Cell("all"), count(trips), won, *[NONE] * 5, *(usdt(value) for value in sums)])
+    return Table(
+        (
+            Column("bot"),
+            Column("n", right=True),
+            Column("won", right=True),
+            Column("PF", right=True),
+            Column("per trade", right=True, phone=False),
+            Column("return", right=True, phone=False),
+            Column("drawdown", right=True, phone=False),
+            Column("Sharpe", right=True, phone=False),
+            Column("fees", right=True, phone=False),
+            Column("funding", right=True, phone=False),
+            Column("net", right=True),
+        ),
+        lines,
+        empty="Nothing was traded.",
+        title=title,
+    )
+
+
+def _figures(row: Performance) -> Facts:
+    made = row.gross if row.gross > 0 else None
+    return Facts(
+        [
+            ("net", usdt(row.net)),
+            ("return", percent(row.return_pct, digits=2)),
+            ("trades", Cell(f"{row.trips:,} ({row.wins} won, {row.losses} lost)")),
+            ("win rate", percent(row.win_rate_pct, signed=False)),
+            ("profit factor", ratio(row.profit_factor)),
+            ("expectancy", usdt(row.expectancy)),
+            ("max drawdown", percent(row.max_drawdown_pct, signed=False, digits=2)),
+            ("Sharpe / Sortino", Cell(f"{ratio(row.sharpe).text} / {ratio(row.sortino).text}")),
+            ("gross", usdt(row.gross)),
+            ("fees", _part(-row.fees, made)),
+            ("funding", _part(row.funding, made)),
+            ("volume", usdt(row.volume, signed=False)),
+        ],
+        title=f"{short(row.bot)} ({row.environment})",
+    )
+
+
+def _part(value: Decimal, of: Decimal | None) -> Cell:
+    """An amount and its share of the gross, where that is above zero."""
+    shown = usdt(value)
+    return Cell(f"{shown.text} ({abs(value) / of * 100:.0f} %)", shown.tone) if of else shown
+
+
+def performance_page(rows: list[Performance], label: str) -> Page:
+    """All bots beside each other."""
+    picture = BarChart(f"Net, {label}", [short(row.bot) for row in rows], [float(row.net) for row in rows])
+    words = Words("USDT, net of fees and funding; n trades, PF profit factor.", Tone.DIM)
+    return Page(f"Performance, {label}", [_beside(rows), words], rows, picture if rows else None)
+
+
+def spans_page(kind: str, rows: list[SpanRow], bot: str = "") -> Page:
+    """Days, weeks or months, newest first, of one bot or of all; several are summed here and apart in `data`."""
+    sums: dict[str, list[SpanRow]] = defaultdict(list)
+    for row in rows:
+        sums[f"{row.start:%Y-%m}" if kind == "monthly" else f"{row.start:%Y-%m-%d}"].append(row)
+    table = Table(
+        (
+            Column("month" if kind == "monthly" else "week of" if kind == "weekly" else "day"),
+            Column("n", right=True),
+            Column("won", right=True),
+            Column("gross", right=True, phone=False),
+            Column("fees", right=True, phone=False),
+            Column("funding", right=True, phone=False),
+            Column("net", right=True),
+        ),
+        [
+            [
+                Cell(label),
+                count(sum(row.trips for row in parts)),
+                count(sum(row.wins for row in parts)),
+                usdt(sum((row.gross for row in parts), ZERO)),
+                usdt(-sum((row.fees for row in parts), ZERO)),
+                usdt(sum((row.funding for row in parts), ZERO)),
+                usdt(sum((row.net for row in parts), ZERO)),
+            ]
+            for label, parts in [*sorted(sums.items(), reverse=True), *([("total", rows)] if len(sums) > 1 else [])]
+        ],
+        empty="Nothing was traded.",
+    )
+    labels = sorted(sums)
+    values = [float(sum((row.net for row in sums[label]), ZERO)) for label in labels]
+    title = {"daily": "Daily", "weekly": "Weekly", "monthly": "Monthly"}[kind]
+    picture = BarChart(f"{title} net", [label[5:] if kind != "monthly" else label for label in labels], values)
+    blocks: list[Block] = [table, Words("USDT on cash basis, UTC days; n trades closed.", Tone.DIM)]
+    return Page(f"{title} {short(bot)}".strip(), blocks, rows, picture if rows else None)

@@ -1,0 +1,444 @@
+"""Pages of what is open and what runs: status, positions, orders, balance, health, logs."""
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from typing import Protocol
+
+from operations.formatting import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
+from operations.health import HealthRow
+from operations.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
+from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
+from operations.positions import BalanceRow, OrderRow, PositionRow, total_unrealised
+from operations.status import BotState, BotStatus, ServiceStatus, Status
+
+
+class BotRow(Protocol):
+    """A row that is of one bot."""
+
+    @property
+    def bot(self) -> str:
+        """Its id."""
+
+
+_STATE_TONE = {
+    BotState.RUNNING: Tone.GOOD,
+    BotState.PAUSED: Tone.WARN,
+    BotState.STOPPED: Tone.DIM,
+    BotState.UNHEALTHY: Tone.BAD,
+    BotState.UNKNOWN: Tone.WARN,
+}
+_STATE_MARK = {
+    BotState.RUNNING: "run",
+    BotState.PAUSED: "pause",
+    BotState.STOPPED: "stop",
+    BotState.UNHEALTHY: "ILL!",
+    BotState.UNKNOWN: "?",
+}
+_STATE_SIGN = {
+    BotState.RUNNING: "🟢",
+    BotState.PAUSED: "⏸",
+    BotState.STOPPED: "⏹",
+    BotState.UNHEALTHY: "🔴",
+    BotState.UNKNOWN: "❔",
+}
+_KIND_MARK = {"StopLoss": "stop", "TakeProfit": "target", "TrailingStop": "trail", "Market": "market", "Limit": "limit"}
+_LEVEL_TONE = {"critical": Tone.BAD, "error": Tone.BAD, "warning": Tone.WARN}
+_OLD = Words("The data of some bots may be old: the listener is not synced. See /health.", Tone.WARN)
+
+
+def short(bot: str) -> str:
+    """A bot's id without its number, for narrow tables: `shortseller_001` is `shortseller`."""
+    name, _, ending = bot.rpartition("_")
+    return name if ending == "001" else bot
+
+
+def bot_cell(bot: str) -> Cell:
+    """A bot; two letters of it where a narrow table shows several."""
+    return Cell(short(bot), mark=short(bot)[:2].upper())
+
+
+def several(rows: Sequence[BotRow]) -> bool:
+    """Whether the rows are of more than one bot: a narrow table then says of which."""
+    return len({row.bot for row in rows}) > 1
+
+
+def symbol_cell(symbol: str) -> Cell:
+    """A symbol; narrow tables leave out the quote currency that all share."""
+    return Cell(symbol, mark=symbol.removesuffix("USDT"))
+
+
+def status_page(seen: Status, zone: tzinfo) -> Page:
+    """One glance, one screen."""
+    bots = Table(
+        (
+            Column("bot"),
+            Column("state"),
+            Column("data", phone=False),
+            Column("pos", right=True),
+            Column("open", right=True),
+            Column("today", right=True),
+        ),
+        [*(_status_row(row) for row in seen.bots), *([_status_sum(seen.bots)] if len(seen.bots) > 1 else [])],
+    )
+    blocks: list[Block] = [bots, *(_note(row) for row in seen.bots), *_data(seen.bots)]
+    blocks += [
+        Words(f"HALT {halt.kind} {short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}", Tone.BAD)
+        for halt in seen.halts
+    ]
+    if seen.services:
+        ill = [service for service in seen.services if not _serves(service)]
+        well = len(seen.services) - len(ill)
+        sign = "🔴" if ill else "🟢"
+        tone = Tone.BAD if ill else Tone.PLAIN
+        blocks.append(Words(f"Services: {well} of {len(seen.services)} well.", tone, sign))
+        blocks += [Words(f"{service.service}: {service.detail}", Tone.BAD) for service in ill]
+    blocks += [Words(fault, Tone.BAD) for fault in seen.faults]
+    known = seen.business_time
+    said = f"USDT; exchange {full_moment(known, zone)}" if known else f"USDT; {full_moment(seen.wall_time, zone)}"
+    blocks.append(Words(said, Tone.DIM))
+    return Page("Status", blocks, seen)
+
+
+def _serves(service: ServiceStatus) -> bool:
+    return service.state == "running" and service.healthy is not False
+
+
+def _status_row(row: BotStatus) -> list[Cell]:
+    return [
+        Cell(short(row.bot)),
+        _state(row),
+        Cell(row.data, Tone.GOOD if row.data == "synced" else Tone.WARN),
+        NONE if row.unrealised_pnl is None else count(len(row.positions)),
+        usdt(row.unrealised_pnl),
+        usdt(row.today_net),
+    ]
+
+
+def _unwished(row: BotStatus) -> bool:
+    """Whether it does not run although it should."""
+    return row.state is BotState.STOPPED and row.wish == "running"
+
+
+def _state(row: BotStatus) -> Cell:
+    if _unwished(row):
+        return Cell(row.state.value, Tone.BAD, "DOWN!")
+    return Cell(row.state.value, _STATE_TONE[row.state], _STATE_MARK[row.state])
+
+
+def _status_sum(rows: list[BotStatus]) -> list[Cell]:
+    opened = [row.unrealised_pnl for row in rows]
+    today = [row.today_net for row in rows]
+    return [
+        Cell("all"),
+        Cell(""),
+        Cell(""),
+        count(sum(len(row.positions) for row in rows)),
+        usdt(sum((value for value in opened if value is not None), Decimal(0)) if None not in opened else None),
+        usdt(sum((value for value in today if value is not None), Decimal(0)) if None not in today else None),
+    ]
+
+
+def _note(row: BotStatus) -> Words:
+    """What a bot waits for, or what is wrong with it."""
+    bad = _unwished(row) or row.state is BotState.UNHEALTHY
+    sign = "🔴" if bad else _STATE_SIGN[row.state]
+    return Words(f"{short(row.bot)}: {row.note or row.state.value}", Tone.BAD if bad else Tone.PLAIN, sign)
+
+
+def _data(rows: list[BotStatus]) -> list[Words]:
+    """How true the live data is: one line when all of it is, else one for each bot whose is not."""
+    ages = [row.data_age_s for row in rows if row.data_age_s is not None]
+    if ages and len(ages) == len(rows) and all(row.data == "synced" for row in rows):
+        return [Words(f"Data synced, heard {max(ages):.0f} s ago.", mark="🟢")]
+    return [
+        Words(
+            f"{short(row.bot)}: data {row.data}, "
+            + ("never heard." if row.data_age_s is None else f"heard {span(row.data_age_s).text} ago."),
+            Tone.WARN,
+        )
+        for row in rows
+        if row.data != "synced" or row.data_age_s is None
+    ]
+
+
+def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page:
+    """Open positions, a line each, and how each is protected."""
+    table = Table(
+        (
+            Column("bot", phone=False),
+            Column("symbol"),
+            Column("side"),
+            Column("size", right=True, phone=False),
+            Column("value", right=True, phone=False),
+            Column("entry", right=True),
+            Column("mark", right=True),
+            Column("P&L", right=True),
+            Column("%", right=True, phone=False),
+            Column("stop", right=True, phone=False),
+            Column("target", right=True, phone=False),
+            Column("opened", phone=False),
+        ),
+        [
+            [
+                Cell(short(row.bot)),
+                symbol_cell(row.symbol),
+                Cell(row.direction, mark=row.direction[0].upper()),
+                number(row.size),
+                usdt(row.value, signed=False),
+                number(row.entry_price),
+                number(row.mark_price),
+                usdt(row.unrealised_pnl),
+                percent(row.pnl_pct, digits=2),
+                number(row.stop_loss) if row.stop_loss else Cell("NO STOP", Tone.BAD),
+                number(row.take_profit),
+                moment(row.opened_at, zone),
+            ]
+            for row in rows
+        ],
+        empty="No open positions.",
+        narrow=_narrow_positions(rows),
+    )
+    blocks: list[Block] = [table]
+    bare = [f"{short(row.bot)} {row.symbol}" for row in rows if not row.stop_loss]
+    if bare:
+        blocks.append(Words(f"Without a stop: {', '.join(bare)}.", Tone.BAD))
+    if rows:
+        total = usdt(total_unrealised(rows))
+        noun = "position" if len(rows) == 1 else "positions"
+        blocks.append(Words(f"Open P&L {total.text} USDT in {len(rows)} {noun}.", total.tone, ""))
+    if any(not row.true for row in rows):
+        blocks.append(_OLD)
+    blocks.append(Words(f"Prices in USDT, times in {zone_name(now, zone)}.", Tone.DIM))
+    return Page("Positions", blocks, rows)
+
+
+def _narrow_positions(rows: list[PositionRow]) -> list[tuple[str, str]]:
+    """Two lines a position: what it is and what it brings; where it came from and where it ends."""
+    lines: list[tuple[str, str]] = []
+    for row in rows:
+        if several(rows) and (not lines or short(row.bot) not in {left for left, right in lines if not right}):
+            lines.append((short(row.bot), ""))
+        what = f"{symbol_cell(row.symbol).mark} {row.direction} {number(row.size).text}"
+        share = "" if row.pnl_pct is None else f" {percent(row.pnl_pct, digits=2).text.replace(' ', '')}"
+        stop = f"stop {number(row.stop_loss).text}" if row.stop_loss else "NO STOP"
+        lines.append((what, f"{usdt(row.unrealised_pnl).text}{share}"))
+        lines.append((f" {number(row.entry_price).text} → {number(row.mark_price).text}", stop))
+    return lines
+
+
+def orders_page(rows: list[OrderRow], zone: tzinfo, now: datetime) -> Page:
+    """Open orders, stops among them."""
+    table = Table(
+        (
+            Column("bot", phone=several(rows)),
+            Column("symbol"),
+            Column("side"),
+            Column("kind"),
+            Column("qty", right=True),
+            Column("price", right=True),
+            Column("reduces", phone=False),
+            Column("made", phone=False),
+        ),
+        [
+            [
+                bot_cell(row.bot),
+                symbol_cell(row.symbol),
+                Cell(row.side, mark=row.side[:1].upper()),
+                Cell(row.kind, mark=_KIND_MARK.get(row.kind, row.kind)),
+                number(row.qty),
+                number(row.trigger_price or row.price),
+                Cell("yes" if row.reduce_only else "no"),
+                moment(row.created_at, zone),
+            ]
+            for row in rows
+        ],
+        empty="No open orders.",
+    )
+    return Page("Orders", [table, Words(f"Prices in USDT, times in {zone_name(now, zone)}.", Tone.DIM)], rows)
+
+
+def balance_page(rows: list[BalanceRow]) -> Page:
+    """The USDT wallets and their sum."""
+    table = Table(
+        (
+            Column("bot"),
+            Column("equity", right=True),
+            Column("wallet", right=True, phone=False),
+            Column("available", right=True),
+            Column("open P&L", right=True),
+        ),
+        [
+            [
+                Cell(short(row.bot)),
+                usdt(row.equity, signed=False),
+                usdt(row.wallet_balance, signed=False),
+                usdt(row.available, signed=False),
+                usdt(row.unrealised_pnl),
+            ]
+            for row in rows
+        ],
+        empty="No wallet has been seen yet.",
+    )
+    if len(rows) > 1:
+        table.rows.append([Cell("all"), *_wallet_sums(rows)])
+    blocks: list[Block] = [table, Words("USDT.", Tone.DIM)]
+    if any(not row.true for row in rows):
+        blocks.append(_OLD)
+    return Page("Balance", blocks, rows)
+
+
+def _wallet_sums(rows: list[BalanceRow]) -> list[Cell]:
+    nothing = Decimal(0)
+    free = [row.available for row in rows if row.available is not None]
+    return [
+        usdt(sum((row.equity for row in rows), nothing), signed=False),
+        usdt(sum((row.wallet_balance for row in rows), nothing), signed=False),
+        usdt(sum(free, nothing) if len(free) == len(rows) else None, signed=False),
+        usdt(sum((row.unrealised_pnl for row in rows), nothing)),
+    ]
+
+
+def fills_page(rows: list[FillRow], zone: tzinfo, now: datetime) -> Page:
+    """The newest executions."""
+    table = Table(
+        (
+            Column("time"),
+            Column("bot", phone=several(rows)),
+            Column("symbol"),
+            Column("side"),
+            Column("qty", right=True),
+            Column("price", right=True),
+            Column("fee", right=True, phone=False),
+            Column("type", phone=False),
+            Column("reason", phone=False),
+        ),
+        [
+            [
+                moment(row.time, zone),
+                bot_cell(row.bot),
+                symbol_cell(row.symbol),
+                Cell(row.side, mark=row.side[:1].upper() if row.exec_type == "Trade" else row.exec_type[:4]),
+                number(row.qty),
+                number(row.price),
+                number(row.fee),
+                Cell(row.exec_type),
+                Cell(row.reason),
+            ]
+            for row in rows
+        ],
+        empty="No fills yet.",
+    )
+    return Page("Fills", [table, Words(f"Prices in USDT, times in {zone_name(now, zone)}.", Tone.DIM)], rows)
+
+
+def health_page(rows: list[HealthRow]) -> Page:
+    """Each part, well or not."""
+    ill = [row for row in rows if not row.well]
+    table = Table(
+        (Column("part"), Column("well")),
+        [[Cell(row.part), Cell("yes", Tone.GOOD) if row.well else Cell("NO", Tone.BAD)] for row in rows],
+    )
+    blocks: list[Block] = [table, *(Words(f"{row.part}: {row.detail}", Tone.BAD) for row in ill)]
+    if not ill:
+        blocks.append(Words("All is well.", Tone.GOOD))
+    return Page("Health", blocks, rows)
+
+
+def issues_page(rows: list[IssueRow], zone: tzinfo) -> Page:
+    """Open differences between our books and the exchange's."""
+    if not rows:
+        return Page("Issues", [Words("Our books and the exchange's agree: no open issue.", Tone.GOOD)], rows)
+    blocks: list[Block] = [
+        Facts(
+            [
+                ("what", Cell(f"{row.kind} {row.subject}".strip(), Tone.BAD)),
+                ("bot", Cell(f"{short(row.bot)} {row.symbol}".strip())),
+                ("ours", Cell(row.ours)),
+                ("theirs", Cell(row.theirs)),
+                ("why", text(row.explanation)),
+                ("since", moment(row.first_seen, zone)),
+            ],
+            title=f"Issue {row.issue}",
+        )
+        for row in rows
+    ]
+    blocks.append(Words(f"Times in {zone_name(rows[0].first_seen, zone)}.", Tone.DIM))
+    return Page("Issues", blocks, rows)
+
+
+def sync_page(rows: list[SyncRow], zone: tzinfo, now: datetime) -> Page:
+    """How far the exchange's history has been read."""
+    table = Table(
+        (
+            Column("bot"),
+            Column("what"),
+            Column("last run"),
+            Column("outcome"),
+            Column("new", right=True, phone=False),
+            Column("read to", phone=False),
+        ),
+        [
+            [
+                Cell(short(row.bot)),
+                Cell(row.kind),
+                moment(row.started_at, zone),
+                Cell(row.outcome, Tone.BAD if row.outcome == "failed" else Tone.PLAIN),
+                count(row.rows_new),
+                moment(row.covered_to, zone),
+            ]
+            for row in rows
+        ],
+        empty="The sync service has not run yet.",
+    )
+    faults: list[Block] = [Words(f"{short(row.bot)} {row.kind}: {row.detail}", Tone.BAD) for row in rows if row.detail]
+    return Page("Sync", [table, *faults, Words(f"Times in {zone_name(now, zone)}.", Tone.DIM)], rows)
+
+
+def alerts_page(rows: list[AlertRow], zone: tzinfo) -> Page:
+    """The latest alerts, newest first."""
+    if not rows:
+        return Page("Alerts", [Words("No alerts.", Tone.GOOD)], rows)
+    blocks: list[Block] = [
+        Words(
+            f"{moment(row.time, zone).text} {row.level.upper()} {short(row.bot) or row.service}: {row.text}",
+            _LEVEL_TONE.get(row.level, Tone.PLAIN),
+        )
+        for row in rows
+    ]
+    return Page("Alerts", [*blocks, Words(f"Times in {zone_name(rows[0].time, zone)}.", Tone.DIM)], rows)
+
+
+def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
+    """The latest attempts to steer the system."""
+    table = Table(
+        (
+            Column("time"),
+            Column("who"),
+            Column("role", phone=False),
+            Column("command"),
+            Column("bot", phone=False),
+            Column("outcome"),
+            Column("from", phone=False),
+        ),
+        [
+            [
+                moment(row.time, zone),
+                Cell(row.issuer),
+                Cell(row.role),
+                Cell(row.name),
+                text(short(row.bot)),
+                Cell(row.outcome, Tone.BAD if row.outcome in ("failed", "refused") else Tone.PLAIN),
+                Cell(row.source),
+            ]
+            for row in rows
+        ],
+        empty="Nobody has asked for anything yet.",
+    )
+    zones = [Words(f"Times in {zone_name(rows[0].time, zone)}.", Tone.DIM)] if rows else []
+    return Page("Audit", [table, *zones], rows)
+
+
+def logs_page(bot: str, output: str) -> Page:
+    """The output of a bot, the newest last."""
+    return Page(f"Logs of {short(bot)}", [Verbatim(output.strip() or "No output.")], output)

@@ -1,0 +1,188 @@
+"""What is open now: positions, orders and wallets, from live state."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from alpha.errors import Retry
+from alpha.live_state.read import (
+    DataState,
+    LivePosition,
+    LiveStatus,
+    read_orders,
+    read_positions,
+    read_status,
+    read_wallet,
+)
+from alpha.model.money import ZERO, amount_or_none
+from alpha.model.timestamp import at
+from alpha.registry import Bot
+from operations.context import Operations, redis_faults
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRow:
+    """An open position. Sizes in base coin, prices and amounts in USDT; `true` is False when the data may be old."""
+
+    bot: str
+    symbol: str
+    direction: str
+    size: Decimal
+    entry_price: Decimal | None
+    mark_price: Decimal | None
+    value: Decimal | None
+    unrealised_pnl: Decimal | None
+    pnl_pct: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    trailing_stop: Decimal | None
+    liq_price: Decimal | None
+    leverage: Decimal | None
+    opened_at: datetime | None
+    true: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An open order. `price` is a limit's price, `trigger_price` that of a conditional one; both in USDT."""
+
+    bot: str
+    order_id: str
+    symbol: str
+    side: str
+    kind: str
+    qty: Decimal | None
+    filled: Decimal | None
+    price: Decimal | None
+    trigger_price: Decimal | None
+    reduce_only: bool
+    order_link_id: str
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRow:
+    """A bot's USDT wallet. Amounts in USDT, `updated_at` in the exchange's time."""
+
+    bot: str
+    equity: Decimal
+    wallet_balance: Decimal
+    available: Decimal | None
+    unrealised_pnl: Decimal
+    updated_at: datetime
+    true: bool
+
+
+def trusted(status: LiveStatus | None) -> bool:
+    """Whether the listener vouches for this live state."""
+    return status is not None and status.state is DataState.SYNCED
+
+
+async def positions(platform: Operations, bot: Bot | None = None) -> list[PositionRow]:
+    """All open positions, by bot and symbol. Retry while Redis is away."""
+    rows: list[PositionRow] = []
+    async with redis_faults(platform.live):
+        for each in platform.bots(bot):
+            database = platform.live.of(each)
+            true = trusted(await read_status(database, each.id))
+            rows += [_position(each, row, true) for row in await read_positions(database, each.id) if row.size]
+    return rows
+
+
+def _position(bot: Bot, row: LivePosition, true: bool) -> PositionRow:
+    price = row.mark_price or row.entry_price
+    cost = row.size * row.entry_price if row.entry_price else None
+    return PositionRow(
+        bot=bot.id,
+        symbol=row.symbol,
+        direction="long" if row.signed_size > 0 else "short",
+        size=row.size,
+        entry_price=row.entry_price,
+        mark_price=row.mark_price,
+        value=row.size * price if price else None,
+        unrealised_pnl=row.unrealised_pnl,
+        pnl_pct=row.unrealised_pnl / cost * 100 if cost and row.unrealised_pnl is not None else None,
+        stop_loss=row.stop_loss,
+        take_profit=row.take_profit,
+        trailing_stop=row.trailing_stop,
+        liq_price=row.liq_price,
+        leverage=row.leverage,
+        opened_at=row.opened_at,
+        true=true,
+    )
+
+
+async def orders(platform: Operations, bot: Bot | None = None) -> list[OrderRow]:
+    """All open orders, by bot and symbol. Retry while Redis is away."""
+    rows: list[OrderRow] = []
+    async with redis_faults(platform.live):
+        for each in platform.bots(bot):
+            found = await read_orders(platform.live.of(each), each.id)
+            rows += sorted((_order(each, order_id, row) for order_id, row in found.items()), key=lambda o: o.symbol)
+    return rows
+
+
+def _order(bot: Bot, order_id: str, row: dict[str, object]) -> OrderRow:
+    def text(*names: str) -> str:
+        """The first of these fields that is there: rows come as the exchange or as our own tables spell them."""
+        return next((str(row[name]) for name in names if row.get(name) not in (None, "")), "")
+
+    created = text("created_at", "createdTime")
+    try:
+        return OrderRow(
+            bot=bot.id,
+            order_id=order_id,
+            symbol=text("symbol"),
+            side=text("side").lower(),
+            kind=text("stop_order_type", "stopOrderType") or text("order_type", "orderType"),
+            qty=amount_or_none(text("qty"), "qty"),
+            filled=amount_or_none(text("cum_exec_qty", "cumExecQty"), "cum_exec_qty"),
+            price=_price(text("price"), "price"),
+            trigger_price=_price(text("trigger_price", "triggerPrice"), "trigger_price"),
+            reduce_only=text("reduce_only", "reduceOnly").lower() == "true",
+            order_link_id=text("order_link_id", "orderLinkId"),
+            created_at=_moment(created),
+        )
+    except (ValueError, msgspec.ValidationError):
+        raise Retry(f"The order {order_id} of {bot.id} in Redis cannot be read; the listener renews it.") from None
+
+
+def _price(text: str, name: str) -> Decimal | None:
+    value = amount_or_none(text, name)
+    return value if value else None
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    return at(int(text)) if text.isdigit() else datetime.fromisoformat(text)
+
+
+async def balance(platform: Operations, bot: Bot | None = None) -> list[BalanceRow]:
+    """The wallet of each bot that has one. Retry while Redis is away."""
+    rows: list[BalanceRow] = []
+    async with redis_faults(platform.live):
+        for each in platform.bots(bot):
+            database = platform.live.of(each)
+            wallet = await read_wallet(database, each.id)
+            if wallet is not None:
+                true = trusted(await read_status(database, each.id))
+                rows.append(
+                    BalanceRow(
+                        each.id,
+                        wallet.equity,
+                        wallet.wallet_balance,
+                        wallet.available,
+                        wallet.unrealised_pnl,
+                        wallet.updated_at,
+                        true,
+                    )
+                )
+    return rows
+
+
+def total_unrealised(rows: list[PositionRow]) -> Decimal:
+    """The unrealised P&L of these positions, USDT."""
+    return sum((row.unrealised_pnl for row in rows if row.unrealised_pnl is not None), ZERO)

@@ -1,0 +1,180 @@
+"""One glance: each bot, its data, its positions and today's net; and the services around it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from alpha.errors import AlphaError
+from alpha.live_state.read import Heartbeat, LiveStatus, read_heartbeat, read_status
+from alpha.model.timestamp import ms_of
+from alpha.registry import Bot
+from bot_control import Process
+from operations import history
+from operations.business_time import business_now
+from operations.context import Operations, redis_faults
+from operations.positions import PositionRow, positions, total_unrealised, trusted
+
+#: A strategy writes its heartbeat every few seconds; one this old is no sign of life.
+HEARTBEAT_LIMIT = timedelta(seconds=60)
+#: How long a bot may take until its first sign of life.
+START_LIMIT = timedelta(seconds=45)
+
+
+class BotState(StrEnum):
+    """What a bot does, in one word."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class BotStatus:
+    """One bot at a glance. Amounts in USDT; None where a part of the system that knows it is away.
+
+    `note` says what it waits for, or what is wrong with it, in one sentence.
+    """
+
+    bot: str
+    state: BotState
+    data: str
+    data_age_s: float | None
+    wish: str
+    note: str
+    positions: list[PositionRow]
+    unrealised_pnl: Decimal | None
+    today_net: Decimal | None
+    today_trips: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One container or process that is no bot."""
+
+    service: str
+    state: str
+    healthy: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole at a glance. `faults` name what could not be asked, each in a sentence."""
+
+    bots: list[BotStatus]
+    services: list[ServiceStatus]
+    halts: list[history.HaltRow]
+    faults: list[str]
+    business_time: datetime | None
+    wall_time: datetime
+
+
+async def status(platform: Operations, bot: Bot | None = None) -> Status:
+    """The status of these bots. It never fails: what is away is named in `faults`, and the rest is shown."""
+    faults: list[str] = []
+    processes: dict[str, Process] | None = None
+    try:
+        processes = {process.container: process for process in await platform.control.list()}
+    except AlphaError as fault:
+        faults.append(str(fault))
+    wishes: dict[str, str] | None = None
+    halts: list[history.HaltRow] = []
+    today: dict[str, history.DayTotal] | None = None
+    moment: datetime | None = None
+    try:
+        wishes = await history.wishes(platform)
+        halts = await history.halts(platform, bot)
+        moment = await business_now(platform, bot)
+        today = await history.day_totals(platform, moment.date())
+    except AlphaError as fault:
+        faults.append(str(fault))
+    rows = []
+    for each in platform.bots(bot):
+        try:
+            async with redis_faults(platform.live):
+                live = await read_status(platform.live.of(each), each.id)
+                heartbeat = await read_heartbeat(platform.live.of(each), each.id)
+            open_positions: list[PositionRow] | None = await positions(platform, each)
+        except AlphaError as fault:
+            if str(fault) not in faults:
+                faults.append(str(fault))
+            live, heartbeat, open_positions = None, None, None
+        day = None if today is None else today.get(each.id, history.NO_TOTAL)
+        wish = "unknown" if wishes is None else wishes.get(each.id, "running")
+        process = (processes or {}).get(each.container)
+        if open_positions is None and process is not None and process.running and wish != "stopped":
+            state, note = BotState.UNKNOWN, "Its process runs; what it does is not known while Redis is away."
+        else:
+            state, note = judge(processes is not None, process, wish, live, heartbeat, platform.wall_now())
+        rows.append(
+            BotStatus(
+                bot=each.id,
+                state=state,
+                data=live.state.value if live is not None else "unknown",
+                data_age_s=age_s(live, platform.wall_now()),
+                wish=wish,
+                note=note,
+                positions=open_positions or [],
+                unrealised_pnl=None if open_positions is None else total_unrealised(open_positions),
+                today_net=None if day is None else day.net,
+                today_trips=None if day is None else day.trips,
+            )
+        )
+    own = {each.container for each in platform.registry.bots}
+    services = [
+        ServiceStatus(p.container, p.state.value, p.healthy, p.detail)
+        for p in (processes or {}).values()
+        if p.container not in own
+    ]
+    return Status(rows, services, halts, faults, moment, platform.wall_now())
+
+
+def judge(
+    control_answers: bool,
+    process: Process | None,
+    wish: str,
+    live: LiveStatus | None,
+    heartbeat: Heartbeat | None,
+    now: datetime,
+) -> tuple[BotState, str]:
+    """What a bot does and why, from all that is known of it; `now` is wall-clock time."""
+    beats = heartbeat is not None and now - heartbeat.alive_at <= HEARTBEAT_LIMIT
+    if control_answers and (process is None or not process.running):
+        if wish == "stopped":
+            return BotState.STOPPED, "Stopped by wish; /start brings it back."
+        missing = "has no container" if process is None else f"is not running ({process.detail})"
+        if wish == "unknown":
+            return BotState.STOPPED, f"It {missing}; whether by wish is not known while PostgreSQL is away."
+        return BotState.STOPPED, f"It {missing} although it should: /start it, or look at /logs."
+    if wish == "stopped":
+        return BotState.STOPPED, "Stopped by wish; its process is up and idle."
+    starting = process is not None and process.started_at is not None and now - process.started_at < START_LIMIT
+    if starting and not beats:
+        return BotState.RUNNING, "It is starting."
+    if process is not None and process.healthy is False and not starting:
+        return BotState.UNHEALTHY, f"Its health check fails ({process.detail}): look at /logs."
+    if heartbeat is None or not beats:
+        if not control_answers and heartbeat is None:
+            return BotState.UNKNOWN, "Neither bot control nor Redis knows of it."
+        since = "never" if heartbeat is None else f"not for {(now - heartbeat.alive_at).total_seconds():.0f} s"
+        return BotState.UNHEALTHY, f"Its strategy has shown no sign of life ({since}): look at /logs."
+    if wish == "paused" or heartbeat.state == "paused":
+        return BotState.PAUSED, heartbeat.waits_for or "No new entries; positions stay managed. /resume lifts it."
+    if heartbeat.state == "starting":
+        return BotState.RUNNING, f"It is starting and waits for {heartbeat.waits_for}."
+    if heartbeat.state == "stopped":
+        return BotState.RUNNING, "It is about to take up its work again."
+    if not trusted(live):
+        state = "unknown" if live is None else live.state.value
+        return BotState.RUNNING, f"Its live data is {state}: no entries until it is synced."
+    return BotState.RUNNING, f"Waits for {heartbeat.waits_for}." if heartbeat.waits_for else ""
+
+
+def age_s(live: LiveStatus | None, now: datetime) -> float | None:
+    """Seconds since the listener last heard the exchange about this bot."""
+    if live is None or live.last_message_at is None:
+        return None
+    return max(0.0, (ms_of(now) - ms_of(live.last_message_at)) / 1000)

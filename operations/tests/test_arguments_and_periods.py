@@ -1,0 +1,133 @@
+"""What people write after a command."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpha.errors import AlphaError, Rejected
+from alpha.registry import Registry
+from operations.arguments import Arguments, read_words
+from operations.commands import BY_NAME
+from operations.formatting import number, percent, span, usdt
+from operations.periods import EXAMPLES, Period, parse_period
+
+NOW = datetime(2025, 3, 31, 15, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("7d", "2025-03-25", "2025-04-01"),
+        ("1 week", "2025-03-25", "2025-04-01"),
+        ("today", "2025-03-31", "2025-04-01"),
+        ("Yesterday", "2025-03-30", "2025-03-31"),
+        ("this week", "2025-03-31", "2025-04-01"),
+        ("last week", "2025-03-24", "2025-03-31"),
+        ("this month", "2025-03-01", "2025-04-01"),
+        ("last month", "2025-02-01", "2025-03-01"),
+        ("1m", "2025-03-01", "2025-04-01"),
+        ("12m", "2024-04-01", "2025-04-01"),
+        ("last year", "2024-01-01", "2025-01-01"),
+        ("2024", "2024-01-01", "2025-01-01"),
+        ("2025-2", "2025-02-01", "2025-03-01"),
+        ("2024-12", "2024-12-01", "2025-01-01"),
+        ("2025-02-28", "2025-02-28", "2025-03-01"),
+        ("2025-01 to 2025-02-14", "2025-01-01", "2025-02-15"),
+        ("all", "1970-01-01", "2025-04-01"),
+    ],
+)
+def test_a_period_means_whole_utc_days(text: str, start: str, end: str) -> None:
+    period = parse_period(text, NOW)
+    assert (f"{period.start:%Y-%m-%d}", f"{period.end:%Y-%m-%d}") == (start, end)
+    assert period.start.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "0d", "2025-13", "2025-02-30", "9999y", "2025-02 to 2025-01", "7", "24h", "d"]
+)
+def test_what_is_no_period_is_refused_with_examples_or_a_remedy(text: str) -> None:
+    with pytest.raises(Rejected):
+        parse_period(text, NOW)
+
+
+def test_the_examples_of_the_refusal_are_periods() -> None:
+    for example in EXAMPLES.split(", "):
+        assert isinstance(parse_period(example, NOW), Period)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_reading_of_a_period(text: str) -> None:
+    try:
+        period = parse_period(text, NOW)
+    except Rejected:
+        return
+    assert period.start < period.end
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "bot", "rest"),
+    [
+        ("status", [], None, (None, None, None)),
+        ("stop", ["shortseller"], "shortseller_001", (None, None, None)),
+        ("stop", ["ShortSeller_001"], "shortseller_001", (None, None, None)),
+        ("trades", ["20"], None, (None, 20, None)),
+        ("trades", ["lxalgo", "20"], "lxalgo_001", (None, 20, None)),
+        ("analytics", ["this", "month"], None, (None, None, "this month")),
+        ("analytics", ["momentum", "2025-06"], "momentum_001", (None, None, "2025-06")),
+        ("adopt", ["mo", "btc"], "momentum_001", ("BTCUSDT", None, None)),
+        ("flatten", ["lx", "ethusdt"], "lxalgo_001", ("ETHUSDT", None, None)),
+    ],
+)
+def test_words_become_arguments(
+    registry: Registry, command: str, words: list[str], bot: str | None, rest: tuple[str | None, int | None, str | None]
+) -> None:
+    args = _read(registry, command, words)
+    assert (args.bot.id if args.bot else None) == bot
+    assert (args.symbol, args.n, args.period) == rest
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        *(("stop", []), ("stop", ["nobody"]), ("stop", ["lxalgo", "now"]), ("trades", ["many"]), ("adopt", ["lxalgo"])),
+        *(("panic", ["now"]), ("positions", ["nobody"]), ("adopt", ["lxalgo", "B;DROP"])),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line_with_an_example(
+    registry: Registry, command: str, words: list[str]
+) -> None:
+    with pytest.raises(Rejected) as fault:
+        _read(registry, command, words)
+    assert BY_NAME[command].example in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+@settings(deadline=None)
+@given(command=st.sampled_from(sorted(BY_NAME)), words=st.lists(st.text(max_size=12), max_size=5))
+def test_no_words_break_the_reading(registry: Registry, command: str, words: list[str]) -> None:
+    try:
+        assert isinstance(_read(registry, command, words), Arguments)
+    except AlphaError:
+        return
+
+
+def _read(registry: Registry, command: str, words: list[str]) -> Arguments:
+    found = BY_NAME[command]
+    return read_words(registry, command, found.usage, found.example, words)
+
+
+def test_amounts_are_signed_grouped_and_never_minus_nothing() -> None:
+
+    assert usdt(Decimal("1234.567")).text == "+1,234.57"
+    assert usdt(Decimal("-0.004")).text == "0.00"
+    assert usdt(Decimal("-12"), signed=False).text == "-12.00"
+    assert percent(Decimal("-0.01")).text == "0.0 %"
+    assert number(Decimal("95000.10")).text == "95,000.1"
+    assert number(Decimal("0.00001234")).text == "0.00001234"
+    assert number(Decimal("100.12345678901")).text == "100.12346"
+    assert span(12_000.0).text == "3 h 20 m"
+    assert span(0.0).text == "0 s"

@@ -1,0 +1,117 @@
+"""One look at an account a second: from Redis while the listener vouches for it, else from the exchange."""
+
+from dataclasses import dataclass
+
+from alpha.bybit.rate_limiter import Priority
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError
+from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.live_state.events import EventReader, EventType
+from alpha.live_state.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
+from alpha.model.order_link import GUARD_TAG
+from alpha.model.position import Position
+from alpha.model.timestamp import at, ms_of
+from risk_guard.account import GuardedAccount
+from risk_guard.findings import STATUS_LIMIT
+from risk_guard.limits import Seen
+
+_MINUTE_MS = 60_000
+_NEW_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SeenOrder:
+    """One order that the stream has shown: its id of ours, and when it was made, in exchange time."""
+
+    link_id: str
+    symbol: str
+    created_ms: int
+
+
+class SnapshotReader:
+    """Looks at one account."""
+
+    def __init__(self, account: GuardedAccount, links: RedisClients) -> None:
+        self._account = account
+        self._redis = links.of(account.bot)
+        self._reader = EventReader(self._redis, account.bot.id)
+        self._orders: dict[str, int] = {}
+        self._new: list[SeenOrder] = []
+
+    async def live(self) -> Seen | None:
+        """The account as Redis shows it; None when Redis is away or the listener does not vouch for it."""
+        bot = self._account.bot.id
+        try:
+            await self._count_orders()
+            status = await read_status(self._redis, bot)
+            if status is None or status.state is not DataState.SYNCED or status.synced_at is None:
+                return None
+            if at(wall_ms()) - status.synced_at > STATUS_LIMIT or not status.is_of(self._account.text):
+                return None
+            wallet = await read_wallet(self._redis, bot)
+            if wallet is None:
+                return None
+            positions = await read_positions(self._redis, bot)
+        except (*REDIS_UNAVAILABLE, AlphaError):
+            return None
+        now_ms = ms_of(wallet.updated_at)
+        if self._account.gateway.business.known:
+            now_ms = max(now_ms, self._account.gateway.business.now_ms())
+        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+
+    async def direct(self) -> Seen:
+        """The account as the exchange shows it. Raises the gateway's errors."""
+        gateway = self._account.gateway
+        wallet = (await gateway.wallet(rank=Priority.STOP)).usdt
+        positions = [_live(row) for row in await gateway.positions(rank=Priority.STOP) if not row.is_flat]
+        if wallet is None:
+            raise _NoUsdt(f"The account of {self._account.bot.id} shows no USDT.")
+        now_ms = gateway.business.now_ms()
+        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+
+    def new_orders(self) -> list[SeenOrder]:
+        """The orders that the stream has shown since this was last asked."""
+        found, self._new = self._new, []
+        return found
+
+    async def _count_orders(self) -> None:
+        for event in await self._reader.read(block_ms=1):
+            order_id = str(event.data.get("orderId", ""))
+            if event.type is not EventType.ORDER or event.data.get("createType") != "CreateByUser":
+                continue
+            link_id = str(event.data.get("orderLinkId") or "")
+            if link_id.startswith(f"{GUARD_TAG}-"):
+                continue
+            created_ms = int(str(event.data.get("createdTime") or event.ts_ms))
+            if order_id not in self._orders:
+                order = SeenOrder(link_id, str(event.data.get("symbol")), created_ms)
+                self._new = [*self._new[-_NEW_KEPT:], order]
+            # What comes later about an order does not make it a new one.
+            self._orders[order_id] = created_ms
+
+    def _last_minute(self, now_ms: int) -> int:
+        self._orders = {order: made for order, made in self._orders.items() if made > now_ms - _MINUTE_MS}
+        return len(self._orders)
+
+
+class _NoUsdt(AlphaError):
+    """An account without USDT has no equity to judge."""
+
+
+def _live(row: Position) -> LivePosition:
+    return LivePosition(
+        symbol=row.symbol,
+        side=Side(row.side),
+        size=row.size,
+        entry_price=row.entry_price,
+        mark_price=row.mark_price,
+        unrealised_pnl=row.unrealised_pnl,
+        leverage=row.leverage,
+        liq_price=row.liq_price,
+        stop_loss=row.stop_loss,
+        take_profit=row.take_profit,
+        trailing_stop=row.trailing_stop,
+        opened_at=None,
+        updated_at=None,
+        seq=row.seq,
+    )

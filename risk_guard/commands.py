@@ -1,0 +1,367 @@
+"""The guard's desk: flatten, panic and lift, from `control:guard` or from a limit; each closing made durable first."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+import msgspec
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.live_state import keys
+from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.live_state.control import Command, CommandConsumer, read_replies, send_command
+from alpha.logs import logger
+from alpha.model.reason import Reason
+from alpha.process import end_tasks
+from alpha.registry import Registry
+from bot_control.interface import BotControl
+from risk_guard.account import GuardedAccount
+from risk_guard.closing import Closing, ClosingState, Tell
+from risk_guard.store import DesiredState, GuardStore, Halt
+from risk_guard.write_behind import WriteBehind
+
+log = logger(__name__)
+CLOSING = "closing"
+#: How long PostgreSQL may hold up what is said about a closing, or the begin of one that is gone on with.
+PUT_AWAY_S = 1.0
+
+
+class CommandDesk:
+    """Carries out what closes positions. One closing an account at a time: a second command joins the first."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, GuardedAccount],
+        registry: Registry,
+        store: GuardStore,
+        links: RedisClients,
+        control: BotControl,
+        alerts: Alerts,
+        *,
+        confirm_s: float,
+        answer_s: float,
+        leads: Callable[[], bool],
+        lifted: Callable[[str | None], Awaitable[None]],
+    ) -> None:
+        """`accounts` by bot id. `leads` says whether this guard is the one that acts.
+
+        `lifted(bot id or None)` is told when the operator lifts the halts of a bot, or of all.
+        """
+        self.last_flat_s: float | None = None
+        self._accounts = accounts
+        self._registry = registry
+        self._store = store
+        self._links = links
+        self._control = control
+        self._alerts = alerts
+        self._confirm_s = confirm_s
+        self._answer_s = answer_s
+        self._leads = leads
+        self._lifted = lifted
+        self._begun: frozenset[str] = frozenset()
+        self._ended: set[tuple[str, str | None, str]] = set()
+        self._states: dict[tuple[str, str | None], ClosingState] = {}
+        self._running: dict[tuple[str, str | None], asyncio.Task[str]] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def closing(self) -> frozenset[str]:
+        """The ids of the bots whose positions are being closed now."""
+        return frozenset(bot for bot, symbol in self._running if self._goes_on(bot, symbol))
+
+    def _goes_on(self, bot: str, symbol: str | None) -> bool:
+        """True until a closing has ended; what is still to be written of it then is no part of it."""
+        state = self._states[bot, symbol]
+        return not self._running[bot, symbol].done() and (bot, symbol, state.command_id) not in self._ended
+
+    async def serve(self) -> None:
+        """Take commands while this guard leads, until cancelled; Redis may come and go."""
+        taker = CommandConsumer(self._links.shared, keys.GUARD)
+        led = False
+        while True:
+            if not self._leads():
+                led = False
+                await asyncio.sleep(0.2)
+                continue
+            if not led:
+                # What the guard before this one has begun is gone on with, however old the command is by now.
+                led, taker = True, CommandConsumer(self._links.shared, keys.GUARD)
+                with contextlib.suppress(AlphaError):
+                    self._begun = await self._store.begun_commands()
+            try:
+                for command in await taker.take(wall_ms(), block_ms=500, begun=self._begun):
+                    self._beside(self._run(command, taker))
+            except REDIS_UNAVAILABLE:
+                await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        """End what runs here; closings go on in the next guard."""
+        await end_tasks([*self._tasks, *self._running.values()])
+
+    async def resume(self, account: GuardedAccount) -> None:
+        """Go on with the closings of an account that a guard before this one did not finish."""
+        if account.id is None:
+            return
+        for saved in await self._store.load_all(account.id, CLOSING):
+            state = msgspec.convert(saved, ClosingState)
+            if (account.bot.id, state.symbol, state.command_id) in self._ended:
+                # It ended between the question and the answer, or while PostgreSQL could not be told.
+                await self._store.forget_closing(account.id, _row_of(state), state.command_id)
+            elif self._under_way(account, state.symbol) is None:
+                log.warning("closing_goes_on", bot=account.bot.id, command=state.command_id, symbol=state.symbol)
+                self._begin(account, state, _silent)
+
+    async def close_all(self, account: GuardedAccount, reason: Reason, why: str, created_by: str) -> None:
+        """Halt an account and close everything on it, for a limit; returns when it has begun."""
+        if account.observe:
+            await self._say_observed(account, f"it would have been halted and everything closed: {why}")
+            return
+        if self._under_way(account, None) is None:
+            self._begin(account, ClosingState(uuid.uuid4().hex, reason, created_by), _silent)
+        self._beside(self._silence(account, why, _silent))
+        await self._halt(account, None, "flatten", why, created_by)
+
+    async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
+        """Close one position, without a halt: its stop was passed. Returns when that has begun."""
+        if self._under_way(account, symbol) is None:
+            self._begin(account, ClosingState(uuid.uuid4().hex, reason, "guard", symbol, halted=False), _silent)
+
+    async def _run(self, command: Command, taker: CommandConsumer) -> None:
+        log.warning("command", command=command.name, args=command.args, issuer=command.issuer)
+
+        async def tell(text: str) -> None:
+            await _answer(taker, command, "progress", text)
+
+        try:
+            outcome, text = await self._carry_out(command, tell)
+        except AlphaError as fault:
+            outcome, text = "refused", str(fault)
+        log.warning("command_answered", command=command.name, outcome=outcome, answer=text)
+        await _answer(taker, command, outcome, text)
+
+    async def _carry_out(self, command: Command, tell: Tell) -> tuple[str, str]:
+        if command.name == "panic":
+            return await self._close_many(
+                list(self._accounts.values()), None, Reason.KILL_SWITCH, "panic", command, tell
+            )
+        if command.name not in {"flatten", "lift"}:
+            return "refused", f"The guard knows flatten, panic and lift, not {command.name!r}."
+        name = command.args.get("bot", "")
+        bot = self._registry.find(name) if name else None
+        if command.name == "lift":
+            return await self._lift(None if bot is None else bot.id, command.issuer)
+        if bot is None or bot.id not in self._accounts:
+            return "refused", f"The guard has no key of {name or 'an unnamed bot'}; it can close nothing there."
+        symbol = command.args.get("symbol") or None
+        return await self._close_many([self._accounts[bot.id]], symbol, Reason.MANUAL, "flatten", command, tell)
+
+    async def _close_many(
+        self,
+        accounts: list[GuardedAccount],
+        symbol: str | None,
+        reason: Reason,
+        kind: str,
+        command: Command,
+        tell: Tell,
+    ) -> tuple[str, str]:
+        if not accounts:
+            return "refused", "The guard has no key of any bot; it can close nothing."
+        began_s = time.monotonic()
+        results = await asyncio.gather(
+            *(self._close_account(account, symbol, reason, kind, command, tell) for account in accounts),
+            return_exceptions=True,
+        )
+        self.last_flat_s = time.monotonic() - began_s
+        texts, failed = [], False
+        for account, result in zip(accounts, results, strict=True):
+            if isinstance(result, AlphaError):
+                failed = True
+                texts.append(f"{account.bot.id}: NOT closed: {result}")
+            elif isinstance(result, asyncio.CancelledError):
+                texts.append(f"{account.bot.id}: a wider command took over.")
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                texts.append(result)
+        return ("refused" if failed else "done"), "\n".join(texts)
+
+    async def _close_account(
+        self, account: GuardedAccount, symbol: str | None, reason: Reason, kind: str, command: Command, tell: Tell
+    ) -> str:
+        why = f"{kind} by {command.issuer}"
+        if account.observe:
+            return f"{account.bot.id}: the guard only observes; it would have closed everything ({why})."
+        if command.id in self._begun:
+            # Without what it has saved it begins anew: attempts that were sent already are found by their ids.
+            with contextlib.suppress(AlphaError, TimeoutError):
+                async with asyncio.timeout(PUT_AWAY_S):
+                    await self.resume(account)
+        state = ClosingState(command.id, reason, command.issuer, symbol)
+        running = self._under_way(account, symbol)
+        if running is not None:
+            await tell(f"{account.bot.id}: a closing is under way already; this command joins it.")
+            await self._halt(account, symbol, kind, why, command.issuer)
+            return await asyncio.shield(running)
+        # The closing begins at once; the halt and the silenced bot see to it that nothing is opened meanwhile.
+        task = self._begin(account, state, tell)
+        halted = asyncio.create_task(self._halt(account, symbol, kind, why, command.issuer))
+        silenced = asyncio.create_task(self._silence(account, why, tell))
+        report = await asyncio.shield(task)
+        if not await halted:
+            report += " PostgreSQL is away: the halt is written as soon as it is back; no bot enters without it."
+        return f"{report} {await silenced}"
+
+    def _begin(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> "asyncio.Task[str]":
+        if state.symbol is None:
+            # The whole account includes whatever single symbol is being closed.
+            for (bot, symbol), narrower in self._running.items():
+                if bot == account.bot.id and self._goes_on(bot, symbol):
+                    narrower.cancel()
+                    self._end(account, self._states[bot, symbol])
+                    self._beside(self._take_over(account, self._states[bot, symbol], narrower))
+        task = asyncio.create_task(self._close(account, state, tell))
+        self._running[account.bot.id, state.symbol] = task
+        self._states[account.bot.id, state.symbol] = state
+        return task
+
+    async def _take_over(self, account: GuardedAccount, state: ClosingState, narrower: "asyncio.Task[str]") -> None:
+        await end_tasks([narrower])
+        await self._put_away(account, state)
+
+    def _under_way(self, account: GuardedAccount, symbol: str | None) -> "asyncio.Task[str] | None":
+        """A closing that includes this symbol (None: the whole account)."""
+        for wider in (None, symbol):
+            task = self._running.get((account.bot.id, wider))
+            if task is not None and self._goes_on(account.bot.id, wider):
+                return task
+        return None
+
+    async def _close(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> str:
+        async def write(saved: object) -> None:
+            if account.id is None:
+                raise Retry(f"The number of {account.bot.id}'s account is not known yet.")
+            await self._store.save(account.id, _row_of(state), saved)
+
+        async def hindered(text: str) -> None:
+            await tell(text)
+            await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange.")
+
+        durable = WriteBehind(f"closing of {account.bot.id}", write)
+
+        def save(now: ClosingState) -> None:
+            durable.save(msgspec.to_builtins(now))
+
+        save(state)
+        confirm_s = self._confirm_s if state.halted else 0.0
+        closing = Closing(account, state, confirm_s=confirm_s, save=save, tell=tell, hindered=hindered)
+        try:
+            report = await closing.run()
+        except BaseException as fault:
+            await durable.close()
+            if isinstance(fault, Misconfigured):
+                text = f"{account.bot.id} could not be closed: {fault}"
+                await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange now.")
+            raise
+        self._end(account, state)
+        await asyncio.wait({self._beside(self._put_away(account, state, durable))}, timeout=PUT_AWAY_S)
+        remedy = f"/resume {account.bot.id} lifts the halt." if state.halted else "Look why it was still open."
+        await self._alert(Level.WARNING, "closed", account, report, remedy)
+        return report
+
+    def _end(self, account: GuardedAccount, state: ClosingState) -> None:
+        """From now on this closing is neither joined nor gone on with."""
+        self._ended.add((account.bot.id, state.symbol, state.command_id))
+
+    async def _put_away(self, account: GuardedAccount, state: ClosingState, durable: WriteBehind | None = None) -> None:
+        """Forget a closing that has ended; what cannot be forgotten now is when it is met again."""
+        if durable is not None:
+            await durable.close()
+        if account.id is None:
+            return
+        try:
+            await self._store.forget_closing(account.id, _row_of(state), state.command_id)
+        except AlphaError as fault:
+            log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
+
+    def _beside(self, work: Coroutine[object, object, object]) -> "asyncio.Task[object]":
+        """Have something done beside the rest; `close` ends it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> bool:
+        """Put a halt in force; False when PostgreSQL is away and it has to wait."""
+        return await self._store.halt(Halt(account.id, account.bot.id, symbol, kind, why, by))
+
+    async def _silence(self, account: GuardedAccount, why: str, tell: Tell) -> str:
+        """Ask the bot to pause; stop its process when it does not answer in time. Returns what became of it.
+
+        The wish follows: a bot that was paused or stopped here stays so over upgrades and reboots, and is shown so.
+        """
+        bot, by = account.bot, f"guard: {why}"
+        try:
+            if await self._paused(account):
+                await self._store.wish(DesiredState(bot.id, "paused", by))
+                return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
+        except REDIS_UNAVAILABLE:
+            log.warning("bot_not_asked", bot=bot.id, why="Redis is away")
+        try:
+            await self._control.stop(bot.container, 5)
+        except AlphaError as fault:
+            await self._store.wish(DesiredState(bot.id, "paused", by))
+            text = f"{bot.id} did not answer and could not be stopped ({fault}); the halt keeps it from entering."
+        else:
+            await self._store.wish(DesiredState(bot.id, "stopped", by))
+            text = f"{bot.id} did not answer and is stopped; /start {bot.id}, then /resume {bot.id}, bring it back."
+        await tell(text)
+        return text
+
+    async def _paused(self, account: GuardedAccount) -> bool:
+        redis, name = self._links.of(account.bot), account.bot.id
+        newest = await redis.xrevrange(keys.control_replies(name), count=1)
+        position = newest[0][0] if newest else "0-0"
+        sent = await send_command(redis, name, "pause", {}, "guard", wall_ms())
+        deadline = time.monotonic() + self._answer_s
+        while time.monotonic() < deadline:
+            replies, position = await read_replies(redis, name, position, block_ms=200)
+            if any(reply.command_id == sent for reply in replies):
+                return True
+        return False
+
+    async def _lift(self, bot: str | None, issuer: str) -> tuple[str, str]:
+        if bot is not None and bot in self.closing:
+            return "refused", f"{bot} is being closed right now; lift the halt when that is done."
+        if bot is not None and bot not in self._accounts:
+            return "refused", f"The guard has no key of {bot}."
+        lifted = await self._store.lift(bot, None, issuer)
+        await self._lifted(bot)
+        return "done", f"{lifted} halt{'s' if lifted != 1 else ''} lifted{f' for {bot}' if bot else ''}."
+
+    async def _say_observed(self, account: GuardedAccount, text: str) -> None:
+        remedy = "The guard only observes: close it on the exchange, or give the guard a key that may trade."
+        await self._alert(Level.CRITICAL, "observed", account, f"{account.bot.id}: {text}", remedy)
+
+    async def _alert(self, level: Level, key: str, account: GuardedAccount, text: str, remedy: str) -> None:
+        bot = account.bot.id
+        await self._alerts.raise_alert(Alert(level, f"guard:{key}:{bot}", text, remedy, bot), wall_ms())
+
+
+def _row_of(state: ClosingState) -> str:
+    """Under which name a closing is kept."""
+    return CLOSING if state.symbol is None else f"{CLOSING}:{state.symbol}"
+
+
+async def _answer(taker: CommandConsumer, command: Command, outcome: str, text: str) -> None:
+    try:
+        await taker.answer(command, outcome, text)
+    except REDIS_UNAVAILABLE:
+        log.warning("answer_lost", command=command.id, outcome=outcome, text=text)
+
+
+async def _silent(text: str) -> None:
+    log.info("closing", said=text)

@@ -1,0 +1,233 @@
+"""What the guard watches beside positions: bots, listener, clocks, leases, maintenance, deliveries, keys, funding.
+
+Each check returns findings; the same finding is raised again only after ten minutes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.models import ApiKeyInfo, SystemStatus, Ticker
+from alpha.errors import AlphaError
+from alpha.live_state.read import DataState, Heartbeat, LiveStatus
+from alpha.model.money import plain
+from alpha.model.order_link import GUARD_TAG, parse_order_link_id
+from alpha.model.position import Position
+from alpha.model.timestamp import at
+from alpha.registry import Bot, Registry
+from risk_guard.account import GuardedAccount
+
+AGAIN_MS = 600_000
+HEARTBEAT_LIMIT = timedelta(seconds=60)
+STATUS_LIMIT = timedelta(seconds=45)
+SKEW_LIMIT_MS = 500
+KEY_WARNING = timedelta(days=14)
+#: Entries stop this long before an announced maintenance.
+BEFORE_MAINTENANCE_MS = 15 * 60_000
+#: Fewer than the ids that a bot remembers.
+NOTED = 150
+_OVER = frozenset({"completed", "canceled", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something the operator should know, and what to do about it."""
+
+    key: str
+    level: Level
+    text: str
+    remedy: str
+
+
+class FindingReporter:
+    """Raises findings, each at most every ten minutes."""
+
+    def __init__(self, alerts: Alerts) -> None:
+        self._alerts = alerts
+        self._raised: dict[str, int] = {}
+
+    async def report(self, bot: str, findings: Sequence[Finding], now_ms: int) -> None:
+        """Raise these at wall-clock time `now_ms`."""
+        for finding in findings:
+            key = f"guard:{finding.key}:{bot}" if bot else f"guard:{finding.key}"
+            if now_ms - self._raised.get(key, -AGAIN_MS) < AGAIN_MS:
+                continue
+            self._raised[key] = now_ms
+            await self._alerts.raise_alert(Alert(finding.level, key, finding.text, finding.remedy, bot), now_ms)
+
+
+def bot_signs(
+    bot: Bot, wish: str, heartbeat: Heartbeat | None, status: LiveStatus | None, now: datetime
+) -> list[Finding]:
+    """The bot's and the listener's signs of life; `now` is wall-clock time. Nothing is expected of a stopped bot."""
+    found = []
+    if wish != "stopped" and (heartbeat is None or now - heartbeat.alive_at > HEARTBEAT_LIMIT):
+        age = "never" if heartbeat is None else f"not for {(now - heartbeat.alive_at).total_seconds():.0f} s"
+        found.append(
+            Finding(
+                "heartbeat",
+                Level.CRITICAL,
+                f"{bot.id} has shown no sign of life ({age}).",
+                f"/logs {bot.container}, then /restart.",
+            )
+        )
+    fresh = status is not None and status.synced_at is not None and now - status.synced_at <= STATUS_LIMIT
+    if status is None or status.state is not DataState.SYNCED or not fresh:
+        state = "unknown" if status is None else status.state.value if fresh else f"{status.state.value}, but old"
+        found.append(
+            Finding(
+                "data", Level.WARNING, f"The live data of {bot.id} is {state}.", "/health; look at the listener's log."
+            )
+        )
+    return found
+
+
+def another_account(bot: Bot, status: LiveStatus | None, account: str) -> list[Finding]:
+    """The listener reads another account than the one that is traded on: what is traded is not recorded."""
+    if status is None or status.is_of(account):
+        return []
+    text = f"The listener reads the account {status.account}, but {bot.id} trades on {account}: no entries until that is right."
+    remedy = f"Make its read-only key on the account that trades, then: alpha key {bot.container} --read-only"
+    return [Finding("account", Level.CRITICAL, text, remedy)]
+
+
+def clock_skew(skew_ms: int) -> list[Finding]:
+    """This machine's clock against the exchange's."""
+    if abs(skew_ms) <= SKEW_LIMIT_MS:
+        return []
+    text = f"This machine's clock is {skew_ms} ms off; no entries until it is right."
+    return [Finding("clock", Level.CRITICAL, text, "Synchronise the clock with NTP.")]
+
+
+def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool) -> list[Finding]:
+    """The key's rights and its end; `observe`: the guard was asked to observe only."""
+    if key is None:
+        return []
+    found = []
+    renew = f"Make a new one without Withdraw, then: alpha key {bot.container}"
+    if key.can_withdraw:
+        found.append(Finding("key_withdraw", Level.CRITICAL, f"The key of {bot.id} may withdraw money.", renew))
+    if not key.can_trade and not observe:
+        text = f"The key of {bot.id} may not trade: the guard can only observe, it protects nothing there."
+        found.append(Finding("key_trade", Level.CRITICAL, text, f"{renew} (or set GUARD_OBSERVE=true)"))
+    try:
+        ends = datetime.fromisoformat(key.expires_at)
+    except ValueError:
+        return found
+    ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+    if ends.year > 2000 and ends - now < KEY_WARNING:
+        level = Level.CRITICAL if ends <= now else Level.WARNING
+        text = f"The key of {bot.id} {'ended' if ends <= now else 'ends'} on {ends:%Y-%m-%d}."
+        found.append(Finding("key_expiry", level, text, renew))
+    return found
+
+
+def refused_key(bot: Bot, fault: AlphaError) -> Finding:
+    """The exchange does not accept the key any more."""
+    text = f"Bybit does not accept the key of {bot.id}, so the guard protects nothing there: {fault}"
+    return Finding("key_refused", Level.CRITICAL, text, f"Make a new one, then: alpha key {bot.container}")
+
+
+def hindered(bot: Bot, fault: AlphaError, for_s: float) -> Finding:
+    """The guard could not walk its patrol for so long."""
+    text = f"The guard could not look after {bot.id} for {for_s:.0f} s: {fault}"
+    return Finding("hindered", Level.CRITICAL, text, "Look at the positions on the exchange, and at the guard's log.")
+
+
+def strange_orders(bot: Bot, orders: Sequence[tuple[str, str]], registry: Registry) -> list[Finding]:
+    """Orders (id of ours, symbol) that carry the tag of another bot: somebody trades with this key who should not."""
+    found = []
+    for link_id, symbol in orders:
+        link = parse_order_link_id(link_id)
+        if link is None or link.tag in {bot.tag, GUARD_TAG}:
+            continue
+        other = registry.by_tag(link.tag)
+        owner = other.id if other is not None else "an unknown bot"
+        text = f"{symbol}: an order on the account of {bot.id} carries the tag of {owner}."
+        found.append(Finding(f"tag:{link_id}", Level.CRITICAL, text, "Two bots share a key: give each its own."))
+    return found
+
+
+def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[str]) -> list[Finding]:
+    """Orders (id of ours, symbol) with the bot's own tag that it never noted as sent."""
+    mine = []
+    for link_id, symbol in orders:
+        link = parse_order_link_id(link_id)
+        if link is not None and link.tag == bot.tag:
+            mine.append((link_id, symbol))
+    if len(mine) >= NOTED:
+        # A bot keeps the last 200 ids; beyond that nothing can be said.
+        return []
+    return [
+        Finding(
+            f"unsent:{link_id}",
+            Level.CRITICAL,
+            f"{symbol}: the order {link_id} carries the tag of {bot.id}, but {bot.id} has not noted it as its own.",
+            f"Look for a second instance with the same key; /pause {bot.container} or /flatten {bot.container} meanwhile.",
+        )
+        for link_id, symbol in mine
+        if link_id not in sent
+    ]
+
+
+def lease_changes(bot: Bot, before: int | None, token: int | None) -> list[Finding]:
+    """A lease that changed hands more than once between two looks: two instances fight for an account."""
+    if before is None or token is None or token - before < 3:
+        return []
+    text = f"The account of {bot.id} changed hands {token - before} times within a minute."
+    return [Finding("lease", Level.CRITICAL, text, f"Two instances of {bot.container} run: stop one.")]
+
+
+def maintenance(announced: Sequence[SystemStatus], now_ms: int) -> SystemStatus | None:
+    """The announced maintenance that is near or under way at exchange time `now_ms`, or None."""
+    for row in announced:
+        if row.state.lower() in _OVER or row.begin_ms is None:
+            continue
+        over = row.end_ms is not None and row.end_ms <= now_ms
+        if not over and row.begin_ms - BEFORE_MAINTENANCE_MS <= now_ms:
+            return row
+    return None
+
+
+def maintenance_finding(row: SystemStatus) -> Finding:
+    """No entries before and during a maintenance."""
+    spans = [at(ms).strftime("%Y-%m-%d %H:%M UTC") for ms in (row.begin_ms, row.end_ms) if ms is not None]
+    text = f"Bybit announces maintenance ({row.title}), {' to '.join(spans)}: no entries until it is over."
+    remedy = "Stops stay on the exchange; entries come back by themselves. /flatten what shall not be held through it."
+    return Finding(f"maintenance:{row.id}", Level.WARNING, text, remedy)
+
+
+def maintenance_over(row: SystemStatus) -> Finding:
+    """What was announced is over, and the positions have been looked at since."""
+    text = f"The maintenance ({row.title}) is over; positions and stops were checked, entries are free again."
+    return Finding(f"maintenance_over:{row.id}", Level.INFO, text, "Compare /positions with the exchange.")
+
+
+def held_symbols(
+    account: GuardedAccount, positions: Sequence[Position], tickers: dict[str, Ticker], extreme_pct: Decimal
+) -> list[Finding]:
+    """What happens to the symbols that are held: an end of trading, a funding rate out of the ordinary."""
+    found = []
+    for position in positions:
+        instrument = account.instruments.get(position.symbol)
+        if instrument is not None and instrument.delivery_ms:
+            ends = datetime.fromtimestamp(instrument.delivery_ms / 1000, UTC)
+            text = f"{position.symbol} ends trading on {ends:%Y-%m-%d %H:%M} UTC and {account.bot.id} holds it."
+            found.append(
+                Finding(
+                    f"delivery:{position.symbol}",
+                    Level.WARNING,
+                    text,
+                    f"/flatten {account.bot.container} {position.symbol}",
+                )
+            )
+        ticker = tickers.get(position.symbol)
+        rate = None if ticker is None else ticker.funding_rate
+        if rate is not None and abs(rate) * 100 >= extreme_pct:
+            text = f"{position.symbol}: the funding rate is {plain(rate * 100)} % and {account.bot.id} holds it."
+            found.append(
+                Finding(f"funding:{position.symbol}", Level.WARNING, text, "Look whether the position is worth it.")
+            )
+    return found

@@ -1,0 +1,100 @@
+"""What one position needs, case by case."""
+
+from decimal import Decimal
+
+import pytest
+
+from alpha.bybit.decode import parse_order, parse_position
+from alpha.model.order import Order
+from alpha.model.position import Position
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.strategy.positions import OwnPosition
+from risk_guard.stop_policy import Need, judge
+
+D = Decimal
+
+
+def position(**changes: str) -> Position:
+    row = {
+        "symbol": "BTCUSDT", "positionIdx": 0, "side": "Buy", "size": "0.5", "avgPrice": "100", "positionValue": "50",
+        "leverage": "10", "markPrice": "100", "liqPrice": "70", "breakEvenPrice": "100", "takeProfit": "", "stopLoss": "90",
+        "trailingStop": "0", "tpslMode": "Full", "unrealisedPnl": "0", "curRealisedPnl": "0", "cumRealisedPnl": "0",
+        "positionIM": "5", "positionMM": "1", "positionStatus": "Normal", "adlRankIndicator": 1, "isReduceOnly": False,
+        "openTime": 1, "createdTime": "1", "updatedTime": "1", "seq": 1, "riskId": 1, "riskLimitValue": "1",
+        "autoAddMargin": 0, **changes,
+    }  # fmt: skip
+    return parse_position(row, "linear")
+
+
+def stop_order(qty: str, kind: str = "StopLoss") -> Order:
+    row = {
+        "symbol": "BTCUSDT", "orderId": "o", "orderLinkId": "", "side": "Sell", "orderType": "Market", "qty": qty,
+        "price": "0", "orderStatus": "Untriggered", "avgPrice": "", "leavesQty": qty, "cumExecQty": "0", "cumExecValue": "0",
+        "timeInForce": "IOC", "reduceOnly": True, "closeOnTrigger": True, "createType": "CreateByStopLoss", "cancelType": "",
+        "rejectReason": "EC_NoError", "stopOrderType": kind, "triggerPrice": "90", "triggerDirection": 2, "positionIdx": 0,
+        "triggerBy": "LastPrice", "tpslMode": "Partial", "createdTime": "1", "updatedTime": "1",
+    }  # fmt: skip
+    return parse_order(row, "linear")
+
+
+def own(stop: str, direction: Direction = Direction.LONG) -> OwnPosition:
+    return OwnPosition("BTCUSDT", direction, D("0.5"), D(100), 1, 1, D(stop), stop_meaning=Reason.STOP_LOSS)
+
+
+def verdict(
+    row: Position, last: str = "100", mine: OwnPosition | None = None, *orders: Order, manual: bool = False
+) -> tuple[Need, Decimal | None]:
+    found = judge(row, orders, mine, None, D(last), D(10), protect_manual=manual)
+    return found.need, found.price
+
+
+def test_a_position_with_a_full_stop_before_its_liquidation_needs_nothing() -> None:
+    assert verdict(position(), "100", own("90")) == (Need.NOTHING, None)
+    assert verdict(position(), "100", own("90"), stop_order("0.5")) == (Need.NOTHING, None)
+
+
+def test_a_missing_stop_is_set_where_its_strategy_remembers_it() -> None:
+    assert verdict(position(stopLoss=""), "100", own("92")) == (Need.STOP, D(92))
+    assert verdict(position(stopLoss="", trailingStop="5"), "100", own("92")) == (Need.STOP, D(92))
+
+
+def test_a_missing_stop_that_nobody_remembers_is_set_at_the_emergency_distance() -> None:
+    assert verdict(position(stopLoss=""), "100", manual=True) == (Need.STOP, D(90))
+    short = position(side="Sell", stopLoss="0", liqPrice="130")
+    assert verdict(short, "100", manual=True) == (Need.STOP, D(110))
+
+
+def test_what_is_remembered_of_the_other_direction_is_not_believed() -> None:
+    short = position(side="Sell", stopLoss="", liqPrice="130")
+    assert verdict(short, "100", own("92")) == (Need.STOP, D(110))
+
+
+def test_a_stop_for_half_the_size_is_replaced_by_a_full_one() -> None:
+    assert verdict(position(stopLoss=""), "100", own("92"), stop_order("0.25", "PartialStopLoss")) == (Need.STOP, D(92))
+    assert verdict(position(), "100", own("92"), stop_order("0.25")) == (Need.STOP, D(92))
+    assert verdict(position(tpslMode="Partial"), "100", own("92")) == (Need.STOP, D(92))
+
+
+@pytest.mark.parametrize(
+    ("last", "side", "stop"), [("90", "Buy", "90"), ("85", "Buy", "90"), ("110", "Sell", "110"), ("120", "Sell", "110")]
+)
+def test_a_position_beyond_its_stop_is_closed(last: str, side: str, stop: str) -> None:
+    row = position(side=side, stopLoss=stop, liqPrice="70" if side == "Buy" else "130")
+    assert verdict(row, last, own(stop, Direction(side)))[0] is Need.CLOSE
+
+
+def test_a_missing_stop_that_the_market_has_passed_means_close() -> None:
+    assert verdict(position(stopLoss=""), "91", own("92"))[0] is Need.CLOSE
+
+
+def test_a_stop_beyond_the_liquidation_is_moved_before_it() -> None:
+    need, price = verdict(position(stopLoss="65"), "100", own("65"))
+    assert need is Need.STOP
+    assert price is not None
+    assert D(70) < price < D(100)
+
+
+def test_a_position_opened_by_hand_is_reported_and_not_touched() -> None:
+    assert verdict(position(stopLoss=""), "100") == (Need.REPORT, None)
+    assert verdict(position(), "100") == (Need.NOTHING, None)

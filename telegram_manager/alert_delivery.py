@@ -1,0 +1,133 @@
+"""From the alerts' stream to people: read, judged by the book, delivered, and only then remembered as taken."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import httpx
+from redis.exceptions import RedisError
+
+from alpha.alerts import Alerts
+from alpha.errors import AlphaError, Rejected
+from alpha.live_state.connect import REDIS_UNAVAILABLE
+from alpha.logs import logger
+from operations.context import Operations
+from telegram_manager.alert_policy import AlertPolicy, Notice, Raised
+from telegram_manager.alert_stream import raised_here, read_alerts
+from telegram_manager.audience import Audience
+from telegram_manager.chat_ref import ChatRef
+from telegram_manager.sender import TelegramSender
+from telegram_manager.state_store import StateStore
+
+log = logger(__name__)
+STATE = "alerts"
+_ACK = ((("👍 Acknowledge", "a"),),)
+
+
+class AlertDelivery:
+    """Runs for ever. `own` are the alerts of this process: while Redis is away they are delivered from here."""
+
+    def __init__(
+        self,
+        platform: Operations,
+        book: AlertPolicy,
+        memory: StateStore,
+        audience: Audience,
+        letters: TelegramSender,
+        own: Alerts,
+    ) -> None:
+        self._platform = platform
+        self._book = book
+        self._memory = memory
+        self._audience = audience
+        self._letters = letters
+        self._own = own
+        self._told_here: set[tuple[str, int]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Pump until `stop`; what was taken by then is delivered and remembered."""
+        while not stop.is_set():
+            try:
+                await self.step(block_ms=500)
+            except (*REDIS_UNAVAILABLE, RedisError):
+                await self.step_alone()
+                await asyncio.sleep(0.5)
+
+    async def step(self, block_ms: int) -> None:
+        """Take what has come, deliver it, remember it. Raises what Redis raises."""
+        state = self._book.state
+        alerts, position = await read_alerts(self._platform, state.position, block_ms)
+        self._told_here.clear()
+        told = await self._tell(alerts)
+        if told or position != state.position:
+            state.position = position
+            await self._memory.save(STATE, state)
+
+    async def step_alone(self) -> None:
+        """Without Redis: deliver what this process has raised. The book knows it when it comes through the stream later."""
+        fresh = [(alert, ms) for alert, ms in self._own.unsent if (alert.key, ms) not in self._told_here]
+        self._told_here |= {(alert.key, ms) for alert, ms in fresh}
+        if await self._tell([raised_here(alert, self._own.service, ms) for alert, ms in fresh]):
+            await self._memory.save(STATE, self._book.state)
+
+    async def acknowledge(self, who: str) -> int:
+        """Acknowledge all that waits, in the name of a person; how many there were."""
+        count = self._book.acknowledge()
+        if count:
+            await self._memory.save(STATE, self._book.state)
+            log.info("alerts_acknowledged", who=who, count=count)
+        return count
+
+    async def _tell(self, alerts: list[Raised]) -> bool:
+        """Deliver what the book makes of them; True when there was something."""
+        notices = self._book.take(alerts, self._platform.wall_ms())
+        for notice in notices:
+            await self._deliver(notice)
+        return bool(notices)
+
+    async def _deliver(self, notice: Notice) -> None:
+        people = self._audience.wanting(notice.level, self._platform.wall_ms())
+
+        async def tell(person: int) -> None:
+            buttons = _ACK if notice.level == "critical" and self._audience.may_acknowledge(person) else ()
+            try:
+                await self._letters.say(
+                    ChatRef(person), notice.html, buttons, silent=notice.level == "info", life_s=None
+                )
+            except Rejected as fault:
+                log.warning("alert_not_delivered", person=person, fault=str(fault))
+
+        await asyncio.gather(*(tell(person) for person in people))
+
+
+async def ask_every_minute(
+    url: str, client: httpx.AsyncClient, well: Callable[[], bool], pause_s: float = 60.0
+) -> None:
+    """The outbound heartbeat: ask `url` every minute while all is well. A dead host cannot report itself."""
+    while True:
+        if well():
+            try:
+                answer = await client.get(url)
+                if answer.status_code >= 400:
+                    log.warning("heartbeat_failed", fault=f"it answered {answer.status_code}")
+            except httpx.HTTPError as fault:
+                log.warning("heartbeat_failed", fault=type(fault).__name__)
+        await asyncio.sleep(pause_s)
+
+
+async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float, stop: asyncio.Event) -> None:
+    """Do a step again and again until `stop`; what is foreseen to fail is logged, once a kind, and tried again."""
+    last = ""
+    while not stop.is_set():
+        try:
+            await step()
+            last = ""
+        except (AlphaError, RedisError, OSError) as fault:
+            if str(fault) != last:
+                log.warning("step_failed", name=name, fault=str(fault))
+            last = str(fault)
+        except Exception:
+            # What nobody foresaw in a watcher must not take the panic button away: the log has it, the rest goes on.
+            log.exception("unforeseen_fault", name=name)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)

@@ -1,0 +1,23 @@
+"""Where a conversation is: a chat, and in a group with topics one of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRef:
+    """A chat and, where it has topics, one of them."""
+
+    chat: int
+    topic: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ChatRef":
+        """The place written as `-1001234567890` or `-1001234567890:7`; ValueError otherwise."""
+        chat, _, topic = text.partition(":")
+        try:
+            return cls(int(chat), int(topic) if topic else None)
+        except ValueError:
+            raise ValueError(f"{text!r} is no group; write its id, or id:topic, for example -1001234567890:7") from None
+
+    def __str__(self) -> str:
+        return str(self.chat) if self.topic is None else f"{self.chat}:{self.topic}"

@@ -1,0 +1,161 @@
+"""Watching: what nobody else can report becomes an alert, and what was stopped by wish stays stopped."""
+
+import shutil
+from datetime import timedelta
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.errors import AlphaError
+from alpha.logs import logger
+from operations.accounts import current_accounts
+from operations.context import Operations
+from operations.control import STOP_GRACE_S
+from operations.positions import balance
+from operations.status import BotState, BotStatus, Status, status
+
+log = logger(__name__)
+#: Trouble must last so long before it is told: restarts and reconnects pass.
+PATIENCE_MS = 30_000
+#: Trouble that lasts is raised again, so that the book counts it and it is not forgotten.
+AGAIN_MS = 10 * 60_000
+BACKUP_LIMIT = timedelta(hours=26)
+DISK_LOW = 0.05
+_LONG_STOPPED = "SELECT wish = 'stopped' AND wish_at < now() - interval '10 s' FROM trading.bots WHERE bot_id = $1"
+
+
+class Debouncer:
+    """Trouble is raised once it has lasted for the patience, and again while it lasts on."""
+
+    def __init__(self, alerts: Alerts, patience_ms: int) -> None:
+        self._alerts = alerts
+        self._patience_ms = patience_ms
+        self._since_ms: dict[str, int] = {}
+        self._raised_ms: dict[str, int] = {}
+
+    async def told(self, found: list[Alert], now_ms: int) -> None:
+        """All the trouble there is at `now_ms`; what is not among it has ended."""
+        keys = {alert.key for alert in found}
+        self._since_ms = {key: since for key, since in self._since_ms.items() if key in keys}
+        self._raised_ms = {key: raised for key, raised in self._raised_ms.items() if key in keys}
+        for alert in found:
+            since = self._since_ms.setdefault(alert.key, now_ms)
+            if now_ms - since >= self._patience_ms and now_ms - self._raised_ms.get(alert.key, -AGAIN_MS) >= AGAIN_MS:
+                self._raised_ms[alert.key] = now_ms
+                await self._alerts.raise_alert(alert, now_ms)
+
+
+class HealthWatch:
+    """Looks at everything every few seconds. All times are wall-clock milliseconds."""
+
+    def __init__(self, platform: Operations, alerts: Alerts, drawdown_pct: int, disk: str = "/") -> None:
+        self._platform = platform
+        self._drawdown_pct = drawdown_pct
+        self._disk = disk
+        self._quick = Debouncer(alerts, PATIENCE_MS)
+        self._slow = Debouncer(alerts, 0)
+
+    async def look(self) -> None:
+        """The quick look: bots, their data, stops, wishes."""
+        seen = await status(self._platform)
+        for bot in seen.bots:
+            await self._keep_wish(bot)
+        await self._quick.told(troubles(seen), self._platform.wall_ms())
+
+    async def look_around(self) -> None:
+        """The slow look: drawdown, backups, the disk. A part that is away is left out."""
+        found: list[Alert] = []
+        for ask in (self._drawdowns, self._backups):
+            try:
+                found += await ask()
+            except AlphaError as fault:
+                log.warning("not_watched", fault=str(fault))
+        usage = shutil.disk_usage(self._disk)
+        if usage.free < usage.total * DISK_LOW:
+            free = f"{usage.free / 2**30:.1f} GiB"
+            found.append(
+                Alert(Level.CRITICAL, "disk-low", f"Only {free} of disk are free.", "Delete old logs or images.")
+            )
+        await self._slow.told(found, self._platform.wall_ms())
+
+    async def _keep_wish(self, bot: BotStatus) -> None:
+        """What is wished stopped and runs all the same (after `up -d` or a reboot) is stopped again."""
+        if bot.wish != "stopped":
+            return
+        control, container = self._platform.control, self._platform.registry.find(bot.bot).container
+        try:
+            running = {process.container for process in await control.list() if process.running}
+            # asked again: it may have been started since the status was read; and a stop under way needs no second one
+            if container in running and await self._platform.history.value(_LONG_STOPPED, bot.bot):
+                if await control.stop(container, STOP_GRACE_S):
+                    log.info("stopped_by_wish", bot=bot.bot)
+                if (
+                    await self._platform.history.value("SELECT wish FROM trading.bots WHERE bot_id = $1", bot.bot)
+                    != "stopped"
+                ):
+                    await control.start(container)
+        except AlphaError as fault:
+            log.warning("wish_not_kept", bot=bot.bot, fault=str(fault))
+
+    async def _drawdowns(self) -> list[Alert]:
+        if not self._drawdown_pct:
+            return []
+        equities = {row.bot: row.equity for row in await balance(self._platform)}
+        found = []
+        for account in await current_accounts(self._platform):
+            high = await self._platform.history.value(
+                "SELECT max(high) FROM trading.daily_equity WHERE account_id = $1 "
+                "AND day > (SELECT max(day) FROM trading.daily_equity WHERE account_id = $1) - 90",
+                account.account_id,
+            )
+            equity = equities.get(account.bot)
+            if not high or equity is None:
+                continue
+            fall = (1 - equity / high) * 100
+            if fall >= self._drawdown_pct:
+                text = f"{account.bot} is {fall:.1f} % below its high of the last 90 days ({high:,.2f} USDT)."
+                found.append(Alert(Level.WARNING, f"drawdown:{account.bot}", text, "Look at /analytics.", account.bot))
+        return found
+
+    async def _backups(self) -> list[Alert]:
+        row = await self._platform.history.rows(
+            "SELECT max(finished_at) FILTER (WHERE ok AND kind = 'backup') AS good, "
+            "(SELECT min(first_seen_at) FROM trading.accounts) AS since FROM audit.backups"
+        )
+        good, since = row[0]["good"], row[0]["since"]
+        now = self._platform.wall_now()
+        if since is None or now - since < BACKUP_LIMIT or (good is not None and now - good < BACKUP_LIMIT):
+            return []
+        last = (
+            "There is no good backup yet" if good is None else f"The last good backup is of {good:%Y-%m-%d %H:%M} UTC"
+        )
+        return [Alert(Level.CRITICAL, "backup-missing", f"{last}.", "Look at the log of postgres_backup.")]
+
+
+def troubles(seen: Status) -> list[Alert]:
+    """What is wrong at this moment, of what the status shows. What the guard reports as well has the guard's key: it is
+    told once, whoever sees it first.
+    """
+    found: list[Alert] = []
+    for bot in seen.bots:
+        if bot.state is BotState.STOPPED and bot.wish not in ("stopped", "unknown"):
+            found.append(Alert(Level.CRITICAL, f"bot-down:{bot.bot}", f"{bot.bot} does not run.", bot.note, bot.bot))
+        elif bot.state is BotState.UNHEALTHY:
+            found.append(
+                Alert(Level.CRITICAL, f"guard:heartbeat:{bot.bot}", f"{bot.bot} is unhealthy.", bot.note, bot.bot)
+            )
+        if bot.data in ("stale", "down"):
+            text = f"The live data of {bot.bot} is {bot.data}."
+            found.append(
+                Alert(Level.WARNING, f"guard:data:{bot.bot}", text, "Look at the log of websocket_listener.", bot.bot)
+            )
+        for position in bot.positions:
+            if position.stop_loss is None and position.true:
+                text = f"{bot.bot} holds {position.direction} {position.size} {position.symbol} without a stop."
+                remedy = f"The guard sets one; else /flatten {bot.bot} {position.symbol}."
+                found.append(Alert(Level.CRITICAL, f"guard:stop:{bot.bot}:{position.symbol}", text, remedy, bot.bot))
+    for service in seen.services:
+        if service.state != "running" or service.healthy is False:
+            text = f"{service.service} is not well: {service.detail}."
+            found.append(Alert(Level.CRITICAL, f"service-down:{service.service}", text, "Look at its log and /health."))
+    # a fault begins with the name of what is away
+    found += [Alert(Level.CRITICAL, f"away:{fault.split()[0].lower()}", fault) for fault in seen.faults]
+    return found

@@ -1,0 +1,45 @@
+"""Telegram's limits on sending: 30 messages a second in all, one a second to a chat, 20 a minute to a group.
+
+Source: Bot API FAQ, "My bot is hitting limits". We stay below each.
+"""
+
+from collections import deque
+
+ALL_PER_SECOND = 25
+CHAT_MS = 1_050
+GROUP_PER_MINUTE = 18
+
+
+class RateLimit:
+    """Says how long a message to a chat must wait. Times are monotonic milliseconds, given by the caller."""
+
+    def __init__(self, chat_ms: int = CHAT_MS) -> None:
+        self._chat_ms = chat_ms
+        self._all: deque[int] = deque()
+        self._chats: dict[int, deque[int]] = {}
+        self._hold_until_ms = 0
+
+    def wait_ms(self, chat: int, now_ms: int, *, urgent: bool = False) -> int:
+        """Milliseconds until a message may go to this chat; 0 for now. An urgent one leaves out the chat's own second."""
+        while self._all and now_ms - self._all[0] >= 1_000:
+            self._all.popleft()
+        waits = [self._hold_until_ms - now_ms]
+        if len(self._all) >= ALL_PER_SECOND:
+            waits.append(1_000 - (now_ms - self._all[0]))
+        sent = self._chats.get(chat)
+        if sent and not urgent:
+            waits.append(self._chat_ms - (now_ms - sent[-1]))
+        if sent and chat < 0 and len(sent) >= GROUP_PER_MINUTE:
+            waits.append(60_000 - (now_ms - sent[-GROUP_PER_MINUTE]))
+        return max(0, *waits)
+
+    def sent(self, chat: int, now_ms: int) -> None:
+        """Note that a message went out."""
+        self._all.append(now_ms)
+        self._chats.setdefault(chat, deque(maxlen=GROUP_PER_MINUTE)).append(now_ms)
+        if len(self._chats) > 10_000:
+            self._chats.pop(next(iter(self._chats)))
+
+    def hold(self, seconds: float, now_ms: int) -> None:
+        """Send nothing at all for so long: Telegram said so (`retry_after`)."""
+        self._hold_until_ms = max(self._hold_until_ms, now_ms + int(seconds * 1000))

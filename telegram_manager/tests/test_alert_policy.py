@@ -1,0 +1,139 @@
+"""The rules of alerts: grouped, held in quiet hours, repeated until acknowledged."""
+
+from datetime import UTC, time
+from zoneinfo import ZoneInfo
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operations.status import BotState, BotStatus, ServiceStatus, Status
+from telegram_manager.alert_policy import AGAIN_MS, FORGET_MS, AlertPolicy, AlertPolicyState, Raised
+from telegram_manager.audience import AlertPreferences
+from telegram_manager.health_watch import troubles
+from telegram_manager.tests.markup import length, read_html
+from tests.support.operations import NOW
+
+REPEAT_MS = 600_000
+NIGHT = (time(22, 30), time(7, 0))
+
+
+def _book(quiet: tuple[time, time] | None = None, least: str = "info", zone: str = "UTC") -> AlertPolicy:
+    return AlertPolicy(AlertPolicyState(), REPEAT_MS, ZoneInfo(zone), quiet, least)
+
+
+def _alert(key: str = "k", level: str = "warning", text: str = "Trouble.") -> Raised:
+    return Raised(level, key, text, "Mend it.", "lxalgo_001", "tests", 1)
+
+
+def _at(hour: int, day: int = 1) -> int:
+    return ((day - 1) * 24 + hour) * 3_600_000
+
+
+def test_the_same_trouble_in_one_batch_is_one_line_with_its_count() -> None:
+    (notice,) = _book().take([_alert(), _alert(), _alert(), _alert("other", text="Else.")], 0)
+    assert notice.html.count("Trouble.") == 1
+    assert "×3" in notice.html
+    assert "Else." in notice.html
+
+
+def test_trouble_that_goes_on_is_told_again_only_after_a_while_with_its_count() -> None:
+    book = _book()
+    book.take([_alert()], 0)
+    told = [moment for moment in range(60_000, AGAIN_MS + 60_000, 60_000) if book.take([_alert()], moment)]
+    assert told == [AGAIN_MS]
+
+
+def test_a_critical_alert_repeats_until_it_is_acknowledged() -> None:
+    book = _book()
+    book.take([_alert(level="critical")], 0)
+    assert book.take([], REPEAT_MS - 1) == []
+    (again,) = book.take([], REPEAT_MS)
+    assert again.repeats
+    assert book.take([], REPEAT_MS + 1) == []
+    assert book.acknowledge() == 1
+    assert book.take([], 10 * REPEAT_MS) == []
+    assert book.acknowledge() == 0
+
+
+def test_acknowledged_trouble_that_ended_is_new_when_it_comes_back() -> None:
+    book = _book()
+    book.take([_alert(level="critical")], 0)
+    book.acknowledge()
+    assert book.take([_alert(level="critical")], 60_000) == []
+    assert len(book.take([_alert(level="critical")], 60_000 + FORGET_MS + 1)) == 1
+
+
+def test_trouble_that_gets_worse_is_told_at_once() -> None:
+    book = _book()
+    book.take([_alert(level="warning")], 0)
+    (notice,) = book.take([_alert(level="critical")], 1)
+    assert notice.level == "critical"
+
+
+def test_quiet_hours_hold_all_but_critical_alerts_until_the_morning() -> None:
+    book = _book(NIGHT)
+    assert book.take([_alert("a")], _at(23)) == []
+    assert [notice.level for notice in book.take([_alert("b", "critical")], _at(23))] == ["critical"]
+    book.acknowledge()
+    assert book.take([_alert("c", "info")], _at(3, day=2)) == []
+    levels = [notice.level for notice in book.take([], _at(7, day=2))]
+    assert levels == ["warning", "info"]
+
+
+def test_quiet_hours_are_those_of_the_operators_zone() -> None:
+    berlin = _book(NIGHT, zone="Europe/Berlin")
+    assert berlin.take([_alert()], _at(21) + 45 * 60_000) == []
+    assert len(_book(NIGHT, zone="UTC").take([_alert()], _at(21) + 45 * 60_000)) == 1
+
+
+def test_what_is_below_the_level_is_not_told() -> None:
+    assert _book(least="warning").take([_alert(level="info")], 0) == []
+
+
+def test_the_book_outlives_a_restart() -> None:
+    book = _book(NIGHT)
+    book.take([_alert("c", "critical"), _alert("h")], _at(23))
+    again = AlertPolicy(msgspec.convert(msgspec.to_builtins(book.state), AlertPolicyState), REPEAT_MS, UTC, NIGHT)
+    assert [notice.repeats for notice in again.take([], _at(23) + REPEAT_MS)] == [True]
+    assert "Trouble." in again.take([], _at(8, day=2))[0].html
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text(max_size=8), st.sampled_from(["info", "warning", "critical", "odd"]), st.text(max_size=2_000)
+        ),
+        max_size=40,
+    )
+)
+def test_any_text_makes_a_message_that_telegram_reads_and_that_is_short_enough(
+    rows: list[tuple[str, str, str]],
+) -> None:
+    for notice in _book().take([_alert(key, level, text) for key, level, text in rows], 0):
+        assert length(read_html(notice.html)) <= 4_096
+
+
+def test_a_taste_decides_what_a_person_gets() -> None:
+    assert AlertPreferences().wants("info", 0)
+    assert not AlertPreferences(on=False).wants("critical", 0)
+    assert not AlertPreferences(level="warning").wants("info", 0)
+    assert not AlertPreferences(muted_until_ms=10).wants("warning", 9)
+    assert AlertPreferences(muted_until_ms=10).wants("critical", 9)
+    assert AlertPreferences(muted_until_ms=10).wants("warning", 10)
+
+
+def _status(state: BotState, wish: str = "running", data: str = "synced") -> Status:
+    bot = BotStatus("lxalgo_001", state, data, 1.0, wish, "Look.", [], None, None, None)
+    ill = ServiceStatus("websocket_listener", "exited", None, "Exited (1)")
+    well = ServiceStatus("trading_redis", "running", True, "Up")
+    return Status([bot], [well, ill], [], ["Redis is away."], None, NOW)
+
+
+def test_each_trouble_of_the_status_is_an_alert_of_its_own() -> None:
+    keys = {alert.key for alert in troubles(_status(BotState.STOPPED))}
+    assert keys == {"bot-down:lxalgo_001", "service-down:websocket_listener", "away:redis"}
+    assert "bot-down:lxalgo_001" not in {alert.key for alert in troubles(_status(BotState.STOPPED, "stopped"))}
+    assert "guard:heartbeat:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.UNHEALTHY))}
+    assert "guard:data:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.RUNNING, data="stale"))}

@@ -1,0 +1,233 @@
+"""New positions and closed trades, as they come into the history; from a remembered place on, each told once."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html import escape
+from typing import Any
+
+import msgspec
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.registry import Bot
+from operations.accounts import current_accounts
+from operations.context import Operations
+from operations.formatting import number, percent, span, usdt
+from operations.positions import total_unrealised
+from operations.status import status
+from telegram_manager.state_store import StateStore
+
+STATE = "trade_news"
+#: Trades of one instant reach the history at different times: this much is read again.
+OVERLAP = timedelta(minutes=2)
+#: So many closed trades are told of one bot in one look.
+MOST = 1_000
+
+
+class TradeEventsState(msgspec.Struct):
+    """Where each bot's news stand: the newest time told, what was told within the overlap before it, the bot's state."""
+
+    until: dict[str, datetime] = {}
+    told: dict[str, dict[str, datetime]] = {}
+    states: dict[str, str] = {}
+    day: dict[str, str] = {}
+
+
+class PositionOpened(msgspec.Struct, frozen=True):
+    """A position that was opened. Prices in USDT."""
+
+    symbol: str
+    direction: str
+    qty: Decimal
+    price: Decimal
+    time: datetime
+
+
+class PositionClosed(msgspec.Struct, frozen=True):
+    """A position that was closed, with its result in USDT, net of fees and funding."""
+
+    symbol: str
+    direction: str
+    qty: Decimal
+    entry: Decimal
+    exit: Decimal
+    net: Decimal
+    return_pct: Decimal | None
+    reason: str
+    held: timedelta
+    time: datetime
+
+
+#: Takes the news of one bot: texts in Telegram's HTML, oldest first.
+Tell = Callable[[Bot, list[str]], Awaitable[None]]
+
+
+class TradeEvents:
+    """Follows the history. A loss larger than `loss_usdt` (0 for none) and, when wanted, every trade become alerts."""
+
+    def __init__(
+        self, platform: Operations, memory: StateStore, alerts: Alerts, tell: Tell, loss_usdt: int, *, every_trade: bool
+    ) -> None:
+        self._platform = platform
+        self._memory = memory
+        self._alerts = alerts
+        self._tell = tell
+        self._loss_usdt = loss_usdt
+        self._every_trade = every_trade
+        self._state = TradeEventsState()
+
+    async def load(self) -> None:
+        """Read where the news stand."""
+        self._state = await self._memory.load(STATE, TradeEventsState, TradeEventsState)
+
+    async def look(self) -> None:
+        """Tell what is new since the last look."""
+        changed = False
+        for account in await current_accounts(self._platform):
+            bot = self._platform.registry.find(account.bot)
+            name = f"{account.bot}:{account.account_id}"
+            since = self._state.until.get(name)
+            if since is None:
+                # the first look ever: what happened before is history, not news
+                since = await self._platform.history.value(
+                    "SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1 AND account_id = $2",
+                    account.bot,
+                    account.account_id,
+                ) or datetime(1970, 1, 1, tzinfo=UTC)
+                self._state.until[name] = since
+                events = await self._events(account.account_id, account.bot, since)
+                self._state.told[name] = {_id(event): event.time for event in events}
+                changed = True
+                continue
+            events = await self._events(account.account_id, account.bot, since)
+            told = self._state.told.setdefault(name, {})
+            news = [event for event in events if _id(event) not in told]
+            if news:
+                await self._alert(bot, news)
+                await self._tell(bot, [line_of(event) for event in news])
+                until = max([since, *(event.time for event in news)])
+                told |= {_id(event): event.time for event in news}
+                self._state.told[name] = {key: moment for key, moment in told.items() if moment >= until - OVERLAP}
+                self._state.until[name] = until
+                await self._memory.save(STATE, self._state)
+        changed |= await self._changes()
+        if changed:
+            await self._memory.save(STATE, self._state)
+
+    async def _events(self, account: int, bot: str, since: datetime) -> list[PositionOpened | PositionClosed]:
+        """What was entered and left from `since` on, less the overlap, in order; of very much the oldest part."""
+        first = max(since, datetime(1970, 1, 2, tzinfo=UTC)) - OVERLAP
+        left = await self._platform.history.rows(
+            "SELECT * FROM trading.position_summaries WHERE bot_id = $1 AND account_id = $2 AND closed_at >= $3 "
+            "ORDER BY closed_at LIMIT $4",
+            bot,
+            account,
+            first,
+            MOST,
+        )
+        entered = await self._platform.history.rows(
+            "SELECT * FROM trading.open_positions WHERE account_id = $1 AND opened_at >= $2 AND NOT from_opening",
+            account,
+            first,
+        )
+        last = left[-1]["closed_at"] if len(left) == MOST else datetime.max.replace(tzinfo=UTC)
+        # an entry comes after an exit of the same instant, but before its own
+        found: list[tuple[datetime, int, PositionOpened | PositionClosed]] = []
+        for row in left:
+            found.append((row["closed_at"], 1, _left(row)))
+            if row["opened_at"] >= first and not row["from_opening"]:
+                # it may have been left before anybody saw it open
+                rank = 0 if row["opened_at"] == row["closed_at"] else 2
+                found.append((row["opened_at"], rank, _entered(row, row["max_qty"])))
+        found += [(row["opened_at"], 2, _entered(row, row["qty"])) for row in entered if row["opened_at"] <= last]
+        return [event for _, _, event in sorted(found, key=lambda each: each[:2])]
+
+    async def _alert(self, bot: Bot, news: list[PositionOpened | PositionClosed]) -> None:
+        now_ms = self._platform.wall_ms()
+        for event in news:
+            text = plain_of(event)
+            if isinstance(event, PositionClosed) and self._loss_usdt and event.net <= -self._loss_usdt:
+                key = f"large-loss:{bot.id}:{event.symbol}:{event.time:%Y%m%d%H%M%S}"
+                await self._alerts.raise_alert(Alert(Level.WARNING, key, text, "Look at /trades.", bot.id), now_ms)
+            elif self._every_trade:
+                key = f"trade:{bot.id}:{event.symbol}:{type(event).__name__}:{event.time:%Y%m%d%H%M%S%f}"
+                await self._alerts.raise_alert(Alert(Level.INFO, key, text, "", bot.id), now_ms)
+
+    async def _changes(self) -> bool:
+        """Pauses, ends and beginnings of bots, and the result of a day that has ended."""
+        seen = await status(self._platform)
+        changed = False
+        for row in seen.bots:
+            bot = self._platform.registry.find(row.bot)
+            before = self._state.states.get(row.bot)
+            if before is not None and before != row.state.value:
+                await self._tell(bot, [f"{bot.name} is now <b>{row.state.value}</b>. {escape(row.note)}"])
+            if before != row.state.value:
+                self._state.states[row.bot] = row.state.value
+                changed = True
+            day = f"{seen.business_time:%Y-%m-%d}" if seen.business_time is not None else ""
+            ended = self._state.day.get(row.bot, "")
+            if day and ended and day > ended:
+                await self._tell(bot, [await self._day_result(row.bot, ended, total_unrealised(row.positions))])
+            if day and day > ended:
+                self._state.day[row.bot] = day
+                changed = True
+        return changed
+
+    async def _day_result(self, bot: str, day: str, unrealised: Decimal) -> str:
+        rows = await self._platform.history.rows(
+            "SELECT coalesce(sum(net), 0) AS net, coalesce(sum(round_trips), 0) AS trips, coalesce(sum(wins), 0) AS wins "
+            "FROM trading.daily_performance($1, $2::date, $2::date + 1) WHERE account_id = ANY($3)",
+            bot,
+            datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date(),
+            [
+                account.account_id
+                for account in await current_accounts(self._platform, self._platform.registry.find(bot))
+            ],
+        )
+        row = rows[0]
+        return (
+            f"📅 <b>{day}</b>: net <b>{usdt(row['net']).text} USDT</b>, {row['trips']} trades, {row['wins']} won; "
+            f"open {usdt(unrealised).text} USDT."
+        )
+
+
+def _entered(row: Any, qty: Decimal) -> PositionOpened:
+    return PositionOpened(row["symbol"], row["direction"], qty, row["entry_price"], row["opened_at"])
+
+
+def _left(row: Any) -> PositionClosed:
+    return PositionClosed(
+        row["symbol"],
+        row["direction"],
+        row["qty"],
+        row["entry_price"],
+        row["exit_price"],
+        row["net"],
+        row["return_pct"],
+        row["exit_reason"],
+        row["holding_time"],
+        row["closed_at"],
+    )
+
+
+def _id(event: PositionOpened | PositionClosed) -> str:
+    return f"{event.symbol}:{type(event).__name__}:{event.time.isoformat()}"
+
+
+def plain_of(event: PositionOpened | PositionClosed) -> str:
+    """One line about an entry or an exit."""
+    if isinstance(event, PositionOpened):
+        return f"Entered {event.symbol} {event.direction} {number(event.qty).text} at {number(event.price).text}."
+    share = f" ({percent(event.return_pct, digits=2).text})" if event.return_pct is not None else ""
+    return (
+        f"Left {event.symbol} {event.direction} {number(event.qty).text}: {usdt(event.net).text} USDT{share}, "
+        f"{event.reason.replace('_', ' ')}, held {span(event.held).text}, "
+        f"{number(event.entry).text} to {number(event.exit).text}."
+    )
+
+
+def line_of(event: PositionOpened | PositionClosed) -> str:
+    """The same with a mark, in Telegram's HTML."""
+    mark = "🔵" if isinstance(event, PositionOpened) else "🟢" if event.net >= 0 else "🔴"
+    return f"{mark} {escape(plain_of(event))}"

@@ -1,0 +1,263 @@
+"""Everything a fault round needs: exchange, wire, PostgreSQL, Redis, the listener, and bots that trade without a pause."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from alpha.clock import wall_ms
+from alpha.config.loader import load
+from alpha.live_state import keys
+from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.live_state.read import read_status
+from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.postgres.migrate import MigrateSettings, run
+from demo.postgres import DATABASE, OWNER, EmbeddedPostgres
+from demo.redis import EmbeddedRedis
+from tests.faults.disk import SmallDisk
+from tests.faults.memory import Memory
+from tests.support.tcp_proxy import Proxy
+from tests.support.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator, Trader, until
+
+PASSWORD = "password-of-the-faults"
+DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
+BUFFER_ROWS = 1_000
+AUDIT_S = 2.0
+SILENCE_S = 2.0
+LISTENER = {
+    "LISTENER_AUDIT_S": str(AUDIT_S),
+    "LISTENER_PING_S": "0.5",
+    "LISTENER_SILENCE_S": str(SILENCE_S),
+    "LISTENER_BUFFER_ROWS": str(BUFFER_ROWS),
+    "LISTENER_SNAPSHOT_S": "5",
+    "LOG_LEVEL": "info",
+}
+
+
+@dataclass
+class Sent:
+    """What the bots did: market orders that the exchange acknowledged, and when."""
+
+    acknowledged: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    orders: int = 0
+    failed: int = 0
+
+
+class FaultEnv:
+    """One world, in one folder, with one source of randomness."""
+
+    def __init__(self, folder: Path, draw: random.Random, *, small_disk: bool = False) -> None:
+        """`small_disk`: PostgreSQL gets a file system of its own, where one may be mounted, that can be filled."""
+        self.disk, self.no_disk = SmallDisk.mounted(folder / "postgres") if small_disk else (None, "not asked for")
+        self.draw = draw
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
+        self.redis = EmbeddedRedis(folder / "redis", PASSWORD)
+        self.simulator = Simulator(
+            folder, speed="60", seed=draw.randrange(1, 10_000), options=("--no-rate-limits", "--depth-usdt", "2000")
+        )
+        self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
+        self.sent = Sent()
+        self.memory = Memory()
+        self.outage_s = 5.0
+        #: How much longer than usual the bots wait between two orders.
+        self.pace = 1.0
+        self.listener: Process | None = None
+        #: By bot: up to which number of the exchange's ledger the books agreed, and how many fills that were.
+        self.agreed: dict[str, tuple[int, int]] = {}
+        self._links: RedisClients | None = None
+        self._traders: list[asyncio.Task[None]] = []
+        self._trading = asyncio.Event()
+        self._connections: dict[str, Any] = {}
+
+    @property
+    def links(self) -> RedisClients:
+        """Connections to Redis."""
+        if self._links is None:
+            raise RuntimeError("the arena is not open")
+        return self._links
+
+    async def open(self) -> None:
+        """Start everything; returns when all bots are synced."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.postgres.start()
+        self.redis.start()
+        await self.simulator.start()
+        environment = self.postgres.environment()
+        arguments = {name.lower(): value for name, value in environment.items()}
+        settings = load(
+            MigrateSettings,
+            env_file=None,
+            bots_file=ROOT / "bots.toml",
+            alpha_listener_db_password=PASSWORD,
+            **arguments,
+        )
+        await run(settings)
+        await self.proxy.start()
+        self._links = RedisClients(self.redis.settings())
+        await self.follow()
+        self.listener = Process(
+            "listener",
+            ["-m", "websocket_listener"],
+            {
+                **environment,
+                "POSTGRES_USER": "alpha_listener",
+                **self.redis.environment(),
+                **self.proxy.environment(),
+                **LISTENER,
+                "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
+                **{name: value for bot in BOTS for name, value in bot.environment().items()},
+            },
+            self.folder,
+        )
+        self.listener.start()
+        await self.synced_since(0, 90)
+        self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
+
+    async def close(self) -> None:
+        """End everything."""
+        for task in self._traders:
+            task.cancel()
+        await asyncio.gather(*self._traders, return_exceptions=True)
+        if self.listener is not None:
+            self.listener.kill()
+        await self.proxy.stop()
+        self.simulator.process.kill()
+        if self._links is not None:
+            await self._links.close()
+        for connection in self._connections.values():
+            connection.terminate()
+        self.redis.kill()
+        try:
+            self.postgres.stop("immediate")
+        finally:
+            if self.disk is not None:
+                self.disk.unmount()
+
+    async def postgres_back(self) -> None:
+        """Wait until PostgreSQL answers again; start it where it has ended itself."""
+
+        async def answers() -> bool:
+            try:
+                await (await self.database("faults")).execute("SELECT 1")
+            except POSTGRES_ERRORS:
+                self.forget_database("faults")
+                if not (self.postgres.folder / "postmaster.pid").exists():
+                    await asyncio.to_thread(self.postgres.start)
+                return False
+            return True
+
+        await until(answers, 60, "PostgreSQL to answer again")
+
+    async def follow(self) -> None:
+        """What strategies write: the symbols and candles they follow."""
+        for bot in BOTS:
+            database = self.links.database(DATABASES[bot.bot])
+            await database.sadd(keys.symbols(bot.bot), *SYMBOLS)
+            await database.sadd(keys.intervals(bot.bot), "1")
+
+    def listener_alive(self) -> bool:
+        """True while the listener's process lives."""
+        return self.listener is not None and self.listener.running
+
+    # -- trading ------------------------------------------------------------------------------------------------
+
+    def trade(self) -> None:
+        """From now on the bots trade."""
+        self._trading.set()
+
+    def rest(self) -> None:
+        """From now on they do not."""
+        self._trading.clear()
+
+    async def _trade(self, bot: BotKey) -> None:
+        """Market orders, limit orders that rest, stops and cancels, one after another, to and fro."""
+        draw = random.Random(self.draw.random())
+        trader = Trader(self.simulator.url, bot)
+        acknowledged = self.sent.acknowledged.setdefault(bot.key, [])
+        side = {symbol: draw.choice(("Buy", "Sell")) for symbol in SYMBOLS}
+        qty = {"BTCUSDT": "0.01", "ETHUSDT": "0.3", "SOLUSDT": "5"}
+        try:
+            while True:
+                await self._trading.wait()
+                await asyncio.sleep(draw.uniform(0.01, 0.06) * self.pace)
+                symbol = draw.choice(SYMBOLS)
+                kind = draw.random()
+                try:
+                    if kind < 0.75:
+                        side[symbol] = "Sell" if side[symbol] == "Buy" else "Buy"
+                        answer = await trader.order(symbol, side[symbol], qty[symbol])
+                        if answer["retCode"] == 0:
+                            acknowledged.append((wall_ms(), answer["result"]["orderId"]))
+                    elif kind < 0.9:
+                        price = {"BTCUSDT": "20000", "ETHUSDT": "500", "SOLUSDT": "20"}[symbol]
+                        answer = await trader.order(symbol, "Buy", qty[symbol], orderType="Limit", price=price)
+                    else:
+                        answer = await trader.post("/v5/order/cancel-all", {"category": "linear", "symbol": symbol})
+                    self.sent.orders += 1
+                    self.sent.failed += answer["retCode"] != 0
+                except (httpx.HTTPError, ValueError):
+                    self.sent.failed += 1
+        finally:
+            await trader.close()
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def database(self, user: str) -> Any:
+        """The connection to PostgreSQL of one part of the test, made anew when the last one broke."""
+        connection = self._connections.get(user)
+        if connection is None or connection.is_closed():
+            connection = self._connections[user] = await asyncpg.connect(
+                host="127.0.0.1",
+                port=self.postgres.port,
+                user=OWNER,
+                password=PASSWORD,
+                database=DATABASE,
+                timeout=5,
+                command_timeout=20,
+            )
+        return connection
+
+    def forget_database(self, user: str) -> None:
+        """The next look of this part of the test takes a new connection."""
+        connection = self._connections.pop(user, None)
+        if connection is not None:
+            connection.terminate()
+
+    async def synced_since(self, since_ms: int, wait_s: float) -> float:
+        """Wait until every bot is synced by an audit that began after `since_ms`; returns the seconds it took."""
+        began_s = time.monotonic()
+
+        async def all_synced() -> bool:
+            self.watch_memory()
+            try:
+                states = [await read_status(self.links.database(DATABASES[bot.bot]), bot.bot) for bot in BOTS]
+            except REDIS_UNAVAILABLE:
+                return False
+            now = wall_ms()
+            return all(
+                state is not None
+                and state.state == "synced"
+                and state.synced_at is not None
+                and since_ms < state.synced_at.timestamp() * 1000
+                and now - state.synced_at.timestamp() * 1000 < 30_000
+                for state in states
+            )
+
+        await until(all_synced, wait_s, "all bots to be synced")
+        return time.monotonic() - began_s
+
+    def watch_memory(self) -> None:
+        """Note how large everybody is."""
+        self.memory.look(
+            {
+                "listener": self.listener.pid if self.listener is not None and self.listener.running else None,
+                "redis": self.redis.pid,
+                "postgres": self.postgres.pid,
+            }
+        )

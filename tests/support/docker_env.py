@@ -1,0 +1,121 @@
+"""Single services in containers, started by testcontainers, in a network of their own on ports that the engine picks.
+
+The library's reaper, an image of a registry, is off: what a killed run left behind is known by its label and removed by
+the next run.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+# The library is imported where it is used: who collects these tests and runs none of them does not wait for it.
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
+
+ROOT = Path(__file__).resolve().parents[2]
+#: On all that these tests make: the process whose it is.
+LABEL = "alpha.tests.process"
+#: A service is healthy within this time.
+LIMIT_S = 90
+_SECOND_NS = 1_000_000_000
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run the docker client; returns what it printed. Raises with its own words when it fails."""
+    result = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
+    if check and result.returncode != 0:
+        raise AssertionError(f"docker {' '.join(arguments)}: {result.stderr or result.stdout}")
+    return result.stdout.strip()
+
+
+def each_second(*command: str) -> dict[str, Any]:
+    """A health check each second, without an end; without a command, the image's own."""
+    return {"interval": _SECOND_NS, "retries": LIMIT_S, **({"test": ["CMD", *command]} if command else {})}
+
+
+def sweep() -> list[str]:
+    """Remove containers and networks of runs that are no more; returns their names."""
+    from testcontainers.core.docker_client import DockerClient
+
+    client = DockerClient().client
+    gone = []
+    filters = {"label": LABEL}
+    for container in client.containers.list(all=True, filters=filters):
+        if not psutil.pid_exists(int(container.labels[LABEL])):
+            gone.append(str(container.name))
+            container.remove(force=True, v=True)
+    for network in client.networks.list(filters=filters):
+        if not psutil.pid_exists(int(network.attrs["Labels"][LABEL])):
+            gone.append(str(network.name))
+            network.remove()
+    client.close()
+    return gone
+
+
+class DockerEnv:
+    """A network and the containers in it. `with Room() as room`: all of it is gone at the end."""
+
+    def __init__(self) -> None:
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.network import Network
+
+        testcontainers_config.ryuk_disabled = True
+        self._mark = {LABEL: str(os.getpid())}
+        self._network = Network(docker_network_kw={"labels": self._mark})
+        self._containers: list[DockerContainer] = []
+
+    def __enter__(self) -> "DockerEnv":
+        sweep()
+        self._network.create()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for container in reversed(self._containers):
+            container.stop()
+        self._network.remove()
+
+    @property
+    def network(self) -> str:
+        """The network's name."""
+        return self._network.name
+
+    def run(
+        self,
+        image: str,
+        alias: str,
+        environment: Mapping[str, str],
+        *,
+        healthcheck: dict[str, Any] | None = None,
+        port: int | None = None,
+        tmpfs: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> "DockerContainer":
+        """A container, healthy where it has a health check, known as `alias` in this network; `port` is published on
+        127.0.0.1 alone.
+
+        `tmpfs` is folder to mount options; `options` are the library's and docker's own: `volumes`, `read_only`, ...
+        """
+        from testcontainers.core.container import DockerContainer
+        from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
+
+        options = {"labels": self._mark, "healthcheck": healthcheck, **options}
+        container = DockerContainer(image, env=dict(environment), **options)
+        container.tmpfs = dict(tmpfs or {})
+        container.with_network(self._network).with_network_aliases(alias)
+        if port is not None:
+            # the library's types know no address; without one the port would be open to the world
+            container.ports[f"{port}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
+        if healthcheck is not None:
+            container.waiting_for(HealthcheckWaitStrategy().with_startup_timeout(LIMIT_S).with_poll_interval(0.2))
+        self._containers.append(container)
+        container.start()
+        return container
+
+
+def port_of(container: "DockerContainer", inside: int) -> int:
+    """The port on 127.0.0.1 at which a published port of the container answers."""
+    return int(container.get_exposed_port(inside))

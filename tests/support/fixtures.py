@@ -1,0 +1,50 @@
+"""Shared fixtures. Servers are started once a session; what a test gets from them is its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from alpha.live_state.connect import RedisClients
+from alpha.registry import Registry, load_registry
+from demo.postgres import EmbeddedPostgres
+from demo.redis import EmbeddedRedis
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORD = "a-password-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """The house's own bots."""
+    return load_registry(ROOT / "bots.toml")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One Redis for the session. Tests that stop or kill it make their own EmbeddedRedis instead."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), PASSWORD)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis_links(redis_server: EmbeddedRedis) -> AsyncIterator[RedisClients]:
+    """Connections to an emptied Redis."""
+    links = RedisClients(redis_server.settings())
+    await links.shared.eval("return redis.call('FLUSHALL')", 0)
+    yield links
+    await links.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL for the session, with the empty database `trading_db`.
+
+    Tests that stop or kill it make their own EmbeddedPostgres instead.
+    """
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), PASSWORD, durable=False)
+    server.start()
+    yield server
+    server.stop("immediate")

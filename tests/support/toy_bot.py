@@ -1,0 +1,83 @@
+"""A strategy whose trades a test can foretell: it enters when flat, and exits or moves its stop after some bars."""
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from alpha.model.reason import Reason
+from alpha.model.side import Direction
+from alpha.strategy.bars import Bars, FloatArray, to_decimal
+from alpha.strategy.base import BarContext, Parameters, Strategy, StrategyState, Universe
+from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional
+from alpha.strategy.risk_rules import Action, LossLimit, Rules, Until, Window
+
+
+class ToyParameters(Parameters):
+    """What it does and when."""
+
+    symbols: tuple[str, ...] = Field(default=("BTCUSDT",), description="the symbols")
+    direction: Direction = Field(default=Direction.SHORT, description="Buy or Sell")
+    notional: Decimal = Field(default=Decimal(10_000), description="the size in USDT")
+    stop: Decimal = Field(default=Decimal("0.05"), description="the stop loss, a fraction")
+    hold_bars: int = Field(default=3, description="after how many bars it exits")
+    entries: int = Field(default=1_000, description="the most entries")
+    move_stop_after: int = Field(default=0, description="after how many bars the stop moves; never when 0")
+    move_stop_to: Decimal = Field(default=Decimal("0.01"), description="where it moves, a fraction beyond the close")
+    day_loss: Decimal = Field(default=Decimal("0.5"), description="the loss of a day that ends entries")
+
+
+class ToyState(StrategyState):
+    """How often it has wanted to enter."""
+
+    entries: int = 0
+
+
+class Toy(Strategy[ToyParameters, ToyState]):
+    """See the module."""
+
+    parameters_type = ToyParameters
+    state_type = ToyState
+
+    @property
+    def interval(self) -> str:
+        """Five minutes."""
+        return "5"
+
+    @property
+    def history(self) -> int:
+        """Ten bars."""
+        return 10
+
+    @property
+    def universe(self) -> Universe:
+        """A list."""
+        return Universe(symbols=self.parameters.symbols)
+
+    @property
+    def rules(self) -> Rules:
+        """One loss limit."""
+        limit = LossLimit(Window.DAY, self.parameters.day_loss, Action.NO_ENTRIES, Until.WINDOW_END)
+        return Rules(leverage=Decimal(10), adverse_first="high-first", loss_limits=(limit,))
+
+    def indicators(self, bars: Bars) -> dict[str, FloatArray]:
+        """None."""
+        return {}
+
+    def evaluate(self, moment: BarContext, state: ToyState) -> list[Intent]:
+        """Exit after `hold_bars`, else move the stop, else enter."""
+        own = self.parameters
+        intents: list[Intent] = []
+        for symbol, bar in moment.bars.items():
+            position = moment.portfolio.positions.get(symbol)
+            if position is None:
+                if state.entries < own.entries:
+                    state.entries += 1
+                    intents.append(Enter(symbol, own.direction, Notional(own.notional), own.stop, why="flat"))
+                continue
+            bars_held = position.held_ms(moment.close_ms) // (moment.close_ms - moment.bar_ms)
+            if bars_held >= own.hold_bars:
+                intents.append(Exit(symbol, Reason.TIME_LIMIT, f"held for {bars_held} bars"))
+            elif own.move_stop_after and bars_held >= own.move_stop_after:
+                price = to_decimal(bar.close) * (1 - position.direction.sign * own.move_stop_to)
+                intents.append(MoveStop(symbol, price, Reason.TRAILING_STOP, "moved by the toy"))
+        return intents

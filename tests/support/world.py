@@ -1,0 +1,216 @@
+"""The simulated exchange and the listener as real processes, over a real PostgreSQL and a real Redis."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from alpha.bybit.signing import rest_signature
+from alpha.clock import wall_ms
+from demo.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+@dataclass(frozen=True, slots=True)
+class BotKey:
+    """The key of one bot on the simulated exchange, and the prefix of its variables."""
+
+    bot: str
+    prefix: str
+    key: str
+    secret: str
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the key."""
+        return {f"{self.prefix}_BYBIT_API_KEY": self.key, f"{self.prefix}_BYBIT_API_SECRET": self.secret}
+
+    def reading(self) -> dict[str, str]:
+        """The variables of the key of the same account that only reads."""
+        return {
+            f"{self.prefix}_BYBIT_READ_API_KEY": f"{self.key}-reads",
+            f"{self.prefix}_BYBIT_READ_API_SECRET": f"{self.secret}-reads",
+        }
+
+
+BOTS = (
+    BotKey("shortseller_001", "SHORTSELLER", "key-ss", "secret-of-ss"),
+    BotKey("lxalgo_001", "LXALGO", "key-lx", "secret-of-lx"),
+    BotKey("momentum_001", "MOMENTUM", "key-mo", "secret-of-mo"),
+)
+
+
+class Process:
+    """One of our processes, with its output in a file."""
+
+    def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._arguments = arguments
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}},
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """True while it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it, in an empty folder, so that it reads no `.env`."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._arguments],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self, wait_s: float = 15.0) -> int:
+        """SIGTERM; returns the exit code. Killed, and -9, when it has not ended in time."""
+        if self._process is None:
+            return 0
+        self._process.terminate()
+        try:
+            return self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send any signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def exit_code(self) -> int | None:
+        """Its exit code once it has ended."""
+        return None if self._process is None else self._process.poll()
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+class Simulator:
+    """The simulated exchange as a process."""
+
+    def __init__(self, folder: Path, *, speed: str = "60", seed: int = 1, options: tuple[str, ...] = ()) -> None:
+        self.port = free_port()
+        accounts = [text for bot in BOTS for text in ("--account", f"{bot.key}:{bot.secret}:100000")]
+        for bot in BOTS:
+            accounts += ["--account", f"{bot.key}-reads:{bot.secret}-reads:0:of={bot.key},read-only"]
+        arguments = ["-m", "exchange_simulator", "--port", str(self.port), "--speed", speed, "--seed", str(seed)]
+        self.process = Process("simulator", [*arguments, *accounts, *options], {}, folder)
+
+    @property
+    def url(self) -> str:
+        """Where its REST interface answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process.start()
+        async with httpx.AsyncClient() as client:
+
+            async def answers() -> bool:
+                if not self.process.running:
+                    raise RuntimeError(f"the simulator ended: {self.process.said()[-2000:]}")
+                try:
+                    return (await client.get(f"{self.url}/v5/market/time")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(answers, 30, "the simulator to answer")
+
+    def environment(self) -> dict[str, str]:
+        """How our services reach it."""
+        return {"BYBIT_REST_URL": self.url, "BYBIT_WS_URL": f"ws://127.0.0.1:{self.port}"}
+
+    async def ledger(self, key: str, after: int = 0) -> list[dict[str, Any]]:
+        """Every execution of this account, as the exchange itself knows it, oldest first; those after number `after`."""
+        rows: list[dict[str, Any]] = []
+        async with httpx.AsyncClient(timeout=30) as client:
+            while True:
+                answer = await client.get(
+                    f"{self.url}/_sim/executions", params={"key": key, "after": after, "limit": 1000}
+                )
+                page = answer.json()
+                rows += page["executions"]
+                if not page["executions"] or page.get("next") is None:
+                    return rows
+                after = page["next"]
+
+    async def account(self, key: str) -> dict[str, Any]:
+        """The account as the exchange knows it now."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            answer = await client.get(f"{self.url}/_sim/ledger", params={"key": key})
+            found: dict[str, Any] = answer.json()["accounts"][0]
+            return found
+
+
+class Trader:
+    """Sends signed orders for one key, as any client would."""
+
+    def __init__(self, url: str, bot: BotKey) -> None:
+        self._client = httpx.AsyncClient(base_url=url, timeout=10)
+        self._bot = bot
+
+    async def order(self, symbol: str, side: str, qty: str, **more: object) -> dict[str, Any]:
+        """Place an order; returns the exchange's whole answer."""
+        body = {"category": "linear", "symbol": symbol, "side": side, "orderType": "Market", "qty": qty, **more}
+        return await self.post("/v5/order/create", body)
+
+    async def post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
+        """Any signed POST."""
+        text = json.dumps(body, separators=(",", ":"))
+        now = wall_ms()
+        headers = {
+            "X-BAPI-API-KEY": self._bot.key,
+            "X-BAPI-TIMESTAMP": str(now),
+            "X-BAPI-RECV-WINDOW": "20000",
+            "X-BAPI-SIGN": rest_signature(self._bot.key, self._bot.secret, now, 20_000, text),
+            "Content-Type": "application/json",
+        }
+        answer: dict[str, Any] = (await self._client.post(path, content=text, headers=headers)).json()
+        return answer
+
+    async def close(self) -> None:
+        """Close its connection."""
+        await self._client.aclose()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], wait_s: float, what: str, step_s: float = 0.05) -> None:
+    """Wait for a condition; AssertionError, naming it, when it does not come."""
+    deadline = time.monotonic() + wait_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {wait_s:g} s in vain for {what}")
+        await asyncio.sleep(step_s)

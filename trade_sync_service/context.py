@@ -1,0 +1,84 @@
+"""What the service stands on: the bots, Redis, the request budget, alerts; and one bot's way to exchange and database."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpha.alerts import Alert, Alerts
+from alpha.bybit.client import Gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.models import ApiKeyInfo
+from alpha.bybit.rate_limiter import Priority, RateLimiter
+from alpha.bybit.session import Credentials
+from alpha.clock import wall_ms
+from alpha.config.keys import BotKeys, load_reading_keys, read_only_advice
+from alpha.live_state.connect import RedisClients
+from alpha.logs import logger
+from alpha.registry import Bot, Registry, load_registry
+from trade_sync_service.io.store import AccountStore
+from trade_sync_service.settings import SyncSettings
+
+log = logger(__name__)
+
+
+class ServiceContext:
+    """Shared by all bots of one process. Close it at the end."""
+
+    def __init__(self, settings: SyncSettings, registry: Registry | None = None) -> None:
+        self.settings = settings
+        self.registry = registry if registry is not None else load_registry(settings.alpha_bots_file)
+        self.redis = RedisClients(settings)
+        self.throttle = RateLimiter(self.redis.shared)
+        self.alerts = Alerts(self.redis.shared, "trade_sync_service")
+        self._told: set[str] = set()
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        await self.redis.close()
+
+    def bots(self, names: list[str]) -> list[Bot]:
+        """The bots of these names; all of the registry for none. Misconfigured for a name that is none."""
+        return [self.registry.find(name) for name in names] or list(self.registry.bots)
+
+    async def alert(self, alert: Alert) -> None:
+        """Raise an alert now."""
+        await self.alerts.raise_alert(alert, wall_ms())
+
+    @asynccontextmanager
+    async def link(self, bot: Bot, keys: BotKeys | None = None) -> AsyncIterator["AccountSession"]:
+        """One bot's gateway and store, as long as they are used.
+
+        Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for what passes.
+        """
+        env_file = Path(os.environ.get("ALPHA_ENV_FILE", ".env"))
+        keys = keys if keys is not None else load_reading_keys(bot, env_file=env_file)
+        gateway = Gateway(
+            hosts_of(self.settings, demo=keys.bybit_demo),
+            Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
+            self.throttle,
+            account=bot.id,
+        )
+        try:
+            info = await gateway.key_info(rank=Priority.BACKFILL)
+            if info.can_trade and bot.id not in self._told:
+                self._told.add(bot.id)
+                log.warning("key_may_trade", bot=bot.id, remedy=read_only_advice(bot))
+            store = await AccountStore.open(self.settings, bot.id, gateway.environment.value, info.user_id)
+            try:
+                yield AccountSession(bot, gateway, store, info)
+            finally:
+                await store.close()
+        finally:
+            await gateway.close()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSession:
+    """One bot's way to its account."""
+
+    bot: Bot
+    gateway: Gateway
+    store: AccountStore
+    key: ApiKeyInfo

@@ -1,0 +1,189 @@
+"""Fills against `execution/list`: each execution of the exchange is ours exactly once, with equal figures."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from alpha.model.execution import SIZE_CHANGING, Execution
+from alpha.model.order_link import parse_order_link_id
+from alpha.model.reason import reason_of_exchange
+from alpha.model.side import BUY
+from trade_sync_service.domain.difference import Difference, Kind, moment, side
+from trade_sync_service.settings import DAY_MS
+
+ZERO = Decimal(0)
+Key = tuple[str, str]
+
+
+class OurFill(NamedTuple):
+    """A row of trading.fills, as far as the exchange knows it, too. Empty texts stand for null."""
+
+    symbol: str
+    exec_id: str
+    order_id: str
+    order_link_id: str
+    side: str
+    exec_type: str
+    price: Decimal
+    qty: Decimal
+    value: Decimal
+    fee: Decimal
+    closed_size: Decimal | None
+    is_maker: bool
+    exec_ms: int
+
+    @property
+    def key(self) -> Key:
+        """What makes it the same execution."""
+        return self.symbol, self.exec_id
+
+
+class ClosingFill(NamedTuple):
+    """How much one execution closed of a position, and of which order it was."""
+
+    order_id: str
+    symbol: str
+    exec_ms: int
+    closed_size: Decimal
+
+
+class FillBooks(NamedTuple):
+    """What one window's comparison found.
+
+    `position_error` is by how much our position is wrong because of the differences, per symbol (ours less theirs);
+    `first_error_ms` is the earliest of them; `fees` and `funding` are the exchange's sums per UTC day (as its number),
+    funding positive when received; `by_hand` are the orders that neither we nor the exchange made.
+    """
+
+    differences: list[Difference]
+    position_error: dict[str, Decimal]
+    first_error_ms: dict[str, int]
+    closes: list[ClosingFill]
+    fees: dict[int, Decimal]
+    funding: dict[int, Decimal]
+    by_hand: set[str]
+
+
+def as_ours(execution: Execution) -> OurFill:
+    """The row that our books should hold for an execution."""
+    return OurFill(
+        symbol=execution.symbol,
+        exec_id=execution.exec_id,
+        order_id=execution.order_id,
+        order_link_id=execution.order_link_id,
+        side=execution.side,
+        exec_type=execution.exec_type,
+        price=execution.price,
+        qty=execution.qty,
+        value=execution.value,
+        fee=execution.fee,
+        closed_size=execution.closed_size,
+        is_maker=execution.is_maker,
+        exec_ms=execution.exec_time_ms,
+    )
+
+
+def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], record_begins_ms: int | None) -> FillBooks:
+    """Compare one window. What is older than `record_begins_ms` is explained by that; without any record nothing is."""
+    found = FillBooks(
+        [], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), set()
+    )
+    seen: set[Key] = set()
+    for execution in theirs:
+        wanted = as_ours(execution)
+        if wanted.key in seen:
+            continue
+        seen.add(wanted.key)
+        _add_to_sums(found, execution)
+        have = ours.get(wanted.key)
+        if have is None:
+            _note(found, Kind.MISSING_FILL, None, wanted, _why_missing(wanted, record_begins_ms))
+        elif different := _fields_that_differ(have, wanted):
+            _note(found, Kind.FILL_DIFFERS, have, wanted, None, different)
+    for key, have in ours.items():
+        if key not in seen:
+            _note(found, Kind.EXTRA_FILL, have, None, None)
+    return found
+
+
+def signed(fill: OurFill) -> Decimal:
+    """What a fill adds to the position: zero for those that move none."""
+    if fill.exec_type not in SIZE_CHANGING:
+        return ZERO
+    return fill.qty if fill.side == BUY else -fill.qty
+
+
+def _is_by_hand(execution: Execution) -> bool:
+    return (
+        reason_of_exchange(execution.exec_type, execution.create_type, execution.stop_order_type) is None
+        and parse_order_link_id(execution.order_link_id) is None
+    )
+
+
+def _add_to_sums(found: FillBooks, execution: Execution) -> None:
+    if _is_by_hand(execution):
+        found.by_hand.add(execution.order_id)
+    day = execution.exec_time_ms // DAY_MS
+    if execution.exec_type == "Funding":
+        found.funding[day] -= execution.fee
+    else:
+        found.fees[day] += execution.fee
+    if execution.changes_size and execution.closed_size:
+        found.closes.append(
+            ClosingFill(execution.order_id, execution.symbol, execution.exec_time_ms, execution.closed_size)
+        )
+
+
+def _fields_that_differ(have: OurFill, wanted: OurFill) -> tuple[str, ...]:
+    names = []
+    for name, ours, theirs in zip(OurFill._fields, have, wanted, strict=True):
+        if name == "closed_size" and (ours is None or theirs is None):
+            continue  # unknown is no difference
+        if ours != theirs:
+            names.append(name)
+    return tuple(names)
+
+
+def _note(
+    found: FillBooks,
+    kind: Kind,
+    have: OurFill | None,
+    wanted: OurFill | None,
+    explanation: str | None,
+    fields: tuple[str, ...] = (),
+) -> None:
+    one = have or wanted
+    if one is None:
+        raise ValueError("a difference has at least one side")
+    error = (ZERO if have is None else signed(have)) - (ZERO if wanted is None else signed(wanted))
+    found.position_error[one.symbol] += error
+    found.first_error_ms[one.symbol] = min(
+        one.exec_ms, found.first_error_ms.get(one.symbol, one.exec_ms), wanted.exec_ms if wanted else one.exec_ms
+    )
+    names = fields or OurFill._fields
+    found.differences.append(
+        Difference(
+            kind,
+            f"{one.symbol}:{one.exec_id}",
+            one.symbol,
+            one.exec_ms if wanted is None else wanted.exec_ms,
+            None if have is None else _shown(have, names),
+            None if wanted is None else _shown(wanted, names),
+            explanation,
+        )
+    )
+
+
+def _shown(fill: OurFill, names: Iterable[str]) -> dict[str, str | None]:
+    values: dict[str, object] = {name: getattr(fill, name) for name in names}
+    if "exec_ms" in values:
+        values["exec_time"] = moment(fill.exec_ms)
+        del values["exec_ms"]
+    return side(**values)
+
+
+def _why_missing(wanted: OurFill, record_begins_ms: int | None) -> str | None:
+    if record_begins_ms is not None and wanted.exec_ms < record_begins_ms:
+        return "It happened before our record of this account begins."
+    return None

@@ -1,0 +1,31 @@
+"""Open positions against the exchange."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from alpha.model.position import Position
+from trade_sync_service.domain.difference import Difference, Kind, side
+
+ZERO = Decimal(0)
+
+
+def compare_positions(
+    ours: Mapping[str, Decimal], theirs: Iterable[Position], known_error: Mapping[str, Decimal]
+) -> list[Difference]:
+    """Signed sizes per symbol against the exchange's. What differences of fills that are already known explain is none."""
+    exchange = {position.symbol: position.signed_size for position in theirs}
+    found = []
+    for symbol in sorted({*ours, *exchange}):
+        held, theirs_held = ours.get(symbol, ZERO), exchange.get(symbol, ZERO)
+        if held not in (theirs_held, theirs_held + known_error.get(symbol, ZERO)):
+            found.append(
+                Difference(
+                    Kind.POSITION,
+                    symbol,
+                    symbol,
+                    None,
+                    side(signed_size=held),
+                    side(signed_size=theirs_held),
+                )
+            )
+    return found

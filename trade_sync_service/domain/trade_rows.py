@@ -1,0 +1,105 @@
+"""A row of `trading.completed_trades`, made from a closed-P&L row of Bybit."""
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from alpha.bybit.models import ClosedPnl
+from alpha.model.side import SELL
+
+
+class TradeKey(NamedTuple):
+    """What makes a closed trade the same one: one order can have several rows."""
+
+    order_id: str
+    updated_ms: int
+    closed_size: Decimal
+    exit_value: Decimal
+    ordinal: int
+
+
+class Trade(NamedTuple):
+    """One closed trade as Bybit tells it. Fees are positive when paid, funding is positive when received, both USDT."""
+
+    key: TradeKey
+    symbol: str
+    side: str
+    exec_type: str
+    order_type: str
+    order_price: Decimal
+    qty: Decimal
+    entry_value: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    fill_count: int
+    leverage: Decimal | None
+    gross: Decimal
+    open_fee: Decimal
+    close_fee: Decimal
+    funding: Decimal
+    closed_pnl: Decimal
+    created_ms: int
+
+    @property
+    def direction(self) -> str:
+        """What was held: `side` is that of the closing order."""
+        return "long" if self.side == SELL else "short"
+
+
+class FeesMissing(ValueError):
+    """Bybit's row carries no fees, so that its funding cannot be told from them."""
+
+
+def trades_of(rows: Iterable[ClosedPnl]) -> list[Trade]:
+    """The trades of these rows; rows that are equal in all of the key get ordinals in a fixed order.
+
+    gross = exit value - entry value for a long and the opposite for a short; funding = closedPnl - gross + both fees
+    (measured on Bybit: `closedPnl` holds the funding while held). Raises FeesMissing.
+    """
+    ordinals: Counter[tuple[object, ...]] = Counter()
+    trades = []
+    for row in sorted(rows, key=_order):
+        same = (row.order_id, row.updated_ms, row.closed_size, row.exit_value)
+        trades.append(_trade(row, ordinals[same]))
+        ordinals[same] += 1
+    return trades
+
+
+def _trade(row: ClosedPnl, ordinal: int) -> Trade:
+    if row.open_fee is None or row.close_fee is None:
+        raise FeesMissing(f"The closed-P&L row of order {row.order_id} carries no fees.")
+    difference = row.exit_value - row.entry_value
+    gross = difference if row.closing_side == SELL else -difference
+    return Trade(
+        key=TradeKey(row.order_id, row.updated_ms, row.closed_size, row.exit_value, ordinal),
+        symbol=row.symbol,
+        side=row.closing_side,
+        exec_type=row.exec_type,
+        order_type=row.order_type,
+        order_price=row.order_price,
+        qty=row.qty,
+        entry_value=row.entry_value,
+        entry_price=row.entry_price,
+        exit_price=row.exit_price,
+        fill_count=row.fill_count,
+        leverage=row.leverage,
+        gross=gross,
+        open_fee=row.open_fee,
+        close_fee=row.close_fee,
+        funding=row.closed_pnl - gross + row.open_fee + row.close_fee,
+        closed_pnl=row.closed_pnl,
+        created_ms=row.created_ms,
+    )
+
+
+def _order(row: ClosedPnl) -> tuple[object, ...]:
+    return (
+        row.order_id,
+        row.updated_ms,
+        row.closed_size,
+        row.exit_value,
+        row.entry_value,
+        row.closed_pnl,
+        row.created_ms,
+    )

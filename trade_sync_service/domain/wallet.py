@@ -1,0 +1,131 @@
+"""The wallet: transfers against the ledger, and each day's change against gross - fees + funding."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from alpha.bybit.models import TransactionLogRow
+from alpha.bybit.reads import LINEAR
+from alpha.model.timestamp import at
+from trade_sync_service.account import TRADING_TYPES
+from trade_sync_service.domain.difference import TOLERANCE_USDT, Difference, Kind, moment, side
+from trade_sync_service.domain.trade_rows import Trade
+from trade_sync_service.settings import DAY_MS
+
+ZERO = Decimal(0)
+TransferKey = tuple[str, str, str]
+
+
+class Transfer(NamedTuple):
+    """Money that moved without a trade; `amount` above zero came in."""
+
+    log_id: str
+    trade_id: str
+    type: str
+    currency: str
+    amount: Decimal
+    time_ms: int
+
+    @property
+    def key(self) -> TransferKey:
+        """What makes it the same transfer."""
+        return self.log_id, self.trade_id, self.type
+
+
+def transfers_of(rows: Iterable[TransactionLogRow]) -> list[Transfer]:
+    """The lines of the ledger that are no trading."""
+    return [
+        Transfer(row.id, row.trade_id, row.type, row.currency, row.change, row.time_ms)
+        for row in rows
+        if row.type not in TRADING_TYPES
+    ]
+
+
+def trading_change(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
+    """What trading changed the balance by, per UTC day (as its number since 1970)."""
+    return _per_day(row for row in rows if row.type in TRADING_TYPES)
+
+
+def change_elsewhere(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
+    """The part of `trading_change` that is not of USDT perpetuals: spot, options and the like, which no bot trades."""
+    return _per_day(row for row in rows if row.type in TRADING_TYPES and row.category not in ("", LINEAR))
+
+
+def _per_day(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
+    days: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    for row in rows:
+        days[row.time_ms // DAY_MS] += row.change
+    return days
+
+
+def compare_transfers(ours: Mapping[TransferKey, Transfer], theirs: Iterable[Transfer]) -> list[Difference]:
+    """Each transfer of the ledger is ours once, with equal figures."""
+    found = []
+    seen: set[TransferKey] = set()
+    for transfer in theirs:
+        if transfer.key in seen:
+            continue
+        seen.add(transfer.key)
+        have = ours.get(transfer.key)
+        if have is None:
+            found.append(_difference(Kind.TRANSFER_MISSING, None, transfer))
+        elif have != transfer:
+            found.append(_difference(Kind.TRANSFER_DIFFERS, have, transfer))
+    found += [_difference(Kind.TRANSFER_EXTRA, have, None) for key, have in ours.items() if key not in seen]
+    return found
+
+
+def compare_wallet(
+    changed: Mapping[int, Decimal],
+    closed: Mapping[Trade, int],
+    fees: Mapping[int, Decimal],
+    funding: Mapping[int, Decimal],
+    elsewhere: Mapping[int, Decimal],
+    start_ms: int,
+    end_ms: int,
+) -> list[Difference]:
+    """Each day's change of the balance by trading equals gross of what was closed - fees paid + funding received.
+
+    What manual trades outside USDT perpetuals changed (`elsewhere`) explains a difference that it equals.
+    """
+    gross: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    for trade, at_ms in closed.items():
+        if start_ms <= at_ms < end_ms:
+            gross[at_ms // DAY_MS] += trade.gross
+    found = []
+    for day in sorted({*changed, *gross, *fees, *funding}):
+        ours = gross[day] - fees.get(day, ZERO) + funding.get(day, ZERO)
+        theirs = changed.get(day, ZERO)
+        if abs(ours - theirs) > TOLERANCE_USDT:
+            found.append(
+                Difference(
+                    Kind.WALLET,
+                    f"{at(day * DAY_MS):%Y-%m-%d}",
+                    None,
+                    max(day * DAY_MS, start_ms),
+                    side(gross=gross[day], fees=fees.get(day, ZERO), funding=funding.get(day, ZERO), change=ours),
+                    side(change=theirs),
+                    _why(theirs - ours, elsewhere.get(day, ZERO)),
+                )
+            )
+    return found
+
+
+def _why(difference: Decimal, elsewhere: Decimal) -> str | None:
+    if elsewhere and abs(difference - elsewhere) <= TOLERANCE_USDT:
+        return (
+            "Manual trades outside USDT perpetuals (spot, options) changed the balance; these books hold none of them."
+        )
+    return None
+
+
+def _difference(kind: Kind, ours: Transfer | None, theirs: Transfer | None) -> Difference:
+    one = theirs or ours
+    if one is None:
+        raise ValueError("a difference has at least one side")
+    return Difference(kind, ":".join(one.key), None, one.time_ms, ours and _shown(ours), theirs and _shown(theirs))
+
+
+def _shown(transfer: Transfer) -> dict[str, str | None]:
+    return side(type=transfer.type, currency=transfer.currency, amount=transfer.amount, at=moment(transfer.time_ms))

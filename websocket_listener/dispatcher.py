@@ -1,0 +1,252 @@
+"""What one bot's private stream says, taken apart: fills to PostgreSQL and Redis, orders, positions, wallet."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.models import Wallet
+from alpha.clock import BusinessClock, wall_ms
+from alpha.errors import Rejected
+from alpha.model.execution import Execution
+from alpha.model.order import Order
+from alpha.model.position import Position
+from alpha.model.reason import Reason
+from alpha.model.timestamp import at
+from websocket_listener import serialize
+from websocket_listener.account import Account
+from websocket_listener.account_state import AccountState
+from websocket_listener.messages import UNREADABLE, Envelope
+from websocket_listener.postgres_writer import PostgresWriter
+from websocket_listener.pushed import read_executions, read_orders, read_positions
+from websocket_listener.redis_writer import RedisWriter
+from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
+from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
+from websocket_listener.status import BotStatus
+from websocket_listener.stop_reasons import StopReason
+from websocket_listener.unexplained import Explainer
+
+TOPICS = ("execution", "order", "position", "wallet")
+LINEAR = "linear"
+#: Executions that are remembered, so that a repeat is known as one.
+_SEEN_KEPT = 20_000
+#: A time so far ahead of the exchange's clock is damage; it would hold back everything that follows.
+_AHEAD_MS = 30 * 24 * 3_600_000
+_rows = msgspec.json.Decoder(list[object])
+_Quick = Callable[[msgspec.Raw], Sequence[object] | None]
+_Careful = Callable[[object], object]
+
+
+class Dispatcher:
+    """Takes the frames of one account. Nothing in it waits."""
+
+    def __init__(
+        self,
+        account: Account,
+        book: AccountState,
+        live: RedisWriter,
+        database: PostgresWriter,
+        status: BotStatus,
+        rejected: RejectedMessages,
+        business: BusinessClock,
+        lost: Callable[[str], None],
+    ) -> None:
+        """`lost(what)` is called when something that was sent could not be read: it must be read over REST."""
+        self.account = account
+        self.explain = Explainer()
+        self.duplicates = 0
+        self.unread = 0
+        self.messages = 0
+        self.wallet_pushes = 0
+        self.position_pushes: dict[str, int] = {}
+        self.stop_meanings: dict[str, StopReason] = {}
+        #: The meanings of single stop orders, as read for fills that are read late.
+        self.order_meanings: dict[str, Reason] = {}
+        self.stop_changed: Callable[[], None] = _nothing
+        self._book = book
+        self._live = live
+        self._database = database
+        self._status = status
+        self._rejected = rejected
+        self._business = business
+        self._lost = lost
+        self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._readers: dict[str, tuple[_Quick, _Careful, Callable[[Any, Envelope], None]]] = {
+            "execution": (read_executions, parse_execution, self._take_execution),
+            "order": (read_orders, parse_order, self._take_order),
+            "position": (read_positions, parse_position, self._take_position),
+            "wallet": (_none, parse_wallet, self._take_wallet),
+        }
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def data(self, envelope: Envelope, frame: str | bytes) -> None:
+        """One frame with a topic. Rows that can be read are taken; if one cannot, the whole frame is kept."""
+        self._status.last_message_ms = wall_ms()
+        self.messages += 1
+        topic = envelope.topic
+        found = self._readers.get(topic) or self._readers.get(topic.split(".", 1)[0])
+        if found is None:
+            return
+        quick, careful, take = found
+        rows: Sequence[object] | None = quick(envelope.data)
+        faults = []
+        if rows is None:
+            rows = []
+            try:
+                sent = _rows.decode(envelope.data)
+            except UNREADABLE as fault:
+                self._reject(frame, f"Its data is no list of rows: {fault}.", topic)
+                return
+            for one in sent:
+                try:
+                    rows.append(careful(one))
+                except Rejected as fault:
+                    faults.append(str(fault))
+        for row in rows:
+            try:
+                take(row, envelope)
+            except Rejected as fault:
+                faults.append(str(fault))
+        if faults:
+            self._reject(frame, " ".join(faults), topic)
+
+    def on_malformed(self, frame: str | bytes, fault: str) -> None:
+        """A frame that is no message at all."""
+        self._reject(frame, fault, None)
+
+    def _reject(self, frame: str | bytes, fault: str, topic: str | None) -> None:
+        self.unread += 1
+        self._rejected.put(
+            RejectedMessage("private stream", as_text(frame), fault, self.account.id, self.account.bot_id, topic)
+        )
+        self._lost("a message of the private stream could not be read")
+
+    def _check_ms(self, name: str, value_ms: int | None) -> None:
+        if value_ms is not None and self._business.known and value_ms > self._business.now_ms() + _AHEAD_MS:
+            raise Rejected(f"{name} {value_ms} is more than 30 days ahead of the exchange's clock.")
+
+    def _take_execution(self, execution: Execution, envelope: Envelope) -> None:
+        check_execution(execution)
+        if not execution.order_id:
+            # what has no order (a settlement) is taken from the exchange's list, where nothing gets lost on its way
+            raise Rejected(f"The execution {execution.exec_id} was pushed without an orderId.")
+        self._check_ms("execTime", execution.exec_time_ms)
+        self.learn(execution, pushed=True)
+
+    def _take_order(self, order: Order, envelope: Envelope) -> None:
+        self._check_ms("updatedTime", order.updated_ms)
+        self.take_order(order)
+
+    def _take_position(self, position: Position, envelope: Envelope) -> None:
+        self._check_ms("updatedTime", position.updated_ms)
+        self.position_pushes[position.symbol] = self.position_pushes.get(position.symbol, 0) + 1
+        self.take_position(position)
+
+    def _take_wallet(self, wallet: Wallet, envelope: Envelope) -> None:
+        self._check_ms("creationTime", envelope.creation_ms)
+        self.wallet_pushes += 1
+        self._book.take_wallet(wallet, envelope.creation_ms)
+
+    # -- rows, pushed or read over REST -------------------------------------------------------------------------
+
+    def learn(self, execution: Execution, *, pushed: bool, announce: bool = True) -> bool:
+        """Take an execution; True when it was not known. Pushed ones go to the buffer, read ones are stored already.
+
+        A pushed repeat of one that was only read may fill what REST does not tell, so it is stored too.
+        """
+        key = (execution.symbol, execution.exec_id)
+        known = self._seen.get(key)
+        if known is not None and (known or not pushed):
+            self.duplicates += pushed
+            return False
+        self._seen[key] = pushed
+        if len(self._seen) > _SEEN_KEPT:
+            self._seen.popitem(last=False)
+        reason = self.reason(execution)
+        if known is None:
+            self.explain.fill(execution, time.monotonic())
+            if announce:
+                self._status.last_fill_ms = wall_ms()
+                self._live.put(("EVENT", "fill", str(execution.exec_time_ms), serialize.fill_event(execution, reason)))
+        if pushed:
+            self._database.put(fill_of(execution, self.account, reason, _now()))
+        return known is None
+
+    def knows(self, execution: Execution) -> bool:
+        """True for an execution that was taken before."""
+        return (execution.symbol, execution.exec_id) in self._seen
+
+    def was_pushed(self, symbol: str, exec_id: str) -> bool:
+        """True unless this execution was only ever read over REST."""
+        return self._seen.get((symbol, exec_id), True)
+
+    def already_told(self, symbol: str, exec_id: str) -> None:
+        """This execution was announced by an earlier process."""
+        self._seen[(symbol, exec_id)] = True
+
+    def reason(self, execution: Execution) -> Reason:
+        """Why it happened."""
+        meaning = self.order_meanings.get(execution.order_id)
+        if meaning is None and (current := self.stop_meanings.get(execution.symbol)) is not None:
+            meaning = current.at(execution.exec_time_ms)
+        return reason_of_execution(execution, meaning)
+
+    def take_order(self, order: Order, *, known_before: bool = False) -> bool:
+        """Take an order from the stream or REST; True when it was news."""
+        if order.category != LINEAR:
+            self.store_order(order)
+            return True
+        if not self._book.take_order(order):
+            return False
+        self.explain.order(order, time.monotonic(), known_before=known_before)
+        self.store_order(order)
+        if order.stop_order_type and order.is_open:
+            self.stop_changed()
+        return True
+
+    def meaning_changed(self, symbol: str) -> None:
+        """A stop of this symbol means something else now: its open order is stored with its new reason."""
+        for order in self._book.orders.values():
+            if order.symbol == symbol and order.stop_order_type:
+                self.store_order(order)
+
+    def holds_open(self, order_id: str) -> bool:
+        """True while the live state holds this order as open."""
+        return order_id in self._book.orders
+
+    def store_order(self, order: Order) -> None:
+        """Store this state of an order in PostgreSQL, where a terminal state is never replaced by a late one."""
+        meaning = self.order_meanings.get(order.order_id)
+        if meaning is None and (current := self.stop_meanings.get(order.symbol)) is not None:
+            meaning = current.reason if order.is_open else current.at(order.updated_ms)
+        reason = reason_of_order(order, meaning)
+        self._database.put(order_row(order, self.account, reason, _now()))
+
+    def take_position(self, position: Position) -> bool:
+        """Take a position from the stream or REST; True when it was news."""
+        if position.category != LINEAR or not self._book.take_position(position):
+            return False
+        self.explain.position(position, time.monotonic())
+        return True
+
+
+#: Many rows of one batch share their millisecond.
+_moment = lru_cache(maxsize=4)(at)
+
+
+def _now() -> datetime:
+    return _moment(wall_ms())
+
+
+def _none(data: msgspec.Raw) -> None:
+    """There is no quick way."""
+
+
+def _nothing() -> None:
+    """What is called before anybody listens."""

@@ -1,0 +1,127 @@
+"""A first start in the middle of a position: what was held before the record begins, so that the books add up.
+
+Opening = the exchange's position less the fills since; its entry price is the one from which those fills lead to the
+exchange's average entry price. Recorded once for each account, after its history was read to the end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alpha.bybit.client import Gateway
+from alpha.logs import logger
+from alpha.model.execution import SIZE_CHANGING
+from alpha.model.position import Position
+from alpha.model.side import BUY, SELL
+from alpha.model.timestamp import at
+from alpha.postgres.database import Pool
+from websocket_listener.account import Account
+from websocket_listener.dispatcher import LINEAR
+from websocket_listener.store import StoredFill, insert_opening, move_watermark, read_watermark, stored_fills
+
+log = logger(__name__)
+
+#: The watermark of this name says that the openings of an account were recorded.
+DONE = "openings"
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Where fills lead from an unknown opening: the size now, and its cost = `factor` x opening price + `known`."""
+
+    size: Decimal
+    factor: Decimal
+    known: Decimal
+
+
+def walk(opening: Decimal, fills: Sequence[StoredFill]) -> Walk:
+    """Follow signed fills from a signed opening by the average cost rule, keeping the opening's price unknown.
+
+    `factor` is zero once the position was closed: then the end says nothing of the beginning.
+    """
+    size, factor, known = opening, abs(opening), _ZERO
+    for fill in fills:
+        step = fill.signed_qty
+        if size == 0 or (size > 0) == (step > 0):
+            known += abs(step) * fill.price
+        elif abs(step) < abs(size):
+            left = 1 - abs(step) / abs(size)
+            factor, known = factor * left, known * left
+        else:
+            factor, known = _ZERO, abs(size + step) * fill.price
+        size += step
+    return Walk(size, factor, known)
+
+
+def entry_of(end: Walk, average: Decimal) -> Decimal | None:
+    """The opening's entry price that leads to this average price at the end; None when it cannot be told from it."""
+    if not end.factor:
+        return None
+    price = (abs(end.size) * average - end.known) / end.factor
+    return price if price > 0 else None
+
+
+class Openings:
+    """Records the opening positions of one account."""
+
+    def __init__(self, account: Account, gateway: Gateway, pool: Pool) -> None:
+        self._account = account
+        self._gateway = gateway
+        self._pool = pool
+
+    async def due(self) -> bool:
+        """True until the openings of this account were recorded."""
+        async with self._pool.acquire(timeout=5.0) as connection:
+            return await read_watermark(connection, self._account.id, DONE) is None
+
+    async def record(self, positions: Sequence[Position]) -> None:
+        """Record what `positions` hold beyond the stored fills; these must reach up to each position's last one."""
+        now_ms = await self._gateway.server_time_ms()
+        rows = {row.symbol: row for row in positions}
+        async with self._pool.acquire(timeout=5.0) as connection:
+            fills = await stored_fills(connection, self._account.id, LINEAR, sorted(SIZE_CHANGING))
+        for symbol in fills.keys() - rows.keys():
+            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+        found = []
+        for symbol, row in sorted(rows.items()):
+            included = [fill for fill in fills.get(symbol, []) if fill.seq <= row.seq]
+            opening = row.signed_size - sum((fill.signed_qty for fill in included), _ZERO)
+            if opening:
+                price = await self._price(row, opening, included)
+                as_of_ms = included[0].exec_time_ms if included else now_ms
+                found.append((symbol, opening, price, as_of_ms))
+        async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
+            for symbol, opening, price, as_of_ms in found:
+                side = BUY if opening > 0 else SELL
+                await insert_opening(
+                    connection, self._account.id, LINEAR, symbol, side, abs(opening), price, at(as_of_ms)
+                )
+                log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
+            await move_watermark(connection, self._account.id, DONE, at(now_ms))
+
+    async def _price(self, row: Position, opening: Decimal, fills: Sequence[StoredFill]) -> Decimal:
+        """The opening's entry price: from the average price now, else from the first close that Bybit booked."""
+        price = entry_of(walk(opening, fills), row.entry_price) if row.size else None
+        if price is not None:
+            return price
+        size = opening
+        for number, fill in enumerate(fills):
+            if (size > 0) != (fill.signed_qty > 0):
+                average = await self._average_at_close(row.symbol, fill)
+                price = None if average is None else entry_of(walk(opening, fills[:number]), average)
+                if price is not None:
+                    return price
+                break
+            size += fill.signed_qty
+        # nothing tells: at the first price we know, the opening has neither gained nor lost
+        return fills[0].price if fills else row.entry_price
+
+    async def _average_at_close(self, symbol: str, fill: StoredFill) -> Decimal | None:
+        day_ms = 24 * 3_600_000
+        start_ms, end_ms = fill.exec_time_ms - 7 * day_ms, fill.exec_time_ms + day_ms
+        async for page in self._gateway.closed_pnl(start_ms, end_ms, symbol=symbol):
+            for closed in page.rows:
+                if closed.order_id == fill.order_id:
+                    return closed.entry_price
+        return None

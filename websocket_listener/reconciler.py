@@ -1,0 +1,290 @@
+"""The audit of one account: executions, positions, orders and wallet over REST, on a beat and whenever asked."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.client import Gateway
+from alpha.bybit.errors import KeyRefused
+from alpha.bybit.models import Wallet
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError
+from alpha.logs import logger
+from alpha.model.execution import Execution
+from alpha.model.order import Order
+from alpha.postgres.database import POSTGRES_ERRORS
+from websocket_listener.account_state import AccountState, order_age, position_age, shows_the_same
+from websocket_listener.backfill import Backfill, Read
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.gap_detector import GapDetector
+from websocket_listener.opening_positions import Openings
+from websocket_listener.orders import OrderHistory
+from websocket_listener.status import BotStatus
+
+log = logger(__name__)
+
+#: The exchange's lists may lag its streams; so far back each read looks again, in the exchange's time.
+OVERLAP_MS = 10_000
+OVERLAP_AFTER_GAP_MS = 120_000
+#: After a gap the lists are read once more a little later, because they may lag.
+_AGAIN_S = 2.0
+#: So many audits after a gap may still find what happened in it.
+_LAGGING_AUDITS = 2
+
+
+class AccountReconciler:
+    """Audits one account. `ask(why)` wants an audit now; one that runs is followed by another."""
+
+    def __init__(
+        self,
+        feed: Dispatcher,
+        book: AccountState,
+        backfill: Backfill,
+        history: OrderHistory,
+        openings: Openings,
+        gateway: Gateway,
+        status: BotStatus,
+        alerts: Alerts,
+        *,
+        beat_s: float,
+        first_done: Callable[[], None],
+        silent: Callable[[], None],
+        missed: Callable[[list[str]], None],
+        damaged: Callable[[str], None],
+    ) -> None:
+        """`first_done` is called when memory holds the whole truth for the first time; `silent` when the exchange has
+        executed orders and the stream, which stands and answers pings, has not brought a single message; `missed`
+        with the symbol of each fill that the stream has not brought while it stood, stored by
+        then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis
+        is not."""
+        self.audits = 0
+        self.failures = 0
+        self.repaired = 0
+        self.last_s = 0.0
+        self._feed = feed
+        self._book = book
+        self._backfill = backfill
+        self._history = history
+        self._openings = openings
+        self._openings_due = True
+        self._orders_due = True
+        self._unread_ms: int | None = None
+        self._gateway = gateway
+        self._status = status
+        self._alerts = alerts
+        self._beat_s = beat_s
+        self._first_done: Callable[[], None] | None = first_done
+        self._deaf = silent
+        self._missed = missed
+        self._damaged = damaged
+        self._unpushed = GapDetector(feed.was_pushed)
+        #: Audits since the last known gap. What the first two read may have happened in it: the lists lag.
+        self._since_gap = 0
+        self._messages = -1
+        self._asked = asyncio.Event()
+        self._gap = True
+        self._again_at_s: float | None = None
+        self._suspects: set[str] = set()
+        self._suspected_before: set[str] = set()
+
+    def gap(self) -> None:
+        """The stream could not bring everything: what is found missing from now on is no surprise."""
+        self._since_gap = 0
+        self._unpushed.forget()
+
+    def ask(self, why: str, *, gap: bool = True) -> None:
+        """Audit as soon as possible, with the long overlap: something was lost. `gap`: it is known why."""
+        if gap:
+            self.gap()
+        self._gap = True
+        if not self._asked.is_set():
+            log.info("audit_asked", bot=self._feed.account.bot_id, why=why)
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Audit on the beat until cancelled. A failed audit is tried again soon; without one the status goes stale."""
+        pause_s = self._beat_s
+        while True:
+            wait_s = pause_s if self._again_at_s is None else max(0.0, self._again_at_s - time.monotonic())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            self._asked.clear()
+            pause_s = self._beat_s
+            try:
+                await self.audit()
+            except KeyRefused as fault:
+                self.failures += 1
+                await self._key_refused(str(fault))
+            except (AlphaError, *POSTGRES_ERRORS) as fault:
+                self.failures += 1
+                pause_s = min(1.0, self._beat_s)
+                log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])
+            except Exception:
+                # whatever it is concerns this account; the others go on, and this one goes stale
+                self.failures += 1
+                pause_s = min(1.0, self._beat_s)
+                log.exception("audit_fault", bot=self._feed.account.bot_id)
+
+    async def audit(self) -> None:
+        """One audit. When it returns, everything the exchange had when it began is stored and shown."""
+        began_s, began_ms = time.monotonic(), wall_ms()
+        after_gap, self._gap = self._gap, False
+        self._suspected_before, self._suspects = self._suspects, set()
+        try:
+            # until the openings are recorded, what is read is the history of a first start
+            self._openings_due = self._openings_due and await self._openings.due()
+            overlap_ms = OVERLAP_AFTER_GAP_MS if after_gap else OVERLAP_MS
+            read = await self._backfill.read(overlap_ms, announce=not self._openings_due)
+            self._note_unpushed(read.unseen)
+            # after a gap there is always something that the stream could not bring
+            if read.unseen and not after_gap and self._feed.messages == self._messages:
+                self._deaf()
+            self._messages = self._feed.messages
+            if self._openings_due:
+                await self._record_openings()
+                self._openings_due = False
+            await self._positions()
+            listed = await self._orders()
+            await self._order_history(read, listed, after_gap=after_gap)
+            await self._wallet()
+        except BaseException:
+            self._gap = self._gap or after_gap
+            raise
+        await self._unexplained()
+        self.audits += 1
+        self.last_s = time.monotonic() - began_s
+        if not self._gap:
+            self._since_gap += 1
+        self._report_missed()
+        self._again_at_s = time.monotonic() + _AGAIN_S if after_gap or self._unpushed.waits else None
+        if self._first_done is not None:
+            done, self._first_done = self._first_done, None
+            done()
+        self._status.refused = ""
+        if not self._suspects:
+            self._status.audited(began_ms, wall_ms())
+
+    def _note_unpushed(self, rows: list[Execution]) -> None:
+        if self._since_gap >= _LAGGING_AUDITS:
+            self._unpushed.found(rows, time.monotonic())
+
+    def _report_missed(self) -> None:
+        symbols = self._unpushed.lost(time.monotonic())
+        if symbols:
+            self._missed(symbols)
+
+    async def _key_refused(self, why: str) -> None:
+        news = not self._status.refused
+        self._status.refused = why
+        self._status.say(wall_ms())
+        if news:
+            bot = self._feed.account.bot_id
+            alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
+            await self._alerts.raise_alert(alert, wall_ms())
+
+    async def _record_openings(self) -> None:
+        """At a first start: read the positions, then once more every fill that is in them, then compare."""
+        positions = await self._gateway.positions()
+        await self._backfill.read(OVERLAP_AFTER_GAP_MS)
+        await self._openings.record(positions)
+
+    async def _positions(self) -> None:
+        pushes = dict(self._feed.position_pushes)
+        rows = {row.symbol: row for row in await self._gateway.positions()}
+        for symbol in [symbol for symbol, row in self._book.positions.items() if row.size and symbol not in rows]:
+            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+        for symbol, row in rows.items():
+            quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
+            if self._feed.take_position(row):
+                self.repaired += self._first_done is None
+                continue
+            known = self._book.positions.get(symbol)
+            if known is None or not quiet or position_age(known) <= position_age(row):
+                continue
+            if self._is_damage(f"position {symbol}", differs=not shows_the_same(row, known)):
+                self._book.force_position(row)
+                self._feed.explain.position(row, time.monotonic())
+
+    def _is_damage(self, name: str, *, differs: bool) -> bool:
+        """What we hold claims to be newer than what the exchange says now, with nothing pushed meanwhile. The first time
+        its list may lag its stream; twice in a row ours is damage, an absurd time that holds back all that follows.
+
+        True when the exchange's word must be taken. What differs until then is a known gap.
+        """
+        if name not in self._suspected_before:
+            self._suspects.add(name)
+            if differs:
+                self._status.gap(name, f"{name} is not the exchange's", wall_ms())
+            self.ask(f"{name} claims to be newer than the exchange's", gap=False)
+            return False
+        if differs:
+            self.repaired += 1
+            self._damaged(f"{name} was not the exchange's")
+        return True
+
+    async def _order_history(self, read: Read, listed: set[str], *, after_gap: bool) -> None:
+        """After a gap, and when the stream has missed executions, orders have come and gone unseen as well."""
+        if after_gap or read.unseen or self._orders_due:
+            self._unread_ms = read.began_ms if self._unread_ms is None else min(self._unread_ms, read.began_ms)
+            self._orders_due = True
+            if await self._history.read(self._unread_ms, listed):
+                self._orders_due, self._unread_ms = False, None
+
+    async def _orders(self) -> set[str]:
+        before = dict(self._book.orders)
+        listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        first = self._first_done is not None
+        for row in listed.values():
+            known = before.get(row.order_id)
+            if self._feed.take_order(row, known_before=True):
+                self.repaired += not first
+                continue
+            if known is None or self._book.orders.get(row.order_id) is not known or order_age(known) <= order_age(row):
+                continue
+            if self._is_damage(f"order {row.order_id}", differs=True):
+                self._book.force_order(row)
+        for order_id, order in before.items():
+            if order_id in listed or self._book.orders.get(order_id) is not order:
+                continue
+            await self._missing_order(order)
+        return set(listed)
+
+    async def _missing_order(self, order: Order) -> None:
+        """An order that we hold as open and the exchange does not list: ask what became of it."""
+        row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        if row is None:
+            self._book.forget_order(order.order_id)
+            self.repaired += 1
+        elif self._feed.take_order(row, known_before=True):
+            self.repaired += 1
+        elif not row.is_open and order.order_id in self._book.orders:
+            # what we hold claims to be newer than the end of this order: it is damage
+            self._book.forget_order(order.order_id)
+            self.repaired += 1
+
+    async def _wallet(self) -> None:
+        pushes = self._feed.wallet_pushes
+        wallet, now_ms = await self._gateway.wallet(), self._gateway.business.now_ms()
+        if self._feed.wallet_pushes != pushes:
+            return
+        if now_ms >= self._book.wallet_ms:
+            self._book.take_wallet(wallet, now_ms)
+        elif self._is_damage("wallet", differs=self._balance_differs(wallet)):
+            self._book.force_wallet(wallet, now_ms)
+
+    def _balance_differs(self, wallet: Wallet) -> bool:
+        known, coin = self._book.coin, wallet.usdt
+        return known is not None and coin is not None and known.wallet_balance != coin.wallet_balance
+
+    async def _unexplained(self) -> None:
+        """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""
+        now_s = time.monotonic()
+        for order_id in self._feed.explain.overdue_orders(now_s)[:20]:
+            self._note_unpushed(await self._backfill.read_order(order_id))
+        left = self._feed.explain.accept(now_s)
+        if left:
+            log.warning("unexplained", bot=self._feed.account.bot_id, what=left[:20])
