@@ -23,7 +23,7 @@ $(VENV)/pyvenv.cfg:
 $(VENV)/.demo: locks/demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python locks/install.py locks/demo.lock; }
 	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
-	@printf '#!/bin/sh\nexec "%s" -m alpha "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
+	@printf '#!/bin/sh\nexec "%s" -m alpha_cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
 	@touch $@
 
 $(VENV)/.dev: locks/dev.lock $(VENV)/.demo

@@ -102,8 +102,8 @@ def build(words: list[str]) -> typer.Typer:
 
 
 def _add(app: typer.Typer, name: str) -> None:
-    importlib.import_module(f"{__package__}.{name}").register(app)
+    importlib.import_module(f"{__package__}.commands.{name}").register(app)
 
 
 def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"{__package__}.{name}") is not None
+    return importlib.util.find_spec(f"{__package__}.commands.{name}") is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry
 from alpha_cli.rendering.demo import demo_keys, demo_services
+from alpha_cli.rendering.image_packages import image_packages
 
 _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
 
@@ -44,6 +45,8 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             for marker, content in parts.items():
                 text = between_markers(text, marker, content)
             files.append(Rendered(Path(name), text))
+    if (root / "alpha").is_dir():
+        files.append(Rendered(Path("docker/packages.txt"), image_packages(root)))
     return files
 
 

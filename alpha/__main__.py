@@ -1,0 +1,5 @@
+"""`python -m alpha`: the same as the command `alpha`, where its package is installed."""
+
+import runpy
+
+runpy.run_module("alpha_cli", run_name="__main__")

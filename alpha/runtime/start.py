@@ -1,0 +1,5 @@
+"""Former name of `bot_runner.main`. Kept for one release: entry points made by an earlier `alpha new-strategy` import it."""
+
+import importlib
+
+run_bot = importlib.import_module("bot_runner.main").run_bot
