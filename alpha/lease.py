@@ -158,6 +158,8 @@ class Lease:
     async def _renew(self) -> None:
         if self.lost:
             raise self._taken()
+        if not self.token:
+            return
         asked_ms = self._clock_ms()
         try:
             kept = await self._row.renew(self.holder, self.token, self.seconds)

@@ -7,6 +7,7 @@ from alpha.alerts import Level
 from alpha.bybit.gateway import Gateway
 from alpha.clock import BusinessClock, at, monotonic_ms
 from alpha.errors import Rejected, Retry
+from alpha.lease import Act, LeaseNotHeld
 from alpha.logs import logger
 from alpha.runtime.account import AccountView, Look
 from alpha.runtime.entries import Entries
@@ -269,8 +270,10 @@ class Trader:
             return f"paused: {self.journal.runtime.paused}"
         if not self.journal.durable:
             return "PostgreSQL is away"
-        if not self.journal.lease.sure:
-            return "the lease of the account is not renewed"
+        try:
+            self.journal.lease.check(Act.OPEN)
+        except LeaseNotHeld as fault:
+            return str(fault)
         if self.journal.runtime.entries:
             return "the outcome of an entry is not known yet"
         skew_ms = self._gateway.skew_ms
