@@ -24,7 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.registry import Bot
 
 
@@ -78,7 +78,12 @@ class Settings(BaseSettings):
     """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -128,7 +133,7 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
             lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
             continue
         secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
-        given = "" if secret else f" is {error['input']!r}:"
+        given = "" if secret else f" is {shown(error['input'])}:"
         message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
     return lines
@@ -184,7 +189,7 @@ class ExchangeSettings(Settings):
         for name, url in (("BYBIT_REST_URL", self.bybit_rest_url), ("BYBIT_WS_URL", self.bybit_ws_url)):
             if url is not None and _is_bybit(url):
                 raise ValueError(
-                    f"{name} names {url}, a host of Bybit. It is for a simulated exchange only: "
+                    f"{name} names {shown(url)}, a host of Bybit. It is for a simulated exchange only: "
                     "remove it and choose Bybit with BYBIT_DEMO and BYBIT_TESTNET."
                 )
         return self
