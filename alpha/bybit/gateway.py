@@ -23,7 +23,7 @@ from alpha.bybit.reads import LINEAR, SETTLE_COIN, Reads
 from alpha.bybit.rows import Order, PlacedOrder
 from alpha.bybit.throttle import Rank, Throttle
 from alpha.clock import BusinessClock, boottime_ms, wall_ms
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, Rejected
 from alpha.lease import MOST_WINDOW_MS, Act, Fence
 from alpha.money import plain
 
@@ -103,6 +103,8 @@ class Gateway(Reads):
         Refused and its kinds when it was refused; Retry and its kinds when it surely did not arrive.
         """
         await self.guard.check(order)
+        if order.may_rest and order.stop_loss is None:
+            raise Rejected(f"{order.symbol}: an order that can rest and open a position must carry its stop loss.")
         rank, act = (Rank.EXIT, Act.REDUCE) if order.reduce_only else (Rank.ENTRY, Act.OPEN)
         result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, act, wait_s=wait_s)
         return parse_placed(result)

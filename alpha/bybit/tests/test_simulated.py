@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from alpha.bybit.call import Credentials
@@ -17,6 +18,7 @@ from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place import place_order_once
 from alpha.bybit.sizing import fit_qty, round_stop
 from alpha.bybit.throttle import Throttle
+from alpha.errors import Rejected
 from alpha.live.connect import RedisLinks
 from alpha.settings import Environment
 
@@ -181,7 +183,10 @@ async def test_a_resting_order_is_amended_and_cancelled(gateway: Gateway) -> Non
         reference_price=market.reference_price,
         price=price,
         time_in_force="PostOnly",
+        stop_loss=(price * Decimal("0.9") // instrument.tick_size) * instrument.tick_size,
     )
+    with pytest.raises(Rejected, match="must carry its stop loss"):
+        await place_order_once(gateway, msgspec.structs.replace(limit, stop_loss=None))
     await place_order_once(gateway, limit)
     (order,) = await gateway.open_orders()
     await gateway.amend(order, reference_price=market.reference_price, qty=market.qty * 2)
