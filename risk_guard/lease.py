@@ -1,7 +1,7 @@
 """Which of several guards acts: one lease for all accounts, asked before every request.
 
 The one that holds it patrols and takes commands. While PostgreSQL is away the holder goes on, and one that cannot learn
-whether there is another acts after 15 s: all it sends is reduce-only or a stop, so that two that act
+whether there is another acts after 10 s: all it sends is reduce-only or a stop, so that two that act
 for a while reverse nothing, while none that acts would leave positions alone. A guard that was frozen asks PostgreSQL
 before it sends anything.
 """
@@ -19,7 +19,7 @@ log = logger(__name__)
 #: How often a guard that waits asks whether the lease is free.
 AGAIN_S = 0.25
 #: So long PostgreSQL must have been away before a guard acts that never held the lease.
-ALONE_AFTER_MS = 15_000
+ALONE_AFTER_MS = 10_000
 
 
 class GuardLease:

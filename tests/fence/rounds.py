@@ -16,7 +16,7 @@ from tests.stack.world import ROOT, Simulator
 
 #: The shortest lease whose window still is one.
 LEASE_S = 1.5
-_LINE_LIMIT_S = 60.0
+_LINE_LIMIT_S = 180.0
 
 
 @dataclass
