@@ -15,7 +15,7 @@ _REPORT_S = 30.0
 
 async def play(folder: Path, *, rounds: int, pairs: int, draw: random.Random, servers: Servers | None = None) -> Tally:
     """Play about `rounds` rounds (each pair the same number of them) in one world."""
-    stage = Stage(folder, speed="1", servers=servers)
+    stage = Stage(folder, speed="1", options=("--symbols", "BTCUSDT"), servers=servers)
     await stage.open()
     tally = Tally()
     playing: list[asyncio.Task[None]] = []
