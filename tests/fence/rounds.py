@@ -37,7 +37,8 @@ class Instance:
 
     def signal(self, number: int) -> None:
         """Freeze or thaw it."""
-        self._process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     async def hears(self, event: str) -> dict[str, Any]:
         """The next event of this kind; AssertionError when the sender ends or stays silent."""

@@ -18,7 +18,6 @@ from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place import place_order_once
-from alpha.clock import boottime_ms
 from alpha.db.lease import BOT_LEASES, PostgresLease
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.lease import Act, Lease, LeaseLost
@@ -61,7 +60,6 @@ async def burst(gateway: Gateway, lease: Lease, numbers: "itertools.count[int]")
     """Send until LeaseLost."""
     while lease.settles_in_ms:
         await asyncio.sleep(lease.settles_in_ms / 1000)
-        lease.check(Act.REDUCE)
     say("opens", token=lease.token)
 
     async def one(number: int) -> None:
@@ -82,6 +80,12 @@ async def burst(gateway: Gateway, lease: Lease, numbers: "itertools.count[int]")
                 raise result
         with contextlib.suppress(Retry):
             await lease.ready(Act.OPEN)
+
+
+async def _exchange_ms(gateway: Gateway) -> int:
+    while True:
+        with contextlib.suppress(Retry):
+            return await gateway.server_time_ms()
 
 
 async def main(account: int, key: str, secret: str, url: str, lease_s: float) -> None:
@@ -109,7 +113,7 @@ async def main(account: int, key: str, secret: str, url: str, lease_s: float) ->
                 taken = await lease.try_take()
             await asyncio.sleep(0.02)
         # The exchange's own time after the takeover: it accepts nothing of an earlier token from then on.
-        say("taken", token=lease.token, exchange_ms=await gateway.server_time_ms(), at_ms=boottime_ms())
+        say("taken", token=lease.token, exchange_ms=await _exchange_ms(gateway))
         tasks = [asyncio.create_task(lease.keep()), asyncio.create_task(burst(gateway, lease, numbers))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
