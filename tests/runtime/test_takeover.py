@@ -24,7 +24,10 @@ async def test_a_bot_frozen_in_a_batch_of_entries_sends_none_after_its_successor
     stage = Stage(tmp_path, speed="1", options=STEP, servers=servers)
     await stage.open()
     try:
-        more: dict[str, Any] = {"SHORTSELLER_SYMBOLS": str(list(SYMBOLS)).replace("'", '"'), "SHORTSELLER_HOLD_BARS": "90"}
+        more: dict[str, Any] = {
+            "SHORTSELLER_SYMBOLS": str(list(SYMBOLS)).replace("'", '"'),
+            "SHORTSELLER_HOLD_BARS": "90",
+        }
         first, second = stage.toy("first", **more), stage.toy("second", **more)
         await stage.play(first)
         second.start()
