@@ -5,6 +5,14 @@
 the thing, then the remedy; it is what the user reads.
 """
 
+_SHOWN = 100
+
+
+def shown(value: object) -> str:
+    """A wrong value as a message shows it: its beginning and its length where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
+
 
 class AlphaError(Exception):
     """Every failure that Alpha foresees."""

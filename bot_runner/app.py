@@ -16,8 +16,10 @@ from alpha.concurrency import gather_bounded
 from alpha.config.keys import BotKeys
 from alpha.errors import AlphaError
 from alpha.health import HealthServer
+from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
+from alpha.postgres.lease import BOT_LEASES, PostgresLease
 from alpha.process import LoopPulse
 from alpha.registry import Bot
 from alpha.retry import RetryLoop, Stopped
@@ -31,7 +33,6 @@ from bot_runner.checks import check_account, check_key
 from bot_runner.context import BotContext
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
-from bot_runner.lease import Lease
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
 from bot_runner.position_reconciler import PositionReconciler
@@ -116,26 +117,46 @@ class BotProcess:
         check_key(key, self._bot)
         account = await self._wait("PostgreSQL", lambda: self._store.register(self._environment, key.user_id))
         self._account = account
-        lease = Lease(self._store, account, self._settings.alpha_lease_seconds)
-        await self._take(lease, account)
+        seconds = float(self._settings.alpha_lease_seconds)
+        row = PostgresLease(
+            self._settings,
+            f"{self._bot.container} lease",
+            BOT_LEASES,
+            {"account_id": account.id, "bot_id": self._bot.id},
+            timeout_s=max(1.0, seconds / 2),
+        )
+        lease = Lease(row, seconds, what=f"the account {account.text}")
+        self._gateway.fence_by(lease)
+        try:
+            await self._take(lease, row)
+            await self._hold(account, lease)
+        finally:
+            await row.close()
+
+    async def _hold(self, account: BotAccount, lease: Lease) -> None:
         keeping = asyncio.create_task(lease.keep())
         try:
             await self._with_lease(account, lease, keeping)
         finally:
+            # What is on its way ends under the lease; what may still arrive keeps a successor waiting.
+            await self._gateway.close()
             keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await keeping
-            await lease.give_back()
+            if self._trader is None or not self._trader.journal.runtime.entries:
+                await lease.give_back()
 
-    async def _take(self, lease: Lease, account: BotAccount) -> None:
+    async def _take(self, lease: Lease, row: PostgresLease) -> None:
         """Wait until no other process has the account. It says nothing meanwhile: the heartbeat is the holder's."""
         patience, told = self._patience, False
         while not await patience.until_it_works("PostgreSQL", lease.try_take):
             if not told:
                 told = True
-                holder = await patience.until_it_works("PostgreSQL", lambda: self._store.holder(account))
+                holder = await patience.until_it_works("PostgreSQL", row.holder)
                 log.warning("lease_held", holder=holder)
             await patience.rest(0.5)
+        if lease.settles_in_ms:
+            log.info("lease_taken_over", opens_in_s=lease.settles_in_ms / 1000)
 
     async def _with_lease(self, account: BotAccount, lease: Lease, keeping: "asyncio.Task[None]") -> None:
         settings, universe = self._settings, self._strategy.universe

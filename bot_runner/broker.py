@@ -164,8 +164,8 @@ class Broker:
             return None
         return _filled(order) if not order.is_open else await self.outcome(symbol, link_id, Priority.EXIT)
 
-    async def protect(self, symbol: str, levels: Protection) -> None:
-        """Set all levels of a position at once. Refused when the market has passed one."""
+    async def protect(self, symbol: str, levels: Protection, *, missing: bool = False) -> None:
+        """Set all levels of a position at once; `missing`: it has no stop now. Refused when the market has passed one."""
         await self._gateway.set_trading_stop(
             StopRequest(
                 symbol=symbol,
@@ -173,7 +173,8 @@ class Broker:
                 take_profit=levels.take_profit,
                 trailing_stop=levels.trailing_distance,
                 active_price=levels.active_price,
-            )
+            ),
+            missing=missing,
         )
 
     async def move_stop(self, symbol: str, price: Decimal) -> None:

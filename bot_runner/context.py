@@ -9,6 +9,7 @@ from typing import Any
 from alpha.bybit.client import Gateway
 from alpha.clock import BusinessClock, wall_ms
 from alpha.errors import Retry
+from alpha.lease import Act, LeaseNotHeld
 from alpha.live_state import keys as live_keys
 from alpha.live_state.client import TextRedis
 from alpha.live_state.connect import REDIS_UNAVAILABLE
@@ -54,9 +55,19 @@ class BotContext:
         return self.patience.stop.is_set()
 
     async def still_ours(self) -> None:
-        """Raise LeaseLost when another process has the account."""
+        """Raise LeaseLost when another process has the account; who slept through its lease asks before anything else."""
         if self.keeping.done():
             await self.keeping
+        with contextlib.suppress(LeaseNotHeld):
+            await self.trader.journal.lease.ready(Act.REDUCE)
+
+    async def settle(self) -> None:
+        """Wait until nothing that an earlier holder of the lease sent can still arrive. Stopped when the process shall end."""
+        lease = self.trader.journal.lease
+        while lease.settles_in_ms:
+            await self.still_ours()
+            await self.beat()
+            await self.patience.rest(min(0.5, lease.settles_in_ms / 1000))
 
     async def follow(self, symbols: Sequence[str]) -> None:
         """Follow these and whatever is held."""

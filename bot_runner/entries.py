@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from alpha.alerts import Level
 from alpha.bybit.errors import CapExceeded, Refused, TradingHalted
-from alpha.clock import monotonic_ms
+from alpha.clock import boottime_ms
 from alpha.errors import Rejected, Retry, Unknown
+from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, STAMP_AHEAD_MS, LeaseNotHeld
 from alpha.logs import logger
 from alpha.model.instrument import Instrument
 from alpha.model.money import plain
@@ -21,8 +22,9 @@ from bot_runner.state_persistence import StatePersistence
 
 log = logger(__name__)
 _PROTECT_TRIES = 3
-#: How long an order must be missing from the exchange's lists before it never happened, in milliseconds of wall time.
-ABSENT_MS = 3_000
+#: How long an order must be missing from the exchange's lists before it never happened, in milliseconds: by then whatever
+#: was signed for it has expired.
+ABSENT_MS = MOST_WINDOW_MS + STAMP_AHEAD_MS + CLOCK_ERROR_MS
 
 
 class Entries:
@@ -35,15 +37,15 @@ class Entries:
         broker: Broker,
         view: AccountView,
         executor: Exits,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock_ms: Callable[[], int] = boottime_ms,
     ) -> None:
-        """`executor` closes what cannot be protected."""
+        """`executor` closes what cannot be protected; `clock_ms` goes on during suspend."""
         self._core = core
         self._journal = journal
         self._broker = broker
         self._view = view
         self._executor = executor
-        self._monotonic = monotonic
+        self._clock_ms = clock_ms
         self._absent_ms: dict[str, int] = {}
 
     async def read_filters(self, symbols: list[str]) -> None:
@@ -119,9 +121,10 @@ class Entries:
             await self._journal.save()
 
     def _surely_absent(self, link_id: str) -> bool:
-        """True once the exchange has not shown an order for long enough: its lists may lag behind."""
-        now_ms = self._monotonic()
-        return now_ms - self._absent_ms.setdefault(link_id, now_ms) >= ABSENT_MS
+        """True once the exchange has not shown an order for so long that it can accept it no more, whoever sent it."""
+        now_ms = self._clock_ms()
+        first_ms = self._absent_ms.setdefault(link_id, now_ms)
+        return now_ms - first_ms >= ABSENT_MS and not self._journal.lease.settles_in_ms
 
     async def _entered(self, order: EntryOrder, pending: PendingEntry, filled: Filled) -> None:
         symbol = order.enter.symbol
@@ -146,8 +149,16 @@ class Entries:
         await self._protect(position, order)
 
     async def _protect(self, position: OwnPosition, order: EntryOrder) -> None:
-        """Put the levels on the exchange; a position that cannot be protected is closed again at once."""
-        fault = await self._set_levels(position, order)
+        """Put the levels on the exchange; a position that cannot be protected is closed again at once.
+
+        Without the lease it keeps the stop that its entry carried: whoever holds the lease sets the rest.
+        """
+        try:
+            fault = await self._set_levels(position, order)
+        except LeaseNotHeld:
+            self._executor.plan_levels(position, order.bar_ms)
+            await self._journal.save()
+            return
         if fault is not None:
             await self._leave_unprotected(position, order, Reason.STOP_LOSS, f"its stop could not be set: {fault}")
             return
@@ -171,6 +182,8 @@ class Entries:
                 levels = protection_of(order.enter, position.entry_price, instrument)
                 position.stop_loss, position.take_profit = levels.stop_loss, levels.take_profit
                 position.trailing_distance, position.active_price = levels.trailing_distance, levels.active_price
+            except LeaseNotHeld:
+                raise
             except (Retry, Unknown) as fault:
                 why = str(fault)
             else:

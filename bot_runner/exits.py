@@ -119,7 +119,13 @@ class Exits:
     def plan_stop(self, stop: StopUpdate, bar_ms: int, decided_ms: int | None) -> None:
         """Remember a moved stop and its meaning; `work_off_stops` carries it out until the exchange has it."""
         self._core.moved(stop)
-        self._journal.runtime.stops[stop.symbol] = PendingStop(bar_ms, decided_ms, stop.why)
+        stops = self._journal.runtime.stops
+        levels = stop.symbol in stops and stops[stop.symbol].levels
+        stops[stop.symbol] = PendingStop(bar_ms, decided_ms, stop.why, levels)
+
+    def plan_levels(self, position: OwnPosition, bar_ms: int) -> None:
+        """Remember that a position has only the stop of its entry; `work_off_stops` sets all its levels."""
+        self._journal.runtime.stops[position.symbol] = PendingStop(bar_ms, None, "the levels of the entry", levels=True)
 
     async def work_off_stops(self) -> None:
         """Try every stop that is moved and not on the exchange; one that the market has passed becomes an exit."""
@@ -144,7 +150,10 @@ class Exits:
         while price != position.stop_loss:
             price = position.stop_loss
             try:
-                await self._broker.move_stop(position.symbol, price)
+                if pending.levels:
+                    await self._broker.protect(position.symbol, position.levels)
+                else:
+                    await self._broker.move_stop(position.symbol, price)
             except Refused as fault:
                 if await self._stop_refused(position, fault, pending.bar_ms, pending.decided_ms):
                     return True
@@ -178,7 +187,7 @@ class Exits:
         """Set all levels of a position again whose stop is missing; close it when the market has passed the stop."""
         bar_ms = self._bar_of(self._clock.now_ms())
         try:
-            await self._broker.protect(position.symbol, position.levels)
+            await self._broker.protect(position.symbol, position.levels, missing=True)
             await self._journal.warn(f"stop_restored:{position.symbol}", f"{position.symbol} had no stop; set again.")
         except Refused as fault:
             await self._stop_refused(position, fault, bar_ms, None)

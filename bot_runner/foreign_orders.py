@@ -26,7 +26,9 @@ _OVERLAP_MS = 30_000
 
 
 class ForeignOrders:
-    """Watches the orders of one account. Those made before it began belong to earlier processes."""
+    """Watches the orders of one account. Those made before it began, or while those of an earlier holder of the lease may
+    still arrive, belong to earlier processes.
+    """
 
     def __init__(self, bot: Bot, journal: StatePersistence, gateway: Gateway, clock: BusinessClock) -> None:
         self._bot = bot
@@ -81,6 +83,9 @@ class ForeignOrders:
         if created_ms < self._since_ms or link_id in self._told or self._journal.runtime.paused:
             return
         self._told.add(link_id)
+        if self._journal.lease.settles_in_ms:
+            log.warning("order_of_an_earlier_holder", link_id=link_id, symbol=symbol)
+            return
         await self._journal.pause(
             f"an order with its tag that it did not send ({link_id}, {symbol})",
             "Look for a second instance with the same key, then /resume the bot.",

@@ -27,6 +27,8 @@ class StepLoop:
         commands, taker = crew.commander()
         taking = asyncio.create_task(crew.take_commands(taker))
         try:
+            # Time stands still for who has joined: whoever may not open yet would miss bars.
+            await crew.settle()
             await crew.patience.until_it_works("candles", lambda: crew.follow(crew.symbols))
             await crew.patience.until_it_works("the exchange", crew.trader.cycle)
             point = await crew.patience.until_it_works("the exchange", self._steps.join)

@@ -98,12 +98,14 @@ class PendingExit(msgspec.Struct):
 class PendingStop(msgspec.Struct):
     """A stop that is moved and not on the exchange yet; its price and meaning are the position's. Saved before it is sent.
 
-    `decided_ms` is the close of the bar that decided, None for a late one.
+    `decided_ms` is the close of the bar that decided, None for a late one. `levels`: target and trailing stop are not on
+    the exchange either.
     """
 
     bar_ms: int
     decided_ms: int | None
     why: str
+    levels: bool = False
 
 
 class RuntimeState(msgspec.Struct):

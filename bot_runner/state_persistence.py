@@ -1,11 +1,13 @@
 """The bot's state in memory, and its way to PostgreSQL."""
 
+import contextlib
+
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import Retry
+from alpha.lease import Act, Lease, LeaseNotHeld
 from alpha.logs import logger
 from alpha.registry import Bot
-from bot_runner.lease import Lease
 from bot_runner.state import BotState, RuntimeState
 from bot_runner.store import BotAccount, Store
 
@@ -71,7 +73,12 @@ class StatePersistence:
         await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
 
     async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
-        """An alert of this bot; the same one at most once a minute."""
+        """An alert of this bot; the same one at most once a minute.
+
+        LeaseLost when another process has taken over: what this one sees on the account is its successor's then.
+        """
+        with contextlib.suppress(LeaseNotHeld):
+            await self.lease.ready(Act.REDUCE)
         now_ms = monotonic_ms()
         told_ms = self._told_ms.get(key)
         if told_ms is not None and now_ms - told_ms < REPEAT_MS:

@@ -1,4 +1,4 @@
-"""PostgreSQL for one bot: its account, its state, its lease, halts and the operator's wish."""
+"""PostgreSQL for one bot: its account, its state, halts and the operator's wish."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import asyncpg
 
 from alpha.config.exchange import Environment
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Fatal, Misconfigured, Retry
+from alpha.errors import Misconfigured, Retry
+from alpha.lease import LeaseLost
 from alpha.model.timestamp import at
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, explained
@@ -20,22 +21,6 @@ SELECT $1, r.name, $2, r.state, $3, now() FROM unnest($4::text[], $5::jsonb[]) A
 ON CONFLICT (account_id, name) DO UPDATE
 SET state = excluded.state, lease_token = excluded.lease_token, updated_at = excluded.updated_at
 """
-# Taken when nobody holds it or its holder stopped renewing; every new holder gets a larger token.
-_ACQUIRE = """
-INSERT INTO trading.bot_leases AS l (account_id, bot_id, holder, token, acquired_at, expires_at)
-VALUES ($1, $2, $3, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => $4))
-ON CONFLICT (account_id) DO UPDATE
-SET bot_id = excluded.bot_id, holder = excluded.holder, token = l.token + 1,
-    acquired_at = excluded.acquired_at, expires_at = excluded.expires_at
-WHERE l.expires_at < clock_timestamp()
-RETURNING token
-"""
-_RENEW = """
-UPDATE trading.bot_leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
-WHERE account_id = $1 AND token = $2
-"""
-_RELEASE = "UPDATE trading.bot_leases SET expires_at = clock_timestamp() WHERE account_id = $1 AND token = $2"
-_HOLDER = "SELECT holder FROM trading.bot_leases WHERE account_id = $1"
 _HALT = """
 SELECT reason FROM trading.halts
 WHERE lifted_at IS NULL AND (account_id IS NULL OR account_id = $1) AND (bot_id IS NULL OR bot_id = $2)
@@ -55,10 +40,6 @@ class BotAccount:
 
     id: int
     text: str
-
-
-class LeaseLost(Fatal):
-    """Another process holds the account now: this one must not act any more."""
 
 
 class Store:
@@ -112,25 +93,6 @@ class Store:
             self._saved = {}
             raise
         self._saved |= changed
-
-    async def acquire(self, account: BotAccount, holder: str, seconds: int) -> int | None:
-        """The fencing token of a fresh lease, or None while another process holds the account."""
-        rows = await self._fetch(_ACQUIRE, account.id, self._bot.id, holder, float(seconds))
-        return int(rows[0]["token"]) if rows else None
-
-    async def holder(self, account: BotAccount) -> str:
-        """Who holds the account now."""
-        rows = await self._fetch(_HOLDER, account.id)
-        return str(rows[0]["holder"]) if rows else "nobody"
-
-    async def renew(self, account: BotAccount, token: int, seconds: int) -> bool:
-        """Prolong a lease; False when it belongs to somebody else by now."""
-        rows = await self._fetch(_RENEW + " RETURNING token", account.id, token, float(seconds))
-        return bool(rows)
-
-    async def release(self, account: BotAccount, token: int) -> None:
-        """Give the lease back."""
-        await self._fetch(_RELEASE, account.id, token)
 
     async def halt(self, account: BotAccount, symbol: str, now_ms: int) -> str | None:
         """Why nothing may be entered in `symbol` at business time `now_ms`, or None."""

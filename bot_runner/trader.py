@@ -8,6 +8,7 @@ from alpha.bybit.client import Gateway
 from alpha.clock import BusinessClock, monotonic_ms
 from alpha.config.exchange import Environment
 from alpha.errors import Rejected, Retry
+from alpha.lease import Act, LeaseNotHeld
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.strategy.bars import BarView, Series
@@ -270,8 +271,10 @@ class Trader:
             return f"paused: {self.journal.runtime.paused}"
         if not self.journal.durable:
             return "PostgreSQL is away"
-        if not self.journal.lease.sure:
-            return "the lease of the account is not renewed"
+        try:
+            self.journal.lease.check(Act.OPEN)
+        except LeaseNotHeld as fault:
+            return str(fault)
         if self.journal.runtime.entries:
             return "the outcome of an entry is not known yet"
         skew_ms = self._gateway.skew_ms

@@ -1,9 +1,6 @@
 """The guard's process: one post a bot, the desk, the portfolio, health."""
 
 import asyncio
-import os
-import secrets
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
+from alpha.postgres.lease import GUARD_LEASE, PostgresLease
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from bot_control.open import open_control
@@ -80,8 +78,11 @@ class GuardApp:
         self._alerts = Alerts(self._links.shared, "risk_guard")
         self._control = open_control(settings, self._registry)
         throttle = RateLimiter(self._links.shared)
-        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease = GuardLease(self._store, holder, float(settings.guard_lease_s))
+        lease_s = float(settings.guard_lease_s)
+        self._lease_row = PostgresLease(
+            settings, "risk_guard lease", GUARD_LEASE, {"only_row": True}, timeout_s=max(1.0, lease_s / 2)
+        )
+        self._lease = GuardLease(self._lease_row, lease_s)
         self._watchman = findings.FindingReporter(self._alerts)
         self._posts: dict[str, BotGuard] = {}
         for bot in self._registry.bots:
@@ -90,6 +91,7 @@ class GuardApp:
             except Misconfigured as fault:
                 log.warning("bot_left_out", bot=bot.id, why=str(fault).splitlines()[0])
                 continue
+            account.gateway.fence_by(self._lease)
             looks = SnapshotReader(account, self._links)
             self._posts[bot.id] = BotGuard(
                 account,
@@ -148,7 +150,10 @@ class GuardApp:
             health.close()
             # Each waits for the calls that are on their way: together they take no longer than one.
             closing = [asyncio.ensure_future(post.account.gateway.close()) for post in self._posts.values()]
-            await asyncio.wait(closing, timeout=CLOSE_S)
+            _, unended = await asyncio.wait(closing, timeout=CLOSE_S)
+            if not unended:
+                await self._lease.give_back()
+            await self._lease_row.close()
             await self._control.close()
             await self._store.close()
             await self._links.close()
@@ -167,7 +172,10 @@ class GuardApp:
                 await self._trouble(post, fault)
             if post.account.key is None or not self._lease.leads:
                 post.acts = False
-                await asyncio.sleep(min(1.0, patrol_s) if post.account.key else min(5.0, patrol_s))
+                if post.account.key is None:
+                    await asyncio.sleep(min(5.0, patrol_s))
+                else:
+                    await self._lease.led(1.0)
                 continue
             if not post.acts:
                 post.acts = True
@@ -179,6 +187,8 @@ class GuardApp:
         """One patrol, and what is watched beside it; False when a part of it failed."""
         faults: list[AlphaError] = []
         for part in (self._take_up, self._patrol, self._watch, self._look_directly):
+            if not self._lease.leads:
+                break  # frozen, or without an answer: whatever was seen may be another guard's by now
             try:
                 await part(post)
             except AlphaError as fault:
@@ -226,7 +236,7 @@ class GuardApp:
         """Judge every account each second, while the listener vouches for what Redis shows."""
         while True:
             for post in self._posts.values():
-                if not post.acts:
+                if not post.acts or not self._lease.leads:
                     continue
                 seen = await post.looks.live()
                 post.live = seen is not None
@@ -261,8 +271,11 @@ class GuardApp:
 
     async def _renew(self) -> None:
         while True:
-            await self._lease.renew()
-            await asyncio.sleep(self._lease.renew_s if self._lease.leads else 1.0)
+            again_s = await self._lease.tend()
+            if not self._lease.leads:
+                # What this guard was closing, the one that acts now closes; it has read how far that is.
+                await self._desk.close()
+            await asyncio.sleep(again_s)
 
     async def _housekeeping(self) -> None:
         """Write halts and alerts that wait, show how the last closing went."""

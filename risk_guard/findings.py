@@ -172,11 +172,11 @@ def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[s
     ]
 
 
-def lease_changes(bot: Bot, before: int | None, token: int | None) -> list[Finding]:
+def lease_changes(bot: Bot, before: int | None, acquisitions: int | None) -> list[Finding]:
     """A lease that changed hands more than once between two looks: two instances fight for an account."""
-    if before is None or token is None or token - before < 3:
+    if before is None or acquisitions is None or acquisitions - before < 3:
         return []
-    text = f"The account of {bot.id} changed hands {token - before} times within a minute."
+    text = f"The account of {bot.id} changed hands {acquisitions - before} times within a minute."
     return [Finding("lease", Level.CRITICAL, text, f"Two instances of {bot.container} run: stop one.")]
 
 

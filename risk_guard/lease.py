@@ -1,46 +1,117 @@
-"""Which of several guards acts: one lease for all accounts, in PostgreSQL.
+"""Which of several guards acts: one lease for all accounts, asked before every request.
 
 The one that holds it patrols and takes commands. While PostgreSQL is away the holder goes on, and one that cannot learn
-whether there is another acts once a lease would have ended: all it sends is reduce-only or a stop, so that two that act
-for a while reverse nothing, while none that acts would leave positions alone.
+whether there is another acts after 10 s: all it sends is reduce-only or a stop, so that two that act
+for a while reverse nothing, while none that acts would leave positions alone. A guard that was frozen asks PostgreSQL
+before it sends anything.
 """
 
-import time
+import asyncio
+import contextlib
 from collections.abc import Callable
 
+from alpha.clock import boottime_ms
 from alpha.errors import AlphaError
+from alpha.lease import Act, Lease, LeaseLost, LeaseNotHeld, LeaseRow
 from alpha.logs import logger
-from risk_guard.store import GuardStore
 
 log = logger(__name__)
+#: How often a guard that waits asks whether the lease is free.
+AGAIN_S = 0.25
+#: So long PostgreSQL must have been away before a guard acts that never held the lease.
+ALONE_AFTER_MS = 10_000
 
 
 class GuardLease:
-    """The lease of this process; `holder` names it and is unlike any other. It holds `lease_s` from each renewal."""
+    """The lease of this process, and the fence of all its gateways."""
 
-    def __init__(
-        self, store: GuardStore, holder: str, lease_s: float, *, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.leads = False
-        self._store = store
-        self._holder = holder
-        self._lease_s = lease_s
-        self.renew_s = lease_s / 3
-        self._clock_s = clock_s
-        self._away_since_s: float | None = None
+    def __init__(self, row: LeaseRow, lease_s: float, *, clock_ms: Callable[[], int] = boottime_ms) -> None:
+        self._lease = Lease(row, lease_s, what="the guard", clock_ms=clock_ms)
+        self._lease_ms = int(lease_s * 1000)
+        self._clock_ms = clock_ms
+        self._away_since_ms: int | None = None
+        self._alone_until_ms = 0
+        self._led = asyncio.Event()
 
-    async def renew(self) -> None:
-        """Take or keep the lease, as far as PostgreSQL answers. Never fails."""
-        had = self.leads
+    @property
+    def leads(self) -> bool:
+        """True while this guard is the one that acts."""
         try:
-            self.leads = await self._store.lead(self._holder, self._lease_s)
+            self._check()
+        except AlphaError:
+            return False
+        return True
+
+    async def tend(self) -> float:
+        """Take or keep the lease, as far as PostgreSQL answers; returns after how many seconds to do so again. Never fails."""
+        had = self._led.is_set()
+        await self._ask()
+        leads = self.leads
+        if leads != had:
+            log.info("lease_taken" if leads else "lease_lost")
+        if leads:
+            self._led.set()
+        else:
+            self._led.clear()
+        return self._lease.seconds / 4 if leads else AGAIN_S
+
+    async def led(self, timeout_s: float) -> None:
+        """Return when this guard leads, at the latest after `timeout_s`."""
+        if self._led.is_set() and not self.leads:
+            await asyncio.sleep(AGAIN_S)  # it slept through its lease, and is about to ask
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._led.wait(), timeout_s)
+
+    async def give_back(self) -> None:
+        """Let another guard act at once. Call it only when nothing is on its way any more."""
+        self._alone_until_ms = 0
+        await self._lease.give_back()
+
+    async def _ask(self) -> None:
+        try:
+            if self._lease.token and not self._lease.lost:
+                await self._lease.renew()
+                return
+            await self._lease.try_take()
+            self._away_since_ms, self._alone_until_ms = None, 0
+        except LeaseLost as fault:
+            log.warning("another_guard_acts", why=str(fault))
         except AlphaError as fault:
-            now_s = self._clock_s()
-            self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
-            if not had and now_s - self._away_since_s >= self._lease_s:
+            now_ms = self._clock_ms()
+            self._away_since_ms = now_ms if self._away_since_ms is None else self._away_since_ms
+            if now_ms - self._away_since_ms >= ALONE_AFTER_MS:
                 log.warning("acts_without_lease", fault=str(fault))
-                self.leads = True
-            return
-        self._away_since_s = None
-        if self.leads != had:
-            log.info("lease_taken" if self.leads else "lease_lost")
+                self._alone_until_ms = now_ms + self._lease_ms
+
+    # --- the fence ----------------------------------------------------------------------------------------------
+
+    async def ready(self, act: Act) -> None:
+        """Ask PostgreSQL where the lease has run out. LeaseNotHeld when another guard acts."""
+        if not self.leads:
+            await self._ask()
+        self._check()
+
+    def window_ms(self, act: Act, most_ms: int) -> int:
+        """The receive window to sign with at this instant. LeaseNotHeld when this guard may not act."""
+        if self._alone:
+            return most_ms
+        try:
+            return self._lease.window_ms(Act.REDUCE, most_ms)
+        except LeaseLost as fault:
+            raise LeaseNotHeld(str(fault)) from None
+
+    def doubt(self) -> None:
+        """Count as not held until renewed."""
+        self._lease.doubt()
+
+    @property
+    def _alone(self) -> bool:
+        return self._clock_ms() < self._alone_until_ms
+
+    def _check(self) -> None:
+        if not self._alone:
+            try:
+                self._lease.check(Act.REDUCE)
+            except LeaseLost as fault:
+                # A guard that was replaced waits for its turn; its process does not end.
+                raise LeaseNotHeld(str(fault)) from None

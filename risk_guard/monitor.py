@@ -66,7 +66,7 @@ class Monitor:
         self._instruments_s = clock_s()
         self._orders_since_ms: int | None = None
         self._unnoted: set[tuple[str, str]] = set()
-        self._token: int | None = None
+        self._acquisitions: int | None = None
         self._maintenance: SystemStatus | None = None
 
     async def look(self) -> None:
@@ -175,9 +175,11 @@ class Monitor:
         return [] if before is None else [findings.maintenance_over(before)]
 
     async def _lease(self, _now: datetime) -> list[Finding]:
-        rows = await self._store.rows("SELECT token FROM trading.bot_leases WHERE account_id = $1", self._account.id)
-        before, self._token = self._token, int(rows[0]["token"]) if rows else None
-        return findings.lease_changes(self._account.bot, before, self._token)
+        rows = await self._store.rows(
+            "SELECT acquisitions FROM trading.bot_leases WHERE account_id = $1", self._account.id
+        )
+        before, self._acquisitions = self._acquisitions, int(rows[0]["acquisitions"]) if rows else None
+        return findings.lease_changes(self._account.bot, before, self._acquisitions)
 
     def _as_done(self, finding: Finding) -> Finding:
         """A finding that keeps entries out, in the words of a guard that only observes where it is one."""

@@ -30,7 +30,7 @@ class GuardSettings(
         Decimal(5), gt=0, description="how long a bot may take to answer before it is stopped, in seconds"
     )
     guard_lease_s: int = Field(
-        15, ge=1, le=30, description="after how many seconds another guard takes over from one that is silent"
+        3, ge=2, le=30, description="after how many seconds another guard takes over from one that is silent"
     )
     guard_max_order_usdt: Decimal = Field(
         Decimal(100_000), gt=0, description="the largest slice in which a position is closed"

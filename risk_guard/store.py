@@ -22,13 +22,6 @@ INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
 ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
 """
-# Only one guard acts: the row is taken over when its holder has stopped renewing.
-_LEASE = """
-INSERT INTO trading.guard_lease AS g (holder, renewed_at) VALUES ($1, clock_timestamp())
-ON CONFLICT (only_row) DO UPDATE SET holder = excluded.holder, renewed_at = clock_timestamp()
-WHERE g.holder = excluded.holder OR g.renewed_at < clock_timestamp() - make_interval(secs => $2)
-RETURNING holder
-"""
 # The same halt is in force once, whoever puts it in force at the same time.
 _HALT = """
 INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
@@ -92,10 +85,6 @@ class GuardStore:
         """The number of an account, made at its first use."""
         rows = await self._fetch("SELECT trading.register_account($1, $2, $3) AS id", environment, user_id, bot_id)
         return int(rows[0]["id"])
-
-    async def lead(self, holder: str, seconds: float) -> bool:
-        """Take or renew the lease of the one guard that acts; False while another guard holds it."""
-        return bool(await self._fetch(_LEASE, holder, seconds))
 
     async def sent_by_bot(self, account_id: int) -> frozenset[str]:
         """The ids of the last orders that the account's bot has noted as its own; it notes each before it is sent."""

@@ -22,8 +22,9 @@ from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.reads import LINEAR, SETTLE_COIN, Reads
 from alpha.bybit.retry_policy import Backoff
 from alpha.bybit.session import CallCounts, Caller, Credentials
-from alpha.clock import BusinessClock, wall_ms
-from alpha.errors import Misconfigured
+from alpha.clock import BusinessClock, boottime_ms, wall_ms
+from alpha.errors import Misconfigured, Rejected
+from alpha.lease import MOST_WINDOW_MS, Act, Fence
 from alpha.model.money import plain
 from alpha.model.order import Order
 
@@ -45,14 +46,15 @@ class Gateway(Reads):
         now_ms: Callable[[], int] = wall_ms,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         timeout_s: float = 10.0,
-        recv_window_ms: int = 5_000,
+        recv_window_ms: int = MOST_WINDOW_MS,
         throttle_wait_s: float = 30.0,
+        steady_ms: Callable[[], int] = boottime_ms,
     ) -> None:
         """`account` names whose budget is used (the bot's id), the same in every process. Without `guard` it only reads.
 
         `credentials` None is a gateway to the market alone. `business` is fed with the time of every answer; `draw`
-        gives random numbers in [0, 1) for jitter; `now_ms` is the wall clock; `throttle_wait_s` bounds each wait for
-        room in the request budget.
+        gives random numbers in [0, 1) for jitter; `now_ms` is the wall clock, `steady_ms` one without steps that
+        goes on during suspend; `throttle_wait_s` bounds each wait for room in the request budget.
         """
         super().__init__(
             Caller(
@@ -68,6 +70,7 @@ class Gateway(Reads):
                 timeout_s=timeout_s,
                 recv_window_ms=recv_window_ms,
                 throttle_wait_s=throttle_wait_s,
+                steady_ms=steady_ms,
             )
         )
         self._guard = guard
@@ -83,6 +86,10 @@ class Gateway(Reads):
         """What was sent so far."""
         return self._caller.counts
 
+    def fence_by(self, fence: Fence) -> None:
+        """Ask this fence for every write from now on, at the instant of its signature."""
+        self._caller.fence = fence
+
     @property
     def guard(self) -> OrderGuard:
         """The caps and the halt that every order passes; Misconfigured for a gateway that only reads."""
@@ -97,8 +104,10 @@ class Gateway(Reads):
         Refused and its kinds when it was refused; Retry and its kinds when it surely did not arrive.
         """
         await self.guard.check(order)
-        rank = Priority.EXIT if order.reduce_only else Priority.ENTRY
-        result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, wait_s=wait_s)
+        if order.may_rest and order.stop_loss is None:
+            raise Rejected(f"{order.symbol}: an order that can rest and open a position must carry its stop loss.")
+        rank, act = (Priority.EXIT, Act.REDUCE) if order.reduce_only else (Priority.ENTRY, Act.OPEN)
+        result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, act, wait_s=wait_s)
         return parse_placed(result)
 
     async def amend(
@@ -132,7 +141,8 @@ class Gateway(Reads):
         }
         params: Params = {"category": order.category, "symbol": order.symbol, "orderId": order.order_id}
         params |= {name: plain(value) for name, value in changes.items() if value is not None}
-        await self._caller.write(at_bybit.AMEND_ORDER, params, Priority.EXIT if order.reduce_only else Priority.ENTRY)
+        rank, act = (Priority.EXIT, Act.REDUCE) if order.reduce_only else (Priority.ENTRY, Act.OPEN)
+        await self._caller.write(at_bybit.AMEND_ORDER, params, rank, act)
 
     async def cancel(
         self, symbol: str, *, order_id: str | None = None, link_id: str | None = None, rank: Priority = Priority.EXIT
@@ -143,7 +153,7 @@ class Gateway(Reads):
         params: Params = {"category": LINEAR, "symbol": symbol}
         params |= {"orderId": order_id} if order_id is not None else {"orderLinkId": link_id or ""}
         try:
-            await self._set(at_bybit.CANCEL_ORDER, params, rank)
+            await self._set(at_bybit.CANCEL_ORDER, params, rank, Act.REDUCE)
         except OrderGone:
             return False
         return True
@@ -152,29 +162,32 @@ class Gateway(Reads):
         """Cancel the open orders (at most 500), conditional ones and stops included, of a symbol or of all USDT ones."""
         params: Params = {"category": LINEAR}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
-        await self._set(at_bybit.CANCEL_ALL, params, rank)
+        await self._set(at_bybit.CANCEL_ALL, params, rank, Act.REDUCE)
 
-    async def set_trading_stop(self, stop: StopRequest) -> None:
-        """Set, move or remove the stops of a whole position. Stops that are already so count as set."""
-        await self._set(at_bybit.TRADING_STOP, stop.params(), Priority.STOP)
+    async def set_trading_stop(self, stop: StopRequest, *, missing: bool = False) -> None:
+        """Set, move or remove the stops of a whole position. Stops that are already so count as set.
+
+        `missing`: the position has none, so that this can only protect it: that goes on without PostgreSQL.
+        """
+        await self._set(at_bybit.TRADING_STOP, stop.params(), Priority.STOP, Act.REDUCE if missing else Act.CHANGE)
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set the leverage of both sides of a symbol. Already so counts as set."""
         text = plain(leverage)
         params: Params = {"category": LINEAR, "symbol": symbol, "buyLeverage": text, "sellLeverage": text}
-        await self._set(at_bybit.SET_LEVERAGE, params, Priority.ENTRY)
+        await self._set(at_bybit.SET_LEVERAGE, params, Priority.ENTRY, Act.CHANGE)
 
     async def switch_to_one_way(self, coin: str = SETTLE_COIN) -> None:
         """One-way mode for all symbols of a coin. Refused (110024, 110028) while positions or orders are open."""
-        await self._set(at_bybit.SWITCH_MODE, {"category": LINEAR, "coin": coin, "mode": 0}, Priority.ENTRY)
+        await self._set(at_bybit.SWITCH_MODE, {"category": LINEAR, "coin": coin, "mode": 0}, Priority.ENTRY, Act.CHANGE)
 
     async def set_margin_mode(self, mode: str) -> None:
         """Set the account's margin mode: ISOLATED_MARGIN, REGULAR_MARGIN or PORTFOLIO_MARGIN."""
-        await self._set(at_bybit.SET_MARGIN_MODE, {"setMarginMode": mode}, Priority.ENTRY)
+        await self._set(at_bybit.SET_MARGIN_MODE, {"setMarginMode": mode}, Priority.ENTRY, Act.CHANGE)
 
-    async def _set(self, endpoint: Endpoint, params: Params, rank: Priority) -> None:
+    async def _set(self, endpoint: Endpoint, params: Params, rank: Priority, act: Act) -> None:
         self.guard.check_write()
-        await self._caller.write(endpoint, params, rank)
+        await self._caller.write(endpoint, params, rank, act)
 
 
 def market_gateway(gateway_hosts: Hosts, throttle: RateLimiter) -> Gateway:

@@ -40,6 +40,11 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     category: str = "linear"
 
     @property
+    def may_rest(self) -> bool:
+        """True for one that can wait at the exchange and open a position later, when its sender may be gone."""
+        return not self.reduce_only and (self.price is not None or self.trigger_price is not None)
+
+    @property
     def notional(self) -> Decimal:
         """The value of the order in the quote coin, at the dearer of its limit and the market."""
         return self.qty * (self.reference_price if self.price is None else max(self.price, self.reference_price))

@@ -4,6 +4,7 @@ send -> receipt                                     placed
 send -> lost or doubtful -> look up by orderLinkId  found: placed; not found: send the same id again
 send again -> "id is taken" (110072)                the first send arrived: look it up
 send again -> refused, or the exchange is busy      the first send may have arrived meanwhile: look it up once more
+send again -> the lease has ended meanwhile         the same; not found means unknown, until the first send has expired
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from alpha.bybit.errors import DuplicateOrder, WriteUnknown
 from alpha.bybit.orders import OrderRequest, Placement
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError
+from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.model.order import Order
 
 #: Pauses before each look-up: an order may be accepted a moment before it can be read.
@@ -49,10 +51,16 @@ async def place_order_once(
             found = await _look_up(gateway, order, sleep)
             if found is not None:
                 return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)
-        except AlphaError:
+        except LeaseLost:
+            raise
+        except AlphaError as fault:
             if send == 1:
                 raise
             found = await _look_up(gateway, order, sleep)
+            if found is None and isinstance(fault, LeaseNotHeld):
+                raise WriteUnknown(
+                    f"{order.symbol}: the answer to {order.order_link_id} was lost, and it may not be sent again: {fault}"
+                ) from fault
             if found is None:
                 raise
             return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)

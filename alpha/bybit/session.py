@@ -25,10 +25,11 @@ from alpha.bybit.fields import Fields
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.retry_policy import Backoff, ErrorKind
-from alpha.bybit.transport import Answer, Transport, midpoint_offset
-from alpha.clock import BusinessClock, wall_ms
+from alpha.bybit.transport import Answer, Permit, Transport, midpoint_offset
+from alpha.clock import BusinessClock, boottime_ms, wall_ms
 from alpha.config.exchange import Environment
 from alpha.errors import AlphaError
+from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, Act, Fence
 
 #: How old a measured offset may get before it is measured again.
 CLOCK_AGE_MS = 900_000
@@ -74,11 +75,18 @@ class Caller:
         now_ms: Callable[[], int] = wall_ms,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         timeout_s: float = 10.0,
-        recv_window_ms: int = 5_000,
+        recv_window_ms: int = MOST_WINDOW_MS,
         throttle_wait_s: float = 30.0,
+        steady_ms: Callable[[], int] = boottime_ms,
     ) -> None:
-        """`now_ms` is this machine's wall clock, `draw` a source of random numbers in [0, 1), for jitter."""
+        """`now_ms` is this machine's wall clock, `draw` a source of random numbers in [0, 1), for jitter.
+
+        `steady_ms` is a clock without steps that goes on during suspend: between two measurements of the exchange's
+        clock, stamps advance with it.
+        """
         self.account = account
+        #: What every write is asked for, at the instant of its signature; None: nobody else may write for this key.
+        self.fence: Fence | None = None
         self.hosts = hosts
         self.business = business if business is not None else BusinessClock()
         self.counts = CallCounts()
@@ -88,7 +96,11 @@ class Caller:
         self._now_ms = now_ms
         self._sleep = sleep
         self._throttle_wait_s = throttle_wait_s
+        self._steady_ms = steady_ms
+        self._wall_less_steady_ms = now_ms() - steady_ms()
         self._offset_ms = 0
+        #: How far the measured offset may be wrong: half of the round trip in which it was measured.
+        self._offset_error_ms = 0
         self._measured_ms: int | None = None
         self._skew_ms: int | None = None
         self._transport = Transport(
@@ -96,7 +108,7 @@ class Caller:
             credentials.key if credentials else None,
             credentials.secret if credentials else None,
             clock_ms=self.signing_ms,
-            now_ms=now_ms,
+            now_ms=steady_ms,
             timeout_s=timeout_s,
             recv_window_ms=recv_window_ms,
         )
@@ -107,8 +119,8 @@ class Caller:
         return self._skew_ms
 
     def signing_ms(self) -> int:
-        """What requests and WebSocket logins are signed with: the wall clock, set right by the measured offset."""
-        return self._now_ms() + self._offset_ms
+        """What requests and WebSocket logins are signed with: the exchange's clock, as measured last."""
+        return self._steady_ms() + self._wall_less_steady_ms + self._offset_ms
 
     async def close(self) -> None:
         """End the threads and connections."""
@@ -122,7 +134,7 @@ class Caller:
         """
         answer = await self._read(SERVER_TIME, {}, Priority.RECONCILE, self._throttle_wait_s)
         nanoseconds = Fields("server-time", answer.result).integer("timeNano")
-        self._take_offset(midpoint_offset(nanoseconds // 1_000_000, answer))
+        self._take_offset(nanoseconds // 1_000_000, answer)
         return self._offset_ms
 
     async def read(
@@ -139,19 +151,26 @@ class Caller:
         return await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)
 
     async def write(
-        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, object],
+        rank: Priority,
+        act: Act,
+        *,
+        wait_s: float | None = None,
     ) -> object:
-        """The `result` of a write.
+        """The `result` of a write that does `act`.
 
         A write that surely did not happen is sent again; one that may have happened is sent again only when a repeat
-        does nothing new, and ends in WriteUnknown otherwise.
+        does nothing new, and ends in WriteUnknown otherwise. Each send asks the fence; LeaseNotHeld or LeaseLost when
+        it does not let this one through.
         """
         await self._keep_clock(endpoint)
         wait = self._throttle_wait_s if wait_s is None else wait_s
         if endpoint.repeatable:
-            return (await self._read(endpoint, params, rank, wait)).result
+            return (await self._read(endpoint, params, rank, wait, act)).result
         for attempt in range(1, self._backoff.tries + 1):
-            answer = await self._send(endpoint, params, rank, wait)
+            answer = await self._send(endpoint, params, rank, wait, act)
             if answer.kind is ErrorKind.OK:
                 return answer.result
             if answer.kind is ErrorKind.UNKNOWN_OUTCOME:
@@ -159,18 +178,28 @@ class Caller:
             await self._recover(endpoint, answer, attempt)
         raise AssertionError("unreachable: the last try raises")
 
-    async def _read(self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float) -> Answer:
+    async def _read(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float, act: Act | None = None
+    ) -> Answer:
         for attempt in range(1, self._backoff.tries + 1):
-            answer = await self._send(endpoint, params, rank, wait_s)
+            answer = await self._send(endpoint, params, rank, wait_s, act)
             if answer.kind is ErrorKind.OK:
                 return answer
             await self._recover(endpoint, answer, attempt)
         raise AssertionError("unreachable: the last try raises")
 
-    async def _send(self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float) -> Answer:
+    async def _send(
+        self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float, act: Act | None
+    ) -> Answer:
         await self._throttle.acquire(self.account, endpoint, rank, wait_s=wait_s)
+        permit = None
+        if act is not None and self.fence is not None:
+            await self.fence.ready(act)
+            if act is not Act.REDUCE:
+                await self._know_clock()
+            permit = Permit(self.fence, act)
         self.counts.sent += 1
-        answer = await self._transport.send(endpoint, params)
+        answer = await self._transport.send(endpoint, params, permit)
         self._throttle.learn(self.account, endpoint, answer.headers)
         if answer.time_ms is not None:
             self.business.saw(answer.time_ms)
@@ -192,6 +221,9 @@ class Caller:
             case ErrorKind.CLOCK:
                 if last:
                     raise ClockRefused(_text(endpoint, answer), None, answer.ret_code)
+                if self.fence is not None:
+                    # A clock was wrong, or the request was old when it arrived: the lease is confirmed before it is signed anew.
+                    self.fence.doubt()
                 await self._clock_again(answer)
             case ErrorKind.BUSY | ErrorKind.UNKNOWN_OUTCOME:
                 if last and endpoint.write and answer.kind is ErrorKind.UNKNOWN_OUTCOME:
@@ -208,28 +240,44 @@ class Caller:
         """Measure the clock before the first signed call and when the last measurement is old; old is no failure."""
         if not endpoint.signed:
             return
-        now = self._now_ms()
+        now = self._steady_ms()
         if self._measured_ms is not None and now - self._measured_ms < CLOCK_AGE_MS:
             return
         self._measured_ms = now
         with suppress(AlphaError):  # a call that cannot be signed in time will say so itself
             await self.sync_clock()
 
+    async def _know_clock(self) -> None:
+        """Raise ClockRefused unless the exchange's clock is known well enough to say until when a request is accepted.
+
+        A process that was frozen in the middle of a measurement takes a wrong one for a good one: what it then signs
+        could be accepted long after the window was meant to end.
+        """
+        if self._offset_error_ms > CLOCK_ERROR_MS:
+            await self.sync_clock()
+        if self._offset_error_ms > CLOCK_ERROR_MS:
+            raise ClockRefused(
+                f"The exchange's clock is known to within {self._offset_error_ms} ms only; the path to it is too slow."
+            )
+
     async def _clock_again(self, answer: Answer) -> None:
         if answer.server_ms is not None:
             # The refusal itself states the exchange's clock. Measured against this machine's, not added to the offset
             # in use: several refused calls at once must not add up.
-            self._take_offset(midpoint_offset(answer.server_ms, answer))
+            self._take_offset(answer.server_ms, answer)
             return
         with suppress(AlphaError):
             await self.sync_clock()
 
-    def _take_offset(self, offset_ms: int) -> None:
+    def _take_offset(self, server_ms: int, answer: Answer) -> None:
+        self._offset_error_ms = (answer.heard_ms - answer.sent_ms) // 2
+        self._wall_less_steady_ms = self._now_ms() - self._steady_ms()
+        offset_ms = midpoint_offset(server_ms, answer) - self._wall_less_steady_ms
         if self.hosts.environment is Environment.SIMULATED and abs(offset_ms) > SIMULATED_SKEW_LIMIT_MS:
             offset_ms = 0
         self._offset_ms = offset_ms
         self._skew_ms = offset_ms
-        self._measured_ms = self._now_ms()
+        self._measured_ms = self._steady_ms()
 
     def _reset_ms(self, answer: Answer) -> int:
         """When the limit is open again, by this machine's clock; never in the past and never far off."""

@@ -20,6 +20,7 @@ from alpha.bybit.endpoints import Endpoint
 from alpha.bybit.retry_policy import ErrorKind, kind_of_code, kind_of_status
 from alpha.bybit.signing import rest_signature
 from alpha.errors import Misconfigured
+from alpha.lease import MOST_WINDOW_MS, Act, Fence
 
 READ_THREADS = 16
 WRITE_THREADS = 4
@@ -29,7 +30,7 @@ _SERVER_CLOCK = re.compile(r"server_timestamp\[(\d{10,16})\]")
 class Answer(Struct, frozen=True):
     """What came of one request. `time_ms` is the exchange's clock in the envelope, `result` the decoded `result`.
 
-    `sent_ms` and `heard_ms` are this machine's clock around the request. `server_ms` is the exchange's clock as a
+    `sent_ms` and `heard_ms` are this machine's steady clock around the request. `server_ms` is the exchange's clock as a
     refusal of the timestamp (10002) states it.
     """
 
@@ -44,6 +45,13 @@ class Answer(Struct, frozen=True):
     server_ms: int | None = None
 
 
+class Permit(Struct, frozen=True):
+    """The fence that a request is asked for at the instant of its signature, and what it does."""
+
+    fence: Fence
+    act: Act
+
+
 class Transport:
     """Sends single requests; never retries, never sleeps, never raises for what the network or the exchange does."""
 
@@ -56,9 +64,9 @@ class Transport:
         clock_ms: Callable[[], int],
         now_ms: Callable[[], int],
         timeout_s: float = 10.0,
-        recv_window_ms: int = 5_000,
+        recv_window_ms: int = MOST_WINDOW_MS,
     ) -> None:
-        """`clock_ms` is what requests are signed with (the exchange's clock as we know it), `now_ms` this machine's."""
+        """`clock_ms` is what requests are signed with (the exchange's clock as we know it), `now_ms` a steady clock."""
         self._url = endpoint_url
         self._key = key
         self._secret = secret
@@ -72,12 +80,15 @@ class Transport:
         self._reads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="bybit-read")
         self._writes = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="bybit-write")
 
-    async def send(self, endpoint: Endpoint, params: Mapping[str, object]) -> Answer:
-        """Send one request and wait for its answer, at most a little over the timeout."""
+    async def send(self, endpoint: Endpoint, params: Mapping[str, object], permit: Permit | None = None) -> Answer:
+        """Send one request and wait for its answer, at most a little over the timeout.
+
+        Raises what the fence of `permit` raises: then nothing was sent.
+        """
         pool = self._writes if endpoint.write else self._reads
         began = self._now_ms()
         started = threading.Event()
-        call = asyncio.get_running_loop().run_in_executor(pool, self._send, endpoint, dict(params), started)
+        call = asyncio.get_running_loop().run_in_executor(pool, self._send, endpoint, dict(params), started, permit)
         try:
             # pybit's timeout bounds each wait for bytes, not the whole; a server that drips would hold us for ever.
             return await asyncio.wait_for(call, self._timeout_s * 2 + 1)
@@ -122,7 +133,11 @@ class Transport:
     def _signed_headers(self, payload: str, recv_window: int) -> dict[str, str]:
         if not self._key or not self._secret:
             raise Misconfigured("This call needs an API key, and this gateway has none.")
+        # The stamp comes first: whatever stops this thread between the two makes the window end sooner, never later.
         timestamp = self._clock_ms()
+        permit: Permit | None = self._of_thread.permit
+        if permit is not None:
+            recv_window = permit.fence.window_ms(permit.act, recv_window)
         return {
             "Content-Type": "application/json",
             "X-BAPI-API-KEY": self._key,
@@ -132,9 +147,12 @@ class Transport:
             "X-BAPI-RECV-WINDOW": str(recv_window),
         }
 
-    def _send(self, endpoint: Endpoint, params: dict[str, object], started: threading.Event) -> Answer:
+    def _send(
+        self, endpoint: Endpoint, params: dict[str, object], started: threading.Event, permit: Permit | None
+    ) -> Answer:
         started.set()
         http = self._http()
+        self._of_thread.permit = permit
         began = self._now_ms()
         try:
             body, _elapsed, headers = getattr(http, endpoint.method)(**params)
@@ -222,5 +240,5 @@ def _in_words(fault: requests.exceptions.RequestException) -> str:
 
 
 def midpoint_offset(server_ms: int, answer: Answer) -> int:
-    """The exchange's clock less this machine's, taking the reading for the middle of the request."""
+    """The exchange's clock less this machine's steady one, taking the reading for the middle of the request."""
     return server_ms - (answer.sent_ms + answer.heard_ms) // 2

@@ -11,7 +11,7 @@ from pydantic_settings import (
 
 from alpha.config.keys import BotKeys
 from alpha.config.loader import Settings, Url, comma_separated
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.registry import Bot
 
 
@@ -62,7 +62,7 @@ class ExchangeSettings(Settings):
         for name, url in (("BYBIT_REST_URL", self.bybit_rest_url), ("BYBIT_WS_URL", self.bybit_ws_url)):
             if url is not None and _is_bybit(url):
                 raise ValueError(
-                    f"{name} names {url}, a host of Bybit. It is for a simulated exchange only: "
+                    f"{name} names {shown(url)}, a host of Bybit. It is for a simulated exchange only: "
                     "remove it and choose Bybit with BYBIT_DEMO and BYBIT_TESTNET."
                 )
         return self

@@ -14,7 +14,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 
 #: Where containers see the secrets that are given to them, one file each, named like the variable in lower case.
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -57,7 +57,12 @@ class Settings(BaseSettings):
     """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -107,7 +112,7 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
             lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
             continue
         secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
-        given = "" if secret else f" is {error['input']!r}:"
+        given = "" if secret else f" is {shown(error['input'])}:"
         message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
     return lines

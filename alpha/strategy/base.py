@@ -28,7 +28,7 @@ from alpha.strategy.risk_rules import Rules
 class Parameters(BaseModel):
     """Typed, frozen parameters of a strategy. Each field has a default and a description with its unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StrategyState(msgspec.Struct):

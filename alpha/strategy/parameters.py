@@ -9,7 +9,7 @@ from typing import TypeVar
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.strategy.base import Parameters
 
 P = TypeVar("P", bound=Parameters)
@@ -50,7 +50,7 @@ def load_parameters(
             hint = f" It is {about[:1].lower()}{about[1:].rstrip('.')}." if about else ""
             named = sources.get(field, field) or "The parameters"
             message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
-            given = f" is {error['input']!r}:" if field else ""
+            given = f" is {shown(error['input'])}:" if field else ""
             lines.append(f"{named}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
         raise Misconfigured("\n".join(lines)) from None
 
@@ -67,7 +67,7 @@ def _all_in_one(
     except json.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise Misconfigured(f'{variable} must be a JSON object such as {{"name": 1}}, not {text!r}.')
+        raise Misconfigured(f'{variable} must be a JSON object such as {{"name": 1}}, not {shown(text)}.')
     for name in found:
         if name not in kind.model_fields:
             raise Misconfigured(

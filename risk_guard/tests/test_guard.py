@@ -312,12 +312,52 @@ async def test_of_two_guards_only_one_acts_and_the_other_takes_over(stage: BotHa
     assert not events(second, "acts"), "all accounts are with one guard"
     assert not events(second, "command")
     first.kill()
+
+    async def acts_too() -> bool:
+        return len(events(second, "acts")) == len(BOTS)
+
+    await until(acts_too, 5, "the other guard to begin within five seconds")
     await hands.open("ETHUSDT", "Buy", "1")
 
     async def protected() -> bool:
         return await stop_of(hands, "ETHUSDT") > 0
 
     await until(protected, LONGEST_S, "the other guard to protect what the first cannot")
+
+
+@pytest.mark.usefixtures("safe")
+async def test_a_guard_that_was_frozen_and_replaced_sends_nothing_any_more(stage: BotHarness, hands: Hands) -> None:
+    first, second = guard(stage, "first"), guard(stage, "second")
+    first.start()
+    await acts(first)
+    second.start()
+    await hands.open("BTCUSDT", "Buy", "0.2")
+    await stage.fault(kind="answer", path="/v5/order/create", after=True, ms=2_000, times=1, key=BOT.key)
+    sent = await command(stage, "flatten", {"bot": BOT.bot})
+
+    async def closed() -> bool:
+        return await hands.position("BTCUSDT") is None
+
+    await until(closed, 30, "the first guard to close")
+    first.signal(signal.SIGSTOP)
+    try:
+        await acts(second)
+        assert (await answer(stage, sent)).outcome == "done", "the second guard goes on with it"
+        await hands.open("ETHUSDT", "Buy", "1")
+    finally:
+        first.signal(signal.SIGCONT)
+
+    async def replaced() -> bool:
+        return bool(events(first, "another_guard_acts"))
+
+    await until(replaced, 30, "the first guard to learn that it was replaced")
+    assert first.running
+    await until(lambda: _has_stop(hands, "ETHUSDT"), LONGEST_S, "the second guard to protect")
+    assert await hands.position("ETHUSDT") is not None, "what was closed then is no order for now"
+
+
+async def _has_stop(hands: Hands, symbol: str) -> bool:
+    return await stop_of(hands, symbol) > 0
 
 
 @pytest.mark.usefixtures("safe")

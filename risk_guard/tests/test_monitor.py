@@ -106,9 +106,11 @@ async def test_what_is_wrong_with_a_bot_its_key_and_its_symbols_becomes_an_alert
     await hands.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=price, orderLinkId=unsent)
     assert await watched.round() == {"tag"}
     assert await watched.round() == {"unsent"}, "it had until the next look to note it"
-    await stage.sql("INSERT INTO trading.bot_leases VALUES ($1, $2, 'a', 7, now(), now())", watched.account.id, BOT.bot)
+    await stage.sql(
+        "INSERT INTO trading.bot_leases VALUES ($1, $2, 'a', 7, now(), now(), 3)", watched.account.id, BOT.bot
+    )
     assert await watched.round() == set()
-    await stage.sql("UPDATE trading.bot_leases SET token = 11")
+    await stage.sql("UPDATE trading.bot_leases SET acquisitions = 7")
     assert await watched.round() == {"lease"}
     await hands.close()
 

@@ -173,7 +173,7 @@ class BotHarness:
             clients = (await sim(self, "POST", "/_sim/clients", client="", remove=True))["clients"]
             return bot.said().count('"started"') > before and client in clients
 
-        await until(joined, 30, "the bot to join the step clock")
+        await until(joined, 60, "the bot to join the step clock")
 
     async def bars(self, count: int) -> None:
         """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""

@@ -144,6 +144,7 @@ def gateway_to(exchange: FaultyExchange, *, tries: int = 3, timeout_s: float = 5
         backoff=Backoff(tries=tries),
         draw=lambda: 0.5,
         now_ms=clock.now_ms,
+        steady_ms=clock.now_ms,
         sleep=clock.sleep,
         timeout_s=timeout_s,
     )

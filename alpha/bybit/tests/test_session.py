@@ -297,7 +297,9 @@ async def test_a_gateway_without_a_guard_changes_nothing(exchange: FaultyExchang
     clock = exchange.clock
     hosts = simulated_hosts(exchange.url, exchange.url.replace("http", "ws"))
     throttle = RateLimiter(None, now_ms=clock.now_ms, sleep=clock.sleep)
-    async with Gateway(hosts, CREDENTIALS, throttle, account="bot", now_ms=clock.now_ms, sleep=clock.sleep) as reader:
+    async with Gateway(
+        hosts, CREDENTIALS, throttle, account="bot", now_ms=clock.now_ms, steady_ms=clock.now_ms, sleep=clock.sleep
+    ) as reader:
         with pytest.raises(Misconfigured):
             await reader.create_order(ORDER)
         with pytest.raises(Misconfigured):

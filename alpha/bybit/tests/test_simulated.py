@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from alpha.bybit.caps import OrderCaps, OrderGuard
@@ -17,6 +18,7 @@ from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.config.exchange import Environment
+from alpha.errors import Rejected
 from alpha.live_state.connect import RedisClients
 from alpha.model.sizing import fit_qty, round_stop
 
@@ -132,6 +134,30 @@ async def test_a_round_trip_leaves_the_same_trace_in_every_history(gateway: Gate
     assert wallet.usdt.wallet_balance == 10_000 + closed[0].closed_pnl
 
 
+async def test_exits_sent_twice_never_reverse_a_position(url: str, gateway: Gateway) -> None:
+    """Two instances, neither of which knows of the other, close the whole of the same position at the same time."""
+    async with _gateway(url, "k") as other:
+        for side, closing in (("Buy", "Sell"), ("Sell", "Buy")):
+            await place_order_once(gateway, await _order(gateway, f"x-en-{side}", side, 5_000))
+            exits = [
+                (each, await _order(each, f"x-ex-{side}-{number}", closing, 5_000, reduce_only=True))
+                for number, each in enumerate([gateway, other] * 4)
+            ]
+            results = await asyncio.gather(
+                *(place_order_once(each, order) for each, order in exits), return_exceptions=True
+            )
+            refused = [result for result in results if isinstance(result, BaseException)]
+            assert [type(result) for result in refused] == [NothingToClose] * (len(exits) - 1)
+            assert await gateway.positions(SYMBOL) == [] or all(row.is_flat for row in await gateway.positions(SYMBOL))
+            # An exit of a position that has meanwhile been turned round by hand adds nothing to the new one.
+            await place_order_once(gateway, await _order(gateway, f"x-turn-{side}", closing, 1_000))
+            with pytest.raises(NothingToClose):
+                await place_order_once(
+                    other, await _order(other, f"x-ex-{side}-late", closing, 1_000, reduce_only=True)
+                )
+            await place_order_once(gateway, await _order(gateway, f"x-back-{side}", side, 1_000, reduce_only=True))
+
+
 async def test_an_id_is_taken_once_and_for_ever(gateway: Gateway) -> None:
     order = await _order(gateway, "t-en-2", "Buy", 500)
     first = await place_order_once(gateway, order)
@@ -157,7 +183,10 @@ async def test_a_resting_order_is_amended_and_cancelled(gateway: Gateway) -> Non
         reference_price=market.reference_price,
         price=price,
         time_in_force="PostOnly",
+        stop_loss=(price * Decimal("0.9") // instrument.tick_size) * instrument.tick_size,
     )
+    with pytest.raises(Rejected, match="must carry its stop loss"):
+        await place_order_once(gateway, msgspec.structs.replace(limit, stop_loss=None))
     await place_order_once(gateway, limit)
     (order,) = await gateway.open_orders()
     await gateway.amend(order, reference_price=market.reference_price, qty=market.qty * 2)
