@@ -16,6 +16,7 @@ from alpha.db.fills import insert_fills
 from alpha.db.migrate import migrate, register_bots, set_passwords
 from alpha.db.pool import connect
 from alpha.demo.postgres import EmbeddedPostgres, binaries
+from alpha.fill_order import unit_key
 from alpha.registry import load_registry
 from alpha.settings import DatabaseSettings
 from tests.history.generator import START, as_fill, streams
@@ -39,7 +40,7 @@ async def make_sample(settings: DatabaseSettings) -> None:
                 "SELECT trading.register_account('demo', $1, $2)", str(len(accounts)), bot
             )
         rows += [as_fill(raw, accounts[bot], bot, symbol) for raw in raws]
-    rows.sort(key=lambda fill: (fill.exec_time, fill.seq, fill.exec_id))
+    rows.sort(key=lambda fill: (fill.exec_time, fill.seq, unit_key(fill)))
     open_at_the_end = rows[: len(rows) - 5]
     for at in range(0, len(open_at_the_end), 1_000):
         await insert_fills(connection, open_at_the_end[at : at + 1_000])
