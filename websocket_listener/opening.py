@@ -11,6 +11,7 @@ from decimal import Decimal
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import BUY, SELL, SIZE_CHANGING, Position
 from alpha.clock import at
+from alpha.db.fills import recompute_pending
 from alpha.db.pool import Pool
 from alpha.logs import logger
 from websocket_listener.account import Account
@@ -97,6 +98,10 @@ class Openings:
                 )
                 log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
             await move_watermark(connection, self._account.id, DONE, at(now_ms))
+        if found:
+            # what follows an opening is computed anew; of a long record by steps
+            async with self._pool.acquire(timeout=5.0) as connection:
+                await recompute_pending(connection)
 
     async def _price(self, row: Position, opening: Decimal, fills: Sequence[StoredFill]) -> Decimal:
         """The opening's entry price: from the average price now, else from the first close that Bybit booked."""
