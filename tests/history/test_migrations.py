@@ -105,13 +105,16 @@ def test_a_strange_name_and_a_double_number_are_refused(tmp_path: Path) -> None:
         read_migrations(folder_of(tmp_path / "b", m0001_a="SELECT 1", m0001_b="SELECT 1"))
 
 
-async def test_a_database_of_the_release_before_is_recomputed(empty: DatabaseSettings, tmp_path: Path) -> None:
+async def test_a_database_of_the_release_before_is_recomputed(
+    empty: DatabaseSettings, tmp_path: Path, registry: Registry
+) -> None:
     connection = await connect(empty, "tests")
     older = tmp_path / "older"
     older.mkdir()
     for path in sorted(MIGRATIONS.glob("*.sql"))[:14]:
         (older / path.name).write_bytes(path.read_bytes())
     await migrate(connection, older)
+    await register_bots(connection, registry)
     account = await connection.fetchval("SELECT trading.register_account('simulated', '1', 'shortseller_001')")
     one_match = [
         fill(0, "Buy", "1", "100", account_id=account, closed="0", symbol="ETHUSDT"),

@@ -32,7 +32,7 @@ def through_zero(account: int, first_id: str, second_id: str, *, told: bool = Tr
     ]
 
 
-async def figures(owner: Connection) -> list[tuple[str, Decimal, Decimal, Decimal]]:
+async def figures(owner: Connection) -> list[tuple[object, ...]]:
     """Direction, entry, exit and gross of each round trip."""
     rows = await owner.fetch(
         "SELECT direction, entry_price, exit_price, gross FROM trading.position_summaries ORDER BY closed_at, opened_at"
@@ -40,7 +40,7 @@ async def figures(owner: Connection) -> list[tuple[str, Decimal, Decimal, Decima
     return [tuple(row) for row in rows]
 
 
-TRUE = [("long", 100, 99, -1), ("short", 98, 90, 8)]
+TRUE: list[tuple[object, ...]] = [("long", 100, 99, -1), ("short", 98, 90, 8)]
 
 
 @pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
@@ -92,6 +92,19 @@ async def test_a_late_fill_does_not_begin_inside_a_match(owner: Connection) -> N
     await insert_fills(owner, [late])
     assert await stored(owner, account, "BTCUSDT") == expected(books([*fills, late]))
     assert await owner.fetchval("SELECT array_agg(ends_flat) FROM trading.round_trips") == [False]
+
+
+async def test_matches_of_two_symbols_with_the_same_number_are_two(owner: Connection) -> None:
+    account = await new_account(owner)
+    await insert_fills(owner, [fill(0, "Buy", "1", "100", account_id=account)])
+    await insert_fills(
+        owner,
+        [
+            fill(1, "Sell", "1", "99", account_id=account, closed="1"),
+            fill(1, "Sell", "1", "50", account_id=account, closed="0", symbol="ETHUSDT"),
+        ],
+    )
+    assert await owner.fetchval("SELECT ends_flat FROM trading.round_trips")
 
 
 async def test_the_legs_of_a_symbol_are_apart(owner: Connection, history_settings: DatabaseSettings) -> None:
