@@ -109,10 +109,10 @@ RETURNS trading.position_states LANGUAGE sql STABLE SET search_path = pg_catalog
 $$;
 COMMENT ON FUNCTION trading.first_state(smallint, text, text, text, text) IS 'The state before the first fill: flat, or the opening position. An opening comes before every fill, whatever its as_of.';
 
--- One fill of a unit that is put in order: the row of replay_fills' query.
+-- One fill of a unit of several, while its unit is put in order: the row of replay_fills' query.
 CREATE TYPE trading.unit_fill AS (
     ord bigint, exec_time timestamptz, seq bigint, exec_id text, bot_id text, buy boolean, reason text, is_maker boolean,
-    qty numeric, price numeric, value numeric, fee numeric, kind text, closed_size numeric, exec_pnl numeric
+    qty numeric, price numeric, value numeric, fee numeric, kind text, closed_size numeric, exec_pnl numeric, unit_size bigint
 );
 -- A fill of which Bybit's own P&L is not what the ledger says; unit names the fills of its match.
 CREATE TYPE trading.pnl_difference AS (
@@ -142,16 +142,13 @@ DECLARE
     day         date;
     day_start   timestamptz;
     day_end     timestamptz := '-infinity';
-    -- the rest of a unit of which the next fill does not fit
+    -- the unit
     part_of     trading.unit_fill;
-    unit        trading.unit_fill[];
-    size        integer := 1;
+    unit        trading.unit_fill[] := '{}';
     taken       boolean[];
     first       integer;
     pick        integer;
-    -- where the last trip ended
-    ended_time  timestamptz;
-    ended_seq   bigint;
+    ended       boolean;   -- a trip ended in it
     -- the last fill
     last_time   timestamptz;
     last_seq    bigint;
@@ -194,7 +191,7 @@ BEGIN
     met := false;
     FOR f IN
         SELECT o.ordinality AS ord, r.exec_time, r.seq, r.exec_id, r.bot_id, r.buy, r.reason, r.is_maker, r.qty, r.price,
-            r.price * r.qty AS value, r.fee, r.kind, r.closed_size, r.exec_pnl
+            r.price * r.qty AS value, r.fee, r.kind, r.closed_size, r.exec_pnl, count(*) OVER unit AS unit_size
         FROM unnest(p_states) WITH ORDINALITY AS o, LATERAL (
             SELECT exec_time, seq, exec_id, bot_id, side = 'Buy' AS buy, reason, is_maker, fills.qty, price, fee, closed_size,
                 exec_pnl,
@@ -211,10 +208,19 @@ BEGIN
             ORDER BY exec_time, seq
             FETCH FIRST coalesce(p_limit, 9223372036854775807) ROWS WITH TIES
         ) r
-        ORDER BY o.ordinality, r.exec_time, r.seq, trading.fill_rank(r.closed_size, r.qty), r.exec_id
+        WINDOW unit AS (
+            PARTITION BY o.ordinality, r.exec_time, r.seq ORDER BY trading.fill_rank(r.closed_size, r.qty), r.exec_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        )
     LOOP
-        EXIT WHEN met AND (f.exec_time, f.seq) <> (last_time, last_seq);
         replayed := replayed + 1;
+        IF f.unit_size > 1 THEN
+            part_of := f;
+            unit := unit || part_of;
+            CONTINUE WHEN cardinality(unit) < f.unit_size;
+            taken := array_fill(false, ARRAY[f.unit_size::integer]);
+            first := 1;
+        END IF;
         IF f.exec_time >= day_end OR f.ord <> at THEN
             IF at > 0 THEN
                 -- border: the day's sums, and the trip's
@@ -245,7 +251,6 @@ BEGIN
                     states[at] := s;
                 END IF;
                 at := f.ord;
-                ended_time := NULL;
                 s := p_states[at];
                 is_long := s.is_long; qty := s.held; cost := s.cost; peak := s.max_qty;
                 exited_qty := s.exited_qty; exited_cost := s.exited_cost;
@@ -255,29 +260,12 @@ BEGIN
             END IF;
         END IF;
 
-        -- as long as each fits, the order of the query is that of the unit; from one on that does not, the rest is collected
-        IF size > 1 THEN
-            part_of := f;
-            unit := unit || part_of;
-            CONTINUE WHEN cardinality(unit) < size;
-            taken := array_fill(false, ARRAY[size]);
-            first := 1;
-        ELSIF f.closed_size <> (CASE WHEN qty > 0 AND f.buy <> is_long THEN least(f.qty, qty) ELSE 0 END) AND f.kind = 'trade' THEN
-            SELECT 1 + count(*) INTO size FROM trading.fills u
-            WHERE u.account_id = s.account_id AND u.category = s.category AND u.symbol = s.symbol AND u.leg = s.leg
-                AND u.exec_time = f.exec_time AND u.seq = f.seq AND (p_skip IS NULL OR u.exec_id <> ALL (p_skip))
-                AND (trading.fill_rank(u.closed_size, u.qty), u.exec_id) > (trading.fill_rank(f.closed_size, f.qty), f.exec_id);
-            IF size > 1 THEN
-                part_of := f;
-                unit := ARRAY[part_of];
-                CONTINUE;
-            END IF;
-        END IF;
-        FOR number IN 1..size LOOP
-            IF size > 1 THEN
+        ended := false;
+        FOR number IN 1..f.unit_size LOOP
+            IF f.unit_size > 1 THEN
                 -- the first that fits the position, else the first
                 pick := 0;
-                FOR candidate IN first..size LOOP
+                FOR candidate IN first..f.unit_size LOOP
                     CONTINUE WHEN taken[candidate];
                     part_of := unit[candidate];
                     IF pick = 0 THEN
@@ -309,9 +297,8 @@ BEGIN
                     qty := f.qty;
                     cost := f.value;
                     s.opened_at := f.exec_time; s.opened_seq := f.seq; s.opened_id := f.exec_id;
-                    IF ended_time = f.exec_time AND ended_seq = f.seq THEN
+                    IF ended THEN
                         trips[cardinality(trips)].ends_flat := false;
-                        met := false;
                     END IF;
                 ELSIF f.buy = is_long THEN
                     qty := qty + f.qty;
@@ -365,7 +352,7 @@ BEGIN
                             exited_cost, CASE WHEN is_long THEN exited_cost + s.gross ELSE exited_cost - s.gross END,
                             s.gross, s.fees, s.funding, s.maker_value, s.leg, s.settle_coin, over = 0
                         )::trading.round_trips;
-                        ended_time := f.exec_time; ended_seq := f.seq;
+                        ended := true;
                         d_fills := d_fills + n;
                         d_volume := d_volume + volume;
                         d_maker := d_maker + maker;
@@ -390,13 +377,6 @@ BEGIN
                             qty := 0;
                             cost := 0;
                             s.opened_at := NULL; s.opened_seq := NULL; s.opened_id := NULL;
-                            IF p_meet_time IS NOT NULL THEN
-                                met := (f.exec_time, f.seq) >= (p_meet_time, p_meet_seq) AND EXISTS (
-                                    SELECT FROM trading.round_trips t
-                                    WHERE t.account_id = s.account_id AND t.category = s.category AND t.symbol = s.symbol
-                                        AND t.leg = s.leg AND t.closed_at = f.exec_time AND t.closed_seq = f.seq AND t.ends_flat
-                                );
-                            END IF;
                         END IF;
                     END IF;
                 END IF;
@@ -404,9 +384,8 @@ BEGIN
                 IF f.exec_pnl IS NOT NULL AND abs(f.exec_pnl - earned) > 0.000001 + f.value * 0.00000001 AND NOT unsure THEN
                     pnl_differences := pnl_differences || ROW(
                         s.account_id, f.bot_id, s.category, s.symbol, s.leg, f.exec_time, f.seq, f.exec_id, earned, f.exec_pnl,
-                        (SELECT string_agg(u.exec_id, ' ' ORDER BY u.exec_id) FROM trading.fills u
-                         WHERE u.account_id = s.account_id AND u.category = s.category AND u.symbol = s.symbol AND u.leg = s.leg
-                             AND u.exec_time = f.exec_time AND u.seq = f.seq)
+                        CASE WHEN f.unit_size = 1 THEN f.exec_id
+                            ELSE (SELECT string_agg(u.exec_id, ' ' ORDER BY u.exec_id) FROM unnest(unit) AS u) END
                     )::trading.pnl_difference;
                 END IF;
             ELSIF f.kind = 'funding' THEN
@@ -418,8 +397,16 @@ BEGIN
             END IF;
         END LOOP;
         last_time := f.exec_time; last_seq := f.seq; last_id := f.exec_id; last_bot := f.bot_id;
-        IF size > 1 THEN
-            size := 1;
+        IF f.unit_size > 1 THEN
+            unit := '{}';
+        END IF;
+        IF ended AND p_meet_time IS NOT NULL AND qty = 0 AND (f.exec_time, f.seq) >= (p_meet_time, p_meet_seq) THEN
+            met := EXISTS (
+                SELECT FROM trading.round_trips t
+                WHERE t.account_id = s.account_id AND t.category = s.category AND t.symbol = s.symbol AND t.leg = s.leg
+                    AND t.closed_at = f.exec_time AND t.closed_seq = f.seq AND t.ends_flat
+            );
+            EXIT WHEN met;
         END IF;
     END LOOP;
     IF at > 0 THEN

@@ -90,6 +90,19 @@ async def test_each_next_fill_fits_the_position(owner: Connection) -> None:
     assert tuple(state) == (3, round(D(98 * 2 + 99) / 3, 10))
 
 
+async def test_what_does_not_fit_the_position_waits_for_what_opens_it(owner: Connection) -> None:
+    """Both sides in one match, as when an account trades with itself: nothing can be closed before it is opened."""
+    account = await new_account(owner)
+    await insert_fills(
+        owner,
+        [
+            fill(0, "Sell", "1", "101", account_id=account, exec_id="a", closed="1"),
+            fill(0, "Buy", "1", "100", account_id=account, exec_id="b", closed="0"),
+        ],
+    )
+    assert await figures(owner) == [("long", 100, 101, 1)]
+
+
 async def test_a_late_fill_does_not_begin_inside_a_match(owner: Connection) -> None:
     """The long ends in the middle of a match that opens a short: that is no flat point."""
     account = await new_account(owner)
