@@ -49,7 +49,9 @@ async def test_what_closed_comes_first_whatever_the_ids_are(owner: Connection, i
     assert await figures(owner) == TRUE
 
 
-async def test_a_fill_whose_closed_size_rest_does_not_tell_comes_after_what_is_known_to_close(owner: Connection) -> None:
+async def test_a_fill_whose_closed_size_rest_does_not_tell_comes_after_what_is_known_to_close(
+    owner: Connection,
+) -> None:
     fills = through_zero(await new_account(owner), "b", "a")
     fills[2] = structs.replace(fills[2], closed_size=None)
     await insert_fills(owner, fills)
