@@ -127,11 +127,11 @@ async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -
         """
         SELECT f.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
         CROSS JOIN LATERAL (
-            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, is_maker, exec_id, seq
+            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, is_maker, exec_id, seq, closed_size
             FROM trading.fills WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id
             ORDER BY exec_time DESC LIMIT $3
         ) AS f
-        ORDER BY f.exec_time DESC, f.seq DESC, f.exec_id DESC LIMIT $3
+        ORDER BY f.exec_time DESC, f.seq DESC, trading.fill_rank(f.closed_size, f.qty) DESC, f.exec_id DESC LIMIT $3
         """,
         [account.bot for account in accounts],
         [account.account_id for account in accounts],

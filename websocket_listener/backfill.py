@@ -17,10 +17,11 @@ from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.model.execution import Execution
+from alpha.model.fill_order import chunks, oldest_first
 from alpha.model.reason import Reason
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from alpha.postgres.fills import Fill, insert_fills, settle_late_fills
+from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from websocket_listener.dispatcher import LINEAR, Dispatcher
 from websocket_listener.postgres_writer import passes
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
@@ -134,7 +135,7 @@ class Backfill:
         self._unreadable_reads = 0
         if inserted:
             async with self._pool.acquire(timeout=5.0) as connection:
-                await settle_late_fills(connection)
+                await recompute_pending(connection)
         self.counts.reads += 1
         self.counts.rows += rows
         return Read(rows, inserted, unseen, first, began_ms)
@@ -153,7 +154,7 @@ class Backfill:
     async def read_order(self, order_id: str) -> list[Execution]:
         """Read and store the executions of one order; returns those that were not known."""
         rows = await self._gateway.executions_of_order(order_id)
-        return (await self._store(_ordered(self._readable(rows)), None, announce=True))[1]
+        return (await self._store(oldest_first(self._readable(rows)), None, announce=True))[1]
 
     async def _windows(
         self, start_ms: int, end_ms: int, rank: Priority
@@ -187,7 +188,7 @@ class Backfill:
             raise RowUnreadable("The exchange's list of executions has a row that cannot be read; it is read again.")
         for fault in unreadable:
             self._reject(repr(fault.row), str(fault))
-        return _ordered(readable), True
+        return oldest_first(readable), True
 
     def _readable(self, rows: list[Execution]) -> list[Execution]:
         readable = []
@@ -218,11 +219,12 @@ class Backfill:
         inserted = 0
         unseen: list[Execution] = []
         await self._read_meanings(rows)
-        for begin in range(0, max(len(rows), 1), _CHUNK):
-            chunk = rows[begin : begin + _CHUNK]
+        stored = 0
+        for chunk in list(chunks(rows, _CHUNK, _unit)) or [rows]:
+            stored += len(chunk)
             received_at = at(wall_ms())
             fills: list[Fill] = [fill_of(row, feed.account, feed.reason(row), received_at) for row in chunk]
-            end_ms = read_to_ms if begin + _CHUNK >= len(rows) else None
+            end_ms = read_to_ms if stored == len(rows) else None
             try:
                 inserted += await self._commit(fills, end_ms)
             except POSTGRES_ERRORS as fault:
@@ -263,10 +265,9 @@ class Backfill:
                 feed.order_meanings |= await moved_stops(connection, feed.account.id, stops)
 
 
+def _unit(row: Execution) -> tuple[int, int | None]:
+    return row.exec_time_ms, row.seq
+
+
 def _is_stop(row: Execution) -> bool:
     return bool(row.order_id) and reason_of_execution(row, None) is Reason.STOP_LOSS
-
-
-def _ordered(rows: list[Execution]) -> list[Execution]:
-    unique = {(row.symbol, row.exec_id): row for row in rows}
-    return sorted(unique.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, row.exec_id))

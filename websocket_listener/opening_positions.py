@@ -15,6 +15,7 @@ from alpha.model.position import Position
 from alpha.model.side import BUY, SELL
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
+from alpha.postgres.fills import recompute_pending
 from websocket_listener.account import Account
 from websocket_listener.dispatcher import LINEAR
 from websocket_listener.store import StoredFill, insert_opening, move_watermark, read_watermark, stored_fills
@@ -99,6 +100,10 @@ class Openings:
                 )
                 log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
             await move_watermark(connection, self._account.id, DONE, at(now_ms))
+        if found:
+            # what follows an opening is computed anew; of a long record by steps
+            async with self._pool.acquire(timeout=5.0) as connection:
+                await recompute_pending(connection)
 
     async def _price(self, row: Position, opening: Decimal, fills: Sequence[StoredFill]) -> Decimal:
         """The opening's entry price: from the average price now, else from the first close that Bybit booked."""

@@ -122,7 +122,7 @@ class StoredFill(NamedTuple):
 
 _STORED_FILLS = """
 SELECT symbol, side, qty, price, exec_time, seq, order_id FROM trading.fills
-WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_time, seq, exec_id
+WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_time, seq, trading.fill_rank(closed_size, qty), exec_id
 """
 
 

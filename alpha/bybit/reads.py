@@ -25,6 +25,7 @@ from alpha.bybit.session import Caller
 from alpha.clock import BusinessClock
 from alpha.config.exchange import Environment
 from alpha.model.execution import Execution
+from alpha.model.fill_order import oldest_first
 from alpha.model.instrument import Instrument
 from alpha.model.order import Order
 from alpha.model.position import Position
@@ -200,13 +201,12 @@ class Reads:
     ) -> AsyncIterator[Page[Execution]]:
         """As `executions`, but one page a window, oldest row first, complete: it comes when its window was read."""
         for start, end in windows(start_ms, end_ms):
-            rows: dict[tuple[str, str], Execution] = {}
+            rows: list[Execution] = []
             unreadable = []
             async for page in self.executions(start, end, symbol=symbol, rank=rank):
-                rows.update({(row.symbol, row.exec_id): row for row in page.rows})
+                rows += page.rows
                 unreadable += page.unreadable
-            ordered = sorted(rows.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, row.exec_id))
-            yield Page(ordered, unreadable, "")
+            yield Page(oldest_first(rows), unreadable, "")
 
     async def executions_of_order(self, order_id: str, *, rank: Priority = Priority.RECONCILE) -> list[Execution]:
         """All executions of one order."""

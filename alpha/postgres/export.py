@@ -23,7 +23,7 @@ SELECT f.exec_time AS time, a.environment, f.symbol, f.side, f.qty, f.price, f.p
     coalesce(f.fee_currency, 'USDT') AS fee_currency, f.exec_type, f.reason, f.is_maker, f.order_id, f.exec_id
 FROM trading.fills f JOIN trading.accounts a USING (account_id)
 WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type <> 'Funding'
-ORDER BY f.exec_time, f.seq, f.exec_id""",
+ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",
     "round_trips.csv": """
 SELECT opened_at AS opened, closed_at AS closed, environment, symbol, direction, qty, entry_price, exit_price, entry_value,
     exit_value, gross, fees, funding, net, exit_reason
@@ -35,7 +35,7 @@ SELECT f.exec_time AS time, a.environment, f.symbol, f.side AS position, f.qty, 
     coalesce(f.fee_currency, 'USDT') AS currency, f.exec_id
 FROM trading.fills f JOIN trading.accounts a USING (account_id)
 WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type = 'Funding'
-ORDER BY f.exec_time, f.seq, f.exec_id""",
+ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",
     "transfers.csv": """
 SELECT t.transferred_at AS time, a.environment, t.type, t.amount, t.currency, t.log_id
 FROM trading.transfers t JOIN trading.accounts a USING (account_id)

@@ -6,6 +6,7 @@ One statement takes a whole batch. A fill that is already there is a duplicate: 
 nothing else. The database brings round trips and roll-ups up to date in the same transaction.
 """
 
+import itertools
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +22,8 @@ class Fill(Struct, frozen=True, gc=False):
     """One execution, as a row of `trading.fills`. Amounts are Decimal, times aware UTC.
 
     What the REST rows lack is None until the stream tells: `exec_pnl`, at times `closed_size`, `fee_currency`.
-    `extra_fees` is the JSON text of Bybit's list, None when it is empty.
+    `extra_fees` is the JSON text of Bybit's list, None when it is empty. `leg` is the position that it belongs to: `both` in
+    one-way mode, `long` or `short` in hedge mode.
     """
 
     account_id: int
@@ -46,6 +48,7 @@ class Fill(Struct, frozen=True, gc=False):
     seq: int
     exec_time: datetime
     received_at: datetime
+    leg: str = "both"
 
     @property
     def key(self) -> tuple[int, str, str, str]:
@@ -69,9 +72,12 @@ _TRAVELS = {
     "order_link_id": "text", "side": "text", "exec_type": "text", "reason": "text", "price": "numeric", "qty": "numeric",
     "value": "numeric", "fee": "numeric", "fee_currency": "text", "closed_size": "numeric", "exec_pnl": "numeric",
     "extra_fees": "text", "is_maker": "bool", "seq": "int8", "exec_time": "timestamptz", "received_at": "timestamptz",
+    "leg": "text",
 }  # fmt: skip
 _COLUMNS = ", ".join(_TRAVELS)
 _encode = Encoder().encode
+#: Steps of recomputation that an insert may make itself.
+_AT_ONCE = 4
 
 #: $1 is the batch as one JSON text (`batch_of`): the client encodes it in a fifth of the time of arrays of amounts, and the
 #: server reads it as fast; amounts stand in it as texts, digit for digit.
@@ -119,18 +125,28 @@ async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertRe
         unique[key] = fill if seen is None else _merged(seen, fill)
     if not unique:
         return InsertResult(0, 0)
-    inserted = sum(row[0] for row in await connection.fetch(INSERT_FILLS, batch_of(unique.values())))
+    rows_back = await connection.fetch(INSERT_FILLS, batch_of(unique.values()))
+    inserted = sum(row[0] for row in rows_back)
+    if inserted < len(rows_back):
+        # a closed_size that was learnt may have put a unit in another order
+        await recompute_pending(connection, most_steps=_AT_ONCE)
     return InsertResult(inserted, count - inserted)
 
 
-async def settle_late_fills(connection: Connection) -> int:
-    """Take in late fills whose recomputation was put off; returns how many accounts and symbols were recomputed.
+async def recompute_pending(connection: Connection, most_steps: int | None = None) -> int:
+    """Recompute what late fills changed and what was put off; returns how many ledgers were recomputed.
 
-    An insert takes in late fills by itself unless that means walking more than 20,000 fills. Call this when a back-fill
-    has come to its end; without waiting work it costs one look-up.
+    An insert takes in late fills by itself unless that means replaying more than 20,000 fills. Call this when a back-fill
+    has come to its end, outside a transaction: each step is one of its own and locks a ledger only while it writes.
+    Without waiting work it costs one look-up. After `most_steps` it leaves the rest for the next call.
     """
-    number: int = await connection.fetchval("SELECT trading.settle()", timeout=600)
-    return number
+    done = 0
+    for _ in itertools.count() if most_steps is None else range(most_steps):
+        ledger_done = await connection.fetchval("SELECT done FROM trading.recompute_step()", timeout=600)
+        if ledger_done is None:
+            break
+        done += ledger_done
+    return done
 
 
 def _merged(first: Fill, second: Fill) -> Fill:

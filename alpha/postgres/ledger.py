@@ -1,37 +1,44 @@
-"""Recomputing the books: `verify` compares everything with `trading.fills`, `rebuild` makes it anew.
+"""Recomputing the ledgers: `verify` compares everything with `trading.fills`, `rebuild` makes it anew.
 
-The rules are in the database (`trading.walk`); here they are driven a stretch at a time, so that progress shows.
+The rules are in the database (`trading.replay_fills`); here they are driven a stretch at a time, so that progress shows.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
 
-#: Fills a step: about a third of a second.
-STEP = 50_000
-#: How many accounts and symbols are worked on at once.
+#: Fills per step: about a fifth of a second.
+STEP = 20_000
+#: How many ledgers are verified at once.
 WORKERS = 2
 
-#: Told after every step how many fills were walked in it.
+#: Called after every step with how many fills were replayed in it.
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
-    """One account and symbol."""
+class Ledger:
+    """One account, category, symbol and leg."""
 
     account_id: int
     category: str
     symbol: str
+    leg: str
 
     def __str__(self) -> str:
-        return f"account {self.account_id} {self.category} {self.symbol}"
+        name = f"account {self.account_id} {self.category} {self.symbol}"
+        return name if self.leg == "both" else f"{name} {self.leg}"
+
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """As the functions of the database take it."""
+        return self.account_id, self.category, self.symbol, self.leg
 
 
 @dataclass(slots=True)
@@ -65,21 +72,23 @@ async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
     try:
         async with keeper.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await keeper.fetchval("SELECT pg_export_snapshot()")
-            books = [Book(*row) for row in await keeper.fetch("SELECT * FROM trading.books() ORDER BY 1, 2, 3")]
+            ledgers = [
+                Ledger(*row) for row in await keeper.fetch("SELECT * FROM trading.ledgers() ORDER BY 1, 2, 3, 4")
+            ]
             findings = Findings()
-            waiting = iter(books)
+            waiting = iter(ledgers)
 
             async def work() -> None:
                 connection = await connect(settings, "verify")
                 try:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):
                         await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-                        for book in waiting:
-                            await _verify_book(connection, book, findings, progress)
+                        for ledger in waiting:
+                            await _verify_ledger(connection, ledger, findings, progress)
                 finally:
                     await connection.close()
 
-            await asyncio.gather(*(work() for _ in range(min(WORKERS, len(books)))))
+            await asyncio.gather(*(work() for _ in range(min(WORKERS, len(ledgers)))))
     except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None
     finally:
@@ -87,81 +96,98 @@ async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
     return findings
 
 
-async def _verify_book(connection: Connection, book: Book, findings: Findings, progress: Progress) -> None:
-    key = (book.account_id, book.category, book.symbol)
-    days: dict[tuple[Any, ...], list[Decimal]] = defaultdict(list)
-    exits: dict[tuple[Any, ...], list[Decimal]] = defaultdict(list)
+_SAME_STATE = """
+SELECT to_jsonb(s) - 'late_fills' = to_jsonb($5::text::trading.position_states) - 'late_fills'
+FROM trading.position_states s WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
+"""
+_WAITS_FROM = """
+SELECT redo_time FROM trading.position_states WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
+"""
+
+
+async def _verify_ledger(connection: Connection, ledger: Ledger, findings: Findings, progress: Progress) -> None:
+    days: Cells = {}
+    exits: Cells = {}
     state: str | None = None
     while True:
         step = await connection.fetchrow(
-            "SELECT * FROM trading.verify_step($1, $2, $3, $4, $5)", *key, state, STEP, timeout=600
+            "SELECT * FROM trading.verify_ledger_step($1, $2, $3, $4, $5, $6)", *ledger.key, state, STEP, timeout=600
         )
         state = step["state"]
-        findings.fills += step["walked"]
+        findings.fills += step["replayed"]
         findings.trips += step["trips"]
         if step["missing"] or step["wrong"]:
             findings.differences.append(
-                f"{book}: up to {step['at']:%Y-%m-%d %H:%M}, {step['missing']} round trips are missing or differ, "
+                f"{ledger}: up to {step['at']:%Y-%m-%d %H:%M}, {step['missing']} round trips are missing or differ, "
                 f"{step['wrong']} are stored and wrong."
             )
+        if step["wrong_checkpoints"]:
+            findings.differences.append(
+                f"{ledger}: up to {step['at']:%Y-%m-%d %H:%M}, {step['wrong_checkpoints']} checkpoints are wrong."
+            )
         for row in step["days"]:
-            days[row["day"],] = _added(days[row["day"],], list(row.values())[4:])
+            _add(days, (row["day"],), row)
         for row in step["exits"]:
-            cell = (row["day"], row["exit_reason"])
-            exits[cell] = _joined(exits[cell], list(row.values())[5:])
-        progress(step["walked"])
-        if step["walked"] < STEP:
+            _add(exits, (row["day"], row["exit_reason"]), row)
+        progress(step["replayed"])
+        if step["replayed"] < STEP:
             break
     findings.days += len(days)
     findings.exits += len(exits)
-    same = await connection.fetchval(
-        "SELECT s IS NOT DISTINCT FROM $4::text::trading.position_states FROM trading.position_states s "
-        "WHERE account_id = $1 AND category = $2 AND symbol = $3",
-        *key,
-        state,
-    )
-    redo = await connection.fetchval(
-        "SELECT redo_time FROM trading.position_states WHERE account_id = $1 AND category = $2 AND symbol = $3", *key
-    )
-    if redo is not None:
-        findings.differences.append(f"{book}: late fills from {redo:%Y-%m-%d %H:%M} on wait to be taken in.")
+    same = await connection.fetchval(_SAME_STATE, *ledger.key, state)
+    waits_from = await connection.fetchval(_WAITS_FROM, *ledger.key)
+    if waits_from is not None:
+        findings.differences.append(f"{ledger}: waits for its recomputation from {_day_or_first(waits_from)} on.")
     elif not same:
-        findings.differences.append(f"{book}: the state after the last fill differs.")
-    await _compare(connection, book, "trading.daily_totals", 4, days, findings)
-    await _compare(connection, book, "trading.daily_exits", 5, exits, findings)
+        findings.differences.append(f"{ledger}: the state after the last fill differs.")
+    await _compare(connection, ledger, "daily_totals", ("day",), days, findings)
+    await _compare(connection, ledger, "daily_exits", ("day", "exit_reason"), exits, findings)
 
 
-def _added(sums: list[Decimal], values: list[Decimal]) -> list[Decimal]:
-    return [old + new for old, new in zip(sums, values, strict=True)] if sums else values
+def _day_or_first(moment: datetime) -> str:
+    return "the first fill" if moment.year == 1 else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _joined(sums: list[Decimal], values: list[Decimal]) -> list[Decimal]:
-    """As `_added`; the columns `best` and `worst` (5 and 6 of the sums) are the larger and the smaller."""
-    if not sums:
-        return values
-    added = _added(sums, values)
-    return [*added[:5], max(sums[5], values[5]), min(sums[6], values[6]), *added[7:]]
+#: What is summed up of each cell, by the name of its column.
+Cells = dict[tuple[Any, ...], dict[str, Any]]
+_KEYS = frozenset({"account_id", "category", "symbol", "leg", "day", "exit_reason"})
+_SAME = frozenset({"settle_coin"})
+
+
+def _add(cells: Cells, cell: tuple[Any, ...], row: Any) -> None:
+    values = {name: value for name, value in row.items() if name not in _KEYS}
+    sums = cells.get(cell)
+    if sums is None:
+        cells[cell] = values
+        return
+    for name, value in values.items():
+        if name == "best":
+            sums[name] = max(sums[name], value)
+        elif name == "worst":
+            sums[name] = min(sums[name], value)
+        elif name not in _SAME:
+            sums[name] += value
 
 
 async def _compare(
     connection: Connection,
-    book: Book,
+    ledger: Ledger,
     table: str,
-    keys: int,
-    computed: dict[tuple[Any, ...], list[Decimal]],
+    cell_columns: tuple[str, ...],
+    computed: Cells,
     findings: Findings,
 ) -> None:
     rows = await connection.fetch(
-        f"SELECT * FROM {table} WHERE account_id = $1 AND category = $2 AND symbol = $3",  # noqa: S608 - our own names
-        book.account_id,
-        book.category,
-        book.symbol,
+        f"SELECT * FROM trading.{table} WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4",  # noqa: S608 - our own names
+        *ledger.key,
     )
-    stored = {tuple(row.values())[3:keys]: list(row.values())[keys:] for row in rows}
+    stored: Cells = {}
+    for row in rows:
+        _add(stored, tuple(row[name] for name in cell_columns), row)
     for cell in sorted(set(stored) | set(computed)):
         if stored.get(cell) != computed.get(cell):
             name = " ".join(map(str, cell))
-            findings.differences.append(f"{book}: {table.removeprefix('trading.')} of {name} differ from the fills.")
+            findings.differences.append(f"{ledger}: {table} of {name} differ from the fills.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,26 +220,27 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
 
 
 async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
-    """Make states, round trips and totals anew from every fill; returns the number of accounts and symbols.
+    """Make states, round trips and totals anew from every fill; returns the number of ledgers.
 
-    Each account and symbol in a transaction of its own: readers see the old figures until it is done, and the listener
-    waits for it with fills of that symbol alone. Needs the owner's role.
+    In steps, each a transaction that locks its ledger only while it writes: readers see the figures of a ledger as
+    provisional until it is done, and the listener goes on. One that is interrupted is finished by the next rebuild or by
+    the listener. Needs the owner's role.
     """
     connection = await connect(settings, "rebuild")
     try:
-        books = [Book(*row) for row in await connection.fetch("SELECT * FROM trading.books() ORDER BY 1, 2, 3")]
-        for book in books:
-            key = (book.account_id, book.category, book.symbol)
-            async with connection.transaction():
-                await connection.execute("SELECT trading.rebuild_start($1, $2, $3)", *key, timeout=600)
-                walked = STEP
-                while walked == STEP:
-                    walked = await connection.fetchval(
-                        "SELECT trading.rebuild_step($1, $2, $3, $4)", *key, STEP, timeout=600
-                    )
-                    progress(walked)
+        ledgers = [
+            Ledger(*row) for row in await connection.fetch("SELECT * FROM trading.ledgers() ORDER BY 1, 2, 3, 4")
+        ]
+        for ledger in ledgers:
+            await connection.execute("SELECT trading.mark_for_recompute($1, $2, $3, $4)", *ledger.key, timeout=600)
+            done = False
+            while not done:
+                replayed, done = await connection.fetchrow(
+                    "SELECT * FROM trading.recompute_ledger_step($1, $2, $3, $4, $5)", *ledger.key, STEP, timeout=600
+                )
+                progress(replayed)
     except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None
     finally:
         await connection.close()
-    return len(books)
+    return len(ledgers)

@@ -66,7 +66,7 @@ async def _lines(rows: Iterator[Raw], account: int, bot: str, symbol: str) -> As
         lines.append(
             f"{account}\t{bot}\tlinear\t{symbol}\t{raw.exec_id}\t{raw.order_id}\t\\N\t{raw.side}\t{raw.exec_type}\t{raw.reason}\t"
             f"{_steps(raw.price, 2)}\t{_steps(raw.qty, 3)}\t{value}\t{_steps(raw.fee, 5)}\tUSDT\t{_steps(raw.closed, 3)}\t\\N\t\\N\t"
-            f"{raw.is_maker}\t{raw.seq}\t{moment}\t{moment}\n"
+            f"{raw.is_maker}\t{raw.seq}\t{moment}\t{moment}\tboth\n"
         )
         if len(lines) == 5_000:
             yield "".join(lines).encode()
@@ -85,7 +85,7 @@ async def load(settings: DatabaseSettings, seed: int, count: int) -> None:
     await connection.execute(
         "SET maintenance_work_mem = '1GB'; SET work_mem = '512MB'; "
         "CREATE TEMP TABLE made (LIKE trading.fills); "
-        "ALTER TABLE trading.fills DISABLE TRIGGER keep_books; "
+        "ALTER TABLE trading.fills DISABLE TRIGGER update_rollups; "
         "ALTER TABLE trading.fills DROP CONSTRAINT fills_pkey; DROP INDEX trading.fills_by_symbol, trading.fills_by_bot"
     )
     started = time.perf_counter()
@@ -104,9 +104,9 @@ async def load(settings: DatabaseSettings, seed: int, count: int) -> None:
         )
     await connection.execute(
         "ALTER TABLE trading.fills ADD PRIMARY KEY (account_id, category, symbol, exec_id); "
-        "CREATE INDEX fills_by_symbol ON trading.fills (account_id, category, symbol, exec_time, seq, exec_id); "
+        "CREATE INDEX fills_by_symbol ON trading.fills (account_id, category, symbol, exec_time, seq, leg); "
         "CREATE INDEX fills_by_bot ON trading.fills (bot_id, exec_time); "
-        "ALTER TABLE trading.fills ENABLE TRIGGER keep_books",
+        "ALTER TABLE trading.fills ENABLE TRIGGER update_rollups",
         timeout=3600,
     )
     await connection.execute("VACUUM ANALYZE trading.fills", timeout=3600)

@@ -30,12 +30,15 @@ def fill(
     maker: bool = False,
     seq: int = 1,
     exec_pnl: str | None = None,
+    closed: str | None = None,
+    leg: str = "both",
+    exec_id: str | None = None,
 ) -> Fill:
     """An execution `minute` minutes after START; its id says when and what it was."""
     return Fill(
-        account_id=account_id, bot_id=BOT, category="linear", symbol=symbol, exec_id=f"{minute:09.3f}-{seq}-{side}{qty}",
+        account_id=account_id, bot_id=BOT, category="linear", symbol=symbol, exec_id=exec_id or f"{minute:09.3f}-{seq}-{side}{qty}",
         order_id=f"order-{minute}", order_link_id=None, side=side, exec_type=exec_type, reason=reason, price=Decimal(price),
-        qty=Decimal(qty), value=Decimal(price) * Decimal(qty), fee=Decimal(fee), fee_currency="USDT", closed_size=None,
+        qty=Decimal(qty), value=Decimal(price) * Decimal(qty), fee=Decimal(fee), fee_currency="USDT", closed_size=None if closed is None else Decimal(closed),
         exec_pnl=None if exec_pnl is None else Decimal(exec_pnl), extra_fees=None, is_maker=maker, seq=seq,
-        exec_time=START + timedelta(minutes=minute), received_at=START,
+        exec_time=START + timedelta(minutes=minute), received_at=START, leg=leg,
     )  # fmt: skip

@@ -25,7 +25,10 @@ def expected(books: Books) -> dict[str, Any]:
     """The reference, in the form of `stored`."""
     zero = Decimal(0)
     return {
-        "trips": [trip_row(trip) for trip in books.trips],
+        "trips": sorted(
+            (trip_row(trip) for trip in books.trips),
+            key=lambda row: (row["closed_at"], row["closed_seq"], row["closed_id"].encode()),
+        ),
         "days": {day: asdict(sums) for day, sums in books.days.items()},
         "exits": {
             key: {

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from alpha.config.services import DatabaseSettings
+from alpha.model.fill_order import unit_key
 from alpha.postgres.database import connect
 from alpha.postgres.fills import insert_fills
 from alpha.postgres.migrate import migrate, register_bots, set_passwords
@@ -39,7 +40,7 @@ async def make_sample(settings: DatabaseSettings) -> None:
                 "SELECT trading.register_account('demo', $1, $2)", str(len(accounts)), bot
             )
         rows += [as_fill(raw, accounts[bot], bot, symbol) for raw in raws]
-    rows.sort(key=lambda fill: (fill.exec_time, fill.seq, fill.exec_id))
+    rows.sort(key=lambda fill: (fill.exec_time, fill.seq, unit_key(fill)))
     open_at_the_end = rows[: len(rows) - 5]
     for at in range(0, len(open_at_the_end), 1_000):
         await insert_fills(connection, open_at_the_end[at : at + 1_000])

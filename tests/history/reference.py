@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Context, Decimal, localcontext
+from functools import partial
+from itertools import groupby
 
+from alpha.model.fill_order import take_next, unit_key
 from alpha.postgres.fills import Fill
 
 EXACT = Context(prec=400)
@@ -86,7 +89,7 @@ class Exits:
 
 @dataclass
 class Books:
-    """The result for one account and symbol."""
+    """The result for one ledger."""
 
     trips: list[Trip]
     days: dict[date, Day]
@@ -103,9 +106,16 @@ def cut(numerator: Decimal, divisor: Decimal) -> Decimal:
 
 
 def books(fills: Iterable[Fill], opening: Opening | None = None) -> Books:
-    """Walk the fills of one account and symbol in their order."""
+    """Follow the fills of one ledger in their order."""
     with localcontext(EXACT):
         return _books(fills, opening)
+
+
+def _closes(trip: Trip | None, held: Decimal, fill: Fill) -> Decimal | None:
+    """How much of the position the fill would close."""
+    if fill.exec_type not in CHANGES_POSITION:
+        return None
+    return ZERO if trip is None or (fill.side == "Buy") == trip.is_long else min(fill.qty, held)
 
 
 def _books(fills: Iterable[Fill], opening: Opening | None) -> Books:
@@ -118,7 +128,10 @@ def _books(fills: Iterable[Fill], opening: Opening | None) -> Books:
         trip = Trip(
             opening.side == "Buy", (opening.as_of, -1, ""), True, entry_qty=held, entry_value=cost, max_qty=held
         )
-    for fill in sorted(fills, key=lambda one: (one.exec_time, one.seq, one.exec_id.encode())):
+    units = groupby(sorted(fills, key=lambda one: (one.exec_time, one.seq)), key=lambda one: (one.exec_time, one.seq))
+    unit: list[Fill] = []
+    while unit or (unit := sorted(next(units, (None, []))[1], key=unit_key)):
+        fill = take_next(unit, partial(_closes, trip, held))
         day = days[fill.exec_time.date()]
         if fill.exec_type == "Funding":
             day.funding -= fill.fee

@@ -9,7 +9,7 @@ from websocket_listener.store import _OPEN_ORDERS
 #: Index to a query that needs it.
 QUERIES = {
     "fills_by_symbol": "SELECT * FROM trading.fills WHERE account_id = $1 AND category = 'linear' AND symbol = $2 "
-    "AND (exec_time, seq, exec_id) > ($3, 0, '') ORDER BY exec_time, seq, exec_id LIMIT 100",
+    "AND (exec_time, seq) > ($3, 0) ORDER BY exec_time, seq LIMIT 100",
     "fills_by_bot": "SELECT * FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC, seq DESC LIMIT 5",
     "round_trips_by_bot": "SELECT * FROM trading.position_summaries WHERE bot_id = $1 ORDER BY closed_at DESC LIMIT 100",
     "orders_open": _OPEN_ORDERS,

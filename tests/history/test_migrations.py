@@ -11,10 +11,16 @@ import pytest
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
 from alpha.postgres.database import Connection, connect
+from alpha.postgres.fills import Fill
+from alpha.postgres.ledger import verify
 from alpha.postgres.migrate import MIGRATIONS, migrate, newer_than, read_migrations, register_bots
 from alpha.registry import Registry
 from demo.postgres import EmbeddedPostgres
+from tests.history.build import fill
+from tests.history.compare import expected, stored
 from tests.history.conftest import of
+from tests.history.reference import books
+from tests.support.fill_generator import some_fills
 
 
 @pytest.fixture
@@ -97,6 +103,44 @@ def test_a_strange_name_and_a_double_number_are_refused(tmp_path: Path) -> None:
         read_migrations(folder_of(tmp_path / "a", mfirst="SELECT 1"))
     with pytest.raises(Misconfigured, match="have the same number"):
         read_migrations(folder_of(tmp_path / "b", m0001_a="SELECT 1", m0001_b="SELECT 1"))
+
+
+async def test_a_database_of_the_release_before_is_recomputed(
+    empty: DatabaseSettings, tmp_path: Path, registry: Registry
+) -> None:
+    connection = await connect(empty, "tests")
+    older = tmp_path / "older"
+    older.mkdir()
+    for path in sorted(MIGRATIONS.glob("*.sql"))[:14]:
+        (older / path.name).write_bytes(path.read_bytes())
+    await migrate(connection, older)
+    await register_bots(connection, registry)
+    account = await connection.fetchval("SELECT trading.register_account('simulated', '1', 'shortseller_001')")
+    one_match = [
+        fill(0, "Buy", "1", "100", account_id=account, closed="0", symbol="ETHUSDT"),
+        fill(1, "Sell", "1", "99", account_id=account, closed="1", symbol="ETHUSDT", exec_id="b"),
+        fill(1, "Sell", "1", "98", account_id=account, closed="0", symbol="ETHUSDT", exec_id="a"),
+    ]
+    rows = some_fills(3, 500, account)
+    columns = Fill.__struct_fields__[:-1]  # there was no leg
+    await connection.executemany(
+        f"INSERT INTO trading.fills ({', '.join(columns)}) VALUES ({', '.join(f'${n + 1}' for n in range(len(columns)))})",
+        [tuple(getattr(row, name) for name in columns) for row in one_match + rows],
+    )
+    await connection.execute(
+        "INSERT INTO trading.opening_positions (account_id, category, symbol, side, qty, entry_price, as_of) "
+        "VALUES ($1, 'linear', 'SOLUSDT', 'Buy', 3, 7, '2025-01-01')",
+        account,
+    )
+    before = await stored(connection, account, "ETHUSDT")
+    assert await migrate(connection) == ["0015_fill_units_and_legs.sql", "0016_recompute_in_steps.sql"]
+    for symbol, fills in (("ETHUSDT", one_match), ("BTCUSDT", rows)):
+        assert await stored(connection, account, symbol) == expected(books(fills))
+    assert await stored(connection, account, "ETHUSDT") != before
+    assert await connection.fetchval("SELECT entry_value FROM trading.open_positions WHERE symbol = 'SOLUSDT'") == 21
+    assert await connection.fetchval("SELECT trading.settle()") == 0  # as the listener of that release asks
+    assert (await verify(empty, lambda fills: None)).differences == []
+    await connection.close()
 
 
 async def test_everything_in_the_schema_explains_itself(owner: Connection) -> None:

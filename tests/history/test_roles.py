@@ -51,10 +51,11 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
+    "fill_rank", "settle_coin",
 }  # fmt: skip
 FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_readonly": PERIOD_FUNCTIONS,
-    "alpha_listener": PERIOD_FUNCTIONS | {"register_account", "settle"},
+    "alpha_listener": PERIOD_FUNCTIONS | {"register_account", "recompute_step", "recompute_pending", "settle"},
     "alpha_sync": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account"},
@@ -139,7 +140,7 @@ async def test_nobody_but_the_owner_changes_the_schema_or_calls_its_inner_functi
         "CREATE SCHEMA mine",
         "CREATE ROLE mine",
         "ALTER TABLE trading.fills ADD COLUMN mine int",
-        "ALTER TABLE trading.fills DISABLE TRIGGER keep_books",
+        "ALTER TABLE trading.fills DISABLE TRIGGER update_rollups",
         "DROP TABLE trading.fills CASCADE",
         "DELETE FROM trading.position_summaries",
         "UPDATE trading.position_summaries SET fills = 0",

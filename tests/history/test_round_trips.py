@@ -10,7 +10,7 @@ from msgspec import structs
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import Connection, connect
-from alpha.postgres.fills import Fill, InsertResult, insert_fills, settle_late_fills
+from alpha.postgres.fills import Fill, InsertResult, insert_fills, recompute_pending
 from tests.history.build import START, fill, new_account
 from tests.history.compare import expected, stored
 from tests.history.reference import books
@@ -180,9 +180,9 @@ async def test_too_late_a_fill_waits_as_provisional_until_it_is_settled(owner: C
     await insert_fills(owner, rows[22_000:])
     assert await owner.fetchval("SELECT bool_and(provisional) FROM trading.position_summaries")
     assert await owner.fetchval("SELECT bool_or(provisional) FROM trading.bot_daily_performance")
-    assert await settle_late_fills(owner) == 1
+    assert await recompute_pending(owner) == 1
     assert not await owner.fetchval("SELECT bool_or(provisional) FROM trading.position_summaries")
-    assert await settle_late_fills(owner) == 0
+    assert await recompute_pending(owner) == 0
     assert await stored(owner, account, "BTCUSDT") == expected(books(rows))
 
 

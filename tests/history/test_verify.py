@@ -50,7 +50,7 @@ DAMAGE = {
     "trading.round_trips WHERE symbol = 'ETHUSDT')",
     "a trip is invented": "INSERT INTO trading.round_trips SELECT account_id, category, symbol, bot_id, opened_at, opened_seq, "
     "opened_id, closed_at, closed_seq, 'invented', is_long, from_opening, reversed, fills, exit_reason, qty, max_qty, entry_value, "
-    "exit_value, gross, fees, funding, maker_value FROM trading.round_trips ORDER BY closed_at LIMIT 1",
+    "exit_value, gross, fees, funding, maker_value, leg, settle_coin, ends_flat FROM trading.round_trips ORDER BY closed_at LIMIT 1",
     "the last digit of a trip": "UPDATE trading.round_trips SET gross = gross + 0.000000000001 WHERE closed_at = "
     "(SELECT min(closed_at) FROM trading.round_trips)",
     "the last digit of a day": "UPDATE trading.daily_totals SET fees = fees + 0.00001 WHERE day = (SELECT min(day) FROM trading.daily_totals)",
@@ -60,10 +60,10 @@ DAMAGE = {
     "the best of a day": "UPDATE trading.daily_exits SET best = best + 1 WHERE day = (SELECT max(day) FROM trading.daily_exits)",
     "an open position": "UPDATE trading.position_states SET held = held + 1 WHERE symbol = 'BTCUSDT'",
     "a state is gone": "DELETE FROM trading.position_states WHERE symbol = 'BTCUSDT'",
-    "a fill that no book knows": "ALTER TABLE trading.fills DISABLE TRIGGER keep_books; INSERT INTO trading.fills SELECT exec_time + "
+    "a fill that no book knows": "ALTER TABLE trading.fills DISABLE TRIGGER update_rollups; INSERT INTO trading.fills SELECT exec_time + "
     "interval '1 h', received_at, seq, account_id, is_maker, bot_id, category, symbol, 'unknown', order_id, order_link_id, side, "
     "exec_type, reason, price, qty, value, fee FROM trading.fills WHERE symbol = 'BTCUSDT' AND exec_type = 'Trade' ORDER BY "
-    "exec_time DESC LIMIT 1; ALTER TABLE trading.fills ENABLE TRIGGER keep_books",
+    "exec_time DESC LIMIT 1; ALTER TABLE trading.fills ENABLE TRIGGER update_rollups",
 }
 
 

@@ -27,7 +27,7 @@ from exchange_simulator.engine import orders
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl as SimulatedClosedPnl
 from exchange_simulator.engine.model import Execution as SimulatedExecution
-from exchange_simulator.engine.model import Refused
+from exchange_simulator.engine.model import Refused, Rules
 from exchange_simulator.exchange import Exchange, Setup
 from exchange_simulator.keys import Key, parse_account
 from exchange_simulator.market import GeneratedMarket
@@ -183,11 +183,11 @@ class World:
 KEYS = {bot: f"key{number}:secret{number}:100000" for number, bot in enumerate(BOTS)}
 
 
-def make_exchange(seed: int = 7) -> Exchange:
-    """An exchange that begins on 2025-01-01 with 100,000 USDT a bot; its time stands still unless it is moved."""
+def make_exchange(seed: int = 7, rules: Rules | None = None) -> Exchange:
+    """An exchange that begins on 2025-01-01 with 100,000 USDT per bot; its time stands still unless it is moved."""
     market = GeneratedMarket(seed, SYMBOLS)
     keys = [parse_account(text) for text in KEYS.values()]
-    return Exchange(market, keys, Setup(seed=seed, start_ms=START_MS, step_clock=True))
+    return Exchange(market, keys, Setup(rules or Rules(), seed=seed, start_ms=START_MS, step_clock=True))
 
 
 def at_rest(exchange: Exchange) -> World:

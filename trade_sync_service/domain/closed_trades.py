@@ -99,21 +99,18 @@ def compare_trips(
     Trips that touch a fill that already differs (or come after it) are left out: their reason is known. So are trips
     whose first closes may lie before `start_ms`.
     """
-    by_symbol: dict[str, list[tuple[int, Trade]]] = defaultdict(list)
+    by_side: dict[tuple[str, bool], list[tuple[int, Trade]]] = defaultdict(list)
     for trade, at_ms in closed.items():
-        by_symbol[trade.symbol].append((at_ms, trade))
+        by_side[trade.symbol, trade.direction == "long"].append((at_ms, trade))
     found = []
-    for symbol, of_symbol in _by_symbol(trips).items():
-        rows = sorted(by_symbol[symbol], key=lambda row: (row[0], row[1].key))
+    for (symbol, is_long), of_side in _by_side(trips).items():
+        rows = sorted(by_side[symbol, is_long], key=lambda row: (row[0], row[1].key))
         wrong_from = first_error_ms.get(symbol)
         used = 0
-        for trip in of_symbol:
+        for trip in of_side:
             pnl = ZERO
             while used < len(rows) and rows[used][0] <= trip.closed_ms:
-                at_ms, trade = rows[used]
-                # a reversal closes one trip and opens the next at one instant; its trade belongs to the first
-                if at_ms > trip.opened_ms or (trade.direction == "long") == trip.is_long:
-                    pnl += trade.closed_pnl
+                pnl += rows[used][1].closed_pnl
                 used += 1
             if trip.opened_ms < start_ms or (wrong_from is not None and trip.closed_ms >= wrong_from):
                 continue
@@ -122,10 +119,11 @@ def compare_trips(
     return found
 
 
-def _by_symbol(trips: Iterable[Trip]) -> dict[str, list[Trip]]:
-    found: dict[str, list[Trip]] = defaultdict(list)
+def _by_side(trips: Iterable[Trip]) -> dict[tuple[str, bool], list[Trip]]:
+    """The long and the short ones of each symbol: a reversal ends one and begins the other at one instant."""
+    found: dict[tuple[str, bool], list[Trip]] = defaultdict(list)
     for trip in sorted(trips, key=lambda trip: (trip.closed_ms, trip.opened_ms)):
-        found[trip.symbol].append(trip)
+        found[trip.symbol, trip.is_long].append(trip)
     return found
 
 

@@ -87,24 +87,26 @@ FROM (
     SELECT c.order_id, c.updated_at, c.closed_size, c.exit_value, c.ordinal, f.reason, f.order_link_id,
         CASE
             WHEN trip.closed_at IS NOT NULL THEN CASE WHEN NOT trip.from_opening THEN trip.opened_at END
-            WHEN s.opened_at <= f.exec_time AND NOT s.from_opening THEN s.opened_at
+            WHEN s.opened_at <= f.exec_time AND s.is_long = (f.side = 'Sell') AND NOT s.from_opening THEN s.opened_at
         END AS entry_time
     FROM trading.completed_trades c
     JOIN LATERAL (
         SELECT * FROM trading.fills
         WHERE account_id = $1 AND category = c.category AND symbol = c.symbol AND order_id = c.order_id
             AND exec_time BETWEEN c.created_at - interval '1 minute' AND c.updated_at + interval '1 minute'
-            AND exec_type <> 'Funding'
-        ORDER BY exec_time DESC, seq DESC, exec_id DESC LIMIT 1
+            AND exec_type <> 'Funding' AND (closed_size IS NULL OR closed_size > 0)
+        ORDER BY exec_time DESC, seq DESC, trading.fill_rank(closed_size, qty) DESC, exec_id DESC LIMIT 1
     ) f ON true
     LEFT JOIN LATERAL (
         SELECT r.opened_at, r.closed_at, r.from_opening FROM trading.round_trips r
         WHERE r.account_id = $1 AND r.category = c.category AND r.symbol = c.symbol
-            AND (r.closed_at, r.closed_seq, r.closed_id) >= (f.exec_time, f.seq, f.exec_id)
+            AND r.leg = f.leg AND r.is_long = (f.side = 'Sell')
+            AND (r.closed_at, r.closed_seq) >= (f.exec_time, f.seq)
             AND r.opened_at <= f.exec_time
-        ORDER BY r.closed_at, r.closed_seq, r.closed_id LIMIT 1
+        ORDER BY r.closed_at, r.closed_seq LIMIT 1
     ) trip ON true
     LEFT JOIN trading.position_states s ON s.account_id = $1 AND s.category = c.category AND s.symbol = c.symbol
+        AND s.leg = f.leg
     WHERE c.account_id = $1 AND c.bot_id = $4 AND c.updated_at >= $2
         AND (c.exit_reason IS NULL OR c.entry_time IS NULL OR c.updated_at >= $3)
 ) found

@@ -29,7 +29,7 @@ WHERE account_id = $1 AND bot_id = $2 AND updated_at >= $3 AND updated_at < $4;
 -- Round trips that ended in a range and are final.
 SELECT r.symbol, r.opened_at, r.closed_at, r.closed_id, r.is_long, r.from_opening, r.gross - r.fees + r.funding AS net
 FROM trading.round_trips r
-LEFT JOIN trading.position_states s USING (account_id, category, symbol)
+LEFT JOIN trading.position_states s USING (account_id, category, symbol, leg)
 WHERE r.account_id = $1 AND r.category = 'linear' AND r.closed_at >= $2 AND r.closed_at < $3
     AND (s.redo_time IS NULL OR r.closed_at < s.redo_time);
 
@@ -40,8 +40,8 @@ WHERE account_id = $1 AND transferred_at >= $2 AND transferred_at < $3;
 
 -- name: positions
 -- The signed size that our books hold of each symbol.
-SELECT symbol, CASE WHEN is_long THEN held ELSE -held END AS signed_size, redo_time IS NOT NULL AS provisional
-FROM trading.position_states WHERE account_id = $1 AND category = 'linear';
+SELECT symbol, sum(CASE WHEN is_long THEN held ELSE -held END) AS signed_size, bool_or(redo_time IS NOT NULL) AS provisional
+FROM trading.position_states WHERE account_id = $1 AND category = 'linear' GROUP BY symbol;
 
 -- name: put_issue
 -- A difference, once; true when it is new or has come back.

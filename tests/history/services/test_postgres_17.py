@@ -5,7 +5,7 @@ import random
 import pytest
 
 from alpha.postgres.database import connect
-from alpha.postgres.fills import insert_fills, settle_late_fills
+from alpha.postgres.fills import insert_fills, recompute_pending
 from alpha.postgres.ledger import verify
 from tests.history.build import new_account
 from tests.history.compare import expected, stored
@@ -26,7 +26,7 @@ async def test_late_fills_in_random_order_give_the_books_of_the_reference(fresh_
     random.Random(9).shuffle(parts)
     for part in parts:
         await insert_fills(connection, part)
-    await settle_late_fills(connection)
+    await recompute_pending(connection)
     assert await stored(connection, account, "BTCUSDT") == expected(books(rows))
     await connection.close()
     assert (await verify(settings, lambda fills: None)).differences == []
