@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from alpha.alerts import Alert, Level
+from alpha.bybit.faults import Refused
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.rows import TransactionLogRow
 from alpha.bybit.throttle import Rank
@@ -244,7 +245,12 @@ class AccountSync:
     async def _created_ms(self, close: Close) -> int:
         if close.created_ms is not None:
             return close.created_ms
-        order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Rank.BACKFILL)
+        try:
+            order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Rank.BACKFILL)
+        except Refused as fault:
+            # a symbol that the exchange does not answer for any more must not keep the account's other closes
+            log.info("order_refused", order=close.order_id, symbol=close.symbol, why=str(fault)[:300])
+            return close.exec_ms
         return close.exec_ms if order is None else order.created_ms
 
     async def _look(self, window: Span, result: RunResult) -> None:

@@ -5,19 +5,20 @@ import time
 from collections.abc import Callable
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.bybit.faults import KeyRefused
+from alpha.bybit.faults import KeyRefused, Refused, UnreadableRow
 from alpha.bybit.gateway import Gateway
-from alpha.bybit.rows import Execution, Order, Wallet
+from alpha.bybit.rows import Execution, Order, Position, Wallet
 from alpha.clock import wall_ms
 from alpha.db.pool import FAULTS
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Rejected, Retry
 from alpha.logs import logger
 from websocket_listener.backfill import Backfill, Read
-from websocket_listener.book import LiveBook, order_age, position_age, shows_the_same
+from websocket_listener.book import LiveBook, flat, order_age, position_age, shows_the_same
 from websocket_listener.feed import Feed
 from websocket_listener.missed import Missed
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
+from websocket_listener.refusals import Refusals
 from websocket_listener.status import BotStatus
 
 log = logger(__name__)
@@ -29,6 +30,8 @@ OVERLAP_AFTER_GAP_MS = 120_000
 _AGAIN_S = 2.0
 #: So many audits after a gap may still find what happened in it.
 _LAGGING_AUDITS = 2
+#: An audit that the exchange refuses so often in a row does not pass by itself: the operator hears of it.
+_REFUSED_AUDITS = 3
 
 
 class Auditor:
@@ -44,6 +47,7 @@ class Auditor:
         gateway: Gateway,
         status: BotStatus,
         alerts: Alerts,
+        refusals: Refusals,
         *,
         beat_s: float,
         first_done: Callable[[], None],
@@ -71,6 +75,8 @@ class Auditor:
         self._gateway = gateway
         self._status = status
         self._alerts = alerts
+        self._refusals = refusals
+        self._refused_in_a_row = 0
         self._beat_s = beat_s
         self._first_done: Callable[[], None] | None = first_done
         self._deaf = deaf
@@ -120,12 +126,23 @@ class Auditor:
             except (AlphaError, *FAULTS) as fault:
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
-                log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])
-            except Exception:
+                why = f"{type(fault).__name__}: {fault}"[:300]
+                log.info("audit_failed", bot=self._feed.account.bot_id, why=why)
+                self._note_failure(why, passing=isinstance(fault, (Retry, *FAULTS)))
+            except Exception as fault:
                 # whatever it is concerns this account; the others go on, and this one goes stale
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
                 log.exception("audit_fault", bot=self._feed.account.bot_id)
+                self._note_failure(f"{type(fault).__name__}: {fault}"[:300], passing=False)
+            else:
+                self._refused_in_a_row = 0
+
+    def _note_failure(self, why: str, *, passing: bool) -> None:
+        """What passes by itself shows in the status and in health; what does not must reach the operator."""
+        self._refused_in_a_row = 0 if passing else self._refused_in_a_row + 1
+        if self._refused_in_a_row >= _REFUSED_AUDITS:
+            self._refusals.audit(why)
 
     async def audit(self) -> None:
         """One audit. When it returns, everything the exchange had when it began is stored and shown."""
@@ -192,9 +209,14 @@ class Auditor:
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)
-        rows = {row.symbol: row for row in await self._gateway.positions()}
+        rows: dict[str, Position] = {}
+        try:
+            rows = {row.symbol: row for row in await self._gateway.positions()}
+        except UnreadableRow as fault:
+            # one row spoils the list: those we hold are asked for one by one, and the account is not synced meanwhile
+            self._unreadable("positions", fault)
         for symbol in [symbol for symbol, row in self._book.positions.items() if row.size and symbol not in rows]:
-            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+            rows |= await self._position_of(symbol)
         for symbol, row in rows.items():
             quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
             if self._feed.take_position(row):
@@ -206,6 +228,31 @@ class Auditor:
             if self._is_damage(f"position {symbol}", differs=not shows_the_same(row, known)):
                 self._book.force_position(row)
                 self._feed.explain.position(row, time.monotonic())
+
+    async def _position_of(self, symbol: str) -> dict[str, Position]:
+        """The position of a symbol that we hold and the exchange's list of open positions does not have. A refusal is that
+        symbol's alone: refused twice in a row it is flat, for it was delivered, or a spoiled message named it."""
+        try:
+            return {row.symbol: row for row in await self._gateway.positions(symbol)}
+        except UnreadableRow as fault:
+            self._unreadable(f"position {symbol}", fault)
+        except Refused as fault:
+            known = self._book.positions[symbol]
+            if self._is_damage(f"position {symbol}", differs=True):
+                delivered = await self._refusals.delivered([symbol])
+                log.warning("refused_symbol", symbol=symbol, delivered=bool(delivered), why=str(fault)[:300])
+                row = flat(known)
+                self._book.force_position(row)
+                self._feed.explain.position(row, time.monotonic())
+                if not delivered:
+                    self._refusals.symbol(symbol, f"it was shown with {known.size} and is flat now: {fault}")
+        return {}
+
+    def _unreadable(self, name: str, fault: UnreadableRow) -> None:
+        """A row that cannot be read is a known gap; what else was asked for counts."""
+        row = fault.row if isinstance(fault.row, dict) else {}
+        self._status.gap(name, f"the exchange's {name} cannot be read", wall_ms())
+        self._refusals.symbol(str(row.get("symbol", "a symbol")), str(fault))
 
     def _is_damage(self, name: str, *, differs: bool) -> bool:
         """What we hold claims to be newer than what the exchange says now, with nothing pushed meanwhile. The first time
@@ -234,7 +281,12 @@ class Auditor:
 
     async def _orders(self) -> set[str]:
         before = dict(self._book.orders)
-        listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        try:
+            listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        except UnreadableRow as fault:
+            # which orders are gone cannot be told from a list that was not read to its end
+            self._unreadable("open orders", fault)
+            return set(before)
         first = self._first_done is not None
         for row in listed.values():
             known = before.get(row.order_id)
@@ -253,7 +305,16 @@ class Auditor:
 
     async def _missing_order(self, order: Order) -> None:
         """An order that we hold as open and the exchange does not list: ask what became of it."""
-        row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        row = None
+        try:
+            row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        except UnreadableRow as fault:
+            self._unreadable(f"order {order.order_id}", fault)
+            return
+        except Refused as fault:
+            # the list of open orders does not have it, and by itself it cannot be asked for
+            if not await self._refusals.delivered([order.symbol]):
+                self._refusals.symbol(order.symbol, f"its order {order.order_id} counts as cancelled: {fault}")
         if row is None:
             self._book.forget_order(order.order_id)
             self.repaired += 1
@@ -282,7 +343,10 @@ class Auditor:
         """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""
         now_s = time.monotonic()
         for order_id in self._feed.explain.overdue_orders(now_s)[:20]:
-            self._note_unpushed(await self._backfill.read_order(order_id))
+            try:
+                self._note_unpushed(await self._backfill.read_order(order_id))
+            except Rejected as fault:
+                log.warning("order_refused", order=order_id, why=str(fault)[:300])
         left = self._feed.explain.accept(now_s)
         if left:
             log.warning("unexplained", bot=self._feed.account.bot_id, what=left[:20])

@@ -37,7 +37,9 @@ from websocket_listener.live import Change, LiveWriter
 from websocket_listener.meanings import StopMeanings
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
+from websocket_listener.refusals import Refusals
 from websocket_listener.rejected import RejectedMessages
+from websocket_listener.restarted import first_line, restarted
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
 from websocket_listener.store import insert_snapshot, register_account
@@ -49,6 +51,8 @@ log = logger(__name__)
 #: SQLSTATE of trading.register_account for an account that belongs to another bot.
 _ACCOUNT_TAKEN = "AL001"
 _IDENTIFY_AGAIN_S = 10.0
+#: A pause before an account begins anew after a fault that nobody foresaw.
+_BEGIN_AGAIN_S = 5.0
 
 
 class AccountTaken(Misconfigured):
@@ -127,6 +131,22 @@ class BotListener:
         return Account(number, self.bot.id, environment, info.user_id)
 
     async def run(self) -> None:
+        """Listen until cancelled. A fault that nobody foresaw is this account's: it begins anew, the others go on."""
+        await restarted(self._run, self._fault, _BEGIN_AGAIN_S)
+
+    def _fault(self, fault: Exception) -> None:
+        """Say that this account is not listened to for a moment, and why."""
+        bot = self.bot.id
+        log.error("account_fault", bot=bot, exc_info=fault)
+        self.status.gap("fault", "a fault of the listener; it begins anew", wall_ms())
+        text = f"Listening to {bot} ended in a fault of the listener and begins anew: {first_line(fault)}"
+
+        def alert(count: int, about: list[str]) -> Alert:
+            return Alert(Level.CRITICAL, f"fault:{bot}", text, "Look at the listener's log and report it.", bot)
+
+        self._shared.grouped.note(f"fault:{bot}", alert)
+
+    async def _run(self) -> None:
         """Identify, then listen, until cancelled. A key that is refused is tried again: it may be restored."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.live.run())
@@ -185,15 +205,17 @@ class BotListener:
             history_days=settings.listener_history_days,
             too_late=self._too_late,
         )
+        refusals = Refusals(account, shared.pool, shared.grouped)
         self.auditor = Auditor(
             feed,
             self.book,
             self.backfill,
             OrderHistory(feed, self.gateway, shared.pool, shared.database),
-            Openings(account, self.gateway, shared.pool),
+            Openings(account, self.gateway, shared.pool, refusals),
             self.gateway,
             self.status,
             shared.alerts,
+            refusals,
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
             deaf=self._deaf,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from alpha.bybit.rows import BUY, CLOSED_STATUSES
+from alpha.bybit.rows import BUY, CLOSED_STATUSES, SIZE_CHANGING
 from alpha.clock import ms_of
 from alpha.db.pool import Connection
 from alpha.reasons import Reason
@@ -125,6 +125,16 @@ WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_ti
 """
 
 
+#: The newest fill of each symbol; of one instant the delivery is the last.
+_DELIVERED = """
+SELECT DISTINCT ON (symbol) symbol, exec_type FROM trading.fills
+WHERE account_id = $1 AND symbol = ANY($2) AND exec_type = ANY($3)
+ORDER BY symbol, exec_time DESC, seq DESC, exec_type IN ('Delivery', 'Settle') DESC
+"""
+#: Executions that end a contract.
+DELIVERIES = frozenset({"Delivery", "Settle"})
+
+
 async def stored_fills(
     connection: Connection, account_id: int, category: str, exec_types: list[str]
 ) -> dict[str, list[StoredFill]]:
@@ -135,6 +145,12 @@ async def stored_fills(
         fill = StoredFill(signed, row["price"], ms_of(row["exec_time"]), row["seq"], row["order_id"])
         found.setdefault(row["symbol"], []).append(fill)
     return found
+
+
+async def delivered_symbols(connection: Connection, account_id: int, symbols: list[str]) -> set[str]:
+    """Those of these symbols whose last fill that changes a size is a delivery or a settlement."""
+    rows = await connection.fetch(_DELIVERED, account_id, symbols, sorted(SIZE_CHANGING))
+    return {row["symbol"] for row in rows if row["exec_type"] in DELIVERIES}
 
 
 async def insert_opening(
