@@ -12,6 +12,8 @@ from alpha.errors import Retry
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+#: Where there is no CLOCK_BOOTTIME (macOS), the monotonic clock is the one that goes on during suspend.
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def wall_ms() -> int:
@@ -34,6 +36,11 @@ def ms_of(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is ambiguous; make it aware")
     return (moment - EPOCH) // _MS
+
+
+def boottime_ms() -> int:
+    """Milliseconds since an arbitrary start; goes on while the machine is suspended and never runs backwards."""
+    return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
 
 
 class BusinessClock:
