@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from alpha.bybit.rows import Position
 from alpha.bybit.throttle import Rank
-from alpha.clock import at, ms_of, wall_ms
+from alpha.clock import ms_of
 from alpha.errors import AlphaError
 from alpha.live.connect import AWAY, RedisLinks
 from alpha.live.events import EventReader, EventType
@@ -12,7 +12,6 @@ from alpha.live.read import DataState, LivePosition, Side, read_positions, read_
 from alpha.order_link import GUARD_TAG
 from risk_guard.account import GuardedAccount
 from risk_guard.limits import Seen
-from risk_guard.watch import STATUS_LIMIT
 
 _MINUTE_MS = 60_000
 _NEW_KEPT = 1_000
@@ -43,9 +42,7 @@ class Looks:
         try:
             await self._count_orders()
             status = await read_status(self._redis, bot)
-            if status is None or status.state is not DataState.SYNCED or status.synced_at is None:
-                return None
-            if at(wall_ms()) - status.synced_at > STATUS_LIMIT or not status.is_of(self._account.text):
+            if status is None or status.state is not DataState.SYNCED or not status.is_of(self._account.text):
                 return None
             wallet = await read_wallet(self._redis, bot)
             if wallet is None:

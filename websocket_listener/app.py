@@ -199,13 +199,12 @@ class Listener:
 
     def details(self) -> dict[str, object]:
         """What each bot's listening is worth now."""
-        now_ms = wall_ms()
         if self.lease.waiting_since_s is not None:
             return {"waiting": "Another listener listens; this one takes over when it has ended."}
         return {
             bot.bot.id: {
-                "state": str(bot.status.state(now_ms)),
-                "why": bot.status.why(now_ms),
+                "state": str(bot.status.state()),
+                "why": bot.status.why(),
                 "stream": str(bot.stream.state) if bot.stream is not None else "",
                 "history": bot.backfill.progress if bot.backfill is not None else "",
             }

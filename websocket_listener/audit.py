@@ -146,7 +146,7 @@ class Auditor:
 
     async def audit(self) -> None:
         """One audit. When it returns, everything the exchange had when it began is stored and shown."""
-        began_s, began_ms = time.monotonic(), wall_ms()
+        began_s, began = time.monotonic(), self._status.now()
         after_gap, self._gap = self._gap, False
         self._suspected_before, self._suspects = self._suspects, set()
         try:
@@ -181,7 +181,7 @@ class Auditor:
             done()
         self._status.refused = ""
         if not self._suspects:
-            self._status.audited(began_ms, wall_ms())
+            self._status.audited(began)
 
     def _note_unpushed(self, rows: list[Execution]) -> None:
         if self._since_gap >= _LAGGING_AUDITS:
@@ -195,7 +195,7 @@ class Auditor:
     async def _key_refused(self, why: str) -> None:
         news = not self._status.refused
         self._status.refused = why
-        self._status.say(wall_ms())
+        self._status.say()
         if news:
             bot = self._feed.account.bot_id
             alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
@@ -251,7 +251,7 @@ class Auditor:
     def _unreadable(self, name: str, fault: UnreadableRow) -> None:
         """A row that cannot be read is a known gap; what else was asked for counts."""
         row = fault.row if isinstance(fault.row, dict) else {}
-        self._status.gap(name, f"the exchange's {name} cannot be read", wall_ms())
+        self._status.gap(name, f"the exchange's {name} cannot be read")
         self._refusals.symbol(str(row.get("symbol", "a symbol")), str(fault))
 
     def _is_damage(self, name: str, *, differs: bool) -> bool:
@@ -263,7 +263,7 @@ class Auditor:
         if name not in self._suspected_before:
             self._suspects.add(name)
             if differs:
-                self._status.gap(name, f"{name} is not the exchange's", wall_ms())
+                self._status.gap(name, f"{name} is not the exchange's")
             self.ask(f"{name} claims to be newer than the exchange's", gap=False)
             return False
         if differs:

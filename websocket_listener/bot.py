@@ -138,7 +138,7 @@ class BotListener:
         """Say that this account is not listened to for a moment, and why."""
         bot = self.bot.id
         log.error("account_fault", bot=bot, exc_info=fault)
-        self.status.gap("fault", "a fault of the listener; it begins anew", wall_ms())
+        self.status.gap("fault", "a fault of the listener; it begins anew")
         text = f"Listening to {bot} ended in a fault of the listener and begins anew: {first_line(fault)}"
 
         def alert(count: int, about: list[str]) -> Alert:
@@ -180,7 +180,7 @@ class BotListener:
         news = not self.status.refused
         self.status.refused = why
         self.live.start()
-        self.status.say(wall_ms())
+        self.status.say()
         if news:
             alert = Alert(Level.CRITICAL, f"key:{self.bot.id}", why, "Look at this bot's key.", self.bot.id)
             await self._shared.alerts.raise_alert(alert, wall_ms())
@@ -263,12 +263,12 @@ class BotListener:
 
     def _up(self) -> None:
         self.status.refused = ""
-        self.status.up(wall_ms())
+        self.status.up()
         if self.auditor is not None:
             self.auditor.ask("connected")
 
     def _down(self, why: str) -> None:
-        self.status.down(wall_ms())
+        self.status.down()
         if self.auditor is not None:
             self.auditor.gap()
 
@@ -277,7 +277,7 @@ class BotListener:
         task.add_done_callback(lambda _: None)
 
     def _lost(self, what: str) -> None:
-        self.status.gap("message", what, wall_ms())
+        self.status.gap("message", what)
         if self.auditor is not None:
             self.auditor.ask(what)
 
@@ -288,12 +288,12 @@ class BotListener:
             self._gap_in_buffer("rows were dropped while PostgreSQL was away")
         else:
             # an audit that runs already does not close it: what is dropped now it may not see
-            known.since_ms = wall_ms()
+            known.since_ms = self.status.steady_ms()
             if self.auditor is not None:
                 self.auditor.ask(known.what)
 
     def _gap_in_buffer(self, what: str) -> None:
-        self.status.gap("buffer", what, wall_ms())
+        self.status.gap("buffer", what)
         if self.auditor is not None:
             self.auditor.ask(what)
 
@@ -335,9 +335,9 @@ class BotListener:
         """What to write over Redis: the status, and the state once it is known; until then the old one stands there."""
         now_ms = wall_ms()
         if not self._known:
-            return self.status.anew(now_ms)
+            return self.status.anew()
         why = '{"why":"the live state was written anew"}'
-        return [*self.book.rebuild(), *self.status.anew(now_ms), ("EVENT", "resync", str(now_ms), why)]
+        return [*self.book.rebuild(), *self.status.anew(), ("EVENT", "resync", str(now_ms), why)]
 
     def _restored(self) -> None:
         if self.auditor is not None:
@@ -353,9 +353,9 @@ class BotListener:
                 overdue = self.feed.explain.overdue(time.monotonic())
                 if overdue and "unexplained" not in self.status.gaps:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
-                    self.status.gap("unexplained", overdue[0], now_ms)
+                    self.status.gap("unexplained", overdue[0])
                     self.auditor.ask(overdue[0], gap=False)
-            self.status.say(now_ms)
+            self.status.beat()
 
     async def _begin(self) -> None:
         """What an earlier process said of this bot holds no more."""
@@ -395,7 +395,7 @@ class BotListener:
         """Take nothing more from the exchange, and say that nobody listens."""
         if self._listening is not None:
             self._listening.cancel()
-        self.status.down(wall_ms())
+        self.status.down()
 
 
 def timing_of(settings: ListenerSettings) -> Timing:

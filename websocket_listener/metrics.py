@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from alpha.clock import wall_ms
 from alpha.live.read import DataState
 from websocket_listener.bot import BotListener
 from websocket_listener.public import PublicFeed
@@ -50,10 +49,10 @@ class ListenerMetrics(Collector):
         yield _gauge("listener_public_live", "1 while the public stream is live.", self._public.stream.live)
 
     def _of_bots(self) -> Iterable[Metric]:
-        now_ms, now_s = wall_ms(), time.monotonic()
+        now_s = time.monotonic()
         gauges: dict[str, tuple[str, _Value]] = {
             "connected": ("1 while the private stream is live.", lambda b: b.status.connected),
-            "synced": ("1 while the live state may be trusted.", lambda b: b.status.state(now_ms) is DataState.SYNCED),
+            "synced": ("1 while the live state may be trusted.", lambda b: b.status.state() is DataState.SYNCED),
             "last_message_seconds": (
                 "Wall-clock time of the last message, seconds since 1970.",
                 lambda b: b.status.last_message_ms / 1_000,

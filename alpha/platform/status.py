@@ -12,7 +12,7 @@ from alpha.live.read import Heartbeat, LiveStatus, read_heartbeat, read_status
 from alpha.platform import history
 from alpha.platform.business_time import business_now
 from alpha.platform.context import Platform, redis_faults
-from alpha.platform.live import PositionRow, positions, total_unrealised, trusted
+from alpha.platform.live import PositionRow, positions, total_unrealised, trusted, watch_all
 from alpha.registry import Bot
 
 #: A strategy writes its heartbeat every few seconds; one this old is no sign of life.
@@ -92,6 +92,7 @@ async def status(platform: Platform, bot: Bot | None = None) -> Status:
     except AlphaError as fault:
         faults.append(str(fault))
     rows = []
+    await watch_all(platform, bot)
     for each in platform.bots(bot):
         try:
             async with redis_faults(platform.live):
@@ -174,7 +175,9 @@ def judge(
 
 
 def age_s(live: LiveStatus | None, now: datetime) -> float | None:
-    """Seconds since the listener last heard the exchange about this bot."""
+    """Seconds since the listener last heard the exchange about this bot, by our own clock where the listener still counts."""
+    if live is not None and live.age_s is not None:
+        return live.age_s
     if live is None or live.last_message_at is None:
         return None
     return max(0.0, (ms_of(now) - ms_of(live.last_message_at)) / 1000)

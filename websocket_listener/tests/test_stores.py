@@ -70,7 +70,7 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
     live = LiveWriter(
         links.writer(2),
         BOT,
-        rebuild=lambda: [*books[0].rebuild(), *status.anew(START_MS), ("EVENT", "resync", "0", "{}")],
+        rebuild=lambda: [*books[0].rebuild(), *status.anew(), ("EVENT", "resync", "0", "{}")],
         restored=lambda: None,
     )
     status = BotStatus(live.put)
@@ -357,19 +357,3 @@ async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: W
     assert money.wallet_balance == 1000
     assert len(await events(links, "resync")) == 1
     assert [event["exec_id"] for event in await events(links, "fill")] == ["while-it-was-empty"]
-
-
-async def test_a_gap_is_closed_only_by_an_audit_that_began_after_it(wired: Wired) -> None:
-    status = wired.status
-    status.up(1_000)
-    assert status.state(1_000) == "stale"
-    status.audited(2_000, 2_100)
-    assert status.state(2_100) == "synced"
-    status.gap("message", "a message could not be read", 3_000)
-    status.audited(2_900, 3_100)
-    assert status.state(3_100) == "stale"
-    status.audited(3_001, 3_200)
-    assert status.state(3_200) == "synced"
-    assert status.state(3_001 + 30_001) == "stale"
-    status.down(4_000)
-    assert status.state(4_000) == "down"
