@@ -207,6 +207,7 @@ class Listener:
                 "why": bot.status.why(),
                 "stream": str(bot.stream.state) if bot.stream is not None else "",
                 "history": bot.backfill.progress if bot.backfill is not None else "",
+                "unread": f"{bot.status.unread}, {bot.status.unread_lost} of them only counted",
             }
             for bot in self.bots
         }

@@ -355,6 +355,8 @@ class BotListener:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
                     self.status.gap("unexplained", overdue[0])
                     self.auditor.ask(overdue[0], gap=False)
+            self.status.unread = self.feed.unread if self.feed is not None else 0
+            self.status.unread_lost = self._shared.rejected.lost_of[self.bot.id]
             self.status.beat()
 
     async def _begin(self) -> None:

@@ -45,6 +45,9 @@ class ListenerMetrics(Collector):
         yield _counter("listener_batches", "Transactions of the group writer.", counts.batches)
         yield _counter("listener_commit_failures", "Transactions that failed and were tried again.", counts.failures)
         yield _counter("listener_rejected_messages", "Messages that could not be read.", self._rejected.count)
+        yield _counter(
+            "listener_rejected_lost", "Messages that could not be read and were only counted.", self._rejected.lost
+        )
         yield _counter("listener_candles_filled", "Candles fetched over REST.", self._public.candles.filled)
         yield _gauge("listener_public_live", "1 while the public stream is live.", self._public.stream.live)
 

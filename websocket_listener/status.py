@@ -41,6 +41,9 @@ class BotStatus:
     connected_at_ms: int = 0
     last_message_ms: int = 0
     last_fill_ms: int = 0
+    #: Messages of this bot that could not be read since the start, and those of them that were only counted.
+    unread: int = 0
+    unread_lost: int = 0
     #: Whose account is listened to: environment and userID, "" before that is known.
     account: str = ""
     #: Why this bot cannot be listened to at all (its key), or "".
@@ -66,6 +69,11 @@ class BotStatus:
 
     def gap(self, kind: str, what: str) -> None:
         """From now on something is known to be missing; only an audit that starts later closes it."""
+        known = self.gaps.get(kind)
+        if known is not None and known.what == what:
+            # a storm of one trouble changes nothing that is shown
+            known.since_ms = self.steady_ms()
+            return
         self.gaps[kind] = Gap(self.steady_ms(), what)
         self.say()
 
@@ -100,6 +108,8 @@ class BotStatus:
             "last_message_at": texts.text(self.last_message_ms or None),
             "last_fill_at": texts.text(self.last_fill_ms or None),
             "why": self.why(),
+            "unread": str(self.unread),
+            "unread_lost": str(self.unread_lost),
             "beat": str(self._beat),
             "audit_age_ms": texts.text(self._audit_age_ms()),
         }

@@ -190,6 +190,37 @@ async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_al
     assert sum(int(text.split()[0]) for text in texts) == 300
 
 
+async def test_of_a_storm_beyond_all_room_the_first_of_each_kind_is_kept_and_the_rest_is_counted(
+    pool: Any, links: RedisLinks
+) -> None:
+    """PostgreSQL stores nothing meanwhile; kinds differ in fault, topic or source, not in numbers."""
+    user = str(await pool.fetchval("SELECT 900000 + count(*) FROM trading.accounts"))
+    number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)
+    grouped = GroupedAlerts(Alerts(links.shared, "test"))
+    rejected = RejectedMessages(pool, grouped)
+
+    def put(n: int, fault: str, topic: str) -> None:
+        rejected.put(RejectedMessage("private stream", f"{topic} {n}", fault, number, BOT, topic))
+
+    for n in range(12_000):
+        put(n, f"execQty of 'exec-{n}' is {n} many.", "execution")
+        if n % 4_000 == 0:
+            put(n, "Not a list.", f"order.{n}")
+    put(12_000, "Not JSON.", "wallet")
+    assert (rejected.count, rejected.lost, rejected.lost_of) == (12_004, 12_004 - 5_000 - 3, {BOT: 7_001})
+    storing = asyncio.create_task(rejected.run())
+    await rejected.drained()
+    storing.cancel()
+    rows = await pool.fetch("SELECT message FROM audit.rejected_messages WHERE account_id = $1", number)
+    kept = {row["message"] for row in rows}
+    assert len(kept) == len(rows) == 5_003
+    assert {"execution 0", "order.0 0", "wallet 12000", "execution 11999"} <= kept
+    await grouped.tell(all_of_it=True)
+    *_, (_, alert) = await links.shared.xrange(keys.ALERTS)
+    assert alert["text"].startswith("12004 messages")
+    assert "7001 since the start were only counted" in alert["remedy"]
+
+
 async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisLinks) -> None:
     grouped = GroupedAlerts(Alerts(links.shared, "test"))
 
