@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from alpha.alerts import Alert, Level
-from alpha.db.pool import FAULTS, Pool
+from alpha.db.errors import FAULTS, passes
+from alpha.db.pool import Pool
 from alpha.logs import logger
 from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.store import RejectedRow, insert_rejected
-from websocket_listener.writer import passes
 
 log = logger(__name__)
 
