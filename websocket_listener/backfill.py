@@ -24,7 +24,7 @@ from alpha.settings import Environment
 from websocket_listener.feed import LINEAR, Feed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
-from websocket_listener.store import move_watermark, moved_stops, read_watermark
+from websocket_listener.store import OnlyHolder, move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
 
 log = logger(__name__)
@@ -76,6 +76,7 @@ class Backfill:
         rejected: RejectedMessages,
         *,
         history_days: int,
+        only_holder: OnlyHolder,
         too_late: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """`too_late(what)` is called when the exchange does not keep any more what was never read."""
@@ -87,6 +88,7 @@ class Backfill:
         self._rejected = rejected
         self._history_ms = history_days * DAY_MS
         self._too_late = too_late
+        self._only_holder = only_holder
         self._reported_ms: int | None = None
         self._unreadable_reads = 0
 
@@ -238,7 +240,7 @@ class Backfill:
         async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
             inserted = (await insert_fills(connection, fills)).inserted if fills else 0
             if read_to_ms is not None:
-                await move_watermark(connection, self._feed.account.id, LINEAR, at(read_to_ms))
+                await move_watermark(connection, self._feed.account.id, LINEAR, at(read_to_ms), self._only_holder)
         return inserted
 
     async def _commit_each(self, fills: list[Fill], read_to_ms: int | None) -> int:

@@ -19,9 +19,9 @@ from alpha.bybit.throttle import Throttle
 from alpha.clock import at, wall_ms
 from alpha.db.pool import FAULTS, Pool
 from alpha.errors import AlphaError, Misconfigured
+from alpha.lease import Act, LeaseLost
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
-from alpha.live.read import DataState
 from alpha.logs import logger
 from alpha.registry import Bot
 from alpha.settings import BotKeys, read_only_advice
@@ -32,7 +32,7 @@ from websocket_listener.book import LiveBook, Mark
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.grouped import GroupedAlerts
-from websocket_listener.lease import Lease
+from websocket_listener.lease import AccountLease, Leases, take
 from websocket_listener.live import Change, LiveWriter
 from websocket_listener.meanings import StopMeanings
 from websocket_listener.opening import Openings
@@ -72,7 +72,7 @@ class Shared:
     alerts: Alerts
     grouped: GroupedAlerts
     marks: Mapping[str, Mark]
-    lease: Lease
+    leases: Leases
 
 
 class BotListener:
@@ -85,6 +85,7 @@ class BotListener:
         self.auditor: Auditor | None = None
         self.backfill: Backfill | None = None
         self.stream: Stream | None = None
+        self.lease: AccountLease | None = None
         self._keys = bot_keys
         self._hosts = hosts
         self._redis = links.of(bot)
@@ -95,18 +96,18 @@ class BotListener:
             shared.throttle,
             account=bot.id,
         )
-        self.live = LiveWriter(
-            links.writer(bot.redis_db),
-            bot.id,
-            rebuild=self._rebuild,
-            restored=self._restored,
-            confirm=shared.lease.confirm,
-        )
-        self.status = BotStatus(self.live.put)
-        self.book = LiveBook(bot.id, self.live.put, shared.marks)
-        self._known = False
+        self._writer = links.writer(bot.redis_db)
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of the account: another listener may have recorded it meanwhile."""
+        self.live = LiveWriter(self._writer, self.bot.id, rebuild=self._rebuild, restored=self._restored)
+        self.status = BotStatus(self.live.put)
+        self.book = LiveBook(self.bot.id, self.live.put, self._shared.marks)
+        self.account, self.feed, self.auditor, self.stream = None, None, None, None
+        self.backfill, self.lease, self._known = None, None, False
 
     # -- who it is ----------------------------------------------------------------------------------------------
 
@@ -131,12 +132,16 @@ class BotListener:
         return Account(number, self.bot.id, environment, info.user_id)
 
     async def run(self) -> None:
-        """Listen until cancelled. A fault that nobody foresaw is this account's: it begins anew, the others go on."""
+        """Listen until cancelled. A fault that nobody foresaw is this account's, and so is a lease that another listener
+        has taken: it begins anew, the others go on."""
         await restarted(self._run, self._fault, _BEGIN_AGAIN_S)
 
     def _fault(self, fault: Exception) -> None:
         """Say that this account is not listened to for a moment, and why."""
         bot = self.bot.id
+        if first_line(fault).startswith(LeaseLost.__name__):
+            log.warning("account_taken_over", bot=bot)
+            return
         log.error("account_fault", bot=bot, exc_info=fault)
         self.status.gap("fault", "a fault of the listener; it begins anew")
         text = f"Listening to {bot} ended in a fault of the listener and begins anew: {first_line(fault)}"
@@ -147,16 +152,21 @@ class BotListener:
         self._shared.grouped.note(f"fault:{bot}", alert)
 
     async def _run(self) -> None:
-        """Identify, then listen, until cancelled. A key that is refused is tried again: it may be restored."""
+        """Identify, take the account's lease, then listen, until cancelled. A refused key is tried again: it may be restored."""
+        self._forget()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.live.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._snapshots())
-            await self._begin()
             account = await self._identified()
             if account is None:
                 return
-            self._listen(account, tasks)
+            self.lease = lease = self._shared.leases.of_account(account.id, f"the account {account}")
+            await take(lease)
+            tasks.create_task(lease.keep())
+            # what an earlier listener said of this bot holds no more, and its token is fenced from here on
+            self.live.start(lease)
+            self._listen(account, lease, tasks)
 
     async def _identified(self) -> Account | None:
         while True:
@@ -179,15 +189,17 @@ class BotListener:
         """This bot cannot be listened to: say so in its status and to the operator."""
         news = not self.status.refused
         self.status.refused = why
-        self.live.start()
         self.status.say()
+        if self.lease is None:
+            # nobody's live state: no listener can hold an account that is not known
+            await self._write_status(self.status.fields())
         if news:
             alert = Alert(Level.CRITICAL, f"key:{self.bot.id}", why, "Look at this bot's key.", self.bot.id)
             await self._shared.alerts.raise_alert(alert, wall_ms())
 
     # -- listening ----------------------------------------------------------------------------------------------
 
-    def _listen(self, account: Account, tasks: asyncio.TaskGroup) -> None:
+    def _listen(self, account: Account, lease: AccountLease, tasks: asyncio.TaskGroup) -> None:
         shared, settings = self._shared, self._shared.settings
         self.account = account
         self.feed = feed = Feed(
@@ -203,6 +215,7 @@ class BotListener:
         self.backfill = Backfill(
             *(feed, self.gateway, shared.pool, shared.rejected),
             history_days=settings.listener_history_days,
+            only_holder=lease.only_holder,
             too_late=self._too_late,
         )
         refusals = Refusals(account, shared.pool, shared.grouped)
@@ -211,7 +224,7 @@ class BotListener:
             self.book,
             self.backfill,
             OrderHistory(feed, self.gateway, shared.pool, shared.database),
-            Openings(account, self.gateway, shared.pool, refusals),
+            Openings(account, self.gateway, shared.pool, refusals, lease.only_holder),
             self.gateway,
             self.status,
             shared.alerts,
@@ -300,7 +313,6 @@ class BotListener:
     def _first_audit_done(self) -> None:
         """Memory holds the whole truth for the first time: it is written, whatever stands in Redis."""
         self._known = True
-        self.live.start()
         self.live.lose("the account is known now")
 
     def _deaf(self) -> None:
@@ -359,14 +371,13 @@ class BotListener:
             self.status.unread_lost = self._shared.rejected.lost_of[self.bot.id]
             self.status.beat()
 
-    async def _begin(self) -> None:
-        """What an earlier process said of this bot holds no more."""
+    async def _write_status(self, fields: Mapping[str, str]) -> None:
+        """Write these fields of the status by themselves, while no live state is written."""
         try:
-            await self._redis.hset(
-                keys.status(self.bot.id), mapping={"state": DataState.DOWN, "why": "The listener has just started."}
-            )
-        except (RedisError, OSError, TimeoutError) as fault:
-            log.info("status_not_reset", bot=self.bot.id, why=type(fault).__name__)
+            await self._shared.leases.public.ready(Act.REDUCE)
+            await self._redis.hset(keys.status(self.bot.id), mapping=fields)
+        except (RedisError, OSError, TimeoutError, AlphaError) as fault:
+            log.info("status_not_written", bot=self.bot.id, why=type(fault).__name__)
 
     async def _snapshots(self) -> None:
         """The equity curve: a point on a beat, once there is an equity."""

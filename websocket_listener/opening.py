@@ -19,7 +19,14 @@ from alpha.logs import logger
 from websocket_listener.account import Account
 from websocket_listener.feed import LINEAR
 from websocket_listener.refusals import Refusals
-from websocket_listener.store import StoredFill, insert_opening, move_watermark, read_watermark, stored_fills
+from websocket_listener.store import (
+    OnlyHolder,
+    StoredFill,
+    insert_opening,
+    move_watermark,
+    read_watermark,
+    stored_fills,
+)
 
 log = logger(__name__)
 
@@ -79,11 +86,14 @@ def entry_of(end: Walk, average: Decimal) -> Decimal | None:
 class Openings:
     """Records the opening positions of one account."""
 
-    def __init__(self, account: Account, gateway: Gateway, pool: Pool, refusals: Refusals) -> None:
+    def __init__(
+        self, account: Account, gateway: Gateway, pool: Pool, refusals: Refusals, only_holder: OnlyHolder
+    ) -> None:
         self._account = account
         self._gateway = gateway
         self._pool = pool
         self._refusals = refusals
+        self._only_holder = only_holder
 
     async def due(self) -> bool:
         """True until the openings of this account were recorded."""
@@ -115,7 +125,7 @@ class Openings:
                     connection, self._account.id, LINEAR, symbol, side, abs(opening), price, at(as_of_ms)
                 )
                 log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
-            await move_watermark(connection, self._account.id, DONE, at(now_ms))
+            await move_watermark(connection, self._account.id, DONE, at(now_ms), self._only_holder)
 
     async def _position_of(self, symbol: str) -> Held | None:
         """The position of a symbol that is not open; None when the exchange refuses it, and nothing says that it ended."""

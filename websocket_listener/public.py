@@ -19,7 +19,7 @@ from websocket_listener.bot import BotListener, timing_of
 from websocket_listener.candles import Candles, Series
 from websocket_listener.connection import Handlers
 from websocket_listener.frames import Envelope
-from websocket_listener.market import Market
+from websocket_listener.market import Market, MayWrite
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.stream import ConnectBudget, Stream, Watch
@@ -50,9 +50,11 @@ class PublicFeed:
         gateway: Gateway,
         market: Market,
         rejected: RejectedMessages,
+        *,
+        may_write: MayWrite,
     ) -> None:
         self.market = market
-        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told)
+        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, may_write)
         self.stream = Stream(
             "public",
             hosts.public_ws,

@@ -1,6 +1,6 @@
 """What the listener writes to PostgreSQL besides fills: orders, watermarks, openings, snapshots, rejected messages."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -27,6 +27,8 @@ _TRAVELS = {
     **dict.fromkeys(("created_at", "updated_at", "received_at"), "timestamptz"),
     "account_id": "int2",
 }
+#: Raises unless this listener holds the account's lease, and keeps it from changing hands until the transaction ends.
+OnlyHolder = Callable[[Connection], Awaitable[None]]
 _encode = msgspec.json.Encoder().encode
 _KEY = ("account_id", "order_id")
 _TERMINAL = "(" + ", ".join(f"'{status}'" for status in sorted(CLOSED_STATUSES)) + ")"
@@ -97,8 +99,12 @@ async def read_watermark(connection: Connection, account_id: int, category: str)
     return found
 
 
-async def move_watermark(connection: Connection, account_id: int, category: str, read_to: datetime) -> None:
-    """Note that everything before `read_to` is stored; it never moves back."""
+async def move_watermark(
+    connection: Connection, account_id: int, category: str, read_to: datetime, only_holder: OnlyHolder
+) -> None:
+    """Note that everything before `read_to` is stored; it never moves back. `only_holder` raises where another listener
+    records this account by now; call it in a transaction."""
+    await only_holder(connection)
     await connection.execute(
         "INSERT INTO trading.watermarks AS known (account_id, category, read_to) VALUES ($1, $2, $3) "
         "ON CONFLICT (account_id, category) DO UPDATE SET read_to = excluded.read_to, updated_at = now() "

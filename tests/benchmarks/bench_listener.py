@@ -55,6 +55,7 @@ from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.stream import ConnectBudget, Stream, Watch
+from websocket_listener.tests.rows import Held
 from websocket_listener.writer import GroupWriter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,7 +234,7 @@ async def open_bench(pool: Any, links: RedisLinks, port: int, tasks: asyncio.Tas
         budget=ConnectBudget(),
         login=lambda: ["key", 1, "signature"],
     )
-    live.start()
+    live.start(Held())
     for job in (live.run(), database.run(), rejected.run(), stream.run()):
         tasks.create_task(job)
     await asyncio.wait_for(up.wait(), 10)
@@ -344,7 +345,7 @@ async def wire(pool: Any, links: RedisLinks, count: int, tasks: asyncio.TaskGrou
         bot = f"bench_{count}_{n}"
         number = await pool.fetchval("SELECT trading.register_account('simulated', $1, 'shortseller_001')", bot)
         live = LiveWriter(links.writer(20 + n), bot, rebuild=list, restored=lambda: None)
-        live.start()
+        live.start(Held())
         tasks.create_task(live.run())
         account = Account(number, "shortseller_001", Environment.SIMULATED, bot)
         book = LiveBook(bot, live.put, marks)

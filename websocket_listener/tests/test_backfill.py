@@ -28,7 +28,7 @@ from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import START_MS, execution_row
+from websocket_listener.tests.rows import START_MS, execution_row, nobody_else
 from websocket_listener.writer import GroupWriter
 
 BOT = "lxalgo_001"
@@ -73,7 +73,7 @@ class Reader:
         account = Account(number, BOT, Environment.SIMULATED, str(number))
         book, status, business = LiveBook(BOT, live.put, {}), BotStatus(live.put), self.gateway.business
         feed = Feed(account, book, live, database, status, self.rejected, business, lambda what: None)
-        self.backfill = Backfill(feed, self.gateway, pool, self.rejected, history_days=7)
+        self.backfill = Backfill(feed, self.gateway, pool, self.rejected, history_days=7, only_holder=nobody_else)
 
 
 @pytest.fixture

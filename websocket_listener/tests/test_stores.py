@@ -28,7 +28,7 @@ from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
+from websocket_listener.tests.rows import START_MS, Held, execution, execution_row, order, position, wallet
 from websocket_listener.writer import GroupWriter
 
 BOT = "momentum_001"
@@ -80,7 +80,7 @@ async def wired(pool: Any, links: RedisLinks) -> AsyncIterator[Wired]:
     rejected = RejectedMessages(pool, grouped)
     feed = Feed(account, book, live, database, status, rejected, BusinessClock(), lost.append)
     tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
-    live.start()
+    live.start(Held())
     yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
     for task in tasks:
         task.cancel()
