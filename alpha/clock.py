@@ -11,6 +11,9 @@ from datetime import datetime
 from alpha.errors import Retry
 from alpha.model.timestamp import at
 
+#: Where there is no CLOCK_BOOTTIME (macOS), the monotonic clock is the one that goes on during suspend.
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def wall_ms() -> int:
     """This machine's time, in milliseconds since 1970 UTC."""
@@ -20,6 +23,11 @@ def wall_ms() -> int:
 def monotonic_ms() -> int:
     """Milliseconds since an arbitrary start; never runs backwards."""
     return time.monotonic_ns() // 1_000_000
+
+
+def boottime_ms() -> int:
+    """Milliseconds since an arbitrary start; goes on while the machine is suspended and never runs backwards."""
+    return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
 
 
 class BusinessClock:

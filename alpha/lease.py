@@ -1,0 +1,252 @@
+"""A lease with a deadline and a fencing token: who holds it may act, and nobody else.
+
+The row of the lease is in PostgreSQL (`alpha.postgres.lease`). The deadline is kept here, by a clock that goes on while the
+machine is suspended, and counts from before the renewal was asked: it is never later than the row's. So a process that
+was frozen knows by itself that its lease has ended, and asks before it acts again.
+
+| act | needs |
+|---|---|
+| OPEN: what can open or enlarge a position | the lease, and that whatever an earlier holder sent has landed or expired |
+| CHANGE: leverage, margin mode, stops | the lease |
+| REDUCE: what can only reduce or protect | the lease, or a PostgreSQL that was just asked and did not answer |
+
+While PostgreSQL is away nobody can take a lease, so that exits go on without it; a thawed process always asks first.
+
+Requests are signed with `window_ms`: the exchange itself then refuses what arrives after the lease has ended. A successor
+of a holder that did not release waits `settle_ms` before it opens: lease + window + 1 s + clock error. The exchange
+accepts stamps of up to 1 s ahead.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from alpha.clock import boottime_ms
+from alpha.errors import AlphaError, Fatal, Retry
+from alpha.logs import logger
+
+log = logger(__name__)
+#: How far the exchange's clock, as we know it, may be wrong; a bot whose clock is further off opens nothing.
+CLOCK_ERROR_MS = 500
+#: The exchange accepts stamps of up to so long ahead of its own clock.
+STAMP_AHEAD_MS = 1_000
+#: The longest receive window that any request of ours is signed with; Bybit's default.
+MOST_WINDOW_MS = 5_000
+#: A shorter window would be refused on a slow path: the lease then counts as ended.
+LEAST_WINDOW_MS = 400
+
+
+class Act(Enum):
+    """What a request can do; the module's table says what each needs."""
+
+    OPEN = auto()
+    CHANGE = auto()
+    REDUCE = auto()
+
+
+class LeaseLost(Fatal):
+    """Another process holds the lease now: this one must not act any more."""
+
+
+class LeaseNotHeld(Retry):
+    """The lease is not held at this moment: the request was not sent."""
+
+
+class Fence(Protocol):
+    """What every request that changes something passes on its way to the exchange."""
+
+    async def ready(self, act: Act) -> None:
+        """Renew if that is needed for `act`. Raises LeaseNotHeld or LeaseLost when it may not be done."""
+
+    def window_ms(self, act: Act, most_ms: int) -> int:
+        """The receive window to sign with now, at most `most_ms`; raises as `ready` does.
+
+        Called in the sending thread, after the stamp was taken.
+        """
+
+    def doubt(self) -> None:
+        """The exchange refused a time stamp, so the clocks may be wrong: count as not held until renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease just taken. `handed_over`: no earlier holder can still act, because it released or there was none."""
+
+    token: int
+    handed_over: bool
+
+
+class LeaseRow(Protocol):
+    """The durable row of one lease. Raises an AlphaError while it cannot be asked."""
+
+    async def acquire(self, holder: str, seconds: float) -> Grant | None:
+        """Take it for `seconds` where it is free; None while another process holds it."""
+
+    async def renew(self, holder: str, token: int, seconds: float) -> bool:
+        """Prolong it; False when another process has taken it."""
+
+    async def release(self, holder: str, token: int) -> None:
+        """Give it back."""
+
+    async def holder(self) -> str:
+        """Who holds it."""
+
+
+def process_name() -> str:
+    """A name unlike that of any other process: host, process id and a random part."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def settle_ms(seconds: float) -> int:
+    """How long after taking a lease of `seconds` requests of a holder that did not release may still be accepted."""
+    lease_ms = int(seconds * 1000)
+    return lease_ms + min(MOST_WINDOW_MS, lease_ms) + STAMP_AHEAD_MS + CLOCK_ERROR_MS
+
+
+class Lease:
+    """One lease of this process. `token` fences what is written under it; it is 0 until the lease was taken."""
+
+    def __init__(
+        self,
+        row: LeaseRow,
+        seconds: float,
+        *,
+        what: str,
+        holder: str = "",
+        clock_ms: Callable[[], int] = boottime_ms,
+    ) -> None:
+        """`what` names what is leased, for messages; `clock_ms` goes on during suspend."""
+        self.token = 0
+        self.lost = False
+        self.seconds = seconds
+        self.holder = holder or process_name()
+        self._row = row
+        self._what = what
+        self._clock_ms = clock_ms
+        self._deadline_ms = 0
+        self._settled_ms = 0
+        self._unanswered_ms: int | None = None
+        self._asking = asyncio.Lock()
+
+    # --- taking and keeping -------------------------------------------------------------------------------------
+
+    async def try_take(self) -> bool:
+        """Take it where it is free; False while another process holds it. Raises the row's error when it cannot be asked."""
+        async with self._asking:
+            asked_ms = self._clock_ms()
+            grant = await self._row.acquire(self.holder, self.seconds)
+            if grant is None:
+                return False
+            self.token, self.lost = grant.token, False
+            self._deadline_ms = asked_ms + int(self.seconds * 1000)
+            # From after the grant: until then the earlier holder may have renewed.
+            now_ms = self._clock_ms()
+            self._settled_ms = now_ms if grant.handed_over else now_ms + settle_ms(self.seconds)
+            self._unanswered_ms = None
+            return True
+
+    async def renew(self) -> None:
+        """Renew once. Raises LeaseLost when another process has it; no answer leaves the deadline as it is."""
+        async with self._asking:
+            await self._renew()
+
+    async def _renew(self) -> None:
+        if self.lost:
+            raise self._taken()
+        asked_ms = self._clock_ms()
+        try:
+            kept = await self._row.renew(self.holder, self.token, self.seconds)
+        except AlphaError as fault:
+            self._unanswered_ms = self._clock_ms()
+            log.warning("lease_not_renewed", what=self._what, why=str(fault))
+            return
+        self._unanswered_ms = None
+        if not kept:
+            self.lost = True
+            raise self._taken()
+        self._deadline_ms = max(self._deadline_ms, asked_ms + int(self.seconds * 1000))
+
+    async def keep(self) -> None:
+        """Renew until cancelled. Raises LeaseLost when another process has it."""
+        while True:
+            await asyncio.sleep(self.seconds / 4)
+            await self.renew()
+
+    async def give_back(self) -> None:
+        """Release it, so that a successor begins at once. Call it only when nothing is on its way any more."""
+        token, self._deadline_ms = self.token, 0
+        if token and not self.lost:
+            try:
+                await self._row.release(self.holder, token)
+            except AlphaError as fault:
+                log.warning("lease_not_released", what=self._what, why=str(fault))
+
+    # --- asking it ----------------------------------------------------------------------------------------------
+
+    @property
+    def left_ms(self) -> int:
+        """How long it is still held, in milliseconds; 0 when it is not."""
+        if self.lost or not self.token:
+            return 0
+        return max(0, self._deadline_ms - self._clock_ms())
+
+    @property
+    def held(self) -> bool:
+        """True while nobody else can have it, and for long enough to send a request."""
+        return self._window_ms() >= LEAST_WINDOW_MS
+
+    @property
+    def settles_in_ms(self) -> int:
+        """How long something that an earlier holder sent may still be accepted, in milliseconds."""
+        return max(0, self._settled_ms - self._clock_ms())
+
+    def check(self, act: Act = Act.CHANGE) -> None:
+        """Raises LeaseLost, or LeaseNotHeld when `act` may not be done now."""
+        if self.lost:
+            raise self._taken()
+        if act is Act.OPEN and self.settles_in_ms:
+            raise LeaseNotHeld(
+                f"What an earlier holder of {self._what} sent may still arrive for {self.settles_in_ms / 1000:.1f} s; "
+                "nothing is opened before."
+            )
+        if self.held or (act is Act.REDUCE and self._just_unanswered):
+            return
+        raise LeaseNotHeld(f"The lease of {self._what} is not renewed; nothing is sent until it is.")
+
+    async def ready(self, act: Act) -> None:
+        """Renew where `act` needs it and the lease has run out; then as `check`."""
+        if not self.held and not (act is Act.REDUCE and self._just_unanswered):
+            async with self._asking:
+                if not self.held:
+                    await self._renew()
+        self.check(act)
+
+    def window_ms(self, act: Act, most_ms: int) -> int:
+        """The receive window to sign with at this instant, at most `most_ms`. Raises as `check`.
+
+        The stamp must be taken before this is asked: a freeze between the two then shortens what is accepted.
+        """
+        window_ms = self._window_ms()
+        self.check(act)
+        return min(most_ms, window_ms) if window_ms >= LEAST_WINDOW_MS else most_ms
+
+    def doubt(self) -> None:
+        """Count as not held until renewed."""
+        self._deadline_ms = 0
+
+    def _window_ms(self) -> int:
+        return self.left_ms - CLOCK_ERROR_MS
+
+    @property
+    def _just_unanswered(self) -> bool:
+        """PostgreSQL was asked within the last term and did not answer."""
+        asked_ms = self._unanswered_ms
+        return asked_ms is not None and self._clock_ms() - asked_ms < self.seconds * 1000
+
+    def _taken(self) -> LeaseLost:
+        return LeaseLost(f"Another process holds the lease of {self._what} now; this one ends.")
