@@ -30,8 +30,6 @@ ORDER BY halt_id LIMIT 1
 _LAST_ACCOUNT = """
 SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated_at DESC LIMIT 1
 """
-#: Classes of SQLSTATE that pass by themselves: connection, rolled back, out of resources, shutting down.
-_PASSING = frozenset({"08", "40", "53", "57"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ class Store:
         self._bot = bot
         self._questions = BoundedDatabase(settings, bot.container, max_size=2)
         self._saved: dict[str, object] = {}
+        self._served = False
 
     async def close(self) -> None:
         """Close the connections."""
@@ -101,14 +100,14 @@ class Store:
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         try:
-            return await self._questions.fetch(sql, *arguments)
+            rows = await self._questions.fetch(sql, *arguments)
         except asyncpg.PostgresError as fault:
             if fault.sqlstate == "AL002":
                 raise LeaseLost(f"{self._bot.id}: another process took over the account; this one ends.") from None
             if fault.sqlstate == "AL001":
                 raise Misconfigured(str(fault)) from None
-            if str(fault.sqlstate)[:2] in _PASSING:
-                raise Retry(f"PostgreSQL does not serve {self._bot.id} now: {fault}. It is tried again.") from None
-            raise explained(fault, self._settings) from None
+            raise explained(fault, self._settings, served=self._served) from None
         except POSTGRES_ERRORS as fault:
-            raise explained(fault, self._settings) from None
+            raise explained(fault, self._settings, served=self._served) from None
+        self._served = True
+        return rows

@@ -1,5 +1,6 @@
 """What is open now: positions, orders and wallets, from live state."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -80,9 +81,16 @@ def trusted(status: LiveStatus | None) -> bool:
     return status is not None and status.state is DataState.SYNCED
 
 
+async def watch_all(platform: Operations, bot: Bot | None = None) -> None:
+    """Read the status of every bot at once: who has not read it for a while waits for its counter, and waits once."""
+    reads = (read_status(platform.live.of(each), each.id) for each in platform.bots(bot))
+    await asyncio.gather(*reads, return_exceptions=True)
+
+
 async def positions(platform: Operations, bot: Bot | None = None) -> list[PositionRow]:
     """All open positions, by bot and symbol. Retry while Redis is away."""
     rows: list[PositionRow] = []
+    await watch_all(platform, bot)
     async with redis_faults(platform.live):
         for each in platform.bots(bot):
             database = platform.live.of(each)
@@ -163,6 +171,7 @@ def _moment(text: str) -> datetime | None:
 async def balance(platform: Operations, bot: Bot | None = None) -> list[BalanceRow]:
     """The wallet of each bot that has one. Retry while Redis is away."""
     rows: list[BalanceRow] = []
+    await watch_all(platform, bot)
     async with redis_faults(platform.live):
         for each in platform.bots(bot):
             database = platform.live.of(each)

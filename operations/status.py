@@ -13,7 +13,7 @@ from bot_control import Process
 from operations import history
 from operations.business_time import business_now
 from operations.context import Operations, redis_faults
-from operations.positions import PositionRow, positions, total_unrealised, trusted
+from operations.positions import PositionRow, positions, total_unrealised, trusted, watch_all
 
 #: A strategy writes its heartbeat every few seconds; one this old is no sign of life.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
@@ -92,6 +92,7 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
     except AlphaError as fault:
         faults.append(str(fault))
     rows = []
+    await watch_all(platform, bot)
     for each in platform.bots(bot):
         try:
             async with redis_faults(platform.live):
@@ -174,7 +175,9 @@ def judge(
 
 
 def age_s(live: LiveStatus | None, now: datetime) -> float | None:
-    """Seconds since the listener last heard the exchange about this bot."""
+    """Seconds since the listener last heard the exchange about this bot, by our own clock where the listener still counts."""
+    if live is not None and live.age_s is not None:
+        return live.age_s
     if live is None or live.last_message_at is None:
         return None
     return max(0.0, (ms_of(now) - ms_of(live.last_message_at)) / 1000)

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import wall_ms
 from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.events import EventReader, EventType
 from alpha.live_state.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
 from alpha.model.order_link import GUARD_TAG
 from alpha.model.position import Position
-from alpha.model.timestamp import at, ms_of
+from alpha.model.timestamp import ms_of
 from risk_guard.account import GuardedAccount
-from risk_guard.findings import STATUS_LIMIT
 from risk_guard.limits import Seen
 
 _MINUTE_MS = 60_000
@@ -44,9 +42,7 @@ class SnapshotReader:
         try:
             await self._count_orders()
             status = await read_status(self._redis, bot)
-            if status is None or status.state is not DataState.SYNCED or status.synced_at is None:
-                return None
-            if at(wall_ms()) - status.synced_at > STATUS_LIMIT or not status.is_of(self._account.text):
+            if status is None or status.state is not DataState.SYNCED or not status.is_of(self._account.text):
                 return None
             wallet = await read_wallet(self._redis, bot)
             if wallet is None:

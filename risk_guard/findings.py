@@ -21,7 +21,6 @@ from risk_guard.account import GuardedAccount
 
 AGAIN_MS = 600_000
 HEARTBEAT_LIMIT = timedelta(seconds=60)
-STATUS_LIMIT = timedelta(seconds=45)
 SKEW_LIMIT_MS = 500
 KEY_WARNING = timedelta(days=14)
 #: Entries stop this long before an announced maintenance.
@@ -73,9 +72,8 @@ def bot_signs(
                 f"/logs {bot.container}, then /restart.",
             )
         )
-    fresh = status is not None and status.synced_at is not None and now - status.synced_at <= STATUS_LIMIT
-    if status is None or status.state is not DataState.SYNCED or not fresh:
-        state = "unknown" if status is None else status.state.value if fresh else f"{status.state.value}, but old"
+    if status is None or status.state is not DataState.SYNCED:
+        state = "unknown" if status is None else status.state.value
         found.append(
             Finding(
                 "data", Level.WARNING, f"The live data of {bot.id} is {state}.", "/health; look at the listener's log."

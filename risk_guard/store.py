@@ -74,6 +74,7 @@ class GuardStore:
         self._questions = BoundedDatabase(settings, "risk_guard", max_size=4, timeout_s=timeout_s)
         self._waiting: list[Halt | DesiredState] = []
         self._flushing: asyncio.Task[bool] | None = None
+        self._served = False
 
     async def close(self) -> None:
         """Close the connections."""
@@ -207,6 +208,8 @@ class GuardStore:
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         try:
-            return await self._questions.fetch(sql, *arguments)
+            rows = await self._questions.fetch(sql, *arguments)
         except POSTGRES_ERRORS as fault:
-            raise explained(fault, self._settings) from None
+            raise explained(fault, self._settings, served=self._served) from None
+        self._served = True
+        return rows

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from alpha.alerts import Alert, Level
 from alpha.bybit.client import Gateway
+from alpha.bybit.errors import Refused
 from alpha.bybit.models import TransactionLogRow
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Retry
@@ -246,7 +247,12 @@ class AccountSync:
     async def _created_ms(self, close: ClosedPnlRow) -> int:
         if close.created_ms is not None:
             return close.created_ms
-        order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Priority.BACKFILL)
+        try:
+            order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Priority.BACKFILL)
+        except Refused as fault:
+            # a symbol that the exchange does not answer for any more must not keep the account's other closes
+            log.info("order_refused", order=close.order_id, symbol=close.symbol, why=str(fault)[:300])
+            return close.exec_ms
         return close.exec_ms if order is None else order.created_ms
 
     async def _look(self, window: Interval, result: RunResult) -> None:

@@ -21,6 +21,7 @@ from websocket_listener.redis_writer import Change
 _CLOSED_KEPT = 10_000
 _RANK = {"Created": 0, "Untriggered": 1, "Triggered": 2, "New": 3, "Active": 3, "PartiallyFilled": 4}
 _CLOSED_RANK = 9
+_ZERO = Decimal(0)
 
 
 class Mark(NamedTuple):
@@ -209,6 +210,19 @@ def shows_the_same(row: Position, known: Position) -> bool:
         and row.take_profit == known.take_profit
         and row.trailing_stop == known.trailing_stop
         and row.leverage == known.leverage
+    )
+
+
+def flat(known: Position) -> Position:
+    """This position, closed: what the exchange would say of it if it still said anything."""
+    return structs.replace(
+        known,
+        side="",
+        size=_ZERO,
+        entry_price=_ZERO,
+        value=_ZERO,
+        unrealised_pnl=_ZERO,
+        **dict.fromkeys(("stop_loss", "take_profit", "trailing_stop", "liq_price", "open_ms")),
     )
 
 

@@ -19,6 +19,7 @@ from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, load_reading_keys
 from alpha.errors import Misconfigured, Retry
 from alpha.health import HealthServer
+from alpha.lease import Act
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.postgres.database import Pool, create_pool
@@ -27,7 +28,7 @@ from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
 from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.bot import BotListener, Shared
-from websocket_listener.lease import Lease
+from websocket_listener.lease import Leases
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
@@ -58,7 +59,7 @@ class Listener:
         self.database = PostgresWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
-        self.market = Tickers(links.shared)
+        self.market = Tickers(links.shared, lambda: self.leases.public.ready(Act.REDUCE))
         throttle = RateLimiter(links.shared)
         budget = ConnectBudget()
         registry = load_registry(settings.alpha_bots_file)
@@ -71,11 +72,11 @@ class Listener:
         if not keyed:
             variables = ", ".join(bot.read_key_variable for bot in registry.bots)
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
-        self.lease = Lease(settings, self._waits)
+        self.leases = Leases(settings, self._waits)
         shared = Shared(
             *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.grouped),
             self.market.marks,
-            self.lease,
+            self.leases,
         )
         self.bots = [
             BotListener(bot, bot_keys, hosts_of(settings, demo=bot_keys.bybit_demo), links, shared)
@@ -84,7 +85,8 @@ class Listener:
         public_hosts = hosts_of(settings, demo=keyed[0][1].bybit_demo)
         self._market_gateway = market_gateway(public_hosts, throttle)
         self.public = PublicFeed(
-            public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected
+            *(public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected),
+            may_write=lambda: self.leases.public.ready(Act.REDUCE),
         )
         self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
         self._redis_run = ""
@@ -93,10 +95,10 @@ class Listener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then commit what has arrived. While another listener listens, wait."""
-        if not await self.lease.take(stop):
+        if not await self.leases.take_public(stop):
             return
         self._redis_seen_s = self._exchange_seen_s = time.monotonic()
-        jobs = (self.database.run(), self.rejected.run(), self.grouped.run(), self.lease.keep())
+        jobs = (self.database.run(), self.rejected.run(), self.grouped.run(), self.leases.public.keep())
         stores = [asyncio.create_task(job) for job in jobs]
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
@@ -123,7 +125,9 @@ class Listener:
             await asyncio.wait({work, *stores}, timeout=1.0)
             gateways = (self._market_gateway, *(bot.gateway for bot in self.bots))
             await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
-            await self.lease.give_back()
+            leases = [self.leases.public, *(bot.lease for bot in self.bots if bot.lease is not None)]
+            await asyncio.gather(*(lease.give_back() for lease in leases))
+            await self.leases.close()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -163,7 +167,7 @@ class Listener:
             Alert(
                 Level.WARNING,
                 "listener:waits",
-                f"A second listener waits for the first one ({holder}) to end.",
+                f"A second listener waits for the first one ({holder}).",
                 f"If that one does not listen for {bots}, end it; else end this one, or keep it as a spare.",
             ),
             wall_ms(),
@@ -181,7 +185,9 @@ class Listener:
 
     def database_fault(self) -> str | None:
         """A sentence while PostgreSQL has not answered, or not taken rows, for too long."""
-        since = [since_s for since_s in (self.database.failing_since_s, self.lease.away_since_s) if since_s is not None]
+        since = [
+            since_s for since_s in (self.database.failing_since_s, self.leases.away_since_s) if since_s is not None
+        ]
         away_s = time.monotonic() - min(since) if since else 0.0
         if away_s < self._settings.listener_away_s:
             return None
@@ -189,25 +195,25 @@ class Listener:
 
     def redis_fault(self) -> str | None:
         """A sentence while Redis has not answered for too long."""
-        away_s = 0.0 if self.lease.waiting_since_s is not None else time.monotonic() - self._redis_seen_s
+        away_s = 0.0 if self.leases.waiting_since_s is not None else time.monotonic() - self._redis_seen_s
         return f"Redis has not answered for {away_s:.0f} s." if away_s > self._settings.listener_away_s else None
 
     def exchange_fault(self) -> str | None:
         """A sentence while no bot has been connected for too long; one bot's refused key is its own trouble."""
-        away_s = 0.0 if self.lease.waiting_since_s is not None else time.monotonic() - self._exchange_seen_s
+        away_s = 0.0 if self.leases.waiting_since_s is not None else time.monotonic() - self._exchange_seen_s
         return f"No bot has been connected for {away_s:.0f} s." if away_s > EXCHANGE_AWAY_S else None
 
     def details(self) -> dict[str, object]:
         """What each bot's listening is worth now."""
-        now_ms = wall_ms()
-        if self.lease.waiting_since_s is not None:
+        if self.leases.waiting_since_s is not None:
             return {"waiting": "Another listener listens; this one takes over when it has ended."}
         return {
             bot.bot.id: {
-                "state": str(bot.status.state(now_ms)),
-                "why": bot.status.why(now_ms),
+                "state": str(bot.status.state()),
+                "why": bot.status.why(),
                 "stream": str(bot.stream.state) if bot.stream is not None else "",
                 "history": bot.backfill.progress if bot.backfill is not None else "",
+                "unread": f"{bot.status.unread}, {bot.status.unread_lost} of them only counted",
             }
             for bot in self.bots
         }

@@ -1,7 +1,9 @@
 -- Writes a batch of one bot's changes in order, in one atomic step.
--- ARGV  1 bot  2 token of the writer  3 events kept  4 the changes, MessagePack: a list of lists of texts, each a word
+-- ARGV  1 bot  2 fencing token of the writer's lease  3 events kept  4 the changes, below  5 "1": the lease was
+-- just proved in PostgreSQL. The changes, MessagePack: a list of lists of texts, each a word
 -- with its arguments:
---   TAKE                                               from here on this token is the writer
+--   TAKE                                               from here on this token is the writer; refused when a larger one was,
+--                                                      and, where none stands here, unless the lease was proved
 --   EVENT type ts data
 --   POSITION symbol seq updated open data field value ...     guarded by (seq, updated); event only when it is taken
 --   FORCE (same arguments)                             not guarded: a rebuild by the owner of the state
@@ -12,9 +14,9 @@
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
 --   WALLET updated data field value ...                guarded by updated_at; data "" for no event
 --   STATUS field value ...
--- Returns -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, else how many were ignored as
--- old.
-local bot, token, kept = ARGV[1], ARGV[2], ARGV[3]
+-- Returns -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, -3 when the lease must be proved
+-- first, else how many were ignored as old.
+local bot, token, kept, proved = ARGV[1], ARGV[2], ARGV[3], ARGV[5] == '1'
 local changes = cmsgpack.unpack(ARGV[4])
 local status, stream, held, orders = 'status:' .. bot, 'events:' .. bot, 'positions:' .. bot, 'orders:' .. bot
 local wallet = 'wallet:' .. bot
@@ -29,7 +31,7 @@ local function number(text) return tonumber(text) or -1 end
 
 local apply = {}
 
-function apply.TAKE() redis.call('HSET', status, 'writer', token) end
+function apply.TAKE() redis.call('HSET', status, 'writer', token, 'token', token) end
 
 function apply.EVENT(c) event(c[2], c[3], c[4]) end
 
@@ -97,6 +99,11 @@ function apply.STATUS(c) redis.call('HSET', status, unpack(c, 2)) end
 if changes[1][1] ~= 'TAKE' then
   local writer = redis.call('HGET', status, 'writer')
   if writer ~= token then return writer and -2 or -1 end
+else
+  -- `writer` of the release before this one was no number, so the token has a field of its own
+  local newest = redis.call('HGET', status, 'token')
+  if not newest and not proved then return -3 end
+  if newest and number(newest) > number(token) then return -2 end
 end
 for _, change in ipairs(changes) do
   apply[change[1]](change)

@@ -20,13 +20,13 @@ from alpha.model.execution import Execution
 from alpha.model.fill_order import chunks, oldest_first
 from alpha.model.reason import Reason
 from alpha.model.timestamp import at, ms_of
-from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.database import Pool
+from alpha.postgres.errors import POSTGRES_ERRORS, passes
 from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from websocket_listener.dispatcher import LINEAR, Dispatcher
-from websocket_listener.postgres_writer import passes
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
-from websocket_listener.store import move_watermark, moved_stops, read_watermark
+from websocket_listener.store import OnlyHolder, move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
 
 log = logger(__name__)
@@ -78,6 +78,7 @@ class Backfill:
         rejected: RejectedMessages,
         *,
         history_days: int,
+        only_holder: OnlyHolder,
         too_late: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """`too_late(what)` is called when the exchange does not keep any more what was never read."""
@@ -89,6 +90,7 @@ class Backfill:
         self._rejected = rejected
         self._history_ms = history_days * DAY_MS
         self._too_late = too_late
+        self._only_holder = only_holder
         self._reported_ms: int | None = None
         self._unreadable_reads = 0
 
@@ -241,7 +243,7 @@ class Backfill:
         async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
             inserted = (await insert_fills(connection, fills)).inserted if fills else 0
             if read_to_ms is not None:
-                await move_watermark(connection, self._feed.account.id, LINEAR, at(read_to_ms))
+                await move_watermark(connection, self._feed.account.id, LINEAR, at(read_to_ms), self._only_holder)
         return inserted
 
     async def _commit_each(self, fills: list[Fill], read_to_ms: int | None) -> int:

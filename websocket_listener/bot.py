@@ -19,9 +19,9 @@ from alpha.bybit.signing import ws_auth_args
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, read_only_advice
 from alpha.errors import AlphaError, Misconfigured
+from alpha.lease import Act, LeaseLost
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
-from alpha.live_state.read import DataState
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
@@ -32,13 +32,15 @@ from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
 from websocket_listener.connection import Handlers, Timing
 from websocket_listener.dispatcher import TOPICS, Dispatcher
-from websocket_listener.lease import Lease
+from websocket_listener.lease import AccountLease, Leases, take
 from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.reconciler import AccountReconciler
 from websocket_listener.redis_writer import Change, RedisWriter
+from websocket_listener.refusals import Refusals
 from websocket_listener.rejected import RejectedMessages
+from websocket_listener.restarted import first_line, restarted
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
 from websocket_listener.stop_reasons import StopReasons
@@ -50,6 +52,8 @@ log = logger(__name__)
 #: SQLSTATE of trading.register_account for an account that belongs to another bot.
 _ACCOUNT_TAKEN = "AL001"
 _IDENTIFY_AGAIN_S = 10.0
+#: A pause before an account begins anew after a fault that nobody foresaw.
+_BEGIN_AGAIN_S = 5.0
 
 
 class AccountTaken(Misconfigured):
@@ -69,7 +73,7 @@ class Shared:
     alerts: Alerts
     grouped: AlertBatcher
     marks: Mapping[str, Mark]
-    lease: Lease
+    leases: Leases
 
 
 class BotListener:
@@ -82,6 +86,7 @@ class BotListener:
         self.auditor: AccountReconciler | None = None
         self.backfill: Backfill | None = None
         self.stream: Stream | None = None
+        self.lease: AccountLease | None = None
         self._keys = bot_keys
         self._hosts = hosts
         self._redis = links.of(bot)
@@ -92,18 +97,18 @@ class BotListener:
             shared.throttle,
             account=bot.id,
         )
-        self.live = RedisWriter(
-            links.writer(bot.redis_db),
-            bot.id,
-            rebuild=self._rebuild,
-            restored=self._restored,
-            confirm=shared.lease.confirm,
-        )
-        self.status = BotStatus(self.live.put)
-        self.book = AccountState(bot.id, self.live.put, shared.marks)
-        self._known = False
+        self._writer = links.writer(bot.redis_db)
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of the account: another listener may have recorded it meanwhile."""
+        self.live = RedisWriter(self._writer, self.bot.id, rebuild=self._rebuild, restored=self._restored)
+        self.status = BotStatus(self.live.put)
+        self.book = AccountState(self.bot.id, self.live.put, self._shared.marks)
+        self.account, self.feed, self.auditor, self.stream = None, None, None, None
+        self.backfill, self.lease, self._known = None, None, False
 
     # -- who it is ----------------------------------------------------------------------------------------------
 
@@ -128,16 +133,41 @@ class BotListener:
         return Account(number, self.bot.id, environment, info.user_id)
 
     async def run(self) -> None:
-        """Identify, then listen, until cancelled. A key that is refused is tried again: it may be restored."""
+        """Listen until cancelled. A fault that nobody foresaw is this account's, and so is a lease that another listener
+        has taken: it begins anew, the others go on."""
+        await restarted(self._run, self._fault, _BEGIN_AGAIN_S)
+
+    def _fault(self, fault: Exception) -> None:
+        """Say that this account is not listened to for a moment, and why."""
+        bot = self.bot.id
+        if first_line(fault).startswith(LeaseLost.__name__):
+            log.warning("account_taken_over", bot=bot)
+            return
+        log.error("account_fault", bot=bot, exc_info=fault)
+        self.status.gap("fault", "a fault of the listener; it begins anew")
+        text = f"Listening to {bot} ended in a fault of the listener and begins anew: {first_line(fault)}"
+
+        def alert(count: int, about: list[str]) -> Alert:
+            return Alert(Level.CRITICAL, f"fault:{bot}", text, "Look at the listener's log and report it.", bot)
+
+        self._shared.grouped.note(f"fault:{bot}", alert)
+
+    async def _run(self) -> None:
+        """Identify, take the account's lease, then listen, until cancelled. A refused key is tried again: it may be restored."""
+        self._forget()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.live.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._snapshots())
-            await self._begin()
             account = await self._identified()
             if account is None:
                 return
-            self._listen(account, tasks)
+            self.lease = lease = self._shared.leases.of_account(account.id, f"the account {account}")
+            await take(lease)
+            tasks.create_task(lease.keep())
+            # what an earlier listener said of this bot holds no more, and its token is fenced from here on
+            self.live.start(lease)
+            self._listen(account, lease, tasks)
 
     async def _identified(self) -> Account | None:
         while True:
@@ -160,15 +190,17 @@ class BotListener:
         """This bot cannot be listened to: say so in its status and to the operator."""
         news = not self.status.refused
         self.status.refused = why
-        self.live.start()
-        self.status.say(wall_ms())
+        self.status.say()
+        if self.lease is None:
+            # nobody's live state: no listener can hold an account that is not known
+            await self._write_status(self.status.fields())
         if news:
             alert = Alert(Level.CRITICAL, f"key:{self.bot.id}", why, "Look at this bot's key.", self.bot.id)
             await self._shared.alerts.raise_alert(alert, wall_ms())
 
     # -- listening ----------------------------------------------------------------------------------------------
 
-    def _listen(self, account: Account, tasks: asyncio.TaskGroup) -> None:
+    def _listen(self, account: Account, lease: AccountLease, tasks: asyncio.TaskGroup) -> None:
         shared, settings = self._shared, self._shared.settings
         self.account = account
         self.feed = feed = Dispatcher(
@@ -184,17 +216,20 @@ class BotListener:
         self.backfill = Backfill(
             *(feed, self.gateway, shared.pool, shared.rejected),
             history_days=settings.listener_history_days,
+            only_holder=lease.only_holder,
             too_late=self._too_late,
         )
+        refusals = Refusals(account, shared.pool, shared.grouped)
         self.auditor = AccountReconciler(
             feed,
             self.book,
             self.backfill,
             OrderHistory(feed, self.gateway, shared.pool, shared.database),
-            Openings(account, self.gateway, shared.pool),
+            Openings(account, self.gateway, shared.pool, refusals, lease.only_holder),
             self.gateway,
             self.status,
             shared.alerts,
+            refusals,
             beat_s=settings.listener_audit_s,
             first_done=self._first_audit_done,
             silent=self._deaf,
@@ -242,12 +277,12 @@ class BotListener:
 
     def _up(self) -> None:
         self.status.refused = ""
-        self.status.up(wall_ms())
+        self.status.up()
         if self.auditor is not None:
             self.auditor.ask("connected")
 
     def _down(self, why: str) -> None:
-        self.status.down(wall_ms())
+        self.status.down()
         if self.auditor is not None:
             self.auditor.gap()
 
@@ -256,7 +291,7 @@ class BotListener:
         task.add_done_callback(lambda _: None)
 
     def _lost(self, what: str) -> None:
-        self.status.gap("message", what, wall_ms())
+        self.status.gap("message", what)
         if self.auditor is not None:
             self.auditor.ask(what)
 
@@ -267,19 +302,18 @@ class BotListener:
             self._gap_in_buffer("rows were dropped while PostgreSQL was away")
         else:
             # an audit that runs already does not close it: what is dropped now it may not see
-            known.since_ms = wall_ms()
+            known.since_ms = self.status.steady_ms()
             if self.auditor is not None:
                 self.auditor.ask(known.what)
 
     def _gap_in_buffer(self, what: str) -> None:
-        self.status.gap("buffer", what, wall_ms())
+        self.status.gap("buffer", what)
         if self.auditor is not None:
             self.auditor.ask(what)
 
     def _first_audit_done(self) -> None:
         """Memory holds the whole truth for the first time: it is written, whatever stands in Redis."""
         self._known = True
-        self.live.start()
         self.live.lose("the account is known now")
 
     def _deaf(self) -> None:
@@ -314,9 +348,9 @@ class BotListener:
         """What to write over Redis: the status, and the state once it is known; until then the old one stands there."""
         now_ms = wall_ms()
         if not self._known:
-            return self.status.anew(now_ms)
+            return self.status.anew()
         why = '{"why":"the live state was written anew"}'
-        return [*self.book.rebuild(), *self.status.anew(now_ms), ("EVENT", "resync", str(now_ms), why)]
+        return [*self.book.rebuild(), *self.status.anew(), ("EVENT", "resync", str(now_ms), why)]
 
     def _restored(self) -> None:
         if self.auditor is not None:
@@ -332,18 +366,19 @@ class BotListener:
                 overdue = self.feed.explain.overdue(time.monotonic())
                 if overdue and "unexplained" not in self.status.gaps:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
-                    self.status.gap("unexplained", overdue[0], now_ms)
+                    self.status.gap("unexplained", overdue[0])
                     self.auditor.ask(overdue[0], gap=False)
-            self.status.say(now_ms)
+            self.status.unread = self.feed.unread if self.feed is not None else 0
+            self.status.unread_lost = self._shared.rejected.lost_of[self.bot.id]
+            self.status.beat()
 
-    async def _begin(self) -> None:
-        """What an earlier process said of this bot holds no more."""
+    async def _write_status(self, fields: Mapping[str, str]) -> None:
+        """Write these fields of the status by themselves, while no live state is written."""
         try:
-            await self._redis.hset(
-                keys.status(self.bot.id), mapping={"state": DataState.DOWN, "why": "The listener has just started."}
-            )
-        except (RedisError, OSError, TimeoutError) as fault:
-            log.info("status_not_reset", bot=self.bot.id, why=type(fault).__name__)
+            await self._shared.leases.public.ready(Act.REDUCE)
+            await self._redis.hset(keys.status(self.bot.id), mapping=fields)
+        except (RedisError, OSError, TimeoutError, AlphaError) as fault:
+            log.info("status_not_written", bot=self.bot.id, why=type(fault).__name__)
 
     async def _snapshots(self) -> None:
         """The equity curve: a point on a beat, once there is an equity."""
@@ -374,7 +409,7 @@ class BotListener:
         """Take nothing more from the exchange, and say that nobody listens."""
         if self._listening is not None:
             self._listening.cancel()
-        self.status.down(wall_ms())
+        self.status.down()
 
 
 def timing_of(settings: ListenerSettings) -> Timing:

@@ -18,6 +18,7 @@ from alpha.logs import logger
 from alpha.model.interval import end_of
 from websocket_listener import serialize
 from websocket_listener.messages import UNREADABLE, Envelope
+from websocket_listener.tickers import MayWrite
 
 log = logger(__name__)
 
@@ -47,6 +48,7 @@ class Candles:
         gateway: Gateway,
         closed: Callable[[Kline, int], None],
         told: Callable[[Series], Awaitable[int | None]],
+        may_write: MayWrite,
     ) -> None:
         """`told(series)` is the start of the last candle that every follower was told of; None for never."""
         self.filled = 0
@@ -54,6 +56,7 @@ class Candles:
         self._gateway = gateway
         self._closed = closed
         self._told = told
+        self._may_write = may_write
         self._begun: set[Series] = set()
         self._last: dict[Series, int] = {}
         self._followed: set[Series] = set()
@@ -165,6 +168,7 @@ class Candles:
         step = end_of(newest, interval) - newest
         if last is None or last > newest + 10 * step or last < oldest - keys.CANDLES_KEPT * step:
             # nothing there, the list of another market's time, or too far behind: begin anew
+            await self._may_write()
             await self._redis.delete(key)
             await self._append(series, recent, tell=False)
             return
@@ -204,6 +208,7 @@ class Candles:
             return
         key = keys.candles(*series)
         texts_of = [encode_candle(_stored(candle)) for candle in candles]
+        await self._may_write()
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.rpush(key, *texts_of)
             pipe.ltrim(key, -keys.CANDLES_KEPT, -1)

@@ -72,6 +72,7 @@ class Connection:
         self._handlers = handlers
         self._timing = timing
         self._login = login
+        self._faults_logged: set[type[Exception]] = set()
         self._socket: ClientConnection | None = None
         self._waiting: dict[str, tuple[str, asyncio.Future[Answer]]] = {}
         self._numbers = itertools.count(1)
@@ -198,7 +199,14 @@ class Connection:
                     handlers.on_malformed(frame, str(fault))
                     continue
                 if envelope.topic:
-                    handlers.data(envelope, frame)
+                    try:
+                        handlers.data(envelope, frame)
+                    except Exception as fault:
+                        # one message that we cannot cope with must not end the connection of all symbols
+                        if type(fault) not in self._faults_logged:
+                            self._faults_logged.add(type(fault))
+                            log.exception("handler_fault", url=self._url, topic=envelope.topic)
+                        handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
                 else:
                     self._answered(answer_of(envelope))
         except (OSError, WebSocketException, EOFError) as fault:

@@ -1,162 +1,144 @@
-"""One listener: a second one waits, and takes over at once when the first has ended, however it ended.
+"""Which listener records which account: a lease per account, and one for what belongs to all (prices and candles).
 
-Two would tell readers everything twice, and both would append to the lists of candles. The lease is a session lock of
-PostgreSQL on a connection of its own: it goes with the connection, so a killed process holds nobody up. While
-PostgreSQL is away the holder goes on, for nobody can take the lease then; when it is back and another listener was
-faster, this one ends.
+Two listeners would tell readers everything twice. Each lease has a deadline, so that a listener that hangs is replaced like
+one that was killed, and a fencing token, so that it can write neither live state nor watermarks when it goes on: Redis
+(`apply.lua`) and PostgreSQL (`only_holder`) refuse a token that is not the newest. While PostgreSQL is away nobody can
+take a lease, and the holder goes on.
 """
 
 import asyncio
-import os
-import secrets
-import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 from alpha.config.services import DatabaseSettings
-from alpha.errors import AlphaError, Fatal
+from alpha.errors import AlphaError
+from alpha.lease import Act, Grant, Lease, LeaseLost, process_name
 from alpha.logs import logger
-from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect
+from alpha.postgres.bounded_database import BoundedDatabase
+from alpha.postgres.database import Connection
+from alpha.postgres.lease import LeaseTable, PostgresLease
 
 log = logger(__name__)
 
-#: The key of our advisory lock, in its two halves.
-_LOCK = (0x4C53, 1)
-_LOOK_S = 2.0
-_AGAIN_S = 0.25
-_ANSWER_S = 5.0
-_MOST_LOOKS = 80
+T = TypeVar("T")
+LISTENER_LEASES = LeaseTable("trading.listener_leases", ("name",))
+PUBLIC = "public"
+#: A listener that hangs is replaced after this time, and its successor needs a few seconds to begin.
+LEASE_S = 8.0
+_ANSWER_S = 2.0
+_AGAIN_S = 0.5
 #: Who waits for so long says so: perhaps nobody listens for some bot.
 _SAY_AFTER_S = 30.0
-#: A connection whose other end has gone without a word is given up by the server after about half a minute.
-_KEEPALIVE = (
-    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "
-    "SET idle_session_timeout = 0"
-)
-_TAKE = "SELECT pg_try_advisory_lock($1, $2)"
-_HOLDER = """
-SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2
-"""
-#: Sessions of this very process that a broken connection has left behind: they hold what is ours.
-_END_OLD = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()"
-)
+_NEWEST = "SELECT token FROM trading.listener_leases WHERE name = $1 FOR SHARE"
 
 
-class LeaseLost(Fatal):
-    """Another listener listens now: two would tell readers everything twice."""
+class _Row(PostgresLease):
+    """A row that notes since when PostgreSQL has not answered."""
+
+    def __init__(self, leases: "Leases", settings: DatabaseSettings, values: Mapping[str, object]) -> None:
+        super().__init__(settings, "", LISTENER_LEASES, values, timeout_s=_ANSWER_S, questions=leases.questions)
+        self._leases = leases
+
+    async def acquire(self, holder: str, seconds: float) -> Grant | None:
+        return await self._leases.noting(super().acquire(holder, seconds))
+
+    async def renew(self, holder: str, token: int, seconds: float) -> bool:
+        return await self._leases.noting(super().renew(holder, token, seconds))
 
 
-class Lease:
-    """The right to listen. `take` waits for it, `keep` holds it, `confirm` makes sure of it."""
+class AccountLease(Lease):
+    """The right to record one account."""
+
+    def __init__(self, row: _Row, name: str, what: str, holder: str) -> None:
+        super().__init__(row, LEASE_S, what=what, holder=holder)
+        self.name = name
+
+    async def prove(self) -> bool:
+        """Ask PostgreSQL now; False while it does not answer. LeaseLost when another listener has it."""
+        self.doubt()
+        await self.renew()
+        return self.held
+
+    async def only_holder(self, connection: Connection) -> None:
+        """In a transaction: nobody takes this lease until it is committed. LeaseNotHeld or LeaseLost unless it is ours."""
+        self.check(Act.CHANGE)
+        if await connection.fetchval(_NEWEST, self.name) != self.token:
+            raise LeaseLost(f"Another listener holds {self.name} now: nothing of it is written any more.")
+
+
+class Leases:
+    """The leases of this process, over two connections. `waits(holder)` is called once when it has waited for long."""
 
     def __init__(self, settings: DatabaseSettings, waits: Callable[[str], Awaitable[None]] | None = None) -> None:
-        """`waits(holder)` is called once when another listener has had it for long; `holder` is its host and process."""
+        self.questions = BoundedDatabase(settings, "websocket_listener lease", max_size=2, timeout_s=_ANSWER_S)
         self.waiting_since_s: float | None = None
         #: Since when PostgreSQL has not answered, on the monotonic clock; None while it does.
         self.away_since_s: float | None = None
         self._settings = settings
         self._waits = waits
-        # PostgreSQL cuts a name after 63 characters
-        host = f"{socket.gethostname()[:20]}:{os.getpid()}"
-        self._name = f"websocket_listener lease {host} {secrets.token_hex(4)}"
-        self._connection: Connection | None = None
-        self._looking = asyncio.Lock()
+        # one name for the process: an account that begins anew takes its own lease again at once
+        self._name = process_name()
+        self._public_row = _Row(self, settings, {"name": PUBLIC})
+        self.public = AccountLease(self._public_row, PUBLIC, "prices and candles", self._name)
 
-    async def take(self, stop: asyncio.Event) -> bool:
+    def of_account(self, account_id: int, what: str) -> AccountLease:
+        """The lease of this account, not taken yet."""
+        name = f"account:{account_id}"
+        return AccountLease(_Row(self, self._settings, {"name": name}), name, what, self._name)
+
+    async def take_public(self, stop: asyncio.Event) -> bool:
         """Wait until no other listener listens; False when `stop` was set before."""
         said = False
         while not stop.is_set():
             try:
-                if await self._try():
+                if await self.public.try_take():
                     self.waiting_since_s = None
                     return True
                 if self.waiting_since_s is None:
                     self.waiting_since_s = time.monotonic()
-                    log.warning("another_listener", holder=await self._holder(), what="waits until it has ended")
+                    log.warning("another_listener", holder=await self.holder(), what="waits until its lease ends")
                 elif not said and time.monotonic() - self.waiting_since_s > _SAY_AFTER_S and self._waits is not None:
                     said = True
-                    await self._waits(await self._holder())
-            except (AlphaError, *POSTGRES_ERRORS) as fault:
-                log.info("lease_not_asked", why=f"{type(fault).__name__}: {fault}"[:200])
-                await self._let_go()
+                    await self._waits(await self.holder())
+            except AlphaError as fault:
+                log.info("lease_not_asked", why=str(fault)[:200])
             with suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_S):
                     await stop.wait()
         return False
 
-    async def keep(self) -> None:
-        """Hold it until cancelled. Raises LeaseLost when another listener has it."""
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            await self._look()
+    async def holder(self) -> str:
+        """Host and process of whoever listens."""
+        return (await self._public_row.holder()).rpartition(":")[0]
 
-    async def confirm(self) -> None:
-        """Return once it is certain that the lease is ours: not while PostgreSQL is away, never when it is another's."""
-        while True:
-            with suppress(LeaseLost):  # `keep` ends the process
-                if await self._look():
-                    return
-            await asyncio.sleep(_AGAIN_S)
+    async def noting(self, asked: Awaitable[T]) -> T:
+        """What was asked; whether PostgreSQL has answered is noted."""
+        try:
+            answer = await asked
+        except AlphaError:
+            if self.away_since_s is None:
+                self.away_since_s = time.monotonic()
+            raise
+        self.away_since_s = None
+        return answer
 
-    async def give_back(self) -> None:
-        """Let the next listener have it."""
-        await self._let_go()
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.questions.close()
 
-    async def _look(self) -> bool:
-        """Is it ours? False while PostgreSQL is away; LeaseLost when it is another's."""
-        async with self._looking:
-            try:
-                if self._connection is not None:
-                    await self._connection.fetchval("SELECT 1", timeout=_ANSWER_S)
-                    self.away_since_s = None
-                    return True
-                ours = await self._try()
-                self.away_since_s = None
-                if ours:
-                    log.info("lease_taken_again")
-                    return True
-                await self._end_old_sessions()
-                if await self._try():
-                    return True
-                holder = await self._holder()
-            except (AlphaError, *POSTGRES_ERRORS):
-                if self.away_since_s is None:
-                    self.away_since_s = time.monotonic()
-                await self._let_go()
-                return False
-            await self._let_go()
-            raise LeaseLost(
-                f"Another listener ({holder}) has taken over while PostgreSQL was away; this one ends. Run one listener."
-            )
 
-    async def _try(self) -> bool:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = await connect(self._settings, self._name)
-            await connection.execute(_KEEPALIVE, timeout=_ANSWER_S)
-        return bool(await connection.fetchval(_TAKE, *_LOCK, timeout=_ANSWER_S))
-
-    async def _holder(self) -> str:
-        """Host and process of whoever has it."""
-        if self._connection is None:
-            return "unknown"
-        name: str | None = await self._connection.fetchval(_HOLDER, *_LOCK, timeout=_ANSWER_S)
-        return "unknown" if name is None else name.removeprefix("websocket_listener lease ").split()[0]
-
-    async def _end_old_sessions(self) -> None:
-        """Until none is left: what holds the lock after that is another listener's."""
-        if self._connection is None:
-            return
-        for _ in range(_MOST_LOOKS):
-            if not await self._connection.fetch(_END_OLD, self._name, timeout=_ANSWER_S):
+async def take(lease: AccountLease) -> None:
+    """Wait until this account is ours."""
+    waits = False
+    while True:
+        try:
+            if await lease.try_take():
                 return
-            await asyncio.sleep(_AGAIN_S)
-
-    async def _let_go(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(*POSTGRES_ERRORS):
-                connection.terminate()
+            if not waits:
+                waits = True
+                log.warning("account_of_another_listener", lease=lease.name)
+        except AlphaError as fault:
+            log.info("lease_not_asked", lease=lease.name, why=str(fault)[:200])
+        await asyncio.sleep(_AGAIN_S)

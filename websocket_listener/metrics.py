@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from alpha.clock import wall_ms
 from alpha.live_state.read import DataState
 from websocket_listener.bot import BotListener
 from websocket_listener.postgres_writer import PostgresWriter
@@ -46,14 +45,17 @@ class ListenerMetrics(Collector):
         yield _counter("listener_batches", "Transactions of the group writer.", counts.batches)
         yield _counter("listener_commit_failures", "Transactions that failed and were tried again.", counts.failures)
         yield _counter("listener_rejected_messages", "Messages that could not be read.", self._rejected.count)
+        yield _counter(
+            "listener_rejected_lost", "Messages that could not be read and were only counted.", self._rejected.lost
+        )
         yield _counter("listener_candles_filled", "Candles fetched over REST.", self._public.candles.filled)
         yield _gauge("listener_public_live", "1 while the public stream is live.", self._public.stream.live)
 
     def _of_bots(self) -> Iterable[Metric]:
-        now_ms, now_s = wall_ms(), time.monotonic()
+        now_s = time.monotonic()
         gauges: dict[str, tuple[str, _Value]] = {
             "connected": ("1 while the private stream is live.", lambda b: b.status.connected),
-            "synced": ("1 while the live state may be trusted.", lambda b: b.status.state(now_ms) is DataState.SYNCED),
+            "synced": ("1 while the live state may be trusted.", lambda b: b.status.state() is DataState.SYNCED),
             "last_message_seconds": (
                 "Wall-clock time of the last message, seconds since 1970.",
                 lambda b: b.status.last_message_ms / 1_000,

@@ -4,11 +4,14 @@ Opening = the exchange's position less the fills since; its entry price is the o
 exchange's average entry price. Recorded once for each account, after its history was read to the end.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.errors import Refused
 from alpha.logs import logger
 from alpha.model.execution import SIZE_CHANGING
 from alpha.model.position import Position
@@ -18,7 +21,15 @@ from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
 from websocket_listener.account import Account
 from websocket_listener.dispatcher import LINEAR
-from websocket_listener.store import StoredFill, insert_opening, move_watermark, read_watermark, stored_fills
+from websocket_listener.refusals import Refusals
+from websocket_listener.store import (
+    OnlyHolder,
+    StoredFill,
+    insert_opening,
+    move_watermark,
+    read_watermark,
+    stored_fills,
+)
 
 log = logger(__name__)
 
@@ -34,6 +45,18 @@ class Walk:
     size: Decimal
     factor: Decimal
     known: Decimal
+
+
+class Held(NamedTuple):
+    """What the exchange holds of one symbol: signed size, average entry price, and the `seq` of the last fill in it."""
+
+    signed_size: Decimal
+    entry_price: Decimal
+    seq: int
+
+
+#: A symbol that was delivered: flat, whatever fills there are.
+_DELIVERED = Held(_ZERO, _ZERO, sys.maxsize)
 
 
 def walk(opening: Decimal, fills: Sequence[StoredFill]) -> Walk:
@@ -66,10 +89,14 @@ def entry_of(end: Walk, average: Decimal) -> Decimal | None:
 class Openings:
     """Records the opening positions of one account."""
 
-    def __init__(self, account: Account, gateway: Gateway, pool: Pool) -> None:
+    def __init__(
+        self, account: Account, gateway: Gateway, pool: Pool, refusals: Refusals, only_holder: OnlyHolder
+    ) -> None:
         self._account = account
         self._gateway = gateway
         self._pool = pool
+        self._refusals = refusals
+        self._only_holder = only_holder
 
     async def due(self) -> bool:
         """True until the openings of this account were recorded."""
@@ -79,17 +106,19 @@ class Openings:
     async def record(self, positions: Sequence[Position]) -> None:
         """Record what `positions` hold beyond the stored fills; these must reach up to each position's last one."""
         now_ms = await self._gateway.server_time_ms()
-        rows = {row.symbol: row for row in positions}
+        rows = {row.symbol: _held(row) for row in positions}
         async with self._pool.acquire(timeout=5.0) as connection:
             fills = await stored_fills(connection, self._account.id, LINEAR, sorted(SIZE_CHANGING))
         for symbol in fills.keys() - rows.keys():
-            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+            held = await self._position_of(symbol)
+            if held is not None:
+                rows[symbol] = held
         found = []
         for symbol, row in sorted(rows.items()):
             included = [fill for fill in fills.get(symbol, []) if fill.seq <= row.seq]
             opening = row.signed_size - sum((fill.signed_qty for fill in included), _ZERO)
             if opening:
-                price = await self._price(row, opening, included)
+                price = await self._price(symbol, row, opening, included)
                 as_of_ms = included[0].exec_time_ms if included else now_ms
                 found.append((symbol, opening, price, as_of_ms))
         async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
@@ -99,21 +128,32 @@ class Openings:
                     connection, self._account.id, LINEAR, symbol, side, abs(opening), price, at(as_of_ms)
                 )
                 log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
-            await move_watermark(connection, self._account.id, DONE, at(now_ms))
+            await move_watermark(connection, self._account.id, DONE, at(now_ms), self._only_holder)
         if found:
             # what follows an opening is computed anew; of a long record by steps
             async with self._pool.acquire(timeout=5.0) as connection:
                 await recompute_pending(connection)
 
-    async def _price(self, row: Position, opening: Decimal, fills: Sequence[StoredFill]) -> Decimal:
+    async def _position_of(self, symbol: str) -> Held | None:
+        """The position of a symbol that is not open; None when the exchange refuses it, and nothing says that it ended."""
+        try:
+            row = next(iter(await self._gateway.positions(symbol)), None)
+        except Refused as fault:
+            if await self._refusals.delivered([symbol]):
+                return _DELIVERED
+            self._refusals.symbol(symbol, f"what was held before the record began is not known: {fault}")
+            return None
+        return None if row is None else _held(row)
+
+    async def _price(self, symbol: str, row: Held, opening: Decimal, fills: Sequence[StoredFill]) -> Decimal:
         """The opening's entry price: from the average price now, else from the first close that Bybit booked."""
-        price = entry_of(walk(opening, fills), row.entry_price) if row.size else None
+        price = entry_of(walk(opening, fills), row.entry_price) if row.signed_size else None
         if price is not None:
             return price
         size = opening
         for number, fill in enumerate(fills):
             if (size > 0) != (fill.signed_qty > 0):
-                average = await self._average_at_close(row.symbol, fill)
+                average = await self._average_at_close(symbol, fill)
                 price = None if average is None else entry_of(walk(opening, fills[:number]), average)
                 if price is not None:
                     return price
@@ -125,8 +165,15 @@ class Openings:
     async def _average_at_close(self, symbol: str, fill: StoredFill) -> Decimal | None:
         day_ms = 24 * 3_600_000
         start_ms, end_ms = fill.exec_time_ms - 7 * day_ms, fill.exec_time_ms + day_ms
-        async for page in self._gateway.closed_pnl(start_ms, end_ms, symbol=symbol):
-            for closed in page.rows:
-                if closed.order_id == fill.order_id:
-                    return closed.entry_price
+        try:
+            async for page in self._gateway.closed_pnl(start_ms, end_ms, symbol=symbol):
+                for closed in page.rows:
+                    if closed.order_id == fill.order_id:
+                        return closed.entry_price
+        except Refused as fault:
+            log.info("closed_pnl_refused", symbol=symbol, why=str(fault)[:300])
         return None
+
+
+def _held(row: Position) -> Held:
+    return Held(row.signed_size, row.entry_price, row.seq)

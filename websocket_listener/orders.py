@@ -3,6 +3,7 @@
 import time
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.errors import Refused, UnreadableRow
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
@@ -48,7 +49,15 @@ class OrderHistory:
         for order_id, (symbol, known_ms) in gone[:_MOST_LOOKUPS]:
             if self._feed.holds_open(order_id):
                 continue
-            order = await self._gateway.order_by_id(symbol, order_id)
+            try:
+                order = await self._gateway.order_by_id(symbol, order_id)
+            except UnreadableRow as fault:
+                log.warning("order_unreadable", order=order_id, why=str(fault)[:300])
+                continue
+            except Refused as fault:
+                # a symbol that was delivered, or that a spoiled message named: the exchange lists no such order as open
+                log.warning("order_refused", order=order_id, symbol=symbol, why=str(fault)[:300])
+                order = None
             if order is None:
                 log.info("order_forgotten", order=order_id, last_known=at(known_ms).isoformat())
                 await self._forget(order_id)

@@ -22,7 +22,7 @@ from websocket_listener.messages import Envelope
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.stream import ConnectBudget, Stream, Watch
-from websocket_listener.tickers import Tickers
+from websocket_listener.tickers import MayWrite, Tickers
 
 log = logger(__name__)
 _LOOK_S = 1.0
@@ -50,9 +50,11 @@ class PublicFeed:
         gateway: Gateway,
         market: Tickers,
         rejected: RejectedMessages,
+        *,
+        may_write: MayWrite,
     ) -> None:
         self.market = market
-        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told)
+        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, may_write)
         self.stream = Stream(
             "public",
             hosts.public_ws,

@@ -6,20 +6,22 @@ from collections.abc import Callable
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import Gateway
-from alpha.bybit.errors import KeyRefused
+from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
 from alpha.bybit.models import Wallet
 from alpha.clock import wall_ms
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Rejected, Retry
 from alpha.logs import logger
 from alpha.model.execution import Execution
 from alpha.model.order import Order
+from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
-from websocket_listener.account_state import AccountState, order_age, position_age, shows_the_same
+from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
 from websocket_listener.backfill import Backfill, Read
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.gap_detector import GapDetector
 from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
+from websocket_listener.refusals import Refusals
 from websocket_listener.status import BotStatus
 
 log = logger(__name__)
@@ -31,6 +33,8 @@ OVERLAP_AFTER_GAP_MS = 120_000
 _AGAIN_S = 2.0
 #: So many audits after a gap may still find what happened in it.
 _LAGGING_AUDITS = 2
+#: An audit that the exchange refuses so often in a row does not pass by itself: the operator hears of it.
+_REFUSED_AUDITS = 3
 
 
 class AccountReconciler:
@@ -46,6 +50,7 @@ class AccountReconciler:
         gateway: Gateway,
         status: BotStatus,
         alerts: Alerts,
+        refusals: Refusals,
         *,
         beat_s: float,
         first_done: Callable[[], None],
@@ -73,6 +78,8 @@ class AccountReconciler:
         self._gateway = gateway
         self._status = status
         self._alerts = alerts
+        self._refusals = refusals
+        self._refused_in_a_row = 0
         self._beat_s = beat_s
         self._first_done: Callable[[], None] | None = first_done
         self._deaf = silent
@@ -122,16 +129,27 @@ class AccountReconciler:
             except (AlphaError, *POSTGRES_ERRORS) as fault:
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
-                log.info("audit_failed", bot=self._feed.account.bot_id, why=f"{type(fault).__name__}: {fault}"[:300])
-            except Exception:
+                why = f"{type(fault).__name__}: {fault}"[:300]
+                log.info("audit_failed", bot=self._feed.account.bot_id, why=why)
+                self._note_failure(why, passing=isinstance(fault, (Retry, *POSTGRES_ERRORS)))
+            except Exception as fault:
                 # whatever it is concerns this account; the others go on, and this one goes stale
                 self.failures += 1
                 pause_s = min(1.0, self._beat_s)
                 log.exception("audit_fault", bot=self._feed.account.bot_id)
+                self._note_failure(f"{type(fault).__name__}: {fault}"[:300], passing=False)
+            else:
+                self._refused_in_a_row = 0
+
+    def _note_failure(self, why: str, *, passing: bool) -> None:
+        """What passes by itself shows in the status and in health; what does not must reach the operator."""
+        self._refused_in_a_row = 0 if passing else self._refused_in_a_row + 1
+        if self._refused_in_a_row >= _REFUSED_AUDITS:
+            self._refusals.audit(why)
 
     async def audit(self) -> None:
         """One audit. When it returns, everything the exchange had when it began is stored and shown."""
-        began_s, began_ms = time.monotonic(), wall_ms()
+        began_s, began = time.monotonic(), self._status.now()
         after_gap, self._gap = self._gap, False
         self._suspected_before, self._suspects = self._suspects, set()
         try:
@@ -166,7 +184,7 @@ class AccountReconciler:
             done()
         self._status.refused = ""
         if not self._suspects:
-            self._status.audited(began_ms, wall_ms())
+            self._status.audited(began)
 
     def _note_unpushed(self, rows: list[Execution]) -> None:
         if self._since_gap >= _LAGGING_AUDITS:
@@ -180,7 +198,7 @@ class AccountReconciler:
     async def _key_refused(self, why: str) -> None:
         news = not self._status.refused
         self._status.refused = why
-        self._status.say(wall_ms())
+        self._status.say()
         if news:
             bot = self._feed.account.bot_id
             alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
@@ -194,9 +212,14 @@ class AccountReconciler:
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)
-        rows = {row.symbol: row for row in await self._gateway.positions()}
+        rows: dict[str, Position] = {}
+        try:
+            rows = {row.symbol: row for row in await self._gateway.positions()}
+        except UnreadableRow as fault:
+            # one row spoils the list: those we hold are asked for one by one, and the account is not synced meanwhile
+            self._unreadable("positions", fault)
         for symbol in [symbol for symbol, row in self._book.positions.items() if row.size and symbol not in rows]:
-            rows |= {row.symbol: row for row in await self._gateway.positions(symbol)}
+            rows |= await self._position_of(symbol)
         for symbol, row in rows.items():
             quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
             if self._feed.take_position(row):
@@ -209,6 +232,31 @@ class AccountReconciler:
                 self._book.force_position(row)
                 self._feed.explain.position(row, time.monotonic())
 
+    async def _position_of(self, symbol: str) -> dict[str, Position]:
+        """The position of a symbol that we hold and the exchange's list of open positions does not have. A refusal is that
+        symbol's alone: refused twice in a row it is flat, for it was delivered, or a spoiled message named it."""
+        try:
+            return {row.symbol: row for row in await self._gateway.positions(symbol)}
+        except UnreadableRow as fault:
+            self._unreadable(f"position {symbol}", fault)
+        except Refused as fault:
+            known = self._book.positions[symbol]
+            if self._is_damage(f"position {symbol}", differs=True):
+                delivered = await self._refusals.delivered([symbol])
+                log.warning("refused_symbol", symbol=symbol, delivered=bool(delivered), why=str(fault)[:300])
+                row = flat(known)
+                self._book.force_position(row)
+                self._feed.explain.position(row, time.monotonic())
+                if not delivered:
+                    self._refusals.symbol(symbol, f"it was shown with {known.size} and is flat now: {fault}")
+        return {}
+
+    def _unreadable(self, name: str, fault: UnreadableRow) -> None:
+        """A row that cannot be read is a known gap; what else was asked for counts."""
+        row = fault.row if isinstance(fault.row, dict) else {}
+        self._status.gap(name, f"the exchange's {name} cannot be read")
+        self._refusals.symbol(str(row.get("symbol", "a symbol")), str(fault))
+
     def _is_damage(self, name: str, *, differs: bool) -> bool:
         """What we hold claims to be newer than what the exchange says now, with nothing pushed meanwhile. The first time
         its list may lag its stream; twice in a row ours is damage, an absurd time that holds back all that follows.
@@ -218,7 +266,7 @@ class AccountReconciler:
         if name not in self._suspected_before:
             self._suspects.add(name)
             if differs:
-                self._status.gap(name, f"{name} is not the exchange's", wall_ms())
+                self._status.gap(name, f"{name} is not the exchange's")
             self.ask(f"{name} claims to be newer than the exchange's", gap=False)
             return False
         if differs:
@@ -236,7 +284,12 @@ class AccountReconciler:
 
     async def _orders(self) -> set[str]:
         before = dict(self._book.orders)
-        listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        try:
+            listed = {row.order_id: row for row in await self._gateway.open_orders()}
+        except UnreadableRow as fault:
+            # which orders are gone cannot be told from a list that was not read to its end
+            self._unreadable("open orders", fault)
+            return set(before)
         first = self._first_done is not None
         for row in listed.values():
             known = before.get(row.order_id)
@@ -255,7 +308,16 @@ class AccountReconciler:
 
     async def _missing_order(self, order: Order) -> None:
         """An order that we hold as open and the exchange does not list: ask what became of it."""
-        row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        row = None
+        try:
+            row = await self._gateway.order_by_id(order.symbol, order.order_id)
+        except UnreadableRow as fault:
+            self._unreadable(f"order {order.order_id}", fault)
+            return
+        except Refused as fault:
+            # the list of open orders does not have it, and by itself it cannot be asked for
+            if not await self._refusals.delivered([order.symbol]):
+                self._refusals.symbol(order.symbol, f"its order {order.order_id} counts as cancelled: {fault}")
         if row is None:
             self._book.forget_order(order.order_id)
             self.repaired += 1
@@ -284,7 +346,10 @@ class AccountReconciler:
         """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""
         now_s = time.monotonic()
         for order_id in self._feed.explain.overdue_orders(now_s)[:20]:
-            self._note_unpushed(await self._backfill.read_order(order_id))
+            try:
+                self._note_unpushed(await self._backfill.read_order(order_id))
+            except Rejected as fault:
+                log.warning("order_refused", order=order_id, why=str(fault)[:300])
         left = self._feed.explain.accept(now_s)
         if left:
             log.warning("unexplained", bot=self._feed.account.bot_id, what=left[:20])

@@ -6,15 +6,17 @@ those news follow.
 """
 
 import asyncio
-import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
+from typing import Protocol
 
 import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
+from alpha.errors import Retry
+from alpha.lease import Act
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.logs import logger
@@ -28,9 +30,22 @@ _MOST_CHANGES = 1_000
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
 #: An answer that takes longer counts as lost.
 _ANSWER_S = 10.0
-#: The script's answer when the keys are another writer's, and how long to wait before they are taken back.
-_ANOTHERS = -2
-_CONTESTED_PAUSE_S = 1.0
+#: The script's answers when the keys are another writer's, and when the lease must be proved first.
+_ANOTHERS, _UNPROVED = -2, -3
+
+
+class WriteFence(Protocol):
+    """The lease under which live state is written."""
+
+    @property
+    def token(self) -> int:
+        """What fences each write."""
+
+    async def ready(self, act: Act) -> None:
+        """Raises unless it may be done now; asks PostgreSQL where the deadline has passed."""
+
+    async def prove(self) -> bool:
+        """Ask PostgreSQL now; False while it does not answer."""
 
 
 class RedisWriter:
@@ -43,11 +58,9 @@ class RedisWriter:
         *,
         rebuild: Callable[[], list[Change]],
         restored: Callable[[], None],
-        confirm: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """`redis` is a client that nothing else uses (`RedisLinks.writer`). `restored` is called after Redis was lost and
-        written anew. `confirm` returns once it is certain that no other listener may write this bot's state; it is asked
-        when another one has."""
+        written anew. Nothing is written before `start` has given the lease."""
         self.lag_s = 0.0
         self.ignored = 0
         self.lost_since_s: float | None = time.monotonic()
@@ -55,15 +68,13 @@ class RedisWriter:
         self._bot = bot
         self._rebuild = rebuild
         self._restored = restored
-        self._confirm = confirm
-        self._taken_away = False
-        self._token = secrets.token_hex(8)
+        self._fence: WriteFence | None = None
+        self._proof_due = False
         self._sha = ""
         self._waiting: list[Change] = []
         self._owed: deque[Change] = deque(maxlen=keys.EVENTS_KEPT)
         self._oldest_s = 0.0
         self._wake = asyncio.Event()
-        self._started = False
         self._idle = asyncio.Event()
 
     @property
@@ -82,9 +93,9 @@ class RedisWriter:
             self._wake.set()
         self._waiting.append(change)
 
-    def start(self) -> None:
-        """Memory holds the truth from now on: write it whole, then every change."""
-        self._started = True
+    def start(self, fence: WriteFence) -> None:
+        """Memory holds the truth from now on: write it whole, then every change, under this lease."""
+        self._fence = fence
         self._wake.set()
 
     def lose(self, why: str) -> None:
@@ -107,43 +118,42 @@ class RedisWriter:
             await self._idle.wait()
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until cancelled. Raises LeaseLost when another listener records this bot."""
         pause_s = _FIRST_PAUSE_S
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._started:
+            if self._fence is None:
                 continue
             try:
                 if self.lost_since_s is not None:
-                    await self._make_sure()
-                    await self._write_anew()
+                    await self._write_anew(self._fence)
                     pause_s = _FIRST_PAUSE_S
                 while self._waiting:
-                    await self._write_waiting()
+                    await self._write_waiting(self._fence)
                 self._idle.set()
-            except (RedisError, OSError, TimeoutError) as fault:
+            except (RedisError, OSError, TimeoutError, Retry) as fault:
                 self.lose(f"{type(fault).__name__}: {fault}")
                 self._idle.set()
                 await asyncio.sleep(pause_s)
                 pause_s = min(_MOST_PAUSE_S, pause_s * 2)
                 self._wake.set()
 
-    async def _write_waiting(self) -> None:
+    async def _write_waiting(self, fence: WriteFence) -> None:
         changes, oldest_s = self._waiting, self._oldest_s
         if len(changes) > _MOST_CHANGES:
             changes, self._waiting = changes[:_MOST_CHANGES], changes[_MOST_CHANGES:]
         else:
             self._waiting = []
         try:
-            answer = await self._apply(changes)
+            answer = await self._apply(fence, changes)
         except BaseException:
             self._owe(changes)
             raise
         if answer < 0:
             self._owe(changes)
-            self._taken_away = answer == _ANOTHERS
-            self.lose("another listener has taken its keys" if self._taken_away else "its keys are gone")
+            self._proof_due = answer == _ANOTHERS
+            self.lose("another listener has taken its keys" if self._proof_due else "its keys are gone")
             self._wake.set()
             return
         if answer:
@@ -153,15 +163,14 @@ class RedisWriter:
             self._wake.set()
         self.lag_s = time.monotonic() - oldest_s
 
-    async def _make_sure(self) -> None:
-        """Another listener has written over ours: it is the one that may, or we are."""
-        if self._taken_away and self._confirm is not None:
-            await self._confirm()
-            log.warning("live_state_contested", bot=self._bot, what="taken back: the lease is ours")
-            await asyncio.sleep(_CONTESTED_PAUSE_S)
-        self._taken_away = False
+    async def _prove(self, fence: WriteFence) -> None:
+        """Another listener has written, or nobody's token stands there: only PostgreSQL knows whose the lease is."""
+        if not await fence.prove():
+            raise Retry("PostgreSQL does not say whose live state this is.")
 
-    async def _write_anew(self) -> None:
+    async def _write_anew(self, fence: WriteFence, *, proved: bool = False) -> None:
+        if self._proof_due and not proved:
+            await self._prove(fence)
         async with asyncio.timeout(_ANSWER_S):
             await self._redis.ping()
         # changes that happen from here on are put after the rebuild; the rebuild itself is taken in one step
@@ -169,18 +178,32 @@ class RedisWriter:
         owed = list(self._owed)
         changes: list[Change] = [("TAKE",), *self._rebuild(), *owed]
         try:
-            await self._apply(changes)
+            answer = await self._apply(fence, changes, proved=proved)
         except BaseException:
-            self.lost_since_s = lost_since_s
-            self._owe(self._waiting)
-            self._waiting = []
+            self._not_written(lost_since_s)
             raise
+        if answer < 0:
+            self._not_written(lost_since_s)
+            await self._prove(fence)
+            if answer == _UNPROVED and not proved:
+                await self._write_anew(fence, proved=True)
+                return
+            raise Retry("Redis holds a newer token than the lease that PostgreSQL says is ours.")
+        self._proof_due = False
         for _ in owed:
             self._owed.popleft()
         self._restored()
 
-    async def _apply(self, changes: list[Change]) -> int:
-        arguments = (self._bot, self._token, str(keys.EVENTS_KEPT), msgspec.msgpack.encode(changes))
+    def _not_written(self, lost_since_s: float | None) -> None:
+        self.lost_since_s = lost_since_s
+        self._owe(self._waiting)
+        self._waiting = []
+
+    async def _apply(self, fence: WriteFence, changes: list[Change], *, proved: bool = False) -> int:
+        # a listener that was frozen asks before it writes; while PostgreSQL is away nobody can have taken over
+        await fence.ready(Act.REDUCE)
+        encoded = msgspec.msgpack.encode(changes)
+        arguments = (self._bot, str(fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "")
         async with asyncio.timeout(_ANSWER_S):
             if not self._sha:
                 self._sha = await self._redis.script_load(_SCRIPT)

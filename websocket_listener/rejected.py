@@ -1,22 +1,30 @@
-"""Messages that cannot be read: kept whole in `audit.rejected_messages`, with an alert for each kind at a time."""
+"""Messages that cannot be read: kept whole in `audit.rejected_messages`, with an alert for each kind at a time.
+
+In a storm there is room for so many that wait for PostgreSQL. The first of each kind is always kept whole; of the rest the
+oldest give way and are only counted, and the counter is in the metrics, the status of the bot and the alert.
+"""
 
 import asyncio
-from collections import deque
+import re
+from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import islice
 
 from alpha.alerts import Alert, Level
 from alpha.logs import logger
-from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.database import Pool
+from alpha.postgres.errors import POSTGRES_ERRORS, passes
 from websocket_listener.alert_batcher import AlertBatcher
-from websocket_listener.postgres_writer import passes
 from websocket_listener.store import RejectedRow, insert_rejected
 
 log = logger(__name__)
 
-#: So much may wait while PostgreSQL is away; of a storm the newest are kept.
+#: So much may wait, of the first ones of their kind and of the rest each.
 _MOST_WAITING = 5_000
 _MOST_CHARACTERS_WAITING = 16_000_000
+#: So many kinds are told apart. What differs between two faults of a kind: numbers, and what is quoted.
+_MOST_KINDS = 1_000
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9a-f]*[0-9][0-9a-f.+-]*")
 #: So many are stored in one transaction.
 _BATCH = 100
 _MOST_CHARACTERS = 1_000_000
@@ -45,43 +53,65 @@ class RejectedMessage:
         )
 
 
+class _Waiting:
+    """Messages that wait to be stored, oldest first, and how long they are together."""
+
+    def __init__(self) -> None:
+        self.messages: deque[RejectedMessage] = deque()
+        self._characters = 0
+
+    def fits(self, message: RejectedMessage) -> bool:
+        """Whether there is room for it."""
+        room = _MOST_CHARACTERS_WAITING - self._characters
+        return len(self.messages) < _MOST_WAITING and (len(message.message) <= room or not self.messages)
+
+    def add(self, message: RejectedMessage) -> None:
+        self.messages.append(message)
+        self._characters += len(message.message)
+
+    def pop(self) -> RejectedMessage:
+        message = self.messages.popleft()
+        self._characters -= len(message.message)
+        return message
+
+
 class RejectedMessages:
     """Takes messages without waiting and stores them in the background."""
 
     def __init__(self, pool: Pool, alerts: AlertBatcher) -> None:
         self.count = 0
+        #: Those that were only counted, in all and by bot ("" for the public stream).
         self.lost = 0
+        self.lost_of: Counter[str] = Counter()
         self._pool = pool
         self._alerts = alerts
-        self._waiting: deque[RejectedMessage] = deque()
-        self._characters = 0
+        self._kinds: set[tuple[str, ...]] = set()
+        self._first = _Waiting()
+        self._rest = _Waiting()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def put(self, rejected: RejectedMessage) -> None:
-        """Keep this message."""
+        """Keep this message, or count it where there is no room."""
         self.count += 1
-        self._waiting.append(rejected)
-        self._characters += len(rejected.message)
-        while len(self._waiting) > _MOST_WAITING or (
-            self._characters > _MOST_CHARACTERS_WAITING and len(self._waiting) > 1
-        ):
-            self._drop()
-            self.lost += 1
+        waiting = self._first if self._is_first(rejected) and self._first.fits(rejected) else self._rest
+        while not waiting.fits(rejected):
+            self._lose(waiting.pop())
+        waiting.add(rejected)
         self._idle.clear()
         self._wake.set()
         kind = f"rejected:{rejected.source}:{rejected.bot_id or ''}"
-        self._alerts.note(kind, lambda count, _: _alert(kind, rejected, count))
+        self._alerts.note(kind, lambda count, _: _alert(kind, rejected, count, self.lost_of[rejected.bot_id or ""]))
 
     async def run(self) -> None:
         """Store until cancelled; while PostgreSQL is away they wait."""
-        batch = _BATCH
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                taken = list(islice(self._waiting, batch))
+            batch = _BATCH
+            while waiting := next((one for one in (self._first, self._rest) if one.messages), None):
+                taken = list(islice(waiting.messages, batch))
                 try:
                     await self._store(taken)
                 except (*POSTGRES_ERRORS, ValueError) as fault:
@@ -93,34 +123,46 @@ class RejectedMessages:
                         batch = 1
                         continue
                     # what cannot be stored as it is must not hold up the others; it stands in the log
-                    self.lost += 1
+                    self._lose(taken[0])
                     log.warning("rejected_message_not_stored", fault=str(fault), message=taken[0].message[:2_000])
                 for one in taken:
                     # a storm may have pushed it out in the meantime
-                    if self._waiting and self._waiting[0] is one:
-                        self._drop()
-            batch = _BATCH
+                    if waiting.messages and waiting.messages[0] is one:
+                        waiting.pop()
             self._idle.set()
 
     async def drained(self) -> None:
         """Wait until everything that was put is stored."""
         await self._idle.wait()
 
-    def _drop(self) -> None:
-        self._characters -= len(self._waiting.popleft().message)
+    def _is_first(self, rejected: RejectedMessage) -> bool:
+        topic = (rejected.topic or "").split(".", 1)[0]
+        shape = _PARTICULARS.sub("#", rejected.fault[:300])
+        kind = (rejected.source, rejected.bot_id or "", topic, shape)
+        if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
+            return False
+        self._kinds.add(kind)
+        return True
+
+    def _lose(self, rejected: RejectedMessage) -> None:
+        self.lost += 1
+        self.lost_of[rejected.bot_id or ""] += 1
 
     async def _store(self, taken: list[RejectedMessage]) -> None:
         async with self._pool.acquire(timeout=5.0) as connection:
             await insert_rejected(connection, [rejected.row() for rejected in taken])
 
 
-def _alert(kind: str, newest: RejectedMessage, count: int) -> Alert:
+def _alert(kind: str, newest: RejectedMessage, count: int, lost: int) -> Alert:
     bot = newest.bot_id or ""
+    kept = "They are in audit.rejected_messages, whole"
+    if lost:
+        kept = f"The first of each kind is in audit.rejected_messages, whole; {lost} since the start were only counted"
     if newest.source == "PostgreSQL":
-        what, remedy = "rows that PostgreSQL refused", "They are in audit.rejected_messages, whole."
+        what, remedy = "rows that PostgreSQL refused", f"{kept}."
     else:
         what = f"messages of the exchange ({newest.source}) that could not be read"
-        remedy = "They are in audit.rejected_messages, whole; the executions are read again over REST."
+        remedy = f"{kept}; the executions are read again over REST."
     return Alert(Level.WARNING, kind, f"{count} {what}; the last: {newest.fault[:300]}", remedy, bot)
 
 

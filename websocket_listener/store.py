@@ -1,12 +1,13 @@
 """What the listener writes to PostgreSQL besides fills: orders, watermarks, openings, snapshots, rejected messages."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
+from alpha.model.execution import SIZE_CHANGING
 from alpha.model.order import CLOSED_STATUSES
 from alpha.model.reason import Reason
 from alpha.model.side import BUY
@@ -28,6 +29,8 @@ _TRAVELS = {
     **dict.fromkeys(("created_at", "updated_at", "received_at"), "timestamptz"),
     "account_id": "int2",
 }
+#: Raises unless this listener holds the account's lease, and keeps it from changing hands until the transaction ends.
+OnlyHolder = Callable[[Connection], Awaitable[None]]
 _encode = msgspec.json.Encoder().encode
 _KEY = ("account_id", "order_id")
 _TERMINAL = "(" + ", ".join(f"'{status}'" for status in sorted(CLOSED_STATUSES)) + ")"
@@ -98,8 +101,12 @@ async def read_watermark(connection: Connection, account_id: int, category: str)
     return found
 
 
-async def move_watermark(connection: Connection, account_id: int, category: str, read_to: datetime) -> None:
-    """Note that everything before `read_to` is stored; it never moves back."""
+async def move_watermark(
+    connection: Connection, account_id: int, category: str, read_to: datetime, only_holder: OnlyHolder
+) -> None:
+    """Note that everything before `read_to` is stored; it never moves back. `only_holder` raises where another listener
+    records this account by now; call it in a transaction."""
+    await only_holder(connection)
     await connection.execute(
         "INSERT INTO trading.watermarks AS known (account_id, category, read_to) VALUES ($1, $2, $3) "
         "ON CONFLICT (account_id, category) DO UPDATE SET read_to = excluded.read_to, updated_at = now() "
@@ -126,6 +133,16 @@ WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_ti
 """
 
 
+#: The newest fill of each symbol; of one instant the delivery is the last.
+_DELIVERED = """
+SELECT DISTINCT ON (symbol) symbol, exec_type FROM trading.fills
+WHERE account_id = $1 AND symbol = ANY($2) AND exec_type = ANY($3)
+ORDER BY symbol, exec_time DESC, seq DESC, exec_type IN ('Delivery', 'Settle') DESC
+"""
+#: Executions that end a contract.
+DELIVERIES = frozenset({"Delivery", "Settle"})
+
+
 async def stored_fills(
     connection: Connection, account_id: int, category: str, exec_types: list[str]
 ) -> dict[str, list[StoredFill]]:
@@ -136,6 +153,12 @@ async def stored_fills(
         fill = StoredFill(signed, row["price"], ms_of(row["exec_time"]), row["seq"], row["order_id"])
         found.setdefault(row["symbol"], []).append(fill)
     return found
+
+
+async def delivered_symbols(connection: Connection, account_id: int, symbols: list[str]) -> set[str]:
+    """Those of these symbols whose last fill that changes a size is a delivery or a settlement."""
+    rows = await connection.fetch(_DELIVERED, account_id, symbols, sorted(SIZE_CHANGING))
+    return {row["symbol"] for row in rows if row["exec_type"] in DELIVERIES}
 
 
 async def insert_opening(

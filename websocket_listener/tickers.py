@@ -1,12 +1,13 @@
 """Prices of the symbols that somebody follows: `market:<symbol>` in Redis and the marks for unrealised P&L."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from redis.exceptions import RedisError
 
 from alpha.clock import wall_ms
-from alpha.errors import Rejected
+from alpha.errors import Rejected, Retry
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.model.money import amount_or_none
@@ -23,16 +24,19 @@ _FIELDS = {
     "fundingRate": "funding_rate",
     "nextFundingTime": "next_funding_at",
 }
+#: Raises unless this process holds the lease of prices and candles.
+MayWrite = Callable[[], Awaitable[None]]
 _ticker = msgspec.json.Decoder(dict[str, object])
 
 
 class Tickers:
     """The newest prices by symbol."""
 
-    def __init__(self, shared_db: TextRedis) -> None:
+    def __init__(self, shared_db: TextRedis, may_write: MayWrite) -> None:
         self.marks: dict[str, Mark] = {}
         self.newest_ms = 0
         self._redis = shared_db
+        self._may_write = may_write
         self._rows: dict[str, dict[str, str]] = {}
         self._changed: set[str] = set()
 
@@ -81,12 +85,13 @@ class Tickers:
                 continue
             changed, self._changed = self._changed, set()
             try:
+                await self._may_write()
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for symbol in changed:
                         row = self._rows.get(symbol)
                         if row is not None:
                             pipe.hset(keys.market(symbol), mapping=row)
                     await pipe.execute()
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, OSError, TimeoutError, Retry):
                 self._changed |= changed
                 await asyncio.sleep(0.5)

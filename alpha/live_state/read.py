@@ -1,17 +1,21 @@
 """Typed reads of live state. What is absent reads as None or empty, never as a default."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from weakref import WeakKeyDictionary
 
 import msgspec
 
+from alpha.clock import boottime_ms, wall_ms
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
+from alpha.live_state.freshness import PATIENCE_S, VALID_S, Beats
 from alpha.model.money import amount, amount_or_none, amount_or_zero
-from alpha.model.timestamp import at
+from alpha.model.timestamp import at, ms_of
 
 
 class DataState(StrEnum):
@@ -68,7 +72,9 @@ class LiveWallet:
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """`status:<bot>`: may the live state be trusted, and since when. Times are wall-clock."""
+    """`status:<bot>`: may the live state be trusted, and since when. Times are of the listener's wall clock, to be shown and
+    not to be judged by: `state` is what the reader may believe, `stale` where the listener said `synced` and does not go on
+    saying so."""
 
     state: DataState
     connected_at: datetime | None
@@ -77,6 +83,8 @@ class LiveStatus:
     last_fill_at: datetime | None
     #: The account that is listened to: environment and userID, "" where that is not known.
     account: str = ""
+    #: Seconds since it was compared with the exchange, at most, by the reader's own clock; None where that is not known.
+    age_s: float | None = None
 
     def is_of(self, account: str) -> bool:
         """False when the live state is another account's than this one."""
@@ -194,18 +202,56 @@ async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
     )
 
 
-async def read_status(bot_db: TextRedis, bot: str) -> LiveStatus | None:
-    """What the listener says of this bot's live state, or None before it ever ran."""
-    fields = await bot_db.hgetall(keys.status(bot))
-    if not fields:
-        return None
+#: What each client of this process has seen of each bot's counter.
+_seen: WeakKeyDictionary[TextRedis, dict[str, Beats]] = WeakKeyDictionary()
+_READ_AGAIN_S = 0.1
+
+
+async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIENCE_S) -> LiveStatus | None:
+    """May this bot's live state be trusted; None before the listener ever ran.
+
+    `synced` is believed when the listener's counter has moved since this client read it before. Who reads each second never
+    waits; a first or rare reader waits, at most so long, until it moves.
+    """
+    beats = _seen.setdefault(bot_db, {}).setdefault(bot, Beats())
+    while True:
+        asked_ms = boottime_ms()
+        fields = await bot_db.hgetall(keys.status(bot))
+        if not fields:
+            return None
+        state, age_s = DataState(fields["state"]), None
+        if "beat" not in fields:
+            return _parse_status(fields, *_by_wall_clock(state, fields.get("synced_at")))
+        beats.saw(fields.get("writer", ""), int(fields["beat"]), asked_ms)
+        now_ms = boottime_ms()
+        beat_age_s = beats.age_s(now_ms)
+        if beat_age_s is not None and fields.get("audit_age_ms"):
+            age_s = beat_age_s + int(fields["audit_age_ms"]) / 1000
+        proven = state is not DataState.SYNCED or (age_s is not None and age_s <= VALID_S)
+        if proven or beats.watched_s(now_ms) >= patience_s:
+            return _parse_status(fields, state if proven else DataState.STALE, age_s)
+        await asyncio.sleep(_READ_AGAIN_S)
+
+
+def _by_wall_clock(state: DataState, synced_at: str | None) -> tuple[DataState, float | None]:
+    """A status without a counter, of a listener of the previous release: only the wall clocks can be compared."""
+    moment = _moment(synced_at)
+    if moment is None:
+        return (DataState.STALE if state is DataState.SYNCED else state), None
+    age_s = (wall_ms() - ms_of(moment)) / 1000
+    too_old = state is DataState.SYNCED and age_s > VALID_S
+    return (DataState.STALE if too_old else state), max(0.0, age_s)
+
+
+def _parse_status(fields: Mapping[str, str], state: DataState, age_s: float | None) -> LiveStatus:
     return LiveStatus(
-        state=DataState(fields["state"]),
+        state=state,
         connected_at=_moment(fields.get("connected_at")),
         synced_at=_moment(fields.get("synced_at")),
         last_message_at=_moment(fields.get("last_message_at")),
         last_fill_at=_moment(fields.get("last_fill_at")),
         account=fields.get("account", ""),
+        age_s=age_s,
     )
 
 

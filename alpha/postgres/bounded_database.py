@@ -32,7 +32,7 @@ class BoundedDatabase:
         self._pool: Pool = None
 
     async def fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
-        """The rows of one question. Raises `alpha.postgres.database.FAULTS`; TimeoutError when there was no answer in time.
+        """The rows of one question. Raises `alpha.postgres.errors.POSTGRES_ERRORS`; TimeoutError when there was no answer in time.
 
         What it should have done may be done all the same.
         """

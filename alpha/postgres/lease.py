@@ -70,10 +70,12 @@ class PostgresLease:
         values: Mapping[str, object],
         *,
         timeout_s: float,
+        questions: BoundedDatabase | None = None,
     ) -> None:
-        """`values` are the key's and the further columns; `timeout_s` bounds each question, connecting included."""
+        """`values` are the key's and the further columns; `timeout_s` bounds each question, connecting included.
+        `questions`: connections that several leases share, instead of one of its own."""
         self._settings = settings
-        self._questions = BoundedDatabase(settings, application, max_size=1, timeout_s=timeout_s)
+        self._questions = questions or BoundedDatabase(settings, application, max_size=1, timeout_s=timeout_s)
         self._key = [values[name] for name in table.key]
         self._all = [*self._key, *(values[name] for name in table.further)]
         columns = [*table.key, *table.further]

@@ -57,6 +57,7 @@ from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.stream import ConnectBudget, Stream, Watch
+from websocket_listener.tests.rows import Held
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "password-of-the-benchmark"
@@ -234,7 +235,7 @@ async def open_bench(pool: Any, links: RedisClients, port: int, tasks: asyncio.T
         budget=ConnectBudget(),
         login=lambda: ["key", 1, "signature"],
     )
-    live.start()
+    live.start(Held())
     for job in (live.run(), database.run(), rejected.run(), stream.run()):
         tasks.create_task(job)
     await asyncio.wait_for(up.wait(), 10)
@@ -345,7 +346,7 @@ async def wire(pool: Any, links: RedisClients, count: int, tasks: asyncio.TaskGr
         bot = f"bench_{count}_{n}"
         number = await pool.fetchval("SELECT trading.register_account('simulated', $1, 'shortseller_001')", bot)
         live = RedisWriter(links.writer(20 + n), bot, rebuild=list, restored=lambda: None)
-        live.start()
+        live.start(Held())
         tasks.create_task(live.run())
         account = Account(number, "shortseller_001", Environment.SIMULATED, bot)
         book = AccountState(bot, live.put, marks)

@@ -45,6 +45,7 @@ from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
+from websocket_listener.tests.rows import nobody_else
 
 
 def exchange(port: int, executions: int, line_ms: float) -> None:
@@ -93,7 +94,7 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
                 gateway.business,
                 lambda what: None,
             )
-            backfill = Backfill(feed, gateway, pool, rejected, history_days=7)
+            backfill = Backfill(feed, gateway, pool, rejected, history_days=7, only_holder=nobody_else)
             for _ in range(10):
                 with suppress(Retry):
                     await gateway.server_time_ms()

@@ -13,6 +13,7 @@ from tests.history.roles import PASSWORDS
 ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_readonly": {},
     "alpha_listener": {
+        "trading.listener_leases": {"INSERT", "UPDATE"},
         "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees"},
         "trading.orders": {"INSERT", "UPDATE"},
         "trading.opening_positions": {"INSERT", "UPDATE", "DELETE"},

@@ -84,11 +84,11 @@ async def links(stores: Stores) -> AsyncIterator[RedisClients]:
 
 @pytest.fixture(scope="session")
 def exchange(stores: Stores) -> Iterator[Simulator]:
-    """The simulated exchange with one account for each test: key-1 to key-9, one read-only, one with two keys."""
-    accounts = [text for n in range(1, 10) for text in ("--account", f"key-{n}:secret-{n}:100000")]
+    """The simulated exchange with one account for each test: key-1 to key-15, one read-only, one with two keys."""
+    accounts = [text for n in range(1, 16) for text in ("--account", f"key-{n}:secret-{n}:100000")]
     accounts += ["--account", "key-watch:secret-watch:100000:of=key-1,read-only"]
     accounts += ["--account", "key-twin:secret-twin:100000:of=key-2"]
-    simulator = Simulator(stores.folder, speed="120", seed=11, options=(*accounts, "--no-rate-limits"))
+    simulator = Simulator(stores.folder, speed="120", seed=11, options=(*accounts, "--no-rate-limits", "--faults"))
     asyncio.run(simulator.start())
     yield simulator
     simulator.process.kill()

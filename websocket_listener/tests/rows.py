@@ -2,9 +2,32 @@
 
 from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
 from alpha.bybit.models import Wallet
+from alpha.lease import Act, LeaseLost
 from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
+
+
+class Held:
+    """A lease that nobody else can take."""
+
+    def __init__(self, token: int = 1) -> None:
+        self.token = token
+        self.ours = True
+
+    async def ready(self, act: Act) -> None:
+        """It is."""
+
+    async def prove(self) -> bool:
+        """PostgreSQL answers; LeaseLost when a test has given it to another."""
+        if not self.ours:
+            raise LeaseLost("Another listener holds it.")
+        return True
+
+
+async def nobody_else(connection: object) -> None:
+    """The transaction of the only listener."""
+
 
 START_MS = 1_735_689_600_000
 

@@ -29,7 +29,7 @@ from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import START_MS, execution_row
+from websocket_listener.tests.rows import START_MS, execution_row, nobody_else
 
 BOT = "lxalgo_001"
 OVERLAP_MS = 10_000
@@ -73,7 +73,7 @@ class Reader:
         account = Account(number, BOT, Environment.SIMULATED, str(number))
         book, status, business = AccountState(BOT, live.put, {}), BotStatus(live.put), self.gateway.business
         feed = Dispatcher(account, book, live, database, status, self.rejected, business, lambda what: None)
-        self.backfill = Backfill(feed, self.gateway, pool, self.rejected, history_days=7)
+        self.backfill = Backfill(feed, self.gateway, pool, self.rejected, history_days=7, only_holder=nobody_else)
 
 
 @pytest.fixture

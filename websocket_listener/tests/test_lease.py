@@ -1,7 +1,7 @@
-"""Two listeners: one listens, the other waits and takes over."""
+"""Two listeners: one listens, the other takes over when it is killed or hangs, and what hung can write nothing any more."""
 
 import asyncio
-import re
+import signal
 from collections import Counter
 from typing import Any
 
@@ -9,97 +9,181 @@ import msgspec
 import pytest
 
 from alpha.clock import wall_ms
+from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
-from tests.support.world import Simulator, until
-from websocket_listener.lease import Lease, LeaseLost
+from alpha.model.timestamp import at
+from tests.support.world import Process, Simulator, until
+from websocket_listener.lease import AccountLease, Leases
+from websocket_listener.redis_writer import Change, RedisWriter
+from websocket_listener.store import move_watermark
 from websocket_listener.tests.conftest import ListenerMaker, Stores
+from websocket_listener.tests.rows import START_MS, Held
 from websocket_listener.tests.test_process import BOT, buy, ended, fills_of, health, synced
+
+#: A listener that hangs or dies is replaced within this time.
+REPLACED_S = 15.0
 
 
 async def told(links: RedisClients) -> Counter[str]:
-    """How often each fill was announced, and how often readers had to read everything again."""
+    """How often each fill was announced."""
     rows = [fields for _, fields in await links.database(0).xrange(keys.events(BOT))]
-    counts = Counter(msgspec.json.decode(row["data"])["exec_id"] for row in rows if row["type"] == "fill")
-    counts["resync"] = sum(row["type"] == "resync" for row in rows)
-    return counts
+    return Counter(msgspec.json.decode(row["data"])["exec_id"] for row in rows if row["type"] == "fill")
 
 
-async def test_a_second_listener_waits_and_takes_over_when_the_first_is_gone(
-    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
+async def token(links: RedisClients) -> str | None:
+    """The fencing token under which the bot's live state was written last."""
+    return await links.database(0).hget(keys.status(BOT), "token")
+
+
+async def waits(process: Process) -> None:
+    """Until this listener is a spare."""
+
+    async def says() -> bool:
+        return '"another_listener"' in process.said()
+
+    await until(says, 60, "a second listener to wait")
+
+
+async def taken_over(links: RedisClients, before: str | None) -> None:
+    """Until another listener writes the bot's live state, in the time that is promised."""
+
+    async def other() -> bool:
+        return await token(links) not in {before, None}
+
+    await until(other, REPLACED_S, "the spare to take over")
+
+
+@pytest.mark.parametrize("how", ["frozen", "killed"])
+async def test_a_listener_that_hangs_or_dies_is_replaced_and_can_write_nothing_afterwards(
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any, how: str
 ) -> None:
-    first = listener({"SHORTSELLER": "key-7"})
+    number = 13 if how == "frozen" else 7
+    first = listener({"SHORTSELLER": f"key-{number}"})
     await synced(links)
-    second = listener({"SHORTSELLER": "key-7"})
-
-    async def waits() -> bool:
-        return '"another_listener"' in second.said()
-
-    await until(waits, 60, "the second listener to wait")
+    second = listener({"SHORTSELLER": f"key-{number}"})
+    await waits(second)
     status, answer, _ = await health(second)
     assert (status, "takes over" in answer["details"]["waiting"]) == (200, True)
-    before = (await told(links))["resync"]
-    await buy(exchange, 7, "0.1", "-0.1", "0.2")
+    await buy(exchange, number, "0.1", "-0.1", "0.2")
     await synced(links, since_ms=wall_ms())
-    counts = await told(links)
-    assert counts.pop("resync") == before
-    assert set(counts.values()) == {1}
-    first.kill()
-    await buy(exchange, 7, "-0.2", "0.3")
+    before = await token(links)
+    first.signal(signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
+    await taken_over(links, before)
+    await buy(exchange, number, "-0.2", "0.3")
+    await synced(links, since_ms=wall_ms())
+    after = await token(links)
+    if how == "frozen":
+        await buy(exchange, number, "0.1")
+        first.signal(signal.SIGCONT)
+        assert await ended(first) == 70
+        await buy(exchange, number, "-0.3")
+        await synced(links, since_ms=wall_ms())
+    assert await token(links) == after, "only the newest one writes"
+    ledger = await exchange.ledger(f"key-{number}")
+    assert await told(links) == {row["execId"]: 1 for row in ledger}
+    assert len(await fills_of(database, BOT, exchange, number)) == len(ledger)
+
+
+async def test_a_listener_that_ends_in_order_hands_over_at_once(
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
+) -> None:
+    first = listener({"SHORTSELLER": "key-14"})
+    await synced(links)
+    second = listener({"SHORTSELLER": "key-14"})
+    await waits(second)
+    before = await token(links)
+    assert await asyncio.to_thread(first.stop) == 0
+    released = await database.fetch("SELECT released_token = token AS given FROM trading.listener_leases WHERE holder LIKE '%:' || $1 || ':%'", str(first.pid))  # fmt: skip
+    assert all(row["given"] for row in released)
+    await taken_over(links, before)
     await synced(links, since_ms=wall_ms())
 
-    # the connection that holds the lease is lost while a third one waits: one of the two listens, the other does not
-    third = listener({"SHORTSELLER": "key-7"})
 
-    async def third_waits() -> bool:
-        return '"another_listener"' in third.said()
-
-    await until(third_waits, 60, "the third listener to wait")
-    await database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
-    )
-    assert await ended(second) == 70
-    assert re.search(rf"Another listener \(\S+:{third.pid}\) has taken over", second.said())
-    await buy(exchange, 7, "-0.3")
-    await synced(links, since_ms=wall_ms())
-    counts = await told(links)
-    counts.pop("resync")
-    ledger = await exchange.ledger("key-7")
-    assert {exec_id: counts[exec_id] for exec_id in counts} == {row["execId"]: 1 for row in ledger}
-    assert len(await fills_of(database, BOT, exchange, 7)) == len(ledger)
+def writer(links: RedisClients, changes: list[Change]) -> RedisWriter:
+    """A writer whose whole state are these changes."""
+    return RedisWriter(links.writer(5), BOT, rebuild=lambda: list(changes), restored=lambda: None)
 
 
-async def test_what_a_broken_connection_of_our_own_still_holds_is_taken_back(stores: Stores) -> None:
-    ours, others = (Lease(stores.postgres.settings()) for _ in range(2))
-    stop = asyncio.Event()
-    assert await ours.take(stop)
-    left_behind: Any = ours._connection
-    ours._connection = None
-    await ours.confirm()
-    await until(_true_when(left_behind.is_closed), 20, "the old session to be ended")
-    waiting = asyncio.create_task(others.take(stop))
-    await until(_true_when(lambda: others.waiting_since_s is not None), 20, "the other to wait")
-    await ours.give_back()
-    assert await waiting
+async def test_redis_refuses_a_token_that_is_not_the_newest_and_an_unproved_one(links: RedisClients) -> None:
+    redis, key = links.database(5), keys.status(BOT)
+    old, new = Held(1_000), Held(2_000)
+    first, second = writer(links, [("STATUS", "why", "first")]), writer(links, [("STATUS", "why", "second")])
+    running = [asyncio.create_task(one.run()) for one in (first, second)]
+
+    async def says(why: str) -> bool:
+        return await redis.hget(key, "why") == why
+
+    first.start(old)
+    await until(lambda: says("first"), 10, "the first one's state, proved because no token stood there")
+    second.start(new)
+    await until(lambda: says("second"), 10, "the second one's state")
+    old.ours = False
+    first.put(("STATUS", "why", "late"))
     with pytest.raises(LeaseLost):
-        await ours._look()
-    await others.give_back()
+        await running[0]
+    assert (await redis.hget(key, "why"), await redis.hget(key, "token")) == ("second", "2000")
+    # an emptied Redis knows no token: whose lease it is must be proved
+    late = writer(links, [("STATUS", "why", "late")])
+    await redis.flushdb()
+    late.start(old)
+    with pytest.raises(LeaseLost):
+        await late.run()
+    second.put(("STATUS", "why", "more"))
+    await until(lambda: says("second"), 10, "the holder's state to be written anew")
+    running[1].cancel()
+    await asyncio.wait(running)
 
 
-async def test_a_lease_is_asked_for_until_the_end_is_wanted(stores: Stores) -> None:
-    ours, others = (Lease(stores.postgres.settings()) for _ in range(2))
+async def expire(database: Any, lease: AccountLease) -> None:
+    """Its deadline has passed in PostgreSQL."""
+    await database.execute("UPDATE trading.listener_leases SET expires_at = now() - interval '1 s' WHERE name = $1", lease.name)  # fmt: skip
+
+
+async def test_a_watermark_is_moved_by_nobody_but_the_holder(stores: Stores, database: Any, pool: Any) -> None:
+    user = str(await pool.fetchval("SELECT 600000 + count(*) FROM trading.accounts"))
+    number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)
+    ours, others = (Leases(stores.postgres.settings()) for _ in range(2))
+    held, taken = (leases.of_account(number, "an account") for leases in (ours, others))
+
+    async def move(lease: AccountLease, ms: int) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await move_watermark(connection, number, "linear", at(ms), lease.only_holder)
+
+    with pytest.raises(LeaseNotHeld):
+        await move(held, START_MS)
+    assert await held.try_take()
+    assert not await taken.try_take()
+    await move(held, START_MS)
+    await expire(database, held)
+    assert await taken.try_take()
+    assert taken.token > held.token
+    with pytest.raises(LeaseLost):
+        await move(held, START_MS + 1)
+    await move(taken, START_MS + 2)
+    marks = await database.fetch("SELECT read_to FROM trading.watermarks WHERE account_id = $1", number)
+    assert [row["read_to"] for row in marks] == [at(START_MS + 2)]
+    with pytest.raises(LeaseLost):
+        await held.prove()
+    await ours.close()
+    await others.close()
+
+
+async def test_a_lease_is_asked_for_until_the_end_is_wanted(stores: Stores, database: Any) -> None:
+    ours, others = (Leases(stores.postgres.settings()) for _ in range(2))
     stop = asyncio.Event()
-    assert await ours.take(stop)
-    waiting = asyncio.create_task(others.take(stop))
-    await until(_true_when(lambda: others.waiting_since_s is not None), 20, "the other to wait")
+    await expire(database, ours.public)
+    assert await ours.take_public(stop)
+    waiting = asyncio.create_task(others.take_public(stop))
+
+    async def noted() -> bool:
+        return others.waiting_since_s is not None
+
+    await until(noted, 20, "the other to wait")
     stop.set()
     assert not await waiting
-    await ours.give_back()
-    await others.give_back()
-
-
-def _true_when(what: Any) -> Any:
-    async def look() -> bool:
-        return bool(what())
-
-    return look
+    await ours.public.give_back()
+    assert await others.take_public(asyncio.Event())
+    await others.public.give_back()
+    await ours.close()
+    await others.close()

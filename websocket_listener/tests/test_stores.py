@@ -30,7 +30,7 @@ from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
+from websocket_listener.tests.rows import START_MS, Held, execution, execution_row, order, position, wallet
 
 BOT = "momentum_001"
 NOW = at(START_MS)
@@ -71,7 +71,7 @@ async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     live = RedisWriter(
         links.writer(2),
         BOT,
-        rebuild=lambda: [*books[0].rebuild(), *status.anew(START_MS), ("EVENT", "resync", "0", "{}")],
+        rebuild=lambda: [*books[0].rebuild(), *status.anew(), ("EVENT", "resync", "0", "{}")],
         restored=lambda: None,
     )
     status = BotStatus(live.put)
@@ -81,7 +81,7 @@ async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     rejected = RejectedMessages(pool, grouped)
     feed = Dispatcher(account, book, live, database, status, rejected, BusinessClock(), lost.append)
     tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
-    live.start()
+    live.start(Held())
     yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
     for task in tasks:
         task.cancel()
@@ -189,6 +189,37 @@ async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_al
     texts = [fields["text"] for _, fields in (await links.shared.xrange(keys.ALERTS))[before:]]
     assert len(texts) == 2, "the first at once, and one for all that followed"
     assert sum(int(text.split()[0]) for text in texts) == 300
+
+
+async def test_of_a_storm_beyond_all_room_the_first_of_each_kind_is_kept_and_the_rest_is_counted(
+    pool: Any, links: RedisClients
+) -> None:
+    """PostgreSQL stores nothing meanwhile; kinds differ in fault, topic or source, not in numbers."""
+    user = str(await pool.fetchval("SELECT 900000 + count(*) FROM trading.accounts"))
+    number = await pool.fetchval("SELECT trading.register_account('simulated', $1, $2)", user, BOT)
+    grouped = AlertBatcher(Alerts(links.shared, "test"))
+    rejected = RejectedMessages(pool, grouped)
+
+    def put(n: int, fault: str, topic: str) -> None:
+        rejected.put(RejectedMessage("private stream", f"{topic} {n}", fault, number, BOT, topic))
+
+    for n in range(12_000):
+        put(n, f"execQty of 'exec-{n}' is {n} many.", "execution")
+        if n % 4_000 == 0:
+            put(n, "Not a list.", f"order.{n}")
+    put(12_000, "Not JSON.", "wallet")
+    assert (rejected.count, rejected.lost, rejected.lost_of) == (12_004, 12_004 - 5_000 - 3, {BOT: 7_001})
+    storing = asyncio.create_task(rejected.run())
+    await rejected.drained()
+    storing.cancel()
+    rows = await pool.fetch("SELECT message FROM audit.rejected_messages WHERE account_id = $1", number)
+    kept = {row["message"] for row in rows}
+    assert len(kept) == len(rows) == 5_003
+    assert {"execution 0", "order.0 0", "wallet 12000", "execution 11999"} <= kept
+    await grouped.tell(all_of_it=True)
+    *_, (_, alert) = await links.shared.xrange(keys.ALERTS)
+    assert alert["text"].startswith("12004 messages")
+    assert "7001 since the start were only counted" in alert["remedy"]
 
 
 async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisClients) -> None:
@@ -358,19 +389,3 @@ async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: W
     assert money.wallet_balance == 1000
     assert len(await events(links, "resync")) == 1
     assert [event["exec_id"] for event in await events(links, "fill")] == ["while-it-was-empty"]
-
-
-async def test_a_gap_is_closed_only_by_an_audit_that_began_after_it(wired: Wired) -> None:
-    status = wired.status
-    status.up(1_000)
-    assert status.state(1_000) == "stale"
-    status.audited(2_000, 2_100)
-    assert status.state(2_100) == "synced"
-    status.gap("message", "a message could not be read", 3_000)
-    status.audited(2_900, 3_100)
-    assert status.state(3_100) == "stale"
-    status.audited(3_001, 3_200)
-    assert status.state(3_200) == "synced"
-    assert status.state(3_001 + 30_001) == "stale"
-    status.down(4_000)
-    assert status.state(4_000) == "down"

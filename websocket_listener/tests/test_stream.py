@@ -204,3 +204,20 @@ async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
     async with streaming(rude) as (_, seen):
         await until(at_least(seen, connections=2, on_malformed=1, frames=1), 10, "frames on the second connection")
         await until(at_least(seen, ups=1), 10, "the second connection to be live")
+
+
+async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection() -> None:
+    class Faulty(list[str | bytes]):
+        def append(self, frame: str | bytes) -> None:
+            raise KeyError("odd")
+
+    async def sends(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
+        seen.frames = Faulty()
+        await obliging(socket, message, seen)
+        if message["op"] == "ping":
+            await socket.send('{"topic":"execution","data":[]}')
+
+    # telling of a fault at length takes a moment
+    async with streaming(sends, Timing(ping_s=0.1, silence_s=20)) as (_, seen):
+        await until(at_least(seen, on_malformed=3), 10, "three messages to be kept")
+        assert (seen.connections, seen.downs) == (1, [])
