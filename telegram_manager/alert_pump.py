@@ -21,7 +21,6 @@ from telegram_manager.place import Place
 
 log = logger(__name__)
 STATE = "alerts"
-_ACK = ((("👍 Acknowledge", "a"),),)
 
 
 class AlertPump:
@@ -44,8 +43,18 @@ class AlertPump:
             try:
                 await self.step(block_ms=500)
             except (*AWAY, RedisError):
-                await self.step_alone()
+                await self._alone_safely()
                 await asyncio.sleep(0.5)
+            except Exception:
+                # an alert that nobody foresaw must not end the alerts behind it
+                log.exception("unforeseen_fault", name="alerts")
+                await asyncio.sleep(1.0)
+
+    async def _alone_safely(self) -> None:
+        try:
+            await self.step_alone()
+        except Exception:
+            log.exception("unforeseen_fault", name="alerts without Redis")
 
     async def step(self, block_ms: int) -> None:
         """Take what has come, deliver it, remember it. Raises what Redis raises."""
@@ -64,9 +73,9 @@ class AlertPump:
         if await self._tell([raised_here(alert, self._own.service, ms) for alert, ms in fresh]):
             await self._memory.save(STATE, self._book.state)
 
-    async def acknowledge(self, who: str) -> int:
-        """Acknowledge all that waits, in the name of a person; how many there were."""
-        count = self._book.acknowledge()
+    async def acknowledge(self, who: str, ids: tuple[str, ...] = ()) -> int:
+        """Acknowledge these alerts, or all that wait, in the name of a person; how many there were."""
+        count = self._book.acknowledge(ids)
         if count:
             await self._memory.save(STATE, self._book.state)
             log.info("alerts_acknowledged", who=who, count=count)
@@ -83,11 +92,13 @@ class AlertPump:
         people = self._audience.wanting(notice.level, self._platform.wall_ms())
 
         async def tell(person: int) -> None:
-            buttons = _ACK if notice.level == "critical" and self._audience.may_acknowledge(person) else ()
+            data = f"a|{','.join(notice.ids)}"
+            buttons = ((("👍 Acknowledge", data),),) if notice.ids and self._audience.may_acknowledge(person) else ()
+            silent = notice.silent or notice.level == "info"
             try:
-                await self._letters.say(Place(person), notice.html, buttons, silent=notice.level == "info", life_s=None)
+                await self._letters.say(Place(person), notice.html, buttons, silent=silent, life_s=None)
             except Rejected as fault:
-                log.warning("alert_not_delivered", person=person, fault=str(fault))
+                await self._audience.unreachable(person, str(fault))
 
         await asyncio.gather(*(tell(person) for person in people))
 

@@ -5,7 +5,6 @@ from datetime import time, timedelta
 import msgspec
 
 from alpha.errors import Rejected
-from alpha.logs import logger
 from alpha.platform import analytics, history_pages, live
 from alpha.platform.business_time import business_now
 from alpha.platform.context import Platform
@@ -20,7 +19,6 @@ from telegram_manager.letters import Letters
 from telegram_manager.memory import Memory
 from telegram_manager.place import Place
 
-log = logger(__name__)
 STATE = "daily_summary"
 
 
@@ -74,7 +72,7 @@ class DailySummary:
                 if drawn is not None:
                     await self._letters.photo(Place(person), drawn, page.title, silent=True, life_s=None)
             except Rejected as fault:
-                log.warning("summary_not_delivered", person=person, fault=str(fault))
+                await self._audience.unreachable(person, str(fault))
             state.told.append(person)
             await self._memory.save(STATE, state)
 

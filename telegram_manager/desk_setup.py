@@ -1,14 +1,15 @@
 """Everything that answers people, put together."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from telegram import Bot, BotCommand
-from telegram.request import HTTPXRequest
 
 from alpha.errors import Misconfigured
 from alpha.platform.commands import ORDERS, QUESTIONS, Role
 from alpha.platform.context import Platform
 from telegram_manager.audience import Audience
+from telegram_manager.bot_client import make_bot
 from telegram_manager.charts import Painter
 from telegram_manager.confirmations import Confirmations
 from telegram_manager.conversation import Conversation
@@ -19,7 +20,7 @@ from telegram_manager.memory import AuditTrail, Memory
 from telegram_manager.outbox import Outbox
 from telegram_manager.own_commands import OwnCommands
 from telegram_manager.pace import Pace
-from telegram_manager.poller import OFFSET, Poller
+from telegram_manager.poller import Offset, Poller, offset_name
 from telegram_manager.settings import CommandCentreSettings
 
 _OWN = (
@@ -30,17 +31,6 @@ _OWN = (
     ("export", "closed trades as CSV"),
     ("whoami", "your id, role and session"),
 )
-
-
-def make_bot(token: str, api_url: str) -> Bot:
-    """The client of the Bot API. Sending and polling have connections of their own."""
-    return Bot(
-        token,
-        base_url=f"{api_url}/bot",
-        base_file_url=f"{api_url}/file/bot",
-        request=HTTPXRequest(connection_pool_size=32, connect_timeout=5.0, read_timeout=15.0, write_timeout=15.0),
-        get_updates_request=HTTPXRequest(connection_pool_size=2, connect_timeout=5.0),
-    )
 
 
 @dataclass(slots=True)
@@ -96,7 +86,7 @@ def make_desk(platform: Platform, settings: CommandCentreSettings, setup: Setup,
         setup.audience,
         own.handlers(),
     )
-    return Desk(
+    desk = Desk(
         platform,
         setup.bot.username,
         setup.bot.id,
@@ -107,16 +97,20 @@ def make_desk(platform: Platform, settings: CommandCentreSettings, setup: Setup,
         setup.audience,
         setup.memory,
     )
+    setup.letters.on_moved = desk.group_moved
+    for old, new in setup.gate.state.moved.items():
+        setup.letters.moved(old, new)
+    return desk
 
 
-def make_poller(setup: Setup, desk: Desk) -> Poller:
-    """The poller in front of the desk."""
-    return Poller(setup.bot, desk, setup.memory)
+def make_poller(setup: Setup, desk: Desk, refused: Callable[[str], Awaitable[None]] | None = None) -> Poller:
+    """The poller in front of the desk. `refused` hears that Telegram does not take the token any more."""
+    return Poller(setup.bot, desk, setup.memory, refused=refused)
 
 
-async def first_offset(setup: Setup) -> int:
-    """The update to begin with: the one after the last that was taken."""
-    return await setup.memory.load(OFFSET, int, int)
+async def first_offset(setup: Setup) -> Offset:
+    """Where this bot's updates stand: behind the last that was taken. The bot must have been initialised."""
+    return await setup.memory.load(offset_name(setup.bot.id), Offset, Offset)
 
 
 async def introduce(setup: Setup) -> None:

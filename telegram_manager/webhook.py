@@ -39,6 +39,9 @@ class Webhook:
                 await self.step(stop, block_ms=500)
             except (*AWAY, RedisError):
                 await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("unforeseen_fault", name="webhook")
+                await asyncio.sleep(1.0)
 
     async def step(self, stop: asyncio.Event, block_ms: int) -> None:
         """Take what has come, post it, remember it."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from alpha.errors import Rejected
-from alpha.platform import analytics, history, history_pages, live, pages, steering, watch
+from alpha.platform import analytics, consequences, history, history_pages, live, pages, steering, watch
 from alpha.platform.business_time import business_now
 from alpha.platform.context import Platform
 from alpha.platform.page import Page
@@ -134,7 +134,7 @@ async def _audit(platform: Platform, args: Arguments) -> Page:
 
 async def _logs(platform: Platform, args: Arguments) -> Page:
     bot = the_bot(args)
-    return pages.logs_page(bot.id, await watch.logs(platform, bot, _n(args, 30)))
+    return pages.logs_page(bot.id, await watch.logs(platform, bot, _n(args, 30)), platform.zone)
 
 
 async def _start(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
@@ -169,25 +169,34 @@ async def _panic(platform: Platform, args: Arguments, by: str, tell: Tell) -> Ou
     return await steering.panic(platform, by, tell)
 
 
+async def _cancel(platform: Platform, args: Arguments, by: str, tell: Tell) -> Outcome:
+    return await steering.cancel(platform, the_bot(args), args.symbol, by)
+
+
 async def _warn_stop(platform: Platform, args: Arguments) -> str:
     return f"Stop {the_bot(args).id}? {await steering.stop_warning(platform, the_bot(args))}"
 
 
 async def _warn_flatten(platform: Platform, args: Arguments) -> str:
-    what = f"its position in {args.symbol}" if args.symbol else "all its positions"
-    asked = f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
-    return f"{asked} {await steering.at_stake(platform, args.bot, args.symbol)}".strip()
+    return await consequences.of_flatten(platform, the_bot(args), args.symbol)
 
 
 async def _warn_panic(platform: Platform, args: Arguments) -> str:
     asked = "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
-    return f"{asked} {await steering.at_stake(platform)}".strip()
+    return f"{asked} {await consequences.at_stake(platform)}".strip()
 
 
-def _simply(verb: str) -> Callable[[Platform, Arguments], Awaitable[str]]:
+async def _warn_adopt(platform: Platform, args: Arguments) -> str:
+    return await consequences.of_adopt(platform, the_bot(args), args.symbol or "")
+
+
+async def _warn_cancel(platform: Platform, args: Arguments) -> str:
+    return await consequences.of_cancel(the_bot(args), args.symbol)
+
+
+def _of(say: Callable[[Platform, Bot], Awaitable[str]]) -> Callable[[Platform, Arguments], Awaitable[str]]:
     async def warn(platform: Platform, args: Arguments) -> str:
-        subject = f" {args.symbol} for" if args.symbol else ""
-        return f"{verb}{subject} {the_bot(args).id}?"
+        return await say(platform, the_bot(args))
 
     return warn
 
@@ -232,7 +241,9 @@ QUESTIONS = (
     Question("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 ORDERS = (
-    Order("start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _simply("Start")),
+    Order(
+        "start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _of(consequences.of_start)
+    ),
     Order(
         "stop",
         "stop a bot; its positions stay open",
@@ -242,7 +253,15 @@ ORDERS = (
         _stop,
         _warn_stop,
     ),
-    Order("restart", "restart a bot", "stop and start", "<bot>", "/restart shortseller", _restart, _simply("Restart")),
+    Order(
+        "restart",
+        "restart a bot",
+        "stop and start",
+        "<bot>",
+        "/restart shortseller",
+        _restart,
+        _of(consequences.of_restart),
+    ),
     Order(
         "pause",
         "no new entries; positions stay managed",
@@ -250,7 +269,7 @@ ORDERS = (
         "<bot>",
         "/pause lxalgo",
         _pause,
-        _simply("Pause entries of"),
+        _of(consequences.of_pause),
     ),
     Order(
         "resume",
@@ -259,7 +278,7 @@ ORDERS = (
         "<bot>",
         "/resume lxalgo",
         _resume,
-        _simply("Resume entries of"),
+        _of(consequences.of_resume),
     ),
     Order(
         "adopt",
@@ -268,7 +287,7 @@ ORDERS = (
         "<bot> <symbol>",
         "/adopt lxalgo BTCUSDT",
         _adopt,
-        _simply("Adopt"),
+        _warn_adopt,
     ),
     Order(
         "flatten",
@@ -278,6 +297,15 @@ ORDERS = (
         "/flatten momentum",
         _flatten,
         _warn_flatten,
+    ),
+    Order(
+        "cancel",
+        "take back a flatten or panic that is under way",
+        "take a closing back",
+        "<bot> [symbol]",
+        "/cancel momentum",
+        _cancel,
+        _warn_cancel,
     ),
     Order("panic", "close everything at market", "close everything at market", "", "/panic", _panic, _warn_panic),
 )

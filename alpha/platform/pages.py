@@ -7,6 +7,7 @@ from typing import Protocol
 
 from alpha.platform.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
 from alpha.platform.live import BalanceRow, OrderRow, PositionRow, total_unrealised
+from alpha.platform.log_lines import readable
 from alpha.platform.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
 from alpha.platform.status import BotState, BotStatus, ServiceStatus, Status
 from alpha.platform.watch import HealthRow
@@ -439,6 +440,6 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
     return Page("Audit", [table, *zones], rows)
 
 
-def logs_page(bot: str, output: str) -> Page:
-    """The output of a bot, the newest last."""
-    return Page(f"Logs of {short(bot)}", [Verbatim(output.strip() or "No output.")], output)
+def logs_page(bot: str, output: str, zone: tzinfo) -> Page:
+    """The output of a bot, the newest last, times in `zone`; `data` is the output as it is."""
+    return Page(f"Logs of {short(bot)}", [Verbatim(readable(output, zone) or "No output.")], output)

@@ -15,16 +15,14 @@ from alpha.live.client import TextRedis
 from alpha.live.control import read_replies, send_command
 from alpha.platform import history
 from alpha.platform.context import Platform, redis_faults
-from alpha.platform.live import positions, total_unrealised
-from alpha.platform.wording import number, usdt
+from alpha.platform.live import positions
+from alpha.platform.wording import number
 from alpha.registry import Bot
 
 #: Takes one sentence of progress.
 Tell = Callable[[str], Awaitable[None]]
 STOP_GRACE_S = 4
 BOT_ANSWER_S = 15
-#: How long a warning may look at positions.
-LOOK_S = 1.0
 GUARD_ANSWER_S = 180
 
 
@@ -51,21 +49,6 @@ async def start(platform: Platform, bot: Bot, by: str) -> Outcome:
     if before == "paused":
         return Outcome(True, f"{bot.id} was running, paused. It is wished running from its next start; /resume it now.")
     return Outcome(True, f"{bot.id} was running already.")
-
-
-async def at_stake(platform: Platform, bot: Bot | None = None, symbol: str | None = None) -> str:
-    """What would be closed, a line each; empty when that cannot be said at once. A panic waits for nothing."""
-    try:
-        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
-    except (AlphaError, TimeoutError):
-        return ""
-    held = [row for row in rows if symbol in (None, row.symbol)]
-    if not held:
-        return "No open position is known."
-    lines = [
-        f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT" for row in held
-    ]
-    return "\n".join([*lines, f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
 
 
 async def stop_warning(platform: Platform, bot: Bot) -> str:
@@ -146,6 +129,12 @@ async def flatten(platform: Platform, bot: Bot, symbol: str | None, by: str, tel
     """Close a bot's positions, or one of them, through the guard. Tells progress until the exchange has said flat."""
     args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
     return await _ask_guard(platform, "flatten", args, by, tell, GUARD_ANSWER_S)
+
+
+async def cancel(platform: Platform, bot: Bot, symbol: str | None, by: str) -> Outcome:
+    """Take back a closing that is under way. The halt that came with it stays."""
+    args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
+    return await _ask_guard(platform, "cancel", args, by, silent, BOT_ANSWER_S)
 
 
 async def panic(platform: Platform, by: str, tell: Tell = silent) -> Outcome:

@@ -452,7 +452,7 @@ async def test_a_storm_of_strange_updates_leaks_nothing_to_strangers_and_stops_n
 async def test_the_server_of_these_tests_refuses_what_telegram_refuses(api: BotApi) -> None:
     from telegram.error import BadRequest, Conflict, InvalidToken, RetryAfter
 
-    from telegram_manager.desk_setup import make_bot
+    from telegram_manager.bot_client import make_bot
     from telegram_manager.tests.bot_api import TOKEN
 
     bot = make_bot(TOKEN, api.url)
