@@ -1,30 +1,26 @@
 """The client of the Bot API, and the raw updates.
 
-Updates are fetched as JSON and each is decoded by itself: the library would fail on a whole batch because of one update,
-for ever, and log the batch, access codes included.
+Updates are fetched as JSON and each is read by itself: the library would fail on a whole batch because of one update, for
+ever, and log the batch, access codes included.
 """
 
 import json
 import logging
+import re
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 from telegram import Bot
 from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
 
-from alpha.errors import Rejected
-from telegram_manager.seen import ASKED_FOR
+from telegram_manager.seen import ASKED_FOR, Unreadable
 
+_RESULT = re.compile(r'"result"\s*:\s*\[')
+#: What opens and closes; quoted texts are passed over whole.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_NUMBER = re.compile(r'"update_id"\s*:\s*(\d{1,15})\b')
 _REMOVED = "[removed: it may hold an access code]"
-
-
-class _Envelope(msgspec.Struct):
-    ok: bool = False
-    result: list[msgspec.Raw] = []
-    description: str = ""
-    parameters: dict[str, Any] = {}
 
 
 class QuietRequest(HTTPXRequest):
@@ -43,21 +39,39 @@ class QuietRequest(HTTPXRequest):
 
 
 class UpdatesRequest(QuietRequest):
-    """The HTTP client for updates: leaves each update of an answer undecoded."""
+    """The HTTP client for updates: where a batch cannot be decoded, its updates are left as texts, each by itself."""
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """The answer, with `result` as a list of JSON texts; TelegramError when it is none."""
+        """The answer, with `result` as a list of updates or of JSON texts; TelegramError when it is none."""
         try:
-            envelope = msgspec.json.decode(payload.decode("utf-8", "replace"), type=_Envelope)
-        except (msgspec.DecodeError, RecursionError):
-            raise TelegramError("Invalid server response") from None
-        return {
-            "ok": envelope.ok,
-            "result": [bytes(update) for update in envelope.result],
-            "description": envelope.description,
-            "parameters": envelope.parameters,
-        }
+            return QuietRequest.parse_json_payload(payload)
+        except TelegramError:
+            texts = split_updates(payload.decode("utf-8", "replace"))
+            if not texts:
+                raise
+            return {"ok": True, "result": texts}
+
+
+def split_updates(text: str) -> list[str]:
+    """The texts of the elements of `"result": [...]`, found by brackets and quotes alone: whatever is inside them."""
+    begin = _RESULT.search(text)
+    parts: list[str] = []
+    if begin is None:
+        return parts
+    depth, start = 0, begin.end()
+    for token in _TOKEN.finditer(text, begin.end()):
+        mark = token[0]
+        if mark in "{[":
+            start = token.start() if depth == 0 else start
+            depth += 1
+        elif mark in "}]":
+            depth -= 1
+            if depth == 0:
+                parts.append(text[start : token.end()])
+            elif depth < 0:
+                break
+    return parts
 
 
 def make_bot(token: str, api_url: str) -> Bot:
@@ -72,8 +86,8 @@ def make_bot(token: str, api_url: str) -> Bot:
     )
 
 
-async def fetch_updates(bot: Bot, request: UpdatesRequest, offset: int, timeout_s: int) -> list[bytes]:
-    """The next updates as JSON texts, by long polling. Raises the library's TelegramError."""
+async def fetch_updates(bot: Bot, request: UpdatesRequest, offset: int, timeout_s: int) -> list[object]:
+    """The next updates, by long polling; one as a text is still to be decoded. Raises the library's TelegramError."""
     asked = {"timeout": timeout_s, "allowed_updates": json.dumps(ASKED_FOR)}
     if offset:
         asked["offset"] = offset
@@ -81,12 +95,13 @@ async def fetch_updates(bot: Bot, request: UpdatesRequest, offset: int, timeout_
     return list(found) if isinstance(found, list) else []
 
 
-def decode_update(text: bytes) -> object:
-    """The update in a JSON text. Raises Rejected when it is no JSON that can be read."""
+def decode_update(text: str) -> object:
+    """The update in a JSON text. Raises Unreadable, with its number where that can be seen."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Rejected("The update is no JSON that can be read.") from None
+        found = _NUMBER.search(text)
+        raise Unreadable(int(found[1]) if found else None, "it is no JSON that can be decoded") from None
 
 
 def without_codes(raw: object, most: int) -> str:

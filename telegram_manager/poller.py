@@ -9,12 +9,11 @@ from telegram import Bot
 from telegram.error import Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
 
 from alpha.clock import monotonic_ms, wall_ms
-from alpha.errors import AlphaError
 from alpha.logs import logger
 from telegram_manager.bot_client import UpdatesRequest, decode_update, fetch_updates
 from telegram_manager.desk import Desk
 from telegram_manager.memory import Memory
-from telegram_manager.seen import Seen, Unreadable, number_of, read_update
+from telegram_manager.seen import Seen, Unreadable, read_update
 
 log = logger(__name__)
 POLL_S = 25
@@ -89,21 +88,21 @@ class Poller:
         finally:
             await request.shutdown()
 
-    async def _take(self, updates: list[bytes], offset: Offset, received_ms: int) -> bool:
+    async def _take(self, updates: list[object], offset: Offset, received_ms: int) -> bool:
         """Hand a batch on and move the offset behind it; False when that moves nothing."""
         numbers: list[int] = []
         read: list[Seen] = []
         bad: list[tuple[object, Unreadable]] = []
-        for text in updates:
+        for update in updates:
             raw: object = None
             try:
-                raw = decode_update(text)
-                read.append(read_update(raw, self._bot.id, self._bot.username))
+                raw = decode_update(update) if isinstance(update, str) else update
+                seen = read_update(raw, self._bot.id, self._bot.username)
+                read.append(seen)
+                number: int | None = seen.update_id
             except Unreadable as fault:
                 bad.append((raw, fault))
-            except AlphaError as fault:
-                bad.append((raw, Unreadable(None, str(fault))))
-            number = number_of(raw)
+                number = fault.number
             if number is not None:
                 numbers.append(number)
         behind = max(numbers, default=-1) + 1

@@ -11,7 +11,7 @@ from alpha.live import keys
 from alpha.live.read import read_status
 from alpha.platform import history
 from alpha.platform.context import Platform, redis_faults
-from alpha.platform.history import HaltRow
+from alpha.platform.history import DesiredState, HaltRow
 from alpha.platform.live import PositionRow, orders, positions, total_unrealised, trusted
 from alpha.platform.wording import full_moment, number, usdt
 from alpha.registry import Bot
@@ -83,8 +83,7 @@ async def of_start(platform: Platform, bot: Bot) -> str:
     desired = await history.wish_of(platform, bot)
     parts = [f"Start {bot.id}?"]
     if desired is not None and desired.wish != "running":
-        by = f" by {desired.by}" if desired.by else ""
-        parts.append(f"It lifts that it was {desired.wish}{by}, {full_moment(desired.at, platform.zone)}.")
+        parts.append(f"It lifts that it was {desired.wish}{_by(desired, platform)}.")
     held = await _halts(platform, bot)
     if held:
         parts.append("It starts halted; until /resume there are no entries:\n" + _halt_lines(held, platform))
@@ -101,11 +100,15 @@ async def of_resume(platform: Platform, bot: Bot) -> str:
     if held:
         parts.append("This lifts:\n" + _halt_lines(held, platform))
     if desired is not None and desired.wish == "paused":
-        by = f" by {desired.by}" if desired.by else ""
-        parts.append(f"{'And the' if held else 'This lifts the'} pause{by}, {full_moment(desired.at, platform.zone)}.")
+        parts.append(f"{'And the' if held else 'This lifts the'} pause{_by(desired, platform)}.")
     elif not held:
         parts.append("It is not paused and no halt is in force.")
     return " ".join(parts)
+
+
+def _by(desired: DesiredState, platform: Platform) -> str:
+    by = f" by {desired.by}" if desired.by else ""
+    return f"{by}, {full_moment(desired.at, platform.zone)}" if desired.at is not None else by
 
 
 async def _halts(platform: Platform, bot: Bot) -> list[HaltRow]:

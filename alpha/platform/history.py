@@ -179,11 +179,11 @@ async def wishes(platform: Platform) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What a bot shall do (running, paused or stopped), who decided so (empty: nobody yet), and when."""
+    """What a bot shall do (running, paused or stopped), who decided so (empty: nobody yet), and when, where known."""
 
     wish: str
     by: str
-    at: datetime
+    at: datetime | None
 
 
 async def wish_of(platform: Platform, bot: Bot) -> DesiredState | None:

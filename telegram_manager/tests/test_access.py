@@ -398,8 +398,7 @@ def updates(draw: st.DrawFn) -> dict[str, Any]:
 def test_no_update_breaks_the_gate_and_no_stranger_passes_it(raw: dict[str, Any], now: int) -> None:
     try:
         seen = read_update({"update_id": 1, **raw})
-    except Unreadable as fault:
-        assert fault.number == 1
+    except Unreadable:
         return
     judgement = Gate(ROLES, (Place(GROUP, TOPIC),), 10, None).judge(seen, now)
     if seen.person not in ROLES:

@@ -100,6 +100,24 @@ async def test_an_update_that_cannot_be_read_is_skipped_kept_and_the_next_is_ans
     assert (await first_offset(centre.setup)).next == len(BAD) + 2
 
 
+async def test_a_batch_that_no_decoder_takes_is_split_and_only_the_bad_one_is_skipped(
+    centre: Centre, api: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telegram_manager.bot_client import UpdatesRequest, split_updates
+
+    deep = '{"update_id": 2, "message": ' + '{"reply_to_message": ' * 30_000 + "1" + "}" * 30_000
+    good = json.dumps({"update_id": 3, "message": centre.api._message_of(VIEWER, VIEWER, None, 'a "]}" \\', None)})
+    payload = f'{{"ok": true, "result": [{good.replace("3", "1", 1)}, {deep}}}, {good}]}}'
+    found = UpdatesRequest.parse_json_payload(payload.encode())["result"]
+    assert len(found) == 3
+    offset = Offset()
+    assert await centre.poller._take(found, offset, centre.platform.wall_ms())
+    assert offset.next == 4
+    await centre.desk.drain()
+    assert len(centre.api.to(VIEWER)) == 2
+    assert split_updates("<html>") == []
+
+
 async def test_only_the_kinds_that_are_used_are_asked_for(api: BotApi, make_centre: Any) -> None:
     asked: list[dict[str, Any]] = []
     serve = api._do_getupdates
@@ -108,7 +126,7 @@ async def test_only_the_kinds_that_are_used_are_asked_for(api: BotApi, make_cent
         asked.append(parameters)
         return await serve(parameters)
 
-    api._do_getupdates = note  # type: ignore[method-assign]
+    api._do_getupdates = note  # type: ignore[method-assign, assignment]
     centre = await make_centre()
     await _answers(centre, VIEWER, "/balance", "Balance")
     assert json.loads(asked[0]["allowed_updates"]) == list(ASKED_FOR)
@@ -270,7 +288,7 @@ async def test_what_telegram_refuses_is_said_in_other_words(centre: Centre, monk
     centre.api.says(VIEWER, "/balance")
     said = await asyncio.wait_for(centre.api.until(lambda m: m.chat == VIEWER), 30)
     assert "could not be given" in said.text
-    assert "message text is empty" in said.text
+    assert "text is empty" in said.text
 
 
 async def test_in_a_group_only_commands_replies_and_mentions_are_answered(centre: Centre) -> None:
