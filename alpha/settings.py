@@ -9,11 +9,20 @@ holds the value. A service's settings are a class that inherits the groups it ne
 
 import os
 import re
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -74,12 +83,30 @@ def _is_secret(field: FieldInfo) -> bool:
     return field.annotation in {SecretStr, SecretStr | None}
 
 
+_NUMBERS = (int, float, Decimal, int | None, float | None, Decimal | None)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
 class Settings(BaseSettings):
     """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_people_write(cls, value: Any, info: ValidationInfo) -> Any:
+        """`INFO` for `info` where words are given to choose from, and `1,000` for `1000` where a number is wanted."""
+        field = cls.model_fields.get(info.field_name or "")
+        if not isinstance(value, str) or field is None:
+            return value
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if choices and value.strip().lower() in choices:
+            return value.strip().lower()
+        if field.annotation in _NUMBERS and _THOUSANDS.fullmatch(value.strip()):
+            return value.replace(",", "").strip()
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -163,6 +190,11 @@ class ExchangeSettings(Settings):
     alpha_live_max_order_usdt: str | None = Field(
         None, description="The largest order in USDT that may be sent with real money", pattern=r"^\d+(\.\d+)?$"
     )
+
+    @field_validator("alpha_live_max_order_usdt", mode="before")
+    @classmethod
+    def _largest_order(cls, value: Any) -> Any:
+        return value.replace(",", "") if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()) else value
 
     @model_validator(mode="before")
     @classmethod

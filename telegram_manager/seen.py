@@ -146,7 +146,8 @@ def read_update(raw: object, bot_id: int = 0, bot_name: str = "") -> Seen:
         raise Unreadable(number, "it has no update_id")
     try:
         return _read(number, raw, bot_id, bot_name.lower())
-    except (msgspec.ValidationError, OverflowError, RecursionError) as fault:
+    except (ValueError, TypeError, OverflowError, RecursionError) as fault:
+        # msgspec's own error is a ValueError, and so is that of text which is none
         raise Unreadable(number, storable(str(fault), 200)) from None
 
 
@@ -230,6 +231,6 @@ def _somebody(raw: Mapping[str, Any]) -> tuple[int | None, str]:
         for field in ("from", "user"):
             try:
                 return _who(msgspec.convert(payload[field], _User))
-            except (KeyError, msgspec.ValidationError):
+            except (KeyError, ValueError):
                 continue
     return None, ""

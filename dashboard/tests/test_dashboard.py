@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from dashboard.app import Dashboard
 from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
+from dashboard.tests import fuzz
 from dashboard.tests.chromium import DESKTOP, PHONE, PROGRAM, browser
 from tests.runtime.stage import PASSWORD, Servers, Stage
 from tests.stack.world import BOTS
@@ -245,6 +247,13 @@ async def test_what_is_away_is_503_and_bytes_that_are_no_text_open_nothing(serve
         away = dashboard._platform.history._settings.model_copy(update={"postgres_port": free_port()})
         dashboard._platform = replace(dashboard._platform, history=History(away, "test"))
         assert (await client.get("/trades")).status_code == 503
+
+
+async def test_no_query_leads_to_a_trace_or_past_the_token(address: str) -> None:
+    count, seed = int(os.environ.get("FUZZ_QUERIES", "300")), int(os.environ.get("FUZZ_SEED", "7"))
+    statuses = await fuzz.run(address, TOKEN, count, seed)
+    assert statuses[200] > 0
+    assert statuses[400] > 0
 
 
 def test_every_text_is_escaped() -> None:

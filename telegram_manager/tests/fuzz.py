@@ -342,7 +342,9 @@ async def run(
 
 def main(words: list[str]) -> int:
     """The command form: the same test, at length."""
-    parser = argparse.ArgumentParser(prog="python -m telegram_manager.tests.fuzz", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m telegram_manager.tests.fuzz", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--updates", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     asked = parser.parse_args(words)
