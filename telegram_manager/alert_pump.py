@@ -115,6 +115,9 @@ async def ask_every_minute(
                     log.warning("heartbeat_failed", fault=f"it answered {answer.status_code}")
             except httpx.HTTPError as fault:
                 log.warning("heartbeat_failed", fault=type(fault).__name__)
+            except Exception:
+                # a heartbeat that cannot be sent must not end what beats
+                log.exception("unforeseen_fault", name="heartbeat")
         await asyncio.sleep(pause_s)
 
 

@@ -196,7 +196,8 @@ class Centre:
         url = self._settings.c2_webhook_url
         state = await self._memory.load(webhook.STATE, BookState, BookState)
         book = AlertBook(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
-        return Webhook(self._platform, book, self._memory, url.get_secret_value() if url else "", client)
+        address = url.get_secret_value() if url else ""
+        return Webhook(self._platform, book, self._memory, address, client, self._alerts)
 
     async def _telegram(self, setup: Setup, pump: AlertPump, desks: list[Desk]) -> None:
         """Answer people, from the moment Telegram can be reached."""

@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from telegram import Bot, BotCommand
+from telegram.error import BadRequest
 
 from alpha.errors import Misconfigured
+from alpha.logs import logger
 from alpha.platform.commands import ORDERS, QUESTIONS, Role
 from alpha.platform.context import Platform
 from telegram_manager.audience import Audience
@@ -23,6 +25,7 @@ from telegram_manager.pace import Pace
 from telegram_manager.poller import Offset, Poller, offset_name
 from telegram_manager.settings import CommandCentreSettings
 
+log = logger(__name__)
 _OWN = (
     ("help", "all commands"),
     ("menu", "the buttons"),
@@ -117,7 +120,11 @@ async def introduce(setup: Setup) -> None:
     """Tell Telegram's clients which commands there are, and that we poll."""
     await setup.bot.delete_webhook()
     commands = [(command.name, command.summary) for command in (*QUESTIONS, *ORDERS) if command.role < Role.ADMIN]
-    await setup.bot.set_my_commands([BotCommand(name, summary) for name, summary in (*commands, *_OWN)])
+    try:
+        await setup.bot.set_my_commands([BotCommand(name, summary) for name, summary in (*commands, *_OWN)])
+    except BadRequest as fault:
+        # it would be refused again; the list behind the "/" is a courtesy, and every command works without it
+        log.error("command_list_refused", fault=fault.message)
 
 
 async def report_interrupted(setup: Setup) -> None:

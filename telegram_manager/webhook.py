@@ -8,6 +8,7 @@ import httpx
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.alerts import Alert, Alerts, Level
 from alpha.live.connect import AWAY
 from alpha.logs import logger
 from alpha.platform.context import Platform
@@ -24,8 +25,16 @@ class Webhook:
     """Posts what is news, of every hour and once each; tried again until the address takes it, unless it refuses (4xx)."""
 
     def __init__(
-        self, platform: Platform, book: AlertBook, memory: Memory, url: str, client: httpx.AsyncClient
+        self,
+        platform: Platform,
+        book: AlertBook,
+        memory: Memory,
+        url: str,
+        client: httpx.AsyncClient,
+        own: Alerts | None = None,
     ) -> None:
+        """`own` takes the alert that the address refuses what is posted."""
+        self._own = own
         self._platform = platform
         self._book = book
         self._memory = memory
@@ -67,6 +76,10 @@ class Webhook:
                 fault = f"it answered {answer.status_code}"
                 if answer.status_code < 500 and answer.status_code not in (408, 429):
                     log.error("webhook_refused", fault=fault, alerts=len(alerts))
+                    if self._own is not None:
+                        text = f"The webhook refused {len(alerts)} alert{'s' if len(alerts) > 1 else ''}: {fault}."
+                        alert = Alert(Level.WARNING, "webhook-refused", text, "Look at C2_WEBHOOK_URL.")
+                        await self._own.raise_alert(alert, self._platform.wall_ms())
                     return True
             except httpx.HTTPError as error:
                 fault = type(error).__name__

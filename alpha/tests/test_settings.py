@@ -169,4 +169,4 @@ def test_a_number_may_have_its_thousands_apart(monkeypatch: pytest.MonkeyPatch) 
     settings = load(ExchangeSettings, env_file=None, alpha_live_max_order_usdt="1,000.50")
     assert settings.alpha_live_max_order_usdt == "1000.50"
     with pytest.raises(Misconfigured, match="POSTGRES_PORT"):
-        load(DatabaseSettings, env_file=None, postgres_port="6,43", postgres_password="x")  # noqa: S106
+        load(DatabaseSettings, env_file=None, postgres_port="6,43", postgres_password="x")
