@@ -21,7 +21,7 @@ from telegram_manager.memory import AuditTrail, Memory
 from telegram_manager.seen import Kind, Seen, Unreadable
 
 log = logger(__name__)
-#: How long the audit may hold up what is urgent; it is written all the same, a little later.
+#: How long the audit may hold up a panic and a confirmation; it is written all the same, a little later.
 URGENT_PATIENCE_S = 0.25
 #: How much of an update that cannot be read is kept.
 UNREADABLE_KEPT = 4_000
@@ -113,7 +113,7 @@ class Desk:
             outcome = (
                 ("confirmed" if confirms else "asked") if admitted else _OUTCOMES.get(judgement.verdict, "refused")
             )
-            patience = {"patience_s": URGENT_PATIENCE_S} if seen.is_urgent else {}
+            patience = {"patience_s": URGENT_PATIENCE_S} if seen.waits_for_nothing else {}
             if not await self._audit.claim(attempt, outcome, **patience):
                 return
         if judgement.new_stranger:

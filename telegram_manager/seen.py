@@ -119,6 +119,11 @@ class Seen:
         return self.command in URGENT
 
     @property
+    def waits_for_nothing(self) -> bool:
+        """Whether it is a panic, or a press that is valid once: to take it twice after a restart would do no harm."""
+        return self.command == "panic" or (self.kind is Kind.BUTTON and self.text.startswith(("c|", "o|panic|")))
+
+    @property
     def holds_code(self) -> bool:
         """Whether it is, or once was, a message with an access code: sent, or edited into one."""
         words = self.text.split()

@@ -1,5 +1,6 @@
 """The short form of `python -m telegram_manager.tests.fuzz`."""
 
+import asyncio
 import os
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ from telegram_manager.tests.bot_api import BotApi
 from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, STRANGER, TOPIC, VIEWER, Centre
 from telegram_manager.tests.fuzz import DirectRequest, Updates, run
 
-COUNT, SEED = int(os.environ.get("FUZZ_UPDATES", "1500")), int(os.environ.get("FUZZ_SEED", "7"))
+COUNT, SEED = int(os.environ.get("FUZZ_UPDATES", "600")), int(os.environ.get("FUZZ_SEED", "7"))
 
 
 class Unhurried(Pace):
@@ -24,6 +25,9 @@ async def test_no_update_stops_the_command_centre(api: BotApi, make_centre: Any)
     centre: Centre = await make_centre()
     # the updates come from here, and what is answered goes straight into the checks of the Bot API
     centre.polling.cancel()
+    await asyncio.wait({centre.polling})
+    for opened in centre.setup.bot._request:
+        await opened.shutdown()
     request = DirectRequest(api)
     centre.setup.bot._request = (request, request)
     centre.setup.outbox._pace = Unhurried()
