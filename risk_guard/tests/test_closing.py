@@ -261,7 +261,7 @@ async def test_a_closing_of_a_symbol_that_bybit_does_not_know_ends_with_the_reas
     async with scene(registry, monkeypatch) as stage:
         state = ClosingState("c", Reason.MANUAL, "operator:1", "NOSUCHUSDT")
         with pytest.raises(ClosingRefused, match=r"NOSUCHUSDT.*10001"):
-            await asyncio.wait_for(stage.closing(state).run(), 20)
+            await asyncio.wait_for(stage.closing(state).run(), 60)
 
 
 async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters_end_its_closing_and_no_other(
@@ -273,7 +273,7 @@ async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters
         clock = itertools.count(0, REFUSED_S / 4)
         state = ClosingState("c", Reason.MANUAL, "operator:1", "BTCUSDT")
         with pytest.raises(ClosingRefused, match="params error"):
-            await asyncio.wait_for(stage.closing(state, clock_s=lambda: float(next(clock))).run(), 20)
+            await asyncio.wait_for(stage.closing(state, clock_s=lambda: float(next(clock))).run(), 60)
         # a whole account is never given up
         looks = itertools.count(0, REFUSED_S / 4)
         whole = asyncio.create_task(
@@ -283,4 +283,4 @@ async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters
             await asyncio.sleep(0.01)
             assert not whole.done()
         await stage.no_faults()
-        await asyncio.wait_for(whole, 20)
+        await asyncio.wait_for(whole, 60)
