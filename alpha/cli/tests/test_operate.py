@@ -90,6 +90,20 @@ async def test_a_bot_is_stopped_after_a_yes_and_left_alone_after_a_no(
     ]
 
 
+async def test_what_was_declined_or_refused_is_a_row_of_the_audit(alpha: Run, platform: Platform) -> None:
+    declined, _, _ = await alpha("pause", "mo", typed="n\n")
+    nobody, _, _ = await alpha("restart", "momentum")
+    refused, _, said = await alpha("flatten", "ss", "BTCUSD")
+    assert 0 not in (declined, nobody, refused)
+    assert "It holds: BTCUSDT" in said
+    rows = await platform.history.rows("SELECT name, outcome, bot_id FROM audit.commands ORDER BY issued_at")
+    assert [tuple(row) for row in rows] == [
+        ("pause", "refused", "momentum_001"),
+        ("restart", "refused", "momentum_001"),
+        ("flatten", "refused", "shortseller_001"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "more", "code", "said"),
     [
@@ -106,20 +120,6 @@ async def test_a_bot_is_stopped_after_a_yes_and_left_alone_after_a_no(
         (("logs", "lxalgo"), {"BOT_CONTROL_URL": "unix:///nowhere.sock"}, 1, "BOT_CONTROL_URL"),
     ],
 )
-async def test_what_was_declined_or_refused_is_a_row_of_the_audit(alpha: Run, platform: Platform) -> None:
-    declined, _, _ = await alpha("pause", "mo", typed="n\n")
-    nobody, _, _ = await alpha("restart", "momentum")
-    refused, _, said = await alpha("flatten", "ss", "BTCUSD")
-    assert 0 not in (declined, nobody, refused)
-    assert "It holds: BTCUSDT" in said
-    rows = await platform.history.rows("SELECT name, outcome, bot_id FROM audit.commands ORDER BY issued_at")
-    assert [tuple(row) for row in rows] == [
-        ("pause", "refused", "momentum_001"),
-        ("restart", "refused", "momentum_001"),
-        ("flatten", "refused", "shortseller_001"),
-    ]
-
-
 async def test_a_fault_is_one_sentence_and_an_exit_code(
     alpha: Run, words: tuple[str, ...], more: dict[str, str], code: int, said: str
 ) -> None:
