@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alpha.clock import monotonic_ms, wall_ms
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
 from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
@@ -21,6 +21,7 @@ from dashboard import front, scripts, views
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 from operations.context import History, Operations
+from operations.storable import storable
 
 log = logger(__name__)
 COOKIE = "alpha_dashboard"
@@ -29,6 +30,8 @@ REFRESH_S = 1.0
 PAST_S = 5.0
 #: The stores are asked whether they answer also while nobody watches; after so long without an answer health says so.
 ASK_S, BLIND_MS = 5.0, 30_000
+#: Longer than any query that means something.
+MOST_QUERY = 200
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", scripts.TAGS)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'",
@@ -71,18 +74,29 @@ class Dashboard:
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Who shows the token gets a cookie; who has neither gets nothing."""
         shown = request.query.get("token", "")
-        if shown and hmac.compare_digest(shown.encode(), self._settings.dashboard_token.get_secret_value().encode()):
+        if shown and _same(shown, self._settings.dashboard_token.get_secret_value()):
             answer = web.Response(status=303, headers={"Location": request.path})
             answer.set_cookie(COOKIE, self._session, httponly=True, samesite="Strict", max_age=7 * 86_400)
             return answer
-        if not hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self._session.encode()):
+        if not _same(request.cookies.get(COOKIE, ""), self._session):
             return web.Response(
                 status=401, text="Open this page once with ?token=... (DASHBOARD_TOKEN).\n", headers=_HEADERS
             )
         try:
             return await handler(request)
+        except Rejected as fault:
+            # what was asked cannot be answered, now or later
+            return self._fault(str(fault), 400)
         except AlphaError as fault:
-            return self._page(f"<section><p class=bad>{escape(str(fault))}</p></section>", status=503)
+            return self._fault(str(fault), 503)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            log.exception("unforeseen_fault", path=storable(request.path, 100))
+            return self._fault("That went wrong here; the log has the details.", 500)
+
+    def _fault(self, text: str, status: int) -> web.Response:
+        return self._page(f"<section><p class=bad>{escape(storable(text, 2_000))}</p></section>", status=status)
 
     async def _front(self, _request: web.Request) -> web.Response:
         places, past = await asyncio.gather(front.live_places(self._platform), self._past_place())
@@ -100,7 +114,9 @@ class Dashboard:
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.path.strip("/")
-        words = request.query.get("q", "").split()
+        words = storable(request.query.get("q", ""), MOST_QUERY + 1).split()
+        if len(request.query.get("q", "")) > MOST_QUERY:
+            raise Rejected(f"The query is longer than {MOST_QUERY} characters.")
         return self._page(await views.answer(self._platform, name, words), here=name)
 
     async def _chart(self, request: web.Request) -> web.Response:
@@ -160,6 +176,11 @@ class Dashboard:
         nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
         text = _PAGE.replace("{{ nav }}", nav).replace("{{ stream }}", stream).replace("{{ body }}", body)
         return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)
+
+
+def _same(shown: str, wanted: str) -> bool:
+    """Compare in constant time; what was shown may hold bytes that are no text."""
+    return hmac.compare_digest(shown.encode("utf-8", "replace"), wanted.encode())
 
 
 def _event(name: str, part: str) -> bytes:

@@ -1,6 +1,7 @@
 """The words after a command, read by its usage: `<bot> [symbol]`, `[bot] [n]`, `[bot] [period]`.
 
-`<...>` must be there, `[...]` may be. A period is the last and takes all the words that are left.
+`<...>` must be there, `[...]` may be. Words are taken in any order; a period takes all that is left by the others.
+`Arguments.words` are the same words in one spelling: what is shown, stored and put behind buttons is always that.
 """
 
 import re
@@ -9,8 +10,12 @@ from typing import Any
 
 from alpha.errors import Misconfigured, Rejected
 from alpha.registry import Bot, Registry
+from operations.storable import brief
 
-_SYMBOL = re.compile(r"[A-Z0-9]{2,20}(-[A-Z0-9]+)?")
+_SYMBOL = re.compile(r"[A-Z0-9]{2,20}(-[A-Z0-9]{1,20})?")
+#: Plain, or with thousands apart.
+_NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
+_PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,18 @@ class Arguments:
     period: str | None = None
     rest: str | None = None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words in their one spelling: the bot by its container, whatever it was called."""
+        said = (
+            None if self.bot is None else self.bot.container,
+            self.symbol,
+            None if self.n is None else str(self.n),
+            self.period,
+            self.rest,
+        )
+        return tuple(word for part in said if part is not None for word in part.split())
+
 
 def read_words(registry: Registry, command: str, usage: str, example: str, words: list[str]) -> Arguments:
     """The arguments in `words`; Rejected, in one line with an example, when they do not fit the usage."""
@@ -33,22 +50,33 @@ def read_words(registry: Registry, command: str, usage: str, example: str, words
             if optional:
                 continue
             raise Rejected(f"/{command} needs {_said(name, registry)}. Example: {example}")
-        value = _read(name, left, registry)
-        if value is not None:
-            found[name] = value
-            del left[: len(left) if name in ("period", "rest") else 1]
+        taken = _take(name, left, registry)
+        if taken is not None:
+            found[name], left = taken
         elif not optional:
-            raise Rejected(f"{left[0]!r} is not {_said(name, registry)}. Example: {example}")
+            raise Rejected(f"{brief(left[0])} is not {_said(name, registry)}. Example: {example}")
     if left:
         names = [part.strip("<>[]") for part in usage.split()]
         if "bot" in names and "bot" not in found:
-            raise Rejected(f"There is no bot {left[0]!r}. Bots: {_bots(registry)}. Example: {example}")
-        raise Rejected(f"/{command} does not understand {left[0]!r}. Example: {example}")
+            raise Rejected(f"There is no bot {brief(left[0])}. Bots: {_bots(registry)}. Example: {example}")
+        raise Rejected(f"/{command} does not understand {brief(left[0])}. Example: {example}")
     return Arguments(**found)
 
 
-def _read(name: str, left: list[str], registry: Registry) -> Bot | str | int | None:
-    word = left[0]
+def _take(name: str, left: list[str], registry: Registry) -> tuple[Any, list[str]] | None:
+    """What is read for this part of the usage, and the words that are left then; None when no word is it."""
+    if name in ("period", "rest"):
+        text = " ".join(left)
+        fits = name == "rest" or (len(text) <= 60 and _PERIOD.search(text.lower()))
+        return (text.lower() if name == "period" else text, []) if fits else None
+    for place, word in enumerate(left):
+        value = _read(name, word, registry)
+        if value is not None:
+            return value, left[:place] + left[place + 1 :]
+    return None
+
+
+def _read(name: str, word: str, registry: Registry) -> Bot | str | int | None:
     if name == "bot":
         try:
             return registry.find(word)
@@ -59,15 +87,7 @@ def _read(name: str, left: list[str], registry: Registry) -> Bot | str | int | N
         if not _SYMBOL.fullmatch(symbol):
             return None
         return symbol if symbol.endswith(("USDT", "USDC", "USD")) or "-" in symbol else f"{symbol}USDT"
-    if name == "n":
-        return int(word) if re.fullmatch(r"[0-9]{1,6}", word) else None
-    if name == "period":
-        return (
-            " ".join(left)
-            if re.search(r"\d|today|yesterday|week|month|year|all|ever", " ".join(left).lower())
-            else None
-        )
-    return " ".join(left)
+    return int(word.replace(",", "")) if _NUMBER.fullmatch(word) and len(word) <= 9 else None
 
 
 def _said(name: str, registry: Registry) -> str:

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from operations.context import Operations
+from operations.storable import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,29 @@ def new_id(source: str) -> str:
 
 
 async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, answer: str = "") -> bool:
-    """Write the attempt; False when one of this id was written before. Retry while PostgreSQL is away."""
+    """Write the attempt; False when one of this id was written before. Retry while PostgreSQL is away.
+
+    Rejected when PostgreSQL refuses a value: the same row would be refused again.
+    """
     written = await platform.history.value(
         "INSERT INTO audit.commands (command_id, source, issuer, issuer_role, chat, name, bot_id, arguments, outcome, answer) "
         "VALUES ($1, $2, $3, nullif($4, ''), nullif($5, ''), $6, nullif($7, ''), $8, $9, nullif($10, '')) "
         "ON CONFLICT (command_id) DO NOTHING RETURNING command_id",
-        attempt.id,
-        attempt.source,
-        attempt.issuer,
-        attempt.role,
-        attempt.chat,
-        attempt.name,
-        attempt.bot,
-        attempt.arguments,
+        *(
+            storable(text)
+            for text in (
+                attempt.id,
+                attempt.source,
+                attempt.issuer,
+                attempt.role,
+                attempt.chat,
+                attempt.name,
+                attempt.bot,
+            )
+        ),
+        {storable(name): storable(value) for name, value in attempt.arguments.items()},
         outcome,
-        answer,
+        storable(answer, 2000),
     )
     return written is not None
 
@@ -51,5 +60,5 @@ async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answ
         "UPDATE audit.commands SET outcome = $2, answer = nullif($3, ''), finished_at = now() WHERE command_id = $1",
         attempt_id,
         outcome,
-        answer[:2000],
+        storable(answer, 2000),
     )

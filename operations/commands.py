@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from alpha.errors import Rejected
 from alpha.registry import Bot
-from operations import analytics, control, health, history, history_pages, pages, positions
+from operations import analytics, consequences, control, health, history, history_pages, pages, positions
 from operations.arguments import Arguments
 from operations.business_time import business_now
 from operations.context import Operations
@@ -134,7 +134,7 @@ async def _audit(platform: Operations, args: Arguments) -> Page:
 
 async def _logs(platform: Operations, args: Arguments) -> Page:
     bot = the_bot(args)
-    return pages.logs_page(bot.id, await health.logs(platform, bot, _n(args, 30)))
+    return pages.logs_page(bot.id, await health.logs(platform, bot, _n(args, 30)), platform.zone)
 
 
 async def _start(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
@@ -169,25 +169,34 @@ async def _panic(platform: Operations, args: Arguments, by: str, tell: Tell) -> 
     return await control.panic(platform, by, tell)
 
 
+async def _cancel(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.cancel(platform, the_bot(args), args.symbol, by)
+
+
 async def _warn_stop(platform: Operations, args: Arguments) -> str:
     return f"Stop {the_bot(args).id}? {await control.stop_warning(platform, the_bot(args))}"
 
 
 async def _warn_flatten(platform: Operations, args: Arguments) -> str:
-    what = f"its position in {args.symbol}" if args.symbol else "all its positions"
-    asked = f"Flatten {the_bot(args).id}: cancel its orders, close {what} at market, and halt its entries?"
-    return f"{asked} {await control.at_stake(platform, args.bot, args.symbol)}".strip()
+    return await consequences.of_flatten(platform, the_bot(args), args.symbol)
 
 
 async def _warn_panic(platform: Operations, args: Arguments) -> str:
     asked = "PANIC: halt every bot, cancel every order, close every position of every bot at market?"
-    return f"{asked} {await control.at_stake(platform)}".strip()
+    return f"{asked} {await consequences.at_stake(platform)}".strip()
 
 
-def _simply(verb: str) -> Callable[[Operations, Arguments], Awaitable[str]]:
+async def _warn_adopt(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_adopt(platform, the_bot(args), args.symbol or "")
+
+
+async def _warn_cancel(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_cancel(the_bot(args), args.symbol)
+
+
+def _of(say: Callable[[Operations, Bot], Awaitable[str]]) -> Callable[[Operations, Arguments], Awaitable[str]]:
     async def warn(platform: Operations, args: Arguments) -> str:
-        subject = f" {args.symbol} for" if args.symbol else ""
-        return f"{verb}{subject} {the_bot(args).id}?"
+        return await say(platform, the_bot(args))
 
     return warn
 
@@ -230,7 +239,9 @@ QUERIES = (
     Query("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 COMMANDS = (
-    Command("start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _simply("Start")),
+    Command(
+        "start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _of(consequences.of_start)
+    ),
     Command(
         "stop",
         "stop a bot; its positions stay open",
@@ -241,7 +252,13 @@ COMMANDS = (
         _warn_stop,
     ),
     Command(
-        "restart", "restart a bot", "stop and start", "<bot>", "/restart shortseller", _restart, _simply("Restart")
+        "restart",
+        "restart a bot",
+        "stop and start",
+        "<bot>",
+        "/restart shortseller",
+        _restart,
+        _of(consequences.of_restart),
     ),
     Command(
         "pause",
@@ -250,7 +267,7 @@ COMMANDS = (
         "<bot>",
         "/pause lxalgo",
         _pause,
-        _simply("Pause entries of"),
+        _of(consequences.of_pause),
     ),
     Command(
         "resume",
@@ -259,7 +276,7 @@ COMMANDS = (
         "<bot>",
         "/resume lxalgo",
         _resume,
-        _simply("Resume entries of"),
+        _of(consequences.of_resume),
     ),
     Command(
         "adopt",
@@ -268,7 +285,7 @@ COMMANDS = (
         "<bot> <symbol>",
         "/adopt lxalgo BTCUSDT",
         _adopt,
-        _simply("Adopt"),
+        _warn_adopt,
     ),
     Command(
         "flatten",
@@ -278,6 +295,15 @@ COMMANDS = (
         "/flatten momentum",
         _flatten,
         _warn_flatten,
+    ),
+    Command(
+        "cancel",
+        "take back a flatten or panic that is under way",
+        "take a closing back",
+        "<bot> [symbol]",
+        "/cancel momentum",
+        _cancel,
+        _warn_cancel,
     ),
     Command("panic", "close everything at market", "close everything at market", "", "/panic", _panic, _warn_panic),
 )

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from alpha import clock
 from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
-from alpha.errors import Retry
+from alpha.errors import Rejected, Retry
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool, create_pool, explained
@@ -51,12 +51,15 @@ class History:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us."""
+        """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us; Rejected for a value."""
         try:
             async with (await self._open()).acquire(timeout=QUERY_LIMIT_S) as connection:
                 yield connection
         except asyncpg.UndefinedTableError as fault:
             raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.postgres.migrate.") from None
+        except asyncpg.DataError as fault:
+            # what was given cannot be stored or compared; no repeat would change that
+            raise Rejected(f"PostgreSQL refuses a value: {str(fault).splitlines()[0][:200]}.") from None
         except POSTGRES_ERRORS as fault:
             raise explained(fault, self._settings) from None
 

@@ -16,15 +16,13 @@ from alpha.live_state.control import read_replies, send_command
 from alpha.registry import Bot
 from operations import history
 from operations.context import Operations, redis_faults
-from operations.formatting import number, usdt
-from operations.positions import positions, total_unrealised
+from operations.formatting import number
+from operations.positions import positions
 
 #: Takes one sentence of progress.
 Tell = Callable[[str], Awaitable[None]]
 STOP_GRACE_S = 4
 BOT_ANSWER_S = 15
-#: How long a warning may look at positions.
-LOOK_S = 1.0
 GUARD_ANSWER_S = 180
 
 
@@ -53,21 +51,6 @@ async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
             True, f"{bot.id} was running, paused. It is wished running from its next start; /resume it now."
         )
     return CommandResult(True, f"{bot.id} was running already.")
-
-
-async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
-    """What would be closed, a line each; empty when that cannot be said at once. A panic waits for nothing."""
-    try:
-        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
-    except (AlphaError, TimeoutError):
-        return ""
-    held = [row for row in rows if symbol in (None, row.symbol)]
-    if not held:
-        return "No open position is known."
-    lines = [
-        f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT" for row in held
-    ]
-    return "\n".join([*lines, f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
 
 
 async def stop_warning(platform: Operations, bot: Bot) -> str:
@@ -150,6 +133,12 @@ async def flatten(platform: Operations, bot: Bot, symbol: str | None, by: str, t
     """Close a bot's positions, or one of them, through the guard. Tells progress until the exchange has said flat."""
     args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
     return await _ask_guard(platform, "flatten", args, by, tell, GUARD_ANSWER_S)
+
+
+async def cancel(platform: Operations, bot: Bot, symbol: str | None, by: str) -> CommandResult:
+    """Take back a closing that is under way. The halt that came with it stays."""
+    args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
+    return await _ask_guard(platform, "cancel", args, by, silent, BOT_ANSWER_S)
 
 
 async def panic(platform: Operations, by: str, tell: Tell = silent) -> CommandResult:

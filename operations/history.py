@@ -177,6 +177,23 @@ async def wishes(platform: Operations) -> dict[str, str]:
     return {row["bot_id"]: row["wish"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What a bot shall do (running, paused or stopped), who decided so (empty: nobody yet), and when, where known."""
+
+    wish: str
+    by: str
+    at: datetime | None
+
+
+async def wish_of(platform: Operations, bot: Bot) -> DesiredState | None:
+    """The durable desired state of one bot; None for one that the database does not know."""
+    rows = await platform.history.rows(
+        "SELECT wish, coalesce(wish_by, '') AS by, wish_at FROM trading.bots WHERE bot_id = $1", bot.id
+    )
+    return DesiredState(rows[0]["wish"], rows[0]["by"], rows[0]["wish_at"]) if rows else None
+
+
 async def set_wish(platform: Operations, bot: Bot, wish: str, by: str) -> str:
     """Write the durable wish; returns the one it replaces. Rejected for a bot that the database does not know."""
     old = await platform.history.value(

@@ -8,6 +8,7 @@ from typing import Protocol
 from operations.formatting import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
 from operations.health import HealthRow
 from operations.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
+from operations.log_lines import readable
 from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
 from operations.positions import BalanceRow, OrderRow, PositionRow, total_unrealised
 from operations.status import BotState, BotStatus, ServiceStatus, Status
@@ -439,6 +440,6 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
     return Page("Audit", [table, *zones], rows)
 
 
-def logs_page(bot: str, output: str) -> Page:
-    """The output of a bot, the newest last."""
-    return Page(f"Logs of {short(bot)}", [Verbatim(output.strip() or "No output.")], output)
+def logs_page(bot: str, output: str, zone: tzinfo) -> Page:
+    """The output of a bot, the newest last, times in `zone`; `data` is the output as it is."""
+    return Page(f"Logs of {short(bot)}", [Verbatim(readable(output, zone) or "No output.")], output)

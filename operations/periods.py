@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from alpha.errors import Rejected
+from operations.storable import brief
 
 EXAMPLES = "7d, 4w, today, yesterday, this week, last month, this year, 2025, 2025-06, 2025-06-03, all"
 DEFAULT = "30d"
@@ -50,7 +51,7 @@ def parse_period(text: str, now: datetime) -> Period:
     if match := re.fullmatch(r"(\d{4}-\d{1,2}(?:-\d{1,2})?) ?(?:\.\.|to) ?(\d{4}-\d{1,2}(?:-\d{1,2})?)", written):
         first, last = parse_period(match[1], now), parse_period(match[2], now)
         if first.start >= last.end:
-            raise Rejected(f"The period {text!r} ends before it begins. Write the earlier date first.")
+            raise Rejected(f"The period {brief(text)} ends before it begins. Write the earlier date first.")
         return Period(first.start, last.end, f"{first.label} to {last.label}")
     raise _not_understood(text)
 
@@ -114,4 +115,4 @@ def _months_back(today: datetime, months: int, text: str) -> datetime:
 
 
 def _not_understood(text: str) -> Rejected:
-    return Rejected(f"{text!r} is no period. Write for example: {EXAMPLES}.")
+    return Rejected(f"{brief(text)} is no period. Write for example: {EXAMPLES}.")

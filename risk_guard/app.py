@@ -129,12 +129,13 @@ class GuardApp:
         health = HealthServer(self._settings, pulse, checks, details=self._details)
         log.info("started", health_port=health.port, bots=list(self._posts), observe=self._settings.guard_observe)
         tasks = [asyncio.create_task(self._keep(post), name=f"post {name}") for name, post in self._posts.items()]
+        tasks += [asyncio.create_task(self._marks(post), name=f"marks {name}") for name, post in self._posts.items()]
         tasks += [
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("lease", self._renew()),
                 ("desk", self._desk.serve()),
-                ("marks", self._marks()),
+                ("portfolio", self._portfolio()),
                 ("housekeeping", self._housekeeping()),
             )
         ]
@@ -232,12 +233,13 @@ class GuardApp:
 
     # --- limits -------------------------------------------------------------------------------------------------
 
-    async def _marks(self) -> None:
-        """Judge every account each second, while the listener vouches for what Redis shows."""
+    async def _marks(self, post: BotGuard) -> None:
+        """Judge one account each second, while the listener vouches for what Redis shows.
+
+        One task per account: a ledger or a store that hangs for one holds up the limits of no other.
+        """
         while True:
-            for post in self._posts.values():
-                if not post.acts or not self._lease.leads:
-                    continue
+            if post.acts and self._lease.leads:
                 seen = await post.looks.live()
                 post.live = seen is not None
                 if seen is not None:
@@ -245,6 +247,11 @@ class GuardApp:
                         await self._judge(post, seen)
                     except AlphaError as fault:
                         await self._trouble(post, fault)
+            await asyncio.sleep(MARKS_S)
+
+    async def _portfolio(self) -> None:
+        """Judge all accounts of each environment together, each second."""
+        while True:
             for environment in self._portfolios:
                 await self._judge_all(environment)
             await asyncio.sleep(MARKS_S)

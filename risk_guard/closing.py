@@ -17,11 +17,11 @@ from decimal import Decimal
 
 import msgspec
 
-from alpha.bybit.errors import NothingToClose, OrderGone
+from alpha.bybit.errors import NothingToClose, OrderGone, Refused
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.logs import logger
 from alpha.model.instrument import Instrument
 from alpha.model.money import plain
@@ -41,6 +41,13 @@ _LOOK_S = 1.0
 _FAULT_PAUSE_S = 0.5
 #: A closing that finds no way for so long is told, and told again.
 HINDERED_S = 15.0
+#: Orders for one symbol that Bybit refuses for their parameters for so long would be refused for ever.
+REFUSED_S = 30.0
+_PARAMETER_ERROR = 10001
+
+
+class ClosingRefused(Rejected):
+    """Bybit refuses what a closing of one symbol asks for its parameters: the same request would be refused again."""
 
 
 class ClosingState(msgspec.Struct):
@@ -83,29 +90,35 @@ class Closing:
         self._sleep = sleep
         self._clock_s = clock_s
         self._told: set[str] = set()
+        self._refused_since_s: float | None = None
 
     async def run(self) -> str:
-        """Close until it stays closed; returns the report. Only Misconfigured (a key that may not trade) ends it early."""
+        """Close until it stays closed; returns the report.
+
+        Two things end it early: Misconfigured (a key that may not trade), and for the closing of one symbol
+        ClosingRefused. The closing of a whole account does not give up for a refusal.
+        """
         began_s = self._clock_s()
         flat_since_s: float | None = None
         hindered_since_s: float | None = None
         while True:
             try:
                 left = await self._round()
-            except Misconfigured:
+            except (Misconfigured, ClosingRefused):
                 raise
             except AlphaError as fault:
                 # 10006, 5xx, a lost answer, a refused order: look again and go on.
                 log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
                 flat_since_s = None
                 now_s = self._clock_s()
+                self._give_up_when_refused(fault, now_s)
                 hindered_since_s = now_s if hindered_since_s is None else hindered_since_s
                 if now_s - hindered_since_s >= HINDERED_S:
                     hindered_since_s = now_s
                     await self._hindered(f"{self._account.bot.id}: closing is hindered: {fault} It is tried again.")
                 await self._sleep(_FAULT_PAUSE_S)
                 continue
-            now_s, hindered_since_s = self._clock_s(), None
+            now_s, hindered_since_s, self._refused_since_s = self._clock_s(), None, None
             if left:
                 flat_since_s = None
                 await self._sleep(_PAUSE_S)
@@ -121,11 +134,24 @@ class Closing:
                 return self._report()
             await self._sleep(_LOOK_S)
 
+    def _give_up_when_refused(self, fault: AlphaError, now_s: float) -> None:
+        if self.state.symbol is None or not isinstance(fault, Refused) or fault.ret_code != _PARAMETER_ERROR:
+            self._refused_since_s = None
+            return
+        self._refused_since_s = now_s if self._refused_since_s is None else self._refused_since_s
+        if now_s - self._refused_since_s >= REFUSED_S:
+            raise ClosingRefused(f"Bybit refuses every order for {self.state.symbol}: {fault}")
+
     async def _round(self) -> bool:
         """One look and what follows from it; False when the exchange says flat and lists no order."""
-        gateway = self._account.gateway
-        positions = [row for row in await gateway.positions(self.state.symbol, rank=Priority.EXIT) if not row.is_flat]
-        orders = await gateway.open_orders(self.state.symbol, rank=Priority.EXIT)
+        gateway, symbol = self._account.gateway, self.state.symbol
+        try:
+            positions = [row for row in await gateway.positions(symbol, rank=Priority.EXIT) if not row.is_flat]
+            orders = await gateway.open_orders(symbol, rank=Priority.EXIT)
+        except Refused as refusal:
+            if symbol is None:
+                raise
+            raise ClosingRefused(f"Bybit refuses {symbol}: {refusal}") from None
         held = {row.symbol for row in positions}
         # A stop of a position that is still held protects it until it is closed.
         waiting = [order for order in orders if not (order.symbol in held and _protects(order))]

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.rate_limiter import Priority
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.live_state import keys
@@ -20,7 +21,7 @@ from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_control.interface import BotControl
 from risk_guard.account import GuardedAccount
-from risk_guard.closing import Closing, ClosingState, Tell
+from risk_guard.closing import Closing, ClosingRefused, ClosingState, Tell
 from risk_guard.store import DesiredState, GuardStore, Halt
 from risk_guard.write_behind import WriteBehind
 
@@ -28,6 +29,10 @@ log = logger(__name__)
 CLOSING = "closing"
 #: How long PostgreSQL may hold up what is said about a closing, or the begin of one that is gone on with.
 PUT_AWAY_S = 1.0
+#: How long the exchange is asked whether a symbol exists, before a closing of it begins all the same.
+ASK_S = 3.0
+#: What an operator asked for an operator can take back; a stop that was passed and a limit that was met stay.
+_BY_OPERATOR = frozenset({Reason.MANUAL, Reason.KILL_SWITCH})
 
 
 class CommandDesk:
@@ -67,6 +72,8 @@ class CommandDesk:
         self._states: dict[tuple[str, str | None], ClosingState] = {}
         self._running: dict[tuple[str, str | None], asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
+        #: Commands whose closing was taken back, and by whom.
+        self._taken_back: dict[str, str] = {}
 
     @property
     def closing(self) -> frozenset[str]:
@@ -148,8 +155,8 @@ class CommandDesk:
             return await self._close_many(
                 list(self._accounts.values()), None, Reason.KILL_SWITCH, "panic", command, tell
             )
-        if command.name not in {"flatten", "lift"}:
-            return "refused", f"The guard knows flatten, panic and lift, not {command.name!r}."
+        if command.name not in {"flatten", "lift", "cancel"}:
+            return "refused", f"The guard knows flatten, panic, cancel and lift, not {command.name[:40]!r}."
         name = command.args.get("bot", "")
         bot = self._registry.find(name) if name else None
         if command.name == "lift":
@@ -157,7 +164,61 @@ class CommandDesk:
         if bot is None or bot.id not in self._accounts:
             return "refused", f"The guard has no key of {name or 'an unnamed bot'}; it can close nothing there."
         symbol = command.args.get("symbol") or None
+        if command.name == "cancel":
+            return await self._take_back(self._accounts[bot.id], symbol, command.issuer)
+        if symbol is not None:
+            refusal = await self._refusal(self._accounts[bot.id], symbol)
+            if refusal:
+                return "refused", refusal
         return await self._close_many([self._accounts[bot.id]], symbol, Reason.MANUAL, "flatten", command, tell)
+
+    async def _refusal(self, account: GuardedAccount, symbol: str) -> str:
+        """Why there is nothing to close of a symbol: it is no instrument, and neither a position nor an order of it is there.
+
+        Empty when there is something, or when the exchange does not answer in time.
+        """
+        if symbol in account.instruments or self._under_way(account, symbol) is not None:
+            return ""
+        try:
+            async with asyncio.timeout(ASK_S):
+                held = {row.symbol for row in await account.gateway.positions(rank=Priority.EXIT) if not row.is_flat}
+                ordered = {row.symbol for row in await account.gateway.open_orders(rank=Priority.EXIT)}
+                known = await account.gateway.instruments(rank=Priority.EXIT)
+        except (AlphaError, TimeoutError):
+            return ""
+        account.instruments |= known
+        if symbol in known or symbol in held or symbol in ordered:
+            return ""
+        holds = f"It holds: {', '.join(sorted(held))}." if held else "It holds no position."
+        return f"Bybit has no {symbol}, and {account.bot.id} holds none; nothing was halted or closed. {holds}"
+
+    async def _take_back(self, account: GuardedAccount, symbol: str | None, issuer: str) -> tuple[str, str]:
+        """End closings that an operator asked for; what they have halted stays halted."""
+        bot = account.bot.id
+        running = [
+            (state, self._running[bot, place])
+            for (name, place), state in self._states.items()
+            if name == bot and symbol in {None, place} and self._goes_on(bot, place)
+        ]
+        if not running:
+            wider = symbol is not None and self._under_way(account, None) is not None
+            more = f" All of {bot} is being closed: /cancel {bot} takes that back." if wider else ""
+            return "refused", f"Nothing{f' of {symbol}' if symbol else ''} is being closed for {bot}.{more}"
+        ours = [(state, task) for state, task in running if state.reason in _BY_OPERATOR]
+        if not ours:
+            return (
+                "refused",
+                f"The closing of {bot} was begun by {running[0][0].issuer}, not by an operator; it goes on.",
+            )
+        for state, task in ours:
+            self._taken_back[state.command_id] = issuer
+            self._end(account, state)
+            await end_tasks([task])
+            await self._put_away(account, state)
+        what = ", ".join(state.symbol or "the whole account" for state, _ in ours)
+        text = f"{bot}: the closing of {what} was taken back by {issuer}; what is open stays open."
+        await self._alert(Level.WARNING, "taken_back", account, text, f"/resume {bot} lifts the halt.")
+        return "done", f"{text} /resume {bot} lifts the halt."
 
     async def _close_many(
         self,
@@ -182,7 +243,13 @@ class CommandDesk:
                 failed = True
                 texts.append(f"{account.bot.id}: NOT closed: {result}")
             elif isinstance(result, asyncio.CancelledError):
-                texts.append(f"{account.bot.id}: a wider command took over.")
+                by = self._taken_back.pop(command.id, None)
+                texts.append(
+                    f"{account.bot.id}: a wider command took over."
+                    if by is None
+                    else f"{account.bot.id}: taken back by {by}; what is open stays open."
+                )
+                failed = failed or by is not None
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -262,7 +329,9 @@ class CommandDesk:
             report = await closing.run()
         except BaseException as fault:
             await durable.close()
-            if isinstance(fault, Misconfigured):
+            if isinstance(fault, ClosingRefused):
+                await self._refused(account, state, fault)
+            elif isinstance(fault, Misconfigured):
                 text = f"{account.bot.id} could not be closed: {fault}"
                 await self._alert(Level.CRITICAL, "closing", account, text, "Close its positions on the exchange now.")
             raise
@@ -271,6 +340,14 @@ class CommandDesk:
         remedy = f"/resume {account.bot.id} lifts the halt." if state.halted else "Look why it was still open."
         await self._alert(Level.WARNING, "closed", account, report, remedy)
         return report
+
+    async def _refused(self, account: GuardedAccount, state: ClosingState, fault: ClosingRefused) -> None:
+        """A closing that cannot succeed is over: it is not gone on with after a restart, and /resume works again."""
+        self._end(account, state)
+        self._beside(self._put_away(account, state))
+        text = f"{account.bot.id}: the closing of {state.symbol} has ended without success. {fault}"
+        remedy = f"Look at {state.symbol} on the exchange; /resume {account.bot.id} lifts the halt."
+        await self._alert(Level.CRITICAL, f"refused:{state.symbol}", account, text, remedy)
 
     def _end(self, account: GuardedAccount, state: ClosingState) -> None:
         """From now on this closing is neither joined nor gone on with."""

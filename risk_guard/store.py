@@ -181,7 +181,8 @@ class GuardStore:
             what.bot_id,
             what.symbol,
             what.kind,
-            what.reason,
+            # a reason may quote the exchange; PostgreSQL takes no NUL, and a halt must not wait for ever because of one
+            what.reason.replace("\x00", "\ufffd"),
             what.created_by,
             what.expires_at,
         )

@@ -69,6 +69,8 @@ class AccessState:
     wrong_codes: dict[int, int] = field(default_factory=dict)
     locked_until: dict[int, int] = field(default_factory=dict)
     strangers: list[int] = field(default_factory=list)
+    #: Groups that have become supergroups: the id of the settings, and the one they have now.
+    moved: dict[int, int] = field(default_factory=dict)
 
 
 class AccessControl:
@@ -83,7 +85,7 @@ class AccessControl:
         state: AccessState | None = None,
     ) -> None:
         self._roles = roles
-        self._places = places
+        self._named = tuple(places)
         self._rate = rate_per_minute
         self._session_ms = session_ms
         self.state = state or AccessState()
@@ -178,7 +180,29 @@ class AccessControl:
             return False
         if seen.private:
             return seen.place.chat == seen.person
-        return seen.place in self._places or ChatRef(seen.place.chat) in self._places
+        places = self._places
+        return seen.place in places or ChatRef(seen.place.chat) in places
+
+    @property
+    def _places(self) -> set[ChatRef]:
+        """The places of the settings, and where those that moved are now."""
+        moved = self.state.moved
+        return {
+            *self._named,
+            *(ChatRef(moved[place.chat], place.topic) for place in self._named if place.chat in moved),
+        }
+
+    def moved(self, old: int, new: int) -> bool:
+        """Take note that a group has a new id; True when it is one of the settings and this is news."""
+        origin = next((first for first, now in self.state.moved.items() if now == old), old)
+        if all(place.chat != origin for place in self._named) or self.state.moved.get(origin) == new:
+            return False
+        self.state.moved[origin] = new
+        return True
+
+    def audits_strangers(self, now_ms: int) -> bool:
+        """Whether one more row of the audit may be written for what nobody that is known has sent."""
+        return self._in_audit(None, STRANGERS_AUDITED_PER_MINUTE, now_ms)
 
     def _in_rate(self, seen: IncomingUpdate, now_ms: int) -> bool:
         if seen.person is None:

@@ -21,7 +21,6 @@ from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 STATE = "alerts"
-_ACK = ((("👍 Acknowledge", "a"),),)
 
 
 class AlertDelivery:
@@ -50,8 +49,18 @@ class AlertDelivery:
             try:
                 await self.step(block_ms=500)
             except (*REDIS_UNAVAILABLE, RedisError):
-                await self.step_alone()
+                await self._alone_safely()
                 await asyncio.sleep(0.5)
+            except Exception:
+                # an alert that nobody foresaw must not end the alerts behind it
+                log.exception("unforeseen_fault", name="alerts")
+                await asyncio.sleep(1.0)
+
+    async def _alone_safely(self) -> None:
+        try:
+            await self.step_alone()
+        except Exception:
+            log.exception("unforeseen_fault", name="alerts without Redis")
 
     async def step(self, block_ms: int) -> None:
         """Take what has come, deliver it, remember it. Raises what Redis raises."""
@@ -70,9 +79,9 @@ class AlertDelivery:
         if await self._tell([raised_here(alert, self._own.service, ms) for alert, ms in fresh]):
             await self._memory.save(STATE, self._book.state)
 
-    async def acknowledge(self, who: str) -> int:
-        """Acknowledge all that waits, in the name of a person; how many there were."""
-        count = self._book.acknowledge()
+    async def acknowledge(self, who: str, ids: tuple[str, ...] = ()) -> int:
+        """Acknowledge these alerts, or all that wait, in the name of a person; how many there were."""
+        count = self._book.acknowledge(ids)
         if count:
             await self._memory.save(STATE, self._book.state)
             log.info("alerts_acknowledged", who=who, count=count)
@@ -89,13 +98,13 @@ class AlertDelivery:
         people = self._audience.wanting(notice.level, self._platform.wall_ms())
 
         async def tell(person: int) -> None:
-            buttons = _ACK if notice.level == "critical" and self._audience.may_acknowledge(person) else ()
+            data = f"a|{','.join(notice.ids)}"
+            buttons = ((("👍 Acknowledge", data),),) if notice.ids and self._audience.may_acknowledge(person) else ()
+            silent = notice.silent or notice.level == "info"
             try:
-                await self._letters.say(
-                    ChatRef(person), notice.html, buttons, silent=notice.level == "info", life_s=None
-                )
+                await self._letters.say(ChatRef(person), notice.html, buttons, silent=silent, life_s=None)
             except Rejected as fault:
-                log.warning("alert_not_delivered", person=person, fault=str(fault))
+                await self._audience.unreachable(person, str(fault))
 
         await asyncio.gather(*(tell(person) for person in people))
 
@@ -112,6 +121,9 @@ async def ask_every_minute(
                     log.warning("heartbeat_failed", fault=f"it answered {answer.status_code}")
             except httpx.HTTPError as fault:
                 log.warning("heartbeat_failed", fault=type(fault).__name__)
+            except Exception:
+                # a heartbeat that cannot be sent must not end what beats
+                log.exception("unforeseen_fault", name="heartbeat")
         await asyncio.sleep(pause_s)
 
 

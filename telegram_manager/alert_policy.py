@@ -3,7 +3,9 @@
 Pure: alerts and the time go in, notices come out; all that must outlive a restart is in `AlertPolicyState`.
 """
 
+import re
 from datetime import time, tzinfo
+from hashlib import sha256
 from html import escape
 
 import msgspec
@@ -15,6 +17,14 @@ from operations.formatting import moment, zone_name
 AGAIN_MS = 30 * 60_000
 #: Trouble that was not raised for so long is new when it comes back, acknowledged or not.
 FORGET_MS = 60 * 60_000
+#: Acknowledged trouble that was not raised for so long is over: whoever watches something raises it every ten minutes.
+OVER_MS = 25 * 60_000
+#: Keys that are remembered; so many critical alerts that one message can acknowledge each of them with its button.
+MOST_KNOWN, MOST_IN_ONE = 2_000, 6
+#: Measurements change without the trouble being another one.
+_MEASURED = re.compile(
+    r"[+-]?\d[\d.,:]* ?(ms|s|min|m|minutes?|seconds?|h|hours?|d|days?|%|[KMG]i?B|USDT|USDC)(?![A-Za-z])"
+)
 #: The length of a message; below Telegram's 4,096 even with its head, when every letter is an entity.
 MOST = 3_500
 _MARKS = {"critical": "🚨", "warning": "⚠️", "info": "ℹ️"}
@@ -41,6 +51,10 @@ class Known(msgspec.Struct):
     last_ms: int
     since: int = 0
     acknowledged: bool = False
+    #: When this episode began, how often its words have changed, and each source's words without measurements.
+    begun_ms: int = 0
+    version: int = 0
+    words: dict[str, str] = {}
 
 
 class AlertPolicyState(msgspec.Struct):
@@ -52,12 +66,17 @@ class AlertPolicyState(msgspec.Struct):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What is to be told: the highest level in it, the text in Telegram's HTML, the alerts behind it."""
+    """What is to be told: the highest level in it, the text in Telegram's HTML, the alerts behind it.
+
+    `ids` name its critical alerts for `acknowledge`. `silent` is what nobody must be woken for.
+    """
 
     level: str
     html: str
     alerts: list[Raised]
     repeats: bool = False
+    ids: list[str] = []
+    silent: bool = False
 
 
 class AlertPolicy:
@@ -79,19 +98,22 @@ class AlertPolicy:
 
     def take(self, alerts: list[Raised], now_ms: int) -> list[Notice]:
         """What is to be told now, of new alerts and of what was held. One notice a level, most urgent first."""
-        fresh = [alert for alert in alerts if self._is_news(alert, now_ms)]
         quiet = self._is_quiet(now_ms)
+        over = [] if quiet else self._over({alert.key for alert in alerts}, now_ms)
+        fresh = [alert for alert in alerts if self._is_news(alert, now_ms)]
         self.state.held += [alert for alert in fresh if quiet and alert.level != "critical"]
         tell = [alert for alert in fresh if not quiet or alert.level == "critical"]
         if not quiet and self.state.held:
             tell = [*self.state.held, *tell]
             self.state.held = []
-        return [*self._grouped(tell), *self._repeats(now_ms)]
+        return [*self._grouped(tell), *self._repeats(now_ms), *over]
 
-    def acknowledge(self) -> int:
-        """Stop the repeats of all critical trouble that is known; how many there were."""
+    def acknowledge(self, ids: tuple[str, ...] = ()) -> int:
+        """Stop the repeats of critical trouble until it is over or changes: of these alerts, or of all; how many."""
         waiting = [
-            known for known in self.state.known.values() if known.alert.level == "critical" and not known.acknowledged
+            known
+            for key, known in self.state.known.items()
+            if known.alert.level == "critical" and not known.acknowledged and (not ids or _ack_id(key, known) in ids)
         ]
         for known in waiting:
             known.acknowledged = True
@@ -102,17 +124,43 @@ class AlertPolicy:
             return False
         known = self.state.known.get(alert.key)
         worse = known is not None and _ORDER[alert.level] < _ORDER[known.alert.level]
-        if known is None or worse or now_ms - known.last_ms > FORGET_MS:
-            self.state.known[alert.key] = Known(alert, now_ms, now_ms)
+        ended_ms = OVER_MS if known is not None and known.acknowledged else FORGET_MS
+        words = _MEASURED.sub("#", alert.text)
+        if known is None or worse or now_ms - known.last_ms > ended_ms:
+            self.state.known[alert.key] = Known(alert, now_ms, now_ms, begun_ms=now_ms, words={alert.service: words})
             self._forget(now_ms)
             return True
         known.last_ms = now_ms
         known.since += 1
+        # two sources may see the same trouble, each in its own words: only other words of the same source are news
+        before = known.words.setdefault(alert.service, words)
+        if alert.level == "critical" and before != words:
+            known.words[alert.service] = words
+            known.alert, known.told_ms, known.acknowledged = alert, now_ms, False
+            known.version += 1
+            return True
         if known.acknowledged or now_ms - known.told_ms < AGAIN_MS:
             return False
         known.told_ms = now_ms
         known.alert = alert
         return True
+
+    def _over(self, raised: set[str], now_ms: int) -> list[Notice]:
+        """Acknowledged trouble that nobody has raised for a while has ended: that is told, and its key is new again."""
+        ended = [
+            key
+            for key, known in self.state.known.items()
+            if known.acknowledged and now_ms - known.last_ms > OVER_MS and key not in raised
+        ]
+        lines = []
+        for key in ended:
+            alert = self.state.known.pop(key).alert
+            lines.append(f"🟢 <b>Over</b>: {escape(alert.bot or alert.service)}: {escape(alert.text[:200])}")
+        told = f"Acknowledged, and not raised again for {OVER_MS // 60_000} minutes."
+        return [
+            Notice("critical", "\n".join([*lines[at : at + 10], f"<i>{told}</i>"]), [], repeats=True, silent=True)
+            for at in range(0, len(lines), 10)
+        ]
 
     def _forget(self, now_ms: int) -> None:
         self.state.known = {
@@ -120,6 +168,8 @@ class AlertPolicy:
             for key, known in self.state.known.items()
             if now_ms - known.last_ms <= FORGET_MS or (known.alert.level == "critical" and not known.acknowledged)
         }
+        while len(self.state.known) > MOST_KNOWN:
+            del self.state.known[min(self.state.known, key=lambda key: self.state.known[key].last_ms)]
 
     def _repeats(self, now_ms: int) -> list[Notice]:
         due = []
@@ -131,7 +181,8 @@ class AlertPolicy:
             return []
         head = "🔁 <b>Still so</b>, until /ack"
         return [
-            Notice(notice.level, f"{head}\n{notice.html}", notice.alerts, repeats=True) for notice in self._grouped(due)
+            Notice(notice.level, f"{head}\n{notice.html}", notice.alerts, repeats=True, ids=notice.ids)
+            for notice in self._grouped(due)
         ]
 
     def _grouped(self, alerts: list[Raised]) -> list[Notice]:
@@ -144,12 +195,19 @@ class AlertPolicy:
             parts: list[tuple[list[str], list[Raised]]] = [([], [])]
             for same in by_key.values():
                 line = self._line(same[-1], len(same))
-                if parts[-1][0] and sum(map(len, parts[-1][0])) + len(parts[-1][0]) + len(line) > MOST:
+                full = level == "critical" and len(parts[-1][0]) >= MOST_IN_ONE
+                if parts[-1][0] and (full or sum(map(len, parts[-1][0])) + len(parts[-1][0]) + len(line) > MOST):
                     parts.append(([], []))
                 parts[-1][0].append(line)
                 parts[-1][1].append(same[-1])
-            notices += [Notice(level, "\n".join(lines), told) for lines, told in parts]
+            notices += [Notice(level, "\n".join(lines), told, ids=self._ids(told)) for lines, told in parts]
         return notices
+
+    def _ids(self, alerts: list[Raised]) -> list[str]:
+        known = self.state.known
+        return [
+            _ack_id(alert.key, known[alert.key]) for alert in alerts if alert.level == "critical" and alert.key in known
+        ]
 
     def _line(self, alert: Raised, count: int = 1) -> str:
         known = self.state.known.get(alert.key)
@@ -169,3 +227,8 @@ class AlertPolicy:
         begin, end = self._quiet
         now = at(now_ms).astimezone(self._zone).time()
         return begin <= now < end if begin < end else now >= begin or now < end
+
+
+def _ack_id(key: str, known: Known) -> str:
+    """Names this episode of a key in these words: a button under what was told before acknowledges nothing newer."""
+    return sha256(f"{key}|{known.begun_ms}|{known.version}".encode("utf-8", "replace")).hexdigest()[:8]

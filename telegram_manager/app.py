@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 from telegram.error import InvalidToken, TelegramError
 
-from alpha.alerts import Alerts
-from alpha.clock import monotonic_ms
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import monotonic_ms, wall_ms
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Retry
 from alpha.health import Check, HealthServer
@@ -108,13 +108,16 @@ class CommandCentre:
         setup: Setup | None = None
         if self._settings.c2_telegram_bot_token is not None:
             setup = await set_up(self._platform, self._settings, self._memory)
-        channels = Channels(self._platform.registry, self._settings.c2_telegram_api_url, self._token(), Path(".env"))
+        channels = Channels(
+            self._platform.registry, self._settings.c2_telegram_api_url, self._token(), Path(".env"), self._alerts
+        )
         await channels.open()
         desks: list[UpdateDispatcher] = []
         async with httpx.AsyncClient(timeout=15) as client:
             steady = await self._steady(setup, channels, stop)
             pump: AlertDelivery | None = None
             if setup is not None:
+                setup.audience.report_to(self._alerts)
                 pump = AlertDelivery(
                     self._platform, self._book, self._memory, setup.audience, setup.letters, self._alerts
                 )
@@ -191,7 +194,8 @@ class CommandCentre:
         url = self._settings.c2_webhook_url
         state = await self._memory.load(webhook.STATE, AlertPolicyState, AlertPolicyState)
         book = AlertPolicy(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
-        return Webhook(self._platform, book, self._memory, url.get_secret_value() if url else "", client)
+        address = url.get_secret_value() if url else ""
+        return Webhook(self._platform, book, self._memory, address, client, self._alerts)
 
     async def _telegram(self, setup: Setup, pump: AlertDelivery, desks: list[UpdateDispatcher]) -> None:
         """Answer people, from the moment Telegram can be reached."""
@@ -226,13 +230,17 @@ class CommandCentre:
         )
         desk = make_desk(self._platform, self._settings, setup, own)
         desks.append(desk)
-        self._poller = make_poller(setup, desk)
+        self._poller = make_poller(setup, desk, self._token_refused)
         reporting = asyncio.create_task(report_interrupted(setup), name="report of what was cut off")
         try:
             await self._poller.run(await first_offset(setup))
         finally:
             reporting.cancel()
             warming.cancel()
+
+    async def _token_refused(self, text: str) -> None:
+        """Nobody can be told on Telegram; the webhook and the health check say it, and everything else goes on."""
+        await self._alerts.raise_alert(Alert(Level.CRITICAL, "telegram-token", text, "Then restart me."), wall_ms())
 
     def _token(self) -> str | None:
         token = self._settings.c2_telegram_bot_token

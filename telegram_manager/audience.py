@@ -4,7 +4,9 @@ import asyncio
 
 import msgspec
 
-from alpha.errors import AlphaError
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import wall_ms
+from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.commands import Role
 from telegram_manager.access import AccessControl
@@ -19,7 +21,7 @@ LEVELS = ("info", "warning", "critical")
 
 
 class AlertPreferences(msgspec.Struct):
-    """Which alerts one person wants. `muted_until_ms` is wall clock; critical ones come through a mute."""
+    """Which alerts one person wants. `muted_until_ms` is wall clock; critical ones come whatever is set here."""
 
     on: bool = True
     level: str = "info"
@@ -30,10 +32,10 @@ class AlertPreferences(msgspec.Struct):
         return self.on and now_ms >= self.muted_until_ms
 
     def wants(self, level: str, now_ms: int) -> bool:
-        """Whether an alert of this level is wanted now."""
-        if not self.on:
-            return False
-        if level != "critical" and now_ms < self.muted_until_ms:
+        """Whether an alert of this level is wanted now. A critical one always is."""
+        if level == "critical":
+            return True
+        if not self.listens(now_ms):
             return False
         return LEVELS.index(level) >= LEVELS.index(self.level)
 
@@ -46,6 +48,20 @@ class Audience:
         self._letters = letters
         self._memory = memory
         self.tastes: dict[int, AlertPreferences] = {}
+        self._alerts: Alerts | None = None
+
+    def report_to(self, alerts: Alerts) -> None:
+        """Where it is raised that a person cannot be reached."""
+        self._alerts = alerts
+
+    async def unreachable(self, person: int, fault: str) -> None:
+        """Telegram refuses what is for this person, who may have blocked the bot: the others hear of it as an alert."""
+        log.warning("person_not_told", person=person, fault=fault)
+        if self._alerts is not None:
+            text = f"{person} ({self._gate.role(person).name.lower()}) cannot be told anything: {fault}"
+            remedy = "They have to open the chat with the bot and press Start; or take the id out of the settings."
+            alert = Alert(Level.WARNING, f"person-unreachable:{person}", text, remedy)
+            await self._alerts.raise_alert(alert, wall_ms())
 
     async def load(self) -> None:
         """Read the tastes."""
@@ -86,7 +102,9 @@ class Audience:
             *(self._letters.say(ChatRef(person), html, life_s=TOLD_LIFE_S) for person in people), return_exceptions=True
         )
         for person, result in zip(people, results, strict=True):
-            if isinstance(result, AlphaError):
+            if isinstance(result, Rejected):
+                await self.unreachable(person, str(result))
+            elif isinstance(result, AlphaError):
                 log.warning("person_not_told", person=person, fault=str(result))
             elif isinstance(result, BaseException):
                 raise result

@@ -9,7 +9,7 @@
 | `y|name|words` | a command of Telegram's own: mute, alerts, export ... |
 | `m`, `m|steer`, `m|you` | the menus |
 | `c|token|yes` | confirm |
-| `a` | acknowledge alerts |
+| `a`, `a|id,id` | acknowledge all alerts; those told in one message |
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,16 @@ MENU = (
 STEERING = (
     (("▶️ Start", "p|start"), ("⏹ Stop", "p|stop"), ("🔁 Restart", "p|restart")),
     (("⏸ Pause", "p|pause"), ("⏯ Resume", "p|resume"), ("🤝 Adopt", "p|adopt")),
-    (("🧹 Flatten", "p|flatten"), ("📜 Logs", "p|logs")),
+    (("🧹 Flatten", "p|flatten"), ("↩️ Cancel", "p|cancel")),
+    (("📜 Logs", "p|logs"),),
     (("🚨 PANIC", "o|panic|"),),
 )
 YOU = (
     (("🔔 Latest alerts", "q|alerts||0"), ("👤 Who am I", "y|whoami|")),
     (("All alerts", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
     (("🔕 Mute 1 h", "y|mute|1h"), ("Mute 8 h", "y|mute|8h"), ("Unmute", "y|mute|off")),
-    (("Alerts on", "y|alerts|on"), ("Alerts off", "y|alerts|off"), ("❓ Help", "y|help|")),
+    (("Alerts on", "y|alerts|on"), ("Alerts off …", "y|alerts|off")),
+    (("❓ Help", "y|help|"),),
 )
 OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
 ADMINS = ((("🕵️ Audit", "q|audit||0"),),)
@@ -71,6 +73,8 @@ def read_press(data: str) -> Press | None:
     match parts:
         case ["m"] | ["a"]:
             return Press(parts[0])
+        case ["a", ids] if ids:
+            return Press("a", words=tuple(ids.split(",")))
         case ["m", "steer" | "you" as which]:
             return Press("m", words=(which,))
         case ["y", name, words] if name in OWN:

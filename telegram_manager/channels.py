@@ -2,29 +2,35 @@
 
 import asyncio
 from functools import partial
-from html import escape
 from pathlib import Path
 
 from telegram import Bot as TelegramBot
+from telegram.error import ChatMigrated
 
+from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import wall_ms
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected
 from alpha.logs import logger
 from alpha.registry import Bot, Registry
-from telegram_manager.layout import MOST
+from telegram_manager.bot_client import make_bot
+from telegram_manager.layout import MOST, fitting
 from telegram_manager.outbox import Outbox
 from telegram_manager.settings import ChannelKeys
-from telegram_manager.wiring import make_bot
 
 log = logger(__name__)
 
 
 class Channels:
-    """The channels of the settings. One that is refused is reported in the log and left alone."""
+    """The channels of the settings. A post that Telegram refuses is an alert."""
 
-    def __init__(self, registry: Registry, api_url: str, default_token: str | None, env_file: Path | None) -> None:
+    def __init__(
+        self, registry: Registry, api_url: str, default_token: str | None, env_file: Path | None, alerts: Alerts
+    ) -> None:
         self._api_url = api_url
         self._default_token = default_token
+        self._alerts = alerts
+        self._moved: dict[int | str, int] = {}
         self._bots: dict[str, TelegramBot] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._places: dict[str, tuple[int | str, str]] = {}
@@ -60,12 +66,38 @@ class Channels:
         chat, token = self._places[bot.id]
         for text in _joined(lines):
             try:
-                await self._outboxes[token].send(_number(chat), partial(self._post, token, chat, text), life_s=None)
+                await self._outboxes[token].send(
+                    _number(chat), partial(self._post, token, chat, text, bot), life_s=None
+                )
             except Rejected as fault:
                 log.warning("channel_refused", bot=bot.id, fault=str(fault))
+                variable = f"{bot.prefix}_TELEGRAM_CHANNEL_ID"
+                alert = Alert(
+                    Level.WARNING,
+                    f"channel-refused:{bot.id}",
+                    f"A post for the channel of {bot.id} ({chat}) was refused and is lost. {fault}",
+                    f"Make the bot an admin of the channel that may post, or correct {variable}.",
+                    bot.id,
+                )
+                await self._alerts.raise_alert(alert, wall_ms())
 
-    async def _post(self, token: str, chat: int | str, text: str) -> None:
-        await self._bots[token].send_message(chat, text, parse_mode="HTML")
+    async def _post(self, token: str, chat: int | str, text: str, bot: Bot) -> None:
+        to, post = self._moved.get(chat, chat), fitting(text)
+        try:
+            await self._bots[token].send_message(to, post, parse_mode="HTML")
+        except ChatMigrated as fault:
+            # a group that has become a supergroup: its new id holds for this run, and the setting has to follow
+            self._moved[chat] = fault.new_chat_id
+            await self._bots[token].send_message(fault.new_chat_id, post, parse_mode="HTML")
+            variable = f"{bot.prefix}_TELEGRAM_CHANNEL_ID"
+            alert = Alert(
+                Level.WARNING,
+                f"channel-moved:{bot.id}",
+                f"The group {chat} of {bot.id} has become a supergroup with the id {fault.new_chat_id}. Posts go there now.",
+                f"Set {variable}={fault.new_chat_id}.",
+                bot.id,
+            )
+            await self._alerts.raise_alert(alert, wall_ms())
 
 
 def _joined(lines: list[str]) -> list[str]:
@@ -74,7 +106,7 @@ def _joined(lines: list[str]) -> list[str]:
         if messages and len(messages[-1]) + 1 + len(line) <= MOST:
             messages[-1] += f"\n{line}"
         else:
-            messages.append(line if len(line) <= MOST else escape(line[: MOST // 5]))
+            messages.append(line)
     return messages
 
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from telegram_manager.chat_ref import ChatRef
@@ -48,6 +48,12 @@ class Confirmations:
         token = self._token()
         self._pending[token] = Pending(person, place, command, words, attempt, now_ms + LIFE_MS)
         return token
+
+    def shown(self, token: str, now_ms: int) -> None:
+        """The question has reached the person: the minute begins now, however long it waited for Telegram."""
+        pending = self._pending.get(token)
+        if pending is not None:
+            self._pending[token] = replace(pending, expires_ms=now_ms + LIFE_MS)
 
     def press(
         self, token: str, answer: str, person: int, place: ChatRef, now_ms: int

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from html import escape
 
-from telegram.error import TelegramError
-
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.arguments import Arguments, read_words
 from operations.commands import BY_NAME, COMMANDS, QUERIES, Command, Query, Role
 from operations.context import Operations
+from operations.page import Page
 from operations.positions import positions
+from operations.storable import brief
 from telegram_manager import layout
 from telegram_manager.audience import Audience
 from telegram_manager.buttons import Press, menu, pick_bot, pick_symbol, under_question, yes_or_no
@@ -23,8 +23,18 @@ from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import AuditTrail
 
 log = logger(__name__)
+#: Questions that are put to the stores at once; more wait. Nobody holds a place while Telegram is waited for.
+AT_ONCE = 8
 #: How an attempt ended: its outcome for the audit, and what was answered.
 Ended = tuple[str, str]
+#: The last word of a command of Telegram's own that was confirmed. No person can write it.
+CONFIRMED = "\x00confirmed"
+#: Commands of Telegram's own that are asked back: command, then words, then what is asked.
+ASKED_BACK = {
+    "alerts": {
+        ("off",): "Turn your alerts off? Critical ones still come; warnings and news no longer do, until /alerts on."
+    }
+}
 #: A command that only Telegram has.
 Own = Callable[[IncomingUpdate, Role, tuple[str, ...]], Awaitable[Ended]]
 
@@ -49,6 +59,11 @@ class Conversation:
         self._audit = audit
         self._audience = audience
         self._own = own
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def _ask(self, question: Query, args: Arguments) -> Page:
+        async with self._room:
+            return await question.ask(self._platform, args)
 
     def subject(self, press: Press | None) -> tuple[str, tuple[str, ...]]:
         """The command and words that a button stands for, for the audit."""
@@ -62,20 +77,22 @@ class Conversation:
     async def message(self, seen: IncomingUpdate, role: Role, attempt: str) -> Ended:
         """Answer a message."""
         place, person = _where(seen)
-        words = tuple(seen.text.split()[1:])
+        words = tuple(word.lower() if seen.command in ASKED_BACK else word for word in seen.text.split()[1:])
         name = seen.command
         if not name:
             await self._letters.say(place, "I understand commands: /help lists them.")
             return "done", ""
         if name == "start" and not words:
             return await self.greet(place, role, seen.name)
+        if name in ASKED_BACK and words in ASKED_BACK[name]:
+            return await self.confirm(place, person, name, words, attempt, ASKED_BACK[name][words])
         if name in self._own:
             ended = await self._own[name](seen, role, words)
             if ended[0] != "pass":
                 return ended
         command = BY_NAME.get(name)
         if command is None:
-            await self._letters.say(place, f"I do not know /{escape(name[:32])}. /help lists the commands.")
+            await self._letters.say(place, f"I do not know /{escape(brief(name, 32)[1:-1])}. /help lists the commands.")
             return "refused", "unknown command"
         if role < command.role:
             return await self._not_allowed(place, command)
@@ -100,7 +117,11 @@ class Conversation:
             return "refused", "role"
         await self._letters.answer_button(seen.button_id)
         if press.kind == "a":
-            return await self._own["ack"](seen, role, ())
+            return await self._own["ack"](seen, role, press.words)
+        if press.kind == "y" and press.name in ASKED_BACK and press.words in ASKED_BACK[press.name]:
+            return await self.confirm(
+                place, person, press.name, press.words, attempt, ASKED_BACK[press.name][press.words]
+            )
         if press.kind == "y":
             ended = await self._own[press.name](seen, role, press.words)
             return ended if ended[0] != "pass" else ("refused", "wrong words")
@@ -142,14 +163,14 @@ class Conversation:
         return "done", ""
 
     async def question(
-        self, place: ChatRef, question: Query, words: tuple[str, ...], page: int = 0, message_id: int | None = None
+        self, place: ChatRef, question: Query, said: tuple[str, ...], page: int = 0, message_id: int | None = None
     ) -> Ended:
         """Show a question's page; in place when a message is given."""
-        args = await self._arguments(place, question, words, message_id)
+        args = await self._arguments(place, question, said)
         if args is None:
             return "refused", "wrong words"
         try:
-            shown = await question.ask(self._platform, args)
+            shown = await self._ask(question, args)
         except AlphaError as fault:
             await self._letters.say(place, f"🔴 {escape(str(fault))}")
             return "failed", str(fault)
@@ -159,7 +180,7 @@ class Conversation:
             return "done", "as a file"
         number = min(page, len(pages) - 1)
         buttons = under_question(
-            self._platform.registry, question, words, number, len(pages), picture=shown.picture is not None
+            self._platform.registry, question, args.words, number, len(pages), picture=shown.picture is not None
         )
         if message_id is not None:
             await self._letters.edit(place, message_id, pages[number], buttons)
@@ -174,11 +195,11 @@ class Conversation:
         return "done", ""
 
     async def _picture(self, place: ChatRef, question: Query, words: tuple[str, ...]) -> Ended:
-        args = await self._arguments(place, question, words, None)
+        args = await self._arguments(place, question, words)
         if args is None:
             return "refused", "wrong words"
         try:
-            shown = await question.ask(self._platform, args)
+            shown = await self._ask(question, args)
             if shown.picture is not None:
                 await self._letters.photo(place, await self._painter.draw(shown.picture), shown.title)
         except AlphaError as fault:
@@ -186,19 +207,26 @@ class Conversation:
             return "failed", str(fault)
         return "done", ""
 
-    async def ask_back(
-        self, place: ChatRef, person: int, order: Command, words: tuple[str, ...], attempt: str
-    ) -> Ended:
-        """Ask for the confirmation of an order."""
-        args = await self._arguments(place, order, words, None)
+    async def ask_back(self, place: ChatRef, person: int, order: Command, said: tuple[str, ...], attempt: str) -> Ended:
+        """Ask for the confirmation of an order; what there is nothing to ask for is refused."""
+        args = await self._arguments(place, order, said)
         if args is None:
             return "refused", "wrong words"
         try:
             warning = await order.warn(self._platform, args)
+        except Rejected as fault:
+            await self._letters.say(place, f"🔴 {escape(str(fault))}", urgent=True)
+            return "refused", str(fault)
         except AlphaError as fault:
-            warning = f"{order.name.capitalize()} {' '.join(words)}? {fault}"
-        token = self._confirmations.ask(person, place, order.name, words, attempt, self._platform.wall_ms())
-        mark = "🚨" if order.name == "panic" else "❓"
+            warning = f"{order.name.capitalize()} {' '.join(args.words)}? {fault}"
+        return await self.confirm(place, person, order.name, args.words, attempt, warning)
+
+    async def confirm(
+        self, place: ChatRef, person: int, command: str, words: tuple[str, ...], attempt: str, warning: str
+    ) -> Ended:
+        """Ask with `warning`, a question and what else there is to say. The minute begins when it was shown."""
+        token = self._confirmations.ask(person, place, command, words, attempt, self._platform.wall_ms())
+        mark = "🚨" if command == "panic" else "❓"
         asked, _, more = warning.partition("? ")
         text = "\n".join(
             [
@@ -207,13 +235,15 @@ class Conversation:
                 "<i>Valid for one minute.</i>",
             ]
         )
-        await self._letters.say(place, text, yes_or_no(token, order.name), urgent=True)
+        await self._letters.say(place, text, yes_or_no(token, command), urgent=True)
+        self._confirmations.shown(token, self._platform.wall_ms())
         return "asked", ""
 
     async def _confirm(self, seen: IncomingUpdate, role: Role, press: Press) -> Ended:
         place, person = _where(seen)
         message_id = seen.message_id or 0
-        now_ms = self._platform.wall_ms()
+        # judged by when the press came, not by when its turn came
+        now_ms = self._platform.wall_ms() if seen.received_ms is None else seen.received_ms
         pressed, pending = self._confirmations.press(press.token, press.answer, person, place, now_ms)
         if pressed is Pressed.OTHERS:
             await self._letters.answer_button(seen.button_id, "This button is for the one who asked.")
@@ -223,6 +253,10 @@ class Conversation:
             return "refused", "used button"
         said = " ".join((f"/{pending.command}", *pending.words))
         if pressed is Pressed.YES:
+            if pending.command in self._own:
+                await self._letters.answer_button(seen.button_id)
+                await self._letters.edit(place, message_id, f"✅ {escape(said)}", urgent=True)
+                return await self._own[pending.command](seen, role, (*pending.words, CONFIRMED))
             order = BY_NAME[pending.command]
             if not isinstance(order, Command) or role < order.role:
                 return await self._not_allowed(place, order)
@@ -246,7 +280,7 @@ class Conversation:
         async def show() -> None:
             """Beside the order, never before it: Telegram may be slow, or away by now."""
             shown = 0
-            await self._answer_quietly(seen)
+            await self._letters.answer_button(seen.button_id)
             while True:
                 if len(lines) > shown:
                     shown = len(lines)
@@ -272,12 +306,6 @@ class Conversation:
         await self._audience.tell_others(notice, seen.person, place)
         return ("done" if done else "failed"), text
 
-    async def _answer_quietly(self, seen: IncomingUpdate) -> None:
-        try:
-            await self._letters.answer_button(seen.button_id)
-        except TelegramError as fault:
-            log.warning("button_not_answered", fault=fault.message)
-
     async def _edit_quietly(self, place: ChatRef, message_id: int, html: str) -> None:
         """Edit; when that is refused (deleted, too old) say it anew. What Telegram loses must not stop an order."""
         try:
@@ -288,9 +316,7 @@ class Conversation:
         except AlphaError as fault:
             log.warning("progress_not_shown", fault=str(fault))
 
-    async def _arguments(
-        self, place: ChatRef, command: Query | Command, words: tuple[str, ...], message_id: int | None
-    ) -> Arguments | None:
+    async def _arguments(self, place: ChatRef, command: Query | Command, words: tuple[str, ...]) -> Arguments | None:
         """The arguments; None after the person was told what is wrong with them."""
         if not words and command.usage.startswith("<bot>"):
             text = f"<b>{escape(command.name.capitalize())}</b>: which bot? Example: {escape(command.example)}"

@@ -5,7 +5,6 @@ from datetime import time, timedelta
 import msgspec
 
 from alpha.errors import Rejected
-from alpha.logs import logger
 from operations import analytics, history_pages, positions
 from operations.business_time import business_now
 from operations.context import Operations
@@ -20,7 +19,6 @@ from telegram_manager.chat_ref import ChatRef
 from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import StateStore
 
-log = logger(__name__)
 STATE = "daily_summary"
 
 
@@ -80,7 +78,7 @@ class DailySummary:
                 if drawn is not None:
                     await self._letters.photo(ChatRef(person), drawn, page.title, silent=True, life_s=None)
             except Rejected as fault:
-                log.warning("summary_not_delivered", person=person, fault=str(fault))
+                await self._audience.unreachable(person, str(fault))
             state.told.append(person)
             await self._memory.save(STATE, state)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from alpha.errors import AlphaError
@@ -11,15 +13,18 @@ from operations.commands import BY_NAME, Role
 from operations.context import Operations
 from telegram_manager.access import Access, AccessControl, Decision
 from telegram_manager.audience import Audience
+from telegram_manager.bot_client import without_codes
 from telegram_manager.buttons import read_press
 from telegram_manager.conversation import Conversation
-from telegram_manager.incoming_update import IncomingUpdate, Kind
+from telegram_manager.incoming_update import IncomingUpdate, Kind, Unreadable
 from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import AuditTrail, StateStore
 
 log = logger(__name__)
-#: Answers that are being worked on at once; more wait.
-AT_ONCE = 32
+#: How long the audit may hold up a panic and a confirmation; it is written all the same, a little later.
+URGENT_PATIENCE_S = 0.25
+#: How much of an update that cannot be read is kept.
+UNREADABLE_KEPT = 4_000
 _COMMAND = re.compile(r"[a-z_]{1,32}")
 _OUTCOMES = {Access.EXPIRED: "expired"}
 
@@ -49,25 +54,67 @@ class UpdateDispatcher:
         self._audience = audience
         self._memory = memory
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def take(self, seen: IncomingUpdate) -> None:
+    async def take_batch(
+        self, batch: Sequence[IncomingUpdate], bad: Sequence[tuple[object, Unreadable]], sequence: int, received_ms: int
+    ) -> None:
+        """Take a batch of updates, received at `received_ms` (wall clock): what is urgent first, each by itself.
+
+        A fault of one stops neither the others nor the caller.
+        """
+        urgent = [seen for seen in batch if seen.is_urgent]
+        rest = [seen for seen in batch if not seen.is_urgent]
+        for seen in urgent:
+            await self._take_safely(seen, sequence, received_ms)
+        # judged in their order, claimed side by side
+        await asyncio.gather(*(self._take_safely(seen, sequence, received_ms) for seen in rest))
+        for raw, fault in bad:
+            await self._keep_unreadable(raw, fault, sequence, received_ms)
+
+    async def _take_safely(self, seen: IncomingUpdate, sequence: int, received_ms: int) -> None:
+        try:
+            await self.take(replace(seen, received_ms=received_ms), sequence)
+        except Exception:
+            log.exception("update_skipped", update=seen.update_id)
+
+    async def _keep_unreadable(self, raw: object, fault: Unreadable, sequence: int, received_ms: int) -> None:
+        """An update that cannot be read is kept in the audit, as far as a flood of them leaves room."""
+        log.warning("update_unreadable", update=fault.number, fault=str(fault))
+        if not self._gate.audits_strangers(received_ms):
+            return
+        arguments = {"why": str(fault), "update": without_codes(raw, UNREADABLE_KEPT)}
+        identity = self._attempt_id(fault.number or f"received {received_ms}", sequence)
+        attempt = Attempt(identity, "telegram", "nobody", "", "", "unreadable update", "", arguments)
+        try:
+            await self._audit.claim(attempt, "refused")
+        except Exception:
+            log.exception("update_not_kept", update=fault.number)
+
+    async def take(self, seen: IncomingUpdate, sequence: int = 0) -> None:
         """Claim and judge an update; what it asks for is done in a task. An update that was taken before does nothing."""
+        if seen.moved is not None:
+            await self.group_moved(*seen.moved)
+            return
         if seen.addressed_to and seen.addressed_to != self._bot_name:
             return
-        judgement = self._gate.judge(seen, self._platform.wall_ms())
+        if not seen.to_bot and not seen.holds_code:
+            # what people say to each other in a group
+            return
+        now_ms = self._platform.wall_ms() if seen.received_ms is None else seen.received_ms
+        judgement = self._gate.judge(seen, now_ms)
         admitted = judgement.verdict is Access.ADMITTED
         press = read_press(seen.text) if seen.kind is Kind.BUTTON else None
         name, words = self._conversation.subject(press) if seen.kind is Kind.BUTTON else (seen.command, ())
         if seen.kind is Kind.MESSAGE and seen.command in BY_NAME:
             words = tuple(seen.text.split()[1:])
-        attempt = self._attempt(seen, judgement, name, words if admitted else ())
+        attempt = self._attempt(seen, judgement, name, words if admitted else (), sequence)
         if judgement.to_audit:
             confirms = press is not None and press.kind == "c" and press.answer == "yes"
             outcome = (
                 ("confirmed" if confirms else "asked") if admitted else _OUTCOMES.get(judgement.verdict, "refused")
             )
-            if not await self._audit.claim(attempt, outcome):
+            patience = {"patience_s": URGENT_PATIENCE_S} if seen.waits_for_nothing else {}
+            if not await self._audit.claim(attempt, outcome, **patience):
                 return
         if judgement.new_stranger:
             await self._memory.save("gate", self._gate.state)
@@ -88,7 +135,23 @@ class UpdateDispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _attempt(self, seen: IncomingUpdate, judgement: Decision, name: str, words: tuple[str, ...]) -> Attempt:
+    async def group_moved(self, old: int, new: int) -> None:
+        """A group has become a supergroup, which has another id: it is the same place."""
+        if self._gate.moved(old, new):
+            await self._memory.save("gate", self._gate.state)
+            self._letters.moved(old, new)
+            await self._audience.tell_admins(
+                f"⚠️ The group <code>{old}</code> has become a supergroup with the id <code>{new}</code>. I go on there; "
+                f"write <code>{new}</code> into C2_TELEGRAM_GROUPS instead of <code>{old}</code>."
+            )
+
+    def _attempt_id(self, number: int | str, sequence: int) -> str:
+        """The id of an update in the audit. Ids of a later sequence of the same bot may be those of an earlier one again."""
+        return f"telegram:{self._bot_id}:{f'{sequence}:' if sequence else ''}{number}"
+
+    def _attempt(
+        self, seen: IncomingUpdate, judgement: Decision, name: str, words: tuple[str, ...], sequence: int
+    ) -> Attempt:
         known = name if _COMMAND.fullmatch(name) or seen.kind is Kind.BUTTON else ""
         bot = ""
         for word in words:
@@ -101,7 +164,7 @@ class UpdateDispatcher:
         if judgement.verdict is not Access.ADMITTED:
             arguments = {"why": judgement.verdict.value, "name": seen.name}
         return Attempt(
-            id=f"telegram:{self._bot_id}:{seen.update_id}",
+            id=self._attempt_id(seen.update_id, sequence),
             source="telegram",
             issuer=str(seen.person or "nobody"),
             role="" if judgement.role is Role.STRANGER else judgement.role.name.lower(),
@@ -112,21 +175,23 @@ class UpdateDispatcher:
         )
 
     async def _answer(self, seen: IncomingUpdate, judgement: Decision, attempt: Attempt) -> None:
-        async with self._room:
-            outcome, said = "failed", ""
-            try:
-                outcome, said = await self._settle(seen, judgement, attempt)
-            except AlphaError as fault:
-                said = str(fault)
-                log.warning("not_answered", update=seen.update_id, fault=said)
-            except Exception:
-                # What nobody foresaw must neither end the service nor leak: the log has it, the person hears one sentence.
-                log.exception("unforeseen_fault", update=seen.update_id)
-                await self._apologise(seen)
-                said = "An unforeseen fault; the log has its trace."
-            finally:
-                if judgement.verdict is Access.ADMITTED:
-                    await self._audit.finish(attempt.id, outcome, said)
+        outcome, said = "failed", ""
+        try:
+            outcome, said = await self._settle(seen, judgement, attempt)
+        except AlphaError as fault:
+            # most often Telegram refused the answer: whoever asked hears so, in words that it takes
+            said = str(fault)
+            log.warning("not_answered", update=seen.update_id, fault=said)
+            if judgement.verdict is Access.ADMITTED:
+                await self._apologise(seen, f"🔴 The answer could not be given. {escape(said[:300])}")
+        except Exception:
+            # What nobody foresaw must neither end the service nor leak: the log has it, the person hears one sentence.
+            log.exception("unforeseen_fault", update=seen.update_id)
+            await self._apologise(seen, "🔴 That went wrong here; the log has the details.")
+            said = "An unforeseen fault; the log has its trace."
+        finally:
+            if judgement.verdict is Access.ADMITTED:
+                await self._audit.finish(attempt.id, outcome, said)
 
     async def _settle(self, seen: IncomingUpdate, judgement: Decision, attempt: Attempt) -> tuple[str, str]:
         if judgement.new_stranger:
@@ -146,9 +211,9 @@ class UpdateDispatcher:
             return await self._conversation.press(seen, judgement.role, attempt.id, read_press(seen.text))
         return await self._conversation.message(seen, judgement.role, attempt.id)
 
-    async def _apologise(self, seen: IncomingUpdate) -> None:
+    async def _apologise(self, seen: IncomingUpdate, html: str) -> None:
         try:
             if seen.place is not None:
-                await self._letters.say(seen.place, "🔴 That went wrong here; the log has the details.")
+                await self._letters.say(seen.place, html)
         except AlphaError as fault:
             log.warning("not_apologised", fault=str(fault))

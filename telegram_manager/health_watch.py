@@ -1,5 +1,6 @@
 """Watching: what nobody else can report becomes an alert, and what was stopped by wish stays stopped."""
 
+import asyncio
 import shutil
 from datetime import timedelta
 
@@ -56,9 +57,9 @@ class HealthWatch:
     async def look(self) -> None:
         """The quick look: bots, their data, stops, wishes."""
         seen = await status(self._platform)
-        for bot in seen.bots:
-            await self._keep_wish(bot)
+        # what is wrong is told first; then each bot by itself: one that takes long to stop holds up no other
         await self._quick.told(troubles(seen), self._platform.wall_ms())
+        await asyncio.gather(*(self._keep_wish(bot) for bot in seen.bots))
 
     async def look_around(self) -> None:
         """The slow look: drawdown, backups, the disk. A part that is away is left out."""
@@ -68,8 +69,12 @@ class HealthWatch:
                 found += await ask()
             except AlphaError as fault:
                 log.warning("not_watched", fault=str(fault))
-        usage = shutil.disk_usage(self._disk)
-        if usage.free < usage.total * DISK_LOW:
+        try:
+            usage = shutil.disk_usage(self._disk)
+        except OSError as fault:
+            log.warning("disk_not_watched", fault=str(fault))
+            usage = None
+        if usage is not None and usage.free < usage.total * DISK_LOW:
             free = f"{usage.free / 2**30:.1f} GiB"
             found.append(
                 Alert(Level.CRITICAL, "disk-low", f"Only {free} of disk are free.", "Delete old logs or images.")

@@ -1,11 +1,16 @@
 """Pages laid out for a phone: Telegram's HTML, tables in monospace, at most one screen wide."""
 
-from html import escape
+import re
+from html import escape, unescape
 
 from operations.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
+from operations.storable import storable
 
 #: Telegram's limit is 4,096 characters after its HTML is read; we count the HTML as well.
 MOST = 3_800
+#: Telegram's limit, in UTF-16 code units of the text that is shown.
+LIMIT = 4_096
+_TAG = re.compile(r"</?(?:b|i|u|s|pre|code|a|tg-spoiler|blockquote)(?: [^<>]*)?>")
 #: Letters in a row of monospace that a small phone shows without breaking the line.
 WIDTH = 38
 #: Pages beyond this many come as a file.
@@ -16,6 +21,26 @@ _MARKS = {Tone.BAD: "🔴 ", Tone.WARN: "⚠️ "}
 def pages_of(page: Page) -> list[str]:
     """The page as one or more messages in Telegram's HTML, each below the limit and complete in itself."""
     return _joined([f"<b>{escape(page.title)}</b>", *(piece for block in page.blocks for piece in _pieces(block))])
+
+
+def as_plain(html: str) -> str:
+    """What is shown of Telegram's HTML, without marks."""
+    return unescape(_TAG.sub("", html))
+
+
+def fitting(html: str) -> str:
+    """The same HTML where Telegram takes it; else its text without marks, cut to what Telegram takes."""
+    html = storable(html)
+    if len(html) <= LIMIT // 2 or _units(as_plain(html)) <= LIMIT:
+        return html
+    text = as_plain(html)
+    while _units(text) > LIMIT - 2:
+        text = text[: LIMIT - 2] if len(text) > LIMIT - 2 else text[: len(text) * 9 // 10]
+    return f"{escape(text, quote=False)} …"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "replace")) // 2
 
 
 def plain_text(page: Page) -> str:

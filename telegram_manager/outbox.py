@@ -24,6 +24,14 @@ T = TypeVar("T")
 MOST_BACKOFF_S = 30.0
 #: An answer to a person is worth nothing after this.
 ANSWER_LIFE_S = 120.0
+#: Messages that may wait for one chat; what comes beyond is refused, so that no flood grows without bound.
+MOST_WAITING = 300
+
+
+#: How the library begins an error that is none of the network: the request itself could not be made.
+_BROKEN = "Unknown error in HTTP implementation"
+#: A broken connection may look so once or twice; what always does would be refused for ever.
+ODD_TRIES = 5
 
 
 @dataclass(order=True)
@@ -33,6 +41,7 @@ class _Message:
     send: Callable[[], Awaitable[Any]] = field(compare=False)
     done: "asyncio.Future[Any]" = field(compare=False)
     give_up_ms: int | None = field(compare=False)
+    odd: int = field(default=0, compare=False)
 
 
 class Outbox:
@@ -58,10 +67,13 @@ class Outbox:
 
         Raises Rejected when Telegram refuses it for good, Retry when `life_s` went by (None waits for ever).
         """
+        waiting = self._letters.setdefault(chat, [])
+        if len(waiting) >= MOST_WAITING and not urgent and life_s is not None:
+            raise Retry("Too many messages wait for this chat already. Ask again in a minute.")
         give_up = None if life_s is None else self._clock() + int(life_s * 1000)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         letter = _Message(0 if urgent else 1, next(self._numbers), send, done, give_up)
-        heapq.heappush(self._letters.setdefault(chat, []), letter)
+        heapq.heappush(waiting, letter)
         self._woken.setdefault(chat, asyncio.Event()).set()
         if chat not in self._workers or self._workers[chat].done():
             self._workers[chat] = asyncio.create_task(self._work(chat), name=f"outbox {chat}")
@@ -91,7 +103,7 @@ class Outbox:
                 letter.done.set_exception(Retry("Telegram did not take the message in time."))
                 continue
             self._pace.sent(chat, self._clock())
-            pause_s = await self._deliver(letter, failures)
+            pause_s = await self._deliver(chat, letter, failures)
             if pause_s is None:
                 failures = 0
                 continue
@@ -99,20 +111,31 @@ class Outbox:
             heapq.heappush(letters, letter)
             await asyncio.sleep(pause_s)
 
-    async def _deliver(self, letter: _Message, failures: int) -> float | None:
+    async def _deliver(self, chat: int, letter: _Message, failures: int) -> float | None:
         """Try once. None when the letter is settled, else the seconds to wait before it is tried again."""
         try:
             result = await letter.send()
         except RetryAfter as fault:
             after = fault.retry_after
             seconds = after.total_seconds() if isinstance(after, timedelta) else float(after)
-            self._pace.hold(seconds, self._clock())
+            self._pace.hold(chat, seconds, self._clock())
             return 0.0
-        except (BadRequest, Forbidden, ChatMigrated, InvalidToken) as fault:
-            if not letter.done.done():
-                letter.done.set_exception(Rejected(f"Telegram refused the message: {fault.message}."))
+        except InvalidToken as fault:
+            if letter.give_up_ms is None:
+                # what must be told waits for the operator, who alone can mend the token
+                return MOST_BACKOFF_S
+            _refuse(letter, fault)
             return None
-        except NetworkError:
+        except (BadRequest, Forbidden, ChatMigrated) as fault:
+            _refuse(letter, fault)
+            return None
+        except NetworkError as fault:
+            if fault.message.startswith(_BROKEN):
+                letter.odd += 1
+                if letter.odd >= ODD_TRIES:
+                    log.error("message_cannot_be_sent", fault=fault.message[:200])
+                    _refuse(letter, fault)
+                    return None
             return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))
         except TelegramError as fault:
             log.warning("telegram_fault", fault=fault.message)
@@ -133,3 +156,9 @@ class Outbox:
             await asyncio.wait_for(woken.wait(), seconds)
         except TimeoutError:
             return
+
+
+def _refuse(letter: _Message, fault: TelegramError) -> None:
+    """Telegram will not take it, now or later."""
+    if not letter.done.done():
+        letter.done.set_exception(Rejected(f"Telegram refused the message: {fault.message[:300].rstrip('.')}."))

@@ -1,67 +1,125 @@
-"""Long polling: updates in order, from a remembered offset on, through every fault of the network."""
+"""Long polling: updates from a remembered offset on, through every fault of the network and every odd update."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from telegram import Bot, Update
+import msgspec
+from telegram import Bot
 from telegram.error import Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
 
-from alpha.clock import monotonic_ms
-from alpha.errors import Misconfigured
+from alpha.clock import monotonic_ms, wall_ms
 from alpha.logs import logger
+from telegram_manager.bot_client import UpdatesRequest, decode_update, fetch_updates
 from telegram_manager.dispatcher import UpdateDispatcher
-from telegram_manager.incoming_update import read_update
+from telegram_manager.incoming_update import IncomingUpdate, Unreadable, read_update
 from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 POLL_S = 25
 MOST_BACKOFF_S = 30.0
-OFFSET = "update_offset"
+#: The pause when a batch moves nothing on: polling would otherwise spin.
+STUCK_PAUSE_S = 1.0
+REFUSED = "Telegram refuses C2_TELEGRAM_BOT_TOKEN. Ask @BotFather for the right one."
+
+
+class Offset(msgspec.Struct):
+    """Where the updates of one bot stand. Telegram may begin a new, lower sequence of ids (after a week without any)."""
+
+    next: int = 0
+    sequence: int = 0
+
+
+def offset_name(bot_id: int) -> str:
+    """Under which name the offset of a bot is remembered: another bot's ids are another sequence."""
+    return f"update_offset:{bot_id}"
 
 
 class Poller:
-    """Reads updates until stopped. `fault` says what is wrong now, `heard_ms` when Telegram last answered (monotonic)."""
+    """Reads updates until cancelled. `fault` says what is wrong now, `heard_ms` when Telegram last answered (monotonic).
 
-    def __init__(self, bot: Bot, desk: UpdateDispatcher, memory: StateStore, poll_s: int = POLL_S) -> None:
+    `refused` is told, again and again, that Telegram does not take the token any more.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        desk: UpdateDispatcher,
+        memory: StateStore,
+        poll_s: int = POLL_S,
+        *,
+        refused: Callable[[str], Awaitable[None]] | None = None,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
         self._bot = bot
         self._desk = desk
         self._memory = memory
         self._poll_s = poll_s
+        self._refused = refused
+        self._now_ms = now_ms
         self.fault = ""
         self.heard_ms: int | None = None
 
-    async def run(self, offset: int) -> None:
-        """Poll for ever. Misconfigured when Telegram refuses the token."""
+    async def run(self, offset: Offset) -> None:
+        """Poll for ever. No answer of Telegram and no update ends it."""
+        request = UpdatesRequest(connection_pool_size=2, connect_timeout=5.0)
         failures = 0
-        while True:
+        try:
+            await request.initialize()
+            while True:
+                try:
+                    updates = await fetch_updates(self._bot, request, offset.next, self._poll_s)
+                    received_ms = self._now_ms()
+                    self.heard_ms, self.fault, failures = monotonic_ms(), "", 0
+                    if updates and not await self._take(updates, offset, received_ms):
+                        await asyncio.sleep(STUCK_PAUSE_S)
+                except TelegramError as fault:
+                    failures += 1
+                    self.fault = _sentence(fault)
+                    log.warning("telegram_not_heard", fault=self.fault, failures=failures)
+                    if isinstance(fault, InvalidToken | Forbidden) and self._refused is not None:
+                        await self._refused(self.fault)
+                    await asyncio.sleep(_pause_s(fault, failures))
+                except Exception as fault:
+                    failures += 1
+                    self.fault = f"The poller failed ({type(fault).__name__}); the log has its trace."
+                    log.exception("unforeseen_fault", name="poller", failures=failures)
+                    await asyncio.sleep(_pause_s(TelegramError(""), failures))
+        finally:
+            await request.shutdown()
+
+    async def _take(self, updates: list[object], offset: Offset, received_ms: int) -> bool:
+        """Hand a batch on and move the offset behind it; False when that moves nothing."""
+        numbers: list[int] = []
+        read: list[IncomingUpdate] = []
+        bad: list[tuple[object, Unreadable]] = []
+        for update in updates:
+            raw: object = None
             try:
-                updates = await self._bot.get_updates(
-                    offset=offset or None,
-                    timeout=self._poll_s,
-                    read_timeout=self._poll_s + 10,
-                    allowed_updates=Update.ALL_TYPES,
-                )
-            except (InvalidToken, Forbidden):
-                raise Misconfigured(
-                    "Telegram refuses C2_TELEGRAM_BOT_TOKEN. Ask @BotFather for the right one."
-                ) from None
-            except TelegramError as fault:
-                failures += 1
-                self.fault = _sentence(fault)
-                log.warning("telegram_not_heard", fault=self.fault, failures=failures)
-                await asyncio.sleep(_pause_s(fault, failures))
-                continue
-            failures = 0
-            self.fault = ""
-            self.heard_ms = monotonic_ms()
-            for update in updates:
-                await self._desk.take(read_update(update))
-                offset = max(offset, update.update_id + 1)
-            if updates:
-                await self._memory.save(OFFSET, offset)
+                raw = decode_update(update) if isinstance(update, str) else update
+                seen = read_update(raw, self._bot.id, self._bot.username)
+                read.append(seen)
+                number: int | None = seen.update_id
+            except Unreadable as fault:
+                bad.append((raw, fault))
+                number = fault.number
+            if number is not None:
+                numbers.append(number)
+        behind = max(numbers, default=-1) + 1
+        if 0 < behind < offset.next:
+            offset.sequence += 1
+            log.warning("update_ids_begin_anew", before=offset.next, now=behind)
+        await self._desk.take_batch(read, bad, offset.sequence, received_ms)
+        moved = 0 < behind != offset.next
+        if moved:
+            offset.next = behind
+            await self._memory.save(offset_name(self._bot.id), offset)
+        return moved
 
 
 def _sentence(fault: TelegramError) -> str:
+    if isinstance(fault, InvalidToken | Forbidden):
+        return REFUSED
     if isinstance(fault, Conflict):
         return "Another process polls with the same token. End it: one token has one command centre."
     return f"Telegram does not answer ({type(fault).__name__}: {fault.message})."
@@ -71,4 +129,7 @@ def _pause_s(fault: TelegramError, failures: int) -> float:
     if isinstance(fault, RetryAfter):
         after = fault.retry_after
         return after.total_seconds() if isinstance(after, timedelta) else float(after)
+    if isinstance(fault, InvalidToken | Forbidden):
+        # it needs the operator: no hurry, and no end either, since alerts and watch go on in this process
+        return MOST_BACKOFF_S
     return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))

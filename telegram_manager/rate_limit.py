@@ -7,7 +7,9 @@ from collections import deque
 
 ALL_PER_SECOND = 25
 CHAT_MS = 1_050
-GROUP_PER_MINUTE = 18
+#: To a group in a minute: all, and of them what is not urgent. The rest is kept free, so that no flood of answers holds
+#: up the question of a panic.
+GROUP_PER_MINUTE, GROUP_PATIENT_PER_MINUTE = 19, 12
 
 
 class RateLimit:
@@ -17,20 +19,21 @@ class RateLimit:
         self._chat_ms = chat_ms
         self._all: deque[int] = deque()
         self._chats: dict[int, deque[int]] = {}
-        self._hold_until_ms = 0
+        self._held_until_ms: dict[int, int] = {}
 
     def wait_ms(self, chat: int, now_ms: int, *, urgent: bool = False) -> int:
         """Milliseconds until a message may go to this chat; 0 for now. An urgent one leaves out the chat's own second."""
         while self._all and now_ms - self._all[0] >= 1_000:
             self._all.popleft()
-        waits = [self._hold_until_ms - now_ms]
+        waits = [self._held_until_ms.get(chat, 0) - now_ms]
         if len(self._all) >= ALL_PER_SECOND:
             waits.append(1_000 - (now_ms - self._all[0]))
         sent = self._chats.get(chat)
         if sent and not urgent:
             waits.append(self._chat_ms - (now_ms - sent[-1]))
-        if sent and chat < 0 and len(sent) >= GROUP_PER_MINUTE:
-            waits.append(60_000 - (now_ms - sent[-GROUP_PER_MINUTE]))
+        most = GROUP_PER_MINUTE if urgent else GROUP_PATIENT_PER_MINUTE
+        if sent and chat < 0 and len(sent) >= most:
+            waits.append(60_000 - (now_ms - sent[-most]))
         return max(0, *waits)
 
     def sent(self, chat: int, now_ms: int) -> None:
@@ -40,6 +43,9 @@ class RateLimit:
         if len(self._chats) > 10_000:
             self._chats.pop(next(iter(self._chats)))
 
-    def hold(self, seconds: float, now_ms: int) -> None:
-        """Send nothing at all for so long: Telegram said so (`retry_after`)."""
-        self._hold_until_ms = max(self._hold_until_ms, now_ms + int(seconds * 1000))
+    def hold(self, chat: int, seconds: float, now_ms: int) -> None:
+        """Send nothing to this chat for so long: Telegram said so (`retry_after`). Another chat hears so by itself: a
+        group that is flooded must hold up nobody's private chat.
+        """
+        self._held_until_ms = {held: until for held, until in self._held_until_ms.items() if until > now_ms}
+        self._held_until_ms[chat] = max(self._held_until_ms.get(chat, 0), now_ms + int(seconds * 1000))

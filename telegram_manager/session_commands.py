@@ -25,8 +25,8 @@ from telegram_manager.access import AccessControl
 from telegram_manager.audience import LEVELS, AlertPreferences, Audience
 from telegram_manager.buttons import menu
 from telegram_manager.chat_ref import ChatRef
-from telegram_manager.conversation import Ended, Own, help_text
-from telegram_manager.incoming_update import IncomingUpdate
+from telegram_manager.conversation import CONFIRMED, Ended, Own, help_text
+from telegram_manager.incoming_update import IncomingUpdate, Kind
 from telegram_manager.sender import TelegramSender
 
 _SPAN = re.compile(r"(\d{1,4}) ?(m|h|d)")
@@ -43,7 +43,7 @@ class SessionCommands:
         gate: AccessControl,
         audience: Audience,
         code_hash: SecretStr | None,
-        acknowledge: Callable[[str], Awaitable[int]],
+        acknowledge: Callable[[str, tuple[str, ...]], Awaitable[int]],
         gate_changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._platform = platform
@@ -107,7 +107,7 @@ class SessionCommands:
         taste = self._audience.taste(person)
         text = (
             f"<pre>id       {person}\nname     {escape(seen.name)}\nrole     {role.name.lower()}\nchat     {place}\n"
-            f"session  {session}\nalerts   {taste.level if taste.on else 'off'}</pre>"
+            f"session  {session}\nalerts   {taste.level if taste.on else 'critical only'}</pre>"
         )
         return await self._said(place, text, "done")
 
@@ -120,11 +120,13 @@ class SessionCommands:
 
     async def _alerts(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         place, person = _where(seen)
+        confirmed = words[-1:] == (CONFIRMED,)
+        words = words[:-1] if confirmed else words
         choice = words[0].lower() if words else ""
         if choice == "level" and len(words) > 1:
             choice = words[1].lower()
         taste = self._audience.taste(person)
-        if choice in ("on", "off"):
+        if choice in ("on", "off") and (choice == "on" or confirmed):
             taste = AlertPreferences(choice == "on", taste.level, 0)
         elif choice in LEVELS:
             taste = AlertPreferences(True, choice, taste.muted_until_ms)
@@ -133,7 +135,13 @@ class SessionCommands:
         else:
             return await self._said(place, "Write on, off or a level. Example: /alerts warning", "refused")
         await self._audience.set_taste(person, taste)
-        return await self._said(place, f"Alerts: {taste.level + ' and above' if taste.on else 'off'}.", "done")
+        said = f"{taste.level} and above" if taste.on else "critical ones only"
+        return await self._said(place, f"Alerts: {said}.{self._nobody()}", "done")
+
+    def _nobody(self) -> str:
+        """What to add when nobody is left who hears warnings."""
+        listens = self._audience.wanting("warning", self._platform.wall_ms())
+        return "" if listens else "\n⚠️ Nobody gets warnings now; only critical alerts reach a person."
 
     async def _mute(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         place, person = _where(seen)
@@ -147,14 +155,19 @@ class SessionCommands:
             f"Muted until {full_moment(at(until), self._platform.zone)}; critical alerts still come."
             if until
             else "Not muted."
-        )
+        ) + self._nobody()
         return await self._said(place, said, "done")
 
     async def _ack(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         place, _ = _where(seen)
         if role < Role.OPERATOR:
             return await self._said(place, "/ack needs the role operator.", "refused")
-        count = await self._acknowledge(seen.name)
+        if seen.kind is Kind.BUTTON:
+            count = await self._acknowledge(seen.name, words)
+            if words and not count:
+                return await self._said(place, "That alert is acknowledged already, has changed or is over.", "done")
+        else:
+            count = await self._acknowledge(seen.name, ())
         said = (
             f"👍 {count} alert{'s' if count != 1 else ''} acknowledged."
             if count

@@ -2,10 +2,12 @@
 
 import ipaddress
 import re
+import unicodedata
 from datetime import time
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
@@ -17,6 +19,23 @@ from operations.context import OperationsSettings
 from telegram_manager.chat_ref import ChatRef
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+
+
+def _checked_token(value: SecretStr | None) -> SecretStr | None:
+    """A token as @BotFather gives it. What was pasted may hold a character that nobody sees: it is named."""
+    if value is None:
+        return None
+    text = value.get_secret_value()
+    for place, letter in enumerate(text, start=1):
+        if not (letter.isascii() and (letter.isalnum() or letter in ":_-")):
+            name = unicodedata.name(letter, "a control character")
+            raise ValueError(
+                f"it has the character U+{ord(letter):04X} ({name.lower()}) at place {place}, which no token has; "
+                "copy it again from @BotFather"
+            )
+    if not re.fullmatch(r"\d+:.+", text):
+        raise ValueError("it is no token; one looks like 123456789:AA...")
+    return value
 
 
 def _parts(text: object) -> object:
@@ -119,6 +138,24 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
             raise ValueError(f"{url!r} would send the token in the clear; http is for this machine only, use https")
         return url.rstrip("/")
 
+    @field_validator("c2_telegram_bot_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _checked_token(value)
+
+    @field_validator("c2_webhook_url", "c2_heartbeat_url")
+    @classmethod
+    def _outgoing(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            parts = httpx.URL(value.get_secret_value())
+        except httpx.InvalidURL as fault:
+            raise ValueError(f"it is no address: {fault}") from None
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise ValueError("it is no address; it begins with https://")
+        return value
+
     @field_validator("c2_telegram_access_code_hash")
     @classmethod
     def _hash(cls, value: SecretStr | None) -> SecretStr | None:
@@ -169,3 +206,8 @@ class ChannelKeys(Settings):
 
     telegram_bot_token: SecretStr | None = Field(None, description="the token of the bot that writes to this channel")
     telegram_channel_id: str | None = Field(None, description="the channel's id (-100...) or @name")
+
+    @field_validator("telegram_bot_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        return _checked_token(value)

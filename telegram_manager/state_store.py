@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from alpha.clock import monotonic_ms
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.audit_log import Attempt, note_attempt, note_outcome
 from operations.context import Operations
@@ -30,6 +30,7 @@ class StateStore:
     def __init__(self, platform: Operations) -> None:
         self._platform = platform
         self._unsaved: dict[str, Any] = {}
+        self._fault = ""
         self._flushing = asyncio.Lock()
         self._tasks: set[asyncio.Task[bool]] = set()
 
@@ -67,9 +68,16 @@ class StateStore:
                     )
                     if self._unsaved.get(name) == value:
                         del self._unsaved[name]
-            except Misconfigured:
-                raise
-            except AlphaError:
+                    self._fault = ""
+            except Rejected as fault:
+                # PostgreSQL would refuse the same value again, and everything behind it would wait for ever
+                self._unsaved.pop(name, None)
+                log.error("memory_refused", name=name, fault=str(fault))
+                return False
+            except AlphaError as fault:
+                if str(fault) != self._fault:
+                    self._fault = str(fault)
+                    log.warning("memory_waits", fault=self._fault)
                 return False
         return True
 
@@ -85,8 +93,11 @@ class AuditTrail:
         self._flushing = asyncio.Lock()
         self._waiting: deque[tuple[Attempt, str, str] | tuple[str, str, str]] = deque(maxlen=_WAITING)
 
-    async def claim(self, attempt: Attempt, outcome: str) -> bool:
-        """Write an attempt; False when it was claimed before, in this process or an earlier one."""
+    async def claim(self, attempt: Attempt, outcome: str, patience_s: float = PATIENCE_S) -> bool:
+        """Write an attempt; False when it was claimed before, in this process or an earlier one.
+
+        After `patience_s` it goes on to be written, and counts as claimed.
+        """
         if attempt.id in self._claimed:
             return False
         self._claimed.append(attempt.id)
@@ -94,9 +105,11 @@ class AuditTrail:
         self._claims[attempt.id] = task
         task.add_done_callback(lambda _: self._claims.pop(attempt.id, None))
         if monotonic_ms() >= self._alone_until_ms:
-            await asyncio.wait({task}, timeout=PATIENCE_S)
+            await asyncio.wait({task}, timeout=patience_s)
             if task.done():
                 return task.result()
+            if patience_s < PATIENCE_S:
+                return True
             self._alone_until_ms = monotonic_ms() + LEFT_ALONE_MS
             log.warning("audit_waits", fault="PostgreSQL is slow.")
         # Claimed in this process, and written once PostgreSQL answers. All that could happen twice after a restart is a
@@ -108,6 +121,9 @@ class AuditTrail:
         if await self.flush():
             try:
                 return await note_attempt(self._platform, attempt, outcome)
+            except Rejected as fault:
+                log.error("audit_refused", attempt=attempt.id, fault=str(fault))
+                return True
             except AlphaError as fault:
                 log.warning("audit_waits", fault=str(fault))
         self._waiting.append((attempt, outcome, ""))
@@ -121,6 +137,9 @@ class AuditTrail:
         if await self.flush():
             try:
                 await note_outcome(self._platform, attempt_id, outcome, answer)
+                return
+            except Rejected as fault:
+                log.error("audit_refused", attempt=attempt_id, fault=str(fault))
                 return
             except AlphaError as fault:
                 log.warning("audit_waits", fault=str(fault))
@@ -137,6 +156,9 @@ class AuditTrail:
                         await note_attempt(self._platform, what, outcome, answer)
                     else:
                         await note_outcome(self._platform, what, outcome, answer)
+                except Rejected as fault:
+                    # the same row would be refused again, and all behind it would wait for ever
+                    log.error("audit_refused", row=str(what)[:200], fault=str(fault))
                 except AlphaError:
                     return False
                 self._waiting.popleft()

@@ -1,5 +1,6 @@
 """New positions and closed trades, as they come into the history; from a remembered place on, each told once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,11 +11,11 @@ import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.registry import Bot
-from operations.accounts import current_accounts
+from operations.accounts import CurrentAccount, current_accounts
 from operations.context import Operations
 from operations.formatting import number, percent, span, usdt
 from operations.positions import total_unrealised
-from operations.status import status
+from operations.status import BotStatus, status
 from telegram_manager.state_store import StateStore
 
 STATE = "trade_news"
@@ -22,6 +23,8 @@ STATE = "trade_news"
 OVERLAP = timedelta(minutes=2)
 #: So many closed trades are told of one bot in one look.
 MOST = 1_000
+#: How long a look waits for the bots' channels; what takes longer goes on beside the next looks.
+LOOK_WAIT_S = 10.0
 
 
 class TradeEventsState(msgspec.Struct):
@@ -75,44 +78,58 @@ class TradeEvents:
         self._loss_usdt = loss_usdt
         self._every_trade = every_trade
         self._state = TradeEventsState()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def load(self) -> None:
         """Read where the news stand."""
         self._state = await self._memory.load(STATE, TradeEventsState, TradeEventsState)
 
     async def look(self) -> None:
-        """Tell what is new since the last look."""
-        changed = False
-        for account in await current_accounts(self._platform):
-            bot = self._platform.registry.find(account.bot)
-            name = f"{account.bot}:{account.account_id}"
-            since = self._state.until.get(name)
-            if since is None:
-                # the first look ever: what happened before is history, not news
-                since = await self._platform.history.value(
-                    "SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1 AND account_id = $2",
-                    account.bot,
-                    account.account_id,
-                ) or datetime(1970, 1, 1, tzinfo=UTC)
-                self._state.until[name] = since
-                events = await self._events(account.account_id, account.bot, since)
-                self._state.told[name] = {_id(event): event.time for event in events}
-                changed = True
-                continue
-            events = await self._events(account.account_id, account.bot, since)
-            told = self._state.told.setdefault(name, {})
-            news = [event for event in events if _id(event) not in told]
-            if news:
-                await self._alert(bot, news)
-                await self._tell(bot, [line_of(event) for event in news])
-                until = max([since, *(event.time for event in news)])
-                told |= {_id(event): event.time for event in news}
-                self._state.told[name] = {key: moment for key, moment in told.items() if moment >= until - OVERLAP}
-                self._state.until[name] = until
-                await self._memory.save(STATE, self._state)
-        changed |= await self._changes()
-        if changed:
+        """Tell what is new since the last look. Each bot by itself: one whose channel hangs holds up no other."""
+        seen = await status(self._platform)
+        accounts = {account.bot: account for account in await current_accounts(self._platform)}
+        for row in seen.bots:
+            if row.bot not in self._under_way:
+                look = self._look_at_bot(row, seen.business_time, accounts.get(row.bot))
+                self._under_way[row.bot] = asyncio.create_task(look, name=f"news of {row.bot}")
+        done, _ = await asyncio.wait(self._under_way.values(), timeout=LOOK_WAIT_S)
+        self._under_way = {bot: task for bot, task in self._under_way.items() if task not in done}
+        for task in done:
+            task.result()
+
+    async def _look_at_bot(self, row: BotStatus, moment: datetime | None, account: CurrentAccount | None) -> None:
+        changed = False if account is None else await self._look_at(account)
+        if await self._change_of(row, moment) or changed:
             await self._memory.save(STATE, self._state)
+
+    async def _look_at(self, account: CurrentAccount) -> bool:
+        """The trades of one account; True when there is something to remember that is not saved yet."""
+        bot = self._platform.registry.find(account.bot)
+        name = f"{account.bot}:{account.account_id}"
+        since = self._state.until.get(name)
+        if since is None:
+            # the first look ever: what happened before is history, not news
+            since = await self._platform.history.value(
+                "SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1 AND account_id = $2",
+                account.bot,
+                account.account_id,
+            ) or datetime(1970, 1, 1, tzinfo=UTC)
+            self._state.until[name] = since
+            events = await self._events(account.account_id, account.bot, since)
+            self._state.told[name] = {_id(event): event.time for event in events}
+            return True
+        events = await self._events(account.account_id, account.bot, since)
+        told = self._state.told.setdefault(name, {})
+        news = [event for event in events if _id(event) not in told]
+        if news:
+            await self._alert(bot, news)
+            await self._tell(bot, [line_of(event) for event in news])
+            until = max([since, *(event.time for event in news)])
+            told |= {_id(event): event.time for event in news}
+            self._state.told[name] = {key: moment for key, moment in told.items() if moment >= until - OVERLAP}
+            self._state.until[name] = until
+            await self._memory.save(STATE, self._state)
+        return False
 
     async def _events(self, account: int, bot: str, since: datetime) -> list[PositionOpened | PositionClosed]:
         """What was entered and left from `since` on, less the overlap, in order; of very much the oldest part."""
@@ -153,25 +170,23 @@ class TradeEvents:
                 key = f"trade:{bot.id}:{event.symbol}:{type(event).__name__}:{event.time:%Y%m%d%H%M%S%f}"
                 await self._alerts.raise_alert(Alert(Level.INFO, key, text, "", bot.id), now_ms)
 
-    async def _changes(self) -> bool:
-        """Pauses, ends and beginnings of bots, and the result of a day that has ended."""
-        seen = await status(self._platform)
+    async def _change_of(self, row: BotStatus, moment: datetime | None) -> bool:
+        """Pauses, ends and beginnings of a bot, and the result of a day that has ended; True when there is news."""
+        bot = self._platform.registry.find(row.bot)
         changed = False
-        for row in seen.bots:
-            bot = self._platform.registry.find(row.bot)
-            before = self._state.states.get(row.bot)
-            if before is not None and before != row.state.value:
-                await self._tell(bot, [f"{bot.name} is now <b>{row.state.value}</b>. {escape(row.note)}"])
-            if before != row.state.value:
-                self._state.states[row.bot] = row.state.value
-                changed = True
-            day = f"{seen.business_time:%Y-%m-%d}" if seen.business_time is not None else ""
-            ended = self._state.day.get(row.bot, "")
-            if day and ended and day > ended:
-                await self._tell(bot, [await self._day_result(row.bot, ended, total_unrealised(row.positions))])
-            if day and day > ended:
-                self._state.day[row.bot] = day
-                changed = True
+        before = self._state.states.get(row.bot)
+        if before is not None and before != row.state.value:
+            await self._tell(bot, [f"{bot.name} is now <b>{row.state.value}</b>. {escape(row.note)}"])
+        if before != row.state.value:
+            self._state.states[row.bot] = row.state.value
+            changed = True
+        day = f"{moment:%Y-%m-%d}" if moment is not None else ""
+        ended = self._state.day.get(row.bot, "")
+        if day and ended and day > ended:
+            await self._tell(bot, [await self._day_result(row.bot, ended, total_unrealised(row.positions))])
+        if day and day > ended:
+            self._state.day[row.bot] = day
+            changed = True
         return changed
 
     async def _day_result(self, bot: str, day: str, unrealised: Decimal) -> str:

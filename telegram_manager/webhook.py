@@ -8,6 +8,7 @@ import httpx
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.alerts import Alert, Alerts, Level
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
 from operations.context import Operations
@@ -24,8 +25,16 @@ class Webhook:
     """Posts what is news, of every hour and once each; tried again until the address takes it, unless it refuses (4xx)."""
 
     def __init__(
-        self, platform: Operations, book: AlertPolicy, memory: StateStore, url: str, client: httpx.AsyncClient
+        self,
+        platform: Operations,
+        book: AlertPolicy,
+        memory: StateStore,
+        url: str,
+        client: httpx.AsyncClient,
+        own: Alerts | None = None,
     ) -> None:
+        """`own` takes the alert that the address refuses what is posted."""
+        self._own = own
         self._platform = platform
         self._book = book
         self._memory = memory
@@ -39,6 +48,9 @@ class Webhook:
                 await self.step(stop, block_ms=500)
             except (*REDIS_UNAVAILABLE, RedisError):
                 await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("unforeseen_fault", name="webhook")
+                await asyncio.sleep(1.0)
 
     async def step(self, stop: asyncio.Event, block_ms: int) -> None:
         """Take what has come, post it, remember it."""
@@ -64,6 +76,10 @@ class Webhook:
                 fault = f"it answered {answer.status_code}"
                 if answer.status_code < 500 and answer.status_code not in (408, 429):
                     log.error("webhook_refused", fault=fault, alerts=len(alerts))
+                    if self._own is not None:
+                        text = f"The webhook refused {len(alerts)} alert{'s' if len(alerts) > 1 else ''}: {fault}."
+                        alert = Alert(Level.WARNING, "webhook-refused", text, "Look at C2_WEBHOOK_URL.")
+                        await self._own.raise_alert(alert, self._platform.wall_ms())
                     return True
             except httpx.HTTPError as error:
                 fault = type(error).__name__

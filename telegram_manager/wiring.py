@@ -1,27 +1,31 @@
 """Everything that answers people, put together."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from telegram import Bot, BotCommand
-from telegram.request import HTTPXRequest
+from telegram.error import BadRequest
 
 from alpha.errors import Misconfigured
+from alpha.logs import logger
 from operations.commands import COMMANDS, QUERIES, Role
 from operations.context import Operations
 from telegram_manager.access import AccessControl, AccessState
 from telegram_manager.audience import Audience
+from telegram_manager.bot_client import make_bot
 from telegram_manager.chart_worker import ChartWorker
 from telegram_manager.confirmations import Confirmations
 from telegram_manager.conversation import Conversation
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.outbox import Outbox
-from telegram_manager.poller import OFFSET, Poller
+from telegram_manager.poller import Offset, Poller, offset_name
 from telegram_manager.rate_limit import RateLimit
 from telegram_manager.sender import TelegramSender
 from telegram_manager.session_commands import SessionCommands
 from telegram_manager.settings import CommandCentreSettings
 from telegram_manager.state_store import AuditTrail, StateStore
 
+log = logger(__name__)
 _OWN = (
     ("help", "all commands"),
     ("menu", "the buttons"),
@@ -30,17 +34,6 @@ _OWN = (
     ("export", "closed trades as CSV"),
     ("whoami", "your id, role and session"),
 )
-
-
-def make_bot(token: str, api_url: str) -> Bot:
-    """The client of the Bot API. Sending and polling have connections of their own."""
-    return Bot(
-        token,
-        base_url=f"{api_url}/bot",
-        base_file_url=f"{api_url}/file/bot",
-        request=HTTPXRequest(connection_pool_size=32, connect_timeout=5.0, read_timeout=15.0, write_timeout=15.0),
-        get_updates_request=HTTPXRequest(connection_pool_size=2, connect_timeout=5.0),
-    )
 
 
 @dataclass(slots=True)
@@ -98,7 +91,7 @@ def make_desk(
         setup.audience,
         own.handlers(),
     )
-    return UpdateDispatcher(
+    desk = UpdateDispatcher(
         platform,
         setup.bot.username,
         setup.bot.id,
@@ -109,23 +102,33 @@ def make_desk(
         setup.audience,
         setup.memory,
     )
+    setup.letters.on_moved = desk.group_moved
+    for old, new in setup.gate.state.moved.items():
+        setup.letters.moved(old, new)
+    return desk
 
 
-def make_poller(setup: Setup, desk: UpdateDispatcher) -> Poller:
-    """The poller in front of the desk."""
-    return Poller(setup.bot, desk, setup.memory)
+def make_poller(
+    setup: Setup, desk: UpdateDispatcher, refused: Callable[[str], Awaitable[None]] | None = None
+) -> Poller:
+    """The poller in front of the desk. `refused` hears that Telegram does not take the token any more."""
+    return Poller(setup.bot, desk, setup.memory, refused=refused)
 
 
-async def first_offset(setup: Setup) -> int:
-    """The update to begin with: the one after the last that was taken."""
-    return await setup.memory.load(OFFSET, int, int)
+async def first_offset(setup: Setup) -> Offset:
+    """Where this bot's updates stand: behind the last that was taken. The bot must have been initialised."""
+    return await setup.memory.load(offset_name(setup.bot.id), Offset, Offset)
 
 
 async def introduce(setup: Setup) -> None:
     """Tell Telegram's clients which commands there are, and that we poll."""
     await setup.bot.delete_webhook()
     commands = [(command.name, command.summary) for command in (*QUERIES, *COMMANDS) if command.role < Role.ADMIN]
-    await setup.bot.set_my_commands([BotCommand(name, summary) for name, summary in (*commands, *_OWN)])
+    try:
+        await setup.bot.set_my_commands([BotCommand(name, summary) for name, summary in (*commands, *_OWN)])
+    except BadRequest as fault:
+        # it would be refused again; the list behind the "/" is a courtesy, and every command works without it
+        log.error("command_list_refused", fault=fault.message)
 
 
 async def report_interrupted(setup: Setup) -> None:

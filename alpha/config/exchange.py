@@ -4,13 +4,17 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     NoDecode,
 )
 
 from alpha.config.keys import BotKeys
-from alpha.config.loader import Settings, Url, comma_separated
+from alpha.config.loader import _THOUSANDS, Settings, Url, comma_separated
 from alpha.errors import Misconfigured, shown
 from alpha.registry import Bot
 
@@ -41,6 +45,11 @@ class ExchangeSettings(Settings):
     alpha_live_max_order_usdt: str | None = Field(
         None, description="The largest order in USDT that may be sent with real money", pattern=r"^\d+(\.\d+)?$"
     )
+
+    @field_validator("alpha_live_max_order_usdt", mode="before")
+    @classmethod
+    def _largest_order(cls, value: Any) -> Any:
+        return value.replace(",", "") if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import (
+    Field,
+    SecretStr,
+)
 
 from alpha.config.loader import Settings, load
 from alpha.errors import Misconfigured

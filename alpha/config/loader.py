@@ -1,10 +1,18 @@
 """Reading settings from the environment, `.env` and secret files; every fault names the variable and the remedy."""
 
 import os
+import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -53,6 +61,12 @@ def _is_secret(field: FieldInfo) -> bool:
     return field.annotation in {SecretStr, SecretStr | None}
 
 
+_NUMBERS = (int, float, Decimal, int | None, float | None, Decimal | None)
+
+
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
 class Settings(BaseSettings):
     """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
 
@@ -64,6 +78,20 @@ class Settings(BaseSettings):
         frozen=True,
         allow_inf_nan=False,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_people_write(cls, value: Any, info: ValidationInfo) -> Any:
+        """`INFO` for `info` where words are given to choose from, and `1,000` for `1000` where a number is wanted."""
+        field = cls.model_fields.get(info.field_name or "")
+        if not isinstance(value, str) or field is None:
+            return value
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if choices and value.strip().lower() in choices:
+            return value.strip().lower()
+        if field.annotation in _NUMBERS and _THOUSANDS.fullmatch(value.strip()):
+            return value.replace(",", "").strip()
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 
 from alpha.config.loader import load
-from alpha.config.services import DatabaseSettings
-from alpha.errors import Rejected
+from alpha.config.services import DatabaseSettings, RegistrySettings
+from alpha.errors import Misconfigured, Rejected
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
+from alpha.registry import load_registry
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def export(
-        bot: str = typer.Option(..., "--bot", help="The bot, for example shortseller_001."),
+        bot: str = typer.Option(..., "--bot", help="The bot: its id, name, tag or container."),
         year: int = typer.Option(..., "--year", min=2018, max=2100, help="The calendar year."),
         tz: str = typer.Option("UTC", "--tz", help="The time zone whose year it is, for example Europe/Berlin."),
         output: Path | None = typer.Option(None, "--output", help="The folder; export/<bot>-<year> when left out."),
@@ -30,10 +31,20 @@ def register(app: typer.Typer) -> None:
             zone = ZoneInfo(tz)
         except (ZoneInfoNotFoundError, ValueError):
             raise Rejected(f"There is no time zone {tz!r}. Name one as Europe/Berlin or America/New_York.") from None
-        folder = output or Path("export") / f"{bot}-{year}"
+        bot_id = _id_of(bot)
+        folder = output or Path("export") / f"{bot_id}-{year}"
         console = Console(soft_wrap=True)
-        for path, rows in asyncio.run(_export(bot, year, zone, folder)).items():
+        for path, rows in asyncio.run(_export(bot_id, year, zone, folder)).items():
             console.print(f"{rows:>9,} rows  {path}")
+
+
+def _id_of(name: str) -> str:
+    """The id of a bot by any of its names; what the registry does not know may be a bot of former days, and stays as it is."""
+    try:
+        settings = load(RegistrySettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+        return load_registry(settings.alpha_bots_file).find(name).id
+    except Misconfigured:
+        return name
 
 
 async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,9 @@ async def _show(question: "Query", words: list[str], as_json: bool) -> None:
 
 
 async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
-    from alpha.errors import AlphaError, Retry
+    from alpha.errors import AlphaError
     from alpha_cli.show_page import print_json
-    from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+    from operations.audit_log import Attempt, new_id, note_outcome
     from operations.context import open_operations
 
     async def tell(sentence: str) -> None:
@@ -84,20 +85,17 @@ async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> i
 
     async with open_operations(_settings(), "alpha") as platform:
         args = _read(platform, order, words)
-        if not yes and not typer.confirm(await order.warn(platform, args), err=True):
-            raise typer.Abort
         issuer = _user()
-        said = {"words": " ".join(words)} if words else {}
+        said = {"words": " ".join(args.words)} if args.words else {}
         attempt = Attempt(
             new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
         )
-        audited = True
-        try:
-            await note_attempt(platform, attempt, "confirmed")
-        except Retry as fault:
-            # A panic must not fail because the audit is away.
-            audited = False
-            await tell(f"Not in the audit: {fault}")
+        if not yes:
+            declined = await _declined(platform, order, args)
+            if declined is not None:
+                await _note(platform, attempt, "refused", str(declined) or "answered no", tell)
+                raise declined
+        audited = await _note(platform, attempt, "confirmed", "", tell)
         try:
             outcome = await order.run(platform, args, f"terminal:{issuer}", tell)
         except AlphaError as fault:
@@ -111,6 +109,38 @@ async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> i
     else:
         sys.stdout.write(f"{outcome.text}\n")
     return 0 if outcome.done else 1
+
+
+async def _declined(platform: Any, order: "Command", args: "Arguments") -> Exception | None:
+    """None when the person said yes; else what ends the command: there was nothing to ask for, or the answer was no."""
+    from alpha.errors import AlphaError, Rejected
+
+    try:
+        warning = await order.warn(platform, args)
+    except Rejected as fault:
+        return fault
+    except AlphaError as fault:
+        warning = f"{order.name.capitalize()} {' '.join(args.words)}? {fault}"
+    try:
+        return None if typer.confirm(warning, err=True) else typer.Abort()
+    except typer.Abort as fault:
+        # Ctrl-C, or no terminal that could answer
+        return fault
+
+
+async def _note(
+    platform: Any, attempt: Any, outcome: str, answer: str, tell: "Callable[[str], Awaitable[None]]"
+) -> bool:
+    """Write an attempt into the audit; False, and said so, when it cannot be: a panic must not fail because of that."""
+    from alpha.errors import AlphaError
+    from operations.audit_log import note_attempt
+
+    try:
+        await note_attempt(platform, attempt, outcome, answer)
+    except AlphaError as fault:
+        await tell(f"Not in the audit: {fault}")
+        return False
+    return True
 
 
 def _read(platform: Any, command: "Query | Command", words: list[str]) -> "Arguments":

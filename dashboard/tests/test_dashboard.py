@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from dashboard.app import Dashboard
 from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
+from dashboard.tests import fuzz
 from demo.ports import free_port
 from operations.context import History, Operations
 from operations.page import BarChart, Cell, Column, Curve, Page, Table, Tone, Words
@@ -221,13 +223,40 @@ async def test_scripts_are_our_own_server_s_and_no_other_runs(address: str) -> N
         assert (await client.get("/scripts/..%2Fapp.py")).status_code == 404
 
 
-async def test_a_word_that_is_not_understood_is_one_sentence(address: str) -> None:
+async def test_a_query_that_is_not_understood_is_one_sentence_and_the_askers_fault(address: str) -> None:
     async with httpx.AsyncClient(base_url=address) as client:
         await client.get(f"/?token={TOKEN}")
-        answer = await client.get("/analytics", params={"q": "nobody"})
-        assert answer.status_code == 503
-        assert "Traceback" not in answer.text
-        assert "nobody" in answer.text
+        for path, query in (
+            ("/analytics", "nobody"),
+            ("/trades", "5000"),
+            ("/trades", "0"),
+            ("/daily", "\x00"),
+            ("/performance", "7d of what"),
+            ("/fills", "x" * 5_000),
+            ("/analytics", "9999999999 d"),
+        ):
+            answer = await client.get(path, params={"q": query})
+            assert answer.status_code == 400, (path, query, answer.status_code)
+            assert "Traceback" not in answer.text
+            assert len(re.findall(r"<p class=bad>[^<]{5,400}</p>", answer.text)) > 0, path
+
+
+async def test_what_is_away_is_503_and_bytes_that_are_no_text_open_nothing(served: tuple[Dashboard, str]) -> None:
+    dashboard, address = served
+    async with httpx.AsyncClient(base_url=address) as client:
+        assert (await client.get("/", headers={b"Cookie": b"alpha_dashboard=\xff\xfe"})).status_code == 401
+        assert (await client.get("/?token=%ff%00")).status_code == 401
+        await client.get(f"/?token={TOKEN}")
+        away = dashboard._platform.history._settings.model_copy(update={"postgres_port": free_port()})
+        dashboard._platform = replace(dashboard._platform, history=History(away, "test"))
+        assert (await client.get("/trades")).status_code == 503
+
+
+async def test_no_query_leads_to_a_trace_or_past_the_token(address: str) -> None:
+    count, seed = int(os.environ.get("FUZZ_QUERIES", "300")), int(os.environ.get("FUZZ_SEED", "7"))
+    statuses = await fuzz.run(address, TOKEN, count, seed)
+    assert statuses[200] > 0
+    assert statuses[400] > 0
 
 
 def test_every_text_is_escaped() -> None:

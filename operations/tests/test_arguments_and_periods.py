@@ -106,6 +106,40 @@ def test_wrong_words_are_refused_in_one_line_with_an_example(
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "canonical"),
+    [
+        ("trades", ["5", "momentum"], ("momentum", "5")),
+        ("trades", ["1,000", "MO"], ("momentum", "1000")),
+        ("flatten", ["eth", "ss"], ("shortseller", "ETHUSDT")),
+        ("analytics", ["7D", "Momentum"], ("momentum", "7d")),
+        ("analytics", ["this", "month", "lx"], ("lxalgo", "this", "month")),
+    ],
+)
+def test_words_come_in_any_order_and_have_one_spelling(
+    registry: Registry, command: str, words: list[str], canonical: tuple[str, ...]
+) -> None:
+    args = _read(registry, command, words)
+    assert args.words == canonical
+    assert _read(registry, command, list(args.words)) == args
+
+
+def test_a_message_never_repeats_a_long_word_or_a_control_character(registry: Registry) -> None:
+    for word in ("x" * 5_000, "\x00\x1b[2J", "\ud800", "7" * 5_000):
+        for command in BY_NAME:
+            said = _fault(registry, command, [word])
+            assert len(said) < 300
+            assert said.isprintable()
+
+
+def _fault(registry: Registry, command: str, words: list[str]) -> str:
+    try:
+        _read(registry, command, words)
+    except AlphaError as fault:
+        return str(fault)
+    return ""
+
+
 @settings(deadline=None)
 @given(command=st.sampled_from(sorted(BY_NAME)), words=st.lists(st.text(max_size=12), max_size=5))
 def test_no_words_break_the_reading(registry: Registry, command: str, words: list[str]) -> None:

@@ -25,7 +25,7 @@ from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_runner.unthrottled import NoLimit
 from risk_guard.account import GuardedAccount, open_account
-from risk_guard.closing import Closing, ClosingState, _slice
+from risk_guard.closing import REFUSED_S, Closing, ClosingRefused, ClosingState, _slice
 from risk_guard.settings import GuardSettings
 from risk_guard.stop_check import StopCheck
 from risk_guard.store import GuardStore
@@ -253,3 +253,34 @@ async def test_a_position_that_cannot_be_mended_keeps_no_other_from_it(
         await patrol.walk()
         assert all(await stage.stops())
         await links.close()
+
+
+async def test_a_closing_of_a_symbol_that_bybit_does_not_know_ends_with_the_reason(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch) as stage:
+        state = ClosingState("c", Reason.MANUAL, "operator:1", "NOSUCHUSDT")
+        with pytest.raises(ClosingRefused, match=r"NOSUCHUSDT.*10001"):
+            await asyncio.wait_for(stage.closing(state).run(), 60)
+
+
+async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters_end_its_closing_and_no_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch) as stage:
+        await stage.trader.order("BTCUSDT", "Buy", "0.1")
+        await stage.fault(kind="answer", path="/v5/order/create", ret_code=10001, ret_msg="params error")
+        clock = itertools.count(0, REFUSED_S / 4)
+        state = ClosingState("c", Reason.MANUAL, "operator:1", "BTCUSDT")
+        with pytest.raises(ClosingRefused, match="params error"):
+            await asyncio.wait_for(stage.closing(state, clock_s=lambda: float(next(clock))).run(), 60)
+        # a whole account is never given up
+        looks = itertools.count(0, REFUSED_S / 4)
+        whole = asyncio.create_task(
+            stage.closing(ClosingState("d", Reason.KILL_SWITCH, "operator:1"), clock_s=lambda: float(next(looks))).run()
+        )
+        while next(looks) < 40 * REFUSED_S / 4:
+            await asyncio.sleep(0.01)
+            assert not whole.done()
+        await stage.no_faults()
+        await asyncio.wait_for(whole, 60)

@@ -584,3 +584,63 @@ async def test_the_guard_listens_on_nothing_but_its_health_port(stage: BotHarnes
     port = events(process, "started")[0]["health_port"]
     listening = listening_of(process.pid)
     assert listening == {f"0100007F:{port:04X}"}
+
+
+async def test_a_typing_error_in_a_symbol_is_refused_before_anything_is_halted_and_an_old_one_ends(
+    stage: BotHarness, hands: Hands
+) -> None:
+    first = guard(stage, "first", GUARD_LEASE_S="3")
+    first.start()
+    await acts(first)
+    first.kill()
+    # what it had begun as the guard of the release before, and would have gone on with for ever
+    await stage.sql(
+        "INSERT INTO trading.guard_state (account_id, name, state) SELECT account_id, 'closing:BTCUSD', $2 "
+        "FROM trading.accounts WHERE bot_id = $1",
+        BOT.bot,
+        {"command_id": "old", "reason": "manual", "issuer": "operator:1", "symbol": "BTCUSD", "closed": {}},
+    )
+    process = guard(stage, GUARD_LEASE_S="3")
+    process.start()
+    await acts(process)
+
+    async def forgotten() -> bool:
+        return await stage.guard_row("closing:BTCUSD", BOT.bot) is None
+
+    await until(forgotten, 30, "the closing that cannot succeed to end")
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    refused = await answer(stage, await command(stage, "flatten", {"bot": BOT.bot, "symbol": "BTCUSD"}))
+    assert refused.outcome == "refused"
+    assert "Bybit has no BTCUSD" in refused.text
+    assert "It holds: BTCUSDT." in refused.text
+    assert await halts(stage) == []
+    assert (await wish(stage))[0] == "running"
+    assert not await flat(stage)
+
+
+async def test_a_closing_can_be_taken_back_and_what_it_has_halted_stays_halted(stage: BotHarness, hands: Hands) -> None:
+    process = guard(stage)
+    process.start()
+    await acts(process)
+    await hands.open("BTCUSDT", "Buy", "0.05")
+    await sim(stage, "POST", "/_sim/faults", kind="answer", path="/v5/order/create", ret_code=10016, ret_msg="busy")
+    nothing = await answer(stage, await command(stage, "cancel", {"bot": BOT.bot}))
+    assert nothing.outcome == "refused"
+    flatten = await command(stage, "flatten", {"bot": BOT.bot})
+
+    async def halted() -> bool:
+        return ("flatten", BOT.bot) in await halts(stage)
+
+    await until(halted, 20, "the halt")
+    taken = await answer(stage, await command(stage, "cancel", {"bot": BOT.bot}))
+    assert taken.outcome == "done", taken
+    assert "what is open stays open" in taken.text
+    ended = await answer(stage, flatten)
+    assert ended.outcome == "refused"
+    assert "taken back by operator:1" in ended.text
+    assert ("flatten", BOT.bot) in await halts(stage)
+    assert not await flat(stage)
+    assert await stage.guard_row("closing", BOT.bot) is None
+    lifted = await answer(stage, await command(stage, "lift", {"bot": BOT.bot}))
+    assert lifted.outcome == "done"
+    assert await halts(stage) == []

@@ -88,7 +88,7 @@ async def start_centre(api: BotApi, platform: Operations, **more: Any) -> Centre
     await setup.bot.initialize()
     acknowledged: list[str] = []
 
-    async def acknowledge(who: str) -> int:
+    async def acknowledge(who: str, ids: tuple[str, ...] = ()) -> int:
         acknowledged.append(who)
         return 0
 

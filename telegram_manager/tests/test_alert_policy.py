@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.status import BotState, BotStatus, ServiceStatus, Status
-from telegram_manager.alert_policy import AGAIN_MS, FORGET_MS, AlertPolicy, AlertPolicyState, Raised
+from telegram_manager.alert_policy import (
+    AGAIN_MS,
+    FORGET_MS,
+    MOST_KNOWN,
+    OVER_MS,
+    AlertPolicy,
+    AlertPolicyState,
+    Raised,
+)
 from telegram_manager.audience import AlertPreferences
 from telegram_manager.health_watch import troubles
 from telegram_manager.tests.markup import length, read_html
@@ -52,8 +60,67 @@ def test_a_critical_alert_repeats_until_it_is_acknowledged() -> None:
     assert again.repeats
     assert book.take([], REPEAT_MS + 1) == []
     assert book.acknowledge() == 1
-    assert book.take([], 10 * REPEAT_MS) == []
+    assert book.take([], REPEAT_MS + OVER_MS - 1 - REPEAT_MS) == []
     assert book.acknowledge() == 0
+
+
+def test_an_acknowledgement_holds_for_the_episode_whose_end_is_told_and_then_the_key_is_new() -> None:
+    book = _book()
+    book.take([_alert(level="critical")], 0)
+    book.acknowledge()
+    for minute in range(10, 61, 10):
+        # whoever watches raises it again while it lasts: it stays silent
+        assert book.take([_alert(level="critical")], minute * 60_000) == []
+    ended = 60 * 60_000 + OVER_MS
+    assert book.take([], ended) == []
+    (over,) = book.take([], ended + 1)
+    assert "Over" in over.html
+    assert "Trouble." in over.html
+    assert over.silent
+    assert book.take([], ended + 2) == []
+    (again,) = book.take([_alert(level="critical")], ended + 3)
+    assert "Over" not in again.html
+    assert len(book.take([], ended + 3 + REPEAT_MS)) == 1
+
+
+def test_acknowledged_trouble_in_other_words_is_news_and_other_measurements_are_not() -> None:
+    book = _book()
+    book.take([_alert(level="critical", text="No sign of life (not for 65 s), 3.2 % down.")], 0)
+    book.acknowledge()
+    same = _alert(level="critical", text="No sign of life (not for 665 s), 3.9 % down.")
+    assert book.take([same], 600_000) == []
+    (news,) = book.take([_alert(level="critical", text="It could not be closed.")], 700_000)
+    assert "could not be closed" in news.html
+    # the acknowledgement was of the other words: it repeats again
+    assert len(book.take([], 700_000 + REPEAT_MS)) == 1
+    # a second source that sees the same trouble in its own words tells nothing twice
+    other = Raised("critical", "k", "It is unhealthy.", "", "lxalgo_001", "another service", 1)
+    assert book.take([other], 700_001 + REPEAT_MS) == []
+
+
+def test_the_button_under_an_alert_acknowledges_that_one() -> None:
+    book = _book()
+    (first,) = book.take([_alert("a", "critical", "First.")], 0)
+    (second,) = book.take([_alert("b", "critical", "Second.")], 1)
+    assert first.ids != second.ids
+    assert book.acknowledge(tuple(first.ids)) == 1
+    assert book.acknowledge(tuple(first.ids)) == 0
+    (again,) = book.take([], REPEAT_MS + 1)
+    assert "Second." in again.html
+    assert "First." not in again.html
+    # a button of before the words changed acknowledges nothing newer
+    book.take([_alert("b", "critical", "Worse.")], REPEAT_MS + 2)
+    assert book.acknowledge(tuple(second.ids)) == 0
+    many = _book().take([_alert(f"k{n}", "critical") for n in range(20)], 0)
+    assert all(len(f"a|{','.join(notice.ids)}") <= 64 for notice in many)
+    assert sum(len(notice.ids) for notice in many) == 20
+
+
+def test_the_book_stays_bounded() -> None:
+    book = _book()
+    for number in range(3_000):
+        book.take([_alert(f"k{number}", "critical")], number)
+    assert len(book.state.known) <= MOST_KNOWN
 
 
 def test_acknowledged_trouble_that_ended_is_new_when_it_comes_back() -> None:
@@ -117,7 +184,8 @@ def test_any_text_makes_a_message_that_telegram_reads_and_that_is_short_enough(
 
 def test_a_taste_decides_what_a_person_gets() -> None:
     assert AlertPreferences().wants("info", 0)
-    assert not AlertPreferences(on=False).wants("critical", 0)
+    assert AlertPreferences(on=False).wants("critical", 0)
+    assert not AlertPreferences(on=False).wants("warning", 0)
     assert not AlertPreferences(level="warning").wants("info", 0)
     assert not AlertPreferences(muted_until_ms=10).wants("warning", 9)
     assert AlertPreferences(muted_until_ms=10).wants("critical", 9)

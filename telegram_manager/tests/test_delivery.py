@@ -143,6 +143,21 @@ async def test_the_webhook_is_tried_again_until_it_takes_an_alert_and_never_twic
         assert address.asked == 5
 
 
+async def test_a_webhook_that_refuses_is_an_alert_once(platform: Operations, address: Address) -> None:
+    alerts = Alerts(platform.live.shared, "tests")
+    address.answers.extend([404, 404])
+    async with httpx.AsyncClient() as client:
+        book = AlertPolicy(AlertPolicyState(), LONG_MS, UTC)
+        hook = Webhook(platform, book, StateStore(platform), address.url, client, alerts)
+        await alerts.raise_alert(Alert(Level.INFO, "a", "First."), wall_ms())
+        for _ in range(4):
+            await hook.step(asyncio.Event(), block_ms=1)
+    rows = await platform.live.shared.xrange("alerts")
+    assert [fields["key"] for _, fields in rows][:2] == ["a", "webhook-refused"]
+    # what is told of the refusal is posted once, is refused too, and comes no further
+    assert address.asked == 2
+
+
 async def test_without_redis_the_alerts_of_the_command_centre_come_all_the_same_and_once(
     centre: Centre, redis_server: EmbeddedRedis
 ) -> None:

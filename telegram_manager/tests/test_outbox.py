@@ -17,7 +17,7 @@ from operations.page import BarChart, Curve, Picture
 from telegram_manager.chart_worker import ChartWorker
 from telegram_manager.charts import draw
 from telegram_manager.outbox import Outbox
-from telegram_manager.rate_limit import ALL_PER_SECOND, CHAT_MS, GROUP_PER_MINUTE, RateLimit
+from telegram_manager.rate_limit import ALL_PER_SECOND, CHAT_MS, GROUP_PATIENT_PER_MINUTE, GROUP_PER_MINUTE, RateLimit
 from telegram_manager.tests.conftest import ADMIN, VIEWER, Centre
 
 
@@ -43,12 +43,24 @@ def test_the_pace_stays_below_every_limit_of_telegram(wanted: list[tuple[int, bo
             )
 
 
-def test_what_telegram_says_to_wait_is_waited_by_all() -> None:
+def test_what_telegram_says_to_wait_is_waited_in_that_chat_and_in_no_other() -> None:
     pace = RateLimit()
-    pace.hold(3, 1_000)
-    assert pace.wait_ms(1, 1_000) == 3_000
-    assert pace.wait_ms(2, 3_999, urgent=True) == 1
-    assert pace.wait_ms(2, 4_000) == 0
+    pace.hold(1, 3, 1_000)
+    assert pace.wait_ms(1, 1_000, urgent=True) == 3_000
+    assert pace.wait_ms(1, 3_999) == 1
+    assert pace.wait_ms(1, 4_000) == 0
+    assert pace.wait_ms(2, 1_000) == 0
+
+
+def test_a_flood_of_answers_leaves_room_for_what_is_urgent_in_a_group() -> None:
+    pace, now = RateLimit(), 0
+    for _ in range(GROUP_PATIENT_PER_MINUTE):
+        now += pace.wait_ms(-4, now)
+        pace.sent(-4, now)
+    assert pace.wait_ms(-4, now) > 30_000
+    for _ in range(GROUP_PER_MINUTE - GROUP_PATIENT_PER_MINUTE):
+        assert pace.wait_ms(-4, now, urgent=True) == 0
+        pace.sent(-4, now)
 
 
 async def test_messages_of_a_chat_keep_their_order_through_faults_and_floods() -> None:

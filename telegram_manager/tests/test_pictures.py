@@ -35,7 +35,7 @@ LOOK = (
 )
 STEER = (
     *("/adopt shortseller BTCUSDT", "/stop shortseller", "/start lxalgo", "/restart momentum", "/pause momentum"),
-    *("/resume momentum", "/flatten lxalgo", "/panic"),
+    *("/resume momentum", "/flatten lxalgo", "/cancel lxalgo", "/panic"),
 )
 
 

@@ -24,8 +24,9 @@ BOT = {"id": BOT_ID, "is_bot": True, "first_name": "Alpha", "username": "alpha_t
 class Refused(Exception):
     """An answer that is not ok."""
 
-    def __init__(self, code: int, description: str, retry_after: int | None = None) -> None:
+    def __init__(self, code: int, description: str, retry_after: int | None = None, moved: int | None = None) -> None:
         super().__init__(description)
+        self.moved = moved
         self.code = code
         self.description = description
         self.retry_after = retry_after
@@ -68,11 +69,15 @@ class BotApi:
     calls: list[str] = field(default_factory=list)
     blocked: set[int] = field(default_factory=set)
     failing: deque[int] = field(default_factory=deque)
+    #: Methods that answer with this code, always; and groups that have become supergroups.
+    refusing: dict[str, int] = field(default_factory=dict)
+    migrated: dict[int, int] = field(default_factory=dict)
     url: str = ""
 
     def __post_init__(self) -> None:
         self._updates: list[dict[str, Any]] = []
         self._update_ids = itertools.count(1)
+        self._newest = 0
         self._message_ids = itertools.count(1)
         self._callback_ids = itertools.count(1)
         self._open_callbacks: dict[str, float] = {}
@@ -144,9 +149,15 @@ class BotApi:
         )
         return press
 
+    def begin_anew(self, number: int) -> None:
+        """Give updates ids from here on, as for a new token or after a week without any."""
+        self._update_ids = itertools.count(number)
+        self._newest = number - 1
+
     def push(self, update: dict[str, Any]) -> int:
         """Queue any update; its id."""
         number = next(self._update_ids)
+        self._newest = number
         self._updates.append({"update_id": number, **update})
         self._came.set()
         return number
@@ -196,6 +207,10 @@ class BotApi:
             if handler is None:
                 raise Refused(404, "Not Found: method not found")
             self.calls.append(method)
+            if method in self.refusing:
+                raise Refused(
+                    self.refusing[method], "Bad Gateway" if self.refusing[method] >= 500 else "Bad Request: no"
+                )
             if method not in ("getUpdates", "getMe") and self.failing:
                 code = self.failing.popleft()
                 if code == 0:
@@ -213,6 +228,8 @@ class BotApi:
             body: dict[str, Any] = {"ok": False, "error_code": fault.code, "description": fault.description}
             if fault.retry_after is not None:
                 body["parameters"] = {"retry_after": fault.retry_after}
+            if fault.moved is not None:
+                body["parameters"] = {"migrate_to_chat_id": fault.moved}
             return web.json_response(body, status=fault.code)
         finally:
             self._changed.set()
@@ -222,7 +239,9 @@ class BotApi:
 
     async def _do_getupdates(self, asked: dict[str, Any]) -> Any:
         offset = int(asked.get("offset") or 0)
-        self._updates = [update for update in self._updates if update["update_id"] >= offset]
+        if offset <= self._newest + 1:
+            # an offset beyond every id confirms nothing: it is of another sequence
+            self._updates = [update for update in self._updates if update["update_id"] >= offset]
         self._changed.set()
         if self._poller is not None:
             self._poller.set()
@@ -332,6 +351,8 @@ class BotApi:
             if not str(chat).startswith("@"):
                 raise Refused(400, "Bad Request: chat not found") from None
             number = -abs(hash(chat)) % 10**9
+        if number in self.migrated:
+            raise Refused(400, "Bad Request: group chat was upgraded to a supergroup chat", moved=self.migrated[number])
         if number in self.blocked:
             raise Refused(403, "Forbidden: bot was blocked by the user")
         return number

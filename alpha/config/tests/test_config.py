@@ -6,7 +6,7 @@ import pytest
 from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
 from alpha.config.keys import BotKeys, load_guarding_keys, load_reading_keys
 from alpha.config.loader import load
-from alpha.config.services import DatabaseSettings, HealthSettings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings
 from alpha.errors import Misconfigured
 from alpha.registry import load_registry
 
@@ -147,3 +147,18 @@ def test_real_money_needs_the_bot_named_and_a_largest_order() -> None:
         bot,
     )
     refuse_live(exchange(), keys, bot)
+
+
+@pytest.mark.parametrize("written", ["INFO", "Info", " info "])
+def test_a_choice_is_taken_in_any_case(written: str) -> None:
+    assert load(LogSettings, env_file=None, log_level=written).log_level == "info"
+
+
+def test_a_number_may_have_its_thousands_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PORT", "6,432")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "x")
+    assert load(DatabaseSettings, env_file=None).postgres_port == 6432
+    settings = load(ExchangeSettings, env_file=None, alpha_live_max_order_usdt="1,000.50")
+    assert settings.alpha_live_max_order_usdt == "1000.50"
+    with pytest.raises(Misconfigured, match="POSTGRES_PORT"):
+        load(DatabaseSettings, env_file=None, postgres_port="6,43", postgres_password="x")

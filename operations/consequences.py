@@ -1,0 +1,151 @@
+"""What a command will do, said before it is confirmed: sizes, sides, P&L, halts. What cannot be done is refused here.
+
+Rejected means that there is nothing to ask for. Any other fault means that it cannot be told now; the command may be
+asked for all the same.
+"""
+
+import asyncio
+
+from alpha.errors import AlphaError, Rejected
+from alpha.live_state import keys
+from alpha.live_state.read import read_status
+from alpha.registry import Bot
+from operations import history
+from operations.context import Operations, redis_faults
+from operations.formatting import full_moment, number, usdt
+from operations.history import DesiredState, HaltRow
+from operations.positions import PositionRow, orders, positions, total_unrealised, trusted
+
+#: How long a warning may look at positions: a panic waits for nothing.
+LOOK_S = 1.0
+
+
+def position_line(row: PositionRow) -> str:
+    """One position: `BTCUSDT short 0.5: +500.00 USDT`."""
+    return f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT"
+
+
+async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
+    """What would be closed, one line per position; empty when that cannot be said at once."""
+    try:
+        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
+    except (AlphaError, TimeoutError):
+        return ""
+    held = [row for row in rows if symbol in (None, row.symbol)]
+    if not held:
+        return "No open position is known."
+    return "\n".join([*map(position_line, held), f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
+
+
+async def of_flatten(platform: Operations, bot: Bot, symbol: str | None) -> str:
+    """Rejected for a symbol that the bot neither holds nor has orders in nor follows, where live state can be trusted."""
+    if symbol is not None:
+        await _refuse_unknown(platform, bot, symbol)
+    what = f"its position in {symbol}" if symbol else "all its positions"
+    asked = f"Flatten {bot.id}: cancel its orders, close {what} at market, and halt its entries?"
+    return f"{asked} {await at_stake(platform, bot, symbol)}".strip()
+
+
+async def _refuse_unknown(platform: Operations, bot: Bot, symbol: str) -> None:
+    try:
+        async with asyncio.timeout(LOOK_S), redis_faults(platform.live):
+            redis = platform.live.of(bot)
+            vouched = trusted(await read_status(redis, bot.id))
+            held = {row.symbol for row in await positions(platform, bot)}
+            known = (
+                held | {row.symbol for row in await orders(platform, bot)} | await redis.smembers(keys.symbols(bot.id))
+            )
+    except (AlphaError, TimeoutError):
+        return
+    if vouched and symbol not in known:
+        raise Rejected(f"{bot.id} neither holds nor follows {symbol}. {_holds(held)}")
+
+
+def _holds(symbols: set[str]) -> str:
+    return f"It holds: {', '.join(sorted(symbols))}." if symbols else "It holds no position."
+
+
+async def of_adopt(platform: Operations, bot: Bot, symbol: str) -> str:
+    """Rejected when the bot's account shows no such position."""
+    rows = await positions(platform, bot)
+    held = [row for row in rows if row.symbol == symbol]
+    if not held:
+        raise Rejected(f"{bot.id} has no position in {symbol}. {_holds({row.symbol for row in rows})}")
+    guards = f"stop {number(held[0].stop_loss).text}" if held[0].stop_loss else "NO STOP"
+    return (
+        f"Adopt {symbol} for {bot.id}? The bot manages from then on what it did not open itself: "
+        f"{position_line(held[0])}, {guards}."
+    )
+
+
+async def of_start(platform: Operations, bot: Bot) -> str:
+    """Who stopped it, and which halts stay in force all the same."""
+    desired = await history.wish_of(platform, bot)
+    parts = [f"Start {bot.id}?"]
+    if desired is not None and desired.wish != "running":
+        parts.append(f"It lifts that it was {desired.wish}{_by(desired, platform)}.")
+    held = await _halts(platform, bot)
+    if held:
+        parts.append("It starts halted; until /resume there are no entries:\n" + _halt_lines(held, platform))
+    return " ".join(parts)
+
+
+async def of_resume(platform: Operations, bot: Bot) -> str:
+    """What is lifted. Rejected for a bot that is stopped."""
+    desired = await history.wish_of(platform, bot)
+    if desired is not None and desired.wish == "stopped":
+        raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
+    held = await _halts(platform, bot)
+    parts = [f"Resume entries of {bot.id}?"]
+    if held:
+        parts.append("This lifts:\n" + _halt_lines(held, platform))
+    if desired is not None and desired.wish == "paused":
+        parts.append(f"{'And the' if held else 'This lifts the'} pause{_by(desired, platform)}.")
+    elif not held:
+        parts.append("It is not paused and no halt is in force.")
+    return " ".join(parts)
+
+
+def _by(desired: DesiredState, platform: Operations) -> str:
+    by = f" by {desired.by}" if desired.by else ""
+    return f"{by}, {full_moment(desired.at, platform.zone)}" if desired.at is not None else by
+
+
+async def _halts(platform: Operations, bot: Bot) -> list[HaltRow]:
+    return [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
+
+
+def _halt_lines(halts: list[HaltRow], platform: Operations) -> str:
+    return "\n".join(
+        f"HALT {halt.kind}{f' {halt.symbol}' if halt.symbol else ''} since {full_moment(halt.since, platform.zone)}: "
+        f"{halt.reason.rstrip('.')}."
+        for halt in halts
+    )
+
+
+async def of_pause(platform: Operations, bot: Bot) -> str:
+    """What stays open and managed."""
+    return f"Pause entries of {bot.id}? {await _kept(platform, bot, 'stay managed')}"
+
+
+async def of_restart(platform: Operations, bot: Bot) -> str:
+    """What stays open meanwhile, and that one that is stopped is started."""
+    desired = await history.wish_of(platform, bot)
+    more = " It was stopped by wish: it is started." if desired is not None and desired.wish == "stopped" else ""
+    return f"Restart {bot.id}? {await _kept(platform, bot, 'stay open meanwhile')}{more}"
+
+
+async def _kept(platform: Operations, bot: Bot, how: str) -> str:
+    rows = await positions(platform, bot)
+    if not rows:
+        return "It holds no position."
+    return "\n".join([f"Its positions {how}:", *map(position_line, rows)])
+
+
+async def of_cancel(bot: Bot, symbol: str | None) -> str:
+    """What taking back a closing leaves."""
+    what = f" of {symbol}" if symbol else ""
+    return (
+        f"Take back the closing{what} for {bot.id}? What is closed stays closed, what is open stays open; "
+        "the halt stays until /resume."
+    )
