@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry
-from alpha.render_demo import demo_keys, demo_services
+from alpha.render_demo import CONTAINER_PREFIX, demo_channels, demo_keys, demo_services
 
 _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
 
@@ -23,8 +23,10 @@ class Rendered:
 def render(registry: Registry, root: Path) -> list[Rendered]:
     """Every file that follows from the registry, as it should be now."""
     proxy, users = haproxy_config(registry), redis_users(registry)
+    demo_proxy = haproxy_config(registry, CONTAINER_PREFIX)
     files = [
         Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
+        Rendered(Path("docker_proxy/haproxy.demo.cfg"), demo_proxy),
         Rendered(Path("docker/redis/users.acl.template"), users),
     ]
     compose_parts: dict[str, dict[str, str]] = {
@@ -36,7 +38,12 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             "channels": compose_channels(registry),
             "bots": compose_services(registry),
         },
-        "docker-compose.demo.yml": {"keys": demo_keys(registry), "bots": demo_services(registry)},
+        "docker-compose.demo.yml": {
+            "keys": demo_keys(registry),
+            "allowed": f"      alpha.allowed: {_digest(demo_proxy)}\n",
+            "channels": demo_channels(registry),
+            "bots": demo_services(registry),
+        },
     }
     for name, parts in compose_parts.items():
         if (root / name).exists():
@@ -56,9 +63,12 @@ def stale(files: list[Rendered], root: Path) -> list[Rendered]:
     ]
 
 
-def haproxy_config(registry: Registry) -> str:
-    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else."""
-    names = "|".join(re.escape(bot.container) for bot in registry.bots)
+def haproxy_config(registry: Registry, prefix: str = "") -> str:
+    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else.
+
+    `prefix` starts the names of the containers (the demo's).
+    """
+    names = "|".join(re.escape(prefix + bot.container) for bot in registry.bots)
     return f"""# {_NOTE}
 #
 # The only way to the Docker engine for the command centre and the guard. What is not allowed below is 403: `inspect`
@@ -222,7 +232,7 @@ def _service(bot: Bot) -> str:
     variable = bot.container.upper().replace("-", "_")
     return f"""  {bot.container}:
     <<: *strategy
-    image: alpha/{bot.container}:${{ALPHA_VERSION:-local}}
+    image: alpha.invalid/{bot.container}:${{ALPHA_VERSION:-local}}
     container_name: {bot.container}
     build:
       context: .
@@ -243,7 +253,7 @@ def _service(bot: Bot) -> str:
       REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
     volumes:
       - ./{bot.folder}/logs:/var/log/alpha
-      - ./secrets/{bot.container}:/run/secrets:ro
+      - {{ <<: *secrets, source: "./docker/no_secrets/${{ALPHA_SECRETS:+../../secrets/{bot.container}}}" }}
 """
 
 
