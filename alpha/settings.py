@@ -9,11 +9,12 @@ holds the value. A service's settings are a class that inherits the groups it ne
 
 import os
 import re
+import unicodedata
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -24,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from alpha.env_file import invisible
 from alpha.errors import Misconfigured
 from alpha.registry import Bot
 
@@ -71,7 +73,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return field.annotation in {SecretStr, SecretStr | None}
+    kinds = get_args(field.annotation) or (field.annotation,)
+    return any(kind is SecretStr or SecretStr in get_args(kind) for kind in kinds)
 
 
 class Settings(BaseSettings):
@@ -80,6 +83,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _typed_by_hand(cls, value: Any) -> Any:
+        """A pasted secret brings characters that nobody sees; what refuses it later would blame somebody else."""
+        if isinstance(value, SecretStr) and (hidden := invisible(value.get_secret_value())) is not None:
+            raise ValueError(f"holds an invisible character ({hidden}). Paste it anew, or type it")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -99,11 +110,33 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S], *, prefix: str = "", env_file: Path | None = Path(".env"), **values: object) -> S:
+class _Default:
+    """Stands for the file that `alpha --env-file` names, `.env` without one."""
+
+
+DEFAULT = _Default()
+EnvFile = Path | _Default | None
+
+
+def chosen_env_file() -> Path:
+    """The file of settings beside the environment: what `alpha --env-file` names, else `.env` here."""
+    return Path(os.environ.get("ALPHA_ENV_FILE") or ".env")
+
+
+def env_file_in(folder: Path) -> Path:
+    """The file of settings of the checkout `folder`: what `alpha --env-file` names, else its `.env`."""
+    return chosen_env_file() if os.environ.get("ALPHA_ENV_FILE") else folder / ".env"
+
+
+def load(kind: type[S], *, prefix: str = "", env_file: EnvFile = DEFAULT, **values: object) -> S:
     """Read settings of this kind. `prefix` starts every variable's name; `values` go before all else.
+
+    `env_file` is read beside the environment: by default the one that `alpha --env-file` names, none when None.
 
     Raises Misconfigured with one line a fault: the variable, what is wrong, what is allowed.
     """
+    if isinstance(env_file, _Default):
+        env_file = chosen_env_file()
     arguments: dict[str, Any] = {"_env_file": env_file, "_env_prefix": prefix, **values}
     try:
         return kind(**arguments)
@@ -132,6 +165,19 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
         message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
     return lines
+
+
+def _ascii(secret: SecretStr) -> SecretStr:
+    """Keys go into HTTP headers: anything but printable ASCII is a slip of the hand."""
+    for place, character in enumerate(secret.get_secret_value(), start=1):
+        if not "!" <= character <= "~":
+            name = unicodedata.name(character, f"U+{ord(character):04X}")
+            raise ValueError(f"holds {name} at position {place}, which no key has. Copy the key anew")
+    return secret
+
+
+#: A key or secret of the exchange.
+KeyText = Annotated[SecretStr, AfterValidator(_ascii)]
 
 
 def _names(text: object) -> object:
@@ -211,31 +257,31 @@ def _is_bybit(url: str) -> bool:
 class BotKeys(Settings):
     """The exchange keys of one bot; its prefix starts their variables."""
 
-    bybit_api_key: SecretStr = Field(description="the API key of this bot's account")
-    bybit_api_secret: SecretStr = Field(description="the API secret of this bot's account")
+    bybit_api_key: KeyText = Field(description="the API key of this bot's account")
+    bybit_api_secret: KeyText = Field(description="the API secret of this bot's account")
     bybit_demo: bool | None = Field(None, description="true or false when this bot differs from BYBIT_DEMO")
 
 
 class ReadingKeys(Settings):
     """The second exchange key of one bot, made with Read-Only, for who only reads; its prefix starts its variables."""
 
-    bybit_read_api_key: SecretStr | None = Field(
+    bybit_read_api_key: KeyText | None = Field(
         None, description="a second API key of this bot's account that only reads, for the listener and the trade sync"
     )
-    bybit_read_api_secret: SecretStr | None = Field(None, description="the API secret of the key that only reads")
+    bybit_read_api_secret: KeyText | None = Field(None, description="the API secret of the key that only reads")
 
 
-def load_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+def load_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
     """The key of `bot` that trades; Misconfigured names the variable that is missing."""
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file)
 
 
-def has_reading_key(bot: Bot, *, env_file: Path | None = Path(".env")) -> bool:
+def has_reading_key(bot: Bot, *, env_file: EnvFile = DEFAULT) -> bool:
     """True when a key of its own is set for who only reads, whatever it may do."""
     return load(ReadingKeys, prefix=f"{bot.prefix}_", env_file=env_file).bybit_read_api_key is not None
 
 
-def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+def load_reading_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
     """The key of `bot` for who only reads: its read-only key, or where there is none the key that trades.
 
     Misconfigured when there is neither, or a key without its secret.
@@ -258,7 +304,7 @@ def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotK
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file, bybit_api_key=key, bybit_api_secret=secret)
 
 
-def load_guarding_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> tuple[BotKeys, bool]:
+def load_guarding_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> tuple[BotKeys, bool]:
     """The key of `bot` for its guard, and whether it is the one that trades; a bot without one is observed by its other.
 
     Misconfigured when there is neither, or a key without its secret.
@@ -284,7 +330,7 @@ class _GivenKeys(Settings):
     bybit_api_secret: SecretStr | None = None
 
 
-def _is_begun(bot: Bot, env_file: Path | None) -> bool:
+def _is_begun(bot: Bot, env_file: EnvFile) -> bool:
     """True when a part of the key that trades is set: what is missing of it is then a mistake, and no choice."""
     given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
     return given.bybit_api_key is not None or given.bybit_api_secret is not None

@@ -18,8 +18,9 @@ from alpha.settings import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"
-#: The doctor is no service: it runs when the operator asks for it, tries the keys, and ends.
-ASKED = {"doctor"}
+#: No services: the doctor runs when the operator asks for it, tries the keys, and ends; `prepare` looks at .env, without a
+#: network, and ends.
+ASKED = {"doctor", "prepare"}
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml carries no types

@@ -1,7 +1,6 @@
 """`alpha export`: a bot's year as CSV files for the tax office."""
 
 import asyncio
-import os
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -36,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
-    settings = load(DatabaseSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
         return await export_year(connection, bot, year, zone, folder)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 import typer.core
 
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Misconfigured
 
 #: Command to the module of this package that has it; `operate` has those of the table in alpha.platform.commands.
 PARTS = {
@@ -27,6 +27,8 @@ PARTS = {
     "access-code": "access_code",
 }
 OPERATE = "operate"
+#: May name a file of settings that is not there yet.
+CREATES_ENV_FILE = {"init"}
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
 
 Every command has --help. The same questions and orders work in Telegram, as /status and so on.
@@ -82,14 +84,21 @@ def build(words: list[str]) -> typer.Typer:
 
     @app.callback()
     def house(
-        env_file: Path = typer.Option(
-            Path(".env"), "--env-file", envvar="ALPHA_ENV_FILE", help="The file of settings, beside the environment."
+        env_file: Path | None = typer.Option(
+            None,
+            "--env-file",
+            envvar="ALPHA_ENV_FILE",
+            help="The file of settings, beside the environment; .env without it.",
         ),
     ) -> None:
         """Several trading bots on Bybit as one system."""
+        if env_file is None:
+            return
+        if not env_file.is_file() and not CREATES_ENV_FILE & set(words):
+            raise Misconfigured(f"--env-file names {env_file}, which is no file.")
         os.environ["ALPHA_ENV_FILE"] = str(env_file)
 
-    wanted = next((word for word in words if not word.startswith("-")), None)
+    wanted = _command(words)
     if wanted in PARTS and _exists(PARTS[wanted]):
         _add(app, PARTS[wanted])
         return app
@@ -99,6 +108,17 @@ def build(words: list[str]) -> typer.Typer:
             if _exists(name):
                 _add(app, name)
     return app
+
+
+def _command(words: list[str]) -> str | None:
+    """The first word that is a command: neither an option nor the value of one."""
+    left = iter(words)
+    for word in left:
+        if word == "--env-file":
+            next(left, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _add(app: typer.Typer, name: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -124,7 +123,7 @@ def _settings() -> Any:
     from alpha.platform.context import PlatformSettings
     from alpha.settings import load
 
-    return load(PlatformSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    return load(PlatformSettings)
 
 
 def _user() -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+from alpha import env_file
 from alpha.bybit.call import Credentials
 from alpha.bybit.gateway import Gateway, market_gateway
 from alpha.bybit.hosts import hosts_of
@@ -16,6 +17,7 @@ from alpha.settings import (
     BotKeys,
     Environment,
     ExchangeSettings,
+    chosen_env_file,
     has_reading_key,
     load_guarding_keys,
     load_reading_keys,
@@ -57,7 +59,8 @@ class KeyChecks:
         self._registry = registry
         self._throttle = throttle
         # Without a plain .env nobody's key stands in for another.
-        self._in_files = os.environ.get("ALPHA_SECRETS") == "files"
+        given = {**env_file.read(chosen_env_file()).values, **os.environ}
+        self._in_files = given.get("ALPHA_SECRETS") == "files"
         self._owner: dict[str, Bot] = {}
 
     async def check(self) -> AsyncIterator[Finding]:

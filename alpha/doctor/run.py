@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from alpha import env_file
 from alpha.bot_control.open import BotControlSettings, open_control
 from alpha.bybit.throttle import Throttle
 from alpha.doctor.exchange import KeyChecks, check_clock
@@ -11,7 +12,15 @@ from alpha.doctor.stores import check_database, check_redis
 from alpha.doctor.telegram import TelegramAccess, check_telegram
 from alpha.errors import AlphaError, Misconfigured
 from alpha.registry import Registry, load_registry
-from alpha.settings import DatabaseSettings, ExchangeSettings, HouseSettings, RedisSettings, Settings, load
+from alpha.settings import (
+    DatabaseSettings,
+    ExchangeSettings,
+    HouseSettings,
+    RedisSettings,
+    Settings,
+    chosen_env_file,
+    load,
+)
 
 Kind = TypeVar("Kind", bound=Settings)
 
@@ -24,6 +33,8 @@ async def findings() -> AsyncIterator[Finding]:
     except Misconfigured as error:
         yield fault("bots", str(error))
         registry = Registry(())
+    for finding in _check_env_file():
+        yield finding
     exchange, faults = _settings(ExchangeSettings)
     for finding in faults:
         yield finding
@@ -53,6 +64,16 @@ async def findings() -> AsyncIterator[Finding]:
             yield finding
     async for finding in carried_out("bot control", lambda: _check_control(registry)):
         yield finding
+
+
+def _check_env_file() -> list[Finding]:
+    """The file of settings is read alike by `alpha` and by the containers."""
+    path = chosen_env_file()
+    try:
+        found = env_file.read(path)
+    except Misconfigured as error:
+        return [fault("settings", str(error))]
+    return [fault("settings", sentence) for sentence in env_file.sentences(path, found)]
 
 
 def _settings(kind: type[Kind]) -> tuple[Kind | None, list[Finding]]:
