@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None
             folder = place / f"{again}-{number}"
             secrets = checkout(folder, LATER if again else "")
             if again:
-                assert in_child(lambda folder=folder: init(folder), said) == 0, said.read_text()
+                assert in_child(partial(init, folder), said) == 0, said.read_text()
                 made = found(folder)
                 with (folder / ".env").open("a") as env:
                     env.write(f"{LATER}=of-later\n")
@@ -154,7 +155,7 @@ def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None
                 shutil.rmtree(folder)
                 continue
             # and the next run finishes what was begun
-            assert in_child(lambda folder=folder: init(folder), said) == 0, said.read_text()
+            assert in_child(partial(init, folder), said) == 0, said.read_text()
             assert {name: found(folder).get(name) for name in secrets} == secrets
             assert "of-" not in (folder / ".env").read_text()
             assert not (folder / "secrets/.env.before").exists()
@@ -210,11 +211,11 @@ def test_two_values_of_one_secret_are_for_the_operator_to_choose_from(place: Pat
     folder = place / "checkout"
     checkout(folder)
     said = tmp_path / "said"
-    assert in_child(lambda: init(folder), said) == 0
+    assert in_child(partial(init, folder), said) == 0
     with (folder / ".env").open("a") as env:
         env.write("POSTGRES_PASSWORD=another\n")
     before = (folder / ".env").read_text(), (folder / "secrets/installation.json").read_text()
-    assert in_child(lambda: init(folder), said) == 2
+    assert in_child(partial(init, folder), said) == 2
     assert "POSTGRES_PASSWORD stands in .env and, with another value, in secrets/" in said.read_text()
     assert "another\n" not in said.read_text()
     assert ((folder / ".env").read_text(), (folder / "secrets/installation.json").read_text()) == before
