@@ -22,8 +22,9 @@ $(VENV)/pyvenv.cfg:
 # The demo needs less than the tests; each stamp says that its lock is installed, checked by hash.
 $(VENV)/.demo: locks/demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python locks/install.py locks/demo.lock; }
-	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
-	@printf '#!/bin/sh\nexec "%s" -m alpha "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
+	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n", encoding="utf-8")'
+	@$(BIN)/python -c 'import pathlib, shlex; python = shlex.quote(str(pathlib.Path.cwd() / "$(BIN)/python")); \
+	  path = pathlib.Path("$(BIN)/alpha"); path.write_text(encoding="utf-8", data=f"#!/bin/sh\nexec {python} -m alpha \"$$@\"\n"); path.chmod(0o755)'
 	@touch $@
 
 $(VENV)/.dev: locks/dev.lock $(VENV)/.demo

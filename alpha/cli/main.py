@@ -15,6 +15,8 @@ from alpha.errors import AlphaError, Misconfigured
 #: Command to the module of this package that has it; `operate` has those of the table in alpha.platform.commands.
 PARTS = {
     "init": "init",
+    "upgrade": "upgrade",
+    "password": "password",
     "doctor": "doctor",
     "key": "key",
     "render": "render",
@@ -35,7 +37,7 @@ Every command has --help. The same questions and orders work in Telegram, as /st
 """
 #: The commands by what a person wants, in the order they are needed.
 SECTIONS = (
-    ("Set up", ("init", "doctor", "key", "access-code", "new-strategy", "render")),
+    ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
     ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),

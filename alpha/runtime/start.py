@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
 from alpha import process
@@ -11,7 +10,7 @@ from alpha.logs import configure
 from alpha.registry import Bot, load_registry
 from alpha.runtime.app import BotProcess
 from alpha.runtime.settings import BotSettings
-from alpha.settings import load, load_keys, refuse_live
+from alpha.settings import chosen_env_file, load, load_keys, refuse_live
 from alpha.strategy.contract import Strategy
 from alpha.strategy.parameters import load_parameters, read_environment
 
@@ -35,7 +34,7 @@ def run_bot(bot_id: str) -> int:
         bot = load_registry(settings.alpha_bots_file).find(bot_id)
         keys = load_keys(bot)
         refuse_live(settings, keys, bot)
-        strategy = load_strategy(bot, read_environment(Path(".env")))
+        strategy = load_strategy(bot, read_environment(chosen_env_file()))
         configure(bot.container, settings)
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
