@@ -88,12 +88,13 @@ def test_one_that_was_cut_off_is_finished_by_the_next(
     def ends(*_: object) -> None:
         raise PowerCut
 
-    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+    with monkeypatch.context() as patch:
         if cut == "before":
             patch.setattr(rotate, "verifier", ends)
         else:
             patch.setattr("alpha.cli.password.change_env", ends)
-        rotated(folder, server)
+        with pytest.raises(PowerCut):
+            rotated(folder, server)
     assert opens(server.settings(), "trading_user", OLD) == (cut == "before")
     assert rotated(folder, server) == 0
     assert opens(server.settings(), "trading_user", read_env(folder / ".env")["POSTGRES_PASSWORD"])

@@ -57,18 +57,21 @@ def checkout(folder: Path, without: str = "") -> dict[str, str]:
 
 def in_child(work: Callable[[], int], said: Path) -> int:
     """Run in a process of its own, its words in `said`; the exit code, or minus the signal."""
+    reading, writing = os.pipe()  # a pipe takes words also when no file does
     pid = os.fork()
     if pid == 0:
         try:
-            with said.open("w") as out:
-                os.dup2(out.fileno(), 1)
-                os.dup2(out.fileno(), 2)
-                sys.stdout = sys.stderr = out
-                code = work()
-                out.flush()
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
+            sys.stdout = sys.stderr = os.fdopen(writing, "w")
+            code = work()
+            sys.stderr.flush()
             os._exit(code)
         finally:
             os._exit(99)
+    os.close(writing)
+    with os.fdopen(reading) as words:
+        said.write_text(words.read())
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
