@@ -162,9 +162,31 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
             continue
         secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
         given = "" if secret else f" is {error['input']!r}:"
-        message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+        message = _in_words(error)
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
     return lines
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+#: A form to what it looks like, for whoever reads no regular expressions.
+_FORMS = {
+    "^https?://": "must begin with http:// or https://",
+    "^wss?://": "must begin with ws:// or wss://",
+    r"^\d+(\.\d+)?$": "must be a number such as 250 or 250.5",
+}
+
+
+def _in_words(error: Any) -> str:
+    """One fault of pydantic as a person says it."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "string_pattern_mismatch":
+        form = str(error["ctx"]["pattern"])
+        said = _FORMS.get(form, "has not the right form")
+        return f"{said}; write it without commas" if _WHOLE.fullmatch(str(error["input"])) else said
+    if isinstance(error["input"], str) and _WHOLE.fullmatch(error["input"].strip()):
+        return "write numbers without commas, with a point before decimals"
+    return str(error["msg"])
 
 
 def _ascii(secret: SecretStr) -> SecretStr:
@@ -376,6 +398,11 @@ class RedisSettings(Settings):
 
 class LogSettings(Settings):
     """How much is logged, and where."""
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "json", "console"] = Field(

@@ -160,7 +160,8 @@ def _amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        raise Misconfigured(f"{option} {text!r} is no number.") from None
+        comma = " Write it without commas, with a point before decimals." if "," in text else ""
+        raise Misconfigured(f"{option} must be a number, got {text!r}.{comma}") from None
     if not value.is_finite() or value < 0 or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most}"
         raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text}.")

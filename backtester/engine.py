@@ -68,7 +68,7 @@ class Run:
         self.interval_ms = data.interval_ms
         if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
             raise Misconfigured(
-                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms // 60_000} "
+                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms / 60_000:g} "
                 "minutes: give a folder with the right candles."
             )
         self.data = data

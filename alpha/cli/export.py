@@ -9,8 +9,9 @@ from rich.console import Console
 
 from alpha.db.export import export_year
 from alpha.db.pool import connect
-from alpha.errors import Rejected
-from alpha.settings import DatabaseSettings, load
+from alpha.errors import Misconfigured, Rejected
+from alpha.registry import load_registry
+from alpha.settings import DatabaseSettings, HouseSettings, load
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def export(
-        bot: str = typer.Option(..., "--bot", help="The bot, for example shortseller_001."),
+        bot: str = typer.Option(..., "--bot", help="The bot, by any of its names."),
         year: int = typer.Option(..., "--year", min=2018, max=2100, help="The calendar year."),
         tz: str = typer.Option("UTC", "--tz", help="The time zone whose year it is, for example Europe/Berlin."),
         output: Path | None = typer.Option(None, "--output", help="The folder; export/<bot>-<year> when left out."),
@@ -28,10 +29,23 @@ def register(app: typer.Typer) -> None:
             zone = ZoneInfo(tz)
         except (ZoneInfoNotFoundError, ValueError):
             raise Rejected(f"There is no time zone {tz!r}. Name one as Europe/Berlin or America/New_York.") from None
+        bot = _id_of(bot)
         folder = output or Path("export") / f"{bot}-{year}"
         console = Console(soft_wrap=True)
         for path, rows in asyncio.run(_export(bot, year, zone, folder)).items():
             console.print(f"{rows:>9,} rows  {path}")
+
+
+def _id_of(name: str) -> str:
+    """The id of a bot that is called so; a name that the list has not may be a former bot's id, which the database knows."""
+    house = load(HouseSettings)
+    path = (
+        house.alpha_bots_file if house.alpha_bots_file.exists() else Path(__file__).resolve().parents[2] / "bots.toml"
+    )
+    try:
+        return load_registry(path).find(name).id
+    except Misconfigured:
+        return name
 
 
 async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:

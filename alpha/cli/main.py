@@ -11,6 +11,7 @@ import typer
 import typer.core
 
 from alpha.errors import AlphaError, Misconfigured
+from alpha.terminal import make_safe
 
 #: Command to the module of this package that has it; `operate` has those of the table in alpha.platform.commands.
 PARTS = {
@@ -67,6 +68,7 @@ class Pages(typer.core.TyperGroup):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code. Faults that are foreseen are one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
+    make_safe()
     try:
         typer.main.get_command(build(words))(words, prog_name="alpha")
     except AlphaError as fault:

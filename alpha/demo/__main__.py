@@ -9,6 +9,7 @@ from alpha.demo.run import run_demo
 from alpha.demo.settings import DemoSettings
 from alpha.errors import AlphaError
 from alpha.process import leave
+from alpha.terminal import make_safe
 
 
 async def _main() -> int:
@@ -37,6 +38,7 @@ def _usage() -> str:
 
 def main() -> int:
     """Run the demo; one sentence on a fault, and a true exit code."""
+    make_safe()
     if asked := sys.argv[1:]:
         helped = asked[0] in {"-h", "--help"}
         (sys.stdout if helped else sys.stderr).write(
