@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults bench bench-history lint format docs submodules lock clean
+.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults fuzz bench bench-history lint format docs submodules lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; p
 
 faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARGS='--rounds 20 --seed 7')
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: $(VENV)/.dev ## strange inputs at every border, seed printed (ARGS='--rounds 100000 --seed 7 env candles')
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.dev ## the benchmarks, each beside a floor measured in the same run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
