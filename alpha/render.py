@@ -31,6 +31,7 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
     ]
     compose_parts: dict[str, dict[str, str]] = {
         "docker-compose.production.yml": {
+            "images": compose_images(root / "docker" / "base-images.env"),
             "keys": compose_keys(registry),
             "logs": compose_logs(registry),
             "users": f"      alpha.users: {_digest(users)}\n",
@@ -207,6 +208,32 @@ def compose_keys(registry: Registry) -> str:
     return "\n".join(lines) + "\n"
 
 
+#: Name to tag of the images that ours stand on, or that run as they are.
+BASE_IMAGES = {
+    "python": "python:3.13-slim",
+    "debian": "debian:trixie-slim",
+    "postgres": "postgres:17",
+    "redis": "redis:8",
+    "haproxy": "haproxy:3.0",
+}
+
+
+def compose_images(pins: Path) -> str:
+    """The anchors of the base images, each with its digest where `pins` (NAME=tag@digest a line) has one."""
+    text = pins.read_text(encoding="utf-8") if pins.exists() else ""
+    pinned = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    lines = ["x-images:"]
+    for name, tag in BASE_IMAGES.items():
+        image = pinned.get(name, tag)
+        if not re.fullmatch(re.escape(tag) + r"(@sha256:[0-9a-f]{64})?", image):
+            raise Misconfigured(f"{pins}: {name} must be {tag}@sha256:..., not {image[:100]!r}. Run make images-pin.")
+        if name == "postgres":
+            # another major version is the operator's choice, and has no digest here
+            image = f"postgres:${{POSTGRES_VERSION:-{image.removeprefix('postgres:')}}}"
+        lines.append(f'  {name}: &{name}-image "{image}"')
+    return "\n".join(lines) + "\n"
+
+
 def compose_logs(registry: Registry) -> str:
     """The log folder of each bot, for the step that hands them over to the containers' user."""
     return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
@@ -237,7 +264,7 @@ def _service(bot: Bot) -> str:
     build:
       context: .
       dockerfile: docker/Dockerfile
-      args: {{ GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
+      args: {{ BASE: *python-image, GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
     command: [python3, {bot.folder}/{bot.entry}]
     environment:
       <<: [*common, *exchange, *{bot.container}-keys]

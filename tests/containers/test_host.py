@@ -19,14 +19,14 @@ PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Path]:
+def checkout(tmp_path: Path) -> Path:
     """A clone of what is committed here."""
     if not engine_answers():
         pytest.skip("no Docker engine answers")
     folder = tmp_path / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     (folder / ".env").write_text("POSTGRES_PASSWORD=p\nREDIS_PASSWORD=p\n")
-    yield folder
+    return folder
 
 
 @pytest.fixture
