@@ -72,7 +72,7 @@ class Registry:
 #: Words that address a service, a container of ours or all bots. No bot may be called so.
 TAKEN = frozenset(
     {
-        "all", "alpha", "backup", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
+        "all", "alpha", "backup", "dashboard_port", "ports", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
         "g", "guard", "listener", "migrate", "pgbouncer", "postgres", "postgres_backup", "prepare", "redis", "risk_guard",
         "telegram_manager", "tick_recorder", "trade_sync_service", "trading_pgbouncer", "trading_ports", "trading_postgres",
         "trading_redis", "websocket_listener", "analysis_service", "model_server", "default",

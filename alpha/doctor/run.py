@@ -6,6 +6,7 @@ from typing import TypeVar
 from alpha import env_file
 from alpha.bot_control.open import BotControlSettings, open_control
 from alpha.bybit.throttle import Throttle
+from alpha.doctor.egress import check_egress
 from alpha.doctor.exchange import KeyChecks, check_clock
 from alpha.doctor.finding import Finding, carried_out, fault, note, ok
 from alpha.doctor.stores import check_database, check_redis
@@ -62,6 +63,8 @@ async def findings() -> AsyncIterator[Finding]:
     if telegram is not None:
         async for finding in carried_out("telegram", lambda: check_telegram(telegram)):
             yield finding
+    async for finding in carried_out("way out", check_egress):
+        yield finding
     async for finding in carried_out("bot control", lambda: _check_control(registry)):
         yield finding
 

@@ -175,3 +175,50 @@ def test_a_failing_migration_leaves_everything_running_and_records_on(checkout: 
     finally:
         print(compose("logs", "--tail", "5", "--no-color", *GUARDED, "migrate"))
         compose("down", "-v")
+
+
+#: Those that need nothing outside of this machine, by their services' names.
+INSIDE = ("postgres", "redis", "pgbouncer")
+_ROUTES = "cut -f2 /proc/net/route; (echo >/dev/tcp/192.0.2.1/443) 2>&1 | tail -1"
+
+
+def test_who_needs_nothing_outside_reaches_nothing_and_its_port_is_published(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    try:
+        compose("up", "-d", *INSIDE, timeout_s=1200)
+        wait_for(
+            lambda: all(compose.states()[name] == "running healthy" for name in (*INSIDE, "ports")),
+            lambda: f"the stores to be healthy: {compose.states()}",
+            300,
+        )
+        for name in INSIDE:
+            said = compose("exec", "-T", name, "bash", "-c", _ROUTES)
+            assert "00000000" not in said, f"{name} has a way out: {said}"
+            assert "unreachable" in said, (name, said)
+        asked = (
+            "import asyncio, asyncpg, redis\n"
+            "async def main():\n"
+            "    for port in (5433, 6432):\n"
+            "        link = await asyncpg.connect(host='127.0.0.1', port=port, user='trading_user', password='p',"
+            " database='trading_db', statement_cache_size=0)\n"
+            "        print(await link.fetchval('SELECT 40 + 2'))\n"
+            "        await link.close()\n"
+            "asyncio.run(main())\n"
+            "print(redis.Redis(port=6379, password='p').ping())\n"
+        )
+        assert compose.run(sys.executable, "-c", asked).split() == ["42", "42", "True"]
+        # a store that comes back elsewhere is found again
+        compose("up", "-d", "--force-recreate", "--no-deps", "redis")
+        wait_for(lambda: compose.states()["redis"] == "running healthy", lambda: "redis to be back", 120)
+        again = "import redis; print(redis.Redis(port=6379, password='p').ping())"
+
+        def back() -> bool:
+            return subprocess.run([sys.executable, "-c", again], capture_output=True, check=False).returncode == 0
+
+        wait_for(back, lambda: "the published port to find it", 60)
+        shown = compose.run(
+            "docker", "ps", "--filter", "label=com.docker.compose.project=alpha", "--format", "{{.Ports}}"
+        )
+        assert "0.0.0.0" not in shown
+    finally:
+        compose("down", "-v")
