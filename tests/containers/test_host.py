@@ -222,3 +222,28 @@ def test_who_needs_nothing_outside_reaches_nothing_and_its_port_is_published(che
         assert "0.0.0.0" not in shown
     finally:
         compose("down", "-v")
+
+
+def test_a_migration_that_fails_holds_up_nobody(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+
+    def healthy() -> bool:
+        return all(compose.states()[name] == "running healthy" for name in INSIDE)
+
+    try:
+        compose("up", "-d", *INSIDE, timeout_s=1200)
+        wait_for(healthy, lambda: f"the stores to be healthy: {compose.states()}", 300)
+        newest = max(int(found.name[:4]) for found in (checkout / "database/migrations").glob("0*.sql"))
+        (checkout / f"database/migrations/{newest + 1:04}_bad.sql").write_text("SELECT 1 / 0;\n")
+        with (checkout / "pgbouncer/check.sh").open("a") as code:
+            code.write("# a newer version\n")
+        compose("up", "-d", "--build", *INSIDE, timeout_s=1200)
+        wait_for(healthy, lambda: f"the stores to be healthy: {compose.states()}", 300)
+        wait_for(
+            lambda: compose.states()["migrate"].startswith("exited 70"),
+            lambda: f"the migration to fail: {compose.states()}",
+            120,
+        )
+        assert "division by zero" in compose("logs", "--no-log-prefix", "--tail", "3", "migrate")
+    finally:
+        compose("down", "-v")

@@ -40,6 +40,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="alpha-init-", dir=memory if os.access(memory, os.W_OK) else None))
     folder.chmod(0o755)
+    # Here, so that no child has to load the modules, and another user need not reach them.
+    warm = folder / "warm"
+    checkout(warm)
+    assert init(warm) == 0
     yield folder
     shutil.rmtree(folder)
 
@@ -196,7 +200,6 @@ def test_a_folder_of_secrets_that_belongs_to_root_is_named_with_its_remedy(place
             os.setuid(NOBODY)
         return init(folder)
 
-    init_once_here(place)
     code = in_child(work, said)
     assert code == 2, said.read_text()
     assert "Traceback" not in said.read_text()
@@ -205,13 +208,6 @@ def test_a_folder_of_secrets_that_belongs_to_root_is_named_with_its_remedy(place
         assert "sudo chown -R" in said.read_text()
     assert (folder / ".env").read_text() == before
     assert {name: found(folder)[name] for name in secrets} == secrets
-
-
-def init_once_here(place: Path) -> None:
-    """So that all modules are loaded before another user needs them."""
-    folder = place / "elsewhere"
-    checkout(folder)
-    assert init(folder) == 0
 
 
 def test_two_values_of_one_secret_are_for_the_operator_to_choose_from(place: Path, tmp_path: Path) -> None:
