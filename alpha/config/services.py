@@ -8,9 +8,9 @@ holds the value. A service's settings are a class that inherits the groups it ne
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from alpha.config.loader import Settings
 
@@ -36,6 +36,11 @@ class RedisSettings(Settings):
 
 class LogSettings(Settings):
     """How much is logged, and where."""
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "json", "console"] = Field(

@@ -1,7 +1,6 @@
 """`alpha export`: a bot's year as CSV files for the tax office."""
 
 import asyncio
-import os
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -9,10 +8,11 @@ import typer
 from rich.console import Console
 
 from alpha.config.loader import load
-from alpha.config.services import DatabaseSettings
-from alpha.errors import Rejected
+from alpha.config.services import DatabaseSettings, RegistrySettings
+from alpha.errors import Misconfigured, Rejected
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
+from alpha.registry import load_registry
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def export(
-        bot: str = typer.Option(..., "--bot", help="The bot, for example shortseller_001."),
+        bot: str = typer.Option(..., "--bot", help="The bot, by any of its names."),
         year: int = typer.Option(..., "--year", min=2018, max=2100, help="The calendar year."),
         tz: str = typer.Option("UTC", "--tz", help="The time zone whose year it is, for example Europe/Berlin."),
         output: Path | None = typer.Option(None, "--output", help="The folder; export/<bot>-<year> when left out."),
@@ -30,14 +30,27 @@ def register(app: typer.Typer) -> None:
             zone = ZoneInfo(tz)
         except (ZoneInfoNotFoundError, ValueError):
             raise Rejected(f"There is no time zone {tz!r}. Name one as Europe/Berlin or America/New_York.") from None
+        bot = _id_of(bot)
         folder = output or Path("export") / f"{bot}-{year}"
         console = Console(soft_wrap=True)
         for path, rows in asyncio.run(_export(bot, year, zone, folder)).items():
             console.print(f"{rows:>9,} rows  {path}")
 
 
+def _id_of(name: str) -> str:
+    """The id of a bot that is called so; a name that the list has not may be a former bot's id, which the database knows."""
+    house = load(RegistrySettings)
+    path = (
+        house.alpha_bots_file if house.alpha_bots_file.exists() else Path(__file__).resolve().parents[2] / "bots.toml"
+    )
+    try:
+        return load_registry(path).find(name).id
+    except Misconfigured:
+        return name
+
+
 async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
-    settings = load(DatabaseSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
         return await export_year(connection, bot, year, zone, folder)

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -124,7 +123,7 @@ def _settings() -> Any:
     from alpha.config.loader import load
     from operations.context import OperationsSettings
 
-    return load(OperationsSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    return load(OperationsSettings)
 
 
 def _user() -> str:
