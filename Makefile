@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults fence bench bench-history lint format docs submodules lock clean
+.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults fence fuzz bench bench-history lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +22,9 @@ $(VENV)/pyvenv.cfg:
 # The demo needs less than the tests; each stamp says that its lock is installed, checked by hash.
 $(VENV)/.demo: locks/demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
 	@test -e $(VENV)/.dev || { echo "Installing what the demo needs (once) ..."; $(BIN)/python locks/install.py locks/demo.lock; }
-	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
-	@printf '#!/bin/sh\nexec "%s" -m alpha_cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/alpha && chmod +x $(BIN)/alpha
+	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "alpha-checkout.pth").write_text(str(pathlib.Path.cwd()) + "\n", encoding="utf-8")'
+	@$(BIN)/python -c 'import pathlib, shlex; python = shlex.quote(str(pathlib.Path.cwd() / "$(BIN)/python")); \
+	  path = pathlib.Path("$(BIN)/alpha"); path.write_text(encoding="utf-8", data=f"#!/bin/sh\nexec {python} -m alpha_cli \"$$@\"\n"); path.chmod(0o755)'
 	@touch $@
 
 $(VENV)/.dev: locks/dev.lock $(VENV)/.demo
@@ -60,6 +61,8 @@ faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARG
 
 fence: $(VENV)/.dev ## freeze and takeover at length: 1,000 rounds, seed printed (ARGS='--rounds 100 --pairs 3')
 	@$(BIN)/python -m tests.fence $(ARGS)
+fuzz: $(VENV)/.dev ## strange inputs at every border, seed printed (ARGS='--rounds 100000 --seed 7 env candles')
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.dev ## the benchmarks, each beside a floor measured in the same run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -93,6 +96,17 @@ lock: $(VENV)/.dev ## resolve the locks anew, with hashes and without addresses
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header --no-emit-package django --no-emit-package asgiref --no-emit-package sqlparse \
 	    $$extra $$constraint pyproject.toml -o locks/$$group.lock || exit 1; done
+
+images-pin: $(VENV)/.demo ## the digests of the base images, read from their registry (ARGS=--check)
+	@$(BIN)/python docker/images_pin.py $(ARGS)
+
+audit: | $(VENV)/pyvenv.cfg ## known weaknesses of every package in every lock; exits with 3 where nobody could be asked
+	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install \
+	  --quiet --disable-pip-version-check pip-audit==2.10.1 || echo "pip-audit could not be installed" >&2; }
+	@$(VENV)/audit/bin/python locks/audit.py
+
+sbom: $(VENV)/.demo ## what is in each image of ours, a CycloneDX file each in build/sbom/
+	@$(BIN)/python docker/sbom.py
 
 clean: ## remove what was built and the demo's data
 	@rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache build *.egg-info

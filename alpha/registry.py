@@ -57,9 +57,9 @@ class Registry:
 
         Raises Misconfigured, naming the choices, when there is none.
         """
-        wanted = name.strip().lower()
+        wanted = _addressed(name.strip())
         for bot in self.bots:
-            if wanted in {bot.id.lower(), bot.container.lower(), bot.name.lower(), bot.tag.lower()}:
+            if wanted in map(_addressed, (bot.id, bot.container, bot.name, bot.tag)):
                 return bot
         choices = ", ".join(bot.container for bot in self.bots)
         raise Misconfigured(f"There is no bot called {name!r}. The bots are: {choices}.")
@@ -69,18 +69,87 @@ class Registry:
         return next((bot for bot in self.bots if bot.tag == tag), None)
 
 
+#: Words that address a service, a container of ours or all bots. No bot may be called so.
+TAKEN = frozenset(
+    {
+        "all", "alpha", "backup", "dashboard_port", "ports", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
+        "g", "guard", "listener", "migrate", "pgbouncer", "postgres", "postgres_backup", "prepare", "redis", "risk_guard",
+        "telegram_manager", "tick_recorder", "trade_sync_service", "trading_pgbouncer", "trading_ports", "trading_postgres",
+        "trading_redis", "websocket_listener", "analysis_service", "model_server", "default",
+    }
+)  # fmt: skip
+#: What starts the variables of something else.
+TAKEN_PREFIXES = frozenset(
+    {
+        "ALPHA", "BACKUP", "BOT", "BYBIT", "C2", "COMPOSE", "DASHBOARD", "DEMO", "DOCKER", "GUARD", "HEALTH", "LISTENER", "LOG",
+        "MIGRATE", "POSTGRES", "PYTHON", "RECONCILE", "REDIS", "SIM", "SYNC", "TELEGRAM",
+    }
+)  # fmt: skip
+_PATH = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+#: Field to what it must look like, and the same in words.
+_RULES = {
+    "id": (r"[a-z][a-z0-9_]{2,31}", "3 to 32 lower-case letters, digits or underscores, a letter first"),
+    "name": (
+        r"[^\W_][\w .-]{0,38}[\w.-]|[^\W_]",
+        "1 to 40 letters, digits, blanks, dots or hyphens, a letter or digit first",
+    ),
+    "tag": (r"[a-z]{1,3}", "1 to 3 lower-case letters"),
+    "prefix": (r"[A-Z][A-Z0-9_]{0,39}", "1 to 40 capital letters, digits or underscores, a letter first"),
+    "container": (
+        r"[a-z][a-z0-9_-]{0,39}",
+        "1 to 40 lower-case letters, digits, underscores or hyphens, a letter first",
+    ),
+    "folder": (_PATH, "a folder of this checkout, such as strategies/breakout"),
+    "entry": (_PATH + r"\.py", "a Python file in that folder, such as main.py"),
+    "strategy": (
+        r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*:[A-Za-z_][A-Za-z0-9_]*",
+        "module:Class, such as strategies.breakout.strategy:Breakout",
+    ),
+}
+
+
 def load_registry(path: Path) -> Registry:
     """Read `bots.toml`. Raises Misconfigured with one sentence a fault, naming file, bot and field."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise Misconfigured(f"{path} is missing. It lists the bots; restore it from the repository.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise Misconfigured(f"{path} is not valid TOML: {fault}.") from None
+    except OSError as fault:
+        raise Misconfigured(f"{path} cannot be read: {fault.strerror}.") from None
+    except UnicodeDecodeError as fault:
+        raise Misconfigured(f"{path} is not UTF-8 at byte {fault.start}. Save it as UTF-8.") from None
+    return parse_registry(text, path)
+
+
+def parse_registry(text: str, path: Path) -> Registry:
+    """The list of bots in the text of a `bots.toml`; `path` is what a fault names. Raises as `load_registry`."""
+    try:
+        document = tomllib.loads(text.replace("\r\n", "\n"))
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as fault:
+        raise Misconfigured(f"{path} is not valid TOML: {str(fault).splitlines()[0][:200]}.") from None
     rows = document.get("bot")
     if not isinstance(rows, list) or not rows:
         raise Misconfigured(f"{path} lists no bot. Add a [[bot]] section.")
     bots = tuple(_bot(row, number, path) for number, row in enumerate(rows, start=1))
+    _refuse_doubles(bots, path)
+    return Registry(bots)
+
+
+def check_folders(registry: Registry, root: Path) -> None:
+    """Raise Misconfigured unless each bot's folder and entry are files of the checkout `root`.
+
+    Not part of reading the list: an image holds the list of all bots and the folder of one.
+    """
+    for bot in registry.bots:
+        folder = (root / bot.folder).resolve()
+        if not folder.is_relative_to(root.resolve()) or not folder.is_dir():
+            raise Misconfigured(f"bots.toml: {bot.id}: there is no folder {bot.folder} in this checkout.")
+        entry = (folder / bot.entry).resolve()
+        if not entry.is_relative_to(folder) or not entry.is_file():
+            raise Misconfigured(f"bots.toml: {bot.id}: there is no file {bot.entry} in {bot.folder}.")
+
+
+def _refuse_doubles(bots: tuple[Bot, ...], path: Path) -> None:
     for field in ("id", "tag", "redis_db", "prefix", "container", "folder"):
         seen: set[object] = set()
         for bot in bots:
@@ -88,7 +157,22 @@ def load_registry(path: Path) -> Registry:
             if value in seen:
                 raise Misconfigured(f"{path}: two bots have the same {field} {value!r}. Each needs its own.")
             seen.add(value)
-    return Registry(bots)
+    # Any of these words addresses a bot: /stop WORD must never mean another one.
+    owner: dict[str, Bot] = {}
+    for bot in bots:
+        for field in ("id", "name", "tag", "container"):
+            word = getattr(bot, field)
+            other = owner.setdefault(_addressed(word), bot)
+            if other is not bot:
+                raise Misconfigured(
+                    f"{path}: {field} {word!r} of {bot.id} also addresses {other.id}. Choose another; capitals, "
+                    "blanks, hyphens and underscores make no difference."
+                )
+
+
+def _addressed(word: str) -> str:
+    """A word as it addresses something: `A-B`, `a_b` and `A b` are one."""
+    return re.sub(r"[ -]", "_", word.casefold())
 
 
 def _bot(row: object, number: int, path: Path) -> Bot:
@@ -96,23 +180,28 @@ def _bot(row: object, number: int, path: Path) -> Bot:
         raise Misconfigured(f"{path}: bot {number} must be a [[bot]] section.")
     unknown = sorted(set(row) - set(_FIELDS))
     if unknown:
-        raise Misconfigured(f"{path}: bot {number} has the unknown field {unknown[0]!r}. Known: {', '.join(_FIELDS)}.")
+        raise Misconfigured(
+            f"{path}: bot {number} has the unknown field {unknown[0][:40]!r}. Known: {', '.join(_FIELDS)}."
+        )
     for field in _FIELDS:
         wanted = int if field == "redis_db" else str
         if type(row.get(field)) is not wanted:
-            raise Misconfigured(f"{path}: bot {number} needs {field!r}, a {wanted.__name__}.")
-    rules = {
-        "id": r"[a-z][a-z0-9_]{2,31}",
-        "tag": r"[a-z]{1,3}",
-        "prefix": r"[A-Z][A-Z0-9_]*",
-        "container": r"[a-z][a-z0-9_-]*",
-        "strategy": r"[A-Za-z0-9_.]+:[A-Za-z0-9_]+",
-    }
-    for field, rule in rules.items():
-        if not re.fullmatch(rule, row[field]):
-            raise Misconfigured(f"{path}: bot {number}: {field} {row[field]!r} must match {rule}.")
+            what = "a whole number" if wanted is int else "a text in quotes"
+            raise Misconfigured(f"{path}: bot {number} needs {field!r}, {what}.")
+    for field, (rule, words) in _RULES.items():
+        if not re.fullmatch(rule, row[field]) or ".." in row[field]:
+            raise Misconfigured(f"{path}: bot {number}: {field} is {row[field][:80]!r}. It must be {words}.")
     if row["tag"] == "g":
         raise Misconfigured(f"{path}: bot {number}: the tag 'g' belongs to the guard. Choose another.")
+    for field in ("id", "name", "tag", "container"):
+        if _addressed(row[field]) in TAKEN:
+            raise Misconfigured(
+                f"{path}: bot {number}: {field} {row[field]!r} is the name of a service. Choose another."
+            )
+    if row["prefix"].split("_")[0] in TAKEN_PREFIXES:
+        raise Misconfigured(
+            f"{path}: bot {number}: prefix {row['prefix']!r} starts variables of something else. Choose another."
+        )
     if not 0 <= row["redis_db"] < SHARED_DB:
         raise Misconfigured(f"{path}: bot {number}: redis_db must be 0 to {SHARED_DB - 1}, not {row['redis_db']}.")
     return Bot(**row)

@@ -10,11 +10,14 @@ from typing import Any
 import typer
 import typer.core
 
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Misconfigured
+from alpha.terminal import make_safe
 
 #: Command to the module of this package that has it; `operate` has those of the table in operations.commands.
 PARTS = {
     "init": "init",
+    "upgrade": "upgrade",
+    "password": "password",
     "doctor": "doctor",
     "key": "key",
     "render": "render",
@@ -27,13 +30,15 @@ PARTS = {
     "access-code": "access_code",
 }
 OPERATE = "operate"
+#: May name a file of settings that is not there yet.
+CREATES_ENV_FILE = {"init"}
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
 
 Every command has --help. The same questions and orders work in Telegram, as /status and so on.
 """
 #: The commands by what a person wants, in the order they are needed.
 SECTIONS = (
-    ("Set up", ("init", "doctor", "key", "access-code", "new-strategy", "render")),
+    ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
     ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
@@ -63,6 +68,7 @@ class Pages(typer.core.TyperGroup):
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code. Faults that are foreseen are one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
+    make_safe()
     try:
         typer.main.get_command(build(words))(words, prog_name="alpha")
     except AlphaError as fault:
@@ -82,14 +88,21 @@ def build(words: list[str]) -> typer.Typer:
 
     @app.callback()
     def house(
-        env_file: Path = typer.Option(
-            Path(".env"), "--env-file", envvar="ALPHA_ENV_FILE", help="The file of settings, beside the environment."
+        env_file: Path | None = typer.Option(
+            None,
+            "--env-file",
+            envvar="ALPHA_ENV_FILE",
+            help="The file of settings, beside the environment; .env without it.",
         ),
     ) -> None:
         """Several trading bots on Bybit as one system."""
+        if env_file is None:
+            return
+        if not env_file.is_file() and not CREATES_ENV_FILE & set(words):
+            raise Misconfigured(f"--env-file names {env_file}, which is no file.")
         os.environ["ALPHA_ENV_FILE"] = str(env_file)
 
-    wanted = next((word for word in words if not word.startswith("-")), None)
+    wanted = _command(words)
     if wanted in PARTS and _exists(PARTS[wanted]):
         _add(app, PARTS[wanted])
         return app
@@ -99,6 +112,17 @@ def build(words: list[str]) -> typer.Typer:
             if _exists(name):
                 _add(app, name)
     return app
+
+
+def _command(words: list[str]) -> str | None:
+    """The first word that is a command: neither an option nor the value of one."""
+    left = iter(words)
+    for word in left:
+        if word == "--env-file":
+            next(left, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _add(app: typer.Typer, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from alpha.errors import Misconfigured
-from alpha.registry import SHARED_DB, Registry, load_registry
+from alpha.registry import SHARED_DB, Registry, load_registry, parse_registry
 
 #: File of the template to its place in the strategy's folder.
 PLACES = {
@@ -45,6 +45,9 @@ def scaffold(name: str, root: Path) -> list[Path]:
         "tag": _free_tag(name, registry),
         "redis_db": str(_free_database(registry)),
     }
+    # The list with its new entry is known to be sound before anything is written.
+    listed = bots_file.read_text(encoding="utf-8") + Template(_ENTRY).substitute(words)
+    parse_registry(listed, bots_file)
     written = []
     for source, place in PLACES.items():
         path = folder / place
@@ -54,9 +57,10 @@ def scaffold(name: str, root: Path) -> list[Path]:
         written.append(path)
     for place in EMPTY:
         (folder / place).touch()
-    with bots_file.open("a", encoding="utf-8") as file:
-        file.write(Template(_ENTRY).substitute(words))
-    load_registry(bots_file)
+    draft = bots_file.with_name(f".{bots_file.name}.new")
+    draft.write_text(listed, encoding="utf-8")
+    draft.chmod(bots_file.stat().st_mode & 0o777)
+    draft.replace(bots_file)
     return [*written, bots_file]
 
 

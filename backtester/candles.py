@@ -48,21 +48,15 @@ def fingerprint(series: Iterable[Bars]) -> str:
 
 
 def check(candles: Bars, source: str) -> None:
-    """Raise Misconfigured, naming `source`, the candle and the fault, unless these are sound candles without gaps."""
+    """Raise Misconfigured, naming `source`, the candle and the fault, unless these are sound candles; gaps are none."""
     if len(candles) == 0:
         raise Misconfigured(f"{source} holds no candle: download it again.")
     steps = np.diff(candles.start_ms)
-    for place in np.flatnonzero(steps != candles.interval_ms)[:1]:
+    for place in np.flatnonzero(steps <= 0)[:1]:
         here, after = int(candles.start_ms[place]), int(candles.start_ms[place + 1])
-        if after <= here:
-            raise Misconfigured(
-                f"{source}: the candle after {moment(here)} starts {'again then' if after == here else 'before it'}: "
-                "candles run oldest first, each once."
-            )
-        missing = (after - here) / candles.interval_ms - 1
         raise Misconfigured(
-            f"{source}: {missing:g} candles of {candles.interval_ms // 1000} s are missing after {moment(here)}: "
-            "take a range without the gap, or download it again."
+            f"{source}: the candle after {moment(here)} starts {'again then' if after == here else 'before it'}: "
+            "candles run oldest first, each once."
         )
     if first_ms(candles) % candles.interval_ms:
         raise Misconfigured(
@@ -83,6 +77,12 @@ def check(candles: Bars, source: str) -> None:
             raise Misconfigured(
                 f"{source}: the candle of {moment(int(candles.start_ms[np.argmax(wrong)]))} has {what}."
             )
+
+
+def gaps(candles: Bars) -> list[tuple[int, int]]:
+    """Each gap: the start of the candle before it and the start of the one after it, UTC milliseconds."""
+    places = np.flatnonzero(np.diff(candles.start_ms) != candles.interval_ms)
+    return [(int(candles.start_ms[place]), int(candles.start_ms[place + 1])) for place in places]
 
 
 def moment(ms: int) -> str:

@@ -16,7 +16,7 @@ from alpha.registry import load_registry
 from alpha.strategy.base import Parameters, Strategy
 from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candle_files import read_folder, symbols_of
-from backtester.candles import between, end_ms, first_ms
+from backtester.candles import end_ms, first_ms
 from backtester.description import Description, fingerprint_of, funding_text
 from backtester.engine import BacktestConfig, run
 from backtester.funding import read_funding
@@ -71,13 +71,18 @@ def carry_out(request: Request) -> Outcome:
         overrides["symbols"] = _symbols(request.symbols, request.data)
     parameters = load_parameters(kind.parameters_type, overrides=overrides)
     strategy = kind(parameters)
-    bars = read_folder(request.data, strategy.universe.symbols)
-    from_ms = min(map(first_ms, bars.values())) if request.from_text is None else moment_ms(request.from_text, "--from")
-    to_ms = max(map(end_ms, bars.values())) if request.to_text is None else moment_ms(request.to_text, "--to")
-    known = {symbol: between(one, 0, to_ms) for symbol, one in bars.items()}
-    known = {symbol: one for symbol, one in known.items() if len(one)}
+    wanted_from = None if request.from_text is None else moment_ms(request.from_text, "--from")
+    wanted_to = None if request.to_text is None else moment_ms(request.to_text, "--to")
+    if wanted_from is not None and wanted_to is not None and wanted_from >= wanted_to:
+        raise Misconfigured(f"--from {request.from_text} is not before --to {request.to_text}.")
+    known = read_folder(request.data, strategy.universe.symbols, from_ms=wanted_from, to_ms=wanted_to)
     if not known:
-        raise Misconfigured(f"{request.data} has no candles before --to {request.to_text}.")
+        raise Misconfigured(
+            f"{request.data} has no candles of the range --from {request.from_text or '(the first)'} "
+            f"--to {request.to_text or '(the last)'}. Choose another range, or download it."
+        )
+    from_ms = min(map(first_ms, known.values())) if wanted_from is None else wanted_from
+    to_ms = max(map(end_ms, known.values())) if wanted_to is None else wanted_to
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
     data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
     result = run(
@@ -157,7 +162,8 @@ def _amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        raise Misconfigured(f"{option} {text!r} is no number.") from None
+        comma = " Write it without commas, with a point before decimals." if "," in text else ""
+        raise Misconfigured(f"{option} must be a number, got {text!r}.{comma}") from None
     if not value.is_finite() or value < 0 or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most}"
         raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text}.")

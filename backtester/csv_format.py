@@ -1,45 +1,13 @@
-"""Columns of a table on disk, by name: CSV, gzipped CSV and Parquet.
+"""Columns of a Parquet file, by name: what the back-tester writes, and the recorded funding.
 
-CSV is read with NumPy, which rounds correctly. `polars` is loaded only for Parquet: its import alone takes a good part of
-a back-test of three months.
+`polars` is loaded only here: its import alone takes a good part of a back-test of three months.
 """
 
-import gzip
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from alpha.errors import Misconfigured
-
-Column = NDArray[np.float64]
-
-
-def read_csv(path: Path, wanted: Sequence[str]) -> dict[str, Column]:
-    """The columns of a CSV file of numbers with a header. Misconfigured names the file and what is wrong with it."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        header, _, body = raw.replace(b"\r", b"").strip().partition(b"\n")
-        names = header.decode().split(",")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
-        raise unreadable(path, fault) from None
-    _have(path, names, wanted)
-    if not body:
-        return {name: np.empty(0) for name in wanted}
-    try:
-        values = np.loadtxt(body.decode().splitlines(), delimiter=",", comments=None, ndmin=2)
-    except ValueError as fault:
-        if any("" in line.split(",") for line in body.decode(errors="replace").splitlines()):
-            raise _empty(path, wanted) from None
-        raise unreadable(path, fault) from None
-    if values.shape[1] != len(names):
-        raise Misconfigured(
-            f"{path} cannot be read as candles: its lines have not the {len(names)} fields of its header."
-        )
-    return {name: np.ascontiguousarray(values[:, names.index(name)]) for name in wanted}
 
 
 def read_parquet(path: Path, wanted: Sequence[str]) -> dict[str, Any]:

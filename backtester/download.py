@@ -1,8 +1,8 @@
 """Fetches public candles and funding rates into a folder, and goes on where it stopped.
 
 What a file holds already is not fetched again: only what lies before its first and after its last candle. Candles are
-written every few pages, so that an interrupted download loses little. A candle that the exchange does not have ends the
-download of its symbol with a sentence; nothing is filled in.
+written every few pages, so that an interrupted download loses little. A candle that the exchange does not have is a sentence
+at the end; what is sound on both sides of it is kept, and nothing is filled in.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import plain
 from alpha.strategy.bars import Bars
 from backtester.candle_files import FUNDING_SUFFIX, read_file, write_file
-from backtester.candles import COLUMNS, check, column, end_ms, first_ms, moment
+from backtester.candles import COLUMNS, check, column, end_ms, first_ms, gaps, moment
 from backtester.funding import read_rows, write_funding
 from backtester.instruments import FILE, recorded_instruments
 
@@ -104,7 +104,7 @@ class _Fetch:
     async def candles(self) -> Bars:
         """Fetch what the file lacks; returns all of it."""
         if self.path.exists():
-            self.have = read_file(self.path, self.symbol)
+            self.have = read_file(self.path, self.symbol, gaps=True)
             if self.have.interval_ms != self.length:
                 raise Misconfigured(
                     f"{self.path} holds candles of {self.have.interval_ms // 60_000} minutes: "
@@ -119,6 +119,12 @@ class _Fetch:
                 f"The exchange has no candles of {self.symbol} between {moment(self.from_ms)} and {moment(self.to_ms)}."
             )
         self.progress(self.symbol, 1, 1)
+        for before, after in gaps(self.have)[:1]:
+            missing = (after - before) // self.length - 1
+            raise Misconfigured(
+                f"The exchange has not {missing} candles of {self.symbol} after {moment(before)}. What is sound on both sides "
+                f"is kept in {self.path}: take a range without the gap, such as --from {moment(after).replace(' ', 'T')}."
+            )
         return self.have
 
     async def _range(self, first: int, last: int, *, save_early: bool) -> None:

@@ -1,7 +1,6 @@
 """`alpha data download`: from the command line to the folder, with a progress bar."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ def carry_out(request: DownloadRequest) -> None:
         raise Misconfigured("Name at least one symbol, such as BTCUSDT.")
     from_ms = moment_ms(request.from_text, "--from")
     to_ms = wall_ms() if request.to_text is None else moment_ms(request.to_text, "--to")
-    settings = load(ExchangeSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    settings = load(ExchangeSettings)
     asyncio.run(_download(settings, request, symbols, from_ms, to_ms))
 
 

@@ -68,7 +68,7 @@ class Run:
         self.interval_ms = data.interval_ms
         if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
             raise Misconfigured(
-                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms // 60_000} "
+                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms / 60_000:g} "
                 "minutes: give a folder with the right candles."
             )
         self.data = data
@@ -88,6 +88,12 @@ class Run:
         self.series = {
             symbol: Series.of(data.bars[symbol], strategy.indicators(data.bars[symbol])) for symbol in self.symbols
         }
+        for symbol in self.symbols:
+            most = data.instruments[symbol].max_leverage
+            if strategy.rules.leverage > most:
+                raise Misconfigured(
+                    f"The leverage is {strategy.rules.leverage:f}, and {symbol} allows {most:f} at most. Choose {most:f} or less."
+                )
         self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
         self.venue = Venue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage)
         self.low_first = strategy.rules.adverse_first != "high-first"

@@ -25,37 +25,51 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class DockerEngine:
-    """Bot control over containers. `containers` are those that may be steered; `services` are only looked at."""
+    """Bot control over containers. `containers` are those that may be steered; `services` are only looked at.
 
-    def __init__(self, http: ControlHttp, containers: Collection[str], services: Collection[str]) -> None:
+    `prefix` starts each container's real name; callers never see it.
+    """
+
+    def __init__(
+        self, http: ControlHttp, containers: Collection[str], services: Collection[str], prefix: str = ""
+    ) -> None:
         self._http = http
+        self._prefix = prefix
         self._known = frozenset(containers) | frozenset(services)
 
     async def list(self) -> list[Process]:
         """Our own containers, by name; others on the same machine are left out."""
         answer = await self._http.ask("GET", f"{API}/containers/json", {"all": 1}, SLACK_S)
         rows = msgspec.json.decode(answer.content, type=list[_Listed])
-        found = [(name.lstrip("/"), row) for row in rows for name in row.Names]
+        names = [(name.lstrip("/"), row) for row in rows for name in row.Names]
+        found = [(name.removeprefix(self._prefix), row) for name, row in names if name.startswith(self._prefix)]
         return sorted((_process(name, row) for name, row in found if name in self._known), key=lambda p: p.container)
 
     async def start(self, container: str) -> bool:
         """Start it; False when it was running already."""
-        answer = await self._http.ask("POST", f"{API}/containers/{container}/start", {}, SLACK_S)
+        answer = await self._http.ask("POST", f"{API}/containers/{self._prefix}{container}/start", {}, SLACK_S)
         return answer.status_code != 304
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
         """Stop it and wait until it has ended; False when it was not running."""
-        answer = await self._http.ask("POST", f"{API}/containers/{container}/stop", {"t": grace_s}, grace_s + SLACK_S)
+        answer = await self._http.ask(
+            "POST", f"{API}/containers/{self._prefix}{container}/stop", {"t": grace_s}, grace_s + SLACK_S
+        )
         return answer.status_code != 304
 
     async def restart(self, container: str, grace_s: int = 10) -> None:
         """Stop it and start it again."""
-        await self._http.ask("POST", f"{API}/containers/{container}/restart", {"t": grace_s}, grace_s + SLACK_S)
+        await self._http.ask(
+            "POST", f"{API}/containers/{self._prefix}{container}/restart", {"t": grace_s}, grace_s + SLACK_S
+        )
 
     async def logs(self, container: str, lines: int) -> str:
         """Its last lines of standard output and error, oldest first."""
         answer = await self._http.ask(
-            "GET", f"{API}/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines}, SLACK_S
+            "GET",
+            f"{API}/containers/{self._prefix}{container}/logs",
+            {"stdout": 1, "stderr": 1, "tail": lines},
+            SLACK_S,
         )
         return demultiplexed(answer.content).decode(errors="replace")
 

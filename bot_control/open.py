@@ -32,6 +32,9 @@ class BotControlSettings(Settings):
         "unix:///var/run/docker.sock",
         description="http://host:port of the Docker proxy, unix:///path of Docker's socket, or supervisor:///path of the demo",
     )
+    bot_container_prefix: str = Field(
+        "", description="what starts the containers' names; demo- in the demo, so that it runs beside production"
+    )
 
 
 def open_control(settings: BotControlSettings, registry: Registry) -> BotControl:
@@ -40,9 +43,11 @@ def open_control(settings: BotControlSettings, registry: Registry) -> BotControl
     parts = urlsplit(url)
     bots = [bot.container for bot in registry.bots]
     if parts.scheme == "http" and parts.hostname:
-        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, SERVICES)
+        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, SERVICES, settings.bot_container_prefix)
     if parts.scheme == "unix" and parts.path and not parts.netloc:
-        return DockerEngine(ControlHttp(url, "http://docker", parts.path), bots, SERVICES)
+        return DockerEngine(
+            ControlHttp(url, "http://docker", parts.path), bots, SERVICES, settings.bot_container_prefix
+        )
     if parts.scheme == "supervisor" and parts.path and not parts.netloc:
         return Supervisor(ControlHttp(url, "http://supervisor", parts.path))
     raise Misconfigured(

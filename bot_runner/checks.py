@@ -30,9 +30,17 @@ def check_key(key: ApiKeyInfo, bot: Bot) -> None:
 async def check_account(gateway: Gateway, broker: Broker, bot: Bot, symbols: Sequence[str], leverage: Decimal) -> None:
     """Cross margin, and in each of these symbols one-way mode and the leverage, which is set where nothing is held.
 
-    Misconfigured for hedge mode and for a margin mode that cannot be changed. A leverage that is refused is logged: an
-    entry asks for it again.
+    Misconfigured for hedge mode, for a margin mode that cannot be changed and for a leverage above what an instrument allows.
+    One that is refused is logged: an entry asks for it again.
     """
+
+    for symbol in symbols:
+        instrument = broker.instruments.get(symbol)
+        if instrument is not None and leverage > instrument.max_leverage:
+            raise Misconfigured(
+                f"The leverage of {bot.id} is {leverage:f}, and {symbol} allows {instrument.max_leverage:f} at most. "
+                f"Set {bot.prefix}_LEVERAGE to {instrument.max_leverage:f} or less."
+            )
 
     async def check(symbol: str) -> None:
         for row in await gateway.positions(symbol):

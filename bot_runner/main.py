@@ -2,13 +2,12 @@
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
 from alpha import process
 from alpha.config.exchange import refuse_live
 from alpha.config.keys import load_keys
-from alpha.config.loader import load
+from alpha.config.loader import chosen_env_file, load
 from alpha.errors import AlphaError, Misconfigured
 from alpha.logs import configure
 from alpha.registry import Bot, load_registry
@@ -37,7 +36,7 @@ def run_bot(bot_id: str) -> int:
         bot = load_registry(settings.alpha_bots_file).find(bot_id)
         keys = load_keys(bot)
         refuse_live(settings, keys, bot)
-        strategy = load_strategy(bot, read_environment(Path(".env")))
+        strategy = load_strategy(bot, read_environment(chosen_env_file()))
         configure(bot.container, settings)
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alpha.errors import AlphaError
 from alpha.process import leave
+from alpha.terminal import make_safe
 from demo.run import run_demo
 from demo.settings import DemoSettings
 
@@ -37,6 +38,7 @@ def _usage() -> str:
 
 def main() -> int:
     """Run the demo; one sentence on a fault, and a true exit code."""
+    make_safe()
     if asked := sys.argv[1:]:
         helped = asked[0] in {"-h", "--help"}
         (sys.stdout if helped else sys.stderr).write(

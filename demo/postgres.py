@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
+from demo.orphans import end_server, server_of
 from demo.ports import free_port
 
 OWNER = "trading_user"
@@ -36,6 +38,17 @@ def _let_through(path: Path) -> None:
             folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
+def _let_read(tree: Path) -> None:
+    """Let other users read the programs, which a strict umask kept for whoever installed them."""
+    libraries = tree.with_name(f"{tree.name}.libs")
+    for top in (tree, libraries):
+        if top.exists() and not top.stat().st_mode & stat.S_IROTH:
+            for path in (top, *top.rglob("*")):
+                mode = path.stat().st_mode
+                wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
+                path.chmod(stat.S_IMODE(wanted))
+
+
 class EmbeddedPostgres:
     """One server in `folder`. It can be stopped, killed and started again with its data."""
 
@@ -45,6 +58,15 @@ class EmbeddedPostgres:
         self._password = password
         self._durable = durable
         self._user: str | None = None
+        self._started = False
+
+    def take_over(self) -> None:
+        """End a server that runs on this folder although whoever started it was killed; Fatal when it does not end."""
+        pid_file = self.folder / "postmaster.pid"
+        pid = server_of(pid_file, self.folder)
+        # SIGINT: PostgreSQL's fast shutdown
+        if pid is not None and not end_server(pid, pid_file, self.folder, signal.SIGINT):
+            raise Fatal(f"A PostgreSQL that a former demo left (process {pid}) does not end. End it, then start again.")
 
     def start(self) -> None:
         """Create the data folder the first time, start, wait until it answers, create the database.
@@ -62,7 +84,9 @@ class EmbeddedPostgres:
             "-c timezone=UTC",
             f"-c fsync={'on' if self._durable else 'off'}",
         ]
-        self._run("pg_ctl", "-D", self.folder, "-w", "-t", "60", "-l", self.folder / "log", "-o", " ".join(options), "start")  # fmt: skip
+        # pg_ctl hands its words to a shell, so no path is among them: it works in the folder.
+        self._run("pg_ctl", "-D", ".", "-w", "-t", "60", "-l", "log", "-o", " ".join(options), "start", cwd=self.folder)
+        self._started = True
         self._create_database()
 
     @property
@@ -74,9 +98,10 @@ class EmbeddedPostgres:
             return None
 
     def stop(self, mode: str = "fast") -> None:
-        """End it: "fast" in order, "immediate" as a crash would."""
-        if (self.folder / "postmaster.pid").exists():
+        """End it: "fast" in order, "immediate" as a crash would. One that somebody else started is left alone."""
+        if self._started and (self.folder / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", self.folder, "-w", "-m", mode, "stop")
+        self._started = False
 
     def settings(self) -> DatabaseSettings:
         """How the owner reaches it."""
@@ -108,6 +133,7 @@ class EmbeddedPostgres:
         shutil.chown(self.folder, SYSTEM_USER)
         _let_through(self.folder)
         _let_through(binaries() / "postgres")
+        _let_read(binaries().parents[1])
 
     def _initialise(self) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".password") as secret:
@@ -126,7 +152,7 @@ class EmbeddedPostgres:
         if DATABASE not in known.split():
             self._run("createdb", *client, "--maintenance-db=postgres", DATABASE)
 
-    def _run(self, program: str, *arguments: object) -> str:
+    def _run(self, program: str, *arguments: object, cwd: Path = Path("/")) -> str:
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(
                 [str(binaries() / program), *map(str, arguments)],
@@ -137,7 +163,7 @@ class EmbeddedPostgres:
                 user=self._user,
                 group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
                 extra_groups=None if self._user is None else (),
-                cwd="/",
+                cwd=cwd,
                 env={"PATH": os.environ.get("PATH", ""), "PGPASSWORD": self._password, "LC_ALL": "C.UTF-8"},
             )
             output.seek(0)

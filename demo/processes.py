@@ -72,6 +72,8 @@ class Supervisor:
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder = folder
+        #: Handles that every process keeps open as long as it lives.
+        self.inherited: tuple[int, ...] = ()
         self._root = root
         self._tasks: list[asyncio.Task[None]] = []
         self.processes: dict[str, Process] = {}
@@ -171,6 +173,7 @@ class Supervisor:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self.inherited,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
         process.started_ms = wall_ms()

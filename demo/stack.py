@@ -13,12 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from alpha.config.env_file import quoted
 from alpha.config.loader import load
 from alpha.errors import Misconfigured
 from alpha.postgres.migrate import ROLES, MigrateSettings
 from alpha.postgres.migrate import run as migrate
-from alpha.registry import Bot, Registry
+from alpha.registry import Bot, Registry, check_folders
 from demo.api import SupervisorApi
+from demo.lock import DemoLock
 from demo.ports import free_port, require_free
 from demo.postgres import EmbeddedPostgres
 from demo.processes import Spec, Supervisor, base_environment
@@ -81,6 +83,7 @@ class DemoStack:
         self._dashboard_port = _port(settings.demo_dashboard_port, "DEMO_DASHBOARD_PORT")
         self._dashboard_token = secrets.token_urlsafe(16)
         self.supervisor = Supervisor(self.folder / "logs", root)
+        self._lock: DemoLock | None = None
         self._socket = _socket_path(self.folder)
         self._api = SupervisorApi(self.supervisor, self._socket)
 
@@ -91,6 +94,10 @@ class DemoStack:
 
     async def open(self) -> None:
         """Start everything. Raises Misconfigured or Fatal with one sentence when a part cannot start."""
+        check_folders(self.registry, self._root)
+        self._lock = lock = DemoLock(self.folder.parent)
+        self.supervisor.inherited = (lock.children,)
+        await asyncio.to_thread(self._end_the_former, lock)
         # The exchange needs no database: it makes its market while PostgreSQL makes its first files.
         self.supervisor.add(self._exchange())
         await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.redis.start))
@@ -115,11 +122,17 @@ class DemoStack:
         # What `alpha --env-file` needs to ask and steer this demo from another terminal.
         operator = self.environment_of("alpha_c2")
         wanted = [
-            name for name in operator if name.startswith(("POSTGRES_", "REDIS_", "BOT_CONTROL", "BYBIT_", "ALPHA_"))
+            name for name in operator if name.startswith(("POSTGRES_", "REDIS_", "BOT_CONTROL", "BYBIT_", "ALPHA_BOTS"))
         ]
         settings = self.folder.parent / "alpha.env"
         settings.touch(mode=0o600)
-        settings.write_text("".join(f"{name}={operator[name]}\n" for name in wanted), encoding="utf-8")
+        settings.write_text("".join(f"{name}={quoted(operator[name])}\n" for name in wanted), encoding="utf-8")
+
+    def _end_the_former(self, lock: DemoLock) -> None:
+        """After a SIGKILL of the supervisor the servers live on; services end by themselves, but take a moment."""
+        self.postgres.take_over()
+        self.redis.take_over()
+        lock.wait_for_the_former()
 
     async def start_late(self) -> None:
         """Start what had to wait for the bots."""
@@ -128,7 +141,9 @@ class DemoStack:
                 await self.supervisor.start(name)
 
     async def close(self) -> None:
-        """End everything: the bots first, the exchange and the servers last. The data stays."""
+        """End everything that was started: the bots first, the exchange and the servers last. The data stays."""
+        if self._lock is None:
+            return  # another demo's
         (self.folder.parent / "running.json").unlink(missing_ok=True)
         await self._api.close()
         if self._socket.parent != self.folder:
@@ -136,6 +151,8 @@ class DemoStack:
         bots = [bot.container for bot in self.registry.bots]
         await self.supervisor.close([*bots, *(name for name, _ in reversed(SERVICES)), EXCHANGE])
         await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
+        self._lock.release()
+        self._lock = None
 
     def environment_of(self, role: str) -> dict[str, str]:
         """The variables of a process that works as database role `role`."""
@@ -149,6 +166,8 @@ class DemoStack:
             "BYBIT_WS_URL": self.exchange_url.replace("http://", "ws://"),
             "BOT_CONTROL_URL": f"supervisor://{self._socket}",
             "ALPHA_BOTS_FILE": str(self._root / "bots.toml"),
+            # a .env with real keys beside the checkout has no part in the demo
+            "ALPHA_ENV_FILE": os.devnull,
             "LOG_FORMAT": "json",
             "PYTHONPATH": str(self._root),
             "PYTHONUNBUFFERED": "1",

@@ -1,5 +1,6 @@
 """A key that trades is readable by its bot and the guard only: over the compose files and over the demo's processes."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +18,17 @@ from demo.stack import DemoStack
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"
-#: The doctor is no service: it runs when the operator asks for it, tries the keys, and ends.
-ASKED = {"doctor"}
+#: No services: the doctor runs when the operator asks for it, tries the keys, and ends; `prepare` looks at .env, without a
+#: network, and ends.
+ASKED = {"doctor", "prepare"}
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml carries no types
-    """Also knows compose's own `!reset`."""
+    """Also knows compose's own `!reset` and `!override`."""
 
 
-_Loader.add_constructor("!reset", lambda loader, node: loader.construct_sequence(node))
+for tag in ("!reset", "!override"):
+    _Loader.add_constructor(tag, lambda loader, node: loader.construct_sequence(node))
 
 
 def services(name: str, text: str | None = None) -> dict[str, Any]:
@@ -46,11 +49,17 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
+def source_of(volume: object, env: Mapping[str, str]) -> str:
+    """What is mounted, with the variables filled in; a path begins with "./"."""
+    given = filled(volume["source"] if isinstance(volume, dict) else str(volume), env).split(":")[0]
+    return f"./{os.path.normpath(given)}" if given.startswith(".") else given
+
+
 def seen_by(service: Mapping[str, Any], env: Mapping[str, str], secrets: Mapping[str, str]) -> str:
     """Everything that a service can read: its environment, and the files below `secrets/` that are mounted into it."""
     seen = [filled(str(value), env) for value in (service.get("environment") or {}).values()]
     for volume in service.get("volumes", ()):
-        source = str(volume).split(":")[0]
+        source = source_of(volume, {"ALPHA_SECRETS": "files" if secrets else ""})
         if source == "./secrets" or (source.startswith(".") and (ROOT / source).resolve() == ROOT):
             seen += secrets.values()
         elif source.startswith("./secrets/"):
@@ -85,7 +94,7 @@ def test_in_production_a_key_that_trades_is_with_its_bot_and_the_guard_alone(reg
 def test_a_key_that_is_mounted_elsewhere_is_found(registry: Registry) -> None:
     secrets = files(registry, planted(registry))
     text = (ROOT / PRODUCTION).read_text()
-    wrong = text.replace("./secrets/websocket_listener:", "./secrets/risk_guard:")
+    wrong = text.replace("secrets/websocket_listener}", "secrets/risk_guard}")
     assert "websocket_listener" in holders(services("", wrong), "planted-LXALGO_BYBIT_API_KEY", {}, secrets)
     wrong = text.replace("*all-reads]\n      # The writer", "*all-keys]\n      # The writer")
     assert "websocket_listener" in holders(services("", wrong), "planted-LXALGO_BYBIT_API_KEY", planted(registry), {})

@@ -1,10 +1,8 @@
 """What the service stands on: the bots, Redis, the request budget, alerts; and one bot's way to exchange and database."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from alpha.alerts import Alert, Alerts
 from alpha.bybit.client import Gateway
@@ -52,8 +50,7 @@ class ServiceContext:
 
         Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for what passes.
         """
-        env_file = Path(os.environ.get("ALPHA_ENV_FILE", ".env"))
-        keys = keys if keys is not None else load_reading_keys(bot, env_file=env_file)
+        keys = keys if keys is not None else load_reading_keys(bot)
         gateway = Gateway(
             hosts_of(self.settings, demo=keys.bybit_demo),
             Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),

@@ -7,6 +7,7 @@ thread has an HTTP of its own. pybit's own retries and sleeps are off.
 import asyncio
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -172,6 +173,10 @@ class Transport:
             return self._failed(
                 ErrorKind.BUSY if _never_sent(fault) else ErrorKind.UNKNOWN_OUTCOME, 0, _in_words(fault), began
             )
+        except UnicodeEncodeError as fault:
+            # Never sent, and nothing that passes: a key goes into a header.
+            name = unicodedata.name(fault.object[fault.start], "a control character")
+            raise Misconfigured(f"The API key of this gateway holds {name}, which no key has. Copy it anew.") from None
         except (AttributeError, TypeError, KeyError, ValueError) as fault:
             # pybit takes the shape of an answer for granted.
             return self._failed(

@@ -1,45 +1,56 @@
 """The API keys of each bot."""
 
-from pathlib import Path
+import unicodedata
+from typing import Annotated
 
-from pydantic import (
-    Field,
-    SecretStr,
-)
+from pydantic import AfterValidator, Field, SecretStr
 
-from alpha.config.loader import Settings, load
+from alpha.config.loader import DEFAULT, EnvFile, Settings, load
 from alpha.errors import Misconfigured
 from alpha.registry import Bot
+
+
+def _ascii(secret: SecretStr) -> SecretStr:
+    """Keys go into HTTP headers: anything but printable ASCII is a slip of the hand."""
+    for place, character in enumerate(secret.get_secret_value(), start=1):
+        if not "!" <= character <= "~":
+            name = unicodedata.name(character, f"U+{ord(character):04X}")
+            raise ValueError(f"holds {name} at position {place}, which no key has. Copy the key anew")
+    return secret
+
+
+#: A key or secret of the exchange.
+KeyText = Annotated[SecretStr, AfterValidator(_ascii)]
 
 
 class BotKeys(Settings):
     """The exchange keys of one bot; its prefix starts their variables."""
 
-    bybit_api_key: SecretStr = Field(description="the API key of this bot's account")
-    bybit_api_secret: SecretStr = Field(description="the API secret of this bot's account")
+    bybit_api_key: KeyText = Field(description="the API key of this bot's account")
+    bybit_api_secret: KeyText = Field(description="the API secret of this bot's account")
     bybit_demo: bool | None = Field(None, description="true or false when this bot differs from BYBIT_DEMO")
 
 
 class ReadingKeys(Settings):
     """The second exchange key of one bot, made with Read-Only, for who only reads; its prefix starts its variables."""
 
-    bybit_read_api_key: SecretStr | None = Field(
+    bybit_read_api_key: KeyText | None = Field(
         None, description="a second API key of this bot's account that only reads, for the listener and the trade sync"
     )
-    bybit_read_api_secret: SecretStr | None = Field(None, description="the API secret of the key that only reads")
+    bybit_read_api_secret: KeyText | None = Field(None, description="the API secret of the key that only reads")
 
 
-def load_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+def load_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
     """The key of `bot` that trades; Misconfigured names the variable that is missing."""
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file)
 
 
-def has_reading_key(bot: Bot, *, env_file: Path | None = Path(".env")) -> bool:
+def has_reading_key(bot: Bot, *, env_file: EnvFile = DEFAULT) -> bool:
     """True when a key of its own is set for who only reads, whatever it may do."""
     return load(ReadingKeys, prefix=f"{bot.prefix}_", env_file=env_file).bybit_read_api_key is not None
 
 
-def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotKeys:
+def load_reading_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
     """The key of `bot` for who only reads: its read-only key, or where there is none the key that trades.
 
     Misconfigured when there is neither, or a key without its secret.
@@ -62,7 +73,7 @@ def load_reading_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> BotK
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file, bybit_api_key=key, bybit_api_secret=secret)
 
 
-def load_guarding_keys(bot: Bot, *, env_file: Path | None = Path(".env")) -> tuple[BotKeys, bool]:
+def load_guarding_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> tuple[BotKeys, bool]:
     """The key of `bot` for its guard, and whether it is the one that trades; a bot without one is observed by its other.
 
     Misconfigured when there is neither, or a key without its secret.
@@ -88,7 +99,7 @@ class _GivenKeys(Settings):
     bybit_api_secret: SecretStr | None = None
 
 
-def _is_begun(bot: Bot, env_file: Path | None) -> bool:
+def _is_begun(bot: Bot, env_file: EnvFile) -> bool:
     """True when a part of the key that trades is set: what is missing of it is then a mistake, and no choice."""
     given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
     return given.bybit_api_key is not None or given.bybit_api_secret is not None

@@ -6,13 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from alpha.config.env_file import invisible
 from alpha.errors import Misconfigured, shown
 
 #: Where containers see the secrets that are given to them, one file each, named like the variable in lower case.
@@ -58,7 +53,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return field.annotation in {SecretStr, SecretStr | None}
+    kinds = get_args(field.annotation) or (field.annotation,)
+    return any(kind is SecretStr or SecretStr in get_args(kind) for kind in kinds)
 
 
 _NUMBERS = (int, float, Decimal, int | None, float | None, Decimal | None)
@@ -93,6 +89,14 @@ class Settings(BaseSettings):
             return value.replace(",", "").strip()
         return value
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _typed_by_hand(cls, value: Any) -> Any:
+        """A pasted secret brings characters that nobody sees; what refuses it later would blame somebody else."""
+        if isinstance(value, SecretStr) and (hidden := invisible(value.get_secret_value())) is not None:
+            raise ValueError(f"holds an invisible character ({hidden}). Paste it anew, or type it")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -111,11 +115,35 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S], *, prefix: str = "", env_file: Path | None = Path(".env"), **values: object) -> S:
+class _Default:
+    """Stands for the file that `alpha --env-file` names, `.env` without one."""
+
+
+DEFAULT = _Default()
+
+
+EnvFile = Path | _Default | None
+
+
+def chosen_env_file() -> Path:
+    """The file of settings beside the environment: what `alpha --env-file` names, else `.env` here."""
+    return Path(os.environ.get("ALPHA_ENV_FILE") or ".env")
+
+
+def env_file_in(folder: Path) -> Path:
+    """The file of settings of the checkout `folder`: what `alpha --env-file` names, else its `.env`."""
+    return chosen_env_file() if os.environ.get("ALPHA_ENV_FILE") else folder / ".env"
+
+
+def load(kind: type[S], *, prefix: str = "", env_file: EnvFile = DEFAULT, **values: object) -> S:
     """Read settings of this kind. `prefix` starts every variable's name; `values` go before all else.
+
+    `env_file` is read beside the environment: by default the one that `alpha --env-file` names, none when None.
 
     Raises Misconfigured with one line a fault: the variable, what is wrong, what is allowed.
     """
+    if isinstance(env_file, _Default):
+        env_file = chosen_env_file()
     arguments: dict[str, Any] = {"_env_file": env_file, "_env_prefix": prefix, **values}
     try:
         return kind(**arguments)
@@ -141,9 +169,33 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
             continue
         secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
         given = "" if secret else f" is {shown(error['input'])}:"
-        message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+        message = _in_words(error)
         lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
     return lines
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+#: A form to what it looks like, for whoever reads no regular expressions.
+_FORMS = {
+    "^https?://": "must begin with http:// or https://",
+    "^wss?://": "must begin with ws:// or wss://",
+    r"^\d+(\.\d+)?$": "must be a number such as 250 or 250.5",
+}
+
+
+def _in_words(error: Any) -> str:
+    """One fault of pydantic as a person says it."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "string_pattern_mismatch":
+        form = str(error["ctx"]["pattern"])
+        said = _FORMS.get(form, "has not the right form")
+        return f"{said}; write it without commas" if _WHOLE.fullmatch(str(error["input"])) else said
+    if isinstance(error["input"], str) and _WHOLE.fullmatch(error["input"].strip()):
+        return "write numbers without commas, with a point before decimals"
+    return str(error["msg"])
 
 
 def comma_separated(text: object) -> object:

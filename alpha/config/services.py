@@ -10,10 +10,7 @@ holds the value. A service's settings are a class that inherits the groups it ne
 from pathlib import Path
 from typing import Literal
 
-from pydantic import (
-    Field,
-    SecretStr,
-)
+from pydantic import Field, SecretStr
 
 from alpha.config.loader import Settings
 

@@ -38,6 +38,9 @@ class MigrateSettings(DatabaseSettings):
     alpha_c2_db_password: SecretStr | None = Field(None, description="the password of alpha_c2")
     alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
     bots_file: Path = Field(Path("bots.toml"), description="the list of bots")
+    migrate_only_simulated: bool = Field(
+        False, description="true refuses a database that holds other accounts than simulated ones; the demo's"
+    )
 
     def passwords(self) -> dict[str, str]:
         """Role to password, of those that are set."""
@@ -169,14 +172,38 @@ async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str |
 async def run(settings: MigrateSettings) -> list[str]:
     """Bring the database up to date; returns the names of the files applied now."""
     registry = load_registry(settings.bots_file)
-    connection = await connect(settings, "migrate")
     try:
+        connection = await connect(settings, "migrate")
+    except Misconfigured as fault:
+        raise Misconfigured(
+            f"{fault} An existing database keeps the password that it was made with, whatever the settings say now: "
+            "put the old one back, then change it everywhere with 'alpha password rotate'."
+        ) from None
+    try:
+        if settings.migrate_only_simulated:
+            await _refuse_other_accounts(connection)
         applied = await migrate(connection)
         await register_bots(connection, registry)
         await set_passwords(connection, settings.passwords())
     finally:
         await connection.close()
     return applied
+
+
+async def _refuse_other_accounts(connection: Connection) -> None:
+    """Raise Misconfigured when the record holds accounts that are none of the simulated exchange's."""
+    if await connection.fetchval("SELECT to_regclass('trading.accounts') IS NULL"):
+        return
+    rows = await connection.fetch(
+        "SELECT environment, count(*) AS number FROM trading.accounts WHERE environment <> 'simulated' "
+        "GROUP BY environment ORDER BY environment"
+    )
+    if rows:
+        found = ", ".join(f"{row['number']} {row['environment']}" for row in rows)
+        raise Misconfigured(
+            f"This database holds other accounts than simulated ones ({found}), so it is not the demo's. "
+            "Start the demo as a project of its own: leave out -p and COMPOSE_PROJECT_NAME."
+        )
 
 
 async def bring_up_to_date(settings: MigrateSettings) -> str:

@@ -1,12 +1,10 @@
 """`alpha db`: migrate, verify, rebuild and prune the database, as its owner."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TypeVar
 
 import typer
@@ -27,7 +25,7 @@ ALLOWED = Decimal("0.01")
 
 def settings() -> migrate.MigrateSettings:
     """The owner's connection, from the environment and the file of settings."""
-    return load(migrate.MigrateSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    return load(migrate.MigrateSettings)
 
 
 def register(app: typer.Typer) -> None:

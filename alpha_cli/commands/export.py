@@ -1,7 +1,6 @@
 """`alpha export`: a bot's year as CSV files for the tax office."""
 
 import asyncio
-import os
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -39,16 +38,21 @@ def register(app: typer.Typer) -> None:
 
 
 def _id_of(name: str) -> str:
-    """The id of a bot by any of its names; what the registry does not know may be a bot of former days, and stays as it is."""
+    """The id of a bot by any of its names; what the registry does not know may be a former bot's id, which the database knows."""
+    registry = load(RegistrySettings)
+    path = (
+        registry.alpha_bots_file
+        if registry.alpha_bots_file.exists()
+        else Path(__file__).resolve().parents[2] / "bots.toml"
+    )
     try:
-        settings = load(RegistrySettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
-        return load_registry(settings.alpha_bots_file).find(name).id
+        return load_registry(path).find(name).id
     except Misconfigured:
         return name
 
 
 async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
-    settings = load(DatabaseSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
         return await export_year(connection, bot, year, zone, folder)

@@ -6,6 +6,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from alpha.config.env_file import invisible
+from alpha.config.loader import env_file_in
+from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry, load_registry
 from alpha_cli.installation.layout import READ_WITH_TRADING_KEY, generated, given, has_pair, key_pairs, tokens
 from alpha_cli.installation.write import Installation, one_key, read_env, write_env
@@ -29,11 +32,20 @@ def register(app: typer.Typer) -> None:
         """Set up this checkout: generated passwords, your keys, one folder of secrets a service. Safe to run again."""
         registry = load_registry(folder / "bots.toml")
         installation = Installation(folder, registry)
-        env = read_env(folder / ".env")
+        env_file = env_file_in(folder)
+        env = read_env(env_file)
         secret = [*generated(registry), *given(registry)]
         # What stood in a plain .env moves to secrets/.
         moved = {name: env[name] for name in secret if name in env}
-        known = {**moved, **installation.read()}
+        present = installation.read()
+        for name, value in moved.items():
+            if present.get(name, value) != value:
+                raise Misconfigured(
+                    f"{name} stands in {env_file.name} and, with another value, in {installation.folder.name}/installation.json. "
+                    "Take the wrong one out, then run this again; nothing was changed."
+                )
+        left = {name: value for name, value in installation.left_over().items() if name in secret}
+        known = {**left, **moved, **present}
         console = Console(stderr=True, soft_wrap=True)
         settings: dict[str, str] = {}
         chosen = one_key(env)
@@ -51,9 +63,11 @@ def register(app: typer.Typer) -> None:
                 settings["C2_TELEGRAM_ADMIN_IDS"] = admins
         if chosen or READ_WITH_TRADING_KEY in env:
             settings[READ_WITH_TRADING_KEY] = ",".join(bot.id for bot in registry.bots if bot.id in chosen)
-        write_env(folder / ".env", folder / ".env.example", settings, moved)
-        changed = installation.write(known)
-        console.print(f"Wrote .env and secrets/ ({len(changed)} new or changed).")
+        # The secrets leave .env only when they are in secrets/, on the disk and read back.
+        changed = installation.write(known, chosen)
+        with installation.copy_of(env_file):
+            write_env(env_file, folder / ".env.example", settings, moved)
+        console.print(f"Wrote {env_file.name} and secrets/ ({len(changed)} new or changed).")
         _weaker(console, registry, known, chosen)
         console.print(
             "Next: docker compose -f docker-compose.production.yml up -d, then the same with run --rm doctor."
@@ -74,8 +88,12 @@ def _exchange(env: Mapping[str, str]) -> dict[str, str]:
 def _asked(name: str, known: Mapping[str, str]) -> dict[str, str]:
     """Ask for one secret; nothing when Enter was pressed."""
     state = " (kept)" if known.get(name) else ""
-    value = typer.prompt(f"{name}{state}", default="", hide_input=True, show_default=False, err=True).strip()
-    return {name: value} if value else {}
+    while True:
+        value = typer.prompt(f"{name}{state}", default="", hide_input=True, show_default=False, err=True).strip()
+        hidden = invisible(value)
+        if hidden is None:
+            return {name: value} if value else {}
+        typer.echo(f"{name} holds an invisible character ({hidden}). Copy it anew, or type it.", err=True)
 
 
 def _keys(bot: Bot, known: Mapping[str, str]) -> dict[str, str]:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from alpha.bybit.session import Credentials
+from alpha.config.env_file import invisible
 from alpha.config.exchange import ExchangeSettings
 from alpha.config.keys import BotKeys
-from alpha.config.loader import load
+from alpha.config.loader import env_file_in, load
 from alpha.errors import Rejected
 from alpha.registry import Bot, load_registry
 from alpha_cli.installation.keys import check_new_key
@@ -38,7 +39,7 @@ def register(app: typer.Typer) -> None:
         registry = load_registry(folder / "bots.toml")
         found = registry.find(bot)
         installation = Installation(folder, registry)
-        env_file = folder / ".env"
+        env_file = env_file_in(folder)
         env = read_env(env_file)
         known = installation.read()
         trading, reading = key_pairs(found)
@@ -50,6 +51,9 @@ def register(app: typer.Typer) -> None:
             raise Rejected(f"Neither secrets/ nor .env has a key of {found.id} yet. Enter it with 'alpha init'.")
         names = reading if read_only else trading
         new_key, new_secret = (typer.prompt(name, hide_input=True, err=True).strip() for name in names)
+        for name, value in zip(names, (new_key, new_secret), strict=True):
+            if (hidden := invisible(value)) is not None:
+                raise Rejected(f"{name} holds an invisible character ({hidden}). Copy it anew, or type it.")
         old_keys = load(
             BotKeys,
             prefix=f"{found.prefix}_",
@@ -65,13 +69,14 @@ def register(app: typer.Typer) -> None:
         )
         holders = _holders(found, known, read_only=read_only)
         changed = dict(zip(names, (new_key, new_secret), strict=True))
-        if read_only and found.id in one_key(env):
-            rest = ",".join(each.id for each in registry.bots if each.id in one_key(env) - {found.id})
-            change_env(env_file, {READ_WITH_TRADING_KEY: rest})
+        chosen = one_key(env) - {found.id} if read_only else one_key(env)
         if in_files:
-            installation.write(changed)
+            installation.write(changed, chosen)
         else:
             change_env(env_file, changed)
+        if chosen != one_key(env):
+            rest = ",".join(each.id for each in registry.bots if each.id in chosen)
+            change_env(env_file, {READ_WITH_TRADING_KEY: rest})
         console = Console(stderr=True, soft_wrap=True)
         kind = "read-only key" if read_only else "key"
         console.print(f"The {kind} of {found.id} is changed (account {checked.user_id}).")

@@ -5,7 +5,6 @@ import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -154,7 +153,7 @@ def _settings() -> Any:
     from alpha.config.loader import load
     from operations.context import OperationsSettings
 
-    return load(OperationsSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    return load(OperationsSettings)
 
 
 def _user() -> str:

@@ -19,10 +19,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _render(root: Path, check: bool) -> int:
-    from alpha.registry import load_registry
+    from alpha.registry import check_folders, load_registry
     from alpha_cli.rendering.production import render, stale
 
-    old = stale(render(load_registry(root / "bots.toml"), root), root)
+    registry = load_registry(root / "bots.toml")
+    check_folders(registry, root)
+    old = stale(render(registry, root), root)
     for file in old:
         sys.stdout.write(f"{file.path} {'is not current: run alpha render' if check else 'written'}.\n")
         if not check:

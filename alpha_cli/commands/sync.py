@@ -1,9 +1,7 @@
 """`alpha sync`: read Bybit's closed trades, and compare the books."""
 
 import asyncio
-import os
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -71,6 +69,6 @@ def _run(command: Coroutine[None, None, int]) -> None:
 def _settings() -> "SyncSettings":
     from trade_sync_service.settings import SyncSettings
 
-    settings = load(SyncSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
+    settings = load(SyncSettings)
     configure("alpha", settings)
     return settings

@@ -9,8 +9,10 @@ from alpha.bybit.hosts import hosts_of
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
+from alpha.config import env_file
 from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
 from alpha.config.keys import BotKeys, has_reading_key, load_guarding_keys, load_reading_keys, read_only_advice
+from alpha.config.loader import chosen_env_file
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.registry import Bot, Registry
 from alpha_cli.doctor.finding import Finding, fault, note, ok
@@ -49,7 +51,8 @@ class KeyChecks:
         self._registry = registry
         self._throttle = throttle
         # Without a plain .env nobody's key stands in for another.
-        self._in_files = os.environ.get("ALPHA_SECRETS") == "files"
+        given = {**env_file.read(chosen_env_file()).values, **os.environ}
+        self._in_files = given.get("ALPHA_SECRETS") == "files"
         self._owner: dict[str, Bot] = {}
 
     async def check(self) -> AsyncIterator[Finding]:

@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from alpha.bybit.rate_limiter import RateLimiter
+from alpha.config import env_file
 from alpha.config.exchange import ExchangeSettings
-from alpha.config.loader import Settings, load
+from alpha.config.loader import Settings, chosen_env_file, load
 from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
 from alpha.errors import AlphaError, Misconfigured
 from alpha.registry import Registry, load_registry
+from alpha_cli.doctor.egress import check_egress
 from alpha_cli.doctor.exchange import KeyChecks, check_clock
 from alpha_cli.doctor.finding import Finding, carried_out, fault, note, ok
 from alpha_cli.doctor.stores import check_database, check_redis
@@ -26,6 +28,8 @@ async def findings() -> AsyncIterator[Finding]:
     except Misconfigured as error:
         yield fault("bots", str(error))
         registry = Registry(())
+    for finding in _check_env_file():
+        yield finding
     exchange, faults = _settings(ExchangeSettings)
     for finding in faults:
         yield finding
@@ -53,8 +57,20 @@ async def findings() -> AsyncIterator[Finding]:
     if telegram is not None:
         async for finding in carried_out("telegram", lambda: check_telegram(telegram)):
             yield finding
+    async for finding in carried_out("way out", check_egress):
+        yield finding
     async for finding in carried_out("bot control", lambda: _check_control(registry)):
         yield finding
+
+
+def _check_env_file() -> list[Finding]:
+    """The file of settings is read alike by `alpha` and by the containers."""
+    path = chosen_env_file()
+    try:
+        found = env_file.read(path)
+    except Misconfigured as error:
+        return [fault("settings", str(error))]
+    return [fault("settings", sentence) for sentence in env_file.sentences(path, found)]
 
 
 def _settings(kind: type[Kind]) -> tuple[Kind | None, list[Finding]]:

@@ -1,17 +1,20 @@
 """Writing `.env` and `secrets/`: what exists is kept, what is missing is made."""
 
-import os
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from alpha.config import env_file
 from alpha.errors import Misconfigured
 from alpha.registry import Registry
+from alpha_cli.installation.durable import refused, sync_folder, write_durably
 from alpha_cli.installation.layout import READ_WITH_TRADING_KEY, files, generated
 
 _LEDGER = "installation.json"
+_COPY = ".env.before"
 
 
 class Installation:
@@ -34,28 +37,60 @@ class Installation:
                 f"{path} cannot be read. Restore it from a copy, or remove it to start afresh."
             ) from None
 
-    def write(self, given: Mapping[str, str]) -> list[str]:
+    def write(self, given: Mapping[str, str], chosen: Collection[str] | None = None) -> list[str]:
         """Keep what is known, take what is given, make the missing passwords, write every file.
 
-        Which bots have one key for all, by the operator's choice, stands in `.env`. Returns the variables whose value is new or changed. A file of a secret that is no longer known is removed.
+        `chosen` are the bots with one key for all, by the operator's choice; None takes those that stand in `.env`. Returns
+        the variables whose value is new or changed. All of it is on the disk when this returns; the list of all secrets
+        comes first and the file of a secret that is no longer known goes last, so that an end at any instant loses none.
         """
         known = self.read()
         complete = {**known, **{name: value for name, value in given.items() if value}}
         for name in generated(self._registry):
             complete.setdefault(name, secrets.token_urlsafe(24))
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        self.folder.chmod(0o700)
-        _write(self.folder / _LEDGER, msgspec.json.format(msgspec.json.encode(complete)).decode(), 0o600)
-        wanted = files(self._registry, complete, one_key(read_env(self._root / ".env")))
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self.folder.chmod(0o700)
+        except OSError as fault:
+            raise refused(self.folder, fault) from None
+        write_durably(self.folder / _LEDGER, msgspec.json.format(msgspec.json.encode(complete)).decode(), 0o600)
+        sync_folder(self._root)
+        wanted = files(self._registry, complete, one_key(read_env(self._root / ".env")) if chosen is None else chosen)
         for name, value in wanted.items():
             path = self.folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.parent.chmod(0o755)
-            _write(path, value, 0o444)
+            try:
+                path.parent.mkdir(exist_ok=True)
+                path.parent.chmod(0o755)
+            except OSError as fault:
+                raise refused(path.parent, fault) from None
+            if not _holds(path, value):
+                write_durably(path, value, 0o444)
+        if self.read() != complete:
+            raise Misconfigured(f"{self.folder / _LEDGER} does not hold what was written to it. Check the disk.")
         for path in self.folder.glob("*/*"):
             if f"{path.parent.name}/{path.name}" not in wanted:
-                path.unlink()
+                try:
+                    path.unlink()
+                except OSError as fault:
+                    raise refused(path, fault) from None
         return [name for name, value in complete.items() if known.get(name) != value]
+
+    @contextmanager
+    def copy_of(self, env: Path) -> Iterator[None]:
+        """A copy of `.env` in `secrets/` as long as the block lasts; one that a killed run left is kept by `left_over`."""
+        copy = self.folder / _COPY
+        if env.exists():
+            try:
+                text = env.read_text(encoding="utf-8")
+            except OSError as fault:
+                raise refused(env, fault) from None
+            write_durably(copy, text, 0o600)
+        yield
+        copy.unlink(missing_ok=True)
+
+    def left_over(self) -> dict[str, str]:
+        """What the copy of `.env` holds that a killed run left behind; empty without one."""
+        return read_env(self.folder / _COPY)
 
 
 def one_key(env: Mapping[str, str]) -> frozenset[str]:
@@ -69,9 +104,10 @@ def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Colle
     A value that the file has already goes before the example's, but those of the variables `moved` are left out: they
     are in `secrets/` from now on. ALPHA_SECRETS=files tells compose so.
     """
-    present = _variables(path.read_text(encoding="utf-8")) if path.exists() else {}
+    present = _raw(path)
     kept = {name: value for name, value in present.items() if name not in moved}
-    chosen = {**kept, **values, "ALPHA_SECRETS": "files"}
+    new = {name: _written(name, value) for name, value in values.items()}
+    chosen = {**kept, **new, "ALPHA_SECRETS": "files"}
     lines, used = [], set()
     for line in example.read_text(encoding="utf-8").splitlines():
         name = line.partition("=")[0]
@@ -84,35 +120,49 @@ def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Colle
     if rest:
         lines += ["", "# --- Further settings -----------------------------------------------------------"]
         lines += [f"{name}={chosen[name]}" for name in rest]
-    _write(path, "\n".join(lines) + "\n", 0o600)
+    write_durably(path, "\n".join(lines) + "\n", 0o600)
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """The variables that `.env` sets to something; none when there is no such file."""
-    if not path.exists():
-        return {}
-    return {name: value for name, value in _variables(path.read_text(encoding="utf-8")).items() if value}
+    """The variables that `.env` sets to something; none when there is no such file.
+
+    Misconfigured, with a sentence for each line that not all who read the file would read alike.
+    """
+    file = env_file.read(path)
+    if file.faults:
+        raise Misconfigured("\n".join(env_file.sentences(path, file)))
+    return {name: value for name, value in file.values.items() if value}
 
 
 def change_env(path: Path, values: Mapping[str, str]) -> None:
     """Give variables another value in `.env`, leave every other line as it is; one that it has not goes to the end."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.partition("=")[0].strip() for line in lines]
-    changed = [f"{name}={values[name]}" if name in values else line for name, line in zip(names, lines, strict=True)]
-    changed += [f"{name}={value}" for name, value in values.items() if name not in names]
-    _write(path, "\n".join(changed) + "\n", 0o600)
+    new = {name: _written(name, value) for name, value in values.items()}
+    changed = [f"{name}={new[name]}" if name in new else line for name, line in zip(names, lines, strict=True)]
+    changed += [f"{name}={value}" for name, value in new.items() if name not in names]
+    write_durably(path, "\n".join(changed) + "\n", 0o600)
 
 
-def _variables(text: str) -> dict[str, str]:
+def _holds(path: Path, value: str) -> bool:
+    """True when the file has this content and the mode of a mounted secret already."""
+    try:
+        return path.stat().st_mode & 0o777 == 0o444 and path.read_text(encoding="utf-8") == value
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _written(name: str, value: str) -> str:
+    try:
+        return env_file.quoted(value)
+    except ValueError as fault:
+        raise Misconfigured(f"{name} cannot be written to .env: {fault}. Choose another value.") from None
+
+
+def _raw(path: Path) -> dict[str, str]:
+    """The variables of `.env` as they are written there, quotes and all."""
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
     pairs = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#") and "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write all or nothing, never readable by more than `mode` allows."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.chmod(mode)
-    draft.replace(path)

@@ -3,6 +3,8 @@
 from alpha.registry import Bot, Registry
 
 _DEPOSIT_USDT = 10_000
+#: Before the name of each of the demo's containers, so that it can run beside production.
+CONTAINER_PREFIX = "demo-"
 
 
 def demo_keys(registry: Registry) -> str:
@@ -28,10 +30,19 @@ def demo_services(registry: Registry) -> str:
     """What each bot's service is given in the demo."""
     return "".join(
         f"  {bot.container}:\n"
+        f"    image: alpha.invalid/demo/{bot.container}:${{ALPHA_VERSION:-local}}\n"
+        f"    container_name: {CONTAINER_PREFIX}{bot.container}\n"
         f"    environment: {{ <<: [*demo-stores, *demo-exchange, *demo-{bot.container}] }}\n"
         "    depends_on: *after-exchange\n"
+        "    volumes: *demo-volumes\n"
         for bot in registry.bots
     )
+
+
+def demo_channels(registry: Registry) -> str:
+    """The bots' Telegram channels, emptied: what the demo trades is news for nobody."""
+    names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
+    return "".join(f'      {name}: ""\n' for name in names)
 
 
 def _pair(bot: Bot, kind: str = "") -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry
-from alpha_cli.rendering.demo import demo_keys, demo_services
+from alpha_cli.rendering.demo import CONTAINER_PREFIX, demo_channels, demo_keys, demo_services
 from alpha_cli.rendering.image_packages import image_packages
 
 _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
@@ -24,12 +24,15 @@ class Rendered:
 def render(registry: Registry, root: Path) -> list[Rendered]:
     """Every file that follows from the registry, as it should be now."""
     proxy, users = haproxy_config(registry), redis_users(registry)
+    demo_proxy = haproxy_config(registry, CONTAINER_PREFIX)
     files = [
         Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
+        Rendered(Path("docker_proxy/haproxy.demo.cfg"), demo_proxy),
         Rendered(Path("docker/redis/users.acl.template"), users),
     ]
     compose_parts: dict[str, dict[str, str]] = {
         "docker-compose.production.yml": {
+            "images": compose_images(root / "docker" / "base-images.env"),
             "keys": compose_keys(registry),
             "logs": compose_logs(registry),
             "users": f"      alpha.users: {_digest(users)}\n",
@@ -37,7 +40,12 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             "channels": compose_channels(registry),
             "bots": compose_services(registry),
         },
-        "docker-compose.demo.yml": {"keys": demo_keys(registry), "bots": demo_services(registry)},
+        "docker-compose.demo.yml": {
+            "keys": demo_keys(registry),
+            "allowed": f"      alpha.allowed: {_digest(demo_proxy)}\n",
+            "channels": demo_channels(registry),
+            "bots": demo_services(registry),
+        },
     }
     for name, parts in compose_parts.items():
         if (root / name).exists():
@@ -59,9 +67,12 @@ def stale(files: list[Rendered], root: Path) -> list[Rendered]:
     ]
 
 
-def haproxy_config(registry: Registry) -> str:
-    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else."""
-    names = "|".join(re.escape(bot.container) for bot in registry.bots)
+def haproxy_config(registry: Registry, prefix: str = "") -> str:
+    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else.
+
+    `prefix` starts the names of the containers (the demo's).
+    """
+    names = "|".join(re.escape(prefix + bot.container) for bot in registry.bots)
     return f"""# {_NOTE}
 #
 # The only way to the Docker engine for the command centre and the guard. What is not allowed below is 403: `inspect`
@@ -200,6 +211,32 @@ def compose_keys(registry: Registry) -> str:
     return "\n".join(lines) + "\n"
 
 
+#: Name to tag of the images that ours stand on, or that run as they are.
+BASE_IMAGES = {
+    "python": "python:3.13-slim",
+    "debian": "debian:trixie-slim",
+    "postgres": "postgres:17",
+    "redis": "redis:8",
+    "haproxy": "haproxy:3.0",
+}
+
+
+def compose_images(pins: Path) -> str:
+    """The anchors of the base images, each with its digest where `pins` (NAME=tag@digest a line) has one."""
+    text = pins.read_text(encoding="utf-8") if pins.exists() else ""
+    pinned = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    lines = ["x-images:"]
+    for name, tag in BASE_IMAGES.items():
+        image = pinned.get(name, tag)
+        if not re.fullmatch(re.escape(tag) + r"(@sha256:[0-9a-f]{64})?", image):
+            raise Misconfigured(f"{pins}: {name} must be {tag}@sha256:..., not {image[:100]!r}. Run make images-pin.")
+        if name == "postgres":
+            # another major version is the operator's choice, and has no digest here
+            image = f"postgres:${{POSTGRES_VERSION:-{image.removeprefix('postgres:')}}}"
+        lines.append(f'  {name}: &{name}-image "{image}"')
+    return "\n".join(lines) + "\n"
+
+
 def compose_logs(registry: Registry) -> str:
     """The log folder of each bot, for the step that hands them over to the containers' user."""
     return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
@@ -225,12 +262,12 @@ def _service(bot: Bot) -> str:
     variable = bot.container.upper().replace("-", "_")
     return f"""  {bot.container}:
     <<: *strategy
-    image: alpha/{bot.container}:${{ALPHA_VERSION:-local}}
+    image: alpha.invalid/{bot.container}:${{ALPHA_VERSION:-local}}
     container_name: {bot.container}
     build:
       context: .
       dockerfile: docker/Dockerfile
-      args: {{ GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
+      args: {{ BASE: *python-image, GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
     command: [python3, {bot.folder}/{bot.entry}]
     environment:
       <<: [*common, *exchange, *{bot.container}-keys]
@@ -246,7 +283,7 @@ def _service(bot: Bot) -> str:
       REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
     volumes:
       - ./{bot.folder}/logs:/var/log/alpha
-      - ./secrets/{bot.container}:/run/secrets:ro
+      - {{ <<: *secrets, source: "./docker/no_secrets/${{ALPHA_SECRETS:+../../secrets/{bot.container}}}" }}
 """
 
 

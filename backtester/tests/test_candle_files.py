@@ -52,15 +52,15 @@ def row(number: int, rest: str = "100,110,90,100,5") -> str:
 
 FAULTS: dict[str, tuple[list[str], str]] = {
     "a gap": ([row(0), row(1), row(3)], r"1 candles of 3600 s are missing after 2024-01-01 01:00"),
-    "a time twice": ([row(0), row(1), row(1)], "starts again then"),
-    "times that go back": ([row(0), row(2), row(1)], "starts before it"),
-    "a low above the open": ([row(0), row(1, "80,110,90,100,5")], "low above its open or close"),
-    "a high below the close": ([row(0), row(1, "100,110,90,120,5")], "high below its open or close"),
+    "a time twice": ([row(0), row(1), row(1)], "occurs twice"),
+    "times that go back": ([row(0), row(2), row(1)], "goes back"),
+    "a low above the open": ([row(0), row(1, "80,110,90,100,5")], "low is above open"),
+    "a high below the close": ([row(0), row(1, "100,110,90,120,5")], "high is below close"),
     "a price of zero": ([row(0), row(1, "0,110,0,100,5")], "not above zero"),
-    "a negative volume": ([row(0), row(1, "100,110,90,100,-5")], "volume below zero"),
-    "an empty field": ([row(0), row(1, "100,,90,100,5")], "empty fields"),
-    "one candle only": ([row(0)], "two are needed"),
-    "a text for a price": ([row(0), row(1, "100,abc,90,100,5")], "cannot be read as candles"),
+    "a negative volume": ([row(0), row(1, "100,110,90,100,-5")], "volume is negative"),
+    "an empty field": ([row(0), row(1, "100,,90,100,5")], "line 3: high must be a number, found an empty field"),
+    "one candle only": ([row(0)], "at least two candles"),
+    "a text for a price": ([row(0), row(1, "100,abc,90,100,5")], "line 3: high must be a number, found 'abc'"),
     "a start off the grid": (
         [f"{START_MS + 60_000},100,110,90,100,5", f"{START_MS + 60_000 + HOUR_MS},100,110,90,100,5"],
         "no multiple",

@@ -92,7 +92,7 @@ FAULTS = {
     "a parameter without a value": ([TOY, "--set", "fast"], "key=value"),
     "a wrong value": ([TOY, "--set", "fast=quick"], "fast is 'quick'"),
     "a wrong date": ([TOY, "--from", "yesterday"], "is no date"),
-    "an empty range": ([TOY, "--from", "2030-01-01"], "There is nothing to test"),
+    "an empty range": ([TOY, "--from", "2030-01-01"], "no candles of the range"),
     "cash of zero": ([TOY, "--cash", "0"], "--cash must be above zero"),
     "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
     "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,3 +113,26 @@ async def test_another_interval_needs_another_folder(gateway: Gateway, tmp_path:
 async def test_an_interval_that_bybit_lacks_is_refused(gateway: Gateway, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="choose from 1, 3, 5"):
         await download(gateway, tmp_path, ["BTCUSDT"], "7", FROM_MS, TO_MS, silent)
+
+
+async def test_what_the_exchange_lacks_leaves_both_sides_and_an_advice_that_works(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = FROM_MS + 100 * LENGTH
+    kline = gateway.kline
+
+    async def holed(*words: Any, **options: Any) -> Any:
+        return [row for row in await kline(*words, **options) if row.start_ms != missing]
+
+    monkeypatch.setattr(Gateway, "kline", lambda _self, *words, **options: holed(*words, **options))
+    with pytest.raises(Misconfigured, match=r"1 candles of BTCUSDT .* kept .* take a range without the gap"):
+        await download(gateway, tmp_path, ["BTCUSDT"], "5", FROM_MS, TO_MS, silent)
+    after = read_folder(tmp_path, from_ms=missing + LENGTH)["BTCUSDT"]
+    assert (first_ms(after), end_ms(after)) == (missing + LENGTH, TO_MS)
+    before = read_folder(tmp_path, to_ms=missing)["BTCUSDT"]
+    assert (first_ms(before), end_ms(before)) == (FROM_MS, missing)
+    # and a second run fetches nothing twice
+    sent = gateway.counts.sent
+    with pytest.raises(Misconfigured, match="kept"):
+        await download(gateway, tmp_path, ["BTCUSDT"], "5", FROM_MS, TO_MS, silent)
+    assert gateway.counts.sent - sent < 6

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import pytest
+
+from alpha.errors import Misconfigured
 from alpha.model.reason import Reason
 from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from backtester.result import Result
@@ -10,11 +13,14 @@ from tests.support.toy_strategies import (
     HOUR_MS,
     START_MS,
     Candle,
+    Crossing,
+    CrossingParameters,
     Scripted,
     ScriptParameters,
     backtest_of,
     bars_of,
     market,
+    random_bars,
 )
 
 FLAT: Candle = (100.0, 101.0, 99.0, 100.0)
@@ -73,3 +79,13 @@ def test_a_size_is_halved_while_a_limit_says_so() -> None:
     [second] = result.open_at_end
     assert first.size == 100
     assert second.size == Decimal(95) / 2 // 1
+
+
+def test_a_leverage_above_what_an_instrument_allows_is_refused_with_the_maximum() -> None:
+    class Bold(Crossing):
+        @property
+        def rules(self) -> Rules:
+            return Rules(Decimal(100), "low-first")
+
+    with pytest.raises(Misconfigured, match="The leverage is 100, and XUSDT allows 25 at most"):
+        backtest_of(Bold(CrossingParameters()), market(random_bars(1, 100)))

@@ -11,6 +11,7 @@ from bot_runner.broker import Broker
 from bot_runner.checks import check_account
 from tests.support import bybit_samples
 from tests.support.faulty_exchange import FaultyExchange, Reply, faulty_exchange, gateway_to, ok
+from tests.support.strategy_samples import instrument
 
 BOT = load_registry(Path(__file__).resolve().parents[2] / "bots.toml").find("shortseller_001")
 
@@ -64,3 +65,12 @@ async def test_the_leverage_of_what_is_held_is_left_as_it_is() -> None:
         exchange.script("account/info", margin_mode("REGULAR_MARGIN"))
         await check(exchange)
         assert exchange.count("position/set-leverage") == 0
+
+
+async def test_a_leverage_above_what_an_instrument_allows_is_refused_with_the_maximum() -> None:
+    async with faulty_exchange() as exchange, gateway_to(exchange) as gateway:
+        broker = Broker(gateway, BOT, "live:1")
+        broker.instruments["BTCUSDT"] = instrument(max_leverage=Decimal(25))
+        with pytest.raises(Misconfigured, match=r"leverage of shortseller_001 is 100, and BTCUSDT allows 25 at most"):
+            await check_account(gateway, broker, BOT, ["BTCUSDT"], Decimal(100))
+        assert not exchange.seen, "nothing was asked of the account"

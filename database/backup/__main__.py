@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         "file", nargs="?", default="latest", help="a backup as 'list' names it; the newest when left out"
     )
     words = parser.parse_args(arguments)
-    os.umask(0o077)
+    os.umask(0o027)
     try:
         settings = load(BackupSettings)
         configure(NAME, settings)

@@ -35,7 +35,7 @@ async def take(settings: BackupSettings, shelves: BackupStore, now: datetime) ->
                 f"--dbname={settings.postgres_db}",
             )  # fmt: skip
             figures = await fingerprint(connection, sums=shelves.first_of_week(now))
-        partial.chmod(0o600)
+        partial.chmod(0o640)
         contents = await run(settings, "pg_restore", "--list", str(partial))
         missing = [table for table in figures if f"TABLE DATA {table.replace('.', ' ')} " not in contents]
         if missing:

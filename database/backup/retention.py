@@ -41,7 +41,7 @@ def due_at(newest: datetime | None, now: datetime, at: time) -> datetime:
 
 
 class BackupStore:
-    """The backups below one folder, readable by their owner only."""
+    """The backups below one folder, readable by their owner and its group: who is in that may copy them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class BackupStore:
         """Make the folders, and remove what a killed backup left half written. Misconfigured when that is not possible."""
         try:
             for shelf in SHELVES:
-                (self.folder / shelf).mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self.folder / shelf).mkdir(mode=0o750, parents=True, exist_ok=True)
                 for left in (self.folder / shelf).glob(f"*{_PARTIAL}"):
                     left.unlink()
         except OSError as fault:
@@ -115,19 +115,36 @@ class BackupStore:
         return all(other.taken_at.isocalendar()[:2] != week for other in self.backups("weekly"))
 
     def clear(self, kept: Mapping[str, int]) -> list[str]:
-        """Remove what is beyond the number each shelf keeps, oldest first; returns the names."""
+        """Remove what is beyond the number each shelf keeps, oldest first; returns the names.
+
+        On the daily shelf it is days that count, so that runs by hand use up none of them: of a day before yesterday only
+        the newest stays, of the last two all.
+        """
         gone = []
         for shelf, number in kept.items():
-            backups = self.backups(shelf)
-            for backup in backups[: max(0, len(backups) - number)]:
+            for backup in _beyond(self.backups(shelf), number, by_day=shelf == "daily"):
                 backup.path.unlink()
                 backup.manifest.unlink(missing_ok=True)
                 gone.append(backup.name)
         return gone
 
 
+def _beyond(backups: list[Backup], number: int, *, by_day: bool) -> list[Backup]:
+    """Those that are not kept, oldest first."""
+    if not by_day:
+        return backups[: max(0, len(backups) - number)]
+    days = sorted({backup.taken_at.date() for backup in backups})
+    kept, whole = set(days[-number:]), set(days[-min(2, number) :])
+    newest = {backup.taken_at.date(): backup for backup in backups}
+    return [
+        backup
+        for backup in backups
+        if (day := backup.taken_at.date()) not in kept or (day not in whole and newest[day] is not backup)
+    ]
+
+
 def _write(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

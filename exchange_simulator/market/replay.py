@@ -1,7 +1,6 @@
-"""Recorded candles as a market: a folder of `SYMBOL.csv` or `SYMBOL.csv.gz`.
+"""Recorded candles as a market: a folder of files of candles (`exchange_simulator.candle_files` says of what form).
 
-Each file has the header `start_ms,open,high,low,close,volume` and one candle a line, oldest first, without gaps. All
-files of a folder have the same interval; they may begin and end at different times. Prices keep every digit: the tick
+All files of a folder have the same interval and no gap; they may begin and end at different times. Prices keep every digit: the tick
 is the catalogue's when every price of the file fits it, and otherwise the smallest power of ten that fits them all; the
 quantity step likewise, from the volumes. A file `instruments.json` beside them overrides this per symbol:
 
@@ -11,9 +10,7 @@ Volumes are then rounded to the stated step, prices must fit the stated tick. Re
 funding: the index price is the last price, the funding rate is one constant, open interest is a day's volume.
 """
 
-import gzip
 import json
-import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -22,11 +19,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange_simulator.candle_files import CandleFault, CandleFile, candle_files, read_candles
 from exchange_simulator.market import catalogue
 from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_start, join, to_bars
 from exchange_simulator.market.model import DAY_MS, Bar, Instrument, MarketError
 
-HEADER = "start_ms,open,high,low,close,volume"
 _NAMES = ("open", "high", "low", "close", "volume")
 _EXACT = 2**53
 _OVERRIDES = {"tick_size", "qty_step", "max_leverage", "min_notional"}
@@ -93,11 +90,10 @@ def open_folder(
     folder: Path, *, symbols: tuple[str, ...] = (), funding_rate: Decimal = Decimal("0.0001")
 ) -> ReplayMarket:
     """Reads a folder of candles, or only `symbols` of it. Raises `MarketError` naming the file and the line."""
-    if not folder.is_dir():
-        raise MarketError(f"{folder} is not a folder: give the folder that holds SYMBOL.csv.gz files.")
-    files = _files(folder)
-    if not files:
-        raise MarketError(f"{folder} holds no SYMBOL.csv or SYMBOL.csv.gz file.")
+    try:
+        files = candle_files(folder)
+    except CandleFault as fault:
+        raise MarketError(str(fault)) from None
     missing = sorted(set(symbols) - set(files))
     if missing:
         raise MarketError(f"{folder} has no candles of {', '.join(missing)}: it has {', '.join(sorted(files))}.")
@@ -107,7 +103,10 @@ def open_folder(
     base: tuple[int, Path] | None = None
     for symbol in symbols or sorted(files):
         path = files[symbol]
-        instruments[symbol], rows[symbol] = _read(path, symbol, overrides.get(symbol, {}))
+        try:
+            instruments[symbol], rows[symbol] = _read(read_candles(path), symbol, overrides.get(symbol, {}))
+        except CandleFault as fault:
+            raise MarketError(str(fault)) from None
         interval = int(rows[symbol][1, 0] - rows[symbol][0, 0])
         if base is None:
             base = (interval, path)
@@ -117,17 +116,6 @@ def open_folder(
                 "one folder holds one interval."
             )
     return ReplayMarket(rows, instruments, funding_rate)
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if match := re.fullmatch(r"([A-Z0-9]+)\.csv(\.gz)?", path.name):
-            symbol = match[1]
-            if symbol in files:
-                raise MarketError(f"{folder} has both {files[symbol].name} and {path.name}: keep one of them.")
-            files[symbol] = path
-    return files
 
 
 def _overrides(path: Path) -> dict[str, dict[str, str | int]]:
@@ -147,18 +135,16 @@ def _overrides(path: Path) -> dict[str, dict[str, str | int]]:
     return cast("dict[str, dict[str, str | int]]", data)
 
 
-def _read(path: Path, symbol: str, override: Mapping[str, str | int]) -> tuple[Instrument, Rows]:
-    columns = _columns(path)
-    times = _times(path, columns[0])
-    numbers = [_whole(path, name, column) for name, column in zip(_NAMES, columns[1:], strict=True)]
+def _read(file: CandleFile, symbol: str, override: Mapping[str, str | int]) -> tuple[Instrument, Rows]:
+    path, times = file.path, file.start_ms
+    numbers = [_whole(path, name, file.texts(name), file.floats(name)) for name in _NAMES]
     scale = max(places for _, places in numbers[:4])
     prices = [values * 10 ** (scale - places) for values, places in numbers[:4]]
     volume, volume_scale = numbers[4]
-    _check(path, times, prices, volume)
 
     row = catalogue.TABLE.get(symbol)
     tick = _stated(path, symbol, override, "tick_size") or _fitting(row.tick if row else None, prices, scale)
-    ticks = [_in_units(path, symbol, values, scale, tick) for values in prices]
+    ticks = [_in_units(file, symbol, values, scale, tick) for values in prices]
     step = _stated(path, symbol, override, "qty_step") or _fitting(row.step if row else None, [volume], volume_scale)
     steps = _rounded(volume, step * Decimal(10) ** volume_scale)
     instrument = catalogue.instrument(
@@ -173,58 +159,8 @@ def _read(path: Path, symbol: str, override: Mapping[str, str | int]) -> tuple[I
     return instrument, np.column_stack((times, *ticks, steps))
 
 
-def _columns(path: Path) -> list[list[str]]:
-    try:
-        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("ascii")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise MarketError(f"{path} cannot be read: {error}.") from None
-    lines = text.splitlines()
-    if not lines or lines[0].replace(" ", "") != HEADER:
-        found = lines[0][:80] if lines else "nothing"
-        raise MarketError(f"{path} line 1: the header must be {HEADER}, found {found}.")
-    if len(lines) < 3:
-        raise MarketError(f"{path}: at least two candles are needed to know the interval.")
-    split = [line.split(",") for line in lines[1:]]
-    for number, fields in enumerate(split, start=2):
-        if len(fields) != 6:
-            raise MarketError(f"{path} line {number}: 6 fields are needed, found {len(fields)}.")
-    return [list(column) for column in zip(*split, strict=True)]
-
-
-def _times(path: Path, column: list[str]) -> NDArray[np.int64]:
-    try:
-        times = np.array([int(value) for value in column], dtype=np.int64)
-    except (ValueError, OverflowError):
-        line = next(n for n, value in enumerate(column, start=2) if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value))
-        raise MarketError(
-            f"{path} line {line}: start_ms must be whole milliseconds, found {column[line - 2]!r}."
-        ) from None
-    steps = np.diff(times)
-    base = int(steps[0])
-    if base > 0 and (base % 60_000 or times[0] % base):
-        raise MarketError(f"{path} line 2: candles must be whole minutes long and start on a multiple of their length.")
-    for number in np.flatnonzero(steps != base)[:1] if base > 0 else [0]:
-        line, step = int(number) + 3, int(steps[number])
-        if step == 0:
-            raise MarketError(f"{path} line {line}: the time {times[number + 1]} occurs twice.")
-        if step < 0:
-            raise MarketError(f"{path} line {line}: the time {times[number + 1]} goes back; candles run oldest first.")
-        raise MarketError(
-            f"{path} line {line}: the candle before starts {step // 1000} s earlier, expected {base // 1000} s: "
-            "there is a gap or a candle too many."
-        )
-    return times
-
-
-def _whole(path: Path, name: str, column: list[str]) -> tuple[NDArray[np.int64], int]:
+def _whole(path: Path, name: str, column: list[str], floats: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
     """A column of decimals as whole numbers, and the power of ten they were multiplied with. Loses no digit."""
-    try:
-        floats = np.array([float(value) for value in column])
-    except ValueError:
-        floats = np.array([_float_or_nan(value) for value in column])
-    if len(bad := np.flatnonzero(~np.isfinite(floats))):
-        line = int(bad[0]) + 2
-        raise MarketError(f"{path} line {line}: {name} must be a number, found {column[line - 2]!r}.")
     scientific = any("e" in value or "E" in value for value in column)
     if scientific:
         column = [f"{Decimal(value):f}" for value in column]
@@ -239,35 +175,6 @@ def _whole(path: Path, name: str, column: list[str]) -> tuple[NDArray[np.int64],
     while places and not (values % 10).any():
         values, places = values // 10, places - 1
     return values, places
-
-
-def _float_or_nan(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        return float("nan")
-
-
-def _check(
-    path: Path,
-    times: NDArray[np.int64],
-    prices: list[NDArray[np.int64]],
-    volume: NDArray[np.int64],
-) -> None:
-    opened, high, low, close = prices
-    faults = (
-        (low <= 0, "a price is not above zero"),
-        (low > opened, "low is above open"),
-        (low > close, "low is above close"),
-        (high < opened, "high is below open"),
-        (high < close, "high is below close"),
-        (volume < 0, "volume is negative"),
-        (times < 0, "the time is negative"),
-    )
-    found = [(int(np.argmax(wrong)), what) for wrong, what in faults if wrong.any()]
-    if found:
-        place, what = min(found)
-        raise MarketError(f"{path} line {place + 2}: {what}.")
 
 
 def _stated(path: Path, symbol: str, override: Mapping[str, str | int], key: str) -> Decimal | None:
@@ -301,11 +208,11 @@ def _rounded(values: NDArray[np.int64], ratio: Decimal) -> NDArray[np.int64]:
     return np.rint(values / float(ratio)).astype(np.int64)
 
 
-def _in_units(path: Path, symbol: str, values: NDArray[np.int64], scale: int, unit: Decimal) -> NDArray[np.int64]:
+def _in_units(file: CandleFile, symbol: str, values: NDArray[np.int64], scale: int, unit: Decimal) -> NDArray[np.int64]:
     ratio = unit * Decimal(10) ** scale
     if ratio < 1:
         return values * int(1 / ratio)
     if ratio != int(ratio) or (wrong := values % int(ratio)).any():
-        line = int(np.argmax(wrong)) + 2 if ratio == int(ratio) else 2
-        raise MarketError(f"{path} line {line}: a price of {symbol} does not fit the stated tick_size {unit}.")
+        place = int(np.argmax(wrong)) if ratio == int(ratio) else 0
+        raise MarketError(f"{file.where(place)}: a price of {symbol} does not fit the stated tick_size {unit}.")
     return values // int(ratio)

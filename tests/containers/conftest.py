@@ -1,7 +1,6 @@
 """Stacks in containers, each built and started once for the tests of this folder.
 
-Both have the names that compose files give their containers, so there is one at a time: the demo stack first, then, in
-the order of the files, the production stack.
+The demo stack comes first, then, in the order of the files, the production stack; each is a project of its own.
 """
 
 import os
@@ -96,7 +95,6 @@ def host(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     folder = tmp_path_factory.mktemp("host") / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(upstream), str(folder)], check=True)
     compose = Compose(folder, ("docker-compose.production.yml",))
-    # the demo's stack may still stand, with its dashboard, which is no orphan: a profile of this file has it
     compose("--profile", "dashboard", "down", "-v", "--remove-orphans")
     yield compose
     print(compose("logs", "--tail", "20", "--no-color"))

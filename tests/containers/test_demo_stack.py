@@ -25,10 +25,11 @@ async def open_demo_platform() -> AsyncIterator[Operations]:
     settings = load(
         OperationsSettings,
         env_file=None,
-        postgres_port=6432,
+        postgres_port=16432,
         postgres_user="trading_user",
         postgres_password=PASSWORD,
         redis_password=PASSWORD,
+        redis_port=16379,
         alpha_bots_file=ROOT / "bots.toml",
     )
     async with open_operations(settings, "tests") as opened:
@@ -43,7 +44,7 @@ async def platform(demo_stack: Compose) -> AsyncIterator[Operations]:
 
 def fills(stack: Compose) -> int:
     command = "SELECT count(*) FROM trading.fills"
-    return int(stack.run("docker", "exec", "trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", command))  # fmt: skip
+    return int(stack.run("docker", "exec", "demo-trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", command))  # fmt: skip
 
 
 async def test_the_stack_trades_and_its_books_agree(demo_stack: Compose, platform: Operations) -> None:
@@ -73,17 +74,16 @@ def test_every_container_is_an_ordinary_user_without_rights_on_a_root_that_canno
         assert not host["Privileged"], name
         bindings = (host["PortBindings"] or {}).values()
         assert all(place["HostIp"] == "127.0.0.1" for places in bindings for place in places), name
-        if name not in {"trading_postgres", "docker_socket_proxy"}:
+        if name not in {"demo-trading_postgres", "demo-docker_socket_proxy"}:
             assert state["Config"]["User"].split(":")[0] not in {"", "0", "root"}, name
         mounts = [mount["Source"] for mount in state["Mounts"]]
-        assert ("/var/run/docker.sock" in mounts) == (name == "docker_socket_proxy"), name
+        assert ("/var/run/docker.sock" in mounts) == (name == "demo-docker_socket_proxy"), name
 
 
 def test_logs_are_written_where_the_manual_says(demo_stack: Compose) -> None:
-    for service in ("websocket_listener", "strategies/shortseller"):
-        logs = list(Path(demo_stack.folder, service, "logs").glob("*.log"))
-        assert logs, service
-        assert all(log.stat().st_size for log in logs)
+    for service in ("websocket_listener", "shortseller"):
+        sizes = demo_stack("exec", "-T", service, "sh", "-c", "wc -c /var/log/alpha/*.log").splitlines()
+        assert any(service in line and int(line.split()[0]) for line in sizes), sizes
 
 
 def test_the_books_are_verified_rebuilt_and_exported_with_one_command_each(demo_stack: Compose, tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_images_are_small_and_hold_no_tools_or_caches(demo_stack: Compose) -> No
 
     base = size("python:3.13-slim")
     services = demo_stack("config", "--images").split()
-    over = {image: (size(image) - base) / 1e6 for image in set(services) if image.startswith("alpha/")}
-    over.pop(next(image for image in over if image.startswith("alpha/pgbouncer")))
+    over = {image: (size(image) - base) / 1e6 for image in set(services) if image.startswith("alpha.invalid/")}
+    over.pop(next(image for image in over if image.startswith("alpha.invalid/demo/pgbouncer")))
     table = ", ".join(f"{image} {mb:.0f}" for image, mb in sorted(over.items(), key=lambda item: -item[1]))
     measured(f"MB over python:3.13-slim: {table}")
     assert next(mb for image, mb in over.items() if "websocket_listener" in image) <= 60

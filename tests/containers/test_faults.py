@@ -16,18 +16,18 @@ from tests.containers.test_demo_stack import KEYS, fills, open_demo_platform
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 VICTIMS = (
-    "websocket_listener",
-    "shortseller",
-    "lxalgo",
-    "momentum",
-    "risk_guard",
-    "trade_sync_service",
-    "telegram_manager",
-    "trading_pgbouncer",
-    "trading_redis",
-    "trading_postgres",
-    "docker_socket_proxy",
-    "postgres_backup",
+    "demo-websocket_listener",
+    "demo-shortseller",
+    "demo-lxalgo",
+    "demo-momentum",
+    "demo-risk_guard",
+    "demo-trade_sync_service",
+    "demo-telegram_manager",
+    "demo-trading_pgbouncer",
+    "demo-trading_redis",
+    "demo-trading_postgres",
+    "demo-docker_socket_proxy",
+    "demo-postgres_backup",
 )
 
 
@@ -103,7 +103,7 @@ async def test_a_bot_that_was_stopped_stays_stopped_over_up(demo_stack: Compose)
         if demo_stack.states()["momentum"].startswith("exited"):
             return True
         said = demo_stack.run(
-            "docker", "exec", "trading_redis", "redis-cli", "-n", "2", "HGET", "heartbeat:momentum_001", "state"
+            "docker", "exec", "demo-trading_redis", "redis-cli", "-n", "2", "HGET", "heartbeat:momentum_001", "state"
         )
         return said.strip() == "stopped"
 

@@ -51,14 +51,14 @@ async def test_what_stands_on_the_stores_is_ill_while_they_are_away_and_well_aft
         "trade_sync_service", "postgres_backup",
     }  # fmt: skip
     shelves = "/backups/daily /backups/weekly /backups/monthly"
-    backup = ("docker", "exec", "postgres_backup", "sh", "-c")
+    backup = ("docker", "exec", "demo-postgres_backup", "sh", "-c")
     demo_stack.run(*backup, f"mkdir /backups/away && mv {shelves} /backups/away/")
     try:
-        with frozen(demo_stack, "trading_postgres", "trading_redis", "docker_socket_proxy"):
+        with frozen(demo_stack, "demo-trading_postgres", "demo-trading_redis", "demo-docker_socket_proxy"):
             wait_for(lambda: ill(demo_stack) >= expected, lambda: f"{expected - ill(demo_stack)} to be ill", 330)
-            assert "PostgreSQL" in why(demo_stack, "websocket_listener")
-            assert "Redis" in why(demo_stack, "websocket_listener")
-            assert "no backup" in why(demo_stack, "postgres_backup")
+            assert "PostgreSQL" in why(demo_stack, "demo-websocket_listener")
+            assert "Redis" in why(demo_stack, "demo-websocket_listener")
+            assert "no backup" in why(demo_stack, "demo-postgres_backup")
     finally:
         demo_stack.run(*backup, "rm -rf /backups/daily && mv /backups/away/* /backups/ && rmdir /backups/away")
     demo_stack.wait_healthy(300)
@@ -68,8 +68,8 @@ async def test_what_stands_on_the_stores_is_ill_while_they_are_away_and_well_aft
 
 def test_what_stands_on_the_exchange_is_ill_while_it_is_away_and_well_afterwards(demo_stack: Compose) -> None:
     expected = {"exchange_simulator", "websocket_listener", "trade_sync_service", "risk_guard"}
-    with frozen(demo_stack, "exchange_simulator"):
+    with frozen(demo_stack, "demo-exchange_simulator"):
         wait_for(lambda: ill(demo_stack) >= expected, lambda: f"{expected - ill(demo_stack)} to be ill", 420)
-        assert "No bot has been connected" in why(demo_stack, "websocket_listener")
-        assert "was not patrolled" in why(demo_stack, "risk_guard")
+        assert "No bot has been connected" in why(demo_stack, "demo-websocket_listener")
+        assert "was not patrolled" in why(demo_stack, "demo-risk_guard")
     demo_stack.wait_healthy(300)

@@ -79,13 +79,13 @@ class Phone:
 def phone(demo_stack: Compose) -> Iterator[Phone]:
     """The command centre of the stack with a Telegram of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("C2_TELEGRAM_BOT_TOKEN", TOKEN)
-        patch.setenv("C2_TELEGRAM_ADMIN_IDS", str(ADMIN))
-        patch.setenv("C2_TELEGRAM_API_URL", f"http://127.0.0.1:{PORT}")
+        patch.setenv("DEMO_TELEGRAM_BOT_TOKEN", TOKEN)
+        patch.setenv("DEMO_TELEGRAM_ADMIN_IDS", str(ADMIN))
+        patch.setenv("DEMO_TELEGRAM_API_URL", f"http://127.0.0.1:{PORT}")
         demo_stack("up", "-d", "--no-deps", "telegram_manager")
     try:
         demo_stack.run(
-            *("docker", "run", "-d", "--name", SERVER, "--network", "container:telegram_manager"),
+            *("docker", "run", "-d", "--name", SERVER, "--network", "container:demo-telegram_manager"),
             *(
                 "-v",
                 f"{ROOT / 'telegram_manager'}:/house/telegram_manager:ro",
@@ -94,7 +94,11 @@ def phone(demo_stack: Compose) -> Iterator[Phone]:
                 "-e",
                 "PYTHONPATH=/house",
             ),
-            *("--entrypoint", "python3", f"alpha/exchange_simulator:{os.environ.get('ALPHA_VERSION', 'local')}"),
+            *(
+                "--entrypoint",
+                "python3",
+                f"alpha.invalid/demo/exchange_simulator:{os.environ.get('ALPHA_VERSION', 'local')}",
+            ),
             *("-m", "tests.support.bot_api", str(PORT)),
         )
         made = Phone(demo_stack)

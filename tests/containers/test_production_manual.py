@@ -195,9 +195,9 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
     assert len(planted) > 10
     shown = {
         "inspect": host.run("docker", "inspect", *host("ps", "-aq").split()),
-        "images": host.run("bash", "-c", "docker image inspect $(docker image ls -q 'alpha/*')"),
+        "images": host.run("bash", "-c", "docker image inspect $(docker image ls -q 'alpha.invalid/*')"),
         "history": host.run(
-            "bash", "-c", "for i in $(docker image ls -q 'alpha/*'); do docker history --no-trunc $i; done"
+            "bash", "-c", "for i in $(docker image ls -q 'alpha.invalid/*'); do docker history --no-trunc $i; done"
         ),
         "logs": host("logs", "--no-color"),
         "log files": host.run("bash", "-c", "cat */logs/*.log strategies/*/logs/*.log"),

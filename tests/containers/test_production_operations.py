@@ -101,7 +101,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(installed: Compose, exchange: 
     with exchange.hand(ACCOUNTS["LXALGO"]):
         more_fills(installed)
         run(installed, "git pull --quiet")
-        run(installed, f"{COMPOSE} up -d --build")
+        alpha(installed, "upgrade")
         healthy(installed)
         assert ask(installed, "SELECT trading.schema_version()") == str(number)
         more_fills(installed)

@@ -126,8 +126,8 @@ async def test_backups_are_readable_by_their_owner_only_and_nothing_half_written
     shelves = BackupStore(backup_settings.backup_dir)
     backup = await take(backup_settings, shelves, NOW)
     for path in (backup.path, backup.manifest):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(backup.path.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(backup.path.parent.stat().st_mode) == 0o750
     # A dump cut off in the middle: never a backup, gone at the next start.
     task = asyncio.create_task(take(backup_settings, shelves, NOW + timedelta(days=1)))
     partial = shelves.partial(backup_settings.postgres_db, NOW + timedelta(days=1))
@@ -275,3 +275,19 @@ def test_the_command_says_in_one_sentence_what_is_wrong(
     monkeypatch.setenv("POSTGRES_PORT", "1")
     assert main(["now"]) == 1
     assert "PostgreSQL at 127.0.0.1:1 cannot be reached" in capsys.readouterr().err
+
+
+def test_runs_by_hand_use_up_none_of_the_daily_ones(tmp_path: Path) -> None:
+    shelves = BackupStore(tmp_path)
+    shelves.prepare()
+    last = datetime(2025, 6, 30, 2, tzinfo=UTC)
+    for day in range(40):
+        for hour in range(5):  # the nightly one and four by hand
+            moment = last - timedelta(days=39 - day) + timedelta(hours=hour)
+            partial = shelves.partial("trading_db", moment)
+            partial.write_bytes(b"dump")
+            shelves.keep(partial, "{}", moment)
+            shelves.clear({"daily": 30, "weekly": 12, "monthly": 12})
+    days = [backup.taken_at.date() for backup in shelves.backups()]
+    assert sorted(set(days)) == [(last - timedelta(days=29 - n)).date() for n in range(30)]
+    assert len(days) == 28 + 2 * 5, "one of each day, of the last two all"

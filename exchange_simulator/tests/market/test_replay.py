@@ -127,14 +127,14 @@ def test_stated_filters_count_before_all_others(tmp_path: Path) -> None:
         (swap(2, f"{2 * FIVE},81800.3,81900.0,81736.0,81814.0,1"), "line 4", "occurs twice"),
         (swap(2, f"{FIVE},81800.3,81900.0,81736.0,81814.0,1"), "line 4", "goes back"),
         (swap(1, f"{FIVE},81800.3,81900.0,81736.0,81814.0,1"), "line 3", "occurs twice"),
-        (swap(2, f"{5 * FIVE},81800.3,81900.0,81736.0,81814.0,1"), "line 4", "gap"),
+        (swap(2, f"{5 * FIVE},81800.3,81900.0,81736.0,81814.0,1"), "line 4", "are missing"),
         (swap(1, f"{2 * FIVE},81804.9,81898.3,81805.0,81810.3,1"), "line 3", "low is above open"),
         (swap(1, f"{2 * FIVE},81804.9,81898.3,81800.4,81800.3,1"), "line 3", "low is above close"),
         (swap(0, f"{FIVE},81804.9,81804.8,81714.5,81800.3,1"), "line 2", "high is below open"),
         (swap(0, f"{FIVE},81804.9,81804.9,81714.5,81904.9,1"), "line 2", "high is below close"),
         (swap(0, f"{FIVE},81804.9,81804.9,0,81800.3,1"), "line 2", "not above zero"),
         (swap(2, f"{3 * FIVE},81800.3,81900.0,81736.0,81814.0,-1"), "line 4", "volume is negative"),
-        ([line.replace("00000,", "00001,") for line in GOOD], "line 2", "multiple of their length"),
+        ([line.replace("00000,", "00001,") for line in GOOD], "line 2", "multiple of its length"),
         (list(GOOD[:1]), "BTCUSDT.csv", "at least two candles"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_fault_names_the_file_the_line_and_the_trouble(
 
 def test_a_wrong_header_is_named(tmp_path: Path) -> None:
     write(tmp_path, *GOOD, header="time,open,high,low,close,volume")
-    with pytest.raises(MarketError, match=r"BTCUSDT\.csv line 1: the header must be"):
+    with pytest.raises(MarketError, match=r"BTCUSDT\.csv line 1: it has no column start_ms"):
         open_folder(tmp_path)
 
 

@@ -1,0 +1,115 @@
+"""Waits for the schema that a service needs, then becomes that service. The entry point of the services' images.
+
+    python -m alpha.postgres.schema COMMAND...
+
+Nothing in compose waits for `migrate`, so that one that fails leaves everything running. Instead each service waits here,
+inside its container, and says for what. The listener, the guard and the command centre must work while an upgrade is under
+way or has failed: they also run with the schema of the release before, because migrations only add.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from alpha.errors import AlphaError, Retry
+
+#: The newest migration of the release before this one. Changed once per release; docs/contributing.md says when.
+RELEASE_BEFORE = 14
+#: Run with the schema of the release before, and also while PostgreSQL is away.
+MUST_RUN = frozenset({"risk_guard", "websocket_listener", "telegram_manager"})
+#: Have no use for the schema, or bring it.
+NEED_NONE = frozenset({"", "base", "doctor", "exchange_simulator", "postgres_backup"})
+#: An image's own note of its newest migration: the files themselves are in the image of `migrate` alone.
+IMAGE_NOTE = Path("/app/schema_version")
+PAUSE_S = 1.0
+#: How long those that must run wait for PostgreSQL to know them: on a fresh host `migrate` makes their roles.
+PATIENCE_S = 60.0
+SAY_S = 30.0
+
+
+def needed(service: str) -> int:
+    """The number of the migration without which this service does not start."""
+    if service in MUST_RUN:
+        return RELEASE_BEFORE
+    if IMAGE_NOTE.exists():
+        return int(IMAGE_NOTE.read_text(encoding="ascii"))
+    from alpha.postgres.migrate import read_migrations
+
+    return read_migrations()[-1].number
+
+
+async def present() -> int:
+    """The number of the newest applied migration; 0 in a database without a schema. Raises the pool's sentences."""
+    import asyncpg
+
+    from alpha.config.loader import load
+    from alpha.config.services import DatabaseSettings
+    from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
+
+    settings = load(DatabaseSettings)
+    connection = await connect(settings, "schema")
+    try:
+        return int(await connection.fetchval("SELECT trading.schema_version()") or 0)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
+        return 0
+    except POSTGRES_ERRORS as fault:
+        raise explained(fault, settings) from None
+    finally:
+        await connection.close()
+
+
+async def wait(service: str, say: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> None:
+    """Return when `service` may start; `say` is told for what it waits, and again every half minute."""
+    wanted, must_run = needed(service), service in MUST_RUN
+    began_s = time.monotonic()
+    said, said_s = "", 0.0
+    while True:
+        try:
+            found = await present()
+            if found >= wanted:
+                return
+            why = (
+                f"The database has schema {found}, {service} needs {wanted}. "
+                "Run 'alpha upgrade', or look why it failed: docker compose logs migrate."
+            )
+        except Retry as fault:
+            if must_run:
+                return  # it has a patience of its own, and much to do without PostgreSQL
+            why = str(fault)
+        except AlphaError as fault:
+            if must_run and time.monotonic() - began_s > patience_s:
+                return
+            why = f"{fault} On a fresh host 'migrate' makes the roles: docker compose logs migrate."
+        if why != said or time.monotonic() - said_s > SAY_S:
+            say(f"{service} waits: {why}")
+            said, said_s = why, time.monotonic()
+        await asyncio.sleep(PAUSE_S)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+def main() -> int:
+    """Wait, then become the command of the arguments."""
+    service, command = os.environ.get("ALPHA_SERVICE", ""), sys.argv[1:]
+    if service not in NEED_NONE:
+        try:
+            asyncio.run(wait(service, _say))
+        except KeyboardInterrupt:
+            return 130
+        except AlphaError as fault:
+            sys.stderr.write(f"{fault}\n")
+            return fault.exit_code
+    if command:
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+    sys.stderr.write("There is no command to become: python -m alpha.postgres.schema COMMAND...\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Files that are there, whole and on the disk, before anything depends on them."""
+
+import os
+from pathlib import Path
+
+from alpha.errors import Misconfigured
+
+
+def write_durably(path: Path, text: str, mode: int) -> None:
+    """Write all or nothing, never readable by more than `mode` allows; on the disk, and read back, when this returns.
+
+    Misconfigured names the file and the remedy when the system refuses; what the file held before is then still there.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        if draft.read_text(encoding="utf-8") != text:
+            raise Misconfigured(f"{draft} does not hold what was written to it. Check the disk; nothing was changed.")
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as fault:
+        raise refused(path, fault) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def refused(path: Path, fault: OSError) -> Misconfigured:
+    """What the system refused, and what to do about it."""
+    owner = _strange_owner(path)
+    if owner is not None:
+        return Misconfigured(
+            f"{path} cannot be written: {owner} belongs to another user. "
+            f'Make it yours, then run this again: sudo chown -R "$(id -u):$(id -g)" {_shown(owner)}'
+        )
+    return Misconfigured(
+        f"{path} cannot be written: {fault.strerror or fault}. Mend that, then run this again; nothing is lost."
+    )
+
+
+def _strange_owner(path: Path) -> Path | None:
+    """The outermost of the file and its two folders that is another user's, for a user who is not root."""
+    if os.geteuid() == 0:
+        return None
+    for place in (path.parent.parent, path.parent, path):
+        try:
+            if place.lstat().st_uid != os.geteuid() and not os.access(place, os.W_OK):
+                return place
+        except OSError:
+            continue
+    return None
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if text.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum() else f"'{text}'"

@@ -1,0 +1,55 @@
+"""One demo per folder of data, and nothing of a former one that was killed left beside it."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from alpha.errors import Misconfigured
+
+#: How long the processes of a demo that was killed may take to end; they were told to at its death.
+ENDING_S = 20.0
+
+
+class DemoLock:
+    """Held while a demo runs in `folder`; the kernel lets go of it when the process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock; Misconfigured, with the number of the process that has it, when a demo runs here."""
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._mine = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._mine, 32, 0).decode(errors="replace").strip()
+            os.close(self._mine)
+            raise Misconfigured(
+                f"A demo runs here already, process {holder or 'unknown'}. End it (q or Ctrl-C in its terminal), "
+                "or give this one a folder of its own: DEMO_STATE=/path make demo."
+            ) from None
+        os.ftruncate(self._mine, 0)
+        os.pwrite(self._mine, f"{os.getpid()}\n".encode(), 0)
+        #: Every process of the demo inherits this handle, and with it a share of the lock: as long as one lives, it is held.
+        self.children = os.open(folder / "processes.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def wait_for_the_former(self) -> None:
+        """Return when no process of a former demo lives any more; Misconfigured when one does not end."""
+        deadline = time.monotonic() + ENDING_S
+        while True:
+            try:
+                fcntl.flock(self.children, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Misconfigured(
+                        f"Processes of a former demo in {self._folder} have not ended. End them, then start this one again."
+                    ) from None
+                time.sleep(0.05)
+            else:
+                fcntl.flock(self.children, fcntl.LOCK_SH)
+                return
+
+    def release(self) -> None:
+        """Let the next demo in."""
+        os.close(self.children)
+        os.close(self._mine)

@@ -1,0 +1,31 @@
+"""A folder of candles: one file per symbol."""
+
+import re
+from pathlib import Path
+
+from exchange_simulator.candle_files.table import CandleFault
+
+_NAME = re.compile(r"([A-Z0-9]{1,40})\.(?:csv|csv\.gz|csv\.zip|zip|parquet)", re.IGNORECASE)
+
+
+def candle_files(folder: Path) -> dict[str, Path]:
+    """Symbol, in capitals, to its file. CandleFault when there is none, or two of a symbol."""
+    if not folder.is_dir():
+        raise CandleFault(f"{folder} is not a folder: give the folder that holds the candles.")
+    files: dict[str, Path] = {}
+    others: list[str] = []
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match is None or not path.is_file():
+            others.append(path.name)
+            continue
+        symbol = match[1].upper()
+        if symbol in files:
+            raise CandleFault(f"{folder} has both {files[symbol].name} and {path.name}: keep one of them.")
+        files[symbol] = path
+    if not files:
+        found = f"; found {', '.join(others[:5])}" if others else ""
+        raise CandleFault(
+            f"{folder} holds no candles: it needs SYMBOL.csv, SYMBOL.csv.gz, SYMBOL.zip or SYMBOL.parquet{found}."
+        )
+    return files

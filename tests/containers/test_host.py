@@ -1,0 +1,249 @@
+"""The operator's host: nothing of ours is asked for elsewhere, no stack touches another's record, a failing migration stops nobody."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.containers.compose import ROOT, Compose, engine_answers, wait_for
+from tests.containers.exchange import ACCOUNTS, Exchange
+from tests.containers.test_production_manual import edit_env
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
+PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clone of what is committed here."""
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
+    folder = tmp_path / "Alpha"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    (folder / ".env").write_text("POSTGRES_PASSWORD=p\nREDIS_PASSWORD=p\n")
+    return folder
+
+
+@pytest.fixture
+def hostile() -> Iterator[tuple[int, list[str]]]:
+    """A registry on this machine that notes what it is asked for. The engine speaks to 127.0.0.1 without TLS."""
+    asked: list[str] = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Not on the terminal."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port, asked
+    server.shutdown()
+    server.server_close()
+
+
+def identity(compose: Compose, image: str) -> str:
+    return compose.run("docker", "image", "inspect", "--format", "{{.Id}}", image).strip()
+
+
+def test_what_is_missing_is_built_nothing_is_rebuilt_and_no_registry_is_asked(
+    checkout: Path, hostile: tuple[int, list[str]]
+) -> None:
+    port, asked = hostile
+    name = f"127.0.0.1:{port}/alpha"
+    path = checkout / PRODUCTION
+    # Names that could be pulled: what keeps the engine from asking is the policy alone.
+    path.write_text(path.read_text().replace("image: alpha.invalid", f"image: {name}"))
+    compose = Compose(checkout, (PRODUCTION,))
+    image = f"{name}/pgbouncer:local"
+    try:
+        compose("up", "--no-start", "--no-deps", "pgbouncer", timeout_s=1200)
+        assert asked == [], "the engine asked a registry for an image of ours"
+        built = identity(compose, image)
+        with (checkout / "pgbouncer/check.sh").open("a") as code:
+            code.write("# a newer version\n")
+        compose("up", "--no-start", "--no-deps", "pgbouncer")
+        assert identity(compose, image) == built, "a plain `up` builds nothing anew"
+        compose("up", "--no-start", "--no-deps", "--build", "pgbouncer", timeout_s=1200)
+        assert identity(compose, image) != built
+        assert asked == []
+    finally:
+        compose("down", "-v")
+        compose.run("bash", "-c", f"docker image rm -f $(docker image ls -q '{name}/*' | sort -u)")
+
+
+def volumes(compose: Compose) -> set[str]:
+    return set(compose.run("docker", "volume", "ls", "--format", "{{.Name}}").split())
+
+
+def test_the_clean_up_of_one_stack_never_touches_the_record_of_another(checkout: Path) -> None:
+    production, demo = Compose(checkout, (PRODUCTION,)), Compose(checkout, (PRODUCTION, DEMO))
+    assert "alpha_postgres_17" not in volumes(production), "a stack of this name is in use on this machine"
+    try:
+        production("up", "--no-start", "--no-deps", "postgres", "redis")
+        # beside it, at the same time, in the same checkout
+        demo("up", "--no-start", "--no-deps", "postgres", "redis")
+        assert {"alpha_postgres_17", "alpha-demo_postgres_17"} <= volumes(production)
+        production("-p", "other", "down", "-v")
+        assert "alpha_postgres_17" in volumes(production)
+        demo("down", "-v")
+        assert "alpha-demo_postgres_17" not in volumes(production)
+        assert {"alpha_postgres_17", "alpha_redis_data"} <= volumes(production)
+        names = production.run("docker", "ps", "-a", "--format", "{{.Names}}").split()
+        assert "trading_postgres" in names
+        assert not [name for name in names if name.startswith("demo-")]
+    finally:
+        demo("down", "-v")
+        production("down", "-v")
+
+
+def test_the_start_of_containers_leaves_no_folder_of_secrets(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    try:
+        compose("up", "--no-start", "--no-deps", "postgres", "redis")
+        assert not (checkout / "secrets").exists()
+    finally:
+        compose("down", "-v")
+
+
+GUARDED = ("risk_guard", "websocket_listener")
+
+
+def started(compose: Compose) -> dict[str, str]:
+    rows = compose.run("docker", "inspect", "--format", "{{.Name}} {{.State.StartedAt}} {{.State.Running}}", *GUARDED)
+    return {line.split()[0].strip("/"): line for line in rows.splitlines()}
+
+
+def upgrade(folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "alpha", "upgrade", "--folder", str(folder)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200,
+    )  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_failing_migration_leaves_everything_running_and_records_on(checkout: Path, exchange: Exchange) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    edit_env(compose, exchange)
+
+    def fills() -> int:
+        words = ("psql", "-U", "trading_user", "-d", "trading_db", "-Atc", "SELECT count(*) FROM trading.fills")
+        return int(compose.run("docker", "exec", "trading_postgres", *words))
+
+    def healthy() -> bool:
+        states = compose.states()
+        return all(states[name] == "running healthy" for name in GUARDED)
+
+    try:
+        compose("up", "-d", *GUARDED, timeout_s=1200)
+        wait_for(healthy, lambda: f"guard and listener to be healthy: {compose.states()}", 300)
+        with exchange.hand(ACCOUNTS["LXALGO"]):
+            wait_for(lambda: fills() > 3, lambda: f"fills, there are {fills()}", 120)
+            newest = max(int(found.name[:4]) for found in (checkout / "database/migrations").glob("0*.sql"))
+            bad = checkout / f"database/migrations/{newest + 1:04}_bad.sql"
+            bad.write_text("SELECT 1 / 0;\n")
+            before = started(compose)
+            done = upgrade(checkout)
+            assert done.returncode == 1, done.stdout + done.stderr
+            assert "The migration failed" in done.stderr
+            assert "division by zero" in done.stdout + done.stderr
+            assert started(compose) == before, "nothing was replaced"
+            # and a plain `up -d --build` replaces them, but neither waits for the migration
+            compose("up", "-d", "--build", *GUARDED, timeout_s=1200)
+            wait_for(healthy, lambda: f"guard and listener to be healthy: {compose.states()}", 300)
+            assert compose.states()["migrate"].startswith("exited 70"), compose.states()
+            seen = fills()
+            wait_for(lambda: fills() > seen, lambda: "fills after it", 120)
+            # A changed password: the container says that the volume keeps its old one.
+            env = checkout / ".env"
+            env.write_text(env.read_text().replace("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=changed-"))
+            bad.unlink()
+            done = upgrade(checkout)
+            assert done.returncode == 1
+            assert "keeps the password that it was made with" in done.stdout + done.stderr
+            assert all(json.loads(line.split()[2]) for line in started(compose).values())
+    finally:
+        print(compose("logs", "--tail", "5", "--no-color", *GUARDED, "migrate"))
+        compose("down", "-v")
+
+
+#: Those that need nothing outside of this machine, by their services' names.
+INSIDE = ("postgres", "redis", "pgbouncer")
+_ROUTES = "cut -f2 /proc/net/route; (echo >/dev/tcp/192.0.2.1/443) 2>&1 | tail -1"
+
+
+def test_who_needs_nothing_outside_reaches_nothing_and_its_port_is_published(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    try:
+        compose("up", "-d", *INSIDE, timeout_s=1200)
+        wait_for(
+            lambda: all(compose.states()[name] == "running healthy" for name in (*INSIDE, "ports")),
+            lambda: f"the stores to be healthy: {compose.states()}",
+            300,
+        )
+        for name in INSIDE:
+            said = compose("exec", "-T", name, "bash", "-c", _ROUTES)
+            assert "00000000" not in said, f"{name} has a way out: {said}"
+            assert "unreachable" in said, (name, said)
+        asked = (
+            "import asyncio, asyncpg, redis\n"
+            "async def main():\n"
+            "    for port in (5433, 6432):\n"
+            "        link = await asyncpg.connect(host='127.0.0.1', port=port, user='trading_user', password='p',"
+            " database='trading_db', statement_cache_size=0)\n"
+            "        print(await link.fetchval('SELECT 40 + 2'))\n"
+            "        await link.close()\n"
+            "asyncio.run(main())\n"
+            "print(redis.Redis(port=6379, password='p').ping())\n"
+        )
+        assert compose.run(sys.executable, "-c", asked).split() == ["42", "42", "True"]
+        # a store that comes back elsewhere is found again
+        compose("up", "-d", "--force-recreate", "--no-deps", "redis")
+        wait_for(lambda: compose.states()["redis"] == "running healthy", lambda: "redis to be back", 120)
+        again = "import redis; print(redis.Redis(port=6379, password='p').ping())"
+
+        def back() -> bool:
+            return subprocess.run([sys.executable, "-c", again], capture_output=True, check=False).returncode == 0
+
+        wait_for(back, lambda: "the published port to find it", 60)
+        shown = compose.run(
+            "docker", "ps", "--filter", "label=com.docker.compose.project=alpha", "--format", "{{.Ports}}"
+        )
+        assert "0.0.0.0" not in shown
+    finally:
+        compose("down", "-v")
+
+
+def test_a_migration_that_fails_holds_up_nobody(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+
+    def healthy() -> bool:
+        return all(compose.states()[name] == "running healthy" for name in INSIDE)
+
+    try:
+        compose("up", "-d", *INSIDE, timeout_s=1200)
+        wait_for(healthy, lambda: f"the stores to be healthy: {compose.states()}", 300)
+        newest = max(int(found.name[:4]) for found in (checkout / "database/migrations").glob("0*.sql"))
+        (checkout / f"database/migrations/{newest + 1:04}_bad.sql").write_text("SELECT 1 / 0;\n")
+        with (checkout / "pgbouncer/check.sh").open("a") as code:
+            code.write("# a newer version\n")
+        compose("up", "-d", "--build", *INSIDE, timeout_s=1200)
+        wait_for(healthy, lambda: f"the stores to be healthy: {compose.states()}", 300)
+        wait_for(
+            lambda: compose.states()["migrate"].startswith("exited 70"),
+            lambda: f"the migration to fail: {compose.states()}",
+            120,
+        )
+        assert "division by zero" in compose("logs", "--no-log-prefix", "--tail", "3", "migrate")
+    finally:
+        compose("down", "-v")
