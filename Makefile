@@ -5,11 +5,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-containers test-containers-long newcomer faults fence fuzz bench bench-history lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz bench bench-history lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,15 @@ test-containers-long: $(VENV)/.dev ## what takes longest of it: an upgrade and t
 
 newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill
 	@$(PYTEST) -n 0 -m "long and not containers" -p no:cacheprovider tests/newcomer $(ARGS)
+
+$(CLIENTS)/.installed: tests/clients/requirements.txt
+	@$(PYTHON) -m venv $(CLIENTS)
+	@echo "Installing the clients that are tried (once) ..."
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+test-clients: $(VENV)/.demo $(CLIENTS)/.installed ## published clients on the simulated exchange at speed 1 and 60, as a table (ARGS='--only pybit')
+	@$(BIN)/python -m tests.clients.run $(ARGS)
 
 faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARGS='--rounds 20 --seed 7')
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -14,7 +14,7 @@ from exchange_simulator.live import LiveClock
 from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.rest.args import digits
 from exchange_simulator.rest.server import Rest, wall_ms
-from exchange_simulator.ws.session import IDLE_S, PrivateSession, PublicSession, Session
+from exchange_simulator.ws.session import IDLE_S, STATUS, PrivateSession, PublicSession, Session
 from exchange_simulator.ws.trade import TradeSession
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
@@ -33,9 +33,13 @@ class App:
         self.step = StepClock(exchange) if exchange.setup.step_clock else None
         self.live = LiveClock(exchange, exchange.market) if isinstance(exchange.market, LiveMarket) else None
         self.free = None if exchange.setup.step_clock or self.live is not None else FreeClock(exchange)
+        if self.free is not None:
+            free = self.free
+            self.rest.speed = lambda: free.speed
         self.control = Control(
             exchange, self.step, self.free, self.rest.limits, self.faults if exchange.setup.faults else None
         )
+        exchange.maintenance.cut = self._cut_streams
         self._runner: web.ServerRunner | None = None
         self._clock_task: asyncio.Task[None] | None = None
         self.port = 0
@@ -85,6 +89,12 @@ class App:
             return await self._stream(request, path)
         return await self.rest.handle(request)
 
+    def _cut_streams(self) -> None:
+        """A maintenance begins: every stream but those that tell of it is cut."""
+        for session in self.sessions:
+            if not (isinstance(session, PublicSession) and session.category == STATUS):
+                session.abort()
+
     def _open(self, address: str, category: str) -> int:
         """How many public streams of a category an address has open."""
         return sum(
@@ -94,18 +104,19 @@ class App:
 
     async def _stream(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         category = path.removeprefix("/v5/public/")
-        if path not in ("/v5/private", "/v5/trade") and category not in CATEGORIES:
+        if path not in ("/v5/private", "/v5/trade") and category not in (*CATEGORIES, STATUS):
             return web.Response(status=404, text=f"{path} is not a stream of this exchange")
         address = request.remote or ""
         if not self.rest.limits.connect(address, self._open(address, category)):
             return web.Response(status=403, text="too many connections")
-        if self.faults.refuses_connection("public" if category in CATEGORIES else "private"):
+        closed = self.exchange.maintenance.closed and category != STATUS
+        if closed or self.faults.refuses_connection("public" if path.startswith("/v5/public/") else "private"):
             return web.Response(status=503, text="no new connections for the moment")
         socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_FRAME, compress=False)
         await socket.prepare(request)
         session: Session
         if path == "/v5/private":
-            session = PrivateSession(self.exchange, socket, _idle_seconds(request))
+            session = PrivateSession(self.exchange, socket, _idle_seconds(request), self.rest.clocks)
         elif path == "/v5/trade":
             session = TradeSession(self.rest, socket, _idle_seconds(request))
         else:
@@ -113,6 +124,7 @@ class App:
         self.sessions.add(session)
         session.transport = request.transport
         session.address = address
+        session.host = request.host
         session.logged_in = self.faults.touch
         self.faults.touch(session)
         try:

@@ -1,10 +1,11 @@
 """Candles of every interval as of now: closed ones from the market's history, the forming one from the timeline."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.market.intervals import FIXED_MS, INTERVALS, bucket_end, bucket_start
-from exchange_simulator.market.model import Bar, LiveMarket, Market, merge, turnover
+from exchange_simulator.market.model import Bar, BuiltMarket, LiveMarket, Market, merge, turnover
 from exchange_simulator.render import text
 from exchange_simulator.timeline import Timeline
 
@@ -31,13 +32,7 @@ class Candles:
         self.check(interval)
         now = self.timeline.engine.now_ms
         current = bucket_start(interval, now)
-        last = min(end if end is not None else now, now)
-        length = FIXED_MS.get(interval, 31 * DAY_MS)
-        if start is not None and end is None:
-            first, last = start, min(start + (limit + 1) * length, now)
-        else:
-            first = max(start if start is not None else 0, bucket_start(interval, last) - limit * length)
-        first = max(first, self.market.first_ms - length)
+        first, last = self._span(interval, start, end, limit)
         bars = [
             bar
             for bar in self.market.candles(symbol, interval, first, last + 1)
@@ -52,6 +47,24 @@ class Candles:
         bars = bars[:limit] if start is not None and end is None else bars[-limit:]
         return bars[::-1]
 
+    def _span(self, interval: str, start: int | None, end: int | None, limit: int) -> tuple[int, int]:
+        """First and last time of a page."""
+        now = self.timeline.engine.now_ms
+        last = min(end if end is not None else now, now)
+        length = FIXED_MS.get(interval, 31 * DAY_MS)
+        if start is not None and end is None:
+            first, last = start, min(start + (limit + 1) * length, now)
+        else:
+            first = max(start if start is not None else 0, bucket_start(interval, last) - limit * length)
+        return max(first, self.market.first_ms - length), last
+
+    def build(self, symbol: str, interval: str, start: int | None, end: int | None, limit: int) -> Iterator[None]:
+        """Makes what a page needs, a little a step, where the market makes its history."""
+        market = self.market
+        if isinstance(market, BuiltMarket) and symbol in market.instruments and interval in INTERVALS:
+            first, last = self._span(interval, start, end, limit)
+            yield from market.build(symbol, interval, first, last + 1)
+
     def forming(self, symbol: str, interval: str) -> Bar | None:
         """The candle under way, up to now."""
         now = self.timeline.engine.now_ms
@@ -62,10 +75,20 @@ class Candles:
             if fetched:
                 whole = fetched[0]
                 return whole._replace(high=max(whole.high, base.high), low=min(whole.low, base.low), close=base.close)
-        done = self.market.bars(symbol, start, self.timeline.bar_start) if start < self.timeline.bar_start else []
+        done = self._done(symbol, start) if start < self.timeline.bar_start else []
         if base is not None:
             done.append(base)
         return merge(done, start)
+
+    def _done(self, symbol: str, start: int) -> list[Bar]:
+        """Bars from `start` to the one under way; whole days of the past as one each."""
+        today = self.timeline.bar_start // DAY_MS * DAY_MS
+        days: list[Bar] = []
+        whole = start % DAY_MS == 0 and DAY_MS % self.market.base_ms == 0
+        if start < today and whole and not isinstance(self.market, LiveMarket):
+            days = self.market.candles(symbol, "D", start, today)
+            start = today
+        return [*days, *self.market.bars(symbol, start, self.timeline.bar_start)]
 
     def closed(self, symbol: str, interval: str, end_ms: int) -> Bar | None:
         """The candle that ends exactly at `end_ms`; None when none of this interval does."""

@@ -16,11 +16,15 @@ SLICE_S = 0.01  # longest time spent on the market before requests get their tur
 
 
 class FreeClock:
-    """Business time runs `speed` times as fast as `clock` (wall-clock seconds). Speed 0: as fast as the machine can."""
+    """Business time runs `speed` times as fast as `clock` (wall-clock seconds). Speed 0: as fast as the machine can.
 
-    def __init__(self, exchange: Exchange, clock: Callable[[], float] = time.monotonic) -> None:
+    At speed 1 what was missed is always made up for, and an exchange whose trading begins in the present shows the time of
+    the wall clock (`clock` then gives seconds since the epoch).
+    """
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], float] | None = None) -> None:
         self.exchange = exchange
-        self._clock = clock
+        self._clock = clock or (time.time if exchange.setup.present else time.monotonic)
         self.paused = False
         self.speed = exchange.setup.speed
 
@@ -29,6 +33,8 @@ class FreeClock:
         exchange, speed = self.exchange, self.speed
         timeline = exchange.timeline
         wall, business = self._clock(), float(exchange.now_ms)
+        if exchange.setup.present and speed == 1:
+            business = max(business, wall * 1000)
         published = candled = saved = wall
         while not timeline.ended:
             if self.paused:
@@ -57,7 +63,7 @@ class FreeClock:
             if self._clock() - saved >= SAVE_S:
                 saved = self._clock()
                 exchange.save()
-            if behind and speed and target - exchange.now_ms > 5_000 * speed:
+            if behind and speed not in (0, 1) and target - exchange.now_ms > 5_000 * speed:
                 # More than five seconds late: time cannot be caught up, so it goes on from here.
                 wall, business = self._clock(), float(exchange.now_ms)
             await asyncio.sleep(0 if behind or not speed else TICK_S)

@@ -1,7 +1,6 @@
 """`/_sim/`: the exchange's own truth, and the switches that only a simulation has."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,12 +9,13 @@ import msgspec
 from aiohttp import web
 
 from exchange_simulator.clock import FreeClock, StepClock
-from exchange_simulator.engine import liquidation, price_moves
+from exchange_simulator.engine import corporate, liquidation, price_moves
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import ClosedPnl, Execution, LedgerLine, Order, Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Fault, Faults
 from exchange_simulator.keys import BadAccount, parse_account
+from exchange_simulator.maintenance import Window
 from exchange_simulator.market.model import LiveMarket
 from exchange_simulator.render import (
     Row,
@@ -74,6 +74,9 @@ class Control:
             ("POST", "/_sim/instrument"): self._change_instrument,
             ("POST", "/_sim/maintenance"): self._announce,
             ("POST", "/_sim/mark"): self._put_mark,
+            ("POST", "/_sim/split"): self._split,
+            ("POST", "/_sim/fees"): self._set_fees,
+            ("POST", "/_sim/drawdown"): self._set_drawdown,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -140,6 +143,16 @@ class Control:
                     "gross": text(totals.gross),
                     "fees": text(totals.fees),
                     "funding": text(totals.funding),
+                    "coins": {
+                        coin: {
+                            "wallet_balance": text(account.balances[coin]),
+                            "deposits": text(sums.deposits),
+                            "gross": text(sums.gross),
+                            "fees": text(sums.fees),
+                            "funding": text(sums.funding),
+                        }
+                        for coin, sums in account.sums.items()
+                    },
                     "executions": exchange.storage.count("executions", account.uid),
                     "wallet": wallet_row(exchange.engine.wallet_view(account)),
                     "positions": [
@@ -277,7 +290,9 @@ class Control:
         symbol = str(body["symbol"])
         price = Decimal(str(body["price"])) if "price" in body else self.exchange.engine.books[symbol].mark
         account = self._named_account(body)
-        liquidation.close_by_adl(self.exchange.engine, account, symbol, Decimal(str(body["qty"])), price)
+        legs = [p for p in account.legs(symbol) if p.idx == int(body.get("idx", p.idx))]
+        position = next((p for p in legs if p.size), account.legs(symbol)[0])
+        liquidation.close_by_adl(self.exchange.engine, account, position, Decimal(str(body["qty"])), price)
         self.exchange.commit()
         return {}
 
@@ -309,23 +324,52 @@ class Control:
         return {"uid": key.uid}
 
     async def _announce(self, query: Query, body: dict[str, Any]) -> Row:
-        """Announces a maintenance in `system/status`: `id`, `title`, `state`, `begin_ms`, `end_ms`. The market goes on."""
+        """Announces a maintenance in `system/status`: `id`, `title`, `state`, `begin_ms`, `end_ms`. With
+        `carry_out` it happens: calls are refused and streams cut while it lasts. The market goes on.
+        """
         self._asked_for()
-        row: Row = {
-            "id": str(body.get("id", "1")),
-            "title": str(body["title"]),
-            "state": str(body.get("state", "scheduled")),
-            "begin": str(int(body["begin_ms"])),
-            "end": str(int(body["end_ms"])),
-            "href": "",
-            "serviceTypes": [2, 5],
-            "product": [1, 2],
-            "uidSuffix": [],
-            "maintainType": 1,
-            "env": 1,
-        }
-        self.exchange.announced[str(row["id"])] = row
-        return {"id": row["id"]}
+        window = Window(
+            id=str(body.get("id", "1")),
+            title=str(body["title"]),
+            begin_ms=int(body["begin_ms"]),
+            end_ms=int(body["end_ms"]),
+            state=str(body.get("state", "scheduled")),
+            carried_out=bool(body.get("carry_out")),
+        )
+        self.exchange.maintenance.windows[window.id] = window
+        self.exchange.maintenance.look()
+        self.exchange.feed.refresh(candles=False)
+        return {"id": window.id}
+
+    async def _split(self, query: Query, body: dict[str, Any]) -> Row:
+        """Splits `symbol`: what was one is `ratio` (2, or 0.5 for a reverse split). Its orders are cancelled."""
+        self._asked_for()
+        symbol, ratio = str(body["symbol"]), Decimal(str(body["ratio"]))
+        exchange = self.exchange
+        instrument = exchange.engine.instruments[symbol]
+        if ratio not in corporate.RATIOS:
+            raise ValueError(f"a split of {ratio} is not supported: use one of {', '.join(map(str, corporate.RATIOS))}")
+        exchange.replace_instrument(corporate.split_instrument(instrument, ratio))
+        corporate.split(exchange.engine, symbol, ratio)
+        exchange.commit()
+        return {"symbol": symbol, "last": text(exchange.engine.books[symbol].last)}
+
+    async def _set_fees(self, query: Query, body: dict[str, Any]) -> Row:
+        """`mnt`: whether the fees of the account of `key` are taken in MNT from now on."""
+        self._asked_for()
+        account = self._named_account(body)
+        account.mnt_fees = bool(body["mnt"])
+        self.exchange.save()
+        return {"mnt": account.mnt_fees}
+
+    async def _set_drawdown(self, query: Query, body: dict[str, Any]) -> Row:
+        """`pnl_ratio`: the drawdown of `symbol` that `adlAlert` shows, such as -0.28."""
+        self._asked_for()
+        symbol, ratio = str(body["symbol"]), Decimal(str(body["pnl_ratio"]))
+        if symbol not in self.exchange.market.instruments or not ratio.is_finite():
+            raise ValueError(f"{symbol} has no drawdown of {ratio}")
+        self.exchange.drawdowns[symbol] = ratio
+        return {"symbol": symbol}
 
     async def _put_mark(self, query: Query, body: dict[str, Any]) -> Row:
         """Puts the mark of `symbol` at `price`, where the last price moves it no more; null lets it follow again."""
@@ -357,12 +401,7 @@ class Control:
             engine.closing_only.add(symbol)
         elif "reduce_only" in body:
             engine.closing_only.discard(symbol)
-        changed = replace(engine.instruments[symbol], **changes)
-        for known in (self.exchange.market.instruments, engine.instruments):
-            if not isinstance(known, dict):
-                raise ValueError("the instruments of this market cannot be changed")
-            known[symbol] = changed
-        engine.books[symbol].instrument = changed
+        self.exchange.change_instrument(symbol, **changes)
         return {"symbol": symbol}
 
 

@@ -4,18 +4,22 @@ Whoever changes anything calls `commit` afterwards: what happened is stored and 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path as FilePath
 from typing import Any
 
 from exchange_simulator.candles import Candles
-from exchange_simulator.engine.account import Account
-from exchange_simulator.engine.model import Liquidated, Refused, Rules
+from exchange_simulator.engine.account import MNT, Account
+from exchange_simulator.engine.model import ZERO, Liquidated, Refused, Rules
+from exchange_simulator.engine.settings import HEDGE, set_margin_mode, switch_coin
 from exchange_simulator.engine.state import Engine
+from exchange_simulator.history import HistoryBuilder
 from exchange_simulator.keys import Key
 from exchange_simulator.live_timeline import LiveTimeline
-from exchange_simulator.market.model import LiveMarket, Market, Path
+from exchange_simulator.maintenance import Maintenance
+from exchange_simulator.market.awkward import Change
+from exchange_simulator.market.model import Instrument, LiveMarket, Market, Path
 from exchange_simulator.persistence import dump, restore
 from exchange_simulator.quotes import Quotes
 from exchange_simulator.storage import Storage
@@ -37,6 +41,8 @@ class Setup:
     data: FilePath | None = None
     rate_limits: bool = True
     faults: bool = False
+    present: bool = False  # trading begins now, and business time is the wall clock's
+    changes: tuple[Change, ...] = ()  # of instruments, oldest first
 
 
 class Exchange:
@@ -52,12 +58,16 @@ class Exchange:
         self.timeline = kind(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
         self.candles = Candles(market, self.timeline)
         self.quotes = Quotes(self.engine, market)
+        self.builder = HistoryBuilder()
         self.feed = PublicFeed(self)
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
-        self.announced: dict[str, dict[str, Any]] = {}  # maintenance, by id, as `system/status` lists it
+        self.maintenance = Maintenance(lambda: self.now_ms)
+        self.drawdowns: dict[str, Decimal] = {}  # of the insurance pool in eight hours, by symbol, where it was set
         self.skew_ms = 0
         resume = restore(self.engine, self.storage) if setup.data is not None else None
+        self._changes = list(setup.changes)
+        self._change_instruments(resume or 0)
         self.timeline.begin(resume)
         for key in keys:
             self.add_key(key)
@@ -72,7 +82,19 @@ class Exchange:
         """Makes a key usable, and its account with the key's deposit when there is none."""
         self.keys[key.api_key] = key
         if key.uid not in self.engine.accounts:
-            self.engine.open_account(key.uid, key.deposit)
+            account = self.engine.open_account(key.uid, key.deposit)
+            account.demo = key.demo
+            if key.usdc or any(i.settle_coin == "USDC" for i in self.market.instruments.values()):
+                account.pay("USDC", ZERO)
+            if key.usdc:
+                self.engine.transfer(account, key.usdc, "USDC")
+            if key.mnt:
+                self.engine.transfer(account, key.mnt, MNT)
+                account.mnt_fees = True
+            if key.hedge:
+                switch_coin(self.engine, account, "USDT", HEDGE)
+            if key.isolated:
+                set_margin_mode(self.engine, account, "ISOLATED_MARGIN")
 
     def account(self, key: Key) -> Account:
         return self.engine.accounts[key.uid]
@@ -89,8 +111,29 @@ class Exchange:
         return self.engine.now_ms
 
     def _bars_closed(self, time_ms: int) -> None:
+        self._change_instruments(time_ms)
+        self.maintenance.look()
         self.commit()
         self.feed.bars_closed(time_ms)
+
+    def _change_instruments(self, time_ms: int) -> None:
+        """Carries out the announced changes that are due."""
+        while self._changes and self._changes[0].time_ms <= time_ms:
+            change = self._changes.pop(0)
+            self.change_instrument(change.symbol, **change.values)
+
+    def change_instrument(self, symbol: str, **values: Any) -> None:
+        """Gives an instrument new values from now on. `ValueError` on a market whose instruments are not its own."""
+        self.replace_instrument(replace(self.engine.instruments[symbol], **values))
+
+    def replace_instrument(self, changed: Instrument) -> None:
+        """The same with a whole instrument."""
+        symbol = changed.symbol
+        for known in (self.market.instruments, self.engine.instruments):
+            if not isinstance(known, dict):
+                raise ValueError("the instruments of this market cannot be changed")
+            known[symbol] = changed
+        self.engine.books[symbol].instrument = changed
 
     # --- effects ------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ is taken back). One that counts (`every`) strikes each n-th push.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from aiohttp import web
 
 from exchange_simulator.engine.model import Order
 from exchange_simulator.engine.state import nothing_rejected
+from exchange_simulator.ws.hub import encode
 
 if TYPE_CHECKING:
     from exchange_simulator.exchange import Exchange
@@ -32,9 +33,10 @@ Kind = Literal[
     "skew",
     "revoke",
     "reject",
+    "drift",
 ]
 Stream = Literal["private", "public", "all"]
-PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder"})
+PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder", "drift"})
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +58,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     garbage: bool = False
     nothing: bool = False
     reason: str = "EC_Others"  # of a rejected order
+    field: str = ""  # of rows, which gets `value`: one that Bybit does not document, or a known one with a new value
+    value: str = ""
     after: bool = False  # the call is carried out first, then its answer is spoiled
     id: int = 0
     struck: int = 0
@@ -169,9 +173,15 @@ class Faults:
         for fault in self._of(*PUSH_KINDS):
             if not self._meant(fault, session) or not topic.startswith(fault.topic):
                 continue
+            if fault.kind == "drift" and not fault.topic:  # one of calls
+                continue
             fault.seen += 1
             struck = fault.seen % fault.every == 0
-            if fault.kind == "reorder":
+            if fault.kind == "drift":
+                if struck:
+                    self._strike(fault)
+                    out = [_drifted(part, fault) for part in out]
+            elif fault.kind == "reorder":
                 out = self._reorder(fault, session, out, struck)
             elif struck and fault.kind == "drop":
                 self._strike(fault)
@@ -197,6 +207,18 @@ class Faults:
             self._held[id(session)] = out[0]
             return out[1:]
         return out
+
+    def drift(self, path: str, result: Any) -> None:
+        """Gives the rows of an answer the field that was asked for."""
+        for fault in self._of("drift") if self.active else ():
+            if fault.path and path.startswith(fault.path) and isinstance(result, dict):
+                fault.seen += 1
+                if fault.seen % fault.every == 0:
+                    self._strike(fault)
+                    rows = result.get("list", result.get("rows"))
+                    for row in rows if isinstance(rows, list) else [result]:
+                        if isinstance(row, dict):
+                            row[fault.field] = fault.value
 
     def forget(self, session: "Session") -> None:
         self._held.pop(id(session), None)
@@ -243,3 +265,13 @@ class Faults:
             }
             return web.Response(body=msgspec.json.encode(body), content_type="application/json")
         return None
+
+
+def _drifted(frame: bytes, fault: Fault) -> bytes:
+    """A push whose rows have another field, as a whole frame again."""
+    message = msgspec.json.decode(frame[frame.index(b"{") :])
+    rows = message.get("data")
+    for row in rows if isinstance(rows, list) else [rows]:
+        if isinstance(row, dict):
+            row[fault.field] = fault.value
+    return encode(message)

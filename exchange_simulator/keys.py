@@ -24,6 +24,27 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
 ENVIRONMENTS = ("simulated", "live", "demo", "testnet")
 
 
+#: Hosts by the region whose keys they take. An address of this machine takes every key.
+REGIONS = {
+    "bybit.com": "global",
+    "bytick.com": "global",
+    "bybit.nl": "nl",
+    "bybit.tr": "tr",
+    "bybit.kz": "kz",
+    "bybitgeorgia.ge": "ge",
+    "bybit.ae": "ae",
+    "bybit.id": "id",
+    "bybit.eu": "eu",
+    "manepa.jp": "jp",
+}
+
+
+def region_of(host: str) -> str:
+    """The region of a `Host` header; "" for a host of no region."""
+    name = host.partition(":")[0].lower()
+    return next((region for domain, region in REGIONS.items() if name.endswith(f".{domain}")), "")
+
+
 class BadAccount(Exception):
     """An account argument cannot be read. The message is one sentence for the operator."""
 
@@ -43,6 +64,12 @@ class Key:
     revoked: bool = False
     ends: datetime = datetime(2099, 1, 1, tzinfo=UTC)
     ips: tuple[str, ...] = ()  # addresses it is bound to; none: any
+    usdc: Decimal = Decimal(0)  # deposit beside the USDT
+    mnt: Decimal = Decimal(0)  # deposit from which fees are taken; the account begins with fees in MNT
+    region: str = "global"  # of the site where the account is registered
+    demo: bool = False  # the account is one of demo trading
+    hedge: bool = False  # the account begins in hedge mode
+    isolated: bool = False  # the account begins in isolated margin
 
     def allows(self, group: str) -> bool:
         return group in self.permissions
@@ -59,7 +86,9 @@ def parse_account(text: str) -> Key:
     Options: `read-only`; `of=NAME` puts the key on the account NAME (by default a key names its own account);
     `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` takes the trading permissions away;
     `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` says when it ends; `ip=ADDRESS` binds it
-    to an address.
+    to an address; `usdc=AMOUNT` deposits USDC as well; `mnt=AMOUNT` deposits MNT and takes fees from it; `region=NAME` registers the account
+    on another site of Bybit; `demo` makes it an account of demo trading; `hedge` and `isolated` let
+    the account begin in hedge mode and in isolated margin.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -93,6 +122,14 @@ def _apply(key: Key, option: str) -> None:
         key.uid = int(value)
     elif name == "env" and value in ENVIRONMENTS:
         key.environment = value
+    elif name == "usdc" and (amount := _amount(value)) is not None:
+        key.usdc = amount
+    elif name == "mnt" and (amount := _amount(value)) is not None:
+        key.mnt = amount
+    elif name == "region" and value in REGIONS.values():
+        key.region = value
+    elif name in ("demo", "hedge", "isolated") and not value:
+        setattr(key, name, True)
     elif name == "ends" and (day := _day(value)) is not None:
         key.ends = day
     elif name == "ip" and value:
@@ -100,8 +137,18 @@ def _apply(key: Key, option: str) -> None:
     else:
         raise BadAccount(
             f"The option {option!r} of account {key.api_key!r} is unknown: "
-            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, env=demo|testnet|live, ends=YYYY-MM-DD or ip=ADDRESS."
+            "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, usdc=AMOUNT, mnt=AMOUNT, region=NAME, "
+            "demo, hedge, isolated, "
+            "env=demo|testnet|live, ends=YYYY-MM-DD or ip=ADDRESS."
         )
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _day(text: str) -> datetime | None:
@@ -111,13 +158,15 @@ def _day(text: str) -> datetime | None:
         return None
 
 
-def usable(key: Key | None, now_ms: int, address: str = "") -> Key:
-    """The key, when it may be used now from an address ("" is not looked at).
+def usable(key: Key | None, now_ms: int, address: str = "", host: str = "") -> Key:
+    """The key, when it may be used now from an address and at a host ("" is not looked at).
 
-    `Refused` 10003 for one that is unknown, revoked or of another environment, 33004 for one that has ended by business
+    `Refused` 10003 for one that is unknown, revoked or of another environment or region, 33004 for one that has ended by business
     time, 10010 for one that is bound to other addresses.
     """
     if key is None or key.revoked or key.environment != "simulated":
+        raise Refused(10003, "API key is invalid.")
+    if region_of(host) not in ("", key.region):
         raise Refused(10003, "API key is invalid.")
     if now_ms >= key.ends.timestamp() * 1000:
         raise Refused(33004, "Your api key has expired.")

@@ -12,7 +12,10 @@ from typing import NoReturn
 from exchange_simulator.engine.model import Rules
 from exchange_simulator.exchange import Setup
 from exchange_simulator.keys import BadAccount, Key, parse_account
-from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
+from exchange_simulator.market.awkward import SYMBOLS as AWKWARD
+from exchange_simulator.market.awkward import Change, changes
+from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS, known
+from exchange_simulator.market.catalogue import instrument as usual_instrument
 from exchange_simulator.market.generator import GeneratedMarket
 from exchange_simulator.market.live import BybitMarket
 from exchange_simulator.market.model import PATHS, Market, MarketError
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY:SECRET[:USDT[:OPTION,...]]",
         help="an account; repeatable. Also read from SIM_ACCOUNTS, separated by spaces. Options: read-only, withdraw, "
-        "no-trade, of=NAME (a further key of that account), uid=NUMBER, env=demo|testnet|live, ends=YYYY-MM-DD, ip=ADDRESS",
+        "no-trade, of=NAME (a further key of that account), uid=NUMBER, usdc=AMOUNT, mnt=AMOUNT, region=NAME, demo, hedge, isolated, env=demo|testnet|live, ends=YYYY-MM-DD, ip=ADDRESS",
     )
     add("--market", choices=("generator", "replay", "live"), help="where prices come from (default generator)")
     add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz; means --market replay")
@@ -64,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=1, help="seed of the market and of ids (default %(default)s)")
     add("--symbols", help="symbols, separated by commas (default: 30 of the largest; with --replay all of the folder)")
+    add(
+        "--awkward", action="store_true", help="symbols with awkward filters, a USDC one, a launch, a delisting as well"
+    )
     add("--speed", default="1", help="business seconds a wall-clock second, or max (default %(default)s)")
     add("--step", action="store_true", help="time moves only at POST /_sim/advance")
     add("--path", choices=PATHS, default="toward-close", help="order of a candle's extremes (default %(default)s)")
@@ -139,13 +145,26 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
         step_clock=found.step,
         data=Path(found.data) if found.data else None,
         rate_limits=not found.no_rate_limits,
+        present=not found.start and found.speed == "1" and not found.step and isinstance(market, GeneratedMarket),
+        changes=_changes(market, start_ms) if found.awkward else (),
         faults=found.faults or environment.get("SIM_FAULTS", "") not in ("", "0"),
     )
     return Options(found.host, found.port, market, keys, setup)
 
 
+def _changes(market: Market, start_ms: int) -> tuple[Change, ...]:
+    usual = {
+        symbol: usual_instrument(symbol, price=Decimal(repr(known(symbol).price)), launch_ms=0)
+        for symbol in market.instruments
+        if symbol in AWKWARD
+    }
+    return changes(usual, start_ms)
+
+
 def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
     """The market, and the business time at which trading begins. A live market says that when it has been started."""
+    if found.awkward and (found.replay or found.market not in (None, "generator")):
+        raise BadOption("--awkward belongs to the generator: leave --replay and --market out.")
     chosen = found.market or ("replay" if found.replay else "generator")
     if (chosen == "replay") != bool(found.replay):
         raise BadOption("--market replay needs --replay DIR, and --replay DIR no other market.")
@@ -163,7 +182,10 @@ def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market
             raise BadOption(f"--warmup {found.warmup} must not be below 0.")
         start = _start_ms(found.start) if found.start else market.first_ms + found.warmup * market.base_ms
     else:
-        market = GeneratedMarket(found.seed, symbols or DEFAULT_SYMBOLS)
+        chosen_symbols = symbols or DEFAULT_SYMBOLS
+        if found.awkward:
+            chosen_symbols += tuple(symbol for symbol in AWKWARD if symbol not in chosen_symbols)
+        market = GeneratedMarket(found.seed, chosen_symbols)
         start = _start_ms(found.start or DEFAULT_START)
         if not found.start and found.speed == "1" and not found.step:
             start = int(datetime.now(UTC).timestamp() * 1000)

@@ -30,6 +30,11 @@ class SavedAccount(msgspec.Struct, array_like=True):
     positions: dict[str, Position]
     totals: Totals
     updated_ms: int
+    balances: dict[str, Decimal] = {}
+    sums: dict[str, Totals] = {}
+    hedged: list[str] = []
+    demo: bool = False
+    mnt_fees: bool = False
 
 
 class SavedEngine(msgspec.Struct, array_like=True):
@@ -64,6 +69,11 @@ def dump(engine: Engine) -> dict[str, bytes]:
             account.positions,
             account.totals,
             account.updated_ms,
+            account.balances,
+            account.sums,
+            sorted(account.hedged),
+            account.demo,
+            account.mnt_fees,
         )
         state[f"account/{account.uid}"] = encode(saved)
     return state
@@ -101,13 +111,16 @@ def _restore_account(engine: Engine, saved: SavedAccount) -> None:
         taker_fee=saved.taker_fee,
         maker_fee=saved.maker_fee,
         default_leverage=saved.default_leverage,
-        wallet=saved.wallet,
+        balances=saved.balances or {"USDT": saved.wallet},
         margin_mode=saved.margin_mode,
         positions=saved.positions,
-        totals=saved.totals,
+        sums=saved.sums or {"USDT": saved.totals},
+        hedged=set(saved.hedged),
+        demo=saved.demo,
+        mnt_fees=saved.mnt_fees,
         updated_ms=saved.updated_ms,
     )
     engine.accounts[account.uid] = account
-    for symbol, position in account.positions.items():
+    for position in account.positions.values():
         if position.size:
-            engine.books[symbol].holders[account.uid] = account
+            engine.books[position.symbol].holders[account.uid] = account

@@ -101,7 +101,7 @@ class Quotes:
             "ask1Size": text(asks[0][1]),
             "preOpenPrice": "",
             "preQty": "",
-            "curPreListingPhase": "",
+            "curPreListingPhase": "ContinuousTrading" if instrument.pre_market else "",
             "fundingIntervalHour": str(instrument.funding_interval_min // 60),
             "fundingCap": text(instrument.upper_funding_rate),
         }

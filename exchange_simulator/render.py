@@ -3,13 +3,17 @@
 from decimal import Decimal
 from typing import Any
 
+from exchange_simulator.engine.account import MNT
 from exchange_simulator.engine.model import (
     ZERO,
     ClosedPnl,
+    CoinView,
     Execution,
     LedgerLine,
     Order,
+    Position,
     PositionView,
+    SessionSettled,
     WalletView,
 )
 
@@ -41,7 +45,7 @@ def order_row(order: Order, stream: bool = False) -> Row:
         "qty": text(order.qty),
         "side": order.side,
         "isLeverage": "",
-        "positionIdx": 0,
+        "positionIdx": order.idx,
         "orderStatus": order.status,
         "createType": order.create_type,
         "cancelType": order.cancel_type,
@@ -52,7 +56,7 @@ def order_row(order: Order, stream: bool = False) -> Row:
         "cumExecQty": text(order.cum_qty),
         "cumExecValue": text(order.cum_value),
         "cumExecFee": text(order.cum_fee),
-        "cumFeeDetail": {"USDT": text(order.cum_fee)} if order.cum_qty else {},
+        "cumFeeDetail": _fees(order) if order.cum_qty else {},
         "timeInForce": order.time_in_force,
         "orderType": order.order_type,
         "stopOrderType": order.stop_order_type,
@@ -88,11 +92,19 @@ def order_row(order: Order, stream: bool = False) -> Row:
     if stream:
         row["category"] = "linear"
         row["closedPnl"] = text(order.closed_pnl)
-        row["feeCurrency"] = "USDT"
+        row["feeCurrency"] = order.coin
         row["brokerOrderPrice"] = ""
     else:
         row["basePrice"] = ""
     return row
+
+
+def _fees(order: Order) -> dict[str, str]:
+    """Fees by coin."""
+    if not order.mnt_fee:
+        return {order.coin: text(order.cum_fee)}
+    fees = {order.coin: text(order.cum_fee)} if order.cum_fee else {}
+    return {**fees, "MNT": text(order.mnt_fee)}
 
 
 def execution_row(execution: Execution, stream: bool = False) -> Row:
@@ -115,7 +127,7 @@ def execution_row(execution: Execution, stream: bool = False) -> Row:
         "execType": execution.exec_type,
         "execValue": text(execution.value),
         "execTime": str(execution.time_ms),
-        "feeCurrency": "" if execution.exec_type == "Funding" else "USDT",
+        "feeCurrency": "" if execution.exec_type == "Funding" else execution.coin,
         "isMaker": execution.is_maker,
         "feeRate": text(execution.fee_rate),
         "tradeIv": "",
@@ -164,7 +176,7 @@ def position_row(view: PositionView, stream: bool = False) -> Row:
     flat = not size
     average = text(position.average.quantize(AVERAGE_STEP)) if size else "0"
     row: Row = {
-        "positionIdx": 0,
+        "positionIdx": position.idx,
         "riskId": view.risk_id,
         "riskLimitValue": text(view.risk_limit),
         "symbol": position.symbol,
@@ -176,7 +188,7 @@ def position_row(view: PositionView, stream: bool = False) -> Row:
         "leverage": text(position.leverage),
         "markPrice": text(view.mark),
         "liqPrice": "" if view.liq_price is None else text(view.liq_price),
-        "bustPrice": "",
+        "bustPrice": optional(view.bust_price),
         "positionIM": initial,
         "positionIMByMp": initial,
         "positionMM": maintenance,
@@ -185,7 +197,7 @@ def position_row(view: PositionView, stream: bool = False) -> Row:
         "takeProfit": "" if not view.take_profit else text(view.take_profit),
         "stopLoss": "" if not view.stop_loss else text(view.stop_loss),
         "trailingStop": text(view.trailing_stop),
-        "sessionAvgPrice": "",
+        "sessionAvgPrice": _session_average(position),
         "delta": "",
         "gamma": "",
         "vega": "",
@@ -224,20 +236,67 @@ def _break_even(view: PositionView) -> str:
     return text(price.quantize(Decimal("1e-8")))
 
 
+def _session_average(position: Position) -> str:
+    return "" if position.opened_value is None else text(position.session_average.quantize(AVERAGE_STEP))
+
+
+def settlement_row(row: SessionSettled) -> Row:
+    """One row of `asset/settlement-record`."""
+    return {
+        "symbol": row.symbol,
+        "side": row.side,
+        "size": text(row.size),
+        "sessionAvgPrice": text(row.session_average.quantize(AVERAGE_STEP)),
+        "markPrice": text(row.mark),
+        "realisedPnl": text(row.pnl),
+        "createdTime": str(row.time_ms),
+    }
+
+
 def wallet_row(view: WalletView) -> Row:
-    """The account as `wallet-balance` and the `wallet` topic show it. USDT counts as one USD."""
-    equity = view.wallet + view.unrealised
-    used = view.position_im + view.order_im
+    """The account as `wallet-balance` and the `wallet` topic show it. A USDT and a USDC count as one USD each."""
+    coins = [coin for coin in view.coins if coin.coin != MNT]
+    wallet = sum((coin.balance for coin in coins), ZERO)
+    unrealised = sum((coin.unrealised for coin in coins), ZERO)
+    maintenance = sum((coin.position_mm for coin in coins), ZERO)
+    used = sum((coin.position_im + coin.order_im for coin in coins), ZERO)
+    equity = wallet + unrealised
     cross = view.margin_mode == "REGULAR_MARGIN"
-    coin: Row = {
-        "coin": "USDT",
+    rates = ("", "")
+    if cross:
+        rates = ("0", "0") if equity <= 0 else (_rate(used / equity), _rate(maintenance / equity))
+    return {
+        "accountType": "UNIFIED",
+        "accountLTV": "",
+        "accountIMRate": rates[0],
+        "accountIMRateByMp": rates[0],
+        "accountMMRate": rates[1],
+        "accountMMRateByMp": rates[1],
+        "totalEquity": text(equity),
+        "totalWalletBalance": text(wallet),
+        "totalMarginBalance": text(equity) if cross else "",
+        "totalAvailableBalance": text(max(equity - used, ZERO)) if cross else "",
+        "totalPerpUPL": text(unrealised),
+        "totalInitialMargin": text(used) if cross else "",
+        "totalInitialMarginByMp": text(used) if cross else "",
+        "totalMaintenanceMargin": text(maintenance) if cross else "",
+        "totalMaintenanceMarginByMp": text(maintenance) if cross else "",
+        "coin": [_coin_row(coin) for coin in view.coins],
+    }
+
+
+def _coin_row(view: CoinView) -> Row:
+    equity = view.balance + view.unrealised
+    owed = text(max(-view.balance, ZERO))
+    return {
+        "coin": view.coin,
         "equity": text(equity),
         "usdValue": text(equity),
-        "walletBalance": text(view.wallet),
+        "walletBalance": text(view.balance),
         "free": "",
         "locked": "0",
         "spotHedgingQty": "0",
-        "borrowAmount": "0",
+        "borrowAmount": owed,
         "spotBorrow": "0",
         "availableToWithdraw": "",
         "availableToBorrow": "",
@@ -248,30 +307,9 @@ def wallet_row(view: WalletView) -> Row:
         "unrealisedPnl": text(view.unrealised),
         "cumRealisedPnl": text(view.cum_realised),
         "bonus": "0",
-        "marginCollateral": True,
-        "collateralSwitch": True,
+        "marginCollateral": view.coin != MNT,
+        "collateralSwitch": view.coin != MNT,
         "colRes": "",
-    }
-    rates = ("", "")
-    if cross:
-        rates = ("0", "0") if equity <= 0 else (_rate(used / equity), _rate(view.position_mm / equity))
-    return {
-        "accountType": "UNIFIED",
-        "accountLTV": "",
-        "accountIMRate": rates[0],
-        "accountIMRateByMp": rates[0],
-        "accountMMRate": rates[1],
-        "accountMMRateByMp": rates[1],
-        "totalEquity": text(equity),
-        "totalWalletBalance": text(view.wallet),
-        "totalMarginBalance": text(equity) if cross else "",
-        "totalAvailableBalance": text(max(equity - used, ZERO)) if cross else "",
-        "totalPerpUPL": text(view.unrealised),
-        "totalInitialMargin": text(used) if cross else "",
-        "totalInitialMarginByMp": text(used) if cross else "",
-        "totalMaintenanceMargin": text(view.position_mm) if cross else "",
-        "totalMaintenanceMarginByMp": text(view.position_mm) if cross else "",
-        "coin": [coin],
     }
 
 
@@ -317,7 +355,7 @@ def ledger_row(line: LedgerLine) -> Row:
         "transSubType": "",
         "qty": text(line.qty),
         "size": text(line.size),
-        "currency": "USDT",
+        "currency": line.coin,
         "tradePrice": text(line.price),
         "funding": text(line.funding) if line.kind == "SETTLEMENT" else "",
         "fee": text(line.fee),

@@ -14,7 +14,16 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exchange_simulator.engine.model import ClosedPnl, Event, Execution, LedgerLine, Order, PositionView, WalletView
+from exchange_simulator.engine.model import (
+    ClosedPnl,
+    Event,
+    Execution,
+    LedgerLine,
+    Order,
+    PositionView,
+    SessionSettled,
+    WalletView,
+)
 
 BUFFER_ROWS = 2_000
 PARTLY = "+"  # behind the state of an order that has fills
@@ -41,12 +50,16 @@ CREATE TABLE IF NOT EXISTS ledger (
     n INTEGER PRIMARY KEY, uid INTEGER NOT NULL, symbol TEXT NOT NULL, time_ms INTEGER NOT NULL,
     kind TEXT NOT NULL, order_id TEXT NOT NULL, link_id TEXT NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS ledger_time ON ledger (uid, time_ms, n);
+CREATE TABLE IF NOT EXISTS settlements (
+    n INTEGER PRIMARY KEY, uid INTEGER NOT NULL, symbol TEXT NOT NULL, time_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL, order_id TEXT NOT NULL, link_id TEXT NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS settlements_time ON settlements (uid, time_ms, n);
 CREATE TABLE IF NOT EXISTS open_orders (order_id TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
 _INSERT = {
     table: f"INSERT INTO {table} (uid, symbol, time_ms, kind, order_id, link_id, data) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-    for table in ("executions", "orders", "closed_pnl", "ledger")
+    for table in ("executions", "orders", "closed_pnl", "ledger", "settlements")
 }
 
 
@@ -149,7 +162,19 @@ class Storage:
                 )
             elif isinstance(event, LedgerLine):
                 pending["ledger"].append(
-                    (event.uid, event.symbol, event.time_ms, event.kind, event.order_id, event.link_id, encode(event))
+                    (
+                        event.uid,
+                        event.symbol,
+                        event.time_ms,
+                        ledger_kind(event.kind, event.coin),
+                        event.order_id,
+                        event.link_id,
+                        encode(event),
+                    )
+                )
+            elif isinstance(event, SessionSettled):
+                pending["settlements"].append(
+                    (event.uid, event.symbol, event.time_ms, "SETTLEMENT", "", "", encode(event))
                 )
             elif isinstance(event, PositionView | WalletView):
                 continue
@@ -228,6 +253,11 @@ class Storage:
     def count(self, table: str, uid: int) -> int:
         self.flush()
         return int(self._db.execute(f"SELECT count(*) FROM {table} WHERE uid = ?", (uid,)).fetchone()[0])  # noqa: S608
+
+
+def ledger_kind(kind: str, coin: str) -> str:
+    """What the ledger's index has as the kind of a line: the coin behind it, unless it is the usual one."""
+    return kind if coin == "USDT" else f"{kind}/{coin}"
 
 
 def _order_kind(order: Order) -> str:

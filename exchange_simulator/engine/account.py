@@ -1,13 +1,16 @@
 """One account's money, positions and open orders, and the margin they need.
 
-Cross margin, one-way mode: equity = wallet balance + unrealised P&L over all positions backs everything together.
+Cross margin: equity = balances of all coins + unrealised P&L over all positions backs everything together (a USDC counts
+as a USDT). Isolated margin: each position stands alone with its own margin, each coin pays for its own contracts.
 """
 
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from exchange_simulator.engine.model import BUY, ZERO, Order, Position
+from exchange_simulator.engine.model import BUY, ZERO, Order, Position, leg_of
 from exchange_simulator.market.model import Instrument, RiskTier
+
+MNT = "MNT"
 
 
 @dataclass(slots=True)
@@ -38,28 +41,82 @@ class Account:
     taker_fee: Decimal
     maker_fee: Decimal
     default_leverage: Decimal
-    wallet: Decimal = ZERO
+    balances: dict[str, Decimal] = field(default_factory=lambda: {"USDT": ZERO})
     margin_mode: str = "REGULAR_MARGIN"
-    positions: dict[str, Position] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)  # by leg
+    hedged: set[str] = field(default_factory=set)  # symbols in hedge mode
     orders: dict[str, Order] = field(default_factory=dict)
     by_symbol: dict[str, dict[str, Order]] = field(default_factory=dict)
     links: dict[str, Order] = field(default_factory=dict)
     resting: dict[str, Resting] = field(default_factory=dict)
-    totals: Totals = field(default_factory=Totals)
+    sums: dict[str, Totals] = field(default_factory=lambda: {"USDT": Totals()})  # by settle coin
     updated_ms: int = 0
+    mnt_fees: bool = False  # fees of trades are taken in MNT as long as there is any
+    demo: bool = False  # orders are kept for seven days, and what Bybit's demo does not have is refused
     # Between these ticks of each held symbol the account cannot be liquidated; emptied when money or size changes.
     safe: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def position(self, symbol: str) -> Position:
-        """The position of a symbol, made flat when there was none."""
-        found = self.positions.get(symbol)
+    @property
+    def wallet(self) -> Decimal:
+        """Balances of the coins that back positions, a USDC counted as a USDT."""
+        if len(self.balances) == 1:
+            return self.balances["USDT"]
+        return sum((amount for coin, amount in self.balances.items() if coin != MNT), ZERO)
+
+    @property
+    def totals(self) -> Totals:
+        """The sums of the coins that back positions, a USDC counted as a USDT."""
+        if len(self.sums) == 1:
+            return self.sums["USDT"]
+        parts = [part for coin, part in self.sums.items() if coin != MNT]
+        return Totals(
+            sum((part.deposits for part in parts), ZERO),
+            sum((part.gross for part in parts), ZERO),
+            sum((part.fees for part in parts), ZERO),
+            sum((part.funding for part in parts), ZERO),
+        )
+
+    @property
+    def isolated(self) -> bool:
+        return self.margin_mode == "ISOLATED_MARGIN"
+
+    def pay(self, coin: str, amount: Decimal) -> Totals:
+        """Adds an amount (< 0: takes it) to the balance of a coin; the coin's sums, for the caller to add to as well."""
+        self.balances[coin] = self.balances.get(coin, ZERO) + amount
+        found = self.sums.get(coin)
         if found is None:
-            found = self.positions[symbol] = Position(symbol=symbol, leverage=self.default_leverage)
+            found = self.sums[coin] = Totals()
         return found
 
-    def size(self, symbol: str) -> Decimal:
-        found = self.positions.get(symbol)
+    def position(self, symbol: str, idx: int = 0) -> Position:
+        """The position of a symbol or of one leg of it, made flat when there was none."""
+        leg = leg_of(symbol, idx)
+        found = self.positions.get(leg)
+        if found is None:
+            found = self.positions[leg] = Position(symbol=symbol, leverage=self.leverage(symbol, idx), idx=idx)
+        return found
+
+    def leverage(self, symbol: str, idx: int = 0) -> Decimal:
+        """The leverage of a leg; that of another leg of the symbol when this one never was used."""
+        for each in (idx, 0, 1, 2):
+            found = self.positions.get(leg_of(symbol, each))
+            if found is not None:
+                return found.leverage
+        return self.default_leverage
+
+    def legs(self, symbol: str) -> list[Position]:
+        """The rows of a symbol: one in one-way mode, the long and the short one in hedge mode."""
+        if symbol in self.hedged:
+            return [self.position(symbol, 1), self.position(symbol, 2)]
+        return [self.position(symbol)]
+
+    def size(self, symbol: str, idx: int = 0) -> Decimal:
+        found = self.positions.get(leg_of(symbol, idx))
         return found.size if found is not None else ZERO
+
+    def holds(self, symbol: str) -> bool:
+        """Whether any leg of a symbol is not flat."""
+        return any(self.size(symbol, idx) for idx in ((1, 2) if symbol in self.hedged else (0,)))
 
     def held(self) -> list[Position]:
         """Positions that are not flat."""
@@ -88,9 +145,10 @@ class Account:
         """Adds (+1) an order to the margin sums or takes it out (-1); conditional and reducing ones use none."""
         if order.reduce_only or order.status == "Untriggered" or not order.leaves:
             return
-        sums = self.resting.get(order.symbol)
+        leg = order.leg
+        sums = self.resting.get(leg)
         if sums is None:
-            sums = self.resting[order.symbol] = Resting()
+            sums = self.resting[leg] = Resting()
         qty = order.leaves * direction
         if order.side == BUY:
             sums.buy_qty += qty
@@ -114,13 +172,14 @@ def maintenance_margin(instrument: Instrument, value: Decimal) -> Decimal:
     return max(value * tier.maintenance_margin - tier.mm_deduction, ZERO)
 
 
-def order_margin(account: Account, symbol: str) -> Decimal:
-    """Initial margin of the resting orders of a symbol: the dearer side; what only offsets the position is free."""
-    sums = account.resting.get(symbol)
+def order_margin(account: Account, leg: str) -> Decimal:
+    """Initial margin of the resting orders of a leg: the dearer side; what only offsets the position is free."""
+    sums = account.resting.get(leg)
     if sums is None:
         return ZERO
-    position = account.positions.get(symbol)
-    leverage = position.leverage if position is not None else account.default_leverage
+    position = account.positions.get(leg)
+    symbol, _, idx = leg.partition("#")
+    leverage = position.leverage if position is not None else account.leverage(symbol, int(idx or 0))
     size = position.size if position is not None else ZERO
     return max(
         opening_value(sums.buy_qty, sums.buy_value, -size), opening_value(sums.sell_qty, sums.sell_value, size)

@@ -66,7 +66,7 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
         not order.reduce_only
         and not order.waiting
         and order.leaves * order.price > old_leaves * old_price
-        and price_moves.needed_margin(engine, account, order) > engine.available(account)
+        and price_moves.needed_margin(engine, account, order) > engine.available(account, order.coin)
     )
     if short:
         order.price, order.leaves = old_price, old_leaves

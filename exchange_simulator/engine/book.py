@@ -36,9 +36,18 @@ class Book:
         self.trailing: dict[str, Order] = {}
         self.holders: dict[int, Account] = {}
         self._stale = 0
-        tick = instrument.tick_size
-        self._below = (rules.spread_ticks // 2) * tick
-        self._above = (rules.spread_ticks - rules.spread_ticks // 2) * tick
+        self._spread()
+
+    def _spread(self) -> None:
+        tick, ticks = self.instrument.tick_size, self.rules.spread_ticks
+        self._below = (ticks // 2) * tick
+        self._above = (ticks - ticks // 2) * tick
+
+    def split(self, ratio: Decimal) -> None:
+        """Prices after a split, on the tick that the instrument has by now. No order may wait any more."""
+        self.last /= ratio
+        self.mark /= ratio
+        self._spread()
 
     @property
     def bid(self) -> Decimal:

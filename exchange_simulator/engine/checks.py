@@ -22,9 +22,9 @@ def check_price(instrument: Instrument, book: Book, side: str, price: Decimal, c
         raise Refused(110003, "Order price exceeds the allowable range: sell price below the minimum")
 
 
-def check_liquidation(engine: Engine, account: Account, symbol: str, price: Decimal) -> None:
+def check_liquidation(engine: Engine, account: Account, leg: str, price: Decimal) -> None:
     """A limit price must be better than the liquidation price of the position that is held."""
-    position = account.positions.get(symbol)
+    position = account.positions.get(leg)
     if position is None or not position.size:
         return
     liquidation = engine.liquidation_price(account, position)

@@ -2,7 +2,6 @@
 
 from exchange_simulator.engine import matching
 from exchange_simulator.engine.liquidation import system_order
-from exchange_simulator.engine.model import BUY, SELL
 from exchange_simulator.engine.state import Engine
 
 
@@ -13,8 +12,10 @@ def deliver(engine: Engine, symbol: str) -> None:
         for order in account.symbol_orders(symbol):
             status = "Deactivated" if order.waiting else "Cancelled"
             engine.end_order(account, order, status, cancel_type="CancelBySettle")
-        size = account.size(symbol)
-        if size:
-            side = SELL if size > 0 else BUY
-            order = system_order(engine, account, symbol, side, abs(size), price, "CreateBySettle")
-            matching.settle(engine, account, order, [(price, abs(size))], is_maker=False, exec_type="Delivery")
+        if not account.holds(symbol):
+            continue
+        for position in account.legs(symbol):
+            if position.size:
+                size = abs(position.size)
+                order = system_order(engine, account, position, size, price, "CreateBySettle")
+                matching.settle(engine, account, order, [(price, size)], is_maker=False, exec_type="Delivery")

@@ -1,33 +1,77 @@
-"""Funding: at its times, holders of one side pay the other: size x mark price x rate."""
+"""Funding: at its times, holders of one side pay the other: size x mark price x rate.
+
+Contracts settled in USDC end a session then as well: profit since the last one is realised at the mark price, before
+funding, and counts from there on.
+"""
 
 from decimal import Decimal
 
 from exchange_simulator.engine import liquidation
 from exchange_simulator.engine.account import Account
-from exchange_simulator.engine.model import ZERO, Execution, LedgerLine
+from exchange_simulator.engine.model import ZERO, ClosedPnl, Execution, LedgerLine, Position, SessionSettled
 from exchange_simulator.engine.state import Engine
 
 
 def charge(engine: Engine, symbol: str, rate: Decimal) -> None:
     """Charges every position in a symbol now. A positive rate is paid by longs to shorts."""
     for account in list(engine.books[symbol].holders.values()):
-        _charge(engine, account, symbol, rate)
+        for position in account.legs(symbol):
+            if position.size:
+                _charge(engine, account, position, rate)
         liquidation.check(engine, account)
 
 
-def _charge(engine: Engine, account: Account, symbol: str, rate: Decimal) -> None:
+def _settle_session(engine: Engine, account: Account, position: Position) -> Decimal:
+    """Realises what a position has gained since the last session; how much."""
+    mark, size = engine.books[position.symbol].mark, abs(position.size)
+    gain = position.unrealised(mark)
+    common = (account.uid, position.symbol)
+    engine.events.append(
+        SessionSettled(*common, position.side, size, position.session_average, mark, gain, engine.now_ms)
+    )
+    engine.events.append(
+        ClosedPnl(
+            uid=account.uid,
+            symbol=position.symbol,
+            order_id=engine.ids.new(f"{account.uid}/session"),
+            side="",
+            qty=size,
+            order_price=mark,
+            order_type="UNKNOWN",
+            exec_type="SessionSettlePnL",
+            closed_size=size,
+            entry_value=position.entry_value,
+            exit_value=size * mark,
+            pnl=gain,
+            fills=0,
+            leverage=position.leverage,
+            open_fee=ZERO,
+            close_fee=ZERO,
+            created_ms=engine.now_ms,
+            updated_ms=engine.now_ms,
+        )
+    )
+    position.entry_value = size * mark
+    account.pay(engine.coin_of(position.symbol), gain).gross += gain
+    position.cur_realised += gain
+    position.cum_realised += gain
+    return gain
+
+
+def _charge(engine: Engine, account: Account, position: Position, rate: Decimal) -> None:
+    symbol, coin = position.symbol, engine.coin_of(position.symbol)
     book = engine.books[symbol]
-    position = account.position(symbol)
     size = abs(position.size)
+    gain = _settle_session(engine, account, position) if book.instrument.settles_sessions else ZERO
     value = size * book.mark
     fee = value * rate * position.sign
-    account.wallet -= fee
+    account.pay(coin, -fee).funding -= fee
     account.safe.clear()
-    account.totals.funding -= fee
     position.funding -= fee
     position.cur_realised -= fee
     position.cum_realised -= fee
     position.updated_ms = engine.now_ms
+    engine.charge_margin(account, position)
     execution = Execution(
         exec_id=engine.ids.new(f"{account.uid}/exec"),
         uid=account.uid,
@@ -54,6 +98,7 @@ def _charge(engine: Engine, account: Account, symbol: str, rate: Decimal) -> Non
         index=engine.index_of(symbol),
         time_ms=engine.now_ms,
         seq=book.next_seq(),
+        coin=coin,
     )
     position.seq = execution.seq
     engine.events.append(execution)
@@ -69,14 +114,15 @@ def _charge(engine: Engine, account: Account, symbol: str, rate: Decimal) -> Non
             price=book.mark,
             funding=-fee,
             fee=ZERO,
-            cash_flow=ZERO,
-            change=-fee,
-            balance=account.wallet,
+            cash_flow=gain,
+            change=gain - fee,
+            balance=account.balances[coin],
             fee_rate=rate,
             trade_id=execution.exec_id,
             order_id=execution.order_id,
             link_id="",
             time_ms=engine.now_ms,
+            coin=coin,
         )
     )
     engine.tell_position(account, symbol)

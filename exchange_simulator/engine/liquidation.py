@@ -1,6 +1,8 @@
 """Liquidation and auto-deleveraging.
 
-When an account's equity meets its maintenance margin, all its open orders are cancelled. Positions above their lowest
+Isolated margin: the same for one position alone, with its own margin in place of the account's equity.
+
+Cross margin: when an account's equity meets its maintenance margin, all its open orders are cancelled. Positions above their lowest
 risk tier are then reduced to the tier below, one order after the other, the largest margin first, until the equity
 covers the maintenance margin again (Bybit's laddered liquidation). When no position is above its lowest tier, or the
 book does not take such an order whole, every position is taken over at its bankruptcy price: the price at which closing
@@ -18,36 +20,51 @@ from exchange_simulator.engine.state import Engine
 
 
 def check(engine: Engine, account: Account) -> None:
-    """Liquidates an account when its equity no longer covers its maintenance margin."""
-    if account.held() and engine.equity(account) <= engine.maintenance(account):
+    """Liquidates an account when its equity no longer covers its maintenance margin; isolated positions one by one."""
+    if account.isolated:
+        for position in account.held():
+            if position.size and engine.spare(account, position) <= 0:
+                liquidate(engine, account, position)
+    elif account.held() and engine.equity(account) <= engine.maintenance(account):
         liquidate(engine, account)
 
 
-def liquidate(engine: Engine, account: Account) -> None:
-    """Reduces positions tier by tier as far as that helps; takes over what it does not help."""
-    _cancel_all(engine, account)
-    while (position := _highest(engine, account)) is not None:
-        if not _reduce(engine, account, position):
+def liquidate(engine: Engine, account: Account, position: Position | None = None) -> None:
+    """Reduces positions tier by tier as far as that helps; takes over what it does not help. In isolated margin it is
+    `position` alone.
+    """
+    alone = position if account.isolated else None
+    _cancel_all(engine, account, alone)
+    while (highest := _highest(engine, account, alone)) is not None:
+        if not _reduce(engine, account, highest):
             break
-        if engine.equity(account) > engine.maintenance(account):
+        if _covered(engine, account, alone):
             return
-    take_over(engine, account)
+    take_over(engine, account, alone)
 
 
-def _cancel_all(engine: Engine, account: Account) -> None:
+def _covered(engine: Engine, account: Account, alone: Position | None) -> bool:
+    if alone is not None:
+        return not alone.size or engine.spare(account, alone) > 0
+    return engine.equity(account) > engine.maintenance(account)
+
+
+def _cancel_all(engine: Engine, account: Account, alone: Position | None = None) -> None:
     for order in list(account.orders.values()):
+        if alone is not None and order.leg != alone.leg:
+            continue
         status = "Deactivated" if order.waiting else "Cancelled"
         engine.end_order(account, order, status, cancel_type="CancelAllBeforeLiq")
 
 
-def _highest(engine: Engine, account: Account) -> Position | None:
+def _highest(engine: Engine, account: Account, alone: Position | None) -> Position | None:
     """The position above its lowest tier that needs the most maintenance margin."""
     above = [
         position
-        for position in account.held()
+        for position in ([alone] if alone is not None else account.held())
         if engine.value(position) > engine.instruments[position.symbol].risk_tiers[0].limit_value
     ]
-    return max(above, key=lambda p: (engine.position_maintenance(p, account.taker_fee), p.symbol), default=None)
+    return max(above, key=lambda p: (engine.position_maintenance(p, account.taker_fee), p.leg), default=None)
 
 
 def _reduce(engine: Engine, account: Account, position: Position) -> bool:
@@ -57,16 +74,21 @@ def _reduce(engine: Engine, account: Account, position: Position) -> bool:
     limit = max(tier.limit_value for tier in instrument.risk_tiers if tier.limit_value < value)
     qty = min(((value - limit) / book.mark / step).to_integral_value(rounding=ROUND_CEILING) * step, abs(position.size))
     side = SELL if position.size > 0 else BUY
-    order = system_order(
-        engine, account, position.symbol, side, qty, matching.market_bound(book, side), "CreateByLiq", "FOK"
-    )
+    bound = matching.market_bound(book, side)
+    order = system_order(engine, account, position, qty, bound, "CreateByLiq", "FOK")
     matching.fill_taker(engine, account, order)
     return order.status == "Filled"
 
 
-def take_over(engine: Engine, account: Account) -> None:
-    """Cancels everything and closes every position at its bankruptcy price."""
-    _cancel_all(engine, account)
+def take_over(engine: Engine, account: Account, alone: Position | None = None) -> None:
+    """Cancels everything and closes every position, or `alone`, at its bankruptcy price."""
+    _cancel_all(engine, account, alone)
+    if account.isolated:
+        for position in [alone] if alone is not None else account.held():
+            if position.size:
+                mark = engine.books[position.symbol].mark
+                _bust(engine, account, position, engine.isolated_margin(account, position) + position.unrealised(mark))
+        return
     positions = account.held()
     while positions:
         total = sum((abs(p.size) * engine.books[p.symbol].mark for p in positions), ZERO)
@@ -88,7 +110,7 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
     side = SELL if long else BUY
     gain = (mark - price) * size if long else (price - mark) * size
     engine.insurance += gain
-    order = system_order(engine, account, symbol, side, size, price, "CreateByTakeOver_PassThrough")
+    order = system_order(engine, account, position, size, price, "CreateByTakeOver_PassThrough")
     matching.settle(engine, account, order, [(price, size)], is_maker=False, exec_type="BustTrade")
     engine.events.append(
         Liquidated(symbol=symbol, side=BUY if long else SELL, qty=size, price=price, time_ms=engine.now_ms)
@@ -100,55 +122,57 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
 def deleverage(engine: Engine, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:
     """Closes up to `qty` of positions on the other side of a `side` closing order, best ranked first; returns how much."""
     sign = 1 if side == BUY else -1
-    holders = [account for account in engine.books[symbol].holders.values() if account.size(symbol) * sign > 0]
     mark = engine.books[symbol].mark
+    found = [
+        (account, position)
+        for account in engine.books[symbol].holders.values()
+        for position in account.legs(symbol)
+        if position.size * sign > 0
+    ]
 
-    def rank(account: Account) -> Decimal:
-        position = account.position(symbol)
+    def rank(each: tuple[Account, Position]) -> Decimal:
+        position = each[1]
         return position.unrealised(mark) / position.entry_value * position.leverage
 
     left = qty
-    for account in sorted(holders, key=rank, reverse=True):
+    for account, position in sorted(found, key=rank, reverse=True):
         if left <= 0:
             break
-        part = min(left, abs(account.size(symbol)))
-        close_by_adl(engine, account, symbol, part, price)
+        part = min(left, abs(position.size))
+        close_by_adl(engine, account, position, part, price)
         left -= part
     return qty - left
 
 
-def close_by_adl(engine: Engine, account: Account, symbol: str, qty: Decimal, price: Decimal) -> None:
-    """Auto-deleverages `qty` of an account's position at a price."""
-    size = account.size(symbol)
-    if not size:
+def close_by_adl(engine: Engine, account: Account, position: Position, qty: Decimal, price: Decimal) -> None:
+    """Auto-deleverages `qty` of a position at a price."""
+    if not position.size:
         raise Refused(110017, "current position is zero")
-    side = SELL if size > 0 else BUY
-    part = min(qty, abs(size))
-    for order in account.symbol_orders(symbol):
-        if not order.waiting:
+    part = min(qty, abs(position.size))
+    for order in account.symbol_orders(position.symbol):
+        if not order.waiting and order.idx == position.idx:
             engine.end_order(account, order, "Cancelled", cancel_type="CancelAllBeforeAdl")
-    order = system_order(engine, account, symbol, side, part, price, "CreateByAdl_PassThrough")
+    order = system_order(engine, account, position, part, price, "CreateByAdl_PassThrough")
     matching.settle(engine, account, order, [(price, part)], is_maker=False, exec_type="AdlTrade")
 
 
 def system_order(
     engine: Engine,
     account: Account,
-    symbol: str,
-    side: str,
+    position: Position,
     qty: Decimal,
     price: Decimal,
     create_type: str,
     time_in_force: str = "IOC",
 ) -> Order:
-    """An order of the exchange itself, live on the account until it is settled."""
+    """An order of the exchange itself that closes a position, live on the account until it is settled."""
     engine.serial += 1
     order = Order(
         order_id=engine.ids.new(f"{account.uid}/order"),
         link_id="",
         uid=account.uid,
-        symbol=symbol,
-        side=side,
+        symbol=position.symbol,
+        side=SELL if position.size > 0 else BUY,
         order_type="Market",
         price=price,
         qty=qty,
@@ -159,7 +183,9 @@ def system_order(
         serial=engine.serial,
         create_type=create_type,
         reduce_only=True,
-        last_price_on_created=engine.books[symbol].last,
+        last_price_on_created=engine.books[position.symbol].last,
+        idx=position.idx,
+        coin=engine.coin_of(position.symbol),
     )
     account.add(order)
     return order

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from exchange_simulator.engine import stops
-from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.account import MNT, Account
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.model import (
     BUY,
@@ -124,7 +124,7 @@ def settle(
 ) -> None:
     """Books the fills of one match: executions, money, position, order, closed profit; then what follows from them."""
     book = engine.books[order.symbol]
-    position = account.position(order.symbol)
+    position = account.position(order.symbol, order.idx)
     before = position.size
     seq = book.next_seq()
     account.count(order, -1)
@@ -134,6 +134,7 @@ def settle(
         if price != book.mark:
             engine.strained[account.uid] = account
     account.safe.clear()
+    engine.charge_margin(account, position)
     position.seq = seq
     position.updated_ms = engine.now_ms
     order.updated_ms = engine.now_ms
@@ -145,7 +146,7 @@ def settle(
         order.status = "Filled"
         book.forget(order)
         account.drop(order)
-    if position.size:
+    if account.holds(order.symbol):
         book.holders[account.uid] = account
     else:
         book.holders.pop(account.uid, None)
@@ -176,6 +177,9 @@ def _fill(
     rate = account.maker_fee if is_maker else account.taker_fee
     value = price * qty
     fee = value * rate
+    mnt = engine.in_mnt(account, fee) if exec_type == "Trade" else ZERO
+    if mnt:
+        fee = ZERO
     held = abs(position.size)
     closed = min(qty, held) if position.sign == -order.sign else ZERO
     opened = qty - closed
@@ -190,6 +194,10 @@ def _fill(
         position.entry_value -= entry
         position.open_fee -= open_fee
         position.funding -= funding
+        if position.added:
+            position.added -= share(position.added, closed, held)
+        if position.opened_value is not None:
+            position.opened_value -= share(position.opened_value, closed, held)
         position.size += closed * order.sign
         position.cur_realised += gross - close_fee
         burst.size += closed
@@ -205,20 +213,24 @@ def _fill(
             position.cur_realised = ZERO
             position.open_ms = engine.now_ms
             position.created_ms = position.created_ms or engine.now_ms
+            position.opened_value = ZERO if book.instrument.settles_sessions else None
         position.size += opened * order.sign
+        if position.opened_value is not None:
+            position.opened_value += price * opened
         position.entry_value += price * opened
         position.open_fee += fee - close_fee
         position.cur_realised -= fee - close_fee
         burst.opened += opened
     change = gross - fee
     position.cum_realised += change
-    account.wallet += change
-    account.totals.gross += gross
-    account.totals.fees += fee
+    sums = account.pay(order.coin, change)
+    sums.gross += gross
+    sums.fees += fee
     order.leaves -= qty
     order.cum_qty += qty
     order.cum_value += value
     order.cum_fee += fee
+    order.mnt_fee += mnt
     execution = Execution(
         exec_id=engine.ids.new(f"{account.uid}/exec"),
         uid=account.uid,
@@ -230,7 +242,7 @@ def _fill(
         price=price,
         qty=qty,
         value=value,
-        fee=fee,
+        fee=mnt or fee,
         fee_rate=rate,
         is_maker=is_maker,
         order_price=order.price,
@@ -245,6 +257,7 @@ def _fill(
         index=engine.index_of(order.symbol),
         time_ms=engine.now_ms,
         seq=seq,
+        coin=MNT if mnt else order.coin,
     )
     burst.executions.append(execution)
     burst.lines.append(
@@ -261,13 +274,42 @@ def _fill(
             fee=fee,
             cash_flow=gross,
             change=change,
-            balance=account.wallet,
+            balance=account.balances[order.coin],
             fee_rate=rate,
             trade_id=execution.exec_id,
             order_id=order.order_id,
             link_id=order.link_id,
             time_ms=engine.now_ms,
+            coin=order.coin,
         )
+    )
+    if mnt:
+        burst.lines.append(_mnt_line(engine, account, execution, mnt))
+
+
+def _mnt_line(engine: Engine, account: Account, execution: Execution, amount: Decimal) -> LedgerLine:
+    """The fee of a fill that is taken in MNT."""
+    account.pay(MNT, -amount).fees += amount
+    return LedgerLine(
+        line_id=engine.ids.new(f"{account.uid}/ledger"),
+        uid=account.uid,
+        symbol=execution.symbol,
+        side=execution.side,
+        kind="TRADE",
+        qty=ZERO,
+        size=ZERO,
+        price=execution.price,
+        funding=ZERO,
+        fee=amount,
+        cash_flow=ZERO,
+        change=-amount,
+        balance=account.balances[MNT],
+        fee_rate=execution.fee_rate,
+        trade_id=execution.exec_id,
+        order_id=execution.order_id,
+        link_id=execution.link_id,
+        time_ms=engine.now_ms,
+        coin=MNT,
     )
 
 

@@ -3,6 +3,7 @@
 Prices, quantities and money are `Decimal`; times are UTC milliseconds. Positions carry a signed size: long is positive.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,7 +18,9 @@ OPEN_STATES = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
 
 
 class Refused(Exception):
-    """The exchange refuses a request. `code` is Bybit's retCode, the message its retMsg."""
+    """The exchange refuses a request. `code` is Bybit's retCode, the message its retMsg, `result` what comes beside it."""
+
+    result: Mapping[str, object] = {}
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -34,6 +37,8 @@ class Rules:
     spread_ticks: int = 0  # best ask less best bid
     slippage_bps: Decimal = ZERO  # added to every taker price, against the taker
     depth_usdt: Decimal = ZERO  # value resting at one level of the book; 0: without limit
+    mnt_price: Decimal = Decimal(1)  # of a MNT in USDT, where MNTUSDT is not traded
+    mnt_share: Decimal = Decimal("0.9")  # of a fee that is taken in MNT
     market_band: Decimal = Decimal("0.05")  # a market order trades no further than this share from the last price
     default_leverage: Decimal = Decimal(10)
     max_open_orders: int = 500
@@ -89,6 +94,9 @@ class Order(msgspec.Struct):
     trail_distance: Decimal | None = None
     trail_extreme: Decimal | None = None  # None until the activation price was met
     version: int = 0  # raised when a level of the order moves: older heap entries are then void
+    idx: int = 0  # positionIdx: 0 one-way, 1 the long leg, 2 the short leg of hedge mode
+    coin: str = "USDT"  # settle coin
+    mnt_fee: Decimal = ZERO  # taken in MNT, beside `cum_fee` in the settle coin
 
     @property
     def open(self) -> bool:
@@ -103,9 +111,13 @@ class Order(msgspec.Struct):
     def sign(self) -> int:
         return 1 if self.side == BUY else -1
 
+    @property
+    def leg(self) -> str:
+        return leg_of(self.symbol, self.idx)
+
 
 class Position(msgspec.Struct):
-    """One account's position in one symbol, one-way mode."""
+    """One account's position in one symbol: the whole of it in one-way mode, one leg in hedge mode."""
 
     symbol: str
     leverage: Decimal
@@ -119,6 +131,13 @@ class Position(msgspec.Struct):
     updated_ms: int = 0
     open_ms: int = 0
     seq: int = -1
+    idx: int = 0  # positionIdx
+    added: Decimal = ZERO  # isolated margin: put in (> 0) beyond the initial margin, or lost to funding (< 0)
+    opened_value: Decimal | None = None  # where sessions settle: what the size cost when it was opened
+
+    @property
+    def leg(self) -> str:
+        return leg_of(self.symbol, self.idx)
 
     @property
     def side(self) -> str:
@@ -130,6 +149,13 @@ class Position(msgspec.Struct):
 
     @property
     def average(self) -> Decimal:
+        """The average price of opening."""
+        value = self.entry_value if self.opened_value is None else self.opened_value
+        return value / abs(self.size) if self.size else ZERO
+
+    @property
+    def session_average(self) -> Decimal:
+        """The price from which profit counts: of the last session settlement, where there are any."""
         return self.entry_value / abs(self.size) if self.size else ZERO
 
     def unrealised(self, mark: Decimal) -> Decimal:
@@ -164,6 +190,7 @@ class Execution(msgspec.Struct, array_like=True, frozen=True):
     index: Decimal
     time_ms: int
     seq: int
+    coin: str = "USDT"  # of the fee
 
 
 class ClosedPnl(msgspec.Struct, array_like=True, frozen=True):
@@ -210,6 +237,20 @@ class LedgerLine(msgspec.Struct, array_like=True, frozen=True):
     order_id: str
     link_id: str
     time_ms: int
+    coin: str = "USDT"
+
+
+class SessionSettled(msgspec.Struct, array_like=True, frozen=True):
+    """One row of `asset/settlement-record`: the profit of a session, realised at the mark price."""
+
+    uid: int
+    symbol: str
+    side: str
+    size: Decimal
+    session_average: Decimal
+    mark: Decimal
+    pnl: Decimal
+    time_ms: int
 
 
 class Liquidated(msgspec.Struct, frozen=True):
@@ -239,19 +280,32 @@ class PositionView(msgspec.Struct, frozen=True):
     risk_id: int
     risk_limit: Decimal
     status: str = "Normal"
+    bust_price: Decimal | None = None
+
+
+class CoinView(msgspec.Struct, frozen=True):
+    """What an account has in one coin."""
+
+    coin: str
+    balance: Decimal
+    unrealised: Decimal
+    position_im: Decimal
+    position_mm: Decimal
+    order_im: Decimal
+    cum_realised: Decimal
 
 
 class WalletView(msgspec.Struct, frozen=True):
     """An account's money as it was when a push was due."""
 
     uid: int
-    wallet: Decimal
-    unrealised: Decimal
-    position_im: Decimal
-    position_mm: Decimal
-    order_im: Decimal
-    cum_realised: Decimal
     margin_mode: str
+    coins: tuple[CoinView, ...]
 
 
-Event = Order | PositionView | WalletView | Execution | ClosedPnl | LedgerLine | Liquidated
+def leg_of(symbol: str, idx: int) -> str:
+    """The name of a position inside its account: the symbol, with the leg behind it in hedge mode."""
+    return f"{symbol}#{idx}" if idx else symbol
+
+
+Event = Order | PositionView | WalletView | Execution | ClosedPnl | LedgerLine | Liquidated | SessionSettled

@@ -8,7 +8,7 @@ from exchange_simulator.engine import matching, price_moves, stops
 from exchange_simulator.engine.account import Account, tier_of
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.checks import check_levels, check_liquidation, check_price, check_trigger
-from exchange_simulator.engine.model import ZERO, Order, Refused, Rules
+from exchange_simulator.engine.model import ZERO, Order, Refused, Rules, leg_of
 from exchange_simulator.engine.state import Engine
 from exchange_simulator.market.model import Instrument
 
@@ -43,6 +43,7 @@ class NewOrder:
     smp_type: str = "None"
     slippage_type: str = ""
     slippage: Decimal | None = None
+    idx: int = 0  # positionIdx
 
 
 def create(engine: Engine, account: Account, new: NewOrder) -> Order:
@@ -51,15 +52,24 @@ def create(engine: Engine, account: Account, new: NewOrder) -> Order:
     A reduce-only one above the largest size is split: its parts follow one another, the id of the client stays with the
     first, which is returned.
     """
-    held = abs(account.size(new.symbol))
+    check_idx(account, new.symbol, new.idx)
+    if new.idx and (new.idx == 1) == (new.side == "Sell") and not new.reduce_only:
+        new = replace(new, reduce_only=True)  # in hedge mode the other side of a leg only ever closes it
+    held = abs(account.size(new.symbol, new.idx))
     first = _create(engine, account, new)
     left = min(new.qty, held) - first.qty if new.reduce_only and new.trigger_price is None else ZERO
-    while left > 0 and account.size(new.symbol) * first.sign < 0:
+    while left > 0 and account.size(new.symbol, new.idx) * first.sign < 0:
         try:
             left -= _create(engine, account, replace(new, qty=left, link_id="")).qty
         except Refused:
             break
     return first
+
+
+def check_idx(account: Account, symbol: str, idx: int) -> None:
+    """`positionIdx` is 0 in one-way mode and names the leg in hedge mode."""
+    if bool(idx) != (symbol in account.hedged):
+        raise Refused(10001, "position idx not match position mode")
 
 
 def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
@@ -69,6 +79,8 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
     book = engine.books[new.symbol]
     if not book.last:
         raise Refused(110118, "This contract has no market price yet")
+    if instrument.pre_market and account.demo:
+        raise Refused(110100, "Pre-market contracts are not traded in demo trading")
     if new.symbol in engine.closing_only and not new.reduce_only and not new.close_on_trigger:
         raise Refused(110023, "This contract only supports position closing via reduceOnly orders")
     if instrument.delivery_ms and engine.now_ms >= instrument.delivery_ms:
@@ -83,7 +95,7 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
         price = new.price
         check_price(instrument, book, new.side, price, conditional=new.trigger_price is not None)
         if new.trigger_price is None:
-            check_liquidation(engine, account, new.symbol, price)
+            check_liquidation(engine, account, leg_of(new.symbol, new.idx), price)
     else:
         price = matching.market_bound(book, new.side, tolerance)
     _check_value(instrument, book, new, qty, price)
@@ -120,15 +132,17 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
         slippage_type=new.slippage_type or "UNKNOWN",
         slippage=str(new.slippage) if new.slippage is not None else "",
         last_price_on_created=book.last,
+        idx=new.idx,
+        coin=instrument.settle_coin,
     )
     if conditional:
         _place_conditional(engine, account, new, order)
     else:
-        if order.reduce_only and account.size(order.symbol) * order.sign >= 0:
+        if order.reduce_only and account.size(order.symbol, order.idx) * order.sign >= 0:
             raise Refused(110017, "current position is zero, cannot fix reduce-only order qty")
         if not order.reduce_only:
             _check_risk(engine, account, instrument, order)
-            if price_moves.needed_margin(engine, account, order) > engine.available(account):
+            if price_moves.needed_margin(engine, account, order) > engine.available(account, order.coin):
                 raise Refused(110007, "ab not enough for new order")
         account.add(order)
         reason = engine.rejects(order)
@@ -145,7 +159,7 @@ def _quantity(engine: Engine, account: Account, instrument: Instrument, new: New
     """The quantity, checked against the lot filter; "0" with reduceOnly and closeOnTrigger means the whole position."""
     largest = instrument.max_mkt_order_qty if new.order_type == "Market" else instrument.max_order_qty
     if new.qty == 0 and new.reduce_only and new.close_on_trigger:
-        held = abs(account.size(new.symbol))
+        held = abs(account.size(new.symbol, new.idx))
         if not held:
             raise Refused(110017, "current position is zero, cannot fix reduce-only order qty")
         return min(held, largest)
@@ -163,7 +177,9 @@ def _quantity(engine: Engine, account: Account, instrument: Instrument, new: New
 def _check_value(instrument: Instrument, book: Book, new: NewOrder, qty: Decimal, price: Decimal) -> None:
     value = qty * (price if new.order_type == "Limit" else new.trigger_price or book.last)
     if not new.reduce_only and not new.close_on_trigger and value < instrument.min_notional:
-        raise Refused(110094, f"Order does not meet minimum order value {instrument.min_notional}USDT")
+        raise Refused(
+            110094, f"Order does not meet minimum order value {instrument.min_notional}{instrument.settle_coin}"
+        )
 
 
 def _tolerance(book: Book, new: NewOrder) -> Decimal | None:
@@ -209,7 +225,7 @@ def _check_counts(rules: Rules, account: Account, symbol: str, conditional: bool
 
 def _check_risk(engine: Engine, account: Account, instrument: Instrument, order: Order) -> None:
     """The position an order could lead to must stay in a tier that allows the leverage."""
-    position = account.position(order.symbol)
+    position = account.position(order.symbol, order.idx)
     after = abs(position.size + order.leaves * order.sign)
     if after <= abs(position.size):
         return

@@ -10,7 +10,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from exchange_simulator.engine import liquidation, matching
 from exchange_simulator.engine.account import Account, order_margin
 from exchange_simulator.engine.book import Book
-from exchange_simulator.engine.model import ZERO, Order
+from exchange_simulator.engine.model import ZERO, Order, Position
 from exchange_simulator.engine.state import Engine
 
 CANCEL_PARTNER = {
@@ -53,6 +53,7 @@ def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> No
 
 def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bool) -> bool:
     """Fires whatever waits nearest on the way to `target`; False when nothing does."""
+    symbol = book.instrument.symbol
     found = book.next_rising() if up else book.next_falling()
     level: Decimal | None = None
     order: Order | None = None
@@ -65,13 +66,15 @@ def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bo
         if level is None or (at < level if up else at > level):
             level, order = at, trailing
     account: Account | None = None
+    position: Position | None = None
     if book.holders and book.mark_follows:
         for holder in book.holders.values():
-            at = _liquidation_level(engine, book, holder, target, up)
-            if at is None or (at > target if up else at < target):
-                continue
-            if level is None or (at < level if up else at > level):
-                level, order, account = at, None, holder
+            for leg in holder.legs(symbol):
+                at = _liquidation_level(engine, book, holder, leg, target, up)
+                if at is None or (at > target if up else at < target):
+                    continue
+                if level is None or (at < level if up else at > level):
+                    level, order, account, position = at, None, holder, leg
     if level is None:
         return False
     if not jumped:
@@ -79,7 +82,7 @@ def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bo
         book.set_last(reached)
         _follow(book)
     if account is not None:
-        liquidation.liquidate(engine, account)
+        liquidation.liquidate(engine, account, position)
     elif order is not None:
         _fire(engine, order, through=level != target or jumped)
     run_due(engine)
@@ -104,9 +107,10 @@ def _beyond_reach(engine: Engine, book: Book, account: Account, target: Decimal)
     return False
 
 
-def _liquidation_level(engine: Engine, book: Book, account: Account, target: Decimal, up: bool) -> Decimal | None:
-    position = account.positions[book.instrument.symbol]
-    if (position.size > 0) == up:
+def _liquidation_level(
+    engine: Engine, book: Book, account: Account, position: Position, target: Decimal, up: bool
+) -> Decimal | None:
+    if not position.size or (position.size > 0) == up:
         return None
     if _beyond_reach(engine, book, account, target):
         return None
@@ -208,9 +212,9 @@ def trigger(engine: Engine, account: Account, order: Order) -> None:
     if order.order_type == "Market":
         order.price = matching.market_bound(book, order.side)
     if order.close_on_trigger and order.stop_order_type in ("TakeProfit", "StopLoss", "TrailingStop"):
-        order.leaves = abs(account.size(order.symbol))
+        order.leaves = abs(account.size(order.symbol, order.idx))
         order.qty = order.cum_qty + order.leaves
-    if not order.reduce_only and needed_margin(engine, account, order) > engine.available(account):
+    if not order.reduce_only and needed_margin(engine, account, order) > engine.available(account, order.coin):
         # Its status uses no margin yet, so that ending it takes none out of the sums.
         order.status = "Untriggered"
         engine.end_order(account, order, "Cancelled", reason="EC_Others")
@@ -223,15 +227,15 @@ def trigger(engine: Engine, account: Account, order: Order) -> None:
 def needed_margin(engine: Engine, account: Account, order: Order) -> Decimal:
     """Margin an order would add, the fees of opening and closing it included. Reducing what is held needs none."""
     if order.order_type == "Limit":
-        already = order_margin(account, order.symbol)
+        already = order_margin(account, order.leg)
         account.count(order, 1)
-        with_it = order_margin(account, order.symbol)
+        with_it = order_margin(account, order.leg)
         account.count(order, -1)
         return with_it - already
-    size = account.size(order.symbol)
+    size = account.size(order.symbol, order.idx)
     opening = order.leaves - max(-size * order.sign, ZERO)
     if opening <= 0:
         return ZERO
     book = engine.books[order.symbol]
     price = book.slipped(book.ask if order.sign > 0 else book.bid, order.side)
-    return opening * price * (1 / account.position(order.symbol).leverage + 2 * account.taker_fee)
+    return opening * price * (1 / account.leverage(order.symbol, order.idx) + 2 * account.taker_fee)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from exchange_simulator.engine.account import Account, maintenance_margin, order_margin, tier_of
+from exchange_simulator.engine.account import MNT, Account, maintenance_margin, order_margin, tier_of
 from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.ids import IdSource
 from exchange_simulator.engine.model import (
     ZERO,
+    CoinView,
     Event,
     LedgerLine,
     Order,
@@ -21,6 +22,7 @@ from exchange_simulator.engine.model import (
 from exchange_simulator.market.model import Instrument
 
 SAFE_SHARE = Decimal("0.5")
+MNT_STEP = Decimal("1e-8")
 IndexPrice = Callable[[str, int, Decimal], Decimal]
 
 
@@ -90,23 +92,42 @@ class Engine:
             self.transfer(account, deposit)
         return account
 
-    def transfer(self, account: Account, amount: Decimal) -> None:
+    def transfer(self, account: Account, amount: Decimal, coin: str = "USDT") -> None:
         """Money in (> 0) or out (< 0) of an account from outside."""
-        if amount < 0 and -amount > self.available(account):
+        if amount < 0 and -amount > self.available(account, coin):
             raise Refused(110004, "Insufficient wallet balance")
-        self._book_transfer(account, amount)
+        self._book_transfer(account, amount, coin)
         self.tell_wallet(account)
 
     def cover(self, account: Account) -> None:
-        """The insurance fund makes up for a balance below zero once no position is left."""
-        if account.wallet < 0 and not account.held():
-            amount = -account.wallet
-            self.insurance -= amount
-            self._book_transfer(account, amount)
+        """The insurance fund makes up for a balance below zero once no position is left: of the whole account, in isolated
+        margin of each coin.
+        """
+        for coin, balance in list(account.balances.items()):
+            if balance >= 0:
+                continue
+            total = balance if account.isolated else account.wallet
+            held = any(not account.isolated or self.coin_of(p.symbol) == coin for p in account.held())
+            if total < 0 and not held:
+                amount = -max(balance, total)
+                self.insurance -= amount
+                self._book_transfer(account, amount, coin)
 
-    def _book_transfer(self, account: Account, amount: Decimal) -> None:
-        account.wallet += amount
-        account.totals.deposits += amount
+    def coin_of(self, symbol: str) -> str:
+        """The settle coin of a symbol."""
+        return self.instruments[symbol].settle_coin
+
+    def in_mnt(self, account: Account, fee: Decimal) -> Decimal:
+        """What a fee costs in MNT; 0 when it is not taken in MNT: not switched on, too little of it, a rebate."""
+        if not account.mnt_fees or fee <= 0:
+            return ZERO
+        book = self.books.get("MNTUSDT")
+        price = book.last if book is not None and book.last else self.rules.mnt_price
+        amount = (fee * self.rules.mnt_share / price).quantize(MNT_STEP, rounding=ROUND_CEILING)
+        return amount if amount <= account.balances.get(MNT, ZERO) else ZERO
+
+    def _book_transfer(self, account: Account, amount: Decimal, coin: str) -> None:
+        account.pay(coin, amount).deposits += amount
         account.safe.clear()
         self.events.append(
             LedgerLine(
@@ -122,12 +143,13 @@ class Engine:
                 fee=ZERO,
                 cash_flow=amount,
                 change=amount,
-                balance=account.wallet,
+                balance=account.balances[coin],
                 fee_rate=ZERO,
                 trade_id="",
                 order_id="",
                 link_id="",
                 time_ms=self.now_ms,
+                coin=coin,
             )
         )
 
@@ -143,10 +165,23 @@ class Engine:
         """What a position is worth at the mark."""
         return abs(position.size) * self.books[position.symbol].mark
 
-    def position_margin(self, position: Position, taker_fee: Decimal) -> Decimal:
-        """Initial margin of a position: value at the mark / leverage + the fee of closing it."""
+    def position_margin(self, account: Account, position: Position) -> Decimal:
+        """Initial margin of a position: value at the mark / leverage + the fee of closing it. Isolated: what it has."""
+        if account.isolated:
+            return self.isolated_margin(account, position)
+        taker_fee = account.taker_fee
         value = abs(position.size) * self.books[position.symbol].mark
         return value / position.leverage + value * taker_fee
+
+    def isolated_margin(self, account: Account, position: Position) -> Decimal:
+        """What an isolated position can lose: value at entry / leverage + the fee of closing it + what was added."""
+        value = position.entry_value
+        return value / position.leverage + value * account.taker_fee + position.added
+
+    def spare(self, account: Account, position: Position) -> Decimal:
+        """How far an isolated position is above its maintenance margin; at or below zero it is liquidated."""
+        gain = position.unrealised(self.books[position.symbol].mark)
+        return self.isolated_margin(account, position) + gain - self.position_maintenance(position, account.taker_fee)
 
     def position_maintenance(self, position: Position, taker_fee: Decimal) -> Decimal:
         """Maintenance margin of a position, the fee of closing it included."""
@@ -154,17 +189,36 @@ class Engine:
         return maintenance_margin(self.instruments[position.symbol], value) + value * taker_fee
 
     def initial_margin(self, account: Account) -> Decimal:
-        return sum((self.position_margin(p, account.taker_fee) for p in account.held()), ZERO)
+        return sum((self.position_margin(account, p) for p in account.held()), ZERO)
 
     def maintenance(self, account: Account) -> Decimal:
         return sum((self.position_maintenance(p, account.taker_fee) for p in account.held()), ZERO)
 
     def orders_margin(self, account: Account) -> Decimal:
-        return sum((order_margin(account, symbol) for symbol in account.resting), ZERO)
+        return sum((order_margin(account, leg) for leg in account.resting), ZERO)
 
-    def available(self, account: Account) -> Decimal:
-        """What new orders can use; never below zero."""
+    def available(self, account: Account, coin: str = "USDT") -> Decimal:
+        """What new orders in contracts of a settle coin can use; never below zero."""
+        if account.isolated:
+            return max(self.free(account, coin), ZERO)
         return max(self.equity(account) - self.initial_margin(account) - self.orders_margin(account), ZERO)
+
+    def free(self, account: Account, coin: str) -> Decimal:
+        """Isolated margin: the balance of a coin less the margin of its positions and orders. Below zero when fees or
+        funding have taken more than there was.
+        """
+        used = sum((self.isolated_margin(account, p) for p in account.held() if self.coin_of(p.symbol) == coin), ZERO)
+        orders = sum(
+            (order_margin(account, leg) for leg in account.resting if self.coin_of(leg.partition("#")[0]) == coin), ZERO
+        )
+        return account.balances.get(coin, ZERO) - used - orders
+
+    def charge_margin(self, account: Account, position: Position) -> None:
+        """Isolated margin: what a position has cost beyond the free balance comes out of its own margin."""
+        if account.isolated and position.size:
+            missing = self.free(account, self.coin_of(position.symbol))
+            if missing < 0:
+                position.added += missing
 
     def liquidation_price(self, account: Account, position: Position) -> Decimal | None:
         """The price of this symbol at which the account's equity meets its maintenance margin, others unchanged.
@@ -173,22 +227,49 @@ class Engine:
         """
         if not position.size:
             return None
-        instrument = self.instruments[position.symbol]
-        mark = self.books[position.symbol].mark
         size = abs(position.size)
-        value = size * mark
-        tier = None
-        for tier in instrument.risk_tiers:
-            if value <= tier.limit_value:
-                break
-        rate, deduction = (tier.maintenance_margin, tier.mm_deduction) if tier else (ZERO, ZERO)
-        rate += account.taker_fee
+        value = size * self.books[position.symbol].mark
+        rate, deduction = self._rates(account, position)
+        if account.isolated:
+            margin = self.isolated_margin(account, position)
+            if position.size > 0:
+                price = (position.entry_value - margin - deduction) / (size * (1 - rate))
+            else:
+                price = (position.entry_value + margin + deduction) / (size * (1 + rate))
+            return price if price > 0 else None
+        if position.symbol in account.hedged:
+            return self._hedged_liquidation(account, position)
         others = self.maintenance(account) - self.position_maintenance(position, account.taker_fee)
         equity = self.equity(account)
         if position.size > 0:
             price = (others - deduction - equity + value) / (size * (1 - rate))
         else:
             price = (equity + value + deduction - others) / (size * (1 + rate))
+        return price if price > 0 else None
+
+    def _rates(self, account: Account, position: Position) -> tuple[Decimal, Decimal]:
+        """Rate (the fee of closing included) and deduction of a position's maintenance margin."""
+        tier = tier_of(self.instruments[position.symbol], self.value(position))
+        return tier.maintenance_margin + account.taker_fee, tier.mm_deduction
+
+    def _hedged_liquidation(self, account: Account, position: Position) -> Decimal | None:
+        """The same with both legs moving along; only the leg that loses on the way there shows it.
+
+        Equity E, mark m, net size n, legs of size s with rate r and deduction d, others' maintenance margin M:
+        E + n (p - m) = M + sum(s r) p - sum(d).
+        """
+        mark = self.books[position.symbol].mark
+        others, net, slope, deduction = self.maintenance(account), ZERO, ZERO, ZERO
+        for leg in account.legs(position.symbol):
+            if leg.size:
+                rate, less = self._rates(account, leg)
+                others -= self.position_maintenance(leg, account.taker_fee)
+                net += leg.size
+                slope += abs(leg.size) * rate
+                deduction += less
+        if net == slope or (net > slope) != (position.size > 0):
+            return None
+        price = (others - deduction - self.equity(account) + net * mark) / (net - slope)
         return price if price > 0 else None
 
     def safe_between(self, account: Account, symbol: str) -> tuple[int, int]:
@@ -198,7 +279,9 @@ class Engine:
         With equity E, position value V and maintenance margin M (at the rates of half as much again), prices may move by
         any share f with E - f V > (1 + f) M.
         """
-        if not account.safe:
+        if not account.safe and account.isolated:
+            self._isolated_bounds(account)
+        elif not account.safe:
             value = margin = ZERO
             held = account.held()
             for position in held:
@@ -213,6 +296,19 @@ class Engine:
                 account.safe[position.symbol] = bounds
         return account.safe[symbol]
 
+    def _isolated_bounds(self, account: Account) -> None:
+        """The same for positions that stand alone; of two legs of a symbol the nearer one counts."""
+        for position in account.held():
+            worth, mark = self.value(position), self.books[position.symbol].mark
+            tier = tier_of(self.instruments[position.symbol], worth * (1 + SAFE_SHARE))
+            margin = worth * (tier.maintenance_margin + account.taker_fee)
+            own = self.isolated_margin(account, position) + position.unrealised(mark)
+            share = min((own - margin) / (worth + margin), SAFE_SHARE)
+            ticks = mark / self.instruments[position.symbol].tick_size
+            bounds = (int(ticks * (1 - share)) + 1, int(ticks * (1 + share))) if share > 0 else (0, 0)
+            before = account.safe.get(position.symbol, bounds)
+            account.safe[position.symbol] = (max(before[0], bounds[0]), min(before[1], bounds[1]))
+
     def price_by(self, symbol: str, trigger_by: str) -> Decimal:
         """The present price that a trigger looks at: `LastPrice` (also ""), `MarkPrice` or `IndexPrice`."""
         if trigger_by == "IndexPrice":
@@ -224,10 +320,10 @@ class Engine:
         """The index price now."""
         return self.index_price(symbol, self.now_ms, self.books[symbol].last)
 
-    def stop_of(self, account: Account, symbol: str, kind: str) -> Order | None:
+    def stop_of(self, account: Account, position: Position, kind: str) -> Order | None:
         """The position-wide stop of a kind (`TakeProfit`, `StopLoss`, `TrailingStop`)."""
-        for order in account.by_symbol.get(symbol, {}).values():
-            if order.stop_order_type == kind and order.status == "Untriggered":
+        for order in account.by_symbol.get(position.symbol, {}).values():
+            if order.stop_order_type == kind and order.status == "Untriggered" and order.idx == position.idx:
                 return order
         return None
 
@@ -253,7 +349,7 @@ class Engine:
 
     def tell_position(self, account: Account, symbol: str) -> None:
         if self.heard(account.uid):
-            self.events.append(self.position_view(account, account.position(symbol)))
+            self.events.extend(self.position_view(account, position) for position in account.legs(symbol))
 
     def tell_wallet(self, account: Account) -> None:
         account.updated_ms = self.now_ms
@@ -265,7 +361,7 @@ class Engine:
         book = self.books[position.symbol]
         prices = {"TakeProfit": ZERO, "StopLoss": ZERO, "TrailingStop": ZERO}
         for order in account.by_symbol.get(position.symbol, {}).values():
-            if order.status == "Untriggered" and order.stop_order_type in prices:
+            if order.status == "Untriggered" and order.stop_order_type in prices and order.idx == position.idx:
                 level = order.trail_distance if order.stop_order_type == "TrailingStop" else order.trigger_price
                 prices[order.stop_order_type] = level or ZERO
         liq = self.liquidation_price(account, position)
@@ -279,7 +375,7 @@ class Engine:
             position=copy(position),
             mark=book.mark,
             liq_price=liq,
-            initial_margin=self.position_margin(position, account.taker_fee),
+            initial_margin=self.position_margin(account, position),
             maintenance_margin=self.position_maintenance(position, account.taker_fee),
             take_profit=prices["TakeProfit"],
             stop_loss=prices["StopLoss"],
@@ -288,7 +384,19 @@ class Engine:
             taker_fee=account.taker_fee,
             risk_id=tier.id,
             risk_limit=tier.limit_value,
+            bust_price=self._bust_price(account, position),
         )
+
+    def _bust_price(self, account: Account, position: Position) -> Decimal | None:
+        """Where an isolated position has used up its margin, the fee of closing it included, on a tick."""
+        if not account.isolated or not position.size:
+            return None
+        long, size, fee = position.size > 0, abs(position.size), account.taker_fee
+        margin, tick = self.isolated_margin(account, position), self.instruments[position.symbol].tick_size
+        price = (position.entry_value - margin) / (size * (1 - fee))
+        if not long:
+            price = (position.entry_value + margin) / (size * (1 + fee))
+        return max((price / tick).to_integral_value(ROUND_CEILING if long else ROUND_FLOOR) * tick, tick)
 
     def adl_rank(self, position: Position) -> int:
         """0 flat, 1 to 5 with growing leveraged profit: 5 is deleveraged next."""
@@ -298,13 +406,27 @@ class Engine:
         return 1 + sum(gain > bound for bound in (Decimal("0.1"), Decimal("0.5"), Decimal(1), Decimal(2)))
 
     def wallet_view(self, account: Account) -> WalletView:
-        return WalletView(
-            uid=account.uid,
-            wallet=account.wallet,
-            unrealised=self.unrealised(account),
-            position_im=self.initial_margin(account),
-            position_mm=self.maintenance(account),
-            order_im=self.orders_margin(account),
-            cum_realised=account.wallet - account.totals.deposits,
-            margin_mode=account.margin_mode,
+        """An account's money, coin by coin."""
+        view = WalletView
+        if len(account.balances) == 1:
+            (coin,) = account.balances
+            held, legs = account.held(), list(account.resting)
+            return view(account.uid, account.margin_mode, (self._coin_view(account, coin, held, legs),))
+        coins = []
+        for coin in account.balances:
+            held = [position for position in account.held() if self.coin_of(position.symbol) == coin]
+            legs = [leg for leg in account.resting if self.coin_of(leg.partition("#")[0]) == coin]
+            coins.append(self._coin_view(account, coin, held, legs))
+        return view(account.uid, account.margin_mode, tuple(coins))
+
+    def _coin_view(self, account: Account, coin: str, held: list[Position], legs: list[str]) -> CoinView:
+        balance = account.balances[coin]
+        return CoinView(
+            coin=coin,
+            balance=balance,
+            unrealised=sum((p.unrealised(self.books[p.symbol].mark) for p in held), ZERO),
+            position_im=sum((self.position_margin(account, p) for p in held), ZERO),
+            position_mm=sum((self.position_maintenance(p, account.taker_fee) for p in held), ZERO),
+            order_im=sum((order_margin(account, leg) for leg in legs), ZERO),
+            cum_realised=balance - account.sums[coin].deposits,
         )

@@ -25,7 +25,7 @@ def fit_reduce_only(engine: Engine, account: Account, order: Order) -> None:
     """Cuts a reduce-only order down to the position; cancels it when there is nothing to reduce."""
     if not order.reduce_only:
         return
-    size = account.size(order.symbol)
+    size = account.size(order.symbol, order.idx)
     held = abs(size) if size * order.sign < 0 else ZERO
     if not held:
         engine.end_order(account, order, "Cancelled", cancel_type="CancelByReduceOnly")
@@ -37,10 +37,10 @@ def fit_reduce_only(engine: Engine, account: Account, order: Order) -> None:
 def after_change(engine: Engine, account: Account, order: Order, before: Decimal, opened: Decimal) -> None:
     """A fill of `order` has changed the position: its stops and the reduce-only orders follow."""
     symbol = order.symbol
-    after = account.size(symbol)
+    after = account.size(symbol, order.idx)
     ended = before != 0 and (after == 0 or (after > 0) != (before > 0))
     for other in account.symbol_orders(symbol):
-        if other is order or not other.open:
+        if other is order or not other.open or other.idx != order.idx:
             continue
         if other.stop_order_type in CREATE_TYPE and other.waiting:
             if ended:
@@ -67,7 +67,7 @@ def attach(engine: Engine, account: Account, order: Order, opened: Decimal) -> N
     """Gives the position the take profit and stop loss that came with an order that opened `opened` of it."""
     if order.take_profit is None and order.stop_loss is None:
         return
-    position = account.position(order.symbol)
+    position = account.position(order.symbol, order.idx)
     if order.tpsl_mode == "Partial":
         partial_pair(engine, account, position, order, opened)
     else:
@@ -90,7 +90,7 @@ def set_full(
     parent: str = "",
 ) -> bool:
     """Sets, moves or (price 0) clears the position-wide stop of a kind. True when anything changed."""
-    existing = engine.stop_of(account, position.symbol, kind)
+    existing = engine.stop_of(account, position, kind)
     if not price:
         if existing is None:
             return False
@@ -122,7 +122,7 @@ def set_trailing(
     engine: Engine, account: Account, position: Position, distance: Decimal, active_price: Decimal | None
 ) -> bool:
     """Sets, changes or (distance 0) clears the position's trailing stop. True when anything changed."""
-    existing = engine.stop_of(account, position.symbol, "TrailingStop")
+    existing = engine.stop_of(account, position, "TrailingStop")
     if not distance:
         if existing is None:
             return False
@@ -148,7 +148,8 @@ def set_trailing(
 
 def partial_pair(engine: Engine, account: Account, position: Position, source: Order, qty: Decimal) -> None:
     """Adds a partial take profit and/or stop loss of `qty`, each cancelling the other when it triggers."""
-    waiting = sum(1 for other in account.symbol_orders(position.symbol) if other.stop_order_type in PARTIAL)
+    orders = account.symbol_orders(position.symbol)
+    waiting = sum(1 for other in orders if other.stop_order_type in PARTIAL and other.idx == position.idx)
     wanted = (source.take_profit is not None) + (source.stop_loss is not None)
     if waiting + wanted > MAX_PARTIAL * 2:
         raise Refused(110061, "The number of TP/SL orders exceeds the limit")
@@ -207,6 +208,8 @@ def _stop(engine: Engine, account: Account, position: Position, kind: str, qty: 
         close_on_trigger=True,
         parent_link_id=parent,
         last_price_on_created=engine.books[position.symbol].last,
+        idx=position.idx,
+        coin=engine.coin_of(position.symbol),
     )
 
 

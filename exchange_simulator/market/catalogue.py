@@ -5,7 +5,7 @@ turnovers are starting points for the generator.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
 from exchange_simulator.market.model import Instrument, RiskTier
@@ -82,6 +82,8 @@ def known(symbol: str) -> Known:
     """The table's entry, or one made up for a symbol it does not have: always the same one for the same symbol."""
     if symbol in TABLE:
         return TABLE[symbol]
+    if symbol.endswith("PERP") and (base := symbol.removesuffix("PERP")) + "USDT" in TABLE:
+        return replace(TABLE[base + "USDT"], symbol=symbol)
     draw = digest("catalogue", symbol)
     decade = draw % 5 - 2  # price from 0.01 to 1000
     price = round((1 + (draw >> 8) % 900 / 100) * 10.0**decade, 4 - decade)
@@ -107,6 +109,7 @@ def instrument(
     of one step, a largest of about 20 million USDT, leverage to 25.
     """
     row = known(symbol)
+    coin = "USDC" if symbol.endswith("PERP") and symbol != "PERP" else "USDT"
     tick = Decimal(row.tick) if tick is None else tick
     step = Decimal(row.step) if step is None else step
     leverage = Decimal(row.max_leverage if max_leverage is None else max_leverage)
@@ -114,9 +117,9 @@ def instrument(
     cap = Decimal("0.00375") if leverage >= 75 else Decimal("0.0075") if leverage >= 50 else Decimal("0.02")
     return Instrument(
         symbol=symbol,
-        base_coin=symbol.removesuffix("USDT") or symbol,
-        quote_coin="USDT",
-        settle_coin="USDT",
+        base_coin=symbol.removesuffix("PERP" if coin == "USDC" else "USDT") or symbol,
+        quote_coin=coin,
+        settle_coin=coin,
         tick_size=tick,
         min_price=tick,
         max_price=tick * 19_999_998,

@@ -5,14 +5,14 @@ surges (`surges`). A bridge is drawn from the conditional law of the minutes giv
 Each day of each symbol is made on its own from (seed, symbol, day) and kept while it is used.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from exchange_simulator.market import catalogue, funding_model
+from exchange_simulator.market import awkward, catalogue, funding_model
 from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_starts, join, to_bars
 from exchange_simulator.market.model import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument, MarketError
 from exchange_simulator.market.pump_events import around
@@ -68,11 +68,12 @@ class GeneratedMarket:
         self.first_ms = first_ms
         self._known = {symbol: catalogue.known(symbol) for symbol in symbols}
         self.instruments: Mapping[str, Instrument] = {
-            symbol: catalogue.instrument(
-                symbol, price=Decimal(repr(row.price)), launch_ms=first_ms, tick=Decimal(row.tick)
+            symbol: awkward.filters(
+                catalogue.instrument(symbol, price=Decimal(repr(row.price)), launch_ms=first_ms, tick=Decimal(row.tick))
             )
             for symbol, row in self._known.items()
         }
+        self._made = dict(self.instruments)  # with the tick and step that history is made in, whatever changes later
         self._factor_block: Callable[[int], Block] = lru_cache(8)(lambda number: factor_block(seed, number))
         self._block = lru_cache(4 * len(symbols))(self._make_block)
         self._factor_day = lru_cache(days_kept)(self._make_factor_day)
@@ -80,6 +81,7 @@ class GeneratedMarket:
         self._mood_knots = lru_cache(2048)(self._make_mood_knots)
         self._summary = lru_cache(100_000)(self._make_summary)
         self._rate = lru_cache(16 * len(symbols))(self._make_rate)
+        self._premium = lru_cache(4_096)(self._make_premium)
 
     def bar(self, symbol: str, start_ms: int) -> Bar | None:
         """See `Market.bar`."""
@@ -105,6 +107,19 @@ class GeneratedMarket:
         rows = np.concatenate([self._summary(symbol, day) for day in days])
         return to_bars(join(rows[(rows[:, 0] >= first) & (rows[:, 0] < last)], interval))
 
+    def build(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> Iterator[None]:
+        """See `BuiltMarket.build`: a day a step."""
+        starts = bucket_starts(interval, max(from_ms, self.first_ms), to_ms)
+        if not starts:
+            return
+        short = interval != "M" and FIXED_MS[interval] < FIXED_MS[_SUMMARY]
+        for day in range(starts[0] // DAY_MS, -(-bucket_end(interval, starts[-1]) // DAY_MS)):
+            if short:
+                self._day(symbol, day)
+            else:
+                self._summary(symbol, day)
+            yield
+
     def index_price(self, symbol: str, time_ms: int, last: int) -> Decimal:
         """The last price less the premium of the moment, to a tenth of a tick."""
         instrument = self.instruments[symbol]
@@ -117,8 +132,9 @@ class GeneratedMarket:
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
         """About half a day's usual turnover."""
-        row = self._known[symbol]
-        return funding_model.open_interest(self.seed, self.instruments[symbol], time_ms, 0.5 * row.turnover / row.price)
+        row, made = self._known[symbol], self._made[symbol]
+        amount = funding_model.open_interest(self.seed, made, time_ms, 0.5 * row.turnover / row.price)
+        return amount * (self.instruments[symbol].qty_step / made.qty_step)
 
     def _minutes(self, symbol: str, from_ms: int, to_ms: int) -> Rows:
         from_ms = max(from_ms, self.first_ms)
@@ -181,7 +197,7 @@ class GeneratedMarket:
         activity: Floats,
     ) -> Rows:
         """Rows from the log price at each minute's edge: extremes as a Brownian bridge has them, and volumes."""
-        row, instrument = self._known[symbol], self.instruments[symbol]
+        row, instrument = self._known[symbol], self._made[symbol]
         opened, closed = path[:-1], path[1:]
         spread = (closed - opened) ** 2
         above, below = -2 * deviation**2 * np.log(1 - rng.random((2, 1440)))
@@ -230,7 +246,7 @@ class GeneratedMarket:
         now, before = (divmod(each, BLOCK_DAYS * STEPS_A_DAY) for each in (step, step - STEPS_A_DAY))
         return float(self._block(symbol, now[0]).level[now[1]] - self._block(symbol, before[0]).level[before[1]])
 
-    def _premium(self, symbol: str, time_ms: int) -> float:
+    def _make_premium(self, symbol: str, time_ms: int) -> float:
         return funding_model.premium(self.seed, symbol, time_ms, self._day_return(symbol, time_ms))
 
     def _make_rate(self, symbol: str, number: int) -> Decimal:

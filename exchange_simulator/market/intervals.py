@@ -55,7 +55,7 @@ def join(rows: Rows, interval: str) -> Rows:
         return rows
     times = rows[:, 0]
     if interval == "M":
-        labels = np.array([bucket_start("M", int(time)) for time in times], dtype=np.int64)
+        labels = times.astype("datetime64[ms]").astype("datetime64[M]").astype("datetime64[ms]").astype(np.int64)
     else:
         length, offset = FIXED_MS[interval], _FIRST_MONDAY_MS if interval == "W" else 0
         labels = (times - offset) // length * length + offset

@@ -4,7 +4,7 @@ Prices are whole ticks and volumes whole quantity steps, so that nothing is lost
 The exchange asks a `Market` for bars by time; it may ask in any order, as often as it likes, and gets the same answer.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -35,7 +35,7 @@ class RiskTier:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A USDT linear perpetual, with the filters that `market/instruments-info` shows."""
+    """A linear perpetual settled in USDT or USDC, with the filters that `market/instruments-info` shows."""
 
     symbol: str
     base_coin: str
@@ -62,7 +62,13 @@ class Instrument:
     price_scale: int  # decimals of the tick
     symbol_id: int
     risk_tiers: tuple[RiskTier, ...]
+    pre_market: bool = False  # trades before its launch
     order_tick: Decimal = Decimal(0)  # a coarser tick for the prices of orders, once that was announced; 0: none
+
+    @property
+    def settles_sessions(self) -> bool:
+        """Whether profit is realised at each funding time, as USDC contracts do."""
+        return self.settle_coin == "USDC"
 
     @property
     def price_step(self) -> Decimal:
@@ -178,6 +184,14 @@ class Market(Protocol):
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
         """Open interest in the base coin."""
+
+
+@runtime_checkable
+class BuiltMarket(Protocol):
+    """A market that makes its history when it is first asked for, which takes time."""
+
+    def build(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> Iterator[None]:
+        """Makes what `candles` of the same range needs, a little a step."""
 
 
 class Tick(NamedTuple):

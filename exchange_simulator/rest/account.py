@@ -3,12 +3,16 @@
 from decimal import Decimal
 
 from exchange_simulator.engine import settings
-from exchange_simulator.engine.model import ZERO, LedgerLine, Refused
+from exchange_simulator.engine.model import ZERO, LedgerLine, Refused, SessionSettled
 from exchange_simulator.keys import PERMISSIONS, Key
-from exchange_simulator.render import Row, ledger_row, text, wallet_row
+from exchange_simulator.render import Row, ledger_row, settlement_row, text, wallet_row
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, WINDOW, Param, check, limit
-from exchange_simulator.rest.endpoint import DAY_MS, Call, Endpoint
+from exchange_simulator.rest.endpoint import DAY_MS, DEMO, Call, Endpoint
+from exchange_simulator.storage import ledger_kind
 
+COINS = ("USDT", "USDC")
+LEDGER_KINDS = ("TRADE", "SETTLEMENT", "DELIVERY", "LIQUIDATION", "ADL", "TRANSFER_IN", "TRANSFER_OUT")
+LEDGER_COINS = (*COINS, "MNT")
 APPLY_CAPS = {"USDT": Decimal(100_000), "USDC": Decimal(100_000), "BTC": Decimal(15), "ETH": Decimal(200)}
 
 
@@ -39,6 +43,8 @@ def account_info(call: Call) -> Row:
 
 def fee_rate(call: Call) -> Row:
     account = call.account
+    if account.demo:
+        raise Refused(10001, DEMO)
     if not call.linear:
         return {"category": call.args.text("category"), "list": []}
     chosen = [call.symbol()] if call.args.text("symbol") else list(call.exchange.market.instruments)
@@ -58,35 +64,42 @@ def fee_rate(call: Call) -> Row:
 
 def transaction_log(call: Call) -> Row:
     args = call.args
-    if args.text("currency") not in ("", "USDT") or args.text("category") not in ("", "linear"):
+    coin = args.text("currency")
+    if coin not in ("", *LEDGER_COINS) or args.text("category") not in ("", "linear"):
         return {"list": [], "nextPageCursor": ""}
     start, end = call.window(default_ms=DAY_MS)
     if args.text("transSubType"):  # none of the lines here has one
         return {"list": [], "nextPageCursor": ""}
     kind = args.text("type")
+    kinds = tuple(
+        ledger_kind(each, of)
+        for each in ((kind,) if kind else LEDGER_KINDS)
+        for of in ((coin,) if coin else LEDGER_COINS)
+    )
     base = args.text("baseCoin")
     symbols = tuple(s for s, i in call.exchange.market.instruments.items() if i.base_coin == base) if base else ()
     if args.text("category") and not symbols:
         symbols = tuple(call.exchange.market.instruments)
-    query = call.history(
-        args.integer("limit"), from_ms=start, to_ms=end, symbols=symbols, kinds=(kind,) if kind else ()
-    )
+    query = call.history(args.integer("limit"), from_ms=start, to_ms=end, symbols=symbols, kinds=kinds)
     page = call.exchange.storage.page("ledger", query, LedgerLine)
     return {"list": [ledger_row(line) for line in page.rows], "nextPageCursor": page.cursor}
 
 
 def set_margin_mode(call: Call) -> Row:
-    settings.set_margin_mode(call.exchange.engine, call.account, call.args.text("setMarginMode"))
+    try:
+        settings.set_margin_mode(call.exchange.engine, call.account, call.args.text("setMarginMode"))
+    except settings.MarginModeRefused as refusal:
+        refusal.result = {"reasons": [{"reasonCode": str(refusal.code), "reasonMsg": refusal.message}]}
+        raise
     return {"reasons": []}
 
 
 def collateral_info(call: Call) -> Row:
-    if call.args.text("currency") not in ("", "USDT"):
-        return {"list": []}
+    wanted = call.args.text("currency")
     return {
         "list": [
             {
-                "currency": "USDT",
+                "currency": coin,
                 "hourlyBorrowRate": "0",
                 "maxBorrowingAmount": "0",
                 "freeBorrowingLimit": "0",
@@ -101,8 +114,15 @@ def collateral_info(call: Call) -> Row:
                 "collateralSwitch": True,
                 "collateralRatio": "1",
             }
+            for coin in COINS
+            if wanted in ("", coin)
         ]
     }
+
+
+def user_settings(call: Call) -> Row:
+    """Prices beyond the band are refused, and whether fees are taken in MNT (`fmsef` for contracts)."""
+    return {"lpaSpot": False, "lpaPerp": True, "deltaEnable": False, "smsef": False, "fmsef": call.account.mnt_fees}
 
 
 def apply_money(call: Call) -> Row:
@@ -116,11 +136,11 @@ def apply_money(call: Call) -> Row:
             raise Refused(10001, "params error: utaDemoApplyMoney must hold JSON objects")
         sent = check((Param("coin", required=True), Param("amountStr", "number", required=True)), entry)
         coin, amount = sent.text("coin"), sent.number("amountStr") or ZERO
-        if coin != "USDT":
-            raise Refused(10001, f"params error: this exchange keeps USDT alone, not {coin}")
+        if coin not in COINS:
+            raise Refused(10001, f"params error: this exchange keeps USDT and USDC, not {coin}")
         if not 0 < amount <= APPLY_CAPS[coin]:
             raise Refused(10001, f"params error: amountStr must be above 0 and at most {APPLY_CAPS[coin]}")
-        call.exchange.engine.transfer(call.account, amount * sign)
+        call.exchange.engine.transfer(call.account, amount * sign, coin)
     return {}
 
 
@@ -148,10 +168,13 @@ def key_information(call: Call) -> Row:
         "unified": 0,
         "uta": 1,
         "userID": key.uid,
+        "userIDInt64": key.uid,
         "inviterID": 0,
+        "inviterIDInt64": 0,
         "vipLevel": "No VIP",
         "mktMakerLevel": "0",
         "affiliateID": 0,
+        "affiliateIDInt64": 0,
         "rsaPublicKey": "",
         "isMaster": True,
         "parentUid": "0",
@@ -161,8 +184,7 @@ def key_information(call: Call) -> Row:
 
 
 def coin_info(call: Call) -> Row:
-    if call.args.text("coin") not in ("", "USDT"):
-        return {"rows": []}
+    wanted = call.args.text("coin")
     chain = {
         "chain": "ETH",
         "chainType": "ERC20",
@@ -170,6 +192,7 @@ def coin_info(call: Call) -> Row:
         "withdrawFee": "1",
         "depositMin": "0",
         "withdrawMin": "10",
+        "withdrawMax": "1000000",
         "minAccuracy": "4",
         "chainDeposit": "0",
         "chainWithdraw": "0",
@@ -177,13 +200,31 @@ def coin_info(call: Call) -> Row:
         "contractAddress": "",
         "safeConfirmNumber": "6",
     }
-    return {"rows": [{"name": "USDT", "coin": "USDT", "remainAmount": "0", "chains": [chain]}]}
+    return {
+        "rows": [
+            {"name": coin, "coin": coin, "remainAmount": "0", "chains": [chain]}
+            for coin in COINS
+            if wanted in ("", coin)
+        ]
+    }
 
 
 def system_status(call: Call) -> Row:
     wanted, state = call.args.text("id"), call.args.text("state")
-    rows = call.exchange.announced.values()
+    rows = call.exchange.maintenance.rows()
     return {"list": [row for row in rows if wanted in ("", row["id"]) and state in ("", row["state"])]}
+
+
+def settlements(call: Call) -> Row:
+    """What sessions of contracts settled in USDC have realised."""
+    args = call.args
+    if not call.linear:
+        return no_records(call)
+    start, end = call.window(default_ms=30 * DAY_MS, most_ms=30 * DAY_MS)
+    query = call.history(args.integer("limit"), from_ms=start, to_ms=end, symbols=call.symbols())
+    page = call.exchange.storage.page("settlements", query, SessionSettled)
+    rows = [settlement_row(row) for row in page.rows]
+    return {"category": args.text("category"), "nextPageCursor": page.cursor, "list": rows}
 
 
 def no_records(call: Call) -> Row:
@@ -209,6 +250,7 @@ ENDPOINTS = (
         calls=50,
     ),
     Endpoint("GET", f"{_ACCOUNT}/info", account_info, calls=50),
+    Endpoint("GET", f"{_ACCOUNT}/user-setting-config", user_settings, calls=50),
     Endpoint("GET", f"{_ACCOUNT}/fee-rate", fee_rate, (CATEGORY, ANY_SYMBOL, Param("baseCoin")), calls=5),
     Endpoint(
         "GET",
@@ -256,7 +298,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/v5/asset/settlement-record",
-        no_records,
+        settlements,
         (CATEGORY, ANY_SYMBOL, *WINDOW, limit(20, 50), CURSOR),
         calls=50,
     ),

@@ -12,6 +12,8 @@ from exchange_simulator.rest.args import Args, Param
 from exchange_simulator.storage import Query, read_cursor
 
 DAY_MS = 86_400_000
+DEMO = "Demo trading are not supported."  # what Bybit says, word for word
+DEMO_KEPT_MS = 7 * DAY_MS  # how long orders of a demo account are kept
 
 
 @dataclass(slots=True)
@@ -51,8 +53,15 @@ class Call:
         if base:
             chosen = tuple(s for s, i in self.exchange.market.instruments.items() if i.base_coin == base)
             return chosen or ("-",)
-        settle = self.args.text("settleCoin")
-        return () if settle in ("", "USDT") else ("-",)
+        return self.settled_in(self.args.text("settleCoin"))
+
+    def settled_in(self, coin: str) -> tuple[str, ...]:
+        """The symbols of a settle coin; empty for no restriction: no coin was named, or there is no other."""
+        instruments = self.exchange.market.instruments
+        chosen = tuple(symbol for symbol, instrument in instruments.items() if instrument.settle_coin == coin)
+        if not coin or len(chosen) == len(instruments):
+            return ()
+        return chosen or ("-",)
 
     def cursor(self) -> tuple[int, int] | None:
         try:
@@ -80,6 +89,11 @@ class Call:
                 f"params error: The time range between startTime and endTime cannot exceed {most_ms // DAY_MS} days",
             )
         return start, end
+
+    @property
+    def kept_ms(self) -> int:
+        """Orders from before this time are gone."""
+        return self.exchange.now_ms - DEMO_KEPT_MS if self.account.demo else 0
 
     def history(self, limit: int, **selection: Any) -> Query:
         """A query for the caller's history."""

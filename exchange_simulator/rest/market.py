@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from exchange_simulator.engine.model import Refused
+from exchange_simulator.exchange import Exchange
 from exchange_simulator.market.model import Bar, Instrument
 from exchange_simulator.render import text
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Param, digits, limit
@@ -72,12 +74,22 @@ def premium_kline(call: Call) -> dict[str, Any]:
     return _kline_result(call, [call.exchange.candles.premium_row(symbol, bar) for bar in _bars(call)])
 
 
+PRE_MARKET_PHASE = "ContinuousTrading"
 STATES = ("PreLaunch", "Trading", "Delivering", "Closed")
 
 
 def status_of(instrument: Instrument, now_ms: int) -> str:
     """The state of a contract: it trades until its delivery time."""
+    if instrument.pre_market:
+        return "PreLaunch"
     return "Closed" if instrument.delivery_ms and now_ms >= instrument.delivery_ms else "Trading"
+
+
+def _pre_listing(instrument: Instrument) -> dict[str, Any]:
+    """A pre-market contract here is in continuous trading from the beginning."""
+    phase = {"phase": PRE_MARKET_PHASE, "startTime": str(instrument.launch_ms), "endTime": ""}
+    fees = {"auctionFeeRate": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.0004"}
+    return {"curAuctionPhase": PRE_MARKET_PHASE, "phases": [phase], "auctionFeeInfo": fees}
 
 
 def instrument_row(instrument: Instrument, now_ms: int) -> dict[str, Any]:
@@ -117,8 +129,8 @@ def instrument_row(instrument: Instrument, now_ms: int) -> dict[str, Any]:
         "copyTrading": "none",
         "upperFundingRate": text(instrument.upper_funding_rate),
         "lowerFundingRate": text(instrument.lower_funding_rate),
-        "isPreListing": False,
-        "preListingInfo": None,
+        "isPreListing": instrument.pre_market,
+        "preListingInfo": _pre_listing(instrument) if instrument.pre_market else None,
         "riskParameters": {
             "priceLimitRatioX": text(instrument.price_limit_ratio_x),
             "priceLimitRatioY": text(instrument.price_limit_ratio_y),
@@ -250,7 +262,9 @@ def open_interest(call: Call) -> dict[str, Any]:
         "symbol": symbol,
         "category": args.text("category"),
         "list": [
-            {"openInterest": text(call.exchange.market.open_interest(symbol, t)), "timestamp": str(t)} for t in page
+            {"openInterest": amount, "singleOpenInterest": amount, "timestamp": str(t)}
+            for t in page
+            for amount in (text(call.exchange.market.open_interest(symbol, t)),)
         ],
         "nextPageCursor": str(page[-1] - length) if len(times) > len(page) else "",
     }
@@ -294,6 +308,33 @@ def price_limit(call: Call) -> dict[str, Any]:
     }
 
 
+DRAWDOWN_TRIGGER = Decimal("-0.3")
+DRAWDOWN_STOP = Decimal("-0.25")
+POOL_THRESHOLD = Decimal(10_000)
+
+
+def adl_rows(exchange: Exchange, symbols: Sequence[str]) -> list[dict[str, Any]]:
+    """The insurance pool, which is one for all symbols here, and the drawdown of each."""
+    return [
+        {
+            "coin": exchange.engine.coin_of(symbol),
+            "symbol": symbol,
+            "balance": text(exchange.engine.insurance),
+            "maxBalance": text(max(exchange.engine.insurance, exchange.engine.rules.insurance_fund)),
+            "insurancePnlRatio": text(DRAWDOWN_TRIGGER),
+            "pnlRatio": text(exchange.drawdowns.get(symbol, Decimal(0))),
+            "adlTriggerThreshold": text(POOL_THRESHOLD),
+            "adlStopRatio": text(DRAWDOWN_STOP),
+        }
+        for symbol in symbols
+    ]
+
+
+def adl_alert(call: Call) -> dict[str, Any]:
+    symbols = [call.symbol()] if call.args.text("symbol") else list(call.exchange.market.instruments)
+    return {"updatedTime": str(call.exchange.now_ms), "list": adl_rows(call.exchange, symbols)}
+
+
 def _get(path: str, handler: Any, *params: Param) -> Endpoint:
     return Endpoint("GET", f"/v5/market/{path}", handler, params, private=False)
 
@@ -330,5 +371,6 @@ ENDPOINTS = (
         CURSOR,
     ),
     _get("risk-limit", risk_limit, CATEGORY, ANY_SYMBOL, CURSOR),
+    _get("adlAlert", adl_alert, ANY_SYMBOL),
     _get("price-limit", price_limit, DEFAULT_CATEGORY, SYMBOL),
 )

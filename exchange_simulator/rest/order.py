@@ -89,8 +89,8 @@ def only_linear(call: Call) -> None:
 
 def new_order(call: Call, args: Args) -> orders.NewOrder:
     """The request of `order/create` as the engine takes it."""
-    if args.integer("positionIdx"):
-        raise Refused(10001, "position idx not match position mode")
+    if args.text("timeInForce") == "RPI":
+        raise Refused(10001, "params error: timeInForce RPI is for market makers alone")
     price = args.number("price")
     if args.text("bboSideType"):
         price = _best_bid_offer(call, args)
@@ -100,7 +100,7 @@ def new_order(call: Call, args: Args) -> orders.NewOrder:
         order_type=args.text("orderType"),
         qty=args.number("qty") or ZERO,
         price=price,
-        time_in_force=args.text("timeInForce").replace("RPI", "PostOnly"),
+        time_in_force=args.text("timeInForce"),
         link_id=args.text("orderLinkId"),
         reduce_only=args.flag("reduceOnly"),
         close_on_trigger=args.flag("closeOnTrigger"),
@@ -119,6 +119,7 @@ def new_order(call: Call, args: Args) -> orders.NewOrder:
         smp_type=args.text("smpType"),
         slippage_type=args.text("slippageToleranceType"),
         slippage=args.number("slippageTolerance"),
+        idx=args.integer("positionIdx"),
     )
 
 
@@ -254,7 +255,7 @@ def _by_id(call: Call, account: Account, order_id: str, link_id: str) -> list[Or
     found = account.orders.get(order_id) if order_id else account.links.get(link_id)
     if found is not None:
         return [found]
-    query = Query(uid=account.uid, order_id=order_id, link_id=link_id, limit=1)
+    query = Query(uid=account.uid, order_id=order_id, link_id=link_id, from_ms=call.kept_ms or None, limit=1)
     return call.exchange.storage.page("orders", query, Order).rows
 
 
@@ -277,7 +278,8 @@ def history(call: Call) -> Row:
     order_id, link_id = args.text("orderId"), args.text("orderLinkId")
     passing: dict[str, Any] = {"passing_kinds": UNFILLED, "passing_ms": call.exchange.now_ms - DAY_MS}
     if order_id or link_id:
-        query = call.history(size, order_id=order_id, link_id=link_id, **passing)
+        kept = call.kept_ms or None
+        query = call.history(size, order_id=order_id, link_id=link_id, from_ms=kept, **passing)
         page = call.exchange.storage.page("orders", query, Order)
     else:
         status = args.text("orderStatus")
@@ -285,6 +287,7 @@ def history(call: Call) -> Row:
             raise Refused(181017, "OrderStatus must be final status")
         start, end = call.window()
         kinds = _closed_kinds(status, args.text("orderFilter"))
+        start = max(start, call.kept_ms)
         query = call.history(size, from_ms=start, to_ms=end, symbols=call.symbols(), kinds=kinds, **passing)
         page = call.exchange.storage.page("orders", query, Order)
     rows = [order_row(order) for order in page.rows]

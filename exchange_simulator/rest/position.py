@@ -1,11 +1,39 @@
 """Position endpoints."""
 
+from decimal import Decimal
+
 from exchange_simulator.engine import settings
-from exchange_simulator.engine.model import ClosedPnl, Refused
+from exchange_simulator.engine.model import ZERO, ClosedPnl, Refused
+from exchange_simulator.engine.orders import check_idx
 from exchange_simulator.render import Row, closed_row, position_row
 from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, WINDOW, Param, limit
 from exchange_simulator.rest.endpoint import Call, Endpoint
 from exchange_simulator.rest.order import TRIGGER_BY, only_linear
+
+ADDED_MARGIN = [
+    "symbol",
+    "positionIdx",
+    "riskId",
+    "riskLimitValue",
+    "size",
+    "avgPrice",
+    "liqPrice",
+    "bustPrice",
+    "markPrice",
+    "positionValue",
+    "leverage",
+    "autoAddMargin",
+    "positionStatus",
+    "positionIM",
+    "positionMM",
+    "takeProfit",
+    "stopLoss",
+    "trailingStop",
+    "unrealisedPnl",
+    "cumRealisedPnl",
+    "createdTime",
+    "updatedTime",
+]
 
 
 def positions(call: Call) -> Row:
@@ -18,17 +46,17 @@ def positions(call: Call) -> Row:
         raise Refused(10001, "params error: symbol or settleCoin is required")
     account, engine = call.account, call.exchange.engine
     if name:
-        chosen = [account.position(call.symbol())]
+        chosen = account.legs(call.symbol())
     else:
         symbols = call.symbols()
         chosen = [position for position in account.held() if not symbols or position.symbol in symbols]
-    chosen.sort(key=lambda position: position.symbol)
+    chosen.sort(key=lambda position: position.leg)
     after = args.text("cursor")
-    chosen = [position for position in chosen if position.symbol > after]
+    chosen = [position for position in chosen if position.leg > after]
     page = chosen[: args.integer("limit")]
     return {
         "category": category,
-        "nextPageCursor": page[-1].symbol if len(chosen) > len(page) else "",
+        "nextPageCursor": page[-1].leg if len(chosen) > len(page) else "",
         "list": [position_row(engine.position_view(account, position)) for position in page],
     }
 
@@ -37,32 +65,48 @@ def set_leverage(call: Call) -> Row:
     only_linear(call)
     symbol = call.symbol()
     buy, sell = call.args.number("buyLeverage"), call.args.number("sellLeverage")
-    if buy is None or sell is None or buy != sell:
-        raise Refused(10001, "params error: buyLeverage and sellLeverage must be equal")
-    settings.set_leverage(call.exchange.engine, call.account, symbol, buy)
+    if buy is None or sell is None:
+        raise Refused(10001, "params error: buyLeverage and sellLeverage are required")
+    settings.set_leverage(call.exchange.engine, call.account, symbol, buy, sell)
     return {}
 
 
 def switch_mode(call: Call) -> Row:
     only_linear(call)
     args = call.args
+    engine, mode = call.exchange.engine, args.integer("mode")
     if args.text("symbol"):
-        symbols: tuple[str, ...] = (call.symbol(),)
+        settings.switch_mode(engine, call.account, call.symbol(), mode)
     elif args.text("coin"):
-        symbols = tuple(call.exchange.market.instruments)
+        settings.switch_coin(engine, call.account, args.text("coin"), mode)
     else:
         raise Refused(10001, "params error: symbol or coin is required")
-    settings.switch_mode(call.exchange.engine, call.account, symbols, args.integer("mode"))
     return {}
+
+
+def switch_isolated(call: Call) -> Row:
+    """A unified account has one margin mode for everything."""
+    raise Refused(100028, "unified account is forbidden")
+
+
+def add_margin(call: Call) -> Row:
+    only_linear(call)
+    engine, account, symbol, idx = call.exchange.engine, call.account, call.symbol(), call.args.integer("positionIdx")
+    check_idx(account, symbol, idx)
+    amount = call.args.number("margin") or ZERO
+    if amount % Decimal("0.0001"):
+        raise Refused(10001, "params error: margin has at most 4 decimals")
+    position = settings.add_margin(engine, account, symbol, idx, amount)
+    row = position_row(engine.position_view(account, position))
+    return {"category": call.args.text("category"), **{name: row[name] for name in ADDED_MARGIN}}
 
 
 def trading_stop(call: Call) -> Row:
     only_linear(call)
     args = call.args
-    if args.integer("positionIdx"):
-        raise Refused(10001, "position idx not match position mode")
     request = settings.TradingStop(
         symbol=call.symbol(),
+        idx=args.integer("positionIdx"),
         mode=args.text("tpslMode") or "Full",
         take_profit=args.number("takeProfit"),
         stop_loss=args.number("stopLoss"),
@@ -117,6 +161,33 @@ ENDPOINTS = (
         "/v5/position/switch-mode",
         switch_mode,
         (CATEGORY, ANY_SYMBOL, Param("coin"), Param("mode", "int", required=True, choices=("0", "3"))),
+        writes=True,
+        calls=10,
+    ),
+    Endpoint(
+        "POST",
+        "/v5/position/switch-isolated",
+        switch_isolated,
+        (
+            CATEGORY,
+            SYMBOL,
+            Param("tradeMode", "int", choices=("0", "1")),
+            Param("buyLeverage", "number"),
+            Param("sellLeverage", "number"),
+        ),
+        writes=True,
+        calls=10,
+    ),
+    Endpoint(
+        "POST",
+        "/v5/position/add-margin",
+        add_margin,
+        (
+            CATEGORY,
+            SYMBOL,
+            Param("margin", "number", required=True),
+            Param("positionIdx", "int", choices=("0", "1", "2")),
+        ),
         writes=True,
         calls=10,
     ),

@@ -16,20 +16,24 @@ from exchange_simulator.exchange import Exchange
 from exchange_simulator.faults import Faults
 from exchange_simulator.keys import Key, check_permission, usable
 from exchange_simulator.live import CANDLES, load_candles
-from exchange_simulator.market.model import LiveMarket
+from exchange_simulator.maintenance import OPEN_PATHS
+from exchange_simulator.market.model import BuiltMarket, LiveMarket
 from exchange_simulator.rest import account, batch, market, order, position
-from exchange_simulator.rest.args import check, digits
+from exchange_simulator.rest.args import check
+from exchange_simulator.rest.clocks import Clocks
 from exchange_simulator.rest.endpoint import Call, Endpoint
 from exchange_simulator.rest.limits import Limits, Standing
 
-DEFAULT_WINDOW_MS = 5_000
-AHEAD_MS = 1_000
+TIME_PATH = "/v5/market/time"
 SIGNED_BY = ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-SIGN")
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     (endpoint.method, endpoint.path): endpoint
     for module in (market, order, batch, position, account)
     for endpoint in module.ENDPOINTS
 }
+TICKERS = "/v5/market/tickers"
+TICKER_MS = 25 * 3_600_000  # what a ticker tells of
+BUILDS = CANDLES | {TICKERS}
 PATHS = {path for _, path in ENDPOINTS}
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
@@ -62,7 +66,9 @@ class Rest:
         self.exchange = exchange
         self.faults = faults
         self.limits = Limits(exchange.setup.rate_limits, lambda: wall() / 1000)
-        self._wall = wall
+        #: Speed of the free clock; None where business time does not run freely.
+        self.speed: Callable[[], float | None] = lambda: None
+        self.clocks = Clocks(lambda: exchange.now_ms, wall, lambda: self.speed(), lambda: exchange.skew_ms)
 
     @property
     def shown_ms(self) -> int:
@@ -93,11 +99,18 @@ class Rest:
             refused = await self._fetch(self.exchange.market, endpoint, query)
             if refused is not None:
                 return self.respond(refused)
+        if self.exchange.maintenance.windows and self.exchange.maintenance.closed and path not in OPEN_PATHS:
+            return self.respond(Answer(10016, "Server error: maintenance", {}, {}))
+        if path in BUILDS and isinstance(self.exchange.market, BuiltMarket):
+            await self._build(endpoint, path, query)
         answer = self.answer(endpoint, request.headers, query, body, request.remote or "")
+        if path == TIME_PATH:
+            self.clocks.show()
         if fault is not None and fault.after:
             spoiled = await self.faults.spoil(fault, request, self.shown_ms)
             if spoiled is not None:
                 return spoiled
+        self.faults.drift(path, answer.result)
         return self.respond(answer)
 
     async def _fetch(self, market: LiveMarket, endpoint: Endpoint, query: str) -> Answer | None:
@@ -107,6 +120,21 @@ class Rest:
         except Refused as refusal:
             return Answer(refusal.code, refusal.message, {}, {})
         return None
+
+    async def _build(self, endpoint: Endpoint, path: str, query: str) -> None:
+        """Makes the history that a request shows before it is answered; what is wrong with the request is said then."""
+        try:
+            args = check(endpoint.params, self._sent(endpoint, query, b""))
+        except Refused:
+            return
+        exchange, symbol = self.exchange, args.text("symbol")
+        if path == TICKERS:
+            day = exchange.now_ms - TICKER_MS
+            for each in [symbol] if symbol else list(exchange.market.instruments):
+                await exchange.builder.build(exchange.candles.build(each, "60", day, None, 1000))
+        else:
+            limits = args.maybe_integer("start"), args.maybe_integer("end"), args.integer("limit")
+            await exchange.builder.build(exchange.candles.build(symbol, args.text("interval"), *limits))
 
     def _no_route(self, method: str, path: str) -> web.Response:
         if path in PATHS:
@@ -155,7 +183,7 @@ class Rest:
             result = endpoint.handler(call)
         except Refused as refusal:
             self.exchange.commit()
-            return Answer(refusal.code, refusal.message, {}, extra, standing)
+            return Answer(refusal.code, refusal.message, refusal.result, extra, standing)
         self.exchange.commit()
         return Answer(0, "OK", result, extra, standing)
 
@@ -181,31 +209,14 @@ class Rest:
             return None
         api_key, stamp = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-TIMESTAMP", "")
         sign, window = headers.get("X-BAPI-SIGN", ""), headers.get("X-BAPI-RECV-WINDOW", "")
-        key = usable(self.exchange.keys.get(api_key), self.exchange.now_ms, address)
-        self.check_time(stamp, window)
+        key = usable(self.exchange.keys.get(api_key), self.exchange.now_ms, address, headers.get("Host", ""))
+        clock = self.clocks.check(api_key, stamp, window)
         payload = body if endpoint.method == "POST" else query.encode()
         message = f"{stamp}{api_key}{window}".encode() + payload
         expected = hmac.new(key.secret.encode(), message, sha256).hexdigest()
         if not hmac.compare_digest(expected, sign):
             raise Refused(10004, "error sign! origin_string[" + message.decode(errors="replace") + "]")
+        self.clocks.bind(api_key, clock)
         if endpoint.writes:
             check_permission(key, endpoint.group)
         return key
-
-    def check_time(self, stamp: str, window: str) -> None:
-        """Refuses a timestamp that fits the window of neither clock."""
-        window_ms = digits(window) or DEFAULT_WINDOW_MS
-        sent_ms = digits(stamp)
-        if sent_ms is None or not self._timely(sent_ms, window_ms):
-            raise Refused(
-                10002,
-                "invalid request, please check your server timestamp or recv_window param. "
-                f"req_timestamp[{stamp}],server_timestamp[{self._wall() + self.exchange.skew_ms}],recv_window[{window_ms}]",
-            )
-
-    def _timely(self, stamp_ms: int, window_ms: int) -> bool:
-        """Whether a timestamp fits the window of the wall clock or of business time."""
-        return any(
-            now - window_ms <= stamp_ms < now + AHEAD_MS
-            for now in (self._wall() + self.exchange.skew_ms, self.shown_ms)
-        )

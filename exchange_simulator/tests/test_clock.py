@@ -12,10 +12,10 @@ from exchange_simulator.tests.server.served import BASE_MS, FLAT, START_MS, mark
 class Running:
     """An exchange on a free clock whose wall clock the test moves."""
 
-    def __init__(self, speed: float) -> None:
-        self.wall = 1_000.0
+    def __init__(self, speed: float, present: bool = False) -> None:
+        self.wall = START_MS / 1000 + 61 if present else 1_000.0
         self.looks = 0
-        self.exchange = Exchange(market(FLAT * 3), [], Setup(start_ms=START_MS, speed=speed))
+        self.exchange = Exchange(market(FLAT * 3), [], Setup(start_ms=START_MS, speed=speed, present=present))
         self.clock = FreeClock(self.exchange, self.look)
 
     def look(self) -> float:
@@ -38,8 +38,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(speed: float) -> AsyncIterator[Running]:
-    made = Running(speed)
+async def running(speed: float, present: bool = False) -> AsyncIterator[Running]:
+    made = Running(speed, present)
     task = asyncio.create_task(made.clock.run())
     await asyncio.sleep(0)
     try:
@@ -57,6 +57,21 @@ async def test_business_time_runs_at_its_speed() -> None:
             await until(lambda run=run, speed=speed: run.now == 2_500 * speed)  # type: ignore[misc]
             run.wall += 0.5
             await until(lambda run=run, speed=speed: run.now == 3_000 * speed)  # type: ignore[misc]
+
+
+async def test_what_was_missed_at_speed_one_is_made_up_for() -> None:
+    async with running(1) as run:
+        run.wall += 600
+        await until(lambda: run.now == 600_000)
+        run.wall += 1
+        await until(lambda: run.now == 601_000)
+
+
+async def test_an_exchange_that_begins_now_shows_the_time_of_the_wall_clock() -> None:
+    async with running(1, present=True) as run:
+        await until(lambda: run.now == 61_000)
+        run.wall += 90
+        await until(lambda: run.now == 151_000)
 
 
 async def test_the_time_of_a_pause_does_not_pass() -> None:

@@ -10,7 +10,7 @@ from exchange_simulator.engine.model import Event, Execution, Order, PositionVie
 from exchange_simulator.render import Row, execution_row, fast_execution_row, order_row, position_row, wallet_row
 
 _json = msgspec.json.encode
-PRIVATE_TOPICS = ("order", "execution", "execution.fast", "position", "wallet", "greeks")
+PRIVATE_TOPICS = ("order", "execution", "execution.fast", "position", "wallet")
 CATEGORISED = ("order", "execution", "execution.fast", "position")
 CATEGORIES = ("linear", "inverse", "spot", "option")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from exchange_simulator.exchange import Exchange
 
 BOOK_DEPTHS = (1, 50, 200, 1000)
+ALERT_S = 1.0  # between two pushes of `adlAlert`
 REPEAT_S = 3.0  # a book of one level that has not changed is pushed again after that
 
 
@@ -29,6 +30,7 @@ class PublicFeed:
         self._traded: dict[str, tuple[int, int]] = {}
         self._sent: dict[str, float] = {}  # when a book of one level was last pushed, by the clock
         self._clock = clock
+        self._announced: list[Row] = []
         self._cross = 0
 
     # --- candles ------------------------------------------------------------------------------------------------
@@ -67,6 +69,38 @@ class PublicFeed:
             elif kind == "orderbook":
                 depth, _, symbol = rest.partition(".")
                 self._book(topic, symbol, int(depth), now)
+            elif kind == "system":
+                self._status(topic, now)
+            elif kind == "adlAlert" and self._clock() - self._sent.get(topic, 0.0) >= ALERT_S:
+                self._sent[topic] = self._clock()
+                exchange.hub.publish(topic, self._alert(topic, rest, now))
+
+    def _status(self, topic: str, now: int) -> None:
+        """Announced maintenance, whenever it changes."""
+        rows = self.exchange.maintenance.rows()
+        if rows != self._announced:
+            self._announced = rows
+            self.exchange.hub.publish(topic, {"topic": topic, "ts": now, "data": rows})
+
+    def _alert(self, topic: str, coin: str, now: int) -> Row:
+        """The state of the insurance pool for every symbol of a coin, in JSON numbers as Bybit sends them."""
+        engine = self.exchange.engine
+        balance = float(engine.insurance)
+        data = [
+            {
+                "c": coin,
+                "s": symbol,
+                "b": balance,
+                "mb": max(balance, float(engine.rules.insurance_fund)),
+                "i_pr": -0.3,
+                "pr": float(self.exchange.drawdowns.get(symbol, 0)),
+                "adl_tt": 10_000,
+                "adl_sr": -0.25,
+            }
+            for symbol in self.exchange.market.instruments
+            if engine.coin_of(symbol) == coin
+        ]
+        return {"topic": topic, "type": "snapshot", "ts": now, "data": data}
 
     def first(self, topic: str) -> Row | None:
         """The snapshot that a new subscriber of a topic gets: what is now, told first to those who listen already, so that
@@ -75,6 +109,11 @@ class PublicFeed:
         exchange = self.exchange
         now = exchange.now_ms
         kind, _, rest = topic.partition(".")
+        if kind == "system":
+            self._announced = exchange.maintenance.rows()
+            return {"topic": topic, "ts": now, "data": self._announced} if self._announced else None
+        if kind == "adlAlert":
+            return self._alert(topic, rest, now)
         if kind == "tickers":
             self._ticker(topic, rest, now)
             self._cross += 1

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import itertools
+import re
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,9 +18,11 @@ from exchange_simulator.engine.model import Refused
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.keys import Key, usable
 from exchange_simulator.rest.args import digits
+from exchange_simulator.rest.clocks import Clocks
 from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic, encode
 from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
+STATUS = "misc/status"  # behind /v5/public/, in the place of a category
 QUEUE_FRAMES = 50_000
 IDLE_S = 600.0
 MOST_CHARACTERS = 21_000  # of the topics of one connection
@@ -28,6 +31,7 @@ BACKLOG_S = 0.005  # how often a client that reads slowly is looked at
 # Subscriptions are answered a moment later, as over a network: clients exist that register a subscription only after they
 # have sent it, and break when the answer comes first.
 SUBSCRIBE_DELAY_S = 0.05
+KLINE_TOPIC = re.compile(r'"kline\.([0-9DWM]+)\.([0-9A-Z]+)"')
 _numbers = itertools.count(1)
 
 
@@ -41,6 +45,7 @@ class Session(ABC):
         self.socket = socket
         self.idle_s = idle_s
         self.transport: asyncio.Transport | None = None
+        self.host = ""  # as which it was asked for
         self.address = ""  # where the client connects from
         self.conn_id = f"sim-{next(_numbers)}-{self.kind[:1]}"
         self.topics: dict[str, None] = {}
@@ -226,6 +231,10 @@ class PrivateSession(Session):
 
     kind = "private"
 
+    def __init__(self, exchange: Exchange, socket: web.WebSocketResponse, idle_s: float, clocks: Clocks) -> None:
+        super().__init__(exchange, socket, idle_s)
+        self.clocks = clocks
+
     def _pong(self, req_id: Any) -> None:
         message: dict[str, Any] = {"op": "pong", "args": [str(time.time_ns() // 1_000_000)], "conn_id": self.conn_id}
         if req_id is not None:
@@ -250,24 +259,16 @@ class PrivateSession(Session):
         api_key, expires, sign = str(args[0]), str(args[1]), str(args[2])
         key = self.exchange.keys.get(api_key)
         try:
-            key = usable(key, self.exchange.now_ms, self.address)
+            key = usable(key, self.exchange.now_ms, self.address, self.host)
         except Refused:
             raise Refused(10001, "Invalid API key") from None
-        wall = time.time_ns() // 1_000_000
         expires_ms = digits(expires)
-        if expires_ms is None or not self._in_future(expires_ms, wall):
+        if expires_ms is None or not self.clocks.in_future(api_key, expires_ms):
             raise Refused(10001, "Params Error")
         expected = hmac.new(key.secret.encode(), f"GET/realtime{expires}".encode(), sha256).hexdigest()
         if not hmac.compare_digest(expected, sign):
             raise Refused(10001, "Invalid sign")
         return key
-
-    def _in_future(self, expires_ms: int, wall_ms: int) -> bool:
-        """`expires` lies ahead of the wall clock, or ahead of a business clock that is far from the wall clock."""
-        if expires_ms > wall_ms:
-            return True
-        now = self.exchange.now_ms
-        return now < expires_ms <= now + 3_600_000
 
     def _check_topic(self, topic: str) -> str:
         if self.key is None:
@@ -306,6 +307,23 @@ class PublicSession(Session):
     ) -> None:
         super().__init__(exchange, socket, idle_s)
         self.category = category
+        self._order = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _handle_late(self, raw: str) -> None:
+        """Subscriptions to long candles wait until their history is made, later ones behind them."""
+        if '"kline.' not in raw and not self._order.locked():
+            super()._handle_late(raw)
+            return
+        task = asyncio.get_running_loop().create_task(self._handle_built(raw))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle_built(self, raw: str) -> None:
+        async with self._order:
+            for interval, symbol in KLINE_TOPIC.findall(raw)[:MOST_CHARACTERS]:
+                await self.exchange.builder.build(self.exchange.candles.build(symbol, interval, None, None, 1))
+            super()._handle_late(raw)
 
     def _pong(self, req_id: Any) -> None:
         message = {"success": True, "ret_msg": "pong", "conn_id": self.conn_id, "op": "ping"}
@@ -317,10 +335,14 @@ class PublicSession(Session):
 
     def _check_topic(self, topic: str) -> str:
         unknown = f"error:handler not found,topic:{topic}"
+        if self.category == STATUS:
+            return "" if topic == "system.status" else unknown
         if self.category != "linear" or "refuse-subscription" in self.refusing:
             return unknown
         parts = topic.split(".")
         symbol = parts[-1]
+        if len(parts) == 2 and parts[0] == "adlAlert" and symbol in ("USDT", "USDC"):
+            return ""
         if symbol not in self.exchange.market.instruments:
             return unknown
         if len(parts) == 2 and parts[0] in ("tickers", "publicTrade", "allLiquidation"):

@@ -9,6 +9,7 @@ from aiohttp import web
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.faults import Fault
 from exchange_simulator.keys import check_permission
+from exchange_simulator.rest.endpoint import DEMO
 from exchange_simulator.rest.server import ENDPOINTS, Rest
 from exchange_simulator.ws.session import IDLE_S, PrivateSession
 
@@ -24,7 +25,7 @@ class TradeSession(PrivateSession):
     kind = "private"
 
     def __init__(self, rest: Rest, socket: web.WebSocketResponse, idle_s: float = IDLE_S) -> None:
-        super().__init__(rest.exchange, socket, idle_s)
+        super().__init__(rest.exchange, socket, idle_s, rest.clocks)
         self.rest = rest
         self._used: dict[str, None] = {}  # the newest request ids
 
@@ -58,7 +59,10 @@ class TradeSession(PrivateSession):
             self._tell("auth", req_id, 20001, "Repeat auth", {})
             return
         try:
-            self.key = self._login(args)
+            key = self._login(args)
+            if self.exchange.account(key).demo:
+                raise Refused(10001, DEMO)
+            self.key = key
         except Refused as refusal:
             self._tell("auth", req_id, 10004 if refusal.message == "Invalid sign" else 10001, refusal.message, {})
             return
@@ -91,7 +95,7 @@ class TradeSession(PrivateSession):
                 raise Refused(10004, "auth is needed first")
             headers = header if isinstance(header, dict) else {}
             stamp, window = str(headers.get("X-BAPI-TIMESTAMP", "")), str(headers.get("X-BAPI-RECV-WINDOW", ""))
-            self.rest.check_time(stamp, window)
+            self.rest.clocks.bind(key.api_key, self.rest.clocks.check(key.api_key, stamp, window))
             check_permission(key, OPS[op].group)
             if not args or not isinstance(args[0], dict):
                 raise Refused(10001, "params error: args must hold one JSON object")

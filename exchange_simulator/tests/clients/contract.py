@@ -109,7 +109,7 @@ ENUMERATED: Mapping[str, frozenset[str]] = {
             EC_CancelForNoFullFill EC_OrigClOrdIDDoesNotExist EC_TooLateToCancel EC_PerCancelRequest EC_BySelfMatch
             EC_DuplicatedClOrdID EC_ReachRiskPriceLimit EC_ReachMarketPriceLimit EC_InvalidSymbolStatus
             EC_ReachMaxTradeNum EC_QtyCannotBeZero EC_OrderNotExist""",
-        "execType": "Trade AdlTrade Funding BustTrade Delivery Settle",
+        "execType": "Trade AdlTrade Funding BustTrade Delivery Settle CorporateAction SessionSettlePnL",
         "triggerBy": "LastPrice IndexPrice MarkPrice",
         "tpTriggerBy": "LastPrice IndexPrice MarkPrice",
         "slTriggerBy": "LastPrice IndexPrice MarkPrice",
@@ -291,7 +291,7 @@ LEDGER = row(
 KEY = row(
     text="""id note apiKey secret expiredAt createdAt vipLevel mktMakerLevel rsaPublicKey parentUid kycLevel
         kycRegion""",
-    int="readOnly type deadlineDay userID inviterID affiliateID uta",
+    int="""readOnly type deadlineDay userID userIDInt64 inviterID inviterIDInt64 affiliateID affiliateIDInt64 uta""",
     bool="isMaster",
     any="unified",
     list="ips",
@@ -304,7 +304,7 @@ COIN_INFO = row(
     parts={
         "chains": row(
             text="chain chainType contractAddress safeConfirmNumber",
-            number="""confirmation withdrawFee depositMin withdrawMin minAccuracy chainDeposit chainWithdraw
+            number="""confirmation withdrawFee depositMin withdrawMin minAccuracy withdrawMax chainDeposit chainWithdraw
                 withdrawPercentageFee""",
             optional="contractAddress safeConfirmNumber",
         )
@@ -353,12 +353,23 @@ MARKET_CALLS = (
         "/v5/market/open-interest",
         {**ON_SYMBOL, "intervalTime": "1h"},
         row(text="symbol category nextPageCursor", list="list"),
-        row(number="openInterest singleOpenInterest", ms="timestamp", optional="singleOpenInterest"),
+        row(number="openInterest singleOpenInterest", ms="timestamp"),
         signed=False,
     ),
     Call("GET", "/v5/market/risk-limit", ON_SYMBOL, _PAGE, RISK_LIMIT, signed=False),
     Call(
         "GET", "/v5/market/price-limit", ON_SYMBOL, row(text="symbol", number="buyLmt sellLmt", ms="ts"), signed=False
+    ),
+    Call(
+        "GET",
+        "/v5/market/adlAlert",
+        {"symbol": "{symbol}"},
+        row(ms="updatedTime", list="list"),
+        row(
+            text="coin symbol",
+            number="balance maxBalance insurancePnlRatio pnlRatio adlTriggerThreshold adlStopRatio",
+        ),
+        signed=False,
     ),
     Call(
         "GET",
@@ -397,6 +408,7 @@ READ_CALLS = (
             optional="dcpStatus timeWindow smpGroup",
         ),
     ),
+    Call("GET", "/v5/account/user-setting-config", {}, row(bool="lpaSpot lpaPerp deltaEnable smsef fmsef")),
     Call(
         "GET",
         "/v5/account/fee-rate",
@@ -465,13 +477,25 @@ WRITE_CALLS = (
     Call(
         "POST",
         "/v5/account/set-margin-mode",
-        {"setMarginMode": "REGULAR_MARGIN"},
+        {"setMarginMode": "ISOLATED_MARGIN"},
         row(list="reasons"),
         row(text="reasonCode reasonMsg"),
         rows_key="reasons",
         may_be_empty=True,
-        code=110026,
     ),
+    Call(
+        "POST",
+        "/v5/position/add-margin",
+        {**ON_SYMBOL, "margin": "10", "positionIdx": 0},
+        row(
+            text="category symbol positionStatus",
+            number="""riskLimitValue size avgPrice liqPrice bustPrice markPrice positionValue leverage positionIM
+                positionMM takeProfit stopLoss trailingStop unrealisedPnl cumRealisedPnl""",
+            int="positionIdx riskId autoAddMargin",
+            ms="createdTime updatedTime",
+        ),
+    ),
+    Call("POST", "/v5/position/switch-isolated", {**ON_SYMBOL, "tradeMode": 1}, code=100028),
     Call(
         "POST",
         "/v5/account/demo-apply-money",
@@ -544,5 +568,6 @@ TOPICS = (
         Topic(f"orderbook.{depth}.{{symbol}}", Row({**_OBJECT.kinds, "cts": "int"}), BOOK, delta=depth > 1)
         for depth in (1, 50, 200)
     ),
+    Topic("adlAlert.USDT", _SNAPSHOT, row(text="c s", any="b mb i_pr pr adl_tt adl_sr")),
     Topic("allLiquidation.{symbol}", _SNAPSHOT, row(int="T", text="s S", number="v p"), quiet=True),
 )

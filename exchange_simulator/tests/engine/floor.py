@@ -12,6 +12,7 @@ from exchange_simulator.market import catalogue
 
 BTC = "BTCUSDT"
 ETH = "ETHUSDT"
+PERP = "BTCPERP"
 D = Decimal
 
 
@@ -22,12 +23,14 @@ class Floor:
         instruments = {
             BTC: catalogue.instrument(BTC, price=D(50_000), launch_ms=0, tick=D("0.1")),
             ETH: catalogue.instrument(ETH, price=D(3_000), launch_ms=0, tick=D("0.01")),
+            PERP: catalogue.instrument(PERP, price=D(50_000), launch_ms=0, tick=D("0.1")),
         }
         self.engine = Engine(instruments, rules or Rules(), seed=1)
         self.engine.now_ms = 1_700_000_000_000
         self.told: list[Event] = []
         price_moves.move(self.engine, BTC, D(price))
         price_moves.move(self.engine, ETH, D(3_000))
+        price_moves.move(self.engine, PERP, D(50_000))
         self.account = self.open_account(1, deposit)
 
     def open_account(self, uid: int, deposit: str) -> Account:

@@ -99,7 +99,7 @@ def test_when_the_fund_is_empty_the_other_side_is_deleveraged_at_the_bankruptcy_
 def test_a_deleveraging_asked_for_reduces_the_position() -> None:
     floor = Floor()
     floor.market("Sell", "2")
-    liquidation.close_by_adl(floor.engine, floor.account, BTC, D("0.5"), D(50_000))
+    liquidation.close_by_adl(floor.engine, floor.account, floor.account.position(BTC), D("0.5"), D(50_000))
     floor.listen()
     assert floor.size == D("-1.5")
     assert floor.executions(kind="AdlTrade")[0].closed_size == D("0.5")

@@ -162,17 +162,17 @@ def test_cross_margin_lets_the_profit_of_one_symbol_back_an_order_in_another() -
     assert floor.account.size(ETH) == 10
 
 
-def test_hedge_mode_is_refused_and_one_way_mode_is_not_modified() -> None:
+def test_a_mode_that_is_set_already_is_not_modified_and_one_that_differs_needs_a_free_symbol() -> None:
     floor = Floor()
-    for mode, code in ((3, 110029), (0, 110025)):
+
+    def code(mode: int) -> int:
         with pytest.raises(Refused) as caught:
-            settings.switch_mode(floor.engine, floor.account, (BTC,), mode)
-        assert caught.value.code == code
+            settings.switch_mode(floor.engine, floor.account, BTC, mode)
+        return caught.value.code
+
+    assert code(0) == 110025
     floor.limit("Buy", "0.1", "49000")
-    with pytest.raises(Refused) as caught:
-        settings.switch_mode(floor.engine, floor.account, (BTC,), 3)
-    assert caught.value.code == 110028
+    assert code(3) == 110028
     floor.market("Buy", "0.1")
-    with pytest.raises(Refused) as caught:
-        settings.switch_mode(floor.engine, floor.account, (BTC,), 3)
-    assert caught.value.code == 110024
+    assert (code(3), code(0)) == (110024, 110025)
+    assert not floor.account.hedged

@@ -19,7 +19,7 @@ from exchange_simulator.engine.state import Engine
 from exchange_simulator.engine.stops import FULL
 from exchange_simulator.render import execution_row, ledger_row, order_row
 from exchange_simulator.tests.clients.contract import unlisted
-from exchange_simulator.tests.engine.floor import BTC, ETH, D, Floor, signed
+from exchange_simulator.tests.engine.floor import BTC, ETH, PERP, D, Floor, signed
 
 SIDES = st.sampled_from(["Buy", "Sell"])
 SYMBOLS = st.sampled_from([BTC, BTC, ETH])
@@ -53,6 +53,19 @@ ACTIONS = st.one_of(
     st.tuples(st.just("move"), SYMBOLS, st.integers(-600, 600), st.booleans()),
     st.tuples(st.just("funding"), SYMBOLS, st.integers(-50, 50)),
 )
+# What accounts have beside USDT, one-way mode and cross margin.
+ALL_SYMBOLS = st.sampled_from([BTC, BTC, ETH, PERP])
+MIXED_ACTIONS = st.one_of(
+    ACTIONS,
+    ACTIONS,
+    st.tuples(st.just("market"), UIDS, st.just(PERP), SIDES, QTY, st.booleans(), STOP, STOP),
+    st.tuples(st.just("move"), st.just(PERP), st.integers(-600, 600), st.booleans()),
+    st.tuples(st.just("funding"), st.just(PERP), st.integers(-50, 50)),
+    st.tuples(st.just("margin"), UIDS, ALL_SYMBOLS, st.booleans(), st.integers(-20_000, 20_000)),
+    st.tuples(st.just("margin_mode"), UIDS, st.booleans()),
+    st.tuples(st.just("position_mode"), UIDS, st.none() | SYMBOLS, st.booleans()),
+)
+KINDS = st.sampled_from(["one-way", "hedge", "isolated", "hedge isolated"])
 RULES = st.sampled_from(
     [
         Rules(),
@@ -66,10 +79,24 @@ RULES = st.sampled_from(
 class Flow:
     """Plays actions on a floor with two accounts; refusals are part of the game."""
 
-    def __init__(self, rules: Rules, deposit: str) -> None:
+    def __init__(self, rules: Rules, deposit: str, kind: str = "one-way") -> None:
         self.floor = Floor(rules, deposit=deposit)
         self.floor.open_account(2, deposit)
         self.refused = 0
+        for account in self.floor.engine.accounts.values():
+            if kind != "one-way":
+                self.floor.engine.transfer(account, D(deposit), "USDC")
+            if "hedge" in kind:
+                requests.switch_coin(self.floor.engine, account, "USDT", requests.HEDGE)
+            if "isolated" in kind:
+                requests.set_margin_mode(self.floor.engine, account, "ISOLATED_MARGIN")
+        self.floor.listen()
+
+    def _idx(self, uid: int, symbol: str, side: str, closes: bool) -> int:
+        """The leg of an order; 0 where the symbol has none."""
+        if symbol not in self.floor.engine.accounts[uid].hedged:
+            return 0
+        return 1 if (side == BUY) != closes else 2
 
     def _near(self, symbol: str, share: int) -> Decimal:
         book = self.floor.engine.books[symbol]
@@ -77,7 +104,7 @@ class Flow:
         return max(book.last * (10_000 + share) / 10_000 // tick * tick, tick)
 
     def _qty(self, symbol: str, units: int) -> Decimal:
-        return units * (D("0.01") if symbol == BTC else D("0.1"))
+        return units * (D("0.1") if symbol == ETH else D("0.01"))
 
     def _around(self, symbol: str, side: str, gain: int | None, loss: int | None, base: Decimal) -> dict[str, Any]:
         tick = self.floor.engine.instruments[symbol].tick_size
@@ -102,7 +129,8 @@ class Flow:
     ) -> None:
         base = self.floor.engine.books[symbol].last
         levels = {} if reduce else self._around(symbol, side, gain, loss, base)
-        new = NewOrder(symbol, side, "Market", self._qty(symbol, qty), reduce_only=reduce, **levels)
+        idx = self._idx(uid, symbol, side, reduce)
+        new = NewOrder(symbol, side, "Market", self._qty(symbol, qty), reduce_only=reduce, idx=idx, **levels)
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
     def _limit(self, uid: int, symbol: str, side: str, qty: int, share: int, tif: str, loss: int | None) -> None:
@@ -110,6 +138,7 @@ class Flow:
         levels = self._around(symbol, side, loss, loss, price)
         if loss is not None and loss % 2:
             levels["tpsl_mode"] = "Partial"
+        levels["idx"] = self._idx(uid, symbol, side, loss is None and share % 2 == 0)
         new = NewOrder(symbol, side, "Limit", self._qty(symbol, qty), price, time_in_force=tif, **levels)
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
@@ -127,6 +156,7 @@ class Flow:
             trigger_price=price,
             trigger_direction=1 if share > 0 else 2,
             trigger_by=by,
+            idx=self._idx(uid, symbol, side, share % 2 == 0),
         )
         orders.create(self.floor.engine, self.floor.engine.accounts[uid], new)
 
@@ -150,11 +180,12 @@ class Flow:
     def _stop(self, uid: int, symbol: str, gain: int | None, loss: int | None, trail: int | None, mode: str) -> None:
         engine = self.floor.engine
         account = engine.accounts[uid]
-        side = account.position(symbol).side or BUY
+        idx = self._idx(uid, symbol, BUY, (loss or 0) % 2 == 0)
+        side = account.position(symbol, idx).side or BUY
         levels = self._around(symbol, side, gain, loss, engine.books[symbol].last)
         if trail is not None and mode == "Full":
             levels["trailing_stop"] = engine.instruments[symbol].tick_size * trail * 10
-        requests.set_trading_stop(engine, account, TradingStop(symbol, mode=mode, **levels))
+        requests.set_trading_stop(engine, account, TradingStop(symbol, idx=idx, mode=mode, **levels))
 
     def _leverage(self, uid: int, symbol: str, leverage: int) -> None:
         requests.set_leverage(self.floor.engine, self.floor.engine.accounts[uid], symbol, D(leverage))
@@ -165,21 +196,43 @@ class Flow:
     def _funding(self, symbol: str, share: int) -> None:
         funding.charge(self.floor.engine, symbol, D(share) / 10_000)
 
+    def _margin(self, uid: int, symbol: str, long: bool, cents: int) -> None:
+        account = self.floor.engine.accounts[uid]
+        idx = self._idx(uid, symbol, BUY if long else "Sell", closes=False)
+        requests.add_margin(self.floor.engine, account, symbol, idx, D(cents) / 100)
+
+    def _margin_mode(self, uid: int, isolated: bool) -> None:
+        mode = "ISOLATED_MARGIN" if isolated else "REGULAR_MARGIN"
+        requests.set_margin_mode(self.floor.engine, self.floor.engine.accounts[uid], mode)
+
+    def _position_mode(self, uid: int, symbol: str | None, hedge: bool) -> None:
+        account, mode = self.floor.engine.accounts[uid], requests.HEDGE if hedge else 0
+        if symbol is None:
+            requests.switch_coin(self.floor.engine, account, "USDT", mode)
+        else:
+            requests.switch_mode(self.floor.engine, account, symbol, mode)
+
 
 def check_account(floor: Floor, account: Account) -> None:
     """Everything that must be true of an account at any time."""
     engine, totals = floor.engine, account.totals
     assert account.wallet == totals.deposits + totals.gross - totals.fees + totals.funding
     executions = floor.executions(account.uid)
-    for symbol in (BTC, ETH):
+    for coin, sums in account.sums.items():
+        assert account.balances[coin] == sums.deposits + sums.gross - sums.fees + sums.funding
+    for symbol in (BTC, ETH, PERP):
         own = [fill for fill in executions if fill.symbol == symbol]
-        assert signed(own) == account.size(symbol)
+        assert signed(own) == sum(account.size(symbol, idx) for idx in (0, 1, 2))
+        assert account.size(symbol, 1) >= 0 >= account.size(symbol, 2)
+        assert not (account.size(symbol) if symbol in account.hedged else account.size(symbol, 1))
         holds = account.uid in engine.books[symbol].holders
-        assert holds == bool(account.size(symbol))
-    if account.held():
-        assert engine.equity(account) > 0
-    else:
+        assert holds == account.holds(symbol)
+    if not account.held():
         assert account.wallet >= 0
+    elif account.isolated:
+        assert all(engine.spare(account, position) > 0 for position in account.held())
+    else:
+        assert engine.equity(account) > 0
     assert engine.available(account) >= 0
     _check_orders(floor, account, executions)
     _check_margin_sums(account)
@@ -201,7 +254,7 @@ def _check_orders(floor: Floor, account: Account, executions: list[Execution]) -
     for order in account.orders.values():
         assert order.leaves == order.qty - order.cum_qty
         assert order.leaves > 0
-        size = account.size(order.symbol)
+        size = account.size(order.symbol, order.idx)
         if order.stop_order_type in FULL:
             assert order.leaves == abs(size)
         if order.waiting and order.trigger_by == "MarkPrice":
@@ -214,10 +267,10 @@ def _check_orders(floor: Floor, account: Account, executions: list[Execution]) -
 
 
 def _check_margin_sums(account: Account) -> None:
-    for symbol, sums in account.resting.items():
+    for leg, sums in account.resting.items():
         expected = Resting()
-        for order in account.symbol_orders(symbol):
-            if order.reduce_only or order.waiting:
+        for order in account.orders.values():
+            if order.reduce_only or order.waiting or order.leg != leg:
                 continue
             if order.side == BUY:
                 expected.buy_qty += order.leaves
@@ -232,7 +285,14 @@ def check_history(floor: Floor) -> None:
     """What the rows add up to at the end."""
     for account in floor.engine.accounts.values():
         lines = [e for e in floor.told if isinstance(e, LedgerLine) and e.uid == account.uid]
-        assert sum(line.change for line in lines) == account.wallet
+        for coin, balance in account.balances.items():
+            assert sum(line.change for line in lines if line.coin == coin) == balance
+        for fill in floor.executions(account.uid):
+            (line,) = [line for line in lines if line.trade_id == fill.exec_id]
+            funded = fill.exec_type == "Funding"
+            assert line.change == line.cash_flow + line.funding - line.fee
+            assert (line.funding, line.fee) == ((-fill.fee, D(0)) if funded else (D(0), fill.fee))
+            assert funded or line.cash_flow == fill.pnl
         rows = [e for e in floor.told if isinstance(e, ClosedPnl) and e.uid == account.uid]
         undone = sum(p.funding - p.open_fee for p in account.positions.values())
         assert sum(row.pnl for row in rows) + undone == account.wallet - account.totals.deposits
@@ -247,8 +307,8 @@ def check_history(floor: Floor) -> None:
     assert len(ids) == len(set(ids))
 
 
-def run(rules: Rules, deposit: str, actions: list[tuple[Any, ...]]) -> Flow:
-    flow = Flow(rules, deposit)
+def run(rules: Rules, deposit: str, actions: list[tuple[Any, ...]], kind: str = "one-way") -> Flow:
+    flow = Flow(rules, deposit, kind)
     for action in actions:
         flow.play(action)
         for account in flow.floor.engine.accounts.values():
@@ -265,6 +325,35 @@ def test_money_positions_and_orders_add_up_after_any_flow(
     rules: Rules, deposit: str, actions: list[tuple[Any, ...]]
 ) -> None:
     run(rules, deposit, actions)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES, derandomize=True)
+@given(RULES, KINDS, st.sampled_from(["3000", "40000", "1000000"]), st.lists(MIXED_ACTIONS, min_size=30, max_size=60))
+def test_they_add_up_with_legs_isolated_margin_and_usdc(
+    rules: Rules, kind: str, deposit: str, actions: list[tuple[Any, ...]]
+) -> None:
+    run(rules, deposit, actions, kind)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+@given(RULES, KINDS, st.sampled_from(["3000", "40000", "1000000"]), st.lists(MIXED_ACTIONS, min_size=30, max_size=120))
+def test_they_add_up_with_legs_isolated_margin_and_usdc_after_thousands_of_flows(
+    rules: Rules, kind: str, deposit: str, actions: list[tuple[Any, ...]]
+) -> None:
+    run(rules, deposit, actions, kind)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES, derandomize=True)
+@given(RULES, KINDS, st.lists(MIXED_ACTIONS, min_size=30, max_size=60))
+def test_the_short_cut_hides_no_liquidation_of_legs_and_isolated_positions(
+    rules: Rules, kind: str, actions: list[tuple[Any, ...]]
+) -> None:
+    quick = run(rules, "3000", actions, kind).floor.told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "safe_between", lambda self, account, symbol: (0, 0))
+        assert run(rules, "3000", actions, kind).floor.told == quick
 
 
 @pytest.mark.long

@@ -28,6 +28,8 @@ DOCUMENTED = {
     "GET /v5/market/open-interest": f"category symbol intervalTime {_WINDOW}",
     "GET /v5/market/risk-limit": "category symbol cursor",
     "GET /v5/market/price-limit": "category symbol",
+    "GET /v5/market/adlAlert": "symbol",
+    "GET /v5/account/user-setting-config": "",
     "GET /v5/system/status": "id state",
     "GET /v5/announcements/index": "locale type tag page limit",
     "POST /v5/order/create": """category symbol side orderType qty price timeInForce positionIdx orderLinkId reduceOnly
@@ -47,6 +49,8 @@ DOCUMENTED = {
     "GET /v5/position/list": "category symbol baseCoin settleCoin limit cursor",
     "POST /v5/position/set-leverage": "category symbol buyLeverage sellLeverage",
     "POST /v5/position/switch-mode": "category symbol coin mode",
+    "POST /v5/position/switch-isolated": "category symbol tradeMode buyLeverage sellLeverage",
+    "POST /v5/position/add-margin": "category symbol margin positionIdx",
     "POST /v5/position/trading-stop": """category symbol tpslMode positionIdx takeProfit stopLoss trailingStop activePrice
         tpTriggerBy slTriggerBy tpSize slSize tpLimitPrice slLimitPrice tpOrderType slOrderType""",
     "GET /v5/position/closed-pnl": f"category symbol {_WINDOW}",
@@ -87,11 +91,11 @@ PAGES = {  # default and largest `limit`
 LIMITS = {  # calls of a UID in a second; `demo-apply-money` in a minute
     10: (
         "order/create order/amend order/cancel order/cancel-all order/create-batch order/amend-batch order/cancel-batch "
-        "position/set-leverage position/switch-mode position/trading-stop user/query-api"
+        "position/set-leverage position/switch-mode position/trading-stop position/switch-isolated position/add-margin user/query-api"
     ),
     50: (
         "order/realtime order/history execution/list position/list position/closed-pnl account/wallet-balance "
-        "account/info account/collateral-info account/borrow-history asset/delivery-record asset/settlement-record"
+        "account/info account/user-setting-config account/collateral-info account/borrow-history asset/delivery-record asset/settlement-record"
     ),
     25: "account/transaction-log",
     5: "account/fee-rate account/set-margin-mode asset/coin/query-info",

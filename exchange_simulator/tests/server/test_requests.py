@@ -218,11 +218,13 @@ async def test_an_order_that_is_gone_cannot_be_amended_or_cancelled() -> None:
             assert answer["retCode"] == 110001
 
 
-async def test_orders_in_hedge_mode_positions_are_refused() -> None:
+async def test_orders_name_a_leg_in_hedge_mode_alone() -> None:
     async with served() as client:
         assert (await client.order("Buy", "0.1", positionIdx=1))["retCode"] == 10001
         switch = await client.post("/v5/position/switch-mode", category="linear", symbol="BTCUSDT", mode=3)
-        assert switch["retCode"] == 110029
+        assert switch["retCode"] == 0
+        assert (await client.order("Buy", "0.1"))["retCode"] == 10001
+        assert (await client.order("Buy", "0.1", positionIdx=1))["retCode"] == 0
 
 
 async def test_market_time_is_the_business_time() -> None:

@@ -1,0 +1,101 @@
+"""History that was never asked for is made in slices: other requests do not wait for it."""
+
+import asyncio
+import json
+import statistics
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.sync.client import connect
+
+from exchange_simulator.history import HistoryBuilder
+from exchange_simulator.market import GeneratedMarket
+from exchange_simulator.market.intervals import INTERVALS
+from exchange_simulator.market.model import DAY_MS
+from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, running
+
+NOW = 1_767_225_600_000  # 2026-01-01
+
+
+async def test_others_get_their_turn_while_history_is_made() -> None:
+    market = GeneratedMarket(3, ("BTCUSDT",))
+    turns = 0
+    longest = 0.0
+    done = asyncio.Event()
+
+    async def others() -> None:
+        nonlocal turns, longest
+        last = time.thread_time()
+        while not done.is_set():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            turns, longest, last = turns + 1, max(longest, now - last), now
+
+    watching = asyncio.create_task(others())
+    await HistoryBuilder().build(market.build("BTCUSDT", "W", NOW - 60 * 7 * DAY_MS, NOW))
+    done.set()
+    await watching
+    assert turns > 40
+    assert longest < 0.25, "processor seconds of one slice, the first block of 340 days included"
+
+
+async def test_what_was_built_is_what_is_asked_for() -> None:
+    built, asked = GeneratedMarket(3, ("BTCUSDT",)), GeneratedMarket(3, ("BTCUSDT",))
+    await HistoryBuilder().build(built.build("BTCUSDT", "M", NOW - 300 * DAY_MS, NOW))
+    before = built._summary.cache_info().misses
+    bars = built.candles("BTCUSDT", "M", NOW - 300 * DAY_MS, NOW)
+    assert built._summary.cache_info().misses == before
+    assert bars == asked.candles("BTCUSDT", "M", NOW - 300 * DAY_MS, NOW)
+
+
+async def _get(simulator: Simulator, path: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession(simulator.rest_url) as http, http.get(path) as answer:
+        return dict(await answer.json())
+
+
+async def _ask_everything(simulator: Simulator, symbols: list[str]) -> int:
+    count = 0
+    async with aiohttp.ClientSession(simulator.rest_url) as http:
+        for symbol in symbols:
+            for interval in INTERVALS:
+                query = {"category": "linear", "symbol": symbol, "interval": interval, "limit": "1000"}
+                async with http.get("/v5/market/kline", params=query) as answer:
+                    count += len((await answer.json())["result"]["list"])
+    return count
+
+
+async def _ask_time(simulator: Simulator, until: asyncio.Future[int]) -> list[float]:
+    took: list[float] = []
+    async with aiohttp.ClientSession(simulator.rest_url) as http:
+        while not until.done():
+            begun = time.perf_counter()
+            async with http.get("/v5/market/time") as answer:
+                await answer.read()
+            took.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.02)
+    return took
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_every_interval_of_every_symbol_cold_leaves_the_exchange_responsive(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with running("--account", f"{KEY}:{SECRET}", "--seed", "11", "--speed", "1", "--no-rate-limits") as simulator:
+        listed = await _get(simulator, "/v5/market/instruments-info?category=linear")
+        symbols = [row["symbol"] for row in listed["result"]["list"]]
+        with connect(f"{simulator.ws_url}/v5/public/linear") as stream:
+            stream.send(json.dumps({"op": "subscribe", "args": ["tickers.BTCUSDT"]}))
+            asking = asyncio.ensure_future(_ask_everything(simulator, symbols))
+            took = await _ask_time(simulator, asking)
+            shown = await _get(simulator, "/v5/market/time")
+            behind = time.time() * 1000 - shown["time"]
+        p99 = statistics.quantiles(took, n=100)[98]
+        with capsys.disabled():
+            print(
+                f"\n{await asking} candles; market/time: {len(took)} calls, p99 {p99 * 1000:.0f} ms; {behind:.0f} ms late"
+            )
+        assert p99 < 0.05
+        assert behind < 1000

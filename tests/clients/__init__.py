@@ -1,0 +1,1 @@
+"""Published clients against the simulated exchange, unmodified but for addresses: `make test-clients`."""
