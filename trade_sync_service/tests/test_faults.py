@@ -316,7 +316,7 @@ async def test_a_row_that_cannot_be_read_is_kept_and_its_window_stays_unread(
 async def test_a_clock_that_is_off_by_seconds_is_measured_and_the_run_goes_on(
     busy: World, sync_settings: DatabaseSettings, owner: Connection
 ) -> None:
-    busy.app.rest._wall = lambda: wall_ms() - 7_000
+    busy.app.rest.clocks._wall = lambda: wall_ms() - 7_000
     await _run(busy, sync_settings)
     await _complete(busy, sync_settings, owner)
 
