@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.intents import Intent
 from alpha.strategy.positions import OwnPosition
+from alpha.strategy.resting import RestingOrder
 from alpha.strategy.rules import Rules
 
 
@@ -47,17 +48,25 @@ class Universe:
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """The account as a strategy sees it. Positions are those of its own making, by symbol."""
+    """The account as a strategy sees it: positions of its own making by symbol, its resting entries and targets.
+
+    `equity` and `open_profit` are in USDT, unrealised profit included, at the time of the decision.
+    """
 
     positions: Mapping[str, OwnPosition]
+    entries: tuple[RestingOrder, ...] = ()
+    targets: tuple[RestingOrder, ...] = ()
+    equity: Decimal | None = None
+    open_profit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """All symbols that closed the bar which started at `bar_ms`, evaluated together at `close_ms`.
 
-    `bars` holds, in the order of the universe, the symbols whose indicators all have a value; a symbol with a missing
-    candle is not in it. `interval_ms` is the length of a bar.
+    `bars` holds, in the order of the universe, the symbols whose indicators all have a value, and every symbol that is
+    held, whose `ready` may be False: an indicator without a value (NaN) must not skip an exit. A symbol with a missing
+    candle is not in it.
     """
 
     bar_ms: int
@@ -107,8 +116,8 @@ class Strategy(ABC, Generic[P, S]):
     def evaluate(self, moment: Moment, state: S) -> list[Intent]:
         """What to do after this bar. Changes `state` in place; best entry first.
 
-        At a bar without own positions and where `may_enter` is False for every symbol it wants nothing and changes
-        nothing.
+        At a bar without own positions and resting orders and where `may_enter` is False for every symbol it wants
+        nothing and changes nothing.
         """
 
     def may_enter(self, series: Series) -> BoolArray:
