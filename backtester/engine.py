@@ -329,8 +329,14 @@ class Run:
         """Evaluate the bar that has just closed and carry out what follows; True when that was anything."""
         views = self._views(number - 1, now_ms)
         venue, resting = self.venue, bool(self.core.resting)
-        profit = venue.open_profit()
-        plan = self.core.close_bar(now_ms - self.interval_ms, views, venue.wallet + profit, profit)
+        bar_ms = now_ms - self.interval_ms
+        if self.core.strategy.sees_equity:
+            profit = venue.open_profit()
+            plan = self.core.close_bar(bar_ms, views, venue.wallet + profit, profit)
+        else:
+            plan = self.core.close_bar(bar_ms, views)
+        for stop in plan.stops:
+            self.core.moved(stop)
         self._settle(number, now_ms)
         self._close_all(plan.closes, number, now_ms, plan)
         for stop in plan.stops:
@@ -367,7 +373,6 @@ class Run:
             self._book(departure, number, stop.meaning, stop.why)
             self.core.closed(stop.symbol, now_ms, decided_ms=plan.close_ms)
             return
-        self.core.moved(stop)
         held.move_stop(stop.price)
 
     def _enter(self, order: Open, number: int, now_ms: int) -> None:
@@ -383,7 +388,6 @@ class Run:
             held = venue.holdings[symbol]
             price = venue.add(symbol, order.qty, order.stop_loss, now_ms)
             self.core.opened(order, price, order.qty, now_ms)
-            self._protect(self.core.positions[symbol], number, now_ms)
             self._resized(held, number)
         else:
             held = venue.open(symbol, order.enter.direction, order.qty, now_ms)
@@ -412,7 +416,7 @@ class Run:
 
     def _settle(self, number: int, now_ms: int) -> None:
         """Tell the core what the market did to resting orders and positions, and carry out what follows."""
-        if not (self.venue.events or self.left or self.core.resting):
+        if not (self.venue.events or self.left or self.core.resting or self._levels_due()):
             return
         while True:
             self._facts(number)
@@ -433,6 +437,9 @@ class Run:
                 if not order.leaving and order.ref in self.core.resting:
                     order.sent_price, order.sent_qty = order.price, order.qty
                     self.venue.amend(order, now_ms)
+
+    def _levels_due(self) -> bool:
+        return any(position.levels_due for position in self.core.positions.values())
 
     def _facts(self, number: int) -> None:
         """What happened since the last point: symbol by symbol, each in its own order; then what closed without orders."""

@@ -12,7 +12,7 @@ from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.throttle import Throttle
 from alpha.clock import BusinessClock, monotonic_ms, wall_ms
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Rejected, Retry, Unknown
 from alpha.health import HealthServer
 from alpha.live.connect import RedisLinks
 from alpha.logs import logger
@@ -31,7 +31,9 @@ from alpha.runtime.journal import Journal
 from alpha.runtime.lease import Lease
 from alpha.runtime.loop_live import LiveLoop
 from alpha.runtime.loop_step import StepLoop
+from alpha.runtime.partial_exits import PartialExits
 from alpha.runtime.patience import Patience, Stopped
+from alpha.runtime.resting_orders import RestingOrders
 from alpha.runtime.settings import BotSettings
 from alpha.runtime.store import Account, Store
 from alpha.runtime.takeup import Reconciler
@@ -171,6 +173,16 @@ class BotProcess:
             executor=executor,
             entries=Entries(core, journal, broker, view, executor),
             reconciler=reconciler,
+            resting=RestingOrders(
+                core,
+                journal,
+                broker,
+                executor,
+                self._gateway,
+                self._clock,
+                every_time=settings.alpha_step_url is not None,
+            ),
+            parts=PartialExits(core, journal, broker),
             transfers=Transfers(self._gateway, state.runtime, core.limits),
             clock=self._clock,
             grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
@@ -200,6 +212,10 @@ class BotProcess:
         with contextlib.suppress(Stopped):
             await (LiveLoop(crew) if settings.alpha_step_url is None else StepLoop(crew, settings.alpha_step_url)).run()
         trader.stopping = True
+        try:
+            await trader.withdraw()
+        except (Retry, Unknown, Rejected) as fault:
+            log.warning("resting_entries_not_cancelled", why=str(fault))
         journal.runtime.ended_well = True
         await journal.save()
         await self._heart.beat(heart.STOPPED, "to be started; its positions keep their stops on the exchange")

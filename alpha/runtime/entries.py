@@ -131,6 +131,9 @@ class Entries:
             return
         levels = self._core.opened(order, filled.average, filled.qty, filled.time_ms)
         position = self._core.positions[symbol]
+        if position.levels_due:
+            log.info("added", symbol=symbol, qty=plain(filled.qty), price=plain(filled.average), why=pending.why)
+            return  # its levels are set with the resting orders' upkeep
         log.info(
             "entered",
             symbol=symbol,
@@ -174,6 +177,7 @@ class Entries:
             except (Retry, Unknown) as fault:
                 why = str(fault)
             else:
+                position.trailing_due = False
                 return None
         return why
 

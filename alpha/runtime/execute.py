@@ -44,7 +44,13 @@ class Executor:
     def plan_exit(self, close: Close, bar_ms: int, decided_ms: int | None) -> None:
         """Remember an exit; `work_off_exits` carries it out until the position is gone."""
         if close.symbol not in self._journal.runtime.exits:
-            self._journal.runtime.exits[close.symbol] = PendingExit(close.reason, bar_ms, decided_ms, close.why)
+            pending = PendingExit(close.reason, bar_ms, decided_ms, close.why)
+            # A second position of the same bar must not be closed under the id of the first one's exit.
+            while self._journal.has_sent(
+                self._broker.link(close.reason, close.symbol, bar_ms, "exit", pending.attempt)
+            ):
+                pending.attempt += 1
+            self._journal.runtime.exits[close.symbol] = pending
 
     async def work_off_exits(self) -> None:
         """Try every exit that is decided and not done."""

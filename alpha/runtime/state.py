@@ -1,4 +1,4 @@
-"""The durable state of a bot: five rows of `trading.strategy_state`.
+"""The durable state of a bot: six rows of `trading.strategy_state`.
 
 | row | content |
 |---|---|
@@ -6,6 +6,7 @@
 | positions | symbol to position: direction, size, entry price, opened when, stop and its meaning, target, trailing |
 | limits | references, peak, breaches in force |
 | core | the last bar evaluated, cooldowns, entries of the day |
+| resting | resting orders: entries and targets, each saved before it is sent |
 | runtime | pause, orders under way, starts of the process, order ids sent |
 """
 
@@ -18,9 +19,10 @@ from alpha.errors import Misconfigured
 from alpha.reasons import Reason
 from alpha.strategy.contract import StrategyState
 from alpha.strategy.core import CoreState, Open
-from alpha.strategy.intents import Direction, Enter, Notional, Trailing
+from alpha.strategy.intents import Direction, Enter, Notional, Target, Trailing
 from alpha.strategy.limits import LimitState
 from alpha.strategy.positions import OwnPosition
+from alpha.strategy.resting import RestingOrder
 
 SENT_KEPT = 200
 T = TypeVar("T")
@@ -42,6 +44,8 @@ class PendingEntry(msgspec.Struct):
     bar_ms: int
     close_ms: int
     why: str
+    targets: tuple[Target, ...] = ()
+    tag: str = ""
 
     @classmethod
     def of(cls, order: Open, link_id: str) -> "PendingEntry":
@@ -61,6 +65,8 @@ class PendingEntry(msgspec.Struct):
             bar_ms=order.bar_ms,
             close_ms=order.close_ms,
             why=enter.why,
+            targets=enter.targets,
+            tag=enter.tag,
         )
 
     def enter(self) -> Enter:
@@ -76,6 +82,8 @@ class PendingEntry(msgspec.Struct):
             self.take_profit,
             trailing,
             self.why,
+            targets=self.targets,
+            tag=self.tag,
         )
 
 
@@ -105,6 +113,24 @@ class PendingStop(msgspec.Struct):
     why: str
 
 
+class PendingPart(msgspec.Struct):
+    """A part of a position that is to be closed; `qty` is what is still to close. Saved before it is sent."""
+
+    qty: Decimal
+    reason: Reason
+    bar_ms: int
+    why: str
+    attempt: int = 1
+    unsure: bool = False
+
+
+class FillCursor(msgspec.Struct):
+    """Up to where a symbol's executions are known: from `since_ms` on, the ids that were seen."""
+
+    since_ms: int
+    seen: list[str]
+
+
 class RuntimeState(msgspec.Struct):
     """What the runtime itself must remember. `paused` is the reason of a pause, "" while it runs."""
 
@@ -116,6 +142,8 @@ class RuntimeState(msgspec.Struct):
     ended_well: bool = True
     transfers_ms: int = 0
     sent: list[str] = msgspec.field(default_factory=list)
+    parts: dict[str, PendingPart] = msgspec.field(default_factory=dict)
+    cursors: dict[str, FillCursor] = msgspec.field(default_factory=dict)
 
     def note_sent(self, link_id: str) -> None:
         """Remember the id of an order that is about to be sent."""
@@ -147,6 +175,7 @@ class BotState(msgspec.Struct):
             "core": msgspec.to_builtins(
                 _CoreRow(core.last_bar_ms, core.cooldown_from_ms, core.entries_day_ms, core.entries)
             ),
+            "resting": msgspec.to_builtins(core.resting),
             "runtime": msgspec.to_builtins(self.runtime),
         }
 
@@ -168,6 +197,7 @@ def read_state(rows: dict[str, object], strategy_type: type[StrategyState]) -> B
             entries_day_ms=core.entries_day_ms,
             entries=core.entries,
             limits=_convert(rows, "limits", LimitState),
+            resting=_convert(rows, "resting", dict[str, RestingOrder]),
         ),
         runtime=_convert(rows, "runtime", RuntimeState),
     )

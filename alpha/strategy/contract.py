@@ -50,7 +50,8 @@ class Universe:
 class Portfolio:
     """The account as a strategy sees it: positions of its own making by symbol, its resting entries and targets.
 
-    `equity` and `open_profit` are in USDT, unrealised profit included, at the time of the decision.
+    `equity` (unrealised profit included) and `open_profit` are in USDT, at the time of the decision; None unless the
+    strategy `sees_equity`.
     """
 
     positions: Mapping[str, OwnPosition]
@@ -84,6 +85,8 @@ class Strategy(ABC, Generic[P, S]):
 
     parameters_type: ClassVar[type[Parameters]]
     state_type: ClassVar[type[StrategyState]] = StrategyState
+    #: True: the portfolio it is shown has `equity` and `open_profit`.
+    sees_equity: ClassVar[bool] = False
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters

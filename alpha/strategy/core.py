@@ -28,7 +28,7 @@ from alpha.strategy.contract import Moment, Portfolio, Strategy, StrategyState
 from alpha.strategy.intents import CancelEntry, Enter, Exit, Intent, Limit, MoveStop, MoveTarget, OfEquity
 from alpha.strategy.limits import DAY_MS, Breach
 from alpha.strategy.outcomes import Close, CoreState, Open, Outcomes, SetStop, Upkeep, intent_of_entry
-from alpha.strategy.positions import OwnPosition, protection_of
+from alpha.strategy.positions import OwnPosition, protection_of, stop_passed
 from alpha.strategy.resting import RestingOrder, Role, fault_of, ref_of
 
 __all__ = ["Close", "CoreState", "DecisionCore", "Open", "Plan", "SetStop", "Skipped", "Upkeep", "takes_entries"]
@@ -270,10 +270,12 @@ class DecisionCore(Outcomes):
         waiting = {order.direction for order in resting} | {other.direction for other in same_bar}
         if waiting - {enter.direction}:
             return "an entry in the other direction waits"
+        if enter.at is None and any(other.at is None for other in same_bar):
+            return "one market entry a bar"
         made = 0 if held is None or symbol in leaving else 1 + held.adds
         if made + len(resting) + len(same_bar) > self.rules.max_adds:
-            if made and not self.rules.max_adds:
-                return "a position is open"
+            if not self.rules.max_adds and (made or resting or same_bar):
+                return "a position is open" if made else "an entry waits already"
             if made or resting or same_bar:
                 return f"{self.rules.max_adds} additions are the most"
         limit = self.limits.blocks_entries
@@ -329,11 +331,14 @@ class DecisionCore(Outcomes):
             except TooSmall as small:
                 plan.skipped.append(Skipped(enter.symbol, str(small), "it is below the least order"))
                 continue
+            stop = self._carried_stop(enter, price, instrument)
+            if stop_passed(enter.direction, stop, price):
+                plan.skipped.append(Skipped(enter.symbol, "the stop in force lies beyond its price"))
+                continue
             if room is not None:
                 room -= qty * price
             number = numbers.get(enter.symbol, 0)
             numbers[enter.symbol] = number + 1
-            stop = self._carried_stop(enter, price, instrument)
             if enter.at is None:
                 orders.append(Open(enter, qty, stop, price, plan.bar_ms, plan.close_ms, instrument, number))
             else:

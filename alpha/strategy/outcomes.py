@@ -122,6 +122,11 @@ class Outcomes:
         return self.state.positions
 
     @property
+    def symbols(self) -> list[str]:
+        """Symbols that are held or in which an order rests."""
+        return list(dict.fromkeys((*self.state.positions, *(order.symbol for order in self.state.resting.values()))))
+
+    @property
     def resting(self) -> dict[str, RestingOrder]:
         """Its resting orders, by their names."""
         return self.state.resting
@@ -143,9 +148,9 @@ class Outcomes:
     def opened(self, order: Open, average: Decimal, size: Decimal, time_ms: int) -> Protection:
         """A market entry was filled with `size` at `average` at exchange time `time_ms`: the levels to set now."""
         position = self._grow(order.enter, order.instrument, average, size, time_ms, order.close_ms, first_fill=True)
-        position.levels_due = False  # its caller sets them at once
+        position.levels_due = position.adds > 0  # those of a new position are set by the caller, at once
         ref = ref_of(order.enter.symbol, order.bar_ms, order.intent)
-        self._aim(order.enter, ref, size, order.bar_ms, order.close_ms, order.instrument)
+        self._aim(order.enter, ref, size, order.bar_ms, order.close_ms, order.instrument, [])
         return position.levels
 
     def reduced(self, symbol: str, qty: Decimal) -> None:
@@ -193,7 +198,7 @@ class Outcomes:
         order.filled += qty
         enter = order.enter()
         self._grow(enter, instrument, price, qty, time_ms, order.close_ms, first_fill=first_fill)
-        self._aim(enter, ref, order.filled, order.bar_ms, order.close_ms, instrument)
+        self._aim(enter, ref, order.filled, order.bar_ms, order.close_ms, instrument, order.aimed)
         if order.filled >= order.qty:
             del self.state.resting[ref]
 
@@ -296,7 +301,16 @@ class Outcomes:
             self.state.entries[enter.symbol] = self.state.entries.get(enter.symbol, 0) + 1
         return position
 
-    def _aim(self, enter: Enter, ref: str, filled: Decimal, bar_ms: int, close_ms: int, instrument: Instrument) -> None:
+    def _aim(
+        self,
+        enter: Enter,
+        ref: str,
+        filled: Decimal,
+        bar_ms: int,
+        close_ms: int,
+        instrument: Instrument,
+        aimed: list[int],
+    ) -> None:
         """Make the targets that an entry brings, or let them grow with what it has filled."""
         if not enter.targets:
             return
@@ -310,7 +324,8 @@ class Outcomes:
             left -= qty
             name = f"{ref}/{number}"
             order = self.state.resting.get(name)
-            if order is None and qty >= instrument.min_order_qty:
+            if order is None and number not in aimed and qty >= instrument.min_order_qty:
+                aimed.append(number)
                 price = position.entry_price * (1 + enter.direction.sign * target.distance)
                 self.state.resting[name] = RestingOrder(
                     ref=name,

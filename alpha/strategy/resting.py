@@ -31,7 +31,8 @@ class RestingOrder(msgspec.Struct):
     `direction` is the position's. `price` and `qty` are what is wanted, `sent_price` and `sent_qty` what the exchange
     was told last. `leaving`: it is to be cancelled. `expires_ms` is the close of the last bar at which it may rest, 0 for
     a target. `stop_loss` travels in the create request of an entry; `stop`, `take_profit`, `trailing` and `targets` are
-    the entry's levels, fractions of the average entry price. `entry_ref` names the entry a target came with.
+    the entry's levels, fractions of the average entry price; `aimed` are the numbers of those targets that were made.
+    `entry_ref` names the entry a target came with.
     """
 
     ref: str
@@ -53,6 +54,7 @@ class RestingOrder(msgspec.Struct):
     take_profit: Decimal | None = None
     trailing: Trailing | None = None
     targets: tuple[Target, ...] = ()
+    aimed: list[int] = msgspec.field(default_factory=list)
     entry_ref: str = ""
     tag: str = ""
     why: str = ""
