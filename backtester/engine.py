@@ -17,9 +17,10 @@ from alpha.bybit.rows import Instrument
 from alpha.errors import Misconfigured
 from alpha.money import ZERO
 from alpha.reasons import Reason
-from alpha.strategy.bars import BarView, BoolArray, Series
+from alpha.strategy.bars import BarView, BoolArray
 from alpha.strategy.contract import Strategy
 from alpha.strategy.core import Close, DecisionCore, Open, Plan, SetStop
+from alpha.strategy.frames import series_of
 from alpha.strategy.limits import Breach
 from alpha.strategy.positions import OwnPosition, stop_passed
 from alpha.strategy.resting import Phase, RestingOrder, Role
@@ -88,9 +89,7 @@ class Run:
         self.members = Membership(strategy.universe, data)
         self.symbols = self.members.all_symbols
         self.quotes = {symbol: Quotes(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
-        self.series = {
-            symbol: Series.of(data.bars[symbol], strategy.indicators(data.bars[symbol])) for symbol in self.symbols
-        }
+        self.series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in self.symbols}
         self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
         self.venue = RestingVenue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage).begin()
         self.low_first = strategy.rules.adverse_first != "high-first"

@@ -45,6 +45,7 @@ from alpha.runtime.unthrottled import Unthrottled
 from alpha.settings import BotKeys
 from alpha.strategy.contract import Strategy
 from alpha.strategy.core import DecisionCore
+from alpha.strategy.frames import base_history
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -146,7 +147,7 @@ class BotProcess:
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
-        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, base_history(self._strategy))
 
         async def check() -> None:
             await check_account(self._gateway, broker, self._bot, checked, leverage)

@@ -19,8 +19,9 @@ from alpha.runtime.resting_orders import RestingOrders
 from alpha.runtime.takeup import Reconciler
 from alpha.runtime.transfers import Transfers
 from alpha.settings import Environment
-from alpha.strategy.bars import BarView, Series
+from alpha.strategy.bars import BarView
 from alpha.strategy.core import DecisionCore, Plan
+from alpha.strategy.frames import series_of
 from alpha.strategy.intents import Enter
 from alpha.strategy.rules import Action
 
@@ -239,7 +240,7 @@ class Trader:
         for symbol in self.feed.symbols:
             bars = self.feed.bars(symbol, bar_ms)
             if bars is not None:
-                found[symbol] = Series.of(bars, self.core.strategy.indicators(bars)).view(len(bars) - 1)
+                found[symbol] = series_of(self.core.strategy, bars).view(len(bars) - 1)
         return found
 
     async def _evaluate(self, bar_ms: int, *, fresh: bool) -> None:

@@ -102,6 +102,15 @@ class Strategy(ABC, Generic[P, S]):
         """How many closed bars, the evaluated one included, give every indicator its value at any time of day."""
 
     @property
+    def timeframes(self) -> tuple[str, ...]:
+        """Further timeframes, longer than the base interval and multiples of it: ("60", "240")."""
+        return ()
+
+    def history_of(self, timeframe: str) -> int:
+        """How many closed bars of a further timeframe give every indicator of it its value. Default: `history`."""
+        return self.history
+
+    @property
     @abstractmethod
     def universe(self) -> Universe:
         """The symbols it follows."""
@@ -113,7 +122,10 @@ class Strategy(ABC, Generic[P, S]):
 
     @abstractmethod
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
-        """The indicators of one symbol: name to an array of the bars' length."""
+        """The indicators of one symbol: name to an array of the bars' length.
+
+        Asked for the base interval and for each further timeframe; `bars.interval_ms` tells which.
+        """
 
     @abstractmethod
     def evaluate(self, moment: Moment, state: S) -> list[Intent]:
