@@ -336,7 +336,7 @@ class Run:
             plan = self.core.close_bar(bar_ms, views)
         for stop in plan.stops:
             self.core.moved(stop)
-        self._settle(number, now_ms)
+        followed = self._settle(number, now_ms)
         self._close_all(plan.closes, number, now_ms, plan)
         for stop in plan.stops:
             self._move_stop(stop, number, now_ms, plan)
@@ -349,7 +349,7 @@ class Run:
             self._settle(number, now_ms)
         for skipped in plan.skipped:
             self._skip(skipped.counted)
-        return bool(plan.closes or plan.stops or plan.entries or resting or self.core.resting)
+        return bool(plan.closes or plan.stops or plan.entries or resting or self.core.resting or followed)
 
     def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
         """The bar of every symbol that is followed or held."""
@@ -413,15 +413,17 @@ class Run:
         self.venue.last[symbol] = quotes.open.item(place)
         return True
 
-    def _settle(self, number: int, now_ms: int) -> None:
-        """Tell the core what the market did to resting orders and positions, and carry out what follows."""
+    def _settle(self, number: int, now_ms: int) -> bool:
+        """Tell the core what the market did to resting orders and positions; True when anything followed from it."""
         if not (self.venue.events or self.left or self.core.resting or self._levels_due()):
-            return
+            return False
+        followed = False
         while True:
             self._facts(number)
             work = self.core.upkeep()
             if not work:
-                return
+                return followed
+            followed = True
             for order in work.cancels:
                 self.venue.cancel(order)
                 self.core.order_ended(order.ref)

@@ -94,15 +94,14 @@ def test_joined_base_candles_are_the_simulated_exchanges_own_of_that_interval(in
     made = GeneratedMarket(3, ("BTCUSDT", "DOGEUSDT"))
     span = (int(begin.timestamp() * 1000), int((begin + timedelta(days=3)).timestamp() * 1000))
     for symbol in ("BTCUSDT", "DOGEUSDT"):
-        instrument = made.instruments[symbol]
 
-        def columns(name: str, symbol: str = symbol, instrument: object = instrument) -> Columns:
+        def columns(name: str, symbol: str = symbol) -> Columns:
             rows = made.candles(symbol, name, *span)
             one = made.instruments[symbol]
             prices = [[float(one.price(value)) for value in (row.open, row.high, row.low, row.close)] for row in rows]
-            table = np.array(prices)
+            opened, high, low, close = np.array(prices).T
             volume = np.array([float(one.qty(row.volume)) for row in rows])
-            return Columns(np.array([row.start_ms for row in rows]), *table.T, volume)
+            return Columns(np.array([row.start_ms for row in rows]), opened, high, low, close, volume)
 
         own = columns(interval)
         length = int(own.start_ms[1] - own.start_ms[0])
