@@ -17,9 +17,10 @@ from alpha.bybit.throttle import Rank
 from alpha.clock import BusinessClock, monotonic_ms
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.logs import logger
-from alpha.money import plain
+from alpha.money import ZERO, plain
 from alpha.order_link import parse_order_link_id
 from alpha.reasons import Reason
+from alpha.runtime.account import Look
 from alpha.runtime.broker import Broker
 from alpha.runtime.execute import Executor
 from alpha.runtime.journal import Journal
@@ -88,24 +89,45 @@ class RestingOrders:
 
     # --- facts --------------------------------------------------------------------------------------------------
 
-    async def sync(self) -> None:
-        """Tell the core what became of resting orders and of the positions in their symbols."""
+    async def sync(self, look: Look | None = None) -> bool:
+        """Tell the core what became of resting orders and of the positions in their symbols; True when it was anything.
+
+        Executions are read for symbols whose orders, or sizes in `look`, are not as they are known.
+        """
         core, now_ms = self._core, self._monotonic()
         if not core.resting:
             self._journal.runtime.cursors.clear()
-            return
+            return False
         if not (self._every_time or self._touched or now_ms - self._asked_ms >= BEAT_MS):
-            return
+            return False
         self._touched, self._asked_ms = False, now_ms
-        symbols = sorted({order.symbol for order in core.resting.values()})
-        rows = [row for symbol in symbols for row in await self._executions(symbol)]
+        there = {order.order_link_id: order for order in await self._gateway.open_orders(rank=Rank.EXIT)}
+        rows = [row for symbol in self._changed(there, look) for row in await self._executions(symbol)]
         for row in sorted(rows, key=lambda row: (row.exec_time_ms, row.symbol, row.seq or 0, row.exec_id)):
             self._apply(row)
-        await self._states()
+        before = len(core.resting)
+        await self._states(there)
         for symbol in list(self._journal.runtime.cursors):
             if not any(order.symbol == symbol for order in core.resting.values()):
                 del self._journal.runtime.cursors[symbol]
-        await self._journal.save()
+        changed = bool(rows) or len(core.resting) != before
+        if changed:
+            await self._journal.save()
+        return changed
+
+    def _changed(self, there: dict[str, Order], look: Look | None) -> list[str]:
+        """Symbols in which something happened that executions must explain."""
+        changed: set[str] = set()
+        for link_id, order in self._by_link().items():
+            found = there.get(link_id)
+            if order.phase is not Phase.NEW and (found is None or found.cum_exec_qty != order.filled):
+                changed.add(order.symbol)
+            position = self._core.positions.get(order.symbol)
+            held = None if look is None else look.held.get(order.symbol)
+            own = ZERO if position is None else position.size * position.direction.sign
+            if look is None or own != (ZERO if held is None else held.size * held.direction.sign):
+                changed.add(order.symbol)
+        return sorted(changed)
 
     async def _executions(self, symbol: str) -> list[Execution]:
         """New executions of a symbol; the cursor moves behind them."""
@@ -154,6 +176,7 @@ class RestingOrders:
         position = core.positions.get(row.symbol)
         if order is not None:
             if position is not None and core.target_filled(order.ref, row.qty, row.price, row.exec_time_ms):
+                position.size = row.qty
                 self._gone(position, order.reason, row, order.why)
             return
         link = parse_order_link_id(row.order_link_id)
@@ -172,9 +195,8 @@ class RestingOrders:
         self._journal.runtime.parts.pop(position.symbol, None)
         log_exit(position, reason, row.price, row.exec_time_ms, why)
 
-    async def _states(self) -> None:
+    async def _states(self, there: dict[str, Order]) -> None:
         """Orders that are not open any more have ended; open ones are as they were sent, or were changed by hand."""
-        there = {order.order_link_id: order for order in await self._gateway.open_orders(rank=Rank.EXIT)}
         for link_id, order in self._by_link().items():
             found = there.get(link_id)
             if order.phase is Phase.NEW:
@@ -235,20 +257,24 @@ class RestingOrders:
 
     # --- what follows -------------------------------------------------------------------------------------------
 
-    async def keep_up(self) -> None:
-        """Carry out what the core's upkeep says, until nothing is left of it. While paused no entry rests."""
+    async def keep_up(self) -> bool:
+        """Carry out what the core's upkeep says, until nothing is left of it; True when there was anything.
+
+        While paused no entry rests.
+        """
         if self._journal.runtime.paused:
             self.withdraw()
         cancelled: set[str] = set()
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             work = self._core.upkeep()
             work.cancels = [order for order in work.cancels if order.ref not in cancelled]
             if not work:
-                return
+                return number > 0
             cancelled |= {order.ref for order in work.cancels}
             await self._carry_out(work)
             self._touched = True
             await self.sync()
+        return True
 
     def withdraw(self) -> None:
         """Mark every resting entry for cancellation; targets stay with their positions."""

@@ -133,9 +133,11 @@ class Trader:
     async def _look(self) -> Look:
         if self.journal.runtime.entries:
             await self._entries.resolve()
-        await self.resting.sync()
-        await self.resting.keep_up()
-        return await self.reconciler.reconcile(await self._view.look())
+        look = await self._view.look()
+        changed = await self.resting.sync(look)
+        if await self.resting.keep_up() or changed:
+            look = await self._view.look()
+        return await self.reconciler.reconcile(look)
 
     async def _limits(self, look: Look) -> None:
         now_ms = self._clock.now_ms()
