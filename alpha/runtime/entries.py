@@ -15,6 +15,7 @@ from alpha.runtime.account import AccountView
 from alpha.runtime.broker import Broker, Filled
 from alpha.runtime.execute import Executor
 from alpha.runtime.journal import Journal
+from alpha.runtime.order_intents import OrderIntent
 from alpha.runtime.state import PendingEntry
 from alpha.strategy.core import Close, DecisionCore, Open
 from alpha.strategy.positions import OwnPosition, protection_of
@@ -55,10 +56,11 @@ class Entries:
         runtime = self._journal.runtime
         pendings: list[tuple[Open, PendingEntry]] = []
         for order in orders:
-            link_id = self._broker.link(Reason.ENTRY, order.enter.symbol, order.bar_ms, "enter")
+            link_id = self._broker.link(Reason.ENTRY, order.enter.symbol, order.bar_ms, order.intent)
             pending = PendingEntry.of(order, link_id)
             runtime.entries[order.enter.symbol] = pending
             self._journal.note_sent(link_id)
+            self._journal.note_intent(OrderIntent.of_entry(order, link_id))
             pendings.append((order, pending))
         if not await self._journal.save():
             for order, _ in pendings:

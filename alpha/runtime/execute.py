@@ -11,6 +11,7 @@ from alpha.money import plain
 from alpha.runtime.account import AccountView
 from alpha.runtime.broker import Broker
 from alpha.runtime.journal import Journal
+from alpha.runtime.order_intents import OrderIntent
 from alpha.runtime.state import PendingExit, PendingStop
 from alpha.runtime.takeup import Reconciler, log_exit
 from alpha.strategy.core import Close, DecisionCore, SetStop
@@ -50,6 +51,9 @@ class Executor:
                 self._broker.link(close.reason, close.symbol, bar_ms, "exit", pending.attempt)
             ):
                 pending.attempt += 1
+            link_id = self._broker.link(close.reason, close.symbol, bar_ms, "exit", pending.attempt)
+            when_ms = self._clock.now_ms() if decided_ms is None else decided_ms
+            self._journal.note_intent(OrderIntent.of_close(close, link_id, bar_ms, when_ms))
             self._journal.runtime.exits[close.symbol] = pending
 
     async def work_off_exits(self) -> None:

@@ -8,6 +8,7 @@ from alpha.logs import logger
 from alpha.money import plain
 from alpha.runtime.broker import Broker
 from alpha.runtime.journal import Journal
+from alpha.runtime.order_intents import OrderIntent
 from alpha.runtime.state import PendingPart
 from alpha.strategy.core import Close, DecisionCore
 
@@ -25,6 +26,9 @@ class PartialExits:
 
     def plan(self, close: Close, bar_ms: int) -> None:
         """Remember a part to close; `work_off` carries it out."""
+        link_id = self._broker.link(close.reason, close.symbol, bar_ms, _INTENT)
+        decided_ms = bar_ms + self._core.interval_ms
+        self._journal.note_intent(OrderIntent.of_close(close, link_id, bar_ms, decided_ms))
         self._journal.runtime.parts[close.symbol] = PendingPart(close.size, close.reason, bar_ms, close.why)
 
     async def work_off(self) -> None:

@@ -24,6 +24,7 @@ from alpha.runtime.account import Look
 from alpha.runtime.broker import Broker
 from alpha.runtime.execute import Executor
 from alpha.runtime.journal import Journal
+from alpha.runtime.order_intents import OrderIntent
 from alpha.runtime.state import FillCursor
 from alpha.runtime.takeup import log_exit
 from alpha.strategy.core import Close, DecisionCore, Upkeep
@@ -105,6 +106,8 @@ class RestingOrders:
         rows = [row for symbol in self._changed(there, look) for row in await self._executions(symbol)]
         for row in sorted(rows, key=lambda row: (row.exec_time_ms, row.symbol, row.seq or 0, row.exec_id)):
             self._apply(row)
+        if not self._every_time:
+            await self._obey_halts()
         before = len(core.resting)
         await self._states(there)
         for symbol in list(self._journal.runtime.cursors):
@@ -128,6 +131,13 @@ class RestingOrders:
             if look is None or own != (ZERO if held is None else held.size * held.direction.sign):
                 changed.add(order.symbol)
         return sorted(changed)
+
+    async def _obey_halts(self) -> None:
+        """A halt lets no entry through: what rests in its symbol is cancelled."""
+        for symbol in {order.symbol for order in self._core.resting.values() if order.role is Role.ENTRY}:
+            if await self._journal.store.halt(self._journal.account, symbol, self._clock.now_ms()) is not None:
+                for order in self._core.entries_of(symbol):
+                    order.leaving = True
 
     async def _executions(self, symbol: str) -> list[Execution]:
         """New executions of a symbol; the cursor moves behind them."""
@@ -320,6 +330,7 @@ class RestingOrders:
             await self._begin(order.symbol)
             core.rest(order)
             journal.note_sent(self._link(order))
+            journal.note_intent(OrderIntent.of_resting(order, self._link(order)))
         if not await journal.save():
             for order in orders:
                 order.phase = Phase.NEW

@@ -155,7 +155,8 @@ class DecisionCore(Outcomes):
                 self._plan_target(intent, intent.at, held, views, plan)
             elif intent.symbol not in done:
                 done.add(intent.symbol)
-                close = self._close_of(intent, held, plan)
+                view = views.get(intent.symbol)
+                close = self._close_of(intent, held, None if view is None else exact(view.close), plan)
                 if close is not None:
                     plan.closes.append(close)
                     if not close.part:
@@ -164,18 +165,18 @@ class DecisionCore(Outcomes):
                             order.leaving = True
         return leaving
 
-    def _close_of(self, intent: Exit, held: OwnPosition, plan: Plan) -> Close | None:
+    def _close_of(self, intent: Exit, held: OwnPosition, price: Decimal | None, plan: Plan) -> Close | None:
         """The whole, or the part that the intent names; None, counted, for one that is no order."""
         instrument = self.instrument_of(intent.symbol)
         if intent.fraction >= 1 or instrument is None:
-            return self._close(held, intent.reason, intent.why, intent.tag)
+            return self._close(held, intent.reason, intent.why, intent.tag, price)
         qty = round_qty(held.size * intent.fraction, instrument) if intent.fraction > 0 else ZERO
         if qty < instrument.min_order_qty:
             plan.skipped.append(Skipped(intent.symbol, "the part to close is below the least order"))
             return None
         if held.size - qty < instrument.min_order_qty:
-            return self._close(held, intent.reason, intent.why, intent.tag)
-        return Close(intent.symbol, held.direction, qty, intent.reason, intent.why, part=True, tag=intent.tag)
+            return self._close(held, intent.reason, intent.why, intent.tag, price)
+        return Close(intent.symbol, held.direction, qty, intent.reason, intent.why, True, intent.tag, price)
 
     def _plan_target(
         self, intent: Exit, at: Limit, held: OwnPosition, views: Mapping[str, BarView], plan: Plan
@@ -388,8 +389,10 @@ class DecisionCore(Outcomes):
         entries = (o for o in self.state.resting.values() if o.role is Role.ENTRY and not o.leaving)
         return total + sum((order.leaves * order.price for order in entries), ZERO)
 
-    def _close(self, position: OwnPosition, reason: Reason, why: str, tag: str = "") -> Close:
-        return Close(position.symbol, position.direction, position.size, reason, why, tag=tag)
+    def _close(
+        self, position: OwnPosition, reason: Reason, why: str, tag: str = "", price: Decimal | None = None
+    ) -> Close:
+        return Close(position.symbol, position.direction, position.size, reason, why, tag=tag, price=price)
 
 
 def takes_entries(instrument: Instrument) -> bool:

@@ -36,7 +36,10 @@ class CoreState(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close `size` of a position by a reduce-only market order; `part`: some of it stays."""
+    """Close `size` of a position by a reduce-only market order; `part`: some of it stays.
+
+    `price` is the close at which it was decided, None where an account limit decided.
+    """
 
     symbol: str
     direction: Direction
@@ -45,6 +48,7 @@ class Close:
     why: str
     part: bool = False
     tag: str = ""
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
