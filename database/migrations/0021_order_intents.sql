@@ -47,6 +47,22 @@ SELECT i.account_id, i.bot_id, i.symbol, i.order_link_id, i.intent, i.order_kind
 FROM trading.order_intents AS i
 LEFT JOIN trading.orders AS o ON o.account_id = i.account_id AND o.order_link_id = i.order_link_id;
 COMMENT ON VIEW trading.order_intent_results IS 'Each order that a strategy wanted, and what became of it.';
+COMMENT ON COLUMN trading.order_intent_results.account_id IS 'The account.';
+COMMENT ON COLUMN trading.order_intent_results.bot_id IS 'The bot.';
+COMMENT ON COLUMN trading.order_intent_results.symbol IS 'The instrument.';
+COMMENT ON COLUMN trading.order_intent_results.order_link_id IS 'The id of the order.';
+COMMENT ON COLUMN trading.order_intent_results.intent IS 'enter, exit, part or target.';
+COMMENT ON COLUMN trading.order_intent_results.order_kind IS 'market, limit or trigger.';
+COMMENT ON COLUMN trading.order_intent_results.side IS 'Buy or Sell.';
+COMMENT ON COLUMN trading.order_intent_results.tag IS 'The strategy''s own name for it.';
+COMMENT ON COLUMN trading.order_intent_results.reason IS 'entry, or why it exits.';
+COMMENT ON COLUMN trading.order_intent_results.why IS 'The same in words.';
+COMMENT ON COLUMN trading.order_intent_results.decided_at IS 'When it was decided, business time.';
+COMMENT ON COLUMN trading.order_intent_results.decision_price IS 'The close at which it was decided, in USDT.';
+COMMENT ON COLUMN trading.order_intent_results.qty IS 'Quantity in base coin when it was decided.';
+COMMENT ON COLUMN trading.order_intent_results.status IS 'The order''s newest status; null while the exchange has not shown it.';
+COMMENT ON COLUMN trading.order_intent_results.filled_qty IS 'What was filled of it, in base coin.';
+COMMENT ON COLUMN trading.order_intent_results.avg_price IS 'Average fill price in USDT.';
 COMMENT ON COLUMN trading.order_intent_results.decision_to_last_update IS 'From the decision to the order''s last change.';
 COMMENT ON COLUMN trading.order_intent_results.slippage_bps IS 'Average fill against the decision price, in basis points; above zero is a cost.';
 
