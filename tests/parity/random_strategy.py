@@ -71,6 +71,11 @@ class RandomStrategy(Strategy[RandomParameters, StrategyState]):
         return 12
 
     @property
+    def timeframes(self) -> tuple[str, ...]:
+        """A quarter of an hour, and for every other seed an hour."""
+        return ("15", "60") if self.parameters.seed % 2 else ("15",)
+
+    @property
     def universe(self) -> Universe:
         """A list."""
         return Universe(symbols=self.parameters.symbols)
@@ -130,6 +135,9 @@ class RandomStrategy(Strategy[RandomParameters, StrategyState]):
 
     def _enter(self, draw: Random, bar: BarView, held: OwnPosition | None, equity: Decimal) -> list[Intent]:
         direction = Direction.LONG if bar.close > bar["average"] else Direction.SHORT
+        longest = bar.frame(self.timeframes[-1])
+        if longest is not None and draw.random() < 0.5:
+            direction = Direction.LONG if longest.close > longest["average"] else Direction.SHORT
         if held is not None and draw.random() < 0.8:
             direction = held.direction
         size: Size = Notional(D(draw.randrange(500, 4_000)))

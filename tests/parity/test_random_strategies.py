@@ -1,6 +1,6 @@
 """Random strategies that want everything: live in step clock and in the back-test the same fills, fees and balance.
 
-`PARITY_SEEDS=500 pytest tests/parity/test_random_strategies.py` runs more of them.
+`PARITY_SEEDS=500 pytest tests/parity/test_random_strategies.py` runs more of them, PARITY_BARS=288 over a whole day.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.runtime.stage import ENTRIES, Servers, Stage, sim
 from tests.stack.world import BOTS, ROOT, until
 
 SEEDS = int(os.environ.get("PARITY_SEEDS", "20"))
-BARS = 144
+BARS = int(os.environ.get("PARITY_BARS", "60"))
 SYMBOLS = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
 BOT = "shortseller_001"
 
@@ -108,7 +108,7 @@ async def live(folder: Path, candles: Path, start: datetime, seed: int, bots: Pa
                 raise AssertionError(f"the bot ended: {bot.said()[-3000:]}")
             return BOT in (await sim(stage, "POST", "/_sim/clients", client="", remove=True))["clients"]
 
-        await until(joined, 60, "the bot to join the step clock")
+        await until(joined, 150, "the bot to join the step clock")
         to_ms = int(start.timestamp() * 1000) + BARS * 300_000 - 1
         state = await sim(stage, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=120)
         (folder / "bot.log").write_text(bot.said())
