@@ -26,11 +26,11 @@ from alpha.strategy.positions import OwnPosition, stop_passed
 from alpha.strategy.resting import Phase, RestingOrder, Role
 from alpha.strategy.rules import Until
 from backtester.candles import moment
-from backtester.equity import Equity, Span
-from backtester.holding import Holding
+from backtester.equity import Equity
+from backtester.ledger import Ledger
 from backtester.market import MarketData, Membership, Quotes
 from backtester.resting import Ended, Left, RestingFill, RestingVenue
-from backtester.result import LimitHit, OpenAtEnd, Result, Trade
+from backtester.result import LimitHit, OpenAtEnd, Result
 from backtester.venue import Costs, Departure
 
 DAY_MS = 86_400_000
@@ -98,13 +98,10 @@ class Run:
         self.worst_rate = max(
             0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
         )
-        self.trades: list[Trade] = []
-        self.whys: dict[str, str] = {}
+        self.ledger = Ledger()
         self.limit_hits: list[LimitHit] = []
         self.skipped: dict[str, int] = {}
         self.wallets: list[tuple[int, float]] = []
-        self.spans: list[Span] = []
-        self.span_starts: dict[str, tuple[int, float, float]] = {}
         self.left: list[Departure] = []  # of symbols without resting orders, until those with are settled
         self.seen: tuple[Decimal, Decimal, int] | None = None
 
@@ -369,7 +366,7 @@ class Run:
             return
         if stop_passed(stop.direction, stop.price, self.venue.price(stop.symbol)):
             departure = self.venue.close(stop.symbol, now_ms, stop.meaning)
-            self._book(departure, number, stop.meaning, stop.why)
+            self.ledger.book(departure, number, stop.meaning, stop.why)
             self.core.closed(stop.symbol, now_ms, decided_ms=plan.close_ms)
             return
         held.move_stop(stop.price)
@@ -387,14 +384,14 @@ class Run:
             held = venue.holdings[symbol]
             price = venue.add(symbol, order.qty, order.stop_loss, now_ms)
             self.core.opened(order, price, order.qty, now_ms)
-            self._resized(held, number)
+            self.ledger.resized(held, number)
         else:
             held = venue.open(symbol, order.enter.direction, order.qty, now_ms)
             held.stop_serial, held.target_serial = venue.next_serial(), venue.next_serial()
             held.protect(self.core.opened(order, held.entry_price, order.qty, now_ms), last)
             self.core.positions[symbol].trailing_due = False
-            self.whys[symbol] = order.enter.why
-            self._opened(held, number)
+            self.ledger.whys[symbol] = order.enter.why
+            self.ledger.opened(held, number)
 
     def _rest(self, order: RestingOrder, number: int, now_ms: int) -> None:
         """A resting entry is sent."""
@@ -464,17 +461,17 @@ class Run:
             self.core.entry_filled(order.ref, fill.qty, fill.price, fill.time_ms)
             held = self.venue.holdings.get(symbol)
             if opens:
-                self.whys[symbol] = order.why
+                self.ledger.whys[symbol] = order.why
                 if held is not None:
-                    self._opened(held, number)
+                    self.ledger.opened(held, number)
             elif held is not None:
-                self._resized(held, number)
+                self.ledger.resized(held, number)
         else:
             self.core.target_filled(order.ref, fill.qty, fill.price, fill.time_ms)
             if fill.departure is not None:
-                self._book(fill.departure, number, order.reason, order.why)
+                self.ledger.book(fill.departure, number, order.reason, order.why)
             else:
-                self._resized(self.venue.holdings.get(symbol), number)
+                self.ledger.resized(self.venue.holdings.get(symbol), number)
 
     def _protect(self, position: OwnPosition, number: int, now_ms: int) -> None:
         """Set a position's levels; it is closed when the market has passed one."""
@@ -485,7 +482,7 @@ class Run:
             return
         levels = position.levels_at(venue.price(symbol))
         if isinstance(levels, Reason):
-            self._book(venue.close(symbol, now_ms, levels), number, levels, "the market had passed the level")
+            self.ledger.book(venue.close(symbol, now_ms, levels), number, levels, "the market had passed the level")
             self.core.closed(symbol, now_ms)
             return
         if held.target is None and levels.take_profit is not None:
@@ -506,10 +503,10 @@ class Run:
             if close.part and close.size < held.size:
                 self.venue.part(close.symbol, close.size, now_ms)
                 self.core.reduced(close.symbol, close.size)
-                self._resized(held, number)
+                self.ledger.resized(held, number)
                 continue
             departure = self.venue.close(close.symbol, now_ms, close.reason)
-            self._book(departure, number, close.reason, close.why)
+            self.ledger.book(departure, number, close.reason, close.why)
             self.core.closed(close.symbol, now_ms, decided_ms=None if plan is None else plan.close_ms)
 
     def _gone(self, departures: list[Departure], number: int) -> None:
@@ -518,49 +515,8 @@ class Run:
             symbol, reason = departure.holding.symbol, departure.reason
             if reason is Reason.STOP_LOSS and symbol in self.core.positions:
                 reason = self.core.positions[symbol].stop_meaning
-            self._book(departure, number, reason, "")
+            self.ledger.book(departure, number, reason, "")
             self.core.closed(symbol, departure.time_ms)
-
-    def _opened(self, held: Holding, number: int) -> None:
-        self.span_starts[held.symbol] = (number, held.signed_f, held.entry_price_f)
-
-    def _resized(self, held: Holding | None, number: int) -> None:
-        """The size of a position has changed within a bar: from here on it is marked with the new one."""
-        if held is not None:
-            self._end_span(held.symbol, number)
-            self._opened(held, number)
-
-    def _end_span(self, symbol: str, number: int) -> None:
-        started = self.span_starts.pop(symbol, None)
-        if started is not None:
-            self.spans.append(Span(symbol, started[0], number, started[1], started[2]))
-
-    def _book(self, departure: Departure, number: int, reason: Reason, why: str) -> None:
-        held = departure.holding
-        gross = (departure.price * held.size - held.entry_value) * held.sign
-        entry_price, exit_price = held.entry_price, departure.price
-        if held.entered != held.size or held.entered_value != held.entry_value:
-            entry_price = held.entered_value / held.entered
-            exit_price = (held.left_value + departure.price * held.size) / held.entered
-            gross += held.left_gross
-        self.trades.append(
-            Trade(
-                symbol=held.symbol,
-                direction=held.direction,
-                size=held.entered,
-                entry_ms=held.opened_ms,
-                entry_price=entry_price,
-                exit_ms=departure.time_ms,
-                exit_price=exit_price,
-                reason=reason,
-                gross=gross,
-                fees=held.entry_fee + held.left_fees + departure.fee,
-                funding=held.funding,
-                entry_why=self.whys.pop(held.symbol, ""),
-                exit_why=why,
-            )
-        )
-        self._end_span(held.symbol, number)
 
     def _note(self, breaches: list[Breach], now_ms: int) -> None:
         self.limit_hits.extend(LimitHit(now_ms, breach.text) for breach in breaches)
@@ -570,7 +526,7 @@ class Run:
     def _sum_up(self) -> Result:
         open_at_end = []
         for held in self.venue.holdings.values():
-            self._end_span(held.symbol, self.end)
+            self.ledger.end_span(held.symbol, self.end)
             mark = self.venue.price(held.symbol)
             open_at_end.append(
                 OpenAtEnd(
@@ -584,18 +540,18 @@ class Run:
                 )
             )
         marked = Equity(self.data.bars, self.grid_ms, self.first, self.end)
-        equity = marked.at_closes(float(self.terms.cash), self.wallets, self.spans)
+        equity = marked.at_closes(float(self.terms.cash), self.wallets, self.ledger.spans)
         return Result(
             interval_ms=self.interval_ms,
             from_ms=self.grid_ms + self.first * self.interval_ms,
             to_ms=self.grid_ms + self.end * self.interval_ms,
             cash=self.terms.cash,
             end_equity=self.venue.equity(),
-            trades=self.trades,
+            trades=self.ledger.trades,
             open_at_end=open_at_end,
             close_ms=self.grid_ms + (np.arange(self.first, self.end, dtype=np.int64) + 1) * self.interval_ms,
             equity=equity,
-            exposed=marked.exposed(self.spans),
+            exposed=marked.exposed(self.ledger.spans),
             limit_hits=self.limit_hits,
             skipped=self.skipped,
             fills=self.venue.fills,

@@ -64,7 +64,7 @@ async def test_it_leaves_when_its_bars_are_over(stage: Stage) -> None:
 
 @pytest.mark.parametrize("trigger", ["false", "true"])
 async def test_a_pause_and_an_end_cancel_it(stage: Stage, trigger: str) -> None:
-    bot = toy(stage, SHORTSELLER_TRIGGER=trigger, SHORTSELLER_ENTRIES="2")
+    bot = toy(stage, SHORTSELLER_TRIGGER=trigger, SHORTSELLER_ENTRIES="9")
     await stage.play(bot)
     await stage.bars(1)
     assert len(await stage.orders()) == 1
