@@ -100,12 +100,12 @@ async def test_the_targets_come_with_the_fill_and_go_with_the_position(stage: St
 
 
 async def test_a_partial_exit_leaves_targets_that_do_not_exceed_what_is_held(stage: Stage) -> None:
-    bot = toy(stage, **NEAR, SHORTSELLER_HALVE_AFTER="1", SHORTSELLER_STOP="0.2")
+    bot = toy(stage, **NEAR, SHORTSELLER_HALVE_AFTER="3", SHORTSELLER_STOP="0.2")
     await stage.play(bot)
     await filled(stage)
     held = await stage.position()
     assert held is not None
-    await stage.bars(2)
+    await stage.bars(3)
     halved = await stage.position()
     assert halved is not None
     assert Decimal(halved["size"]) * 2 == pytest.approx(Decimal(held["size"]), abs=Decimal("0.001"))
