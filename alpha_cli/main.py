@@ -25,6 +25,7 @@ PARTS = {
     "export": "export",
     "sync": "sync",
     "backtest": "backtest",
+    "check": "check",
     "data": "data",
     "new-strategy": "new_strategy",
     "access-code": "access_code",
@@ -43,7 +44,7 @@ SECTIONS = (
     ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
-    ("Test a strategy", ("data", "backtest")),
+    ("Test a strategy", ("data", "backtest", "check")),
 )
 
 

@@ -21,11 +21,13 @@ from backtester.description import Description, fingerprint_of, funding_text
 from backtester.engine import BacktestConfig, run
 from backtester.funding import read_funding
 from backtester.instruments import read_instruments
+from backtester.lookahead import Finding, check
 from backtester.market import MarketData
 from backtester.result import Result
 from backtester.venue import Costs
 
 ALL = "all"
+MAKER_FEE = "0.0002"
 DAY_MS = 86_400_000
 
 
@@ -45,6 +47,19 @@ class Request:
     funding: str
     resume_days: int | None
     bots: Path
+    maker_fee: str = MAKER_FEE
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a back-test needs."""
+
+    strategy: Strategy[Any, Any]
+    parameters: Parameters
+    changed: tuple[str, ...]
+    data: MarketData
+    terms: BacktestConfig
+    constant_funding: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +73,46 @@ class Outcome:
 
 def carry_out(request: Request) -> Outcome:
     """Run the back-test that was asked for. Misconfigured says in a sentence what is wrong with the request."""
+    ready = prepare(request)
+    data, terms = ready.data, ready.terms
+    result = run(ready.strategy, data, terms)
+    symbols = tuple(data.bars)
+    description = Description(
+        strategy=type(ready.strategy).__name__,
+        parameters=texts_of(ready.parameters),
+        changed=ready.changed,
+        folder=request.data.name,
+        symbols=symbols,
+        fingerprint=fingerprint_of(data, symbols),
+        interval_ms=data.interval_ms,
+        from_ms=result.from_ms,
+        to_ms=result.to_ms,
+        cash=terms.cash,
+        costs=terms.costs,
+        funding=funding_text(data, ready.constant_funding),
+        operator=(
+            "never resumes after a halt"
+            if request.resume_days is None
+            else f"resumes {request.resume_days} days after a halt, at 00:00 UTC"
+        ),
+        command=_command(request),
+    )
+    return Outcome(result, description, data)
+
+
+def look_ahead(request: Request, *, bars: int, seed: int) -> list[Finding]:
+    """What `alpha check` finds: dependences on what is not known yet. Misconfigured as for `carry_out`."""
+    ready = prepare(request)
+    return check(lambda: type(ready.strategy)(ready.parameters), ready.data, bars=bars, seed=seed)
+
+
+def prepare(request: Request) -> Prepared:
+    """Read the data and make the strategy. Misconfigured says in a sentence what is wrong with the request."""
     kind = find_strategy(request.strategy, request.bots)
     costs = Costs(
-        _share(request.taker_fee, "--fee"), _amount(request.slippage_bps, "--slippage-bps", most=Decimal(500))
+        _share(request.taker_fee, "--fee"),
+        _amount(request.slippage_bps, "--slippage-bps", most=Decimal(500)),
+        _share(request.maker_fee, "--maker-fee"),
     )
     cash = _amount(request.cash, "--cash")
     if cash <= 0:
@@ -85,35 +137,11 @@ def carry_out(request: Request) -> Outcome:
     to_ms = max(map(end_ms, known.values())) if wanted_to is None else wanted_to
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
     data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
-    result = run(
-        strategy,
-        data,
-        BacktestConfig(
-            from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
-        ),
+    terms = BacktestConfig(
+        from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
     )
-    symbols = tuple(known)
-    description = Description(
-        strategy=kind.__name__,
-        parameters=texts_of(parameters),
-        changed=tuple(name for name in overrides if name != "symbols"),
-        folder=request.data.name,
-        symbols=symbols,
-        fingerprint=fingerprint_of(data, symbols),
-        interval_ms=data.interval_ms,
-        from_ms=result.from_ms,
-        to_ms=result.to_ms,
-        cash=cash,
-        costs=costs,
-        funding=funding_text(data, constant),
-        operator=(
-            "never resumes after a halt"
-            if request.resume_days is None
-            else f"resumes {request.resume_days} days after a halt, at 00:00 UTC"
-        ),
-        command=_command(request),
-    )
-    return Outcome(result, description, data)
+    changed = tuple(name for name in overrides if name != "symbols")
+    return Prepared(strategy, parameters, changed, data, terms, constant)
 
 
 def find_strategy(name: str, bots: Path) -> type[Strategy[Any, Any]]:
@@ -199,6 +227,8 @@ def _command(request: Request) -> str:
     for item in request.overrides:
         words += ["--set", item]
     words += ["--cash", request.cash, "--fee", request.taker_fee, "--slippage-bps", request.slippage_bps]
+    if request.maker_fee != MAKER_FEE:
+        words += ["--maker-fee", request.maker_fee]
     words += ["--funding", request.funding]
     if request.resume_days is not None:
         words += ["--resume-days", str(request.resume_days)]

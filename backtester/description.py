@@ -39,6 +39,7 @@ class Description:
             ("Traded", f"{moment(self.from_ms)} to {moment(self.to_ms)} UTC"),
             ("Starting cash", f"{self.cash:,.2f} USDT"),
             ("Taker fee", f"{self.costs.taker_fee * 100:f} % of the value, each side"),
+            ("Maker fee", f"{self.costs.maker_fee * 100:f} % of the value, each resting order"),
             ("Slippage", f"{self.costs.slippage_bps:f} basis points of the price, each market order"),
             ("Funding", self.funding),
             ("The operator", self.operator),

@@ -17,17 +17,21 @@ from alpha.model.instrument import Instrument
 from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
-from alpha.strategy.bars import BarView, BoolArray, Series
+from alpha.strategy.bars import BarView, BoolArray
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import CloseOrder, DecisionCore, EntryOrder, Plan, StopUpdate
-from alpha.strategy.positions import stop_passed
+from alpha.strategy.frames import series_of
+from alpha.strategy.positions import OwnPosition, stop_passed
+from alpha.strategy.resting import Phase, RestingOrder, Role
 from alpha.strategy.risk_limits import Breach
 from alpha.strategy.risk_rules import Until
 from backtester.candles import moment
-from backtester.equity import Equity, Span
+from backtester.equity import Equity
+from backtester.ledger import Ledger
 from backtester.market import MarketData, OhlcSeries, UniverseMembership
-from backtester.result import LimitHit, OpenAtEnd, Result, Trade
-from backtester.venue import ClosedPosition, Costs, Venue
+from backtester.resting import Ended, Left, RestingFill, RestingVenue
+from backtester.result import LimitHit, OpenAtEnd, Result
+from backtester.venue import ClosedPosition, Costs
 
 DAY_MS = 86_400_000
 _NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave it to Decimals
@@ -85,9 +89,7 @@ class Run:
         self.members = UniverseMembership(strategy.universe, data)
         self.symbols = self.members.all_symbols
         self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
-        self.series = {
-            symbol: Series.of(data.bars[symbol], strategy.indicators(data.bars[symbol])) for symbol in self.symbols
-        }
+        self.series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in self.symbols}
         for symbol in self.symbols:
             most = data.instruments[symbol].max_leverage
             if strategy.rules.leverage > most:
@@ -95,19 +97,18 @@ class Run:
                     f"The leverage is {strategy.rules.leverage:f}, and {symbol} allows {most:f} at most. Choose {most:f} or less."
                 )
         self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
-        self.venue = Venue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage)
+        self.venue = RestingVenue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage).begin()
         self.low_first = strategy.rules.adverse_first != "high-first"
         self.signals = self._signals(strategy)
         self.funded = self._funding_times()
         self.worst_rate = max(
             0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
         )
-        self.trades: list[Trade] = []
-        self.whys: dict[str, str] = {}
+        self.ledger = Ledger()
         self.limit_hits: list[LimitHit] = []
         self.skipped: dict[str, int] = {}
         self.wallets: list[tuple[int, float]] = []
-        self.spans: list[Span] = []
+        self.left: list[ClosedPosition] = []  # of symbols without resting orders, until those with are settled
         self.seen: tuple[Decimal, Decimal, int] | None = None
 
     # --- before the first bar -----------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ class Run:
         following, number = iter(waking), self.first
         upcoming = next(following)
         while number < self.end:
-            if not self.venue.holdings and self.seen is not None and self.seen[:2] == (self.venue.wallet, ZERO):
+            idle = not self.venue.holdings and not self.venue.waiting
+            if idle and self.seen is not None and self.seen[:2] == (self.venue.wallet, ZERO):
                 while upcoming < number:
                     later = next(following, None)
                     if later is None:
@@ -168,31 +170,53 @@ class Run:
         venue = self.venue
         start_ms = self.grid_ms + number * self.interval_ms
         wallet = venue.wallet
-        prices = self._prices(number) if venue.holdings else None
+        if venue.holdings or venue.waiting:
+            self._end_contracts(number, start_ms)
+        prices = self._prices(number) if venue.holdings or venue.waiting else None
         quiet = prices is not None and number not in self.funded and self._is_quiet(start_ms, prices.low, prices.high)
         if prices is not None and quiet:
             venue.last.update(prices.open)
         elif prices is not None:
             self._open_point(number, start_ms, prices)
+            self._settle(number, start_ms)
         if self.terms.resume_after_ms is not None and start_ms % DAY_MS < self.interval_ms:
             self._resume(start_ms, self.terms.resume_after_ms)
         if not quiet:
             self._see(number, start_ms)
-        if number > self.first and (venue.holdings or self.signals[number - 1]) and self._decide(number, start_ms):
+        busy = venue.holdings or venue.waiting
+        if number > self.first and (busy or self.signals[number - 1]) and self._decide(number, start_ms):
             quiet = False
         if prices is not None and quiet:
             venue.last.update(prices.close)
-        elif venue.holdings:
+        elif venue.holdings or venue.waiting:
             self._rest_of_bar(number, start_ms)
         elif self.seen is not None and self.seen[:2] != (venue.wallet, ZERO):
             self._see(number, start_ms + self.interval_ms // 3)
         if venue.wallet is not wallet:
             self.wallets.append((number, float(venue.wallet)))
 
+    def _end_contracts(self, number: int, now_ms: int) -> None:
+        """A symbol whose candles have ended is settled at its last price, as the delivery of a contract would."""
+        venue = self.venue
+        for symbol in [*venue.holdings, *(one for one in venue.waiting if one not in venue.holdings)]:
+            quotes = self.quotes[symbol]
+            if number < quotes.offset + quotes.count:
+                continue
+            if symbol in venue.holdings:
+                self._gone([venue.settle(symbol, now_ms)], number)
+            else:
+                for one in list(venue.waiting.get(symbol, [])):
+                    venue.cancel(one.order)
+                    venue.events.append(Ended(one.order, "the contract has ended"))
+            self._settle(number, now_ms)
+
     def _prices(self, number: int) -> "_Prices":
-        """The four prices of a bar for all that is held; the last price where a symbol has no such bar."""
+        """The four prices of a bar for all that is held or waits; the last price where a symbol has no such bar."""
         found = _Prices({}, {}, {}, {})
-        for symbol in self.venue.holdings:
+        symbols: Iterable[str] = self.venue.holdings
+        if self.venue.waiting:
+            symbols = dict.fromkeys((*self.venue.holdings, *self.venue.waiting))
+        for symbol in symbols:
             quotes = self.quotes[symbol]
             place = number - quotes.offset
             if 0 <= place < quotes.count:
@@ -205,10 +229,26 @@ class Run:
         return found
 
     def _is_quiet(self, now_ms: int, lows: dict[str, float], highs: dict[str, float]) -> bool:
-        """True when no price between these meets a level, an account limit or the margin."""
+        """True when no price between these meets a level, a resting order, an account limit or the margin."""
         worst, best, value, meets = self.venue.bounds(lows, highs)
         self.venue.endangered = self._endangers(worst, value)
-        return not meets and not self.venue.endangered and self._is_calm(now_ms, worst, best)
+        if meets or self.venue.endangered or not self._is_calm(now_ms, worst, best):
+            return False
+        if not self.venue.waiting:
+            return True
+        self.venue.endangered = True  # a fill may come: what is held then is not known yet
+        return not self.venue.meets_waiting(lows, highs)
+
+    def _move(self, symbol: str, price: float, time_ms: int, *, jump: bool) -> None:
+        """Take the price of a symbol to `price`."""
+        venue = self.venue
+        if symbol in venue.waiting:
+            venue.walk(symbol, price, time_ms, jump=jump)
+        elif symbol in venue.holdings:
+            step = venue.jump if jump else venue.run
+            self.left.extend(step(symbol, price, time_ms))
+        else:
+            venue.last[symbol] = price
 
     def _open_point(self, number: int, start_ms: int, prices: "_Prices") -> None:
         """Prices jump to the open; then funding is charged."""
@@ -217,13 +257,12 @@ class Run:
             venue.last.update(prices.open)
         else:
             for symbol, price in prices.open.items():
-                if symbol in venue.holdings:
-                    self._gone(venue.jump(symbol, price, start_ms), number)
+                self._move(symbol, price, start_ms, jump=True)
         rates = self.funded.get(number)
         if rates:
             for symbol in list(venue.holdings):
                 if symbol in rates and symbol in venue.holdings:
-                    self._gone(venue.fund(symbol, rates[symbol], start_ms), number)
+                    self.left.extend(venue.fund(symbol, rates[symbol], start_ms))
 
     def _rest_of_bar(self, number: int, start_ms: int) -> None:
         """The two extremes and the close."""
@@ -236,10 +275,8 @@ class Run:
         offsets = (self.interval_ms // 3, self.interval_ms * 2 // 3, self.interval_ms - 1)
         for point, offset in zip((first, second, prices.close), offsets, strict=True):
             for symbol, price in point.items():
-                if symbol in venue.holdings:
-                    self._gone(venue.run(symbol, price, start_ms + offset), number)
-                else:
-                    venue.last[symbol] = price
+                self._move(symbol, price, start_ms + offset, jump=False)
+            self._settle(number, start_ms + offset)
             self._see(number, start_ms + offset)
 
     def _endangers(self, worst: float, value: float) -> bool:
@@ -279,6 +316,7 @@ class Run:
         closes, breaches = self.core.see(now_ms, equity, profit)
         self._note(breaches, now_ms)
         self._close_all(closes, number, now_ms, None)
+        self._settle(number, now_ms)
 
     def _resume(self, now_ms: int, after_ms: int) -> None:
         """The operator resumes what has waited for it long enough."""
@@ -292,16 +330,29 @@ class Run:
     def _decide(self, number: int, now_ms: int) -> bool:
         """Evaluate the bar that has just closed and carry out what follows; True when that was anything."""
         views = self._views(number - 1, now_ms)
-        plan = self.core.close_bar(now_ms - self.interval_ms, views)
+        venue, resting = self.venue, bool(self.core.resting)
+        bar_ms = now_ms - self.interval_ms
+        if self.core.strategy.sees_equity:
+            profit = venue.open_profit()
+            plan = self.core.close_bar(bar_ms, views, venue.wallet + profit, profit)
+        else:
+            plan = self.core.close_bar(bar_ms, views)
+        for stop in plan.stops:
+            self.core.moved(stop)
+        followed = self._settle(number, now_ms)
         self._close_all(plan.closes, number, now_ms, plan)
         for stop in plan.stops:
             self._move_stop(stop, number, now_ms, plan)
+        self._settle(number, now_ms)
         if plan.entries:
-            for order in self.core.size(plan, self.venue.equity(), views):
+            for order in self.core.size(plan, venue.equity(), views):
                 self._enter(order, number, now_ms)
+            for waiting in plan.resting:
+                self._rest(waiting, number, now_ms)
+            self._settle(number, now_ms)
         for skipped in plan.skipped:
-            self._skip(skipped.why)
-        return bool(plan.closes or plan.stops or plan.entries)
+            self._skip(skipped.counted)
+        return bool(plan.closes or plan.stops or plan.entries or resting or self.core.resting or followed)
 
     def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
         """The bar of every symbol that is followed or held."""
@@ -316,32 +367,134 @@ class Run:
         return views
 
     def _move_stop(self, stop: StopUpdate, number: int, now_ms: int, plan: Plan) -> None:
-        held = self.venue.holdings[stop.symbol]
+        held = self.venue.holdings.get(stop.symbol)
+        if held is None:
+            return
         if stop_passed(stop.direction, stop.price, self.venue.price(stop.symbol)):
             departure = self.venue.close(stop.symbol, now_ms, stop.meaning)
-            self._book(departure, number, stop.meaning, stop.why)
+            self.ledger.book(departure, number, stop.meaning, stop.why)
             self.core.closed(stop.symbol, now_ms, decided_ms=plan.close_ms)
             return
-        self.core.moved(stop)
         held.move_stop(stop.price)
 
     def _enter(self, order: EntryOrder, number: int, now_ms: int) -> None:
         venue, symbol = self.venue, order.enter.symbol
-        quotes = self.quotes[symbol]
-        place = quotes.place(number)
-        if place is None:
-            self._skip("the symbol has no next bar")
+        if not self._has_price(symbol, number):
             return
-        venue.last[symbol] = quotes.open.item(place)
         last = venue.price(symbol)
         if order.too_late(last):
             self._skip("the market had passed the stop")
         elif not venue.affords(symbol, order.enter.direction, order.qty):
             self._skip("not enough margin")
+        elif symbol in venue.holdings:
+            held = venue.holdings[symbol]
+            price = venue.add(symbol, order.qty, order.stop_loss, now_ms)
+            self.core.opened(order, price, order.qty, now_ms)
+            self.ledger.resized(held, number)
         else:
             held = venue.open(symbol, order.enter.direction, order.qty, now_ms)
+            held.stop_serial, held.target_serial = venue.next_serial(), venue.next_serial()
             held.protect(self.core.opened(order, held.entry_price, order.qty, now_ms), last)
-            self.whys[symbol] = order.enter.why
+            self.core.positions[symbol].trailing_due = False
+            self.ledger.whys[symbol] = order.enter.why
+            self.ledger.opened(held, number)
+
+    def _rest(self, order: RestingOrder, number: int, now_ms: int) -> None:
+        """A resting entry is sent."""
+        if self._has_price(order.symbol, number):
+            self.core.rest(order)
+            order.phase = Phase.OPEN
+            self.venue.place(order, now_ms)
+
+    def _has_price(self, symbol: str, number: int) -> bool:
+        """Let the symbol have its price at the bar's open; False, counted, when it has no such bar."""
+        quotes = self.quotes[symbol]
+        place = quotes.place(number)
+        if place is None:
+            self._skip("the symbol has no next bar")
+            return False
+        self.venue.last[symbol] = quotes.open.item(place)
+        return True
+
+    def _settle(self, number: int, now_ms: int) -> bool:
+        """Tell the core what the market did to resting orders and positions; True when anything followed from it."""
+        if not (self.venue.events or self.left or self.core.resting or self._levels_due()):
+            return False
+        followed = False
+        while True:
+            self._facts(number)
+            work = self.core.upkeep()
+            if not work:
+                return followed
+            followed = True
+            for order in work.cancels:
+                self.venue.cancel(order)
+                self.core.order_ended(order.ref)
+            for position in work.protects:
+                self._protect(position, number, now_ms)
+            for order in work.sends:
+                if not order.leaving and order.ref in self.core.resting:
+                    self.core.rest(order)
+                    order.phase = Phase.OPEN
+                    self.venue.place(order, now_ms)
+            for order in work.amends:
+                if not order.leaving and order.ref in self.core.resting:
+                    order.sent_price, order.sent_qty = order.price, order.qty
+                    self.venue.amend(order, now_ms)
+
+    def _levels_due(self) -> bool:
+        return any(position.levels_due for position in self.core.positions.values())
+
+    def _facts(self, number: int) -> None:
+        """What happened since the last point: symbol by symbol, each in its own order; then what closed without orders."""
+        events, self.venue.events = self.venue.events, []
+        for event in sorted(events, key=lambda one: _symbol_of(one)):
+            if isinstance(event, RestingFill):
+                self._resting_fill(event, number)
+            elif isinstance(event, Ended):
+                if event.order.role is Role.ENTRY:
+                    self._skip(event.why)
+                self.core.order_ended(event.order.ref)
+            else:
+                self._gone([event.departure], number)
+        left, self.left = self.left, []
+        self._gone(left, number)
+
+    def _resting_fill(self, fill: RestingFill, number: int) -> None:
+        order, symbol = fill.order, fill.order.symbol
+        if order.role is Role.ENTRY:
+            opens = symbol not in self.core.positions
+            self.core.entry_filled(order.ref, fill.qty, fill.price, fill.time_ms)
+            held = self.venue.holdings.get(symbol)
+            if opens:
+                self.ledger.whys[symbol] = order.why
+                if held is not None:
+                    self.ledger.opened(held, number)
+            elif held is not None:
+                self.ledger.resized(held, number)
+        else:
+            self.core.target_filled(order.ref, fill.qty, fill.price, fill.time_ms)
+            if fill.departure is not None:
+                self.ledger.book(fill.departure, number, order.reason, order.why)
+            else:
+                self.ledger.resized(self.venue.holdings.get(symbol), number)
+
+    def _protect(self, position: OwnPosition, number: int, now_ms: int) -> None:
+        """Set a position's levels; it is closed when the market has passed one."""
+        venue, symbol = self.venue, position.symbol
+        position.levels_due = False
+        held = venue.holdings.get(symbol)
+        if held is None:
+            return
+        levels = position.levels_at(venue.price(symbol))
+        if isinstance(levels, Reason):
+            self.ledger.book(venue.close(symbol, now_ms, levels), number, levels, "the market had passed the level")
+            self.core.closed(symbol, now_ms)
+            return
+        if held.target is None and levels.take_profit is not None:
+            held.target_serial = venue.next_serial()
+        held.set_levels(levels, venue.price(symbol))
+        position.trailing_due = False
 
     def _skip(self, why: str) -> None:
         self.skipped[why] = self.skipped.get(why, 0) + 1
@@ -350,40 +503,26 @@ class Run:
 
     def _close_all(self, closes: list[CloseOrder], number: int, now_ms: int, plan: Plan | None) -> None:
         for close in closes:
+            held = self.venue.holdings.get(close.symbol)
+            if held is None:
+                continue
+            if close.part and close.size < held.size:
+                self.venue.part(close.symbol, close.size, now_ms)
+                self.core.reduced(close.symbol, close.size)
+                self.ledger.resized(held, number)
+                continue
             departure = self.venue.close(close.symbol, now_ms, close.reason)
-            self._book(departure, number, close.reason, close.why)
+            self.ledger.book(departure, number, close.reason, close.why)
             self.core.closed(close.symbol, now_ms, decided_ms=None if plan is None else plan.close_ms)
 
     def _gone(self, departures: list[ClosedPosition], number: int) -> None:
         """The exchange closed these positions."""
         for departure in departures:
             symbol, reason = departure.holding.symbol, departure.reason
-            if reason is Reason.STOP_LOSS:
+            if reason is Reason.STOP_LOSS and symbol in self.core.positions:
                 reason = self.core.positions[symbol].stop_meaning
-            self._book(departure, number, reason, "")
+            self.ledger.book(departure, number, reason, "")
             self.core.closed(symbol, departure.time_ms)
-
-    def _book(self, departure: ClosedPosition, number: int, reason: Reason, why: str) -> None:
-        held = departure.holding
-        self.trades.append(
-            Trade(
-                symbol=held.symbol,
-                direction=held.direction,
-                size=held.size,
-                entry_ms=held.opened_ms,
-                entry_price=held.entry_price,
-                exit_ms=departure.time_ms,
-                exit_price=departure.price,
-                reason=reason,
-                gross=(departure.price * held.size - held.entry_value) * held.sign,
-                fees=held.entry_fee + departure.fee,
-                funding=held.funding,
-                entry_why=self.whys.pop(held.symbol, ""),
-                exit_why=why,
-            )
-        )
-        entered = (held.opened_ms - self.grid_ms) // self.interval_ms
-        self.spans.append(Span(held.symbol, entered, number, held.signed_f, held.entry_price_f))
 
     def _note(self, breaches: list[Breach], now_ms: int) -> None:
         self.limit_hits.extend(LimitHit(now_ms, breach.text) for breach in breaches)
@@ -393,8 +532,7 @@ class Run:
     def _sum_up(self) -> Result:
         open_at_end = []
         for held in self.venue.holdings.values():
-            entered = (held.opened_ms - self.grid_ms) // self.interval_ms
-            self.spans.append(Span(held.symbol, entered, self.end, held.signed_f, held.entry_price_f))
+            self.ledger.end_span(held.symbol, self.end)
             mark = self.venue.price(held.symbol)
             open_at_end.append(
                 OpenAtEnd(
@@ -408,18 +546,23 @@ class Run:
                 )
             )
         marked = Equity(self.data.bars, self.grid_ms, self.first, self.end)
-        equity = marked.at_closes(float(self.terms.cash), self.wallets, self.spans)
+        equity = marked.at_closes(float(self.terms.cash), self.wallets, self.ledger.spans)
         return Result(
             interval_ms=self.interval_ms,
             from_ms=self.grid_ms + self.first * self.interval_ms,
             to_ms=self.grid_ms + self.end * self.interval_ms,
             cash=self.terms.cash,
             end_equity=self.venue.equity(),
-            trades=self.trades,
+            trades=self.ledger.trades,
             open_at_end=open_at_end,
             close_ms=self.grid_ms + (np.arange(self.first, self.end, dtype=np.int64) + 1) * self.interval_ms,
             equity=equity,
-            exposed=marked.exposed(self.spans),
+            exposed=marked.exposed(self.ledger.spans),
             limit_hits=self.limit_hits,
             skipped=self.skipped,
+            fills=self.venue.fills,
         )
+
+
+def _symbol_of(event: RestingFill | Ended | Left) -> str:
+    return event.departure.holding.symbol if isinstance(event, Left) else event.order.symbol

@@ -5,13 +5,14 @@ for a short alike a stop is met by `price x sign <= level` and a target by `>=`.
 most 15 digits keep their order as floats.
 """
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
 from alpha.model.side import Direction
 from alpha.strategy.positions import Protection
 
+MONEY_STEP = Decimal("1e-12")  # shares of a sum are cut to this, as the simulated exchange does
 _NEVER = float("inf")
 
 
@@ -23,6 +24,8 @@ class HeldPosition:
         "active",
         "direction",
         "distance",
+        "entered",
+        "entered_value",
         "entry_fee",
         "entry_price",
         "entry_price_f",
@@ -30,15 +33,21 @@ class HeldPosition:
         "extreme",
         "extreme_f",
         "funding",
+        "left",
+        "left_fees",
+        "left_gross",
+        "left_value",
         "opened_ms",
         "sign",
         "signed_f",
         "size",
         "stop",
         "stop_f",
+        "stop_serial",
         "symbol",
         "target",
         "target_f",
+        "target_serial",
         "trail_f",
     )
 
@@ -54,6 +63,11 @@ class HeldPosition:
         self.entry_fee = fee
         self.funding = ZERO
         self.opened_ms = ms
+        # What all its entries, and the exits of parts of it, add up to.
+        self.entered, self.entered_value = size, self.entry_value
+        self.left = self.left_value = self.left_gross = self.left_fees = ZERO
+        # When its levels were made: at equal prices the older order is first.
+        self.stop_serial = self.target_serial = 0
         self.stop: Decimal | None = None
         self.target: Decimal | None = None
         self.distance: Decimal | None = None
@@ -65,6 +79,49 @@ class HeldPosition:
     def profit(self, mark: Decimal) -> Decimal:
         """Unrealised profit in USDT at `mark`, before fees and funding."""
         return self.size * mark * self.sign - self.entry_value * self.sign
+
+    def add(self, qty: Decimal, price: Decimal, fee: Decimal) -> None:
+        """An entry adds to it."""
+        self.size += qty
+        self.entry_value += price * qty
+        self.entry_fee += fee
+        self.entered += qty
+        self.entered_value += price * qty
+        self._count()
+
+    def part(self, qty: Decimal, price: Decimal, fee: Decimal) -> Decimal:
+        """A part of it, not all, is closed; returns the gross profit. Its share of the cost is cut as the exchange does."""
+        share = (self.entry_value * qty / self.size).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+        gross = (price * qty - share) * self.sign
+        self.size -= qty
+        self.entry_value -= share
+        self.left += qty
+        self.left_value += price * qty
+        self.left_gross += gross
+        self.left_fees += fee
+        self._count()
+        return gross
+
+    def _count(self) -> None:
+        self.signed_f = float(self.size) * self.sign
+        self.entry_price = self.entry_value / self.size
+        self.entry_price_f = float(self.entry_price)
+
+    def set_levels(self, levels: Protection, last: Decimal) -> None:
+        """Set the levels that are given, as `position/trading-stop` does at the price `last`; others stay."""
+        if levels.trailing_distance is not None and (levels.trailing_distance, levels.active_price) != (
+            self.distance,
+            self.active,
+        ):
+            self.distance, self.active = levels.trailing_distance, levels.active_price
+            self.extreme = None
+            self.extreme_f = self.trail_f = -_NEVER
+            self.activation_f = -_NEVER if self.active is None else float(self.active) * self.sign
+            self.follow(last)
+        if levels.take_profit is not None:
+            self.target = levels.take_profit
+            self.target_f = float(self.target) * self.sign
+        self.move_stop(levels.stop_loss)
 
     def protect(self, levels: Protection, last: Decimal) -> None:
         """Set all levels anew, as `position/trading-stop` does at the price `last`."""

@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 from alpha.indicators import Floats
 from alpha.model.reason import Reason
 from alpha.model.side import Direction
+from backtester.venue import Fill
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One position from entry to exit. Amounts in USDT: net = gross - fees + funding."""
+    """One position from its first entry to its last exit. Amounts in USDT: net = gross - fees + funding.
+
+    Where there were several entries or exits, `size` is all that was entered, the prices are averages, and `reason` is
+    that of the last exit.
+    """
 
     symbol: str
     direction: Direction
@@ -81,3 +86,4 @@ class Result:
     exposed: NDArray[np.bool_]
     limit_hits: list[LimitHit] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)

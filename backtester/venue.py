@@ -1,6 +1,6 @@
 """The exchange as a back-test needs it: one account's money and positions, and what a moving price does to them.
 
-Cross margin, one-way mode, market orders only. A fill costs the taker fee and, where asked, slippage against the taker,
+Cross margin, one-way mode; resting orders are in `resting`. A market fill costs the taker fee and, where asked, slippage against the taker,
 rounded to the tick against the taker. Stops, targets and trailing stops fire at their own price when the price runs
 through them, and at the price jumped to when it jumps over them. Money is Decimal and exact; floats only decide that
 nothing can happen, and compare prices, which is exact for prices of at most 15 digits.
@@ -23,10 +23,23 @@ _MARGIN_STEP = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What trading costs: `taker_fee` of the value, `slippage_bps` of the price (1 is 0.01 %)."""
+    """What trading costs: `taker_fee` and `maker_fee` of the value, `slippage_bps` of a taker's price (1 is 0.01 %)."""
 
     taker_fee: Decimal = Decimal("0.00055")
     slippage_bps: Decimal = ZERO
+    maker_fee: Decimal = Decimal("0.0002")
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution. `side` is the order's, as Bybit writes it; amounts in USDT."""
+
+    symbol: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ class Venue:
         self.leverage = leverage
         self.holdings: dict[str, HeldPosition] = {}
         self.last: dict[str, float] = {}
+        self.fills: list[Fill] = []
         self.endangered = True  # False while the owner knows that no price of the bar can use up the margin
         self._instruments = instruments
         self._buy = ONE + costs.slippage_bps / _BPS
@@ -137,6 +151,7 @@ class Venue:
         fee = price * size * self.costs.taker_fee
         self.wallet -= fee
         held = self.holdings[symbol] = HeldPosition(symbol, direction, size, price, fee, time_ms)
+        self.fills.append(Fill(symbol, direction.value, size, price, fee, time_ms))
         return held
 
     def close(self, symbol: str, time_ms: int, reason: Reason) -> ClosedPosition:
@@ -146,10 +161,16 @@ class Venue:
         return self._leave(held, price, time_ms, reason)
 
     def _leave(self, held: HeldPosition, price: Decimal, time_ms: int, reason: Reason) -> ClosedPosition:
+        return self._leave_at(held, price, self.costs.taker_fee, time_ms, reason)
+
+    def _leave_at(
+        self, held: HeldPosition, price: Decimal, rate: Decimal, time_ms: int, reason: Reason
+    ) -> ClosedPosition:
         value = price * held.size
-        fee = value * self.costs.taker_fee
+        fee = value * rate
         self.wallet += (value - held.entry_value) * held.sign - fee
         del self.holdings[held.symbol]
+        self.fills.append(Fill(held.symbol, held.direction.closing_side, held.size, price, fee, time_ms))
         return ClosedPosition(held, price, fee, time_ms, reason)
 
     # --- the market moves ---------------------------------------------------------------------------------------
@@ -197,17 +218,21 @@ class Venue:
 
     def _liquidates(self, held: HeldPosition, target: float, fired: Reason | None) -> Decimal | None:
         """The price on the way to `target` at which equity meets maintenance margin, if no level fires before."""
+        price = self._liquidation_price(held)
+        if price <= 0 or (to_decimal(target) - price) * held.sign > 0:
+            return None
+        level = None if fired is None else held.level(fired)
+        return price if level is None or (price - level) * held.sign > 0 else None
+
+    def _liquidation_price(self, held: HeldPosition) -> Decimal:
+        """The price at which equity meets maintenance margin, on a tick away from the market; below zero: never."""
         size, mark = held.size, self.price(held.symbol)
         rate = self._maintenance_rate(held.symbol)
         others = self._maintenance() - size * mark * rate
         price = (size * mark - held.sign * (self.equity() - others)) / (size * (1 - held.sign * rate))
         tick = self._instruments[held.symbol].tick_size
         rounding = ROUND_FLOOR if held.sign > 0 else ROUND_CEILING
-        price = (price / tick).to_integral_value(rounding) * tick
-        if price <= 0 or (to_decimal(target) - price) * held.sign > 0:
-            return None
-        level = None if fired is None else held.level(fired)
-        return price if level is None or (price - level) * held.sign > 0 else None
+        return (price / tick).to_integral_value(rounding) * tick
 
     def _take_over(self, time_ms: int) -> list[ClosedPosition]:
         """Close every position at its bankruptcy price, where closing it uses up its share of the equity."""

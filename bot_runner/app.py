@@ -14,7 +14,7 @@ from alpha.bybit.session import Credentials
 from alpha.clock import BusinessClock, monotonic_ms, wall_ms
 from alpha.concurrency import gather_bounded
 from alpha.config.keys import BotKeys
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Rejected, Retry, Unknown
 from alpha.health import HealthServer
 from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
@@ -25,6 +25,7 @@ from alpha.registry import Bot
 from alpha.retry import RetryLoop, Stopped
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import DecisionCore
+from alpha.strategy.frames import base_history
 from bot_runner import heartbeat
 from bot_runner.account import AccountView
 from bot_runner.broker import Broker
@@ -35,7 +36,9 @@ from bot_runner.entries import Entries
 from bot_runner.exits import Exits
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
+from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
+from bot_runner.resting_orders import RestingOrders
 from bot_runner.settings import BotSettings
 from bot_runner.startup import begin
 from bot_runner.state_persistence import StatePersistence
@@ -165,7 +168,7 @@ class BotProcess:
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
-        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, self._strategy.history)
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, base_history(self._strategy))
 
         async def check() -> None:
             await check_account(self._gateway, broker, self._bot, checked, leverage)
@@ -192,6 +195,16 @@ class BotProcess:
             executor=executor,
             entries=Entries(core, journal, broker, view, executor),
             reconciler=reconciler,
+            resting=RestingOrders(
+                core,
+                journal,
+                broker,
+                executor,
+                self._gateway,
+                self._clock,
+                every_time=settings.alpha_step_url is not None,
+            ),
+            parts=PartialExits(core, journal, broker),
             transfers=Transfers(self._gateway, state.runtime, core.limits),
             clock=self._clock,
             grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
@@ -221,6 +234,10 @@ class BotProcess:
         with contextlib.suppress(Stopped):
             await (LiveLoop(crew) if settings.alpha_step_url is None else StepLoop(crew, settings.alpha_step_url)).run()
         trader.stopping = True
+        try:
+            await trader.withdraw()
+        except (Retry, Unknown, Rejected) as fault:
+            log.warning("resting_entries_not_cancelled", why=str(fault))
         journal.runtime.ended_well = True
         await journal.save()
         await self._heart.beat(heartbeat.STOPPED, "to be started; its positions keep their stops on the exchange")

@@ -116,12 +116,14 @@ class Broker:
         bar_ms: int,
         attempt: int,
         note: Callable[[str], None],
+        *,
+        intent: str = "exit",
     ) -> Filled:
         """One reduce-only market order of `qty`, at most what caps and the symbol allow; terminal when it returns.
 
         `note` is told the id before it is sent. Raises alpha.bybit.errors.NothingToClose when there is no such position any more.
         """
-        link_id = self.link(reason, symbol, bar_ms, "exit", attempt)
+        link_id = self.link(reason, symbol, bar_ms, intent, attempt)
         note(link_id)
         request = OrderRequest(
             symbol=symbol,
@@ -200,9 +202,10 @@ class Broker:
         closing = [row for row in rows if row.order_id == last.order_id]
         qty = sum((row.qty for row in closing), Decimal(0))
         value = sum((row.value for row in closing), Decimal(0))
-        return Gone(self._reason(last, meaning), value / qty, last.exec_time_ms)
+        return Gone(self.reason_of(last, meaning), value / qty, last.exec_time_ms)
 
-    def _reason(self, row: Execution, meaning: Reason) -> Reason:
+    def reason_of(self, row: Execution, meaning: Reason) -> Reason:
+        """Why an execution closed a position; `meaning` is that of the position's plain stop."""
         made = reason_of_exchange(row.exec_type, row.create_type, row.stop_order_type)
         if made is Reason.STOP_LOSS:
             return meaning

@@ -72,7 +72,7 @@ class BotContext:
     async def follow(self, symbols: Sequence[str]) -> None:
         """Follow these and whatever is held."""
         self.symbols = symbols
-        await self.feed.follow([*symbols, *(held for held in self.trader.core.positions if held not in symbols)])
+        await self.feed.follow([*symbols, *(held for held in self.trader.core.symbols if held not in symbols)])
         await self.tell_symbols()
 
     async def tell_symbols(self) -> None:

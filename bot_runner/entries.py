@@ -17,6 +17,7 @@ from alpha.strategy.positions import OwnPosition, protection_of
 from bot_runner.account import AccountView
 from bot_runner.broker import Broker, Filled
 from bot_runner.exits import Exits
+from bot_runner.order_intents import OrderIntent
 from bot_runner.state import PendingEntry
 from bot_runner.state_persistence import StatePersistence
 
@@ -57,10 +58,11 @@ class Entries:
         runtime = self._journal.runtime
         pendings: list[tuple[EntryOrder, PendingEntry]] = []
         for order in orders:
-            link_id = self._broker.link(Reason.ENTRY, order.enter.symbol, order.bar_ms, "enter")
+            link_id = self._broker.link(Reason.ENTRY, order.enter.symbol, order.bar_ms, order.intent)
             pending = PendingEntry.of(order, link_id)
             runtime.entries[order.enter.symbol] = pending
             self._journal.note_sent(link_id)
+            self._journal.note_intent(OrderIntent.of_entry(order, link_id))
             pendings.append((order, pending))
         if not await self._journal.save():
             for order, _ in pendings:
@@ -134,6 +136,9 @@ class Entries:
             return
         levels = self._core.opened(order, filled.average, filled.qty, filled.time_ms)
         position = self._core.positions[symbol]
+        if position.levels_due:
+            log.info("added", symbol=symbol, qty=plain(filled.qty), price=plain(filled.average), why=pending.why)
+            return  # its levels are set with the resting orders' upkeep
         log.info(
             "entered",
             symbol=symbol,
@@ -187,6 +192,7 @@ class Entries:
             except (Retry, Unknown) as fault:
                 why = str(fault)
             else:
+                position.trailing_due = False
                 return None
         return why
 

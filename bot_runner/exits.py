@@ -12,6 +12,7 @@ from alpha.strategy.core import CloseOrder, DecisionCore, StopUpdate
 from alpha.strategy.positions import OwnPosition, stop_passed
 from bot_runner.account import AccountView
 from bot_runner.broker import Broker
+from bot_runner.order_intents import OrderIntent
 from bot_runner.position_reconciler import PositionReconciler, log_exit
 from bot_runner.state import PendingExit, PendingStop
 from bot_runner.state_persistence import StatePersistence
@@ -44,7 +45,16 @@ class Exits:
     def plan_exit(self, close: CloseOrder, bar_ms: int, decided_ms: int | None) -> None:
         """Remember an exit; `work_off_exits` carries it out until the position is gone."""
         if close.symbol not in self._journal.runtime.exits:
-            self._journal.runtime.exits[close.symbol] = PendingExit(close.reason, bar_ms, decided_ms, close.why)
+            pending = PendingExit(close.reason, bar_ms, decided_ms, close.why)
+            # A second position of the same bar must not be closed under the id of the first one's exit.
+            while self._journal.has_sent(
+                self._broker.link(close.reason, close.symbol, bar_ms, "exit", pending.attempt)
+            ):
+                pending.attempt += 1
+            link_id = self._broker.link(close.reason, close.symbol, bar_ms, "exit", pending.attempt)
+            when_ms = self._clock.now_ms() if decided_ms is None else decided_ms
+            self._journal.note_intent(OrderIntent.of_close(close, link_id, bar_ms, when_ms))
+            self._journal.runtime.exits[close.symbol] = pending
 
     async def work_off_exits(self) -> None:
         """Try every exit that is decided and not done."""

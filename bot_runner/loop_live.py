@@ -96,9 +96,13 @@ class LiveLoop:
                 except (Retry, Rejected) as fault:
                     log.warning("candle_not_read", symbol=symbol, why=str(fault))
         elif event.type is EventType.ORDER:
+            self._trader.resting.touch()
             await self._intruders.see(event.data)
         elif event.type in {EventType.RESYNC, EventType.STATUS}:
+            self._trader.resting.touch()
             self._intruders.doubt()
+        elif event.type in {EventType.FILL, EventType.POSITION}:
+            self._trader.resting.touch()
 
     async def _tick(self, now_ms: int) -> None:
         crew = self._crew

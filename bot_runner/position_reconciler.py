@@ -38,6 +38,8 @@ class PositionReconciler:
         self._clock = clock
         self._sleep = sleep
         self.unknown: dict[str, Held] = {}
+        #: Symbols whose differences are explained elsewhere, by the executions of resting orders.
+        self.explained_by_executions: Callable[[str], bool] = lambda symbol: False
         self._explained: dict[str, tuple[Decimal, Decimal]] = {}
 
     async def reconcile(self, look: AccountSnapshot) -> AccountSnapshot:
@@ -76,7 +78,9 @@ class PositionReconciler:
                 continue
             pair = (_signed(look.held.get(symbol)), self._own(symbol))
             unknown = self.unknown.get(symbol)
-            if pair[0] != pair[1] and not (unknown is not None and _signed(unknown) == pair[0]):
+            if pair[0] == pair[1] or self.explained_by_executions(symbol):
+                continue
+            if not (unknown is not None and _signed(unknown) == pair[0]):
                 found[symbol] = pair
         return found
 

@@ -44,6 +44,8 @@ async def begin(
         runtime.paused = "the operator's wish"
     for pending in runtime.exits.values():
         pending.unsure = True
+    for part in runtime.parts.values():
+        part.unsure = True
     return state
 
 

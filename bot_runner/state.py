@@ -1,4 +1,4 @@
-"""The durable state of a bot: five rows of `trading.strategy_state`.
+"""The durable state of a bot: six rows of `trading.strategy_state`.
 
 | row | content |
 |---|---|
@@ -6,6 +6,7 @@
 | positions | symbol to position: direction, size, entry price, opened when, stop and its meaning, target, trailing |
 | limits | references, peak, breaches in force |
 | core | the last bar evaluated, cooldowns, entries of the day |
+| resting | resting orders: entries and targets, each saved before it is sent |
 | runtime | pause, orders under way, starts of the process, order ids sent |
 """
 
@@ -19,8 +20,9 @@ from alpha.model.reason import Reason
 from alpha.model.side import Direction
 from alpha.strategy.base import StrategyState
 from alpha.strategy.core import CoreState, EntryOrder
-from alpha.strategy.intents import Enter, Notional, Trailing
+from alpha.strategy.intents import Enter, Notional, Target, Trailing
 from alpha.strategy.positions import OwnPosition
+from alpha.strategy.resting import RestingOrder
 from alpha.strategy.risk_limits import LimitState
 
 SENT_KEPT = 200
@@ -43,6 +45,8 @@ class PendingEntry(msgspec.Struct):
     bar_ms: int
     close_ms: int
     why: str
+    targets: tuple[Target, ...] = ()
+    tag: str = ""
 
     @classmethod
     def of(cls, order: EntryOrder, link_id: str) -> "PendingEntry":
@@ -62,6 +66,8 @@ class PendingEntry(msgspec.Struct):
             bar_ms=order.bar_ms,
             close_ms=order.close_ms,
             why=enter.why,
+            targets=enter.targets,
+            tag=enter.tag,
         )
 
     def enter(self) -> Enter:
@@ -77,6 +83,8 @@ class PendingEntry(msgspec.Struct):
             self.take_profit,
             trailing,
             self.why,
+            targets=self.targets,
+            tag=self.tag,
         )
 
 
@@ -108,6 +116,24 @@ class PendingStop(msgspec.Struct):
     levels: bool = False
 
 
+class PendingPart(msgspec.Struct):
+    """A part of a position that is to be closed; `qty` is what is still to close. Saved before it is sent."""
+
+    qty: Decimal
+    reason: Reason
+    bar_ms: int
+    why: str
+    attempt: int = 1
+    unsure: bool = False
+
+
+class FillCursor(msgspec.Struct):
+    """Up to where a symbol's executions are known: from `since_ms` on, the ids that were seen."""
+
+    since_ms: int
+    seen: list[str]
+
+
 class RuntimeState(msgspec.Struct):
     """What the runtime itself must remember. `paused` is the reason of a pause, "" while it runs."""
 
@@ -119,6 +145,8 @@ class RuntimeState(msgspec.Struct):
     ended_well: bool = True
     transfers_ms: int = 0
     sent: list[str] = msgspec.field(default_factory=list)
+    parts: dict[str, PendingPart] = msgspec.field(default_factory=dict)
+    cursors: dict[str, FillCursor] = msgspec.field(default_factory=dict)
 
     def note_sent(self, link_id: str) -> None:
         """Remember the id of an order that is about to be sent."""
@@ -150,6 +178,7 @@ class BotState(msgspec.Struct):
             "core": msgspec.to_builtins(
                 _CoreRow(core.last_bar_ms, core.cooldown_from_ms, core.entries_day_ms, core.entries)
             ),
+            "resting": msgspec.to_builtins(core.resting),
             "runtime": msgspec.to_builtins(self.runtime),
         }
 
@@ -171,6 +200,7 @@ def read_state(rows: dict[str, object], strategy_type: type[StrategyState]) -> B
             entries_day_ms=core.entries_day_ms,
             entries=core.entries,
             limits=_convert(rows, "limits", LimitState),
+            resting=_convert(rows, "resting", dict[str, RestingOrder]),
         ),
         runtime=_convert(rows, "runtime", RuntimeState),
     )

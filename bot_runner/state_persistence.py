@@ -8,12 +8,14 @@ from alpha.errors import Retry
 from alpha.lease import Act, Lease, LeaseNotHeld
 from alpha.logs import logger
 from alpha.registry import Bot
+from bot_runner.order_intents import OrderIntent
 from bot_runner.state import BotState, RuntimeState
 from bot_runner.store import BotAccount, Store
 
 log = logger(__name__)
 REPEAT_MS = 60_000
 SENT_KEPT = 20_000
+INTENTS_KEPT = 1_000
 
 
 class StatePersistence:
@@ -31,6 +33,7 @@ class StatePersistence:
         self.durable = True
         self._told_ms: dict[str, int] = {}
         self._sent = dict.fromkeys(state.runtime.sent)
+        self._intents: list[OrderIntent] = []
 
     @property
     def runtime(self) -> RuntimeState:
@@ -44,6 +47,10 @@ class StatePersistence:
         if len(self._sent) > SENT_KEPT:
             del self._sent[next(iter(self._sent))]
 
+    def note_intent(self, intent: OrderIntent) -> None:
+        """Why an order is about to be sent: written with the next save. While PostgreSQL is away the newest are kept."""
+        self._intents = [*self._intents[-INTENTS_KEPT:], intent]
+
     def has_sent(self, link_id: str) -> bool:
         """True for an order of this process, and for the newest of earlier ones."""
         return link_id in self._sent
@@ -52,6 +59,9 @@ class StatePersistence:
         """Make the state durable. False while PostgreSQL is away; LeaseLost when another process has taken over."""
         try:
             await self.store.save(self.account, self.lease.token, self.state.rows())
+            if self._intents:
+                await self.store.record(self.account, self._intents)
+                self._intents = []
         except Retry as fault:
             if self.durable:
                 await self.warn(

@@ -1,6 +1,6 @@
 """PostgreSQL for one bot: its account, its state, halts and the operator's wish."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,23 @@ from alpha.model.timestamp import at
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, explained
 from alpha.registry import Bot
+from bot_runner.order_intents import OrderIntent
 
 _SAVE = """
 INSERT INTO trading.strategy_state AS s (account_id, name, bot_id, state, lease_token, updated_at)
 SELECT $1, r.name, $2, r.state, $3, now() FROM unnest($4::text[], $5::jsonb[]) AS r(name, state)
 ON CONFLICT (account_id, name) DO UPDATE
 SET state = excluded.state, lease_token = excluded.lease_token, updated_at = excluded.updated_at
+"""
+_RECORD = """
+INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty, price,
+                                   tag, reason, why, decision_price, decided_at)
+SELECT $1, r.order_link_id, $2, r.symbol, r.bar_start, r.intent, r.kind, r.side, r.qty, r.price, r.tag, r.reason, r.why,
+       r.decision_price, r.decided_at
+FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::numeric[], $10::numeric[],
+            $11::text[], $12::text[], $13::text[], $14::numeric[], $15::timestamptz[])
+     AS r(order_link_id, symbol, bar_start, intent, kind, side, qty, price, tag, reason, why, decision_price, decided_at)
+ON CONFLICT DO NOTHING
 """
 _HALT = """
 SELECT reason FROM trading.halts
@@ -92,6 +103,27 @@ class Store:
             self._saved = {}
             raise
         self._saved |= changed
+
+    async def record(self, account: BotAccount, intents: Sequence[OrderIntent]) -> None:
+        """Write why orders are sent; one that is there already stays as it is."""
+        await self._fetch(
+            _RECORD,
+            account.id,
+            self._bot.id,
+            [row.order_link_id for row in intents],
+            [row.symbol for row in intents],
+            [at(row.bar_ms) for row in intents],
+            [row.intent for row in intents],
+            [row.kind for row in intents],
+            [row.side for row in intents],
+            [row.qty for row in intents],
+            [row.price for row in intents],
+            [row.tag for row in intents],
+            [row.reason for row in intents],
+            [row.why for row in intents],
+            [row.decision_price for row in intents],
+            [at(row.decided_ms) for row in intents],
+        )
 
     async def halt(self, account: BotAccount, symbol: str, now_ms: int) -> str | None:
         """Why nothing may be entered in `symbol` at business time `now_ms`, or None."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from alpha.alerts import Level
 from alpha.bybit.client import Gateway
@@ -11,14 +12,18 @@ from alpha.errors import Rejected, Retry
 from alpha.lease import Act, LeaseNotHeld
 from alpha.logs import logger
 from alpha.model.timestamp import at
-from alpha.strategy.bars import BarView, Series
+from alpha.strategy.bars import BarView
 from alpha.strategy.core import DecisionCore, Plan
+from alpha.strategy.frames import series_of
+from alpha.strategy.intents import Enter
 from alpha.strategy.risk_rules import Action
 from bot_runner.account import AccountSnapshot, AccountView
 from bot_runner.candle_feed import CandleFeed
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
+from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
+from bot_runner.resting_orders import RestingOrders
 from bot_runner.state_persistence import StatePersistence
 from bot_runner.transfers import Transfers
 
@@ -50,6 +55,8 @@ class Trader:
         executor: Exits,
         entries: Entries,
         reconciler: PositionReconciler,
+        resting: RestingOrders,
+        parts: PartialExits,
         transfers: Transfers,
         clock: BusinessClock,
         grace_ms: int,
@@ -67,6 +74,9 @@ class Trader:
         self._executor = executor
         self._entries = entries
         self.reconciler = reconciler
+        self.resting = resting
+        self._parts = parts
+        reconciler.explained_by_executions = resting.explains
         self._transfers = transfers
         self._clock = clock
         self._grace_ms = grace_ms
@@ -81,15 +91,15 @@ class Trader:
         """Everything that is due now. Raises Retry when the exchange cannot be asked; the next cycle tries again."""
         look = await self._look()
         await self._limits(look)
-        await self._executor.work_off_exits()
-        await self._executor.work_off_stops()
+        await self._work_off()
         await self._due_bars()
         self.progress.last_cycle_ms = self._monotonic()
 
     @property
     def idle(self) -> bool:
         """True while nothing is held and nothing is under way: then a candle needs no look at the account."""
-        return not (self.core.positions or self.journal.runtime.entries or self.journal.runtime.exits)
+        runtime = self.journal.runtime
+        return not (self.core.positions or self.core.resting or runtime.entries or runtime.exits)
 
     async def bars(self) -> None:
         """The bars that are due, without a look at the account; enough while the bot is idle."""
@@ -103,19 +113,33 @@ class Trader:
 
     async def at_point(self, *, opens: bool) -> None:
         """A point of the step clock. Without positions nothing can have happened between opens."""
-        if opens or self.core.positions or self.journal.runtime.entries:
+        if opens or self.core.positions or self.core.resting or self.journal.runtime.entries:
             look = await self._look()
             await self._limits(look)
-            await self._executor.work_off_exits()
-            await self._executor.work_off_stops()
+            await self._work_off()
         if opens:
             await self._due_bars()
         self.progress.last_cycle_ms = self._monotonic()
 
+    async def _work_off(self) -> None:
+        await self._executor.work_off_exits()
+        await self._parts.work_off()
+        await self._executor.work_off_stops()
+        await self.resting.keep_up()
+
+    async def withdraw(self) -> None:
+        """The bot ends: no entry of it rests on the exchange any longer; positions keep stops and targets."""
+        self.resting.withdraw()
+        await self.resting.keep_up()
+
     async def _look(self) -> AccountSnapshot:
         if self.journal.runtime.entries:
             await self._entries.resolve()
-        return await self.reconciler.reconcile(await self._view.snapshot())
+        look = await self._view.snapshot()
+        changed = await self.resting.sync(look)
+        if await self.resting.keep_up() or changed:
+            look = await self._view.snapshot()
+        return await self.reconciler.reconcile(look)
 
     async def _limits(self, look: AccountSnapshot) -> None:
         now_ms = self._clock.now_ms()
@@ -220,23 +244,29 @@ class Trader:
         for symbol in self.feed.symbols:
             bars = self.feed.bars(symbol, bar_ms)
             if bars is not None:
-                found[symbol] = Series.of(bars, self.core.strategy.indicators(bars)).view(len(bars) - 1)
+                found[symbol] = series_of(self.core.strategy, bars).view(len(bars) - 1)
         return found
 
     async def _evaluate(self, bar_ms: int, *, fresh: bool) -> None:
         """Evaluate one bar and carry out what follows. A bar that is not the newest any more brings no entries."""
         views = self.views(bar_ms)
-        plan = self.core.close_bar(bar_ms, views)
+        plan = self.core.close_bar(bar_ms, views, *await self._equity())
         decided_ms = plan.close_ms if fresh else None
         for close in plan.closes:
-            self._executor.plan_exit(close, bar_ms, decided_ms)
+            if close.part:
+                self._parts.plan(close, bar_ms)
+            else:
+                self._executor.plan_exit(close, bar_ms, decided_ms)
         for stop in plan.stops:
             self._executor.plan_stop(stop, bar_ms, decided_ms)
         await self.journal.save()
+        await self.resting.keep_up()
         if plan.closes:
             await self._executor.work_off_exits()
+            await self._parts.work_off()
         if plan.stops:
             await self._executor.work_off_stops()
+        await self.resting.keep_up()
         await self._enter(plan, views, fresh=fresh)
         for skipped in plan.skipped:
             log.info("entry_skipped", symbol=skipped.symbol, why=skipped.why, bar=at(bar_ms).isoformat())
@@ -256,12 +286,28 @@ class Trader:
             except Retry as fault:
                 why = f"filters or equity are not known: {fault}"
             else:
-                plan.entries = [enter for enter in plan.entries if enter.symbol not in look.held]
+                plan.entries = [enter for enter in plan.entries if self._may_grow(enter, look)]
                 orders = self.core.size(plan, look.equity, views)
                 if orders:
                     await self._entries.send(orders)
+                if plan.resting:
+                    await self.resting.send(plan.resting)
+                await self.resting.sync()
+                await self.resting.keep_up()
         if why is not None:
             log.info("entries_held_back", symbols=[enter.symbol for enter in plan.entries], why=why)
+
+    def _may_grow(self, enter: Enter, look: AccountSnapshot) -> bool:
+        """The symbol is flat on the exchange, or the position there is the bot's own and grows."""
+        own = self.core.positions.get(enter.symbol)
+        return enter.symbol not in look.held or (own is not None and own.direction is enter.direction)
+
+    async def _equity(self) -> tuple[Decimal | None, Decimal | None]:
+        """Equity and open profit for a strategy that is shown them."""
+        if not self.core.strategy.sees_equity:
+            return None, None
+        look = await self._view.snapshot()
+        return look.equity, look.open_profit
 
     async def entries_barred(self) -> str | None:
         """Why no entry may be sent now, or None. Exits never ask."""

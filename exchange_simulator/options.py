@@ -132,6 +132,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
         slippage_bps=_number("--slippage-bps", found.slippage_bps),
         depth_usdt=_number("--depth-usdt", found.depth_usdt),
         default_leverage=_number("--leverage", found.leverage, Decimal(1)),
+        through_ticks=1 if found.step else 0,
     )
     speed = 0.0 if found.speed == "max" else float(_number("--speed", found.speed))
     if found.speed != "max" and not speed:

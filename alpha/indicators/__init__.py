@@ -2,7 +2,32 @@
 
 from alpha.indicators.bands import Bands, bollinger, relative_volume
 from alpha.indicators.days import Days, completed_days
+from alpha.indicators.momentum import (
+    Macd,
+    Stochastic,
+    cci,
+    macd,
+    macd_history,
+    money_flow_index,
+    on_balance_volume,
+    stochastic,
+    z_score,
+)
 from alpha.indicators.oscillators import adx, adx_history, rsi, rsi_history
+from alpha.indicators.ranges import (
+    Channel,
+    Supertrend,
+    atr,
+    atr_history,
+    donchian,
+    highest,
+    keltner,
+    keltner_history,
+    lowest,
+    supertrend,
+    supertrend_history,
+    true_range,
+)
 from alpha.indicators.recursive import DAY_MS, bars_of_history, ema, ema_warm_up, wilder, wilder_warm_up
 from alpha.indicators.rolling import (
     Floats,
@@ -14,29 +39,53 @@ from alpha.indicators.rolling import (
     share_below,
     sma,
 )
+from alpha.indicators.sessions import session_history, session_vwap
 
 __all__ = [
     "DAY_MS",
     "Bands",
+    "Channel",
     "Days",
     "Floats",
+    "Macd",
+    "Stochastic",
+    "Supertrend",
     "adx",
     "adx_history",
+    "atr",
+    "atr_history",
     "bars_of_history",
     "bollinger",
+    "cci",
     "change_pct",
     "completed_days",
     "deviation",
+    "donchian",
     "ema",
     "ema_warm_up",
+    "highest",
+    "keltner",
+    "keltner_history",
     "lagged",
+    "lowest",
+    "macd",
+    "macd_history",
+    "money_flow_index",
+    "on_balance_volume",
     "ratio",
     "relative_volume",
     "rolling_sum",
     "rsi",
     "rsi_history",
+    "session_history",
+    "session_vwap",
     "share_below",
     "sma",
+    "stochastic",
+    "supertrend",
+    "supertrend_history",
+    "true_range",
     "wilder",
     "wilder_warm_up",
+    "z_score",
 ]

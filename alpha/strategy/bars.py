@@ -5,12 +5,15 @@ number that a candle's text had, because a float of at most 15 digits prints as 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from alpha.model.timestamp import at
+from alpha.timeframes.aggregate import known_at, newest_start
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -46,26 +49,47 @@ class Bars:
 class Series:
     """Bars with the strategy's indicators: arrays of the bars' length, NaN where history is too short.
 
-    `ready` says at which bars every indicator has a value.
+    `ready` says at which bars every indicator has a value, those of the further timeframes too. `frames` holds those by
+    interval, `known` for each bar the place of the newest bar of a frame that had ended by its end, -1 for none.
     """
 
     bars: Bars
     indicators: Mapping[str, FloatArray]
     ready: BoolArray
+    frames: Mapping[str, "Series"] = field(default_factory=dict)
+    known: Mapping[str, IntArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, bars: Bars, indicators: Mapping[str, FloatArray]) -> "Series":
+    def of(
+        cls, bars: Bars, indicators: Mapping[str, FloatArray], frames: Mapping[str, "Series"] | None = None
+    ) -> "Series":
         """The series of these bars; ValueError when an indicator's length differs from theirs."""
         ready = np.ones(len(bars), dtype=np.bool_)
         for name, values in indicators.items():
             if len(values) != len(bars):
                 raise ValueError(f"indicator {name!r} has {len(values)} values for {len(bars)} bars")
             ready &= ~np.isnan(values)
-        return cls(bars, indicators, ready)
+        known: dict[str, IntArray] = {}
+        for name, frame in (frames or {}).items():
+            places = known_at(bars.start_ms + bars.interval_ms, frame.bars.start_ms, frame.bars.interval_ms)
+            known[name] = places
+            ready &= (places >= 0) & (frame.ready[places] if len(frame.bars) else False)
+        return cls(bars, indicators, ready, frames or {}, known)
+
+    def at_frame(self, interval: str, name: str) -> FloatArray:
+        """The indicator `name` of a further timeframe as it was known at the end of each bar, NaN where it was not."""
+        frame, places = self.frames[interval], self.known[interval]
+        if not len(frame.bars):
+            return np.full(len(self.bars), np.nan)
+        return np.where(places >= 0, frame.indicators[name][places], np.nan)
 
     def view(self, index: int) -> "BarView":
         """Bar number `index` (0 to len - 1)."""
         return BarView(self, index)
+
+
+class LookAhead(ValueError):
+    """A strategy asked for what is not known yet."""
 
 
 class BarView:
@@ -122,8 +146,29 @@ class BarView:
         return self.series.indicators[name].item(self.index)
 
     def before(self, back: int = 1) -> "BarView | None":
-        """The bar `back` bars earlier, or None before the first."""
+        """The bar `back` bars earlier, or None before the first. LookAhead for a later one."""
+        if back < 0:
+            raise LookAhead(f"{self.symbol}: before({back}) asks for a bar that has not closed yet.")
         return BarView(self.series, self.index - back) if self.index >= back else None
+
+    def frame(self, interval: str) -> "BarView | None":
+        """The newest bar of a further timeframe that ended at or before this bar's end; None where it is missing.
+
+        KeyError for a timeframe that the strategy does not name. `frame_gap` says why there is none.
+        """
+        place = int(self.series.known[interval][self.index])
+        return None if place < 0 else BarView(self.series.frames[interval], place)
+
+    def frame_gap(self, interval: str) -> str:
+        """Why `frame` gives no bar, in a sentence; "" where it gives one."""
+        if self.series.known[interval][self.index] >= 0:
+            return ""
+        frame = self.series.frames[interval].bars
+        start = at(newest_start(self.end_ms, frame.interval_ms))
+        return (
+            f"{self.symbol}: the {interval} candle of {start:%Y-%m-%d %H:%M} UTC is not complete: "
+            "base candles of it are missing."
+        )
 
     @property
     def ready(self) -> bool:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.intents import Intent
 from alpha.strategy.positions import OwnPosition
+from alpha.strategy.resting import RestingOrder
 from alpha.strategy.risk_rules import Rules
 
 
@@ -47,17 +48,26 @@ class Universe:
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """The account as a strategy sees it. Positions are those of its own making, by symbol."""
+    """The account as a strategy sees it: positions of its own making by symbol, its resting entries and targets.
+
+    `equity` (unrealised profit included) and `open_profit` are in USDT, at the time of the decision; None unless the
+    strategy `sees_equity`.
+    """
 
     positions: Mapping[str, OwnPosition]
+    entries: tuple[RestingOrder, ...] = ()
+    targets: tuple[RestingOrder, ...] = ()
+    equity: Decimal | None = None
+    open_profit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BarContext:
     """All symbols that closed the bar which started at `bar_ms`, evaluated together at `close_ms`.
 
-    `bars` holds, in the order of the universe, the symbols whose indicators all have a value; a symbol with a missing
-    candle is not in it. `interval_ms` is the length of a bar.
+    `bars` holds, in the order of the universe, the symbols whose indicators all have a value, and every symbol that is
+    held, whose `ready` may be False: an indicator without a value (NaN) must not skip an exit. A symbol with a missing
+    candle is not in it.
     """
 
     bar_ms: int
@@ -75,6 +85,8 @@ class Strategy(ABC, Generic[P, S]):
 
     parameters_type: ClassVar[type[Parameters]]
     state_type: ClassVar[type[StrategyState]] = StrategyState
+    #: True: the portfolio it is shown has `equity` and `open_profit`.
+    sees_equity: ClassVar[bool] = False
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
@@ -90,6 +102,15 @@ class Strategy(ABC, Generic[P, S]):
         """How many closed bars, the evaluated one included, give every indicator its value at any time of day."""
 
     @property
+    def timeframes(self) -> tuple[str, ...]:
+        """Further timeframes, longer than the base interval and multiples of it: ("60", "240")."""
+        return ()
+
+    def history_of(self, timeframe: str) -> int:
+        """How many closed bars of a further timeframe give every indicator of it its value. Default: `history`."""
+        return self.history
+
+    @property
     @abstractmethod
     def universe(self) -> Universe:
         """The symbols it follows."""
@@ -101,14 +122,17 @@ class Strategy(ABC, Generic[P, S]):
 
     @abstractmethod
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
-        """The indicators of one symbol: name to an array of the bars' length."""
+        """The indicators of one symbol: name to an array of the bars' length.
+
+        Asked for the base interval and for each further timeframe; `bars.interval_ms` tells which.
+        """
 
     @abstractmethod
     def evaluate(self, moment: BarContext, state: S) -> list[Intent]:
         """What to do after this bar. Changes `state` in place; best entry first.
 
-        At a bar without own positions and where `may_enter` is False for every symbol it wants nothing and changes
-        nothing.
+        At a bar without own positions and resting orders and where `may_enter` is False for every symbol it wants
+        nothing and changes nothing.
         """
 
     def may_enter(self, series: Series) -> BoolArray:

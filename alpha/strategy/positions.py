@@ -25,7 +25,9 @@ class OwnPosition(msgspec.Struct):
 
     `entry_price` is the actual average price, `opened_ms` the exchange's time of the first fill, `opened_bar_ms` the
     start of the bar it fell into; holding times count from that. `highest_high` and `lowest_low` are over the bars that
-    closed since. `stop_meaning` is the exit reason of a fill at `stop_loss`.
+    closed since. `stop_meaning` is the exit reason of a fill at `stop_loss`. `adds` counts the entries that followed the
+    first; `tag` is that of the first. `levels_due`: the levels changed and the exchange has not been told;
+    `trailing_due`: the trailing stop among them.
     """
 
     symbol: str
@@ -41,11 +43,28 @@ class OwnPosition(msgspec.Struct):
     stop_meaning: Reason = Reason.STOP_LOSS
     highest_high: Decimal | None = None
     lowest_low: Decimal | None = None
+    adds: int = 0
+    tag: str = ""
+    levels_due: bool = False
+    trailing_due: bool = False
 
     @property
     def levels(self) -> Protection:
         """Its levels on the exchange."""
         return Protection(self.stop_loss, self.take_profit, self.trailing_distance, self.active_price)
+
+    def levels_at(self, last: Decimal) -> "Protection | Reason":
+        """The levels to set while the market is at `last`; the reason to close for when it has passed one of them."""
+        if stop_passed(self.direction, self.stop_loss, last):
+            return self.stop_meaning
+        if self.take_profit is not None and target_passed(self.direction, self.take_profit, last):
+            return Reason.TAKE_PROFIT
+        if not self.trailing_due or self.trailing_distance is None:
+            return Protection(self.stop_loss, self.take_profit)
+        active = self.active_price
+        if active is not None and target_passed(self.direction, active, last):
+            active = None
+        return Protection(self.stop_loss, self.take_profit, self.trailing_distance, active)
 
     def fit(self, instrument: Instrument) -> None:
         """Bring its levels to the symbol's tick, which may have changed since they were made."""
@@ -74,6 +93,11 @@ class OwnPosition(msgspec.Struct):
 def stop_passed(direction: Direction, stop: Decimal, price: Decimal) -> bool:
     """True when the market at `price` has reached a stop: it could not be set any more, the position must close."""
     return price <= stop if direction is Direction.LONG else price >= stop
+
+
+def target_passed(direction: Direction, target: Decimal, price: Decimal) -> bool:
+    """True when the market at `price` has reached a take profit: it could not be set any more."""
+    return price >= target if direction is Direction.LONG else price <= target
 
 
 def protection_for(

@@ -58,7 +58,7 @@ class Rules:
     """What holds for the whole account. None or zero means: no such rule.
 
     `cooldown_ms` runs from the close of the bar of an exit; `max_exposure` is a multiple of equity, an entry beyond it
-    is made smaller.
+    is made smaller. `max_adds` is how many entries may follow the first in one symbol, resting ones included.
     """
 
     leverage: Decimal
@@ -69,3 +69,4 @@ class Rules:
     max_exposure: Decimal | None = None
     loss_limits: tuple[LossLimit, ...] = ()
     open_profit: OpenProfitLimit | None = None
+    max_adds: int = 0

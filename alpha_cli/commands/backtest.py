@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from alpha_cli.commands.check import report_findings
+
 COSTS = "Without fees, slippage and funding: what the rule alone would have made."
 
 
@@ -28,6 +30,7 @@ def backtest(
     ] = None,
     cash: Annotated[str, typer.Option("--cash", help="Starting equity in USDT.")] = "10000",
     fee: Annotated[str, typer.Option("--fee", help="Taker fee, as a fraction of the value.")] = "0.00055",
+    maker_fee: Annotated[str, typer.Option("--maker-fee", help="Maker fee, as a fraction of the value.")] = "0.0002",
     slippage_bps: Annotated[
         str, typer.Option("--slippage-bps", help="Slippage of each market order, in basis points of the price.")
     ] = "2",
@@ -40,6 +43,9 @@ def backtest(
         typer.Option("--resume-days", min=0, help="The operator resumes so many days after a halt; without: never."),
     ] = None,
     no_costs: Annotated[bool, typer.Option("--no-costs", help=COSTS)] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look for look-ahead first, as alpha check does; ends with 1 when found.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="A folder for report.html, trades.csv and settings.json.")
     ] = None,
@@ -49,7 +55,7 @@ def backtest(
 ) -> None:
     """Run a strategy over historical candles: the same object that trades live, with fees, slippage and funding."""
     # Imported here: the back-tester brings packages that no other command needs.
-    from backtester.command import Request, carry_out
+    from backtester.command import Request, carry_out, look_ahead
     from backtester.report import report as show
 
     request = Request(
@@ -65,5 +71,8 @@ def backtest(
         funding="0" if no_costs else funding,
         resume_days=resume_days,
         bots=bots,
+        maker_fee="0" if no_costs else maker_fee,
     )
+    if check:
+        report_findings(look_ahead(request, bars=12, seed=1))
     show(carry_out(request), report)

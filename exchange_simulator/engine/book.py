@@ -42,6 +42,7 @@ class Book:
         tick, ticks = self.instrument.tick_size, self.rules.spread_ticks
         self._below = (ticks // 2) * tick
         self._above = (ticks - ticks // 2) * tick
+        self._through = self.rules.through_ticks * tick
 
     def split(self, ratio: Decimal) -> None:
         """Prices after a split, on the tick that the instrument has by now. No order may wait any more."""
@@ -69,11 +70,13 @@ class Book:
     # --- what waits for a price ---------------------------------------------------------------------------------
 
     def wait_limit(self, order: Order) -> None:
-        """A resting limit order fires once the opposite side of the book reaches its price."""
+        """A resting limit order fires once the opposite side of the book reaches its price, or trades through it by as
+        many ticks as the rules ask for.
+        """
         if order.side == BUY:
-            self._wait_fall(order, order.price - self._above)
+            self._wait_fall(order, order.price - self._above - self._through)
         else:
-            self._wait_rise(order, order.price + self._below)
+            self._wait_rise(order, order.price + self._below + self._through)
 
     def wait_trigger(self, order: Order) -> None:
         """A conditional order fires at its trigger price. By index, or by a mark of its own, it is looked at after each

@@ -44,6 +44,9 @@ class Rules:
     max_open_orders: int = 500
     max_conditional_orders: int = 10
     insurance_fund: Decimal = Decimal(1_000_000)
+    through_ticks: int = (
+        0  # how far the price must trade through a resting limit order before it fills; 1 in step clock
+    )
 
 
 class Order(msgspec.Struct):

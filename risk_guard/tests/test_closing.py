@@ -127,6 +127,14 @@ async def act(scene: Scene, what: str, where: str) -> None:
         tick = (await scene.account.gateway.instruments(where))[where].tick_size
         low = (price * Decimal("0.98") / tick).to_integral_value() * tick
         await scene.trader.order(where, "Buy", QTY[where], orderType="Limit", price=str(low))
+    elif what in {"target", "trigger"}:
+        price = (await scene.account.gateway.tickers(where))[where].last
+        tick = (await scene.account.gateway.instruments(where))[where].tick_size
+        high = str((price * Decimal("1.03") / tick).to_integral_value() * tick)
+        more: dict[str, object] = {"orderType": "Limit", "price": high, "reduceOnly": True}
+        if what == "trigger":
+            more = {"triggerPrice": high, "triggerDirection": 1, "stopLoss": str(price)}
+        await scene.trader.order(where, "Sell" if what == "target" else "Buy", QTY[where], **more)
     elif what == "stop":
         price = (await scene.account.gateway.tickers(where))[where].last
         body: dict[str, object] = {"category": "linear", "symbol": where, "tpslMode": "Full", "positionIdx": 0}
@@ -176,6 +184,21 @@ async def test_any_interleaving_of_orders_fills_crashes_and_faults_ends_flat(
             asyncio.run_coroutine_threadsafe(interleaved(stage, actions), loop).result()
 
         await asyncio.to_thread(property_holds)
+
+
+async def test_resting_entries_and_targets_are_cancelled_with_the_position(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(registry, monkeypatch) as stage:
+        await stage.trader.order("BTCUSDT", "Buy", QTY["BTCUSDT"])
+        for what in ("target", "trigger", "limit"):
+            await act(stage, what, "BTCUSDT")
+        await act(stage, "trigger", "ETHUSDT")
+        resting = (await stage.simulator.account(BOTS[0].key))["orders"]
+        assert len([order for order in resting if order["stopOrderType"] in ("", "Stop")]) == 4
+        await stage.closing(ClosingState("c", Reason.KILL_SWITCH, "operator:1")).run()
+        account = await stage.simulator.account(BOTS[0].key)
+        assert (account["positions"], account["orders"]) == ([], [])
 
 
 async def test_a_position_larger_than_the_cap_is_closed_in_slices(

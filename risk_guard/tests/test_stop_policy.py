@@ -54,6 +54,20 @@ def test_a_position_with_a_full_stop_before_its_liquidation_needs_nothing() -> N
     assert verdict(position(), "100", own("90"), stop_order("0.5")) == (Need.NOTHING, None)
 
 
+@pytest.mark.parametrize("kind", ["", "Stop", "TakeProfit", "PartialTakeProfit"])
+def test_a_target_or_a_resting_entry_is_not_taken_for_a_missing_stop(kind: str) -> None:
+    """A resting reduce-only target, a trigger entry and a take profit are orders of the symbol, and no stop."""
+    bare = position(stopLoss="", takeProfit="120")
+    assert verdict(bare, "100", own("92"), stop_order("0.5", kind)) == (Need.STOP, D(92))
+
+
+def test_targets_beside_the_stop_change_nothing() -> None:
+    assert verdict(position(), "100", own("90"), stop_order("0.5"), stop_order("0.2", ""), stop_order("0.3", "")) == (
+        Need.NOTHING,
+        None,
+    )
+
+
 def test_a_missing_stop_is_set_where_its_strategy_remembers_it() -> None:
     assert verdict(position(stopLoss=""), "100", own("92")) == (Need.STOP, D(92))
     assert verdict(position(stopLoss="", trailingStop="5"), "100", own("92")) == (Need.STOP, D(92))

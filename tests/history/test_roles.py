@@ -47,6 +47,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_strategy": {
         "trading.strategy_state": {"INSERT", "UPDATE"},
         "trading.bot_leases": {"INSERT", "UPDATE"},
+        "trading.order_intents": {"INSERT"},
         "audit.alerts": {"INSERT"},
     },
 }

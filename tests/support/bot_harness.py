@@ -146,11 +146,19 @@ class BotHarness:
         variables = {**self.environment("alpha_strategy"), **key.environment(), **more}
         return self.process(name, [str(ROOT / ENTRIES[bot_id])], variables)
 
-    def toy(self, name: str = "bot", *, step: bool = True, key: BotKey = BOTS[0], **more: str) -> Process:
+    def toy(
+        self,
+        name: str = "bot",
+        *,
+        step: bool = True,
+        key: BotKey = BOTS[0],
+        strategy: str = "tests.support.toy_bot:Toy",
+        **more: str,
+    ) -> Process:
         """A bot that trades the toy strategy under ShortSeller's name, in step clock unless said otherwise."""
         bots = self.folder / "bots.toml"
         text = (ROOT / "bots.toml").read_text()
-        bots.write_text(text.replace("strategies.shortseller.strategy:ShortSeller", "tests.support.toy_bot:Toy"))
+        bots.write_text(text.replace("strategies.shortseller.strategy:ShortSeller", strategy))
         variables = {
             **self.environment("alpha_strategy"),
             "SHORTSELLER_BYBIT_API_KEY": key.key,
@@ -173,13 +181,13 @@ class BotHarness:
             clients = (await sim(self, "POST", "/_sim/clients", client="", remove=True))["clients"]
             return bot.said().count('"started"') > before and client in clients
 
-        await until(joined, 60, "the bot to join the step clock")
+        await until(joined, 150, "the bot to join the step clock")
 
     async def bars(self, count: int) -> None:
         """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""
         now_ms = (await sim(self, "GET", "/_sim/state"))["now_ms"]
         to_ms = now_ms - now_ms % 300_000 + count * 300_000
-        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=40)
+        state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=150)
         said = "".join(process.said()[-3000:] for process in self.processes)
         assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}; it said: {said}"
 
@@ -273,6 +281,19 @@ class BotHarness:
             return await connection.fetchval("SELECT state FROM trading.strategy_state WHERE name = $1", name)
         finally:
             await connection.close()
+
+    async def rows(self, text: str, *arguments: object) -> list[dict[str, Any]]:
+        """Rows of a query, as the owner."""
+        connection = await connect(self.database(), "test")
+        try:
+            return [dict(row) for row in await connection.fetch(text, *arguments)]
+        finally:
+            await connection.close()
+
+    async def orders(self, key: BotKey = BOTS[0]) -> list[dict[str, Any]]:
+        """The account's open orders that nobody but a user made: resting entries and targets."""
+        rows = (await self.simulator.account(key.key))["orders"]
+        return [row for row in rows if row["createType"] == "CreateByUser"]
 
     async def sql(self, text: str, *arguments: object) -> None:
         """Change the database as its owner."""

@@ -1,0 +1,155 @@
+"""True range, Wilder's average of it, and the channels of highs, lows and ranges.
+
+All take float64 of shape (n,) of consecutive bars and give the same shape, NaN until there is enough history.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from alpha.indicators.recursive import (
+    bars_a_day,
+    bars_of_history,
+    ema,
+    ema_warm_up,
+    wilder,
+    wilder_warm_up,
+)
+from alpha.indicators.rolling import Floats
+
+
+class Channel(NamedTuple):
+    """A channel around the price."""
+
+    upper: Floats
+    middle: Floats
+    lower: Floats
+
+
+class Supertrend(NamedTuple):
+    """The line below (`direction` 1) or above (-1) the price."""
+
+    line: Floats
+    direction: Floats
+
+
+def highest(values: Floats, n: int) -> Floats:
+    """The highest of each value and the n - 1 before it."""
+    return _extreme(values, n, np.maximum)
+
+
+def lowest(values: Floats, n: int) -> Floats:
+    """The lowest of each value and the n - 1 before it."""
+    return _extreme(values, n, np.minimum)
+
+
+def donchian(high: Floats, low: Floats, n: int) -> Channel:
+    """Donchian's channel: the highest high and the lowest low of n bars, and their mean."""
+    upper, lower = highest(high, n), lowest(low, n)
+    return Channel(upper, (upper + lower) / 2.0, lower)
+
+
+def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
+    """The range of a bar and the gap before it (Wilder 1978); NaN at the first bar."""
+    result = np.full(len(close), np.nan)
+    if len(close) > 1:
+        before = close[:-1]
+        result[1:] = np.maximum(high[1:], before) - np.minimum(low[1:], before)
+    return result
+
+
+def atr(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
+    """Average true range: Wilder's average of the true range. The first bar starts at `first_ms` (UTC)."""
+    result = np.full(len(close), np.nan)
+    if len(close) > 1:
+        ranges = true_range(high, low, close)[1:]
+        result[1:] = wilder(ranges, n, first_ms + interval_ms, interval_ms)
+    return result
+
+
+def atr_history(n: int, interval_ms: int) -> int:
+    """Closed bars that `atr` may need for the newest one."""
+    return bars_of_history(wilder_warm_up(n), interval_ms) + 1
+
+
+def keltner(
+    high: Floats,
+    low: Floats,
+    close: Floats,
+    n: int,
+    multiple: float,
+    first_ms: int,
+    interval_ms: int,
+    *,
+    atr_n: int = 10,
+) -> Channel:
+    """Keltner's channel: the exponential average of n closes, and `multiple` average true ranges around it."""
+    middle = ema(close, n, first_ms, interval_ms)
+    away = atr(high, low, close, atr_n, first_ms, interval_ms) * multiple
+    return Channel(middle + away, middle, middle - away)
+
+
+def keltner_history(n: int, interval_ms: int, *, atr_n: int = 10) -> int:
+    """Closed bars that `keltner` may need for the newest one."""
+    return max(bars_of_history(ema_warm_up(n), interval_ms), atr_history(atr_n, interval_ms))
+
+
+def supertrend(
+    high: Floats, low: Floats, close: Floats, n: int, multiple: float, first_ms: int, interval_ms: int
+) -> Supertrend:
+    """Supertrend (Olivier Seban): bands of `multiple` average true ranges that only tighten until the close breaks one.
+
+    It remembers its side, so like the averages it starts afresh for each UTC day, 10 n bars before its first bar, on the
+    lower side.
+    """
+    length = len(close)
+    line, side = np.full(length, np.nan), np.full(length, np.nan)
+    middle = (high + low) / 2.0
+    away = atr(high, low, close, n, first_ms, interval_ms) * multiple
+    known = np.flatnonzero(~np.isnan(away))
+    if not len(known):
+        return Supertrend(line, side)
+    upper, lower, closes = (middle + away).tolist(), (middle - away).tolist(), close.tolist()
+    warm_up, block = wilder_warm_up(n), bars_a_day(interval_ms)
+    start = -(first_ms // interval_ms) % block
+    while start - warm_up < known[0]:
+        start += block
+    for first in range(start, length, block):
+        place = first - warm_up
+        top, bottom, up = upper[place], lower[place], True
+        for at in range(place + 1, min(first + block, length)):
+            if closes[at - 1] <= top:
+                top = min(top, upper[at])
+            else:
+                top = upper[at]
+            if closes[at - 1] >= bottom:
+                bottom = max(bottom, lower[at])
+            else:
+                bottom = lower[at]
+            if up and closes[at] < bottom:
+                up = False
+            elif not up and closes[at] > top:
+                up = True
+            if at >= first:
+                line[at] = bottom if up else top
+                side[at] = 1.0 if up else -1.0
+    return Supertrend(line, side)
+
+
+def supertrend_history(n: int, interval_ms: int) -> int:
+    """Closed bars that `supertrend` may need for the newest one."""
+    return atr_history(n, interval_ms) + bars_of_history(wilder_warm_up(n), interval_ms)
+
+
+def _extreme(values: Floats, n: int, of: np.ufunc) -> Floats:
+    if n < 1:
+        raise ValueError(f"a window needs at least one value, not {n}")
+    result = np.full(len(values), np.nan)
+    count = len(values) - n + 1
+    if count <= 0:
+        return result
+    found = values[:count].copy()
+    for place in range(1, n):
+        of(found, values[place : place + count], out=found)
+    result[n - 1 :] = found
+    return result
