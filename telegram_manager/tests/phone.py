@@ -65,7 +65,7 @@ def conversation(asked: str, said: list[Said]) -> str:
 
 
 def shoot(conversations: dict[str, str], folder: Path) -> dict[str, str]:
-    """Draw each conversation into a file of its name, in one browser run; return those with a table wider than the screen."""
+    """Draw each conversation into a file of its name, in one run; return those with a table wider than the screen."""
     browser = chromium()
     if browser is None:
         raise RuntimeError("no chromium on this machine")
