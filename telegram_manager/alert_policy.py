@@ -19,7 +19,7 @@ AGAIN_MS = 30 * 60_000
 FORGET_MS = 60 * 60_000
 #: An acknowledged problem not raised for this long has ended: watchers raise a lasting problem every ten minutes.
 OVER_MS = 25 * 60_000
-#: Keys remembered; and the most critical alerts in one message whose button acknowledges each of them.
+#: Maximum keys remembered; maximum critical alerts per message, so that its button can name each of them.
 MOST_KNOWN, MOST_IN_ONE = 2_000, 6
 #: Measurements: they change without making it a different problem.
 _MEASURED = re.compile(
