@@ -1,6 +1,6 @@
-"""Bot control over Docker's Engine API: start, stop, restart, logs and the list. `inspect` is never asked.
+"""Bot control over Docker's Engine API: start, stop, restart, logs and list, without `inspect`.
 
-The answer of `inspect` holds a container's environment; the list does not.
+The response of `inspect` contains a container's environment; the list does not.
 """
 
 import struct
@@ -25,7 +25,7 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class DockerEngine:
-    """Bot control over containers. `containers` are those that may be steered; `services` are only looked at.
+    """Bot control over containers. `containers` may be controlled; `services` are only listed.
 
     `prefix` starts each container's real name; callers never see it.
     """
@@ -38,7 +38,7 @@ class DockerEngine:
         self._known = frozenset(containers) | frozenset(services)
 
     async def list(self) -> list[Process]:
-        """Our own containers, by name; others on the same machine are left out."""
+        """Return the known containers, by name; others on the same machine are left out."""
         answer = await self._http.ask("GET", f"{API}/containers/json", {"all": 1}, SLACK_S)
         rows = msgspec.json.decode(answer.content, type=list[_Listed])
         names = [(name.lstrip("/"), row) for row in rows for name in row.Names]
@@ -46,12 +46,12 @@ class DockerEngine:
         return sorted((_process(name, row) for name, row in found if name in self._known), key=lambda p: p.container)
 
     async def start(self, container: str) -> bool:
-        """Start it; False when it was running already."""
+        """Start it; False if it was already running."""
         answer = await self._http.ask("POST", f"{API}/containers/{self._prefix}{container}/start", {}, SLACK_S)
         return answer.status_code != 304
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
-        """Stop it and wait until it has ended; False when it was not running."""
+        """Stop it and wait until it has ended; False if it was not running."""
         answer = await self._http.ask(
             "POST", f"{API}/containers/{self._prefix}{container}/stop", {"t": grace_s}, grace_s + SLACK_S
         )
@@ -64,7 +64,7 @@ class DockerEngine:
         )
 
     async def logs(self, container: str, lines: int) -> str:
-        """Its last lines of standard output and error, oldest first."""
+        """Return its last lines of standard output and error, oldest first."""
         answer = await self._http.ask(
             "GET",
             f"{API}/containers/{self._prefix}{container}/logs",
@@ -79,7 +79,7 @@ class DockerEngine:
 
 
 def demultiplexed(raw: bytes) -> bytes:
-    """The text of Docker's multiplexed log stream (8-byte header a frame); text of a terminal comes as it is."""
+    """Decode Docker's multiplexed log stream (8-byte header per frame); the output of a TTY is returned as it is."""
     out = bytearray()
     position = 0
     while position + _HEADER.size <= len(raw):

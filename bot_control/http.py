@@ -1,4 +1,4 @@
-"""One HTTP client for both kinds of bot control: over TCP or a unix socket, with faults as sentences."""
+"""The HTTP client of both kinds of bot control: over TCP or a unix socket, with faults as sentences."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ import msgspec
 from alpha.errors import Rejected, Retry
 
 CONNECT_S = 3.0
-#: How much longer than a stop's own grace an answer may take.
+#: Seconds a response may take beyond a stop's own grace period.
 SLACK_S = 15.0
 
 
@@ -18,7 +18,7 @@ class ControlHttp:
     def __init__(self, where: str, base_url: str, socket_path: str | None = None) -> None:
         transport = httpx.AsyncHTTPTransport(uds=socket_path) if socket_path is not None else None
         self.where = where
-        # no proxy of the environment: it would see, and could answer, what is meant for our own machine
+        # ignore proxy settings in the environment: a proxy would see, and could answer, local requests
         self._client = httpx.AsyncClient(base_url=base_url, transport=transport, trust_env=False)
 
     async def close(self) -> None:
@@ -26,7 +26,7 @@ class ControlHttp:
         await self._client.aclose()
 
     async def ask(self, method: str, path: str, params: Mapping[str, str | int], timeout_s: float) -> httpx.Response:
-        """The answer, of any status below 400 or 304; Retry when there is none, Rejected when it is a refusal."""
+        """Return the response, with a status below 400; Retry if there is none, Rejected if it is a refusal."""
         try:
             answer = await self._client.request(
                 method, path, params=dict(params), timeout=httpx.Timeout(timeout_s, connect=CONNECT_S)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class ProcessState(StrEnum):
-    """What a container or process does now."""
+    """The current state of a container or process."""
 
     RUNNING = "running"
     RESTARTING = "restarting"
@@ -20,7 +20,7 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One container, or one process of the demo. `healthy` is None where no health check speaks."""
+    """One container, or one process of the demo. `healthy` is None without a health check."""
 
     container: str
     state: ProcessState
@@ -30,26 +30,26 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """True while it runs."""
+        """Whether it is running."""
         return self.state is ProcessState.RUNNING
 
 
 class BotControl(Protocol):
-    """Start, stop, restart, logs and a list; of the registry's own bots only.
+    """Start, stop, restart, logs and list; controls only the registry's own bots.
 
-    Every call raises Retry while the other side is away, Rejected when it refuses, both in one sentence.
+    Every call raises Retry while the other side is unavailable, Rejected if it refuses, both with one sentence.
     """
 
     async def list(self) -> list[Process]:
-        """Bots and services that exist, running or not."""
+        """Return the existing bots and services, running or not."""
         ...
 
     async def start(self, container: str) -> bool:
-        """Start it; False when it was running already."""
+        """Start it; False if it was already running."""
         ...
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
-        """Stop it and wait until it has ended, by force after `grace_s`; False when it was not running."""
+        """Stop it and wait until it has ended, by force after `grace_s`; False if it was not running."""
         ...
 
     async def restart(self, container: str, grace_s: int = 10) -> None:
@@ -57,9 +57,9 @@ class BotControl(Protocol):
         ...
 
     async def logs(self, container: str, lines: int) -> str:
-        """Its last lines of output, oldest first."""
+        """Return its last lines of output, oldest first."""
         ...
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...

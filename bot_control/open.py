@@ -1,4 +1,4 @@
-"""Which bot control: read from one address."""
+"""Chooses the bot control from one address."""
 
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from bot_control.http import ControlHttp
 from bot_control.interface import BotControl
 from bot_control.supervisor import Supervisor
 
-#: The containers beside the bots: shown in the status, never steered.
+#: The service containers: listed in the status, never controlled.
 SERVICES = (
     "trading_postgres",
     "trading_pgbouncer",
@@ -26,7 +26,7 @@ SERVICES = (
 
 
 class BotControlSettings(Settings):
-    """Where bots are started and stopped."""
+    """Where to start and stop bots."""
 
     bot_control_url: str = Field(
         "unix:///var/run/docker.sock",
@@ -38,7 +38,7 @@ class BotControlSettings(Settings):
 
 
 def open_control(settings: BotControlSettings, registry: Registry) -> BotControl:
-    """The bot control at BOT_CONTROL_URL; nothing is asked yet. Misconfigured names the forms that are understood."""
+    """Return the bot control at BOT_CONTROL_URL, without contacting it. Misconfigured for an unsupported form."""
     url = settings.bot_control_url
     parts = urlsplit(url)
     bots = [bot.container for bot in registry.bots]

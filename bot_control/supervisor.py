@@ -2,13 +2,13 @@
 
 | request | answer |
 |---|---|
-| `GET /bots` | 200, a list of `SupervisedProcess` of every process, bots and services |
-| `POST /bots/<container>/start` | 204 started, 304 was running |
-| `POST /bots/<container>/stop?t=10` | 204 when it has ended, 304 was not running |
-| `POST /bots/<container>/restart?t=10` | 204 when it was started again |
+| `GET /bots` | 200, a list of `SupervisedProcess`, one per process (bots and services) |
+| `POST /bots/<container>/start` | 204 started, 304 already running |
+| `POST /bots/<container>/stop?t=10` | 204 once it has ended, 304 was not running |
+| `POST /bots/<container>/restart?t=10` | 204 once it has been started again |
 | `GET /bots/<container>/logs?tail=200` | 200, text/plain |
 
-A fault is a status of 400 or more with `{"message": "one sentence"}`: 404 for an unknown name, 403 for what is no bot.
+A fault is a status of 400 or more with `{"message": "one sentence"}`: 404 for an unknown name, 403 if it is not a bot.
 """
 
 import msgspec
@@ -19,7 +19,7 @@ from bot_control.interface import Process, ProcessState
 
 
 class SupervisedProcess(msgspec.Struct, frozen=True):
-    """One process as the supervisor tells it. `kind` is "bot" or "service", times are wall-clock milliseconds."""
+    """One process as the supervisor reports it. `kind` is "bot" or "service", times are wall-clock milliseconds."""
 
     container: str
     kind: str
@@ -43,11 +43,11 @@ class Supervisor:
         return sorted((_process(row) for row in rows), key=lambda process: process.container)
 
     async def start(self, container: str) -> bool:
-        """Start it; False when it was running already."""
+        """Start it; False if it was already running."""
         return (await self._http.ask("POST", f"/bots/{container}/start", {}, SLACK_S)).status_code != 304
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
-        """Stop it and wait until it has ended; False when it was not running."""
+        """Stop it and wait until it has ended; False if it was not running."""
         answer = await self._http.ask("POST", f"/bots/{container}/stop", {"t": grace_s}, grace_s + SLACK_S)
         return answer.status_code != 304
 
@@ -56,7 +56,7 @@ class Supervisor:
         await self._http.ask("POST", f"/bots/{container}/restart", {"t": grace_s}, grace_s + SLACK_S)
 
     async def logs(self, container: str, lines: int) -> str:
-        """Its last lines of output, oldest first."""
+        """Return its last lines of output, oldest first."""
         return (await self._http.ask("GET", f"/bots/{container}/logs", {"tail": lines}, SLACK_S)).text
 
     async def close(self) -> None:

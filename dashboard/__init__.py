@@ -1,1 +1,1 @@
-"""The dashboard: what the command centre shows, in a browser. It reads and changes nothing."""
+"""The dashboard: the command centre's pages in a browser. Read-only."""

@@ -1,4 +1,4 @@
-"""Entry point of the dashboard's process."""
+"""Entry point of the dashboard process."""
 
 import sys
 
@@ -10,7 +10,7 @@ from dashboard.settings import DashboardSettings
 
 
 def main() -> int:
-    """Run the dashboard; one sentence a fault in the settings, and a true exit code."""
+    """Run the dashboard; one sentence per settings fault on stderr, and the exit code."""
     try:
         settings = load(DashboardSettings)
     except AlphaError as fault:

@@ -1,4 +1,4 @@
-"""The dashboard's server: a token once, a cookie afterwards; pages, and the parts that move as server-sent events."""
+"""The dashboard server: a token once, then a cookie; pages, with the live parts sent as server-sent events."""
 
 import asyncio
 import hmac
@@ -26,11 +26,11 @@ from operations.storable import storable
 log = logger(__name__)
 COOKIE = "alpha_dashboard"
 REFRESH_S = 1.0
-#: How old the parts made of the history may be.
+#: Maximum age of the parts made from the history, in seconds.
 PAST_S = 5.0
-#: The stores are asked whether they answer also while nobody watches; after so long without an answer health says so.
+#: Seconds between store checks, which run even with no viewers; unhealthy after BLIND_MS without an answer.
 ASK_S, BLIND_MS = 5.0, 30_000
-#: Longer than any query that means something.
+#: Longer than any meaningful query.
 MOST_QUERY = 200
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", scripts.TAGS)
 _HEADERS = {
@@ -42,12 +42,12 @@ _HEADERS = {
 
 
 class Dashboard:
-    """Serves one platform. All viewers share one look at it a second."""
+    """Serves one `Operations`. All viewers share one refresh per second."""
 
     def __init__(self, settings: DashboardSettings, platform: Operations) -> None:
         self._settings = settings
         self._platform = platform
-        # The cookie is not the token: it means nothing after this process.
+        # The cookie is not the token: it is only valid for this process.
         self._session = secrets.token_urlsafe(32)
         self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
         self._past = ""
@@ -56,7 +56,7 @@ class Dashboard:
         self.stores_ms = monotonic_ms()
 
     def app(self) -> web.Application:
-        """The application."""
+        """Build the aiohttp application."""
         app = web.Application(middlewares=[self._gate])
         app.add_routes(
             [
@@ -72,7 +72,7 @@ class Dashboard:
 
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Who shows the token gets a cookie; who has neither gets nothing."""
+        """Give a cookie for the token; refuse requests with neither."""
         shown = request.query.get("token", "")
         if shown and _same(shown, self._settings.dashboard_token.get_secret_value()):
             answer = web.Response(status=303, headers={"Location": request.path})
@@ -85,7 +85,7 @@ class Dashboard:
         try:
             return await handler(request)
         except Rejected as fault:
-            # what was asked cannot be answered, now or later
+            # the request cannot be answered, now or later
             return self._fault(str(fault), 400)
         except AlphaError as fault:
             return self._fault(str(fault), 503)
@@ -106,7 +106,7 @@ class Dashboard:
         return self._page(body, here="live", stream=' hx-ext="sse" sse-connect="/events"')
 
     async def _past_place(self) -> str:
-        """What changes with the history alone, asked for once in a while for all viewers."""
+        """The part that changes only with the history; fetched at most every PAST_S seconds for all viewers."""
         if time.monotonic() >= self._past_until:
             self._past = await front.past_place(self._platform)
             self._past_until = time.monotonic() + PAST_S
@@ -141,7 +141,7 @@ class Dashboard:
             self._viewers.discard(queue)
 
     async def keep_looking(self) -> None:
-        """One look a second for all viewers; none while nobody watches."""
+        """Refresh once per second for all viewers; idle while there are none."""
         while True:
             self.looked_ms = wall_ms()
             if self._viewers:
@@ -152,13 +152,13 @@ class Dashboard:
             await asyncio.sleep(REFRESH_S)
 
     async def ask_stores(self) -> None:
-        """Note that PostgreSQL and Redis answer; raises what they raise."""
+        """Check that PostgreSQL and Redis answer; raises their errors."""
         await self._platform.live.check()
         await self._platform.history.value("SELECT 1")
         self.stores_ms = monotonic_ms()
 
     async def keep_asking(self) -> None:
-        """Ask them again and again."""
+        """Check the stores periodically."""
         while True:
             try:
                 await self.ask_stores()
@@ -167,7 +167,7 @@ class Dashboard:
             await asyncio.sleep(ASK_S)
 
     def blind(self, now_ms: int) -> str | None:
-        """Why nothing can be shown at this monotonic time: PostgreSQL or Redis does not answer."""
+        """Why nothing can be shown at this monotonic time: PostgreSQL or Redis does not respond. None if both do."""
         away_ms = now_ms - self.stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
@@ -179,12 +179,12 @@ class Dashboard:
 
 
 def _same(shown: str, wanted: str) -> bool:
-    """Compare in constant time; what was shown may hold bytes that are no text."""
+    """Compare in constant time; `shown` may hold bytes that are not valid text."""
     return hmac.compare_digest(shown.encode("utf-8", "replace"), wanted.encode())
 
 
 def _event(name: str, part: str) -> bytes:
-    """A server-sent event that carries HTML. Each line of it is a field of its own."""
+    """Encode HTML as a server-sent event. Each of its lines is a field of its own."""
     lines = part.replace("\r", "").split("\n")
     return "".join([f"event: {name}\n", *(f"data: {line}\n" for line in lines), "\n"]).encode()
 
@@ -195,7 +195,7 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     registry = load_registry(settings.alpha_bots_file)
     links, history = RedisClients(settings), History(settings, "dashboard")
     dashboard = Dashboard(settings, Operations(registry, links, history, NoControl()))
-    # Streams of events never end by themselves.
+    # Event streams never end by themselves.
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -1,4 +1,4 @@
-"""Charts as SVG: equity and drawdown, bars, candles with entries and exits. Colours follow the page's own."""
+"""Charts as SVG: equity and drawdown, bars, candles with entries and exits. Colours follow the page's theme."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MOST_POINTS = 600
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A fill on a chart of candles."""
+    """A fill on a candle chart."""
 
     time_ms: int
     price: float
@@ -24,7 +24,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One candle, in floats: a picture is no account."""
+    """One candle, in floats: charts need no exact amounts."""
 
     start_ms: int
     open: float
@@ -57,12 +57,12 @@ def curve_svg(curve: Curve) -> str:
 
 
 def bars_svg(bars: BarChart) -> str:
-    """One signed bar a label."""
+    """One signed bar per label."""
     if not bars.values:
         return "<p class=dim>Nothing to draw yet.</p>"
     high, low = max(*bars.values, 0.0), min(*bars.values, 0.0)
     y = Scale(high, low if low < high else high - 1, 30, HEIGHT - 35)
-    # Beside the labels of the scale.
+    # Leave room for the scale labels.
     first = 8 * LEFT
     slot = (WIDTH - first - 10) / len(bars.values)
     every = max(1, -(-len(bars.labels) // 6))

@@ -1,4 +1,4 @@
-"""The dashboard steers nothing and sees no containers: what it knows of a bot is what the bot and the listener say."""
+"""Bot control for the dashboard, which controls nothing and sees no containers: it relies on live state alone."""
 
 from alpha.errors import Rejected, Retry
 from bot_control.interface import Process
@@ -7,10 +7,10 @@ BLIND = "The dashboard does not see containers."
 
 
 class NoControl:
-    """A bot control without any power."""
+    """A bot control that refuses everything."""
 
     async def list(self) -> list[Process]:
-        """Nothing can be seen from here."""
+        """Return nothing: no containers are visible from here."""
         raise Retry(BLIND)
 
     async def start(self, container: str) -> bool:

@@ -1,4 +1,4 @@
-"""The first page: the money, each bot, what is open, what happened, and how the last month went."""
+"""The front page: balance, each bot, open positions, recent fills, and the last month."""
 
 import asyncio
 from collections import defaultdict
@@ -22,9 +22,9 @@ from operations.periods import parse_period
 from operations.positions import BalanceRow
 from operations.status import BotState, BotStatus, Status, status
 
-#: The places of the page that move, in their order.
+#: The parts of the page that update live, in order.
 LIVE = ("head", "bots", "positions", "fills")
-#: The place that changes only with the history.
+#: The part that changes only with the history.
 PAST = "past"
 _DAYS = "30d"
 _FILLS_SHOWN = 12
@@ -38,7 +38,7 @@ _TONES = {
 
 
 async def live_places(platform: Operations) -> dict[str, str]:
-    """The HTML of each place of `LIVE`. What is away is said in its place; the rest is shown."""
+    """Return the HTML of each part of `LIVE`. An unavailable part shows its fault; the rest is shown."""
     seen, balances, fills = await asyncio.gather(
         status(platform), positions.balance(platform), _fills(platform), return_exceptions=True
     )
@@ -55,14 +55,14 @@ async def live_places(platform: Operations) -> dict[str, str]:
 
 
 def _said(fault: BaseException) -> str:
-    """What an error of ours says; any other goes on."""
+    """The text of an AlphaError; any other error is re-raised."""
     if not isinstance(fault, AlphaError):
         raise fault
     return str(fault)
 
 
 async def past_place(platform: Operations) -> str:
-    """Equity and drawdown, daily bars and exit reasons of the last 30 days of the exchange's time."""
+    """Return equity and drawdown, daily bars and exit reasons of the last 30 days of exchange time."""
     try:
         now = await business_now(platform)
         period = parse_period(_DAYS, now)
@@ -96,7 +96,7 @@ async def past_place(platform: Operations) -> str:
 def _up_to_now(
     curve: list[analytics.EquityPoint], balances: Sequence[BalanceRow], bots: int, now: datetime
 ) -> list[analytics.EquityPoint]:
-    """The curve with a last point of what the accounts are worth now; as it was where that is not known of all."""
+    """Append a point with the accounts' current equity; unchanged if that is not known for all of them."""
     if not curve or len(balances) < bots or not all(row.true for row in balances) or now <= curve[-1].time:
         return curve
     total = sum((row.equity for row in balances), ZERO)
@@ -106,7 +106,7 @@ def _up_to_now(
 
 
 def reasons_html(rows: Sequence[analytics.ReasonRow]) -> str:
-    """Why trades ended: a bar for each reason of each bot, and what it brought."""
+    """Exit reasons: a bar per bot and reason, and its result."""
     if not rows:
         return "<h2>Why trades ended, last 30 days</h2><p class=dim>No trade has ended yet.</p>"
     most = max(row.trips for row in rows)
@@ -128,7 +128,7 @@ def _won(row: analytics.ReasonRow) -> str:
 
 
 def _head(platform: Operations, seen: Status, balances: Sequence[BalanceRow], faults: Sequence[str]) -> str:
-    """The money in one line, and whatever is wrong below it."""
+    """The totals (equity, P&L, today) in one line, and any faults below them."""
     equity = {row.bot: row.equity for row in balances}
     bots = [bot.bot for bot in seen.bots]
     total = usdt(_total([equity.get(bot) for bot in bots]), signed=False)
@@ -166,7 +166,7 @@ def _data(seen: Status) -> Cell:
 
 
 def _total(values: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None where one is not known: a part is no total."""
+    """The sum; None if a value is unknown: a partial sum is not a total."""
     known = [value for value in values if value is not None]
     return sum(known, ZERO) if known and len(known) == len(values) else None
 
@@ -191,7 +191,7 @@ def _card(bot: BotStatus, equity: Decimal | None) -> str:
 
 
 def _positions(platform: Operations, seen: Status) -> Page:
-    """The positions of the same look as the sums above them: marks move, and two looks would differ."""
+    """The positions from the same status as the totals above them: marks move, and two reads would differ."""
     unknown = [pages.short(bot.bot) for bot in seen.bots if bot.unrealised_pnl is None]
     if unknown:
         return Page("Positions", [Words(f"The positions of {', '.join(unknown)} cannot be read now.", Tone.BAD)])

@@ -1,4 +1,4 @@
-"""Pages of the platform as HTML. Every text is escaped here and nowhere else."""
+"""Renders pages as HTML. Every text is escaped here and nowhere else."""
 
 import re
 from html import escape
@@ -10,14 +10,14 @@ _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
 
 def page_html(page: Page) -> str:
-    """A page: its title, its picture, its blocks."""
+    """Render a page: title, chart, blocks."""
     picture = "" if page.picture is None else picture_html(page.picture)
     blocks = "".join(block_html(block) for block in page.blocks)
     return f"<section><h2>{escape(page.title)}</h2>{picture}{blocks}</section>"
 
 
 def block_html(block: Block) -> str:
-    """One block of a page."""
+    """Render one block of a page."""
     match block:
         case Table():
             return _table(block)
@@ -33,7 +33,7 @@ def block_html(block: Block) -> str:
 
 
 def picture_html(picture: Picture) -> str:
-    """A picture as SVG."""
+    """Render a chart as SVG."""
     match picture:
         case Curve():
             return curve_svg(picture)
@@ -62,7 +62,7 @@ def _table(table: Table) -> str:
 
 
 def _linked(cell: Cell) -> str:
-    """A symbol leads to its candles."""
+    """Link a symbol to its candles."""
     if not _SYMBOL.fullmatch(cell.text):
         return cell_html(cell)
     return f'<a href="/chart/{cell.text}">{cell_html(cell)}</a>'
@@ -73,5 +73,5 @@ def _title(text: str) -> str:
 
 
 def cell_html(cell: Cell) -> str:
-    """A cell: its text in its tone."""
+    """Render a cell's text in its tone."""
     return f"<span class={cell.tone.value}>{escape(cell.text)}</span>"

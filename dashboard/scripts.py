@@ -1,7 +1,7 @@
-"""The scripts of the pages: htmx with its extension for server-sent events, and a few lines of our own.
+"""The page scripts: htmx with its extension for server-sent events, and `page.js`.
 
-django-htmx is installed for the two files of htmx that it carries; Django is not. Each script's address has its digest, so
-that a browser keeps it and never an old one.
+django-htmx is installed for the two htmx files that it ships; Django is not. Each script's URL contains its digest, so
+that a browser can cache it and never uses an outdated one.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _SCRIPTS = {
     "sse.js": _HTMX.joinpath("ext", "hx-sse-2.min.js").read_bytes(),
     "page.js": files("dashboard").joinpath("page.js").read_bytes(),
 }
-#: The HTML that loads them, in their order.
+#: The HTML that loads the scripts, in order.
 TAGS = "\n".join(
     f'<script src="/scripts/{name}?{hashlib.sha256(text).hexdigest()[:12]}" defer></script>'
     for name, text in _SCRIPTS.items()
@@ -24,7 +24,7 @@ _HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-
 
 
 async def script(request: web.Request) -> web.Response:
-    """One of the scripts; 404 for any other name."""
+    """Serve one of the scripts; 404 for any other name."""
     text = _SCRIPTS.get(request.match_info["name"])
     if text is None:
         raise web.HTTPNotFound

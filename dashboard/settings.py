@@ -1,4 +1,4 @@
-"""What can be set about the dashboard."""
+"""The dashboard's settings."""
 
 from pydantic import Field, SecretStr
 
@@ -7,7 +7,7 @@ from operations.context import OperationsSettings
 
 
 class DashboardSettings(OperationsSettings, LogSettings, HealthSettings):
-    """Everything the dashboard reads from the environment."""
+    """Everything that the dashboard reads from the environment."""
 
     dashboard_host: str = Field("127.0.0.1", description="the address the dashboard listens on")
     dashboard_port: int = Field(8050, ge=0, le=65535, description="the port the dashboard listens on")

@@ -1,4 +1,4 @@
-"""The pages behind the first one: the questions of the command centre, and candles with entries and exits."""
+"""The pages behind the front page: the command centre's queries, and candles with entries and exits."""
 
 from decimal import Decimal
 from html import escape
@@ -14,15 +14,15 @@ from operations.commands import QUERIES
 from operations.context import Operations
 from operations.pages import short
 
-#: Questions that a reader without any role may ask, in the order of the menu.
+#: Queries available to a reader without a role, in menu order.
 MENU = ("analytics", "daily", "performance", "trades", "fills", "orders", "balance", "issues", "sync", "alerts")
 _CANDLES = 150
-#: How many of the newest fills are looked through for those of a symbol.
+#: How many of the newest fills are searched for those of a symbol.
 _FILLS = 500
 
 
 async def answer(platform: Operations, name: str, words: list[str]) -> str:
-    """The page of one question of the menu, below a choice of bots. The platform's errors as they are."""
+    """Return the page of one query of the menu, below a choice of bots. Operations errors propagate."""
     question = next(each for each in QUERIES if each.name == name and name in MENU)
     args = read_words(platform.registry, question.name, question.usage, question.example, words)
     choice = ""
@@ -36,9 +36,9 @@ async def answer(platform: Operations, name: str, words: list[str]) -> str:
 
 
 async def chart(platform: Operations, symbol: str | None) -> str:
-    """The last candles of a symbol with the fills on them; of the shortest interval that is at hand.
+    """Return a symbol's latest candles with its fills, at the shortest available interval.
 
-    Without a symbol: of the one traded last. Above it a choice of all that the bots follow or traded lately.
+    Without a symbol: the one traded last. Above it, a choice of all symbols that the bots follow or recently traded.
     """
     intervals: set[str] = set()
     symbols: set[str] = set()

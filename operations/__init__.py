@@ -1,5 +1,5 @@
-"""The functions of the platform: what the operator can ask and do.
+"""Operations: what the operator can query and command, as functions.
 
-Each takes a `Platform` and typed arguments and returns typed rows. Telegram, the terminal and the web present the same
-rows; none of them asks Redis or PostgreSQL by itself.
+Each takes an `Operations` and typed arguments and returns typed rows. Telegram, the terminal and the dashboard present
+the same rows; none of them accesses Redis or PostgreSQL directly.
 """

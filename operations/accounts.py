@@ -1,4 +1,4 @@
-"""Which account each bot trades on now. Figures of different accounts (demo, live) are never added up."""
+"""The account that each bot currently trades. Figures of different accounts (demo, live) are never added up."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class CurrentAccount:
 
 
 async def current_accounts(platform: Operations, bot: Bot | None = None) -> list[CurrentAccount]:
-    """The current account of each of these bots that has one, in the order of the registry."""
+    """Return the current account of each of these bots that has one, in registry order."""
     ids = [each.id for each in platform.bots(bot)]
     rows = await platform.history.rows(
         """
@@ -33,5 +33,5 @@ async def current_accounts(platform: Operations, bot: Bot | None = None) -> list
 
 
 async def account_ids(platform: Operations, bot: Bot | None = None) -> list[int]:
-    """The numbers of those accounts."""
+    """The ids of those accounts."""
     return [account.account_id for account in await current_accounts(platform, bot)]

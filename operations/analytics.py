@@ -1,4 +1,4 @@
-"""What the bots made: round trips, days, weeks and months, figures of a period, and why trades ended."""
+"""Trading results: round trips, days, weeks and months, performance over a period, and exit reasons."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from operations.context import Operations
 from operations.history import row_count
 from operations.periods import Period
 
-#: A picture is a few hundred pixels wide: more points only make it slower.
+#: A chart is a few hundred pixels wide: more points only make it slower.
 CURVE_POINTS = 400
 
 
@@ -43,7 +43,7 @@ class TripRow:
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """The figures of one bot's account over a period. Amounts in USDT, `_pct` in per cent.
+    """The performance of one bot's account over a period. Amounts in USDT, `_pct` in per cent.
 
     None where the history cannot say: no trades to divide by, no equity to measure against.
     """
@@ -70,7 +70,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class ReasonRow:
-    """Why round trips ended, over a period."""
+    """Exit reasons of round trips over a period."""
 
     bot: str
     reason: str
@@ -85,7 +85,7 @@ class ReasonRow:
 
 @dataclass(frozen=True, slots=True)
 class SymbolRow:
-    """What a symbol brought, over a period."""
+    """The result of one symbol over a period."""
 
     bot: str
     symbol: str
@@ -98,7 +98,7 @@ class SymbolRow:
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """What happened in one UTC day, week (from Monday) or month, cash basis, USDT."""
+    """The result of one UTC day, week (from Monday) or month, cash basis, USDT."""
 
     bot: str
     start: date
@@ -115,7 +115,7 @@ class SpanRow:
 
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """Equity at a time of the exchange, USDT, and the drawdown from the highest before it, per cent, zero or below."""
+    """Equity at an exchange time, USDT, and the drawdown from its previous peak, per cent, zero or below."""
 
     time: datetime
     equity: Decimal
@@ -134,7 +134,7 @@ class Analytics:
 
 
 async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) -> list[TripRow]:
-    """The newest closed round trips, newest first."""
+    """Return the newest closed round trips, newest first."""
     accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
         """
@@ -153,7 +153,7 @@ async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) 
 
 
 async def trades_in(platform: Operations, bot: Bot | None, period: Period) -> list[TripRow]:
-    """All round trips that closed in a period, oldest first."""
+    """Return all round trips that closed in a period, oldest first."""
     rows = await platform.history.rows(
         "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND account_id = ANY($2) "
         "AND closed_at >= $3 AND closed_at < $4 ORDER BY closed_at",
@@ -188,7 +188,7 @@ def _trip(row: Any) -> TripRow:
 
 
 async def _ask(platform: Operations, accounts: list[CurrentAccount], period: Period, function: str) -> list[Any]:
-    """The rows of one of the history's functions of a period, for these accounts in their order; one question in all."""
+    """Call one of the database's period functions for these accounts, in their order, with a single query."""
     rows = await platform.history.rows(
         f"SELECT found.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id) "  # noqa: S608 - our own names
         f"CROSS JOIN LATERAL trading.{function}(wanted.bot_id, $3, $4) AS found WHERE found.account_id = wanted.account_id",
@@ -202,7 +202,7 @@ async def _ask(platform: Operations, accounts: list[CurrentAccount], period: Per
 
 
 async def performance(platform: Operations, bot: Bot | None, period: Period) -> list[Performance]:
-    """The figures of each bot's current account over a period, in the order of the registry."""
+    """Return the performance of each bot's current account over a period, in registry order."""
     return await _performances(platform, await current_accounts(platform, bot), period)
 
 
@@ -238,7 +238,7 @@ def _pct(share: Decimal | None) -> Decimal | None:
 
 
 async def reasons(platform: Operations, bot: Bot | None, period: Period) -> list[ReasonRow]:
-    """Why round trips ended, most frequent first within each bot."""
+    """Return exit reasons of round trips, most frequent first within each bot."""
     return await _reasons(platform, await current_accounts(platform, bot), period)
 
 
@@ -260,7 +260,7 @@ async def _reasons(platform: Operations, accounts: list[CurrentAccount], period:
 
 
 async def _symbols(platform: Operations, accounts: list[CurrentAccount], period: Period) -> list[SymbolRow]:
-    """What each symbol brought, by symbol within each bot."""
+    """Return the result of each symbol, by symbol within each bot."""
     return [
         SymbolRow(
             bot=row["bot_id"],
@@ -275,7 +275,7 @@ async def _symbols(platform: Operations, accounts: list[CurrentAccount], period:
     ]
 
 
-#: Both begin with what each account was worth when the period began, where that is known: its last snapshot before.
+#: Both queries begin with each account's equity at the start of the period, if known: its last snapshot before it.
 _SNAPSHOT_POINTS = """
 WITH seen AS (
     SELECT a.account_id, before.eve, within.first, within.last
@@ -319,11 +319,11 @@ ORDER BY place, taken_at
 
 
 async def equity_curve(platform: Operations, bot: Bot | None, period: Period) -> list[EquityPoint]:
-    """Equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
+    """Return equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
 
-    Snapshots are thinned; of long periods the last of each day is taken. It begins with the equity at the period's begin, as
-    `trading.bot_performance` does, where that is known. Each account counts from its first snapshot on, with the last value
-    known at each point. Transfers are not taken out; `trading.bot_performance` does that.
+    Snapshots are thinned; for long periods the last of each day is used. The curve begins with the equity at the
+    period's start, as in `trading.bot_performance`, if known. Each account counts from its first snapshot on, with the
+    last value known at each point. Transfers are not removed; `trading.bot_performance` removes them.
     """
     return await _equity(platform, await current_accounts(platform, bot), period)
 
@@ -338,7 +338,7 @@ async def _equity(platform: Operations, current: list[CurrentAccount], period: P
 
 
 def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint]:
-    """One point a place, of the last known equity of each account; the curve begins where all accounts are known."""
+    """Return one point per place, from the last known equity of each account; starts where all accounts are known."""
     accounts = {account for _, account, _, _ in rows}
     known: dict[int, Decimal] = {}
     points: list[EquityPoint] = []
@@ -356,7 +356,7 @@ def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint
 
 
 async def analytics(platform: Operations, bot: Bot | None, period: Period) -> Analytics:
-    """Everything about these bots over a period; the four questions are asked side by side."""
+    """Return everything about these bots over a period; the four queries run concurrently."""
     accounts = await current_accounts(platform, bot)
     figures, why, what, equity = await asyncio.gather(
         _performances(platform, accounts, period),
@@ -368,9 +368,9 @@ async def analytics(platform: Operations, bot: Bot | None, period: Period) -> An
 
 
 async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, now: datetime) -> list[SpanRow]:
-    """The last `count` UTC days ("daily"), weeks from Monday ("weekly") or months ("monthly") up to `now`, oldest first.
+    """Return the last `count` UTC days ("daily"), weeks from Monday ("weekly") or months ("monthly") up to `now`.
 
-    Spans in which a bot did nothing have no row.
+    Oldest first. Spans without any activity of a bot have no row.
     """
     row_count(count)
     unit = {"daily": "day", "weekly": "week", "monthly": "month"}[kind]
@@ -415,7 +415,7 @@ def _span(row: Any) -> SpanRow:
 
 
 def first_day(kind: str, count: int, today: date) -> date:
-    """The first day of the last `count` spans, today's among them."""
+    """The first day of the last `count` spans, including today's."""
     try:
         if kind == "daily":
             return today - timedelta(days=count - 1)

@@ -1,7 +1,7 @@
-"""The words after a command, read by its usage: `<bot> [symbol]`, `[bot] [n]`, `[bot] [period]`.
+"""Parses the words after a command by its usage: `<bot> [symbol]`, `[bot] [n]`, `[bot] [period]`.
 
-`<...>` must be there, `[...]` may be. Words are taken in any order; a period takes all that is left by the others.
-`Arguments.words` are the same words in one spelling: what is shown, stored and put behind buttons is always that.
+`<...>` is required, `[...]` optional. Words may come in any order; a period takes all that the others leave.
+`Arguments.words` is their canonical form, which is what is shown, stored and put behind buttons.
 """
 
 import re
@@ -13,14 +13,14 @@ from alpha.registry import Bot, Registry
 from operations.storable import brief
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}(-[A-Z0-9]{1,20})?")
-#: Plain, or with thousands apart.
+#: Plain, or with thousands separators.
 _NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
 _PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What the words of a command mean. What was not said is None."""
+    """The parsed arguments of a command. Omitted ones are None."""
 
     bot: Bot | None = None
     symbol: str | None = None
@@ -30,7 +30,7 @@ class Arguments:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words in their one spelling: the bot by its container, whatever it was called."""
+        """The words in canonical form: the bot by its container, however it was named."""
         said = (
             None if self.bot is None else self.bot.container,
             self.symbol,
@@ -42,7 +42,7 @@ class Arguments:
 
 
 def read_words(registry: Registry, command: str, usage: str, example: str, words: list[str]) -> Arguments:
-    """The arguments in `words`; Rejected, in one line with an example, when they do not fit the usage."""
+    """Parse `words`; Rejected, in one line with an example, if they do not fit the usage."""
     left = [word.strip() for word in words if word.strip()]
     found: dict[str, Any] = {}
     for name, optional in ((part.strip("<>[]"), part.startswith("[")) for part in usage.split()):
@@ -64,7 +64,7 @@ def read_words(registry: Registry, command: str, usage: str, example: str, words
 
 
 def _take(name: str, left: list[str], registry: Registry) -> tuple[Any, list[str]] | None:
-    """What is read for this part of the usage, and the words that are left then; None when no word is it."""
+    """Return the value of this part of the usage and the remaining words; None if no word fits."""
     if name in ("period", "rest"):
         text = " ".join(left)
         fits = name == "rest" or (len(text) <= 60 and _PERIOD.search(text.lower()))

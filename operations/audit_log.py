@@ -1,4 +1,4 @@
-"""The audit of every attempt to steer the system: who, where, what, and how it ended."""
+"""The audit log of every command attempt: who, where, what, and how it ended."""
 
 import uuid
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from operations.storable import storable
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt. `id` is unique for it; `role` is empty for a stranger."""
+    """One attempt. `id` is unique; `role` is empty for a stranger."""
 
     id: str
     source: str
@@ -27,9 +27,9 @@ def new_id(source: str) -> str:
 
 
 async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, answer: str = "") -> bool:
-    """Write the attempt; False when one of this id was written before. Retry while PostgreSQL is away.
+    """Write the attempt; False if its id was written before. Raises Retry while PostgreSQL is unavailable.
 
-    Rejected when PostgreSQL refuses a value: the same row would be refused again.
+    Raises Rejected if PostgreSQL refuses a value: the same row would be refused again.
     """
     written = await platform.history.value(
         "INSERT INTO audit.commands (command_id, source, issuer, issuer_role, chat, name, bot_id, arguments, outcome, answer) "
@@ -55,7 +55,7 @@ async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, ans
 
 
 async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answer: str) -> None:
-    """Write how an attempt ended. Retry while PostgreSQL is away."""
+    """Write how an attempt ended. Raises Retry while PostgreSQL is unavailable."""
     await platform.history.value(
         "UPDATE audit.commands SET outcome = $2, answer = nullif($3, ''), finished_at = now() WHERE command_id = $1",
         attempt_id,

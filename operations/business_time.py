@@ -1,4 +1,4 @@
-"""Business time as the operator's tools see it: the newest timestamp that the exchange has sent."""
+"""Business time for the operator's tools: the newest timestamp that the exchange has sent."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ from operations.context import Operations
 
 
 async def business_now(platform: Operations, bot: Bot | None = None) -> datetime:
-    """The exchange's newest time about these bots: of their markets and wallets, else of their last fill.
+    """Return the newest exchange time of these bots: from their markets and wallets, else from their last fill.
 
-    Where the exchange was never heard, the wall clock: there is no history then that could be read wrongly.
+    If the exchange has never sent anything, the wall clock: there is then no history to misread.
     """
     heard: int = 0
     try:

@@ -1,4 +1,4 @@
-"""The one table of the operator's commands: who may, what they take, what they do. Telegram and terminal read it."""
+"""The single table of operator commands: required role, arguments and function. Used by Telegram and the terminal."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from operations.status import status
 
 
 class Role(IntEnum):
-    """What a person may do; each may what the one before may."""
+    """What a person may do; each role includes the one before it."""
 
     STRANGER = 0
     VIEWER = 1
@@ -27,7 +27,7 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A command that shows and changes nothing. `brief` is its summary where a phone has a line for it."""
+    """A read-only command. `brief` is its summary for a phone's one-line list."""
 
     name: str
     summary: str
@@ -40,9 +40,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that changes something: confirmed, audited, told to the other operators.
+    """A command that changes something: confirmed, audited, and announced to the other operators.
 
-    `warn` gives the sentence that is shown before it is confirmed.
+    `warn` returns the sentence shown before the confirmation.
     """
 
     name: str
@@ -56,14 +56,14 @@ class Command:
 
 
 def the_bot(args: Arguments) -> Bot:
-    """The bot that was named."""
+    """The bot that was named; Rejected if none was."""
     if args.bot is None:
         raise Rejected("Name a bot.")
     return args.bot
 
 
 def _n(args: Arguments, default: int) -> int:
-    """The number that was said; zero is one, and is refused by the question itself."""
+    """The number given, else `default`; zero is passed on, and the query itself refuses it."""
     return default if args.n is None else args.n
 
 

@@ -1,7 +1,7 @@
-"""What a command will do, said before it is confirmed: sizes, sides, P&L, halts. What cannot be done is refused here.
+"""What a command will do, shown before it is confirmed: sizes, sides, P&L, halts. What is impossible is refused here.
 
-Rejected means that there is nothing to ask for. Any other fault means that it cannot be told now; the command may be
-asked for all the same.
+Rejected means that there is nothing to confirm. Any other fault means that the consequences are unknown for now; the
+command may still be confirmed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from operations.formatting import full_moment, number, usdt
 from operations.history import DesiredState, HaltRow
 from operations.positions import PositionRow, orders, positions, total_unrealised, trusted
 
-#: How long a warning may look at positions: a panic waits for nothing.
+#: How long a warning may read positions: a panic must not wait.
 LOOK_S = 1.0
 
 
@@ -26,7 +26,7 @@ def position_line(row: PositionRow) -> str:
 
 
 async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
-    """What would be closed, one line per position; empty when that cannot be said at once."""
+    """Return what would be closed, one line per position; empty if it cannot be read in time."""
     try:
         rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
     except (AlphaError, TimeoutError):
@@ -38,7 +38,7 @@ async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | N
 
 
 async def of_flatten(platform: Operations, bot: Bot, symbol: str | None) -> str:
-    """Rejected for a symbol that the bot neither holds nor has orders in nor follows, where live state can be trusted."""
+    """Raises Rejected if, by trusted live state, the bot neither holds nor follows the symbol nor has orders in it."""
     if symbol is not None:
         await _refuse_unknown(platform, bot, symbol)
     what = f"its position in {symbol}" if symbol else "all its positions"
@@ -66,7 +66,7 @@ def _holds(symbols: set[str]) -> str:
 
 
 async def of_adopt(platform: Operations, bot: Bot, symbol: str) -> str:
-    """Rejected when the bot's account shows no such position."""
+    """Raises Rejected if the bot's account has no such position."""
     rows = await positions(platform, bot)
     held = [row for row in rows if row.symbol == symbol]
     if not held:
@@ -79,7 +79,7 @@ async def of_adopt(platform: Operations, bot: Bot, symbol: str) -> str:
 
 
 async def of_start(platform: Operations, bot: Bot) -> str:
-    """Who stopped it, and which halts stay in force all the same."""
+    """Who stopped it, and which halts stay in force."""
     desired = await history.wish_of(platform, bot)
     parts = [f"Start {bot.id}?"]
     if desired is not None and desired.wish != "running":
@@ -91,7 +91,7 @@ async def of_start(platform: Operations, bot: Bot) -> str:
 
 
 async def of_resume(platform: Operations, bot: Bot) -> str:
-    """What is lifted. Rejected for a bot that is stopped."""
+    """What is lifted. Raises Rejected if the bot is stopped."""
     desired = await history.wish_of(platform, bot)
     if desired is not None and desired.wish == "stopped":
         raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
@@ -129,7 +129,7 @@ async def of_pause(platform: Operations, bot: Bot) -> str:
 
 
 async def of_restart(platform: Operations, bot: Bot) -> str:
-    """What stays open meanwhile, and that one that is stopped is started."""
+    """What stays open during the restart, and that a stopped bot is started."""
     desired = await history.wish_of(platform, bot)
     more = " It was stopped by wish: it is started." if desired is not None and desired.wish == "stopped" else ""
     return f"Restart {bot.id}? {await _kept(platform, bot, 'stay open meanwhile')}{more}"
@@ -143,7 +143,7 @@ async def _kept(platform: Operations, bot: Bot, how: str) -> str:
 
 
 async def of_cancel(bot: Bot, symbol: str | None) -> str:
-    """What taking back a closing leaves."""
+    """What remains after cancelling a closing."""
     what = f" of {symbol}" if symbol else ""
     return (
         f"Take back the closing{what} for {bot.id}? What is closed stays closed, what is open stays open; "

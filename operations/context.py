@@ -1,4 +1,4 @@
-"""What the functions of the platform stand on: the registry, live state, history, bot control and a clock."""
+"""The dependencies of all operations: registry, live state, history, bot control and clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,12 +20,12 @@ from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool, create_po
 from alpha.registry import Bot, Registry, load_registry
 from bot_control import BotControl, BotControlSettings, open_control
 
-#: A question to the history that takes longer than this is given up.
+#: A history query that takes longer than this is cancelled.
 QUERY_LIMIT_S = 20.0
 
 
 class OperationsSettings(DatabaseSettings, RedisSettings, BotControlSettings, RegistrySettings):
-    """What the operator's tools need."""
+    """The settings of the operator's tools."""
 
     alpha_timezone: str = Field("UTC", description="the operator's time zone, for example Europe/Berlin")
 
@@ -40,7 +40,7 @@ class OperationsSettings(DatabaseSettings, RedisSettings, BotControlSettings, Re
 
 
 class History:
-    """PostgreSQL for reading and for the command centre's own rows; connects at the first question."""
+    """PostgreSQL access for reading and for the command centre's own rows; connects on the first query."""
 
     def __init__(self, settings: DatabaseSettings, application: str, connections: int = 4) -> None:
         self._settings = settings
@@ -51,14 +51,14 @@ class History:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection. Retry or Misconfigured, in one sentence, when PostgreSQL is away or refuses us; Rejected for a value."""
+        """Yield a connection. Retry or Misconfigured if PostgreSQL is unavailable or refuses; Rejected for a value."""
         try:
             async with (await self._open()).acquire(timeout=QUERY_LIMIT_S) as connection:
                 yield connection
         except asyncpg.UndefinedTableError as fault:
             raise Retry(f"The database is not up to date ({fault}). Run: python -m alpha.postgres.migrate.") from None
         except asyncpg.DataError as fault:
-            # what was given cannot be stored or compared; no repeat would change that
+            # the value cannot be stored or compared; retrying would not help
             raise Rejected(f"PostgreSQL refuses a value: {str(fault).splitlines()[0][:200]}.") from None
         except POSTGRES_ERRORS as fault:
             raise explained(fault, self._settings) from None
@@ -76,7 +76,7 @@ class History:
             return self._pool
 
     async def rows(self, sql: str, *arguments: object) -> list[Any]:
-        """The rows of one question."""
+        """Return the rows of a query."""
         async with self.connection() as connection:
             found: list[Any] = await connection.fetch(sql, *arguments)
             return found
@@ -95,7 +95,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What every function of the platform is given. `wall_ms` is the clock for liveness and expiry."""
+    """The dependencies passed to every operation. `wall_ms` is the clock for liveness and expiry."""
 
     registry: Registry
     live: RedisClients
@@ -109,13 +109,13 @@ class Operations:
         return at(self.wall_ms())
 
     def bots(self, bot: Bot | None) -> tuple[Bot, ...]:
-        """That bot alone, or all of them."""
+        """This bot alone, or all bots if None."""
         return self.registry.bots if bot is None else (bot,)
 
 
 @asynccontextmanager
 async def open_operations(settings: OperationsSettings, application: str) -> AsyncIterator[Operations]:
-    """A platform over the real Redis, PostgreSQL and bot control of `settings`; closed at the end."""
+    """Open the real Redis, PostgreSQL and bot control of `settings`; closed on exit."""
     registry = load_registry(settings.alpha_bots_file)
     live = RedisClients(settings)
     history = History(settings, application)
@@ -130,7 +130,7 @@ async def open_operations(settings: OperationsSettings, application: str) -> Asy
 
 @asynccontextmanager
 async def redis_faults(live: RedisClients) -> AsyncIterator[None]:
-    """Turn Redis being away into one sentence."""
+    """Turn an unavailable Redis into Retry with one sentence."""
     try:
         yield
     except REDIS_UNAVAILABLE:

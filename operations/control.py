@@ -1,7 +1,7 @@
-"""What changes anything: start and stop, pause and resume, adopt, flatten, panic.
+"""Commands that change something: start and stop, pause and resume, adopt, flatten, panic.
 
-Each command here has been allowed, confirmed and written to the audit by the one who presents it. Progress and result
-come as sentences through `tell`.
+The caller has already authorised, confirmed and audited each command. Progress and result are sentences passed to
+`tell` and returned.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from operations.context import Operations, redis_faults
 from operations.formatting import number
 from operations.positions import positions
 
-#: Takes one sentence of progress.
+#: Receives one sentence of progress.
 Tell = Callable[[str], Awaitable[None]]
 STOP_GRACE_S = 4
 BOT_ANSWER_S = 15
@@ -35,11 +35,11 @@ class CommandResult:
 
 
 async def silent(_: str) -> None:
-    """Takes progress and shows nothing."""
+    """Discard progress."""
 
 
 async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """Wish it running and start its container. One that is up but idle, because it was stopped by wish, is restarted."""
+    """Set its desired state to running and start its container; restart one that idles because it was stopped."""
     before = await history.set_wish(platform, bot, "running", by)
     if await platform.control.start(bot.container):
         return CommandResult(True, f"{bot.id} is started.")
@@ -75,7 +75,7 @@ async def stop_warning(platform: Operations, bot: Bot) -> str:
 
 
 async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """Wish it stopped, then stop its container. It stays stopped over upgrades and reboots. Nothing is sold."""
+    """Set its desired state to stopped, then stop its container. It survives upgrades and reboots; nothing is sold."""
     warning = await stop_warning(platform, bot)
     await history.set_wish(platform, bot, "stopped", by)
     stopped = await platform.control.stop(bot.container, STOP_GRACE_S)
@@ -85,7 +85,7 @@ async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
 
 
 async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """Restart its container; a wish of `stopped` becomes `running`, a pause stays."""
+    """Restart its container; a desired state of `stopped` becomes `running`, a pause stays."""
     if (await history.wishes(platform)).get(bot.id) == "stopped":
         await history.set_wish(platform, bot, "running", by)
     await platform.control.restart(bot.container, STOP_GRACE_S)
@@ -93,12 +93,12 @@ async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
 
 
 async def pause(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """No new entries from now on; open positions stay managed. Durable."""
+    """Stop new entries from now on; open positions stay managed. Durable."""
     return await _wish_and_tell(platform, bot, by, "paused", "pause")
 
 
 async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """Lift a pause, and the halts of the guard on this bot. One that is stopped is started first, and stays halted till then."""
+    """Lift a pause and the guard's halts on this bot. Rejected for a stopped bot, which must be started first."""
     if (await history.wishes(platform)).get(bot.id) == "stopped":
         raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
     held = [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
@@ -130,19 +130,19 @@ async def adopt(platform: Operations, bot: Bot, symbol: str, by: str) -> Command
 
 
 async def flatten(platform: Operations, bot: Bot, symbol: str | None, by: str, tell: Tell = silent) -> CommandResult:
-    """Close a bot's positions, or one of them, through the guard. Tells progress until the exchange has said flat."""
+    """Close a bot's positions, or one of them, through the guard. Reports progress until the exchange confirms flat."""
     args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
     return await _ask_guard(platform, "flatten", args, by, tell, GUARD_ANSWER_S)
 
 
 async def cancel(platform: Operations, bot: Bot, symbol: str | None, by: str) -> CommandResult:
-    """Take back a closing that is under way. The halt that came with it stays."""
+    """Cancel a closing in progress. Its halt stays."""
     args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
     return await _ask_guard(platform, "cancel", args, by, silent, BOT_ANSWER_S)
 
 
 async def panic(platform: Operations, by: str, tell: Tell = silent) -> CommandResult:
-    """Close everything of every bot, through the guard. Tells progress until the exchange has said flat."""
+    """Close every position of every bot, through the guard. Reports progress until the exchange confirms flat."""
     return await _ask_guard(platform, "panic", {}, by, tell, GUARD_ANSWER_S)
 
 
@@ -162,7 +162,7 @@ async def _ask(
     tell: Tell,
     limit_s: int,
 ) -> CommandResult:
-    """Send a command and follow its answers. Unknown when no final one comes in time."""
+    """Send a command and follow its replies. Raises Unknown if no final reply arrives within `limit_s`."""
     who = "The guard" if target == keys.GUARD else target
     async with redis_faults(platform.live):
         newest = await redis.xrevrange(keys.control_replies(target), count=1)
@@ -174,7 +174,7 @@ async def _ask(
             async with redis_faults(platform.live):
                 replies, position = await read_replies(redis, target, position, block_ms=500)
         except Retry:
-            # The command was taken by Redis; its answer comes when Redis is back.
+            # Redis has accepted the command; the reply arrives when Redis is back.
             await asyncio.sleep(0.5)
             continue
         for reply in replies:

@@ -1,4 +1,4 @@
-"""How amounts, times and ages are written: signed, with units, in the operator's time zone."""
+"""Formats amounts, times and ages: signed, with units, in the operator's time zone."""
 
 from datetime import datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -11,11 +11,11 @@ _CENT = Decimal("0.01")
 
 
 def usdt(value: Decimal | None, *, signed: bool = True) -> Cell:
-    """An amount in USDT to the cent: `+1,234.50`, green or red when signed."""
+    """An amount in USDT to the cent: `+1,234.50`, green or red if signed."""
     if value is None:
         return NONE
     cents = value.quantize(_CENT, rounding=ROUND_HALF_EVEN)
-    # no sign before nothing: -0.00 is 0.00
+    # zero has no sign: -0.00 is 0.00
     shown = cents or abs(cents)
     text = f"{shown:+,.2f}" if signed and shown else f"{shown:,.2f}"
     whole = shown.quantize(Decimal(1), rounding=ROUND_HALF_EVEN) or Decimal(0)
@@ -31,7 +31,7 @@ def tone_of(value: Decimal | None) -> Tone:
 
 
 def percent(value: Decimal | None, *, signed: bool = True, digits: int = 1) -> Cell:
-    """A figure that is in per cent already: `+1.5 %`."""
+    """A figure already in per cent: `+1.5 %`."""
     if value is None:
         return NONE
     rounded = round(value, digits) or ZERO
@@ -45,7 +45,7 @@ def ratio(value: Decimal | None) -> Cell:
 
 
 def number(value: Decimal | None) -> Cell:
-    """A price or a size, with all its digits and thousands apart; long averages end after eight significant digits."""
+    """A price or size with all digits and thousands separators; long averages have eight significant digits."""
     if value is None:
         return NONE
     whole, _, fraction = plain(value).partition(".")
@@ -62,7 +62,7 @@ def count(value: int | None) -> Cell:
 
 
 def moment(value: datetime | None, zone: tzinfo) -> Cell:
-    """Day and minute in the operator's zone: `11-22 10:15`. The page says the zone once (`zone_name`)."""
+    """Day and minute in the operator's zone: `11-22 10:15`. The page names the zone once (`zone_name`)."""
     return NONE if value is None else Cell(f"{value.astimezone(zone):%m-%d %H:%M}")
 
 
@@ -77,7 +77,7 @@ def zone_name(value: datetime, zone: tzinfo) -> str:
 
 
 def span(value: timedelta | float | None) -> Cell:
-    """A length of time in its two largest units: `3 h 20 m`. Seconds when a number."""
+    """A duration in its two largest units: `3 h 20 m`. A number means seconds."""
     if value is None:
         return NONE
     seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
@@ -92,5 +92,5 @@ def span(value: timedelta | float | None) -> Cell:
 
 
 def text(value: str, tone: Tone = Tone.PLAIN) -> Cell:
-    """A text, or a dash when empty."""
+    """A text, or a dash if empty."""
     return Cell(value, tone) if value else NONE

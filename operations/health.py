@@ -1,4 +1,4 @@
-"""Health of the whole, the latest alerts, and the output of a bot."""
+"""Overall health, the latest alerts, and a bot's log output."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ MOST_LINES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class HealthRow:
-    """One part of the system: well or not, and what to do about it."""
+    """One part of the system: healthy or not, and the remedy."""
 
     part: str
     well: bool
@@ -24,7 +24,7 @@ class HealthRow:
 
 
 async def health(platform: Operations) -> list[HealthRow]:
-    """Every part that can be asked from here. It never fails: a part that is away is a row that is not well."""
+    """Check every part reachable from here. Never fails: an unavailable part is an unhealthy row."""
     rows = []
     try:
         async with redis_faults(platform.live):
@@ -56,7 +56,7 @@ async def health(platform: Operations) -> list[HealthRow]:
 
 
 async def alerts(platform: Operations, count: int = 20) -> list[AlertRow]:
-    """The latest alerts, newest first. Retry while Redis is away."""
+    """Return the latest alerts, newest first. Raises Retry while Redis is unavailable."""
     async with redis_faults(platform.live):
         rows = await platform.live.shared.xrevrange(keys.ALERTS, count=history.row_count(count))
     return [
@@ -73,7 +73,7 @@ async def alerts(platform: Operations, count: int = 20) -> list[AlertRow]:
 
 
 async def logs(platform: Operations, bot: Bot, lines: int = 50) -> str:
-    """The last lines of a bot's output. Retry while bot control is away."""
+    """Return the last lines of a bot's output. Raises Retry while bot control is unavailable."""
     if not 1 <= lines <= MOST_LINES:
         raise Rejected(f"{lines} is no number of lines. Ask for 1 to {MOST_LINES}.")
     return await platform.control.logs(bot.container, lines)

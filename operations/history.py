@@ -1,4 +1,4 @@
-"""What happened and what was wished: fills, wishes, halts, issues, the sync and the alerts, from PostgreSQL."""
+"""Events and desired states from PostgreSQL: fills, desired states, halts, issues, sync runs, alerts and commands."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ MOST_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FillRow:
-    """One execution. `fee` is paid when positive, in `fee_currency`; on a Funding row it is the funding."""
+    """One execution. A positive `fee` was paid, in `fee_currency`; on a Funding row it is the funding."""
 
     bot: str
     time: datetime
@@ -33,7 +33,7 @@ class FillRow:
 
 @dataclass(frozen=True, slots=True)
 class DayTotal:
-    """What a bot made on one UTC day, cash basis, USDT."""
+    """A bot's result on one UTC day, cash basis, USDT."""
 
     net: Decimal
     trips: int
@@ -44,7 +44,7 @@ NO_TOTAL = DayTotal(ZERO, 0)
 
 @dataclass(frozen=True, slots=True)
 class HaltRow:
-    """What may not be sent now. An empty `bot` or `symbol` means all."""
+    """A halt: what must not be sent now. An empty `bot` or `symbol` means all."""
 
     bot: str
     symbol: str
@@ -55,7 +55,7 @@ class HaltRow:
 
 @dataclass(frozen=True, slots=True)
 class IssueRow:
-    """An open difference between our books and the exchange's."""
+    """An open difference between the ledger and the exchange."""
 
     issue: int
     bot: str
@@ -97,7 +97,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandRow:
-    """One attempt to steer the system, from the audit."""
+    """One command attempt from the audit log."""
 
     time: datetime
     source: str
@@ -110,7 +110,7 @@ class CommandRow:
 
 
 def row_count(count: int) -> int:
-    """`count`, or Rejected when it is no sensible number of rows."""
+    """Return `count`; Rejected outside 1 to MOST_ROWS."""
     if not 1 <= count <= MOST_ROWS:
         raise Rejected(f"{count} is no number of rows. Ask for 1 to {MOST_ROWS}.")
     return count
@@ -121,7 +121,7 @@ def _ids(platform: Operations, bot: Bot | None) -> list[str]:
 
 
 async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -> list[FillRow]:
-    """The newest executions of each bot's current account, newest first."""
+    """Return the newest executions of each bot's current account, newest first."""
     accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
         """
@@ -157,7 +157,7 @@ async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -
 
 
 async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
-    """What each bot made on that UTC day on its current account, of those that did anything."""
+    """Return the result of each active bot on that UTC day, on its current account."""
     found = {}
     for account in await current_accounts(platform):
         rows = await platform.history.rows(
@@ -172,14 +172,14 @@ async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
 
 
 async def wishes(platform: Operations) -> dict[str, str]:
-    """What the operator wishes each bot to do: running, paused or stopped."""
+    """Return each bot's desired state: running, paused or stopped."""
     rows = await platform.history.rows("SELECT bot_id, wish FROM trading.bots WHERE active")
     return {row["bot_id"]: row["wish"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What a bot shall do (running, paused or stopped), who decided so (empty: nobody yet), and when, where known."""
+    """A bot's desired state (running, paused or stopped), who set it (empty: nobody yet), and when, if known."""
 
     wish: str
     by: str
@@ -187,7 +187,7 @@ class DesiredState:
 
 
 async def wish_of(platform: Operations, bot: Bot) -> DesiredState | None:
-    """The durable desired state of one bot; None for one that the database does not know."""
+    """Return the desired state of one bot; None if the database does not know the bot."""
     rows = await platform.history.rows(
         "SELECT wish, coalesce(wish_by, '') AS by, wish_at FROM trading.bots WHERE bot_id = $1", bot.id
     )
@@ -195,7 +195,7 @@ async def wish_of(platform: Operations, bot: Bot) -> DesiredState | None:
 
 
 async def set_wish(platform: Operations, bot: Bot, wish: str, by: str) -> str:
-    """Write the durable wish; returns the one it replaces. Rejected for a bot that the database does not know."""
+    """Write the desired state; returns the previous one. Raises Rejected if the database does not know the bot."""
     old = await platform.history.value(
         "UPDATE trading.bots AS b SET wish = $2, wish_by = $3, wish_at = now() FROM trading.bots AS before "
         "WHERE b.bot_id = $1 AND before.bot_id = b.bot_id RETURNING before.wish",
@@ -209,7 +209,7 @@ async def set_wish(platform: Operations, bot: Bot, wish: str, by: str) -> str:
 
 
 async def halts(platform: Operations, bot: Bot | None = None) -> list[HaltRow]:
-    """The halts in force that concern these bots."""
+    """Return the halts in force for these bots."""
     rows = await platform.history.rows(
         "SELECT bot_id, symbol, kind, reason, created_at FROM trading.halts "
         "WHERE lifted_at IS NULL AND (bot_id IS NULL OR bot_id = ANY($1)) ORDER BY created_at",
@@ -221,7 +221,7 @@ async def halts(platform: Operations, bot: Bot | None = None) -> list[HaltRow]:
 
 
 async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) -> list[IssueRow]:
-    """The open differences between our books and the exchange's, newest first."""
+    """Return the open differences between the ledger and the exchange, newest first."""
     rows = await platform.history.rows(
         "SELECT issue_id, bot_id, kind, symbol, subject, ours::text, theirs::text, explanation, first_seen_at "
         "FROM trading.reconciliation_issues WHERE state = 'open' AND bot_id = ANY($1) "
@@ -246,7 +246,7 @@ async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) 
 
 
 async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRow]:
-    """The last run of each kind for each account of these bots, and how far its history has been read."""
+    """Return the last run of each kind for each account of these bots, and how far its history has been read."""
     rows = await platform.history.rows(
         """
         SELECT DISTINCT ON (a.account_id, r.kind) a.bot_id, r.kind, r.started_at, r.finished_at,
@@ -280,7 +280,7 @@ async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRo
 
 
 async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
-    """The latest attempts to steer the system, newest first."""
+    """Return the latest command attempts, newest first."""
     rows = await platform.history.rows(
         "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer FROM audit.commands "
         "ORDER BY issued_at DESC LIMIT $1",

@@ -1,4 +1,4 @@
-"""Pages of what happened: round trips, figures of a period, days, weeks and months, with their pictures."""
+"""Pages of past results: round trips, performance over a period, days, weeks and months, with their charts."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, T
 from operations.pages import bot_cell, several, short, symbol_cell
 from operations.periods import Period
 
-#: Below this many round trips a ratio says more about luck than about a strategy.
+#: Below this many round trips a ratio reflects luck more than the strategy.
 FEW_TRIPS = 30
 
 
-#: Exit reasons as a narrow table has room for them.
+#: Short exit reasons for a narrow table.
 _REASON_MARK = {
     "stop_loss": "stop",
     "take_profit": "target",
@@ -80,8 +80,9 @@ def _reason(row: TripRow) -> Cell:
 
 
 def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
-    """The figures of a period, why trades ended, what each symbol brought, and the equity curve. Several bots come beside
-    each other, with their sums; one alone in full.
+    """The figures of a period, exit reasons, results by symbol, and the equity curve.
+
+    Several bots are shown side by side with their sums; a single bot in full.
     """
     blocks: list[Block] = _together(seen) if len(seen.performance) > 1 else [_figures(row) for row in seen.performance]
     if any(row.trips < FEW_TRIPS for row in seen.performance):
@@ -124,7 +125,7 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
 
 
 def _with_return(seen: Analytics, zone: tzinfo) -> Curve | None:
-    """The picture beside the figures; of one bot it says the return that they say."""
+    """The chart of the page; for a single bot it shows the same return as the figures."""
     curve = equity_picture(seen.equity, seen.period, zone)
     if curve is None or len(seen.performance) != 1 or seen.performance[0].return_pct is None:
         return curve
@@ -132,7 +133,7 @@ def _with_return(seen: Analytics, zone: tzinfo) -> Curve | None:
 
 
 def equity_picture(points: list[EquityPoint], period: Period, zone: tzinfo) -> Curve | None:
-    """The equity of a period as a picture; None where there is no line to draw."""
+    """The equity of a period as a chart; None with fewer than two points."""
     if len(points) < 2:
         return None
     return Curve(
@@ -148,7 +149,7 @@ R = TypeVar("R", ReasonRow, SymbolRow)
 
 
 def _by(rows: list[R], name: Callable[[R], str]) -> list[tuple[str, list[R]]]:
-    """The rows of all bots by name, most trades first."""
+    """Group the rows of all bots by name, most trades first."""
     found: dict[str, list[R]] = defaultdict(list)
     for row in rows:
         found[name(row)].append(row)
@@ -156,7 +157,7 @@ def _by(rows: list[R], name: Callable[[R], str]) -> list[tuple[str, list[R]]]:
 
 
 def _won(rows: Sequence[ReasonRow | SymbolRow]) -> Cell:
-    """The share of trips that won, over bots."""
+    """The share of winning trips, over all bots."""
     trips = sum(row.trips for row in rows)
     won = sum((row.win_rate_pct * row.trips for row in rows if row.win_rate_pct is not None), ZERO)
     return percent(won / trips if trips else None, signed=False, digits=0)
@@ -189,7 +190,7 @@ def _symbol_row(name: str, rows: list[SymbolRow]) -> list[Cell]:
 
 
 def _together(seen: Analytics) -> list[Block]:
-    """What adds up over bots, and each bot beside the others."""
+    """Figures that add up across bots, and each bot side by side."""
     rows = seen.performance
     trips, wins = sum(row.trips for row in rows), sum(row.wins for row in rows)
     losses = sum(row.losses for row in rows)
@@ -213,7 +214,7 @@ def _together(seen: Analytics) -> list[Block]:
 
 
 def _beside(rows: list[Performance], title: str = "") -> Table:
-    """Bots beside each other, and their sum."""
+    """Bots side by side, and their sum."""
     lines = [
         [
             Cell(short(row.bot)),
@@ -277,20 +278,20 @@ def _figures(row: Performance) -> Facts:
 
 
 def _part(value: Decimal, of: Decimal | None) -> Cell:
-    """An amount and its share of the gross, where that is above zero."""
+    """An amount and its share of the gross, if that is above zero."""
     shown = usdt(value)
     return Cell(f"{shown.text} ({abs(value) / of * 100:.0f} %)", shown.tone) if of else shown
 
 
 def performance_page(rows: list[Performance], label: str) -> Page:
-    """All bots beside each other."""
+    """All bots side by side."""
     picture = BarChart(f"Net, {label}", [short(row.bot) for row in rows], [float(row.net) for row in rows])
     words = Words("USDT, net of fees and funding; n trades, PF profit factor.", Tone.DIM)
     return Page(f"Performance, {label}", [_beside(rows), words], rows, picture if rows else None)
 
 
 def spans_page(kind: str, rows: list[SpanRow], bot: str = "") -> Page:
-    """Days, weeks or months, newest first, of one bot or of all; several are summed here and apart in `data`."""
+    """Days, weeks or months, newest first, of one bot or of all; several are summed here and separate in `data`."""
     sums: dict[str, list[SpanRow]] = defaultdict(list)
     for row in rows:
         sums[f"{row.start:%Y-%m}" if kind == "monthly" else f"{row.start:%Y-%m-%d}"].append(row)

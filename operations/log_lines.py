@@ -1,4 +1,4 @@
-"""Log lines as a person reads them: a line of JSON becomes time, level, event and its fields; any other stays as it is."""
+"""Makes log lines readable: a JSON line becomes time, level, event and fields; other lines are unchanged."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from operations.storable import storable
 
-#: What the page says already, or what says nothing to a person.
+#: Fields that the page already shows, or that mean nothing to a person.
 _LEFT_OUT = frozenset({"timestamp", "level", "event", "service", "logger", "exception", "stack"})
 _LEVELS = {"warning": "WARN", "error": "ERROR", "critical": "CRIT"}
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -15,7 +15,7 @@ _VALUE_KEPT = 160
 
 
 def readable(output: str, zone: tzinfo = UTC) -> str:
-    """The output of a service, one line per event, times in `zone`."""
+    """Return a service's output, one line per event, times in `zone`."""
     lines = _COLOURS.sub("", output).replace("\r\n", "\n").strip("\n").split("\n")
     return "\n".join(_line(line, zone) for line in lines)
 
@@ -31,7 +31,7 @@ def _line(line: str, zone: tzinfo) -> str:
     ]
     trace = str(fields.get("exception") or "").strip()
     if trace:
-        # the last line of a trace says what went wrong; the rest is for whoever reads the file
+        # the last line of a traceback names the error; the rest is in the log file
         shown.append(f"({trace.splitlines()[-1][:_VALUE_KEPT]})")
     return storable(" ".join(part for part in shown if part)).replace("\n", " ")
 

@@ -1,6 +1,6 @@
-"""A page: what a command shows, before it is laid out for a phone, a terminal or a browser.
+"""A page: what a command shows, independent of phone, terminal or browser layout.
 
-Cells are texts with a tone; columns say which side they lean to and whether a phone has room for them.
+Cells are texts with a tone; columns define their alignment and whether a phone has room for them.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Tone(StrEnum):
-    """How a text feels; each presenter has its own colours or marks."""
+    """The meaning of a text; each presenter has its own colours or marks."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its title, whether its texts lean right, whether a phone shows it, and its title there where shorter."""
+    """One column: its title, whether it is right-aligned, whether a phone shows it, and a shorter title for a phone."""
 
     title: str
     right: bool = False
@@ -42,8 +42,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; `empty` is said when there are none. Where `narrow` is given, a phone shows it instead: lines of
-    a text on the left and one on the right.
+    """Rows under columns; `empty` is shown if there are none.
+
+    If `narrow` is given, a phone shows it instead: lines with a text on the left and one on the right.
     """
 
     columns: tuple[Column, ...]
@@ -55,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names and values, a line each."""
+    """Names and values, one per line."""
 
     rows: list[tuple[str, Cell]]
     title: str = ""
@@ -63,7 +64,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A paragraph. `mark` is the sign before it on a phone; None for that of its tone, empty for none."""
+    """A paragraph. `mark` is its sign on a phone: None for that of its tone, empty for none."""
 
     text: str
     tone: Tone = Tone.PLAIN
@@ -72,7 +73,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Output of a program, line for line."""
+    """Output of a program, verbatim."""
 
     text: str
 
@@ -82,9 +83,9 @@ Block = Table | Facts | Words | Verbatim
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A picture to draw: equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC), whose
-    marks are times of `zone`. `return_pct` is the return of the same time where it is known better than by its ends:
-    without transfers.
+    """A chart of equity (USDT) and drawdown (per cent, zero or below) over time (ms since 1970 UTC); labels in `zone`.
+
+    `return_pct` is the return over the same time, excluding transfers, if known better than from the end points.
     """
 
     title: str
@@ -97,7 +98,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """A picture to draw: one signed bar a label, in USDT."""
+    """A bar chart: one signed bar per label, in USDT."""
 
     title: str
     labels: list[str]
@@ -109,7 +110,7 @@ Picture = Curve | BarChart
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one command shows. `data` holds the typed rows behind it, for JSON."""
+    """What one command shows. `data` holds its typed rows, for JSON."""
 
     title: str
     blocks: list[Block]

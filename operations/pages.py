@@ -1,4 +1,4 @@
-"""Pages of what is open and what runs: status, positions, orders, balance, health, logs."""
+"""Pages of current state: status, positions, orders, balance, fills, health, issues, sync, alerts, commands, logs."""
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
@@ -15,11 +15,11 @@ from operations.status import BotState, BotStatus, ServiceStatus, Status
 
 
 class BotRow(Protocol):
-    """A row that is of one bot."""
+    """A row that belongs to one bot."""
 
     @property
     def bot(self) -> str:
-        """Its id."""
+        """The bot's id."""
 
 
 _STATE_TONE = {
@@ -49,28 +49,28 @@ _OLD = Words("The data of some bots may be old: the listener is not synced. See 
 
 
 def short(bot: str) -> str:
-    """A bot's id without its number, for narrow tables: `shortseller_001` is `shortseller`."""
+    """A bot's id without the number 001, for narrow tables: `shortseller_001` is `shortseller`."""
     name, _, ending = bot.rpartition("_")
     return name if ending == "001" else bot
 
 
 def bot_cell(bot: str) -> Cell:
-    """A bot; two letters of it where a narrow table shows several."""
+    """A bot; two letters of it in a narrow table of several bots."""
     return Cell(short(bot), mark=short(bot)[:2].upper())
 
 
 def several(rows: Sequence[BotRow]) -> bool:
-    """Whether the rows are of more than one bot: a narrow table then says of which."""
+    """Whether the rows belong to more than one bot: a narrow table then names the bot."""
     return len({row.bot for row in rows}) > 1
 
 
 def symbol_cell(symbol: str) -> Cell:
-    """A symbol; narrow tables leave out the quote currency that all share."""
+    """A symbol; narrow tables omit the quote currency that all share."""
     return Cell(symbol, mark=symbol.removesuffix("USDT"))
 
 
 def status_page(seen: Status, zone: tzinfo) -> Page:
-    """One glance, one screen."""
+    """The status summary, on one screen."""
     bots = Table(
         (
             Column("bot"),
@@ -117,7 +117,7 @@ def _status_row(row: BotStatus) -> list[Cell]:
 
 
 def _unwished(row: BotStatus) -> bool:
-    """Whether it does not run although it should."""
+    """Whether it should be running and is not."""
     return row.state is BotState.STOPPED and row.wish == "running"
 
 
@@ -141,14 +141,14 @@ def _status_sum(rows: list[BotStatus]) -> list[Cell]:
 
 
 def _note(row: BotStatus) -> Words:
-    """What a bot waits for, or what is wrong with it."""
+    """What a bot is waiting for, or what is wrong with it."""
     bad = _unwished(row) or row.state is BotState.UNHEALTHY
     sign = "🔴" if bad else _STATE_SIGN[row.state]
     return Words(f"{short(row.bot)}: {row.note or row.state.value}", Tone.BAD if bad else Tone.PLAIN, sign)
 
 
 def _data(rows: list[BotStatus]) -> list[Words]:
-    """How true the live data is: one line when all of it is, else one for each bot whose is not."""
+    """How current the live data is: one line if all of it is, else one per bot whose data is not."""
     ages = [row.data_age_s for row in rows if row.data_age_s is not None]
     if ages and len(ages) == len(rows) and all(row.data == "synced" for row in rows):
         return [Words(f"Data synced, heard {max(ages):.0f} s ago.", mark="🟢")]
@@ -164,7 +164,7 @@ def _data(rows: list[BotStatus]) -> list[Words]:
 
 
 def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page:
-    """Open positions, a line each, and how each is protected."""
+    """Open positions, one per line, and how each is protected."""
     table = Table(
         (
             Column("bot", phone=False),
@@ -215,7 +215,7 @@ def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page
 
 
 def _narrow_positions(rows: list[PositionRow]) -> list[tuple[str, str]]:
-    """Two lines a position: what it is and what it brings; where it came from and where it ends."""
+    """Two lines per position: size and P&L; entry and mark price with the stop."""
     lines: list[tuple[str, str]] = []
     for row in rows:
         if several(rows) and (not lines or short(row.bot) not in {left for left, right in lines if not right}):
@@ -229,7 +229,7 @@ def _narrow_positions(rows: list[PositionRow]) -> list[tuple[str, str]]:
 
 
 def orders_page(rows: list[OrderRow], zone: tzinfo, now: datetime) -> Page:
-    """Open orders, stops among them."""
+    """Open orders, including stops."""
     table = Table(
         (
             Column("bot", phone=several(rows)),
@@ -334,7 +334,7 @@ def fills_page(rows: list[FillRow], zone: tzinfo, now: datetime) -> Page:
 
 
 def health_page(rows: list[HealthRow]) -> Page:
-    """Each part, well or not."""
+    """Each part, healthy or not."""
     ill = [row for row in rows if not row.well]
     table = Table(
         (Column("part"), Column("well")),
@@ -347,7 +347,7 @@ def health_page(rows: list[HealthRow]) -> Page:
 
 
 def issues_page(rows: list[IssueRow], zone: tzinfo) -> Page:
-    """Open differences between our books and the exchange's."""
+    """Open differences between the ledger and the exchange."""
     if not rows:
         return Page("Issues", [Words("Our books and the exchange's agree: no open issue.", Tone.GOOD)], rows)
     blocks: list[Block] = [
@@ -411,7 +411,7 @@ def alerts_page(rows: list[AlertRow], zone: tzinfo) -> Page:
 
 
 def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
-    """The latest attempts to steer the system."""
+    """The latest command attempts."""
     table = Table(
         (
             Column("time"),
@@ -441,5 +441,5 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
 
 
 def logs_page(bot: str, output: str, zone: tzinfo) -> Page:
-    """The output of a bot, the newest last, times in `zone`; `data` is the output as it is."""
+    """A bot's output, newest last, times in `zone`; `data` is the raw output."""
     return Page(f"Logs of {short(bot)}", [Verbatim(readable(output, zone) or "No output.")], output)

@@ -1,4 +1,4 @@
-"""Periods as people write them: `7d`, `this month`, `2025-06`."""
+"""Parses periods as people write them: `7d`, `this month`, `2025-06`."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `start`, included, to `end`, excluded; both aware UTC. Whole UTC days, as in the history."""
+    """A half-open interval [`start`, `end`), both aware UTC. Whole UTC days, as in the history."""
 
     start: datetime
     end: datetime
@@ -22,12 +22,12 @@ class Period:
 
     @property
     def days(self) -> int:
-        """How many UTC days."""
+        """The number of UTC days."""
         return (self.end - self.start) // timedelta(days=1)
 
 
 def parse_period(text: str, now: datetime) -> Period:
-    """The period that `text` means at `now`, the exchange's time. Rejected, with examples, when it means none.
+    """Return the period that `text` means at `now` (exchange time). Rejected, with examples, if it is not a period.
 
     `7d` is today and the six days before it; `4w` 28 days, `3m` and `1y` calendar months and years back from today.
     """

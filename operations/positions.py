@@ -1,4 +1,4 @@
-"""What is open now: positions, orders and wallets, from live state."""
+"""Open positions, orders and wallets, from live state."""
 
 import asyncio
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from operations.context import Operations, redis_faults
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """An open position. Sizes in base coin, prices and amounts in USDT; `true` is False when the data may be old."""
+    """An open position. Sizes in base coin, prices and amounts in USDT; `true` is False if the data may be stale."""
 
     bot: str
     symbol: str
@@ -47,7 +47,7 @@ class PositionRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An open order. `price` is a limit's price, `trigger_price` that of a conditional one; both in USDT."""
+    """An open order. `price` is the limit price, `trigger_price` that of a conditional order; both in USDT."""
 
     bot: str
     order_id: str
@@ -65,7 +65,7 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """A bot's USDT wallet. Amounts in USDT, `updated_at` in the exchange's time."""
+    """A bot's USDT wallet. Amounts in USDT, `updated_at` in exchange time."""
 
     bot: str
     equity: Decimal
@@ -82,13 +82,13 @@ def trusted(status: LiveStatus | None) -> bool:
 
 
 async def watch_all(platform: Operations, bot: Bot | None = None) -> None:
-    """Read the status of every bot at once: who has not read it for a while waits for its counter, and waits once."""
+    """Read the status of all bots concurrently, so that waits for their counters (when not read recently) overlap."""
     reads = (read_status(platform.live.of(each), each.id) for each in platform.bots(bot))
     await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def positions(platform: Operations, bot: Bot | None = None) -> list[PositionRow]:
-    """All open positions, by bot and symbol. Retry while Redis is away."""
+    """Return all open positions, by bot and symbol. Raises Retry while Redis is unavailable."""
     rows: list[PositionRow] = []
     await watch_all(platform, bot)
     async with redis_faults(platform.live):
@@ -123,7 +123,7 @@ def _position(bot: Bot, row: LivePosition, true: bool) -> PositionRow:
 
 
 async def orders(platform: Operations, bot: Bot | None = None) -> list[OrderRow]:
-    """All open orders, by bot and symbol. Retry while Redis is away."""
+    """Return all open orders, by bot and symbol. Raises Retry while Redis is unavailable."""
     rows: list[OrderRow] = []
     async with redis_faults(platform.live):
         for each in platform.bots(bot):
@@ -134,7 +134,7 @@ async def orders(platform: Operations, bot: Bot | None = None) -> list[OrderRow]
 
 def _order(bot: Bot, order_id: str, row: dict[str, object]) -> OrderRow:
     def text(*names: str) -> str:
-        """The first of these fields that is there: rows come as the exchange or as our own tables spell them."""
+        """The first of these fields that is set: rows use the exchange's spelling or that of our tables."""
         return next((str(row[name]) for name in names if row.get(name) not in (None, "")), "")
 
     created = text("created_at", "createdTime")
@@ -169,7 +169,7 @@ def _moment(text: str) -> datetime | None:
 
 
 async def balance(platform: Operations, bot: Bot | None = None) -> list[BalanceRow]:
-    """The wallet of each bot that has one. Retry while Redis is away."""
+    """Return the wallet of each bot that has one. Raises Retry while Redis is unavailable."""
     rows: list[BalanceRow] = []
     await watch_all(platform, bot)
     async with redis_faults(platform.live):

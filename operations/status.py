@@ -1,4 +1,4 @@
-"""One glance: each bot, its data, its positions and today's net; and the services around it."""
+"""System status: each bot, its data, its positions and today's net; and the services."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,14 +15,14 @@ from operations.business_time import business_now
 from operations.context import Operations, redis_faults
 from operations.positions import PositionRow, positions, total_unrealised, trusted, watch_all
 
-#: A strategy writes its heartbeat every few seconds; one this old is no sign of life.
+#: A strategy writes its heartbeat every few seconds; one older than this means that it is not alive.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
-#: How long a bot may take until its first sign of life.
+#: How long a bot may take until its first heartbeat.
 START_LIMIT = timedelta(seconds=45)
 
 
 class BotState(StrEnum):
-    """What a bot does, in one word."""
+    """A bot's state, in one word."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -33,9 +33,9 @@ class BotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BotStatus:
-    """One bot at a glance. Amounts in USDT; None where a part of the system that knows it is away.
+    """The status of one bot. Amounts in USDT; None where the part of the system that knows the value is unavailable.
 
-    `note` says what it waits for, or what is wrong with it, in one sentence.
+    `note` says what it is waiting for, or what is wrong with it, in one sentence.
     """
 
     bot: str
@@ -52,7 +52,7 @@ class BotStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One container or process that is no bot."""
+    """One container or process that is not a bot."""
 
     service: str
     state: str
@@ -62,7 +62,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole at a glance. `faults` name what could not be asked, each in a sentence."""
+    """The overall status. `faults` says what could not be read, one sentence each."""
 
     bots: list[BotStatus]
     services: list[ServiceStatus]
@@ -73,7 +73,7 @@ class Status:
 
 
 async def status(platform: Operations, bot: Bot | None = None) -> Status:
-    """The status of these bots. It never fails: what is away is named in `faults`, and the rest is shown."""
+    """Return the status of these bots. Never fails: unavailable parts are listed in `faults`, and the rest is shown."""
     faults: list[str] = []
     processes: dict[str, Process] | None = None
     try:
@@ -141,7 +141,7 @@ def judge(
     heartbeat: Heartbeat | None,
     now: datetime,
 ) -> tuple[BotState, str]:
-    """What a bot does and why, from all that is known of it; `now` is wall-clock time."""
+    """Derive a bot's state and the reason for it; `now` is wall-clock time."""
     beats = heartbeat is not None and now - heartbeat.alive_at <= HEARTBEAT_LIMIT
     if control_answers and (process is None or not process.running):
         if wish == "stopped":
@@ -175,7 +175,7 @@ def judge(
 
 
 def age_s(live: LiveStatus | None, now: datetime) -> float | None:
-    """Seconds since the listener last heard the exchange about this bot, by our own clock where the listener still counts."""
+    """Seconds since the listener last heard from the exchange about this bot; by its counter while that is moving."""
     if live is not None and live.age_s is not None:
         return live.age_s
     if live is None or live.last_message_at is None:

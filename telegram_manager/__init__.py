@@ -1,6 +1,6 @@
-"""The command centre: the operator on Telegram, alerts, channels, and the watch over what should run."""
+"""The command centre: Telegram commands, alerts, channels, and the health watch over every service."""
 
 import os
 
-# python-telegram-bot gives `retry_after` as a timedelta then, as its next major version always will.
+# Makes python-telegram-bot return `retry_after` as a timedelta, which its next major version will do by default.
 os.environ.setdefault("PTB_TIMEDELTA", "true")

@@ -1,9 +1,9 @@
-"""`python -m telegram_manager`: the command centre as a service."""
+"""`python -m telegram_manager`: run the command centre as a service."""
 
 import sys
 
 if __name__ == "__main__":
-    # imported here: the drawing process begins by importing this module, and needs none of it
+    # imported here: the chart process imports this module on startup and needs none of this
     from alpha.process import run
     from telegram_manager.app import main
 

@@ -1,15 +1,15 @@
-"""The one gate: every update of every kind passes here, and what does not pass does nothing.
+"""Access control: every update passes through here, and one that is not admitted has no effect.
 
 | verdict | when | answer |
 |---|---|---|
-| stranger | the person is not named in the settings, or nobody stands behind the update | none; the admins get one alert |
+| stranger | the person is not in the settings, or the update has no person | none; the admins get one alert |
 | wrong kind | neither a message nor a button: edited, inline, channel posts ... | none |
-| wrong place | a group or topic that is not named | none |
-| too often | more than the rate | one sentence a minute |
+| wrong place | the group or topic is not in the settings | none |
+| too often | over the rate limit | one sentence per minute |
 | expired | a message older than a minute | one sentence |
-| locked | too many wrong access codes | one sentence a minute |
+| locked | too many wrong access codes | one sentence per minute |
 | code needed | an access code is set and there is no session | one sentence |
-| admitted | all else | |
+| admitted | everything else | |
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,16 +27,16 @@ AGE_LIMIT_MS = 60_000
 CODE_TRIES = 5
 LOCK_MS = 15 * 60_000
 MINUTE_MS = 60_000
-#: What a person without a session may ask.
+#: Commands allowed without a session.
 BEFORE_LOGIN = ("login", "whoami", "help", "start")
-#: Strangers that are remembered, so that each raises one alert.
+#: Strangers remembered, so that each raises only one alert.
 STRANGERS_KEPT = 1_000
-#: Refusals that become rows of the audit, a minute: of one person, and of all strangers together. A flood must not fill the disk.
+#: Refusals written to the audit log per minute: per person, and for all strangers. A flood must not fill the disk.
 AUDITED_PER_MINUTE, STRANGERS_AUDITED_PER_MINUTE = 30, 120
 
 
 class Access(StrEnum):
-    """What the gate says of an update."""
+    """The possible verdicts on an update."""
 
     ADMITTED = "admitted"
     STRANGER = "stranger"
@@ -50,31 +50,31 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The verdict on one update, the person's role, and what to answer (nothing when empty)."""
+    """The verdict on one update, the person's role, and the answer to send (none if empty)."""
 
     verdict: Access
     role: Role
     answer: str = ""
-    #: True for the first update of a stranger: the admins are told.
+    #: True for the first update from a stranger: the admins are notified.
     new_stranger: bool = False
-    #: False where the audit would be flooded by refusals.
+    #: False if auditing this refusal would flood the audit log.
     to_audit: bool = True
 
 
 @dataclass(slots=True)
 class AccessState:
-    """What the gate must remember over a restart. Times are wall-clock milliseconds."""
+    """The access state that must survive a restart. Times are wall-clock milliseconds."""
 
     sessions: dict[int, int] = field(default_factory=dict)
     wrong_codes: dict[int, int] = field(default_factory=dict)
     locked_until: dict[int, int] = field(default_factory=dict)
     strangers: list[int] = field(default_factory=list)
-    #: Groups that have become supergroups: the id of the settings, and the one they have now.
+    #: Groups that have become supergroups: id in the settings -> current id.
     moved: dict[int, int] = field(default_factory=dict)
 
 
 class AccessControl:
-    """Judges updates. All of its state is in `state`; the caller keeps that."""
+    """Decides which updates are admitted. All of its state is in `state`, which the caller persists."""
 
     def __init__(
         self,
@@ -95,15 +95,15 @@ class AccessControl:
         self._audited: dict[int | None, list[int]] = {}
 
     def role(self, person: int | None) -> Role:
-        """The role of a person; a stranger when there is none."""
+        """Return the role of a person; STRANGER if there is no person."""
         return Role.STRANGER if person is None else self._roles.get(person, Role.STRANGER)
 
     def people(self, least: Role) -> list[int]:
-        """Who has at least this role."""
+        """Return the people who have at least this role."""
         return [person for person, role in self._roles.items() if role >= least]
 
     def judge(self, seen: IncomingUpdate, now_ms: int) -> Decision:
-        """The verdict on an update that was received at `now_ms`, wall clock."""
+        """Return the verdict on an update received at `now_ms` (wall clock)."""
         role = self.role(seen.person)
         if role is Role.STRANGER:
             return self._stranger(seen, now_ms)
@@ -116,7 +116,7 @@ class AccessControl:
         if not self._in_rate(seen, now_ms):
             return self._refused(seen, role, Access.TOO_OFTEN, now_ms, "Too many messages. Wait a minute.")
         if seen.sent_at is not None and now_ms - _ms(seen.sent_at) > AGE_LIMIT_MS:
-            # only a command of the table is said again: anything else could hold the access code
+            # only a known command is echoed: anything else could contain the access code
             what = f"{seen.text[:80]} " if seen.command in BY_NAME else "This "
             said = f"{what}was sent more than a minute ago and was not run. Send it again if you still want it."
             return Decision(Access.EXPIRED, role, said)
@@ -130,7 +130,7 @@ class AccessControl:
         self.state.wrong_codes.pop(person, None)
 
     def code_was_wrong(self, person: int, now_ms: int) -> bool:
-        """Count a wrong code; True when the person is locked out by it."""
+        """Count a wrong code; True if it locks the person out."""
         wrong = self.state.wrong_codes.get(person, 0) + 1
         self.state.wrong_codes[person] = wrong
         if wrong < CODE_TRIES:
@@ -145,7 +145,7 @@ class AccessControl:
         self.state.sessions.pop(person, None)
 
     def session_ends_ms(self, person: int) -> int | None:
-        """When the session of a person ends; None without one, or where no code is asked for."""
+        """When a person's session ends; None without a session or if no access code is required."""
         return self.state.sessions.get(person)
 
     def _stranger(self, seen: IncomingUpdate, now_ms: int) -> Decision:
@@ -162,7 +162,7 @@ class AccessControl:
         return Decision(verdict, role, said if first else "", to_audit=to_audit)
 
     def _in_audit(self, who: int | None, most: int, now_ms: int) -> bool:
-        """Whether another refusal of `who` (None for all strangers) still becomes a row."""
+        """Whether another refusal of `who` (None for all strangers) is still written to the audit log."""
         if len(self._audited) > STRANGERS_KEPT:
             self._audited = {None: self._audited.get(None, [])}
         return _counted(self._audited, who, most, now_ms)
@@ -185,7 +185,7 @@ class AccessControl:
 
     @property
     def _places(self) -> set[ChatRef]:
-        """The places of the settings, and where those that moved are now."""
+        """The places in the settings, with the current ids of those that moved."""
         moved = self.state.moved
         return {
             *self._named,
@@ -193,7 +193,7 @@ class AccessControl:
         }
 
     def moved(self, old: int, new: int) -> bool:
-        """Take note that a group has a new id; True when it is one of the settings and this is news."""
+        """Record that a group has a new id; True if the group is in the settings and the move was not known."""
         origin = next((first for first, now in self.state.moved.items() if now == old), old)
         if all(place.chat != origin for place in self._named) or self.state.moved.get(origin) == new:
             return False
@@ -201,13 +201,13 @@ class AccessControl:
         return True
 
     def audits_strangers(self, now_ms: int) -> bool:
-        """Whether one more row of the audit may be written for what nobody that is known has sent."""
+        """Whether one more audit row may be written for an update from an unknown sender."""
         return self._in_audit(None, STRANGERS_AUDITED_PER_MINUTE, now_ms)
 
     def _in_rate(self, seen: IncomingUpdate, now_ms: int) -> bool:
         if seen.person is None:
             return False
-        # whoever has a role can always call for help, and confirm it: those have an allowance of their own
+        # anyone with a role can always request a panic and confirm it: these have a separate allowance
         helps = seen.command == "panic" or (seen.kind is Kind.BUTTON and seen.text.startswith("c|"))
         return _counted(self._helped if helps else self._recent, seen.person, self._rate, now_ms)
 
@@ -216,7 +216,7 @@ class AccessControl:
 
 
 def _counted(moments: dict[Any, list[int]], who: int | None, most: int, now_ms: int) -> bool:
-    """Count one more of `who` within a minute; False, uncounted, where there are `most` already."""
+    """Count one more from `who` within a minute; False, without counting, if there are already `most`."""
     recent = [moment for moment in moments.get(who, []) if now_ms - moment < MINUTE_MS]
     within = len(recent) < most
     moments[who] = [*recent, now_ms] if within else recent

@@ -1,4 +1,4 @@
-"""From the alerts' stream to people: read, judged by the book, delivered, and only then remembered as taken."""
+"""Delivers alerts from the Redis stream to people: read, apply the alert policy, deliver, then persist the position."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ STATE = "alerts"
 
 
 class AlertDelivery:
-    """Runs for ever. `own` are the alerts of this process: while Redis is away they are delivered from here."""
+    """Runs until stopped. `own` holds this process's alerts: while Redis is unavailable they are delivered directly."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class AlertDelivery:
         self._told_here: set[tuple[str, int]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Pump until `stop`; what was taken by then is delivered and remembered."""
+        """Deliver alerts until `stop`; alerts already read are delivered and recorded first."""
         while not stop.is_set():
             try:
                 await self.step(block_ms=500)
@@ -52,7 +52,7 @@ class AlertDelivery:
                 await self._alone_safely()
                 await asyncio.sleep(0.5)
             except Exception:
-                # an alert that nobody foresaw must not end the alerts behind it
+                # an unexpected fault in one alert must not block the alerts behind it
                 log.exception("unforeseen_fault", name="alerts")
                 await asyncio.sleep(1.0)
 
@@ -63,7 +63,7 @@ class AlertDelivery:
             log.exception("unforeseen_fault", name="alerts without Redis")
 
     async def step(self, block_ms: int) -> None:
-        """Take what has come, deliver it, remember it. Raises what Redis raises."""
+        """Read new alerts, deliver them, save the position. Raises Redis errors."""
         state = self._book.state
         alerts, position = await read_alerts(self._platform, state.position, block_ms)
         self._told_here.clear()
@@ -73,14 +73,17 @@ class AlertDelivery:
             await self._memory.save(STATE, state)
 
     async def step_alone(self) -> None:
-        """Without Redis: deliver what this process has raised. The book knows it when it comes through the stream later."""
+        """Deliver this process's own alerts while Redis is unavailable.
+
+        The policy recognises them when they later arrive through the stream.
+        """
         fresh = [(alert, ms) for alert, ms in self._own.unsent if (alert.key, ms) not in self._told_here]
         self._told_here |= {(alert.key, ms) for alert, ms in fresh}
         if await self._tell([raised_here(alert, self._own.service, ms) for alert, ms in fresh]):
             await self._memory.save(STATE, self._book.state)
 
     async def acknowledge(self, who: str, ids: tuple[str, ...] = ()) -> int:
-        """Acknowledge these alerts, or all that wait, in the name of a person; how many there were."""
+        """Acknowledge these alerts, or all pending ones, on behalf of a person; returns how many there were."""
         count = self._book.acknowledge(ids)
         if count:
             await self._memory.save(STATE, self._book.state)
@@ -88,7 +91,7 @@ class AlertDelivery:
         return count
 
     async def _tell(self, alerts: list[Raised]) -> bool:
-        """Deliver what the book makes of them; True when there was something."""
+        """Deliver the notices that the policy produces; True if there were any."""
         notices = self._book.take(alerts, self._platform.wall_ms())
         for notice in notices:
             await self._deliver(notice)
@@ -112,7 +115,7 @@ class AlertDelivery:
 async def ask_every_minute(
     url: str, client: httpx.AsyncClient, well: Callable[[], bool], pause_s: float = 60.0
 ) -> None:
-    """The outbound heartbeat: ask `url` every minute while all is well. A dead host cannot report itself."""
+    """Request `url` every minute while healthy (outbound heartbeat): a host that is down cannot report itself."""
     while True:
         if well():
             try:
@@ -122,13 +125,13 @@ async def ask_every_minute(
             except httpx.HTTPError as fault:
                 log.warning("heartbeat_failed", fault=type(fault).__name__)
             except Exception:
-                # a heartbeat that cannot be sent must not end what beats
+                # a heartbeat that cannot be sent must not end the heartbeat loop
                 log.exception("unforeseen_fault", name="heartbeat")
         await asyncio.sleep(pause_s)
 
 
 async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float, stop: asyncio.Event) -> None:
-    """Do a step again and again until `stop`; what is foreseen to fail is logged, once a kind, and tried again."""
+    """Repeat `step` until `stop`; expected failures are logged, once per kind, and retried."""
     last = ""
     while not stop.is_set():
         try:
@@ -139,7 +142,7 @@ async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float
                 log.warning("step_failed", name=name, fault=str(fault))
             last = str(fault)
         except Exception:
-            # What nobody foresaw in a watcher must not take the panic button away: the log has it, the rest goes on.
+            # An unexpected fault in one watcher must not take the panic button away: log it and continue.
             log.exception("unforeseen_fault", name=name)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

@@ -1,6 +1,6 @@
-"""What becomes of alerts: grouped, not repeated needlessly, held in quiet hours, repeated until acknowledged when critical.
+"""Alert policy: groups alerts, suppresses repeats, holds them in quiet hours, repeats critical ones until acknowledged.
 
-Pure: alerts and the time go in, notices come out; all that must outlive a restart is in `AlertPolicyState`.
+Pure: alerts and the time go in, notices come out; everything that must survive a restart is in `AlertPolicyState`.
 """
 
 import re
@@ -13,26 +13,26 @@ import msgspec
 from alpha.model.timestamp import at
 from operations.formatting import moment, zone_name
 
-#: The same trouble is told again after so long; what was raised meanwhile is counted.
+#: The same problem is notified again after this long; alerts raised in between are counted.
 AGAIN_MS = 30 * 60_000
-#: Trouble that was not raised for so long is new when it comes back, acknowledged or not.
+#: A problem not raised for this long counts as new when it returns, acknowledged or not.
 FORGET_MS = 60 * 60_000
-#: Acknowledged trouble that was not raised for so long is over: whoever watches something raises it every ten minutes.
+#: An acknowledged problem not raised for this long has ended: watchers raise a lasting problem every ten minutes.
 OVER_MS = 25 * 60_000
-#: Keys that are remembered; so many critical alerts that one message can acknowledge each of them with its button.
+#: Maximum keys remembered; maximum critical alerts per message, so that its button can name each of them.
 MOST_KNOWN, MOST_IN_ONE = 2_000, 6
-#: Measurements change without the trouble being another one.
+#: Measurements: they change without making it a different problem.
 _MEASURED = re.compile(
     r"[+-]?\d[\d.,:]* ?(ms|s|min|m|minutes?|seconds?|h|hours?|d|days?|%|[KMG]i?B|USDT|USDC)(?![A-Za-z])"
 )
-#: The length of a message; below Telegram's 4,096 even with its head, when every letter is an entity.
+#: Message length; below Telegram's 4,096 including the header, even if every character is an entity.
 MOST = 3_500
 _MARKS = {"critical": "🚨", "warning": "⚠️", "info": "ℹ️"}
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """One alert of the stream. `raised_ms` is wall clock."""
+    """One alert from the stream. `raised_ms` is wall clock."""
 
     level: str
     key: str
@@ -44,21 +44,21 @@ class Raised(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct):
-    """Trouble that is known: its last alert, when it was told last, and how often it came since."""
+    """A known problem: its last alert, when it was last notified, and how often it was raised since."""
 
     alert: Raised
     told_ms: int
     last_ms: int
     since: int = 0
     acknowledged: bool = False
-    #: When this episode began, how often its words have changed, and each source's words without measurements.
+    #: When this episode began, how often its text has changed, and each source's text without measurements.
     begun_ms: int = 0
     version: int = 0
     words: dict[str, str] = {}
 
 
 class AlertPolicyState(msgspec.Struct):
-    """All that the book remembers. `position` is the entry of the alerts' stream that was taken last."""
+    """The policy's persistent state. `position` is the last stream entry that was processed."""
 
     position: str = ""
     known: dict[str, Known] = {}
@@ -66,9 +66,9 @@ class AlertPolicyState(msgspec.Struct):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What is to be told: the highest level in it, the text in Telegram's HTML, the alerts behind it.
+    """A message to send: its highest level, its text in Telegram's HTML, and the alerts behind it.
 
-    `ids` name its critical alerts for `acknowledge`. `silent` is what nobody must be woken for.
+    `ids` names its critical alerts for `acknowledge`. `silent` marks a message that must wake nobody.
     """
 
     level: str
@@ -80,7 +80,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class AlertPolicy:
-    """The rules. `quiet` are the begin and end of the quiet hours in `zone`."""
+    """Applies the rules. `quiet` is the begin and end of the quiet hours in `zone`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class AlertPolicy:
         self._least = least
 
     def take(self, alerts: list[Raised], now_ms: int) -> list[Notice]:
-        """What is to be told now, of new alerts and of what was held. One notice a level, most urgent first."""
+        """Return the notices due now, from new alerts and held ones: one notice per level, most urgent first."""
         quiet = self._is_quiet(now_ms)
         over = [] if quiet else self._over({alert.key for alert in alerts}, now_ms)
         fresh = [alert for alert in alerts if self._is_news(alert, now_ms)]
@@ -109,7 +109,7 @@ class AlertPolicy:
         return [*self._grouped(tell), *self._repeats(now_ms), *over]
 
     def acknowledge(self, ids: tuple[str, ...] = ()) -> int:
-        """Stop the repeats of critical trouble until it is over or changes: of these alerts, or of all; how many."""
+        """Stop the repeats of critical problems (these, or all) until they end or change; returns how many."""
         waiting = [
             known
             for key, known in self.state.known.items()
@@ -132,7 +132,7 @@ class AlertPolicy:
             return True
         known.last_ms = now_ms
         known.since += 1
-        # two sources may see the same trouble, each in its own words: only other words of the same source are news
+        # two sources may report the same problem in different words: only a changed text from the same source is news
         before = known.words.setdefault(alert.service, words)
         if alert.level == "critical" and before != words:
             known.words[alert.service] = words
@@ -146,7 +146,7 @@ class AlertPolicy:
         return True
 
     def _over(self, raised: set[str], now_ms: int) -> list[Notice]:
-        """Acknowledged trouble that nobody has raised for a while has ended: that is told, and its key is new again."""
+        """Acknowledged problems that were not raised for a while have ended: report that and forget their keys."""
         ended = [
             key
             for key, known in self.state.known.items()
@@ -230,5 +230,5 @@ class AlertPolicy:
 
 
 def _ack_id(key: str, known: Known) -> str:
-    """Names this episode of a key in these words: a button under what was told before acknowledges nothing newer."""
+    """Identify this episode of a key with this text, so that an older message's button acknowledges nothing newer."""
     return sha256(f"{key}|{known.begun_ms}|{known.version}".encode("utf-8", "replace")).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The alerts' stream as the command centre reads it: from a remembered entry on."""
+"""Reads the alert stream from a saved position."""
 
 import msgspec
 
@@ -9,12 +9,12 @@ from operations.context import Operations
 from telegram_manager.alert_policy import Raised
 
 log = logger(__name__)
-#: What was raised longer ago than this before the very first start is old news.
+#: On the very first start, alerts older than this are skipped.
 FIRST_LOOK_MS = 10 * 60_000
 
 
 async def read_alerts(platform: Operations, position: str, block_ms: int) -> tuple[list[Raised], str]:
-    """The alerts after an entry (empty for the first start) and the entry to go on from. Raises what Redis raises."""
+    """Return the alerts after `position` (empty on the first start) and the next position. Raises Redis errors."""
     after = position or f"{max(0, platform.wall_ms() - FIRST_LOOK_MS)}-0"
     answer = await platform.live.shared.xread({keys.ALERTS: after}, count=200, block=block_ms)
     entries = answer[0][1] if answer else []
@@ -23,7 +23,7 @@ async def read_alerts(platform: Operations, position: str, block_ms: int) -> tup
 
 
 def raised_here(alert: Alert, service: str, raised_ms: int) -> Raised:
-    """An alert of this process, as the stream would give it."""
+    """Convert an alert of this process to the form in which the stream delivers it."""
     return Raised(alert.level.value, alert.key, alert.text, alert.remedy, alert.bot, service, raised_ms)
 
 

@@ -1,4 +1,4 @@
-"""The service put together: stores first, then Telegram, alerts, channels and the watch, side by side."""
+"""Assembles the service: stores first, then Telegram, alerts, channels and the health watch, concurrently."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
@@ -33,20 +33,20 @@ from telegram_manager.wiring import Setup, first_offset, introduce, make_desk, m
 
 log = logger(__name__)
 SERVICE = "telegram_manager"
-#: How long the stores may take to answer at the start.
+#: How long to wait for the stores at startup.
 STORES_WAIT_S = 60.0
-#: Telegram unheard for longer than this shows as ill health.
+#: Unhealthy when Telegram has not answered for longer than this.
 DEAF_MS = 120_000
-#: Neither may the stores be away for longer.
+#: Unhealthy when the stores have been unavailable for longer than this; and the timeout of a store check.
 BLIND_MS, STORES_S = 30_000, 5.0
 WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S = 5.0, 300.0, 2.0, 30.0, 10.0
 CLOSE_WAIT_S = 5.0
-#: The webhook gets each alert once: it repeats nothing, and knows no quiet hours.
+#: The webhook gets each alert once: it repeats nothing and has no quiet hours.
 NEVER_MS = 1 << 60
 
 
 async def main(stop: asyncio.Event, pulse: LoopPulse) -> None:
-    """Run until `stop`. Misconfigured for settings and tokens, Retry when the stores do not come up."""
+    """Run until `stop`. Raises Misconfigured for bad settings or tokens, Retry if the stores do not come up."""
     settings = load(CommandCentreSettings)
     configure(SERVICE, settings)
     async with open_operations(settings, SERVICE) as platform:
@@ -58,7 +58,7 @@ async def main(stop: asyncio.Event, pulse: LoopPulse) -> None:
 async def _patiently(
     first: Coroutine[Any, Any, AlertPolicyState], platform: Operations, memory: StateStore
 ) -> AlertPolicyState:
-    """Wait for PostgreSQL and Redis, for a while."""
+    """Wait for PostgreSQL and Redis, up to STORES_WAIT_S."""
     deadline = monotonic_ms() + STORES_WAIT_S * 1000
     question: Awaitable[AlertPolicyState] = first
     while True:
@@ -81,7 +81,7 @@ async def _quietly(work: Coroutine[Any, Any, None]) -> None:
 
 
 class CommandCentre:
-    """Everything that runs, and how it is."""
+    """Runs all parts and reports their health."""
 
     def __init__(
         self, platform: Operations, settings: CommandCentreSettings, memory: StateStore, state: AlertPolicyState
@@ -103,7 +103,7 @@ class CommandCentre:
         self._health: HealthServer | None = None
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
-        """Run until `stop`, or until a part ends with a fault."""
+        """Run until `stop`, or until a part fails."""
         self._health = HealthServer(self._settings, pulse, self._checks())
         setup: Setup | None = None
         if self._settings.c2_telegram_bot_token is not None:
@@ -140,7 +140,7 @@ class CommandCentre:
                 for task in done:
                     task.result()
             finally:
-                # no new work; then what is under way ends, so that nothing is told twice after a restart
+                # accept no new work, then let running work finish, so that nothing is sent twice after a restart
                 stop.set()
                 for task in ending:
                     task.cancel()
@@ -159,7 +159,7 @@ class CommandCentre:
     async def _steady(
         self, setup: Setup | None, channels: Channels, stop: asyncio.Event
     ) -> dict[str, Coroutine[Any, Any, None]]:
-        """The parts that go on step by step and end after the step that they are at."""
+        """The parts that run step by step; each ends after its current step."""
         watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
         news = TradeEvents(
             self._platform,
@@ -190,7 +190,7 @@ class CommandCentre:
         return parts
 
     async def _webhook(self, client: httpx.AsyncClient) -> Webhook:
-        """The second channel, which remembers by itself what it has told."""
+        """The second alert channel; it keeps its own record of what it has posted."""
         url = self._settings.c2_webhook_url
         state = await self._memory.load(webhook.STATE, AlertPolicyState, AlertPolicyState)
         book = AlertPolicy(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
@@ -198,8 +198,8 @@ class CommandCentre:
         return Webhook(self._platform, book, self._memory, address, client, self._alerts)
 
     async def _telegram(self, setup: Setup, pump: AlertDelivery, desks: list[UpdateDispatcher]) -> None:
-        """Answer people, from the moment Telegram can be reached."""
-        # a machine under load takes long to start the drawing process: nobody waits for it before a picture is asked for
+        """Answer people, as soon as Telegram can be reached."""
+        # starting the chart process is slow on a loaded machine: only a request for a picture waits for it
         warming = asyncio.create_task(_quietly(setup.painter.open()), name="warm the painter")
         pause_s = 1.0
         while True:
@@ -239,7 +239,7 @@ class CommandCentre:
             warming.cancel()
 
     async def _token_refused(self, text: str) -> None:
-        """Nobody can be told on Telegram; the webhook and the health check say it, and everything else goes on."""
+        """Report the refused token through the webhook and the health check; everything else continues."""
         await self._alerts.raise_alert(Alert(Level.CRITICAL, "telegram-token", text, "Then restart me."), wall_ms())
 
     def _token(self) -> str | None:
@@ -259,12 +259,12 @@ class CommandCentre:
         self._stores_ms = monotonic_ms()
 
     def _blind(self) -> str | None:
-        """Why nothing can be answered: PostgreSQL or Redis does not answer."""
+        """Why no query can be answered: PostgreSQL or Redis does not respond. None if both do."""
         away_ms = monotonic_ms() - self._stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
     def _deaf(self) -> str | None:
-        """Why Telegram cannot be heard, if it should be."""
+        """Why Telegram cannot be reached, if it should be. None otherwise."""
         if self._settings.c2_telegram_bot_token is None:
             return None
         heard = self._started_ms

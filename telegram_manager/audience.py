@@ -1,4 +1,4 @@
-"""Who is told what: admins, the other operators, and everyone with the alerts they want."""
+"""Who gets which message: admins, the other operators, and everyone with the alerts they chose."""
 
 import asyncio
 
@@ -15,20 +15,20 @@ from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
-#: What others did, strangers and lock-outs must be heard of even when Telegram is away for a while.
+#: Notices about other people's commands, strangers and lock-outs must survive a short Telegram outage.
 TOLD_LIFE_S = 3_600.0
 LEVELS = ("info", "warning", "critical")
 
 
 class AlertPreferences(msgspec.Struct):
-    """Which alerts one person wants. `muted_until_ms` is wall clock; critical ones come whatever is set here."""
+    """Which alerts one person wants. `muted_until_ms` is wall clock; critical alerts are sent regardless."""
 
     on: bool = True
     level: str = "info"
     muted_until_ms: int = 0
 
     def listens(self, now_ms: int) -> bool:
-        """Whether anything that is not critical is wanted now."""
+        """Whether any non-critical alert is wanted now."""
         return self.on and now_ms >= self.muted_until_ms
 
     def wants(self, level: str, now_ms: int) -> bool:
@@ -41,7 +41,7 @@ class AlertPreferences(msgspec.Struct):
 
 
 class Audience:
-    """The people of the settings, and their tastes."""
+    """The people in the settings and their alert preferences."""
 
     def __init__(self, gate: AccessControl, letters: TelegramSender, memory: StateStore) -> None:
         self._gate = gate
@@ -51,11 +51,11 @@ class Audience:
         self._alerts: Alerts | None = None
 
     def report_to(self, alerts: Alerts) -> None:
-        """Where it is raised that a person cannot be reached."""
+        """Set where unreachable people are reported."""
         self._alerts = alerts
 
     async def unreachable(self, person: int, fault: str) -> None:
-        """Telegram refuses what is for this person, who may have blocked the bot: the others hear of it as an alert."""
+        """Telegram refuses messages to this person, who may have blocked the bot: raise an alert for the others."""
         log.warning("person_not_told", person=person, fault=fault)
         if self._alerts is not None:
             text = f"{person} ({self._gate.role(person).name.lower()}) cannot be told anything: {fault}"
@@ -64,24 +64,24 @@ class Audience:
             await self._alerts.raise_alert(alert, wall_ms())
 
     async def load(self) -> None:
-        """Read the tastes."""
+        """Load the preferences."""
         self.tastes = await self._memory.load("tastes", dict[int, AlertPreferences], dict)
 
     def taste(self, person: int) -> AlertPreferences:
-        """What this person wants."""
+        """The preferences of this person."""
         return self.tastes.get(person, AlertPreferences())
 
     async def set_taste(self, person: int, taste: AlertPreferences) -> None:
-        """Remember it."""
+        """Save this person's preferences."""
         self.tastes[person] = taste
         await self._memory.save("tastes", self.tastes)
 
     def wanting(self, level: str, now_ms: int) -> list[int]:
-        """Who wants an alert of this level now."""
+        """The people who want an alert of this level now."""
         return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).wants(level, now_ms)]
 
     def listening(self, now_ms: int) -> list[int]:
-        """Who has alerts on, of whatever level, and is not muted now."""
+        """The people who have alerts on, at any level, and are not muted now."""
         return [person for person in self._gate.people(Role.VIEWER) if self.taste(person).listens(now_ms)]
 
     def may_acknowledge(self, person: int) -> bool:
@@ -89,11 +89,11 @@ class Audience:
         return self._gate.role(person) >= Role.OPERATOR
 
     async def tell_admins(self, html: str) -> None:
-        """Tell every admin, privately."""
+        """Message every admin privately."""
         await self._tell(self._gate.people(Role.ADMIN), html)
 
     async def tell_others(self, html: str, but: int | None, place: ChatRef) -> None:
-        """Tell every other operator, privately."""
+        """Message every other operator privately."""
         others = [person for person in self._gate.people(Role.OPERATOR) if person not in (but, place.chat)]
         await self._tell(others, html)
 

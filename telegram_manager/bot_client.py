@@ -1,7 +1,7 @@
-"""The client of the Bot API, and the raw updates.
+"""The Bot API client, and raw updates.
 
-Updates are fetched as JSON and each is read by itself: the library would fail on a whole batch because of one update, for
-ever, and log the batch, access codes included.
+Updates are fetched as JSON and decoded one by one: the library would fail on a whole batch because of one update,
+indefinitely, and log the batch, access codes included.
 """
 
 import json
@@ -17,18 +17,18 @@ from telegram.request import HTTPXRequest
 from telegram_manager.incoming_update import ASKED_FOR, Unreadable
 
 _RESULT = re.compile(r'"result"\s*:\s*\[')
-#: What opens and closes; quoted texts are passed over whole.
+#: Brackets and braces; quoted strings are matched whole.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _NUMBER = re.compile(r'"update_id"\s*:\s*(\d{1,15})\b')
 _REMOVED = "[removed: it may hold an access code]"
 
 
 class QuietRequest(HTTPXRequest):
-    """The library's HTTP client, which never logs what it could not decode: that could be a message with an access code."""
+    """The library's HTTP client, without logging what it cannot decode: that could be a message with an access code."""
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """The answer as a dictionary; TelegramError when it is none."""
+        """Return the response as a dictionary; TelegramError if it is not one."""
         try:
             answer = json.loads(payload.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
@@ -39,11 +39,11 @@ class QuietRequest(HTTPXRequest):
 
 
 class UpdatesRequest(QuietRequest):
-    """The HTTP client for updates: where a batch cannot be decoded, its updates are left as texts, each by itself."""
+    """The HTTP client for updates: if a batch cannot be decoded, its updates are returned as individual JSON texts."""
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """The answer, with `result` as a list of updates or of JSON texts; TelegramError when it is none."""
+        """Return the response with `result` as a list of updates or of JSON texts; TelegramError if it is neither."""
         try:
             return QuietRequest.parse_json_payload(payload)
         except TelegramError:
@@ -54,7 +54,7 @@ class UpdatesRequest(QuietRequest):
 
 
 def split_updates(text: str) -> list[str]:
-    """The texts of the elements of `"result": [...]`, found by brackets and quotes alone: whatever is inside them."""
+    """Split `"result": [...]` into the texts of its elements, by brackets and quotes alone, whatever they contain."""
     begin = _RESULT.search(text)
     parts: list[str] = []
     if begin is None:
@@ -75,7 +75,7 @@ def split_updates(text: str) -> list[str]:
 
 
 def make_bot(token: str, api_url: str) -> Bot:
-    """The client of the Bot API. Its own logs are off: they show requests and answers in full."""
+    """Make the Bot API client. Its own logs are off: they contain full requests and responses."""
     logging.getLogger("telegram").setLevel(logging.CRITICAL + 1)
     return Bot(
         token,
@@ -87,7 +87,7 @@ def make_bot(token: str, api_url: str) -> Bot:
 
 
 async def fetch_updates(bot: Bot, request: UpdatesRequest, offset: int, timeout_s: int) -> list[object]:
-    """The next updates, by long polling; one as a text is still to be decoded. Raises the library's TelegramError."""
+    """Return the next updates, by long polling; a text still has to be decoded. Raises the library's TelegramError."""
     asked = {"timeout": timeout_s, "allowed_updates": json.dumps(ASKED_FOR)}
     if offset:
         asked["offset"] = offset
@@ -96,7 +96,7 @@ async def fetch_updates(bot: Bot, request: UpdatesRequest, offset: int, timeout_
 
 
 def decode_update(text: str) -> object:
-    """The update in a JSON text. Raises Unreadable, with its number where that can be seen."""
+    """Decode one update. Raises Unreadable, with the update's number if it can be found."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -105,7 +105,7 @@ def decode_update(text: str) -> object:
 
 
 def without_codes(raw: object, most: int) -> str:
-    """An update as text for the audit, at most so long, without any string that may hold an access code."""
+    """An update as text for the audit log, at most `most` characters, without strings that may hold an access code."""
     return json.dumps(_cleaned(raw, 8))[:most]
 
 

@@ -1,15 +1,15 @@
-"""The buttons under messages, and what their data means.
+"""The buttons under messages and the meaning of their data.
 
 | data | means |
 |---|---|
-| `q|name|words|page` | show a question in place |
-| `g|name|words` | send its picture |
-| `o|name|words` | begin an order (it asks for confirmation) |
+| `q|name|words|page` | show a query's page in place |
+| `g|name|words` | send its chart |
+| `o|name|words` | begin a command (it asks for confirmation) |
 | `p|name`, `p|name|bot` | pick a bot for it; then, where it takes one, a position |
-| `y|name|words` | a command of Telegram's own: mute, alerts, export ... |
+| `y|name|words` | a session command: mute, alerts, export ... |
 | `m`, `m|steer`, `m|you` | the menus |
 | `c|token|yes` | confirm |
-| `a`, `a|id,id` | acknowledge all alerts; those told in one message |
+| `a`, `a|id,id` | acknowledge all alerts; those in one message |
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MENU = (
     (("📅 Daily", "q|daily||0"), ("🗓 Weekly", "q|weekly||0"), ("📆 Monthly", "q|monthly||0")),
     (("🩺 Health", "q|health||0"), ("🔄 Sync", "q|sync||0"), ("⚖️ Issues", "q|issues||0")),
 )
-#: A menu of its own, so that no thumb that looks for a figure stops a bot.
+#: A separate menu, so that a bot cannot be stopped by accident while looking for a figure.
 STEERING = (
     (("▶️ Start", "p|start"), ("⏹ Stop", "p|stop"), ("🔁 Restart", "p|restart")),
     (("⏸ Pause", "p|pause"), ("⏯ Resume", "p|resume"), ("🤝 Adopt", "p|adopt")),
@@ -43,7 +43,7 @@ YOU = (
 )
 OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
 ADMINS = ((("🕵️ Audit", "q|audit||0"),),)
-#: Telegram's own commands that a button may stand for. A code is typed, never pressed.
+#: Session commands that a button may carry. An access code is typed, never on a button.
 OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout"})
 _PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All", "all"))
 _COUNTS = {
@@ -57,7 +57,7 @@ _COUNTS = {
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """What a button's data says. `kind` is one letter of the table above; the rest as far as it has it."""
+    """A decoded button. `kind` is one letter of the table above; the other fields are set where it has them."""
 
     kind: str
     name: str = ""
@@ -68,7 +68,7 @@ class Press:
 
 
 def read_press(data: str) -> Press | None:
-    """What the data of a button means, or None when it is none of ours (old, or forged)."""
+    """Decode a button's data; None if it is not valid (outdated or forged)."""
     parts = data.split("|")
     match parts:
         case ["m"] | ["a"]:
@@ -95,7 +95,7 @@ def read_press(data: str) -> Press | None:
 
 
 def menu(role: Role, which: str = "") -> Buttons:
-    """A menu as a role has it: the questions, "steer" or "you"."""
+    """The menu for a role: the queries, "steer" or "you"."""
     if which == "steer" and role >= Role.OPERATOR:
         return (*STEERING, (("◀️ Menu", "m"),))
     if which == "you":
@@ -108,7 +108,7 @@ def menu(role: Role, which: str = "") -> Buttons:
 def under_question(
     registry: Registry, question: Query, words: tuple[str, ...], page: int, pages: int, *, picture: bool
 ) -> Buttons:
-    """Paging, a bot picker, refresh and the menu."""
+    """The buttons for paging, picking a bot, refresh and the menu."""
     said = " ".join(words)
     rows: list[list[tuple[str, str]]] = []
     if pages > 1:
@@ -140,7 +140,7 @@ def under_question(
 
 
 def pick_bot(registry: Registry, name: str) -> Buttons:
-    """A button a bot. For an order that takes a symbol the bot's positions are asked for next."""
+    """One button per bot. For a command that takes a symbol, the bot's positions are offered next."""
     command = BY_NAME[name]
     if isinstance(command, Command):
         form = "p|{0}|{1}" if "symbol" in command.usage else "o|{0}|{1}"
@@ -153,7 +153,7 @@ def pick_bot(registry: Registry, name: str) -> Buttons:
 
 
 def pick_symbol(bot: Bot, name: str, symbols: Sequence[str]) -> Buttons:
-    """A button a position of the bot, and one for all where the order may be without a symbol."""
+    """One button per position of the bot, and one for all if the command allows omitting the symbol."""
     order = BY_NAME[name]
     every = ((("All its positions", f"o|{name}|{bot.container}"),),) if "[symbol]" in order.usage else ()
     return (

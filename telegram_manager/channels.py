@@ -1,4 +1,4 @@
-"""A channel for each strategy: its entries, exits with result, pauses and the result of each day."""
+"""Per-strategy channels: entries, exits with their result, pauses, and the result of each day."""
 
 import asyncio
 from functools import partial
@@ -22,7 +22,7 @@ log = logger(__name__)
 
 
 class Channels:
-    """The channels of the settings. A post that Telegram refuses is an alert."""
+    """The channels in the settings. A post that Telegram refuses raises an alert."""
 
     def __init__(
         self, registry: Registry, api_url: str, default_token: str | None, env_file: Path | None, alerts: Alerts
@@ -47,20 +47,20 @@ class Channels:
             self._places[bot.id] = (_channel(keys.telegram_channel_id, bot), token)
 
     async def open(self) -> None:
-        """Make the clients, one a token; Telegram is not asked yet."""
+        """Create the clients, one per token, without contacting Telegram."""
         for _, token in self._places.values():
             if token not in self._bots:
                 self._bots[token] = make_bot(token, self._api_url)
                 self._outboxes[token] = Outbox()
 
     async def close(self) -> None:
-        """Let go of Telegram."""
+        """Close the connections to Telegram."""
         await asyncio.gather(*(outbox.close() for outbox in self._outboxes.values()))
-        # a client that was never initialised has its connections all the same
+        # a client that was never initialised still holds connections
         await asyncio.gather(*(bot.request.shutdown() for bot in self._bots.values()))
 
     async def tell(self, bot: Bot, lines: list[str]) -> None:
-        """Post lines of Telegram's HTML into a bot's channel, as few messages as possible; nothing without a channel."""
+        """Post lines of Telegram's HTML to a bot's channel, in as few messages as possible; no-op without a channel."""
         if bot.id not in self._places:
             return
         chat, token = self._places[bot.id]
@@ -86,7 +86,7 @@ class Channels:
         try:
             await self._bots[token].send_message(to, post, parse_mode="HTML")
         except ChatMigrated as fault:
-            # a group that has become a supergroup: its new id holds for this run, and the setting has to follow
+            # a group that has become a supergroup: use the new id for this run; the setting must be updated
             self._moved[chat] = fault.new_chat_id
             await self._bots[token].send_message(fault.new_chat_id, post, parse_mode="HTML")
             variable = f"{bot.prefix}_TELEGRAM_CHANNEL_ID"
@@ -122,5 +122,5 @@ def _channel(text: str, bot: Bot) -> int | str:
 
 
 def _number(chat: int | str) -> int:
-    """A negative number for the pace of a channel, whatever it is called."""
+    """A negative number that identifies a channel to the rate limiter, whatever its name."""
     return chat if isinstance(chat, int) else -(abs(hash(chat)) % 10**9) - 1

@@ -1,6 +1,6 @@
-"""The painter: pictures are drawn in a process of their own.
+"""The chart worker: charts are drawn in a separate process.
 
-matplotlib needs some fifty milliseconds of CPU for each; in another process that never holds up the event loop.
+matplotlib needs some fifty milliseconds of CPU per chart; a separate process keeps that off the event loop.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from alpha.errors import Retry
 from operations.page import Picture
 from telegram_manager.charts import draw, warm_up
 
-#: The first picture waits for imports, which take long on a machine under load.
+#: The first chart waits for imports, which are slow on a loaded machine.
 OPEN_LIMIT_S, DRAW_LIMIT_S = 120.0, 20.0
 
 
 class ChartWorker:
-    """Draws in a process of its own, started once and started again when it died."""
+    """Draws in a separate process, started once and restarted if it died."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -31,7 +31,7 @@ class ChartWorker:
         await self._run(OPEN_LIMIT_S, warm_up)
 
     async def draw(self, picture: Picture) -> bytes:
-        """The picture as PNG; Retry when the drawing process died or takes too long."""
+        """Return the chart as PNG; Retry if the process died or took too long."""
         return await self._run(DRAW_LIMIT_S, draw, picture)
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class ChartWorker:
 
     async def _run(self, limit_s: float, work: Callable[..., bytes], *arguments: object) -> bytes:
         if self._pool is None:
-            # a fresh interpreter: a fork would inherit this one's event loop and sockets
+            # spawn: a fork would inherit this process's event loop and sockets
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
         loop = asyncio.get_running_loop()
@@ -54,7 +54,7 @@ class ChartWorker:
 
 
 def _end_with_parent() -> None:
-    """The drawing process ends when the command centre has ended, also when that was killed."""
+    """End the chart process when the command centre has ended, even if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_and_end, args=(parent,), daemon=True).start()

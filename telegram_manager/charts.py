@@ -1,7 +1,7 @@
-"""Pictures for a phone in dark mode: equity with drawdown, and signed bars.
+"""Charts for a phone in dark mode: equity with drawdown, and signed bars.
 
-A phone shows 800 pixels at less than half their size: letters are large and few. Everything is placed in pixels on a bare
-figure; matplotlib's axes cost more time than all that is drawn in them.
+A phone shows 800 pixels at less than half their size, so text is large and sparse. Everything is placed in pixels on a
+bare figure; matplotlib's axes cost more time than everything drawn in them.
 """
 
 import io
@@ -15,10 +15,10 @@ from operations.page import BarChart, Curve, Picture
 BACKGROUND, GRID, INK, FAINT = "#0e1621", "#22303f", "#f5f5f5", "#8ea2b6"
 GOOD, BAD, LINE = "#4dcd5e", "#ff595a", "#52a8f2"
 WIDTH, HEIGHT, DPI = 800, 500, 100
-#: Where the plot is: pixels from the left, and from the bottom.
+#: Plot edges: pixels from the left (LEFT, RIGHT), and from the bottom (TOP).
 LEFT, RIGHT, TOP = 28, 694, 392
 TITLE, TEXT, SMALL = 30, 22, 20
-#: Pixels that one letter of a label needs, of its size.
+#: Width of one character of a label, as a fraction of its font size.
 LETTER, WIDE = 0.62, 0.68
 _STEPS_S = (
     *(60, 300, 900, 1_800),
@@ -29,7 +29,7 @@ DAY_S = 86_400
 
 
 def draw(picture: Picture) -> bytes:
-    """The picture as PNG, 800 by 500 pixels."""
+    """Return the chart as PNG, 800 by 500 pixels."""
     sheet = _Sheet()
     match picture:
         case Curve():
@@ -43,7 +43,7 @@ class _Sheet:
     """A figure whose coordinates are pixels from the lower left."""
 
     def __init__(self) -> None:
-        # imported here: only the drawing process pays for it. matplotlib's own calls carry no types.
+        # imported here: only the chart process pays for it. matplotlib's own calls are untyped.
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.transforms import IdentityTransform
@@ -54,7 +54,7 @@ class _Sheet:
         self._drawn = 0
 
     def _above(self) -> int:
-        """What is drawn later lies above."""
+        """The next z-order: later drawings are on top."""
         self._drawn += 1
         return self._drawn
 
@@ -69,14 +69,14 @@ class _Sheet:
         *,
         bold: bool = False,
     ) -> None:
-        """Write; `y` is the line that the letters stand on, `side` what of them is at `x`: left, center or right."""
+        """Draw text; `y` is the baseline, `side` says which part of the text is at `x`: left, center or right."""
         self._figure.text(
             x, y, said, transform=self._pixels, color=color, fontsize=size * 72 / DPI, ha=side, va="baseline",
             weight="bold" if bold else "normal", parse_math=False, zorder=self._above(),
         )  # fmt: skip
 
     def line(self, xs: Sequence[float], ys: Sequence[float], color: str, width: float) -> None:
-        """A line through points."""
+        """Draw a line through points."""
         from matplotlib.lines import Line2D
 
         self._figure.add_artist(
@@ -92,7 +92,7 @@ class _Sheet:
         )
 
     def area(self, xs: Sequence[float], ys: Sequence[float], base: float, color: str, alpha: float) -> None:
-        """The area between points and a level."""
+        """Fill the area between points and a level."""
         from matplotlib.patches import Polygon
 
         points = [(xs[0], base), *zip(xs, ys, strict=True), (xs[-1], base)]
@@ -109,7 +109,7 @@ class _Sheet:
         )
 
     def dot(self, x: float, y: float, color: str) -> None:
-        """A point that stands out."""
+        """Draw a highlighted point."""
         from matplotlib.patches import Circle
 
         self._figure.add_artist(
@@ -125,7 +125,7 @@ class _Sheet:
         )
 
     def png(self) -> bytes:
-        """What was drawn, in 256 colours: flat areas need no more, and a third of the bytes."""
+        """Return the drawing as PNG in 256 colours: enough for flat areas, at a third of the bytes."""
         from PIL import Image
 
         self._canvas.draw()
@@ -136,8 +136,8 @@ class _Sheet:
         return out.getvalue()
 
     def head(self, title: str, amount: str, gain: bool, left: str, right: str) -> None:
-        """The two lines above the plot."""
-        # a long title gives way to the amount
+        """Draw the two header lines above the plot."""
+        # a long title is shortened in favour of the amount
         room = (WIDTH - 2 * LEFT - len(amount) * TITLE * WIDE - TITLE) / max(1, len(title))
         self.text(LEFT, 450, title, INK, int(min(TITLE, room / WIDE)), bold=True)
         self.text(WIDTH - LEFT, 450, amount, GOOD if gain else BAD, TITLE, "right", bold=True)
@@ -200,7 +200,7 @@ def _draw_bars(sheet: _Sheet, bars: BarChart) -> None:
     )
     width = (WIDTH - 2 * LEFT) / count
     said = [_signed(value, short=True) for value in bars.values]
-    # each bar carries its value where there is room for it; else the levels are written
+    # each bar shows its value if there is room; otherwise the axis levels are labelled
     told = max(map(len, said)) * SMALL * LETTER <= width
     right = WIDTH - LEFT if told else RIGHT
     width = (right - LEFT) / count
@@ -224,20 +224,20 @@ def _draw_bars(sheet: _Sheet, bars: BarChart) -> None:
         half = min(width * 0.38, 52)
         color = GOOD if value >= 0 else BAD
         top = height(value)
-        # a bar of nearly nothing is still seen
+        # keep a near-zero bar visible
         if abs(top - zero) < 2:
             top = zero + (2 if value >= 0 else -2)
         sheet.area((middle - half, middle + half), (top, top), zero, color, 1.0)
         if told:
             sheet.text(middle, top + 8 if value >= 0 else top - 22, said[number], INK, SMALL, "center")
-        # counted from the newest, which is always named
+        # counted from the newest bar, which is always labelled
         if (count - 1 - number) % every == 0:
             sheet.text(middle, 24, label, side="center")
     sheet.line((LEFT, right), (zero, zero), FAINT, 1.5)
 
 
 def amount(value: float) -> str:
-    """A level of an axis, short: `9,850`, `12.4k`, `1.25M`."""
+    """Format an axis level compactly: `9,850`, `12.4k`, `1.25M`."""
     size = abs(value)
     if size >= 10_000_000:
         return f"{value / 1_000_000:,.0f}M"
@@ -251,7 +251,7 @@ def amount(value: float) -> str:
 
 
 def _signed(value: float, *, short: bool = False) -> str:
-    """A result with its sign; to the cent unless short."""
+    """Format a result with its sign; to the cent unless short."""
     if short:
         said = amount(value)
         return said if value <= 0 or said in ("0", "0.00") else f"+{said}"
@@ -260,7 +260,7 @@ def _signed(value: float, *, short: bool = False) -> str:
 
 
 def levels(low: float, high: float, most: int) -> list[float]:
-    """Round numbers between two values, at most so many."""
+    """Return at most `most` round numbers between two values."""
     rough = (high - low) / most or 1.0
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough)
@@ -268,7 +268,7 @@ def levels(low: float, high: float, most: int) -> list[float]:
 
 
 def moments(begin_ms: int, end_ms: int, zone: tzinfo, left: float, right: float) -> list[tuple[float, str]]:
-    """Where round times of the zone lie between two ends (pixels), and what they are called; three to six of them."""
+    """Return x (pixels) and label of three to six round times in the zone between two ends."""
     length_s = (end_ms - begin_ms) / 1000
     first, last = (datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone) for ms in (begin_ms, end_ms))
     step = next((step for step in _STEPS_S if length_s / step <= 6), None)
@@ -289,12 +289,12 @@ def moments(begin_ms: int, end_ms: int, zone: tzinfo, left: float, right: float)
         (left + (moment.timestamp() * 1000 - begin_ms) / (end_ms - begin_ms) * (right - left), f"{moment:{form}}")
         for moment in found
     ]
-    # one that would be cut off at an end is left out
+    # omit a label that would be cut off at an edge
     return [(x, label) for x, label in placed if left + 20 <= x <= right - 20]
 
 
 def zone_of(curve: Curve) -> str:
-    """The name of the curve's zone at its end."""
+    """The name of the curve's time zone at its end."""
     return f"{datetime.fromtimestamp(curve.times_ms[-1] / 1000, UTC).astimezone(curve.zone):%Z}"
 
 

@@ -1,18 +1,18 @@
-"""Where a conversation is: a chat, and in a group with topics one of them."""
+"""A chat, or one topic of a group with topics."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRef:
-    """A chat and, where it has topics, one of them."""
+    """A chat and, if it has topics, one of them."""
 
     chat: int
     topic: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> "ChatRef":
-        """The place written as `-1001234567890` or `-1001234567890:7`; ValueError otherwise."""
+        """Parse `-1001234567890` or `-1001234567890:7`; ValueError otherwise."""
         chat, _, topic = text.partition(":")
         try:
             return cls(int(chat), int(topic) if topic else None)

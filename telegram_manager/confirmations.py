@@ -1,4 +1,4 @@
-"""Confirmation buttons: single use, for one person in one place and one action, for a minute."""
+"""Confirmation buttons: single use, for one person in one chat and one action, valid for a minute."""
 
 import secrets
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _MOST = 500
 
 
 class Pressed(StrEnum):
-    """What a press on a confirmation button means."""
+    """The meaning of a press on a confirmation button."""
 
     YES = "yes"
     NO = "no"
@@ -23,7 +23,7 @@ class Pressed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An action that waits for its confirmation."""
+    """An action waiting for its confirmation."""
 
     person: int
     place: ChatRef
@@ -34,14 +34,14 @@ class Pending:
 
 
 class Confirmations:
-    """The actions that wait. A token is unguessable, and gone once it was pressed by the right person."""
+    """The pending actions. A token is unguessable, and removed once the right person has pressed it."""
 
     def __init__(self, token: Callable[[], str] = lambda: secrets.token_urlsafe(12)) -> None:
         self._token = token
         self._pending: dict[str, Pending] = {}
 
     def ask(self, person: int, place: ChatRef, command: str, words: tuple[str, ...], attempt: str, now_ms: int) -> str:
-        """The token of a new question."""
+        """Register a new confirmation and return its token."""
         self._pending = {key: value for key, value in self._pending.items() if value.expires_ms + LIFE_MS > now_ms}
         while len(self._pending) >= _MOST:
             self._pending.pop(next(iter(self._pending)))
@@ -50,7 +50,7 @@ class Confirmations:
         return token
 
     def shown(self, token: str, now_ms: int) -> None:
-        """The question has reached the person: the minute begins now, however long it waited for Telegram."""
+        """The confirmation has reached the person: its minute begins now, however long Telegram delayed it."""
         pending = self._pending.get(token)
         if pending is not None:
             self._pending[token] = replace(pending, expires_ms=now_ms + LIFE_MS)
@@ -58,7 +58,7 @@ class Confirmations:
     def press(
         self, token: str, answer: str, person: int, place: ChatRef, now_ms: int
     ) -> tuple[Pressed, Pending | None]:
-        """What pressing means; the action comes with it once, and only for the person and place that were asked."""
+        """Resolve a press; the action is returned once, and only to the person and chat that were asked."""
         pending = self._pending.get(token)
         if pending is None:
             return Pressed.USED, None
@@ -70,5 +70,5 @@ class Confirmations:
         return (Pressed.YES if answer == "yes" else Pressed.NO), pending
 
     def peek(self, token: str) -> Pending | None:
-        """The action behind a token, left as it is."""
+        """Return the action behind a token without consuming it."""
         return self._pending.get(token)

@@ -1,4 +1,4 @@
-"""What an admitted update does: questions answered, orders asked back and run, a few commands of Telegram's own."""
+"""Handles admitted updates: answers queries, confirms and runs commands, and dispatches session commands."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,24 +23,24 @@ from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import AuditTrail
 
 log = logger(__name__)
-#: Questions that are put to the stores at once; more wait. Nobody holds a place while Telegram is waited for.
+#: Queries sent to the stores concurrently; more wait. No slot is held while waiting for Telegram.
 AT_ONCE = 8
-#: How an attempt ended: its outcome for the audit, and what was answered.
+#: How an attempt ended: its outcome for the audit log, and the answer given.
 Ended = tuple[str, str]
-#: The last word of a command of Telegram's own that was confirmed. No person can write it.
+#: The last word of a session command that was confirmed. No person can write it.
 CONFIRMED = "\x00confirmed"
-#: Commands of Telegram's own that are asked back: command, then words, then what is asked.
+#: Session commands that need confirmation: command, then words, then the warning.
 ASKED_BACK = {
     "alerts": {
         ("off",): "Turn your alerts off? Critical ones still come; warnings and news no longer do, until /alerts on."
     }
 }
-#: A command that only Telegram has.
+#: A handler of a session command.
 Own = Callable[[IncomingUpdate, Role, tuple[str, ...]], Awaitable[Ended]]
 
 
 class Conversation:
-    """Answers admitted updates. Never raises for what people send."""
+    """Answers admitted updates. Never raises because of what people send."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Conversation:
             return await question.ask(self._platform, args)
 
     def subject(self, press: Press | None) -> tuple[str, tuple[str, ...]]:
-        """The command and words that a button stands for, for the audit."""
+        """The command and words that a button stands for, for the audit log."""
         if press is None:
             return "unknown button", ()
         if press.kind == "c":
@@ -139,7 +139,7 @@ class Conversation:
         return await self.question(place, command, press.words, press.page, message_id)
 
     async def _pick(self, place: ChatRef, message_id: int, command: Query | Command, words: tuple[str, ...]) -> Ended:
-        """Ask for the bot, and once it is known for the position."""
+        """Ask for the bot and, once it is known, for the position."""
         name = escape(command.name.capitalize())
         registry = self._platform.registry
         if not words:
@@ -157,7 +157,7 @@ class Conversation:
         return "done", ""
 
     async def greet(self, place: ChatRef, role: Role, name: str) -> Ended:
-        """The first words, with the menu."""
+        """Send the welcome message with the menu."""
         text = f"<b>Alpha</b>\nHello {escape(name)}. You are {role.name.lower()} here. /help lists all commands."
         await self._letters.say(place, text, menu(role))
         return "done", ""
@@ -165,7 +165,7 @@ class Conversation:
     async def question(
         self, place: ChatRef, question: Query, said: tuple[str, ...], page: int = 0, message_id: int | None = None
     ) -> Ended:
-        """Show a question's page; in place when a message is given."""
+        """Show a query's page; in place if a message is given."""
         args = await self._arguments(place, question, said)
         if args is None:
             return "refused", "wrong words"
@@ -187,7 +187,7 @@ class Conversation:
         elif shown.picture is None:
             await self._letters.say(place, pages[number], buttons)
         else:
-            # drawn while the text is on its way
+            # drawn while the text is being sent
             _, drawn = await asyncio.gather(
                 self._letters.say(place, pages[number], buttons), self._painter.draw(shown.picture)
             )
@@ -208,7 +208,7 @@ class Conversation:
         return "done", ""
 
     async def ask_back(self, place: ChatRef, person: int, order: Command, said: tuple[str, ...], attempt: str) -> Ended:
-        """Ask for the confirmation of an order; what there is nothing to ask for is refused."""
+        """Ask for confirmation of a command; refuse it if there is nothing to act on."""
         args = await self._arguments(place, order, said)
         if args is None:
             return "refused", "wrong words"
@@ -224,7 +224,7 @@ class Conversation:
     async def confirm(
         self, place: ChatRef, person: int, command: str, words: tuple[str, ...], attempt: str, warning: str
     ) -> Ended:
-        """Ask with `warning`, a question and what else there is to say. The minute begins when it was shown."""
+        """Ask for confirmation with `warning`, which contains the question. The minute begins when it was shown."""
         token = self._confirmations.ask(person, place, command, words, attempt, self._platform.wall_ms())
         mark = "🚨" if command == "panic" else "❓"
         asked, _, more = warning.partition("? ")
@@ -242,7 +242,7 @@ class Conversation:
     async def _confirm(self, seen: IncomingUpdate, role: Role, press: Press) -> Ended:
         place, person = _where(seen)
         message_id = seen.message_id or 0
-        # judged by when the press came, not by when its turn came
+        # judged by when the press arrived, not by when it is processed
         now_ms = self._platform.wall_ms() if seen.received_ms is None else seen.received_ms
         pressed, pending = self._confirmations.press(press.token, press.answer, person, place, now_ms)
         if pressed is Pressed.OTHERS:
@@ -273,12 +273,12 @@ class Conversation:
     async def _run(
         self, seen: IncomingUpdate, order: Command, pending: Pending, place: ChatRef, message_id: int
     ) -> Ended:
-        """Run a confirmed order; its progress and result go into the message that asked."""
+        """Run a confirmed command; its progress and result replace the message that asked."""
         said = " ".join((f"/{order.name}", *pending.words))
         lines = [f"⏳ <b>{escape(said)}</b>"]
 
         async def show() -> None:
-            """Beside the order, never before it: Telegram may be slow, or away by now."""
+            """Runs concurrently with the command, never before it: Telegram may be slow or unavailable."""
             shown = 0
             await self._letters.answer_button(seen.button_id)
             while True:
@@ -307,7 +307,7 @@ class Conversation:
         return ("done" if done else "failed"), text
 
     async def _edit_quietly(self, place: ChatRef, message_id: int, html: str) -> None:
-        """Edit; when that is refused (deleted, too old) say it anew. What Telegram loses must not stop an order."""
+        """Edit; if refused (deleted, too old), send a new message. A Telegram failure must not stop a command."""
         try:
             try:
                 await self._letters.edit(place, message_id, html, urgent=True)
@@ -317,7 +317,7 @@ class Conversation:
             log.warning("progress_not_shown", fault=str(fault))
 
     async def _arguments(self, place: ChatRef, command: Query | Command, words: tuple[str, ...]) -> Arguments | None:
-        """The arguments; None after the person was told what is wrong with them."""
+        """Parse the arguments; None after telling the person what is wrong with them."""
         if not words and command.usage.startswith("<bot>"):
             text = f"<b>{escape(command.name.capitalize())}</b>: which bot? Example: {escape(command.example)}"
             await self._letters.say(place, text, pick_bot(self._platform.registry, command.name))
@@ -334,14 +334,14 @@ class Conversation:
 
 
 def _where(seen: IncomingUpdate) -> tuple[ChatRef, int]:
-    """Place and person of an admitted update: the gate lets none through without them."""
+    """Place and person of an admitted update; access control admits none without them."""
     if seen.place is None or seen.person is None:
         raise Rejected("An update without a person or a place.")
     return seen.place, seen.person
 
 
 def help_text(role: Role) -> str:
-    """All commands that this role may use, a line each."""
+    """All commands this role may use, one per line."""
     lines = ["<b>Look</b>"]
     for command in (*QUERIES, *COMMANDS):
         if isinstance(command, Command) and command is COMMANDS[0] and role >= Role.OPERATOR:

@@ -1,4 +1,4 @@
-"""The daily summary: what yesterday brought, what is open, and the equity of thirty days as a picture."""
+"""The daily summary: yesterday's result, open positions, and a chart of thirty days of equity."""
 
 from datetime import time, timedelta
 
@@ -23,14 +23,14 @@ STATE = "daily_summary"
 
 
 class SummaryState(msgspec.Struct):
-    """The last day whose summary was due, and who has it."""
+    """The last day whose summary was due, and who has received it."""
 
     day: str = ""
     told: list[int] = []
 
 
 class DailySummary:
-    """Sends the summary once a day at `when`, in the operator's zone; a missed one comes late, once for each person."""
+    """Sends the summary once a day at `when`, in the operator's zone; a missed one is sent late, once per person."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class DailySummary:
         self._when = when
 
     async def look(self) -> None:
-        """Send it when it is due. It waits while Telegram is away, and is remembered for each person who has it."""
+        """Send the summary if it is due. While Telegram is unavailable it waits; delivery is recorded per person."""
         now = self._platform.wall_now().astimezone(self._platform.zone)
         state = await self._memory.load(STATE, SummaryState, SummaryState)
         today = now.date().isoformat()
         if not state.day:
-            # the very first look: from the next time on
+            # the very first run: start with the next due time
             first = now.date() if now.time() >= self._when else now.date() - timedelta(days=1)
             await self._memory.save(STATE, SummaryState(first.isoformat(), self._people()))
             return
@@ -65,7 +65,7 @@ class DailySummary:
             await self.send(state)
 
     async def send(self, state: SummaryState) -> None:
-        """Send it to everyone with alerts on who does not have it yet."""
+        """Send it to everyone with alerts on who has not received it yet."""
         missing = [person for person in self._people() if person not in state.told]
         if not missing:
             return
@@ -87,7 +87,7 @@ class DailySummary:
 
 
 async def summary(platform: Operations) -> tuple[Page, Curve | None]:
-    """The page of yesterday, and the equity of thirty days when there is any."""
+    """Return yesterday's page, and thirty days of equity if there are any."""
     now = await business_now(platform)
     yesterday = parse_period("yesterday", now)
     page = history_pages.performance_page(

@@ -1,4 +1,4 @@
-"""The way of every update: claimed in the audit once, judged by the gate, answered in a task of its own."""
+"""Dispatches updates: each is claimed once in the audit log, judged by access control, and answered in its own task."""
 
 import asyncio
 import re
@@ -21,16 +21,16 @@ from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import AuditTrail, StateStore
 
 log = logger(__name__)
-#: How long the audit may hold up a panic and a confirmation; it is written all the same, a little later.
+#: How long the audit log may delay a panic or a confirmation; the row is still written shortly after.
 URGENT_PATIENCE_S = 0.25
-#: How much of an update that cannot be read is kept.
+#: Characters kept of an update that cannot be read.
 UNREADABLE_KEPT = 4_000
 _COMMAND = re.compile(r"[a-z_]{1,32}")
 _OUTCOMES = {Access.EXPIRED: "expired"}
 
 
 class UpdateDispatcher:
-    """Takes updates in order and answers them side by side, so that a slow answer holds up nobody."""
+    """Takes updates in order and answers them concurrently, so that a slow answer delays nobody else."""
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class UpdateDispatcher:
     async def take_batch(
         self, batch: Sequence[IncomingUpdate], bad: Sequence[tuple[object, Unreadable]], sequence: int, received_ms: int
     ) -> None:
-        """Take a batch of updates, received at `received_ms` (wall clock): what is urgent first, each by itself.
+        """Take a batch of updates received at `received_ms` (wall clock): urgent ones first, each independently.
 
-        A fault of one stops neither the others nor the caller.
+        A fault in one stops neither the others nor the caller.
         """
         urgent = [seen for seen in batch if seen.is_urgent]
         rest = [seen for seen in batch if not seen.is_urgent]
         for seen in urgent:
             await self._take_safely(seen, sequence, received_ms)
-        # judged in their order, claimed side by side
+        # judged in order, claimed concurrently
         await asyncio.gather(*(self._take_safely(seen, sequence, received_ms) for seen in rest))
         for raw, fault in bad:
             await self._keep_unreadable(raw, fault, sequence, received_ms)
@@ -78,7 +78,7 @@ class UpdateDispatcher:
             log.exception("update_skipped", update=seen.update_id)
 
     async def _keep_unreadable(self, raw: object, fault: Unreadable, sequence: int, received_ms: int) -> None:
-        """An update that cannot be read is kept in the audit, as far as a flood of them leaves room."""
+        """Keep an update that cannot be read in the audit log, up to the rate that a flood must not exceed."""
         log.warning("update_unreadable", update=fault.number, fault=str(fault))
         if not self._gate.audits_strangers(received_ms):
             return
@@ -91,14 +91,14 @@ class UpdateDispatcher:
             log.exception("update_not_kept", update=fault.number)
 
     async def take(self, seen: IncomingUpdate, sequence: int = 0) -> None:
-        """Claim and judge an update; what it asks for is done in a task. An update that was taken before does nothing."""
+        """Claim and judge an update; handle it in a task. An update that was already taken has no effect."""
         if seen.moved is not None:
             await self.group_moved(*seen.moved)
             return
         if seen.addressed_to and seen.addressed_to != self._bot_name:
             return
         if not seen.to_bot and not seen.holds_code:
-            # what people say to each other in a group
+            # people talking to each other in a group
             return
         now_ms = self._platform.wall_ms() if seen.received_ms is None else seen.received_ms
         judgement = self._gate.judge(seen, now_ms)
@@ -123,12 +123,12 @@ class UpdateDispatcher:
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Wait until every answer under way has ended."""
+        """Wait until every running answer has ended."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self, wait_s: float) -> None:
-        """Let answers end for a while, then cancel them."""
+        """Wait up to `wait_s` for running answers, then cancel them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=wait_s)
         for task in self._tasks:
@@ -136,7 +136,7 @@ class UpdateDispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def group_moved(self, old: int, new: int) -> None:
-        """A group has become a supergroup, which has another id: it is the same place."""
+        """A group has become a supergroup with another id: treat it as the same place."""
         if self._gate.moved(old, new):
             await self._memory.save("gate", self._gate.state)
             self._letters.moved(old, new)
@@ -146,7 +146,7 @@ class UpdateDispatcher:
             )
 
     def _attempt_id(self, number: int | str, sequence: int) -> str:
-        """The id of an update in the audit. Ids of a later sequence of the same bot may be those of an earlier one again."""
+        """The audit id of an update. A later id sequence of the same bot may reuse ids of an earlier one."""
         return f"telegram:{self._bot_id}:{f'{sequence}:' if sequence else ''}{number}"
 
     def _attempt(
@@ -179,13 +179,13 @@ class UpdateDispatcher:
         try:
             outcome, said = await self._settle(seen, judgement, attempt)
         except AlphaError as fault:
-            # most often Telegram refused the answer: whoever asked hears so, in words that it takes
+            # usually Telegram refused the answer: tell the person, in a form that Telegram accepts
             said = str(fault)
             log.warning("not_answered", update=seen.update_id, fault=said)
             if judgement.verdict is Access.ADMITTED:
                 await self._apologise(seen, f"🔴 The answer could not be given. {escape(said[:300])}")
         except Exception:
-            # What nobody foresaw must neither end the service nor leak: the log has it, the person hears one sentence.
+            # An unexpected fault must neither end the service nor leak: it is logged, and the person gets one sentence.
             log.exception("unforeseen_fault", update=seen.update_id)
             await self._apologise(seen, "🔴 That went wrong here; the log has the details.")
             said = "An unforeseen fault; the log has its trace."
@@ -199,7 +199,7 @@ class UpdateDispatcher:
             await self._audience.tell_admins(f"⚠️ A stranger wrote to me: {who}. They got no answer.")
         if judgement.verdict is not Access.ADMITTED:
             if seen.holds_code and judgement.role is not Role.STRANGER and seen.place and seen.message_id is not None:
-                # a code must not stay in the chat, whatever became of it
+                # a code must not stay in the chat, whatever the outcome
                 await self._letters.delete(seen.place, seen.message_id)
             if judgement.answer and seen.place is not None:
                 if seen.kind is Kind.BUTTON:

@@ -1,4 +1,4 @@
-"""Watching: what nobody else can report becomes an alert, and what was stopped by wish stays stopped."""
+"""Health watch: raises alerts for faults that nothing else reports, and keeps stopped bots stopped."""
 
 import asyncio
 import shutil
@@ -14,9 +14,9 @@ from operations.positions import balance
 from operations.status import BotState, BotStatus, Status, status
 
 log = logger(__name__)
-#: Trouble must last so long before it is told: restarts and reconnects pass.
+#: A problem must last this long before it is raised: restarts and reconnects pass.
 PATIENCE_MS = 30_000
-#: Trouble that lasts is raised again, so that the book counts it and it is not forgotten.
+#: A lasting problem is raised again at this interval, so that the alert policy counts it and does not forget it.
 AGAIN_MS = 10 * 60_000
 BACKUP_LIMIT = timedelta(hours=26)
 DISK_LOW = 0.05
@@ -24,7 +24,7 @@ _LONG_STOPPED = "SELECT wish = 'stopped' AND wish_at < now() - interval '10 s' F
 
 
 class Debouncer:
-    """Trouble is raised once it has lasted for the patience, and again while it lasts on."""
+    """Raises a problem once it has lasted for the patience, and again at intervals while it lasts."""
 
     def __init__(self, alerts: Alerts, patience_ms: int) -> None:
         self._alerts = alerts
@@ -33,7 +33,7 @@ class Debouncer:
         self._raised_ms: dict[str, int] = {}
 
     async def told(self, found: list[Alert], now_ms: int) -> None:
-        """All the trouble there is at `now_ms`; what is not among it has ended."""
+        """Report all problems present at `now_ms`; any other has ended."""
         keys = {alert.key for alert in found}
         self._since_ms = {key: since for key, since in self._since_ms.items() if key in keys}
         self._raised_ms = {key: raised for key, raised in self._raised_ms.items() if key in keys}
@@ -45,7 +45,7 @@ class Debouncer:
 
 
 class HealthWatch:
-    """Looks at everything every few seconds. All times are wall-clock milliseconds."""
+    """Checks everything every few seconds. All times are wall-clock milliseconds."""
 
     def __init__(self, platform: Operations, alerts: Alerts, drawdown_pct: int, disk: str = "/") -> None:
         self._platform = platform
@@ -55,14 +55,14 @@ class HealthWatch:
         self._slow = Debouncer(alerts, 0)
 
     async def look(self) -> None:
-        """The quick look: bots, their data, stops, wishes."""
+        """The quick check: bots, their data, stops, desired states."""
         seen = await status(self._platform)
-        # what is wrong is told first; then each bot by itself: one that takes long to stop holds up no other
+        # problems are reported first; then each bot is handled independently: a slow stop delays no other
         await self._quick.told(troubles(seen), self._platform.wall_ms())
         await asyncio.gather(*(self._keep_wish(bot) for bot in seen.bots))
 
     async def look_around(self) -> None:
-        """The slow look: drawdown, backups, the disk. A part that is away is left out."""
+        """The slow check: drawdown, backups, disk. Unavailable parts are skipped."""
         found: list[Alert] = []
         for ask in (self._drawdowns, self._backups):
             try:
@@ -82,13 +82,13 @@ class HealthWatch:
         await self._slow.told(found, self._platform.wall_ms())
 
     async def _keep_wish(self, bot: BotStatus) -> None:
-        """What is wished stopped and runs all the same (after `up -d` or a reboot) is stopped again."""
+        """Stop a bot again that runs although its desired state is stopped (after `up -d` or a reboot)."""
         if bot.wish != "stopped":
             return
         control, container = self._platform.control, self._platform.registry.find(bot.bot).container
         try:
             running = {process.container for process in await control.list() if process.running}
-            # asked again: it may have been started since the status was read; and a stop under way needs no second one
+            # checked again: it may have been started since the status was read; a stop in progress needs no second one
             if container in running and await self._platform.history.value(_LONG_STOPPED, bot.bot):
                 if await control.stop(container, STOP_GRACE_S):
                     log.info("stopped_by_wish", bot=bot.bot)
@@ -136,8 +136,9 @@ class HealthWatch:
 
 
 def troubles(seen: Status) -> list[Alert]:
-    """What is wrong at this moment, of what the status shows. What the guard reports as well has the guard's key: it is
-    told once, whoever sees it first.
+    """Return the problems in the status.
+
+    A problem that the guard also reports has the guard's key: it is notified once, whoever sees it first.
     """
     found: list[Alert] = []
     for bot in seen.bots:
@@ -161,6 +162,6 @@ def troubles(seen: Status) -> list[Alert]:
         if service.state != "running" or service.healthy is False:
             text = f"{service.service} is not well: {service.detail}."
             found.append(Alert(Level.CRITICAL, f"service-down:{service.service}", text, "Look at its log and /health."))
-    # a fault begins with the name of what is away
+    # a fault begins with the name of what is unavailable
     found += [Alert(Level.CRITICAL, f"away:{fault.split()[0].lower()}", fault) for fault in seen.faults]
     return found

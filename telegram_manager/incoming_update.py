@@ -1,6 +1,6 @@
-"""An update of Telegram, read from its JSON and reduced to what the command centre looks at.
+"""A Telegram update, decoded from JSON and reduced to what the command centre uses.
 
-Only the fields that are used are read, so that a kind of update that is new, or a field that is missing, stops nobody.
+Only the fields that are used are read, so that a new kind of update or a missing field breaks nothing else.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from alpha.errors import Rejected
 from operations.storable import storable
 from telegram_manager.chat_ref import ChatRef
 
-#: The kinds of update that Telegram is asked for. An edited message may hold an access code that must be deleted.
+#: The kinds of update requested from Telegram. An edited message may hold an access code that must be deleted.
 ASKED_FOR = ("message", "edited_message", "callback_query")
 #: Telegram's ids have at most 52 significant bits; its dates are seconds since 1970.
 _Id = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 _Date = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
 _TEXT_KEPT = 8_192
-#: Commands that nothing else may hold up.
+#: Commands that nothing else may delay.
 URGENT = ("panic", "flatten", "stop", "cancel")
 
 
 class Unreadable(Rejected):
-    """An update without a field that it must have, or with one of another type. `number` is its id where that is known."""
+    """An update that lacks a required field or has one of the wrong type. `number` is its id, if known."""
 
     def __init__(self, number: int | None, fault: str) -> None:
         super().__init__(f"The update cannot be read: {fault}.")
@@ -34,7 +34,7 @@ class Unreadable(Rejected):
 
 
 class Kind(StrEnum):
-    """What came. Only messages and buttons are ever answered."""
+    """The kind of an update. Only messages and buttons are ever answered."""
 
     MESSAGE = "message"
     BUTTON = "button"
@@ -82,11 +82,11 @@ class _Query(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class IncomingUpdate:
-    """One update. `person` is None where no person stands behind it (a channel, an anonymous admin).
+    """One update. `person` is None if no person is behind it (a channel, an anonymous admin).
 
-    `to_bot` is True for what is addressed to the bot itself: all of a private chat; in a group commands, replies to its
-    messages and mentions. `moved` are the old and the new id of a group that has become a supergroup. `received_ms` is
-    the wall-clock time of arrival, by which age and confirmations are judged.
+    `to_bot` is True for what is addressed to the bot itself: everything in a private chat; in a group commands,
+    replies to its messages and mentions. `moved` holds the old and the new id of a group that has become a
+    supergroup. `received_ms` is the wall-clock time of arrival, by which age and confirmations are judged.
     """
 
     update_id: int
@@ -105,7 +105,7 @@ class IncomingUpdate:
 
     @property
     def command(self) -> str:
-        """The command's name of a message such as `/stop@alpha_bot lxalgo`, in small letters; empty when it is none."""
+        """The command name of a message such as `/stop@alpha_bot lxalgo`, in lower case; empty if it has none."""
         if self.kind is not Kind.MESSAGE or not self.text.startswith("/"):
             return ""
         words = self.text[1:].split()
@@ -113,19 +113,19 @@ class IncomingUpdate:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it closes or ends something, or answers a confirmation: nothing else may hold it up."""
+        """Whether it closes or stops something, or answers a confirmation: nothing else may delay it."""
         if self.kind is Kind.BUTTON:
             return self.text.startswith(("c|", *(f"o|{name}|" for name in URGENT)))
         return self.command in URGENT
 
     @property
     def waits_for_nothing(self) -> bool:
-        """Whether it is a panic, or a press that is valid once: to take it twice after a restart would do no harm."""
+        """Whether it is a panic or a single-use press: handling it twice after a restart would do no harm."""
         return self.command == "panic" or (self.kind is Kind.BUTTON and self.text.startswith(("c|", "o|panic|")))
 
     @property
     def holds_code(self) -> bool:
-        """Whether it is, or once was, a message with an access code: sent, or edited into one."""
+        """Whether it is or was a message with an access code, whether sent or edited in."""
         words = self.text.split()
         return (
             self.kind in (Kind.MESSAGE, Kind.EDITED) and bool(words) and words[0].partition("@")[0].lower() == "/login"
@@ -133,26 +133,26 @@ class IncomingUpdate:
 
     @property
     def addressed_to(self) -> str:
-        """The bot's name after the command's `@`, in small letters; empty when there is none."""
+        """The bot's name after the command's `@`, in lower case; empty without one."""
         words = self.text.split()
         return words[0].partition("@")[2].lower() if words and self.text.startswith("/") else ""
 
 
 def number_of(raw: object) -> int | None:
-    """The id of an update; None where it has none that could be one."""
+    """The id of an update; None without a valid one."""
     number = raw.get("update_id") if isinstance(raw, Mapping) else None
     return number if type(number) is int and 0 <= number < 2**53 else None
 
 
 def read_update(raw: object, bot_id: int = 0, bot_name: str = "") -> IncomingUpdate:
-    """What matters of an update, for the bot of this id and name. Raises Unreadable, and nothing else."""
+    """Decode an update for the bot with this id and name. Raises Unreadable, and nothing else."""
     number = number_of(raw)
     if not isinstance(raw, Mapping) or number is None:
         raise Unreadable(number, "it has no update_id")
     try:
         return _read(number, raw, bot_id, bot_name.lower())
     except (ValueError, TypeError, OverflowError, RecursionError) as fault:
-        # msgspec's own error is a ValueError, and so is that of text which is none
+        # msgspec's error is a ValueError, and so is the error for invalid text
         raise Unreadable(number, storable(str(fault), 200)) from None
 
 
@@ -171,7 +171,7 @@ def _press(number: int, query: _Query) -> IncomingUpdate:
     person, name = _who(query.sender)
     message = query.message
     if message is None or message.date == 0:
-        # what was pressed is too old for Telegram to show it
+        # the message with the button is too old for Telegram to include it
         return IncomingUpdate(number, Kind.OTHER, person, name, None, private=False, button_id=query.id)
     return IncomingUpdate(
         update_id=number,
@@ -189,7 +189,7 @@ def _press(number: int, query: _Query) -> IncomingUpdate:
 def _of(number: int, kind: Kind, message: _Message, bot_id: int, bot_name: str) -> IncomingUpdate:
     person, name = _who(message.sender)
     if message.sender_chat is not None:
-        # an anonymous admin or a channel speaks through a group: nobody to hold to account
+        # an anonymous admin or a channel posts as the group: no person is accountable
         person = None
     text = storable(message.text or "", _TEXT_KEPT)
     private = message.chat.type == "private"
@@ -229,7 +229,7 @@ def _who(user: _User | None) -> tuple[int | None, str]:
 
 
 def _somebody(raw: Mapping[str, Any]) -> tuple[int | None, str]:
-    """The person behind an update of a kind that is not used, as far as it names one."""
+    """The person behind an update of an unused kind, as far as it names one."""
     for name, payload in raw.items():
         if name == "update_id" or not isinstance(payload, Mapping):
             continue

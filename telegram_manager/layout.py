@@ -1,4 +1,4 @@
-"""Pages laid out for a phone: Telegram's HTML, tables in monospace, at most one screen wide."""
+"""Lays out pages for a phone: Telegram's HTML, tables in monospace, at most one screen wide."""
 
 import re
 from html import escape, unescape
@@ -6,30 +6,30 @@ from html import escape, unescape
 from operations.page import Block, Cell, Facts, Page, Table, Tone, Verbatim, Words
 from operations.storable import storable
 
-#: Telegram's limit is 4,096 characters after its HTML is read; we count the HTML as well.
+#: Telegram's limit is 4,096 characters after its HTML is parsed; the markup is counted here as well.
 MOST = 3_800
-#: Telegram's limit, in UTF-16 code units of the text that is shown.
+#: Telegram's limit, in UTF-16 code units of the displayed text.
 LIMIT = 4_096
 _TAG = re.compile(r"</?(?:b|i|u|s|pre|code|a|tg-spoiler|blockquote)(?: [^<>]*)?>")
-#: Letters in a row of monospace that a small phone shows without breaking the line.
+#: Monospace characters that a small phone shows on one line.
 WIDTH = 38
-#: Pages beyond this many come as a file.
+#: A page with more messages than this is sent as a file.
 MOST_PAGES = 3
 _MARKS = {Tone.BAD: "🔴 ", Tone.WARN: "⚠️ "}
 
 
 def pages_of(page: Page) -> list[str]:
-    """The page as one or more messages in Telegram's HTML, each below the limit and complete in itself."""
+    """Render a page as one or more messages in Telegram's HTML, each below the limit and complete in itself."""
     return _joined([f"<b>{escape(page.title)}</b>", *(piece for block in page.blocks for piece in _pieces(block))])
 
 
 def as_plain(html: str) -> str:
-    """What is shown of Telegram's HTML, without marks."""
+    """The text displayed for Telegram's HTML, without markup."""
     return unescape(_TAG.sub("", html))
 
 
 def fitting(html: str) -> str:
-    """The same HTML where Telegram takes it; else its text without marks, cut to what Telegram takes."""
+    """Return the same HTML if Telegram accepts it; otherwise its text without markup, cut to Telegram's limit."""
     html = storable(html)
     if len(html) <= LIMIT // 2 or _units(as_plain(html)) <= LIMIT:
         return html
@@ -44,7 +44,7 @@ def _units(text: str) -> int:
 
 
 def plain_text(page: Page) -> str:
-    """The page as text, all columns, for a file."""
+    """Render a page as text with all columns, for a file."""
     lines = [page.title, ""]
     for block in page.blocks:
         match block:
@@ -116,7 +116,7 @@ def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
 
 
 def _cut(lines: list[str], most: int = MOST - 200) -> list[str]:
-    """Lines joined into parts whose HTML stays below `most`; one line that is longer is cut."""
+    """Join lines into parts whose HTML stays below `most`; a longer single line is cut."""
     parts: list[list[str]] = [[]]
     size = 0
     for line in lines:
@@ -133,7 +133,7 @@ def _cut(lines: list[str], most: int = MOST - 200) -> list[str]:
 
 
 def _joined(pieces: list[str]) -> list[str]:
-    """Whole pieces joined into messages below the limit."""
+    """Join whole pieces into messages below the limit."""
     messages: list[str] = []
     for piece in pieces:
         kept = piece if len(piece) <= MOST else _shortened(piece)
@@ -145,6 +145,6 @@ def _joined(pieces: list[str]) -> list[str]:
 
 
 def _shortened(piece: str) -> str:
-    """A paragraph that is too long, cut where no entity is broken."""
+    """Cut a paragraph that is too long, without breaking an entity."""
     cut = piece[:MOST].rpartition(" ")[0] or piece[:MOST].rpartition("&")[0]
     return cut.removesuffix("<i>").replace("<i>", "") + " …"

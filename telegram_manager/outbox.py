@@ -1,6 +1,6 @@
-"""Sending: in order for each chat, within Telegram's limits, and again when Telegram was away.
+"""The outbox: sends in order per chat, within Telegram's rate limits, and retries while Telegram is unavailable.
 
-Urgent messages (confirmations, steering) go before others of the same chat.
+Urgent messages (confirmations, control commands) go before others of the same chat.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from telegram_manager.rate_limit import RateLimit
 
 log = logger(__name__)
 T = TypeVar("T")
-#: The longest pause between two tries.
+#: The longest pause between two attempts.
 MOST_BACKOFF_S = 30.0
-#: An answer to a person is worth nothing after this.
+#: An answer to a person is useless after this.
 ANSWER_LIFE_S = 120.0
-#: Messages that may wait for one chat; what comes beyond is refused, so that no flood grows without bound.
+#: Messages that may wait for one chat; more are refused, so that a flood cannot grow the queue without bound.
 MOST_WAITING = 300
 
 
-#: How the library begins an error that is none of the network: the request itself could not be made.
+#: How the library prefixes an error that is not a network error: the request itself could not be made.
 _BROKEN = "Unknown error in HTTP implementation"
-#: A broken connection may look so once or twice; what always does would be refused for ever.
+#: A broken connection may cause this once or twice; a message that always fails this way is refused.
 ODD_TRIES = 5
 
 
@@ -45,7 +45,7 @@ class _Message:
 
 
 class Outbox:
-    """The way out to Telegram. `wait` sleeps for seconds, or shorter when woken; tests pass their own clock."""
+    """The outgoing queue to Telegram. `clock` gives monotonic milliseconds; tests pass their own."""
 
     def __init__(self, clock: Callable[[], int] = monotonic_ms, pace: RateLimit | None = None) -> None:
         self._clock = clock
@@ -63,9 +63,9 @@ class Outbox:
         urgent: bool = False,
         life_s: float | None = ANSWER_LIFE_S,
     ) -> T:
-        """Send when it is this letter's turn; what Telegram answered.
+        """Send when it is this message's turn; return Telegram's answer.
 
-        Raises Rejected when Telegram refuses it for good, Retry when `life_s` went by (None waits for ever).
+        Raises Rejected if Telegram refuses it permanently, Retry after `life_s` (None waits indefinitely).
         """
         waiting = self._letters.setdefault(chat, [])
         if len(waiting) >= MOST_WAITING and not urgent and life_s is not None:
@@ -80,7 +80,7 @@ class Outbox:
         return await done
 
     async def close(self) -> None:
-        """Stop; letters that wait are given up."""
+        """Stop; waiting messages are dropped."""
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
@@ -112,7 +112,7 @@ class Outbox:
             await asyncio.sleep(pause_s)
 
     async def _deliver(self, chat: int, letter: _Message, failures: int) -> float | None:
-        """Try once. None when the letter is settled, else the seconds to wait before it is tried again."""
+        """Try once. None if the message is settled, otherwise the seconds to wait before the next attempt."""
         try:
             result = await letter.send()
         except RetryAfter as fault:
@@ -122,7 +122,7 @@ class Outbox:
             return 0.0
         except InvalidToken as fault:
             if letter.give_up_ms is None:
-                # what must be told waits for the operator, who alone can mend the token
+                # messages without a deadline wait for the operator, who alone can fix the token
                 return MOST_BACKOFF_S
             _refuse(letter, fault)
             return None
@@ -140,7 +140,7 @@ class Outbox:
         except TelegramError as fault:
             log.warning("telegram_fault", fault=fault.message)
             return min(MOST_BACKOFF_S, 2.0 ** min(failures + 1, 5))
-        except Exception as fault:  # noqa: BLE001 - a letter that cannot be made must not stop the ones behind it
+        except Exception as fault:  # noqa: BLE001 - a message that cannot be built must not block the ones behind it
             if not letter.done.done():
                 letter.done.set_exception(fault)
             return None
@@ -149,7 +149,7 @@ class Outbox:
         return None
 
     async def _sleep(self, chat: int, seconds: float) -> None:
-        """Sleep, but wake when a letter comes that may go before."""
+        """Sleep, but wake when a message arrives that may go first."""
         woken = self._woken[chat]
         woken.clear()
         try:
@@ -159,6 +159,6 @@ class Outbox:
 
 
 def _refuse(letter: _Message, fault: TelegramError) -> None:
-    """Telegram will not take it, now or later."""
+    """Fail a message that Telegram will not accept, now or later."""
     if not letter.done.done():
         letter.done.set_exception(Rejected(f"Telegram refused the message: {fault.message[:300].rstrip('.')}."))

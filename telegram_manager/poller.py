@@ -1,4 +1,4 @@
-"""Long polling: updates from a remembered offset on, through every fault of the network and every odd update."""
+"""Long polling: reads updates from a saved offset, through every network fault and every malformed update."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,27 +18,27 @@ from telegram_manager.state_store import StateStore
 log = logger(__name__)
 POLL_S = 25
 MOST_BACKOFF_S = 30.0
-#: The pause when a batch moves nothing on: polling would otherwise spin.
+#: The pause after a batch that does not advance the offset: polling would otherwise spin.
 STUCK_PAUSE_S = 1.0
 REFUSED = "Telegram refuses C2_TELEGRAM_BOT_TOKEN. Ask @BotFather for the right one."
 
 
 class Offset(msgspec.Struct):
-    """Where the updates of one bot stand. Telegram may begin a new, lower sequence of ids (after a week without any)."""
+    """The update offset of one bot. Telegram may start a new, lower id sequence (after a week without updates)."""
 
     next: int = 0
     sequence: int = 0
 
 
 def offset_name(bot_id: int) -> str:
-    """Under which name the offset of a bot is remembered: another bot's ids are another sequence."""
+    """The key under which a bot's offset is saved: each bot has its own id sequence."""
     return f"update_offset:{bot_id}"
 
 
 class Poller:
-    """Reads updates until cancelled. `fault` says what is wrong now, `heard_ms` when Telegram last answered (monotonic).
+    """Reads updates until cancelled. `fault` is the current fault, `heard_ms` when Telegram last answered (monotonic).
 
-    `refused` is told, again and again, that Telegram does not take the token any more.
+    `refused` is called repeatedly while Telegram rejects the token.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Poller:
         self.heard_ms: int | None = None
 
     async def run(self, offset: Offset) -> None:
-        """Poll for ever. No answer of Telegram and no update ends it."""
+        """Poll until cancelled. No answer from Telegram and no update ends it."""
         request = UpdatesRequest(connection_pool_size=2, connect_timeout=5.0)
         failures = 0
         try:
@@ -89,7 +89,7 @@ class Poller:
             await request.shutdown()
 
     async def _take(self, updates: list[object], offset: Offset, received_ms: int) -> bool:
-        """Hand a batch on and move the offset behind it; False when that moves nothing."""
+        """Dispatch a batch and advance the offset past it; False if the offset did not advance."""
         numbers: list[int] = []
         read: list[IncomingUpdate] = []
         bad: list[tuple[object, Unreadable]] = []
@@ -130,6 +130,6 @@ def _pause_s(fault: TelegramError, failures: int) -> float:
         after = fault.retry_after
         return after.total_seconds() if isinstance(after, timedelta) else float(after)
     if isinstance(fault, InvalidToken | Forbidden):
-        # it needs the operator: no hurry, and no end either, since alerts and watch go on in this process
+        # the operator must fix it: retry slowly but never give up, since alerts and watch continue in this process
         return MOST_BACKOFF_S
     return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))

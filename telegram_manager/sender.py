@@ -1,4 +1,4 @@
-"""What is said on Telegram: texts, pages with buttons, pictures, files; all through the outbox."""
+"""Sends to Telegram: texts, pages with buttons, pictures, files; all through the outbox."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 
 def keyboard(rows: Buttons) -> InlineKeyboardMarkup | None:
-    """Buttons of (text, data). Data longer than Telegram's 64 bytes is left out."""
+    """Build a keyboard from (text, data) buttons. A button whose data exceeds Telegram's 64 bytes is dropped."""
     kept = [
         [
             InlineKeyboardButton(text, callback_data=data)
@@ -35,9 +35,9 @@ def keyboard(rows: Buttons) -> InlineKeyboardMarkup | None:
 
 
 class TelegramSender:
-    """Sends and edits. Every text is Telegram's HTML, made by `layout`; one that is too long is cut rather than lost.
+    """Sends and edits. Every text is Telegram's HTML from `layout`; one that is too long is cut rather than lost.
 
-    `on_moved(old, new)` hears that a group has become a supergroup.
+    `on_moved(old, new)` is called when a group has become a supergroup.
     """
 
     def __init__(self, bot: Bot, outbox: Outbox) -> None:
@@ -48,11 +48,11 @@ class TelegramSender:
         self.on_moved: Callable[[int, int], Awaitable[None]] | None = None
 
     def moved(self, old: int, new: int) -> None:
-        """From now on what is for chat `old` goes to `new`."""
+        """Redirect messages for chat `old` to `new`."""
         self._moved[old] = new
 
     async def _to(self, chat: int, send: Callable[[int], Awaitable[T]]) -> T:
-        """Send to a chat, or to where it is now."""
+        """Send to a chat, or to its current id if it moved."""
         now = self._moved.get(chat, chat)
         try:
             return await send(now)
@@ -81,7 +81,7 @@ class TelegramSender:
         silent: bool = False,
         life_s: float | None = ANSWER_LIFE_S,
     ) -> int:
-        """Send a text; the id of its message. Rejected when refused, Retry after `life_s` (None waits for ever)."""
+        """Send a text; return its message id. Rejected if refused, Retry after `life_s` (None waits indefinitely)."""
         markup, shown = keyboard(buttons), fitting(html)
 
         async def send(chat: int, text: str = shown, mode: str | None = ParseMode.HTML) -> int:
@@ -102,7 +102,7 @@ class TelegramSender:
             except BadRequest as fault:
                 if "can't parse" not in fault.message.lower():
                     raise
-                # what we marked up wrongly is said without marks, rather than not at all
+                # markup that Telegram rejects is sent as plain text rather than not at all
                 log.error("markup_refused", fault=fault.message)
                 return await self._to(place.chat, lambda chat: send(chat, as_plain(shown), None))
 
@@ -111,7 +111,7 @@ class TelegramSender:
     async def edit(
         self, place: ChatRef, message_id: int, html: str, buttons: Buttons = (), *, urgent: bool = False
     ) -> None:
-        """Put another text into a message; one that is the same already is left."""
+        """Replace the text of a message; an unchanged text is left as it is."""
         markup, shown = keyboard(buttons), fitting(html)
 
         async def send(chat: int) -> None:
@@ -139,7 +139,7 @@ class TelegramSender:
         silent: bool = False,
         life_s: float | None = ANSWER_LIFE_S,
     ) -> None:
-        """Send a picture, after what was said before it."""
+        """Send a picture, after the text that precedes it."""
 
         async def send(chat: int) -> Any:
             return await self._bot.send_photo(
@@ -151,7 +151,7 @@ class TelegramSender:
                 disable_notification=silent,
             )
 
-        # it belongs to the text before it, which was sent by now: the chat's own second need not pass
+        # it belongs to the text before it, which has been sent: the one-second gap per chat does not apply
         await self._outbox.send(place.chat, lambda: self._to(place.chat, send), urgent=True, life_s=life_s)
 
     async def file(self, place: ChatRef, name: str, content: bytes, caption: str = "") -> None:
@@ -165,7 +165,7 @@ class TelegramSender:
         await self._outbox.send(place.chat, lambda: self._to(place.chat, send), life_s=120.0)
 
     async def delete(self, place: ChatRef, message_id: int) -> None:
-        """Take a message away, where Telegram lets us."""
+        """Delete a message, if Telegram allows it."""
 
         async def send(chat: int) -> Any:
             return await self._bot.delete_message(chat, message_id)
@@ -176,8 +176,9 @@ class TelegramSender:
             log.warning("message_not_deleted", fault=str(fault))
 
     async def answer_button(self, button_id: str, text: str = "") -> None:
-        """Stop the clock on a button that was pressed, with a few words at most. Never fails: it is a courtesy, and what
-        was pressed is done all the same.
+        """Acknowledge a button press, with a short text at most.
+
+        Never fails: it is a courtesy, and the press is handled regardless.
         """
         try:
             await self._bot.answer_callback_query(button_id, text[:200] or None)

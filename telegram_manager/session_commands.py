@@ -1,4 +1,4 @@
-"""The commands that only Telegram has: log in and out, who am I, help, menu, which alerts, mute, ack, export."""
+"""Commands that only Telegram has: login and logout, whoami, help, menu, alert preferences, mute, ack, export."""
 
 import asyncio
 import csv
@@ -34,7 +34,7 @@ _MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class SessionCommands:
-    """Handlers by command name. One that gives the outcome "pass" leaves the command to the table."""
+    """Handlers by command name. A handler with the outcome "pass" leaves the command to the command table."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class SessionCommands:
         self._gate_changed = gate_changed
 
     def handlers(self) -> dict[str, Own]:
-        """Command name to handler."""
+        """Return command name -> handler."""
         return {
             "login": self._login,
             "logout": self._logout,
@@ -139,7 +139,7 @@ class SessionCommands:
         return await self._said(place, f"Alerts: {said}.{self._nobody()}", "done")
 
     def _nobody(self) -> str:
-        """What to add when nobody is left who hears warnings."""
+        """The note to add when nobody receives warnings any more."""
         listens = self._audience.wanting("warning", self._platform.wall_ms())
         return "" if listens else "\n⚠️ Nobody gets warnings now; only critical alerts reach a person."
 
@@ -197,7 +197,7 @@ class SessionCommands:
 
 
 def trips_csv(rows: list[TripRow]) -> bytes:
-    """Round trips as CSV with a head, amounts in USDT, times in ISO 8601 UTC, holding time in seconds."""
+    """Render round trips as CSV with a header row: amounts in USDT, times in ISO 8601 UTC, holding time in seconds."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([field.name for field in fields(TripRow)])

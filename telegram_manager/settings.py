@@ -22,7 +22,7 @@ _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
 def _checked_token(value: SecretStr | None) -> SecretStr | None:
-    """A token as @BotFather gives it. What was pasted may hold a character that nobody sees: it is named."""
+    """Validate a token as @BotFather issues it. A pasted token may hold an invisible character: the error names it."""
     if value is None:
         return None
     text = value.get_secret_value()
@@ -43,7 +43,7 @@ def _parts(text: object) -> object:
 
 
 def clock_time(text: str) -> time:
-    """The time of day written as `22:30`; ValueError otherwise."""
+    """Parse a time of day such as `22:30`; ValueError otherwise."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no time of day; write for example 22:30")
@@ -173,7 +173,7 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
         return self
 
     def roles(self) -> dict[int, Role]:
-        """Telegram id to role; the highest counts where an id is named twice."""
+        """Telegram id -> role; the highest role if an id is named twice."""
         return {
             **dict.fromkeys(self.c2_telegram_viewer_ids, Role.VIEWER),
             **dict.fromkeys(self.c2_telegram_operator_ids, Role.OPERATOR),
@@ -202,7 +202,7 @@ def _loopback(host: str) -> bool:
 
 
 class ChannelKeys(Settings):
-    """The channel of one strategy; its prefix starts the variables, as in SHORTSELLER_TELEGRAM_CHANNEL_ID."""
+    """The channel of one strategy; its prefix starts the variable names, as in SHORTSELLER_TELEGRAM_CHANNEL_ID."""
 
     telegram_bot_token: SecretStr | None = Field(None, description="the token of the bot that writes to this channel")
     telegram_channel_id: str | None = Field(None, description="the channel's id (-100...) or @name")

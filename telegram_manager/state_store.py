@@ -1,6 +1,6 @@
-"""What the command centre remembers over a restart, in `audit.command_centre`; and the audit of what it was asked.
+"""The state that the command centre keeps over a restart, in `audit.command_centre`, and the audit log of commands.
 
-While PostgreSQL is away both wait in this process, so that a panic can be ordered all the same.
+While PostgreSQL is unavailable both are buffered in this process, so that a panic can still be ordered.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from operations.context import Operations
 
 log = logger(__name__)
 T = TypeVar("T")
-#: A PostgreSQL that takes longer than this for a row must not hold up a panic; it is left alone for a while then.
+#: A PostgreSQL slower than this per row must not delay a panic; it is then not waited for during LEFT_ALONE_MS.
 PATIENCE_S, LEFT_ALONE_MS = 2.0, 10_000
 _WAITING = 2_000
 _REMEMBERED = 5_000
 
 
 class StateStore:
-    """Named values, read at the start and written when they change."""
+    """Named values, read at startup and written when they change."""
 
     def __init__(self, platform: Operations) -> None:
         self._platform = platform
@@ -35,7 +35,7 @@ class StateStore:
         self._tasks: set[asyncio.Task[bool]] = set()
 
     async def load(self, name: str, kind: type[T], default: Callable[[], T]) -> T:
-        """The value of this name; `default()` when there is none or it cannot be read. Retry while PostgreSQL is away."""
+        """Return the value; `default()` if missing or unreadable. Raises Retry while PostgreSQL is unavailable."""
         stored = await self._platform.history.value("SELECT state FROM audit.command_centre WHERE name = $1", name)
         if stored is None:
             return default()
@@ -46,9 +46,9 @@ class StateStore:
             return default()
 
     async def save(self, name: str, value: object) -> bool:
-        """Write the value; False while PostgreSQL is away, and it is written by the next `flush`."""
+        """Write the value; False while PostgreSQL is unavailable, and the next `flush` writes it."""
         self._unsaved[name] = msgspec.to_builtins(value, str_keys=True)
-        # waited for, but not for long; it goes on by itself then
+        # waits for the write, but not for long; it then continues in the background
         task = asyncio.create_task(self.flush(), name=f"save {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -56,7 +56,7 @@ class StateStore:
         return task.done() and task.result()
 
     async def flush(self) -> bool:
-        """Write what could not be written before."""
+        """Write the values that could not be written before."""
         async with self._flushing:
             try:
                 for name, value in list(self._unsaved.items()):
@@ -70,7 +70,7 @@ class StateStore:
                         del self._unsaved[name]
                     self._fault = ""
             except Rejected as fault:
-                # PostgreSQL would refuse the same value again, and everything behind it would wait for ever
+                # PostgreSQL would refuse the same value again and block everything behind it
                 self._unsaved.pop(name, None)
                 log.error("memory_refused", name=name, fault=str(fault))
                 return False
@@ -83,7 +83,7 @@ class StateStore:
 
 
 class AuditTrail:
-    """Claims updates, once each, and notes how they ended."""
+    """Claims each update once and records how it ended."""
 
     def __init__(self, platform: Operations) -> None:
         self._platform = platform
@@ -94,9 +94,9 @@ class AuditTrail:
         self._waiting: deque[tuple[Attempt, str, str] | tuple[str, str, str]] = deque(maxlen=_WAITING)
 
     async def claim(self, attempt: Attempt, outcome: str, patience_s: float = PATIENCE_S) -> bool:
-        """Write an attempt; False when it was claimed before, in this process or an earlier one.
+        """Write an attempt; False if it was claimed before, in this process or an earlier one.
 
-        After `patience_s` it goes on to be written, and counts as claimed.
+        After `patience_s` the write continues in the background and the attempt counts as claimed.
         """
         if attempt.id in self._claimed:
             return False
@@ -112,12 +112,12 @@ class AuditTrail:
                 return True
             self._alone_until_ms = monotonic_ms() + LEFT_ALONE_MS
             log.warning("audit_waits", fault="PostgreSQL is slow.")
-        # Claimed in this process, and written once PostgreSQL answers. All that could happen twice after a restart is a
-        # question: a confirmation does not outlive the process.
+        # Claimed in this process, and written once PostgreSQL answers. Only a query could be repeated after a
+        # restart: a confirmation does not outlive the process.
         return True
 
     async def _write(self, attempt: Attempt, outcome: str) -> bool:
-        """Write an attempt, or keep it; False when it was there."""
+        """Write an attempt, or buffer it; False if it already existed."""
         if await self.flush():
             try:
                 return await note_attempt(self._platform, attempt, outcome)
@@ -130,7 +130,7 @@ class AuditTrail:
         return True
 
     async def finish(self, attempt_id: str, outcome: str, answer: str) -> None:
-        """Write how an attempt ended."""
+        """Record how an attempt ended."""
         claim = self._claims.get(attempt_id)
         if claim is not None:
             await claim
@@ -146,8 +146,8 @@ class AuditTrail:
         self._waiting.append((attempt_id, outcome, answer))
 
     async def flush(self) -> bool:
-        """Write what waits, oldest first; False while PostgreSQL is away."""
-        # answers end side by side: without the lock two of them would write one row and drop two
+        """Write the buffered rows, oldest first; False while PostgreSQL is unavailable."""
+        # answers end concurrently: without the lock two of them would write one row and drop two
         async with self._flushing:
             while self._waiting:
                 what, outcome, answer = self._waiting[0]
@@ -157,7 +157,7 @@ class AuditTrail:
                     else:
                         await note_outcome(self._platform, what, outcome, answer)
                 except Rejected as fault:
-                    # the same row would be refused again, and all behind it would wait for ever
+                    # the same row would be refused again and block all behind it
                     log.error("audit_refused", row=str(what)[:200], fault=str(fault))
                 except AlphaError:
                     return False
@@ -165,7 +165,7 @@ class AuditTrail:
             return True
 
     async def interrupted(self) -> list[tuple[str, str]]:
-        """Actions that were confirmed and did not end before this process began: id and what; they are marked failed."""
+        """Mark confirmed actions that did not end before this process began as failed; return their ids and texts."""
         rows = await self._platform.history.rows(
             "UPDATE audit.commands SET outcome = 'failed', finished_at = now(), "
             "answer = 'The command centre was restarted while it ran.' "

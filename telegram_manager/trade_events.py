@@ -1,4 +1,4 @@
-"""New positions and closed trades, as they come into the history; from a remembered place on, each told once."""
+"""Reports new positions and closed trades as they enter the history; from a saved position on, each once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,14 +21,14 @@ from telegram_manager.state_store import StateStore
 STATE = "trade_news"
 #: Trades of one instant reach the history at different times: this much is read again.
 OVERLAP = timedelta(minutes=2)
-#: So many closed trades are told of one bot in one look.
+#: The most closed trades reported per bot and poll.
 MOST = 1_000
-#: How long a look waits for the bots' channels; what takes longer goes on beside the next looks.
+#: How long a poll waits for the bots' channels; slower ones continue in the background.
 LOOK_WAIT_S = 10.0
 
 
 class TradeEventsState(msgspec.Struct):
-    """Where each bot's news stand: the newest time told, what was told within the overlap before it, the bot's state."""
+    """Each bot's position: newest time reported, events reported within the overlap before it, the bot's state."""
 
     until: dict[str, datetime] = {}
     told: dict[str, dict[str, datetime]] = {}
@@ -61,12 +61,12 @@ class PositionClosed(msgspec.Struct, frozen=True):
     time: datetime
 
 
-#: Takes the news of one bot: texts in Telegram's HTML, oldest first.
+#: Receives the events of one bot: texts in Telegram's HTML, oldest first.
 Tell = Callable[[Bot, list[str]], Awaitable[None]]
 
 
 class TradeEvents:
-    """Follows the history. A loss larger than `loss_usdt` (0 for none) and, when wanted, every trade become alerts."""
+    """Follows the history. A loss larger than `loss_usdt` (0 for none) and, if enabled, every trade raise an alert."""
 
     def __init__(
         self, platform: Operations, memory: StateStore, alerts: Alerts, tell: Tell, loss_usdt: int, *, every_trade: bool
@@ -81,11 +81,11 @@ class TradeEvents:
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def load(self) -> None:
-        """Read where the news stand."""
+        """Load the saved position."""
         self._state = await self._memory.load(STATE, TradeEventsState, TradeEventsState)
 
     async def look(self) -> None:
-        """Tell what is new since the last look. Each bot by itself: one whose channel hangs holds up no other."""
+        """Report what is new since the last poll. Bots are independent: one whose channel hangs delays no other."""
         seen = await status(self._platform)
         accounts = {account.bot: account for account in await current_accounts(self._platform)}
         for row in seen.bots:
@@ -103,12 +103,12 @@ class TradeEvents:
             await self._memory.save(STATE, self._state)
 
     async def _look_at(self, account: CurrentAccount) -> bool:
-        """The trades of one account; True when there is something to remember that is not saved yet."""
+        """Report the trades of one account; True if there is state that has not been saved yet."""
         bot = self._platform.registry.find(account.bot)
         name = f"{account.bot}:{account.account_id}"
         since = self._state.until.get(name)
         if since is None:
-            # the first look ever: what happened before is history, not news
+            # the very first poll: earlier trades are history, not news
             since = await self._platform.history.value(
                 "SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1 AND account_id = $2",
                 account.bot,
@@ -132,7 +132,7 @@ class TradeEvents:
         return False
 
     async def _events(self, account: int, bot: str, since: datetime) -> list[PositionOpened | PositionClosed]:
-        """What was entered and left from `since` on, less the overlap, in order; of very much the oldest part."""
+        """Entries and exits from `since` on, less the overlap, in order; if there are too many, the oldest part."""
         first = max(since, datetime(1970, 1, 2, tzinfo=UTC)) - OVERLAP
         left = await self._platform.history.rows(
             "SELECT * FROM trading.position_summaries WHERE bot_id = $1 AND account_id = $2 AND closed_at >= $3 "
@@ -148,12 +148,12 @@ class TradeEvents:
             first,
         )
         last = left[-1]["closed_at"] if len(left) == MOST else datetime.max.replace(tzinfo=UTC)
-        # an entry comes after an exit of the same instant, but before its own
+        # an entry sorts after an exit of the same instant, but before its own exit
         found: list[tuple[datetime, int, PositionOpened | PositionClosed]] = []
         for row in left:
             found.append((row["closed_at"], 1, _left(row)))
             if row["opened_at"] >= first and not row["from_opening"]:
-                # it may have been left before anybody saw it open
+                # it may have closed before it was ever seen open
                 rank = 0 if row["opened_at"] == row["closed_at"] else 2
                 found.append((row["opened_at"], rank, _entered(row, row["max_qty"])))
         found += [(row["opened_at"], 2, _entered(row, row["qty"])) for row in entered if row["opened_at"] <= last]
@@ -171,7 +171,7 @@ class TradeEvents:
                 await self._alerts.raise_alert(Alert(Level.INFO, key, text, "", bot.id), now_ms)
 
     async def _change_of(self, row: BotStatus, moment: datetime | None) -> bool:
-        """Pauses, ends and beginnings of a bot, and the result of a day that has ended; True when there is news."""
+        """Report a bot's pauses, stops and starts, and the result of a finished day; True if anything changed."""
         bot = self._platform.registry.find(row.bot)
         changed = False
         before = self._state.states.get(row.bot)
@@ -243,6 +243,6 @@ def plain_of(event: PositionOpened | PositionClosed) -> str:
 
 
 def line_of(event: PositionOpened | PositionClosed) -> str:
-    """The same with a mark, in Telegram's HTML."""
+    """The same with an emoji, in Telegram's HTML."""
     mark = "🔵" if isinstance(event, PositionOpened) else "🟢" if event.net >= 0 else "🔴"
     return f"{mark} {escape(plain_of(event))}"

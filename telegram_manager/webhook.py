@@ -1,5 +1,6 @@
-"""The second channel: alerts as JSON to an address of the user's choice. It has a place of its own in the stream, so that
-Telegram being away holds nothing up; and so has a webhook that is away.
+"""The second alert channel: posts alerts as JSON to an address of the user's choice.
+
+It has its own position in the stream: an unavailable Telegram does not delay it, nor an unavailable webhook Telegram.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ MOST_BACKOFF_S = 60.0
 
 
 class Webhook:
-    """Posts what is news, of every hour and once each; tried again until the address takes it, unless it refuses (4xx)."""
+    """Posts each new alert once, at any hour; retries until the address accepts it or refuses it (4xx)."""
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class Webhook:
         client: httpx.AsyncClient,
         own: Alerts | None = None,
     ) -> None:
-        """`own` takes the alert that the address refuses what is posted."""
+        """`own` receives the alert raised when the address refuses a post."""
         self._own = own
         self._platform = platform
         self._book = book
@@ -53,7 +54,7 @@ class Webhook:
                 await asyncio.sleep(1.0)
 
     async def step(self, stop: asyncio.Event, block_ms: int) -> None:
-        """Take what has come, post it, remember it."""
+        """Read new alerts, post them, save the position."""
         state = self._book.state
         alerts, position = await read_alerts(self._platform, state.position, block_ms)
         notices = self._book.take(alerts, self._platform.wall_ms())
@@ -65,7 +66,7 @@ class Webhook:
             await self._memory.save(STATE, state)
 
     async def _post(self, alerts: list[Raised], stop: asyncio.Event) -> bool:
-        """True once it is settled; False when `stop` came before."""
+        """Post until settled: True; False if `stop` came first."""
         body = msgspec.json.encode({"alerts": alerts})
         pause_s = 0.5
         while True:

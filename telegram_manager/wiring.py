@@ -1,4 +1,4 @@
-"""Everything that answers people, put together."""
+"""Wires together everything that answers people."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _OWN = (
 
 @dataclass(slots=True)
 class Setup:
-    """The parts that answer people, and those that alerts need of them."""
+    """The parts that answer people, and those of them that alerts need."""
 
     bot: Bot
     outbox: Outbox
@@ -50,7 +50,7 @@ class Setup:
     painter: ChartWorker
 
     async def close(self) -> None:
-        """Let go of Telegram and of the drawing process."""
+        """Close the connections to Telegram and the chart process."""
         await self.outbox.close()
         self.painter.close()
         await self.bot.shutdown()
@@ -59,7 +59,7 @@ class Setup:
 async def set_up(
     platform: Operations, settings: CommandCentreSettings, memory: StateStore, pace: RateLimit | None = None
 ) -> Setup:
-    """Open all of it; what people did before a restart is remembered. Needs PostgreSQL; Telegram may still be away."""
+    """Open all parts with the state saved before a restart. Needs PostgreSQL; Telegram may still be unavailable."""
     if settings.c2_telegram_bot_token is None:
         raise Misconfigured("C2_TELEGRAM_BOT_TOKEN is not set. Ask @BotFather for one and put it into .env.")
     bot = make_bot(settings.c2_telegram_bot_token.get_secret_value(), settings.c2_telegram_api_url)
@@ -81,7 +81,7 @@ async def set_up(
 def make_desk(
     platform: Operations, settings: CommandCentreSettings, setup: Setup, own: SessionCommands
 ) -> UpdateDispatcher:
-    """The desk over these parts. The bot must have been initialised: its name is known then."""
+    """Make the dispatcher over these parts. The bot must be initialised, so that its name is known."""
     conversation = Conversation(
         platform,
         setup.letters,
@@ -111,28 +111,28 @@ def make_desk(
 def make_poller(
     setup: Setup, desk: UpdateDispatcher, refused: Callable[[str], Awaitable[None]] | None = None
 ) -> Poller:
-    """The poller in front of the desk. `refused` hears that Telegram does not take the token any more."""
+    """Make the poller that feeds the dispatcher. `refused` is called while Telegram rejects the token."""
     return Poller(setup.bot, desk, setup.memory, refused=refused)
 
 
 async def first_offset(setup: Setup) -> Offset:
-    """Where this bot's updates stand: behind the last that was taken. The bot must have been initialised."""
+    """The bot's saved offset, just past the last update taken. The bot must be initialised."""
     return await setup.memory.load(offset_name(setup.bot.id), Offset, Offset)
 
 
 async def introduce(setup: Setup) -> None:
-    """Tell Telegram's clients which commands there are, and that we poll."""
+    """Register the command list with Telegram's clients and switch to polling."""
     await setup.bot.delete_webhook()
     commands = [(command.name, command.summary) for command in (*QUERIES, *COMMANDS) if command.role < Role.ADMIN]
     try:
         await setup.bot.set_my_commands([BotCommand(name, summary) for name, summary in (*commands, *_OWN)])
     except BadRequest as fault:
-        # it would be refused again; the list behind the "/" is a courtesy, and every command works without it
+        # it would be refused again; the "/" list is a courtesy, and every command works without it
         log.error("command_list_refused", fault=fault.message)
 
 
 async def report_interrupted(setup: Setup) -> None:
-    """Tell the admins which confirmed orders were cut off by the last end of this process."""
+    """Tell the admins which confirmed commands were cut off when the last process ended."""
     for _, what in await setup.audit.interrupted():
         await setup.audience.tell_admins(
             f"⚠️ The command centre was restarted while {what} ran. Look at /status and /positions before you send it again."

@@ -1,4 +1,4 @@
-"""Bot control: addresses, faults as sentences, Docker's log frames. The engine itself is tried through the proxy."""
+"""Bot control: addresses, faults as sentences, Docker's log frames. The engine itself is tested through the proxy."""
 
 import struct
 from pathlib import Path

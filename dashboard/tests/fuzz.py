@@ -2,7 +2,7 @@
 
     python -m dashboard.tests.fuzz --queries 100000 --seed 7
 
-Every answer must be one of 200, 303, 400, 401, 404 and 405, without a trace; none may open a page without the token.
+Every answer must be one of 200, 303, 400, 401, 404 and 405, without a traceback; none opens a page without the token.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import httpx
 
 from dashboard import views
 
-#: 503 is for what is away; nothing is, here.
+#: 503 means that a store is unavailable; none is here.
 EXPECTED = frozenset({200, 303, 400, 401, 404, 405})
 _WORDS = (
     *(
@@ -50,7 +50,7 @@ _WORDS = (
 
 
 def path(draw: random.Random) -> str:
-    """A path with a query, likely a wrong one."""
+    """A path with a query, probably a wrong one."""
     name = draw.choice(
         [
             *views.MENU,
@@ -67,7 +67,7 @@ def path(draw: random.Random) -> str:
 
 
 async def run(address: str, token: str, count: int, seed: int) -> dict[int, int]:
-    """Ask so often; how often each status came. AssertionError as the module says."""
+    """Send `count` requests; return how often each status came. AssertionError as in the module docstring."""
     draw, statuses = random.Random(seed), dict.fromkeys(EXPECTED, 0)
     async with (
         httpx.AsyncClient(base_url=address, timeout=60) as client,
@@ -89,7 +89,7 @@ async def run(address: str, token: str, count: int, seed: int) -> dict[int, int]
 
 
 def main(words: list[str]) -> int:
-    """The command form: the same test, at length."""
+    """Command-line entry point: the same test, for longer."""
     parser = argparse.ArgumentParser(prog="python -m dashboard.tests.fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))

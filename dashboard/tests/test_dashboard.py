@@ -1,4 +1,4 @@
-"""The dashboard over the real stores: closed without its token, escaped, alive."""
+"""The dashboard over the real stores: closed without its token, escaped, live."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ async def links(servers: Servers) -> AsyncIterator[RedisClients]:
 
 @contextlib.asynccontextmanager
 async def serving(dashboard: Dashboard, port: int) -> AsyncIterator[None]:
-    """The dashboard at a port of this machine, for as long as the block lasts."""
+    """Serve the dashboard at a local port for the duration of the block."""
     runner = web.AppRunner(dashboard.app(), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -64,7 +64,7 @@ async def serving(dashboard: Dashboard, port: int) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def served(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncIterator[tuple[Dashboard, str]]:
-    """A dashboard and its address, over a migrated database with an account and over a Redis with one candle."""
+    """A dashboard and its address, over a migrated database with accounts and a Redis with one candle."""
 
     stage = BotHarness(tmp_path, servers=servers)
     await stage.open()
@@ -100,7 +100,7 @@ async def served(servers: Servers, registry: Registry, tmp_path: Path) -> AsyncI
 
 @pytest.fixture
 def address(served: tuple[Dashboard, str]) -> str:
-    """Where the dashboard is."""
+    """The dashboard's address."""
     return served[1]
 
 

@@ -1,4 +1,4 @@
-"""The fixtures of the house."""
+"""Fixtures: real stores and processes."""
 
 from tests.support.operations import house_database, house_template, platform, supervisor
 

@@ -1,4 +1,4 @@
-"""What people write after a command."""
+"""Parsing of command arguments and periods."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What changes something, over real processes: the supervisor's bots and a guard that answers on its control stream."""
+"""Commands over real processes: the supervisor's bots and a guard that replies on its control stream."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from operations.status import BotState, judge, status
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition; the test's own limit ends the wait."""
+    """Wait for a condition; the test's own timeout ends the wait."""
     while not await condition():
         await asyncio.sleep(0.02)
 

@@ -1,4 +1,4 @@
-"""What can be asked, over real stores: live state from Redis, history from the views."""
+"""Queries over real stores: live state from Redis, history from the views."""
 
 from datetime import UTC
 from decimal import Decimal
@@ -92,7 +92,7 @@ async def test_accounts_of_two_environments_are_never_added_up(platform: Operati
     bot = platform.registry.find("lxalgo")
     before = await analytics.performance(platform, bot, parse_period("all", NOW))
     await platform.history.value("SELECT trading.register_account('demo', '77', $1)", bot.id)
-    # the new account is the current one, and it has not traded
+    # the new account is the current one, and it has not traded yet
     (after,) = await analytics.performance(platform, bot, parse_period("all", NOW))
     assert (before[0].environment, after.environment) == ("simulated", "demo")
     assert before[0].trips > 0

@@ -1,4 +1,4 @@
-"""The house, a Bot API server, and a command centre that talks to it."""
+"""Fixtures: the real stores, a Bot API server, and a command centre that talks to it."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ CODE = "open sesame"
 
 
 def settings_for(api: BotApi, **more: Any) -> CommandCentreSettings:
-    """Settings with one person of each kind and one topic of a group."""
+    """Settings with one person per role and one topic of a group."""
     values = {
         "c2_telegram_bot_token": TOKEN,
         "c2_telegram_admin_ids": f"{ADMIN},{SECOND_ADMIN}",
@@ -47,7 +47,7 @@ def settings_for(api: BotApi, **more: Any) -> CommandCentreSettings:
 
 @pytest.fixture
 async def api() -> AsyncIterator[BotApi]:
-    """A Bot API server of one's own."""
+    """A Bot API server for one test."""
     server = BotApi()
     await server.open()
     yield server
@@ -56,7 +56,7 @@ async def api() -> AsyncIterator[BotApi]:
 
 @dataclass
 class Centre:
-    """A command centre at work."""
+    """A running command centre."""
 
     api: BotApi
     platform: Operations
@@ -67,7 +67,7 @@ class Centre:
     acknowledged: list[str]
 
     async def settle(self) -> None:
-        """Wait until everything that was sent to the bot is answered."""
+        """Wait until everything sent to the bot has been answered."""
         await self.api.until_idle()
         await self.desk.drain()
 
@@ -81,7 +81,7 @@ class Centre:
 
 
 async def start_centre(api: BotApi, platform: Operations, **more: Any) -> Centre:
-    """A command centre over the house and this server."""
+    """Start a command centre over the real stores and this server."""
     settings = settings_for(api, **more)
     memory = StateStore(platform)
     setup = await set_up(platform, settings, memory, RateLimit(chat_ms=0))
@@ -120,7 +120,7 @@ async def centre(api: BotApi, platform: Operations) -> AsyncIterator[Centre]:
 
 @pytest.fixture
 async def guarded_centre(api: BotApi, platform: Operations) -> AsyncIterator[Centre]:
-    """A command centre that asks for an access code."""
+    """A command centre that requires an access code."""
     made = await start_centre(api, platform, c2_telegram_access_code_hash=hash_code(CODE))
     yield made
     await made.end()

@@ -2,10 +2,10 @@
 
     python -m telegram_manager.tests.fuzz --updates 1000000 --seed 7
 
-The updates go through the real poller's reading, the gate, the audit and the conversation; what is answered goes through
-the library's own client into the checks of the tests' Bot API, without a socket between. PostgreSQL and Redis are real.
-It ends with an error when an update stops the loop, when a person is shown an unforeseen fault, when Telegram would have
-refused an answer, when something unfit is stored, or when memory grows without bound.
+The updates pass through the real poller's decoding, access control, the audit log and the conversation; answers pass
+through the library's own client to the checks of the tests' Bot API, without a socket. PostgreSQL and Redis are real.
+Fails if an update stops the loop, a person sees an unexpected fault, Telegram would have refused an answer, unfit
+text is stored, or memory grows without bound.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.poller import Poller
 from tests.support.bot_api import BotApi, Refused
 
-#: Every kind of update of the Bot API (9.x).
+#: Every kind of update in the Bot API (9.x).
 KINDS = (
     *("message", "edited_message", "channel_post", "edited_channel_post", "business_connection", "business_message"),
     *(
@@ -163,7 +163,7 @@ PIECES = (
 
 
 def value(draw: random.Random, depth: int = 3) -> Any:
-    """Any JSON value, likely a wrong one."""
+    """Any JSON value, probably a wrong one."""
     choice = draw.randrange(12 if depth else 9)
     if choice < 3:
         return "".join(draw.choice(PIECES) for _ in range(draw.randrange(4)))
@@ -177,7 +177,7 @@ def value(draw: random.Random, depth: int = 3) -> Any:
 
 
 class Updates:
-    """Makes updates. `people` and `places` are those of the settings and strangers; `tokens` gives buttons to press."""
+    """Generates updates. `people` and `places` are those in the settings plus strangers."""
 
     def __init__(
         self, seed: int, people: list[int], places: list[tuple[int, int | None]], now_s: Callable[[], int]
@@ -189,7 +189,7 @@ class Updates:
         self._number = 0
 
     def next(self) -> dict[str, Any]:
-        """One update: sound, then damaged in up to four places."""
+        """One update: valid, then damaged in up to four places."""
         draw = self._draw
         self._number += 1
         kind = draw.choice(KINDS[:2] + KINDS) if draw.random() < 0.5 else draw.choice(("message", "callback_query"))
@@ -272,7 +272,7 @@ class Updates:
 
 
 class DirectRequest(BaseRequest):
-    """The library's requests, handed to the tests' Bot API without a socket. Notes what it would have refused."""
+    """The library's requests, passed to the tests' Bot API without a socket. Records what it would have refused."""
 
     def __init__(self, api: BotApi) -> None:
         self._api = api
@@ -320,7 +320,7 @@ async def run(
     tell: Callable[[str], None],
     batch: int = 100,
 ) -> None:
-    """Send so many updates through `poller` in batches. AssertionError as the module says."""
+    """Send `count` updates through `poller` in batches. Raises AssertionError as the module docstring describes."""
     from telegram_manager.poller import Offset
 
     offset, began_s, before_kb = Offset(), time.monotonic(), 0
@@ -347,7 +347,7 @@ async def run(
 
 
 def main(words: list[str]) -> int:
-    """The command form: the same test, at length."""
+    """Command-line entry point: the same test, for longer."""
     parser = argparse.ArgumentParser(
         prog="python -m telegram_manager.tests.fuzz", description=(__doc__ or "").split("\n")[0]
     )

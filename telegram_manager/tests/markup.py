@@ -1,4 +1,4 @@
-"""Telegram's reading of HTML and MarkdownV2, as strict as the Bot API: the text that is left, or what is wrong with it."""
+"""Parses HTML and MarkdownV2 as strictly as the Bot API: returns the remaining text, or what is wrong with it."""
 
 import re
 from html.parser import HTMLParser
@@ -27,7 +27,7 @@ _RESERVED = "_*[]()~`>#+-=|{}.!"
 
 
 class Unreadable(Exception):
-    """The description that Telegram gives."""
+    """The error description that Telegram gives."""
 
 
 class _Reader(HTMLParser):
@@ -57,7 +57,7 @@ class _Reader(HTMLParser):
 
 
 def read_html(text: str) -> str:
-    """The text behind Telegram's HTML; Unreadable for a tag it does not know, one not closed, a bare < or &."""
+    """Return the text of Telegram's HTML; Unreadable for an unknown tag, an unclosed one, a bare < or &."""
     bare = re.sub(r"</?[a-z][a-z-]*(?:\s[^<>]*)?>", "", text)
     if "<" in bare:
         raise Unreadable("Unexpected end of tag or unescaped <")
@@ -72,7 +72,7 @@ def read_html(text: str) -> str:
 
 
 def read_markdown(text: str) -> str:
-    """The text behind MarkdownV2; Unreadable for a reserved character that is neither escaped nor part of a pair."""
+    """Return the text of MarkdownV2; Unreadable for a reserved character neither escaped nor part of a pair."""
     out: list[str] = []
     open_marks: list[str] = []
     position = 0

@@ -1,4 +1,4 @@
-"""A phone: messages laid out as Telegram's dark mode does, drawn by headless Chromium."""
+"""A phone: messages rendered like Telegram's dark mode, by headless Chromium."""
 
 import json
 import shutil
@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.support.bot_api import Said
 
-#: A common phone in CSS pixels, and how many picture pixels each has.
+#: The width of a common phone in CSS pixels, and the device pixels per CSS pixel.
 WIDTH, SCALE = 390, 2
-#: Conversations beside each other in the one picture that is cut up.
+#: Conversations side by side in the one screenshot that is cut up.
 COLUMNS = 8
 _STYLE = """
 * { box-sizing: border-box; margin: 0; }
@@ -42,12 +42,12 @@ document.body.setAttribute('data-shots', encodeURIComponent(JSON.stringify([docu
 
 
 def chromium() -> str | None:
-    """The browser of this machine, or None."""
+    """Path of the browser on this machine, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def conversation(asked: str, said: list[Said]) -> str:
-    """A conversation as a piece of a web page."""
+    """Render a conversation as an HTML fragment."""
     parts = [f'<div class="me">{escape(asked)}</div>'] if asked else []
     for message in said:
         if message.kind == "photo":
@@ -56,7 +56,7 @@ def conversation(asked: str, said: list[Said]) -> str:
         elif message.kind == "document":
             parts.append(f'<div class="bot">📄 <b>{escape(message.file_name)}</b>\n{message.markup}</div>')
         else:
-            # a block of its own begins and ends a line on a phone
+            # a block element begins and ends a line on a phone
             shown = message.markup.replace("</pre>\n", "</pre>").replace("\n<pre>", "<pre>")
             parts.append(f'<div class="bot">{shown}</div>')
         for row in message.buttons:
@@ -65,7 +65,7 @@ def conversation(asked: str, said: list[Said]) -> str:
 
 
 def shoot(conversations: dict[str, str], folder: Path) -> dict[str, str]:
-    """Draw each conversation into a file of its name, all in one go. Which have a table wider than the screen, and which."""
+    """Draw each conversation into a file of its name, in one run; return those with a table wider than the screen."""
     browser = chromium()
     if browser is None:
         raise RuntimeError("no chromium on this machine")
@@ -95,7 +95,7 @@ def shoot(conversations: dict[str, str], folder: Path) -> dict[str, str]:
         with Image.open(picture) as drawn:
             for name, x, y, wide, high, _ in shots:
                 box = tuple(round(edge * SCALE) for edge in (x, y, x + wide, y + high))
-                # few colours are all there are, and a third of the bytes
+                # the palette is small: 160 colours suffice, at a third of the bytes
                 drawn.crop(box).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(
                     folder / f"{name}.png", optimize=True
                 )

@@ -1,4 +1,4 @@
-"""Who may do what: every command and every button, for every kind of person; and what the gate lets through."""
+"""Access control: every command and every button, for every kind of person; and which updates are admitted."""
 
 import asyncio
 import random
@@ -107,7 +107,7 @@ async def test_every_button_acts_only_for_those_whose_role_allows_it(centre: Cen
         else:
             assert answered[press] == "", (person, data)
     assert centre.api.to(STRANGER) == []
-    # which alerts come is everybody's own choice
+    # everyone chooses which alerts to receive
     asked = {
         said.chat
         for said in centre.api.said
@@ -150,7 +150,7 @@ async def test_a_stranger_gets_nothing_and_the_admins_one_alert(centre: Centre) 
     assert centre.api.answered == []
     assert sorted(said.chat for said in centre.api.said) == [ADMIN, SECOND_ADMIN]
     rows = await centre.platform.history.rows("SELECT issuer_role, outcome, arguments FROM audit.commands")
-    # each of the seven attempts is a row
+    # each of the seven attempts has a row
     assert [(row["issuer_role"], row["outcome"]) for row in rows] == [(None, "refused")] * 7
     assert "sesame" not in str(rows)
 
@@ -211,7 +211,7 @@ async def test_an_update_that_was_taken_before_a_restart_does_nothing_when_it_co
 async def test_with_an_expired_session_no_command_and_no_button_does_anything(guarded_centre: Centre) -> None:
     api = guarded_centre.api
     guarded_centre.setup.gate.code_was_right(ADMIN, guarded_centre.platform.wall_ms() - 13 * 3_600_000)
-    # an order of the time when the session held
+    # a command from when the session was still valid
     token = guarded_centre.desk._conversation._confirmations.ask(
         ADMIN, ChatRef(ADMIN), "panic", (), "before", guarded_centre.platform.wall_ms()
     )
@@ -294,7 +294,7 @@ async def test_a_code_never_stays_in_the_chat_and_is_never_said_again(guarded_ce
 async def test_a_database_that_hangs_does_not_hold_up_a_panic(centre: Centre, house_database: DatabaseSettings) -> None:
     owner = await connect(house_database, "tests")
     async with owner.transaction():
-        # every row that the command centre writes waits for this transaction, and the panic must not
+        # every row that the command centre writes waits for this transaction; the panic must not
         await owner.execute("LOCK TABLE audit.commands, audit.command_centre IN ACCESS EXCLUSIVE MODE")
         number = centre.api.says(ADMIN, "/panic")
         await centre.api.until(lambda m: m.chat == ADMIN and "PANIC" in m.text)
@@ -334,7 +334,7 @@ def test_more_than_the_rate_is_refused_but_a_panic_never() -> None:
     verdicts = [gate.judge(_seen("/status"), moment).verdict for moment in range(7)]
     assert verdicts == [Access.ADMITTED] * 5 + [Access.TOO_OFTEN] * 2
     assert gate.judge(_seen("/panic"), 8).verdict is Access.ADMITTED
-    # what was asked back can be confirmed
+    # a pending confirmation can still be confirmed
     assert gate.judge(_seen("c|token|yes", kind=Kind.BUTTON), 9).verdict is Access.ADMITTED
     assert gate.judge(_seen("q|status||0", kind=Kind.BUTTON), 9).verdict is Access.TOO_OFTEN
     assert gate.judge(_seen("/status"), 60_009).verdict is Access.ADMITTED

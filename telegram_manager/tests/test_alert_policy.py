@@ -1,4 +1,4 @@
-"""The rules of alerts: grouped, held in quiet hours, repeated until acknowledged."""
+"""The alert policy: grouping, quiet hours, repeats until acknowledged."""
 
 from datetime import UTC, time
 from zoneinfo import ZoneInfo
@@ -69,7 +69,7 @@ def test_an_acknowledgement_holds_for_the_episode_whose_end_is_told_and_then_the
     book.take([_alert(level="critical")], 0)
     book.acknowledge()
     for minute in range(10, 61, 10):
-        # whoever watches raises it again while it lasts: it stays silent
+        # watchers raise it again while it lasts: it stays silent
         assert book.take([_alert(level="critical")], minute * 60_000) == []
     ended = 60 * 60_000 + OVER_MS
     assert book.take([], ended) == []
@@ -91,9 +91,9 @@ def test_acknowledged_trouble_in_other_words_is_news_and_other_measurements_are_
     assert book.take([same], 600_000) == []
     (news,) = book.take([_alert(level="critical", text="It could not be closed.")], 700_000)
     assert "could not be closed" in news.html
-    # the acknowledgement was of the other words: it repeats again
+    # the acknowledgement was for the earlier text: it repeats again
     assert len(book.take([], 700_000 + REPEAT_MS)) == 1
-    # a second source that sees the same trouble in its own words tells nothing twice
+    # a second source that reports the same problem in other words causes no second notice
     other = Raised("critical", "k", "It is unhealthy.", "", "lxalgo_001", "another service", 1)
     assert book.take([other], 700_001 + REPEAT_MS) == []
 
@@ -108,7 +108,7 @@ def test_the_button_under_an_alert_acknowledges_that_one() -> None:
     (again,) = book.take([], REPEAT_MS + 1)
     assert "Second." in again.html
     assert "First." not in again.html
-    # a button of before the words changed acknowledges nothing newer
+    # a button from before the text changed acknowledges nothing newer
     book.take([_alert("b", "critical", "Worse.")], REPEAT_MS + 2)
     assert book.acknowledge(tuple(second.ids)) == 0
     many = _book().take([_alert(f"k{n}", "critical") for n in range(20)], 0)

@@ -1,4 +1,4 @@
-"""Nothing that comes from outside stops the command centre, misleads a person or is lost without a word."""
+"""Nothing from outside stops the command centre, misleads a person, or is lost silently."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ from telegram_manager.wiring import first_offset
 from tests.support.bot_api import BOT_ID, TOKEN, BotApi
 from tests.support.operations import run_sql
 
-#: Updates that no version of a library may choke on: a poll and messages without what they must have, of wrong types.
+#: Updates that no library version may fail on: a poll and messages without required fields, or with wrong types.
 BAD: list[dict[str, Any]] = [
     {"poll": {"id": "1", "question": "Q"}},
     {"poll": "text"},
@@ -67,7 +67,7 @@ BAD: list[dict[str, Any]] = [
 
 @pytest.fixture
 def house_owner(house_database: DatabaseSettings) -> Any:
-    """Runs statements as the owner of the database."""
+    """Runs statements as the database owner."""
 
     async def execute(*statements: str) -> None:
         await run_sql(house_database, *statements)
@@ -97,7 +97,7 @@ async def test_an_update_that_cannot_be_read_is_skipped_kept_and_the_next_is_ans
     assert len(kept) >= 4
     assert "sesame" not in str(kept)
     assert "sesame" not in caplog.text
-    # after a restart nothing comes again
+    # after a restart nothing is delivered again
     assert (await first_offset(centre.setup)).next == len(BAD) + 2
 
 
@@ -184,7 +184,7 @@ async def test_a_flood_of_viewers_in_a_group_holds_up_neither_a_panic_nor_its_ye
     centre: Centre = await make_centre(
         c2_telegram_viewer_ids=",".join(map(str, viewers)), c2_telegram_rate_per_minute=40
     )
-    # Telegram's own pace, not that of the tests
+    # Telegram's real rate limit, not the tests' one
     centre.setup.outbox._pace = RateLimit()
     for _ in range(40):
         for viewer in viewers:
@@ -212,7 +212,7 @@ async def test_a_yes_is_judged_by_when_it_came(centre: Centre, supervisor: Super
     pending = centre.desk._conversation._confirmations.peek(token)
     assert pending is not None
     now_ms = centre.platform.wall_ms()
-    # it waits its turn for longer than it is valid
+    # it waits in the queue for longer than it is valid
     raw = {
         "callback_query": {
             "id": "late", "from": {"id": OPERATOR, "first_name": "O"}, "data": f"c|{token}|yes",
@@ -235,7 +235,7 @@ async def test_the_ids_of_another_bot_and_a_lower_sequence_are_new(
     stored = await centre.setup.memory.load(offset_name(BOT_ID), Offset, Offset)
     assert stored.next == 1_000_001
     assert await centre.setup.memory.load(offset_name(7), Offset, Offset) == Offset()
-    # after a week without updates Telegram begins anew, below
+    # after a week without updates Telegram restarts the ids, lower than before
     polls = api.calls.count("getUpdates")
     api.begin_anew(5)
     for _ in range(150):
@@ -322,14 +322,14 @@ async def test_a_group_that_became_a_supergroup_goes_on_and_the_admins_hear_whic
     centre: Centre, make_centre: Any
 ) -> None:
     new = -1002222
-    # first seen when something is sent there
+    # only noticed when something is sent there
     centre.api.migrated[GROUP] = new
     centre.api.says(ADMIN, "/whoami", chat=GROUP, topic=TOPIC)
     await asyncio.wait_for(centre.api.until(lambda m: m.chat == new and "admin" in m.text), 30)
     for person in (ADMIN, SECOND_ADMIN):
         told = await asyncio.wait_for(centre.api.until(lambda m, p=person: m.chat == p and str(new) in m.text), 30)  # type: ignore[misc]
         assert "C2_TELEGRAM_GROUPS" in told.text
-    # what is written in the new one is answered there, after a restart too
+    # messages in the new group are answered there, after a restart too
     centre.api.says(ADMIN, "/balance", chat=new, topic=TOPIC)
     await asyncio.wait_for(centre.api.until(lambda m: m.chat == new and "Balance" in m.text), 30)
     await centre.end()
@@ -433,7 +433,7 @@ async def test_what_is_neither_held_nor_known_is_refused_before_it_is_asked(cent
     shortseller = centre.platform.registry.find("shortseller")
     await centre.platform.live.of(shortseller).sadd(keys.symbols(shortseller.id), "SOLUSDT")
     assert "No open position is known" in await _asked(centre, "/flatten ss sol")
-    # where live state is not vouched for, the guard asks the exchange
+    # if live state cannot be trusted, the guard asks the exchange
     await centre.platform.live.of(shortseller).hset(keys.status(shortseller.id), "state", "stale")
     await _asked(centre, "/flatten shortseller DOGEUSDT")
 

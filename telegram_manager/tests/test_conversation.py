@@ -1,4 +1,4 @@
-"""What people see: the real client library over a server that checks like Telegram, real stores, real processes."""
+"""What people see: the real client library over a server as strict as Telegram, real stores, real processes."""
 
 import re
 from html import unescape
@@ -169,7 +169,7 @@ async def test_a_symbol_is_picked_with_buttons_and_the_order_asked_back(centre: 
     asked = await centre.api.until(lambda m: "Flatten lxalgo_001" in m.text)
     assert "its position in ETHUSDT" in asked.text
     assert "ETHUSDT long 2: -19.00 USDT" in asked.text
-    # adopting needs a position: there is no button for none
+    # adopt requires a position: without one there is no button
     centre.api.presses(OPERATOR, "p|adopt|momentum", shown)
     await centre.settle()
     assert "no open position" in shown.text

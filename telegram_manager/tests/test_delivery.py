@@ -1,4 +1,4 @@
-"""What is pushed: alerts over each channel by itself, the daily summary at its time, the heartbeat, the news of trades."""
+"""Pushed messages: alerts per channel, the daily summary at its time, the outbound heartbeat, trade events."""
 
 import asyncio
 from collections import deque
@@ -40,7 +40,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 class Address:
-    """An address on 127.0.0.1 that notes what it is asked, and answers as it is told."""
+    """An HTTP server on 127.0.0.1 that records its requests and responds with the given statuses."""
 
     def __init__(self) -> None:
         self.got: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ class Address:
         self.url = ""
 
     async def open(self) -> web.AppRunner:
-        """Listen."""
+        """Start listening."""
         app = web.Application()
         app.router.add_route("*", "/hook", self._take)
         runner = web.AppRunner(app, access_log=None)
@@ -68,7 +68,7 @@ class Address:
         return web.Response(status=status)
 
     async def until(self, count: int) -> None:
-        """Wait for so many requests."""
+        """Wait for `count` requests."""
         while self.asked < count:
             self.came.clear()
             await self.came.wait()
@@ -105,7 +105,7 @@ async def test_the_webhook_has_its_alerts_while_telegram_is_away(centre: Centre,
         pump = asyncio.create_task(_pump(centre, alerts).run(stop))
         posting = asyncio.create_task(hook.run(stop))
         for number in range(3):
-            # each by itself: while Telegram is away the first is still on its way there when the last is posted
+            # independently: while Telegram is unavailable the first is still being sent there when the last is posted
             await alerts.raise_alert(Alert(Level.CRITICAL, f"t:{number}", f"Trouble {number}."), wall_ms())
             await address.until(number + 1)
         assert [row["key"] for row in address.got] == ["t:0", "t:1", "t:2"]
@@ -129,14 +129,14 @@ async def test_the_webhook_is_tried_again_until_it_takes_an_alert_and_never_twic
         await alerts.raise_alert(Alert(Level.INFO, "a", "First."), wall_ms())
         await hook.step(stop, block_ms=1)
         assert (address.asked, [row["key"] for row in address.got]) == (3, ["a"])
-        # what it refuses for good is left; what comes later is posted all the same
+        # an alert that it refuses (4xx) is dropped; later ones are still posted
         address.answers.append(400)
         await alerts.raise_alert(Alert(Level.INFO, "b", "Second."), wall_ms())
         await hook.step(stop, block_ms=1)
         await alerts.raise_alert(Alert(Level.INFO, "c", "Third."), wall_ms())
         await hook.step(stop, block_ms=1)
         assert [row["key"] for row in address.got] == ["a", "c"]
-        # a restart begins after the last that was settled
+        # a restart begins after the last settled alert
         state = await StateStore(platform).load("webhook", AlertPolicyState, AlertPolicyState)
         again = Webhook(platform, AlertPolicy(state, LONG_MS, UTC), StateStore(platform), address.url, client)
         await again.step(stop, block_ms=1)
@@ -154,7 +154,7 @@ async def test_a_webhook_that_refuses_is_an_alert_once(platform: Operations, add
             await hook.step(asyncio.Event(), block_ms=1)
     rows = await platform.live.shared.xrange("alerts")
     assert [fields["key"] for _, fields in rows][:2] == ["a", "webhook-refused"]
-    # what is told of the refusal is posted once, is refused too, and comes no further
+    # the alert about the refusal is posted once, is refused too, and goes no further
     assert address.asked == 2
 
 
@@ -169,7 +169,7 @@ async def test_without_redis_the_alerts_of_the_command_centre_come_all_the_same_
     await own.raise_alert(Alert(Level.CRITICAL, "away:redis", "Redis does not answer."), wall_ms())
     for person in (ADMIN, SECOND_ADMIN, OPERATOR, VIEWER):
         await centre.api.until(lambda m, person=person: m.chat == person and "Redis does not answer" in m.text)  # type: ignore[misc]
-    # Redis is back, and what waited comes through the stream: it is known already
+    # Redis is back, and the buffered alert arrives through the stream: it is already known
     own._redis = centre.platform.live.shared
     pump._platform = centre.platform
     await own.flush()
@@ -182,7 +182,7 @@ async def test_without_redis_the_alerts_of_the_command_centre_come_all_the_same_
 
 
 class Hands:
-    """A clock that stands until it is set."""
+    """A clock that stands still until it is set."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -211,14 +211,14 @@ async def test_the_daily_summary_comes_once_a_day_at_its_time_in_the_operators_z
     assert _summaries(centre, ADMIN) == 0
     clock.moment += timedelta(minutes=1)
     for _ in range(3):
-        # each look as after a restart: nothing but what is stored is known
+        # each run as after a restart: only stored state is known
         await _summary(centre, clock).look()
     assert [_summaries(centre, person) for person in (ADMIN, SECOND_ADMIN, OPERATOR, VIEWER)] == [1, 1, 1, 1]
     assert any(said.kind == "photo" for said in centre.api.to(VIEWER))
     clock.moment += timedelta(hours=23)
     await _summary(centre, clock).look()
     assert _summaries(centre, ADMIN) == 1
-    # missed at eight, for want of a command centre: it comes late
+    # missed at eight because the command centre was down: it is sent late
     clock.moment += timedelta(hours=3)
     await _summary(centre, clock).look()
     await _summary(centre, clock).look()
@@ -256,7 +256,7 @@ async def test_a_summary_waits_while_telegram_is_away_and_whoever_has_it_gets_no
     ):
         await asyncio.sleep(0.01)
     await api.open(port)
-    # cut off as by a kill, once the first person has it; the next process sends it to those who do not
+    # killed once the first person has it; the next process sends it to the others
     while not (have := await _have(centre)):
         await asyncio.sleep(0.01)
     looking.cancel()
@@ -264,7 +264,7 @@ async def test_a_summary_waits_while_telegram_is_away_and_whoever_has_it_gets_no
     await _summary(centre, clock).look()
     people = (ADMIN, SECOND_ADMIN, OPERATOR, VIEWER)
     assert [_summaries(centre, person) for person in have] == [1] * len(have)
-    # only the one it was just on its way to may have it twice
+    # only the person it was being sent to may receive it twice
     assert sum(_summaries(centre, person) for person in people) <= len(people) + 1
     assert set(await _have(centre)) == set(people)
 
@@ -290,7 +290,7 @@ async def test_the_heartbeat_is_asked_again_and_again_while_all_is_well_and_not_
     address.answers.extend([200, 500, 200])
     async with httpx.AsyncClient() as client:
         beating = asyncio.create_task(ask_every_minute(address.url, client, is_well, pause_s=0.01))
-        # an answer of 500 does not end it
+        # a 500 response does not end it
         await address.until(4)
         well = False
         judged = asked
@@ -309,7 +309,7 @@ async def test_the_heartbeat_is_asked_again_and_again_while_all_is_well_and_not_
 async def add_trades(
     platform: Operations, bot: str, symbol: str, number: int, count: int = 1, exit_price: str = "1.90", legs: int = 2
 ) -> None:
-    """Round trips of a bot, a minute apart, newer than all history, as the listener would store them; of one leg, entries."""
+    """Insert round trips of a bot, a minute apart, newer than all history, like the listener; one leg: entries only."""
     account = await platform.history.value("SELECT account_id FROM trading.accounts WHERE bot_id = $1", bot)
     connection = await connect(as_role(platform.history._settings, "alpha_listener"), "tests")
     fills = []
@@ -329,12 +329,12 @@ async def add_trades(
 
 
 def platform_state(news: TradeEvents) -> str:
-    """How the news saw the short seller last."""
+    """The last reported state of the short seller."""
     return news._state.states.get("shortseller_001", "")
 
 
 async def until_so(news: TradeEvents, done: Callable[[], bool]) -> None:
-    """Look until it is so."""
+    """Poll until `done`."""
     while not done():
         await news.look()
         await asyncio.sleep(0.02)

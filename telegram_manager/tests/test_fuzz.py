@@ -15,7 +15,7 @@ COUNT, SEED = int(os.environ.get("FUZZ_UPDATES", "600")), int(os.environ.get("FU
 
 
 class Unhurried(RateLimit):
-    """Nobody is behind these chats: nothing has to wait."""
+    """No real chats: nothing has to wait."""
 
     def wait_ms(self, chat: int, now_ms: int, *, urgent: bool = False) -> int:
         return 0
@@ -23,7 +23,7 @@ class Unhurried(RateLimit):
 
 async def test_no_update_stops_the_command_centre(api: BotApi, make_centre: Any) -> None:
     centre: Centre = await make_centre()
-    # the updates come from here, and what is answered goes straight into the checks of the Bot API
+    # the updates are made here, and the answers go straight to the checks of the tests' Bot API
     centre.polling.cancel()
     await asyncio.wait({centre.polling})
     for opened in centre.setup.bot._request:
@@ -48,7 +48,7 @@ async def test_no_update_stops_the_command_centre(api: BotApi, make_centre: Any)
             assert len(text) <= 2_000
         assert len(row["words"]) < 12_000
     assert not any("unforeseen" in row["answer"] for row in rows)
-    # nobody without a role was answered or got anything done
+    # nobody without a role got an answer or an effect
     known = {str(person) for person in (ADMIN, OPERATOR, VIEWER)}
     done = await centre.platform.history.rows("SELECT DISTINCT issuer FROM audit.commands WHERE outcome <> 'refused'")
     assert {row["issuer"] for row in done} <= known

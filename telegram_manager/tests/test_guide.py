@@ -1,4 +1,4 @@
-"""The guide in docs/telegram names every command and every setting there is, and shows pictures that exist."""
+"""The guide in docs/telegram names every command and setting, and the pictures it shows exist."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,9 @@ from telegram_manager.settings import CommandCentreSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "telegram" / "README.md"
-#: Settings that are for tests and for tuning; the configuration reference has them.
-#: Pictures are taken in a browser, by the command at the head of test_pictures.py.
+#: Pictures are taken in a browser, with the command in the docstring of test_pictures.py.
 NO_PICTURE_YET = {"cancel"}
+#: Settings for tests and tuning; the configuration reference has them.
 LEFT_OUT = {"c2_telegram_api_url", "c2_telegram_rate_per_minute"}
 
 

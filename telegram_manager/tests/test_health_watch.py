@@ -1,4 +1,4 @@
-"""What watching finds, over the house's real stores: drawdown, backups, the disk, losses, every trade when wanted."""
+"""The health watch over real stores: drawdown, backups, disk, losses, every trade if enabled."""
 
 import shutil
 from collections import namedtuple
@@ -25,7 +25,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 async def _raised(platform: Operations) -> list[dict[str, str]]:
-    """The alerts that are in the stream, oldest first."""
+    """The alerts in the stream, oldest first."""
     return [fields for _, fields in await platform.live.shared.xrange(keys.ALERTS)]
 
 
@@ -103,7 +103,7 @@ async def test_a_large_loss_is_an_alert_and_every_trade_is_one_when_wanted(
     news = TradeEvents(platform, StateStore(platform), alerts, tell, loss_usdt, every_trade=every_trade)
     await news.load()
     await news.look()
-    # sold at 2.00, bought back at 2.10, a hundred of them, fees of 0.20: -10.20 USDT
+    # short: sold at 2.00, bought back at 2.10, quantity 100, fees of 0.20: -10.20 USDT
     await add_trades(platform, "momentum_001", "DOGEUSDT", 0, exit_price="2.10")
     await news.look()
     await news.look()

@@ -1,4 +1,4 @@
-"""Sending within Telegram's limits, in order, through floods and absences; and nothing that blocks the rest."""
+"""The outbox: sends within Telegram's rate limits, in order, through floods and outages, and never blocks the rest."""
 
 import asyncio
 import itertools
@@ -134,7 +134,7 @@ def _curve(points: int) -> Curve:
 
 
 def _noise(points: int) -> Curve:
-    """A curve without any order, which no compression makes small."""
+    """A random curve that does not compress."""
     rng = random.Random(points)
     curve = _curve(points)
     equity = [10_000 + rng.gauss(0, 500) for _ in range(points)]

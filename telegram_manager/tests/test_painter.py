@@ -1,4 +1,4 @@
-"""The drawing process lives no longer than the command centre."""
+"""The chart process ends with the command centre."""
 
 import subprocess
 import sys

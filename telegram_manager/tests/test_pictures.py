@@ -1,4 +1,4 @@
-"""Every command as a phone shows it: nothing wider than the screen. With ALPHA_PICTURES=DIR the pictures are kept there.
+"""Every command as a phone shows it: nothing wider than the screen. ALPHA_PICTURES=DIR keeps the pictures there.
 
 ALPHA_PICTURES=docs/telegram/img python -m pytest -m long telegram_manager/tests/test_pictures.py
 """
@@ -85,11 +85,11 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
         centre.platform, AlertPolicy(AlertPolicyState(), 600_000, centre.platform.zone), centre.setup.memory, centre.setup.audience,
         centre.setup.letters, alerts,
     )  # fmt: skip
-    # muted and choosy by what was typed above
+    # undo the mute and the alert level that the commands above set
     await centre.setup.audience.set_taste(ADMIN, AlertPreferences())
     before = len(centre.api.said)
     await pump.step(block_ms=1)
-    # the admins' is the one with the button
+    # the admin's message is the one with the button
     seen["alerts_pushed"] = conversation("", [said for said in centre.api.said[before:] if said.chat == ADMIN])
     before = len(centre.api.said)
     summary = DailySummary(

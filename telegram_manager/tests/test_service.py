@@ -1,4 +1,4 @@
-"""The service as a process of its own: over a restart, with Telegram away, and to its end."""
+"""The service as its own process: across a restart, while Telegram is unavailable, and at shutdown."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ CHANNEL = -100777
 
 
 class Service:
-    """`python -m telegram_manager`."""
+    """A `python -m telegram_manager` process."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.health_port = free_port()
@@ -43,7 +43,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         with (self._folder / "service.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "telegram_manager"],
@@ -54,18 +54,18 @@ class Service:
             )
 
     async def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; its exit code."""
+        """Send a signal; return the exit code."""
         if self._process is None:
             return 0
         self._process.send_signal(number)
         return await asyncio.to_thread(self._process.wait, 30)
 
     def said(self) -> str:
-        """Its log."""
+        """Its log output."""
         return (self._folder / "service.log").read_text()
 
     def healthy(self) -> dict[str, Any]:
-        """What /healthz says."""
+        """The /healthz response."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/healthz", timeout=5) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
@@ -122,7 +122,7 @@ async def test_no_command_is_lost_or_run_twice_over_a_kill(service: Service, api
     await api.until(lambda m: "Balance" in m.text)
     rows = await platform.history.rows("SELECT command_id, name FROM audit.commands WHERE issuer = $1", str(VIEWER))
     assert sorted(row["name"] for row in rows) == ["balance", *["trades"] * 7]
-    # an answer is sent at most once for each command
+    # an answer is sent at most once per command
     assert len([said for said in api.to(VIEWER) if "Trades" in said.text]) <= 7
     await service.end()
 
@@ -131,7 +131,7 @@ async def test_an_order_cut_off_by_a_kill_is_reported_and_not_run_again(
     service: Service, api: BotApi, platform: Operations
 ) -> None:
     service.start()
-    # nobody answers for the guard: the panic is under way until the kill
+    # no guard answers: the panic is in progress until the kill
     api.says(ADMIN, "/panic")
     asked = await api.until(lambda m: bool(m.buttons) and "PANIC" in m.text)
     api.presses(ADMIN, asked.button("Yes")["callback_data"], asked)
@@ -222,7 +222,7 @@ async def test_a_strategys_channel_gets_new_trades_once_and_the_result_of_a_day(
 
 
 async def _make_wish_old(platform: Operations) -> None:
-    """As if it had been wished a minute ago."""
+    """Make the desired state a minute old."""
     await platform.history.value(
         "UPDATE trading.bots SET wish_at = wish_at - interval '1 minute' WHERE bot_id = 'lxalgo_001'"
     )
@@ -234,7 +234,7 @@ async def _wait_for_news_to_begin(platform: Operations) -> None:
 
 
 async def _new_trade(platform: Operations) -> None:
-    """One round trip of the short seller, newer than all history, as the listener would store it."""
+    """Insert one round trip of the short seller, newer than all history, as the listener would."""
     from decimal import Decimal
 
     from alpha.postgres.database import connect
@@ -271,7 +271,7 @@ async def test_the_webhook_gets_every_alert(service: Service, platform: Operatio
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     service._environment["C2_WEBHOOK_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    # without Telegram altogether
+    # with no Telegram configured
     del service._environment["C2_TELEGRAM_BOT_TOKEN"]
     del service._environment["SHORTSELLER_TELEGRAM_CHANNEL_ID"]
     service.start()
