@@ -83,7 +83,7 @@ def _rendered_soundly(registry: Registry, text: str) -> None:
         for word in (bot.id, bot.container, bot.name, bot.tag):
             assert registry.find(word) is bot, (text, word)
     services = yaml.safe_load(
-        "x: &strategy {}\ny: &common {}\nz: &exchange {}\ns: &secrets {}\n"
+        "x: &strategy {}\ny: &common {}\nz: &exchange {}\ns: &secrets {}\ni: &python-image {}\n"
         + "".join(f"k{number}: &{bot.container}-keys {{}}\n" for number, bot in enumerate(registry.bots))
         + "services:\n"
         + compose_services(registry)

@@ -133,7 +133,7 @@ async def test_a_database_of_the_release_before_is_recomputed(
         account,
     )
     before = await stored(connection, account, "ETHUSDT")
-    assert await migrate(connection) == ["0015_fill_units_and_legs.sql", "0016_recompute_in_steps.sql"]
+    assert (await migrate(connection))[:2] == ["0015_fill_units_and_legs.sql", "0016_recompute_in_steps.sql"]
     for symbol, fills in (("ETHUSDT", one_match), ("BTCUSDT", rows)):
         assert await stored(connection, account, symbol) == expected(books(fills))
     assert await stored(connection, account, "ETHUSDT") != before

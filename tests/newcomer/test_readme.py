@@ -25,6 +25,11 @@ EXECUTED: dict[str, tuple[str, str]] = {
     f"{PRODUCTION} ps": (CONTAINERS, '{COMPOSE} ps")'),
     # What the container of that name runs, as a process.
     f"{PRODUCTION} run --rm doctor": ("alpha_cli/doctor/tests/test_doctor.py", '"doctor"'),
+    f"{PRODUCTION} logs migrate": (
+        "tests/containers/test_host.py",
+        '"logs", "--no-log-prefix", "--tail", "3", "migrate"',
+    ),
+    ".venv/bin/alpha upgrade": ("tests/containers/test_host.py", '"-m", "alpha", "upgrade"'),
     f"{PRODUCTION} logs websocket_listener": (CONTAINERS, "logs -f websocket_listener"),
 }
 
