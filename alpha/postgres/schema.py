@@ -4,7 +4,7 @@
 
 Nothing in compose waits for `migrate`, so that one that fails leaves everything running. Instead each service waits here,
 inside its container, and says for what. The listener, the guard and the command centre must work while an upgrade is under
-way or has failed: they also run with the schema of the release before, because migrations only add.
+way or has failed: they run with every schema from OLDEST_SCHEMA on, because migrations only add.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from pathlib import Path
 
 from alpha.errors import AlphaError, Retry
 
-#: The newest migration of the release before this one. Changed once per release; docs/contributing.md says when.
-RELEASE_BEFORE = 14
-#: Run with the schema of the release before, and also while PostgreSQL is away.
+#: The oldest schema that the services that must run can work with: 18 has the leases without which two of them could act at
+#: once. At a release, the newest migration of the release before it; docs/contributing.md says more.
+OLDEST_SCHEMA = 18
+#: Run with every schema from OLDEST_SCHEMA on, and also while PostgreSQL is away.
 MUST_RUN = frozenset({"risk_guard", "websocket_listener", "telegram_manager"})
 #: Have no use for the schema, or bring it.
 NEED_NONE = frozenset({"", "base", "doctor", "exchange_simulator", "postgres_backup"})
@@ -33,7 +34,7 @@ SAY_S = 30.0
 def needed(service: str) -> int:
     """The number of the migration without which this service does not start."""
     if service in MUST_RUN:
-        return RELEASE_BEFORE
+        return OLDEST_SCHEMA
     if IMAGE_NOTE.exists():
         return int(IMAGE_NOTE.read_text(encoding="ascii"))
     from alpha.postgres.migrate import read_migrations

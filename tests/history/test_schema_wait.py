@@ -62,7 +62,7 @@ async def test_who_must_run_does_so_with_the_schema_of_the_release_before(
     empty: DatabaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for migration in read_migrations():
-        if migration.number <= schema.RELEASE_BEFORE:
+        if migration.number <= schema.OLDEST_SCHEMA:
             shutil.copy(MIGRATIONS / migration.name, tmp_path)
     connection = await connect(empty, "tests")
     await migrate(connection, tmp_path)
