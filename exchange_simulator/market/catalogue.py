@@ -151,8 +151,7 @@ def decimals(number: Decimal) -> int:
 
 
 def _tiers(max_leverage: Decimal, first_limit: Decimal) -> tuple[RiskTier, ...]:
-    """Risk limits: each tier doubles the limit and lowers the leverage; maintenance margin is half the initial margin.
-    """
+    """Risk limits: each tier doubles the limit and lowers the leverage; maintenance margin is half the initial."""
     tiers: list[RiskTier] = []
     deduction, previous = Decimal(0), Decimal(0)
     for number, divisor in enumerate(("1", "2", "4", "5", "10", "20"), start=1):
