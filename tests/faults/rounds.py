@@ -80,8 +80,7 @@ async def overflow_buffer(arena: FaultEnv) -> None:
 
 
 async def disk_full(arena: FaultEnv) -> None:
-    """PostgreSQL's disk is full: first tables cannot grow; sometimes the WAL cannot either, and the server stops.
-    """
+    """PostgreSQL's disk is full: first tables cannot grow; sometimes the WAL cannot either, and the server stops."""
     if arena.disk is None:
         await _refuse_as_if_full(arena)
         return

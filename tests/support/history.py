@@ -13,7 +13,8 @@ PAGE = 100
 
 @dataclass
 class History:
-    """`row(n)` is the n-th execution without its time; `changed` overrides single fields. `line_ms` delays each answer.
+    """`row(n)` is the n-th execution without its time; `changed` overrides single fields. `line_ms`
+    delays each answer.
     """
 
     row: Callable[[int], Mapping[str, object]]
