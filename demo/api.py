@@ -1,6 +1,4 @@
-"""The supervisor's API: HTTP over a Unix socket that only its owner can open. The command centre controls bots through
-it.
-"""
+"""The supervisor's API: HTTP over a Unix socket that only its owner can open. The command centre uses it."""
 
 import asyncio
 import urllib.error

@@ -107,9 +107,7 @@ class StepClock:
         self._changed.set()
 
     def evaluated(self, client: str, symbol: str, start_ms: int) -> None:
-        """Records that a client has evaluated the candle of a symbol starting at `start_ms`, its
-        orders acknowledged.
-        """
+        """Records that a client has evaluated the candle starting at `start_ms`, its orders acknowledged."""
         waiter = self.waiters[client]
         waiter.evaluated[symbol] = max(start_ms, waiter.evaluated.get(symbol, 0))
         self._changed.set()

@@ -237,9 +237,7 @@ class Control:
         return await self._state(query, body)
 
     async def _clients(self, query: Query, body: dict[str, Any]) -> Row:
-        """Clients the step clock waits for: `client`, `symbols`, `interval`, `points`; `remove`
-        unregisters the client.
-        """
+        """Clients the step clock waits for: `client`, `symbols`, `interval`, `points`; `remove` unregisters."""
         step = self._stepping()
         client = str(body["client"])
         if body.get("remove"):

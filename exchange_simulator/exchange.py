@@ -123,9 +123,7 @@ class Exchange:
             self.change_instrument(change.symbol, **change.values)
 
     def change_instrument(self, symbol: str, **values: Any) -> None:
-        """Changes fields of an instrument from now on. Raises `ValueError` on a market that does not own its
-        instruments.
-        """
+        """Changes fields of an instrument from now on. Raises `ValueError` if the market does not own instruments."""
         self.replace_instrument(replace(self.engine.instruments[symbol], **values))
 
     def replace_instrument(self, changed: Instrument) -> None:

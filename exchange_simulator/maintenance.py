@@ -1,5 +1,5 @@
-"""Maintenance as `system/status` and `system.status` show it: scheduled, ongoing, completed; announced only, or carried
-out.
+"""Maintenance as `system/status` and `system.status` show it: scheduled, ongoing, completed;
+announced or carried out.
 """
 
 from collections.abc import Callable

@@ -162,9 +162,7 @@ def _changes(market: Market, start_ms: int) -> tuple[Change, ...]:
 
 
 def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
-    """Returns the market and the business time at which trading starts; for a live market that is
-    known after startup.
-    """
+    """Returns the market and the business time at which trading starts; a live market sets it at startup."""
     if found.awkward and (found.replay or found.market not in (None, "generator")):
         raise BadOption("--awkward belongs to the generator: leave --replay and --market out.")
     chosen = found.market or ("replay" if found.replay else "generator")

@@ -233,9 +233,7 @@ class Storage:
         return int(found[0]) if found is not None else self._first_closed
 
     def page(self, table: str, query: Query, kind: type[T]) -> Page[T]:
-        """Rows of `executions`, `orders`, `closed_pnl` or `ledger`, newest first; each row appears once across all
-        pages.
-        """
+        """Rows of `executions`, `orders`, `closed_pnl` or `ledger`, newest first, each row once over all pages."""
         self.flush()
         where, values = _conditions(query)
         sql = f"SELECT n, time_ms, data FROM {table} WHERE {where} ORDER BY time_ms DESC, n DESC LIMIT ?"  # noqa: S608

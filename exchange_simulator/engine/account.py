@@ -81,8 +81,8 @@ class Account:
         return self.margin_mode == "ISOLATED_MARGIN"
 
     def pay(self, coin: str, amount: Decimal) -> Totals:
-        """Adds an amount (negative to subtract) to the balance of a coin; returns the coin's totals for the caller to
-        update.
+        """Adds an amount (negative to subtract) to the balance of a coin; returns its totals for
+        the caller to update.
         """
         self.balances[coin] = self.balances.get(coin, ZERO) + amount
         found = self.sums.get(coin)

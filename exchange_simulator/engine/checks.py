@@ -10,9 +10,7 @@ from exchange_simulator.market.model import Instrument
 
 
 def check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
-    """Checks that a price is on the tick and within the instrument's bounds; for a live order, also within the price
-    band.
-    """
+    """Checks that a price is on the tick and within the instrument's bounds; for a live order, also within the band."""
     if price % instrument.price_step or not instrument.min_price <= price <= instrument.max_price:
         raise Refused(10001, "params error: Price invalid")
     if conditional:

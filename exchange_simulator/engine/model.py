@@ -194,9 +194,7 @@ class Execution(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ClosedPnl(msgspec.Struct, array_like=True, frozen=True):
-    """P&L realised by one burst of fills of a closing order. `pnl` = gross - open fee - close fee +
-    funding while held.
-    """
+    """P&L realised by one burst of closing fills. `pnl` = gross - open fee - close fee + funding while held."""
 
     uid: int
     symbol: str

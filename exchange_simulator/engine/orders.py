@@ -156,9 +156,7 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
 
 
 def _quantity(engine: Engine, account: Account, instrument: Instrument, new: NewOrder) -> Decimal:
-    """Returns the quantity checked against the lot filter; "0" with reduceOnly and closeOnTrigger is the whole
-    position.
-    """
+    """The quantity, checked against the lot filter; "0" with reduceOnly and closeOnTrigger is the whole position."""
     largest = instrument.max_mkt_order_qty if new.order_type == "Market" else instrument.max_order_qty
     if new.qty == 0 and new.reduce_only and new.close_on_trigger:
         held = abs(account.size(new.symbol, new.idx))

@@ -197,9 +197,7 @@ class GeneratedMarket:
         heat: Floats,
         activity: Floats,
     ) -> Rows:
-        """Rows from the log price at each minute boundary: extremes distributed as in a Brownian
-        bridge, and volumes.
-        """
+        """Rows from the log price at each minute boundary: Brownian-bridge extremes, and volumes."""
         row, instrument = self._known[symbol], self._made[symbol]
         opened, closed = path[:-1], path[1:]
         spread = (closed - opened) ** 2

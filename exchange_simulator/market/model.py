@@ -267,6 +267,4 @@ class LiveMarket(Market, Protocol):
         """The latest ticker."""
 
     async def load(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> None:
-        """Fetches what `candles(symbol, interval, from_ms, to_ms)` needs. Raises `MarketError` when
-        upstream refuses.
-        """
+        """Fetches the data for `candles(symbol, interval, from_ms, to_ms)`. `MarketError` when upstream refuses."""

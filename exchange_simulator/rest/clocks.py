@@ -86,9 +86,7 @@ class Clocks:
         return [wall + offset for offset in self._bound.get(api_key, ())] if self._binds() else []
 
     def _shown(self, api_key: str, offset: int, window_ms: int) -> int | None:
-        """The clock a request implies: a measured one, or the key's first one if that time was ever the exchange's
-        time.
-        """
+        """The clock a request implies: a measured one, or the key's first one if it was ever the exchange's time."""
         measured = next((m for m in reversed(self._measured) if m - window_ms <= offset < m + AHEAD_MS), None)
         if measured is not None or api_key in self._bound:
             return measured

@@ -64,8 +64,8 @@ class Compose:
         return {row["Service"]: f"{row['State']} {row['Health'] or row['ExitCode']}" for row in rows}
 
     def wait_healthy(self, limit_s: float = 180, *, leaving: frozenset[str] = frozenset()) -> None:
-        """Wait until every long-running service except those left out is healthy and every one-shot service has exited
-        with 0.
+        """Wait until every long-running service not left out is healthy and every one-shot service
+        has exited with 0.
         """
 
         def settled() -> bool:

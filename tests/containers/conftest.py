@@ -51,8 +51,8 @@ def demo_stack() -> Iterator[Compose]:
 
 @pytest.fixture(scope="session")
 def exchange() -> Iterator[Exchange]:
-    """A simulated exchange on the engine's bridge network, reachable from the stack's containers; it outlives the
-    stack.
+    """A simulated exchange on the engine's bridge network, which the stack's containers reach; it
+    outlives the stack.
     """
     _needs_an_engine()
     host = subprocess.run(

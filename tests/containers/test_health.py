@@ -1,6 +1,4 @@
-"""Health checks fail when a service does not do its work: each service is broken, seen unhealthy, repaired and seen
-healthy.
-"""
+"""Health checks fail when a service does not work: each is broken, seen unhealthy, repaired and seen healthy."""
 
 import json
 import os

@@ -1,6 +1,4 @@
-"""The operator's host: own images are never pulled, stacks do not touch each other's data, a failing migration stops
-nothing.
-"""
+"""The operator's host: own images are never pulled, stacks do not share data, a failing migration stops nothing."""
 
 import json
 import subprocess

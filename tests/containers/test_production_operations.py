@@ -175,8 +175,8 @@ def test_a_fourth_bot_joins_the_running_stack(installed: Compose, exchange: Exch
 
 @pytest.fixture
 def newer_postgres(tmp_path: Path) -> str:
-    """The next major version's image: the official one or, where it cannot be pulled, the tests' binaries in 17's
-    image.
+    """The next major version's image: the official one or, if it cannot be pulled, the tests'
+    binaries in 17's image.
     """
     image = "postgres:18"
     there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)

@@ -1,6 +1,4 @@
-"""Consistency checks: PostgreSQL against the exchange's ledger, Redis against the exchange, status against actual
-state.
-"""
+"""Consistency checks: PostgreSQL against the exchange's ledger, Redis against the exchange, status against reality."""
 
 import asyncio
 from decimal import Decimal

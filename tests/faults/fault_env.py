@@ -230,9 +230,7 @@ class FaultEnv:
             connection.terminate()
 
     async def synced_since(self, since_ms: int, wait_s: float) -> float:
-        """Wait until every bot is synced by a reconciliation that started after `since_ms`; returns the seconds it
-        took.
-        """
+        """Wait until every bot is synced by a reconciliation started after `since_ms`; returns the seconds it took."""
         began_s = time.monotonic()
 
         async def all_synced() -> bool:

@@ -1,6 +1,4 @@
-"""Runs a bot as a real process with real PostgreSQL and Redis and the simulated exchange; with or
-without the listener.
-"""
+"""Runs a bot as a real process with real PostgreSQL, Redis and the simulated exchange; optionally the listener."""
 
 import json
 import shutil
@@ -56,8 +54,8 @@ class Servers:
 
 
 class BotHarness:
-    """Environment of a bot under test. `options` go to the simulator; running `servers` are reused with a separate
-    database.
+    """Environment of a bot under test. `options` go to the simulator; given `servers` are reused
+    with a new database.
     """
 
     def __init__(

@@ -13,9 +13,7 @@ PAGE = 100
 
 @dataclass
 class History:
-    """`row(n)` is the n-th execution without its time; `changed` overrides single fields. `line_ms`
-    delays each answer.
-    """
+    """`row(n)` is the n-th execution without time; `changed` overrides single fields. `line_ms` delays each answer."""
 
     row: Callable[[int], Mapping[str, object]]
     executions: int

@@ -1,6 +1,4 @@
-"""A complete system for tests: real PostgreSQL with generated history, real Redis with live state, supervised
-processes.
-"""
+"""A complete system: real PostgreSQL with generated history, real Redis with live state, supervised processes."""
 
 import asyncio
 import itertools

@@ -117,7 +117,7 @@ class World:
         return self.exchange.engine.books[symbol].last
 
     def trade(self, seed: int, days: float, per_day: float, bots: Iterable[str] = BOTS) -> None:
-        """Generate a seeded history: long and short entries, with and without stops, partial exits,
+        """Generate a seeded history: long and short entries, with or without stops, partial exits,
         reversals, funding.
         """
         rng = random.Random(seed)

@@ -1,6 +1,4 @@
-"""The mark price equals the last price unless set; when set, triggers, valuation and liquidation use only the mark
-price.
-"""
+"""The mark price equals the last price unless set; triggers, valuation and liquidation then use only the mark price."""
 
 import pytest
 

@@ -43,8 +43,8 @@ def autocorrelation(values: Floats, lag: int) -> float:
 
 
 def breakouts(bars: Floats) -> list[int]:
-    """Bars that close above Bollinger bands (20, 2) that are narrower than in 65 % of the previous 89 bars, on twice
-    the volume.
+    """Bars that close above Bollinger bands (20, 2) narrower than in 65 % of the previous 89 bars,
+    on twice the volume.
     """
     close, volume = bars[:, 4], bars[:, 5]
     windows = np.lib.stride_tricks.sliding_window_view(close, 20)

@@ -1,6 +1,4 @@
-"""The shared reader: the simulated exchange and the backtester accept the same files with the same values and reject
-the same files.
-"""
+"""The shared reader: simulated exchange and backtester read the same values and reject the same files."""
 
 import gzip
 import zipfile
