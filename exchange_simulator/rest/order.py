@@ -16,7 +16,7 @@ from exchange_simulator.storage import WAITED, Query, order_kinds
 TRIGGER_BY = ("LastPrice", "IndexPrice", "MarkPrice")
 FINAL = ("Filled", "Triggered", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled")
 FILTERS = ("Order", "StopOrder", "OpenOrder", "tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
-UNFILLED = tuple(  # kept for one day, since they have no fills
+UNFILLED = tuple(  # shown for one day, since they have no fills
     f"{status}{mark}" for status in ("Cancelled", "Rejected", "Deactivated") for mark in ("", WAITED)
 )
 MOST_CANCELLED = 500

@@ -7,7 +7,7 @@ from alpha.process import end_tasks
 
 
 class Stalling:
-    """A local TCP proxy that can be made to hang: it accepts connections and forwards nothing. Use as `async with`."""
+    """A local TCP proxy that can be stalled: it then accepts connections but forwards nothing. Use as `async with`."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
