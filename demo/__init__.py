@@ -1,1 +1,1 @@
-"""`make demo`: the whole system as processes on this machine, with no keys, no Docker and no network."""
+"""`make demo`: the whole system as local processes, without keys, Docker or network."""

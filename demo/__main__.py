@@ -23,7 +23,7 @@ async def _main() -> int:
         sys.stderr.write(f"{fault}\n")
         code = fault.exit_code
     except OSError as fault:
-        # The disk is full, a folder may not be written, a program is missing: the system's own words say which.
+        # Disk full, folder not writable, program missing: the operating system's message says which.
         sys.stderr.write(f"The demo cannot go on: {fault}. DEMO_STATE names the folder where its data is kept.\n")
         code = 1
     await leave(code)
@@ -31,13 +31,13 @@ async def _main() -> int:
 
 
 def _usage() -> str:
-    """What can be chosen, one variable a line."""
+    """Help text: one variable per line."""
     rows = [f"  {name.upper():<22}{field.description}" for name, field in DemoSettings.model_fields.items()]
     return "\n".join(["The demo is chosen by variables, as in DEMO_SECONDS=60 make demo:", *rows, ""])
 
 
 def main() -> int:
-    """Run the demo; one sentence on a fault, and a true exit code."""
+    """Run the demo. Prints one sentence on a fault; returns the exit code."""
     make_safe()
     if asked := sys.argv[1:]:
         helped = asked[0] in {"-h", "--help"}

@@ -1,4 +1,4 @@
-"""The supervisor's API: HTTP over a unix socket that only its owner can open. The command centre steers bots by it."""
+"""The supervisor's API: HTTP over a Unix socket that only its owner can open. The command centre uses it."""
 
 import asyncio
 import urllib.error
@@ -23,7 +23,7 @@ class SupervisorApi:
         self._runner: web.AppRunner | None = None
 
     async def open(self) -> None:
-        """Start to listen."""
+        """Start listening."""
         app = web.Application(middlewares=[_sentences])
         app.add_routes(
             [
@@ -41,7 +41,7 @@ class SupervisorApi:
         self._path.chmod(0o600)
 
     async def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ async def _sentences(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 async def health_of(process: Process) -> bool | None:
-    """Whether the process says that it is well; None when it has no health port or does not run."""
+    """Whether the process reports itself healthy; None when it has no health port or is not running."""
     if process.spec.health_port is None or process.state is not State.RUNNING:
         return None
     return await asyncio.to_thread(_ask, process.spec.health_port)

@@ -1,6 +1,6 @@
-"""What a person can do while the demo runs: choose a bot, pause it, stop it, open the dashboard, quit.
+"""Keyboard commands while the demo runs: choose a bot, pause it, stop it, open the dashboard, quit.
 
-The same commands as in Telegram and in the terminal, with the same entry in the audit.
+The same commands as in Telegram and in the terminal, with the same audit log entries.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _BY = "demo"
 
 
 class KeyCommands:
-    """The chosen bot, the last answer, and what each key does."""
+    """The chosen bot, the last answer, and the action of each key."""
 
     def __init__(self, platform: Operations, dashboard_url: str, stop: asyncio.Event) -> None:
         self._platform = platform
@@ -31,12 +31,12 @@ class KeyCommands:
         self._turn = asyncio.Lock()
         self.chosen = 0
         self.answer = ""
-        #: What was last seen: whether a key pauses or resumes follows from it.
+        #: The latest status; determines whether a key pauses or resumes.
         self.seen: Status | None = None
 
     @property
     def keys(self) -> list[tuple[str, str]]:
-        """The keys and what each would do now."""
+        """The keys and their current actions."""
         state = self._state()
         return [
             (f"1-{len(self._platform.registry.bots)}", "choose a bot"),
@@ -47,7 +47,7 @@ class KeyCommands:
         ]
 
     def press(self, key: str) -> None:
-        """Do what the key means; a key without a meaning does nothing."""
+        """Perform the action of a key; unknown keys are ignored."""
         bots = self._platform.registry.bots
         if key.isdigit() and 1 <= int(key) <= len(bots):
             self.chosen = int(key) - 1
@@ -65,7 +65,7 @@ class KeyCommands:
             self._begin(*(("start", control.start) if stopped else ("stop", control.stop)))
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Cancel running commands and wait for them to end."""
         for task in list(self._running.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -77,7 +77,7 @@ class KeyCommands:
         return self.seen.bots[self.chosen].state
 
     def _begin(self, name: str, act: _Act) -> None:
-        """Do it after what was asked for before; asked for twice it is done once."""
+        """Queue a command behind earlier ones; a command that is already queued is not queued again."""
         bot = self._platform.registry.bots[self.chosen]
         self.answer = f"{name} {bot.id} ..."
         wanted = (name, bot.id)

@@ -1,4 +1,4 @@
-"""Single keys from a terminal, without Return and without an echo."""
+"""Reads single keys from a terminal, without Return and without echo."""
 
 import asyncio
 import os
@@ -7,12 +7,12 @@ import termios
 import tty
 from types import TracebackType
 
-#: What arrow keys and the like send begins with it.
+#: Prefix of the sequences sent by arrow keys and similar.
 _ESCAPE = "\x1b"
 
 
 class Keyboard:
-    """Puts the terminal into its key mode while it is open and back afterwards. Silent where no terminal is."""
+    """Puts the terminal into raw key mode while open and restores it afterwards. Does nothing without a terminal."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -34,7 +34,7 @@ class Keyboard:
             self._before = None
 
     async def next(self) -> str:
-        """The next key, in lower case; waits for ever where there is no terminal."""
+        """The next key, in lower case; waits forever without a terminal."""
         return await self._queue.get()
 
     def _read(self) -> None:

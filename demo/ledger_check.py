@@ -1,4 +1,4 @@
-"""The check of the books: every execution of the exchange against `trading.fills`, every position against Redis."""
+"""Compares every execution of the exchange with `trading.fills`, and every position with Redis."""
 
 import asyncio
 import time
@@ -16,12 +16,12 @@ from alpha.model.money import amount, amount_or_zero, plain
 from alpha.registry import Bot
 from operations.context import Operations
 
-#: How long the last fills may take to arrive before a difference counts as one.
+#: Time the last fills have to arrive before a difference is reported, in seconds.
 SETTLE_LIMIT_S = 20.0
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """What both sides must say about one execution."""
+    """The fields of an execution that both sides must agree on."""
 
     symbol: str
     side: str
@@ -33,7 +33,7 @@ class Execution(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LedgerCheck:
-    """The result: `differences` names each one, `summary` is the last line of the demo."""
+    """The result: `differences` lists them, `summary` is the last line of the demo."""
 
     executions: int
     recorded: int
@@ -47,7 +47,7 @@ class LedgerCheck:
 
     @property
     def summary(self) -> str:
-        """One line that says what was compared and what came out."""
+        """One line: what was compared, and the result."""
         verdict = "The books agree" if self.agree else f"The books DISAGREE in {len(self.differences)} places"
         return (
             f"{verdict}: {self.executions} executions on the exchange, {self.recorded} in trading.fills; "
@@ -56,30 +56,30 @@ class LedgerCheck:
 
 
 class Ledger:
-    """The simulated exchange's own record, asked over its control endpoint."""
+    """The simulated exchange's own ledger, read over its control endpoint."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._client = httpx.AsyncClient(timeout=30)
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._client.aclose()
 
     async def pause(self) -> None:
-        """Let the exchange's time stand still; what is under way is still answered."""
+        """Pause the exchange's clock; requests in flight are still answered."""
         answer = await self._client.post(f"{self._url}/_sim/pause", json={})
         if answer.status_code != 200:
             raise Fatal(f"The exchange's time cannot be stopped: {answer.text}")
 
     async def resume(self) -> None:
-        """Let the exchange's time go on."""
+        """Resume the exchange's clock."""
         answer = await self._client.post(f"{self._url}/_sim/resume", json={})
         if answer.status_code != 200:
             raise Fatal(f"The exchange's time cannot go on: {answer.text}")
 
     async def set_speed(self, speed: int) -> int:
-        """Let the exchange's time run so many times faster than real time; returns the exchange's time."""
+        """Set the exchange's speed as a multiple of real time; returns the exchange's time."""
         answer = await self._client.post(f"{self._url}/_sim/speed", json={"speed": speed})
         if answer.status_code != 200:
             raise Fatal(f"The exchange's speed cannot be set: {answer.text}")
@@ -104,12 +104,12 @@ class Ledger:
         return found
 
     async def count(self) -> int:
-        """How many executions all accounts have."""
+        """Number of executions over all accounts."""
         page = await self._get("/_sim/ledger", {"limit": "1"})
         return sum(int(account["executions"]) for account in page["accounts"])
 
     async def positions(self, key: str) -> dict[str, tuple[str, Decimal, Decimal]]:
-        """The open positions of the account of `key`: symbol to side, size, entry price."""
+        """The open positions of the account of `key`: symbol -> side, size, entry price."""
         page = await self._get("/_sim/ledger", {"key": key, "limit": "1"})
         return {
             row["symbol"]: (row["side"], amount(row["size"], "size"), amount_or_zero(row["avgPrice"], "avgPrice"))
@@ -129,9 +129,9 @@ class Ledger:
 async def check_books(
     ledger: Ledger, platform: Operations, keys: Mapping[str, str], *, settle_s: float = SETTLE_LIMIT_S
 ) -> LedgerCheck:
-    """Compare everything, bot by bot; `keys` maps each bot's id to its API key.
+    """Compare all ledgers, bot by bot; `keys` maps each bot's id to its API key.
 
-    What is still on its way gets `settle_s`: then a difference is one.
+    Data in flight gets `settle_s` seconds to arrive before it counts as a difference.
     """
     deadline = time.monotonic() + settle_s
     while True:

@@ -1,4 +1,4 @@
-"""One demo per folder of data, and nothing of a former one that was killed left beside it."""
+"""Allows one demo per data folder, and waits for leftovers of a killed one."""
 
 import fcntl
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 
-#: How long the processes of a demo that was killed may take to end; they were told to at its death.
+#: How long processes of a killed demo may take to end, in seconds; they were signalled at its death.
 ENDING_S = 20.0
 
 
 class DemoLock:
-    """Held while a demo runs in `folder`; the kernel lets go of it when the process ends, however it ends."""
+    """Held while a demo runs in `folder`; the kernel releases it when the process ends for any reason."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock; Misconfigured, with the number of the process that has it, when a demo runs here."""
+        """Take the lock. Raises Misconfigured with the PID of the holder when a demo is running here."""
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._mine = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -30,11 +30,11 @@ class DemoLock:
             ) from None
         os.ftruncate(self._mine, 0)
         os.pwrite(self._mine, f"{os.getpid()}\n".encode(), 0)
-        #: Every process of the demo inherits this handle, and with it a share of the lock: as long as one lives, it is held.
+        #: Every process of the demo inherits this descriptor and so shares the lock: it is held while any is alive.
         self.children = os.open(folder / "processes.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
     def wait_for_the_former(self) -> None:
-        """Return when no process of a former demo lives any more; Misconfigured when one does not end."""
+        """Wait until all processes of a previous demo have ended. Raises Misconfigured when one does not end."""
         deadline = time.monotonic() + ENDING_S
         while True:
             try:
@@ -50,6 +50,6 @@ class DemoLock:
                 return
 
     def release(self) -> None:
-        """Let the next demo in."""
+        """Release the lock."""
         os.close(self.children)
         os.close(self._mine)

@@ -1,4 +1,4 @@
-"""What the bots write into their logs, line by line as it is written: why they entered and why they left."""
+"""Follows the bots' logs line by line: why they entered and why they exited."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ _MOST = 1 << 20
 
 
 class LogTail:
-    """Follows one log from where it stood when this was made."""
+    """Follows one log from its end at construction time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -17,7 +17,7 @@ class LogTail:
         self._rest = b""
 
     def new(self) -> list[Mapping[str, object]]:
-        """The JSON lines written since the last call; what is no JSON is left out."""
+        """The JSON lines written since the last call; other lines are skipped."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)

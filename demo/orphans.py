@@ -1,4 +1,4 @@
-"""Servers that a killed demo left running, found by their own files."""
+"""Finds servers that a killed demo left running, by their PID files."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ _END_S = 30.0
 
 
 def server_of(pid_file: Path, folder: Path) -> int | None:
-    """The process that `pid_file` names, when it works in `folder`; None for a file that outlived its process.
+    """The PID in `pid_file` if that process runs in `folder`; None for a stale file.
 
-    A number may belong to another process by now: only one whose working directory is the server's folder counts.
+    The PID may have been reused: only a process whose working directory is the server's folder counts.
     """
     try:
         pid = int(pid_file.read_text(encoding="ascii").split()[0])
@@ -22,7 +22,7 @@ def server_of(pid_file: Path, folder: Path) -> int | None:
 
 
 def end_server(pid: int, pid_file: Path, folder: Path, number: signal.Signals) -> bool:
-    """Ask a server to end with the signal that it takes for an orderly end; False when it has not within 30 s."""
+    """Send a server its orderly shutdown signal; returns False when it has not ended within 30 s."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Local TCP ports."""
 
 import socket
 
@@ -6,14 +6,14 @@ from alpha.errors import Misconfigured
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now."""
+    """A TCP port of 127.0.0.1 that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def require_free(port: int, setting: str) -> None:
-    """Raise Misconfigured, naming port and setting, when something listens on `port` of 127.0.0.1."""
+    """Raise Misconfigured, naming port and setting, when 127.0.0.1:`port` is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

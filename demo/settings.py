@@ -1,4 +1,4 @@
-"""What can be chosen about the demo. Every variable is optional."""
+"""Settings of the demo. Every variable is optional."""
 
 import secrets
 from pathlib import Path
@@ -12,7 +12,7 @@ from alpha.registry import Registry
 
 
 class DemoSettings(Settings):
-    """The demo's choices, read from the environment only: a `.env` with real keys has no part in it."""
+    """Demo settings, read only from the environment: a `.env` with real keys is ignored."""
 
     demo_seconds: int | None = Field(
         None, ge=1, description="after how many seconds it ends by itself; never when unset"
@@ -37,13 +37,13 @@ class DemoSettings(Settings):
 
 
 class DemoSecrets(msgspec.Struct, frozen=True):
-    """Made on the first run, kept in a file that only its owner can read."""
+    """Generated on the first run and kept in a file that only its owner can read."""
 
     postgres: str
     redis: str
     roles: dict[str, str]
     keys: dict[str, tuple[str, str]]
-    #: For each bot a second key of the same account, which only reads.
+    #: A second, read-only key of the same account for each bot.
     reading: dict[str, tuple[str, str]] = {}
 
 
@@ -52,7 +52,7 @@ def _new_key() -> tuple[str, str]:
 
 
 def secrets_of(folder: Path, roles: tuple[str, ...], registry: Registry) -> DemoSecrets:
-    """The passwords and exchange keys of this demo's data; made anew for what has none yet."""
+    """The passwords and exchange keys of this demo's data folder; missing ones are generated."""
     path = folder / "secrets.json"
     known = DemoSecrets(secrets.token_hex(16), secrets.token_hex(16), {}, {}, {})
     if path.exists():

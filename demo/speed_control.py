@@ -1,6 +1,6 @@
-"""The demo's pace: the market runs as fast as the bots evaluate its candles, and no faster than was asked for.
+"""Speed control: the market runs as fast as the bots evaluate its candles, up to the configured speed.
 
-A market that ran away from its bots would show nothing but entries that came too late.
+If the market outran the bots, the demo would show only late entries.
 """
 
 from collections.abc import Mapping
@@ -16,34 +16,34 @@ from operations import history
 from operations.context import Operations
 from operations.positions import trusted
 
-#: The slowest market: five minutes of it in a second and a half.
+#: The slowest market: five minutes pass in 1.5 s.
 SLOWEST = 200
-#: The speed to begin with, once the bots are ready.
+#: Initial speed once the bots are ready.
 FIRST = 2_000
-#: More bars than this behind the market, and it slows down.
+#: The market slows down when the slowest bot is more bars behind than this.
 MOST_BEHIND = 1.5
 _SLOWER = 0.7
-#: States of a heartbeat of a bot that trades, or would.
+#: Heartbeat states of a bot that is trading or paused.
 _BEGUN = {"running", "paused"}
-#: A heartbeat older than this is of the run before.
+#: An older heartbeat is from the previous run.
 _FRESH_MS = 8_000
 _FASTER = 1.25
 
 
 class SpeedControl:
-    """Chooses the speed from how far the slowest bot is behind."""
+    """Chooses the speed from the lag of the slowest bot."""
 
     def __init__(self, fastest: int) -> None:
-        """`fastest` is the speed asked for: seconds of the market in a second."""
+        """`fastest` is the configured speed: market seconds per real second."""
         self._fastest = fastest
         self.speed = min(fastest, SLOWEST)
 
     def begin(self) -> None:
-        """The bots are ready: from the slowest to a brisk speed at once."""
+        """Jump from the slowest to the initial speed once the bots are ready."""
         self.speed = min(self._fastest, FIRST)
 
     def next_speed(self, behind: float | None) -> int:
-        """The speed from now on; `behind` is how many bars the slowest bot is behind, None when nobody knows."""
+        """The speed from now on; `behind` is the lag of the slowest bot in bars, None when unknown."""
         if behind is not None:
             factor = _SLOWER if behind > MOST_BEHIND else _FASTER
             self.speed = max(min(SLOWEST, self._fastest), min(self._fastest, round(self.speed * factor)))
@@ -51,9 +51,9 @@ class SpeedControl:
 
 
 async def bots_ready(platform: Operations) -> bool:
-    """Whether every bot has begun: its live data is true, and it is past what it waits for at its start.
+    """Whether every bot has started: its live data is synced, and it has passed its startup waits.
 
-    A bot that is paused or stopped by wish is as ready as it will be.
+    A bot paused or stopped by the operator counts as ready.
     """
     try:
         wishes = await history.wishes(platform)
@@ -72,10 +72,10 @@ async def bots_ready(platform: Operations) -> bool:
 
 
 async def next_closes(platform: Operations) -> dict[str, tuple[int, int]]:
-    """Of each bot the bar that it will evaluate next: when it closes, exchange time, and its length, both in ms.
+    """Maps each bot to the bar it will evaluate next: close time (exchange time) and length, both in ms.
 
-    A bot is measured by the newest bar whose evaluation it has made durable; one without any is left out. Empty when
-    nobody can be asked.
+    Derived from the newest bar whose evaluation the bot has persisted; bots without one are omitted. Empty when the
+    stores are unavailable.
     """
     closes: dict[str, tuple[int, int]] = {}
     try:
@@ -97,5 +97,5 @@ async def next_closes(platform: Operations) -> dict[str, tuple[int, int]]:
 
 
 def bars_behind(closes: Mapping[str, tuple[int, int]], now_ms: int) -> float | None:
-    """How many bars the slowest bot is behind the market at exchange time `now_ms`. None while no bot has one."""
+    """Lag of the slowest bot behind the market at exchange time `now_ms`, in bars. None while no bot has a bar."""
     return max(((now_ms - close_ms) / length_ms for close_ms, length_ms in closes.values()), default=None)

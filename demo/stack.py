@@ -1,4 +1,4 @@
-"""What the demo consists of: the servers, the simulated exchange, the services and the bots, and their settings."""
+"""The parts of the demo: servers, simulated exchange, services and bots, with their settings."""
 
 import asyncio
 import hashlib
@@ -29,14 +29,14 @@ from demo.settings import DemoSettings, secrets_of
 from demo.speed_control import SLOWEST
 
 EXCHANGE = "exchange_simulator"
-#: The operating system takes no longer path for a unix socket (107 on Linux, 103 on macOS).
+#: Limit for Unix socket paths (the OS allows 107 on Linux, 103 on macOS).
 _LONGEST_SOCKET_PATH = 100
-#: The generated market: what ShortSeller trades, and others that surge and break out.
+#: The generated market: the symbols ShortSeller trades, and others with surges and breakouts.
 SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT", "NEARUSDT"),
     *("LTCUSDT", "UNIUSDT", "AAVEUSDT", "ATOMUSDT", "FILUSDT", "INJUSDT"),
 )
-#: Services in the order of their start: name, module, database role.
+#: Services in start order: name, database role.
 SERVICES = (
     ("websocket_listener", "alpha_listener"),
     ("trade_sync_service", "alpha_sync"),
@@ -44,17 +44,17 @@ SERVICES = (
     ("telegram_manager", "alpha_c2"),
     ("dashboard", "alpha_readonly"),
 )
-#: Those that the bots do not need: they wait until the bots are ready, who are it sooner for that.
+#: Services the bots do not need: started after the bots are ready, so that the bots start faster.
 LATE = ("trade_sync_service", "telegram_manager", "dashboard")
-#: Those that only read from the exchange, with keys that cannot trade.
+#: Services that only read from the exchange, with keys that cannot trade.
 READERS = ("websocket_listener", "trade_sync_service")
-#: Beside its bot the only one that holds a key that trades.
+#: The only service, apart from the bots, that holds trading keys.
 GUARD = "risk_guard"
 TELEGRAM_VARIABLES = "C2_"
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where a running demo answers; `make psql` and `alpha status` read it."""
+    """Addresses of a running demo, read by `make psql` and `alpha status`."""
 
     postgres_port: int
     redis_port: int
@@ -63,13 +63,13 @@ class Addresses(msgspec.Struct, frozen=True):
 
 
 class DemoStack:
-    """All of the demo. `open` starts it in order, `close` ends it in order and keeps the data."""
+    """The whole demo. `open` starts it in order, `close` stops it in order and keeps the data."""
 
     def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
         self._settings = settings
         self.registry = registry
         self._root = root
-        # A market of its own has its own exchange, account and history: they must not mix.
+        # Each market has its own exchange, account and history: they must not mix.
         self.folder = settings.demo_state.absolute() / _market_name(settings)
         self.secrets = secrets_of(self.folder, ROLES, registry)
         self.postgres = EmbeddedPostgres(
@@ -89,7 +89,7 @@ class DemoStack:
 
     @property
     def dashboard_url(self) -> str:
-        """Where the dashboard opens, its token included."""
+        """URL of the dashboard, including its token."""
         return f"http://127.0.0.1:{self._dashboard_port}/?token={self._dashboard_token}"
 
     async def open(self) -> None:
@@ -98,7 +98,7 @@ class DemoStack:
         self._lock = lock = DemoLock(self.folder.parent)
         self.supervisor.inherited = (lock.children,)
         await asyncio.to_thread(self._end_the_former, lock)
-        # The exchange needs no database: it makes its market while PostgreSQL makes its first files.
+        # The exchange needs no database: it generates its market while PostgreSQL creates its data folder.
         self.supervisor.add(self._exchange())
         await asyncio.gather(asyncio.to_thread(self.postgres.start), asyncio.to_thread(self.redis.start))
         await migrate(
@@ -119,7 +119,7 @@ class DemoStack:
         note = self.folder.parent / "running.json"
         note.touch(mode=0o600)
         note.write_bytes(msgspec.json.encode({"folder": str(self.folder), **msgspec.to_builtins(addresses)}))
-        # What `alpha --env-file` needs to ask and steer this demo from another terminal.
+        # Lets `alpha --env-file` query and control this demo from another terminal.
         operator = self.environment_of("alpha_c2")
         wanted = [
             name for name in operator if name.startswith(("POSTGRES_", "REDIS_", "BOT_CONTROL", "BYBIT_", "ALPHA_BOTS"))
@@ -129,21 +129,21 @@ class DemoStack:
         settings.write_text("".join(f"{name}={quoted(operator[name])}\n" for name in wanted), encoding="utf-8")
 
     def _end_the_former(self, lock: DemoLock) -> None:
-        """After a SIGKILL of the supervisor the servers live on; services end by themselves, but take a moment."""
+        """End leftovers of a demo whose supervisor got SIGKILL: servers keep running, services end after a moment."""
         self.postgres.take_over()
         self.redis.take_over()
         lock.wait_for_the_former()
 
     async def start_late(self) -> None:
-        """Start what had to wait for the bots."""
+        """Start the services that wait for the bots."""
         for name in LATE:
             if name in self.supervisor.processes:
                 await self.supervisor.start(name)
 
     async def close(self) -> None:
-        """End everything that was started: the bots first, the exchange and the servers last. The data stays."""
+        """Stop everything that was started: bots first, exchange and servers last. The data is kept."""
         if self._lock is None:
-            return  # another demo's
+            return  # belongs to another demo
         (self.folder.parent / "running.json").unlink(missing_ok=True)
         await self._api.close()
         if self._socket.parent != self.folder:
@@ -155,7 +155,7 @@ class DemoStack:
         self._lock = None
 
     def environment_of(self, role: str) -> dict[str, str]:
-        """The variables of a process that works as database role `role`."""
+        """Environment of a process that uses database role `role`."""
         return {
             **base_environment(),
             **self.postgres.environment(),
@@ -166,7 +166,7 @@ class DemoStack:
             "BYBIT_WS_URL": self.exchange_url.replace("http://", "ws://"),
             "BOT_CONTROL_URL": f"supervisor://{self._socket}",
             "ALPHA_BOTS_FILE": str(self._root / "bots.toml"),
-            # a .env with real keys beside the checkout has no part in the demo
+            # ignore a .env with real keys in the checkout
             "ALPHA_ENV_FILE": os.devnull,
             "LOG_FORMAT": "json",
             "PYTHONPATH": str(self._root),
@@ -209,10 +209,10 @@ class DemoStack:
                 prefix = f"{bot.prefix}_TELEGRAM_"
                 environment |= {key: value for key, value in os.environ.items() if key.startswith(prefix)}
         if name == "trade_sync_service":
-            # An hour of the wall clock is many days of this market.
+            # One wall-clock hour is many days of this market.
             environment |= {"SYNC_INTERVAL_S": "20", "SYNC_HISTORY_DAYS": "30"}
         if name == "websocket_listener":
-            # The account is as old as the demo: no history to walk through before the first start counts as synced.
+            # The account is as old as the demo: no history to backfill before the first start counts as synced.
             environment |= {"LISTENER_HISTORY_DAYS": "1"}
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
@@ -233,7 +233,7 @@ class DemoStack:
         return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
 
     def _keys(self, service: str) -> Mapping[str, str]:
-        """The exchange keys of all bots that a service sees: those that trade, those that read, or none."""
+        """The bots' exchange keys given to a service: trading keys, read-only keys, or none."""
         held: dict[str, str] = {}
         for bot in self.registry.bots:
             if service == GUARD:
@@ -244,7 +244,7 @@ class DemoStack:
 
 
 def _socket_path(folder: Path) -> Path:
-    """Where the supervisor listens: in the demo's folder, or in a folder of its own where that path is too long."""
+    """Socket path of the supervisor: in the demo's folder, or in a temporary folder where that path is too long."""
     path = folder / "supervisor.sock"
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path

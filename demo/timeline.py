@@ -1,7 +1,7 @@
-"""What happens, told in order: from each bot's events and its own words to lines for the terminal.
+"""Timeline: turns each bot's events and log lines into ordered lines for the terminal.
 
-The order is the market's: a candle closes, the bot sees a signal, sends an order, the exchange fills it, the position and
-its profit change. The parts of one step reach this process in any order; each line takes its place by its moment.
+Lines are in market order: a candle closes, the bot sees a signal, sends an order, the exchange fills it, position and
+P&L change. The parts of one step arrive in any order; each line is placed by its timestamp.
 """
 
 import re
@@ -21,16 +21,16 @@ from alpha.model.timestamp import at
 _CENT = Decimal("0.01")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED = 20_000
-#: A bot may be some bars behind the market.
+#: Candle closes kept per bot and symbol: a bot may be several bars behind the market.
 _CLOSES_KEPT = 50
 _CLOSED_AT = re.compile(r"closed at ([0-9.]*[0-9])")
-#: Orders that the bot sent itself, not the stops that travel with a position.
+#: Orders sent by the bot itself, not the stops attached to a position.
 _PLAIN_ORDER = {"", "UNKNOWN"}
 _REFUSED = "Rejected"
 
 
 class Kind(StrEnum):
-    """The step of the path that a line tells of, in the order of the path."""
+    """The step a line describes, in chronological order of a trade."""
 
     STATUS = "status"
     CANDLE = "candle"
@@ -48,9 +48,9 @@ _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the story. `exec_id` is set for a fill, so that its row in the database can be shown as found.
+    """One line of the timeline. `exec_id` is set for a fill, so that it can be marked once its database row is found.
 
-    `moment` is the market's; `gain` is in USDT, after fees.
+    `moment` is market time; `gain` is in USDT, after fees.
     """
 
     moment: datetime
@@ -62,26 +62,26 @@ class Line:
 
     @property
     def place(self) -> tuple[datetime, int]:
-        """What lines are ordered by."""
+        """The sort key of a line."""
         return self.moment, _RANK[self.kind]
 
 
 @dataclass(slots=True)
 class _Trip:
-    """What is known of one bot's position in one symbol since it was flat."""
+    """State of one bot's position in one symbol since it was last flat."""
 
     side: str = ""
     size: Decimal = ZERO
     stop: str = ""
-    #: Profit less fees plus funding, of the fills heard.
+    #: P&L minus fees plus funding of the received fills.
     net: Decimal = ZERO
-    #: Bought less sold, of the fills heard: zero at flat only when all of them were heard.
+    #: Bought minus sold quantity of the received fills: zero when flat only if all fills were received.
     filled: Decimal = ZERO
 
 
 @dataclass(slots=True)
 class TimelineWriter:
-    """Keeps the last lines in the market's order, and counts."""
+    """Keeps the latest lines in market order, and counters."""
 
     kept: int = 200
     lines: list[Line] = field(default_factory=list)
@@ -93,13 +93,13 @@ class TimelineWriter:
     _latest: datetime = _LONG_AGO
 
     def hear(self, bot: str, events: Iterable[Event]) -> list[Line]:
-        """Take events of one bot in; returns the new lines."""
+        """Process events of one bot; returns the new lines."""
         told = [line for event in events for line in self._lines(bot, event)]
         self._keep(told)
         return told
 
     def overhear(self, bot: str, said: Mapping[str, object]) -> list[Line]:
-        """Take a line of a bot's log in: why it entered or left, and the candle it saw; returns the new lines."""
+        """Process a line of a bot's log (why it entered or exited, and the candle it saw); returns the new lines."""
         if said.get("event") not in {"entered", "exited"} or said.get("why") == "closed on the exchange":
             return []
         symbol, why, moment = str(said["symbol"]), str(said["why"]), at(int(str(said["time_ms"])))
@@ -114,7 +114,7 @@ class TimelineWriter:
         return told
 
     def _candle(self, bot: str, symbol: str, why: str) -> tuple[datetime, str] | None:
-        """When the candle closed that the bot speaks of, and where; None when it names none that was heard of."""
+        """Close time and close price of the candle a log line refers to; None when there is no such known candle."""
         named = _CLOSED_AT.search(why)
         closes = self._closes.get((bot, symbol), ())
         return next((each for each in reversed(closes) if named is not None and each[1] == named[1]), None)
@@ -139,13 +139,13 @@ class TimelineWriter:
             case EventType.POSITION:
                 yield from self._position(bot, event)
             case EventType.STATUS:
-                # Dated by the wall clock: it stands after what the market has brought so far.
+                # Its timestamp is wall-clock time: placed after everything received from the market so far.
                 yield Line(self._latest, bot, Kind.STATUS, f"live data is {event.data.get('state', '?')}")
             case _:
                 pass
 
     def _new(self, name: str) -> bool:
-        """Whether this was never seen: events come at least once."""
+        """Whether this is the first occurrence: events are delivered at least once."""
         if name in self._seen:
             return False
         self._seen[name] = None
@@ -210,5 +210,5 @@ class TimelineWriter:
 
 
 def money(value: Decimal) -> str:
-    """An amount in USDT with two decimals and thousands."""
+    """Format an amount in USDT with two decimals and thousands separators."""
     return f"{value.quantize(_CENT):,}"

@@ -1,4 +1,4 @@
-"""The demo's terminal view: bots at a glance, the story as it happens, the books."""
+"""The demo's terminal view: bot overview, live timeline, ledger comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from operations.pages import short
 from operations.positions import BalanceRow
 from operations.status import BotState, Status
 
-#: Columns from which on everything has room.
+#: Terminal width from which everything fits.
 WIDE = 110
 _STATES = {
     BotState.RUNNING: "green",
@@ -35,13 +35,13 @@ _KINDS = {
     Kind.CLOSED: ("closed  ", "bold blue"),
     Kind.STATUS: ("data    ", "dim"),
 }
-#: Lines that were read from Redis: the position is there, or they would not be told.
+#: Kinds read from Redis: the position is known to be there.
 _FROM_REDIS = {Kind.POSITION, Kind.STOP, Kind.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that one picture of the demo shows."""
+    """The content of one screen of the demo."""
 
     status: Status
     balances: Sequence[BalanceRow]
@@ -61,7 +61,9 @@ class Scene:
 
 
 def picture(scene: Scene, height: int, width: int) -> RenderableType:
-    """The whole screen, at most `height` lines high; below `WIDE` columns what the chosen bot waits for goes to the foot."""
+    """The whole screen, at most `height` lines; below `WIDE` columns the chosen bot's wait reason
+    moves to the bottom.
+    """
     rows = max(4, height - len(scene.status.bots) - len(scene.status.faults) - 11)
     wide = width >= WIDE
     return Group(_header(scene, wide), _bots(scene, wide), _story(scene, rows, wide), _books(scene), _keys(scene, wide))
@@ -119,7 +121,7 @@ def _bots(scene: Scene, wide: bool) -> RenderableType:
 
 
 def _total(values: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None where one is not known: a part is no total."""
+    """The sum; None if any value is unknown, since a partial sum is not a total."""
     known = [value for value in values if value is not None]
     return sum(known, Decimal(0)) if known and len(known) == len(values) else None
 
@@ -151,7 +153,7 @@ def _story(scene: Scene, rows: int, wide: bool) -> RenderableType:
 
 
 def _when(line: Line) -> str:
-    # The state of the data is dated by the wall clock, everything else by the market's.
+    # Data status lines carry wall-clock time, all others market time.
     return "" if line.kind is Kind.STATUS else f"{line.moment:%m-%d %H:%M}"
 
 
@@ -189,7 +191,7 @@ def _signed(value: Decimal | None) -> Text:
 
 
 def plain_line(line: Line) -> str:
-    """A line of the story for a terminal that cannot be redrawn, and for logs."""
+    """A timeline line for terminals that cannot be redrawn, and for logs."""
     moment: datetime = line.moment
     gain = "" if line.gain is None else f"  {'+' if line.gain > 0 else ''}{money(line.gain)}"
     when = "" if line.kind is Kind.STATUS else f"{moment:%Y-%m-%d %H:%M}"

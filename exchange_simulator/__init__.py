@@ -1,1 +1,1 @@
-"""A Bybit V5 exchange on this machine, for linear perpetuals."""
+"""A local Bybit V5 exchange for linear perpetuals."""

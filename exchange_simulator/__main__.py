@@ -15,7 +15,7 @@ from exchange_simulator.storage import StorageError
 
 
 async def serve(options: Options) -> None:
-    """Runs until SIGTERM or Ctrl-C. `OSError` when the port is taken."""
+    """Runs until SIGTERM or Ctrl-C. Raises `OSError` when the port is in use."""
     if isinstance(options.market, LiveMarket):
         await options.market.start()
     exchange = Exchange(options.market, options.keys, options.setup)
@@ -46,7 +46,7 @@ async def serve(options: Options) -> None:
 
 
 def main() -> int:
-    """The exit code: 0 after a clean stop, 2 when the exchange cannot start as asked."""
+    """Returns the exit code: 0 after a clean stop, 2 when the exchange cannot start with these options."""
     try:
         options = parse(sys.argv[1:], os.environ)
         uvloop.run(serve(options))

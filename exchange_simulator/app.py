@@ -1,4 +1,4 @@
-"""The exchange as a server: REST, streams and control on one port."""
+"""The exchange as a server: REST, WebSocket streams and the control API on one port."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from exchange_simulator.ws.session import IDLE_S, STATUS, PrivateSession, Public
 from exchange_simulator.ws.trade import TradeSession
 
 CATEGORIES = ("linear", "inverse", "spot", "option")
-CLOSE_S = 1.0  # how long clients get to answer a close
+CLOSE_S = 1.0  # time clients have to answer a close frame
 MAX_FRAME = 4 * 1024 * 1024
 
 
 class App:
-    """One listening exchange."""
+    """One exchange listening on one port."""
 
     def __init__(self, exchange: Exchange, wall: Callable[[], int] = wall_ms) -> None:
         self.exchange = exchange
@@ -45,7 +45,7 @@ class App:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listens and lets time begin. `OSError` when the port is taken."""
+        """Starts listening and starts the clock. Raises `OSError` when the port is in use."""
         server = web.Server(self._handle, access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False)
         await self._runner.setup()
@@ -61,13 +61,13 @@ class App:
             self._clock_task = asyncio.create_task(clock.run())
 
     async def wait(self) -> None:
-        """Returns only when the clock fails, with its error; a clock that has reached the market's end goes on waiting."""
+        """Never returns: raises the clock's error when the clock fails, waits on after the end of the market."""
         if self._clock_task is not None:
             await self._clock_task
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        """Ends time, connections and storage."""
+        """Stops the clock, closes connections and storage."""
         if self._clock_task is not None:
             self._clock_task.cancel()
             with suppress(asyncio.CancelledError):
@@ -90,13 +90,13 @@ class App:
         return await self.rest.handle(request)
 
     def _cut_streams(self) -> None:
-        """A maintenance begins: every stream but those that tell of it is cut."""
+        """Cuts every stream at the start of a maintenance, except those that announce it."""
         for session in self.sessions:
             if not (isinstance(session, PublicSession) and session.category == STATUS):
                 session.abort()
 
     def _open(self, address: str, category: str) -> int:
-        """How many public streams of a category an address has open."""
+        """Number of public streams that an IP address has open in a category."""
         return sum(
             isinstance(session, PublicSession) and session.address == address and session.category == category
             for session in self.sessions
@@ -136,12 +136,12 @@ class App:
 
 
 def _idle_seconds(request: web.BaseRequest) -> float:
-    """`max_active_time` of the address, `30s` to `600s` or `1m` to `10m`; else ten minutes."""
+    """`max_active_time` from the URL, `30s` to `600s` or `1m` to `10m`; ten minutes by default."""
     return active_seconds(request.query.get("max_active_time", ""))
 
 
 def active_seconds(text: str) -> float:
-    """How long a connection may say nothing: `text` seconds or minutes, within 30 s and 10 min; 10 min for no such text."""
+    """Idle timeout in seconds: `text` in seconds or minutes, from 30 s to 10 min; 10 min for any other text."""
     number, unit = digits(text[:-1]), text[-1:]
     if number is None or unit not in ("s", "m"):
         return IDLE_S

@@ -1,4 +1,4 @@
-"""Candles of every interval as of now: closed ones from the market's history, the forming one from the timeline."""
+"""Candles of every interval at the current time: closed ones from market history, the forming one from the timeline."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,14 +13,14 @@ DAY_MS = 86_400_000
 
 
 class Candles:
-    """What `market/kline` and the `kline` topic show."""
+    """Candles for `market/kline` and the `kline` topic."""
 
     def __init__(self, market: Market, timeline: Timeline) -> None:
         self.market = market
         self.timeline = timeline
 
     def check(self, interval: str) -> None:
-        """Refuses an interval Bybit does not have, and one finer than the market's own bars."""
+        """Refuses an interval that Bybit does not have or that is finer than the market's own bars."""
         if interval not in INTERVALS:
             raise Refused(10001, f"Invalid period! interval {interval}")
         if interval != "M" and (FIXED_MS[interval] < self.market.base_ms or FIXED_MS[interval] % self.market.base_ms):
@@ -28,7 +28,7 @@ class Candles:
             raise Refused(10001, f"Invalid period! this market's own candles are {minutes} minutes long")
 
     def page(self, symbol: str, interval: str, start: int | None, end: int | None, limit: int) -> list[Bar]:
-        """Candles with `start <= start_ms <= end`, newest first; with `start` alone the first `limit` from there."""
+        """Candles with `start <= start_ms <= end`, newest first; with only `start`, the first `limit` from there."""
         self.check(interval)
         now = self.timeline.engine.now_ms
         current = bucket_start(interval, now)
@@ -48,7 +48,7 @@ class Candles:
         return bars[::-1]
 
     def _span(self, interval: str, start: int | None, end: int | None, limit: int) -> tuple[int, int]:
-        """First and last time of a page."""
+        """First and last candle start of a page."""
         now = self.timeline.engine.now_ms
         last = min(end if end is not None else now, now)
         length = FIXED_MS.get(interval, 31 * DAY_MS)
@@ -59,14 +59,14 @@ class Candles:
         return max(first, self.market.first_ms - length), last
 
     def build(self, symbol: str, interval: str, start: int | None, end: int | None, limit: int) -> Iterator[None]:
-        """Makes what a page needs, a little a step, where the market makes its history."""
+        """Generates the history a page needs, in small steps, on markets that generate their history."""
         market = self.market
         if isinstance(market, BuiltMarket) and symbol in market.instruments and interval in INTERVALS:
             first, last = self._span(interval, start, end, limit)
             yield from market.build(symbol, interval, first, last + 1)
 
     def forming(self, symbol: str, interval: str) -> Bar | None:
-        """The candle under way, up to now."""
+        """The forming candle up to now."""
         now = self.timeline.engine.now_ms
         start = bucket_start(interval, now)
         base = self.timeline.forming(symbol)
@@ -81,7 +81,7 @@ class Candles:
         return merge(done, start)
 
     def _done(self, symbol: str, start: int) -> list[Bar]:
-        """Bars from `start` to the one under way; whole days of the past as one each."""
+        """Bars from `start` to the forming one; past whole days as one bar each."""
         today = self.timeline.bar_start // DAY_MS * DAY_MS
         days: list[Bar] = []
         whole = start % DAY_MS == 0 and DAY_MS % self.market.base_ms == 0
@@ -91,7 +91,7 @@ class Candles:
         return [*days, *self.market.bars(symbol, start, self.timeline.bar_start)]
 
     def closed(self, symbol: str, interval: str, end_ms: int) -> Bar | None:
-        """The candle that ends exactly at `end_ms`; None when none of this interval does."""
+        """The candle that ends exactly at `end_ms`; None when no candle of this interval does."""
         start = bucket_start(interval, end_ms - 1)
         if bucket_end(interval, start) != end_ms:
             return None
@@ -126,7 +126,7 @@ class Candles:
         }
 
     def index_row(self, symbol: str, bar: Bar) -> list[str]:
-        """A candle of the index price: the market's candle, each price seen through the index of its moment."""
+        """A candle of the index price: the market's candle with each price converted to the index at that time."""
         ticks = (bar.open, bar.high, bar.low, bar.close)
         prices = [self.market.index_price(symbol, bar.start_ms, tick) for tick in ticks]
         return [str(bar.start_ms), *(text(price) for price in prices)]

@@ -1,4 +1,4 @@
-"""What makes business time pass: a free-running clock at a speed, or steps at a control call."""
+"""Clocks that advance business time: free-running at a given speed, or stepped by control calls."""
 
 import asyncio
 import time
@@ -10,16 +10,16 @@ from exchange_simulator.market.intervals import INTERVALS, bucket_end, bucket_st
 
 TICK_S = 0.02
 PUBLISH_S = 0.1
-CANDLES_S = 1.0  # between two pushes of a forming candle; a closed one is pushed at once
-SAVE_S = 1.0  # business time that a kill may lose, in wall-clock seconds
-SLICE_S = 0.01  # longest time spent on the market before requests get their turn
+CANDLES_S = 1.0  # wall-clock seconds between pushes of a forming candle; a closed one is pushed at once
+SAVE_S = 1.0  # interval between saves in wall-clock seconds: the most a SIGKILL can lose
+SLICE_S = 0.01  # longest uninterrupted market processing before requests are served
 
 
 class FreeClock:
-    """Business time runs `speed` times as fast as `clock` (wall-clock seconds). Speed 0: as fast as the machine can.
+    """Business time runs `speed` times as fast as `clock` (wall-clock seconds). Speed 0: as fast as possible.
 
-    At speed 1 what was missed is always made up for, and an exchange whose trading begins in the present shows the time of
-    the wall clock (`clock` then gives seconds since the epoch).
+    At speed 1 a delay is always caught up, and an exchange whose trading starts in the present shows wall-clock time
+    (`clock` then gives seconds since the epoch).
     """
 
     def __init__(self, exchange: Exchange, clock: Callable[[], float] | None = None) -> None:
@@ -29,7 +29,7 @@ class FreeClock:
         self.speed = exchange.setup.speed
 
     async def run(self) -> None:
-        """Moves time until cancelled or the market ends; afterwards time stands. `speed` may change on the way."""
+        """Advances time until cancelled or the market ends; time then stands still. `speed` may change meanwhile."""
         exchange, speed = self.exchange, self.speed
         timeline = exchange.timeline
         wall, business = self._clock(), float(exchange.now_ms)
@@ -64,7 +64,7 @@ class FreeClock:
                 saved = self._clock()
                 exchange.save()
             if behind and speed not in (0, 1) and target - exchange.now_ms > 5_000 * speed:
-                # More than five seconds late: time cannot be caught up, so it goes on from here.
+                # More than five seconds late: the delay cannot be caught up, so continue from the present.
                 wall, business = self._clock(), float(exchange.now_ms)
             await asyncio.sleep(0 if behind or not speed else TICK_S)
         exchange.feed.refresh()
@@ -72,7 +72,7 @@ class FreeClock:
 
 @dataclass(slots=True)
 class Waiter:
-    """A client that the step clock waits for: the candles it evaluates, and how far it has come."""
+    """A client that the step clock waits for: the candles it evaluates, and its progress."""
 
     symbols: tuple[str, ...]
     interval: str
@@ -82,7 +82,7 @@ class Waiter:
 
 
 class StepClock:
-    """Business time moves at `advance` alone, and waits for its named clients at every closed candle."""
+    """Business time advances only on `advance`, which waits for the registered clients at every closed candle."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -92,7 +92,7 @@ class StepClock:
         self._stepped = asyncio.Event()
 
     def expect(self, client: str, symbols: tuple[str, ...], interval: str, points: bool) -> None:
-        """Names a client to wait for. It owes nothing for candles that have closed already."""
+        """Registers a client to wait for. Candles that have already closed are not expected from it."""
         if interval not in INTERVALS:
             raise ValueError(f"{interval} is not an interval")
         waiter = Waiter(symbols, interval, points=points)
@@ -107,13 +107,13 @@ class StepClock:
         self._changed.set()
 
     def evaluated(self, client: str, symbol: str, start_ms: int) -> None:
-        """A client has evaluated the candle of a symbol that starts at `start_ms`, its orders sent and answered."""
+        """Records that a client has evaluated the candle starting at `start_ms`, its orders acknowledged."""
         waiter = self.waiters[client]
         waiter.evaluated[symbol] = max(start_ms, waiter.evaluated.get(symbol, 0))
         self._changed.set()
 
     def seen(self, client: str, point: int) -> None:
-        """A client has acted on everything up to a point."""
+        """Records that a client has acted on everything up to a point."""
         waiter = self.waiters[client]
         waiter.point = max(waiter.point, point)
         self._changed.set()
@@ -125,7 +125,7 @@ class StepClock:
         return bucket_start(interval, start - 1)
 
     def owing(self) -> dict[str, list[str]]:
-        """Clients that have not reported yet, with what they owe."""
+        """Clients that have not reported yet, with the reports still pending."""
         owing: dict[str, list[str]] = {}
         for client, waiter in self.waiters.items():
             start = self._last_closed(waiter.interval)
@@ -145,9 +145,9 @@ class StepClock:
         return bool(candles) and bucket_end(interval, start) <= self.exchange.now_ms + 1
 
     async def advance(self, points: int, to_ms: int | None, timeout_s: float) -> dict[str, list[str]]:
-        """Takes `points` more points, or all up to `to_ms`, waiting for the named clients before each.
+        """Advances by `points` points, or to `to_ms`, waiting for the registered clients before each point.
 
-        Returns what is still owed when the time ran out, else nothing.
+        Returns the reports still pending on timeout, otherwise nothing.
         """
         async with self._lock:
             timeline = self.exchange.timeline
@@ -170,7 +170,7 @@ class StepClock:
         stepped.set()
 
     async def after(self, point: int, timeout_s: float) -> None:
-        """Waits until a point later than `point` was taken, at most `timeout_s`."""
+        """Waits until a point later than `point` has been taken, at most `timeout_s`."""
         if self.exchange.timeline.points_done > point or self.exchange.timeline.ended:
             return
         try:

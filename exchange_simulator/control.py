@@ -1,4 +1,4 @@
-"""`/_sim/`: the exchange's own truth, and the switches that only a simulation has."""
+"""`/_sim/`: the exchange's internal state, and controls that only a simulation has."""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -35,7 +35,7 @@ Action = Callable[[Query, dict[str, Any]], Awaitable[Row]]
 
 
 class Control:
-    """Answers under `/_sim/`. What changes anything is refused unless it was asked for at the start."""
+    """Handlers under `/_sim/`. Requests that change state are refused unless enabled at startup."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Control:
         except (ValueError, KeyError, TypeError, ArithmeticError, msgspec.MsgspecError) as error:
             return _answer({"error": f"bad request: {error}"}, 400)
 
-    # --- truth --------------------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------
 
     async def _state(self, query: Query, body: dict[str, Any]) -> Row:
         exchange = self.exchange
@@ -126,7 +126,7 @@ class Control:
         return int(query["uid"]) if "uid" in query else None
 
     async def _ledger(self, query: Query, body: dict[str, Any]) -> Row:
-        """Accounts as they are now, and a page of executions."""
+        """Current accounts and a page of executions."""
         exchange, uid = self.exchange, self._uid(query)
         accounts = []
         for account in exchange.engine.accounts.values():
@@ -184,14 +184,14 @@ class Control:
     # --- free clock ---------------------------------------------------------------------------------------------
 
     async def _pause(self, query: Query, body: dict[str, Any]) -> Row:
-        """Time stands still; requests are answered and orders match as before."""
+        """Stops time; requests are still answered and orders still match."""
         return self._set_paused(True)
 
     async def _resume(self, query: Query, body: dict[str, Any]) -> Row:
         return self._set_paused(False)
 
     async def _speed(self, query: Query, body: dict[str, Any]) -> Row:
-        """`speed`: business seconds a wall-clock second from now on, above 0."""
+        """`speed`: business seconds per wall-clock second from now on, above 0."""
         if self.free is None:
             raise ValueError("the clock does not run freely: it stands until /_sim/advance")
         speed = float(body["speed"])
@@ -214,7 +214,7 @@ class Control:
         return self.step
 
     async def _advance(self, query: Query, body: dict[str, Any]) -> Row:
-        """`points` (default 1), `bars`, or `to_ms`; `timeout_s` for the clients that are waited for."""
+        """`points` (default 1), `bars`, or `to_ms`; `timeout_s` for the clients waited for."""
         step = self._stepping()
         timeline = self.exchange.timeline
         to_ms = int(body["to_ms"]) if body.get("to_ms") is not None else None
@@ -231,13 +231,13 @@ class Control:
         }
 
     async def _point(self, query: Query, body: dict[str, Any]) -> Row:
-        """Answers once a point later than `after` was taken; for clients that act on every point."""
+        """Answers once a point later than `after` has been taken; for clients that act on every point."""
         step = self._stepping()
         await step.after(int(query.get("after", -1)), float(query.get("timeout_s", 30)))
         return await self._state(query, body)
 
     async def _clients(self, query: Query, body: dict[str, Any]) -> Row:
-        """Whom the step clock waits for: `client`, `symbols`, `interval`, `points`; `remove` takes it off the list."""
+        """Clients the step clock waits for: `client`, `symbols`, `interval`, `points`; `remove` unregisters."""
         step = self._stepping()
         client = str(body["client"])
         if body.get("remove"):
@@ -259,7 +259,7 @@ class Control:
             step.evaluated(client, str(body["symbol"]), int(body["start_ms"]))
         return {"waiting_for": step.owing()}
 
-    # --- faults and chance --------------------------------------------------------------------------------------
+    # --- faults and events --------------------------------------------------------------------------------------
 
     def _asked_for(self) -> Faults:
         if self.faults is None:
@@ -297,14 +297,14 @@ class Control:
         return {}
 
     async def _liquidate(self, query: Query, body: dict[str, Any]) -> Row:
-        """Takes over every position of `key`, as a liquidation does."""
+        """Takes over every position of `key`, as in a liquidation."""
         self._asked_for()
         liquidation.take_over(self.exchange.engine, self._named_account(body))
         self.exchange.commit()
         return {}
 
     async def _set_limits(self, query: Query, body: dict[str, Any]) -> Row:
-        """Rate limits: `enabled`, `factor` (a whole number by which they are wider), `pardon` (lift bans)."""
+        """Rate limits: `enabled`, `factor` (whole number that multiplies them), `pardon` (lifts bans)."""
         self._asked_for()
         self.limits.enabled = bool(body.get("enabled", self.limits.enabled))
         self.limits.factor = int(body.get("factor", self.limits.factor))
@@ -313,7 +313,7 @@ class Control:
         return {"enabled": self.limits.enabled, "factor": self.limits.factor}
 
     async def _add_key(self, query: Query, body: dict[str, Any]) -> Row:
-        """A further key, written as for `--account`."""
+        """Adds a key, in the syntax of `--account`."""
         self._asked_for()
         try:
             key = parse_account(str(body["account"]))
@@ -324,8 +324,8 @@ class Control:
         return {"uid": key.uid}
 
     async def _announce(self, query: Query, body: dict[str, Any]) -> Row:
-        """Announces a maintenance in `system/status`: `id`, `title`, `state`, `begin_ms`, `end_ms`. With
-        `carry_out` it happens: calls are refused and streams cut while it lasts. The market goes on.
+        """Announces a maintenance in `system/status`: `id`, `title`, `state`, `begin_ms`, `end_ms`. With `carry_out`
+        calls are refused and streams cut while it lasts. The market keeps running.
         """
         self._asked_for()
         window = Window(
@@ -342,7 +342,7 @@ class Control:
         return {"id": window.id}
 
     async def _split(self, query: Query, body: dict[str, Any]) -> Row:
-        """Splits `symbol`: what was one is `ratio` (2, or 0.5 for a reverse split). Its orders are cancelled."""
+        """Splits `symbol`: one becomes `ratio` (2, or 0.5 for a reverse split). Its orders are cancelled."""
         self._asked_for()
         symbol, ratio = str(body["symbol"]), Decimal(str(body["ratio"]))
         exchange = self.exchange
@@ -355,7 +355,7 @@ class Control:
         return {"symbol": symbol, "last": text(exchange.engine.books[symbol].last)}
 
     async def _set_fees(self, query: Query, body: dict[str, Any]) -> Row:
-        """`mnt`: whether the fees of the account of `key` are taken in MNT from now on."""
+        """`mnt`: whether the account of `key` pays fees in MNT from now on."""
         self._asked_for()
         account = self._named_account(body)
         account.mnt_fees = bool(body["mnt"])
@@ -363,7 +363,7 @@ class Control:
         return {"mnt": account.mnt_fees}
 
     async def _set_drawdown(self, query: Query, body: dict[str, Any]) -> Row:
-        """`pnl_ratio`: the drawdown of `symbol` that `adlAlert` shows, such as -0.28."""
+        """`pnl_ratio`: the drawdown of `symbol` that `adlAlert` shows, e.g. -0.28."""
         self._asked_for()
         symbol, ratio = str(body["symbol"]), Decimal(str(body["pnl_ratio"]))
         if symbol not in self.exchange.market.instruments or not ratio.is_finite():
@@ -372,7 +372,7 @@ class Control:
         return {"symbol": symbol}
 
     async def _put_mark(self, query: Query, body: dict[str, Any]) -> Row:
-        """Puts the mark of `symbol` at `price`, where the last price moves it no more; null lets it follow again."""
+        """Fixes the mark price of `symbol` at `price`; null lets it follow the last price again."""
         self._asked_for()
         symbol = str(body["symbol"])
         if isinstance(self.exchange.market, LiveMarket):
@@ -385,8 +385,8 @@ class Control:
         return {"symbol": symbol, "mark": text(self.exchange.engine.books[symbol].mark)}
 
     async def _change_instrument(self, query: Query, body: dict[str, Any]) -> Row:
-        """Announces the end of `symbol` (`delivery_ms`), makes its `qty_step` or `tick_size` coarser, or takes
-        reduce-only orders alone in it (`reduce_only`), from now on.
+        """Announces the end of `symbol` (`delivery_ms`), makes its `qty_step` or `tick_size` coarser, or restricts it
+        to reduce-only orders (`reduce_only`), from now on.
         """
         self._asked_for()
         engine, symbol = self.exchange.engine, str(body["symbol"])

@@ -1,6 +1,6 @@
-"""The exchange as one object: engine, market time, history, keys and streams, held together.
+"""The exchange as one object that owns engine, market time, history, keys and streams.
 
-Whoever changes anything calls `commit` afterwards: what happened is stored and pushed.
+Every caller that changes state must call `commit` afterwards, which stores and pushes the events.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ from exchange_simulator.ws.public_feed import PublicFeed
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How an exchange is set up."""
+    """Configuration of an exchange."""
 
     rules: Rules = field(default_factory=Rules)
     seed: int = 1
@@ -41,7 +41,7 @@ class Setup:
     data: FilePath | None = None
     rate_limits: bool = True
     faults: bool = False
-    present: bool = False  # trading begins now, and business time is the wall clock's
+    present: bool = False  # trading starts now, and business time is wall-clock time
     changes: tuple[Change, ...] = ()  # of instruments, oldest first
 
 
@@ -63,7 +63,7 @@ class Exchange:
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
         self.maintenance = Maintenance(lambda: self.now_ms)
-        self.drawdowns: dict[str, Decimal] = {}  # of the insurance pool in eight hours, by symbol, where it was set
+        self.drawdowns: dict[str, Decimal] = {}  # of the insurance pool in eight hours, by symbol, where set
         self.skew_ms = 0
         resume = restore(self.engine, self.storage) if setup.data is not None else None
         self._changes = list(setup.changes)
@@ -79,7 +79,7 @@ class Exchange:
     # --- accounts -----------------------------------------------------------------------------------------------
 
     def add_key(self, key: Key) -> None:
-        """Makes a key usable, and its account with the key's deposit when there is none."""
+        """Registers a key, and opens its account with the key's deposit when there is none."""
         self.keys[key.api_key] = key
         if key.uid not in self.engine.accounts:
             account = self.engine.open_account(key.uid, key.deposit)
@@ -117,17 +117,17 @@ class Exchange:
         self.feed.bars_closed(time_ms)
 
     def _change_instruments(self, time_ms: int) -> None:
-        """Carries out the announced changes that are due."""
+        """Applies the announced changes that are due."""
         while self._changes and self._changes[0].time_ms <= time_ms:
             change = self._changes.pop(0)
             self.change_instrument(change.symbol, **change.values)
 
     def change_instrument(self, symbol: str, **values: Any) -> None:
-        """Gives an instrument new values from now on. `ValueError` on a market whose instruments are not its own."""
+        """Changes fields of an instrument from now on. Raises `ValueError` if the market does not own instruments."""
         self.replace_instrument(replace(self.engine.instruments[symbol], **values))
 
     def replace_instrument(self, changed: Instrument) -> None:
-        """The same with a whole instrument."""
+        """Replaces a whole instrument; errors as in `change_instrument`."""
         symbol = changed.symbol
         for known in (self.market.instruments, self.engine.instruments):
             if not isinstance(known, dict):
@@ -135,10 +135,10 @@ class Exchange:
             known[symbol] = changed
         self.engine.books[symbol].instrument = changed
 
-    # --- effects ------------------------------------------------------------------------------------------------
+    # --- commit and save ----------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Stores and pushes what happened since the last call."""
+        """Stores and pushes the events since the last call."""
         if not self.engine.events:
             return
         events = self.engine.drain()
@@ -150,12 +150,12 @@ class Exchange:
                 self.feed.liquidated(event)
 
     def save(self) -> None:
-        """Writes history and state together, when there is a path to write them to."""
+        """Writes history and state together, if a path is configured."""
         if self.setup.data is not None:
             self.storage.flush(dump(self.engine))
 
     def close(self) -> None:
-        """Ends the exchange; with a path everything is kept for the next start."""
+        """Closes the exchange; with a path, everything is kept for the next start."""
         self.commit()
         self.save()
         self.storage.close()

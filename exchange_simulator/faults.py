@@ -1,7 +1,7 @@
-"""Faults that can be asked for: what a network, a broken server or an unlucky moment would do.
+"""Fault injection: network failures, broken servers and bad timing.
 
-Each fault says where it strikes (a stream, a topic, a path, a key), how (its kind), and for how long (`times`; 0 until it
-is taken back). One that counts (`every`) strikes each n-th push.
+Each fault defines its scope (a stream, a topic, a path, a key), its kind, and its duration (`times`; 0 until it is
+removed). A counting fault (`every`) applies to each n-th push.
 """
 
 import asyncio
@@ -40,17 +40,17 @@ PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder", "drift"})
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One fault, as `POST /_sim/faults` takes it."""
+    """One fault, as accepted by `POST /_sim/faults`."""
 
     kind: Kind
     stream: Stream = "all"
-    topic: str = ""  # pushes of topics that begin so; "" for all
+    topic: str = ""  # topic prefix of affected pushes; "" for all
     key: str = ""  # connections and calls of this API key; "" for all
-    path: str = ""  # calls of paths that begin so; "" for all
+    path: str = ""  # path prefix of affected calls; "" for all
     method: str = ""
-    symbol: str = ""  # calls that ask for this symbol in their query, orders in it; "" for all
+    symbol: str = ""  # calls with this symbol in their query, and orders in it; "" for all
     every: int = 1
-    ms: int = 0  # delay of a push or an answer; skew of the clock
+    ms: int = 0  # delay of a push or response; clock skew
     times: int = 0
     ret_code: int | None = None
     ret_msg: str = ""
@@ -58,9 +58,9 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     garbage: bool = False
     nothing: bool = False
     reason: str = "EC_Others"  # of a rejected order
-    field: str = ""  # of rows, which gets `value`: one that Bybit does not document, or a known one with a new value
+    field: str = ""  # field of rows that gets `value`: undocumented by Bybit, or known with a new value
     value: str = ""
-    after: bool = False  # the call is carried out first, then its answer is spoiled
+    after: bool = False  # the call is executed first, then its response is corrupted
     id: int = 0
     struck: int = 0
     seen: int = 0
@@ -76,10 +76,10 @@ class Faults:
         self._last_id = 0
         self._held: dict[int, bytes] = {}
 
-    # --- asking for and taking back -----------------------------------------------------------------------------
+    # --- adding and removing ------------------------------------------------------------------------------------
 
     def add(self, fault: Fault) -> int:
-        """Puts a fault in force; one that is an event (`cut`) strikes at once. Returns its id."""
+        """Activates a fault; a one-off event (`cut`) is executed at once. Returns its id."""
         if fault.every < 1 or fault.times < 0:
             raise ValueError("every must be at least 1 and times at least 0")
         self._last_id += 1
@@ -94,7 +94,7 @@ class Faults:
         return fault.id
 
     def remove(self, fault_id: int | None = None) -> None:
-        """Takes one fault back, or all."""
+        """Removes one fault, or all."""
         gone = list(self.active) if fault_id is None else [fault_id]
         for number in gone:
             fault = self.active.pop(number)
@@ -119,7 +119,7 @@ class Faults:
     # --- streams ------------------------------------------------------------------------------------------------
 
     def cut(self, fault: Fault) -> int:
-        """Cuts the TCP connections a fault is meant for; how many."""
+        """Cuts the TCP connections in a fault's scope; returns how many."""
         struck = [session for session in self._sessions() if self._meant(fault, session)]
         for session in struck:
             session.abort()
@@ -131,7 +131,7 @@ class Faults:
         return not fault.key or (session.key is not None and session.key.api_key == fault.key)
 
     def _rejects(self, order: Order) -> str:
-        """Why an accepted order is rejected; "" when it is not."""
+        """The reason why an accepted order is rejected; "" when it is not."""
         for fault in self._of("reject"):
             if fault.symbol not in ("", order.symbol) or not self._owns(fault.key, order.uid):
                 continue
@@ -151,7 +151,7 @@ class Faults:
             self.touch(session)
 
     def touch(self, session: "Session") -> None:
-        """Brings a session (new, or newly logged in) under the faults in force."""
+        """Applies the active faults to a session that is new or newly logged in."""
         session.silent = any(self._meant(fault, session) for fault in self._of("silence"))
         pushes = any(self._meant(fault, session) for fault in self._of(*PUSH_KINDS))
         session.filters = self.filter if pushes else None
@@ -160,7 +160,7 @@ class Faults:
         )
 
     def refuses_connection(self, stream: str) -> bool:
-        """Whether a new connection of a stream is turned away at the door."""
+        """Whether a new stream connection is refused."""
         for fault in self._of("refuse-connection"):
             if fault.stream in ("all", stream):
                 self._strike(fault)
@@ -168,12 +168,12 @@ class Faults:
         return False
 
     def filter(self, session: "Session", topic: str, message: bytes) -> list[bytes]:
-        """What really goes out now in place of one push."""
+        """The frames actually sent now in place of one push."""
         out = [message]
         for fault in self._of(*PUSH_KINDS):
             if not self._meant(fault, session) or not topic.startswith(fault.topic):
                 continue
-            if fault.kind == "drift" and not fault.topic:  # one of calls
+            if fault.kind == "drift" and not fault.topic:  # applies to calls
                 continue
             fault.seen += 1
             struck = fault.seen % fault.every == 0
@@ -198,7 +198,7 @@ class Faults:
         return out
 
     def _reorder(self, fault: Fault, session: "Session", out: list[bytes], struck: bool) -> list[bytes]:
-        """Holds each n-th push back until the one after it has gone out."""
+        """Holds each n-th push back until the next one has been sent."""
         held = self._held.pop(id(session), None)
         if held is not None:
             return [*out, held]
@@ -209,7 +209,7 @@ class Faults:
         return out
 
     def drift(self, path: str, result: Any) -> None:
-        """Gives the rows of an answer the field that was asked for."""
+        """Adds the requested field to the rows of a response."""
         for fault in self._of("drift") if self.active else ():
             if fault.path and path.startswith(fault.path) and isinstance(result, dict):
                 fault.seen += 1
@@ -227,11 +227,11 @@ class Faults:
 
     @property
     def skew_ms(self) -> int:
-        """How far the exchange's clock is off."""
+        """The clock skew of the exchange in milliseconds."""
         return sum(fault.ms for fault in self._of("skew"))
 
     def for_call(self, method: str, path: str, api_key: str, symbol: str = "") -> Fault | None:
-        """The fault that strikes a call, if any."""
+        """The fault that applies to a call, if any."""
         for fault in self._of("answer"):
             if (fault.key and fault.key != api_key) or (fault.symbol and fault.symbol != symbol):
                 continue
@@ -244,7 +244,7 @@ class Faults:
         return None
 
     async def spoil(self, fault: Fault, request: web.BaseRequest, now_ms: int) -> web.StreamResponse | None:
-        """The spoiled answer of a call; None when it is only late."""
+        """The corrupted response of a call; None when it is only delayed."""
         if fault.ms:
             await asyncio.sleep(fault.ms / 1000)
         if fault.nothing:
@@ -268,7 +268,7 @@ class Faults:
 
 
 def _drifted(frame: bytes, fault: Fault) -> bytes:
-    """A push whose rows have another field, as a whole frame again."""
+    """A push whose rows have the changed field, re-encoded as a frame."""
     message = msgspec.json.decode(frame[frame.index(b"{") :])
     rows = message.get("data")
     for row in rows if isinstance(rows, list) else [rows]:

@@ -1,4 +1,4 @@
-"""History that must be made before it can be shown is made in slices, so that no request holds the others up."""
+"""Generates history on demand in slices, so that no request blocks the others."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ SLICE_S = 0.004
 
 
 class HistoryBuilder:
-    """Makes history for one request after another; between two slices everything else gets its turn."""
+    """Generates history for one request at a time and yields to other tasks between slices."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def build(self, steps: Iterator[None]) -> None:
-        """Takes every step of a market's `build`."""
+        """Runs every step of a market's `build`."""
         async with self._turn:
             begun = time.perf_counter()
             for _ in steps:

@@ -1,4 +1,4 @@
-"""API keys: whose they are, what they may do."""
+"""API keys: owner and permissions."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
 ENVIRONMENTS = ("simulated", "live", "demo", "testnet")
 
 
-#: Hosts by the region whose keys they take. An address of this machine takes every key.
+#: Hosts by the region whose keys they accept. Any other host, such as a loopback address, accepts every key.
 REGIONS = {
     "bybit.com": "global",
     "bytick.com": "global",
@@ -40,13 +40,13 @@ REGIONS = {
 
 
 def region_of(host: str) -> str:
-    """The region of a `Host` header; "" for a host of no region."""
+    """The region of a `Host` header; "" for a host without one."""
     name = host.partition(":")[0].lower()
     return next((region for domain, region in REGIONS.items() if name.endswith(f".{domain}")), "")
 
 
 class BadAccount(Exception):
-    """An account argument cannot be read. The message is one sentence for the operator."""
+    """An account argument cannot be parsed. The message is one sentence for the operator."""
 
 
 @dataclass(slots=True)
@@ -63,20 +63,20 @@ class Key:
     environment: str = "simulated"
     revoked: bool = False
     ends: datetime = datetime(2099, 1, 1, tzinfo=UTC)
-    ips: tuple[str, ...] = ()  # addresses it is bound to; none: any
-    usdc: Decimal = Decimal(0)  # deposit beside the USDT
-    mnt: Decimal = Decimal(0)  # deposit from which fees are taken; the account begins with fees in MNT
-    region: str = "global"  # of the site where the account is registered
-    demo: bool = False  # the account is one of demo trading
-    hedge: bool = False  # the account begins in hedge mode
-    isolated: bool = False  # the account begins in isolated margin
+    ips: tuple[str, ...] = ()  # IP addresses it is bound to; empty: any
+    usdc: Decimal = Decimal(0)  # USDC deposit, in addition to USDT
+    mnt: Decimal = Decimal(0)  # MNT deposit; the account starts with fees paid in MNT
+    region: str = "global"  # region of the site where the account is registered
+    demo: bool = False  # a demo trading account
+    hedge: bool = False  # the account starts in hedge mode
+    isolated: bool = False  # the account starts in isolated margin
 
     def allows(self, group: str) -> bool:
         return group in self.permissions
 
 
 def uid_of(name: str) -> int:
-    """A userID that depends on a name alone."""
+    """A userID derived from a name."""
     return 100_000_000 + int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % 900_000_000
 
 
@@ -84,11 +84,11 @@ def parse_account(text: str) -> Key:
     """`KEY:SECRET[:USDT[:OPTION,...]]`.
 
     Options: `read-only`; `of=NAME` puts the key on the account NAME (by default a key names its own account);
-    `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` takes the trading permissions away;
-    `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` says when it ends; `ip=ADDRESS` binds it
-    to an address; `usdc=AMOUNT` deposits USDC as well; `mnt=AMOUNT` deposits MNT and takes fees from it; `region=NAME` registers the account
-    on another site of Bybit; `demo` makes it an account of demo trading; `hedge` and `isolated` let
-    the account begin in hedge mode and in isolated margin.
+    `uid=NUMBER`; `withdraw` adds the withdrawal permission; `no-trade` removes the trading permissions;
+    `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` sets its expiry; `ip=ADDRESS`
+    binds it to an address; `usdc=AMOUNT` also deposits USDC; `mnt=AMOUNT` deposits MNT and pays fees from it;
+    `region=NAME` registers the account on another Bybit site; `demo` makes it a demo trading account; `hedge` and
+    `isolated` start the account in hedge mode and in isolated margin.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -159,10 +159,10 @@ def _day(text: str) -> datetime | None:
 
 
 def usable(key: Key | None, now_ms: int, address: str = "", host: str = "") -> Key:
-    """The key, when it may be used now from an address and at a host ("" is not looked at).
+    """Returns the key if it may be used now from an address and at a host ("" skips the check).
 
-    `Refused` 10003 for one that is unknown, revoked or of another environment or region, 33004 for one that has ended by business
-    time, 10010 for one that is bound to other addresses.
+    `Refused` 10003 for one that is unknown, revoked or of another environment or region, 33004 for one that has expired
+    by business time, 10010 for one that is bound to other addresses.
     """
     if key is None or key.revoked or key.environment != "simulated":
         raise Refused(10003, "API key is invalid.")
@@ -176,6 +176,6 @@ def usable(key: Key | None, now_ms: int, address: str = "", host: str = "") -> K
 
 
 def check_permission(key: Key, group: str) -> None:
-    """`Refused` 10005 unless the key may write in a group of endpoints."""
+    """Raises `Refused` 10005 unless the key may write in an endpoint group."""
     if key.read_only or not key.allows(group):
         raise Refused(10005, "Permission denied, please check your API key permissions.")

@@ -1,4 +1,4 @@
-"""The exchange on real prices: the clock that a `LiveMarket` drives, and history fetched when it is asked for."""
+"""The exchange on real prices: a clock driven by a `LiveMarket`, and history fetched on demand."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ class LiveClock:
         self._clock = clock
 
     async def run(self) -> None:
-        """Takes moments as they come; after each turn what happened is stored and pushed."""
+        """Processes moments as they arrive; after each batch the events are stored and pushed."""
         exchange, timeline = self.exchange, self.exchange.timeline
         if not isinstance(timeline, LiveTimeline):
             raise AssertionError("a live clock needs a live timeline")
@@ -42,7 +42,7 @@ CANDLES = frozenset(f"/v5/market/{name}kline" for name in ("", "mark-price-", "i
 
 
 async def load_candles(market: LiveMarket, now_ms: int, args: Args) -> None:
-    """Fetches what a request for candles needs. Raises `Refused` when upstream does not give it."""
+    """Fetches the candles a request needs. Raises `Refused` when upstream does not provide them."""
     symbol, interval = args.text("symbol"), args.text("interval")
     if symbol not in market.instruments or interval not in INTERVALS:
         return

@@ -1,29 +1,29 @@
-"""Business time on real prices: points are pushed by a `LiveMarket` instead of being walked from bars.
+"""Business time on real prices: points are pushed by a `LiveMarket` instead of derived from bars.
 
-The mark is upstream's own and moves with its ticker; the last price does not move it.
+The mark price is upstream's and moves with its ticker, not with the last price.
 """
 
 from exchange_simulator.engine import price_moves
 from exchange_simulator.market.model import Bar, LiveMarket, Minute, Moment, Quote
 from exchange_simulator.timeline import Timeline
 
-LATE_MS = 3_000  # a minute is taken as closed by then, whatever upstream has not said
+LATE_MS = 3_000  # a minute counts as closed after this delay even if upstream has not closed it
 
 
 class LiveTimeline(Timeline):
-    """A timeline whose points are pushed. `begin` takes the present prices, `take` one moment after the other."""
+    """A timeline whose points are pushed. `begin` takes the current prices, `take` one moment at a time."""
 
     market: LiveMarket
 
     def begin(self, resume_ms: int | None = None) -> None:
-        """Takes the present prices. What waited over a restart meets them as a jump."""
+        """Takes the current prices. Orders that waited across a restart see them as a jump."""
         quotes = [self.market.quote(symbol) for symbol in self._symbols]
         now = max(quote.time_ms for quote in quotes)
         self.engine.now_ms = max(now, resume_ms or 0)
         self._funded_to = self.engine.now_ms
         self.bar_start = now // self.base_ms * self.base_ms
         self._closed: set[str] = set()
-        for quote in quotes:  # all of them before any account is looked at
+        for quote in quotes:  # all of them before any account is checked
             self.engine.books[quote.symbol].mark = quote.mark_price
         for quote in quotes:
             price_moves.set_mark_price(self.engine, quote.symbol, quote.mark_price)
@@ -34,14 +34,14 @@ class LiveTimeline(Timeline):
 
     @property
     def next_time(self) -> int:
-        """Nobody knows: time comes from upstream."""
+        """Unknown: time comes from upstream."""
         raise AssertionError("a live market has no next point")
 
     def advance(self, to_ms: int, fine: bool = True) -> None:
-        """Time comes from upstream alone."""
+        """Does nothing: time comes only from upstream."""
 
     def take(self, moment: Moment) -> None:
-        """Moves time and one price."""
+        """Advances time and moves one price."""
         engine = self.engine
         now = max(engine.now_ms, moment.time_ms)
         end = self.bar_start + self.base_ms
@@ -63,7 +63,7 @@ class LiveTimeline(Timeline):
         self.points_done += 1
 
     def forming(self, symbol: str) -> Bar | None:
-        """The minute under way, as upstream tells it, up to the last price."""
+        """The forming minute as reported by upstream, updated with the last price."""
         last = self.engine.instruments[symbol].ticks(self.engine.books[symbol].last)
         bar = self.market.bar(symbol, self.bar_start) or Bar(self.bar_start, last, last, last, last, 0)
         return bar._replace(high=max(bar.high, last), low=min(bar.low, last), close=last)

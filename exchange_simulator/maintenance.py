@@ -1,4 +1,6 @@
-"""Maintenance as `system/status` and `system.status` show it: announced, under way, over; only announced, or carried out."""
+"""Maintenance as `system/status` and `system.status` show it: scheduled, ongoing, completed;
+announced or carried out.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ OPEN_PATHS = frozenset({"/v5/system/status", "/v5/market/time"})
 
 @dataclass(slots=True)
 class Window:
-    """One announced window. `state` stands as given unless the window is carried out: then it follows the time."""
+    """One announced window. `state` is as given, unless the window is carried out: then it follows time."""
 
     id: str
     title: str
@@ -42,12 +44,12 @@ class Window:
 
 
 class Maintenance:
-    """All windows. While one is carried out, calls are refused, streams are cut and new ones turned away."""
+    """All windows. While one is carried out, calls are refused, streams are cut and new ones are refused."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self.windows: dict[str, Window] = {}
-        self.cut: Callable[[], object] = lambda: None  # cuts the streams that are open
+        self.cut: Callable[[], object] = lambda: None  # cuts the open streams
         self._closed = False
 
     def rows(self) -> list[dict[str, Any]]:
@@ -56,12 +58,12 @@ class Maintenance:
 
     @property
     def closed(self) -> bool:
-        """Whether a window is being carried out."""
+        """Whether a window is being carried out now."""
         now = self._now()
         return any(w.carried_out and w.begin_ms <= now < w.end_ms for w in self.windows.values())
 
     def look(self) -> None:
-        """Cuts the streams when a window has just begun."""
+        """Cuts the streams when a window has just started."""
         closed = bool(self.windows) and self.closed
         if closed and not self._closed:
             self.cut()

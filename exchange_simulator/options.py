@@ -1,4 +1,4 @@
-"""The command line: what can be asked for, and one sentence for whatever is wrong."""
+"""Command-line options, and a one-sentence message for each invalid one."""
 
 import argparse
 import os
@@ -26,12 +26,12 @@ DEFAULT_START = "2025-01-01"
 
 
 class BadOption(Exception):
-    """The exchange cannot be started as asked. The message is one sentence for the operator."""
+    """The exchange cannot start with these options. The message is one sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything a start needs."""
+    """All settings needed to start the exchange."""
 
     host: str
     port: int
@@ -109,7 +109,7 @@ def _start_ms(text: str) -> int:
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
-    """The options of a command line. Raises `BadOption`."""
+    """Parses a command line. Raises `BadOption`."""
     found = _parser().parse_args(argv)
     try:
         keys = tuple(parse_account(text) for text in (*environment.get("SIM_ACCOUNTS", "").split(), *found.account))
@@ -163,7 +163,7 @@ def _changes(market: Market, start_ms: int) -> tuple[Change, ...]:
 
 
 def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
-    """The market, and the business time at which trading begins. A live market says that when it has been started."""
+    """Returns the market and the business time at which trading starts; a live market sets it at startup."""
     if found.awkward and (found.replay or found.market not in (None, "generator")):
         raise BadOption("--awkward belongs to the generator: leave --replay and --market out.")
     chosen = found.market or ("replay" if found.replay else "generator")

@@ -1,4 +1,4 @@
-"""The engine's state as bytes and back, for a restart that goes on where the exchange stood."""
+"""Serializes the engine's state, so that a restart resumes where the exchange stopped."""
 
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from exchange_simulator.storage import Storage
 
 
 class SavedBook(msgspec.Struct, array_like=True):
-    """What one symbol's market is remembered by."""
+    """Saved state of one symbol's order book."""
 
     last: Decimal
     tick_direction: str
@@ -19,7 +19,7 @@ class SavedBook(msgspec.Struct, array_like=True):
 
 
 class SavedAccount(msgspec.Struct, array_like=True):
-    """One account without its orders, which are kept one by one."""
+    """One account without its orders, which are stored individually."""
 
     uid: int
     taker_fee: Decimal
@@ -38,7 +38,7 @@ class SavedAccount(msgspec.Struct, array_like=True):
 
 
 class SavedEngine(msgspec.Struct, array_like=True):
-    """The engine without accounts."""
+    """Engine state without accounts."""
 
     now_ms: int
     serial: int
@@ -48,7 +48,7 @@ class SavedEngine(msgspec.Struct, array_like=True):
 
 
 def dump(engine: Engine) -> dict[str, bytes]:
-    """State by name: `engine`, and `account/<uid>` for each account."""
+    """Serialized state by name: `engine`, and `account/<uid>` for each account."""
     encode = msgspec.msgpack.encode
     books = {
         symbol: SavedBook(book.last, book.tick_direction, book.seq)
@@ -80,7 +80,7 @@ def dump(engine: Engine) -> dict[str, bytes]:
 
 
 def restore(engine: Engine, storage: Storage) -> int | None:
-    """Brings an engine back to what was saved; the business time it stood at, or None when nothing was saved."""
+    """Restores a saved engine; returns its business time, or None when nothing was saved."""
     state = storage.state()
     if "engine" not in state:
         return None

@@ -10,7 +10,7 @@ from exchange_simulator.render import text
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-SHOWN_DEPTH = Decimal(50_000)  # value of a visible level where the matching depth is without limit
+SHOWN_DEPTH = Decimal(50_000)  # value shown per level when matching depth is unlimited
 Level = tuple[Decimal, Decimal]
 
 
@@ -27,7 +27,7 @@ class Day:
 
 
 class Quotes:
-    """Figures of the market that `market/tickers`, `market/orderbook` and their topics show."""
+    """Market figures for `market/tickers`, `market/orderbook` and their topics."""
 
     def __init__(self, engine: Engine, market: Market) -> None:
         self.engine = engine
@@ -107,7 +107,7 @@ class Quotes:
         }
 
     def levels(self, symbol: str, depth: int) -> tuple[list[Level], list[Level]]:
-        """Visible bids and asks, best first. Never locked: the best ask is at least a tick above the best bid."""
+        """Visible bids and asks, best first. Never locked: the best ask is at least one tick above the best bid."""
         book = self.engine.books[symbol]
         tick, step = book.instrument.tick_size, book.instrument.qty_step
         bid, ask = book.bid, max(book.ask, book.bid + tick)

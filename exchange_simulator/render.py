@@ -1,4 +1,4 @@
-"""Rows as Bybit sends them: field names, strings for numbers, empty strings for what does not apply."""
+"""Builds rows in Bybit's format: its field names, numbers as strings, empty strings for fields that do not apply."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,18 +18,18 @@ from exchange_simulator.engine.model import (
 )
 
 Row = dict[str, Any]
-AVERAGE_STEP = Decimal("1e-10")  # averages of prices are shown to this step
+AVERAGE_STEP = Decimal("1e-10")  # average prices are rounded to this step
 
 
 def text(number: Decimal) -> str:
-    """A number without exponent and without trailing zeros."""
+    """Formats a number without exponent and trailing zeros."""
     if not number:
         return "0"
     return format(number.normalize(), "f")
 
 
 def optional(number: Decimal | None) -> str:
-    """A number, or "" when there is none."""
+    """Formats a number, or "" for None."""
     return "" if number is None else text(number)
 
 
@@ -254,7 +254,7 @@ def settlement_row(row: SessionSettled) -> Row:
 
 
 def wallet_row(view: WalletView) -> Row:
-    """The account as `wallet-balance` and the `wallet` topic show it. A USDT and a USDC count as one USD each."""
+    """The account as `wallet-balance` and the `wallet` topic show it. 1 USDT and 1 USDC count as 1 USD each."""
     coins = [coin for coin in view.coins if coin.coin != MNT]
     wallet = sum((coin.balance for coin in coins), ZERO)
     unrealised = sum((coin.unrealised for coin in coins), ZERO)

@@ -1,7 +1,7 @@
-"""History and state in SQLite: rows wait in a short buffer and are written together.
+"""History and state in SQLite: rows are buffered briefly and written in batches.
 
-Without a path the file is a temporary one, deleted at the end: history then costs disk, not memory. With a path every
-change is written before it is answered, and the next start goes on from there.
+Without a path a temporary file is used and deleted at the end, so history costs disk, not memory. With a path every
+change is written before it is acknowledged, and the next start resumes from there.
 """
 
 import re
@@ -26,8 +26,8 @@ from exchange_simulator.engine.model import (
 )
 
 BUFFER_ROWS = 2_000
-PARTLY = "+"  # behind the state of an order that has fills
-WAITED = "*"  # behind the state of an order that was conditional
+PARTLY = "+"  # suffix of the state of an order that has fills
+WAITED = "*"  # suffix of the state of an order that was conditional
 T = TypeVar("T")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS executions (
@@ -64,7 +64,7 @@ _INSERT = {
 
 
 class StorageError(Exception):
-    """The file cannot be used. The message is one sentence for the operator."""
+    """The database file cannot be used. The message is one sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Query:
     to_ms: int | None = None
     symbols: Sequence[str] = ()
     kinds: Sequence[str] = ()
-    passing_kinds: Sequence[str] = ()  # kinds that are shown only from `passing_ms` on
+    passing_kinds: Sequence[str] = ()  # kinds shown only from `passing_ms` on
     passing_ms: int = 0
     order_id: str = ""
     link_id: str = ""
@@ -87,14 +87,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows, and the cursor of the page that follows ("" at the end)."""
+    """Rows, and the cursor of the next page ("" at the end)."""
 
     rows: list[T]
     cursor: str
 
 
 class Storage:
-    """The exchange's history. Not safe for threads."""
+    """The exchange's history. Not thread-safe."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -123,7 +123,7 @@ class Storage:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def record(self, events: Iterable[Event]) -> None:
-        """Keeps what belongs to history; written at the next flush."""
+        """Buffers events that belong to history; they are written at the next flush."""
         encode = msgspec.msgpack.encode
         pending = self._pending
         for event in events:
@@ -183,7 +183,7 @@ class Storage:
             self.flush()
 
     def flush(self, state: dict[str, bytes] | None = None) -> None:
-        """Writes what waits, together with the `state` that belongs to it, in one transaction."""
+        """Writes buffered rows together with the matching `state` in one transaction."""
         if not self._count and not state:
             return
         self._db.execute("BEGIN")
@@ -206,7 +206,7 @@ class Storage:
     # --- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, bytes]:
-        """What the last flush saved."""
+        """The state saved by the last flush."""
         return dict(self._db.execute("SELECT name, data FROM state").fetchall())
 
     def open_orders(self) -> list[Order]:
@@ -226,7 +226,7 @@ class Storage:
         return found.fetchone() is not None
 
     def before_recent(self, uid: int, count: int) -> int:
-        """Row number behind which lie the `count` newest orders of an account that closed since this start."""
+        """Row number after which the `count` newest orders lie that an account closed since this start."""
         self.flush()
         sql = "SELECT n FROM orders WHERE uid = ? AND n > ? ORDER BY n DESC LIMIT 1 OFFSET ?"
         found = self._db.execute(sql, (uid, self._first_closed, count)).fetchone()
@@ -243,7 +243,7 @@ class Storage:
         return Page([decoder.decode(data) for _, _, data in rows], cursor)
 
     def after(self, table: str, uid: int | None, n: int, limit: int, kind: type[T]) -> list[tuple[int, T]]:
-        """Rows in the order they were made, from behind row number `n`; for the ledger endpoint."""
+        """Rows after row number `n` in insertion order; for the ledger endpoint."""
         self.flush()
         which, values = ("uid = ? AND ", (uid,)) if uid is not None else ("", ())
         sql = f"SELECT n, data FROM {table} WHERE {which}n > ? ORDER BY n LIMIT ?"  # noqa: S608
@@ -256,7 +256,7 @@ class Storage:
 
 
 def ledger_kind(kind: str, coin: str) -> str:
-    """What the ledger's index has as the kind of a line: the coin behind it, unless it is the usual one."""
+    """The kind of a line in the ledger's index, with the coin as suffix unless it is USDT."""
     return kind if coin == "USDT" else f"{kind}/{coin}"
 
 
@@ -265,7 +265,7 @@ def _order_kind(order: Order) -> str:
 
 
 def order_kinds(status: str, waited: bool | None = None) -> tuple[str, ...]:
-    """Every kind of an order that ended in a state: with fills and without; conditional ones, the others, or both."""
+    """All kinds of orders that ended in a state: with and without fills; conditional, other, or both."""
     return tuple(
         f"{status}{partly}{mark}"
         for partly in ("", PARTLY)
@@ -281,7 +281,7 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         parts.append("order_id = ?")
         values.append(query.order_id)
     elif query.link_id:
-        parts.append("link_id = ? AND link_id <> ''")  # the second half lets SQLite use the index of named orders
+        parts.append("link_id = ? AND link_id <> ''")  # lets SQLite use the partial index
         values.append(query.link_id)
     if query.from_ms is not None:
         parts.append("time_ms >= ?")
@@ -306,7 +306,7 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
 
 
 def read_cursor(text: str) -> tuple[int, int] | None:
-    """The position a cursor stands for; None for an empty one. `ValueError` for one that no page gave."""
+    """Decodes a cursor; None for an empty one. Raises `ValueError` for one that no page returned."""
     if not text:
         return None
     found = re.fullmatch(r"([0-9]{1,18})(?::|%3[Aa])([0-9]{1,18})", text)

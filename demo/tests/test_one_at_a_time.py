@@ -1,4 +1,4 @@
-"""Two demos in one folder, a demo that is killed, a folder with any name: nothing is mistaken and nothing is left behind."""
+"""Two demos in one folder, a killed demo, a folder with any name: no mix-ups and no leftovers."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from demo.redis import EmbeddedRedis
 
 ROOT = Path(__file__).resolve().parents[3]
 STRANGE = 'it\'s a höuse "$HOME" # `of` 100%'
-#: Starts both servers as the demo does and is then killed.
+#: Starts both servers as the demo does; it is then killed.
 _KILLED = """
 import os, signal, subprocess, sys
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""Files of candles: the one reader of the simulated exchange and of the back-tester. It stands on NumPy alone.
+"""The candle file reader shared by the simulated exchange and the backtester. Depends only on NumPy.
 
-    SYMBOL.csv, SYMBOL.csv.gz, SYMBOL.zip (one CSV in it), SYMBOL.parquet (where polars is installed), in any case
+    SYMBOL.csv, SYMBOL.csv.gz, SYMBOL.zip (containing one CSV), SYMBOL.parquet (needs polars); any letter case
 
-The columns are found by name: `start_ms, open, high, low, close, volume`; further ones are passed over. The time is the
-start of the candle, UTC, in whole milliseconds; seconds, microseconds and nanoseconds are known by their size. Candles run
-oldest first, each once. Prices and volumes keep every digit as text.
+Columns are found by name: `start_ms, open, high, low, close, volume`; others are ignored. The time is the start of the
+candle, UTC, in whole milliseconds; seconds, microseconds and nanoseconds are detected by magnitude. Candles are sorted
+oldest first without duplicates. Prices and volumes keep every digit as text.
 """
 
 from exchange_simulator.candle_files.folder import candle_files

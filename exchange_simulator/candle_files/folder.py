@@ -9,7 +9,9 @@ _NAME = re.compile(r"([A-Z0-9]{1,40})\.(?:csv|csv\.gz|csv\.zip|zip|parquet)", re
 
 
 def candle_files(folder: Path) -> dict[str, Path]:
-    """Symbol, in capitals, to its file. CandleFault when there is none, or two of a symbol."""
+    """Maps each symbol, in upper case, to its file. Raises CandleFault when there are no files, or
+    two for one symbol.
+    """
     if not folder.is_dir():
         raise CandleFault(f"{folder} is not a folder: give the folder that holds the candles.")
     files: dict[str, Path] = {}

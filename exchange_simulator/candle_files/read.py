@@ -1,4 +1,4 @@
-"""Reading candles: the unit of their time, the range that is wanted, and what makes them sound."""
+"""Reads candles: detects the time unit, cuts the requested range and validates the rows."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from exchange_simulator.candle_files.table import TIME, VALUES, CandleFault, Floats, Table, read_table
 
 MINUTE_MS = 60_000
-#: No market has a price or a volume above these; what is above is a slip of the hand or another column.
+#: Upper bounds of plausible prices and volumes; anything above is a typo or another column.
 HIGHEST_PRICE = 1e12
 HIGHEST_VOLUME = 1e18
-#: Smallest time of a unit to the unit's name and how many of it are a millisecond (milliseconds a second below one).
+#: Smallest timestamp in a unit, the unit's name, and units per millisecond. Anything smaller is in seconds.
 _UNITS = ((10**17, "nanoseconds", 10**6), (10**14, "microseconds", 10**3), (10**11, "milliseconds", 1))
 _SECONDS_FROM = 10**9
 _LAST_MS = 253_402_300_800_000  # the year 10000
@@ -21,7 +21,7 @@ _LAST_MS = 253_402_300_800_000  # the year 10000
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Candles that are missing between two that are there; both starts in UTC milliseconds."""
+    """Missing candles between two existing ones; both starts in UTC milliseconds."""
 
     before_ms: int
     after_ms: int
@@ -29,7 +29,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class CandleFile:
-    """The sound candles of a file within the range that was asked for, oldest first. Prices and volumes by column name."""
+    """Valid candles of a file within the requested range, oldest first. Prices and volumes by column name."""
 
     path: Path
     interval_ms: int
@@ -43,7 +43,7 @@ class CandleFile:
         return self._table.floats[name][self._first : self._first + len(self.start_ms)]
 
     def texts(self, name: str) -> list[str]:
-        """A column with every digit."""
+        """A column as text, with every digit."""
         return self._table.texts(name)[self._first : self._first + len(self.start_ms)]
 
     def where(self, place: int) -> str:
@@ -52,10 +52,11 @@ class CandleFile:
 
 
 def read_candles(path: Path, *, from_ms: int | None = None, to_ms: int | None = None, gaps: bool = False) -> CandleFile:
-    """The candles of a file, or those of a range: the range is cut before its candles are checked for gaps.
+    """Reads the candles of a file or of a range; gaps are checked only inside the range.
 
-    Of what lies before `from_ms` the part that reaches it without a gap is kept, for whoever warms up on it. With `gaps` a
-    gap is told in the result, not refused. Raises CandleFault with one sentence: file, line, what was found, what is needed.
+    Candles before `from_ms` are kept as far back as they reach without a gap, for warm-up. With `gaps`, gaps are
+    reported in the result instead of rejected. Raises CandleFault with one sentence: file, line, value found, value
+    expected.
     """
     table = read_table(path)
     start_ms = _times(table)
@@ -86,12 +87,12 @@ def read_candles(path: Path, *, from_ms: int | None = None, to_ms: int | None = 
 
 
 def moment(ms: int) -> str:
-    """A UTC time as people write it: 2025-07-02 17:00."""
+    """Formats a UTC time, e.g. 2025-07-02 17:00."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _times(table: Table) -> NDArray[np.int64]:
-    """The starts in milliseconds, whatever unit the file has."""
+    """Candle starts in milliseconds, converted from the file's unit."""
     if isinstance(table.times, list):
         try:
             raw = np.array([int(value) for value in table.times], dtype=np.int64)
@@ -106,7 +107,7 @@ def _times(table: Table) -> NDArray[np.int64]:
         raise CandleFault(f"{table.where(int(raw.argmin()))}: the time is negative.")
     unit, per_ms = next(((name, number) for least, name, number in _UNITS if high >= least), ("seconds", 0))
     if unit == "seconds" and high < _SECONDS_FROM:
-        unit, per_ms = "milliseconds", 1  # a market that begins with the epoch: nobody's record, many a test's
+        unit, per_ms = "milliseconds", 1  # a market that starts at the epoch: never recorded data, but common in tests
     if per_ms == 0:
         raw = raw * 1000
     elif per_ms > 1:
@@ -135,7 +136,7 @@ def _no_time(table: Table, column: list[str]) -> CandleFault:
 
 
 def _interval(table: Table, start_ms: NDArray[np.int64]) -> int:
-    """The candles' length: the shortest step. Every other is a multiple of it."""
+    """Candle interval: the shortest step between starts, of which all other steps must be multiples."""
     steps = np.diff(start_ms)
     if len(bad := np.flatnonzero(steps <= 0)):
         place = int(bad[0])

@@ -1,4 +1,4 @@
-"""The six columns of a file of candles, as they stand there: text for CSV, numbers for Parquet."""
+"""The six columns of a candle file as stored: text for CSV, numbers for Parquet."""
 
 import csv
 import gzip
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 TIME = "start_ms"
 VALUES = ("open", "high", "low", "close", "volume")
 NAMES = (TIME, *VALUES)
-#: A larger file is no folder's mistake but an attack, or another kind of file.
+#: A larger file is an attack or not a candle file at all.
 MOST_BYTES = 4 * 2**30
 Floats = NDArray[np.float64]
 
 
 class CandleFault(ValueError):
-    """A file of candles that cannot be used: one sentence with the file, the line, what was found and what is needed."""
+    """A candle file cannot be used. One sentence: file, line, value found, value expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns of a file. `lines` are the fields of each candle for CSV, None for Parquet."""
+    """The columns of a file. `lines` holds the fields of each candle for CSV, None for Parquet."""
 
     path: Path
     floats: dict[str, Floats]
@@ -47,7 +47,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a file by its ending. Raises CandleFault."""
+    """Reads a file in the format of its extension. Raises CandleFault."""
     name = path.name.lower()
     if name.endswith(".parquet"):
         return _parquet(path)
@@ -134,7 +134,7 @@ def _parquet(path: Path) -> Table:
     except (OSError, pl.exceptions.PolarsError) as fault:
         raise CandleFault(f"{path} cannot be read: {_first_line(fault)}.") from None
     except BaseException as fault:
-        # a damaged file can make polars panic, which is none of Python's own exceptions
+        # a damaged file can make polars panic; PanicException is not a subclass of Exception
         if type(fault).__name__ != "PanicException":
             raise
         raise CandleFault(f"{path} cannot be read: it is damaged.") from None

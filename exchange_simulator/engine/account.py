@@ -1,7 +1,7 @@
-"""One account's money, positions and open orders, and the margin they need.
+"""Balances, positions and open orders of one account, and the margin they need.
 
-Cross margin: equity = balances of all coins + unrealised P&L over all positions backs everything together (a USDC counts
-as a USDT). Isolated margin: each position stands alone with its own margin, each coin pays for its own contracts.
+Cross margin: equity = balances of all coins + unrealised P&L over all positions backs everything together (1 USDC
+counts as 1 USDT). Isolated margin: each position has its own margin, and each coin pays for its own contracts.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ MNT = "MNT"
 
 @dataclass(slots=True)
 class Resting:
-    """What the live, margin-using orders of one symbol add up to."""
+    """Sums over the live, margin-using orders of one symbol."""
 
     buy_qty: Decimal = ZERO
     buy_value: Decimal = ZERO
@@ -25,7 +25,7 @@ class Resting:
 
 @dataclass(slots=True)
 class Totals:
-    """The account's whole history in five sums: balance = deposits + gross - fees + funding + insurance."""
+    """The account's history as five sums: balance = deposits + gross - fees + funding + insurance."""
 
     deposits: Decimal = ZERO
     gross: Decimal = ZERO
@@ -51,21 +51,21 @@ class Account:
     resting: dict[str, Resting] = field(default_factory=dict)
     sums: dict[str, Totals] = field(default_factory=lambda: {"USDT": Totals()})  # by settle coin
     updated_ms: int = 0
-    mnt_fees: bool = False  # fees of trades are taken in MNT as long as there is any
-    demo: bool = False  # orders are kept for seven days, and what Bybit's demo does not have is refused
+    mnt_fees: bool = False  # trading fees are paid in MNT while the balance lasts
+    demo: bool = False  # demo trading: orders are kept for seven days, unsupported calls are refused
     # Between these ticks of each held symbol the account cannot be liquidated; emptied when money or size changes.
     safe: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def wallet(self) -> Decimal:
-        """Balances of the coins that back positions, a USDC counted as a USDT."""
+        """Sum of the balances that back positions, 1 USDC counted as 1 USDT."""
         if len(self.balances) == 1:
             return self.balances["USDT"]
         return sum((amount for coin, amount in self.balances.items() if coin != MNT), ZERO)
 
     @property
     def totals(self) -> Totals:
-        """The sums of the coins that back positions, a USDC counted as a USDT."""
+        """Totals over the coins that back positions, 1 USDC counted as 1 USDT."""
         if len(self.sums) == 1:
             return self.sums["USDT"]
         parts = [part for coin, part in self.sums.items() if coin != MNT]
@@ -81,7 +81,9 @@ class Account:
         return self.margin_mode == "ISOLATED_MARGIN"
 
     def pay(self, coin: str, amount: Decimal) -> Totals:
-        """Adds an amount (< 0: takes it) to the balance of a coin; the coin's sums, for the caller to add to as well."""
+        """Adds an amount (negative to subtract) to the balance of a coin; returns its totals for
+        the caller to update.
+        """
         self.balances[coin] = self.balances.get(coin, ZERO) + amount
         found = self.sums.get(coin)
         if found is None:
@@ -89,7 +91,7 @@ class Account:
         return found
 
     def position(self, symbol: str, idx: int = 0) -> Position:
-        """The position of a symbol or of one leg of it, made flat when there was none."""
+        """The position of a symbol or of one of its legs, created flat if missing."""
         leg = leg_of(symbol, idx)
         found = self.positions.get(leg)
         if found is None:
@@ -97,7 +99,7 @@ class Account:
         return found
 
     def leverage(self, symbol: str, idx: int = 0) -> Decimal:
-        """The leverage of a leg; that of another leg of the symbol when this one never was used."""
+        """The leverage of a leg; that of another leg of the symbol when this one has never been used."""
         for each in (idx, 0, 1, 2):
             found = self.positions.get(leg_of(symbol, each))
             if found is not None:
@@ -119,7 +121,7 @@ class Account:
         return any(self.size(symbol, idx) for idx in ((1, 2) if symbol in self.hedged else (0,)))
 
     def held(self) -> list[Position]:
-        """Positions that are not flat."""
+        """All positions that are not flat."""
         return [position for position in self.positions.values() if position.size]
 
     # --- open orders --------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ class Account:
         self.count(order, 1)
 
     def drop(self, order: Order) -> None:
-        """The order has closed. Its sums must have been taken out with `count(order, -1)` before its leaves changed."""
+        """Removes a closed order. Call `count(order, -1)` first, before its leaves quantity changes."""
         self.orders.pop(order.order_id, None)
         self.by_symbol.get(order.symbol, {}).pop(order.order_id, None)
         if order.link_id:
@@ -142,7 +144,9 @@ class Account:
         return list(self.by_symbol.get(symbol, {}).values())
 
     def count(self, order: Order, direction: int) -> None:
-        """Adds (+1) an order to the margin sums or takes it out (-1); conditional and reducing ones use none."""
+        """Adds (+1) an order to the margin sums or removes it (-1); conditional and reduce-only
+        orders use no margin.
+        """
         if order.reduce_only or order.status == "Untriggered" or not order.leaves:
             return
         leg = order.leg
@@ -173,7 +177,9 @@ def maintenance_margin(instrument: Instrument, value: Decimal) -> Decimal:
 
 
 def order_margin(account: Account, leg: str) -> Decimal:
-    """Initial margin of the resting orders of a leg: the dearer side; what only offsets the position is free."""
+    """Initial margin of the resting orders of a leg: the larger side; quantity that only offsets
+    the position is free.
+    """
     sums = account.resting.get(leg)
     if sums is None:
         return ZERO
@@ -187,7 +193,7 @@ def order_margin(account: Account, leg: str) -> Decimal:
 
 
 def opening_value(qty: Decimal, value: Decimal, offset: Decimal) -> Decimal:
-    """Value of orders beyond the `offset` quantity that they would only close."""
+    """Value of orders beyond the `offset` quantity that would only close the position."""
     if offset <= 0:
         return value
     if qty <= offset:

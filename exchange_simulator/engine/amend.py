@@ -1,4 +1,4 @@
-"""Changing an open order: price, quantity, trigger and the stops that come with it."""
+"""Amends an open order: price, quantity, trigger and attached stops."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +12,7 @@ from exchange_simulator.engine.state import Engine
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """A request of `order/amend`; None leaves a value as it is, 0 removes a take profit or stop loss."""
+    """A request of `order/amend`; None leaves a value unchanged, 0 removes a take profit or stop loss."""
 
     qty: Decimal | None = None
     price: Decimal | None = None
@@ -28,7 +28,7 @@ class Amendment:
 
 
 def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> None:
-    """Changes an open order; one whose price now crosses the book trades at once."""
+    """Amends an open order; if its new price crosses the book, it trades at once."""
     instrument, book = engine.instruments[order.symbol], engine.books[order.symbol]
     if change.qty is not None:
         if order.stop_order_type in stops.FULL:

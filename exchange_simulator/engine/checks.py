@@ -1,4 +1,4 @@
-"""What prices of orders and stops must be, with the exchange's codes."""
+"""Validates prices of orders and stops; refusals carry Bybit's codes."""
 
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from exchange_simulator.market.model import Instrument
 
 
 def check_price(instrument: Instrument, book: Book, side: str, price: Decimal, conditional: bool) -> None:
-    """A price lies on the tick and within the bounds of the instrument; that of a live order within the band as well."""
+    """Checks that a price is on the tick and within the instrument's bounds; for a live order, also within the band."""
     if price % instrument.price_step or not instrument.min_price <= price <= instrument.max_price:
         raise Refused(10001, "params error: Price invalid")
     if conditional:
@@ -23,7 +23,7 @@ def check_price(instrument: Instrument, book: Book, side: str, price: Decimal, c
 
 
 def check_liquidation(engine: Engine, account: Account, leg: str, price: Decimal) -> None:
-    """A limit price must be better than the liquidation price of the position that is held."""
+    """Checks that a limit price is better than the liquidation price of the held position."""
     position = account.positions.get(leg)
     if position is None or not position.size:
         return
@@ -35,7 +35,7 @@ def check_liquidation(engine: Engine, account: Account, leg: str, price: Decimal
 def check_levels(
     instrument: Instrument, side: str, base: Decimal, take_profit: Decimal | None, stop_loss: Decimal | None
 ) -> None:
-    """Raises `Refused` unless the levels are prices that guard a position of `side` entered at `base`."""
+    """Raises `Refused` unless the levels are valid stops for a position of `side` entered at `base`."""
     for name, level, above in (("TakeProfit", take_profit, side == BUY), ("StopLoss", stop_loss, side != BUY)):
         if not level:
             continue
@@ -48,7 +48,7 @@ def check_levels(
 
 
 def check_trigger(engine: Engine, symbol: str, trigger: Decimal, direction: int, trigger_by: str) -> None:
-    """A trigger lies ahead: above the price it looks at when it waits for a rise (1), below when for a fall (2)."""
+    """Checks that a trigger is ahead of its reference price: above it for a rise (1), below it for a fall (2)."""
     now = engine.price_by(symbol, trigger_by)
     if direction == 1 and trigger <= now:
         raise Refused(110092, f"expect Rising, but trigger_price[{trigger}] <= current[{now}]")

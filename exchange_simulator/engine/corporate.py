@@ -1,7 +1,7 @@
-"""Corporate actions of stock perpetuals: a split multiplies every size and divides every price, values stay.
+"""Corporate actions of stock perpetuals: a split multiplies every size and divides every price; values are unchanged.
 
 Bybit documents the execution type `CorporateAction` without an example. Here a split cancels the orders of the symbol,
-changes each position in place and leaves one execution row for it, whose quantity is the change in size.
+changes each position in place and records one execution per position, whose quantity is the change in size.
 """
 
 from dataclasses import replace
@@ -16,7 +16,9 @@ RATIOS = tuple(Decimal(text) for text in ("2", "4", "5", "10", "20", "0.5", "0.2
 
 
 def split_instrument(instrument: Instrument, ratio: Decimal) -> Instrument:
-    """The instrument after a split: what was one is `ratio`. Candles of the past follow, as their prices are in ticks."""
+    """Returns the instrument after a split: one becomes `ratio`. Past candles follow, since their
+    prices are in ticks.
+    """
     tick = instrument.tick_size / ratio
     return replace(
         instrument,
@@ -33,7 +35,7 @@ def split_instrument(instrument: Instrument, ratio: Decimal) -> Instrument:
 
 
 def split(engine: Engine, symbol: str, ratio: Decimal) -> None:
-    """Splits a symbol whose instrument has been split already. Raises `Refused` for a ratio that is not supported."""
+    """Splits positions in a symbol whose instrument is already split. Raises `Refused` for an unsupported ratio."""
     if ratio not in RATIOS:
         raise Refused(10001, f"a split of {ratio} is not supported: use one of {', '.join(map(str, RATIOS))}")
     book = engine.books[symbol]

@@ -1,4 +1,4 @@
-"""The end of a contract: its orders are cancelled and its positions settled at the last price."""
+"""Delivery of a contract: its orders are cancelled and its positions settled at the last price."""
 
 from exchange_simulator.engine import matching
 from exchange_simulator.engine.liquidation import system_order
@@ -6,7 +6,7 @@ from exchange_simulator.engine.state import Engine
 
 
 def deliver(engine: Engine, symbol: str) -> None:
-    """Settles a symbol now. Each position closes with an execution of type Delivery, without an order of its own."""
+    """Settles a symbol now. Each position closes with an execution of type Delivery, without an order."""
     price = engine.books[symbol].last
     for account in engine.accounts.values():
         for order in account.symbol_orders(symbol):

@@ -1,7 +1,7 @@
-"""Funding: at its times, holders of one side pay the other: size x mark price x rate.
+"""Funding: at funding times holders of one side pay the other size x mark price x rate.
 
-Contracts settled in USDC end a session then as well: profit since the last one is realised at the mark price, before
-funding, and counts from there on.
+USDC-settled contracts also end a session then: profit since the last session is realised at the mark price before
+funding, and the new session starts from that price.
 """
 
 from decimal import Decimal
@@ -13,7 +13,7 @@ from exchange_simulator.engine.state import Engine
 
 
 def charge(engine: Engine, symbol: str, rate: Decimal) -> None:
-    """Charges every position in a symbol now. A positive rate is paid by longs to shorts."""
+    """Charges every position in a symbol now. At a positive rate longs pay shorts."""
     for account in list(engine.books[symbol].holders.values()):
         for position in account.legs(symbol):
             if position.size:
@@ -22,7 +22,7 @@ def charge(engine: Engine, symbol: str, rate: Decimal) -> None:
 
 
 def _settle_session(engine: Engine, account: Account, position: Position) -> Decimal:
-    """Realises what a position has gained since the last session; how much."""
+    """Realises the profit of a position since the last session; returns the amount."""
     mark, size = engine.books[position.symbol].mark, abs(position.size)
     gain = position.unrealised(mark)
     common = (account.uid, position.symbol)

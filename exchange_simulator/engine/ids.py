@@ -1,10 +1,10 @@
-"""Ids that depend on a seed alone, so that the same run gives the same ids."""
+"""Ids that depend only on a seed, so that identical runs produce identical ids."""
 
 from hashlib import blake2b
 
 
 class IdSource:
-    """UUID-shaped ids: `new(scope)` counts per scope, so that one account's ids do not depend on another's pace."""
+    """UUID-shaped ids: `new(scope)` counts per scope, so that one account's ids do not depend on another's activity."""
 
     def __init__(self, seed: int, counters: dict[str, int] | None = None) -> None:
         self._seed = str(seed)

@@ -1,14 +1,14 @@
 """Liquidation and auto-deleveraging.
 
-Isolated margin: the same for one position alone, with its own margin in place of the account's equity.
+Isolated margin: the same for a single position, with its own margin in place of the account's equity.
 
-Cross margin: when an account's equity meets its maintenance margin, all its open orders are cancelled. Positions above their lowest
-risk tier are then reduced to the tier below, one order after the other, the largest margin first, until the equity
-covers the maintenance margin again (Bybit's laddered liquidation). When no position is above its lowest tier, or the
-book does not take such an order whole, every position is taken over at its bankruptcy price: the price at which closing
-it, fee included, uses up its share of what equity is left. The balance then ends at zero or a little above, never below:
-what is missing after a gap comes from the insurance fund, and when that is empty, from holders of the other side, who
-are deleveraged at the bankruptcy price.
+Cross margin: when an account's equity falls to its maintenance margin, all its open orders are cancelled. Positions
+above their lowest risk tier are then reduced to the tier below, one order at a time, largest margin first, until the
+equity covers the maintenance margin again (Bybit's laddered liquidation). When no position is above its lowest tier, or
+the book cannot fill such an order completely, every position is taken over at its bankruptcy price: the price at which
+closing it, fee included, uses up its share of the remaining equity. The balance then ends at or slightly above zero,
+never below: a deficit after a gap is covered by the insurance fund and, when that is empty, by holders of the other
+side, who are deleveraged at the bankruptcy price.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -20,7 +20,7 @@ from exchange_simulator.engine.state import Engine
 
 
 def check(engine: Engine, account: Account) -> None:
-    """Liquidates an account when its equity no longer covers its maintenance margin; isolated positions one by one."""
+    """Liquidates an account when its equity does not cover its maintenance margin; isolated positions individually."""
     if account.isolated:
         for position in account.held():
             if position.size and engine.spare(account, position) <= 0:
@@ -30,8 +30,8 @@ def check(engine: Engine, account: Account) -> None:
 
 
 def liquidate(engine: Engine, account: Account, position: Position | None = None) -> None:
-    """Reduces positions tier by tier as far as that helps; takes over what it does not help. In isolated margin it is
-    `position` alone.
+    """Reduces positions tier by tier while that helps, then takes over the rest. In isolated margin only
+    `position` is liquidated.
     """
     alone = position if account.isolated else None
     _cancel_all(engine, account, alone)
@@ -58,7 +58,7 @@ def _cancel_all(engine: Engine, account: Account, alone: Position | None = None)
 
 
 def _highest(engine: Engine, account: Account, alone: Position | None) -> Position | None:
-    """The position above its lowest tier that needs the most maintenance margin."""
+    """The position above its lowest tier with the largest maintenance margin."""
     above = [
         position
         for position in ([alone] if alone is not None else account.held())
@@ -68,7 +68,7 @@ def _highest(engine: Engine, account: Account, alone: Position | None) -> Positi
 
 
 def _reduce(engine: Engine, account: Account, position: Position) -> bool:
-    """Brings a position down to the next lower tier with one order, filled whole or not at all; whether it filled."""
+    """Reduces a position to the next lower tier with one fill-or-kill order; returns whether it filled."""
     instrument, book = engine.instruments[position.symbol], engine.books[position.symbol]
     value, step = engine.value(position), instrument.qty_step
     limit = max(tier.limit_value for tier in instrument.risk_tiers if tier.limit_value < value)
@@ -81,7 +81,7 @@ def _reduce(engine: Engine, account: Account, position: Position) -> bool:
 
 
 def take_over(engine: Engine, account: Account, alone: Position | None = None) -> None:
-    """Cancels everything and closes every position, or `alone`, at its bankruptcy price."""
+    """Cancels all orders and closes every position, or only `alone`, at its bankruptcy price."""
     _cancel_all(engine, account, alone)
     if account.isolated:
         for position in [alone] if alone is not None else account.held():
@@ -120,7 +120,9 @@ def _bust(engine: Engine, account: Account, position: Position, cover: Decimal) 
 
 
 def deleverage(engine: Engine, symbol: str, side: str, qty: Decimal, price: Decimal) -> Decimal:
-    """Closes up to `qty` of positions on the other side of a `side` closing order, best ranked first; returns how much."""
+    """Closes up to `qty` of positions on the other side of a `side` closing order, best ranked
+    first; returns how much.
+    """
     sign = 1 if side == BUY else -1
     mark = engine.books[symbol].mark
     found = [
@@ -165,7 +167,7 @@ def system_order(
     create_type: str,
     time_in_force: str = "IOC",
 ) -> Order:
-    """An order of the exchange itself that closes a position, live on the account until it is settled."""
+    """A closing order created by the exchange itself, live on the account until it is settled."""
     engine.serial += 1
     order = Order(
         order_id=engine.ids.new(f"{account.uid}/order"),

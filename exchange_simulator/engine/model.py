@@ -1,4 +1,4 @@
-"""What the engine keeps: orders, positions, executions, closed profits, ledger lines, and the refusal of a request.
+"""The engine's records: orders, positions, executions, closed P&L, ledger lines, and `Refused`.
 
 Prices, quantities and money are `Decimal`; times are UTC milliseconds. Positions carry a signed size: long is positive.
 """
@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 ZERO = Decimal(0)
-MONEY_STEP = Decimal("1e-12")  # shares of a sum are cut to this; the last share takes what is left
+MONEY_STEP = Decimal("1e-12")  # shares of a sum are truncated to this; the last share gets the remainder
 
 BUY = "Buy"
 SELL = "Sell"
@@ -18,7 +18,7 @@ OPEN_STATES = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
 
 
 class Refused(Exception):
-    """The exchange refuses a request. `code` is Bybit's retCode, the message its retMsg, `result` what comes beside it."""
+    """The exchange refuses a request. `code` is Bybit's retCode, the message its retMsg, `result` the result object."""
 
     result: Mapping[str, object] = {}
 
@@ -30,16 +30,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the operator of the exchange may set."""
+    """Settings of the exchange's operator."""
 
     taker_fee: Decimal = Decimal("0.00055")
     maker_fee: Decimal = Decimal("0.0002")
     spread_ticks: int = 0  # best ask less best bid
     slippage_bps: Decimal = ZERO  # added to every taker price, against the taker
-    depth_usdt: Decimal = ZERO  # value resting at one level of the book; 0: without limit
-    mnt_price: Decimal = Decimal(1)  # of a MNT in USDT, where MNTUSDT is not traded
-    mnt_share: Decimal = Decimal("0.9")  # of a fee that is taken in MNT
-    market_band: Decimal = Decimal("0.05")  # a market order trades no further than this share from the last price
+    depth_usdt: Decimal = ZERO  # value resting at each book level; 0: unlimited
+    mnt_price: Decimal = Decimal(1)  # USDT per MNT, where MNTUSDT is not traded
+    mnt_share: Decimal = Decimal("0.9")  # share of a fee that is charged when paid in MNT
+    market_band: Decimal = Decimal("0.05")  # fills of a market order stay within this fraction of the last price
     default_leverage: Decimal = Decimal(10)
     max_open_orders: int = 500
     max_conditional_orders: int = 10
@@ -50,7 +50,7 @@ class Rules:
 
 
 class Order(msgspec.Struct):
-    """One order from acceptance to its final state. `leaves` is what can still be filled."""
+    """One order from acceptance to its final state. `leaves` is the quantity still open."""
 
     order_id: str
     link_id: str
@@ -95,11 +95,11 @@ class Order(msgspec.Struct):
     slippage_type: str = "UNKNOWN"
     slippage: str = ""
     trail_distance: Decimal | None = None
-    trail_extreme: Decimal | None = None  # None until the activation price was met
-    version: int = 0  # raised when a level of the order moves: older heap entries are then void
+    trail_extreme: Decimal | None = None  # None until the activation price is reached
+    version: int = 0  # incremented when a level of the order moves, which invalidates older heap entries
     idx: int = 0  # positionIdx: 0 one-way, 1 the long leg, 2 the short leg of hedge mode
     coin: str = "USDT"  # settle coin
-    mnt_fee: Decimal = ZERO  # taken in MNT, beside `cum_fee` in the settle coin
+    mnt_fee: Decimal = ZERO  # charged in MNT, in addition to `cum_fee` in the settle coin
 
     @property
     def open(self) -> bool:
@@ -107,7 +107,7 @@ class Order(msgspec.Struct):
 
     @property
     def waiting(self) -> bool:
-        """Conditional and not triggered yet."""
+        """True for a conditional order that has not triggered yet."""
         return self.status == "Untriggered"
 
     @property
@@ -125,7 +125,7 @@ class Position(msgspec.Struct):
     symbol: str
     leverage: Decimal
     size: Decimal = ZERO  # signed
-    entry_value: Decimal = ZERO  # what the open size cost, always >= 0
+    entry_value: Decimal = ZERO  # cost of the open size, always >= 0
     open_fee: Decimal = ZERO  # entry fees not yet attributed to a close
     funding: Decimal = ZERO  # funding received (+) or paid (-) and not yet attributed to a close
     cur_realised: Decimal = ZERO
@@ -135,8 +135,8 @@ class Position(msgspec.Struct):
     open_ms: int = 0
     seq: int = -1
     idx: int = 0  # positionIdx
-    added: Decimal = ZERO  # isolated margin: put in (> 0) beyond the initial margin, or lost to funding (< 0)
-    opened_value: Decimal | None = None  # where sessions settle: what the size cost when it was opened
+    added: Decimal = ZERO  # isolated margin: added (> 0) beyond the initial margin, or lost to funding (< 0)
+    opened_value: Decimal | None = None  # with session settlement: cost of the size when it was opened
 
     @property
     def leg(self) -> str:
@@ -152,13 +152,13 @@ class Position(msgspec.Struct):
 
     @property
     def average(self) -> Decimal:
-        """The average price of opening."""
+        """The average entry price."""
         value = self.entry_value if self.opened_value is None else self.opened_value
         return value / abs(self.size) if self.size else ZERO
 
     @property
     def session_average(self) -> Decimal:
-        """The price from which profit counts: of the last session settlement, where there are any."""
+        """The price from which profit is measured: that of the last session settlement, where sessions are settled."""
         return self.entry_value / abs(self.size) if self.size else ZERO
 
     def unrealised(self, mark: Decimal) -> Decimal:
@@ -197,7 +197,7 @@ class Execution(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ClosedPnl(msgspec.Struct, array_like=True, frozen=True):
-    """What one burst of fills of a closing order realised. `pnl` = gross - open fee - close fee + funding while held."""
+    """P&L realised by one burst of closing fills. `pnl` = gross - open fee - close fee + funding while held."""
 
     uid: int
     symbol: str
@@ -257,7 +257,7 @@ class SessionSettled(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Liquidated(msgspec.Struct, frozen=True):
-    """A position taken over, as `allLiquidation` tells the public."""
+    """A position taken over, as published on `allLiquidation`."""
 
     symbol: str
     side: str  # of the position
@@ -267,7 +267,7 @@ class Liquidated(msgspec.Struct, frozen=True):
 
 
 class PositionView(msgspec.Struct, frozen=True):
-    """A position as it was when a push was due, with what the row shows beside it."""
+    """A position at the time a push was due, with the derived fields of its row."""
 
     uid: int
     position: Position
@@ -287,7 +287,7 @@ class PositionView(msgspec.Struct, frozen=True):
 
 
 class CoinView(msgspec.Struct, frozen=True):
-    """What an account has in one coin."""
+    """An account's balance in one coin."""
 
     coin: str
     balance: Decimal
@@ -299,7 +299,7 @@ class CoinView(msgspec.Struct, frozen=True):
 
 
 class WalletView(msgspec.Struct, frozen=True):
-    """An account's money as it was when a push was due."""
+    """An account's wallet at the time a push was due."""
 
     uid: int
     margin_mode: str
@@ -307,7 +307,7 @@ class WalletView(msgspec.Struct, frozen=True):
 
 
 def leg_of(symbol: str, idx: int) -> str:
-    """The name of a position inside its account: the symbol, with the leg behind it in hedge mode."""
+    """Key of a position within its account: the symbol, followed by the leg in hedge mode."""
     return f"{symbol}#{idx}" if idx else symbol
 
 

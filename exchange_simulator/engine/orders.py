@@ -1,4 +1,4 @@
-"""Requests about orders: create and cancel, with the checks of the exchange and its codes."""
+"""Order requests: create and cancel, with the exchange's checks and codes."""
 
 import re
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}\Z")
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """A request of `order/create`, types checked, rules not yet."""
+    """A request of `order/create`: types are checked, rules are not yet."""
 
     symbol: str
     side: str
@@ -47,14 +47,14 @@ class NewOrder:
 
 
 def create(engine: Engine, account: Account, new: NewOrder) -> Order:
-    """Accepts an order and lets it meet the book. Raises `Refused`; what fails later shows in the order's state.
+    """Accepts an order and matches it. Raises `Refused`; a later failure shows in the order's state.
 
-    A reduce-only one above the largest size is split: its parts follow one another, the id of the client stays with the
-    first, which is returned.
+    A reduce-only order above the maximum size is split into consecutive parts; the first keeps the client's id and is
+    returned.
     """
     check_idx(account, new.symbol, new.idx)
     if new.idx and (new.idx == 1) == (new.side == "Sell") and not new.reduce_only:
-        new = replace(new, reduce_only=True)  # in hedge mode the other side of a leg only ever closes it
+        new = replace(new, reduce_only=True)  # in hedge mode an order on the opposite side of a leg can only close it
     held = abs(account.size(new.symbol, new.idx))
     first = _create(engine, account, new)
     left = min(new.qty, held) - first.qty if new.reduce_only and new.trigger_price is None else ZERO
@@ -67,7 +67,7 @@ def create(engine: Engine, account: Account, new: NewOrder) -> Order:
 
 
 def check_idx(account: Account, symbol: str, idx: int) -> None:
-    """`positionIdx` is 0 in one-way mode and names the leg in hedge mode."""
+    """Checks `positionIdx`: 0 in one-way mode, the leg in hedge mode."""
     if bool(idx) != (symbol in account.hedged):
         raise Refused(10001, "position idx not match position mode")
 
@@ -156,7 +156,7 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
 
 
 def _quantity(engine: Engine, account: Account, instrument: Instrument, new: NewOrder) -> Decimal:
-    """The quantity, checked against the lot filter; "0" with reduceOnly and closeOnTrigger means the whole position."""
+    """The quantity, checked against the lot filter; "0" with reduceOnly and closeOnTrigger is the whole position."""
     largest = instrument.max_mkt_order_qty if new.order_type == "Market" else instrument.max_order_qty
     if new.qty == 0 and new.reduce_only and new.close_on_trigger:
         held = abs(account.size(new.symbol, new.idx))
@@ -199,7 +199,7 @@ def _tolerance(book: Book, new: NewOrder) -> Decimal | None:
 
 
 def _check_attached(engine: Engine, instrument: Instrument, book: Book, new: NewOrder, price: Decimal) -> None:
-    """Take profit and stop loss of an order: on a tick and on the right sides of its price."""
+    """Checks take profit and stop loss of an order: on the tick and on the correct side of its price."""
     if not new.take_profit and not new.stop_loss:
         return
     if new.reduce_only:
@@ -212,7 +212,7 @@ def _check_attached(engine: Engine, instrument: Instrument, book: Book, new: New
 
 
 def _check_counts(rules: Rules, account: Account, symbol: str, conditional: bool) -> None:
-    """So many orders of a kind may be open in a symbol; stops of a position do not count."""
+    """Limits the number of open orders per kind and symbol; stops of a position do not count."""
     count = 0
     for order in account.by_symbol.get(symbol, {}).values():
         if order.waiting == conditional and not (conditional and order.stop_order_type != "Stop"):
@@ -224,7 +224,7 @@ def _check_counts(rules: Rules, account: Account, symbol: str, conditional: bool
 
 
 def _check_risk(engine: Engine, account: Account, instrument: Instrument, order: Order) -> None:
-    """The position an order could lead to must stay in a tier that allows the leverage."""
+    """Checks that the position an order could lead to stays in a tier that allows the leverage."""
     position = account.position(order.symbol, order.idx)
     after = abs(position.size + order.leaves * order.sign)
     if after <= abs(position.size):
@@ -254,13 +254,13 @@ def _place_conditional(engine: Engine, account: Account, new: NewOrder, order: O
 
 
 def find(account: Account, symbol: str, order_id: str, link_id: str) -> Order | None:
-    """An open order by its id (which wins) or link id."""
+    """Finds an open order by its id (which takes precedence) or link id."""
     order = account.orders.get(order_id) if order_id else account.links.get(link_id)
     return order if order is not None and order.symbol == symbol else None
 
 
 def cancel(engine: Engine, account: Account, order: Order) -> None:
-    """Cancels an open order at its owner's wish."""
+    """Cancels an open order at its owner's request."""
     cancel_many(engine, account, [order])
 
 

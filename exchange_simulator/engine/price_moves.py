@@ -1,8 +1,8 @@
-"""Price moves. Between two points a price runs through every level that waits, in order; a jump meets them all at once.
+"""Price moves. Between two points a price passes every waiting level in order; a jump hits them all at once.
 
-A stop met on the way fires at its own trigger price, one met by a jump fires at the price jumped to. A resting limit
-order fills at its own price either way. An account whose equity meets its maintenance margin on the way is liquidated
-there; after a jump that goes before its stops. The mark moves with the last price unless it was put elsewhere.
+A stop passed on the way fires at its own trigger price; one hit by a jump fires at the price after the jump. A resting
+limit order fills at its own price either way. An account whose equity falls to its maintenance margin on the way is
+liquidated there; after a jump, liquidation precedes its stops. The mark price follows the last price unless it was set.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -20,7 +20,7 @@ CANCEL_PARTNER = {
 
 
 def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> None:
-    """Takes the price of a symbol to `target`, through everything in between."""
+    """Moves the price of a symbol to `target` through every level in between."""
     book = engine.books[symbol]
     if not book.last or book.quiet:
         book.set_last(target)
@@ -52,7 +52,7 @@ def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> No
 
 
 def _fire_next(engine: Engine, book: Book, target: Decimal, up: bool, jumped: bool) -> bool:
-    """Fires whatever waits nearest on the way to `target`; False when nothing does."""
+    """Fires the nearest waiting level on the way to `target`; returns False when there is none."""
     symbol = book.instrument.symbol
     found = book.next_rising() if up else book.next_falling()
     level: Decimal | None = None
@@ -93,7 +93,7 @@ def _trailing_level(order: Order, up: bool) -> Decimal | None:
     """Where a trailing stop fires when the price moves this way; None for the favourable way or before activation."""
     if order.trail_extreme is None or order.trail_distance is None:
         return None
-    if order.trigger_direction == 1:  # guards a long: fires when falling
+    if order.trigger_direction == 1:  # protects a long: fires on a falling price
         return None if up else order.trail_extreme - order.trail_distance
     return order.trail_extreme + order.trail_distance if up else None
 
@@ -123,9 +123,10 @@ def _liquidation_level(
 
 
 def set_mark_price(engine: Engine, symbol: str, price: Decimal | None) -> None:
-    """Puts the mark price of a symbol at `price`, from where the last price moves it no more; None lets it follow again.
+    """Fixes the mark price of a symbol at `price`; None lets it follow the last price again.
 
-    Accounts that the new mark leaves without maintenance margin are liquidated, then orders that wait for it fire.
+    Accounts whose equity no longer covers their maintenance margin are liquidated, then orders triggered by the mark
+    price fire.
     """
     book = engine.books[symbol]
     if book.mark_follows != (price is None):
@@ -153,13 +154,13 @@ def set_mark_price(engine: Engine, symbol: str, price: Decimal | None) -> None:
 
 
 def _met(order: Order, now: Decimal) -> bool:
-    """Whether a price fires a conditional order."""
+    """Whether a price triggers a conditional order."""
     price = order.trigger_price
     return price is not None and (now >= price if order.trigger_direction == 1 else now <= price)
 
 
 def _follow(book: Book) -> None:
-    """Trailing stops follow the price: activated at their price, then at the best price since."""
+    """Updates trailing stops: activated at their activation price, then trailing the best price since."""
     for order in book.trailing.values():
         long = order.trigger_direction == 1
         if order.trail_extreme is None:
@@ -186,8 +187,8 @@ def _fire_index(engine: Engine, book: Book) -> None:
 
 
 def run_due(engine: Engine) -> None:
-    """Fires conditional orders whose price had been met when they were placed, then looks at the margin of accounts whose
-    fills were away from the mark.
+    """Triggers conditional orders whose trigger price was already met when they were placed, then checks the margin of
+    accounts whose fills were away from the mark price.
     """
     while engine.due or engine.strained:
         while engine.due:
@@ -200,7 +201,7 @@ def run_due(engine: Engine) -> None:
 
 
 def trigger(engine: Engine, account: Account, order: Order) -> None:
-    """A conditional order becomes a live one: Triggered, then to the book; cancelled when margin is short."""
+    """Turns a conditional order into a live one: Triggered, then matched; cancelled when margin is insufficient."""
     book = engine.books[order.symbol]
     book.forget(order)
     order.updated_ms = engine.now_ms
@@ -215,7 +216,7 @@ def trigger(engine: Engine, account: Account, order: Order) -> None:
         order.leaves = abs(account.size(order.symbol, order.idx))
         order.qty = order.cum_qty + order.leaves
     if not order.reduce_only and needed_margin(engine, account, order) > engine.available(account, order.coin):
-        # Its status uses no margin yet, so that ending it takes none out of the sums.
+        # Its status uses no margin yet, so ending it must not reduce the margin sums.
         order.status = "Untriggered"
         engine.end_order(account, order, "Cancelled", reason="EC_Others")
         return
@@ -225,7 +226,7 @@ def trigger(engine: Engine, account: Account, order: Order) -> None:
 
 
 def needed_margin(engine: Engine, account: Account, order: Order) -> Decimal:
-    """Margin an order would add, the fees of opening and closing it included. Reducing what is held needs none."""
+    """Margin an order would add, opening and closing fees included. Reducing the position needs none."""
     if order.order_type == "Limit":
         already = order_margin(account, order.leg)
         account.count(order, 1)

@@ -1,4 +1,4 @@
-"""Requests about positions and accounts: leverage, modes, stops of a position."""
+"""Position and account requests: leverage, modes, stops of a position."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +16,7 @@ MARGIN_MODES = ("REGULAR_MARGIN", "ISOLATED_MARGIN", "PORTFOLIO_MARGIN")
 
 @dataclass(frozen=True, slots=True)
 class TradingStop:
-    """A request of `position/trading-stop`; None leaves a stop as it is, 0 clears it."""
+    """A request of `position/trading-stop`; None leaves a stop unchanged, 0 clears it."""
 
     symbol: str
     idx: int = 0
@@ -38,8 +38,8 @@ class TradingStop:
 def set_leverage(
     engine: Engine, account: Account, symbol: str, leverage: Decimal, short_leverage: Decimal | None = None
 ) -> None:
-    """Sets the leverage of a symbol; a higher need of margin must be covered. The legs may differ (`short_leverage`) in
-    hedge mode with isolated margin alone.
+    """Sets the leverage of a symbol; a higher margin requirement must be covered. The legs may differ
+    (`short_leverage`) only in hedge mode with isolated margin.
     """
     instrument = engine.instruments[symbol]
     short = leverage if short_leverage is None else short_leverage
@@ -72,16 +72,16 @@ def set_leverage(
 
 
 def _affordable(engine: Engine, account: Account, symbol: str) -> bool:
-    """Whether the account carries its margin, in isolated margin that of the symbol's coin."""
+    """Whether the account covers its margin; in isolated margin, that of the symbol's coin."""
     if account.isolated:
         return engine.free(account, engine.coin_of(symbol)) >= 0
     return engine.equity(account) >= engine.initial_margin(account) + engine.orders_margin(account)
 
 
 def set_margin_mode(engine: Engine, account: Account, mode: str) -> None:
-    """Cross or isolated margin for the whole account; one that is set already changes nothing.
+    """Sets cross or isolated margin for the whole account; no change when it is already set.
 
-    Isolated margin needs money in each coin for its own positions and orders, and none that it would liquidate.
+    Isolated margin requires each coin to cover its own positions and orders, and no position that it would liquidate.
     """
     if mode not in MARGIN_MODES:
         raise Refused(10001, "params error: setMarginMode invalid")
@@ -107,14 +107,14 @@ def set_margin_mode(engine: Engine, account: Account, mode: str) -> None:
 
 
 class MarginModeRefused(Refused):
-    """The margin mode stays; the message is the reason."""
+    """The margin mode cannot be changed; the message is the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(3200403, reason)
 
 
 def add_margin(engine: Engine, account: Account, symbol: str, idx: int, amount: Decimal) -> Position:
-    """Puts money into an isolated position (> 0) or takes some of what was added out again (< 0)."""
+    """Adds margin to an isolated position (> 0) or withdraws some of the added margin (< 0)."""
     position = account.position(symbol, idx)
     if not account.isolated or not position.size:
         raise Refused(10001, "params error: margin belongs to a position that is open, in isolated margin mode")
@@ -136,7 +136,7 @@ def add_margin(engine: Engine, account: Account, symbol: str, idx: int, amount: 
 
 
 def switch_mode(engine: Engine, account: Account, symbol: str, mode: int) -> None:
-    """One-way mode (0) or hedge mode (3) for a symbol without position and orders."""
+    """Sets one-way mode (0) or hedge mode (3) for a symbol that has no position and no orders."""
     if (mode == HEDGE) == (symbol in account.hedged):
         raise Refused(110025, "Position mode is not modified")
     if engine.coin_of(symbol) != "USDT":
@@ -150,7 +150,7 @@ def switch_mode(engine: Engine, account: Account, symbol: str, mode: int) -> Non
 
 
 def switch_coin(engine: Engine, account: Account, coin: str, mode: int) -> None:
-    """The mode of every symbol of a settle coin that holds neither a position nor an order; the others stay as they are."""
+    """Sets the mode of every symbol of a settle coin that has no position and no orders; the others are unchanged."""
     if coin != "USDT" and mode == HEDGE:
         raise Refused(110029, f"Contracts settled in {coin} do not support hedge mode")
     for symbol, instrument in engine.instruments.items():

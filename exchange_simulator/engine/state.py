@@ -1,4 +1,4 @@
-"""The engine's state, and the events it leaves behind for whoever stores and pushes them."""
+"""The engine's state, and the events it emits for storage and pushes."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -27,24 +27,25 @@ IndexPrice = Callable[[str, int, Decimal], Decimal]
 
 
 def last_as_index(symbol: str, time_ms: int, last: Decimal) -> Decimal:
-    """An index that equals the last price."""
+    """Default index: the last price."""
     return last
 
 
 def everybody(_uid: int) -> bool:
-    """Every account is heard."""
+    """Default: every account has subscribers."""
     return True
 
 
 def nothing_rejected(_order: Order) -> str:
-    """Every accepted order meets the book."""
+    """Default: no accepted order is rejected."""
     return ""
 
 
 class Engine:
-    """Everything the exchange knows about accounts and prices at `now_ms`.
+    """Accounts and prices of the exchange at `now_ms`.
 
-    Other modules of this package change it; each change appends to `events`, which the owner takes with `drain`.
+    Other modules of this package change it; each change appends to `events`, which the owner
+    collects with `drain`.
     """
 
     def __init__(
@@ -64,12 +65,12 @@ class Engine:
         self.books: dict[str, Book] = {symbol: Book(instrument, rules) for symbol, instrument in instruments.items()}
         self.insurance = rules.insurance_fund
         self.events: list[Event] = []
-        #: Whether anybody hears the pushes of an account: what nobody hears is not worked out.
+        #: Whether the pushes of an account have subscribers; without any they are not computed.
         self.heard: Callable[[int], bool] = everybody
-        self.due: list[Order] = []  # conditional orders whose price was already met when they were placed
-        self.strained: dict[int, Account] = {}  # accounts that traded away from the mark, to be looked at afterwards
-        self.closing_only: set[str] = set()  # symbols that take reduce-only orders alone
-        #: Why an accepted order is rejected before it meets the book; "" for an order that is not.
+        self.due: list[Order] = []  # conditional orders whose trigger price was already met when they were placed
+        self.strained: dict[int, Account] = {}  # traded away from the mark price: margin to be checked
+        self.closing_only: set[str] = set()  # symbols that accept only reduce-only orders
+        #: Why an accepted order is rejected before matching; "" when it is not.
         self.rejects: Callable[[Order], str] = nothing_rejected
 
     def drain(self) -> list[Event]:
@@ -79,7 +80,7 @@ class Engine:
     # --- accounts -----------------------------------------------------------------------------------------------
 
     def open_account(self, uid: int, deposit: Decimal) -> Account:
-        """A new account with its first deposit."""
+        """Opens an account with its first deposit."""
         account = Account(
             uid=uid,
             taker_fee=self.rules.taker_fee,
@@ -93,15 +94,15 @@ class Engine:
         return account
 
     def transfer(self, account: Account, amount: Decimal, coin: str = "USDT") -> None:
-        """Money in (> 0) or out (< 0) of an account from outside."""
+        """Transfers money into (> 0) or out of (< 0) an account."""
         if amount < 0 and -amount > self.available(account, coin):
             raise Refused(110004, "Insufficient wallet balance")
         self._book_transfer(account, amount, coin)
         self.tell_wallet(account)
 
     def cover(self, account: Account) -> None:
-        """The insurance fund makes up for a balance below zero once no position is left: of the whole account, in isolated
-        margin of each coin.
+        """Covers a negative balance from the insurance fund once no position is left: of the whole account, or of
+        each coin in isolated margin.
         """
         for coin, balance in list(account.balances.items()):
             if balance >= 0:
@@ -118,7 +119,7 @@ class Engine:
         return self.instruments[symbol].settle_coin
 
     def in_mnt(self, account: Account, fee: Decimal) -> Decimal:
-        """What a fee costs in MNT; 0 when it is not taken in MNT: not switched on, too little of it, a rebate."""
+        """A fee in MNT; 0 when it is not charged in MNT: disabled, insufficient balance, or a rebate."""
         if not account.mnt_fees or fee <= 0:
             return ZERO
         book = self.books.get("MNTUSDT")
@@ -162,11 +163,11 @@ class Engine:
         return account.wallet + self.unrealised(account)
 
     def value(self, position: Position) -> Decimal:
-        """What a position is worth at the mark."""
+        """Value of a position at the mark price."""
         return abs(position.size) * self.books[position.symbol].mark
 
     def position_margin(self, account: Account, position: Position) -> Decimal:
-        """Initial margin of a position: value at the mark / leverage + the fee of closing it. Isolated: what it has."""
+        """Initial margin of a position: value at the mark price / leverage + closing fee. Isolated: its own margin."""
         if account.isolated:
             return self.isolated_margin(account, position)
         taker_fee = account.taker_fee
@@ -174,17 +175,17 @@ class Engine:
         return value / position.leverage + value * taker_fee
 
     def isolated_margin(self, account: Account, position: Position) -> Decimal:
-        """What an isolated position can lose: value at entry / leverage + the fee of closing it + what was added."""
+        """Maximum loss of an isolated position: value at entry / leverage + closing fee + added margin."""
         value = position.entry_value
         return value / position.leverage + value * account.taker_fee + position.added
 
     def spare(self, account: Account, position: Position) -> Decimal:
-        """How far an isolated position is above its maintenance margin; at or below zero it is liquidated."""
+        """Margin of an isolated position above its maintenance margin; liquidated at or below zero."""
         gain = position.unrealised(self.books[position.symbol].mark)
         return self.isolated_margin(account, position) + gain - self.position_maintenance(position, account.taker_fee)
 
     def position_maintenance(self, position: Position, taker_fee: Decimal) -> Decimal:
-        """Maintenance margin of a position, the fee of closing it included."""
+        """Maintenance margin of a position, closing fee included."""
         value = abs(position.size) * self.books[position.symbol].mark
         return maintenance_margin(self.instruments[position.symbol], value) + value * taker_fee
 
@@ -198,14 +199,14 @@ class Engine:
         return sum((order_margin(account, leg) for leg in account.resting), ZERO)
 
     def available(self, account: Account, coin: str = "USDT") -> Decimal:
-        """What new orders in contracts of a settle coin can use; never below zero."""
+        """Balance available to new orders in contracts of a settle coin; never below zero."""
         if account.isolated:
             return max(self.free(account, coin), ZERO)
         return max(self.equity(account) - self.initial_margin(account) - self.orders_margin(account), ZERO)
 
     def free(self, account: Account, coin: str) -> Decimal:
-        """Isolated margin: the balance of a coin less the margin of its positions and orders. Below zero when fees or
-        funding have taken more than there was.
+        """Isolated margin: the balance of a coin minus the margin of its positions and orders. Negative when fees or
+        funding exceeded the balance.
         """
         used = sum((self.isolated_margin(account, p) for p in account.held() if self.coin_of(p.symbol) == coin), ZERO)
         orders = sum(
@@ -214,16 +215,16 @@ class Engine:
         return account.balances.get(coin, ZERO) - used - orders
 
     def charge_margin(self, account: Account, position: Position) -> None:
-        """Isolated margin: what a position has cost beyond the free balance comes out of its own margin."""
+        """Isolated margin: costs of a position beyond the free balance are deducted from its own margin."""
         if account.isolated and position.size:
             missing = self.free(account, self.coin_of(position.symbol))
             if missing < 0:
                 position.added += missing
 
     def liquidation_price(self, account: Account, position: Position) -> Decimal | None:
-        """The price of this symbol at which the account's equity meets its maintenance margin, others unchanged.
+        """The price of this symbol at which the account's equity equals its maintenance margin, other prices unchanged.
 
-        None when no price above zero does it. Unrounded.
+        None when there is no such price above zero. Unrounded.
         """
         if not position.size:
             return None
@@ -248,14 +249,14 @@ class Engine:
         return price if price > 0 else None
 
     def _rates(self, account: Account, position: Position) -> tuple[Decimal, Decimal]:
-        """Rate (the fee of closing included) and deduction of a position's maintenance margin."""
+        """Rate (closing fee included) and deduction of a position's maintenance margin."""
         tier = tier_of(self.instruments[position.symbol], self.value(position))
         return tier.maintenance_margin + account.taker_fee, tier.mm_deduction
 
     def _hedged_liquidation(self, account: Account, position: Position) -> Decimal | None:
-        """The same with both legs moving along; only the leg that loses on the way there shows it.
+        """Liquidation price with both legs; shown only on the leg that loses on the way there.
 
-        Equity E, mark m, net size n, legs of size s with rate r and deduction d, others' maintenance margin M:
+        Equity E, mark m, net size n, legs of size s with rate r and deduction d, maintenance margin of other symbols M:
         E + n (p - m) = M + sum(s r) p - sum(d).
         """
         mark = self.books[position.symbol].mark
@@ -273,11 +274,11 @@ class Engine:
         return price if price > 0 else None
 
     def safe_between(self, account: Account, symbol: str) -> tuple[int, int]:
-        """Ticks between which no move of `symbol` can liquidate the account, as long as every other held symbol stays
-        between its own as well. Equal bounds when there are none.
+        """Ticks between which no move of `symbol` can liquidate the account, provided every other held symbol stays
+        within its own bounds. Equal bounds when there are none.
 
-        With equity E, position value V and maintenance margin M (at the rates of half as much again), prices may move by
-        any share f with E - f V > (1 + f) M.
+        With equity E, position value V and maintenance margin M (at the rates of the tier for 1.5 times the value),
+        prices may move by any fraction f with E - f V > (1 + f) M.
         """
         if not account.safe and account.isolated:
             self._isolated_bounds(account)
@@ -297,7 +298,7 @@ class Engine:
         return account.safe[symbol]
 
     def _isolated_bounds(self, account: Account) -> None:
-        """The same for positions that stand alone; of two legs of a symbol the nearer one counts."""
+        """The same for isolated positions; of two legs of a symbol the nearer bound counts."""
         for position in account.held():
             worth, mark = self.value(position), self.books[position.symbol].mark
             tier = tier_of(self.instruments[position.symbol], worth * (1 + SAFE_SHARE))
@@ -310,14 +311,14 @@ class Engine:
             account.safe[position.symbol] = (max(before[0], bounds[0]), min(before[1], bounds[1]))
 
     def price_by(self, symbol: str, trigger_by: str) -> Decimal:
-        """The present price that a trigger looks at: `LastPrice` (also ""), `MarkPrice` or `IndexPrice`."""
+        """The current reference price of a trigger: `LastPrice` (also ""), `MarkPrice` or `IndexPrice`."""
         if trigger_by == "IndexPrice":
             return self.index_of(symbol)
         book = self.books[symbol]
         return book.mark if trigger_by == "MarkPrice" else book.last
 
     def index_of(self, symbol: str) -> Decimal:
-        """The index price now."""
+        """The current index price."""
         return self.index_price(symbol, self.now_ms, self.books[symbol].last)
 
     def stop_of(self, account: Account, position: Position, kind: str) -> Order | None:
@@ -330,7 +331,7 @@ class Engine:
     def end_order(
         self, account: Account, order: Order, status: str, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError"
     ) -> None:
-        """Ends an open order in a final state and tells so."""
+        """Ends an open order in a final state and emits the event."""
         account.count(order, -1)
         self.books[order.symbol].forget(order)
         order.status = status
@@ -341,10 +342,10 @@ class Engine:
         account.drop(order)
         self.tell_order(order)
 
-    # --- telling ------------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------
 
     def tell_order(self, order: Order) -> None:
-        if order.create_type != "CreateBySettle":  # a settlement leaves an execution, but no order
+        if order.create_type != "CreateBySettle":  # a settlement records an execution but no order
             self.events.append(copy(order))
 
     def tell_position(self, account: Account, symbol: str) -> None:
@@ -357,7 +358,7 @@ class Engine:
             self.events.append(self.wallet_view(account))
 
     def position_view(self, account: Account, position: Position) -> PositionView:
-        """The position as a row shows it now."""
+        """The position with the derived fields of its row, as of now."""
         book = self.books[position.symbol]
         prices = {"TakeProfit": ZERO, "StopLoss": ZERO, "TrailingStop": ZERO}
         for order in account.by_symbol.get(position.symbol, {}).values():
@@ -388,7 +389,7 @@ class Engine:
         )
 
     def _bust_price(self, account: Account, position: Position) -> Decimal | None:
-        """Where an isolated position has used up its margin, the fee of closing it included, on a tick."""
+        """Bankruptcy price of an isolated position on a tick: its margin is used up, closing fee included."""
         if not account.isolated or not position.size:
             return None
         long, size, fee = position.size > 0, abs(position.size), account.taker_fee
@@ -399,7 +400,7 @@ class Engine:
         return max((price / tick).to_integral_value(ROUND_CEILING if long else ROUND_FLOOR) * tick, tick)
 
     def adl_rank(self, position: Position) -> int:
-        """0 flat, 1 to 5 with growing leveraged profit: 5 is deleveraged next."""
+        """ADL rank: 0 when flat, 1 to 5 with increasing leveraged profit; 5 is deleveraged first."""
         if not position.size or not position.entry_value:
             return 0
         gain = position.unrealised(self.books[position.symbol].mark) / position.entry_value * position.leverage

@@ -1,6 +1,6 @@
 """Stops that belong to a position: take profit, stop loss, trailing stop, whole or partial; and reduce-only orders.
 
-They are orders made by the exchange. They follow the position: re-sized with it, cleared when it closes.
+They are orders created by the exchange that follow the position: resized with it, cancelled when it closes.
 """
 
 from decimal import Decimal
@@ -22,7 +22,7 @@ MAX_PARTIAL = 20
 
 
 def fit_reduce_only(engine: Engine, account: Account, order: Order) -> None:
-    """Cuts a reduce-only order down to the position; cancels it when there is nothing to reduce."""
+    """Shrinks a reduce-only order to the position size; cancels it when there is nothing to reduce."""
     if not order.reduce_only:
         return
     size = account.size(order.symbol, order.idx)
@@ -35,7 +35,7 @@ def fit_reduce_only(engine: Engine, account: Account, order: Order) -> None:
 
 
 def after_change(engine: Engine, account: Account, order: Order, before: Decimal, opened: Decimal) -> None:
-    """A fill of `order` has changed the position: its stops and the reduce-only orders follow."""
+    """Adjusts stops and reduce-only orders after a fill of `order` changed the position."""
     symbol = order.symbol
     after = account.size(symbol, order.idx)
     ended = before != 0 and (after == 0 or (after > 0) != (before > 0))
@@ -64,7 +64,7 @@ def _resize(engine: Engine, order: Order, qty: Decimal) -> None:
 
 
 def attach(engine: Engine, account: Account, order: Order, opened: Decimal) -> None:
-    """Gives the position the take profit and stop loss that came with an order that opened `opened` of it."""
+    """Attaches the take profit and stop loss of an order that opened `opened` of the position."""
     if order.take_profit is None and order.stop_loss is None:
         return
     position = account.position(order.symbol, order.idx)
@@ -89,7 +89,7 @@ def set_full(
     trigger_by: str,
     parent: str = "",
 ) -> bool:
-    """Sets, moves or (price 0) clears the position-wide stop of a kind. True when anything changed."""
+    """Sets, moves or (price 0) clears the position-wide stop of a kind. Returns True when anything changed."""
     existing = engine.stop_of(account, position, kind)
     if not price:
         if existing is None:
@@ -121,7 +121,7 @@ def set_full(
 def set_trailing(
     engine: Engine, account: Account, position: Position, distance: Decimal, active_price: Decimal | None
 ) -> bool:
-    """Sets, changes or (distance 0) clears the position's trailing stop. True when anything changed."""
+    """Sets, changes or (distance 0) clears the position's trailing stop. Returns True when anything changed."""
     existing = engine.stop_of(account, position, "TrailingStop")
     if not distance:
         if existing is None:
@@ -147,7 +147,7 @@ def set_trailing(
 
 
 def partial_pair(engine: Engine, account: Account, position: Position, source: Order, qty: Decimal) -> None:
-    """Adds a partial take profit and/or stop loss of `qty`, each cancelling the other when it triggers."""
+    """Adds a partial take profit and/or stop loss of `qty`; triggering one cancels the other."""
     orders = account.symbol_orders(position.symbol)
     waiting = sum(1 for other in orders if other.stop_order_type in PARTIAL and other.idx == position.idx)
     wanted = (source.take_profit is not None) + (source.stop_loss is not None)
@@ -214,7 +214,7 @@ def _stop(engine: Engine, account: Account, position: Position, kind: str, qty: 
 
 
 def arm(engine: Engine, order: Order) -> None:
-    """Lets a conditional order wait for its price; one whose price is met already is due at once."""
+    """Arms a conditional order; one whose trigger price is already met is due at once."""
     book = engine.books[order.symbol]
     engine.tell_order(order)
     if order.trail_distance is None and order.trigger_price is not None:

@@ -1,7 +1,7 @@
-"""The market side of the exchange: where prices come from.
+"""Market data of the exchange: the sources of prices.
 
-Three sources share one shape (`model.Market`): a seeded generator, recorded candles, and another exchange's live stream
-(`model.LiveMarket`).
+Three sources share one interface (`model.Market`): a seeded generator, recorded candles, and another exchange's live
+stream (`model.LiveMarket`).
 """
 
 from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS

@@ -1,6 +1,6 @@
-"""Contracts as an exchange has them beside the easy ones, and what happens to them while it runs.
+"""Contracts with restrictive filters, and the changes they go through while the exchange runs.
 
-The filters of the usual symbols never bind a client; these do. Times count from the start of trading.
+The filters of the usual symbols never constrain a client; these do. Times are relative to the start of trading.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from typing import Any
 from exchange_simulator.market.model import HOUR_MS, Instrument
 
 LARGE_MINIMUM = "LARGEMINUSDT"  # the smallest order is ten steps
-SMALL_MARKET = "SMALLMKTUSDT"  # a market order of fifty steps at most, a limit order of 500
-COARSE_TICK = "TICKUSDT"  # orders get a tick ten times as coarse
-PRE_MARKET = "PREMARKETUSDT"  # trades before its launch, with little leverage, then normally
-DELISTED = "DELISTEDUSDT"  # its end is announced, then it is delivered
+SMALL_MARKET = "SMALLMKTUSDT"  # market orders of at most 50 steps, limit orders of at most 500
+COARSE_TICK = "TICKUSDT"  # its order tick becomes ten times as coarse
+PRE_MARKET = "PREMARKETUSDT"  # pre-market with low leverage, then normal trading
+DELISTED = "DELISTEDUSDT"  # its delisting is announced, then it is delivered
 SYMBOLS = (LARGE_MINIMUM, SMALL_MARKET, COARSE_TICK, PRE_MARKET, DELISTED, "1000PEPEUSDT", "BTCUSDT", "BTCPERP")
 
 TICK_CHANGES_MS = 6 * HOUR_MS
@@ -24,7 +24,7 @@ DELIVERY_MS = 24 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of an instrument at a time: new values of its fields."""
+    """A scheduled change of an instrument: new values of some fields."""
 
     time_ms: int
     symbol: str
@@ -32,7 +32,7 @@ class Change:
 
 
 def filters(instrument: Instrument) -> Instrument:
-    """An awkward symbol with the filters that it is there for; any other one unchanged."""
+    """Applies the filters of an awkward symbol; returns any other instrument unchanged."""
     step = instrument.qty_step
     if instrument.symbol == LARGE_MINIMUM:
         return replace(instrument, min_order_qty=step * 10)
@@ -44,7 +44,7 @@ def filters(instrument: Instrument) -> Instrument:
 
 
 def changes(usual: Mapping[str, Instrument], start_ms: int) -> tuple[Change, ...]:
-    """What happens to the awkward symbols among `usual` (with the filters of normal trading), oldest first."""
+    """Scheduled changes of the awkward symbols in `usual` (filters of normal trading), oldest first."""
     found: list[Change] = []
     if tick := usual.get(COARSE_TICK):
         found.append(Change(start_ms + TICK_CHANGES_MS, tick.symbol, {"order_tick": tick.tick_size * 10}))

@@ -1,7 +1,7 @@
-"""Instruments: a table of well-known symbols, and a sensible instrument for any other.
+"""Instruments: a table of well-known symbols, and a plausible instrument for any other.
 
-The numbers are those of Bybit's USDT perpetuals in order of size (tick, step, leverage) or near them; prices and daily
-turnovers are starting points for the generator.
+Tick, step and leverage have the order of magnitude of Bybit's USDT perpetuals; prices and daily turnovers are starting
+points for the generator.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ from exchange_simulator.market.model import Instrument, RiskTier
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the table says of one symbol."""
+    """Table entry of one symbol."""
 
     symbol: str
     price: float  # typical, in USDT
     tick: str
     step: str
-    turnover: float  # USDT a day
+    turnover: float  # USDT per day
     max_leverage: int
     beta: float  # to the market factor
-    idio: float  # volatility of its own, a day
+    idio: float  # idiosyncratic volatility per day
     major: bool = False  # majors do not pump
 
 
@@ -73,13 +73,13 @@ DEFAULT_SYMBOLS = tuple(known.symbol for known in _TABLE[:30])
 
 
 def digest(*parts: object) -> int:
-    """A stable 128-bit number for these parts: the same in every process and on every machine."""
+    """A stable 128-bit hash of these parts: the same in every process and on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 
 def known(symbol: str) -> Known:
-    """The table's entry, or one made up for a symbol it does not have: always the same one for the same symbol."""
+    """The table entry, or for an unknown symbol a generated one that depends only on the symbol."""
     if symbol in TABLE:
         return TABLE[symbol]
     if symbol.endswith("PERP") and (base := symbol.removesuffix("PERP")) + "USDT" in TABLE:
@@ -105,8 +105,8 @@ def instrument(
 ) -> Instrument:
     """A tradable instrument around a typical price.
 
-    Filters that are not given come from the table, and for a symbol outside it from the typical price: a smallest order
-    of one step, a largest of about 20 million USDT, leverage to 25.
+    Missing filters come from the table, or for a symbol outside it from the typical price: minimum order of one step,
+    maximum of about 20 million USDT, leverage up to 25.
     """
     row = known(symbol)
     coin = "USDC" if symbol.endswith("PERP") and symbol != "PERP" else "USDT"
@@ -145,13 +145,13 @@ def instrument(
 
 
 def decimals(number: Decimal) -> int:
-    """Digits after the point, without trailing zeros: 1 for 0.10, 0 for 100."""
+    """Number of decimals without trailing zeros: 1 for 0.10, 0 for 100."""
     exponent = number.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _tiers(max_leverage: Decimal, first_limit: Decimal) -> tuple[RiskTier, ...]:
-    """Risk limits: each step doubles the limit and divides the leverage; maintenance is half the initial margin."""
+    """Risk limits: each tier doubles the limit and lowers the leverage; maintenance margin is half the initial."""
     tiers: list[RiskTier] = []
     deduction, previous = Decimal(0), Decimal(0)
     for number, divisor in enumerate(("1", "2", "4", "5", "10", "20"), start=1):

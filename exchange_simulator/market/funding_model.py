@@ -1,8 +1,8 @@
-"""What holding a perpetual costs on a made-up market: premium over the index, funding rate, open interest.
+"""Funding model of the generated market: premium over the index, funding rate, open interest.
 
-All three follow from (seed, symbol, time) and the trend of the last day that the market hands in. Funding uses Bybit's
-formula: rate = premium + clamp(0.01 % - premium, -0.05 %, +0.05 %), bounded by the instrument's caps; in a calm market
-that is 0.01 % exactly.
+All three are functions of (seed, symbol, time) and the trend of the last day, passed in by the market. Funding uses
+Bybit's formula: rate = premium + clamp(0.01 % - premium, -0.05 %, +0.05 %), bounded by the instrument's caps; in a calm
+market that is exactly 0.01 %.
 """
 
 import math
@@ -16,7 +16,7 @@ _CLAMP = 0.0005
 
 
 def smooth_noise(seed: int, symbol: str, what: str, time_ms: int, period_ms: int) -> float:
-    """A smooth random function of time with values in [-1, 1] and a new knot every `period_ms`."""
+    """A smooth random function of time with values in [-1, 1] and one knot per `period_ms`."""
     knot, rest = divmod(time_ms, period_ms)
     left, right = (_unit(seed, symbol, what, knot + step) for step in (0, 1))
     share = rest / period_ms
@@ -24,7 +24,7 @@ def smooth_noise(seed: int, symbol: str, what: str, time_ms: int, period_ms: int
 
 
 def premium(seed: int, symbol: str, time_ms: int, day_return: float) -> float:
-    """(perpetual - index) / index: noise within 0.04 %, leaning towards the trend, at most 0.4 % away."""
+    """(perpetual - index) / index: noise within 0.04 %, skewed towards the trend, bounded to 0.4 %."""
     noise = 0.0004 * smooth_noise(seed, symbol, "premium", time_ms, 2 * HOUR_MS)
     return max(-0.004, min(0.004, noise + 0.012 * math.tanh(day_return)))
 
@@ -37,7 +37,7 @@ def funding_rate(instrument: Instrument, premium_rate: float) -> Decimal:
 
 
 def open_interest(seed: int, instrument: Instrument, time_ms: int, usual: float) -> Decimal:
-    """Open interest in the base coin, within about a factor of two around `usual`, in whole steps."""
+    """Open interest in the base coin, within about a factor of two of `usual`, in whole steps."""
     factor = math.exp(
         0.5 * smooth_noise(seed, instrument.symbol, "interest", time_ms, 96 * HOUR_MS)
         + 0.1 * smooth_noise(seed, instrument.symbol, "interest-fast", time_ms, 3 * HOUR_MS)

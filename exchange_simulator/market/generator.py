@@ -1,8 +1,9 @@
-"""The seeded market: candles of one minute for any symbols at any time, the same whenever and however they are asked.
+"""The seeded market: one-minute candles for any symbol at any time, independent of when and in which order they are
+requested.
 
-A price is its level every four hours (`wander`), refined to minutes by bridges that begin and end on those levels, plus
-surges (`surges`). A bridge is drawn from the conditional law of the minutes given the four hours, so no seam shows.
-Each day of each symbol is made on its own from (seed, symbol, day) and kept while it is used.
+A price is a level per four hours (`random_walk`), refined to minutes by bridges between those levels, plus surges
+(`pump_events`). A bridge is drawn from the conditional distribution of the minutes given the four-hour levels, so there
+are no visible seams. Each day of each symbol is generated independently from (seed, symbol, day) and cached.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,13 +36,13 @@ _SUMMARY = "120"  # every longer interval is a multiple of two hours
 
 
 class _FactorDay(NamedTuple):
-    returns: Floats  # (1440), without the market's surges
+    returns: Floats  # (1440), without market-wide surges
     deviation: Floats  # (1440)
-    surge: Floats  # (1441): log price that surges of the whole market add at each minute's edge
+    surge: Floats  # (1441): log price added by market-wide surges at each minute boundary
 
 
 class GeneratedMarket:
-    """A `Market` without end. Two with the same seed agree on every bar, also when they know different symbols."""
+    """A `Market` without an end. Two with the same seed agree on every bar, even with different sets of symbols."""
 
     base_ms = MINUTE_MS
     end_ms: int | None = None
@@ -56,7 +57,7 @@ class GeneratedMarket:
     ) -> None:
         """`first_ms` is the start of history (a whole UTC day).
 
-        `days_kept` bounds memory: 70 kB for each day of a symbol, 35 kB for each day of the market as a whole.
+        `days_kept` bounds memory: 70 kB per day and symbol, 35 kB per day of the market factor.
         """
         if not symbols or len(set(symbols)) != len(symbols):
             raise MarketError("The generator needs at least one symbol, each named once.")
@@ -73,7 +74,7 @@ class GeneratedMarket:
             )
             for symbol, row in self._known.items()
         }
-        self._made = dict(self.instruments)  # with the tick and step that history is made in, whatever changes later
+        self._made = dict(self.instruments)  # with the tick and step of history, unaffected by later changes
         self._factor_block: Callable[[int], Block] = lru_cache(8)(lambda number: factor_block(seed, number))
         self._block = lru_cache(4 * len(symbols))(self._make_block)
         self._factor_day = lru_cache(days_kept)(self._make_factor_day)
@@ -108,7 +109,7 @@ class GeneratedMarket:
         return to_bars(join(rows[(rows[:, 0] >= first) & (rows[:, 0] < last)], interval))
 
     def build(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> Iterator[None]:
-        """See `BuiltMarket.build`: a day a step."""
+        """See `BuiltMarket.build`: one day per step."""
         starts = bucket_starts(interval, max(from_ms, self.first_ms), to_ms)
         if not starts:
             return
@@ -121,7 +122,7 @@ class GeneratedMarket:
             yield
 
     def index_price(self, symbol: str, time_ms: int, last: int) -> Decimal:
-        """The last price less the premium of the moment, to a tenth of a tick."""
+        """The last price minus the current premium, to a tenth of a tick."""
         instrument = self.instruments[symbol]
         share = Decimal(f"{1 / (1 + self._premium(symbol, time_ms)):.9f}")
         return (instrument.price(last) * share).quantize(instrument.tick_size / 10)
@@ -196,7 +197,7 @@ class GeneratedMarket:
         heat: Floats,
         activity: Floats,
     ) -> Rows:
-        """Rows from the log price at each minute's edge: extremes as a Brownian bridge has them, and volumes."""
+        """Rows from the log price at each minute boundary: Brownian-bridge extremes, and volumes."""
         row, instrument = self._known[symbol], self._made[symbol]
         opened, closed = path[:-1], path[1:]
         spread = (closed - opened) ** 2
@@ -232,7 +233,7 @@ class GeneratedMarket:
         return join(self._day(symbol, day), _SUMMARY)
 
     def _moods(self, name: str, day: int) -> Floats:
-        """Log volatility by minute: an own value each hour, joined to the next one, over midnight too."""
+        """Log volatility by minute: one value per hour, interpolated to the next one, across midnight as well."""
         knots = np.append(self._mood_knots(name, day), self._mood_knots(name, day + 1)[0])
         moods: Floats = np.interp(np.arange(1440) / 60, np.arange(25), knots) * 0.6
         return moods
@@ -241,7 +242,7 @@ class GeneratedMarket:
         return generator(self.seed, name, "mood", day).standard_normal(24)
 
     def _day_return(self, symbol: str, time_ms: int) -> float:
-        """Log return of about the day before, from levels every four hours."""
+        """Log return over about the previous day, from the four-hour levels."""
         step = time_ms // (DAY_MS // STEPS_A_DAY)
         now, before = (divmod(each, BLOCK_DAYS * STEPS_A_DAY) for each in (step, step - STEPS_A_DAY))
         return float(self._block(symbol, now[0]).level[now[1]] - self._block(symbol, before[0]).level[before[1]])
@@ -256,12 +257,12 @@ class GeneratedMarket:
 
 
 def _minutes_of(day: int) -> Rows:
-    """The 1441 edges of a day's minutes, in minutes since the epoch."""
+    """The 1441 minute boundaries of a day, in minutes since the epoch."""
     return np.arange(day * 1440, (day + 1) * 1440 + 1, dtype=np.int64)
 
 
 def _deviations(rng: np.random.Generator, moods: Floats, sigma: Floats) -> Floats:
-    """Volatility of each minute, so that the variances of a step's minutes add up to that of the step."""
+    """Volatility of each minute, scaled so that the variances of a step's minutes add up to the step's variance."""
     shape = RHYTHM * np.exp(moods + 0.68 * rng.standard_normal(1440))
     steps = shape.reshape(STEPS_A_DAY, -1)
     scaled: Floats = steps * (sigma / np.sqrt((steps**2).sum(axis=1)))[:, None]

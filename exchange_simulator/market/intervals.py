@@ -1,4 +1,4 @@
-"""Bybit's candle intervals and how bars join into them. Days, weeks (from Monday) and months are UTC."""
+"""Bybit's candle intervals and aggregation of bars into them. Days, weeks (from Monday) and months are UTC."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,9 @@ _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05
 
 
 def bucket_start(interval: str, time_ms: int) -> int:
-    """Start of the candle of `interval` that holds `time_ms`. `KeyError` for an interval Bybit does not have."""
+    """Start of the candle of `interval` that contains `time_ms`. Raises `KeyError` for an interval
+    Bybit does not have.
+    """
     if interval == "M":
         moment = datetime.fromtimestamp(time_ms // 1000, UTC)
         return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp()) * 1000
@@ -50,7 +52,7 @@ def bucket_starts(interval: str, from_ms: int, to_ms: int) -> list[int]:
 
 
 def join(rows: Rows, interval: str) -> Rows:
-    """Bars, oldest first, joined into candles of `interval`; the first and last may be incomplete."""
+    """Aggregates bars, oldest first, into candles of `interval`; the first and last may be incomplete."""
     if not len(rows):
         return rows
     times = rows[:, 0]
@@ -74,5 +76,5 @@ def join(rows: Rows, interval: str) -> Rows:
 
 
 def to_bars(rows: Rows) -> list[Bar]:
-    """Rows as bars of Python ints."""
+    """Converts rows to bars of Python ints."""
     return [Bar(*row) for row in rows.tolist()]

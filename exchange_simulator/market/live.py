@@ -30,15 +30,15 @@ from exchange_simulator.market.upstream import BYBIT, Row, Upstream, addresses, 
 
 _PING_S = 20.0
 _SILENCE_S = 45.0
-_BACKLOG = 200_000  # moments kept for a slow consumer; the oldest are dropped first
-_AT_ONCE = 8  # symbols whose history is fetched together at the start
-_MINUTES_FETCHED = 1_560  # what a day's figures need: 24 hours before the full hour
+_BACKLOG = 200_000  # moments buffered for a slow consumer; the oldest are dropped first
+_AT_ONCE = 8  # symbols whose history is fetched concurrently at startup
+_MINUTES_FETCHED = 1_560  # needed for 24-hour figures: 24 hours before the full hour
 _MINUTES_KEPT = 2_880
 _TOPICS = ("tickers", "publicTrade", "kline.1")
 
 
 class BybitMarket:
-    """See `LiveMarket`. `symbols` None takes the catalogue's default ones that upstream trades."""
+    """See `LiveMarket`. With `symbols` None: the catalogue's default symbols that upstream trades."""
 
     base_ms = MINUTE_MS
     end_ms: int | None = None
@@ -70,7 +70,7 @@ class BybitMarket:
         self._quotes: dict[str, Quote] = {}
         self._rates: dict[str, dict[int, Decimal]] = {}
         self._minutes: dict[str, dict[int, Bar]] = {}
-        self._whole_to: dict[str, int] = {}  # start of the newest minute before which none is missing
+        self._whole_to: dict[str, int] = {}  # start of the newest minute with no gap before it
         self._final: dict[tuple[str, str], dict[int, Bar]] = {}
         self._forming: dict[tuple[str, str], Bar] = {}
 
@@ -124,15 +124,15 @@ class BybitMarket:
         return self._quotes[symbol]
 
     def bar(self, symbol: str, start_ms: int) -> Bar | None:
-        """A minute of the last 25 hours or more, the forming one as far as it has come."""
+        """A minute of at least the last 25 hours; the forming one in its current state."""
         return self._minutes[symbol].get(start_ms)
 
     def bars(self, symbol: str, from_ms: int, to_ms: int) -> list[Bar]:
-        """Minutes of the last 25 hours or more."""
+        """Minutes of at least the last 25 hours."""
         return [each for start, each in sorted(self._minutes[symbol].items()) if from_ms <= start < to_ms]
 
     def candles(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> list[Bar]:
-        """What is known of this range: what `load` has fetched, the forming candle included, and recent minutes."""
+        """Known candles of this range: those fetched by `load`, the forming one included, and recent minutes."""
         final, forming = self._final.get((symbol, interval), {}), self._forming.get((symbol, interval))
         found: list[Bar] = []
         for start in bucket_starts(interval, from_ms, to_ms):
@@ -144,7 +144,7 @@ class BybitMarket:
         return found
 
     def _joined(self, symbol: str, interval: str, start: int) -> Bar | None:
-        """A candle of minutes that are all known; none longer than a day."""
+        """A candle aggregated from minutes that are all known; at most one day long."""
         kept, end = self._minutes[symbol], bucket_end(interval, start)
         if end - start > DAY_MS or start not in kept or end - MINUTE_MS not in kept:
             return None
@@ -172,15 +172,15 @@ class BybitMarket:
             missing = [start for start in missing if start > low + 999 * length]
 
     def index_price(self, symbol: str, time_ms: int, last: int) -> Decimal:
-        """The upstream's index price of now."""
+        """Upstream's current index price."""
         return self._quotes[symbol].index_price
 
     def funding_rate(self, symbol: str, time_ms: int) -> Decimal:
-        """The rate charged at a funding time in the past, as far as known; else the next one."""
+        """The rate charged at a past funding time if known, otherwise the next one."""
         return self._rates[symbol].get(time_ms, self._quotes[symbol].funding_rate)
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
-        """The upstream's open interest of now."""
+        """Upstream's current open interest."""
         return self._quotes[symbol].open_interest
 
     def _upstream(self) -> Upstream:
@@ -219,7 +219,7 @@ class BybitMarket:
             self._take_ticker(symbol, {}, now)
 
     async def _fetch_minutes(self, rest: Upstream, known: Instrument, since: int) -> None:
-        """Fetches minutes from `since` to the present. Only then are they known without a hole."""
+        """Fetches minutes from `since` to the present. Only after that they are free of gaps."""
         kept = self._minutes[known.symbol]
         while True:
             page = await rest.klines(known, "1", since, since + 999 * MINUTE_MS)
@@ -230,7 +230,7 @@ class BybitMarket:
         self._whole_to[known.symbol] = max(kept, default=since)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
-        """Keeps one connection up until `close`; backs off from 0.5 s to 30 s while upstream refuses."""
+        """Maintains one connection until `close`; backs off from 0.5 s to 30 s while upstream refuses."""
         wait = 0.5
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, MarketError):
@@ -275,7 +275,7 @@ class BybitMarket:
                     raise aiohttp.ClientError
             else:
                 self._take(message)
-        # Minutes that passed before the subscription; what is pushed meanwhile waits in the socket.
+        # Minutes from before the subscription; pushes meanwhile wait in the socket.
         rest, whole = self._upstream(), dict(self._whole_to)
         await asyncio.gather(
             *(self._fetch_minutes(rest, known, whole[symbol]) for symbol, known in self.instruments.items())

@@ -1,7 +1,7 @@
-"""What a market is to the exchange: instruments, exact bars, and the order in which a bar is walked.
+"""The exchange's view of a market: instruments, exact bars, and the price path within a bar.
 
-Prices are whole ticks and volumes whole quantity steps, so that nothing is lost between a recorded candle and a fill.
-The exchange asks a `Market` for bars by time; it may ask in any order, as often as it likes, and gets the same answer.
+Prices are whole ticks and volumes whole quantity steps, so no precision is lost between a recorded candle and a
+fill. The exchange requests bars from a `Market` by time, in any order and repeatedly, and always gets the same answer.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,15 +18,15 @@ DAY_MS = 24 * HOUR_MS
 
 
 class MarketError(Exception):
-    """A market cannot be had as asked. The message is one sentence for the operator: the thing and the remedy."""
+    """A market cannot be provided as configured. The message is one sentence for the operator: cause and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class RiskTier:
-    """One step of an instrument's risk limit, as `market/risk-limit` shows it."""
+    """One tier of an instrument's risk limit, as shown by `market/risk-limit`."""
 
     id: int
-    limit_value: Decimal  # position value up to which the tier holds, in the quote coin
+    limit_value: Decimal  # position value up to which the tier applies, in the quote coin
     maintenance_margin: Decimal  # rate of position value, e.g. 0.005
     initial_margin: Decimal  # rate of position value, 1 / max_leverage
     max_leverage: Decimal
@@ -35,7 +35,7 @@ class RiskTier:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A linear perpetual settled in USDT or USDC, with the filters that `market/instruments-info` shows."""
+    """A linear perpetual settled in USDT or USDC, with the filters of `market/instruments-info`."""
 
     symbol: str
     base_coin: str
@@ -62,29 +62,29 @@ class Instrument:
     price_scale: int  # decimals of the tick
     symbol_id: int
     risk_tiers: tuple[RiskTier, ...]
-    pre_market: bool = False  # trades before its launch
-    order_tick: Decimal = Decimal(0)  # a coarser tick for the prices of orders, once that was announced; 0: none
+    pre_market: bool = False  # in pre-market trading
+    order_tick: Decimal = Decimal(0)  # coarser tick for order prices, once announced; 0: none
 
     @property
     def settles_sessions(self) -> bool:
-        """Whether profit is realised at each funding time, as USDC contracts do."""
+        """Whether profit is realised at each funding time, as for USDC contracts."""
         return self.settle_coin == "USDC"
 
     @property
     def price_step(self) -> Decimal:
-        """What the prices of orders must be a multiple of."""
+        """The increment that order prices must be a multiple of."""
         return self.order_tick or self.tick_size
 
     def price(self, ticks: int) -> Decimal:
-        """A price in ticks as a price in the quote coin."""
+        """Converts a price in ticks to the quote coin."""
         return ticks * self.tick_size
 
     def qty(self, steps: int) -> Decimal:
-        """A quantity in steps as a quantity of the base coin."""
+        """Converts a quantity in steps to the base coin."""
         return steps * self.qty_step
 
     def ticks(self, price: Decimal) -> int:
-        """A price in whole ticks; `ValueError` when it lies between two ticks."""
+        """Converts a price to whole ticks; raises `ValueError` when it lies between two ticks."""
         ticks = price / self.tick_size
         whole = int(ticks)
         if whole != ticks:
@@ -92,7 +92,7 @@ class Instrument:
         return whole
 
     def steps(self, qty: Decimal) -> int:
-        """A quantity in whole steps; `ValueError` when it lies between two steps."""
+        """Converts a quantity to whole steps; raises `ValueError` when it lies between two steps."""
         steps = qty / self.qty_step
         whole = int(steps)
         if whole != steps:
@@ -112,7 +112,7 @@ class Bar(NamedTuple):
 
 
 def walk(bar: Bar, path: Path) -> tuple[int, int, int, int]:
-    """The four prices of a bar in the order they are met: open, first extreme, second extreme, close.
+    """The four prices of a bar in the order they are reached: open, first extreme, second extreme, close.
 
     `toward-close` visits the extreme on the far side of the close first: low then high in a rising bar (close >= open),
     high then low in a falling one.
@@ -123,7 +123,7 @@ def walk(bar: Bar, path: Path) -> tuple[int, int, int, int]:
 
 
 def merge(bars: Sequence[Bar], start_ms: int) -> Bar | None:
-    """One bar over several consecutive ones, oldest first; None when there are none."""
+    """Merges consecutive bars, oldest first, into one; None when there are none."""
     if not bars:
         return None
     return Bar(
@@ -145,11 +145,11 @@ def turnover(bar: Bar, instrument: Instrument) -> Decimal:
 
 @runtime_checkable
 class Market(Protocol):
-    """A source of bars. Every answer depends on the arguments alone, whatever was asked before."""
+    """A source of bars. Every answer depends only on the arguments, not on earlier calls."""
 
     @property
     def instruments(self) -> Mapping[str, Instrument]:
-        """By symbol, in a stable order."""
+        """Instruments by symbol, in a stable order."""
 
     @property
     def base_ms(self) -> int:
@@ -172,15 +172,15 @@ class Market(Protocol):
     def candles(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> list[Bar]:
         """Whole candles of a Bybit interval (`1 3 5 ... 720 D W M`), `from_ms <= start < to_ms`, oldest first.
 
-        Complete candles as history knows them, also those that end after `to_ms`: the caller decides what time it is
-        and builds the forming candle itself. An interval shorter than `base_ms` gives none.
+        Returns complete historical candles, including those that end after `to_ms`: the caller decides what time it is
+        and builds the forming candle itself. Returns none for an interval shorter than `base_ms`.
         """
 
     def index_price(self, symbol: str, time_ms: int, last: int) -> Decimal:
         """The index price at a time when the last trade was at `last` ticks."""
 
     def funding_rate(self, symbol: str, time_ms: int) -> Decimal:
-        """The rate charged at the funding time `time_ms`, or shown as the next one before it."""
+        """The rate charged at funding time `time_ms`; before that time, the rate shown as next."""
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
         """Open interest in the base coin."""
@@ -188,10 +188,10 @@ class Market(Protocol):
 
 @runtime_checkable
 class BuiltMarket(Protocol):
-    """A market that makes its history when it is first asked for, which takes time."""
+    """A market that generates its history on first use, which takes time."""
 
     def build(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> Iterator[None]:
-        """Makes what `candles` of the same range needs, a little a step."""
+        """Generates what `candles` of the same range needs, in small steps."""
 
 
 class Tick(NamedTuple):
@@ -201,11 +201,11 @@ class Tick(NamedTuple):
     time_ms: int
     price: int
     qty: int
-    side: Literal["Buy", "Sell"]  # the taker's
+    side: Literal["Buy", "Sell"]  # taker side
 
 
 class Quote(NamedTuple):
-    """The newest ticker of a live market. Prices in ticks, sizes in steps; mark and index are finer than a tick."""
+    """The latest ticker of a live market. Prices in ticks, sizes in steps; mark and index are finer than a tick."""
 
     symbol: str
     time_ms: int
@@ -222,7 +222,7 @@ class Quote(NamedTuple):
 
 
 class Minute(NamedTuple):
-    """The newest state of a live market's one-minute bar; `closed` comes once, with the final values."""
+    """The latest state of a live market's one-minute bar; `closed` is sent once, with the final values."""
 
     symbol: str
     time_ms: int
@@ -241,29 +241,30 @@ class LiveMarket(Market, Protocol):
         await market.start()
         async for moment in market.moments(): set the clock to moment.time_ms, then match orders
         await market.close()
-    Before a call of `bars` or `candles` on behalf of a client it awaits `load` with the same range, which fetches from
-    upstream what is not yet known; the synchronous calls then answer from memory. Unlike other markets, a live one
-    includes the forming candle in `candles`. `bar` and `bars` know the minutes of the last day, without `load`.
+    Before calling `bars` or `candles` on behalf of a client it awaits `load` with the same range, which fetches missing
+    data from upstream; the synchronous calls then answer from memory. Unlike other markets, a live one
+    includes the forming candle in `candles`. `bar` and `bars` have the minutes of the last day without `load`.
     """
 
     async def start(self) -> None:
-        """Fetches instruments and prices and subscribes. `MarketError` when upstream cannot be reached or refuses."""
+        """Fetches instruments and prices and subscribes. Raises `MarketError` when upstream
+        is unreachable or refuses."""
 
     async def close(self) -> None:
-        """Ends connections and tasks, and `moments` with them."""
+        """Closes connections and tasks, which also ends `moments`."""
 
     def moments(self) -> AsyncIterator[Moment]:
-        """Trades, changed quotes and minutes in the order of arrival, until `close`. One consumer at a time.
+        """Yields trades, changed quotes and minutes in order of arrival until `close`. One consumer at a time.
 
-        While upstream is away nothing comes and `connected` is false; afterwards it goes on with fresh quotes.
+        While upstream is unavailable nothing is yielded and `connected` is False; it then resumes with fresh quotes.
         """
 
     @property
     def connected(self) -> bool:
-        """False while upstream is away: prices are then old and the exchange goes on with the last ones."""
+        """False while upstream is unavailable: the exchange then keeps using the last prices."""
 
     def quote(self, symbol: str) -> Quote:
-        """The newest ticker."""
+        """The latest ticker."""
 
     async def load(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> None:
-        """Makes `candles(symbol, interval, from_ms, to_ms)` answerable. `MarketError` when upstream refuses."""
+        """Fetches the data for `candles(symbol, interval, from_ms, to_ms)`. `MarketError` when upstream refuses."""

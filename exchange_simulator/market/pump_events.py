@@ -1,9 +1,8 @@
-"""Pumps, dumps and flash crashes: moves of an hour that stand out of the random walk.
+"""Pumps, dumps and flash crashes: moves of about an hour that stand out from the random walk.
 
-Each is a shape in log price that begins and ends at zero, so that it leaves no trace once it is over. Alternative coins
-pump once in six days, on a day that a shuffle of the six assigns by the coin's group: with 20 such coins or more, some
-pump every day. Majors never do. Everything dumps now and then, and the whole market crashes and recovers some times a
-year.
+Each is a shape in log price that starts and ends at zero, so it leaves no trace afterwards. Altcoins pump once in six
+days, on a day that a shuffle of the six assigns by the coin's group: with 20 or more altcoins, some pump every day.
+Majors never do. Every symbol dumps occasionally, and the whole market crashes and recovers a few times per year.
 """
 
 from functools import lru_cache
@@ -21,10 +20,10 @@ _ALTS = [name for name, row in TABLE.items() if not row.major]
 
 
 class Surge(NamedTuple):
-    """A move of `peak` (log) that begins at `start` (minutes since the epoch) and is over after `rise + decay`.
+    """A move of `peak` (log) that starts at `start` (minutes since the epoch) and ends after `rise + decay` minutes.
 
-    A second leg of `more` follows `pause` minutes after the first top and takes `leg` minutes. The top then decays as
-    (1 - share of the decay time) ** power.
+    A second leg of `more` follows `pause` minutes after the first peak and takes `leg` minutes. The peak then decays as
+    (1 - elapsed fraction of the decay time) ** power.
     """
 
     start: int
@@ -38,7 +37,7 @@ class Surge(NamedTuple):
     seed: int = 0
 
     def shape(self, minutes: NDArray[np.int64]) -> Floats:
-        """Log price added at these minutes."""
+        """Log price added in these minutes."""
         after = (minutes - self.start).astype(np.float64)
         up = self.peak * np.interp(after, np.arange(self.rise + 1), _stairs(self.seed, self.rise))
         if self.more:
@@ -46,7 +45,7 @@ class Surge(NamedTuple):
         return up * (1 - np.clip((after - self.rise) / self.decay, 0, 1)) ** self.power
 
     def heat(self, minutes: NDArray[np.int64]) -> Floats:
-        """How much more is traded at these minutes: 1 at the top of the rush, 0 before it and long after."""
+        """Additional trading activity in these minutes: 1 at the peak, 0 before the surge and long after it."""
         after = (minutes - self.start).astype(np.float64)
         cooling = np.exp(-np.clip(after - self.rise, 0, None) / 120)
         return np.clip(after / self.rise * 2, 0, 1) * cooling * min(1.0, abs(self.peak) / 0.1)
@@ -58,7 +57,7 @@ class Surge(NamedTuple):
 
 
 def around(seed: int, known: Known | None, day: int) -> list[Surge]:
-    """The surges of a symbol (of the market as a whole: None) that are alive during a day."""
+    """The surges of a symbol (None: of the whole market) that are active during a day."""
     cell = day // CELL_DAYS
     name = known.symbol if known else "market"
     pumps = known is not None and not known.major
@@ -86,7 +85,7 @@ def _pump(rng: np.random.Generator, start: int) -> Surge:
     peak = 0.035 + 0.15 * size if size < 0.2 else 0.085 + 0.13 * (size - 0.2) ** 2
     if kind < 0.40:  # gives most of it back the same day
         return Surge(start, rise, peak, 300 + int(length * 420), 2.2, seed=start)
-    if kind < 0.72:  # holds, and bleeds for days
+    if kind < 0.72:  # holds, then declines over days
         return Surge(start, rise, peak, 4000 + int(length * 2600), 1.3, seed=start)
     return Surge(
         start, rise, peak, 5000 + int(length * 2200), 1.5, 0.08 + 0.26 * more, 40, 180 + int(length * 500), start
@@ -103,7 +102,7 @@ def _dump(rng: np.random.Generator, first_minute: int, most: float) -> Surge:
 
 @lru_cache(maxsize=1024)
 def _stairs(seed: int, minutes: int) -> Floats:
-    """A climb from 0 to 1 in uneven steps, steepest in the middle."""
+    """A rise from 0 to 1 in uneven steps, steepest in the middle."""
     steps = (0.3 + generator("stairs", seed).standard_gamma(0.7, minutes)) * np.hanning(minutes + 2)[1:-1]
     climb = np.concatenate(([0.0], np.cumsum(steps)))
     return np.asarray(climb / climb[-1])

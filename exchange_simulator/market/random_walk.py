@@ -1,8 +1,8 @@
-"""The coarse half of the generator: where a price is every four hours, for as long as anyone asks.
+"""The coarse half of the generator: price levels every four hours, over an unlimited time span.
 
-Time is cut into blocks of 340 days. Inside a block the log price is a random walk whose volatility clusters, trends,
-squeezes and breaks out; the walk is tilted by a tiny drift so that it ends on an anchor that depends on the block's
-number alone. So any block can be made without the ones before it, and prices stay within a sane range for ever.
+Time is divided into blocks of 340 days. Inside a block the log price is a random walk whose volatility clusters,
+trends, squeezes and breaks out; the walk gets a tiny drift so that it ends on an anchor that depends only on the block
+number. So any block can be generated without its predecessors, and prices stay within a plausible range indefinitely.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,9 @@ STEPS_A_DAY = 6
 BLOCK_DAYS = 340
 BLOCK_STEPS = BLOCK_DAYS * STEPS_A_DAY
 
-FACTOR_DAILY = 0.024  # volatility of the market factor, a day
+FACTOR_DAILY = 0.024  # daily volatility of the market factor
 _ANCHOR = 0.28  # spread of the block anchors, in log price
-_CELL_STEPS = 60  # one squeeze and breakout in most cells of ten days
+_CELL_STEPS = 60  # one squeeze and breakout in most ten-day cells
 _HALF_HOURS = np.arange(48) / 2
 _RHYTHM_48 = (
     0.72
@@ -34,21 +34,21 @@ STEP_RHYTHM: Floats = np.sqrt((RHYTHM**2).reshape(STEPS_A_DAY, -1).mean(axis=1))
 
 
 class Block(NamedTuple):
-    """One name over one block. Levels are log prices relative to the typical one."""
+    """One symbol or the market factor over one block. Levels are log prices relative to the typical price."""
 
     level: Floats  # (BLOCK_STEPS + 1): at the start of each step, and at the end of the last
-    sigma: Floats  # (BLOCK_STEPS): own volatility of the step
+    sigma: Floats  # (BLOCK_STEPS): idiosyncratic volatility of the step
     beta: Floats  # (BLOCK_STEPS): weight of the market factor in the step
-    activity: Floats  # (BLOCK_STEPS): volume relative to what the volatility of the moment suggests
+    activity: Floats  # (BLOCK_STEPS): volume relative to what current volatility suggests
 
 
 def generator(*parts: object) -> np.random.Generator:
-    """Randomness that depends on these parts alone."""
+    """A random generator seeded by these parts."""
     return np.random.Generator(np.random.PCG64(digest(*parts)))
 
 
 def factor_block(seed: int, number: int) -> Block:
-    """The market as a whole."""
+    """The block of the market factor."""
     rng = generator(seed, "market", "block", number)
     slow = _persistent(rng, half_life=40, spread=0.36)
     fast = _persistent(rng, half_life=5, spread=0.42)
@@ -59,7 +59,7 @@ def factor_block(seed: int, number: int) -> Block:
 
 
 def symbol_block(seed: int, known: Known, number: int, factor: Block) -> Block:
-    """One symbol: its share of the market's moves and its own."""
+    """The block of one symbol: its share of market moves and its idiosyncratic moves."""
     rng = generator(seed, known.symbol, "block", number)
     mood = _persistent(rng, half_life=30, spread=0.35) + _persistent(rng, half_life=5, spread=0.25)
     market_mood = np.log(factor.activity)
@@ -83,7 +83,7 @@ def symbol_block(seed: int, known: Known, number: int, factor: Block) -> Block:
 def _squeezes(
     rng: np.random.Generator, sigma: Floats, beta: Floats, shocks: Floats, surge: Floats, *, calm: bool
 ) -> None:
-    """Writes quiet stretches of three to five days, each ended by a breakout with volume, into a block."""
+    """Writes quiet periods of three to five days, each ending in a breakout on high volume, into a block."""
     for first in range(0, BLOCK_STEPS - _CELL_STEPS + 1, _CELL_STEPS):
         happens, length, offset, size, follows = rng.random(5)
         quiet = 18 + int(length * 12)
@@ -95,7 +95,7 @@ def _squeezes(
         sigma[start:stop] *= 0.45
         beta[start:stop] *= 0.55
         shocks[start:stop] *= 0.8
-        # The breakout is measured against the quiet before it, so that the bands stay narrow when it comes.
+        # The breakout is sized relative to the preceding quiet period, so the bands are still narrow when it occurs.
         level = float(np.median(np.hypot(sigma[start:stop], beta[start:stop] * 0.009)))
         up = 1.0 if size < 0.75 else -1.0
         jump = up * level * (5.0 if calm else 6.5) * (0.8 + 0.5 * rng.random())
@@ -109,7 +109,7 @@ def _squeezes(
 
 
 def _persistent(rng: np.random.Generator, half_life: float, spread: float) -> Floats:
-    """A stationary AR(1) series over a block: its deviation is `spread`, shocks halve in `half_life` steps."""
+    """A stationary AR(1) series over a block: standard deviation `spread`, shocks halve in `half_life` steps."""
     keep = 0.5 ** (1 / half_life)
     shocks = rng.standard_normal(BLOCK_STEPS) * spread * np.sqrt(1 - keep * keep)
     value = float(rng.standard_normal()) * spread
@@ -126,7 +126,7 @@ def _tailed(rng: np.random.Generator) -> Floats:
 
 
 def _trends(rng: np.random.Generator, spread: float) -> Floats:
-    """Drift in units of volatility, constant over phases of two days on average."""
+    """Drift in units of volatility, piecewise constant over phases of two days on average."""
     changes = rng.random(BLOCK_STEPS) < 1 / 12
     phases = np.cumsum(changes)
     return (rng.standard_normal(int(phases[-1]) + 1) * spread)[phases]

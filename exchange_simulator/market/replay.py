@@ -1,13 +1,13 @@
-"""Recorded candles as a market: a folder of files of candles (`exchange_simulator.candle_files` says of what form).
+"""Recorded candles as a market: a folder of candle files in the format of `exchange_simulator.candle_files`.
 
-All files of a folder have the same interval and no gap; they may begin and end at different times. Prices keep every digit: the tick
-is the catalogue's when every price of the file fits it, and otherwise the smallest power of ten that fits them all; the
-quantity step likewise, from the volumes. A file `instruments.json` beside them overrides this per symbol:
+All files of a folder have the same interval and no gaps; they may start and end at different times. Prices keep every
+digit: the tick is the catalogue's if every price of the file fits it, otherwise the largest power of ten that fits them
+all; the quantity step likewise, from the volumes. A file `instruments.json` in the folder overrides this per symbol:
 
     {"BTCUSDT": {"tick_size": "0.10", "qty_step": "0.001", "max_leverage": 100, "min_notional": "5"}}
 
-Volumes are then rounded to the stated step, prices must fit the stated tick. Recorded candles know neither an index nor
-funding: the index price is the last price, the funding rate is one constant, open interest is a day's volume.
+Volumes are then rounded to the given step; prices must fit the given tick. Recorded candles have neither an index price
+nor funding: the index price is the last price, the funding rate is constant, open interest is one day's volume.
 """
 
 import json
@@ -30,7 +30,7 @@ _OVERRIDES = {"tick_size", "qty_step", "max_leverage", "min_notional"}
 
 
 class ReplayMarket:
-    """A `Market` over recorded candles, held in memory (48 bytes a candle)."""
+    """A `Market` over recorded candles, held in memory (48 bytes per candle)."""
 
     def __init__(self, rows: Mapping[str, Rows], instruments: Mapping[str, Instrument], funding_rate: Decimal) -> None:
         self._rows = dict(rows)
@@ -54,7 +54,7 @@ class ReplayMarket:
         return to_bars(self._slice(symbol, from_ms, to_ms))
 
     def candles(self, symbol: str, interval: str, from_ms: int, to_ms: int) -> list[Bar]:
-        """See `Market.candles`. A candle that the record begins or ends inside is joined from what there is."""
+        """See `Market.candles`. A candle only partly covered by the recording is aggregated from the available bars."""
         if FIXED_MS.get(interval, DAY_MS * 28) < self.base_ms:
             return []
         start = bucket_start(interval, from_ms)
@@ -70,7 +70,7 @@ class ReplayMarket:
         return self.instruments[symbol].price(last)
 
     def funding_rate(self, symbol: str, time_ms: int) -> Decimal:
-        """The constant the market was opened with."""
+        """The constant rate the market was opened with."""
         return self._funding_rate
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
@@ -89,7 +89,7 @@ class ReplayMarket:
 def open_folder(
     folder: Path, *, symbols: tuple[str, ...] = (), funding_rate: Decimal = Decimal("0.0001")
 ) -> ReplayMarket:
-    """Reads a folder of candles, or only `symbols` of it. Raises `MarketError` naming the file and the line."""
+    """Reads a folder of candles, or only `symbols` from it. Raises `MarketError` naming file and line."""
     try:
         files = candle_files(folder)
     except CandleFault as fault:
@@ -160,7 +160,7 @@ def _read(file: CandleFile, symbol: str, override: Mapping[str, str | int]) -> t
 
 
 def _whole(path: Path, name: str, column: list[str], floats: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
-    """A column of decimals as whole numbers, and the power of ten they were multiplied with. Loses no digit."""
+    """Converts a column of decimals to integers and the power of ten they were multiplied by. Lossless."""
     scientific = any("e" in value or "E" in value for value in column)
     if scientific:
         column = [f"{Decimal(value):f}" for value in column]
@@ -190,7 +190,7 @@ def _stated(path: Path, symbol: str, override: Mapping[str, str | int], key: str
 
 
 def _fitting(usual: str | None, columns: list[NDArray[np.int64]], scale: int) -> Decimal:
-    """The usual unit when it divides every value, else the smallest power of ten that does."""
+    """The usual unit if it divides every value, otherwise the largest power of ten that does."""
     unit = Decimal(10) ** -scale
     if usual is not None:
         ratio = Decimal(usual) / unit
@@ -200,7 +200,7 @@ def _fitting(usual: str | None, columns: list[NDArray[np.int64]], scale: int) ->
 
 
 def _rounded(values: NDArray[np.int64], ratio: Decimal) -> NDArray[np.int64]:
-    """Values divided by `ratio`, to the nearest whole number, halves up; exact where `ratio` is whole or 1 / whole."""
+    """Divides values by `ratio`, rounding half up; exact where `ratio` or its reciprocal is an integer."""
     if ratio == int(ratio):
         return (values + int(ratio) // 2) // int(ratio)
     if 1 / ratio == int(1 / ratio):

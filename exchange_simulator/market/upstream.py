@@ -1,4 +1,4 @@
-"""Reading another Bybit-speaking exchange: its public REST calls, and how its rows become instruments and bars."""
+"""Reads another exchange that speaks Bybit's API: public REST calls, and conversion of rows to instruments and bars."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def addresses(upstream: str) -> tuple[str, str]:
-    """The public stream's URL and the REST base URL of an upstream given as `ws://host:port` or `wss://host`."""
+    """Returns the public stream URL and the REST base URL of an upstream given as `ws://host:port` or `wss://host`."""
     parts = urlsplit(upstream)
     if parts.scheme not in ("ws", "wss") or not parts.netloc:
         raise MarketError(f"The upstream {upstream!r} must be a WebSocket address such as {BYBIT}.")
@@ -30,7 +30,7 @@ def addresses(upstream: str) -> tuple[str, str]:
 
 
 class Upstream:
-    """Public REST calls of one exchange. Every failure is a `MarketError`."""
+    """Public REST calls of one exchange. Every failure raises `MarketError`."""
 
     def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
         self._base_url = base_url
@@ -59,7 +59,7 @@ class Upstream:
         return result
 
     async def instruments(self) -> dict[str, Instrument]:
-        """All USDT perpetuals that trade, without risk tiers of their own beyond the first."""
+        """All trading USDT perpetuals, each with only its first risk tier."""
         found: dict[str, Instrument] = {}
         cursor = ""
         while True:
@@ -88,12 +88,14 @@ class Upstream:
         )
 
     async def tickers(self) -> dict[str, Row]:
-        """The newest ticker of every symbol."""
+        """The latest ticker of every symbol."""
         page = await self.get("/v5/market/tickers", category="linear")
         return {row["symbol"]: row for row in page["list"]}
 
     async def klines(self, known: Instrument, interval: str, start_ms: int, end_ms: int) -> list[Bar]:
-        """Candles with `start_ms <= start <= end_ms`, at most the newest 1000, oldest first; the last may be forming."""
+        """Candles with `start_ms <= start <= end_ms`, at most the latest 1000, oldest first; the
+        last may be forming.
+        """
         page = await self.get(
             "/v5/market/kline",
             category="linear",
@@ -121,7 +123,7 @@ def _why(error: Exception) -> str:
 
 
 def bar(known: Instrument, start_ms: int, opened: str, high: str, low: str, close: str, volume: str) -> Bar:
-    """A candle of decimal texts as a bar; volumes are rounded to the step (upstream may sum finer)."""
+    """Converts a candle of decimal strings to a bar; volumes are rounded to the step (upstream sums may be finer)."""
     tick = known.tick_size
     return Bar(
         start_ms,
@@ -134,12 +136,12 @@ def bar(known: Instrument, start_ms: int, opened: str, high: str, low: str, clos
 
 
 def units(value: str, unit: Decimal) -> int:
-    """A decimal text in whole units, to the nearest."""
+    """Converts a decimal string to whole units, rounded to nearest."""
     return int((Decimal(value) / unit).to_integral_value())
 
 
 def instrument(row: Row) -> Instrument:
-    """A row of `instruments-info`. Its only risk tier is the one that the leverage filter implies."""
+    """Converts a row of `instruments-info`. Its only risk tier is the one implied by the leverage filter."""
     prices, lots, leverage = row["priceFilter"], row["lotSizeFilter"], row["leverageFilter"]
     tick, most = Decimal(prices["tickSize"]), Decimal(leverage["maxLeverage"])
     risk = row.get("riskParameters") or {}

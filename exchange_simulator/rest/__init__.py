@@ -1,1 +1,1 @@
-"""The REST side: one module a group of endpoints, one table of parameters each."""
+"""REST API: one module per endpoint group, one parameter table per endpoint."""

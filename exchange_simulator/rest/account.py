@@ -68,7 +68,7 @@ def transaction_log(call: Call) -> Row:
     if coin not in ("", *LEDGER_COINS) or args.text("category") not in ("", "linear"):
         return {"list": [], "nextPageCursor": ""}
     start, end = call.window(default_ms=DAY_MS)
-    if args.text("transSubType"):  # none of the lines here has one
+    if args.text("transSubType"):  # no ledger line here has one
         return {"list": [], "nextPageCursor": ""}
     kind = args.text("type")
     kinds = tuple(
@@ -121,12 +121,12 @@ def collateral_info(call: Call) -> Row:
 
 
 def user_settings(call: Call) -> Row:
-    """Prices beyond the band are refused, and whether fees are taken in MNT (`fmsef` for contracts)."""
+    """User settings: prices outside the band are refused; whether fees are paid in MNT (`fmsef` for contracts)."""
     return {"lpaSpot": False, "lpaPerp": True, "deltaEnable": False, "smsef": False, "fmsef": call.account.mnt_fees}
 
 
 def apply_money(call: Call) -> Row:
-    """Adds (`adjustType` 0) or takes (1) play money."""
+    """Adds (`adjustType` 0) or removes (1) demo funds."""
     sign = -1 if call.args.integer("adjustType") == 1 else 1
     wanted = call.args.items("utaDemoApplyMoney")
     if not wanted:
@@ -216,7 +216,7 @@ def system_status(call: Call) -> Row:
 
 
 def settlements(call: Call) -> Row:
-    """What sessions of contracts settled in USDC have realised."""
+    """P&L realised by session settlement of USDC contracts."""
     args = call.args
     if not call.linear:
         return no_records(call)
@@ -228,7 +228,7 @@ def settlements(call: Call) -> Row:
 
 
 def no_records(call: Call) -> Row:
-    """Records of a kind that never comes up here."""
+    """An empty list, for records that never occur here."""
     return {"category": call.args.text("category"), "nextPageCursor": "", "list": []}
 
 

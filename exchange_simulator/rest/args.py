@@ -1,4 +1,4 @@
-"""Parameters of a request: one table an endpoint, checked before the endpoint runs."""
+"""Request parameters: one table per endpoint, checked before the endpoint runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from exchange_simulator.engine.model import Refused
 
-LARGEST = 10**15  # of any whole number that is sent; times are far below
-MOST_DIGITS = 18  # before and behind the point of any other number
+LARGEST = 10**15  # upper bound of integer parameters; timestamps are far below
+MOST_DIGITS = 18  # before and after the decimal point of any other number
 Kind = Literal["text", "int", "number", "flag", "list"]
 
 
@@ -26,14 +26,14 @@ class Param:
 
 
 def digits(text: str) -> int | None:
-    """A whole number written in plain digits; None for anything else, and for one beyond all sense."""
+    """Parses an integer in plain digits; None for anything else or an implausibly large value."""
     if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
         return None
     return int(text)
 
 
 class Args:
-    """A request's checked parameters. What was not sent and has no default reads as empty."""
+    """A request's checked parameters. Those not sent and without a default read as empty."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
@@ -66,7 +66,7 @@ class Args:
 
 
 def check(params: Sequence[Param], sent: Mapping[str, Any]) -> Args:
-    """The parameters with their types. `Refused` 10001 names the first that is missing or wrong."""
+    """Converts the parameters to their types. Raises `Refused` 10001 naming the first missing or invalid one."""
     values: dict[str, Any] = {}
     for param in params:
         raw = sent.get(param.name)

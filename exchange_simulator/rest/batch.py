@@ -1,4 +1,4 @@
-"""Batches of orders: each item stands or falls by itself, its code in `retExtInfo.list`."""
+"""Order batches: each item succeeds or fails independently, with its code in `retExtInfo.list`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ _REQUEST = (CATEGORY, Param("request", "list", required=True))
 
 
 def _each(call: Call, params: Sequence[Param], act: Callable[[Call], Row]) -> Row:
-    """Runs one request after the other; those beyond the rate limit are answered 10006."""
+    """Runs the requests one by one; those beyond the rate limit get 10006."""
     items = call.args.items("request")
     if not 1 <= len(items) <= MOST:
         raise Refused(10001, f"params error: request must hold 1 to {MOST} orders")

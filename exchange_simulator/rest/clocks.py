@@ -1,8 +1,9 @@
-"""Which clock a client signs with, and whether a timestamp fits it.
+"""Determines which clock a client signs with, and whether a timestamp is valid for it.
 
-At speed 1, in step clock and on live prices a timestamp must fit Bybit's window of the wall clock or of business time.
-At any other speed business time runs away from a client that measured it once, as published clients do: there each key
-is bound to the offset that it measured (server time less wall clock), and held to exactly Bybit's window of that clock.
+At speed 1, with the step clock and on live prices a timestamp must fall into Bybit's window around the wall clock or
+business time. At any other speed business time drifts away from a client that measured it once, as published clients
+do: each key is then bound to the offset it measured (server time minus wall clock) and held to Bybit's exact window
+around that clock.
 """
 
 from collections import deque
@@ -13,8 +14,8 @@ from exchange_simulator.rest.args import digits
 
 DEFAULT_WINDOW_MS = 5_000
 AHEAD_MS = 1_000
-LOGIN_AHEAD_MS = 3_600_000  # an `expires` lies at most that far ahead of a clock other than the wall clock
-CLOCKS_PER_KEY = 8  # several clients may share a key, each with its own measurement
+LOGIN_AHEAD_MS = 3_600_000  # maximum lead of `expires` over a clock other than the wall clock
+CLOCKS_PER_KEY = 8  # several clients may share a key, each with its own measured offset
 MEASUREMENTS = 1_000
 
 
@@ -40,7 +41,7 @@ class Clocks:
         return self._business() - self._wall()
 
     def show(self) -> None:
-        """Server time was asked for: from now on a client may sign with what it has measured."""
+        """Records a server time request: from now on a client may sign with the offset it measured."""
         if self._binds():
             self._measured.append(self._offset())
 
@@ -50,8 +51,8 @@ class Clocks:
     def check(self, api_key: str, stamp: str, window: str) -> int | None:
         """Raises `Refused` 10002 for a timestamp outside the window of every clock the key may sign with.
 
-        The message names the clock that came nearest. Returns the offset to `bind` the key to once its signature is proven;
-        None when it needs no new one.
+        The message names the closest clock. Returns the offset to `bind` the key to once its signature is verified, or
+        None when no new binding is needed.
         """
         window_ms = digits(window) or DEFAULT_WINDOW_MS
         sent_ms = digits(stamp)
@@ -67,14 +68,14 @@ class Clocks:
         return offset
 
     def bind(self, api_key: str, offset: int | None) -> None:
-        """From now on the key may sign with this clock as well."""
+        """Lets the key sign with this clock as well from now on."""
         if offset is not None:
             known = self._bound.setdefault(api_key, [])
             known.append(offset)
             del known[:-CLOCKS_PER_KEY]
 
     def in_future(self, api_key: str, expires_ms: int) -> bool:
-        """Whether the `expires` of a stream login lies ahead of a clock that the key may sign with."""
+        """Whether the `expires` of a stream login is in the future of a clock the key may sign with."""
         wall = self._wall()
         if expires_ms > wall:
             return True
@@ -85,9 +86,7 @@ class Clocks:
         return [wall + offset for offset in self._bound.get(api_key, ())] if self._binds() else []
 
     def _shown(self, api_key: str, offset: int, window_ms: int) -> int | None:
-        """The clock that a request shows: one that was measured, or the key's first one if that time was ever the
-        exchange's.
-        """
+        """The clock a request implies: a measured one, or the key's first one if it was ever the exchange's time."""
         measured = next((m for m in reversed(self._measured) if m - window_ms <= offset < m + AHEAD_MS), None)
         if measured is not None or api_key in self._bound:
             return measured

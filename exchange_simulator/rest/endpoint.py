@@ -1,4 +1,4 @@
-"""What an endpoint is: path, parameters, who may call it how often, and the function that answers."""
+"""Endpoint definition: path, parameters, permissions, rate limit and handler."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from exchange_simulator.rest.args import Args, Param
 from exchange_simulator.storage import Query, read_cursor
 
 DAY_MS = 86_400_000
-DEMO = "Demo trading are not supported."  # what Bybit says, word for word
-DEMO_KEPT_MS = 7 * DAY_MS  # how long orders of a demo account are kept
+DEMO = "Demo trading are not supported."  # Bybit's message, verbatim
+DEMO_KEPT_MS = 7 * DAY_MS  # retention of orders on demo accounts
 
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through an endpoint."""
+    """One request being handled by an endpoint."""
 
     exchange: Exchange
     args: Args
     key: Key | None
-    extra: dict[str, Any] = field(default_factory=dict)  # becomes retExtInfo
-    granted: int = 1  # how many items of a batch the rate limit lets through
+    extra: dict[str, Any] = field(default_factory=dict)  # returned as retExtInfo
+    granted: int = 1  # number of batch items allowed by the rate limit
 
     @property
     def account(self) -> Account:
@@ -34,11 +34,11 @@ class Call:
 
     @property
     def linear(self) -> bool:
-        """False for the categories that exist here without instruments."""
+        """False for categories that have no instruments here."""
         return self.args.text("category") in ("linear", "")
 
     def symbol(self) -> str:
-        """The symbol, which must be one of this exchange."""
+        """The symbol, which must exist on this exchange."""
         name = self.args.text("symbol")
         if name not in self.exchange.market.instruments:
             raise Refused(10001, "params error: Symbol Is Invalid " + name)
@@ -56,7 +56,7 @@ class Call:
         return self.settled_in(self.args.text("settleCoin"))
 
     def settled_in(self, coin: str) -> tuple[str, ...]:
-        """The symbols of a settle coin; empty for no restriction: no coin was named, or there is no other."""
+        """The symbols of a settle coin; empty for no restriction (no coin given, or there is only one)."""
         instruments = self.exchange.market.instruments
         chosen = tuple(symbol for symbol, instrument in instruments.items() if instrument.settle_coin == coin)
         if not coin or len(chosen) == len(instruments):
@@ -70,7 +70,9 @@ class Call:
             raise Refused(10001, "params error: cursor invalid") from None
 
     def window(self, default_ms: int = 7 * DAY_MS, most_ms: int = 7 * DAY_MS) -> tuple[int, int]:
-        """`startTime` and `endTime`, defaulted as documented: neither - the last days, one - days from or to there."""
+        """`startTime` and `endTime`, with the documented defaults: neither given - the last days; one given - days from
+        or up to it.
+        """
         start, end = self.args.maybe_integer("startTime"), self.args.maybe_integer("endTime")
         now = self.exchange.now_ms
         if start is None and end is None:
@@ -92,11 +94,11 @@ class Call:
 
     @property
     def kept_ms(self) -> int:
-        """Orders from before this time are gone."""
+        """Time before which orders are no longer kept."""
         return self.exchange.now_ms - DEMO_KEPT_MS if self.account.demo else 0
 
     def history(self, limit: int, **selection: Any) -> Query:
-        """A query for the caller's history."""
+        """Builds a query for the caller's history."""
         return Query(uid=self.account.uid, limit=limit, after=self.cursor(), **selection)
 
 
@@ -105,7 +107,7 @@ Handler = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of Bybit's list. `calls` in `window_s` seconds are the limit of a UID; 0 for none."""
+    """One row of Bybit's list. Limit per UID: `calls` in `window_s` seconds; 0 for none."""
 
     method: str
     path: str
@@ -116,4 +118,4 @@ class Endpoint:
     group: str = "ContractTrade"
     calls: int = 0
     window_s: int = 1
-    batch: bool = False  # the limit counts the items of `request`
+    batch: bool = False  # the limit counts items of `request`

@@ -1,4 +1,4 @@
-"""Rate limits: a rolling window per UID and endpoint, and windows per IP. Always in wall-clock time."""
+"""Rate limits: a rolling window per UID and endpoint, and windows per IP. Measured in wall-clock time."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 IP_REQUESTS = 600
 IP_WINDOW_S = 5.0
 IP_BAN_S = 600.0
-PUBLIC_STREAMS = 1_000  # open at once, of an IP and category
-TRADE_FRAMES = 3_000  # a second and IP, over the trading stream
+PUBLIC_STREAMS = 1_000  # open at once per IP and category
+TRADE_FRAMES = 3_000  # per second and IP on the trade stream
 CONNECTIONS = 500
 CONNECTIONS_WINDOW_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a caller stands after a request. `reset_ms` is wall-clock."""
+    """A caller's rate limit status after a request. `reset_ms` is wall-clock time."""
 
     limit: int
     left: int
@@ -44,7 +44,7 @@ class Limits:
         self._frames: dict[str, deque[float]] = {}
 
     def visit(self, uid: int, path: str, most: int, window_s: float = 1.0, cost: int = 1) -> Standing:
-        """Counts a call of an endpoint by a UID, or a batch of `cost` items, of which as many pass as are left."""
+        """Counts a call of an endpoint by a UID, or a batch of `cost` items, of which as many are allowed as remain."""
         now = self._clock()
         limit = most * self.factor
         if not self.enabled:
@@ -58,7 +58,7 @@ class Limits:
         return Standing(limit, limit - len(calls), int(reset * 1000), granted)
 
     def admit(self, ip: str) -> bool:
-        """Counts a request of an IP; False when it is over the limit or still banned for having been."""
+        """Counts a request of an IP; returns False when the IP is over the limit or still banned."""
         if not self.enabled:
             return True
         now = self._clock()
@@ -77,8 +77,8 @@ class Limits:
         return True
 
     def connect(self, ip: str, public: int = 0) -> bool:
-        """Counts a new stream connection of an IP; False when it has made too many of late, or has `public` open ones of a
-        category already and that is the most.
+        """Counts a new stream connection of an IP; returns False when it has made too many recently, or when its
+        `public` open connections in the category have reached the maximum.
         """
         if not self.enabled:
             return True
@@ -94,7 +94,7 @@ class Limits:
         return True
 
     def frame(self, ip: str) -> bool:
-        """Counts a request of an IP over the trading stream; False when it is one too many of this second."""
+        """Counts a request of an IP on the trade stream; returns False when it exceeds the limit for this second."""
         if not self.enabled:
             return True
         now = self._clock()
@@ -107,7 +107,7 @@ class Limits:
         return True
 
     def pardon(self) -> None:
-        """Lifts every ban and forgets what was counted."""
+        """Lifts every ban and resets the counters."""
         self._banned.clear()
         self._ips.clear()
         self._connections.clear()

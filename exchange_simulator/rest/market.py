@@ -1,4 +1,4 @@
-"""Market endpoints: no key needed."""
+"""Market endpoints; no key required."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from exchange_simulator.rest.args import ANY_SYMBOL, CATEGORY, CURSOR, SYMBOL, W
 from exchange_simulator.rest.endpoint import Call, Endpoint
 
 T = TypeVar("T")
-RISK_SYMBOLS = 15  # a page of `risk-limit`
+RISK_SYMBOLS = 15  # page size of `risk-limit`
 DEFAULT_CATEGORY = Param("category", choices=("linear", "inverse", "spot", "option"), default="linear")
 _KLINE = (
     DEFAULT_CATEGORY,
@@ -86,7 +86,7 @@ def status_of(instrument: Instrument, now_ms: int) -> str:
 
 
 def _pre_listing(instrument: Instrument) -> dict[str, Any]:
-    """A pre-market contract here is in continuous trading from the beginning."""
+    """A pre-market contract here is in continuous trading from the start."""
     phase = {"phase": PRE_MARKET_PHASE, "startTime": str(instrument.launch_ms), "endTime": ""}
     fees = {"auctionFeeRate": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.0004"}
     return {"curAuctionPhase": PRE_MARKET_PHASE, "phases": [phase], "auctionFeeInfo": fees}
@@ -162,7 +162,7 @@ def instruments_info(call: Call) -> dict[str, Any]:
 
 
 def _page(call: Call, rows: Sequence[T], size: int) -> tuple[Sequence[T], str]:
-    """The page that the cursor asks for, and the cursor of the one after it; "" at the end."""
+    """The page at the cursor, and the cursor of the next page ("" at the end)."""
     first = digits(call.args.text("cursor") or "0")
     if first is None:
         raise Refused(10001, "params error: cursor invalid")
@@ -314,7 +314,7 @@ POOL_THRESHOLD = Decimal(10_000)
 
 
 def adl_rows(exchange: Exchange, symbols: Sequence[str]) -> list[dict[str, Any]]:
-    """The insurance pool, which is one for all symbols here, and the drawdown of each."""
+    """The insurance pool, shared by all symbols here, and the drawdown per symbol."""
     return [
         {
             "coin": exchange.engine.coin_of(symbol),

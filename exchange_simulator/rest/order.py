@@ -16,7 +16,7 @@ from exchange_simulator.storage import WAITED, Query, order_kinds
 TRIGGER_BY = ("LastPrice", "IndexPrice", "MarkPrice")
 FINAL = ("Filled", "Triggered", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled")
 FILTERS = ("Order", "StopOrder", "OpenOrder", "tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
-UNFILLED = tuple(  # shown for a day, since they have no fills
+UNFILLED = tuple(  # shown for one day, since they have no fills
     f"{status}{mark}" for status in ("Cancelled", "Rejected", "Deactivated") for mark in ("", WAITED)
 )
 MOST_CANCELLED = 500
@@ -82,13 +82,13 @@ _SELECT = (CATEGORY, ANY_SYMBOL, Param("baseCoin"), Param("settleCoin"), Param("
 
 
 def only_linear(call: Call) -> None:
-    """Writes exist for linear contracts alone."""
+    """Refuses writes for anything but linear contracts."""
     if not call.linear:
         raise Refused(10001, f"params error: category {call.args.text('category')} is not traded on this exchange")
 
 
 def new_order(call: Call, args: Args) -> orders.NewOrder:
-    """The request of `order/create` as the engine takes it."""
+    """Converts a request of `order/create` for the engine."""
     if args.text("timeInForce") == "RPI":
         raise Refused(10001, "params error: timeInForce RPI is for market makers alone")
     price = args.number("price")
@@ -124,7 +124,7 @@ def new_order(call: Call, args: Args) -> orders.NewOrder:
 
 
 def _best_bid_offer(call: Call, args: Args) -> Decimal:
-    """The price of a level of the visible book, on the order's own side (`Queue`) or the other (`Counterparty`)."""
+    """The price of a visible book level, on the order's own side (`Queue`) or the opposite side (`Counterparty`)."""
     bids, asks = call.exchange.quotes.levels(call.symbol(), 5)
     own, other = (bids, asks) if args.text("side") == "Buy" else (asks, bids)
     levels = own if args.text("bboSideType") == "Queue" else other
@@ -141,7 +141,7 @@ def create(call: Call) -> Row:
 
 
 def _named(call: Call, args: Args) -> Order:
-    """The open order a request names. `Refused` when it names none, or one that is closed or unknown."""
+    """The open order a request names. Raises `Refused` when it names none, or one that is closed or unknown."""
     order_id, link_id = args.text("orderId"), args.text("orderLinkId")
     if not order_id and not link_id:
         raise Refused(10001, "params error: orderId or orderLinkId is required")
@@ -152,7 +152,7 @@ def _named(call: Call, args: Args) -> Order:
 
 
 def amendment(args: Args) -> Amendment:
-    """The request of `order/amend` as the engine takes it."""
+    """Converts a request of `order/amend` for the engine."""
     return Amendment(
         qty=args.number("qty"),
         price=args.number("price"),
@@ -183,7 +183,7 @@ def cancel(call: Call) -> Row:
 
 
 def _fits(order: Order, order_filter: str, stop_type: str = "") -> bool:
-    """Whether an order belongs to a filter: `Order` - live ones, `StopOrder` - conditional ones and stops."""
+    """Whether an order matches a filter: `Order` for live orders, `StopOrder` for conditional orders and stops."""
     if not order_filter:
         return True
     if order_filter == "Order":
@@ -212,7 +212,7 @@ def cancel_all(call: Call) -> Row:
 
 
 def _open_page(call: Call, chosen: list[Order], size: int) -> tuple[list[Order], str]:
-    """A page of open orders, newest first, each order once whatever closes in between."""
+    """A page of open orders, newest first; each order appears once even when others close between pages."""
     chosen.sort(key=lambda order: (order.created_ms, order.serial), reverse=True)
     after = call.cursor()
     if after is not None:
@@ -251,7 +251,7 @@ def realtime(call: Call) -> Row:
 
 
 def _by_id(call: Call, account: Account, order_id: str, link_id: str) -> list[Order]:
-    """An order by id among the open ones, else among the closed."""
+    """Finds an order by id among the open ones, then among the closed ones."""
     found = account.orders.get(order_id) if order_id else account.links.get(link_id)
     if found is not None:
         return [found]
@@ -260,7 +260,7 @@ def _by_id(call: Call, account: Account, order_id: str, link_id: str) -> list[Or
 
 
 def _closed_kinds(status: str, order_filter: str) -> tuple[str, ...]:
-    """The kinds of closed orders that `orderStatus` and `orderFilter` select; empty for all of them."""
+    """The kinds of closed orders selected by `orderStatus` and `orderFilter`; empty for all."""
     if order_filter in ("", "OpenOrder"):
         return order_kinds(status) if status else ()
     if order_filter in ("OcoOrder", "BidirectionalTpslOrder"):

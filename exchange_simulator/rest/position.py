@@ -85,7 +85,7 @@ def switch_mode(call: Call) -> Row:
 
 
 def switch_isolated(call: Call) -> Row:
-    """A unified account has one margin mode for everything."""
+    """Refused: a unified account has one margin mode for all symbols."""
     raise Refused(100028, "unified account is forbidden")
 
 

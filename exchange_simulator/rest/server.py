@@ -1,4 +1,4 @@
-"""From an HTTP request to an answer: limits, signature, parameters, endpoint, envelope."""
+"""Handles HTTP requests: limits, signature, parameters, endpoint, response envelope."""
 
 import hmac
 import time
@@ -32,7 +32,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     for endpoint in module.ENDPOINTS
 }
 TICKERS = "/v5/market/tickers"
-TICKER_MS = 25 * 3_600_000  # what a ticker tells of
+TICKER_MS = 25 * 3_600_000  # period covered by a ticker
 BUILDS = CANDLES | {TICKERS}
 PATHS = {path for _, path in ENDPOINTS}
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -40,7 +40,7 @@ _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 @dataclass(slots=True)
 class Answer:
-    """What goes back: retCode and result, headers beside it."""
+    """A response: retCode, result and headers."""
 
     code: int
     message: str
@@ -54,7 +54,7 @@ def wall_ms() -> int:
 
 
 def _items(sent: Mapping[str, Any]) -> int:
-    """How many orders a batch holds; at least one, so that a malformed batch counts as well."""
+    """Number of orders in a batch; at least one, so that a malformed batch also counts."""
     request = sent.get("request")
     return max(len(request), 1) if isinstance(request, list) else 1
 
@@ -66,13 +66,13 @@ class Rest:
         self.exchange = exchange
         self.faults = faults
         self.limits = Limits(exchange.setup.rate_limits, lambda: wall() / 1000)
-        #: Speed of the free clock; None where business time does not run freely.
+        #: Speed of the free clock; None for other clocks.
         self.speed: Callable[[], float | None] = lambda: None
         self.clocks = Clocks(lambda: exchange.now_ms, wall, lambda: self.speed(), lambda: exchange.skew_ms)
 
     @property
     def shown_ms(self) -> int:
-        """The time answers carry: business time, off by a skew that was asked for."""
+        """The time in responses: business time plus the injected skew."""
         return self.exchange.now_ms + self.exchange.skew_ms
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -114,7 +114,7 @@ class Rest:
         return self.respond(answer)
 
     async def _fetch(self, market: LiveMarket, endpoint: Endpoint, query: str) -> Answer | None:
-        """Fetches candles from upstream before they are asked for; an answer only when that fails."""
+        """Fetches the candles a request needs from upstream; returns a response only on failure."""
         try:
             await load_candles(market, self.exchange.now_ms, check(endpoint.params, self._sent(endpoint, query, b"")))
         except Refused as refusal:
@@ -122,7 +122,7 @@ class Rest:
         return None
 
     async def _build(self, endpoint: Endpoint, path: str, query: str) -> None:
-        """Makes the history that a request shows before it is answered; what is wrong with the request is said then."""
+        """Generates the history a request needs before it is answered; request errors are reported by the endpoint."""
         try:
             args = check(endpoint.params, self._sent(endpoint, query, b""))
         except Refused:
@@ -144,7 +144,7 @@ class Rest:
         return answer
 
     def respond(self, answer: Answer) -> web.Response:
-        """The envelope around an answer."""
+        """Wraps an answer in the response envelope."""
         body = msgspec.json.encode(
             {
                 "retCode": answer.code,
@@ -160,7 +160,7 @@ class Rest:
     def answer(
         self, endpoint: Endpoint, headers: Mapping[str, str], query: str, body: bytes, address: str = ""
     ) -> Answer:
-        """Checks a request and runs its endpoint; what happened is stored and pushed before this returns."""
+        """Checks a request and runs its endpoint; the effects are stored and pushed before this returns."""
         try:
             key = self._authenticate(endpoint, headers, query, body, address)
             sent = self._sent(endpoint, query, body)
@@ -169,7 +169,7 @@ class Rest:
         return self.carry_out(endpoint, key, sent)
 
     def carry_out(self, endpoint: Endpoint, key: Key | None, sent: Mapping[str, Any]) -> Answer:
-        """Runs an endpoint for a caller who is known, within its limits."""
+        """Runs an endpoint for an authenticated caller within its rate limits."""
         standing: Standing | None = None
         extra: dict[str, Any] = {}
         try:

@@ -1,4 +1,4 @@
-"""The free clock: business time at a speed, at another one, standing, and as fast as the machine can."""
+"""The free clock: business time at a given speed, after a speed change, paused, and as fast as possible."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ class Running:
         return self.exchange.now_ms - START_MS
 
     async def moves(self, step: float) -> tuple[int, int]:
-        """Moves the wall clock step by step until business time moves; by how much, and in how many steps."""
+        """Moves the wall clock step by step until business time moves; returns by how much and in how many steps."""
         before, steps = self.now, 0
         while self.now == before:
             self.wall += step

@@ -1,4 +1,4 @@
-"""History that was never asked for is made in slices: other requests do not wait for it."""
+"""Cold history is generated in slices, so that other requests do not wait for it."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""An exchange with a file to keep its state in is killed while orders flow: nothing it has answered is lost."""
+"""An exchange with a state file is killed while orders flow: nothing it has acknowledged is lost."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
 
 @contextmanager
 def started(file: Path) -> Iterator[tuple["subprocess.Popen[str]", Simulator]]:
-    """A running exchange that keeps its state in a file; killed at the end if it still runs."""
+    """A running exchange with a state file; killed at the end if it still runs."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "exchange_simulator", "--port", "0", "--data", str(file), "--no-rate-limits",
@@ -37,7 +37,7 @@ def started(file: Path) -> Iterator[tuple["subprocess.Popen[str]", Simulator]]:
 
 
 def trade_until_it_dies(simulator: Simulator, life: int, enough: threading.Event) -> list[str]:
-    """Sends orders until the exchange is gone; the ids of those that were answered."""
+    """Sends orders until the exchange is gone; returns the ids of the acknowledged ones."""
     answered: list[str] = []
     with Signed(simulator) as client:
         while True:

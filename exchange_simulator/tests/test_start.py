@@ -1,4 +1,4 @@
-"""The command line: what it accepts, and one clear sentence for what it does not."""
+"""The command line: valid options, and one clear sentence for invalid ones."""
 
 import gzip
 import signal

@@ -1,4 +1,4 @@
-"""However time is cut into steps, the same things happen at the same prices."""
+"""The same events happen at the same prices however time is divided into steps."""
 
 import random
 from decimal import Decimal
@@ -23,7 +23,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
 def random_market(rng: random.Random) -> ReplayMarket:
-    """Two symbols of jumpy candles."""
+    """Two symbols with volatile candles."""
     rows: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = {}
     instruments = {}
     for symbol, price in zip(SYMBOLS, (500_000, 300_000), strict=True):
@@ -42,7 +42,7 @@ def random_market(rng: random.Random) -> ReplayMarket:
 
 
 def traded(market: ReplayMarket, path: Path, seed: int, cuts: str) -> list[tuple[object, ...]]:
-    """The executions of random orders placed at every eighth open, with time cut in one of several ways."""
+    """The executions of random orders placed at every eighth open, with time divided in one of several ways."""
     engine = Engine(market.instruments, Rules(), seed=1)
     rng, cutter = random.Random(seed), random.Random(seed + 1)
     account = engine.open_account(1, Decimal(10_000_000))
@@ -108,7 +108,7 @@ def test_trades_do_not_depend_on_how_time_is_cut(seed: int, path: Path) -> None:
     assert len(by_points) > 20
     assert traded(market, path, seed, "at once") == by_points
     anywhere = traded(market, path, seed, "anywhere")
-    for symbol in SYMBOLS:  # between two points, the symbols may come in another order
+    for symbol in SYMBOLS:  # between two points the order of the symbols may differ
         assert [row for row in anywhere if row[0] == symbol] == [row for row in by_points if row[0] == symbol]
 
 

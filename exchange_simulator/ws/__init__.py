@@ -1,1 +1,1 @@
-"""The streaming side: private and public WebSocket sessions."""
+"""Streams: private and public WebSocket sessions."""

@@ -1,4 +1,4 @@
-"""Who listens to what: streams by account and by topic, and the messages built for them once."""
+"""Subscriptions by account and by topic; each message is encoded once for all subscribers."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ CATEGORIES = ("linear", "inverse", "spot", "option")
 
 
 def encode(message: object) -> bytes:
-    """A message as a whole text frame of a server: built once, sent to everyone."""
+    """Encodes a message as a complete server text frame, so that it is built once and sent to everyone."""
     body = _json(message)
     size = len(body)
     if size < 126:
@@ -39,7 +39,7 @@ def base_topic(topic: str) -> str:
 
 
 def shown_to(topic: str) -> bool:
-    """Whether a subscription of this form sees linear rows."""
+    """Whether a subscription to this topic receives linear rows."""
     tail = topic.rpartition(".")[2]
     return tail not in CATEGORIES or tail == "linear"
 
@@ -77,7 +77,7 @@ class Hub:
     # --- private ------------------------------------------------------------------------------------------------
 
     def tell(self, events: Iterable[Event], now_ms: int) -> None:
-        """Pushes what happened to the accounts it happened to. Neighbouring rows of one kind share a message."""
+        """Pushes events to the accounts they belong to. Adjacent rows of one kind share a message."""
         if not self.private:
             return
         uid, kind = 0, ""
@@ -124,7 +124,7 @@ class Hub:
     # --- public -------------------------------------------------------------------------------------------------
 
     def publish(self, topic: str, message: Row) -> None:
-        """Pushes one message to the listeners of a public topic."""
+        """Pushes one message to the subscribers of a public topic."""
         listeners = self.public.get(topic)
         if listeners:
             raw = encode(message)

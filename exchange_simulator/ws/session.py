@@ -22,21 +22,21 @@ from exchange_simulator.rest.clocks import Clocks
 from exchange_simulator.ws.hub import CATEGORIES, CATEGORISED, PRIVATE_TOPICS, base_topic, encode
 from exchange_simulator.ws.public_feed import BOOK_DEPTHS
 
-STATUS = "misc/status"  # behind /v5/public/, in the place of a category
+STATUS = "misc/status"  # path after /v5/public/, in place of a category
 QUEUE_FRAMES = 50_000
 IDLE_S = 600.0
-MOST_CHARACTERS = 21_000  # of the topics of one connection
+MOST_CHARACTERS = 21_000  # total length of the topics of one connection
 CHUNK_BYTES = 256 * 1024
-BACKLOG_S = 0.005  # how often a client that reads slowly is looked at
-# Subscriptions are answered a moment later, as over a network: clients exist that register a subscription only after they
-# have sent it, and break when the answer comes first.
+BACKLOG_S = 0.005  # polling interval for a slow reader's backlog
+# Subscriptions are acknowledged after a short delay, as over a network: some clients register a subscription only after
+# sending it, and break when the acknowledgement comes first.
 SUBSCRIBE_DELAY_S = 0.05
 KLINE_TOPIC = re.compile(r'"kline\.([0-9DWM]+)\.([0-9A-Z]+)"')
 _numbers = itertools.count(1)
 
 
 class Session(ABC):
-    """A connected client. Subclasses know what may be subscribed."""
+    """A connected client. Subclasses define the available topics."""
 
     kind = ""
 
@@ -45,7 +45,7 @@ class Session(ABC):
         self.socket = socket
         self.idle_s = idle_s
         self.transport: asyncio.Transport | None = None
-        self.host = ""  # as which it was asked for
+        self.host = ""  # host name the client connected to
         self.address = ""  # where the client connects from
         self.conn_id = f"sim-{next(_numbers)}-{self.kind[:1]}"
         self.topics: dict[str, None] = {}
@@ -61,7 +61,7 @@ class Session(ABC):
     # --- out ----------------------------------------------------------------------------------------------------
 
     def push(self, topic: str, message: bytes) -> None:
-        """Queues a push. A client that does not read is disconnected when its queue is full."""
+        """Queues a push. A client that does not read is disconnected once its queue is full."""
         if self.silent:
             return
         if self.filters is not None:
@@ -71,7 +71,7 @@ class Session(ABC):
             self._put(message)
 
     def push_raw(self, message: bytes) -> None:
-        """Queues a frame past every filter."""
+        """Queues a frame, bypassing all filters."""
         self._put(message)
 
     def _put(self, message: bytes) -> None:
@@ -81,12 +81,12 @@ class Session(ABC):
         self._wake.set()
 
     def reply(self, message: dict[str, Any]) -> None:
-        """Queues an answer to the client's own request."""
+        """Queues a response to the client's request."""
         if not self.silent:
             self._put(encode(message))
 
     async def _write(self) -> None:
-        """Sends what is queued, many frames at a time, as fast as the client takes them."""
+        """Sends queued frames in batches, as fast as the client reads them."""
         queue = self._queue
         while not self._closing:
             if not queue or self.transport is None:
@@ -110,7 +110,7 @@ class Session(ABC):
             self.transport.abort()
 
     async def close(self) -> None:
-        """Closes the connection in the orderly way."""
+        """Closes the connection with a closing handshake."""
         await self.socket.close()
 
     # --- in -----------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Session(ABC):
             self.leave()
 
     def _take(self, raw: str) -> None:
-        """Handles a frame; subscriptions after their delay, each in its turn."""
+        """Handles a frame; subscriptions after their delay, in order."""
         if '"subscribe"' in raw or '"unsubscribe"' in raw:
             asyncio.get_running_loop().call_later(SUBSCRIBE_DELAY_S, self._handle_late, raw)
         else:
@@ -174,22 +174,22 @@ class Session(ABC):
 
     @abstractmethod
     def _pong(self, req_id: Any) -> None:
-        """Answers a ping of the second form, `{"op":"ping"}`."""
+        """Answers an application-level ping, `{"op":"ping"}`."""
 
     def _auth(self, req_id: Any, args: list[Any]) -> None:
         self._fail("auth", req_id, "error:request op:auth is not supported")
 
     @abstractmethod
     def _check_topic(self, topic: str) -> str:
-        """What is wrong with a topic; "" when nothing is."""
+        """The error of a topic; "" when it is valid."""
 
     @abstractmethod
     def _join(self, topic: str) -> None:
-        """Lets the pushes of a topic begin."""
+        """Starts the pushes of a topic."""
 
     @abstractmethod
     def _leave(self, topic: str) -> None:
-        """Lets the pushes of a topic end."""
+        """Stops the pushes of a topic."""
 
     def _change(self, op: str, req_id: Any, topics: list[str]) -> None:
         problem = self._problem(op, topics)
@@ -206,7 +206,7 @@ class Session(ABC):
                 self._leave(topic)
 
     def _problem(self, op: str, topics: list[str]) -> str:
-        """The first thing wrong with a request: it spoils all of its topics."""
+        """The first error in a request; it invalidates all of its topics."""
         if not topics:
             return "Params Error"
         if op == "subscribe" and sum(map(len, (*self.topics, *topics))) > MOST_CHARACTERS:
@@ -244,7 +244,7 @@ class PrivateSession(Session):
     def _auth(self, req_id: Any, args: list[Any]) -> None:
         try:
             key = self._login(args)
-            if self.key is not None and self.key.uid != key.uid:  # what was subscribed would go on for the first one
+            if self.key is not None and self.key.uid != key.uid:  # subscriptions belong to the first one
                 raise Refused(10001, "Params Error")
         except Refused as refusal:
             self._fail("auth", req_id, refusal.message)
@@ -298,7 +298,7 @@ class PrivateSession(Session):
 
 
 class PublicSession(Session):
-    """`/v5/public/linear`; the other categories exist without topics."""
+    """`/v5/public/linear`; other categories are accepted but have no topics."""
 
     kind = "public"
 
@@ -311,7 +311,7 @@ class PublicSession(Session):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _handle_late(self, raw: str) -> None:
-        """Subscriptions to long candles wait until their history is made, later ones behind them."""
+        """Delays subscriptions to long candles until their history is generated; later ones queue behind them."""
         if '"kline.' not in raw and not self._order.locked():
             super()._handle_late(raw)
             return

@@ -1,4 +1,4 @@
-"""`/v5/trade`: orders over a WebSocket. The same endpoints as over REST, with the same limits, in frames of their own."""
+"""`/v5/trade`: orders over a WebSocket. Same endpoints and limits as over REST, in their own frame format."""
 
 import time
 from typing import Any
@@ -20,7 +20,7 @@ IDS_KEPT = 10_000
 
 
 class TradeSession(PrivateSession):
-    """A connection that sends orders. Every frame names itself with `reqId` and is answered under it."""
+    """A connection that sends orders. Responses carry the `reqId` of their request."""
 
     kind = "private"
 
@@ -70,7 +70,7 @@ class TradeSession(PrivateSession):
         self._tell("auth", req_id, 0, "OK", {})
 
     def _check_id(self, req_id: Any) -> None:
-        """A `reqId` is at most 36 characters and is used once on a connection."""
+        """Checks a `reqId`: at most 36 characters and unique per connection."""
         if req_id is None:
             return
         if not isinstance(req_id, str) or len(req_id) > 36:
@@ -82,7 +82,7 @@ class TradeSession(PrivateSession):
             del self._used[next(iter(self._used))]
 
     def _spoil(self, fault: Fault, op: str, req_id: Any) -> bool:
-        """Answers with a code that was asked for, or not at all; False when neither was."""
+        """Applies an injected fault: answers with its code or not at all; False when there is none."""
         if fault.ret_code is not None:
             text = fault.ret_msg or "simulated fault"
             self._tell(op, req_id, fault.ret_code, text, {"data": {}, "retExtInfo": {}, "header": {}})

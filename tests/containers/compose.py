@@ -1,4 +1,4 @@
-"""The stack in real containers: compose files of the house, started, asked and ended by tests."""
+"""Runs the repository's compose stacks in real containers for tests."""
 
 import json
 import os
@@ -10,17 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_SHOT = {"migrate", "prepare"}
-#: What the tests have measured, in words; told at the end of the run.
+#: Measurements of the tests as text, printed at the end of the run.
 MEASURED: list[str] = []
 
 
 def measured(words: str) -> None:
-    """Tell this at the end of the run, with the load of the machine, without which no time means anything."""
+    """Print this at the end of the run, with the machine's load, without which timings are meaningless."""
     MEASURED.append(f"{words} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
 
 
 def engine_answers() -> bool:
-    """True where a Docker engine can be used."""
+    """Whether a Docker engine is available."""
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -35,12 +35,14 @@ class Compose:
     files: tuple[str, ...]
 
     def __call__(self, *arguments: str, timeout_s: float = 600) -> str:
-        """Run `docker compose` with these arguments; returns standard output, fails with what it said."""
+        """Run `docker compose` with these arguments; returns standard output, fails with its output."""
         files = [word for name in self.files for word in ("-f", name)]
         return self.run("docker", "compose", *files, *arguments, timeout_s=timeout_s)
 
     def run(self, *command: str, timeout_s: float = 600, typed: str = "") -> str:
-        """Run a command in the folder, with `typed` as its input; returns standard output, fails with what it said."""
+        """Run a command in the folder, with `typed` as standard input; returns standard output,
+        fails with its output.
+        """
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -57,12 +59,14 @@ class Compose:
         return done.stdout
 
     def states(self) -> dict[str, str]:
-        """Service to "running healthy", "exited 0" and the like."""
+        """Service -> "running healthy", "exited 0" and the like."""
         rows = [json.loads(line) for line in self("ps", "-a", "--format", "json").splitlines() if line.strip()]
         return {row["Service"]: f"{row['State']} {row['Health'] or row['ExitCode']}" for row in rows}
 
     def wait_healthy(self, limit_s: float = 180, *, leaving: frozenset[str] = frozenset()) -> None:
-        """Wait until every long-running service but those left out is healthy and every one-shot service has ended well."""
+        """Wait until every long-running service not left out is healthy and every one-shot service
+        has exited with 0.
+        """
 
         def settled() -> bool:
             states = {service: state for service, state in self.states().items() if service not in leaving}
@@ -74,7 +78,7 @@ class Compose:
 
 
 def wait_for(condition: Callable[[], object], what: Callable[[], str], limit_s: float) -> None:
-    """Wait for a condition; AssertionError says for what it waited."""
+    """Wait for a condition. Raises AssertionError naming it on timeout."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"timed out waiting for {what()}"

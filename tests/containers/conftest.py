@@ -1,6 +1,6 @@
-"""Stacks in containers, each built and started once for the tests of this folder.
+"""Container stacks, each built and started once for the tests of this folder.
 
-The demo stack comes first, then, in the order of the files, the production stack; each is a project of its own.
+The demo stack runs first, then, in file order, the production stack; each is a separate compose project.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.containers.exchange import SIM_ACCOUNTS, Exchange
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was measured, after the tests."""
+    """Print the measurements after the tests."""
     for words in MEASURED:
         terminalreporter.write_line(f"measured: {words}")
 
@@ -51,7 +51,9 @@ def demo_stack() -> Iterator[Compose]:
 
 @pytest.fixture(scope="session")
 def exchange() -> Iterator[Exchange]:
-    """A simulated exchange on the engine's own bridge, where the stack's containers reach it: it outlives the stack."""
+    """A simulated exchange on the engine's bridge network, which the stack's containers reach; it
+    outlives the stack.
+    """
     _needs_an_engine()
     host = subprocess.run(
         ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"],
@@ -81,7 +83,7 @@ def exchange() -> Iterator[Exchange]:
 
 @pytest.fixture(scope="session")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository from which a host clones and pulls: what is committed here."""
+    """The repository that a host clones and pulls from: the commits of this checkout."""
     folder = tmp_path_factory.mktemp("upstream") / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     subprocess.run(["git", "checkout", "--quiet", "-B", "main"], cwd=folder, check=True)
@@ -90,7 +92,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def host(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
-    """A fresh host: a clone in which nothing was set up or started. It has images, which may be another checkout's."""
+    """A fresh host: a clone in which nothing was set up or started. Images may exist from another checkout."""
     _needs_an_engine()
     folder = tmp_path_factory.mktemp("host") / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(upstream), str(folder)], check=True)

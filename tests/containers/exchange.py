@@ -1,4 +1,4 @@
-"""The simulated exchange outside the stack, and a hand that trades on it without a pause."""
+"""The simulated exchange outside the stack, and a client that trades on it continuously."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from tests.support.world import BotKey, Trader
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A key of an account of the exchange. `of` is another key of the same account; this one then only reads."""
+    """An API key on the exchange. `of` is another key of the same account; this one is then read-only."""
 
     key: str
     secret: str
@@ -23,29 +23,29 @@ class Account:
 
     @property
     def text(self) -> str:
-        """As SIM_ACCOUNTS has it."""
+        """In the format of SIM_ACCOUNTS."""
         return f"{self.key}:{self.secret}:" + (f"0:of={self.of},read-only" if self.of else "10000")
 
 
-#: Prefix of a bot's variables to its account; the fourth bot's waits for it.
+#: Prefix of a bot's variables -> its account; the fourth bot is added later.
 ACCOUNTS = {
     prefix: Account(f"key-of-{prefix.lower()}", f"secret-of-{prefix.lower()}-planted")
     for prefix in ("SHORTSELLER", "LXALGO", "MOMENTUM", "BREAKOUT")
 }
 
-#: For each the key that only reads.
+#: The read-only key of each.
 READING = {
     prefix: Account(f"reading-key-of-{prefix.lower()}", f"reading-secret-of-{prefix.lower()}-planted", account.key)
     for prefix, account in ACCOUNTS.items()
 }
 
-#: After a long absence the listener reads back window by window; on a busy machine that takes its time.
+#: After a long outage the listener backfills window by window, which takes a while on a busy machine.
 SETTLE_S = 180.0
 
-#: A further key of LXAlgo's account.
+#: A second key of LXAlgo's account.
 NEW_KEY = Account("newer-key-of-lxalgo", "newer-secret-of-lxalgo-planted")
 NEW_READING = Account("newer-reading-key-of-lxalgo", "newer-reading-secret-planted", ACCOUNTS["LXALGO"].key)
-#: All that the exchange knows, as SIM_ACCOUNTS has it.
+#: All keys of the exchange, in the format of SIM_ACCOUNTS.
 SIM_ACCOUNTS = " ".join(
     [
         *(account.text for account in (*ACCOUNTS.values(), *READING.values(), NEW_READING)),
@@ -56,24 +56,24 @@ SIM_ACCOUNTS = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Where the exchange is."""
+    """Address of the exchange."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its URL."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def settings(self) -> str:
-        """What an operator would write into `.env`."""
+        """The lines an operator would add to `.env`."""
         return f"BYBIT_REST_URL={self.url}\nBYBIT_WS_URL=ws://{self.host}:{self.port}\n"
 
     @contextmanager
     def hand(self, account: Account) -> Iterator[None]:
-        """Buys and sells again on `account`, about twice a second, as long as the block lasts: fills flow."""
+        """Buy and sell on `account` about twice per second while the block runs, so that fills flow."""
         ended = threading.Event()
 
         async def trade() -> None:
@@ -96,7 +96,7 @@ class Exchange:
             thread.join()
 
     async def books(self, folder: Path, password: str, redis_password: str) -> LedgerCheck:
-        """The books of the stack in `folder`, compared while the exchange's time stands still."""
+        """Compare the ledgers of the stack in `folder` while the exchange's clock is paused."""
         settings = load(
             OperationsSettings,
             env_file=None,

@@ -1,4 +1,4 @@
-"""The stack trades in containers, hardened, and its books agree with the exchange's."""
+"""The stack trades in hardened containers, and its ledgers agree with the exchange's."""
 
 import json
 import os
@@ -21,7 +21,7 @@ KEYS = {"shortseller_001": "demo-shortseller", "lxalgo_001": "demo-lxalgo", "mom
 
 @asynccontextmanager
 async def open_demo_platform() -> AsyncIterator[Operations]:
-    """The platform over the demo stack's published ports, as its owner."""
+    """Operations over the demo stack's published ports, as the database owner."""
     settings = load(
         OperationsSettings,
         env_file=None,

@@ -1,4 +1,4 @@
-"""Containers die and stores restart while the stack trades: everything recovers, and the books agree."""
+"""Containers crash and stores restart while the stack trades: everything recovers, and the ledgers agree."""
 
 import asyncio
 import json
@@ -38,13 +38,13 @@ async def platform(demo_stack: Compose) -> AsyncIterator[Operations]:
 
 
 def crash(stack: Compose, container: str) -> None:
-    """Kill its main process as the kernel would: `docker kill` counts as a wish, a crash does not."""
+    """Kill its main process as a crash would: Docker restarts after a crash, but not after `docker kill`."""
     state = json.loads(stack.run("docker", "inspect", "--format", "{{json .State}}", container))
     os.kill(state["Pid"], signal.SIGKILL)
 
 
 def crash_and_wait(stack: Compose, container: str) -> None:
-    """Kill a container's process and wait until the engine has started it again."""
+    """Kill a container's process and wait until the engine has restarted it."""
     before = started_at(stack, container)
     crash(stack, container)
     wait_for(lambda: started_at(stack, container) != before, lambda: f"{container} to start again", 60)

@@ -1,4 +1,4 @@
-"""Health checks that fail when a service does not do its work: each is broken, seen ill, mended and seen well again."""
+"""Health checks fail when a service does not work: each is broken, seen unhealthy, repaired and seen healthy."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(1200
 
 @contextmanager
 def frozen(stack: Compose, *containers: str) -> Iterator[None]:
-    """Their processes stand still: they neither end nor answer, which is the worst way to be away."""
+    """Freeze their processes: they neither exit nor answer, the hardest kind of outage to detect."""
     pids = [
         int(pid)
         for container in containers
@@ -35,12 +35,12 @@ def frozen(stack: Compose, *containers: str) -> Iterator[None]:
 
 
 def ill(stack: Compose) -> set[str]:
-    """The services whose health check fails."""
+    """The unhealthy services."""
     return {service for service, state in stack.states().items() if state == "running unhealthy"}
 
 
 def why(stack: Compose, container: str) -> str:
-    """What the last health check of a container printed."""
+    """Output of a container's last health check."""
     health = json.loads(stack.run("docker", "inspect", "--format", "{{json .State.Health}}", container))
     return str(health["Log"][-1]["Output"])
 

@@ -1,4 +1,4 @@
-"""The operator's host: nothing of ours is asked for elsewhere, no stack touches another's record, a failing migration stops nobody."""
+"""The operator's host: own images are never pulled, stacks do not share data, a failing migration stops nothing."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ PRODUCTION, DEMO = "docker-compose.production.yml", "docker-compose.demo.yml"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A clone of what is committed here."""
+    """A clone of this checkout's commits."""
     if not engine_answers():
         pytest.skip("no Docker engine answers")
     folder = tmp_path / "Alpha"
@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hostile() -> Iterator[tuple[int, list[str]]]:
-    """A registry on this machine that notes what it is asked for. The engine speaks to 127.0.0.1 without TLS."""
+    """A local image registry that records requests. The engine talks to 127.0.0.1 without TLS."""
     asked: list[str] = []
 
     class Registry(BaseHTTPRequestHandler):
@@ -43,7 +43,7 @@ def hostile() -> Iterator[tuple[int, list[str]]]:
         do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Not on the terminal."""
+            """Suppress logging to the terminal."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -62,7 +62,7 @@ def test_what_is_missing_is_built_nothing_is_rebuilt_and_no_registry_is_asked(
     port, asked = hostile
     name = f"127.0.0.1:{port}/alpha"
     path = checkout / PRODUCTION
-    # Names that could be pulled: what keeps the engine from asking is the policy alone.
+    # Pullable image names: only the pull policy keeps the engine from asking.
     path.write_text(path.read_text().replace("image: alpha.invalid", f"image: {name}"))
     compose = Compose(checkout, (PRODUCTION,))
     image = f"{name}/pgbouncer:local"
@@ -91,7 +91,7 @@ def test_the_clean_up_of_one_stack_never_touches_the_record_of_another(checkout:
     assert "alpha_postgres_17" not in volumes(production), "a stack of this name is in use on this machine"
     try:
         production("up", "--no-start", "--no-deps", "postgres", "redis")
-        # beside it, at the same time, in the same checkout
+        # next to it, at the same time, in the same checkout
         demo("up", "--no-start", "--no-deps", "postgres", "redis")
         assert {"alpha_postgres_17", "alpha-demo_postgres_17"} <= volumes(production)
         production("-p", "other", "down", "-v")
@@ -164,7 +164,7 @@ def test_a_failing_migration_leaves_everything_running_and_records_on(checkout: 
             assert compose.states()["migrate"].startswith("exited 70"), compose.states()
             seen = fills()
             wait_for(lambda: fills() > seen, lambda: "fills after it", 120)
-            # A changed password: the container says that the volume keeps its old one.
+            # A changed password: the container reports that the volume keeps the old one.
             env = checkout / ".env"
             env.write_text(env.read_text().replace("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD=changed-"))
             bad.unlink()
@@ -177,7 +177,7 @@ def test_a_failing_migration_leaves_everything_running_and_records_on(checkout: 
         compose("down", "-v")
 
 
-#: Those that need nothing outside of this machine, by their services' names.
+#: Services that need nothing outside this machine.
 INSIDE = ("postgres", "redis", "pgbouncer")
 _ROUTES = "cut -f2 /proc/net/route; (echo >/dev/tcp/192.0.2.1/443) 2>&1 | tail -1"
 
@@ -207,7 +207,7 @@ def test_who_needs_nothing_outside_reaches_nothing_and_its_port_is_published(che
             "print(redis.Redis(port=6379, password='p').ping())\n"
         )
         assert compose.run(sys.executable, "-c", asked).split() == ["42", "42", "True"]
-        # a store that comes back elsewhere is found again
+        # a store that comes back at another address is found again
         compose("up", "-d", "--force-recreate", "--no-deps", "redis")
         wait_for(lambda: compose.states()["redis"] == "running healthy", lambda: "redis to be back", 120)
         again = "import redis; print(redis.Redis(port=6379, password='p').ping())"

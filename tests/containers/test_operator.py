@@ -1,7 +1,7 @@
-"""The operator's phone before the real stack: what is ordered on Telegram happens to containers and on the exchange.
+"""Telegram control of the real stack: commands take effect on containers and on the exchange.
 
-The Bot API server of the tests runs inside the network of the command centre's container, on its loopback: the command
-centre sends its token in the clear to nobody else.
+The test Bot API server runs in the network namespace of the command centre's container, on its loopback: the command
+centre sends its token unencrypted only there.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.support.bot_api import TOKEN
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 ADMIN, PORT, SERVER = 101, 8081, "alpha-test-bot-api"
-#: Sent to the server from inside its own container; the words come over standard input.
+#: Sends requests to the server from inside its own container; the text comes over standard input.
 ASK = (
     "import sys, urllib.request as u; path, body = sys.stdin.read().split('\\n', 1); "
     f"sys.stdout.write(u.urlopen(u.Request('http://127.0.0.1:{PORT}/_test/' + path, data=body.encode() or None, "
@@ -30,28 +30,28 @@ ASK = (
 
 
 class Phone:
-    """What the admin types, presses and sees."""
+    """The admin's Telegram client: types, presses buttons, reads."""
 
     def __init__(self, stack: Compose) -> None:
         self._stack = stack
 
     def ask(self, path: str, body: object = None) -> Any:
-        """One request to the server's side for tests."""
+        """One request to the server's test endpoints."""
         text = f"{path}\n{'' if body is None else json.dumps(body)}"
         return json.loads(self._stack.run("docker", "exec", "-i", SERVER, "python3", "-c", ASK, typed=text))
 
     def said(self, after: int = 0) -> list[dict[str, Any]]:
-        """What the bot said to the admin, from message number `after` on, as it reads now."""
+        """The bot's messages to the admin, from message number `after` on, in their current form."""
         return [row for row in self.ask(f"said?after={after}") if row["chat"] == ADMIN]
 
     def says(self, text: str, answer: str, limit_s: float = 60) -> dict[str, Any]:
-        """Type something; the first message after it that holds `answer`."""
+        """Type something; returns the first later message that contains `answer`."""
         after = len(self.ask("said"))
         self.ask("say", {"person": ADMIN, "text": text})
         return self.until(after, answer, limit_s)
 
     def until(self, after: int, answer: str, limit_s: float) -> dict[str, Any]:
-        """The first message from number `after` on that holds `answer`; waits for it."""
+        """Wait for the first message from number `after` on that contains `answer`."""
         found: list[dict[str, Any]] = []
 
         def came() -> bool:
@@ -62,7 +62,7 @@ class Phone:
         return found[0]
 
     def orders(self, text: str, question: str, limit_s: float = 60) -> tuple[str, float]:
-        """Order something and confirm it: how the message reads in the end, and the seconds from the press on."""
+        """Send a command and confirm it; returns the final message text and the seconds since the button press."""
         asked = self.says(text, question)
         began = time.monotonic()
         self.ask("press", {"person": ADMIN, "chat": ADMIN, "message_id": asked["message_id"], "label": "Yes"})
@@ -77,7 +77,7 @@ class Phone:
 
 @pytest.fixture(scope="module")
 def phone(demo_stack: Compose) -> Iterator[Phone]:
-    """The command centre of the stack with a Telegram of its own."""
+    """The command centre of the stack, connected to the test Bot API server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEMO_TELEGRAM_BOT_TOKEN", TOKEN)
         patch.setenv("DEMO_TELEGRAM_ADMIN_IDS", str(ADMIN))
@@ -111,7 +111,7 @@ def phone(demo_stack: Compose) -> Iterator[Phone]:
 
 
 def _hears(phone: Phone) -> bool:
-    """Whether the command centre answers. One that has just begun finds older messages expired: it is asked anew."""
+    """Whether the command centre answers. After a start it treats older messages as expired: asks again."""
     try:
         phone.says("/whoami", "role     admin", 20)
     except AssertionError:
@@ -176,7 +176,7 @@ async def test_a_panic_from_the_phone_leaves_the_exchange_flat(phone: Phone, dem
 
 
 def _done(stack: Compose, order: str, bot: str) -> bool:
-    """Whether an order of the terminal was carried out. On a machine under load a bot may not answer in time."""
+    """Whether a terminal command was carried out. On a machine under load a bot may not answer in time."""
     try:
         stack("exec", "-T", "telegram_manager", "python3", "-m", "alpha", order, bot, "--yes")
     except AssertionError:

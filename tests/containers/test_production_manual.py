@@ -1,4 +1,4 @@
-"""The production file alone, on a fresh host: every command of the manual, as it is written there."""
+"""The production compose file on a fresh host: every command of the manual, exactly as written."""
 
 import json
 import re
@@ -13,18 +13,18 @@ from tests.containers.exchange import ACCOUNTS, READING, Exchange
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 PASSWORD = "a-password-of-the-manual"
-#: Services whose containers have other names.
+#: Services whose container names differ.
 CONTAINERS = {"postgres": "trading_postgres", "pgbouncer": "trading_pgbouncer", "redis": "trading_redis"}
-#: Its environment, and every secret that is mounted into it.
+#: Prints a container's environment and every mounted secret.
 _ALL_THAT_IT_READS = 'env; for f in /run/secrets/*; do [ -f $f ] && echo "$f:$(cat $f)"; done; true'
 COMPOSE = "docker compose -f docker-compose.production.yml"
 BOTS = ("SHORTSELLER", "LXALGO", "MOMENTUM")
-#: They run once at every `up` and end.
+#: One-shot services that run at every `up`.
 ONE_SHOT = {"alpha-prepare-1", "alpha-migrate-1"}
 
 
 def edit_env(host: Compose, exchange: Exchange, **instead: str) -> None:
-    """What an operator does: passwords and keys into `.env`; `instead` are values that differ."""
+    """Write passwords and keys into `.env` as an operator would; `instead` overrides values."""
     text = (host.folder / ".env.example").read_text()
     values = {"POSTGRES_PASSWORD": PASSWORD, "REDIS_PASSWORD": PASSWORD}
     for bot in BOTS:
@@ -37,13 +37,13 @@ def edit_env(host: Compose, exchange: Exchange, **instead: str) -> None:
 
 
 def typed(compose: Compose, command: str, *, follows: bool = False, limit_s: float = 600) -> str:
-    """A command as the manual has it, typed at a terminal. One that follows a log is ended after a while."""
+    """Run a command of the manual as typed. One that follows a log is stopped after a while."""
     words = ["script", "-qec", f"timeout 3 {command} || [ $? = 124 ]" if follows else command, "/dev/null"]
     return compose.run(*words, timeout_s=limit_s)
 
 
 def started(host: Compose) -> dict[str, str]:
-    """Container to when it was started, of all but those that run once."""
+    """Container -> start time, one-shot containers excluded."""
     identities = host("ps", "-aq").split()
     rows = host.run("docker", "inspect", "--format", "{{.Name}} {{.State.StartedAt}}", *identities).split()
     found = dict(zip((name.strip("/") for name in rows[::2]), rows[1::2], strict=True))
@@ -52,9 +52,9 @@ def started(host: Compose) -> dict[str, str]:
 
 def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exchange) -> None:
     typed(host, "cp .env.example .env")
-    # One bot's key is revoked: the listener is healthy all the same, or nothing behind it would start.
+    # One bot's key is revoked: the listener must still become healthy, or its dependants would not start.
     edit_env(host, exchange, MOMENTUM_BYBIT_API_KEY="a-revoked-key", MOMENTUM_BYBIT_API_SECRET="of-no-use")
-    # A fresh host has no images; here those of another checkout may be left.
+    # A fresh host has no images; here those of another checkout may exist.
     host("build", timeout_s=1200)
     # Integration testing, step by step
     typed(host, f"{COMPOSE} up -d postgres redis pgbouncer")
@@ -66,7 +66,7 @@ def test_the_commands_of_the_manual_work_as_written(host: Compose, exchange: Exc
         host, 'docker exec -it trading_postgres psql -U trading_user -d trading_db -c "SELECT * FROM trading.bots;"'
     )
     assert "shortseller_001" in bots
-    # Individual strategies, one of them with the right key by now
+    # Individual strategies, one of them now with the correct key
     edit_env(host, exchange)
     typed(host, f"{COMPOSE} up -d momentum")
     typed(host, f"{COMPOSE} up -d lxalgo")
@@ -122,7 +122,7 @@ def test_nothing_is_reachable_but_what_is_published(host: Compose) -> None:
     listening = host.run("docker", "ps", "--filter", "label=com.docker.compose.project=alpha", "--format", "{{.Ports}}")
     published = {part.strip() for line in listening.splitlines() for part in line.split(",") if "->" in part}
     assert published == {"127.0.0.1:5433->5432/tcp", "127.0.0.1:6432->6432/tcp", "127.0.0.1:6379->6379/tcp"}
-    # and what is not published has no other way in: the proxy's network leads nowhere, health listens inside alone
+    # and unpublished ports are unreachable: the proxy's network is internal, health endpoints listen only inside
     control = json.loads(host.run("docker", "network", "inspect", "alpha_control-network"))[0]
     assert control["Internal"]
     inside = host.run("docker", "exec", "shortseller", "python3", "-c", _ASK_NEIGHBOUR)
@@ -208,7 +208,7 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
     for where, text in shown.items():
         assert not [value for value in planted if value in text], where
     assert "secrets" not in shown["status"]
-    # what images hold: no file of theirs has a planted value, a key or a settings file
+    # image contents: no file contains a planted value or key, and there is no settings file
     for service in ("websocket_listener", "shortseller", "telegram_manager", "postgres_backup"):
         found = host.run(
             "docker", "exec", service, "sh", "-c", "find / -xdev \\( -name .env -o -name '*.pem' -o -name id_rsa \\) | head"
@@ -217,11 +217,11 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
         assert not host.run(
             "docker", "exec", service, "sh", "-c", "grep -rl planted /app /opt /etc 2>/dev/null || true"
         )
-    # each service sees its own folder and no other
+    # each service sees only its own folder
     seen = host.run("docker", "exec", "telegram_manager", "ls", "/run/secrets")
     assert "bybit" not in seen
     assert "momentum" not in host.run("docker", "exec", "shortseller", "ls", "/run/secrets")
-    # a key that trades is with its bot and the guard alone
+    # only its bot and the guard have a trading key
     trading = [text for bot in BOTS for text in (ACCOUNTS[bot].key, ACCOUNTS[bot].secret)]
     holders = {
         name

@@ -1,4 +1,4 @@
-"""What docs/operations.md says to do, done on the stack that the manual has started, while fills flow."""
+"""The procedures of docs/operations.md, run on the stack started by the manual's tests, while fills flow."""
 
 import asyncio
 import json
@@ -15,15 +15,15 @@ from tests.containers.exchange import ACCOUNTS, NEW_KEY, NEW_READING, READING, E
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 COMPOSE = "docker compose -f docker-compose.production.yml"
-#: No Telegram can be reached from these tests, and the command centre's health says so.
+#: Telegram is unreachable from these tests, so the command centre is unhealthy.
 DEAF = frozenset({"telegram_manager"})
-#: The fourth bot's test ends with its stop, and that wish holds over every `up -d` after it.
+#: The fourth bot's test ends by stopping it, and that desired state persists over later `up -d`.
 STOPPED = frozenset({"breakout"})
 
 
 @pytest.fixture(scope="module")
 def installed(host: Compose, exchange: Exchange) -> Compose:
-    """The stack as `alpha init` and `up -d` leave it; the manual's tests may have done so already."""
+    """The stack after `alpha init` and `up -d`; the manual's tests may have set it up already."""
     if not (host.folder / "secrets").exists():
         alpha(host, "init", "--yes")
         known: dict[str, str] = {}
@@ -41,7 +41,7 @@ def installed(host: Compose, exchange: Exchange) -> Compose:
 
 
 def alpha(host: Compose, *words: str, typed: str = "") -> str:
-    """The command `alpha` of the checkout, with what the operator types."""
+    """Run the checkout's `alpha` command with the operator's input."""
     done = subprocess.run(
         [sys.executable, "-m", "alpha", *words],
         cwd=host.folder, input=typed, capture_output=True, text=True, check=False, timeout=300,
@@ -51,35 +51,35 @@ def alpha(host: Compose, *words: str, typed: str = "") -> str:
 
 
 def run(host: Compose, command: str) -> str:
-    """A command as the page has it."""
+    """Run a command of the page as written."""
     return host.run("bash", "-c", command, timeout_s=1200)
 
 
 def healthy(host: Compose) -> None:
-    """Everything but what cannot be."""
+    """Wait until everything that can be healthy is."""
     host.wait_healthy(300, leaving=DEAF | STOPPED)
 
 
 def ask(host: Compose, question: str) -> str:
-    """One value from the database, asked as the manual does."""
+    """One value from the database, queried as in the manual."""
     return host.run(
         *("docker", "exec", "trading_postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atc", question)
     ).strip()
 
 
 def fills(host: Compose) -> int:
-    """How many fills are recorded."""
+    """Number of recorded fills."""
     return int(ask(host, "SELECT count(*) FROM trading.fills"))
 
 
 def more_fills(host: Compose, number: int = 10) -> None:
-    """Wait until so many more are recorded."""
+    """Wait until this many more fills are recorded."""
     seen = fills(host)
     wait_for(lambda: fills(host) >= seen + number, lambda: f"{number} more fills than {seen}", 120)
 
 
 def books_agree(host: Compose, exchange: Exchange) -> None:
-    """Every execution of the exchange is recorded once, and every position is known."""
+    """Check that every execution of the exchange is recorded once and every position is known."""
     known = json.loads((host.folder / "secrets/installation.json").read_text())
     books = asyncio.run(exchange.books(host.folder, known["POSTGRES_PASSWORD"], known["REDIS_PASSWORD"]))
     assert books.agree, books.differences[:10]
@@ -175,7 +175,9 @@ def test_a_fourth_bot_joins_the_running_stack(installed: Compose, exchange: Exch
 
 @pytest.fixture
 def newer_postgres(tmp_path: Path) -> str:
-    """The next major version's image: the official one, or, where none can be pulled, the programs of the tests in 17's."""
+    """The next major version's image: the official one or, if it cannot be pulled, the tests'
+    binaries in 17's image.
+    """
     image = "postgres:18"
     there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     if (

@@ -22,7 +22,7 @@ from tests.faults.run import play
 
 
 def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
-    """The faults of one round: one, or at times two at once; the rare and long ones every fiftieth round."""
+    """The faults of one round: one, or sometimes two at once; the rare and long ones every fiftieth round."""
     if number % 50 == 49:
         return (draw.choice(RARE),)
     weights = [fault.weight for fault in FAULTS]
@@ -34,9 +34,9 @@ def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
 
 
 async def main(numbers: range, seed: int, outage_s: float) -> int:
-    """Play these rounds in one world; returns the exit code."""
+    """Run these rounds in one environment; returns the exit code."""
     if (me := asyncio.current_task()) is not None:
-        # an end from outside leaves no server behind either
+        # termination by a signal must not leave servers behind either
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
     arena = FaultEnv(folder, random.Random(seed), small_disk=True)

@@ -1,4 +1,4 @@
-"""Do the books agree? PostgreSQL with the exchange's ledger, Redis with the exchange, the status with the truth."""
+"""Consistency checks: PostgreSQL against the exchange's ledger, Redis against the exchange, status against reality."""
 
 import asyncio
 from decimal import Decimal
@@ -11,15 +11,15 @@ from alpha.postgres.database import POSTGRES_ERRORS
 from tests.faults.fault_env import DATABASES, FaultEnv
 from tests.support.world import BOTS, BotKey, until
 
-#: Column of trading.fills -> field of an execution, for values that must be equal to the last digit.
+#: Column of trading.fills -> field of an execution, for values that must be exactly equal.
 _AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee": "execFee"}
 _TEXTS = {"order_id": "orderId", "side": "side", "exec_type": "execType", "symbol": "symbol"}
 
 
 async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> list[str]:
-    """What is missing, too many or unequal in trading.fills, one sentence each; empty when the books agree.
+    """Missing, surplus or unequal rows of trading.fills, one sentence each; empty when the ledgers agree.
 
-    What agreed before is only counted, so that a round costs the same however many went before; `whole` compares all.
+    Rows that agreed before are only counted, so that the cost of a round is constant; `whole` compares all rows.
     """
     agreed = (0, 0) if whole else arena.agreed.get(bot.bot, (0, 0))
     last, count = agreed
@@ -61,7 +61,7 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
 
 
 async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
-    """Where Redis is not what the exchange says now. Nobody may be trading."""
+    """Differences between Redis and the exchange's current state. No bot may be trading."""
     account = await arena.simulator.account(bot.key)
     database = arena.links.database(DATABASES[bot.bot])
     faults = []
@@ -88,7 +88,7 @@ async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
 
 
 async def orders_differ(arena: FaultEnv, bot: BotKey) -> list[str]:
-    """Orders that PostgreSQL still holds as open and the exchange does not."""
+    """Orders that are open in PostgreSQL but not on the exchange."""
     account = await arena.simulator.account(bot.key)
     there = {row["orderId"] for row in account["orders"]}
     connection = await arena.database("books")
@@ -101,7 +101,7 @@ async def orders_differ(arena: FaultEnv, bot: BotKey) -> list[str]:
 
 
 async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list[str]:
-    """Wait until the books agree, at most so long; returns what still differs. `whole`: also what agreed before."""
+    """Wait up to `wait_s` until the ledgers agree; returns the remaining differences. `whole`: recheck all rows."""
     faults: list[str] = []
 
     async def agree() -> bool:
@@ -120,10 +120,10 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
 
 
 class Watcher:
-    """Looks, while things break, whether a bot's status claims more than is true.
+    """Checks during faults that a bot's status never claims more than is true.
 
-    `synced` with an audit that began at T means: every order that the exchange had acknowledged before T has its fills
-    in PostgreSQL.
+    `synced` with a reconciliation that started at T means: for every order that the exchange had acknowledged before T,
+    the fills are in PostgreSQL.
     """
 
     def __init__(self, arena: FaultEnv) -> None:
@@ -135,7 +135,7 @@ class Watcher:
         self._checked: dict[str, int] = {bot.bot: 0 for bot in BOTS}
 
     async def run(self) -> None:
-        """Look until `stop`. While a store is away nothing can be seen, and nobody can be misled by it."""
+        """Check until `stop`. While a store is unavailable no status can be read, so none can mislead."""
         while not self.stop:
             for bot in BOTS:
                 try:
@@ -143,7 +143,7 @@ class Watcher:
                 except REDIS_UNAVAILABLE:
                     continue
                 except POSTGRES_ERRORS:
-                    # a connection that was cut in the middle may never be of use again
+                    # a connection that broke mid-query may be unusable
                     self._arena.forget_database("watcher")
             self._arena.watch_memory()
             await asyncio.sleep(0.25)

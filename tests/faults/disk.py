@@ -1,13 +1,13 @@
-"""A disk of its own for PostgreSQL, so small that it is full: a file system in memory whose size is changed under it.
+"""A small separate disk for PostgreSQL that can be filled: an in-memory file system that is resized while mounted.
 
-Mounting needs root, and a kernel or container that allows it; elsewhere `mounted` gives None and says why.
+Mounting needs root, and a kernel or container that allows it; elsewhere `mounted` returns None and the reason.
 """
 
 import os
 import subprocess
 from pathlib import Path
 
-#: Roomy: of a file system in memory only what is written takes memory.
+#: Generous: an in-memory file system only uses memory for what is written.
 _ROOMY = "2g"
 
 
@@ -19,7 +19,7 @@ class SmallDisk:
 
     @classmethod
     def mounted(cls, folder: Path) -> tuple["SmallDisk | None", str]:
-        """Mount one; None and the reason where that is not allowed."""
+        """Mount one; returns None and the reason where that is not allowed."""
         if os.geteuid() != 0:
             return None, "only root may mount a file system"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -30,17 +30,17 @@ class SmallDisk:
         return cls(folder), ""
 
     def fill(self) -> None:
-        """From now on not one more block can be written."""
+        """Shrink it so that no further block can be written."""
         state = os.statvfs(self._folder)
         used = (state.f_blocks - state.f_bfree) * state.f_frsize
         _run("mount", "-o", f"remount,size={max(used, state.f_frsize)}", str(self._folder))
 
     def clear(self) -> None:
-        """There is room again."""
+        """Make room again."""
         _run("mount", "-o", f"remount,size={_ROOMY}", str(self._folder))
 
     def unmount(self) -> None:
-        """Take it away, whatever still looks at it."""
+        """Unmount it, even while in use."""
         _run("umount", "--lazy", str(self._folder))
 
 

@@ -1,4 +1,4 @@
-"""Everything a fault round needs: exchange, wire, PostgreSQL, Redis, the listener, and bots that trade without a pause."""
+"""Environment of a fault round: exchange, proxy, PostgreSQL, Redis, the listener, and bots that trade continuously."""
 
 import asyncio
 import random
@@ -41,7 +41,7 @@ LISTENER = {
 
 @dataclass
 class Sent:
-    """What the bots did: market orders that the exchange acknowledged, and when."""
+    """Orders sent by the bots: market orders acknowledged by the exchange, with times."""
 
     acknowledged: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     orders: int = 0
@@ -49,10 +49,10 @@ class Sent:
 
 
 class FaultEnv:
-    """One world, in one folder, with one source of randomness."""
+    """One environment in one folder with one source of randomness."""
 
     def __init__(self, folder: Path, draw: random.Random, *, small_disk: bool = False) -> None:
-        """`small_disk`: PostgreSQL gets a file system of its own, where one may be mounted, that can be filled."""
+        """`small_disk`: PostgreSQL gets its own file system that can be filled, where mounting is allowed."""
         self.disk, self.no_disk = SmallDisk.mounted(folder / "postgres") if small_disk else (None, "not asked for")
         self.draw = draw
         self.folder = folder
@@ -65,10 +65,10 @@ class FaultEnv:
         self.sent = Sent()
         self.memory = Memory()
         self.outage_s = 5.0
-        #: How much longer than usual the bots wait between two orders.
+        #: Factor on the bots' pause between two orders.
         self.pace = 1.0
         self.listener: Process | None = None
-        #: By bot: up to which number of the exchange's ledger the books agreed, and how many fills that were.
+        #: By bot: the ledger number up to which the ledgers agreed, and the number of fills up to there.
         self.agreed: dict[str, tuple[int, int]] = {}
         self._links: RedisClients | None = None
         self._traders: list[asyncio.Task[None]] = []
@@ -77,7 +77,7 @@ class FaultEnv:
 
     @property
     def links(self) -> RedisClients:
-        """Connections to Redis."""
+        """Redis clients."""
         if self._links is None:
             raise RuntimeError("the arena is not open")
         return self._links
@@ -120,7 +120,7 @@ class FaultEnv:
         self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
 
     async def close(self) -> None:
-        """End everything."""
+        """Stop everything."""
         for task in self._traders:
             task.cancel()
         await asyncio.gather(*self._traders, return_exceptions=True)
@@ -140,7 +140,7 @@ class FaultEnv:
                 self.disk.unmount()
 
     async def postgres_back(self) -> None:
-        """Wait until PostgreSQL answers again; start it where it has ended itself."""
+        """Wait until PostgreSQL answers again; start it if it has shut itself down."""
 
         async def answers() -> bool:
             try:
@@ -155,28 +155,28 @@ class FaultEnv:
         await until(answers, 60, "PostgreSQL to answer again")
 
     async def follow(self) -> None:
-        """What strategies write: the symbols and candles they follow."""
+        """Write what strategies write: the symbols and candles they follow."""
         for bot in BOTS:
             database = self.links.database(DATABASES[bot.bot])
             await database.sadd(keys.symbols(bot.bot), *SYMBOLS)
             await database.sadd(keys.intervals(bot.bot), "1")
 
     def listener_alive(self) -> bool:
-        """True while the listener's process lives."""
+        """True while the listener's process is running."""
         return self.listener is not None and self.listener.running
 
     # -- trading ------------------------------------------------------------------------------------------------
 
     def trade(self) -> None:
-        """From now on the bots trade."""
+        """Let the bots trade."""
         self._trading.set()
 
     def rest(self) -> None:
-        """From now on they do not."""
+        """Pause the bots."""
         self._trading.clear()
 
     async def _trade(self, bot: BotKey) -> None:
-        """Market orders, limit orders that rest, stops and cancels, one after another, to and fro."""
+        """Alternate market orders, resting limit orders, stops and cancels, buying and selling."""
         draw = random.Random(self.draw.random())
         trader = Trader(self.simulator.url, bot)
         acknowledged = self.sent.acknowledged.setdefault(bot.key, [])
@@ -206,10 +206,10 @@ class FaultEnv:
         finally:
             await trader.close()
 
-    # -- looking ------------------------------------------------------------------------------------------------
+    # -- observing ----------------------------------------------------------------------------------------------
 
     async def database(self, user: str) -> Any:
-        """The connection to PostgreSQL of one part of the test, made anew when the last one broke."""
+        """The PostgreSQL connection of one part of the test, reopened when the last one broke."""
         connection = self._connections.get(user)
         if connection is None or connection.is_closed():
             connection = self._connections[user] = await asyncpg.connect(
@@ -224,13 +224,13 @@ class FaultEnv:
         return connection
 
     def forget_database(self, user: str) -> None:
-        """The next look of this part of the test takes a new connection."""
+        """Make this part of the test open a new connection next time."""
         connection = self._connections.pop(user, None)
         if connection is not None:
             connection.terminate()
 
     async def synced_since(self, since_ms: int, wait_s: float) -> float:
-        """Wait until every bot is synced by an audit that began after `since_ms`; returns the seconds it took."""
+        """Wait until every bot is synced by a reconciliation started after `since_ms`; returns the seconds it took."""
         began_s = time.monotonic()
 
         async def all_synced() -> bool:
@@ -253,7 +253,7 @@ class FaultEnv:
         return time.monotonic() - began_s
 
     def watch_memory(self) -> None:
-        """Note how large everybody is."""
+        """Record the memory use of all processes."""
         self.memory.look(
             {
                 "listener": self.listener.pid if self.listener is not None and self.listener.running else None,

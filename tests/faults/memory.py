@@ -1,22 +1,22 @@
-"""How large the processes of the arena have become, and how large each may."""
+"""Peak memory of the processes of a fault environment, and their limits."""
 
 from collections.abc import Mapping
 
 import psutil
 
 _MB = 1024 * 1024
-#: In MB of resident memory. Of PostgreSQL each process counts alone; what they share counts in each.
+#: Resident memory in MB. For PostgreSQL each process counts separately, including shared memory.
 BOUNDS = {"listener": 300, "redis": 150, "postgres": 300}
 
 
 class Memory:
-    """The largest size of each, so far."""
+    """Peak memory of each process so far."""
 
     def __init__(self) -> None:
         self.most_mb = dict.fromkeys(BOUNDS, 0)
 
     def look(self, processes: Mapping[str, int | None]) -> None:
-        """Measure these: name and process number, None for one that does not run. Children count like their parent."""
+        """Measure processes by name and PID (None if not running). Each child is measured like its parent."""
         for name, pid in processes.items():
             if pid is None:
                 continue
@@ -32,7 +32,7 @@ class Memory:
                     continue
 
     def faults(self) -> list[str]:
-        """Who is larger than it may be, one sentence each."""
+        """Processes above their limit, one sentence each."""
         return [
             f"{name} grew to {mb} MB, more than {BOUNDS[name]}"
             for name, mb in self.most_mb.items()

@@ -1,4 +1,4 @@
-"""The faults. Each breaks something while bots trade, and puts it right again; the books are compared afterwards."""
+"""The faults. Each breaks something while bots trade and repairs it; the ledgers are compared afterwards."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ Break = Callable[[FaultEnv], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: its name and what it does, from the break to the repair. `weight` is how often it is drawn."""
+    """One fault: its name and its action, from break to repair. `weight` is its relative frequency."""
 
     name: str
     run: Break
@@ -28,7 +28,7 @@ async def _wait(arena: FaultEnv, low_s: float, high_s: float) -> None:
 
 
 async def kill_listener(arena: FaultEnv) -> None:
-    """SIGKILL at a random instant, several times in a row at times."""
+    """SIGKILL at a random instant, sometimes several times in a row."""
     if arena.listener is None:
         return
     for _ in range(arena.draw.choice((1, 1, 2, 3))):
@@ -39,18 +39,18 @@ async def kill_listener(arena: FaultEnv) -> None:
 
 
 async def stop_listener(arena: FaultEnv) -> None:
-    """SIGTERM: an orderly end within ten seconds."""
+    """SIGTERM: an orderly shutdown within ten seconds."""
     if arena.listener is None:
         return
     code = await asyncio.to_thread(arena.listener.stop, 10.0)
-    if code not in {0, -signal.SIGTERM}:  # the latter before the interpreter has loaded the listener
+    if code not in {0, -signal.SIGTERM}:  # -SIGTERM: before the interpreter has loaded the listener
         raise AssertionError(f"the listener ended with {code} on SIGTERM")
     await _wait(arena, 0.0, 0.5)
     arena.listener.start()
 
 
 async def freeze_listener(arena: FaultEnv) -> None:
-    """The whole process stands still for a moment, as under a debugger or a frozen machine."""
+    """The whole process is frozen for a moment, as under a debugger or on a suspended machine."""
     if arena.listener is not None:
         arena.listener.signal(signal.SIGSTOP)
         await _wait(arena, 0.3, SILENCE_S + 1)
@@ -58,21 +58,21 @@ async def freeze_listener(arena: FaultEnv) -> None:
 
 
 async def restart_postgres(arena: FaultEnv) -> None:
-    """Stop and start, in order or as a crash."""
+    """Stop and start, orderly or as a crash."""
     await asyncio.to_thread(arena.postgres.stop, arena.draw.choice(("fast", "immediate")))
     await _wait(arena, 0.2, 2.0)
     await asyncio.to_thread(arena.postgres.start)
 
 
 async def overflow_buffer(arena: FaultEnv) -> None:
-    """PostgreSQL away until the buffer is full and for a while after."""
+    """PostgreSQL is down until the buffer is full and for a while after."""
     before = arena.sent.orders
     await asyncio.to_thread(arena.postgres.stop, "fast")
-    # an order gives two rows at least
+    # an order produces at least two rows
     while arena.sent.orders - before < BUFFER_ROWS // 2:
         await asyncio.sleep(0.2)
         arena.watch_memory()
-    # a long outage is about time, not about how much is traded
+    # a long outage tests duration, not trading volume
     arena.pace = max(1.0, arena.outage_s / 30)
     await asyncio.sleep(arena.outage_s)
     arena.pace = 1.0
@@ -80,7 +80,7 @@ async def overflow_buffer(arena: FaultEnv) -> None:
 
 
 async def disk_full(arena: FaultEnv) -> None:
-    """PostgreSQL's disk is full: at first tables cannot grow; at times the log cannot either, and the server ends."""
+    """PostgreSQL's disk is full: first tables cannot grow; sometimes the WAL cannot either, and the server stops."""
     if arena.disk is None:
         await _refuse_as_if_full(arena)
         return
@@ -95,7 +95,7 @@ async def disk_full(arena: FaultEnv) -> None:
 
 
 async def _fill_the_log(arena: FaultEnv) -> None:
-    """Write-ahead log without end; PostgreSQL keeps some segments in hand, so it takes a few."""
+    """Write WAL until the disk is full; PostgreSQL keeps some segments in reserve, so it takes several."""
     with suppress(*database.POSTGRES_ERRORS):
         connection = await arena.database("faults")
         for _ in range(100):
@@ -104,7 +104,7 @@ async def _fill_the_log(arena: FaultEnv) -> None:
 
 
 async def _refuse_as_if_full(arena: FaultEnv) -> None:
-    """Where no disk can be filled: every fill is refused with the error of a full disk."""
+    """Fallback where no disk can be filled: every fill is refused with the disk-full error."""
     connection = await arena.database("faults")
     await connection.execute(
         "CREATE OR REPLACE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS "
@@ -116,7 +116,7 @@ async def _refuse_as_if_full(arena: FaultEnv) -> None:
 
 
 async def hold_lock(arena: FaultEnv) -> None:
-    """Somebody holds a lock on the table: PostgreSQL is slow to the point of standing."""
+    """Another session holds a lock on the table: PostgreSQL appears to hang."""
     connection = await arena.database("faults")
     async with connection.transaction():
         await connection.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
@@ -124,7 +124,7 @@ async def hold_lock(arena: FaultEnv) -> None:
 
 
 async def kill_backends(arena: FaultEnv) -> None:
-    """Every connection of the listener is ended by the server, again and again."""
+    """The server terminates every connection of the listener, repeatedly."""
     connection = await arena.database("faults")
     for _ in range(arena.draw.randrange(2, 8)):
         await connection.execute(
@@ -134,7 +134,7 @@ async def kill_backends(arena: FaultEnv) -> None:
 
 
 async def restart_redis(arena: FaultEnv) -> None:
-    """Stop or crash, then start with what was on disk."""
+    """Stop or crash, then start with the data on disk."""
     if arena.draw.random() < 0.5:
         await asyncio.to_thread(arena.redis.stop)
     else:
@@ -144,27 +144,27 @@ async def restart_redis(arena: FaultEnv) -> None:
 
 
 async def flush_redis(arena: FaultEnv) -> None:
-    """Everything in Redis is gone, but what the strategies say they follow."""
+    """Everything in Redis is lost except what the strategies say they follow."""
     await arena.links.shared.eval("return redis.call('FLUSHALL')", 0)
     await arena.follow()
     await _wait(arena, 0.2, 1.0)
 
 
 async def cut_streams(arena: FaultEnv) -> None:
-    """Connections are reset, one bot's or all, more than once."""
+    """Connections are reset, one bot's or all, several times."""
     for _ in range(arena.draw.randrange(1, 6)):
         arena.proxy.cut(arena.draw.choice((None, *(bot.key for bot in BOTS))))
         await _wait(arena, 0.05, 0.6)
 
 
 async def stall_streams(arena: FaultEnv) -> None:
-    """Connections stand, nothing comes through, pongs neither."""
+    """Connections stay open but deliver nothing, not even pongs."""
     arena.proxy.stalled = True
     await _wait(arena, SILENCE_S * 0.5, SILENCE_S * 2.5)
 
 
 async def refuse_connections(arena: FaultEnv) -> None:
-    """Reset, and the exchange takes no new connection for a while."""
+    """Connections are reset, and the exchange accepts no new ones for a while."""
     arena.proxy.refusing = True
     arena.proxy.cut()
     await _wait(arena, 0.5, 3.0)
@@ -197,7 +197,7 @@ async def clock_off(arena: FaultEnv) -> None:
 
 
 async def revoke_key(arena: FaultEnv) -> None:
-    """The exchange does not know one bot's key any more, then it does again."""
+    """The exchange rejects one bot's key for a while."""
     bot = arena.draw.choice(BOTS)
     arena.proxy.revoked.add(bot.key)
     arena.proxy.cut(bot.key)

@@ -14,7 +14,7 @@ RECOVERY_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a round showed. `faults` is empty when every promise was kept."""
+    """Result of a round. `faults` is empty when every guarantee held."""
 
     name: str
     recovery_s: float
@@ -25,7 +25,7 @@ class Outcome:
 
 
 async def play(arena: FaultEnv, troubles: tuple[Fault, ...]) -> Outcome:
-    """Play one round with these troubles at the same time."""
+    """Run one round with these faults at the same time."""
     name = " + ".join(trouble.name for trouble in troubles)
     before = arena.sent.orders
     arena.proxy.altered = 0

@@ -1,4 +1,4 @@
-"""The short form of the fault suite; `make faults` plays hundreds of rounds."""
+"""The short form of the fault suite; `make faults` runs hundreds of rounds."""
 
 import random
 import shutil
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def arena() -> AsyncIterator[FaultEnv]:
-    """Exchange, stores and listener, with bots that trade when a round begins."""
+    """Exchange, stores and listener, with bots that trade once a round starts."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
     found = FaultEnv(folder, random.Random(20_250_401))
     try:

@@ -1,4 +1,4 @@
-"""Fills written as a person would say them: `fill(1, "Buy", "2", "100")`."""
+"""Concise builders for fills: `fill(1, "Buy", "2", "100")`."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ BOT = "shortseller_001"
 
 
 async def new_account(connection: Connection, bot_id: str = BOT, environment: str = "simulated") -> int:
-    """The number of the bot's account."""
+    """Create an account of the bot; returns its id."""
     number: int = await connection.fetchval("SELECT trading.register_account($1, $2, $2)", environment, bot_id)
     return number
 
@@ -34,7 +34,7 @@ def fill(
     leg: str = "both",
     exec_id: str | None = None,
 ) -> Fill:
-    """An execution `minute` minutes after START; its id says when and what it was."""
+    """An execution `minute` minutes after START; its id encodes time and content."""
     return Fill(
         account_id=account_id, bot_id=BOT, category="linear", symbol=symbol, exec_id=exec_id or f"{minute:09.3f}-{seq}-{side}{qty}",
         order_id=f"order-{minute}", order_link_id=None, side=side, exec_type=exec_type, reason=reason, price=Decimal(price),

@@ -1,4 +1,4 @@
-"""What the database says about one account and symbol, laid beside the reference."""
+"""Compares the database's figures of one account and symbol with the reference."""
 
 from dataclasses import asdict
 from decimal import Decimal
@@ -9,7 +9,7 @@ from tests.history.reference import Books, Trip
 
 
 def trip_row(trip: Trip) -> dict[str, Any]:
-    """The row of `trading.round_trips` that this trip must be."""
+    """The row of `trading.round_trips` expected for this trip."""
     assert trip.closed is not None
     return {
         "opened_at": trip.opened[0], "opened_seq": trip.opened[1], "opened_id": trip.opened[2],
@@ -22,7 +22,7 @@ def trip_row(trip: Trip) -> dict[str, Any]:
 
 
 def expected(books: Books) -> dict[str, Any]:
-    """The reference, in the form of `stored`."""
+    """The reference result, in the form of `stored`."""
     zero = Decimal(0)
     return {
         "trips": sorted(
@@ -51,7 +51,7 @@ def expected(books: Books) -> dict[str, Any]:
 
 
 async def stored(connection: Connection, account_id: int, symbol: str) -> dict[str, Any]:
-    """What the tables say, sums and all."""
+    """The stored figures, including totals."""
     trips = await connection.fetch(
         "SELECT opened_at, opened_seq, opened_id, closed_at, closed_seq, closed_id, is_long, from_opening, reversed, fills, "
         "exit_reason, qty, max_qty, entry_value, exit_value, gross, fees, funding, maker_value FROM trading.round_trips "

@@ -1,4 +1,4 @@
-"""A migrated database of its own for every test, copied from one template."""
+"""A migrated database for every test, copied from one template."""
 
 import asyncio
 import itertools
@@ -19,12 +19,12 @@ _numbers = itertools.count(1)
 
 
 def of(settings: DatabaseSettings, database: str) -> DatabaseSettings:
-    """The same server, another database."""
+    """Settings for another database on the same server."""
     return settings.model_copy(update={"postgres_db": database})
 
 
 async def run(settings: DatabaseSettings, *statements: str) -> None:
-    """Run statements, each a transaction of its own."""
+    """Run statements, each in its own transaction."""
     connection = await connect(settings, "tests")
     for statement in statements:
         await connection.execute(statement)
@@ -49,17 +49,17 @@ def history_template(postgres_server: EmbeddedPostgres, registry: Registry) -> s
 
 @pytest.fixture
 def history_source(history_template: str) -> str:
-    """The database that a test's own is copied from; a module with other needs has a fixture of this name."""
+    """The database that each test's database is copied from; modules with other needs override this fixture."""
     return history_template
 
 
 @pytest.fixture
 def history_settings(postgres_server: EmbeddedPostgres, history_source: str) -> Iterator[DatabaseSettings]:
-    """How the owner reaches a fresh, migrated database."""
+    """Connection settings of the owner for a fresh, migrated database."""
     name = f"history_{next(_numbers)}"
     server = postgres_server.settings()
     create = f"CREATE DATABASE {name} TEMPLATE {history_source}"
-    # What belongs to a database and not to its content is not copied with the template.
+    # Database-level settings are not copied with the template.
     revoke = f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
     grant = f"GRANT CONNECT ON DATABASE {name} TO {', '.join(PASSWORDS)}"
     asyncio.run(run(server, create, revoke, grant))
@@ -69,7 +69,7 @@ def history_settings(postgres_server: EmbeddedPostgres, history_source: str) -> 
 
 @pytest.fixture
 async def owner(history_settings: DatabaseSettings) -> AsyncIterator[Connection]:
-    """The owner's connection to it."""
+    """A connection as the owner."""
     connection = await connect(history_settings, "tests")
     yield connection
     await connection.close()
@@ -77,7 +77,7 @@ async def owner(history_settings: DatabaseSettings) -> AsyncIterator[Connection]
 
 @pytest.fixture
 async def listener(history_settings: DatabaseSettings) -> AsyncIterator[Connection]:
-    """The listener's connection to it."""
+    """A connection as the listener."""
     user, secret = "alpha_listener", PASSWORDS["alpha_listener"]
     connection = await asyncpg.connect(
         host=history_settings.postgres_host,

@@ -1,4 +1,4 @@
-"""The queries of `database/README.md`, run on a sample: `python -m tests.history.readme` writes their output anew.
+"""Runs the queries of `database/README.md` on a sample: `python -m tests.history.readme` regenerates their output.
 
 In the file each ```sql block is followed by a ```text block with exactly what psql prints.
 """
@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"```sql\n(?P<query>.*?)```\n+```text\n(?P<output>.*?)```", 
 
 
 async def make_sample(settings: DatabaseSettings) -> None:
-    """Fill a migrated database with three months of three bots, equity by the hour and two transfers."""
+    """Fill a migrated database with three months of three bots, hourly equity and two transfers."""
     connection = await connect(settings, "sample")
     rows = []
     accounts: dict[str, int] = {}
@@ -76,7 +76,7 @@ async def make_sample(settings: DatabaseSettings) -> None:
 
 
 def answer(settings: DatabaseSettings, query: str) -> str:
-    """What psql prints, to a reader with the role alpha_readonly."""
+    """psql's output for role alpha_readonly."""
     result = subprocess.run(
         [str(binaries() / "psql"), "-X", "-q", "-P", "pager=off", "-v", "ON_ERROR_STOP=1", "-f", "-"],
         check=False,
@@ -94,12 +94,12 @@ def answer(settings: DatabaseSettings, query: str) -> str:
 
 
 def queries(text: str) -> list[tuple[str, str]]:
-    """Query and output, in the order of the file."""
+    """Query and output pairs, in the order of the file."""
     return [(match["query"], match["output"]) for match in _BLOCK.finditer(text)]
 
 
 def main() -> int:
-    """Write the outputs anew."""
+    """Regenerate the outputs."""
     with tempfile.TemporaryDirectory(prefix="alpha-sample-") as folder:
         server = EmbeddedPostgres(Path(folder) / "postgres", "sample", durable=False)
         server.start()

@@ -1,6 +1,6 @@
-"""The books by the plainest means: one fill after the other, in Decimals, from nothing. Slow, and right.
+"""Reference ledger by the simplest method: fill by fill, in Decimals, from scratch. Slow and correct.
 
-What `trading.position_summaries`, the daily totals and the exits must equal to the last digit.
+`trading.position_summaries`, the daily totals and the exits must equal it exactly.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ CHANGES_POSITION = frozenset(
 
 @dataclass(frozen=True)
 class Opening:
-    """What an account held before its record begins."""
+    """Holdings of an account before its record starts."""
 
     side: str
     qty: Decimal
@@ -43,7 +43,7 @@ class Opening:
 
 @dataclass
 class Trip:
-    """A position from its first fill on; closed once `closed` is set."""
+    """A round trip from its first fill on; closed once `closed` is set."""
 
     is_long: bool
     opened: tuple[datetime, int, str]
@@ -63,13 +63,13 @@ class Trip:
 
     @property
     def net(self) -> Decimal:
-        """Gross less fees plus funding."""
+        """Gross P&L minus fees plus funding."""
         return self.gross - self.fees + self.funding
 
 
 @dataclass
 class Day:
-    """What happened on one UTC day, on cash basis."""
+    """Totals of one UTC day, on a cash basis."""
 
     fills: int = 0
     volume: Decimal = ZERO
@@ -100,13 +100,13 @@ class Books:
 
 
 def cut(numerator: Decimal, divisor: Decimal) -> Decimal:
-    """numerator / divisor, cut off (towards zero) after 12 decimals."""
+    """numerator / divisor, truncated towards zero after 12 decimals."""
     whole = EXACT.divide_int(EXACT.scaleb(numerator, 12), divisor)
     return EXACT.scaleb(whole, -12)
 
 
 def books(fills: Iterable[Fill], opening: Opening | None = None) -> Books:
-    """Follow the fills of one ledger in their order."""
+    """Process the fills of one ledger in order."""
     with localcontext(EXACT):
         return _books(fills, opening)
 

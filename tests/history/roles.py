@@ -1,4 +1,4 @@
-"""The roles of the database and the passwords that the tests give them."""
+"""The database roles and their passwords in tests."""
 
 from alpha.postgres.migrate import ROLES
 

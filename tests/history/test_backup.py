@@ -50,7 +50,7 @@ def backup_settings(history_settings: DatabaseSettings, tmp_path: Path) -> Backu
 
 @pytest.fixture
 async def filled(owner: Connection) -> Connection:
-    """A database with 2,000 fills and what follows from them."""
+    """A database with 2,000 fills and their derived rows."""
     account = await new_account(owner)
     rows = some_fills(1, 2_000, account, "BTCUSDT")
     await insert_fills(owner, rows)
@@ -68,7 +68,7 @@ async def test_a_backup_restores_to_the_same_figures_and_works_on(
     assert restored.former == f"{history_settings.postgres_db}_before_20260302_030000"
     again = await connect(history_settings, "tests")
     assert await fingerprint(again) == before
-    # grants, triggers and the order of everything came back: the listener goes on, a stranger does not
+    # grants, triggers and ordering are restored: the listener can continue, an unauthorised role cannot
     listener = await log_in(history_settings, "alpha_listener")
     account = await listener.fetchval(
         "SELECT trading.register_account('simulated', 'shortseller_001', 'shortseller_001')"
@@ -128,7 +128,7 @@ async def test_backups_are_readable_by_their_owner_only_and_nothing_half_written
     for path in (backup.path, backup.manifest):
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert stat.S_IMODE(backup.path.parent.stat().st_mode) == 0o750
-    # A dump cut off in the middle: never a backup, gone at the next start.
+    # A truncated dump never becomes a backup and is removed at the next start.
     task = asyncio.create_task(take(backup_settings, shelves, NOW + timedelta(days=1)))
     partial = shelves.partial(backup_settings.postgres_db, NOW + timedelta(days=1))
     while not partial.exists() and not task.done():
@@ -282,7 +282,7 @@ def test_runs_by_hand_use_up_none_of_the_daily_ones(tmp_path: Path) -> None:
     shelves.prepare()
     last = datetime(2025, 6, 30, 2, tzinfo=UTC)
     for day in range(40):
-        for hour in range(5):  # the nightly one and four by hand
+        for hour in range(5):  # the nightly one and four manual ones
             moment = last - timedelta(days=39 - day) + timedelta(hours=hour)
             partial = shelves.partial("trading_db", moment)
             partial.write_bytes(b"dump")

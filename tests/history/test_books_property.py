@@ -1,4 +1,4 @@
-"""The incremental books equal the plain recomputation to the last digit, in whatever order the fills arrive."""
+"""The incremental ledger equals the full recomputation exactly, in whatever order fills arrive."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -24,9 +24,9 @@ quantities = st.one_of(st.sampled_from([Decimal(1), Decimal(2), Decimal("0.5"), 
 
 @st.composite
 def fills_of_one_symbol(draw: st.DrawFn, most: int = 40) -> list[Fill]:
-    """Fills in order of time; several share millisecond and `seq`, as those of one match do, whose ids are random.
+    """Fills in time order; several share millisecond and `seq`, like those of one match, with random ids.
 
-    What each closed is as the exchange would say it, not known, or (seldom) wrong.
+    The closed size of each is as the exchange would report it, unknown, or (rarely) wrong.
     """
     found: list[Fill] = []
     moment_ms = 0
@@ -63,7 +63,7 @@ def fills_of_one_symbol(draw: st.DrawFn, most: int = 40) -> list[Fill]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[list[Fill]]:
-    """The fills cut into batches; some batches come late, some fills come twice."""
+    """The fills split into batches; some batches arrive late, some fills twice."""
     fills = draw(fills_of_one_symbol())
     late = draw(st.sets(st.integers(0, len(fills) - 1), max_size=5))
     if draw(st.booleans()):
@@ -77,7 +77,7 @@ def arrivals(draw: st.DrawFn) -> list[list[Fill]]:
         batches.append(list(order[:size]))
         order = order[size:]
     if draw(st.booleans()):
-        # read over REST first, where what was closed may lack; told by the stream later, in any order
+        # read over REST first, where the closed size may be missing; later pushed by the stream, in any order
         told = draw(st.permutations(fills))
         cut = draw(st.integers(0, len(told)))
         batches = [[structs.replace(fill, closed_size=None) for fill in batch] for batch in batches]
@@ -88,7 +88,7 @@ def arrivals(draw: st.DrawFn) -> list[list[Fill]]:
 
 
 def known(stored_fills: dict[tuple[int, str, str, str], Fill], fill: Fill) -> None:
-    """What the table knows after this fill came: what was null is filled."""
+    """The stored row after this fill arrived: null fields are filled in."""
     seen = stored_fills.setdefault(fill.key, fill)
     if seen.closed_size is None:
         stored_fills[fill.key] = fill

@@ -1,4 +1,4 @@
-"""The year of a bot as CSV files."""
+"""Yearly export of a bot as CSV files."""
 
 import csv
 import stat
@@ -17,13 +17,13 @@ from tests.history.test_verify import alpha
 
 
 def at(text: str) -> datetime:
-    """An instant, UTC."""
+    """A UTC time."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @pytest.fixture
 async def turn_of_the_year(owner: Connection) -> Connection:
-    """A trip that ends in Berlin's 2025 but in UTC's 2024, one after it, funding, and a transfer."""
+    """A round trip that ends in 2025 in Berlin but in 2024 in UTC, one after it, funding, and a transfer."""
     account = await new_account(owner)
     buy, sell = (
         fill(0, "Buy", "0.00000001", "100.10"),

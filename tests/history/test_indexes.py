@@ -1,4 +1,4 @@
-"""Every index is there for a query of ours, and no other is."""
+"""Every index serves one of Alpha's queries; there are no unused indexes."""
 
 from alpha.postgres.database import Connection
 from trade_sync_service.io.reconciliation_reader import SQL as RECONCILE
@@ -6,7 +6,7 @@ from trade_sync_service.io.store import SQL as SYNC
 from trade_sync_service.status import SQL as STATUS
 from websocket_listener.store import _OPEN_ORDERS
 
-#: Index to a query that needs it.
+#: Index -> query that needs it.
 QUERIES = {
     "fills_by_symbol": "SELECT * FROM trading.fills WHERE account_id = $1 AND category = 'linear' AND symbol = $2 "
     "AND (exec_time, seq) > ($3, 0) ORDER BY exec_time, seq LIMIT 100",
@@ -29,7 +29,7 @@ async def test_every_index_answers_a_query_of_ours_and_there_is_no_other(owner: 
         "WHERE n.nspname IN ('trading', 'audit') AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid)"
     )
     assert {row[0] for row in rows} == set(QUERIES)
-    # Tables are empty here: what counts is that the index fits the query.
+    # Tables are empty here: what matters is that the planner can use the index.
     await owner.execute("SET enable_seqscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan")
     for index, query in QUERIES.items():
         await owner.execute(f"PREPARE asked AS {query}")

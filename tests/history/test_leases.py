@@ -1,4 +1,4 @@
-"""Leases over a real PostgreSQL, with a clock of the test's: deadlines, takeovers, tokens, and what each act needs."""
+"""Leases on a real PostgreSQL with a test clock: deadlines, takeovers, tokens, and the requirements of each action."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ class Clock:
 
 @dataclass
 class Place:
-    """Makes leases of one account, each as another process would."""
+    """Creates leases of one account, each as a separate process would."""
 
     settings: DatabaseSettings
     owner: Connection
@@ -41,7 +41,7 @@ class Place:
         return Lease(self.rows[-1], seconds, what="the account", clock_ms=self.clock)
 
     async def expire(self) -> None:
-        """Let the database think that the term is over."""
+        """Make the lease expire in the database."""
         await self.owner.execute("UPDATE trading.bot_leases SET expires_at = now() - interval '1 s'")
 
 
@@ -144,7 +144,7 @@ async def test_without_postgresql_only_reducing_goes_on_and_only_after_it_was_as
     lease = place.lease(timeout_s=1.0)
     await lease.try_take()
     async with place.owner.transaction():
-        await place.owner.execute("LOCK TABLE trading.bot_leases")  # no question is answered from here on
+        await place.owner.execute("LOCK TABLE trading.bot_leases")  # queries block from here on
         await lease.renew()
         lease.check(Act.OPEN)
         place.clock.now_ms += int(SECONDS * 1000)
@@ -199,7 +199,7 @@ async def test_a_save_that_was_under_way_at_the_takeover_is_refused(place: Place
 
 
 async def test_the_guard_of_the_previous_release_and_this_one_exclude_each_other(place: Place) -> None:
-    # Literally what the previous release asks.
+    # The exact query of the previous release.
     old = """
         INSERT INTO trading.guard_lease AS g (holder, renewed_at) VALUES ($1, clock_timestamp())
         ON CONFLICT (only_row) DO UPDATE SET holder = excluded.holder, renewed_at = clock_timestamp()

@@ -1,4 +1,4 @@
-"""Migrations: once, in order, all or nothing, safe to repeat and from two places."""
+"""Migrations run once, in order, atomically; repeated and concurrent runs are safe."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def empty(postgres_server: EmbeddedPostgres) -> DatabaseSettings:
 
 
 def folder_of(path: Path, **files: str) -> Path:
-    """A folder of migrations."""
+    """A folder with these migrations."""
     path.mkdir(exist_ok=True)
     for name, sql in files.items():
         (path / f"{name.removeprefix('m')}.sql").write_text(sql)
@@ -122,7 +122,7 @@ async def test_a_database_of_the_release_before_is_recomputed(
         fill(1, "Sell", "1", "98", account_id=account, closed="0", symbol="ETHUSDT", exec_id="a"),
     ]
     rows = some_fills(3, 500, account)
-    columns = Fill.__struct_fields__[:-1]  # there was no leg
+    columns = Fill.__struct_fields__[:-1]  # before the `leg` column existed
     await connection.executemany(
         f"INSERT INTO trading.fills ({', '.join(columns)}) VALUES ({', '.join(f'${n + 1}' for n in range(len(columns)))})",
         [tuple(getattr(row, name) for name in columns) for row in one_match + rows],
@@ -138,7 +138,7 @@ async def test_a_database_of_the_release_before_is_recomputed(
         assert await stored(connection, account, symbol) == expected(books(fills))
     assert await stored(connection, account, "ETHUSDT") != before
     assert await connection.fetchval("SELECT entry_value FROM trading.open_positions WHERE symbol = 'SOLUSDT'") == 21
-    assert await connection.fetchval("SELECT trading.settle()") == 0  # as the listener of that release asks
+    assert await connection.fetchval("SELECT trading.settle()") == 0  # as called by the listener of that release
     assert (await verify(empty, lambda fills: None)).differences == []
     await connection.close()
 

@@ -1,4 +1,4 @@
-"""`alpha password rotate` changes the passwords everywhere, and one that was cut off is finished by the next."""
+"""`alpha password rotate` changes the passwords everywhere, and the next run completes an interrupted one."""
 
 import asyncio
 import shutil
@@ -25,7 +25,7 @@ OLD = "the-old-password"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of its own: roles belong to the whole of one."""
+    """A dedicated server, since roles are server-wide."""
     postgres = EmbeddedPostgres(tmp_path / "postgres", OLD, durable=False)
     postgres.start()
     asyncio.run(run(load(MigrateSettings, env_file=None, **postgres.settings().model_dump())))

@@ -1,4 +1,4 @@
-"""Every error of PostgreSQL has a class, known or not, and nothing but a sentence leaves `explained`."""
+"""Every PostgreSQL error is classified, known or not, and `explained` returns only one sentence."""
 
 import asyncpg
 import pytest
@@ -12,7 +12,7 @@ SETTINGS = load(DatabaseSettings, env_file=None, postgres_host="db", postgres_pa
 
 
 def every_error() -> list[type[asyncpg.PostgresError]]:
-    """All errors that the driver has a name for."""
+    """All error classes of the driver."""
     found = vars(asyncpg.exceptions).values()
     return [one for one in found if isinstance(one, type) and issubclass(one, asyncpg.PostgresError)]
 

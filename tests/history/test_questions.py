@@ -1,4 +1,4 @@
-"""A question to PostgreSQL ends within its limit, whatever hangs."""
+"""A PostgreSQL query ends within its timeout, whatever hangs."""
 
 import asyncpg
 import pytest

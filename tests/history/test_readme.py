@@ -1,4 +1,4 @@
-"""The documents say what is so: every query of the README gives the output beside it, every table is explained."""
+"""The documentation is accurate: every query of the README produces the output shown, every table is documented."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every role may do what it must and nothing else: every write of every role on every table is tried."""
+"""Every role has exactly the privileges it needs: tries every write of every role on every table."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import Connection
 from tests.history.roles import PASSWORDS
 
-#: What a role may write: table to operations; "UPDATE a b" means these columns only. All else must be refused.
+#: Permitted writes of each role: table -> operations; "UPDATE a b" means only these columns. All else must be refused.
 ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_readonly": {},
     "alpha_listener": {
@@ -66,7 +66,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
 
 
 async def log_in(settings: DatabaseSettings, role: str) -> Connection:
-    """A connection as this role, with its password."""
+    """Connect as this role, with its password."""
     return await asyncpg.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,
@@ -77,7 +77,7 @@ async def log_in(settings: DatabaseSettings, role: str) -> Connection:
 
 
 async def refused(connection: Connection, statement: str) -> bool:
-    """True when the statement was refused for want of a right; it is undone in any case."""
+    """True when the statement is refused for insufficient privilege; it is rolled back in any case."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -92,7 +92,7 @@ async def refused(connection: Connection, statement: str) -> bool:
 
 
 def may(role: str, table: str, operation: str, column: str = "") -> bool:
-    """True when `ALLOWED` has it."""
+    """True when `ALLOWED` permits it."""
     for allowed in ALLOWED[role].get(table, set()):
         word, *columns = allowed.split()
         if word == operation and (not columns or column in columns):

@@ -1,4 +1,4 @@
-"""Round trips by example: the figures are worked out by hand."""
+"""Round trips by example, with figures calculated by hand."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A service waits inside for the schema that it needs; who must run does so with the schema of the release before."""
+"""A service waits after startup for the schema it needs; essential services run with the previous release's schema."""
 
 import asyncio
 import shutil
@@ -29,7 +29,7 @@ def as_environment(monkeypatch: pytest.MonkeyPatch, settings: DatabaseSettings, 
 
 
 async def waiting(service: str, said: list[str], patience_s: float = 60.0) -> "asyncio.Task[None]":
-    """The wait under way, once it has said for what it waits."""
+    """Start waiting; returns the task once it has reported what it waits for."""
     heard = asyncio.Event()
 
     def say(sentence: str) -> None:

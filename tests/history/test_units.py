@@ -1,4 +1,4 @@
-"""Fills of one match, legs, checkpoints and Bybit's own P&L: the figures are worked out by hand."""
+"""Fills of one match, legs, checkpoints and Bybit's own P&L: figures calculated by hand."""
 
 import asyncio
 import random
@@ -78,7 +78,7 @@ async def test_a_closed_size_that_is_told_later_puts_its_match_in_order(owner: C
 
 
 async def test_each_next_fill_fits_the_position(owner: Connection) -> None:
-    """Two are held: the one of 1 closes, the one of 3 closes 1 and opens 2, the one that opens comes last."""
+    """Position 2: the fill of 1 closes, the fill of 3 closes 1 and opens 2, the opening fill comes last."""
     account = await new_account(owner)
     fills = [
         fill(0, "Buy", "2", "100", account_id=account),
@@ -93,7 +93,7 @@ async def test_each_next_fill_fits_the_position(owner: Connection) -> None:
 
 
 async def test_what_does_not_fit_the_position_waits_for_what_opens_it(owner: Connection) -> None:
-    """Both sides in one match, as when an account trades with itself: nothing can be closed before it is opened."""
+    """Both sides in one match, as in a self-trade: a fill cannot close before the opening one."""
     account = await new_account(owner)
     await insert_fills(
         owner,
@@ -106,7 +106,7 @@ async def test_what_does_not_fit_the_position_waits_for_what_opens_it(owner: Con
 
 
 async def test_a_late_fill_does_not_begin_inside_a_match(owner: Connection) -> None:
-    """The long ends in the middle of a match that opens a short: that is no flat point."""
+    """The long ends within a match that opens a short: that is not a flat point."""
     account = await new_account(owner)
     fills = through_zero(account, "a", "b")
     late = fill(1.5, "Sell", "1", "97", account_id=account, closed="0")
@@ -197,7 +197,7 @@ async def test_a_difference_that_a_missing_fill_made_is_settled_when_it_comes(ow
 
 
 async def test_a_late_fill_begins_at_the_checkpoint_of_the_day_before(owner: Connection) -> None:
-    """A position that is never flat: only the days from the late fill on are read again."""
+    """A position that is never flat: only the days from the late fill on are recomputed."""
     account = await new_account(owner)
     rows = [fill(day * 1440, "Buy", "1", str(100 + day), account_id=account) for day in range(30)]
     await insert_fills(owner, rows)

@@ -1,4 +1,4 @@
-"""`alpha db verify` finds whatever differs from the fills, `alpha db rebuild` mends it."""
+"""`alpha db verify` finds everything that differs from the fills, `alpha db rebuild` repairs it."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 @pytest.fixture(scope="module")
 def history_filled(postgres_server: EmbeddedPostgres, history_template: str) -> Iterator[str]:
-    """A database with the fills of three symbols, made once and copied for each test."""
+    """A database with the fills of three symbols, created once and copied for each test."""
     server, name = postgres_server.settings(), "history_filled"
 
     async def make() -> None:

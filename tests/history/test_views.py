@@ -1,4 +1,4 @@
-"""The views and functions of a period, with figures worked out by hand."""
+"""The views and functions over a period, with figures calculated by hand."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -139,7 +139,7 @@ async def test_performance_of_a_period_with_equity_and_a_transfer(three_days: Co
 async def _performance(
     owner: Connection, equities: list[tuple[float, str]], transfers: list[tuple[float, str]]
 ) -> asyncpg.Record:
-    """bot_performance of June for an account with these snapshots and transfers; moments are hours since June 2."""
+    """bot_performance of June for an account with these snapshots and transfers; times are hours since June 2."""
     account, day = await new_account(owner), datetime(2025, 6, 2, tzinfo=UTC)
     for hours, equity in equities:
         await owner.execute(
@@ -174,7 +174,7 @@ async def test_a_deposit_of_a_day_without_snapshots_is_no_gain(owner: Connection
 
 
 async def test_the_return_is_of_the_money_that_was_there(owner: Connection) -> None:
-    """5 % on 1,000, then 0.5 % on 100,050: 5.525 %, not the 55 % that the gain is of the first equity."""
+    """5 % on 1,000, then 0.5 % on 100,050: 5.525 %, not the 55 % that the gain is relative to the initial equity."""
     row = await _performance(owner, [(1, "1000"), (20, "1050"), (30, "100050"), (40, "100550.25")], [(25, "99000")])
     assert (row["transfers"], row["return_pct"]) == (99000, D("5.525"))
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(2 * 
 
 
 def test_two_commands_in_a_bare_container(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python:3.13-slim` and `make`: nothing else is there."""
+    """`python:3.13-slim` and `make`, nothing else."""
     if not engine_answers():
         pytest.skip("no Docker engine answers")
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout

@@ -1,6 +1,6 @@
-"""The README's commands on a machine that has nothing: a fresh clone, an empty home, an empty package cache.
+"""The README's commands on a clean machine: a fresh clone, an empty home, an empty package cache.
 
-Prints the time to the first fill, with downloads and without. Run by `make newcomer`; the clone is of what is committed.
+Prints the time to the first fill, with and without downloads. Run by `make newcomer`; it clones the committed state.
 """
 
 import os
@@ -34,18 +34,18 @@ INIT = "make alpha && .venv/bin/alpha init"
 TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP, COPY, INIT}
 
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
-#: However slow the machine and its index.
+#: Generous limit for slow machines and package indexes.
 LIMIT_S = 900
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3 * LIMIT_S)]
 
 
 class Bare:
-    """A machine without anything of ours: where things are, and what a person types there."""
+    """A clean machine: its paths, and the commands a user types there."""
 
     def __init__(self, folder: Path) -> None:
         self.home, self.checkout = folder / "home", folder / "Alpha"
         self.home.mkdir()
-        # How a package index is reached is the machine's own matter; everything else starts from nothing.
+        # Package index access is configured by the machine; everything else starts from scratch.
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
         self._environment = {
             **kept,
@@ -56,7 +56,7 @@ class Bare:
         }
 
     def start(self, command: str, **more: str) -> "subprocess.Popen[str]":
-        """Type a command and let it run; it is the leader of its own group, as in a terminal."""
+        """Start a command; it leads its own process group, as in a terminal."""
         return subprocess.Popen(
             ["bash", "-c", command],
             cwd=self.checkout,
@@ -69,7 +69,7 @@ class Bare:
         )
 
     def type(self, command: str, **more: str) -> str:
-        """Type a command and wait for its end; returns what it said, fails when it did not end well."""
+        """Run a command to its end; returns its output, fails on a nonzero exit code."""
         process = self.start(command, **more)
         said, _ = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, f"{command} ended with {process.returncode}:\n{said[-3000:]}"
@@ -79,14 +79,14 @@ class Bare:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     machine = Bare(tmp_path_factory.mktemp("clean"))
-    # The README's clone, from this repository.
+    # The README's clone command, from this repository.
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(machine.checkout)], check=True)
     yield machine
     shutil.rmtree(machine.checkout, ignore_errors=True)
 
 
 def until_a_fill(process: "subprocess.Popen[str]", began: float) -> float:
-    """Seconds from `began` to the line of the first fill."""
+    """Seconds from `began` to the output line of the first fill."""
     assert process.stdout is not None
     said = []
     for line in process.stdout:
@@ -98,7 +98,7 @@ def until_a_fill(process: "subprocess.Popen[str]", began: float) -> float:
 
 
 def end(process: "subprocess.Popen[str]") -> str:
-    """Press Ctrl-C: the whole group gets it. Returns what it said since."""
+    """Send Ctrl-C to the whole group; returns the output since then."""
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=LIMIT_S)
     assert "The books agree" in said, said
@@ -127,7 +127,7 @@ def test_a_demo_of_a_minute_trades_and_its_last_line_is_the_check(
     said = bare.type(ENDING)
     fills = sum(" fill " in line for line in said.splitlines())
     with capsys.disabled():
-        # An idle machine of two cores shows more than twenty; how many it is follows from the machine.
+        # An idle two-core machine shows more than twenty; the number depends on the machine.
         print(f"\nfills within a minute: {fills} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
     assert fills > 0
     assert said.strip().splitlines()[-1].startswith("The books agree: ")
@@ -160,7 +160,7 @@ def test_the_simulated_exchange_alone(bare: Bare) -> None:
     finally:
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=LIMIT_S)
-    # make ends by the signal that it got; the exchange ends in order.
+    # make dies from the signal it received; the exchange shuts down in order.
     assert "Traceback" not in said + rest
 
 

@@ -1,4 +1,4 @@
-"""Every command of the README is one that a test executes. This test knows which, and fails for a command it does not know."""
+"""Every command of the README is executed by a test. This test lists them and fails for an unlisted command."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.newcomer.test_clean_machine import TYPED
 
 PRODUCTION = "docker compose -f docker-compose.production.yml"
 CONTAINERS = "tests/containers"
-#: Command to the test, or the folder of tests, that executes it, and the words that do.
+#: Command -> the test, or folder of tests, that executes it, and the text that proves it.
 EXECUTED: dict[str, tuple[str, str]] = {
     "make test": (".ci/run", "make test"),
     "make test-containers": (".ci/run", "make test-containers"),

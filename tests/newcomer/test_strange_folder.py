@@ -1,4 +1,6 @@
-"""The demo where nobody here has put it: a path with a blank, an umlaut and an apostrophe, no .git, LANG=C, umask 077, no root."""
+"""The demo in an unusual place: a path with a space, an umlaut and an apostrophe, no .git, LANG=C,
+umask 077, no root.
+"""
 
 import os
 import pwd
@@ -20,7 +22,7 @@ USER = "nobody"
 
 @pytest.fixture
 def strange() -> Iterator[Path]:
-    """What is committed here, exported without its history into a folder with a difficult name."""
+    """The committed state, exported without history into a folder with a difficult name."""
     above = Path(tempfile.mkdtemp(prefix="alpha-newcomer-"))
     above.chmod(0o755)
     home = above / "it's a höuse"
@@ -35,7 +37,7 @@ def strange() -> Iterator[Path]:
 
 
 def ordinary_user() -> pwd.struct_passwd | None:
-    """Who types, when root runs the tests; None for oneself, also where the interpreter is in root's own home."""
+    """The user for commands when root runs the tests; None: the current user, also if Python is in root's home."""
     if os.geteuid() != 0:
         return None
     program = Path(sys.executable).resolve()
@@ -44,7 +46,7 @@ def ordinary_user() -> pwd.struct_passwd | None:
 
 
 def typed(checkout: Path, command: str, limit_s: float = 900, **more: str) -> str:
-    """A command as an ordinary user types it there."""
+    """Run a command there as an ordinary user."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
     user = ordinary_user()
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""A Bot API server that checks requests as Telegram does, so that the real client library talks to something real.
+"""A Telegram Bot API server that validates requests as Telegram does, for tests with the real client library.
 
-It knows one bot, its chats, and what was said in them. Texts, descriptions and codes are Telegram's.
+It has one bot and its chats with their messages. Error texts, descriptions and codes are Telegram's.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ BOT = {"id": BOT_ID, "is_bot": True, "first_name": "Alpha", "username": "alpha_t
 
 
 class Refused(Exception):
-    """An answer that is not ok."""
+    """An error response (`ok` is false)."""
 
     def __init__(self, code: int, description: str, retry_after: int | None = None, moved: int | None = None) -> None:
         super().__init__(description)
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 @dataclass
 class Said:
-    """A message of the bot as the people in the chat see it."""
+    """A message of the bot as users in the chat see it."""
 
     chat: int
     message_id: int
@@ -59,7 +59,7 @@ class Said:
 
 @dataclass
 class BotApi:
-    """The server. `people` says messages and presses buttons; `said` is what the bot has sent."""
+    """The server. Tests send messages with `says` and press buttons with `presses`; `said` is what the bot has sent."""
 
     flood_free: int = 1_000
     clock: Callable[[], float] = time.monotonic
@@ -69,7 +69,7 @@ class BotApi:
     calls: list[str] = field(default_factory=list)
     blocked: set[int] = field(default_factory=set)
     failing: deque[int] = field(default_factory=deque)
-    #: Methods that answer with this code, always; and groups that have become supergroups.
+    #: Methods that always fail with this code; and groups migrated to supergroups.
     refusing: dict[str, int] = field(default_factory=dict)
     migrated: dict[int, int] = field(default_factory=dict)
     url: str = ""
@@ -103,12 +103,12 @@ class BotApi:
         self.url = f"http://{host}:{real_port}"
 
     async def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._came.set()
         if self._runner is not None:
             await self._runner.cleanup()
 
-    # what people do
+    # user actions
 
     def says(
         self,
@@ -120,14 +120,14 @@ class BotApi:
         date: int | None = None,
         kind: str = "message",
     ) -> int:
-        """A person writes; the id of the update."""
+        """Send a message as a user; returns the update id."""
         message = self._message_of(person, chat if chat is not None else person, topic, text, date)
         return self.push({kind: message})
 
     def presses(
         self, person: int, data: str, said: Said | None = None, *, chat: int | None = None, topic: int | None = None
     ) -> str:
-        """A person presses a button (or sends forged data); the id of the press."""
+        """Press a button as a user (or send forged data); returns the callback query id."""
         place = said.chat if said is not None else chat if chat is not None else person
         message = self._message_of(
             BOT_ID, place, topic if said is None else said.topic, said.text if said else "x", None
@@ -150,12 +150,12 @@ class BotApi:
         return press
 
     def begin_anew(self, number: int) -> None:
-        """Give updates ids from here on, as for a new token or after a week without any."""
+        """Restart update ids from here, as for a new token or after a week without updates."""
         self._update_ids = itertools.count(number)
         self._newest = number - 1
 
     def push(self, update: dict[str, Any]) -> int:
-        """Queue any update; its id."""
+        """Queue any update; returns its id."""
         number = next(self._update_ids)
         self._newest = number
         self._updates.append({"update_id": number, **update})
@@ -163,7 +163,7 @@ class BotApi:
         return number
 
     async def until(self, condition: Callable[[Said], bool], *, after: int = 0) -> Said:
-        """The first message from number `after` on that meets the condition; waits for it."""
+        """Wait for the first message from number `after` on that meets the condition."""
         while True:
             self._changed.clear()
             for said in self.said[after:]:
@@ -172,7 +172,7 @@ class BotApi:
             await self._changed.wait()
 
     async def until_answered(self, press: str) -> str:
-        """What a press was answered with; waits for it."""
+        """Wait for the answer to a button press."""
         while True:
             self._changed.clear()
             for known, text in self.answered:
@@ -181,22 +181,22 @@ class BotApi:
             await self._changed.wait()
 
     async def until_idle(self) -> None:
-        """Wait until every update was fetched and confirmed by a further poll."""
+        """Wait until every update was fetched and confirmed by another poll."""
         while self._updates or self._poller is None:
             self._changed.clear()
             await self._changed.wait()
 
     async def until_polled(self) -> None:
-        """Wait until somebody polls."""
+        """Wait until a client polls."""
         while self._poller is None:
             self._changed.clear()
             await self._changed.wait()
 
     def to(self, chat: int) -> list[Said]:
-        """What the bot said in a chat."""
+        """The bot's messages in a chat."""
         return [said for said in self.said if said.chat == chat]
 
-    # what the bot asks
+    # requests of the bot
 
     async def _handle(self, request: web.Request) -> web.Response:
         method = request.match_info["method"]
@@ -240,7 +240,7 @@ class BotApi:
     async def _do_getupdates(self, asked: dict[str, Any]) -> Any:
         offset = int(asked.get("offset") or 0)
         if offset <= self._newest + 1:
-            # an offset beyond every id confirms nothing: it is of another sequence
+            # an offset beyond every id confirms nothing: it belongs to another id sequence
             self._updates = [update for update in self._updates if update["update_id"] >= offset]
         self._changed.set()
         if self._poller is not None:
@@ -361,7 +361,7 @@ class BotApi:
         return next((said for said in self.said if said.chat == chat and said.message_id == message_id), None)
 
     def _flood(self, chat: int) -> None:
-        """More than `flood_free` messages in a chat within a second, or 30 in all, are too many."""
+        """Refuse more than `flood_free` messages per chat and second, or 30 per second in total."""
         now = self.clock()
         for sent, most in ((self._sent_at.setdefault(chat, deque()), self.flood_free), (self._sent_all, 30)):
             while sent and now - sent[0] >= 1:
@@ -384,7 +384,7 @@ class BotApi:
             message |= {"message_thread_id": topic, "is_topic_message": True}
         return message
 
-    # the same for a test in another process
+    # the same actions for a test in another process
 
     async def _test_say(self, request: web.Request) -> web.Response:
         asked = await request.json()

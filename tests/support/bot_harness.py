@@ -1,4 +1,4 @@
-"""A bot as a real process over a real PostgreSQL, a real Redis and the simulated exchange; with or without the listener."""
+"""Runs a bot as a real process with real PostgreSQL, Redis and the simulated exchange; optionally the listener."""
 
 import json
 import shutil
@@ -31,30 +31,32 @@ ENTRIES = {
 
 
 class Servers:
-    """A PostgreSQL and a Redis, in a folder that the database's own user can reach."""
+    """A PostgreSQL and a Redis, in a folder that the PostgreSQL OS user can access."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="alpha-stage-"))
         self._folder.chmod(0o755)
         self.postgres = EmbeddedPostgres(self._folder / "postgres", PASSWORD, durable=False)
         self.redis = EmbeddedRedis(self._folder / "redis", PASSWORD)
-        #: Databases with all migrations, by the registry they were made for: each stage copies one.
+        #: Migrated template databases by registry: each harness copies one.
         self.templates: dict[Path, str] = {}
 
     def start(self) -> None:
-        """Start both."""
+        """Start both servers."""
         self.postgres.start()
         self.redis.start()
 
     def stop(self) -> None:
-        """End both and forget their data."""
+        """Stop both and delete their data."""
         self.redis.stop()
         self.postgres.stop("immediate")
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class BotHarness:
-    """Where a bot plays. `options` go to the simulator; `servers` that run already are used with a database of its own."""
+    """Environment of a bot under test. `options` go to the simulator; given `servers` are reused
+    with a new database.
+    """
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class BotHarness:
         self._database = f"stage_{uuid.uuid4().hex[:12]}"
 
     async def open(self) -> None:
-        """Servers, tables, exchange."""
+        """Start servers and exchange, create the database."""
         if self._own:
             self.servers.start()
         await self._make_database(self._database, await self._template())
@@ -83,7 +85,7 @@ class BotHarness:
         await self.simulator.start()
 
     async def _template(self) -> str:
-        """A database of these servers with all migrations; made once for each registry."""
+        """A migrated template database on these servers; created once per registry."""
         known = self.servers.templates
         if self._bots_file not in known:
             name = f"template_{len(known)}"
@@ -112,11 +114,11 @@ class BotHarness:
         return {**self.servers.postgres.environment(), "POSTGRES_DB": self._database}
 
     def database(self) -> DatabaseSettings:
-        """How the owner reaches this stage's database."""
+        """Connection settings of the owner for this harness's database."""
         return self.servers.postgres.settings().model_copy(update={"postgres_db": self._database})
 
     def close(self) -> None:
-        """End all that was started here."""
+        """Stop everything that was started here."""
         for process in self.processes:
             process.stop()
         self.simulator.process.kill()
@@ -124,7 +126,7 @@ class BotHarness:
             self.servers.stop()
 
     def environment(self, role: str) -> dict[str, str]:
-        """What every process of ours reads."""
+        """Environment shared by all Alpha processes."""
         return {
             **self._postgres_variables(),
             **self.servers.redis.environment(),
@@ -141,7 +143,7 @@ class BotHarness:
         return self.process("listener", ["-m", "websocket_listener"], {**self.environment("alpha_listener"), **keys})
 
     def bot(self, bot_id: str, name: str = "bot", **more: str) -> Process:
-        """A bot, not started yet. `more` are further variables."""
+        """A bot, not started yet. `more` are additional variables."""
         key = next(bot for bot in BOTS if bot.bot == bot_id)
         variables = {**self.environment("alpha_strategy"), **key.environment(), **more}
         return self.process(name, [str(ROOT / ENTRIES[bot_id])], variables)
@@ -155,7 +157,7 @@ class BotHarness:
         strategy: str = "tests.support.toy_bot:Toy",
         **more: str,
     ) -> Process:
-        """A bot that trades the toy strategy under ShortSeller's name, in step clock unless said otherwise."""
+        """A bot that trades the toy strategy under ShortSeller's name, with the step clock by default."""
         bots = self.folder / "bots.toml"
         text = (ROOT / "bots.toml").read_text()
         bots.write_text(text.replace("strategies.shortseller.strategy:ShortSeller", strategy))
@@ -171,7 +173,7 @@ class BotHarness:
         return self.process(name, [str(ROOT / ENTRIES["shortseller_001"])], variables)
 
     async def play(self, bot: Process, client: str = "shortseller_001") -> None:
-        """Start a bot in step clock and wait until the clock waits for it."""
+        """Start a bot with the step clock and wait until it has registered with the clock."""
         before = bot.said().count('"started"')
         bot.start()
 
@@ -184,7 +186,7 @@ class BotHarness:
         await until(joined, 150, "the bot to join the step clock")
 
     async def bars(self, count: int) -> None:
-        """Let `count` bars of five minutes pass, up to the point at which the last of them has closed."""
+        """Advance by `count` five-minute bars, to the point where the last of them has closed."""
         now_ms = (await sim(self, "GET", "/_sim/state"))["now_ms"]
         to_ms = now_ms - now_ms % 300_000 + count * 300_000
         state = await sim(self, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=150)
@@ -192,11 +194,11 @@ class BotHarness:
         assert not state["waiting_for"], f"the bot did not report: {state['waiting_for']}; it said: {said}"
 
     async def absent(self) -> None:
-        """Let the clock wait for nobody."""
+        """Unregister the bot from the step clock."""
         await sim(self, "POST", "/_sim/clients", client="shortseller_001", remove=True)
 
     async def command(self, name: str, **args: str) -> Reply:
-        """Send a command to the bot, as an operator; returns its answer."""
+        """Send a command to the bot as an operator; returns its reply."""
         links = RedisClients(self.servers.redis.settings())
         try:
             command_id = await send_command(links.database(0), "shortseller_001", name, args, "the test", wall_ms())
@@ -211,7 +213,7 @@ class BotHarness:
             await links.close()
 
     async def heartbeat(self) -> dict[str, str]:
-        """What the bot says of itself."""
+        """The bot's heartbeat."""
         links = RedisClients(self.servers.redis.settings())
         try:
             return await links.database(0).hgetall("heartbeat:shortseller_001")
@@ -219,7 +221,7 @@ class BotHarness:
             await links.close()
 
     async def status(self) -> str | None:
-        """What the listener says of the bot's live state."""
+        """The state that the listener reports for the bot's live data."""
         links = RedisClients(self.servers.redis.settings())
         try:
             found: str | None = await links.database(0).hget("status:shortseller_001", "state")
@@ -237,24 +239,24 @@ class BotHarness:
             await links.close()
 
     async def empty_redis(self) -> None:
-        """Forget everything in Redis."""
+        """Delete everything in Redis."""
         await self._empty_redis()
 
     async def fills(self, key: BotKey = BOTS[0]) -> list[dict[str, Any]]:
-        """The account's fills as the exchange knows them, oldest first, funding left out."""
+        """The account's fills on the exchange, oldest first, without funding."""
         return [row for row in await self.simulator.ledger(key.key) if row["execType"] != "Funding"]
 
     async def position(self, symbol: str = "BTCUSDT", key: BotKey = BOTS[0]) -> dict[str, Any] | None:
-        """The account's open position in a symbol, as the exchange shows it."""
+        """The account's open position in a symbol on the exchange."""
         rows = (await self.simulator.account(key.key))["positions"]
         return next((row for row in rows if row["symbol"] == symbol), None)
 
     async def fault(self, **what: object) -> None:
-        """Ask the exchange for a fault."""
+        """Inject a fault into the exchange."""
         await sim(self, "POST", "/_sim/faults", **what)
 
     async def fault_free(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         async with httpx.AsyncClient(base_url=self.simulator.url) as client:
             (await client.delete("/_sim/faults")).raise_for_status()
 
@@ -271,7 +273,7 @@ class BotHarness:
             await connection.close()
 
     async def liquidate(self, key: BotKey = BOTS[0]) -> None:
-        """Let the exchange take over every position of the account."""
+        """Liquidate every position of the account."""
         await sim(self, "POST", "/_sim/liquidate", key=key.key)
 
     async def state_row(self, name: str) -> Any:
@@ -296,7 +298,7 @@ class BotHarness:
         return [row for row in rows if row["createType"] == "CreateByUser"]
 
     async def sql(self, text: str, *arguments: object) -> None:
-        """Change the database as its owner."""
+        """Run SQL as the owner of the database."""
         connection = await connect(self.database(), "test")
         try:
             await connection.execute(text, *arguments)
@@ -304,14 +306,14 @@ class BotHarness:
             await connection.close()
 
     def process(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Process:
-        """A process that ends with the stage, not started yet."""
+        """A process that is stopped with the harness; not started yet."""
         process = Process(name, arguments, environment, self.folder)
         self.processes.append(process)
         return process
 
 
 def trades(process: Process) -> list[dict[str, Any]]:
-    """The trade lines that a bot has logged so far: entered and exited, in order."""
+    """The trade events that a bot has logged so far: entered and exited, in order."""
     rows = []
     for line in process.said().splitlines():
         if line.startswith("{"):

@@ -1,4 +1,4 @@
-"""Messages in the shape that Bybit documents, written out field by field; each is the base of one test or several."""
+"""Sample messages in Bybit's documented format with all fields; each is the basis of one or more tests."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol: pages as a person's browser shows them."""
+"""A headless Chromium controlled over the DevTools protocol: pages as a user's browser renders them."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-#: Debian's name first.
+#: Executable names, Debian's first.
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
@@ -21,7 +21,7 @@ _START_S = 60.0
 
 
 class Tab:
-    """One page. Everything the page's own script throws is in `errors`."""
+    """One page. `errors` collects everything the page's scripts throw."""
 
     def __init__(self, wire: ClientConnection) -> None:
         self._wire = wire
@@ -32,7 +32,7 @@ class Tab:
         self.reading = asyncio.create_task(self._read())
 
     async def resize(self, size: tuple[int, int]) -> None:
-        """The window: width and height in CSS pixels; narrow ones are phones."""
+        """Set the viewport: width and height in CSS pixels; narrow ones emulate phones."""
         width, height = size
         phone = width < 600
         await self.call(
@@ -44,13 +44,13 @@ class Tab:
         )
 
     async def open(self, url: str) -> None:
-        """Go to an address and wait until the page has loaded. A stream that stays open is no part of that."""
+        """Navigate to a URL and wait until the page has loaded; does not wait for open streams."""
         self._loaded.clear()
         await self.call("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), _START_S)
 
     async def value(self, script: str) -> Any:
-        """What an expression gives in the page."""
+        """The value of an expression in the page."""
         answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
         return answer["result"].get("value")
 
@@ -62,12 +62,12 @@ class Tab:
             await asyncio.sleep(0.05)
 
     async def picture(self, path: Path, *, whole: bool = True) -> None:
-        """A PNG of the page, or of what the window shows."""
+        """Write a PNG of the full page, or of the viewport, to `path`."""
         answer = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """One call of the protocol."""
+        """One DevTools protocol call."""
         number = next(self._numbers)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._wire.send(json.dumps({"id": number, "method": method, "params": parameters}))
@@ -92,7 +92,7 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def browser() -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
-    """A browser with a profile of its own; call what it gives for a new tab."""
+    """A browser with its own profile; call the yielded function for a new tab."""
     assert PROGRAM is not None
     with tempfile.TemporaryDirectory(prefix="alpha-browser-", ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(

@@ -1,7 +1,7 @@
-"""Single services in containers, started by testcontainers, in a network of their own on ports that the engine picks.
+"""Single services in containers, started by testcontainers in their own network on ports chosen by the engine.
 
-The library's reaper, an image of a registry, is off: what a killed run left behind is known by its label and removed by
-the next run.
+The library's reaper needs an image from a registry, so it is disabled: leftovers of a killed run are identified by
+their label and removed by the next run.
 """
 
 import os
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-# The library is imported where it is used: who collects these tests and runs none of them does not wait for it.
+# The library is imported where it is used, so that merely collecting these tests does not pay for it.
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 ROOT = Path(__file__).resolve().parents[2]
-#: On all that these tests make: the process whose it is.
+#: Label on everything these tests create: the PID of the test process.
 LABEL = "alpha.tests.process"
-#: A service is healthy within this time.
+#: Time for a service to become healthy, in seconds.
 LIMIT_S = 90
 _SECOND_NS = 1_000_000_000
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Run the docker client; returns what it printed. Raises with its own words when it fails."""
+    """Run the docker client; returns its output. Raises with the client's message when it fails."""
     result = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
     if check and result.returncode != 0:
         raise AssertionError(f"docker {' '.join(arguments)}: {result.stderr or result.stdout}")
@@ -33,12 +33,12 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 def each_second(*command: str) -> dict[str, Any]:
-    """A health check each second, without an end; without a command, the image's own."""
+    """A health check every second, with unlimited retries; without a command, the image's own check."""
     return {"interval": _SECOND_NS, "retries": LIMIT_S, **({"test": ["CMD", *command]} if command else {})}
 
 
 def sweep() -> list[str]:
-    """Remove containers and networks of runs that are no more; returns their names."""
+    """Remove containers and networks of runs that have ended; returns their names."""
     from testcontainers.core.docker_client import DockerClient
 
     client = DockerClient().client
@@ -57,7 +57,7 @@ def sweep() -> list[str]:
 
 
 class DockerEnv:
-    """A network and the containers in it. `with Room() as room`: all of it is gone at the end."""
+    """A network and its containers. `with DockerEnv() as env`: everything is removed at the end."""
 
     def __init__(self) -> None:
         from testcontainers.core.config import testcontainers_config
@@ -94,10 +94,10 @@ class DockerEnv:
         tmpfs: Mapping[str, str] | None = None,
         **options: Any,
     ) -> "DockerContainer":
-        """A container, healthy where it has a health check, known as `alias` in this network; `port` is published on
-        127.0.0.1 alone.
+        """Start a container known as `alias` in this network and wait until it is healthy, if it has a health check.
+        `port` is published only on 127.0.0.1.
 
-        `tmpfs` is folder to mount options; `options` are the library's and docker's own: `volumes`, `read_only`, ...
+        `tmpfs` maps folders to mount options; `options` are those of testcontainers and Docker, such as `volumes`.
         """
         from testcontainers.core.container import DockerContainer
         from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
@@ -107,7 +107,7 @@ class DockerEnv:
         container.tmpfs = dict(tmpfs or {})
         container.with_network(self._network).with_network_aliases(alias)
         if port is not None:
-            # the library's types know no address; without one the port would be open to the world
+            # the library's types lack the address; without one the port would be published on all interfaces
             container.ports[f"{port}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
         if healthcheck is not None:
             container.waiting_for(HealthcheckWaitStrategy().with_startup_timeout(LIMIT_S).with_poll_interval(0.2))
@@ -117,5 +117,5 @@ class DockerEnv:
 
 
 def port_of(container: "DockerContainer", inside: int) -> int:
-    """The port on 127.0.0.1 at which a published port of the container answers."""
+    """The port on 127.0.0.1 that a container port is published on."""
     return int(container.get_exposed_port(inside))

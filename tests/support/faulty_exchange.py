@@ -1,4 +1,4 @@
-"""An exchange on loopback that answers exactly what a test tells it to: for faults that a true one makes at will only."""
+"""A scripted exchange on loopback: for faults that a real one does not produce on demand."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ CREDENTIALS = Credentials("testkey", "testsecret")
 
 @dataclass(slots=True)
 class Seen:
-    """One request as it arrived."""
+    """One received request."""
 
     path: str
     query: dict[str, str]
@@ -37,7 +37,7 @@ Reply = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamRespons
 
 @dataclass(slots=True)
 class FaultyExchange:
-    """Answers each path from a list of replies; the last one stays."""
+    """Answers each path from a list of replies; the last one is repeated."""
 
     clock: HandClock
     url: str = ""
@@ -46,11 +46,11 @@ class FaultyExchange:
     replies: dict[str, list[Reply]] = field(default_factory=dict)
 
     def script(self, path: str, *replies: Reply) -> None:
-        """What `path` (without /v5/) answers, call by call."""
+        """Set the replies of `path` (without /v5/), one per call."""
         self.replies[path] = list(replies)
 
     def count(self, path: str) -> int:
-        """How often `path` was asked."""
+        """Number of requests to `path`."""
         return sum(1 for request in self.seen if request.path == path)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -79,14 +79,14 @@ class FaultyExchange:
 
 
 def ok(result: object, *, time_ms: int = 1_700_000_000_000, headers: dict[str, str] | None = None) -> Reply:
-    """An answer with retCode 0."""
+    """A response with retCode 0."""
     return lambda _request: web.json_response(
         {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": time_ms}, headers=headers
     )
 
 
 def code(ret_code: int, message: str = "refused", headers: dict[str, str] | None = None) -> Reply:
-    """An answer with another retCode; HTTP status 200, as Bybit does."""
+    """A response with another retCode; HTTP status 200, as from Bybit."""
     return lambda _request: web.json_response(
         {"retCode": ret_code, "retMsg": message, "result": {}, "retExtInfo": {}, "time": 1_700_000_000_000},
         headers=headers,
@@ -94,17 +94,17 @@ def code(ret_code: int, message: str = "refused", headers: dict[str, str] | None
 
 
 def status(http_status: int, text: str = "") -> Reply:
-    """An answer with an HTTP status other than 200."""
+    """A response with an HTTP status other than 200."""
     return lambda _request: web.Response(status=http_status, text=text)
 
 
 def text(body: str) -> Reply:
-    """An answer that is whatever `body` says."""
+    """A response with an arbitrary `body`."""
     return lambda _request: web.Response(text=body, content_type="application/json")
 
 
 def dropped(request: web.Request) -> web.StreamResponse:
-    """The request arrives, and the connection breaks before an answer."""
+    """The request arrives, and the connection breaks before the response."""
     assert request.transport is not None
     request.transport.close()
     return web.Response()
@@ -128,7 +128,7 @@ async def faulty_exchange() -> AsyncIterator[FaultyExchange]:
 
 
 def gateway_to(exchange: FaultyExchange, *, tries: int = 3, timeout_s: float = 5.0) -> Gateway:
-    """A gateway to `exchange` that lives by the same clock."""
+    """A gateway to `exchange` that uses the same clock."""
     clock = exchange.clock
 
     async def no_halt(_symbol: str) -> str | None:

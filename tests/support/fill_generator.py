@@ -1,7 +1,7 @@
-"""Fills of three bots over two years, made from a seed: scale-ins, partial exits, reversals, funding, liquidations.
+"""Generates fills of three bots over two years from a seed: scale-ins, partial exits, reversals, funding, liquidations.
 
-The same seed and count always give the same rows. Amounts are integers of the smallest step until they are written, so
-that ten million rows take little more than a minute.
+The same seed and count always give the same rows. Amounts are integers in the smallest step until written, so that ten
+million rows take little more than a minute.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from alpha.postgres.fills import Fill
 
 START = datetime(2024, 11, 1, tzinfo=UTC)
 DAYS = 730
-#: Bot to (share of the fills, symbols, first prices in steps of 0.01).
+#: Bot -> (share of the fills, symbols with first prices in steps of 0.01).
 BOTS: dict[str, tuple[float, dict[str, int]]] = {
     "shortseller_001": (0.5, {"BTCUSDT": 9_500_000, "ETHUSDT": 330_000, "SOLUSDT": 18_000}),
     "lxalgo_001": (0.3, {"BTCUSDT": 9_500_000, "XRPUSDT": 25_000, "DOGEUSDT": 4_000, "LINKUSDT": 1_900}),
@@ -23,7 +23,7 @@ BOTS: dict[str, tuple[float, dict[str, int]]] = {
 }
 EXITS = ("take_profit", "stop_loss", "trailing_stop", "signal", "time_limit", "regime_change")
 _FUNDING_MS = 8 * 3_600_000
-#: So many fills before the end, the position is closed.
+#: Number of fills before the end from which the position is closed.
 _LAST = 8
 
 
@@ -45,7 +45,7 @@ class Raw(NamedTuple):
 
 
 def raw_fills(seed: int, count: int, price: int, prefix: str, days: float = DAYS) -> Iterator[Raw]:
-    """About `count` fills of one account and symbol, spread over `days`, in order of time; flat at the end."""
+    """About `count` fills of one account and symbol, spread over `days`, in time order; flat at the end."""
     rng = random.Random(seed)
     base = price
     step_ms = days * 86_400_000 / count
@@ -104,7 +104,7 @@ def raw_fills(seed: int, count: int, price: int, prefix: str, days: float = DAYS
 
 
 def _next(rng: random.Random, price: int, base: int, held: int) -> int:
-    """A random walk that leans a little towards the position, and stays between half and twice the first price."""
+    """A random walk with a slight drift in favour of the position, bounded to half and twice the first price."""
     up = rng.random() < (0.62 if held > 0 else 0.38 if held < 0 else 0.5)
     if not base // 2 < price < base * 2:
         up = price <= base // 2
@@ -113,7 +113,7 @@ def _next(rng: random.Random, price: int, base: int, held: int) -> int:
 
 
 def as_fill(raw: Raw, account_id: int, bot_id: str, symbol: str) -> Fill:
-    """The row of `trading.fills`."""
+    """Convert to a row of `trading.fills`."""
     moment = START + timedelta(milliseconds=raw.time_ms)
     return Fill(
         account_id, bot_id, "linear", symbol, raw.exec_id, raw.order_id, None, raw.side, raw.exec_type, raw.reason,
@@ -131,7 +131,7 @@ def some_fills(
 
 
 def streams(seed: int, count: int, days: int = DAYS) -> Iterator[tuple[str, str, Iterator[Raw]]]:
-    """(bot, symbol, its fills) for all bots; together about `count` fills."""
+    """(bot, symbol, fills) for all bots; about `count` fills in total."""
     number = 0
     for bot_id, (share, symbols) in BOTS.items():
         for symbol, price in symbols.items():

@@ -1,4 +1,4 @@
-"""Shared fixtures. Servers are started once a session; what a test gets from them is its own."""
+"""Shared fixtures. Servers are started once per session; each test gets isolated data."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ PASSWORD = "a-password-of-the-tests"
 
 @pytest.fixture(scope="session")
 def registry() -> Registry:
-    """The house's own bots."""
+    """The bots of the repository's `bots.toml`."""
     return load_registry(ROOT / "bots.toml")
 
 
@@ -31,7 +31,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture
 async def redis_links(redis_server: EmbeddedRedis) -> AsyncIterator[RedisClients]:
-    """Connections to an emptied Redis."""
+    """Clients of an emptied Redis."""
     links = RedisClients(redis_server.settings())
     await links.shared.eval("return redis.call('FLUSHALL')", 0)
     yield links

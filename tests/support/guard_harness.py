@@ -1,4 +1,4 @@
-"""The guard as a real process beside a real exchange, PostgreSQL and Redis."""
+"""Runs the guard as a real process with the simulated exchange, PostgreSQL and Redis."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ TAGS = {"shortseller_001": "ss", "lxalgo_001": "lx", "momentum_001": "mo"}
 
 
 def guard(stage: BotHarness, name: str = "guard", **more: str) -> Process:
-    """A guard, not started yet; everything goes faster than in earnest."""
+    """A guard, not started yet, with shorter intervals than in production."""
     keys_of_bots = {key: value for bot in BOTS for key, value in bot.environment().items()}
     return stage.process(
         name,
@@ -41,7 +41,7 @@ def guard(stage: BotHarness, name: str = "guard", **more: str) -> Process:
 
 
 class Hands:
-    """Trades on one account by its bot's own key, with the bot's own kind of order ids unless told otherwise."""
+    """Trades on one account with its bot's key and, by default, the bot's order link ids."""
 
     def __init__(self, stage: BotHarness, bot: BotKey = BOT) -> None:
         self.stage = stage
@@ -50,7 +50,7 @@ class Hands:
         self._sent = 0
 
     async def open(self, symbol: str, side: str, qty: str, *, by_bot: bool = True, **more: object) -> None:
-        """A market order; AssertionError when the exchange refuses it."""
+        """Place a market order. Raises AssertionError when the exchange refuses it."""
         self._sent += 1
         if by_bot:
             more["orderLinkId"] = order_link_id(
@@ -60,11 +60,11 @@ class Hands:
         assert answer["retCode"] == 0, answer
 
     async def order(self, symbol: str, side: str, qty: str, **more: object) -> dict[str, Any]:
-        """Any order; returns the exchange's answer."""
+        """Place any order; returns the exchange's response."""
         return await self._trader.order(symbol, side, qty, **more)
 
     async def stop_at(self, symbol: str, **levels: str) -> None:
-        """Set the position's levels."""
+        """Set take profit and stop loss of the position."""
         body: dict[str, object] = {
             "category": "linear",
             "symbol": symbol,
@@ -76,7 +76,7 @@ class Hands:
         assert answer["retCode"] in {0, 34040}, answer
 
     async def remember(self, symbol: str, side: str, stop: str) -> None:
-        """What the bot's strategy would have made durable about a position of its own."""
+        """Store what the bot's strategy would have saved about its own position."""
         row = {
             "symbol": symbol, "direction": side, "size": "1", "entry_price": "1", "opened_ms": 1, "opened_bar_ms": 1,
             "stop_loss": stop,
@@ -90,11 +90,11 @@ class Hands:
         )
 
     async def position(self, symbol: str) -> dict[str, Any] | None:
-        """The open position of a symbol as the exchange has it."""
+        """The open position of a symbol on the exchange."""
         return await self.stage.position(symbol, self.bot)
 
     async def price(self, symbol: str) -> float:
-        """The last price now."""
+        """The current last price."""
         import httpx
 
         async with httpx.AsyncClient(base_url=self.stage.simulator.url) as client:
@@ -102,7 +102,7 @@ class Hands:
             return float(answer.json()["result"]["list"][0]["lastPrice"])
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._trader.close()
 
 
@@ -113,9 +113,9 @@ async def flat(stage: BotHarness, bot: BotKey = BOT) -> bool:
 
 
 class Witness:
-    """Watches the exchange's own truth from the side: how long each position was without protection.
+    """Monitors the exchange's actual state: how long each position was unprotected.
 
-    A position is protected while it has a stop loss for the whole of it. Use as `async with`.
+    A position is protected while it has a stop loss for its whole size. Use as `async with`.
     """
 
     def __init__(self, stage: BotHarness, bots: Sequence[BotKey] = BOTS) -> None:
@@ -142,7 +142,7 @@ class Witness:
             await asyncio.sleep(0.1)
 
     async def look(self) -> None:
-        """One look at every account."""
+        """Check every account once."""
         for bot in self._bots:
             rows = (await self._stage.simulator.account(bot.key))["positions"]
             bare = {(bot.key, row["symbol"]) for row in rows if not _protected(row)}
@@ -157,7 +157,7 @@ def _protected(row: Mapping[str, Any]) -> bool:
 
 
 async def never_reversed(stage: BotHarness, bot: BotKey = BOT) -> None:
-    """AssertionError when an order of the guard closed more than there was, or turned a position round."""
+    """Raise AssertionError when an order of the guard closed more than the position or reversed it."""
     held: dict[str, Decimal] = {}
     for row in await stage.fills(bot):
         before = held.get(row["symbol"], Decimal(0))
@@ -169,7 +169,9 @@ async def never_reversed(stage: BotHarness, bot: BotKey = BOT) -> None:
 
 
 async def command(stage: BotHarness, name: str, args: dict[str, str], *, valid_ms: int | None = None) -> str:
-    """Send a command to the guard, as an operator; returns its id. `valid_ms`: until when, from now, if not a minute."""
+    """Send a command to the guard as an operator; returns its id. `valid_ms`: validity from now,
+    one minute by default.
+    """
     links = RedisClients(stage.servers.redis.settings())
     sent_ms = wall_ms() if valid_ms is None else wall_ms() + valid_ms - EXPIRY_MS
     try:
@@ -179,7 +181,7 @@ async def command(stage: BotHarness, name: str, args: dict[str, str], *, valid_m
 
 
 async def answer(stage: BotHarness, command_id: str, wait_s: float = 60) -> Reply:
-    """The final answer of the guard to a command."""
+    """Wait for the guard's final reply to a command."""
     links = RedisClients(stage.servers.redis.settings())
     found: list[Reply] = []
 
@@ -196,13 +198,13 @@ async def answer(stage: BotHarness, command_id: str, wait_s: float = 60) -> Repl
 
 
 def events(process: Process, name: str) -> list[dict[str, Any]]:
-    """The log lines of one event."""
+    """The log lines of one event type."""
     rows = [json.loads(line) for line in process.said().splitlines() if line.startswith("{")]
     return [row for row in rows if row.get("event") == name]
 
 
 async def acts(process: Process, bots: int = 3) -> None:
-    """Wait until a guard acts on the accounts of so many bots."""
+    """Wait until a guard acts on the accounts of `bots` bots."""
 
     async def acting() -> bool:
         assert process.running, process.said()[-2000:]
@@ -212,7 +214,7 @@ async def acts(process: Process, bots: int = 3) -> None:
 
 
 async def wish(stage: BotHarness, bot: str = BOT.bot) -> tuple[str, str | None]:
-    """What a bot shall do, and who wished it."""
+    """The desired state of a bot, and who set it."""
     connection = await connect(stage.database(), "test")
     try:
         row = await connection.fetchrow("SELECT wish, wish_by FROM trading.bots WHERE bot_id = $1", bot)
@@ -223,7 +225,7 @@ async def wish(stage: BotHarness, bot: str = BOT.bot) -> tuple[str, str | None]:
 
 
 async def halts(stage: BotHarness) -> list[tuple[str, str]]:
-    """Kind and bot of the halts in force."""
+    """Kind and bot of the active halts."""
     connection = await connect(stage.database(), "test")
     try:
         rows = await connection.fetch("SELECT kind, bot_id FROM trading.halts WHERE lifted_at IS NULL ORDER BY halt_id")

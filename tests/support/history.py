@@ -1,4 +1,4 @@
-"""An exchange that has nothing but a history: evenly spread executions of one account, paged by cursor as Bybit does."""
+"""An exchange with only a history: evenly spaced executions of one account, paged by cursor as on Bybit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +13,7 @@ PAGE = 100
 
 @dataclass
 class History:
-    """`row(n)` is the n-th execution but for its time; `changed` are fields of single ones. `line_ms`: each answer takes it."""
+    """`row(n)` is the n-th execution without time; `changed` overrides single fields. `line_ms` delays each answer."""
 
     row: Callable[[int], Mapping[str, object]]
     executions: int
@@ -21,9 +21,9 @@ class History:
     days: int = 6
     line_ms: float = 0.0
     changed: dict[int, dict[str, object]] = field(default_factory=dict)
-    #: The start of every window that was asked for.
+    #: The start of every requested window.
     asked_ms: list[int] = field(default_factory=list)
-    #: Awaited before a window from this start is answered.
+    #: Awaited with the window's start before that window is answered.
     hold: Callable[[int], Awaitable[object]] | None = None
 
     @property
@@ -32,7 +32,7 @@ class History:
         return self.start_ms + self.days * DAY_MS
 
     def time_of(self, number: int) -> int:
-        """When the n-th execution was."""
+        """Time of the n-th execution in milliseconds."""
         return self.start_ms + int(number * self._step)
 
     @property
@@ -52,7 +52,7 @@ class History:
         return {"list": rows, "nextPageCursor": str(oldest - 1) if oldest > first else "", "category": "linear"}
 
     def application(self) -> web.Application:
-        """It answers every GET: the list of executions, and its time."""
+        """The web application: answers every GET with a page of executions and the time."""
 
         async def answer(request: web.Request) -> web.Response:
             await asyncio.sleep(self.line_ms / 1_000)

@@ -1,4 +1,4 @@
-"""A whole house for tests: real PostgreSQL with generated history, real Redis with live state, supervised processes."""
+"""A complete system: real PostgreSQL with generated history, real Redis with live state, supervised processes."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ from tests.support.fill_generator import START, as_fill, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 FILLS = 6_000
-#: The exchange's time in the house: the fourth month of the generated history, when all bots have traded.
+#: The exchange's time: the fourth month of the generated history, when all bots have traded.
 DAYS = 91
 NOW = START + timedelta(days=DAYS, hours=12)
 TEMPLATE = "house_template"
@@ -40,7 +40,7 @@ _numbers = itertools.count(1)
 
 
 async def run_sql(settings: DatabaseSettings, *statements: str) -> None:
-    """Run statements, each by itself."""
+    """Run statements, each in its own transaction."""
     connection = await connect(settings, "tests")
     for statement in statements:
         await connection.execute(statement)
@@ -48,7 +48,7 @@ async def run_sql(settings: DatabaseSettings, *statements: str) -> None:
 
 
 async def fill_history(connection: Connection, registry: Registry, fills: int) -> None:
-    """Accounts, generated fills and two equity snapshots a day."""
+    """Insert accounts, generated fills and two equity snapshots per day."""
     accounts = {}
     for number, bot in enumerate(registry.bots):
         accounts[bot.id] = await connection.fetchval(
@@ -71,7 +71,7 @@ async def fill_history(connection: Connection, registry: Registry, fills: int) -
 
 
 async def write_live_state(links: RedisClients, registry: Registry) -> None:
-    """A short in BTC with its stop, a long in ETH without one, an order, wallets; everything synced and fresh."""
+    """Write a BTC short with a stop, an ETH long without one, an order and wallets; everything synced and fresh."""
     moment, wall = str(ms_of(NOW)), str(wall_ms())
     held = {
         "shortseller_001": ("BTCUSDT", "Sell", "0.5", "95000", "94000", "500", "96000", "92000"),
@@ -114,10 +114,10 @@ async def write_live_state(links: RedisClients, registry: Registry) -> None:
 
 @pytest.fixture(scope="session")
 def house_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str:
-    """The name of a migrated database with history, to be copied."""
+    """The name of a migrated template database with history."""
 
     async def make() -> None:
-        # once a server, whatever folders' tests share it
+        # once per server, which tests of several folders share
         owner = await connect(postgres_server.settings(), "tests")
         exists = await owner.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", TEMPLATE)
         await owner.close()
@@ -138,7 +138,7 @@ def house_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str
 
 @pytest.fixture
 def house_database(postgres_server: EmbeddedPostgres, house_template: str) -> Iterator[DatabaseSettings]:
-    """How the owner reaches a copy of the history of one's own."""
+    """Connection settings of the owner for a private copy of the history."""
     name = f"house_{next(_numbers)}"
     owner = postgres_server.settings()
     asyncio.run(
@@ -153,7 +153,7 @@ def house_database(postgres_server: EmbeddedPostgres, house_template: str) -> It
 
 
 def as_role(settings: DatabaseSettings, role: str) -> DatabaseSettings:
-    """The same database as a service's role."""
+    """Connection settings for the same database with a service's role."""
     return load(
         DatabaseSettings,
         env_file=None,
@@ -167,7 +167,7 @@ def as_role(settings: DatabaseSettings, role: str) -> DatabaseSettings:
 
 @pytest.fixture
 async def supervisor(redis_server: EmbeddedRedis, registry: Registry, tmp_path: Path) -> AsyncIterator[Supervisor]:
-    """The demo's supervisor over stand-in bots and a stand-in guard, each a process of its own; none runs yet."""
+    """The demo's supervisor with stand-in bots and a stand-in guard, each its own process; none is running yet."""
     keeper = Supervisor(tmp_path / "logs", ROOT)
     environment = {**redis_server.environment(), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.support.stand_in"]
@@ -186,7 +186,7 @@ async def platform(
     supervisor: Supervisor,
     tmp_path: Path,
 ) -> AsyncIterator[Operations]:
-    """The platform over all of it, as the command centre's role."""
+    """Operations over all of this, with the command centre's role."""
     await write_live_state(redis_links, registry)
     socket = tmp_path / "supervisor.sock"
     api = SupervisorApi(supervisor, socket)
@@ -200,5 +200,5 @@ async def platform(
 
 
 def today() -> datetime:
-    """The UTC day of the house."""
+    """The UTC day of the exchange's time."""
     return NOW.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""A server that hangs, made of one that works."""
+"""Makes a working server hang."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from alpha.process import end_tasks
 
 
 class Stalling:
-    """A way to a server on this machine that can be made to hang: it accepts, and passes nothing on. Use as `async with`."""
+    """A local TCP proxy that can be stalled: it then accepts connections but forwards nothing. Use as `async with`."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -18,11 +18,11 @@ class Stalling:
         self._writers: list[asyncio.StreamWriter] = []
 
     def stall(self) -> None:
-        """Pass nothing on from now on."""
+        """Stop forwarding."""
         self._flows.clear()
 
     def flow(self) -> None:
-        """Pass on again, also what has waited."""
+        """Resume forwarding, including held data."""
         self._flows.set()
 
     async def __aenter__(self) -> "Stalling":
@@ -35,12 +35,12 @@ class Stalling:
         await end_tasks(self._tasks)
         for writer in self._writers:
             writer.transport.abort()
-        # What was aborted is let go of in the next turn of the loop.
+        # Aborted transports are released in the next loop iteration.
         await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
-        # The server's own task for a connection is nobody's to end.
+        # The server's own task for a connection cannot be cancelled from here, so use a separate one.
         self._tasks.add(asyncio.create_task(self._connect(reader, writer)))
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A bot or a guard for tests, as a process of its own: beats, obeys its control stream, says what it did.
+"""A stand-in bot or guard as a separate process: sends heartbeats, executes control commands, logs what it did.
 
 python -m tests.support.stand_in bot shortseller_001 0
 python -m tests.support.stand_in guard guard 15
@@ -46,7 +46,7 @@ async def main(kind: str, name: str, database: int) -> None:
 
 
 async def _close_all(links: RedisClients, args: dict[str, str]) -> None:
-    """Take the open positions out of live state, as the listener does once the guard has closed them."""
+    """Remove the open positions from live state, as the listener does once the guard has closed them."""
     for number, bot in enumerate(("shortseller_001", "lxalgo_001", "momentum_001")):
         redis: TextRedis = links.database(number)
         for symbol in await redis.smembers(keys.positions(bot)):

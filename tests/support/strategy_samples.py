@@ -1,4 +1,4 @@
-"""A strategy that does what a test tells it, and bars and filters for it."""
+"""A strategy scripted by the test, with matching bars and instruments."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -53,7 +53,7 @@ def instrument(symbol: str = "BTCUSDT", **changes: Any) -> Instrument:
 
 
 class ScriptParameters(Parameters):
-    """Nothing but a number and a table, for the tests of parameters."""
+    """Minimal parameters (a number and a table) for parameter tests."""
 
     period: int = Field(default=10, ge=1, description="a period, in bars")
     share: Decimal = Field(default=Decimal("0.5"), gt=0, description="a share of equity")
@@ -97,13 +97,13 @@ class Script(Strategy[ScriptParameters, StrategyState]):
         return {}
 
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
-        """What the test wants now."""
+        """Return the scripted intents of this bar."""
         self.seen.append(moment)
         return self.wanted
 
 
 def core_of(script: Script, **instruments: Instrument) -> DecisionCore:
-    """A core over these instruments, or over three usual ones."""
+    """A core over these instruments, or over three default ones."""
     known = instruments or {symbol: instrument(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
     return DecisionCore(script, MINUTES_5, known.get)
 
@@ -118,7 +118,7 @@ def view(
 
 
 def position(symbol: str, direction: Direction, entry_price: str, opened_ms: int = 0) -> OwnPosition:
-    """One own position of size 1 with a stop 10 % away."""
+    """A position of the strategy, size 1, with a stop 10 % away."""
     entry = Decimal(entry_price)
     return OwnPosition(
         symbol=symbol,

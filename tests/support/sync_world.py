@@ -1,4 +1,4 @@
-"""A small world for the tests: a simulated exchange with a history, and the fills of that history in PostgreSQL."""
+"""Test environment of the sync: a simulated exchange with a history, and its fills in PostgreSQL."""
 
 import random
 from collections.abc import AsyncIterator, Iterable
@@ -62,7 +62,7 @@ class SilentProgress:
 
 @dataclass(slots=True)
 class World:
-    """A listening exchange whose time stands still unless a test moves it."""
+    """A listening exchange whose time only moves when a test advances it."""
 
     exchange: Exchange
     app: App
@@ -72,11 +72,11 @@ class World:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.app.port}"
 
     def account(self, bot: str) -> Account:
-        """The bot's account, as the exchange has it."""
+        """The bot's account on the exchange."""
         return self.exchange.account(self.keys[bot])
 
     def gateway(self, bot: str, *, url: str | None = None) -> Gateway:
@@ -91,7 +91,7 @@ class World:
         )
 
     async def alert(self, alert: Alert) -> None:
-        """Note an alert."""
+        """Record an alert."""
         self.alerts.append(alert)
 
     def sync(self, gateway: Gateway, store: AccountStore, *, windows_at_once: int = 6) -> AccountSync:
@@ -101,12 +101,12 @@ class World:
     # -- history ------------------------------------------------------------------------------------------------
 
     def move(self, ms: int) -> None:
-        """Let business time pass."""
+        """Advance business time."""
         self.exchange.timeline.advance(self.exchange.now_ms + ms)
         self.exchange.commit()
 
     def order(self, bot: str, symbol: str, side: str, qty: str | Decimal, **more: object) -> str:
-        """A market order, filled at once; returns its id."""
+        """Place a market order, filled at once; returns its id."""
         new = orders.NewOrder(symbol, side, "Market", Decimal(qty), **more)  # type: ignore[arg-type]
         placed = orders.create(self.exchange.engine, self.account(bot), new)
         self.exchange.commit()
@@ -117,7 +117,9 @@ class World:
         return self.exchange.engine.books[symbol].last
 
     def trade(self, seed: int, days: float, per_day: float, bots: Iterable[str] = BOTS) -> None:
-        """A seeded history: entries long and short, with and without stops, partial exits, reversals, funding."""
+        """Generate a seeded history: long and short entries, with or without stops, partial exits,
+        reversals, funding.
+        """
         rng = random.Random(seed)
         names = tuple(bots)
         count = max(1, round(days * per_day * len(names)))
@@ -131,7 +133,7 @@ class World:
             try:
                 self._act(rng, bot, symbol)
             except Refused:
-                continue  # the account cannot afford it: that is trading, too
+                continue  # insufficient balance: part of a realistic history
 
     def _act(self, rng: random.Random, bot: str, symbol: str) -> None:
         price = self.price(symbol)
@@ -184,14 +186,14 @@ KEYS = {bot: f"key{number}:secret{number}:100000" for number, bot in enumerate(B
 
 
 def make_exchange(seed: int = 7, rules: Rules | None = None) -> Exchange:
-    """An exchange that begins on 2025-01-01 with 100,000 USDT per bot; its time stands still unless it is moved."""
+    """An exchange that starts on 2025-01-01 with 100,000 USDT per bot and a step clock."""
     market = GeneratedMarket(seed, SYMBOLS)
     keys = [parse_account(text) for text in KEYS.values()]
     return Exchange(market, keys, Setup(rules or Rules(), seed=seed, start_ms=START_MS, step_clock=True))
 
 
 def at_rest(exchange: Exchange) -> World:
-    """A world that does not listen: for making history."""
+    """A world that does not listen, for generating history."""
     keys = {bot: exchange.keys[text.partition(":")[0]] for bot, text in KEYS.items()}
     return World(exchange, App(exchange), keys, RateLimiter(None))
 
@@ -200,7 +202,7 @@ def at_rest(exchange: Exchange) -> World:
 async def world(
     exchange: Exchange | None = None, *, throttle: RateLimiter | None = None, limits_factor: int = 20
 ) -> AsyncIterator[World]:
-    """A running world; its rate limits are Bybit's times a factor. A given exchange is not closed at the end."""
+    """A running world with Bybit's rate limits times a factor. An exchange passed in is not closed at the end."""
     running = at_rest(exchange or make_exchange())
     running.throttle = throttle or RateLimiter(None, ip_per_second=60 * 6 * limits_factor)
     running.app.rest.limits.factor = limits_factor
@@ -216,7 +218,7 @@ async def world(
 
 
 def fill_of(execution: Execution, account_id: int, bot: str) -> Fill:
-    """The row that the listener would store."""
+    """The row the listener would store."""
     reason = reason_of_exchange(execution.exec_type, execution.create_type, execution.stop_order_type)
     return Fill(
         account_id=account_id,
@@ -245,7 +247,7 @@ def fill_of(execution: Execution, account_id: int, bot: str) -> Fill:
 
 
 async def store_fills(owner: Connection, world: World, bot: str) -> int:
-    """Put the exchange's executions of one bot into trading.fills; returns the account's number."""
+    """Insert the exchange's executions of one bot into trading.fills; returns the account id."""
     account: int = await owner.fetchval(
         "SELECT trading.register_account('simulated', $1, $2)", str(world.keys[bot].uid), bot
     )
@@ -256,7 +258,7 @@ async def store_fills(owner: Connection, world: World, bot: str) -> int:
 
 
 def as_sync(owner: DatabaseSettings, password: str) -> DatabaseSettings:
-    """How the sync service reaches the same database: with its own role."""
+    """Connection settings of the sync service's role for the same database."""
     return load(
         DatabaseSettings,
         env_file=None,

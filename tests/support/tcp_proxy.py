@@ -1,4 +1,4 @@
-"""A wire between the listener and the exchange that can be cut, stalled, garbled and slowed down, both REST and streams."""
+"""A proxy between listener and exchange that can cut, stall, corrupt and delay REST calls and streams."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from alpha.bybit.signing import rest_signature
 from alpha.clock import wall_ms
 from demo.ports import free_port
 
-#: Twenty days in milliseconds, as a time or as a sequence.
+#: Twenty days in milliseconds, added to timestamps and sequence numbers.
 _FAR_AHEAD = 20 * 24 * 3_600_000
 
 
 @dataclass
 class PushRules:
-    """What happens to frames with data on the private streams. Shares are of frames, in [0, 1]."""
+    """Faults applied to data frames of the private streams. Shares are fractions of frames in [0, 1]."""
 
     drop_every: int = 0
     duplicate: float = 0.0
@@ -35,7 +35,7 @@ class PushRules:
 
 @dataclass
 class RestRules:
-    """What happens to REST calls: a share of them is answered with a fault of one of these kinds."""
+    """Faults applied to REST calls: a share of them gets a fault of one of these kinds."""
 
     share: float = 0.0
     kinds: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Wire:
 
 @dataclass
 class Proxy:
-    """Listens on 127.0.0.1 and passes everything on to `upstream_port`, under rules that a test changes."""
+    """Listens on 127.0.0.1 and forwards everything to `upstream_port`, under rules that a test can change."""
 
     upstream_port: int
     draw: random.Random
@@ -70,14 +70,14 @@ class Proxy:
     _session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
         self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
     async def stop(self) -> None:
-        """Cut everything and end."""
+        """Cut all connections and stop."""
         self.cut()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -85,17 +85,17 @@ class Proxy:
             await self._session.close()
 
     def environment(self) -> dict[str, str]:
-        """How the listener reaches the exchange through this wire."""
+        """Environment that points the listener at this proxy."""
         return {"BYBIT_REST_URL": f"http://127.0.0.1:{self.port}", "BYBIT_WS_URL": f"ws://127.0.0.1:{self.port}"}
 
     def heal(self) -> None:
-        """No faults from now on."""
+        """Remove all faults."""
         self.push, self.rest = PushRules(), RestRules()
         self.stalled = self.refusing = False
         self.revoked.clear()
 
     def cut(self, key: str | None = None) -> int:
-        """Reset the private connections, or those of one key, without a word of goodbye."""
+        """Reset the private connections, or those of one key, without a closing handshake."""
         cut = 0
         for wire in self.wires:
             transport = wire.request.transport if wire.request is not None else None
@@ -139,7 +139,7 @@ class Proxy:
             return web.Response(status=502)
 
     def _refusal(self, headers: dict[str, str]) -> dict[str, object] | None:
-        """Bybit's answer for a revoked key or a clock that is off, or None."""
+        """Bybit's response for a revoked key or a wrong clock, or None."""
         key = headers.get("X-BAPI-API-KEY", "")
         now = wall_ms() + self.rest.clock_ahead_ms
         if key in self.revoked:
@@ -155,7 +155,7 @@ class Proxy:
         return None
 
     def _signed_again(self, headers: dict[str, str], request: web.BaseRequest, body: bytes) -> dict[str, str]:
-        """The same call with a time that the exchange behind this wire accepts."""
+        """The same call re-signed with a timestamp that the exchange behind this proxy accepts."""
         key, now = headers["X-BAPI-API-KEY"], wall_ms()
         window = int(headers.get("X-BAPI-RECV-WINDOW", "5000"))
         payload = body.decode() if body else request.raw_path.partition("?")[2]
@@ -248,7 +248,7 @@ class Proxy:
                     task.add_done_callback(late.discard)
                 else:
                     await client.send_str(piece)
-        # what was held back by a reordering is not lost when the rule ends: the next frame brings it
+        # frames held back for reordering are not lost when the rule ends: they follow with the next frame
 
     async def _send_late(self, client: web.WebSocketResponse, frame: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -256,7 +256,7 @@ class Proxy:
             await client.send_str(frame)
 
     def _altered(self, frame: str, held: deque[str]) -> list[str]:
-        """The frames to send in the place of this one."""
+        """The frames to send in place of this one."""
         rules = self.push
         if rules.topics and not any(f'"topic":"{topic}' in frame for topic in rules.topics):
             return [frame]
@@ -281,7 +281,7 @@ class Proxy:
 
 
 def garbled(frame: str, kind: str, draw: random.Random) -> str:
-    """The frame after damage of this kind. The true content is lost with it, except for what is merely unknown."""
+    """The frame corrupted in this way. Its content is lost, except for the `unknown` kinds."""
     if kind == "truncated":
         return frame[: draw.randrange(1, len(frame))]
     if kind == "garbage":
@@ -306,7 +306,7 @@ def garbled(frame: str, kind: str, draw: random.Random) -> str:
                 ("1" + "0" * 60, "-5", "NaN", "1e400", "0x10", "99999999999999999999")
             )
     elif kind == "far ahead":
-        # a time that can be read and is wrong: whoever believes it ignores all that follows
+        # a valid but wrong timestamp: a consumer that trusts it ignores everything after it
         for name in ("creationTime", "updatedTime", "seq"):
             for holder in (message, row):
                 if name in holder:

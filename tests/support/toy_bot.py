@@ -1,4 +1,4 @@
-"""A strategy whose trades a test can foretell: it enters when flat, and exits or moves its stop after some bars."""
+"""A strategy with predictable trades: it enters when flat, and exits or moves its stop after some bars."""
 
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from alpha.strategy.risk_rules import Action, LossLimit, Rules, Until, Window
 
 
 class ToyParameters(Parameters):
-    """What it does and when."""
+    """The strategy's actions and their timing."""
 
     symbols: tuple[str, ...] = Field(default=("BTCUSDT",), description="the symbols")
     direction: Direction = Field(default=Direction.SHORT, description="Buy or Sell")
@@ -27,13 +27,13 @@ class ToyParameters(Parameters):
 
 
 class ToyState(StrategyState):
-    """How often it has wanted to enter."""
+    """Number of entry attempts."""
 
     entries: int = 0
 
 
 class Toy(Strategy[ToyParameters, ToyState]):
-    """See the module."""
+    """See the module docstring."""
 
     parameters_type = ToyParameters
     state_type = ToyState

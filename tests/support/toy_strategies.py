@@ -1,4 +1,4 @@
-"""Small strategies and markets whose right answer is known beforehand."""
+"""Small strategies and markets with known expected results."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -29,7 +29,7 @@ Candle = tuple[float, float, float, float]
 
 
 class ScriptParameters(Parameters):
-    """What a scripted strategy does: the bar (by number from the first) whose close decides."""
+    """Actions of a scripted strategy: the index of the bar whose close triggers each."""
 
     symbols: tuple[str, ...] = ("XUSDT",)
     enter: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ class ScriptParameters(Parameters):
 
 
 class Scripted(Strategy[ScriptParameters, StrategyState]):
-    """Does what it is told, bar by bar, in every symbol."""
+    """Executes its script, bar by bar, in every symbol."""
 
     parameters_type = ScriptParameters
     account: Rules | None = None
@@ -95,7 +95,7 @@ class Scripted(Strategy[ScriptParameters, StrategyState]):
 
 
 class CrossingParameters(Parameters):
-    """Two simple averages; amounts in USDT, fractions of the entry."""
+    """Two simple moving averages; amounts in USDT, levels as fractions of the entry price."""
 
     symbols: tuple[str, ...] = ("XUSDT",)
     fast: int = 5
@@ -106,7 +106,7 @@ class CrossingParameters(Parameters):
 
 
 class Crossing(Strategy[CrossingParameters, StrategyState]):
-    """Long while the fast average is above the slow one: in at the crossing, out at the crossing back."""
+    """Long while the fast average is above the slow one: enters at the upward crossing, exits at the downward one."""
 
     parameters_type = CrossingParameters
     minutes = 60
@@ -171,7 +171,7 @@ def random_bars(
     start_ms: int = START_MS,
     interval_ms: int = HOUR_MS,
 ) -> Bars:
-    """A random walk with gaps between bars, prices on a tick of 0.01, volumes that burst."""
+    """A random walk with gaps between bars, prices on a tick of 0.01 and volume bursts."""
     draw = np.random.default_rng(seed)
     steps = draw.normal(0.0, volatility, count) * draw.choice([0.3, 1.0, 3.0], count, p=[0.4, 0.5, 0.1])
     close: Floats = np.round(100.0 * np.exp(np.cumsum(steps)), 2)
@@ -202,7 +202,7 @@ def backtest_of(
     from_ms: int | None = None,
     to_ms: int | None = None,
 ) -> Result:
-    """The back-test over all of the data, or over a part."""
+    """Run the backtest over all of the data, or a part of it."""
     return run(
         strategy,
         data,
@@ -219,6 +219,6 @@ def scripted(candles: Sequence[Candle], *, costs: Costs = FREE, funding: str = "
 
 
 def changed(bars: Bars, columns: Mapping[str, Floats]) -> Bars:
-    """The same bars with other columns."""
+    """A copy of the bars with replaced columns."""
     kept = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume")} | dict(columns)
     return Bars(bars.symbol, bars.interval_ms, bars.start_ms, **kept)

@@ -1,4 +1,4 @@
-"""The simulated exchange and the listener as real processes, over a real PostgreSQL and a real Redis."""
+"""Runs the simulated exchange and the listener as real processes with real PostgreSQL and Redis."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 @dataclass(frozen=True, slots=True)
 class BotKey:
-    """The key of one bot on the simulated exchange, and the prefix of its variables."""
+    """A bot's key on the simulated exchange, and the prefix of its variables."""
 
     bot: str
     prefix: str
@@ -31,11 +31,11 @@ class BotKey:
     secret: str
 
     def environment(self) -> dict[str, str]:
-        """The variables of the key."""
+        """The environment variables of the key."""
         return {f"{self.prefix}_BYBIT_API_KEY": self.key, f"{self.prefix}_BYBIT_API_SECRET": self.secret}
 
     def reading(self) -> dict[str, str]:
-        """The variables of the key of the same account that only reads."""
+        """The environment variables of the account's read-only key."""
         return {
             f"{self.prefix}_BYBIT_READ_API_KEY": f"{self.key}-reads",
             f"{self.prefix}_BYBIT_READ_API_SECRET": f"{self.secret}-reads",
@@ -50,7 +50,7 @@ BOTS = (
 
 
 class Process:
-    """One of our processes, with its output in a file."""
+    """One Alpha process, with its output in a file."""
 
     def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
@@ -66,18 +66,18 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Its PID."""
         if self._process is None:
             raise RuntimeError(f"{self.name} does not run")
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """True while it lives."""
+        """True while it is running."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, in an empty folder, so that it reads no `.env`."""
+        """Start it in an empty folder, so that it reads no `.env`."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *self._arguments],
@@ -95,7 +95,7 @@ class Process:
             self._process.wait()
 
     def stop(self, wait_s: float = 15.0) -> int:
-        """SIGTERM; returns the exit code. Killed, and -9, when it has not ended in time."""
+        """Send SIGTERM; returns the exit code. Kills it and returns -9 when it has not ended in time."""
         if self._process is None:
             return 0
         self._process.terminate()
@@ -111,11 +111,11 @@ class Process:
             self._process.send_signal(number)
 
     def exit_code(self) -> int | None:
-        """Its exit code once it has ended."""
+        """Its exit code; None while it is running."""
         return None if self._process is None else self._process.poll()
 
     def said(self) -> str:
-        """What it wrote so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
@@ -132,7 +132,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where its REST interface answers."""
+        """Its REST base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
@@ -151,11 +151,11 @@ class Simulator:
             await until(answers, 30, "the simulator to answer")
 
     def environment(self) -> dict[str, str]:
-        """How our services reach it."""
+        """Environment that points Alpha's services at it."""
         return {"BYBIT_REST_URL": self.url, "BYBIT_WS_URL": f"ws://127.0.0.1:{self.port}"}
 
     async def ledger(self, key: str, after: int = 0) -> list[dict[str, Any]]:
-        """Every execution of this account, as the exchange itself knows it, oldest first; those after number `after`."""
+        """Executions of this account from the exchange's own ledger, oldest first, after number `after`."""
         rows: list[dict[str, Any]] = []
         async with httpx.AsyncClient(timeout=30) as client:
             while True:
@@ -169,7 +169,7 @@ class Simulator:
                 after = page["next"]
 
     async def account(self, key: str) -> dict[str, Any]:
-        """The account as the exchange knows it now."""
+        """The account's current state on the exchange."""
         async with httpx.AsyncClient(timeout=30) as client:
             answer = await client.get(f"{self.url}/_sim/ledger", params={"key": key})
             found: dict[str, Any] = answer.json()["accounts"][0]
@@ -177,19 +177,19 @@ class Simulator:
 
 
 class Trader:
-    """Sends signed orders for one key, as any client would."""
+    """Sends signed orders with one key."""
 
     def __init__(self, url: str, bot: BotKey) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=10)
         self._bot = bot
 
     async def order(self, symbol: str, side: str, qty: str, **more: object) -> dict[str, Any]:
-        """Place an order; returns the exchange's whole answer."""
+        """Place an order; returns the exchange's full response."""
         body = {"category": "linear", "symbol": symbol, "side": side, "orderType": "Market", "qty": qty, **more}
         return await self.post("/v5/order/create", body)
 
     async def post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
-        """Any signed POST."""
+        """Send any signed POST."""
         text = json.dumps(body, separators=(",", ":"))
         now = wall_ms()
         headers = {
@@ -208,7 +208,7 @@ class Trader:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], wait_s: float, what: str, step_s: float = 0.05) -> None:
-    """Wait for a condition; AssertionError, naming it, when it does not come."""
+    """Wait for a condition. Raises AssertionError naming the condition on timeout."""
     deadline = time.monotonic() + wait_s
     while not await condition():
         if time.monotonic() > deadline:

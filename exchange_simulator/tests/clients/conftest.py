@@ -1,4 +1,4 @@
-"""One exchange for all client tests: a generated market that runs 30 times as fast as the wall clock."""
+"""One exchange for all client tests: a generated market running at 30 times the speed of the wall clock."""
 
 from collections.abc import Iterator
 

@@ -1,12 +1,12 @@
-"""Bybit's V5 contract for linear perpetuals as tables: every call and topic the exchange covers, its fields and types.
+"""Bybit's V5 API contract for linear perpetuals as tables: every supported call and topic with its fields and types.
 
 Kinds of values
     text    a string
-    number  a string that holds a decimal, or is empty where a figure does not apply
+    number  a string containing a decimal, or empty where not applicable
     ms      a string of UTC milliseconds, or empty, or "0"
     int, bool, list, object   the JSON type itself
     any     documented with more than one type
-A `Row` checks that each field is there with its type and that no field comes that Bybit does not document.
+A `Row` checks that every field is present with its type and that there is no field that Bybit does not document.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ Query = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Row:
-    """Fields of an object by kind; `optional` ones may be absent; `parts` are objects or lists of objects inside."""
+    """Fields of an object by kind; `optional` ones may be absent; `parts` are nested objects or lists of objects."""
 
     kinds: Mapping[str, str]
     optional: frozenset[str] = frozenset()
@@ -27,15 +27,15 @@ class Row:
 
     @property
     def size(self) -> int:
-        """Documented fields, those of the parts included."""
+        """Number of documented fields, those of the parts included."""
         return len(self.kinds) + sum(part.size for part in self.parts.values())
 
     def without(self, *names: str) -> "Row":
-        """The same row with some fields less."""
+        """A copy of the row without some fields."""
         return Row({key: kind for key, kind in self.kinds.items() if key not in names}, self.optional, self.parts)
 
     def faults(self, value: Value, where: str) -> Iterator[str]:
-        """What is wrong with a value, one sentence each."""
+        """The faults of a value, one sentence each."""
         if not isinstance(value, dict):
             yield f"{where} is {type(value).__name__}, not an object"
             return
@@ -55,7 +55,7 @@ class Row:
 
 
 def is_kind(kind: str, value: Value) -> bool:
-    """True when a JSON value is of the kind."""
+    """Whether a JSON value is of the kind."""
     match kind:
         case "text":
             return isinstance(value, str)
@@ -90,7 +90,7 @@ def row(parts: Mapping[str, Row] | None = None, optional: str = "", **kinds: str
     return Row(by_name, frozenset(optional.split()), parts or {})
 
 
-# Fields whose values are enumerated, as far as linear contracts have them; "" and UNKNOWN where none applies.
+# Enumerated fields, with the values that occur for linear contracts; "" and UNKNOWN where not applicable.
 ENUMERATED: Mapping[str, frozenset[str]] = {
     name: frozenset(values.split()) | {""}
     for name, values in {
@@ -123,7 +123,7 @@ ENUMERATED: Mapping[str, frozenset[str]] = {
 
 
 def unlisted(value: Mapping[str, Value]) -> list[str]:
-    """The enumerated fields of a row whose value is none of the documented ones."""
+    """The enumerated fields of a row whose value is not documented."""
     return [f"{name} {value[name]}" for name, known in ENUMERATED.items() if value.get(name, "") not in known]
 
 
@@ -227,7 +227,7 @@ TICKER = row(text="symbol curPreListingPhase", number=_TICKER_NUMBERS, ms="nextF
 class Call:
     """A REST call. `query` is sent as query or body, `{symbol}` filled in; `page` holds the rows in `rows_key`.
 
-    `columns` is for lists of lists: the kind of each column. `may_be_empty`: the answer has no row to check.
+    `columns` is for lists of lists: the kind of each column. `may_be_empty`: the response may have no row to check.
     """
 
     method: str
@@ -239,11 +239,11 @@ class Call:
     columns: tuple[str, ...] = ()
     signed: bool = True
     may_be_empty: bool = False
-    code: int = 0  # the documented answer where it is not success
+    code: int = 0  # the documented retCode when it is not success
 
     @property
     def size(self) -> int:
-        """Documented fields of the answer, without the envelope."""
+        """Number of documented fields of the response, without the envelope."""
         return self.result.size + (self.page.size if self.page else 0) + len(self.columns)
 
 
@@ -432,7 +432,7 @@ READ_CALLS = (
 )
 BATCH_IDS = row(text="category symbol orderId orderLinkId")
 _BATCHED: Query = {"symbol": "{symbol}", "orderLinkId": "table-2"}
-# Written calls, in an order in which each of them gets its answer on an account that has a position in `{symbol}`.
+# Write calls, in an order in which each of them succeeds on an account with a position in `{symbol}`.
 WRITE_CALLS = (
     Call(
         "POST",
@@ -519,18 +519,18 @@ EMPTY_CALLS = tuple(
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic and its pushes. `delta` is the row of messages of type delta: every field of it may be absent."""
+    """A topic and its pushes. `delta` is the row of messages of type delta, in which any field may be absent."""
 
     name: str
     envelope: Row
     data: Row
     private: bool = False
     delta: bool = False
-    quiet: bool = False  # nothing is pushed unless something rare happens
+    quiet: bool = False  # pushes only on rare events
 
     @property
     def size(self) -> int:
-        """Documented fields of a push."""
+        """Number of documented fields of a push."""
         return self.envelope.size + self.data.size
 
 

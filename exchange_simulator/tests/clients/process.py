@@ -1,4 +1,4 @@
-"""The exchange as a process of its own, as clients meet it."""
+"""The exchange as a separate process, as clients see it."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ SECRET = "client-secret"
 
 @dataclass(frozen=True)
 class Simulator:
-    """Where a running exchange listens."""
+    """Addresses of a running exchange."""
 
     rest_url: str
     ws_url: str
@@ -21,7 +21,7 @@ class Simulator:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Simulator]:
-    """A simulator with these arguments, on a free port; stopped with SIGTERM, after which it must have exited with 0."""
+    """A simulator with these arguments on a free port; stopped with SIGTERM, after which it must exit with 0."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "exchange_simulator", "--port", "0", *arguments],

@@ -1,4 +1,4 @@
-"""A bare client: signs requests as Bybit documents it and hands back what came, unread."""
+"""A minimal client: signs requests as Bybit documents and returns responses unprocessed."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ class Signed:
         self._http.close()
 
     def call(self, method: str, path: str, query: Mapping[str, Any], *, signed: bool = True) -> httpx.Response:
-        """Sends one request; parameters go into the query of a GET, into the body of a POST."""
+        """Sends one request; parameters go into the query of a GET or the body of a POST."""
         text = json.dumps(query) if method == "POST" else urlencode(query)
         headers = {"Content-Type": "application/json"}
         if signed:
@@ -52,7 +52,7 @@ class Signed:
 
 
 def auth_frame(key: str = KEY, secret: str = SECRET) -> str:
-    """The login of the private stream."""
+    """The login frame of the private stream."""
     expires = time.time_ns() // 1_000_000 + 10_000
     sign = hmac.new(secret.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256).hexdigest()
     return json.dumps({"op": "auth", "req_id": "a", "args": [key, expires, sign]})

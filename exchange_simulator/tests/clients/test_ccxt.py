@@ -1,4 +1,4 @@
-"""A general-purpose client library trades on the simulated exchange; only its addresses are changed."""
+"""A general-purpose client library (ccxt) trades on the simulated exchange; only its URLs are changed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ SYMBOL = "ETH/USDT:USDT"
 
 
 def pointed_at(client: Any, simulator: Simulator) -> Any:
-    """Changes every address of a ccxt client."""
+    """Rewrites every URL of a ccxt client."""
     for name in ("spot", "futures", "v2", "public", "private"):
         client.urls["api"][name] = simulator.rest_url
     if "ws" in client.urls["api"]:
@@ -124,7 +124,7 @@ async def streaming(simulator: Simulator) -> AsyncIterator[Any]:
 
 
 async def until(watch: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
-    """Watches until something wanted comes."""
+    """Watches until a matching item arrives."""
     async with asyncio.timeout(20):
         while not wanted(seen := await watch()):
             pass
@@ -149,7 +149,7 @@ async def test_private_streams_are_watched(streaming: Any) -> None:
     done: set[asyncio.Task[Any]] = set()
     placed = 0
     async with asyncio.timeout(30):
-        # A watch begins to listen at a moment of its own: trade until all of them have heard something.
+        # Watches start listening at different times: trade until all of them have received something.
         while len(done) < len(watched):
             side = "buy" if placed % 2 == 0 else "sell"
             await streaming.create_order(SYMBOL, "market", side, 0.1)

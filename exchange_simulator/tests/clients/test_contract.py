@@ -22,7 +22,7 @@ LIMIT_HEADERS = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Time
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Simulator]:
-    """An exchange ten minutes before a funding time; they pass in a second once the account holds something."""
+    """An exchange ten minutes before a funding time; they pass within a second once the account holds a position."""
     accounts = ("--account", f"{KEY}:{SECRET}:100000", "--account", f"{DOOMED}:{SECRET}:10000")
     moment = ("--start", "2025-01-01T07:50", "--speed", "1")
     with running(*accounts, "--seed", "7", *moment, "--no-rate-limits", "--faults") as found:
@@ -31,7 +31,7 @@ def fast() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def client(fast: Simulator) -> Iterator[Signed]:
-    """An account with something in every list: fills, a funding row, closed profit, resting and waiting orders."""
+    """An account with rows in every list: fills, a funding row, closed P&L, resting and conditional orders."""
     with Signed(fast) as made:
         fill_account(fast, made)
         yield made
@@ -60,20 +60,20 @@ def fill_account(fast: Simulator, made: Signed) -> None:
 
 
 def price(client: Signed, share: str) -> str:
-    """A price some share of the last one, on the tick."""
+    """A price at a fraction of the last one, on the tick."""
     query = {"category": "linear", "symbol": SYMBOL}
     last = Decimal(client.result("GET", "/v5/market/tickers", query, signed=False)["list"][0]["lastPrice"])
     return str((last * Decimal(share)).quantize(Decimal("0.01")))
 
 
 def rest(client: Signed, link: str) -> None:
-    """Leaves a limit order in the book."""
+    """Places a resting limit order."""
     limit = {"side": "Buy", "orderType": "Limit", "qty": "1", "price": price(client, "0.8"), "orderLinkId": link}
     client.result("POST", "/v5/order/create", {"category": "linear", "symbol": SYMBOL, **limit})
 
 
 def receive(stream: ClientConnection) -> dict[str, Any]:
-    """The next push of a stream; answers to requests are passed over."""
+    """The next push of a stream; responses to requests are skipped."""
     while True:
         message: dict[str, Any] = json.loads(stream.recv(timeout=30))
         if "topic" in message:
@@ -81,7 +81,7 @@ def receive(stream: ClientConnection) -> dict[str, Any]:
 
 
 def answer(stream: ClientConnection, op: str) -> dict[str, Any]:
-    """The next answer to a request."""
+    """The next response to a request."""
     while True:
         message: dict[str, Any] = json.loads(stream.recv(timeout=30))
         if message.get("op") == op:
@@ -99,7 +99,7 @@ def subscribe(stream: ClientConnection, topic: str) -> None:
 
 
 def filled(value: contract.Value, client: Signed) -> contract.Value:
-    """Parameters for the state of the account: the tables' words in braces replaced."""
+    """Fills the placeholders of a parameter table with the state of the account."""
     words = {"{symbol}": SYMBOL, "{idle}": IDLE, "{qty}": "1", "{more}": "2"}
     shares = {"{low}": "0.97", "{lower}": "0.7", "{higher}": "1.4"}
     match value:
@@ -114,7 +114,7 @@ def filled(value: contract.Value, client: Signed) -> contract.Value:
 
 
 def faults_of(call: Call, client: Signed) -> list[str]:
-    """Everything in an answer that is not as documented."""
+    """All deviations of a response from the documentation."""
     query = {name: filled(value, client) for name, value in call.query.items()}
     reply = client.call(call.method, call.path, query, signed=call.signed)
     where = f"{call.method} {call.path}"

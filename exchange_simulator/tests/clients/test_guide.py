@@ -1,4 +1,4 @@
-"""The guide names every call, control call, fault and option there is, and none that there is not."""
+"""The guide lists exactly the existing calls, control calls, faults and options."""
 
 import re
 import subprocess

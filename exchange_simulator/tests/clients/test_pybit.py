@@ -1,4 +1,4 @@
-"""Bybit's own Python client trades on the simulated exchange; only its addresses are changed."""
+"""Bybit's own Python client trades on the simulated exchange; only its URLs are changed."""
 
 import itertools
 import queue
@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 def fresh_id() -> str:
-    """An orderLinkId that no other test of this run has used."""
+    """An orderLinkId not used by any other test of this run."""
     return f"pybit-{next(_numbers)}"
 
 
@@ -45,7 +45,7 @@ def flat(session: HTTP) -> Iterator[None]:
 
 @pytest.fixture
 def streams(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], WebSocket]]:
-    """Makes connections of pybit's own class; pybit keeps its addresses in two names of its module."""
+    """Creates connections of pybit's own class; pybit keeps its URLs in two module globals."""
     monkeypatch.setattr(unified_trading, "PRIVATE_WSS", f"{simulator.ws_url}/v5/private")
     monkeypatch.setattr(unified_trading, "PUBLIC_WSS", simulator.ws_url + "/v5/public/{CHANNEL_TYPE}")
     opened: list[WebSocket] = []
@@ -65,7 +65,7 @@ def price_of(session: HTTP) -> Decimal:
 
 
 def near(price: Decimal, share: str) -> str:
-    """A price some share away, on the tick."""
+    """A price some fraction away, on the tick."""
     return str((price * Decimal(share)).quantize(Decimal("0.1")))
 
 
@@ -80,7 +80,7 @@ def order_of(session: HTTP, link_id: str) -> Row:
 
 
 def until(pushes: "queue.Queue[Row]", wanted: Callable[[Row], bool], seconds: float = 20) -> Row:
-    """The first row that is wanted; fails when none comes."""
+    """The first matching row; fails when none arrives."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -93,7 +93,7 @@ def until(pushes: "queue.Queue[Row]", wanted: Callable[[Row], bool], seconds: fl
 
 
 def heard(pushes: "queue.Queue[Row]", seconds: float) -> bool:
-    """Whether anything comes in time."""
+    """Whether anything arrives in time."""
     try:
         pushes.get(timeout=seconds)
     except queue.Empty:
@@ -102,7 +102,7 @@ def heard(pushes: "queue.Queue[Row]", seconds: float) -> bool:
 
 
 def rows_into(pushes: "queue.Queue[Row]") -> Callable[[Row], None]:
-    """A callback that files each row of a message."""
+    """A callback that collects the rows of a message."""
 
     def take(message: Row) -> None:
         data = message["data"]
@@ -245,7 +245,7 @@ def test_a_conditional_order_waits_for_its_price(session: HTTP) -> None:
 def test_a_stop_loss_closes_the_position_when_the_price_comes_to_it(
     session: HTTP, streams: Callable[[str], WebSocket]
 ) -> None:
-    # A stop above the price and one below it, each so near that one of the two must soon be met.
+    # A stop above the price and one below it, each so close that one of the two must soon trigger.
     pushes: queue.Queue[Row] = queue.Queue()
     streams("private").execution_stream(rows_into(pushes))
     session.place_order(**LINEAR, side="Buy", orderType="Market", qty="0.01", orderLinkId=fresh_id())
@@ -353,7 +353,7 @@ def test_private_streams_tell_an_order_from_acceptance_to_the_wallet(
     stream.execution_stream(rows_into(pushes["execution"]))
     stream.position_stream(rows_into(pushes["position"]))
     stream.wallet_stream(rows_into(pushes["wallet"]))
-    for _ in range(20):  # pybit does not tell when a subscription has been taken: the wallet's was sent last
+    for _ in range(20):  # pybit does not report when a subscription is acknowledged: the wallet's was sent last
         session.place_order(**LINEAR, side="Buy", orderType="Market", qty="0.001")
         if heard(pushes["wallet"], 1):
             break
@@ -388,7 +388,7 @@ def test_public_streams_bring_candles_tickers_trades_and_the_book(streams: Calla
 def test_many_subscriptions_are_answered_when_pybit_is_ready_for_the_answer(
     streams: Callable[[str], WebSocket],
 ) -> None:
-    # pybit registers a subscription after it has sent it: an answer that comes at once ends its reader thread.
+    # pybit registers a subscription only after sending it: an immediate acknowledgement kills its reader thread.
     stream = streams("linear")
     pushes: queue.Queue[Row] = queue.Queue()
     topics = [(interval, symbol) for interval in (1, 5, 15, 60) for symbol in ("ETHUSDT", "SOLUSDT", "XRPUSDT")]

@@ -1,4 +1,4 @@
-"""The contract's tables hold every field that the reference lists for a row, and no row of ours has others."""
+"""The contract's tables have exactly the fields that the reference lists for each row."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from exchange_simulator.tests.clients import contract
 from exchange_simulator.tests.clients.contract import Row
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference" / "bybit-v5.md"
-ROWS = {  # where a row's list of fields begins and ends in the reference; fields it names elsewhere
+ROWS = {  # start and end of a row's field list in the reference; fields it names elsewhere
     "tickers": ("Linear/inverse row (all strings)", "Spot row lacks", contract.TICKER, ""),
     "orders": ("Order row (both)", "`category` is at", contract.ORDER, "cumFeeDetail"),
     "executions": ("Row: `symbol orderId orderLinkId side orderPrice", "REST rows have no", contract.EXECUTION, ""),
@@ -28,12 +28,12 @@ ROWS = {  # where a row's list of fields begins and ends in the reference; field
 
 
 def names(row: Row) -> set[str]:
-    """The fields of a row and of the objects in it."""
+    """The fields of a row and of its nested objects."""
     return {*row.kinds, *row.parts}.union(*(names(part) for part in row.parts.values()))
 
 
 def listed(first: str, last: str) -> set[str]:
-    """The field names in backquotes between two places of the reference; notes in brackets are none."""
+    """The field names in backquotes between two places of the reference, notes in brackets excluded."""
     text = REFERENCE.read_text()
     begin = text.index(first)
     quoted = re.findall(r"`([^`]+)`", text[begin : text.index(last, begin)])

@@ -1,4 +1,4 @@
-"""A trading floor for tests: an engine over one or two symbols whose prices the test moves itself."""
+"""Test harness: an engine over one or two symbols whose prices the test moves."""
 
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ D = Decimal
 
 
 class Floor:
-    """An engine, its accounts and everything it has told so far."""
+    """An engine, its accounts and all events it has emitted so far."""
 
     def __init__(self, rules: Rules | None = None, price: str = "50000", deposit: str = "100000") -> None:
         instruments = {
@@ -39,13 +39,13 @@ class Floor:
         return account
 
     def listen(self) -> list[Event]:
-        """Takes what the engine has told since the last time."""
+        """Collects the events since the last call."""
         events = self.engine.drain()
         self.told.extend(events)
         return events
 
     def move(self, price: str, symbol: str = BTC, jump: bool = False) -> list[Event]:
-        """Moves a price and returns what came of it."""
+        """Moves a price and returns the resulting events."""
         self.engine.now_ms += 1_000
         price_moves.move(self.engine, symbol, D(price), jump=jump)
         return self.listen()
@@ -70,7 +70,7 @@ class Floor:
         self.listen()
         return order
 
-    # --- what was told ------------------------------------------------------------------------------------------
+    # --- collected events ------------------------------------------------------------------------------------------
 
     def executions(self, uid: int = 1, kind: str = "") -> list[Execution]:
         return [
@@ -80,7 +80,7 @@ class Floor:
         ]
 
     def states(self, order: Order) -> list[str]:
-        """The states an order was told to be in, one after the other."""
+        """The reported states of an order, in order."""
         return [e.status for e in self.told if isinstance(e, Order) and e.order_id == order.order_id]
 
     def last_position(self, symbol: str = BTC) -> PositionView:
@@ -91,10 +91,10 @@ class Floor:
         return self.account.size(BTC)
 
     def stops(self) -> dict[str, Order]:
-        """Waiting orders of the account by kind."""
+        """Conditional orders of the account by kind."""
         return {order.stop_order_type: order for order in self.account.orders.values() if order.waiting}
 
 
 def signed(executions: list[Execution]) -> Decimal:
-    """The position that executions add up to; funding changes none."""
+    """The position that the executions add up to; funding rows do not count."""
     return sum((e.qty if e.side == BUY else -e.qty for e in executions if e.exec_type != "Funding"), D(0))

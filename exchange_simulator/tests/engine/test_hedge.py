@@ -1,4 +1,4 @@
-"""Hedge mode: a long and a short leg of one symbol, each with its own orders, stops, profit and end."""
+"""Hedge mode: a long and a short leg of one symbol, each with its own orders, stops, P&L and close."""
 
 import pytest
 

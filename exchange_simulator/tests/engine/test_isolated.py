@@ -1,4 +1,4 @@
-"""Isolated margin: each position stands alone, is liquidated by its own margin, and can be given more."""
+"""Isolated margin: each position has its own margin, is liquidated on it alone, and can get more."""
 
 import pytest
 

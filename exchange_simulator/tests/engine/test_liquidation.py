@@ -106,7 +106,7 @@ def test_a_deleveraging_asked_for_reduces_the_position() -> None:
 
 
 def large(floor: Floor) -> None:
-    """A position of 5,000,000 USDT: in the third tier (above 4,000,000), at the highest leverage that it allows."""
+    """A position of 5,000,000 USDT: in the third tier (above 4,000,000), at the maximum leverage of that tier."""
     settings.set_leverage(floor.engine, floor.account, BTC, D(25))
     floor.market("Buy", "50")
     floor.market("Buy", "50")

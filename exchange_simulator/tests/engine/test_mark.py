@@ -1,4 +1,4 @@
-"""The mark price: it is the last price unless it was put elsewhere, and then it alone triggers, values and liquidates."""
+"""The mark price equals the last price unless set; triggers, valuation and liquidation then use only the mark price."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an order may be, and what becomes of it."""
+"""Order validation and order life cycle."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever happened, the pages of a history together hold each row once, newest first."""
+"""The pages of a history together contain each row exactly once, newest first."""
 
 from collections.abc import Callable
 from typing import Any

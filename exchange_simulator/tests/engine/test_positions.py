@@ -1,4 +1,4 @@
-"""What fills do to a position, its money and its closed-profit rows."""
+"""Effect of fills on a position, the balance and closed-P&L rows."""
 
 import pytest
 

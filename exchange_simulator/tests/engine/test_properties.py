@@ -1,4 +1,4 @@
-"""What holds after any flow of orders and prices."""
+"""Invariants after any sequence of orders and prices."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -24,11 +24,11 @@ from exchange_simulator.tests.engine.floor import BTC, ETH, PERP, D, Floor, sign
 SIDES = st.sampled_from(["Buy", "Sell"])
 SYMBOLS = st.sampled_from([BTC, BTC, ETH])
 UIDS = st.sampled_from([1, 1, 2])
-SHARE = st.integers(-400, 400)  # ten-thousandths away from the price
+SHARE = st.integers(-400, 400)  # distance from the price in ten-thousandths
 QTY = st.integers(1, 400)
 STOP = st.none() | st.integers(1, 300)
 
-PHASES = (Phase.explicit, Phase.generate)  # a failing flow is shown as found: making it small takes minutes
+PHASES = (Phase.explicit, Phase.generate)  # failing examples are not shrunk: shrinking takes minutes
 
 ACTIONS = st.one_of(
     st.tuples(st.just("market"), UIDS, SYMBOLS, SIDES, QTY, st.booleans(), STOP, STOP),
@@ -53,7 +53,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("move"), SYMBOLS, st.integers(-600, 600), st.booleans()),
     st.tuples(st.just("funding"), SYMBOLS, st.integers(-50, 50)),
 )
-# What accounts have beside USDT, one-way mode and cross margin.
+# Account variants other than USDT, one-way mode and cross margin.
 ALL_SYMBOLS = st.sampled_from([BTC, BTC, ETH, PERP])
 MIXED_ACTIONS = st.one_of(
     ACTIONS,
@@ -77,7 +77,7 @@ RULES = st.sampled_from(
 
 
 class Flow:
-    """Plays actions on a floor with two accounts; refusals are part of the game."""
+    """Runs actions on a floor with two accounts; refusals are expected."""
 
     def __init__(self, rules: Rules, deposit: str, kind: str = "one-way") -> None:
         self.floor = Floor(rules, deposit=deposit)
@@ -93,7 +93,7 @@ class Flow:
         self.floor.listen()
 
     def _idx(self, uid: int, symbol: str, side: str, closes: bool) -> int:
-        """The leg of an order; 0 where the symbol has none."""
+        """The positionIdx of an order; 0 in one-way mode."""
         if symbol not in self.floor.engine.accounts[uid].hedged:
             return 0
         return 1 if (side == BUY) != closes else 2
@@ -214,7 +214,7 @@ class Flow:
 
 
 def check_account(floor: Floor, account: Account) -> None:
-    """Everything that must be true of an account at any time."""
+    """Checks the invariants of an account at any time."""
     engine, totals = floor.engine, account.totals
     assert account.wallet == totals.deposits + totals.gross - totals.fees + totals.funding
     executions = floor.executions(account.uid)
@@ -282,7 +282,7 @@ def _check_margin_sums(account: Account) -> None:
 
 
 def check_history(floor: Floor) -> None:
-    """What the rows add up to at the end."""
+    """Checks the sums of the rows at the end."""
     for account in floor.engine.accounts.values():
         lines = [e for e in floor.told if isinstance(e, LedgerLine) and e.uid == account.uid]
         for coin, balance in account.balances.items():

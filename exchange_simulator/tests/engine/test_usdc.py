@@ -1,4 +1,4 @@
-"""Contracts settled in USDC: a wallet line of their own, and profit that each session realises."""
+"""Contracts settled in USDC: their own wallet entry, and profit realised by each session."""
 
 import pytest
 

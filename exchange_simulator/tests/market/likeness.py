@@ -1,9 +1,9 @@
-"""Figures of the stylised facts, and a table of made candles beside recorded ones.
+"""Statistics of the stylised facts, and a table comparing generated with recorded candles.
 
 python -m exchange_simulator.tests.market.likeness [--seed 7] [--five DIR] [--four DIR]
 
-`--five` is a folder of recorded five-minute candles, `--four` one of four-hour candles; without them only the made ones
-are shown.
+`--five` is a folder of recorded five-minute candles, `--four` one of four-hour candles; without them only generated
+candles are shown.
 """
 
 import argparse
@@ -23,7 +23,7 @@ MAJORS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
 def candles(market: Market, symbol: str, interval: str, from_ms: int, to_ms: int) -> Floats:
-    """Candles as numbers, the columns of `Bar`."""
+    """Candles as an array with the columns of `Bar`."""
     return np.array(market.candles(symbol, interval, from_ms, to_ms), dtype=np.float64)
 
 
@@ -38,12 +38,14 @@ def kurtosis(values: Floats) -> float:
 
 
 def autocorrelation(values: Floats, lag: int) -> float:
-    """Correlation of a series with itself `lag` places later."""
+    """Correlation of a series with itself at lag `lag`."""
     return float(np.corrcoef(values[:-lag], values[lag:])[0, 1])
 
 
 def breakouts(bars: Floats) -> list[int]:
-    """Bars that close above Bollinger bands (20, 2) narrower than in 65 % of the 89 bars before, on twice the volume."""
+    """Bars that close above Bollinger bands (20, 2) narrower than in 65 % of the previous 89 bars,
+    on twice the volume.
+    """
     close, volume = bars[:, 4], bars[:, 5]
     windows = np.lib.stride_tricks.sliding_window_view(close, 20)
     middle, deviation = windows.mean(axis=1), windows.std(axis=1, ddof=1)

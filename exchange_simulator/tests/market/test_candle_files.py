@@ -1,4 +1,4 @@
-"""One reader: what the simulated exchange accepts the back-tester accepts, with the same values, and what one refuses both do."""
+"""The shared reader: simulated exchange and backtester read the same values and reject the same files."""
 
 import gzip
 import zipfile
@@ -132,7 +132,7 @@ def test_only_the_range_is_checked_for_gaps_and_the_advice_can_be_followed(tmp_p
     assert after.floats("open").tolist() == [103.5, 104.5, 105.5]
     before = read_candles(path, to_ms=START + 2 * FIVE)
     assert before.start_ms.tolist() == [START, START + FIVE]
-    # what leads up to the range without a gap is kept: a strategy warms up on it
+    # candles leading up to the range without a gap are kept for warm-up
     assert read_candles(path, from_ms=START + 4 * FIVE).start_ms[0] == START + 3 * FIVE
     with pytest.raises(CandleFault, match="1 candles"):
         read_candles(path, from_ms=START + FIVE)

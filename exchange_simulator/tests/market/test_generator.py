@@ -1,4 +1,4 @@
-"""The seeded market: the same candles whenever and however they are asked."""
+"""The seeded market: the same candles regardless of when and how they are requested."""
 
 import json
 import random
@@ -28,7 +28,7 @@ def test_the_generator_is_a_market_without_end(market: GeneratedMarket) -> None:
 
 
 def test_bybits_formula_for_the_mark_gives_the_last_price(market: GeneratedMarket) -> None:
-    """Median of the last price, the index with the funding still to come, and the index with its basis of five minutes.
+    """Median of the last price, the index plus funding still due, and the index plus its five-minute basis.
 
     Source: Bybit's help centre, Mark Price Calculation (Perpetual Contract).
     """
@@ -85,7 +85,7 @@ def test_another_seed_makes_another_market(market: GeneratedMarket) -> None:
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_bars_are_valid_and_each_opens_where_the_one_before_closed(market: GeneratedMarket, symbol: str) -> None:
-    # Over the seam of two blocks of 340 days, which is also a seam of two days.
+    # Across the boundary of two 340-day blocks, which is also a day boundary.
     seam = START // (340 * DAY_MS) * 340 * DAY_MS
     bars = market.bars(symbol, seam - 2 * DAY_MS, seam + 2 * DAY_MS)
     assert [bar.start_ms for bar in bars] == list(range(seam - 2 * DAY_MS, seam + 2 * DAY_MS, MINUTE_MS))

@@ -1,4 +1,4 @@
-"""Real prices: an exchange that follows another one, both of them processes or one of them in the test."""
+"""Real prices: an exchange that follows another one; both are processes, or one runs inside the test."""
 
 import asyncio
 import time
@@ -88,13 +88,13 @@ async def test_candles_are_upstreams_own(upstream: Simulator, market: BybitMarke
     known = market.instruments["NEARUSDT"]
     theirs = [tuple(Decimal(text) for text in row[:6]) for row in reversed(rows)]
     ours = [(Decimal(bar.start_ms), *(known.price(t) for t in bar[1:5]), known.qty(bar.volume)) for bar in found]
-    # The newest ones may have closed between the two questions.
+    # The newest ones may have closed between the two requests.
     assert len(theirs) > 30
     assert ours[: len(theirs) - 2] == theirs[: len(theirs) - 2]
 
 
 async def test_the_last_day_is_known_minute_by_minute(market: BybitMarket) -> None:
-    async with asyncio.timeout(30):  # some minutes after the start: those before and after the subscription join
+    async with asyncio.timeout(30):  # some minutes after the start: minutes before and after the subscription must join
         start = market.quote("BTCUSDT").time_ms
         async for moment in market.moments():
             if moment.time_ms > start + 5 * MINUTE_MS:
@@ -117,7 +117,7 @@ def test_a_program_trades_on_the_prices_of_the_exchange_upstream(upstream: Simul
         client.result("POST", "/v5/order/create", order)
         (position,) = client.result("GET", "/v5/position/list", symbol)["list"]
         assert abs(Decimal(position["avgPrice"]) / Decimal(near(theirs, "1")) - 1) < Decimal("0.02")
-        # Limit orders on both sides of the price: one of them fills as soon as upstream's price comes to it.
+        # Limit orders on both sides of the price: one of them fills as soon as upstream's price reaches it.
         for side, share in (("Buy", "0.9999"), ("Sell", "1.0001")):
             limit = {**order, "side": side, "orderType": "Limit", "price": near(client, share)}
             client.result("POST", "/v5/order/create", limit)
@@ -130,7 +130,7 @@ def test_a_program_trades_on_the_prices_of_the_exchange_upstream(upstream: Simul
         rows = client.result("GET", "/v5/market/kline", query, signed=False)["list"]
         assert len(rows) == 200
         assert int(rows[0][0]) - int(rows[-1][0]) == 199 * 60 * MINUTE_MS
-        # The mark is upstream's own: put far away there, it is there here, and moves no last price.
+        # The mark price is upstream's: set far away there, it shows here and does not move the last price.
         mark = near(theirs, "1.2")
         put = httpx.post(f"{upstream.rest_url}/_sim/mark", json={"symbol": "BTCUSDT", "price": mark})
         assert put.status_code == 200

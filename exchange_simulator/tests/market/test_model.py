@@ -1,4 +1,4 @@
-"""Bars, the walk of a candle, intervals, instruments."""
+"""Bars, the price path within a candle, intervals, instruments."""
 
 import itertools
 from datetime import UTC, datetime

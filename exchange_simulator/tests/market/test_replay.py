@@ -1,4 +1,4 @@
-"""Recorded candles: every digit is kept, every fault is named."""
+"""Recorded candles: every digit is kept, every fault is reported."""
 
 import gzip
 import json

@@ -1,7 +1,8 @@
-"""Generated candles look like crypto: the stylised facts that recorded ones show, and signals for each strategy.
+"""Generated candles resemble crypto markets: the stylised facts of recorded ones, and signals for each strategy.
 
 Bounds come from the recorded five-minute candles of BTC, ETH and SOL of spring 2025 (kurtosis 14 to 22, autocorrelation
-of absolute returns 0.25 to 0.31 after one bar and 0.09 to 0.12 after a day, correlation 0.79) with room on both sides.
+of absolute returns 0.25 to 0.31 after one bar and 0.09 to 0.12 after a day, correlation 0.79) with a margin on both
+sides.
 """
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_the_american_morning_is_busier_than_the_late_evening(five: dict[str, Fl
 
 
 def pumps(bars: Floats) -> NDArray[np.intp]:
-    """Bars that close 8 % or more above the open of the bar 12 earlier."""
+    """Bars that close 8 % or more above the open 12 bars earlier."""
     return np.flatnonzero(bars[12:, 4] / bars[:-12, 1] - 1 >= 0.08) + 12
 
 

@@ -1,4 +1,4 @@
-"""An exchange that listens inside the test, with a market of the test's own candles and a wall clock of its own."""
+"""An exchange that listens inside the test, with a market of given candles and its own wall clock."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 def market(
     prices: list[tuple[int, int, int, int]], funding_rate: str = "0.0001", symbol: str = "BTCUSDT"
 ) -> ReplayMarket:
-    """Candles of whole USDT (open, high, low, close), five minutes each, after quiet ones at the first open."""
+    """Five-minute candles in whole USDT (open, high, low, close), preceded by flat ones at the first open."""
     quiet = [(prices[0][0],) * 4] * WARM_BARS
     rows = [
         (START_MS + (number - WARM_BARS) * BASE_MS, *(price * 10 for price in candle), 1_000)
@@ -98,7 +98,7 @@ class Client:
         return dict(await answer.json())
 
     async def order(self, side: str, qty: str, **more: object) -> Row:
-        """Places an order (a market order unless `price` is given) and returns the whole answer."""
+        """Places an order (a market order unless `price` is given) and returns the complete response."""
         kind = "Limit" if "price" in more else "Market"
         return await self.post(
             "/v5/order/create", category="linear", symbol="BTCUSDT", side=side, orderType=kind, qty=qty, **more
@@ -151,7 +151,7 @@ class Stream:
         return await self.ask({"op": "auth", "args": [key, expires, sign]})
 
     async def ask(self, message: Row) -> Row:
-        """Sends a request and returns its answer; pushes that come before are kept."""
+        """Sends a request and returns its response; pushes received before it are kept."""
         await self.socket.send_str(json.dumps(message))
         while True:
             answer = await self._receive()
@@ -170,7 +170,7 @@ class Stream:
                 return push
 
     async def pushes(self) -> list[Row]:
-        """Every push there is: all that comes before the answer to a ping."""
+        """All pending pushes: everything received before the response to a ping."""
         await self.ask({"op": "ping"})
         kept, self.kept = self.kept, []
         return kept
@@ -190,7 +190,7 @@ async def served(
     wall: Wall | None = None,
     funding_rate: str = "0.0001",
 ) -> AsyncIterator[Client]:
-    """An exchange in step clock on a free port, and a client of it."""
+    """An exchange with a step clock on a free port, and a client for it."""
     setup = Setup(
         rules=rules or Rules(),
         seed=1,
@@ -213,7 +213,7 @@ async def served(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Returns once a condition holds; fails after ten seconds."""
+    """Waits until a condition holds; fails after ten seconds."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)

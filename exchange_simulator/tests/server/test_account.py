@@ -1,4 +1,4 @@
-"""Account calls: money, fees, leverage, what a key may do."""
+"""Account calls: balances, fees, leverage, key permissions."""
 
 import pytest
 

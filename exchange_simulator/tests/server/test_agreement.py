@@ -1,4 +1,4 @@
-"""Whoever only listens to the streams ends up knowing what REST tells: orders, positions, executions, wallet."""
+"""A client that only reads the streams ends up with the state REST reports: orders, positions, executions, wallet."""
 
 import random
 from typing import Any
@@ -25,7 +25,7 @@ def candles(rng: random.Random, count: int) -> list[tuple[int, int, int, int]]:
 
 
 async def act(client: Client, rng: random.Random, links: list[str]) -> None:
-    """One request of a lively trader; many are refused, as in life."""
+    """One request of an active trader; many are refused, as in practice."""
     price = int(client.exchange.engine.books["BTCUSDT"].last)
     side = rng.choice(("Buy", "Sell"))
     sign = 1 if side == "Buy" else -1
@@ -61,7 +61,7 @@ async def act(client: Client, rng: random.Random, links: list[str]) -> None:
 
 
 def same(pushed: Row, rest: Row) -> bool:
-    """Whether two rows agree in every field they share and that does not follow the mark price."""
+    """Whether two rows agree in every shared field that does not follow the mark price."""
     shared = (set(pushed) & set(rest)) - OF_THE_MOMENT
     return all(pushed[name] == rest[name] for name in shared)
 

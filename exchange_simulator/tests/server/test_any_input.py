@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one of Bybit's: never an internal error."""
+"""Any input gets one of Bybit's responses, never an internal error."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Batches of orders, and contracts that end."""
+"""Order batches and contract delivery."""
 
 from exchange_simulator.tests.server.served import FLAT, START_MS, Client, Row, served
 

@@ -1,4 +1,4 @@
-"""What Bybit has had since 2026: fees in MNT, splits, maintenance that is told, ADL alerts, drift, regions."""
+"""Features of Bybit as of 2026: fees in MNT, splits, announced maintenance, ADL alerts, schema drift, regions."""
 
 from decimal import Decimal
 

@@ -10,7 +10,7 @@ WALL_MS = 1_800_000_000_000
 
 
 class Fast:
-    """A key's clocks on an exchange at a speed; the test moves the wall clock."""
+    """A key's clocks on an exchange at a given speed; the test moves the wall clock."""
 
     def __init__(self, speed: float | None) -> None:
         self.wall = WALL_MS
@@ -24,7 +24,7 @@ class Fast:
         self.business += int(wall_ms * (self.speed or 1))
 
     def measure(self) -> int:
-        """What a client's clock is off by, after it has asked for the time of the server."""
+        """A client's clock offset after it has requested the server time."""
         self.clocks.show()
         return self.business - self.wall
 

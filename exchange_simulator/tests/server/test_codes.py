@@ -1,7 +1,7 @@
-"""Every retCode and HTTP status that Bybit lists: how to provoke it here, and the code and shape of the answer.
+"""Every retCode and HTTP status that Bybit lists: how to trigger it here, and code and shape of the response.
 
-A code that this exchange has no reason of its own for (troubles of a server, other categories, other modes of an account)
-is answered when it is asked for as a fault; those are in `BY_FAULT`.
+Codes that this exchange never returns by itself (server trouble, other categories, other account modes) are returned by
+an injected fault; those are in `BY_FAULT`.
 """
 
 import re
@@ -28,7 +28,7 @@ Provoke = Callable[[Client], Awaitable[Row]]
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: the code, what is done, and how the exchange is set up for it."""
+    """One row of the table: the code, the requests, and the setup of the exchange."""
 
     code: int
     what: str
@@ -42,7 +42,7 @@ def order(side: str = "Buy", qty: str = "0.1", **more: object) -> Provoke:
 
 
 def after(first: Provoke, then: Provoke) -> Provoke:
-    """One request after another that succeeds."""
+    """Sends requests one by one; each must succeed."""
 
     async def both(client: Client) -> Row:
         answer = await first(client)
@@ -158,7 +158,7 @@ async def beyond_liquidation(client: Client) -> Row:
 
 
 async def traded(client: Client, *frames: Row) -> Row:
-    """The last answer of a trading connection."""
+    """The last response on a trade connection."""
     async with desk(client) as trade:
         await trade.login()
         answer: Row = {}
@@ -281,7 +281,7 @@ async def test_a_code_is_answered_to_what_provokes_it(case: Case) -> None:
         answer = await case.provoke(client)
     assert answer["retCode"] == case.code, answer
     assert answer["retMsg"]
-    if "op" in answer:  # the trading stream
+    if "op" in answer:  # the trade stream
         assert set(answer) >= {"reqId", "retCode", "retMsg", "op", "connId"}
     else:
         assert set(answer) == {"retCode", "retMsg", "result", "retExtInfo", "time"}
@@ -317,7 +317,7 @@ async def test_each_http_status_is_answered_to_what_provokes_it() -> None:
 
 
 def listed() -> set[int]:
-    """Every code of the reference's table, ranges opened."""
+    """Every code of the reference's table, ranges expanded."""
     text = REFERENCE.read_text()
     section = text[text.index("### 2.6 retCode table") : text.index("nautilus_trader treats")]
     codes: set[int] = set()

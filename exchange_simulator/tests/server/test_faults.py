@@ -1,4 +1,4 @@
-"""Every fault that can be asked for happens, to whom it was asked for, and ends when it is taken back."""
+"""Every fault takes effect in its scope only, and ends when it is removed."""
 
 import aiohttp
 import pytest
@@ -7,7 +7,7 @@ from exchange_simulator.tests.server.served import KEY, SECRET, START_MS, Client
 
 
 async def place(client: Client, count: int) -> list[str]:
-    """Places resting orders; their ids in order."""
+    """Places resting orders; returns their ids in order."""
     answers = [await client.order("Buy", "0.1", price=str(49_000 + number)) for number in range(count)]
     return [answer["result"]["orderId"] for answer in answers]
 

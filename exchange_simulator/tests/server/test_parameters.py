@@ -1,4 +1,4 @@
-"""Every documented parameter of every call, the sizes of pages, the windows of time and the limits of each call."""
+"""Every documented parameter of every call, page sizes, time windows and rate limits."""
 
 import json
 from decimal import Decimal
@@ -67,7 +67,7 @@ DOCUMENTED = {
     "GET /v5/asset/delivery-record": f"category symbol expDate {_WINDOW}",
     "GET /v5/asset/settlement-record": f"category symbol {_WINDOW}",
 }
-PAGES = {  # default and largest `limit`
+PAGES = {  # default and maximum `limit`
     "/v5/market/kline": (200, 1000),
     "/v5/market/mark-price-kline": (200, 1000),
     "/v5/market/index-price-kline": (200, 1000),
@@ -88,7 +88,7 @@ PAGES = {  # default and largest `limit`
     "/v5/asset/settlement-record": (20, 50),
     "/v5/announcements/index": (20, 1000),
 }
-LIMITS = {  # calls of a UID in a second; `demo-apply-money` in a minute
+LIMITS = {  # calls per UID and second; `demo-apply-money` per minute
     10: (
         "order/create order/amend order/cancel order/cancel-all order/create-batch order/amend-batch order/cancel-batch "
         "position/set-leverage position/switch-mode position/trading-stop position/switch-isolated position/add-margin user/query-api"
@@ -226,7 +226,7 @@ async def test_other_categories_have_no_book_and_take_no_orders() -> None:
 
 
 async def newest(client: Client) -> Row:
-    """The order that was made last, open or closed."""
+    """The most recent order, open or closed."""
     rows = await client.rows("/v5/order/realtime", symbol="BTCUSDT", limit=50)
     rows += await client.rows("/v5/order/history", limit=50)
     return max(rows, key=lambda row: (int(row["createdTime"]), row["orderLinkId"]))

@@ -1,4 +1,4 @@
-"""What the REST side checks before it answers: signature, time, key, permission, limits, parameters."""
+"""Checks of the REST API before it answers: signature, time, key, permission, limits, parameters."""
 
 import json
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""Step clock: time moves at a call, waits for its clients, and gives decisions the next candle's open."""
+"""Step clock: time advances on request, waits for its clients, and fills decisions at the next candle's open."""
 
 import asyncio
 

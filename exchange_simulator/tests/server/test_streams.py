@@ -1,4 +1,4 @@
-"""The private and public streams: login, subscriptions, pings, what is pushed and in what order."""
+"""The private and public streams: login, subscriptions, pings, pushes and their order."""
 
 import asyncio
 from typing import Any
@@ -203,7 +203,7 @@ async def test_tickers_are_a_snapshot_and_then_deltas_that_add_up_to_the_rest_an
             assert len(delta["data"]) < len(merged)
             merged.update(delta["data"])
         rest = (await client.get("/v5/market/tickers", category="linear", symbol="BTCUSDT"))["result"]["list"][0]
-        for name in ("tickDirection", "deliveryTime"):  # of the stream alone, or written otherwise there
+        for name in ("tickDirection", "deliveryTime"):  # only in the stream, or formatted differently there
             merged.pop(name)
             rest.pop(name, None)
         assert merged == rest
@@ -235,7 +235,7 @@ async def test_order_book_deltas_add_up_to_the_rest_book(depth: int) -> None:
 
 
 def best_bid(pushes: list[dict[str, Any]]) -> str:
-    """The best bid after a snapshot and what followed it, of tickers or of a book."""
+    """The best bid after a snapshot and its deltas, of tickers or of an order book."""
     ticker: dict[str, str] = {}
     bids: dict[str, str] = {}
     for push in pushes:
@@ -251,7 +251,7 @@ def best_bid(pushes: list[dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize("topic", ["tickers.BTCUSDT", "orderbook.1.BTCUSDT", "orderbook.50.BTCUSDT"])
 async def test_who_comes_when_a_topic_has_been_left_sees_what_is_and_all_that_changes_after(topic: str) -> None:
-    back_and_forth = [(50_000, 50_000, 49_900, 50_000)] * 3  # low first, then back to where it was
+    back_and_forth = [(50_000, 50_000, 49_900, 50_000)] * 3  # low first, then back to the start
     async with served(back_and_forth) as client:
         async with client.stream(topic, public=True) as stream:
             assert best_bid([await stream.next(topic)]) == "50000"

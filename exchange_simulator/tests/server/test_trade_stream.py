@@ -1,4 +1,4 @@
-"""Orders over the trading WebSocket."""
+"""Orders over the trade WebSocket."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from exchange_simulator.tests.server.served import KEY, SECRET, Client, Row, ser
 
 
 class Desk:
-    """A logged-in trading connection."""
+    """A logged-in trade connection."""
 
     def __init__(self, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.client = client

@@ -1,4 +1,4 @@
-"""One PostgreSQL 17 for all services' tests, as the containers run it, and a fresh database of it for each who asks."""
+"""One PostgreSQL 17 for the tests of all services, as in the containers, with fresh databases on request."""
 
 import asyncio
 import subprocess
@@ -19,13 +19,13 @@ OWNER_PASSWORD = 'the "owner": of\\this'
 
 @dataclass(frozen=True)
 class Seventeen:
-    """A PostgreSQL 17 known as `postgres` in the network of `room`, with a migrated `trading_db`."""
+    """A PostgreSQL 17 with alias `postgres` in the network of `room`, with a migrated `trading_db`."""
 
     room: DockerEnv
     settings: MigrateSettings
 
     async def renew(self) -> None:
-        """Give it a new `trading_db`; whatever tests left is gone."""
+        """Replace `trading_db` with a new one, discarding all data."""
         server = await connect(self.settings.model_copy(update={"postgres_db": "postgres"}), "tests")
         left = "SELECT datname FROM pg_database WHERE datname LIKE 'trading_db%'"
         for row in await server.fetch(left):
@@ -63,13 +63,13 @@ def _seventeen() -> Iterator[Seventeen]:
 
 @pytest.fixture
 def fresh_seventeen(_seventeen: Seventeen) -> Seventeen:
-    """With a database of the test's own."""
+    """With a fresh database for each test."""
     asyncio.run(_seventeen.renew())
     return _seventeen
 
 
 @pytest.fixture(scope="module")
 def seventeen(_seventeen: Seventeen) -> Seventeen:
-    """With a database of the module's own."""
+    """With a fresh database for each module."""
     asyncio.run(_seventeen.renew())
     return _seventeen

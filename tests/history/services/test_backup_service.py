@@ -21,13 +21,13 @@ USER = 10001
 
 @dataclass(frozen=True)
 class Service:
-    """The backup service beside PostgreSQL, and the folder of its backups."""
+    """The backup service next to PostgreSQL, and its backup folder."""
 
     postgres: Seventeen
     folder: Path
 
     def command(self, *words: str) -> str:
-        """Run one of its commands, as `docker compose run --rm postgres_backup ...` does."""
+        """Run one of its commands, as with `docker compose run --rm postgres_backup ...`."""
         options = ["--read-only", "--cap-drop=ALL", "--tmpfs=/tmp", f"--volume={self.folder}:/backups"]
         return docker(
             "run", "--rm", f"--network={self.postgres.room.network}", f"--env=POSTGRES_PASSWORD={OWNER_PASSWORD}", *options, IMAGE, *words
@@ -36,7 +36,7 @@ class Service:
 
 @pytest.fixture
 async def service(fresh_seventeen: Seventeen, tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Its image, and 3,000 fills to keep."""
+    """The service with its image, and 3,000 fills to back up."""
     arguments = ("--build-arg=GROUP=service", "--build-arg=FOLDER=database", "--build-arg=SERVICE=postgres_backup")
     docker(
         "build", "--quiet", "--tag", IMAGE, "--file", str(ROOT / "docker/Dockerfile"), "--target=backup", *arguments, str(ROOT)

@@ -1,4 +1,4 @@
-"""What a killed run left behind is removed by the next one, and nothing else."""
+"""The next run removes what a killed run left behind, and nothing else."""
 
 import subprocess
 import sys

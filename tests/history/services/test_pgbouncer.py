@@ -29,7 +29,7 @@ class Pooler:
     port: int
 
     def through_pooler(self, role: str) -> DatabaseSettings:
-        """How a role reaches the database through the pooler."""
+        """Connection settings of a role through the pooler."""
         return load(
             DatabaseSettings,
             env_file=None,
@@ -72,13 +72,13 @@ async def test_500_clients_with_cached_statements_share_25_connections(pooler: P
             timeout=60,
         )
         await ready.wait()
-        # The same text again and again: asyncpg prepares it once and then names it, whatever connection serves it.
+        # The same statement repeatedly: asyncpg prepares it once and reuses its name, whichever connection serves it.
         answers = [await connection.fetchval("SELECT $1::int + $2::int", number, turn, timeout=60) for turn in range(5)]
         await connection.close()
         return answers
 
     ready = asyncio.Event()
-    # who looks on is there before the crowd
+    # the observer connects before the crowd
     watcher = await create_pool(pooler.through_pooler("alpha_readonly"), "watch", max_size=1)
     tasks = [asyncio.create_task(client(number, ready)) for number in range(CLIENTS)]
     async with watcher.acquire() as connection:

@@ -1,4 +1,4 @@
-"""The same books on PostgreSQL 17, as the containers run it."""
+"""The ledger checks on PostgreSQL 17, as in the containers."""
 
 import random
 
