@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.gateway import market_gateway
 from alpha.bybit.hosts import hosts_of
+from alpha.bybit.stream import ConnectBudget
 from alpha.bybit.throttle import Throttle
 from alpha.clock import wall_ms
 from alpha.db.fills import Fill
@@ -34,7 +35,6 @@ from websocket_listener.public import PublicFeed
 from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
-from websocket_listener.stream import ConnectBudget
 from websocket_listener.writer import GroupWriter
 
 log = logger(__name__)

@@ -11,10 +11,12 @@ from redis.exceptions import RedisError
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.call import Credentials
+from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.faults import KeyRefused
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.signing import ws_auth_args
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.bybit.throttle import Throttle
 from alpha.clock import at, wall_ms
 from alpha.db.pool import FAULTS, Pool
@@ -29,7 +31,6 @@ from websocket_listener.account import Account
 from websocket_listener.audit import Auditor
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
-from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
 from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
@@ -41,7 +42,6 @@ from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
 from websocket_listener.store import insert_snapshot, register_account
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.writer import GroupWriter
 
 log = logger(__name__)

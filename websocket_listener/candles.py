@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.bybit.frames import UNREADABLE, Envelope
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.intervals import end_of
 from alpha.bybit.parse import parse_kline_stream
@@ -17,7 +18,6 @@ from alpha.live.client import TextRedis
 from alpha.live.read import Candle, decode_candle, encode_candle
 from alpha.logs import logger
 from websocket_listener import texts
-from websocket_listener.frames import UNREADABLE, Envelope
 
 log = logger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from alpha.bybit.frames import UNREADABLE, Envelope
 from alpha.bybit.parse import parse_execution, parse_order, parse_position, parse_wallet
 from alpha.bybit.rows import Execution, Order, Position, Wallet
 from alpha.clock import BusinessClock, at, wall_ms
@@ -18,7 +19,6 @@ from websocket_listener import texts
 from websocket_listener.account import Account
 from websocket_listener.book import LiveBook
 from websocket_listener.explain import Explainer
-from websocket_listener.frames import UNREADABLE, Envelope
 from websocket_listener.live import LiveWriter
 from websocket_listener.meanings import Meaning
 from websocket_listener.pushed import read_executions, read_orders, read_positions

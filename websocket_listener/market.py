@@ -5,13 +5,13 @@ import asyncio
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.bybit.frames import UNREADABLE, Envelope
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.live import keys
 from alpha.live.client import TextRedis
 from alpha.money import amount_or_none
 from websocket_listener.book import Mark
-from websocket_listener.frames import UNREADABLE, Envelope
 
 #: Prices are written at most so often.
 FLUSH_S = 0.1

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.bybit.connection import Handlers
+from alpha.bybit.frames import Envelope
 from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.rows import Kline
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.live import keys
@@ -17,12 +20,9 @@ from alpha.logs import logger
 from websocket_listener import texts
 from websocket_listener.bot import BotListener, timing_of
 from websocket_listener.candles import Candles, Series
-from websocket_listener.connection import Handlers
-from websocket_listener.frames import Envelope
 from websocket_listener.market import Market
 from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 
 log = logger(__name__)
 _LOOK_S = 1.0

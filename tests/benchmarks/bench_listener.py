@@ -31,6 +31,9 @@ from rich.table import Table
 from websockets.asyncio.server import ServerConnection, serve
 
 from alpha.alerts import Alerts
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.frames import decode
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import BusinessClock, at, wall_ms
 from alpha.db.fills import Fill
 from alpha.db.migrate import migrate, register_bots
@@ -47,14 +50,11 @@ from tests.stack.world import BOTS, Process, Simulator, Trader, until
 from websocket_listener.account import Account
 from websocket_listener.app import spare_collector
 from websocket_listener.book import LiveBook, Mark
-from websocket_listener.connection import Handlers, Timing
 from websocket_listener.feed import TOPICS, Feed
-from websocket_listener.frames import decode
 from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.writer import GroupWriter
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpha.bybit.frames import answer_of, decode
+from alpha.bybit.stream import Backoff
+from alpha.bybit.stream_state import MOVES, StreamState, move
 from alpha.errors import Rejected
 from alpha.order_link import order_link_id
 from alpha.reasons import Reason
 from websocket_listener.explain import Explainer
-from websocket_listener.frames import answer_of, decode
 from websocket_listener.meanings import Meaning
 from websocket_listener.opening import entry_of, walk
 from websocket_listener.rows import check_execution, reason_of_execution
-from websocket_listener.states import MOVES, StreamState, move
 from websocket_listener.store import StoredFill
-from websocket_listener.stream import Backoff
 from websocket_listener.tests.rows import START_MS, execution, order, position
 
 LINK = order_link_id("ss", Reason.SIGNAL, account="demo:1", symbol="BTCUSDT", bar_ms=0, intent="exit")

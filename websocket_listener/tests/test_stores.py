@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.frames import decode
 from alpha.clock import BusinessClock, at
 from alpha.db.fills import Fill
 from alpha.live import keys
@@ -22,7 +23,6 @@ from tests.stack.world import until
 from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
-from websocket_listener.frames import decode
 from websocket_listener.grouped import GroupedAlerts, Make
 from websocket_listener.live import LiveWriter
 from websocket_listener.rejected import RejectedMessage, RejectedMessages

@@ -7,10 +7,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from alpha.bybit.connection import (
+    Connection,
+    Handlers,
+    LoginRefused,
+    OpenSocket,
+    SubscriptionRefused,
+    Timing,
+    WebsocketsSocket,
+)
+from alpha.bybit.stream_state import StreamState
 from alpha.errors import Retry
 from alpha.logs import logger
-from websocket_listener.connection import Connection, Handlers, LoginRefused, SubscriptionRefused, Timing
-from websocket_listener.states import StreamState
 
 log = logger(__name__)
 
@@ -85,6 +93,7 @@ class Stream:
         login: Callable[[], Sequence[str | int]] | None = None,
         all_topics_needed: bool = True,
         draw: Callable[[], float] = random.random,
+        open_socket: OpenSocket = WebsocketsSocket.open,
     ) -> None:
         self.name = name
         self.reconnects = 0
@@ -98,6 +107,7 @@ class Stream:
         self._login = login
         self._needed = all_topics_needed
         self._draw = draw
+        self._open_socket = open_socket
         self._topics: set[str] = set(topics)
         self._confirmed: set[str] = set()
         self._current: Connection | None = None
@@ -152,7 +162,9 @@ class Stream:
 
     async def _open(self) -> Connection:
         await self._budget.take()
-        connection = Connection(self._url, self._handlers, self._timing, login=self._login)
+        connection = Connection(
+            self._url, self._handlers, self._timing, login=self._login, open_socket=self._open_socket
+        )
         topics = sorted(self._topics)
         try:
             refused = await connection.open(topics)

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.stream import Backoff, ConnectBudget, Stream, Watch
 from tests.stack.world import until
-from websocket_listener.connection import Handlers, Timing
-from websocket_listener.stream import Backoff, ConnectBudget, Stream, Watch
 
 QUICK = Timing(connect_s=2, answer_s=1, ping_s=0.1, silence_s=0.5)
 
