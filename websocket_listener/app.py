@@ -19,7 +19,9 @@ from alpha.bybit.throttle import Throttle
 from alpha.clock import wall_ms
 from alpha.db.fills import Fill
 from alpha.db.pool import Pool, create_pool
+from alpha.db.rejected import RejectedMessage, RejectedMessages
 from alpha.errors import Misconfigured, Retry
+from alpha.grouped_alerts import GroupedAlerts
 from alpha.health import HealthServer
 from alpha.live.connect import RedisLinks
 from alpha.logs import logger
@@ -27,12 +29,10 @@ from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
 from alpha.settings import BotKeys, load_reading_keys
 from websocket_listener.bot import BotListener, Shared
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
 from websocket_listener.market import Market
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.public import PublicFeed
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.writer import GroupWriter
@@ -54,7 +54,7 @@ class Listener:
         self._links = links
         self.alerts = Alerts(links.shared, "websocket_listener")
         self.grouped = GroupedAlerts(self.alerts)
-        self.rejected = RejectedMessages(pool, self.grouped)
+        self.rejected = RejectedMessages(pool, self.grouped, " The executions are read again over REST.")
         self.database = GroupWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )

@@ -15,17 +15,16 @@ from alpha.bybit.rows import Execution
 from alpha.bybit.throttle import Rank
 from alpha.clock import at, ms_of, wall_ms
 from alpha.db.fills import Fill, insert_fills, settle_late_fills
-from alpha.db.pool import FAULTS, Pool
+from alpha.db.pool import FAULTS, Pool, passes
+from alpha.db.rejected import RejectedMessage, RejectedMessages
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.reasons import Reason
 from alpha.settings import Environment
 from websocket_listener.feed import LINEAR, Feed
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
-from websocket_listener.writer import passes
 
 log = logger(__name__)
 

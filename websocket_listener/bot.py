@@ -20,7 +20,9 @@ from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.bybit.throttle import Throttle
 from alpha.clock import at, wall_ms
 from alpha.db.pool import FAULTS, Pool
+from alpha.db.rejected import RejectedMessages
 from alpha.errors import AlphaError, Misconfigured
+from alpha.grouped_alerts import GroupedAlerts
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import DataState
@@ -32,13 +34,11 @@ from websocket_listener.audit import Auditor
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import TOPICS, Feed
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.lease import Lease
 from websocket_listener.live import Change, LiveWriter
 from websocket_listener.meanings import StopMeanings
 from websocket_listener.opening import Openings
 from websocket_listener.orders import OrderHistory
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
 from websocket_listener.store import insert_snapshot, register_account

@@ -13,6 +13,7 @@ from alpha.bybit.frames import UNREADABLE, Envelope
 from alpha.bybit.parse import parse_execution, parse_order, parse_position, parse_wallet
 from alpha.bybit.rows import Execution, Order, Position, Wallet
 from alpha.clock import BusinessClock, at, wall_ms
+from alpha.db.rejected import RejectedMessage, RejectedMessages, as_text
 from alpha.errors import Rejected
 from alpha.reasons import Reason
 from websocket_listener import texts
@@ -22,7 +23,6 @@ from websocket_listener.explain import Explainer
 from websocket_listener.live import LiveWriter
 from websocket_listener.meanings import Meaning
 from websocket_listener.pushed import read_executions, read_orders, read_positions
-from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.writer import GroupWriter

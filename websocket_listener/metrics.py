@@ -7,10 +7,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from alpha.clock import wall_ms
+from alpha.db.rejected import RejectedMessages
 from alpha.live.read import DataState
 from websocket_listener.bot import BotListener
 from websocket_listener.public import PublicFeed
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.writer import GroupWriter
 
 _Value = Callable[[BotListener], float]

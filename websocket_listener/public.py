@@ -13,6 +13,7 @@ from alpha.bybit.hosts import Hosts
 from alpha.bybit.rows import Kline
 from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import wall_ms
+from alpha.db.rejected import RejectedMessage, RejectedMessages, as_text
 from alpha.errors import Rejected
 from alpha.live import keys
 from alpha.live.client import TextRedis
@@ -21,7 +22,6 @@ from websocket_listener import texts
 from websocket_listener.bot import BotListener, timing_of
 from websocket_listener.candles import Candles, Series
 from websocket_listener.market import Market
-from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
 
 log = logger(__name__)

@@ -38,9 +38,11 @@ from alpha.clock import BusinessClock, at, wall_ms
 from alpha.db.fills import Fill
 from alpha.db.migrate import migrate, register_bots
 from alpha.db.pool import connect, create_pool
+from alpha.db.rejected import RejectedMessages
 from alpha.demo.ports import free_port
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
+from alpha.grouped_alerts import GroupedAlerts
 from alpha.live.connect import RedisLinks
 from alpha.live.read import read_status
 from alpha.registry import load_registry
@@ -51,9 +53,7 @@ from websocket_listener.account import Account
 from websocket_listener.app import spare_collector
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import TOPICS, Feed
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.writer import GroupWriter
 

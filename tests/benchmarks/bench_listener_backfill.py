@@ -27,10 +27,12 @@ from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.throttle import Rank, Throttle, share
 from alpha.db.migrate import migrate, register_bots
 from alpha.db.pool import connect, create_pool
+from alpha.db.rejected import RejectedMessages
 from alpha.demo.ports import free_port
 from alpha.demo.postgres import EmbeddedPostgres
 from alpha.demo.redis import EmbeddedRedis
 from alpha.errors import Retry
+from alpha.grouped_alerts import GroupedAlerts
 from alpha.live.connect import RedisLinks
 from alpha.registry import load_registry
 from alpha.settings import Environment
@@ -40,9 +42,7 @@ from websocket_listener.account import Account
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.writer import GroupWriter
 

@@ -14,8 +14,10 @@ from alpha.bybit.gateway import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.throttle import Throttle
 from alpha.clock import ms_of
+from alpha.db.rejected import RejectedMessages
 from alpha.demo.ports import free_port
 from alpha.errors import Rejected
+from alpha.grouped_alerts import GroupedAlerts
 from alpha.live.connect import RedisLinks
 from alpha.settings import Environment
 from tests.stack.history import DAY_MS, History
@@ -24,9 +26,7 @@ from websocket_listener.account import Account
 from websocket_listener.backfill import Backfill
 from websocket_listener.book import LiveBook
 from websocket_listener.feed import Feed
-from websocket_listener.grouped import GroupedAlerts
 from websocket_listener.live import LiveWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution_row
 from websocket_listener.writer import GroupWriter

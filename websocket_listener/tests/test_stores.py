@@ -15,6 +15,8 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.frames import decode
 from alpha.clock import BusinessClock, at
 from alpha.db.fills import Fill
+from alpha.db.rejected import RejectedMessage, RejectedMessages
+from alpha.grouped_alerts import GroupedAlerts, Make
 from alpha.live import keys
 from alpha.live.connect import RedisLinks
 from alpha.live.read import read_orders, read_position, read_positions, read_wallet
@@ -23,9 +25,7 @@ from tests.stack.world import until
 from websocket_listener.account import Account
 from websocket_listener.book import LiveBook, Mark
 from websocket_listener.feed import Feed
-from websocket_listener.grouped import GroupedAlerts, Make
 from websocket_listener.live import LiveWriter
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution, execution_row, order, position, wallet
