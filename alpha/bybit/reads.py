@@ -20,6 +20,7 @@ from alpha.bybit.rows import (
     Kline,
     Order,
     Position,
+    PublicTrade,
     SystemStatus,
     Ticker,
     TransactionLogRow,
@@ -98,6 +99,11 @@ class Reads:
         """The market of all linear symbols, or of one, by symbol."""
         rows = await self._list(at_bybit.TICKERS, {"category": LINEAR, "symbol": symbol}, parse.parse_ticker, rank)
         return {row.symbol: row for row in rows}
+
+    async def recent_trades(self, symbol: str, *, limit: int = 1000, rank: Rank = Rank.RECONCILE) -> list[PublicTrade]:
+        """The newest trades of the market, newest first; `limit` at most 1,000, and there is no page before them."""
+        params = {"category": LINEAR, "symbol": symbol, "limit": limit}
+        return await self._list(at_bybit.RECENT_TRADES, params, parse.parse_public_trade, rank)
 
     async def kline(
         self,

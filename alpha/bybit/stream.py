@@ -110,6 +110,7 @@ class Stream:
         self._open_socket = open_socket
         self._topics: set[str] = set(topics)
         self._confirmed: set[str] = set()
+        self._renewed: set[str] = set()
         self._current: Connection | None = None
         self._topics_changed = asyncio.Event()
 
@@ -122,6 +123,16 @@ class Stream:
     def state(self) -> StreamState:
         """The state of the current connection; CLOSED between two."""
         return StreamState.CLOSED if self._current is None else self._current.state
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """The topics that the current connection has confirmed; none between two connections."""
+        return frozenset(self._confirmed) if self.live else frozenset()
+
+    def renew(self, topic: str) -> None:
+        """Subscribe this topic anew, because its next snapshot is needed."""
+        self._renewed.add(topic)
+        self._topics_changed.set()
 
     def want(self, topics: Iterable[str]) -> None:
         """From now on exactly these topics."""
@@ -214,13 +225,15 @@ class Stream:
             self._watch.down(why)
 
     async def _change_topics(self, connection: Connection) -> None:
-        added, gone = sorted(self._topics - self._confirmed), sorted(self._confirmed - self._topics)
+        renewed, self._renewed = self._renewed & self._confirmed, set()
+        gone = sorted((self._confirmed - self._topics) | renewed)
+        if gone:
+            self._confirmed -= set(gone)
+            await connection.unsubscribe(gone)
+        added = sorted(self._topics - self._confirmed)
         if added:
             refused = await connection.subscribe(added)
             self._confirmed |= set(added) - set(refused)
-        if gone:
-            await connection.unsubscribe(gone)
-            self._confirmed -= set(gone)
 
     async def _successor(self, old: Connection) -> Connection | None:
         """A new connection, live, before the old one is closed; None when it could not be had now."""
