@@ -15,6 +15,7 @@ from alpha.settings import BotKeys, ReadingKeys, Settings
 from database.backup.settings import BackupSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
+from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
 from websocket_listener.settings import ListenerSettings
 
@@ -37,6 +38,7 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ("Trade sync", "`trade_sync_service`", SyncSettings, ""),
     ("Guard", "`risk_guard`", GuardSettings, ""),
     ("Command centre", "`telegram_manager`", CommandCentreSettings, ""),
+    ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
     ("Terminal", "The `alpha` command's questions and orders.", PlatformSettings, ""),
     ("Migrations", "`python -m alpha.db.migrate`", MigrateSettings, ""),
     ("Backups", "`postgres_backup`", BackupSettings, ""),
