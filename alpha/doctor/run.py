@@ -7,9 +7,10 @@ from alpha.bot_control.open import BotControlSettings, open_control
 from alpha.bybit.throttle import Throttle
 from alpha.doctor.exchange import KeyChecks, check_clock
 from alpha.doctor.finding import Finding, carried_out, fault, note, ok
-from alpha.doctor.stores import check_database, check_redis
+from alpha.doctor.stores import check_database, check_influx, check_redis
 from alpha.doctor.telegram import TelegramAccess, check_telegram
 from alpha.errors import AlphaError, Misconfigured
+from alpha.influx import InfluxSettings
 from alpha.registry import Registry, load_registry
 from alpha.settings import DatabaseSettings, ExchangeSettings, HouseSettings, RedisSettings, Settings, load
 
@@ -50,6 +51,12 @@ async def findings() -> AsyncIterator[Finding]:
         yield finding
     if telegram is not None:
         async for finding in carried_out("telegram", lambda: check_telegram(telegram)):
+            yield finding
+    influx, faults = _settings(InfluxSettings)
+    for finding in faults:
+        yield finding
+    if influx is not None and influx.influx_url is not None:
+        async for finding in carried_out("influxdb", lambda: check_influx(influx)):
             yield finding
     async for finding in carried_out("bot control", lambda: _check_control(registry)):
         yield finding

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from alpha.db.migrate import read_migrations
 from alpha.db.pool import connect
 from alpha.doctor.finding import Finding, fault, ok
+from alpha.influx import InfluxClient, InfluxSettings
 from alpha.live.connect import RedisLinks
 from alpha.settings import DatabaseSettings, RedisSettings
 
@@ -42,3 +43,13 @@ async def check_redis(settings: RedisSettings) -> AsyncIterator[Finding]:
         yield ok("redis", f"Redis answers at {links.address} as {settings.redis_username}.")
     finally:
         await links.close()
+
+
+async def check_influx(settings: InfluxSettings) -> AsyncIterator[Finding]:
+    """InfluxDB answers, knows us, and has the database, in 2.x through a mapping."""
+    client = InfluxClient(settings, timeout_s=10.0)
+    try:
+        await client.check()
+        yield ok("influxdb", f"InfluxDB answers at {client.url} and has the database {client.database!r}.")
+    finally:
+        await client.close()

@@ -122,6 +122,7 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
     place("doctor", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
     place("dashboard", "DASHBOARD_TOKEN", "DASHBOARD_TOKEN")
     place("tick_recorder", "INFLUX_TOKEN", "INFLUX_TOKEN")
-    place("influxdb", "INFLUX_TOKEN", "INFLUX_TOKEN")
+    for folder in ("influxdb", "doctor"):
+        place(folder, "INFLUX_TOKEN", "INFLUX_TOKEN")
     place("influxdb", "INFLUX_ADMIN_PASSWORD", "INFLUX_ADMIN_PASSWORD")
     return wanted

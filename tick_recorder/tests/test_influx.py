@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from aiohttp import web
 
+from alpha.doctor.finding import Outcome, carried_out
+from alpha.doctor.stores import check_influx
 from alpha.errors import Misconfigured, Retry
 from alpha.influx import InfluxClient, InfluxSettings
 from alpha.settings import load
@@ -270,3 +272,12 @@ async def test_a_restart_finds_what_a_killed_process_had_not_sent(
     assert by_hour(influx, "trades", "price") == {}
     recorder(exchange, **sink_settings(influx))
     await equal(recorder, influx, exchange)
+
+
+async def test_the_doctor_says_which_command_makes_what_is_missing(influx: EmbeddedInflux) -> None:
+    (fine,) = [one async for one in carried_out("influxdb", lambda: check_influx(settings(influx.url)))]
+    assert fine.outcome is Outcome.OK
+    missing = settings(influx.url, influx_db="other")
+    (finding,) = [one async for one in carried_out("influxdb", lambda: check_influx(missing))]
+    assert finding.outcome is Outcome.FAULT
+    assert 'CREATE DATABASE "other"' in finding.text + finding.remedy
