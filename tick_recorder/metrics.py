@@ -35,7 +35,7 @@ class RecorderMetrics(Collector):
         yield _counter("ticks_frames_dropped", "Frames dropped because the buffer was full.", counts.dropped_frames)
         yield _counter("ticks_repeats", "Rows that came again and were known.", counts.repeats)
         yield _counter("ticks_rejected", "Frames and rows that could not be read.", counts.rejected)
-        yield _counter("ticks_decode_seconds", "Time spent decoding.", counts.decode_s)
+        yield _counter("ticks_decode_seconds", "Processor time spent decoding.", counts.decode_s)
         yield _gauge("ticks_pending_frames", "Frames that wait to be decoded.", self._recorder.pending)
         yield _gauge("ticks_buffer_bytes", "Memory of what waits, estimated.", self._recorder.buffered_bytes)
         yield _gauge("ticks_open_gaps", "Interruptions that last.", len(self._recorder.gaps))

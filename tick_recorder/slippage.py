@@ -17,19 +17,10 @@ import polars as pl
 #: Seconds after a fill at which the price is looked at.
 HORIZONS = (1, 5, 30)
 _BPS = 10_000
-#: What a frame of fills must have; `decision_price` may be null throughout, where intents were not recorded.
+#: What a frame of fills must have. `order_kind` and `decision_price` are null where no intent was recorded.
 FILL_COLUMNS = (
-    "exec_id",
-    "bot_id",
-    "symbol",
-    "ts",
-    "side",
-    "price",
-    "qty",
-    "value",
-    "is_maker",
-    "reason",
-    "decision_price",
+    *("exec_id", "bot_id", "symbol", "ts", "side", "price", "qty", "value", "is_maker", "reason"),
+    *("order_kind", "decision_price"),
 )
 
 
@@ -121,7 +112,7 @@ def summarise(measured: pl.DataFrame, by: Sequence[str] = (), horizons: Sequence
     """
     value = pl.col("value").cast(pl.Float64)
     rows = measured.with_columns(
-        order_kind=pl.when(pl.col("is_maker")).then(pl.lit("maker")).otherwise(pl.lit("taker")),
+        order_kind=pl.coalesce("order_kind", pl.when("is_maker").then(pl.lit("maker")).otherwise(pl.lit("taker"))),
         hour=pl.col("ts").dt.hour(),
         size=pl.when(value < 100).then(pl.lit("< 100"))
         .when(value < 1_000).then(pl.lit("100 - 1,000"))

@@ -67,7 +67,8 @@ class Sender:
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        self._process.wait()
+        # closes the pipes as well
+        self._process.communicate()
 
 
 async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:

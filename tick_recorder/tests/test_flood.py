@@ -11,7 +11,7 @@ async def test_a_flood_over_33_symbols_is_stored_once(tmp_path: Path) -> None:
     assert sum(found["stored"].values()) == 11_000
     assert found["stored"][Kind.TRADES] > found["stored"][Kind.BBO] > 2_000
     # 256 MB may wait, and polars has its own
-    assert found["most_mb"] < 700
+    assert found["most_mb"] < 700, found
 
 
 def test_the_files_are_not_much_larger_than_a_bare_write(tmp_path: Path) -> None:
