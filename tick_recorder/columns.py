@@ -33,22 +33,20 @@ def to_frame(kind: Kind, rows: Sequence[Any]) -> tuple[pl.DataFrame, list[Reject
     """A frame in the kind's schema, and the rows that have no place in it because a price or size is no number."""
     if kind is Kind.DEPTH:
         return _depth(rows)
-    columns = _COLUMNS[kind](rows)
     money = _MONEY_COLUMNS[kind]
-    frame = pl.DataFrame(columns)
-    if money:
-        good = frame.select(
-            pl.all_horizontal((pl.col(name).str.contains(NUMBER)).fill_null(kind is Kind.BBO) for name in money)
-        ).to_series()
-        if not good.all():
-            bad = [_rejection(kind, row) for row, fine in zip(rows, good, strict=True) if not fine]
-            return _typed(kind, frame.filter(good)), bad
-    return _typed(kind, frame), []
-
-
-def _typed(kind: Kind, frame: pl.DataFrame) -> pl.DataFrame:
     schema = SCHEMAS[kind]
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    # one pass for all columns: with few rows per file a pass costs more than its rows
+    readable = [pl.col(name).str.contains(NUMBER).fill_null(kind is Kind.BBO) for name in money] or [pl.lit(True)]
+    frame = pl.DataFrame(_COLUMNS[kind](rows)).select(
+        *(pl.col(name).cast(dtype, strict=name not in money) for name, dtype in schema.items()),
+        pl.all_horizontal(readable).alias("readable"),
+    )
+    good = frame["readable"]
+    frame = frame.drop("readable")
+    if good.all():
+        return frame, []
+    bad = [_rejection(kind, row) for row, fine in zip(rows, good, strict=True) if not fine]
+    return frame.filter(good), bad
 
 
 def _rejection(kind: Kind, row: Any) -> Rejection:

@@ -165,17 +165,11 @@ class TickStore:
         files = current(self.every_file(kind, symbol, hour, hour))
         if not files or (len(files) == 1 and files[0].joined):
             return files[0] if files else None
-        frames, broken = [], []
-        for file in files:
-            try:
-                frames.append(file.read())
-            except Rejected as fault:
-                broken.append((file, fault))
-        if frames:
+        rows, broken = _read_together(kind, files)
+        if rows is not None:
             # a part that cannot be read gets a name that counts as nothing, or the joined file would replace it
             for file, _ in broken:
                 file.path.rename(file.path.with_name(f"{file.path.name}.unreadable"))
-            rows = pl.concat(frames).sort("ts", "ordinal", maintain_order=True)
             joined = self._write(kind, symbol, hour, _next(files), rows, joined=True)
             for file in files:
                 file.path.unlink(missing_ok=True)
@@ -220,6 +214,25 @@ def current(files: Iterable[TickFile]) -> list[TickFile]:
     ordered = sorted(files, key=lambda file: file.number)
     newest = max((file.number for file in ordered if file.joined), default=-1)
     return [file for file in ordered if file.number >= newest]
+
+
+def _read_together(
+    kind: Kind, files: Sequence[TickFile]
+) -> tuple[pl.DataFrame | None, list[tuple[TickFile, Rejected]]]:
+    """The rows of all files, sorted, and the files that cannot be read; None when none can."""
+    paths = [file.path for file in files]
+    try:
+        scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+        return scan.select(SCHEMAS[kind].keys()).sort("ts", "ordinal", maintain_order=True).collect(), []
+    except (OSError, pl.exceptions.PolarsError):
+        # one of them at least: each by itself
+        frames, broken = [], []
+        for file in files:
+            try:
+                frames.append(file.read())
+            except Rejected as fault:
+                broken.append((file, fault))
+        return (pl.concat(frames).sort("ts", "ordinal", maintain_order=True) if frames else None), broken
 
 
 def _next(files: Sequence[TickFile]) -> int:

@@ -68,7 +68,12 @@ def all_gaps(store: TickStore, symbol: str | None = None) -> pl.DataFrame:
         from tick_recorder.schema import empty
 
         return empty(Kind.GAPS)
-    return pl.concat(frames).sort("received").unique("gap_id", keep="last").sort("ts", "symbol", "kind")
+    return (
+        pl.concat(frames)
+        .sort("received")
+        .unique("gap_id", keep="last")
+        .sort("ts", "symbol", "kind", "received", "gap_id")
+    )
 
 
 def open_gaps(store: TickStore) -> list[Gap]:

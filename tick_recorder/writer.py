@@ -1,13 +1,15 @@
 """Batches to files, hours joined, old hours deleted. Runs in a thread of its own: nothing here waits on the event loop."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+import polars as pl
 
 from alpha.errors import Rejected
 from alpha.logs import logger
-from tick_recorder.columns import Rejection, to_frame
-from tick_recorder.recorder import Batch, in_order
+from tick_recorder.columns import Rejection, Row, to_frame
+from tick_recorder.recorder import Batch, Key, in_order
 from tick_recorder.schema import HOUR_MS, Kind, hour_of
 from tick_recorder.store import TickFile, TickStore, hour_start
 
@@ -58,10 +60,12 @@ class Writer:
 
     def write(self, batch: Batch, report: Report) -> None:
         """Store a batch, gaps first. OSError when the disk does not take it: what is left of it can be tried again."""
+        frames: dict[Kind, _Converted] = {}
         for key in in_order(batch.rows):
             kind, symbol, hour = key
-            rows = batch.rows[key]
-            frame, bad = to_frame(kind, rows)
+            if kind not in frames:
+                frames[kind] = _Converted(kind, batch.rows)
+            frame = frames[kind].of(key)
             if len(frame):
                 file = self._with_room(lambda: self._store.write_part(kind, symbol, hour, frame), hour, report)  # noqa: B023
                 self.counts.files += 1
@@ -69,7 +73,7 @@ class Writer:
                 report.written.append((file, len(frame)))
                 if key not in self._joined:
                     self._unjoined.add(key)
-            report.rejected += bad
+            report.rejected += frames[kind].rejected.pop(key, [])
             del batch.rows[key]
 
     def tidy(self, newest_ms: int, report: Report, *, everything: bool = False) -> None:
@@ -142,3 +146,25 @@ class Writer:
         self.counts.hours_removed += 1
         self._unjoined = {key for key in self._unjoined if key[2] != hour}
         log.info("hour_removed", hour=f"{hour_start(hour):%Y-%m-%d %H:00}", files=len(files))
+
+
+class _Converted:
+    """All rows of one kind as one frame, because converting many small frames costs more than their rows."""
+
+    def __init__(self, kind: Kind, rows: Mapping[Key, list[Row]]) -> None:
+        self.rejected: dict[Key, list[Rejection]] = {}
+        self._frames: dict[Key, pl.DataFrame] = {}
+        keys = [key for key in rows if key[0] is kind]
+        whole, bad = to_frame(kind, [row for key in keys for row in rows[key]])
+        begin = 0
+        for key in keys:
+            if bad:
+                # which row belongs to which file is no longer plain: one by one
+                self._frames[key], self.rejected[key] = to_frame(kind, rows[key])
+            else:
+                self._frames[key] = whole.slice(begin, len(rows[key]))
+            begin += len(rows[key])
+
+    def of(self, key: Key) -> pl.DataFrame:
+        """The rows of one file."""
+        return self._frames[key]

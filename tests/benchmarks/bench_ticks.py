@@ -105,6 +105,7 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
             idle_mb, most_mb, deepest, results = process.memory_info().rss / 1e6, 0.0, 0.0, []
             for rate, seconds in parts:
                 await asyncio.to_thread(sender.prepare, rate, seconds)
+                await until(live, 60, "the recorder to be live")
                 before, cpu = await metrics(), sum(process.cpu_times()[:2])
                 sender.start()
                 ending = asyncio.create_task(asyncio.to_thread(sender.done))
@@ -147,8 +148,8 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
         sender.close()
 
 
-def writing(rows: int, folder: Path) -> dict[str, float]:
-    """The path after decoding (parts of ten seconds, joined) beside a bare `write_parquet` of the same rows; CPU in us a row."""
+def writing(rows: int, folder: Path, part_s: int = 10) -> dict[str, float]:
+    """The path after decoding (parts of `part_s` seconds at 5,000 rows a second, joined) beside a bare `write_parquet` of the same rows; CPU in us a row."""
     store = TickStore(folder / "written")
     store.open()
     recorder = Recorder(
@@ -158,8 +159,9 @@ def writing(rows: int, folder: Path) -> dict[str, float]:
     recorder.follow(names(SYMBOLS))
     sent = Flood(TickExchange(), names(SYMBOLS), rows, 5_000, 1_700_000_000_000 // 3_600_000 * 3_600_000)
     batches: list[Batch] = []
-    for begin in range(0, rows, 50_000):
-        for _, encoded in sent.frames[begin : begin + 50_000]:
+    at_once = 5_000 * part_s
+    for begin in range(0, rows, at_once):
+        for _, encoded in sent.frames[begin : begin + at_once]:
             recorder.received(encoded)
         recorder.decode_all()
         batches.append(recorder.swap())
@@ -205,6 +207,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--burst", default="20000:10", help="frames a second, and seconds")
     parser.add_argument("--steady", default="5000:300", help="the same, afterwards")
+    parser.add_argument("--part-s", type=int, default=10, help="seconds of a part in that comparison")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of the comparison of writers")
     arguments = parser.parse_args()
     parts = [
@@ -212,7 +215,7 @@ def main() -> int:
         for rate, _, seconds in (text.partition(":") for text in (arguments.burst, arguments.steady))
     ]
     with tempfile.TemporaryDirectory() as name:
-        for key, value in writing(arguments.rows, Path(name)).items():
+        for key, value in writing(arguments.rows, Path(name), arguments.part_s).items():
             sys.stdout.write(f"{key:>20} {value:10.2f}\n")
     with tempfile.TemporaryDirectory() as name:
         found = asyncio.run(flood(parts, Path(name)))

@@ -273,7 +273,9 @@ async def _flood(arguments: argparse.Namespace) -> None:
             if not line:
                 return
             rate, seconds = int(line[0]), float(line[1])
-            flood = Flood(exchange, symbols, int(rate * seconds), rate, time.time_ns() // 1_000_000)
+            begin_ms = time.time_ns() // 1_000_000
+            # in a thread: who is connected gets its pongs meanwhile
+            flood = await loop.run_in_executor(None, Flood, exchange, symbols, int(rate * seconds), rate, begin_ms)
             say(ready=len(flood.frames))
             await loop.run_in_executor(None, sys.stdin.readline)
             took_s = await flood.send(rate)
