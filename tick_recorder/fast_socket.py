@@ -1,4 +1,4 @@
-"""The WebSocket of picows, whose parser is written in C: a frame costs a tenth of the time of the library `websockets`."""
+"""The WebSocket of picows, whose parser is written in C: a frame costs less than half of what the library `websockets` takes."""
 
 import asyncio
 import ssl
