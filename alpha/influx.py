@@ -75,7 +75,8 @@ class InfluxClient:
 
     async def check(self) -> None:
         """Raise what is wrong with address, user or database; nothing is written."""
-        await self.query("SHOW MEASUREMENTS LIMIT 1")
+        # not SHOW MEASUREMENTS, which 1.x answers for a database that does not exist
+        await self.query('SELECT "price" FROM "trades" LIMIT 1')
 
     async def _send(self, method: str, path: str, params: dict[str, str], body: bytes | None) -> httpx.Response:
         try:
