@@ -25,6 +25,8 @@ PARTS = {
     "data": "data",
     "new-strategy": "new_strategy",
     "access-code": "access_code",
+    "ticks": "ticks",
+    "slippage": "ticks",
 }
 OPERATE = "operate"
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
@@ -39,6 +41,7 @@ SECTIONS = (
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest")),
+    ("Ticks", ("ticks", "slippage")),
 )
 
 

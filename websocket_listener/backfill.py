@@ -19,11 +19,10 @@ from alpha.logs import logger
 from alpha.model.execution import Execution
 from alpha.model.reason import Reason
 from alpha.model.timestamp import at, ms_of
-from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.database import POSTGRES_ERRORS, Pool, passes
 from alpha.postgres.fills import Fill, insert_fills, settle_late_fills
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.dispatcher import LINEAR, Dispatcher
-from websocket_listener.postgres_writer import passes
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower

@@ -13,38 +13,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-import asyncpg
-
 from alpha.logs import logger
-from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool
+from alpha.postgres.database import PASSING, POSTGRES_ERRORS, Connection, Pool, passes
 from alpha.postgres.fills import Fill, insert_fills
 from websocket_listener.rows import OrderRow
 from websocket_listener.store import upsert_orders
 
 log = logger(__name__)
 
-#: What passes by itself: connection, shutdown, start-up, locks, full disk, too many connections.
-PASSING = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InsufficientPrivilegeError,
-)
 MOST_ROWS = 5_000
-
-
-def passes(fault: BaseException) -> bool:
-    """True for a fault of PostgreSQL that a repeat may not meet again."""
-    # asyncpg's own complaint about a value is an InterfaceError and a ValueError at once
-    return isinstance(fault, PASSING) and not isinstance(fault, ValueError)
 
 
 #: A row and when it came, on the monotonic clock. A plain tuple, which the on_malformed collector does not walk.

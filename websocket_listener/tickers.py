@@ -5,13 +5,13 @@ import asyncio
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.model.money import amount_or_none
 from websocket_listener.account_state import Mark
-from websocket_listener.messages import UNREADABLE, Envelope
 
 #: Prices are written at most so often.
 FLUSH_S = 0.1

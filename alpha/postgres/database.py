@@ -27,7 +27,28 @@ POSTGRES_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
+#: What passes by itself: connection, shutdown, start-up, locks, full disk, too many connections.
+PASSING = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+)
 _DECODE = json.JSONDecoder(parse_float=Decimal).decode
+
+
+def passes(fault: BaseException) -> bool:
+    """True for a fault of PostgreSQL that a repeat may not meet again."""
+    # asyncpg's own complaint about a value is an InterfaceError and a ValueError at once
+    return isinstance(fault, PASSING) and not isinstance(fault, ValueError)
 
 
 async def prepare(connection: Connection) -> None:

@@ -48,7 +48,7 @@ def test_a_secret_comes_from_the_file_that_its_variable_names(monkeypatch: pytes
 
 
 def test_a_container_finds_its_secrets_without_being_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("alpha.config.services.CONTAINER_SECRETS", tmp_path)
+    monkeypatch.setattr("alpha.config.loader.CONTAINER_SECRETS", tmp_path)
     monkeypatch.setenv("POSTGRES_PASSWORD", "")
     (tmp_path / "postgres_password").write_text("mounted")
     (tmp_path / "postgres_host").write_text("not a secret, not read")

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Level
 from alpha.logs import logger
-from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from websocket_listener.alert_batcher import AlertBatcher
-from websocket_listener.postgres_writer import passes
-from websocket_listener.store import RejectedRow, insert_rejected
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool, passes
 
 log = logger(__name__)
 
@@ -20,6 +20,26 @@ _MOST_CHARACTERS_WAITING = 16_000_000
 #: So many are stored in one transaction.
 _BATCH = 100
 _MOST_CHARACTERS = 1_000_000
+
+
+class RejectedRow(NamedTuple):
+    """One row of `audit.rejected_messages`."""
+
+    source: str
+    account_id: int | None
+    bot_id: str | None
+    topic: str | None
+    fault: str
+    message: str
+
+
+async def insert_rejected(connection: Connection, rows: Iterable[RejectedRow]) -> None:
+    """Keep messages that could not be read, whole. NUL, which PostgreSQL cannot hold, becomes its symbol."""
+    await connection.executemany(
+        "INSERT INTO audit.rejected_messages (source, account_id, bot_id, topic, fault, message) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        [tuple(part.replace("\x00", "\u2400") if isinstance(part, str) else part for part in row) for row in rows],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +68,13 @@ class RejectedMessage:
 class RejectedMessages:
     """Takes messages without waiting and stores them in the background."""
 
-    def __init__(self, pool: Pool, alerts: AlertBatcher) -> None:
+    def __init__(self, pool: Pool, alerts: AlertBatcher, remedy: str = "") -> None:
+        """`remedy` is what an alert says after where the messages are."""
         self.count = 0
         self.lost = 0
         self._pool = pool
         self._alerts = alerts
+        self._remedy = remedy
         self._waiting: deque[RejectedMessage] = deque()
         self._characters = 0
         self._wake = asyncio.Event()
@@ -72,7 +94,7 @@ class RejectedMessages:
         self._idle.clear()
         self._wake.set()
         kind = f"rejected:{rejected.source}:{rejected.bot_id or ''}"
-        self._alerts.note(kind, lambda count, _: _alert(kind, rejected, count))
+        self._alerts.note(kind, lambda count, _: self._alert(kind, rejected, count))
 
     async def run(self) -> None:
         """Store until cancelled; while PostgreSQL is away they wait."""
@@ -113,15 +135,15 @@ class RejectedMessages:
         async with self._pool.acquire(timeout=5.0) as connection:
             await insert_rejected(connection, [rejected.row() for rejected in taken])
 
-
-def _alert(kind: str, newest: RejectedMessage, count: int) -> Alert:
-    bot = newest.bot_id or ""
-    if newest.source == "PostgreSQL":
-        what, remedy = "rows that PostgreSQL refused", "They are in audit.rejected_messages, whole."
-    else:
-        what = f"messages of the exchange ({newest.source}) that could not be read"
-        remedy = "They are in audit.rejected_messages, whole; the executions are read again over REST."
-    return Alert(Level.WARNING, kind, f"{count} {what}; the last: {newest.fault[:300]}", remedy, bot)
+    def _alert(self, kind: str, newest: RejectedMessage, count: int) -> Alert:
+        what = (
+            "rows that PostgreSQL refused"
+            if newest.source == "PostgreSQL"
+            else f"messages of the exchange ({newest.source}) that could not be read"
+        )
+        remedy = "They are in audit.rejected_messages, whole." + (self._remedy if newest.source != "PostgreSQL" else "")
+        text = f"{count} {what}; the last: {newest.fault[:300]}"
+        return Alert(Level.WARNING, kind, text, remedy, newest.bot_id or "")
 
 
 def as_text(frame: str | bytes) -> str:
