@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.stream import Backoff, ConnectBudget, Stream, Watch
 from tests.support.world import until
-from websocket_listener.connection import Handlers, Timing
-from websocket_listener.stream import Backoff, ConnectBudget, Stream, Watch
 
 QUICK = Timing(connect_s=2, answer_s=1, ping_s=0.1, silence_s=0.5)
 
@@ -24,7 +24,7 @@ class Seen:
     downs: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     frames: list[str | bytes] = field(default_factory=list)
-    on_malformed: list[str | bytes] = field(default_factory=list)
+    garbage: list[str | bytes] = field(default_factory=list)
     connections: int = 0
 
 
@@ -59,7 +59,7 @@ async def streaming(
         stream = Stream(
             "test",
             f"ws://127.0.0.1:{port}",
-            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.on_malformed.append(frame)),
+            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.garbage.append(frame)),
             Watch(up, seen.downs.append, seen.refusals.append),
             topics=("execution", "order"),
             timing=timing,
@@ -202,7 +202,7 @@ async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
                 socket.transport.abort()
 
     async with streaming(rude) as (_, seen):
-        await until(at_least(seen, connections=2, on_malformed=1, frames=1), 10, "frames on the second connection")
+        await until(at_least(seen, connections=2, garbage=1, frames=1), 10, "frames on the second connection")
         await until(at_least(seen, ups=1), 10, "the second connection to be live")
 
 
