@@ -71,7 +71,7 @@ class RecorderProcess:
         self.stream = Stream(
             "public",
             hosts.public_ws,
-            Handlers(self._other, self._garbage, self._raw),
+            Handlers(self._other, self._malformed, self._raw),
             Watch(self._up, self._down, self._refused),
             timing=Timing(silence_s=settings.ticks_silence_s, ping_s=min(10.0, settings.ticks_silence_s / 2)),
             budget=ConnectBudget(),
@@ -150,7 +150,7 @@ class RecorderProcess:
         self.recorder.received(frame.encode() if isinstance(frame, str) else frame)
         self._decode_soon.set()
 
-    def _garbage(self, frame: str | bytes, fault: str) -> None:
+    def _malformed(self, frame: str | bytes, fault: str) -> None:
         self._reject(Rejection(fault, as_text(frame)))
 
     async def _decode(self) -> None:

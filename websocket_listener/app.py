@@ -220,7 +220,7 @@ class Listener:
 
 
 def spare_collector() -> None:
-    """Let the on_malformed collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
+    """Let the garbage collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
 
     With its usual thresholds it takes a quarter of the processor time of a fill.
     """

@@ -24,7 +24,7 @@ class Seen:
     downs: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     frames: list[str | bytes] = field(default_factory=list)
-    garbage: list[str | bytes] = field(default_factory=list)
+    malformed: list[str | bytes] = field(default_factory=list)
     connections: int = 0
 
 
@@ -59,7 +59,7 @@ async def streaming(
         stream = Stream(
             "test",
             f"ws://127.0.0.1:{port}",
-            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.garbage.append(frame)),
+            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.malformed.append(frame)),
             Watch(up, seen.downs.append, seen.refusals.append),
             topics=("execution", "order"),
             timing=timing,
@@ -147,11 +147,11 @@ async def test_silence_is_noticed_and_the_connection_replaced() -> None:
 
 
 async def test_a_login_without_an_answer_is_given_up_although_pongs_come() -> None:
-    async def deaf_at_first(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
+    async def silent_at_first(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
         if message["op"] != "auth" or seen.connections > 1:
             await obliging(socket, message, seen)
 
-    async with streaming(deaf_at_first) as (_, seen):
+    async with streaming(silent_at_first) as (_, seen):
         await until(at_least(seen, ups=1), 10, "another try")
         assert seen.connections == 2
 
@@ -192,7 +192,7 @@ async def test_pongs_alone_keep_a_quiet_connection() -> None:
         assert stream.live
 
 
-async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
+async def test_a_cut_connection_is_replaced_and_a_malformed_frame_ends_nothing() -> None:
     async def rude(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
         await obliging(socket, message, seen)
         if message["op"] == "subscribe" and message["args"] == ["order"]:
@@ -202,7 +202,7 @@ async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
                 socket.transport.abort()
 
     async with streaming(rude) as (_, seen):
-        await until(at_least(seen, connections=2, garbage=1, frames=1), 10, "frames on the second connection")
+        await until(at_least(seen, connections=2, malformed=1, frames=1), 10, "frames on the second connection")
         await until(at_least(seen, ups=1), 10, "the second connection to be live")
 
 
@@ -219,5 +219,5 @@ async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection
 
     # telling of a fault at length takes a moment
     async with streaming(sends, Timing(ping_s=0.1, silence_s=20)) as (_, seen):
-        await until(at_least(seen, on_malformed=3), 10, "three messages to be kept")
+        await until(at_least(seen, malformed=3), 10, "three messages to be kept")
         assert (seen.connections, seen.downs) == (1, [])
