@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from alpha.logs import logger
 from tick_recorder.columns import Rejection, Row
 from tick_recorder.frames import (
     BookFrame,
@@ -29,6 +30,7 @@ from tick_recorder.sequencer import Sequencer
 from tick_recorder.store import TickStore
 from tick_recorder.stored import last_row, load_known, open_gaps
 
+log = logger(__name__)
 #: What a row takes in memory beside its text, in bytes; measured with tracemalloc.
 _ROW_BYTES = 600
 _FRAME_BYTES = 100
@@ -110,6 +112,7 @@ class Recorder:
         self._symbols: set[str] = set()
         self._pending: deque[tuple[bytes, int]] = deque()
         self._dropping: set[str] = set()
+        self._faults_logged: set[type[Exception]] = set()
         self._rows: dict[Key, list[Row]] = {}
         self._held: dict[str, list[Trade]] = {}
         self._pending_bytes = 0
@@ -206,10 +209,13 @@ class Recorder:
             for _ in range(min(64, len(pending))):
                 frame, received_us = pending.popleft()
                 if received_us < 0:
-                    self._overflowed(frame.decode())
+                    self._lost(frame.decode(), "the buffer was full")
                     continue
                 self._pending_bytes -= len(frame) + _FRAME_BYTES
-                self._decode(frame, received_us)
+                try:
+                    self._decode(frame, received_us)
+                except Exception as fault:  # noqa: BLE001 - logged there, once per kind
+                    self._failed(frame, fault)
             if time.perf_counter() - began > limit_s:
                 break
         self.counts.decode_s += time.thread_time() - began_cpu
@@ -219,11 +225,20 @@ class Recorder:
         """Decode everything that waits."""
         self.decode_some(float("inf"))
 
-    def _overflowed(self, topic: str) -> None:
+    def _failed(self, frame: bytes, fault: Exception) -> None:
+        """One frame that we cannot cope with must not end the recording of all symbols: it is kept, and is a gap."""
+        if type(fault) not in self._faults_logged:
+            self._faults_logged.add(type(fault))
+            log.exception("decoder_fault", topic=_topic(frame))
+        self._refuse(f"A fault of ours: {type(fault).__name__}: {fault}", frame.decode("utf-8", "backslashreplace"))
+        self._lost(_topic(frame), "a frame could not be processed")
+
+    def _lost(self, topic: str, reason: str) -> None:
+        """A frame of this topic is not recorded."""
         series = self._series.get(topic)
         if series is None or series.last_ms is None:
             return
-        self._interrupted(series, "the buffer was full")
+        self._interrupted(series, reason)
         if series.kind is Kind.DEPTH:
             self._renew(topic)
         elif series.kind is Kind.LIQUIDATIONS:

@@ -252,7 +252,7 @@ class Connection:
         """One frame. A fault of ours outside the handler of data must never stop the reading in silence: it ends the connection."""
         self.last_frame_s = time.monotonic()
         try:
-            if self._handlers.raw is not None and self._handlers.raw(frame):
+            if self._handlers.raw is not None and self._taken_raw(self._handlers.raw, frame):
                 return
             try:
                 envelope = decode(frame)
@@ -267,15 +267,25 @@ class Connection:
             log.exception("reader_fault", url=self._url)
             self.end(f"fault of ours while reading: {type(fault).__name__}")
 
+    def _taken_raw(self, raw: Callable[[str | bytes], bool], frame: str | bytes) -> bool:
+        try:
+            return raw(frame)
+        except Exception as fault:  # noqa: BLE001 - logged there, once per kind
+            self._handler_failed(fault, frame, "")
+            return True
+
     def _handle(self, envelope: Envelope, frame: str | bytes) -> None:
         try:
             self._handlers.data(envelope, frame)
-        except Exception as fault:
-            # one message that we cannot cope with must not end the connection of all symbols
-            if type(fault) not in self._faults_logged:
-                self._faults_logged.add(type(fault))
-                log.exception("handler_fault", url=self._url, topic=envelope.topic)
-            self._handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
+        except Exception as fault:  # noqa: BLE001 - logged there, once per kind
+            self._handler_failed(fault, frame, envelope.topic)
+
+    def _handler_failed(self, fault: Exception, frame: str | bytes, topic: str) -> None:
+        """One message that we cannot cope with must not end the connection of all symbols. Call it while the fault is handled."""
+        if type(fault) not in self._faults_logged:
+            self._faults_logged.add(type(fault))
+            log.exception("handler_fault", url=self._url, topic=topic)
+        self._handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
 
     def _answered(self, answer: Answer | None) -> None:
         if answer is None:

@@ -231,6 +231,25 @@ def test_a_quote_that_is_sent_again_says_that_an_interruption_lost_nothing(store
     assert bench.gaps() == [("bbo", "cut", "filled"), ("bbo", "cut again", "closed")]
 
 
+def test_a_frame_that_we_cannot_cope_with_is_kept_is_a_gap_and_ends_nothing(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(store)
+    bench.frame("orderbook.1.A", book(1, [["9", "1"]], [["11", "1"]]))
+    bench.trades(bench.trade("first"))
+    with monkeypatch.context() as faulty:
+        faulty.setattr(bench.recorder, "_trades", lambda *_: dict[str, int]()["odd"])
+        bench.trades(bench.trade("lost", T0 + 1))
+    bench.frame("orderbook.1.A", book(2, [["9", "2"]], [["11", "1"]]))
+    bench.save()
+    (rejection,) = bench.rejected
+    assert rejection.fault == "A fault of ours: KeyError: 'odd'"
+    assert '"i":"lost"' in rejection.message
+    assert bench.asked == ["A"]
+    assert bench.gaps() == [("trades", "a frame could not be processed", "open")]
+    assert stored(store.root, Kind.BBO, "A")["update_id"].to_list() == [1, 2]
+
+
 # -- the buffer -----------------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ async def obliging(socket: ServerConnection, message: dict[str, object], seen: S
 
 @asynccontextmanager
 async def streaming(
-    answer: Answer, timing: Timing = QUICK, *, needed: bool = True
+    answer: Answer, timing: Timing = QUICK, *, needed: bool = True, raw: Callable[[str | bytes], bool] | None = None
 ) -> AsyncIterator[tuple[Stream, Seen]]:
     """A stream with login and two topics, kept live against a server that answers like this."""
     seen = Seen()
@@ -59,7 +59,7 @@ async def streaming(
         stream = Stream(
             "test",
             f"ws://127.0.0.1:{port}",
-            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.malformed.append(frame)),
+            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.malformed.append(frame), raw),
             Watch(up, seen.downs.append, seen.refusals.append),
             topics=("execution", "order"),
             timing=timing,
@@ -206,7 +206,16 @@ async def test_a_cut_connection_is_replaced_and_a_malformed_frame_ends_nothing()
         await until(at_least(seen, ups=1), 10, "the second connection to be live")
 
 
-async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection() -> None:
+def _fails_on_data(frame: str | bytes) -> bool:
+    if '"topic"' in str(frame):
+        raise KeyError("odd")
+    return False
+
+
+@pytest.mark.parametrize("raw", [None, _fails_on_data])
+async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection(
+    raw: Callable[[str | bytes], bool] | None,
+) -> None:
     class Faulty(list[str | bytes]):
         def append(self, frame: str | bytes) -> None:
             raise KeyError("odd")
@@ -218,6 +227,6 @@ async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection
             await socket.send('{"topic":"execution","data":[]}')
 
     # telling of a fault at length takes a moment
-    async with streaming(sends, Timing(ping_s=0.1, silence_s=20)) as (_, seen):
+    async with streaming(sends, Timing(ping_s=0.1, silence_s=20), raw=raw) as (_, seen):
         await until(at_least(seen, malformed=3), 10, "three messages to be kept")
         assert (seen.connections, seen.downs) == (1, [])
