@@ -36,7 +36,7 @@ def configure(service: str, settings: LogSettings) -> None:
     root.handlers = [_handler(logging.StreamHandler(sys.stderr), shared, service, console=console)]
     root.setLevel(settings.log_level.upper())
     # pybit and its HTTP library repeat at their own level what the gateway reports as an event.
-    for noisy in ("pybit", "urllib3", "websockets", "httpx", "httpcore", "asyncio"):
+    for noisy in ("pybit", "picows", "urllib3", "websockets", "httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if settings.log_dir is not None:
         _add_file(root, settings.log_dir, service, shared)

@@ -73,8 +73,8 @@ class Registry:
 TAKEN = frozenset(
     {
         "all", "alpha", "backup", "dashboard_port", "ports", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
-        "g", "guard", "listener", "migrate", "pgbouncer", "postgres", "postgres_backup", "prepare", "redis", "risk_guard",
-        "telegram_manager", "tick_recorder", "trade_sync_service", "trading_pgbouncer", "trading_ports", "trading_postgres",
+        "g", "guard", "influxdb", "influxdb_port", "listener", "migrate", "pgbouncer", "postgres", "postgres_backup", "prepare", "redis", "risk_guard",
+        "telegram_manager", "tick_recorder", "trade_sync_service", "trading_pgbouncer", "trading_ports", "trading_postgres", "trading_influxdb",
         "trading_redis", "websocket_listener", "analysis_service", "model_server", "default",
     }
 )  # fmt: skip

@@ -29,6 +29,8 @@ PARTS = {
     "data": "data",
     "new-strategy": "new_strategy",
     "access-code": "access_code",
+    "ticks": "ticks",
+    "slippage": "ticks",
 }
 OPERATE = "operate"
 #: May name a file of settings that is not there yet.
@@ -45,6 +47,7 @@ SECTIONS = (
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check")),
+    ("Ticks", ("ticks", "slippage")),
 )
 
 

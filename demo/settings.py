@@ -33,6 +33,7 @@ class DemoSettings(Settings):
     demo_dashboard_port: int | None = Field(
         None, ge=1, le=65535, description="the port of the dashboard; a free one when unset"
     )
+    demo_ticks: bool = Field(False, description="true to record every tick of the demo's market")
     demo_deposit_usdt: int = Field(10_000, ge=1, description="what each account starts with, in USDT")
 
 

@@ -36,6 +36,8 @@ SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT", "NEARUSDT"),
     *("LTCUSDT", "UNIUSDT", "AAVEUSDT", "ATOMUSDT", "FILUSDT", "INJUSDT"),
 )
+#: Only with DEMO_TICKS.
+TICK_RECORDER = "tick_recorder"
 #: Services in start order: name, database role.
 SERVICES = (
     ("websocket_listener", "alpha_listener"),
@@ -43,9 +45,10 @@ SERVICES = (
     ("risk_guard", "alpha_guard"),
     ("telegram_manager", "alpha_c2"),
     ("dashboard", "alpha_readonly"),
+    (TICK_RECORDER, "alpha_ticks"),
 )
 #: Services the bots do not need: started after the bots are ready, so that the bots start faster.
-LATE = ("trade_sync_service", "telegram_manager", "dashboard")
+LATE = ("trade_sync_service", "telegram_manager", "dashboard", TICK_RECORDER)
 #: Services that only read from the exchange, with keys that cannot trade.
 READERS = ("websocket_listener", "trade_sync_service")
 #: The only service, apart from the bots, that holds trading keys.
@@ -109,6 +112,8 @@ class DemoStack:
             )
         )
         for service, role in SERVICES:
+            if service == TICK_RECORDER and not self._settings.demo_ticks:
+                continue
             if (self._root / service / "__main__.py").exists():
                 self.supervisor.add(self._service(service, role), wanted=service not in LATE)
         for bot in self.registry.bots:
@@ -214,6 +219,9 @@ class DemoStack:
         if name == "websocket_listener":
             # The account is as old as the demo: no history to backfill before the first start counts as synced.
             environment |= {"LISTENER_HISTORY_DAYS": "1"}
+        if name == TICK_RECORDER:
+            environment |= {"TICKS_DIR": str(self.folder / "ticks")}
+            environment |= {key: value for key, value in os.environ.items() if key.startswith(("TICKS_", "INFLUX_"))}
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)

@@ -8,14 +8,27 @@ from database.backup.settings import BackupSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
 from tests.test_keys_apart import PRODUCTION, filled, services
+from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
 from websocket_listener.settings import ListenerSettings
 
 #: The same in every container, by its image; a step clock is for tests.
 BY_IMAGE = {
-    "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL",
+    "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL", "TICKS_DIR",
 }  # fmt: skip
-OWN = ("GUARD_", "LISTENER_", "SYNC_", "RECONCILE_", "C2_", "BACKUP_", "ALPHA_MAX_", "ALPHA_LEASE_", "ALPHA_CANDLE_")
+OWN = (
+    "GUARD_",
+    "LISTENER_",
+    "SYNC_",
+    "RECONCILE_",
+    "C2_",
+    "BACKUP_",
+    "ALPHA_MAX_",
+    "ALPHA_LEASE_",
+    "ALPHA_CANDLE_",
+    "TICKS_",
+    "INFLUX_",
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +39,7 @@ OWN = ("GUARD_", "LISTENER_", "SYNC_", "RECONCILE_", "C2_", "BACKUP_", "ALPHA_MA
         ("trade_sync_service", SyncSettings),
         ("telegram_manager", CommandCentreSettings),
         ("postgres_backup", BackupSettings),
+        ("tick_recorder", RecorderSettings),
         ("shortseller", BotSettings),
         ("lxalgo", BotSettings),
         ("momentum", BotSettings),

@@ -11,10 +11,12 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import market_gateway
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.stream import ConnectBudget
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, load_reading_keys
 from alpha.errors import Misconfigured, Retry
@@ -24,18 +26,16 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.postgres.database import Pool, create_pool
 from alpha.postgres.fills import Fill
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.bot import BotListener, Shared
 from websocket_listener.lease import Leases
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
-from websocket_listener.stream import ConnectBudget
 from websocket_listener.tickers import Tickers
 
 log = logger(__name__)
@@ -55,7 +55,7 @@ class Listener:
         self._links = links
         self.alerts = Alerts(links.shared, "websocket_listener")
         self.grouped = AlertBatcher(self.alerts)
-        self.rejected = RejectedMessages(pool, self.grouped)
+        self.rejected = RejectedMessages(pool, self.grouped, "The executions are read again over REST.")
         self.database = PostgresWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
@@ -220,7 +220,7 @@ class Listener:
 
 
 def spare_collector() -> None:
-    """Let the on_malformed collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
+    """Let the garbage collector look at what is new, and seldom: rows that wait are many, live shortly and hold no cycles.
 
     With its usual thresholds it takes a quarter of the processor time of a fill.
     """

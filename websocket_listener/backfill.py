@@ -23,8 +23,8 @@ from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import Pool
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
 from alpha.postgres.fills import Fill, insert_fills, recompute_pending
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.dispatcher import LINEAR, Dispatcher
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import OnlyHolder, move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower

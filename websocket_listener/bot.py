@@ -9,13 +9,16 @@ import asyncpg
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import Gateway
+from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.bybit.signing import ws_auth_args
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, read_only_advice
 from alpha.errors import AlphaError, Misconfigured
@@ -25,12 +28,11 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import Bot
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
-from websocket_listener.connection import Handlers, Timing
 from websocket_listener.dispatcher import TOPICS, Dispatcher
 from websocket_listener.lease import AccountLease, Leases, take
 from websocket_listener.opening_positions import Openings
@@ -39,13 +41,11 @@ from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.reconciler import AccountReconciler
 from websocket_listener.redis_writer import Change, RedisWriter
 from websocket_listener.refusals import Refusals
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.restarted import first_line, restarted
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.status import BotStatus
 from websocket_listener.stop_reasons import StopReasons
 from websocket_listener.store import insert_snapshot, register_account
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 
 log = logger(__name__)
 

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.decode import parse_kline_stream
+from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import Kline
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected
@@ -17,7 +18,6 @@ from alpha.live_state.read import Candle, decode_candle, encode_candle
 from alpha.logs import logger
 from alpha.model.interval import end_of
 from websocket_listener import serialize
-from websocket_listener.messages import UNREADABLE, Envelope
 from websocket_listener.tickers import MayWrite
 
 log = logger(__name__)

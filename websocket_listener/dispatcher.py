@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import Wallet
 from alpha.clock import BusinessClock, wall_ms
 from alpha.errors import Rejected
@@ -18,14 +19,13 @@ from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.model.reason import Reason
 from alpha.model.timestamp import at
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
-from websocket_listener.messages import UNREADABLE, Envelope
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.redis_writer import RedisWriter
-from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.stop_reasons import StopReason

@@ -7,10 +7,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from alpha.live_state.read import DataState
+from alpha.postgres.rejected import RejectedMessages
 from websocket_listener.bot import BotListener
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
-from websocket_listener.rejected import RejectedMessages
 
 _Value = Callable[[BotListener], float]
 

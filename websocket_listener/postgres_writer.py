@@ -25,7 +25,7 @@ log = logger(__name__)
 MOST_ROWS = 5_000
 
 
-#: A row and when it came, on the monotonic clock. A plain tuple, which the on_malformed collector does not walk.
+#: A row and when it came, on the monotonic clock. A plain tuple, which the garbage collector does not walk.
 Waiting = tuple[Fill | OrderRow, float]
 
 

@@ -7,21 +7,21 @@ import msgspec
 from redis.exceptions import RedisError
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.connection import Handlers
 from alpha.bybit.hosts import Hosts
+from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.logs import logger
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
 from websocket_listener.bot import BotListener, timing_of
 from websocket_listener.candles import Candles, Series
-from websocket_listener.connection import Handlers
-from websocket_listener.messages import Envelope
-from websocket_listener.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener.settings import ListenerSettings
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.tickers import MayWrite, Tickers
 
 log = logger(__name__)

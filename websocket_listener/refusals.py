@@ -5,10 +5,10 @@ A symbol that was delivered is refused from then on: that is known from the stor
 
 from collections.abc import Iterable
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Level
 from alpha.postgres.database import Pool
 from websocket_listener.account import Account
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.store import delivered_symbols
 
 

@@ -204,23 +204,3 @@ async def insert_snapshot(
         available,
         unrealised_pnl,
     )
-
-
-class RejectedRow(NamedTuple):
-    """One row of `audit.rejected_messages`."""
-
-    source: str
-    account_id: int | None
-    bot_id: str | None
-    topic: str | None
-    fault: str
-    message: str
-
-
-async def insert_rejected(connection: Connection, rows: Iterable[RejectedRow]) -> None:
-    """Keep messages that could not be read, whole. NUL, which PostgreSQL cannot hold, becomes its symbol."""
-    await connection.executemany(
-        "INSERT INTO audit.rejected_messages (source, account_id, bot_id, topic, fault, message) "
-        "VALUES ($1, $2, $3, $4, $5, $6)",
-        [tuple(part.replace("\x00", "\u2400") if isinstance(part, str) else part for part in row) for row in rows],
-    )

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from redis.exceptions import RedisError
 
+from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.clock import wall_ms
 from alpha.errors import Rejected, Retry
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.model.money import amount_or_none
 from websocket_listener.account_state import Mark
-from websocket_listener.messages import UNREADABLE, Envelope
 
 #: Prices are written at most so often.
 FLUSH_S = 0.1

@@ -17,6 +17,7 @@ from alpha.bybit.models import (
     FundingRate,
     Kline,
     PlacedOrder,
+    PublicTrade,
     ServerTime,
     SystemStatus,
     Ticker,
@@ -242,6 +243,25 @@ def _kline(f: Fields, symbol: str, interval: str, start_ms: int, *, closed: bool
         volume=f.number("volume"),
         turnover=f.number("turnover"),
         closed=closed,
+    )
+
+
+def parse_public_trade(row: object) -> PublicTrade:
+    """One row of `market/recent-trade`."""
+    f = Fields("public trade", row)
+    side = f.text("side")
+    if side not in {"Buy", "Sell"}:
+        f.fail("side", f"is {side!r}")
+    return PublicTrade(
+        trade_id=f.text("execId"),
+        symbol=f.text("symbol"),
+        side=side,
+        price=f.number("price"),
+        size=f.number("size"),
+        time_ms=f.ms("time"),
+        seq=int(f.number_or_zero("seq")),
+        is_block=f.flag_or_false("isBlockTrade"),
+        is_rpi=f.flag_or_false("isRPITrade"),
     )
 
 

@@ -23,6 +23,7 @@ class Endpoint:
 SERVER_TIME = Endpoint("market/time", "get_server_time", None, signed=False)
 INSTRUMENTS = Endpoint("market/instruments-info", "get_instruments_info", None, signed=False)
 TICKERS = Endpoint("market/tickers", "get_tickers", None, signed=False)
+RECENT_TRADES = Endpoint("market/recent-trade", "get_public_trade_history", None, signed=False)
 KLINE = Endpoint("market/kline", "get_kline", None, signed=False)
 FUNDING_HISTORY = Endpoint("market/funding/history", "get_funding_rate_history", None, signed=False)
 SYSTEM_STATUS = Endpoint("system/status", "get_system_status", None, signed=False)

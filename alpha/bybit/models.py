@@ -65,6 +65,20 @@ class Kline(Struct, frozen=True, gc=False):
     closed: bool
 
 
+class PublicTrade(Struct, frozen=True, gc=False):
+    """One trade of the market; `side` is the taker's."""
+
+    trade_id: str
+    symbol: str
+    side: str
+    price: Decimal
+    size: Decimal
+    time_ms: int
+    seq: int
+    is_block: bool
+    is_rpi: bool
+
+
 class Ticker(Struct, frozen=True, gc=False):
     """The market of one symbol now."""
 

@@ -14,6 +14,7 @@ from alpha.bybit.models import (
     FeeRate,
     FundingRate,
     Kline,
+    PublicTrade,
     SystemStatus,
     Ticker,
     TransactionLogRow,
@@ -101,6 +102,13 @@ class Reads:
         """The market of all linear symbols, or of one, by symbol."""
         rows = await self._list(at_bybit.TICKERS, {"category": LINEAR, "symbol": symbol}, decode.parse_ticker, rank)
         return {row.symbol: row for row in rows}
+
+    async def recent_trades(
+        self, symbol: str, *, limit: int = 1000, rank: Priority = Priority.RECONCILE
+    ) -> list[PublicTrade]:
+        """The newest trades of the market, newest first; `limit` at most 1,000, and there is no page before them."""
+        params = {"category": LINEAR, "symbol": symbol, "limit": limit}
+        return await self._list(at_bybit.RECENT_TRADES, params, decode.parse_public_trade, rank)
 
     async def kline(
         self,

@@ -22,7 +22,7 @@ from alpha.postgres.scram import verifier
 from alpha.registry import Registry, load_registry
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "database" / "migrations"
-ROLES = ("alpha_readonly", "alpha_listener", "alpha_sync", "alpha_guard", "alpha_c2", "alpha_strategy")
+ROLES = ("alpha_readonly", "alpha_listener", "alpha_sync", "alpha_guard", "alpha_c2", "alpha_strategy", "alpha_ticks")
 _LOCK = 4_157_250_001
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -37,6 +37,7 @@ class MigrateSettings(DatabaseSettings):
     alpha_guard_db_password: SecretStr | None = Field(None, description="the password of alpha_guard")
     alpha_c2_db_password: SecretStr | None = Field(None, description="the password of alpha_c2")
     alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
+    alpha_ticks_db_password: SecretStr | None = Field(None, description="the password of alpha_ticks")
     bots_file: Path = Field(Path("bots.toml"), description="the list of bots")
     migrate_only_simulated: bool = Field(
         False, description="true refuses a database that holds other accounts than simulated ones; the demo's"

@@ -9,11 +9,12 @@ from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import Settings, chosen_env_file, load
 from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
 from alpha.errors import AlphaError, Misconfigured
+from alpha.influx import InfluxSettings
 from alpha.registry import Registry, load_registry
 from alpha_cli.doctor.egress import check_egress
 from alpha_cli.doctor.exchange import KeyChecks, check_clock
 from alpha_cli.doctor.finding import Finding, carried_out, fault, note, ok
-from alpha_cli.doctor.stores import check_database, check_redis
+from alpha_cli.doctor.stores import check_database, check_influx, check_redis
 from alpha_cli.doctor.telegram import TelegramAccess, check_telegram
 from bot_control.open import BotControlSettings, open_control
 
@@ -56,6 +57,12 @@ async def findings() -> AsyncIterator[Finding]:
         yield finding
     if telegram is not None:
         async for finding in carried_out("telegram", lambda: check_telegram(telegram)):
+            yield finding
+    influx, faults = _settings(InfluxSettings)
+    for finding in faults:
+        yield finding
+    if influx is not None and influx.influx_url is not None:
+        async for finding in carried_out("influxdb", lambda: check_influx(influx)):
             yield finding
     async for finding in carried_out("way out", check_egress):
         yield finding

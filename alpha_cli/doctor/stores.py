@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from alpha.config.services import DatabaseSettings, RedisSettings
+from alpha.influx import InfluxClient, InfluxSettings
 from alpha.live_state.connect import RedisClients
 from alpha.postgres.database import connect
 from alpha.postgres.migrate import read_migrations
@@ -42,3 +43,13 @@ async def check_redis(settings: RedisSettings) -> AsyncIterator[Finding]:
         yield ok("redis", f"Redis answers at {links.address} as {settings.redis_username}.")
     finally:
         await links.close()
+
+
+async def check_influx(settings: InfluxSettings) -> AsyncIterator[Finding]:
+    """InfluxDB answers, knows us, and has the database, in 2.x through a mapping."""
+    client = InfluxClient(settings, timeout_s=10.0)
+    try:
+        await client.check()
+        yield ok("influxdb", f"InfluxDB answers at {client.url} and has the database {client.database!r}.")
+    finally:
+        await client.close()

@@ -26,6 +26,7 @@ SERVICES: Mapping[str, tuple[str, Keys]] = {
     "risk_guard": ("alpha_guard", Keys.TRADING),
     "telegram_manager": ("alpha_c2", Keys.NONE),
     "dashboard": ("alpha_readonly", Keys.NONE),
+    "tick_recorder": ("alpha_ticks", Keys.NONE),
     "doctor": ("alpha_readonly", Keys.TRADING | Keys.READING),
 }
 READERS = tuple(name for name, (_, keys) in SERVICES.items() if keys is Keys.READING)
@@ -44,6 +45,8 @@ def generated(registry: Registry) -> list[str]:
         *(f"{role}_DB_PASSWORD".upper() for role in ROLES),
         *(redis_variable(user) for user in redis_users),
         "DASHBOARD_TOKEN",
+        "INFLUX_TOKEN",
+        "INFLUX_ADMIN_PASSWORD",
     ]
 
 
@@ -118,4 +121,8 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
     place("telegram_manager", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
     place("doctor", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
     place("dashboard", "DASHBOARD_TOKEN", "DASHBOARD_TOKEN")
+    place("tick_recorder", "INFLUX_TOKEN", "INFLUX_TOKEN")
+    for folder in ("influxdb", "doctor"):
+        place(folder, "INFLUX_TOKEN", "INFLUX_TOKEN")
+    place("influxdb", "INFLUX_ADMIN_PASSWORD", "INFLUX_ADMIN_PASSWORD")
     return wanted

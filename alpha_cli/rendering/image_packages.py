@@ -17,6 +17,7 @@ ROOTS = {
     "risk_guard": ("risk_guard.__main__",),
     "telegram_manager": ("telegram_manager.__main__", "alpha_cli.main", "alpha_cli.commands.operate"),
     "dashboard": ("dashboard.__main__",),
+    "tick_recorder": ("tick_recorder.__main__", "alpha_cli.commands.ticks", "alpha_cli.main"),
     "exchange_simulator": ("exchange_simulator.__main__",),
     "strategies": ("bot_runner.main", "alpha.strategy.parameters", "alpha.indicators", "alpha.runtime.start"),
     "alpha_cli": (

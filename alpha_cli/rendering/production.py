@@ -163,6 +163,7 @@ def redis_users(registry: Registry) -> str:
         _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),
         _user("postgres_backup", writes=[], reads=[], budget=False),
         _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
+        _user("tick_recorder", writes=[], reads=["symbols:*"]),
         *(_bot_user(bot) for bot in bots),
     ]
     return "\n".join(lines) + "\n"
@@ -218,6 +219,7 @@ BASE_IMAGES = {
     "postgres": "postgres:17",
     "redis": "redis:8",
     "haproxy": "haproxy:3.0",
+    "influxdb": "influxdb:1.12",
 }
 
 

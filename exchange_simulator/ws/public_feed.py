@@ -1,6 +1,7 @@
 """What the public topics say: candles, tickers, trades, order books, liquidations."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 BOOK_DEPTHS = (1, 50, 200, 1000)
 ALERT_S = 1.0  # between two pushes of `adlAlert`
+TAPE_LENGTH = 1_000  # public trades that are kept of a symbol, as many as can be asked for
 REPEAT_S = 3.0  # a book of one level that has not changed is pushed again after that
 
 
@@ -28,6 +30,7 @@ class PublicFeed:
         self._books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         self._updates: dict[str, int] = {}
         self._traded: dict[str, tuple[int, int]] = {}
+        self._tapes: dict[str, deque[Row]] = {}  # the newest trades of every symbol that was ever listened to
         self._sent: dict[str, float] = {}  # when a book of one level was last pushed, by the clock
         self._clock = clock
         self._announced: list[Row] = []
@@ -64,8 +67,6 @@ class PublicFeed:
                     self._kline(topic, row, now)
             elif kind == "tickers":
                 self._ticker(topic, rest, now)
-            elif kind == "publicTrade":
-                self._trade(topic, rest, now)
             elif kind == "orderbook":
                 depth, _, symbol = rest.partition(".")
                 self._book(topic, symbol, int(depth), now)
@@ -74,6 +75,9 @@ class PublicFeed:
             elif kind == "adlAlert" and self._clock() - self._sent.get(topic, 0.0) >= ALERT_S:
                 self._sent[topic] = self._clock()
                 exchange.hub.publish(topic, self._alert(topic, rest, now))
+        # whoever was listened to once goes on trading: who was cut off finds what he missed in the newest trades
+        for symbol in self._tapes:
+            self._trade(f"publicTrade.{symbol}", symbol, now)
 
     def _status(self, topic: str, now: int) -> None:
         """Announced maintenance, whenever it changes."""
@@ -130,6 +134,8 @@ class PublicFeed:
             self._book(topic, symbol, int(depth), now)
             bids, asks = self._books[topic]
             return self._book_message(topic, symbol, "snapshot", bids, asks, now, repeat=True)
+        if kind == "publicTrade":
+            self._tapes.setdefault(rest, deque(maxlen=TAPE_LENGTH))
         return None
 
     def _ticker_data(self, symbol: str) -> dict[str, str]:
@@ -181,10 +187,21 @@ class PublicFeed:
             "RPI": False,
             "seq": book.next_seq(),
         }
+        self._tapes[symbol].append(row)
         self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": now, "data": [row]})
 
     def recent_trades(self, symbol: str, limit: int) -> list[Row]:
-        """The newest public trades: one a point of each bar walked, newest first."""
+        """The newest public trades, newest first: those that were pushed, and before them one a point of each bar walked."""
+        pushed = [_recent(row) for row in reversed(self._tapes.get(symbol, ()))][:limit]
+        if len(pushed) == limit:
+            return pushed
+        oldest_ms = int(str(pushed[-1]["time"])) if pushed else None
+        walked = [
+            row for row in self._walked_trades(symbol, limit) if oldest_ms is None or int(str(row["time"])) < oldest_ms
+        ]
+        return (pushed + walked)[:limit]
+
+    def _walked_trades(self, symbol: str, limit: int) -> list[Row]:
         timeline, instrument = self.exchange.timeline, self.exchange.market.instruments[symbol]
         count = limit // 4 + 1
         bars = self.exchange.market.bars(symbol, timeline.bar_start - count * timeline.base_ms, timeline.bar_start)
@@ -272,3 +289,18 @@ class PublicFeed:
             "p": text(event.price),
         }
         self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": event.time_ms, "data": [row]})
+
+
+def _recent(row: Row) -> Row:
+    """A pushed trade as a row of `market/recent-trade`."""
+    return {
+        "execId": row["i"],
+        "symbol": row["s"],
+        "price": row["p"],
+        "size": row["v"],
+        "side": row["S"],
+        "time": str(row["T"]),
+        "isBlockTrade": row["BT"],
+        "isRPITrade": row["RPI"],
+        "seq": str(row["seq"]),
+    }

@@ -30,7 +30,11 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.server import ServerConnection, serve
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alerts
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.messages import decode
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
 from alpha.clock import BusinessClock, wall_ms
 from alpha.config.exchange import Environment
 from alpha.live_state.connect import RedisClients
@@ -39,6 +43,7 @@ from alpha.model.timestamp import at
 from alpha.postgres.database import connect, create_pool
 from alpha.postgres.fills import Fill
 from alpha.postgres.migrate import migrate, register_bots
+from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import load_registry
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
@@ -47,16 +52,11 @@ from tests.benchmarks.listener_latency import Floor, floor_of, measure
 from tests.support.world import BOTS, Process, Simulator, Trader, until
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.app import spare_collector
-from websocket_listener.connection import Handlers, Timing
 from websocket_listener.dispatcher import TOPICS, Dispatcher
-from websocket_listener.messages import decode
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
-from websocket_listener.stream import ConnectBudget, Stream, Watch
 from websocket_listener.tests.rows import Held
 
 ROOT = Path(__file__).resolve().parents[2]

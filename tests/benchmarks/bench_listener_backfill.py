@@ -19,6 +19,7 @@ import psutil
 import uvloop
 from aiohttp import web
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alerts
 from alpha.bybit.client import Gateway
 from alpha.bybit.endpoints import EXECUTIONS
@@ -30,6 +31,7 @@ from alpha.errors import Retry
 from alpha.live_state.connect import RedisClients
 from alpha.postgres.database import connect, create_pool
 from alpha.postgres.migrate import migrate, register_bots
+from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import load_registry
 from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
@@ -38,12 +40,10 @@ from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
 from tests.support.history import PAGE, History
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import nobody_else
 

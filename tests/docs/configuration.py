@@ -16,6 +16,7 @@ from demo.settings import DemoSettings
 from operations.context import OperationsSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
+from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
 from websocket_listener.settings import ListenerSettings
 
@@ -38,6 +39,7 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ("Trade sync", "`trade_sync_service`", SyncSettings, ""),
     ("Guard", "`risk_guard`", GuardSettings, ""),
     ("Command centre", "`telegram_manager`", CommandCentreSettings, ""),
+    ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
     ("Terminal", "The `alpha` command's questions and orders.", OperationsSettings, ""),
     ("Migrations", "`python -m alpha.postgres.migrate`", MigrateSettings, ""),
     ("Backups", "`postgres_backup`", BackupSettings, ""),

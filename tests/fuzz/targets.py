@@ -89,7 +89,7 @@ def _rendered_soundly(registry: Registry, text: str) -> None:
         + compose_services(registry)
     )["services"]
     assert set(services) == {bot.container for bot in registry.bots}, text
-    assert redis_users(registry).count("\nuser ") == 7 + len(registry.bots), text
+    assert redis_users(registry).count("\nuser ") == 8 + len(registry.bots), text
     allowed = haproxy_config(registry).split("/containers/(")[1].split(")")[0]
     assert set(allowed.replace("\\", "").split("|")) == {bot.container for bot in registry.bots}, text
 

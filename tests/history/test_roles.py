@@ -50,6 +50,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.order_intents": {"INSERT"},
         "audit.alerts": {"INSERT"},
     },
+    "alpha_ticks": {"audit.rejected_messages": {"INSERT"}},
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
@@ -62,6 +63,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
+    "alpha_ticks": set(),
 }
 
 
@@ -152,26 +154,29 @@ async def test_nobody_but_the_owner_changes_the_schema_or_calls_its_inner_functi
     ):
         assert await refused(connection, statement), statement
     functions = await owner.fetch(
-        "SELECT p.proname AS name, p.oid::regprocedure::text AS signature FROM pg_proc p "
+        "SELECT p.proname AS name, p.oid AS number FROM pg_proc p "
         "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname IN ('trading', 'audit') AND p.prorettype <> 'trigger'::regtype"
     )
     callable_here = {
         row["name"]
         for row in functions
-        if await connection.fetchval("SELECT has_function_privilege($1, 'EXECUTE')", row["signature"])
+        if await connection.fetchval("SELECT has_function_privilege($1::oid, 'EXECUTE')", row["number"])
     }
     await connection.close()
     assert callable_here == FUNCTIONS[role]
 
 
-async def test_history_is_readable_to_everybody_and_the_audit_to_those_who_need_it(
+async def test_history_is_readable_to_all_but_the_tick_recorder_and_the_audit_to_those_who_need_it(
     history_settings: DatabaseSettings,
 ) -> None:
     for role in PASSWORDS:
         connection = await log_in(history_settings, role)
         for view in ("fills", "position_summaries", "bot_daily_performance", "exit_reason_analysis", "symbol_performance",
                      "open_positions", "books_balance", "completed_trades"):  # fmt: skip
-            await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")
+            if role == "alpha_ticks":
+                assert await refused(connection, f"SELECT * FROM trading.{view} LIMIT 1")
+            else:
+                await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")
         if role != "alpha_c2":
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch("SELECT * FROM audit.commands")

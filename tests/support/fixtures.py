@@ -9,6 +9,7 @@ from alpha.live_state.connect import RedisClients
 from alpha.registry import Registry, load_registry
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from tests.support.influx import EmbeddedInflux, program
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "a-password-of-the-tests"
@@ -48,3 +49,16 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     server.start()
     yield server
     server.stop("immediate")
+
+
+@pytest.fixture
+def influx(tmp_path: Path) -> Iterator[EmbeddedInflux]:
+    """An InfluxDB of its own with user and database; skipped with the reason where it cannot be had."""
+    influxd, why = program()
+    if influxd is None:
+        pytest.skip(why)
+    server = EmbeddedInflux(tmp_path / "influx", influxd)
+    server.start()
+    server.set_up()
+    yield server
+    server.kill()

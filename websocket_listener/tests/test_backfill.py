@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alerts
 from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
@@ -17,17 +18,16 @@ from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.live_state.connect import RedisClients
 from alpha.model.timestamp import ms_of
+from alpha.postgres.rejected import RejectedMessages
 from demo.ports import free_port
 from tests.support.history import DAY_MS, History
 from tests.support.world import until
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
-from websocket_listener.alert_batcher import AlertBatcher
 from websocket_listener.backfill import Backfill
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
-from websocket_listener.rejected import RejectedMessages
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution_row, nobody_else
 

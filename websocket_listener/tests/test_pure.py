@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpha.bybit.messages import answer_of, decode
+from alpha.bybit.stream import Backoff
+from alpha.bybit.stream_state import MOVES, StreamState, move
 from alpha.errors import Rejected
 from alpha.model.order_link import order_link_id
 from alpha.model.reason import Reason
-from websocket_listener.connection_state import MOVES, StreamState, move
-from websocket_listener.messages import answer_of, decode
 from websocket_listener.opening_positions import entry_of, walk
 from websocket_listener.rows import check_execution, reason_of_execution
 from websocket_listener.stop_reasons import StopReason
 from websocket_listener.store import StoredFill
-from websocket_listener.stream import Backoff
 from websocket_listener.tests.rows import START_MS, execution, order, position
 from websocket_listener.unexplained import Explainer
 

@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from alpha.alert_batcher import AlertBatcher, Make
 from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.messages import decode
 from alpha.clock import BusinessClock
 from alpha.config.exchange import Environment
 from alpha.live_state import keys
@@ -19,15 +21,13 @@ from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_orders, read_position, read_positions, read_wallet
 from alpha.model.timestamp import at
 from alpha.postgres.fills import Fill
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from tests.support.world import until
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
-from websocket_listener.alert_batcher import AlertBatcher, Make
 from websocket_listener.dispatcher import Dispatcher
-from websocket_listener.messages import decode
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
-from websocket_listener.rejected import RejectedMessage, RejectedMessages
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, Held, execution, execution_row, order, position, wallet

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.stream import Backoff, ConnectBudget, Stream, Watch
 from tests.support.world import until
-from websocket_listener.connection import Handlers, Timing
-from websocket_listener.stream import Backoff, ConnectBudget, Stream, Watch
 
 QUICK = Timing(connect_s=2, answer_s=1, ping_s=0.1, silence_s=0.5)
 
@@ -24,7 +24,7 @@ class Seen:
     downs: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     frames: list[str | bytes] = field(default_factory=list)
-    on_malformed: list[str | bytes] = field(default_factory=list)
+    malformed: list[str | bytes] = field(default_factory=list)
     connections: int = 0
 
 
@@ -39,7 +39,7 @@ async def obliging(socket: ServerConnection, message: dict[str, object], seen: S
 
 @asynccontextmanager
 async def streaming(
-    answer: Answer, timing: Timing = QUICK, *, needed: bool = True
+    answer: Answer, timing: Timing = QUICK, *, needed: bool = True, raw: Callable[[str | bytes], bool] | None = None
 ) -> AsyncIterator[tuple[Stream, Seen]]:
     """A stream with login and two topics, kept live against a server that answers like this."""
     seen = Seen()
@@ -59,7 +59,7 @@ async def streaming(
         stream = Stream(
             "test",
             f"ws://127.0.0.1:{port}",
-            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.on_malformed.append(frame)),
+            Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.malformed.append(frame), raw),
             Watch(up, seen.downs.append, seen.refusals.append),
             topics=("execution", "order"),
             timing=timing,
@@ -147,11 +147,11 @@ async def test_silence_is_noticed_and_the_connection_replaced() -> None:
 
 
 async def test_a_login_without_an_answer_is_given_up_although_pongs_come() -> None:
-    async def deaf_at_first(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
+    async def silent_at_first(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
         if message["op"] != "auth" or seen.connections > 1:
             await obliging(socket, message, seen)
 
-    async with streaming(deaf_at_first) as (_, seen):
+    async with streaming(silent_at_first) as (_, seen):
         await until(at_least(seen, ups=1), 10, "another try")
         assert seen.connections == 2
 
@@ -192,7 +192,7 @@ async def test_pongs_alone_keep_a_quiet_connection() -> None:
         assert stream.live
 
 
-async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
+async def test_a_cut_connection_is_replaced_and_a_malformed_frame_ends_nothing() -> None:
     async def rude(socket: ServerConnection, message: dict[str, object], seen: Seen) -> None:
         await obliging(socket, message, seen)
         if message["op"] == "subscribe" and message["args"] == ["order"]:
@@ -202,11 +202,20 @@ async def test_a_cut_connection_is_replaced_and_garbage_ends_nothing() -> None:
                 socket.transport.abort()
 
     async with streaming(rude) as (_, seen):
-        await until(at_least(seen, connections=2, on_malformed=1, frames=1), 10, "frames on the second connection")
+        await until(at_least(seen, connections=2, malformed=1, frames=1), 10, "frames on the second connection")
         await until(at_least(seen, ups=1), 10, "the second connection to be live")
 
 
-async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection() -> None:
+def _fails_on_data(frame: str | bytes) -> bool:
+    if '"topic"' in str(frame):
+        raise KeyError("odd")
+    return False
+
+
+@pytest.mark.parametrize("raw", [None, _fails_on_data])
+async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection(
+    raw: Callable[[str | bytes], bool] | None,
+) -> None:
     class Faulty(list[str | bytes]):
         def append(self, frame: str | bytes) -> None:
             raise KeyError("odd")
@@ -218,6 +227,6 @@ async def test_a_message_that_we_cannot_cope_with_is_kept_and_ends_no_connection
             await socket.send('{"topic":"execution","data":[]}')
 
     # telling of a fault at length takes a moment
-    async with streaming(sends, Timing(ping_s=0.1, silence_s=20)) as (_, seen):
-        await until(at_least(seen, on_malformed=3), 10, "three messages to be kept")
+    async with streaming(sends, Timing(ping_s=0.1, silence_s=20), raw=raw) as (_, seen):
+        await until(at_least(seen, malformed=3), 10, "three messages to be kept")
         assert (seen.connections, seen.downs) == (1, [])

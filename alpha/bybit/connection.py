@@ -3,18 +3,19 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from alpha.bybit.messages import Answer, Envelope, answer_of, decode
+from alpha.bybit.stream_state import StreamState, move
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
-from websocket_listener.connection_state import StreamState, move
-from websocket_listener.messages import Answer, Envelope, answer_of, decode
 
 log = logger(__name__)
 #: The largest frame that is read. Bybit's private frames stay far below.
@@ -46,11 +47,89 @@ class Timing:
 class Handlers:
     """Who hears of what. All are plain functions and return at once: nothing waits on the reading path.
 
-    `data(envelope, frame)` gets a frame with a topic, `on_malformed(frame, fault)` one that cannot be read.
+    `data(envelope, frame)` gets a frame with a topic, `on_malformed(frame, fault)` one that cannot be read. `raw(frame)`, where
+    given, sees every frame before it is decoded and returns True for those it has taken.
     """
 
     data: Callable[[Envelope, str | bytes], None]
     on_malformed: Callable[[str | bytes, str], None]
+    raw: Callable[[str | bytes], bool] | None = None
+
+
+class Socket(Protocol):
+    """An open WebSocket that hands over its frames by itself."""
+
+    async def send(self, text: str) -> None:
+        """Send one text frame; Retry when the connection is lost."""
+
+    async def close(self) -> None:
+        """Close it and free what it holds. Never fails."""
+
+
+#: Opens a WebSocket: `(url, timing, frame, lost)`. Every frame is passed to `frame`, the end, with its reason, to `lost`.
+#: Retry when it cannot be opened.
+OpenSocket = Callable[[str, "Timing", Callable[[str | bytes], None], Callable[[str], None]], Awaitable[Socket]]
+
+
+class WebsocketsSocket:
+    """A connection of the library `websockets`."""
+
+    def __init__(
+        self, url: str, socket: ClientConnection, frame: Callable[[str | bytes], None], lost: Callable[[str], None]
+    ) -> None:
+        self._url = url
+        self._socket = socket
+        self._frame = frame
+        self._lost = lost
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(
+        cls, url: str, timing: Timing, frame: Callable[[str | bytes], None], lost: Callable[[str], None]
+    ) -> "WebsocketsSocket":
+        """Connect; Retry when the network or the other side does not serve it."""
+        try:
+            socket = await connect(
+                url,
+                open_timeout=timing.connect_s,
+                ping_interval=timing.ping_s * 2,
+                ping_timeout=timing.silence_s,
+                close_timeout=1.0,
+                max_size=MOST_BYTES,
+                max_queue=64,
+                compression=None,
+            )
+        except (OSError, WebSocketException, TimeoutError, EOFError) as fault:
+            raise Retry(f"{url} cannot be reached: {str(fault) or type(fault).__name__}.") from None
+        return cls(url, socket, frame, lost)
+
+    async def send(self, text: str) -> None:
+        """Send one text frame; Retry when the connection is lost."""
+        try:
+            await self._socket.send(text)
+        except (OSError, WebSocketException) as fault:
+            raise Retry(f"{self._url} was lost: {fault}.") from None
+
+    async def close(self) -> None:
+        """Close it and free what it holds. Never fails."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        with suppress(OSError, WebSocketException, TimeoutError):
+            await self._socket.close()
+
+    async def _read(self) -> None:
+        rested_s = time.monotonic()
+        try:
+            while True:
+                frame = await self._socket.recv()
+                now_s = time.monotonic()
+                self._frame(frame)
+                if now_s - rested_s > _REST_S:
+                    # frames that wait already come without a pause: the writers would hear late that they may go on
+                    await asyncio.sleep(0)
+                    rested_s = now_s
+        except (OSError, WebSocketException, EOFError) as fault:
+            self._lost(f"connection lost: {str(fault) or type(fault).__name__}")
 
 
 class Connection:
@@ -63,6 +142,7 @@ class Connection:
         timing: Timing,
         *,
         login: Callable[[], Sequence[str | int]] | None = None,
+        open_socket: OpenSocket = WebsocketsSocket.open,
     ) -> None:
         """`login` gives the arguments of the `auth` frame at the moment it is sent; None for a public connection."""
         self.state = StreamState.CONNECTING
@@ -73,7 +153,8 @@ class Connection:
         self._timing = timing
         self._login = login
         self._faults_logged: set[type[Exception]] = set()
-        self._socket: ClientConnection | None = None
+        self._open_socket = open_socket
+        self._socket: Socket | None = None
         self._waiting: dict[str, tuple[str, asyncio.Future[Answer]]] = {}
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,21 +166,12 @@ class Connection:
         Raises LoginRefused, or Retry when the network or the exchange did not serve it.
         """
         try:
-            self._socket = await connect(
-                self._url,
-                open_timeout=self._timing.connect_s,
-                ping_interval=self._timing.ping_s * 2,
-                ping_timeout=self._timing.silence_s,
-                close_timeout=1.0,
-                max_size=MOST_BYTES,
-                max_queue=64,
-                compression=None,
-            )
-        except (OSError, WebSocketException, TimeoutError, EOFError) as fault:
+            self._socket = await self._open_socket(self._url, self._timing, self._took, self.end)
+        except Retry:
             self._close_state()
-            raise Retry(f"{self._url} cannot be reached: {str(fault) or type(fault).__name__}.") from None
+            raise
         self.last_frame_s = time.monotonic()
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat())]
+        self._tasks = [asyncio.create_task(self._beat())]
         if self._login is not None:
             self._advance(StreamState.LOGGING_IN)
             answer = await self._ask("auth", list(self._login()))
@@ -146,8 +218,7 @@ class Connection:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._socket is not None:
-            with suppress(OSError, WebSocketException, TimeoutError):
-                await self._socket.close()
+            await self._socket.close()
 
     def _advance(self, state: StreamState) -> None:
         """The next state; Retry when the connection has ended in the meantime."""
@@ -175,46 +246,46 @@ class Connection:
     async def _send(self, message: dict[str, object]) -> None:
         if self._socket is None or self._end.done():
             raise Retry(f"{self._url} is not connected.")
-        try:
-            await self._socket.send(msgspec.json.encode(message).decode())
-        except (OSError, WebSocketException) as fault:
-            raise Retry(f"{self._url} was lost: {fault}.") from None
+        await self._socket.send(msgspec.json.encode(message).decode())
 
-    async def _read(self) -> None:
-        socket, handlers = self._socket, self._handlers
-        if socket is None:
-            return
-        rested_s = self.last_frame_s
+    def _took(self, frame: str | bytes) -> None:
+        """One frame. A fault of ours outside the handler of data must never stop the reading in silence: it ends the connection."""
+        self.last_frame_s = time.monotonic()
         try:
-            while True:
-                if self.last_frame_s - rested_s > _REST_S:
-                    # frames that wait already come without a pause: the writers would hear late that they may go on
-                    await asyncio.sleep(0)
-                    rested_s = self.last_frame_s
-                frame = await socket.recv()
-                self.last_frame_s = time.monotonic()
-                try:
-                    envelope = decode(frame)
-                except Rejected as fault:
-                    handlers.on_malformed(frame, str(fault))
-                    continue
-                if envelope.topic:
-                    try:
-                        handlers.data(envelope, frame)
-                    except Exception as fault:
-                        # one message that we cannot cope with must not end the connection of all symbols
-                        if type(fault) not in self._faults_logged:
-                            self._faults_logged.add(type(fault))
-                            log.exception("handler_fault", url=self._url, topic=envelope.topic)
-                        handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
-                else:
-                    self._answered(answer_of(envelope))
-        except (OSError, WebSocketException, EOFError) as fault:
-            self.end(f"connection lost: {str(fault) or type(fault).__name__}")
+            if self._handlers.raw is not None and self._taken_raw(self._handlers.raw, frame):
+                return
+            try:
+                envelope = decode(frame)
+            except Rejected as fault:
+                self._handlers.on_malformed(frame, str(fault))
+                return
+            if envelope.topic:
+                self._handle(envelope, frame)
+            else:
+                self._answered(answer_of(envelope))
         except Exception as fault:
-            # The reading path must never die in silence: whatever it was ends this connection and shows.
             log.exception("reader_fault", url=self._url)
             self.end(f"fault of ours while reading: {type(fault).__name__}")
+
+    def _taken_raw(self, raw: Callable[[str | bytes], bool], frame: str | bytes) -> bool:
+        try:
+            return raw(frame)
+        except Exception as fault:  # noqa: BLE001 - logged there, once per kind
+            self._handler_failed(fault, frame, "")
+            return True
+
+    def _handle(self, envelope: Envelope, frame: str | bytes) -> None:
+        try:
+            self._handlers.data(envelope, frame)
+        except Exception as fault:  # noqa: BLE001 - logged there, once per kind
+            self._handler_failed(fault, frame, envelope.topic)
+
+    def _handler_failed(self, fault: Exception, frame: str | bytes, topic: str) -> None:
+        """One message that we cannot cope with must not end the connection of all symbols. Call it while the fault is handled."""
+        if type(fault) not in self._faults_logged:
+            self._faults_logged.add(type(fault))
+            log.exception("handler_fault", url=self._url, topic=topic)
+        self._handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
 
     def _answered(self, answer: Answer | None) -> None:
         if answer is None:

@@ -7,15 +7,16 @@ oldest give way and are only counted, and the counter is in the metrics, the sta
 import asyncio
 import re
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
+from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Level
 from alpha.logs import logger
-from alpha.postgres.database import Pool
+from alpha.postgres.database import Connection, Pool
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
-from websocket_listener.alert_batcher import AlertBatcher
-from websocket_listener.store import RejectedRow, insert_rejected
 
 log = logger(__name__)
 
@@ -28,6 +29,26 @@ _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9a-f]*[0-9][0-9a-f.+-]*")
 #: So many are stored in one transaction.
 _BATCH = 100
 _MOST_CHARACTERS = 1_000_000
+
+
+class RejectedRow(NamedTuple):
+    """One row of `audit.rejected_messages`."""
+
+    source: str
+    account_id: int | None
+    bot_id: str | None
+    topic: str | None
+    fault: str
+    message: str
+
+
+async def insert_rejected(connection: Connection, rows: Iterable[RejectedRow]) -> None:
+    """Keep messages that could not be read, whole. NUL, which PostgreSQL cannot hold, becomes its symbol."""
+    await connection.executemany(
+        "INSERT INTO audit.rejected_messages (source, account_id, bot_id, topic, fault, message) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
+        [tuple(part.replace("\x00", "\u2400") if isinstance(part, str) else part for part in row) for row in rows],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +99,15 @@ class _Waiting:
 class RejectedMessages:
     """Takes messages without waiting and stores them in the background."""
 
-    def __init__(self, pool: Pool, alerts: AlertBatcher) -> None:
+    def __init__(self, pool: Pool, alerts: AlertBatcher, remedy: str = "") -> None:
+        """`remedy` is what an alert says after where the messages are."""
         self.count = 0
         #: Those that were only counted, in all and by bot ("" for the public stream).
         self.lost = 0
         self.lost_of: Counter[str] = Counter()
         self._pool = pool
         self._alerts = alerts
+        self._remedy = remedy
         self._kinds: set[tuple[str, ...]] = set()
         self._first = _Waiting()
         self._rest = _Waiting()
@@ -102,7 +125,7 @@ class RejectedMessages:
         self._idle.clear()
         self._wake.set()
         kind = f"rejected:{rejected.source}:{rejected.bot_id or ''}"
-        self._alerts.note(kind, lambda count, _: _alert(kind, rejected, count, self.lost_of[rejected.bot_id or ""]))
+        self._alerts.note(kind, lambda count, _: self._alert(kind, rejected, count))
 
     async def run(self) -> None:
         """Store until cancelled; while PostgreSQL is away they wait."""
@@ -152,18 +175,17 @@ class RejectedMessages:
         async with self._pool.acquire(timeout=5.0) as connection:
             await insert_rejected(connection, [rejected.row() for rejected in taken])
 
-
-def _alert(kind: str, newest: RejectedMessage, count: int, lost: int) -> Alert:
-    bot = newest.bot_id or ""
-    kept = "They are in audit.rejected_messages, whole"
-    if lost:
-        kept = f"The first of each kind is in audit.rejected_messages, whole; {lost} since the start were only counted"
-    if newest.source == "PostgreSQL":
-        what, remedy = "rows that PostgreSQL refused", f"{kept}."
-    else:
-        what = f"messages of the exchange ({newest.source}) that could not be read"
-        remedy = f"{kept}; the executions are read again over REST."
-    return Alert(Level.WARNING, kind, f"{count} {what}; the last: {newest.fault[:300]}", remedy, bot)
+    def _alert(self, kind: str, newest: RejectedMessage, count: int) -> Alert:
+        bot = newest.bot_id or ""
+        kept = "They are in audit.rejected_messages, whole."
+        if lost := self.lost_of[bot]:
+            kept = f"The first of each kind is in audit.rejected_messages, whole; {lost} since the start were only counted."
+        if newest.source == "PostgreSQL":
+            what = "rows that PostgreSQL refused"
+        else:
+            what = f"messages of the exchange ({newest.source}) that could not be read"
+            kept = f"{kept} {self._remedy}".rstrip()
+        return Alert(Level.WARNING, kind, f"{count} {what}; the last: {newest.fault[:300]}", kept, bot)
 
 
 def as_text(frame: str | bytes) -> str:

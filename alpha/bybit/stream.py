@@ -7,10 +7,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from alpha.bybit.connection import (
+    Connection,
+    Handlers,
+    LoginRefused,
+    OpenSocket,
+    SubscriptionRefused,
+    Timing,
+    WebsocketsSocket,
+)
+from alpha.bybit.stream_state import StreamState
 from alpha.errors import Retry
 from alpha.logs import logger
-from websocket_listener.connection import Connection, Handlers, LoginRefused, SubscriptionRefused, Timing
-from websocket_listener.connection_state import StreamState
 
 log = logger(__name__)
 
@@ -85,6 +93,7 @@ class Stream:
         login: Callable[[], Sequence[str | int]] | None = None,
         all_topics_needed: bool = True,
         draw: Callable[[], float] = random.random,
+        open_socket: OpenSocket = WebsocketsSocket.open,
     ) -> None:
         self.name = name
         self.reconnects = 0
@@ -98,8 +107,10 @@ class Stream:
         self._login = login
         self._needed = all_topics_needed
         self._draw = draw
+        self._open_socket = open_socket
         self._topics: set[str] = set(topics)
         self._confirmed: set[str] = set()
+        self._renewed: set[str] = set()
         self._current: Connection | None = None
         self._topics_changed = asyncio.Event()
 
@@ -112,6 +123,16 @@ class Stream:
     def state(self) -> StreamState:
         """The state of the current connection; CLOSED between two."""
         return StreamState.CLOSED if self._current is None else self._current.state
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """The topics that the current connection has confirmed; none between two connections."""
+        return frozenset(self._confirmed) if self.live else frozenset()
+
+    def renew(self, topic: str) -> None:
+        """Subscribe this topic anew, because its next snapshot is needed."""
+        self._renewed.add(topic)
+        self._topics_changed.set()
 
     def set_topics(self, topics: Iterable[str]) -> None:
         """From now on exactly these topics."""
@@ -152,7 +173,9 @@ class Stream:
 
     async def _open(self) -> Connection:
         await self._budget.take()
-        connection = Connection(self._url, self._handlers, self._timing, login=self._login)
+        connection = Connection(
+            self._url, self._handlers, self._timing, login=self._login, open_socket=self._open_socket
+        )
         topics = sorted(self._topics)
         try:
             refused = await connection.open(topics)
@@ -202,13 +225,15 @@ class Stream:
             self._watch.down(why)
 
     async def _change_topics(self, connection: Connection) -> None:
-        added, gone = sorted(self._topics - self._confirmed), sorted(self._confirmed - self._topics)
+        renewed, self._renewed = self._renewed & self._confirmed, set()
+        gone = sorted((self._confirmed - self._topics) | renewed)
+        if gone:
+            self._confirmed -= set(gone)
+            await connection.unsubscribe(gone)
+        added = sorted(self._topics - self._confirmed)
         if added:
             refused = await connection.subscribe(added)
             self._confirmed |= set(added) - set(refused)
-        if gone:
-            await connection.unsubscribe(gone)
-            self._confirmed -= set(gone)
 
     async def _successor(self, old: Connection) -> Connection | None:
         """A new connection, live, before the old one is closed; None when it could not be had now."""

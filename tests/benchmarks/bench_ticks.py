@@ -1,0 +1,229 @@
+"""The tick recorder under a flood: `python -m tests.benchmarks.bench_ticks --burst 20000:10 --steady 5000:300`.
+
+A sender process holds frames encoded beforehand; the recorder is a process of its own. Printed apart: what receipt and
+decoding cost, and what the path after decoding costs beside a bare `polars.write_parquet` of the same rows.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import psutil
+
+from demo.ports import free_port
+from tests.support.world import ROOT, Process, until
+from tick_recorder.columns import to_frame
+from tick_recorder.inspect import held, verify
+from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.schema import Kind
+from tick_recorder.store import TickStore
+from tick_recorder.tests.exchange import Flood, TickExchange, names
+from tick_recorder.writer import Report, Writer
+
+SYMBOLS = 33
+
+
+class Sender:
+    """The flooding process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tick_recorder.tests.exchange", "--symbols", str(SYMBOLS)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.said = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return found
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def prepare(self, rate: int, seconds: float) -> None:
+        """Encode the frames of the next flood."""
+        self._write(f"{rate} {seconds}")
+        self._read()
+
+    def start(self) -> None:
+        """Send them."""
+        self._write("go")
+
+    def done(self) -> dict[str, Any]:
+        """Wait for its end; what was sent so far."""
+        return self._read()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        # closes the pipes as well
+        self._process.communicate()
+
+
+async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
+    """Run a recorder through these floods `(frames a second, seconds)`; figures of the process. AssertionError when a row
+    is missing or stored twice.
+    """
+    sender = Sender()
+    port = free_port()
+    settings = {
+        "BYBIT_REST_URL": sender.said["rest"], "BYBIT_WS_URL": sender.said["ws"],
+        "REDIS_PORT": "1", "REDIS_PASSWORD": "none", "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "none",
+        "TICKS_DIR": str(folder / "ticks"), "TICKS_SYMBOLS": ",".join(names(SYMBOLS)), "HEALTH_PORT": str(port),
+        "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"), "LOG_FORMAT": "json",
+    }  # fmt: skip
+    recorder = Process("recorder", ["-m", "tick_recorder"], settings, folder)
+    store = TickStore(folder / "ticks")
+    try:
+        recorder.start()
+        async with httpx.AsyncClient() as client:
+
+            async def metrics() -> dict[str, float]:
+                try:
+                    text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+                except httpx.TransportError:
+                    return {}
+                lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+                return {name: float(value) for name, _, value in lines}
+
+            async def live() -> bool:
+                return (await metrics()).get("ticks_stream_live") == 1.0
+
+            await until(live, 60, "the recorder to be live")
+            process = psutil.Process(recorder.pid)
+            idle_mb, most_mb, deepest, results = process.memory_info().rss / 1e6, 0.0, 0.0, []
+            for rate, seconds in parts:
+                await asyncio.to_thread(sender.prepare, rate, seconds)
+                await until(live, 60, "the recorder to be live")
+                before, cpu = await metrics(), sum(process.cpu_times()[:2])
+                sender.start()
+                ending = asyncio.create_task(asyncio.to_thread(sender.done))
+                began = time.monotonic()
+                while not ending.done():
+                    most_mb = max(most_mb, process.memory_info().rss / 1e6)
+                    deepest = max(deepest, (await metrics()).get("ticks_pending_frames", 0.0))
+                    await asyncio.sleep(0.25)
+                sent = await ending
+
+                async def taken(sent: dict[str, Any] = sent) -> bool:
+                    now = await metrics()
+                    rows = now.get('ticks_rows_total{kind="trades"}', 0), now.get('ticks_rows_total{kind="bbo"}', 0)
+                    return rows == (sent["trades"], sent["quotes"])
+
+                await until(taken, 120, f"all of {sent} to be taken")
+                behind_s = time.monotonic() - began - sent["took_s"]
+                now = await metrics()
+                frames = now["ticks_frames_total"] - before["ticks_frames_total"]
+                results.append(
+                    {
+                        "asked": rate,
+                        "rate": frames / sent["took_s"],
+                        "seconds": sent["took_s"],
+                        "behind_s": behind_s,
+                        "cpu_us": (sum(process.cpu_times()[:2]) - cpu) / frames * 1e6,
+                        "decode_us": (now["ticks_decode_seconds_total"] - before["ticks_decode_seconds_total"])
+                        / frames
+                        * 1e6,
+                    }
+                )
+            assert now["ticks_frames_dropped_total"] == 0
+        assert recorder.stop(60) == 0, recorder.said()[-2_000:]
+        stored = {kind: sum(one.rows for one in held(store) if one.kind is kind) for kind in (Kind.TRADES, Kind.BBO)}
+        assert stored == {Kind.TRADES: sent["trades"], Kind.BBO: sent["quotes"]}, (stored, sent)
+        assert [fault.text for fault in verify(store)] == []
+        return {"floods": results, "idle_mb": idle_mb, "most_mb": most_mb, "deepest": deepest, "stored": stored}
+    finally:
+        recorder.kill()
+        sender.close()
+
+
+def writing(rows: int, folder: Path, part_s: int = 10) -> dict[str, float]:
+    """The path after decoding (parts of `part_s` seconds at 5,000 rows a second, joined) beside a bare `write_parquet` of the same rows; CPU in us a row."""
+    store = TickStore(folder / "written")
+    store.open()
+    recorder = Recorder(
+        store, (Kind.TRADES, Kind.BBO), depth=50, depth_every_ms=1_000, buffer_bytes=10**12,
+        reject=lambda _: None, renew=lambda _: None, backfill=lambda _: None,
+    )  # fmt: skip
+    recorder.follow(names(SYMBOLS))
+    sent = Flood(TickExchange(), names(SYMBOLS), rows, 5_000, 1_700_000_000_000 // 3_600_000 * 3_600_000)
+    batches: list[Batch] = []
+    at_once = 5_000 * part_s
+    for begin in range(0, rows, at_once):
+        for _, encoded in sent.frames[begin : begin + at_once]:
+            recorder.received(encoded)
+        recorder.decode_all()
+        batches.append(recorder.swap())
+    frames = {
+        key: to_frame(key[0], [row for batch in batches for row in batch.rows.get(key, [])])[0]
+        for key in {key for batch in batches for key in batch.rows}
+    }
+    writer = Writer(store, retention_days=0, most_bytes=0)
+    began = time.process_time()
+    for batch in batches:
+        writer.write(batch, Report())
+    parts = time.process_time() - began
+    writer.tidy(0, Report(), everything=True)
+    ours = time.process_time() - began
+    began = time.process_time()
+    bare_bytes = 0
+    for number, frame in enumerate(frames.values()):
+        path = folder / f"bare-{number}.parquet"
+        frame.write_parquet(path, compression="zstd")
+        bare_bytes += path.stat().st_size
+    bare = time.process_time() - began
+    size = store.bytes_used()
+    store.close()
+    one = pl.concat([frame for (kind, *_), frame in frames.items() if kind is Kind.TRADES])
+    began = time.process_time()
+    one.write_parquet(folder / "one.parquet", compression="zstd")
+    single = time.process_time() - began
+    return {
+        "parts_us": parts / rows * 1e6,
+        "ours_us": ours / rows * 1e6,
+        "bare_us": bare / rows * 1e6,
+        "cpu_ratio": ours / bare,
+        "bytes": size / rows,
+        "bare_bytes": bare_bytes / rows,
+        "bytes_ratio": size / bare_bytes,
+        "single_file_us": single / len(one) * 1e6,
+        "single_file_bytes": (folder / "one.parquet").stat().st_size / len(one),
+    }
+
+
+def main() -> int:
+    """Print both."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--burst", default="20000:10", help="frames a second, and seconds")
+    parser.add_argument("--steady", default="5000:300", help="the same, afterwards")
+    parser.add_argument("--part-s", type=int, default=10, help="seconds of a part in that comparison")
+    parser.add_argument("--rows", type=int, default=500_000, help="rows of the comparison of writers")
+    arguments = parser.parse_args()
+    parts = [
+        (int(rate), float(seconds))
+        for rate, _, seconds in (text.partition(":") for text in (arguments.burst, arguments.steady))
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        for key, value in writing(arguments.rows, Path(name), arguments.part_s).items():
+            sys.stdout.write(f"{key:>20} {value:10.2f}\n")
+    with tempfile.TemporaryDirectory() as name:
+        found = asyncio.run(flood(parts, Path(name)))
+        for one in found.pop("floods"):
+            sys.stdout.write("  ".join(f"{key} {value:,.1f}" for key, value in one.items()) + "\n")
+        sys.stdout.write(f"{found}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

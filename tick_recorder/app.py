@@ -1,0 +1,414 @@
+"""The tick recorder's process: wiring, start, and an orderly end."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
+
+from alpha.alert_batcher import AlertBatcher
+from alpha.alerts import Alert, Alerts, Level
+from alpha.bybit.client import market_gateway
+from alpha.bybit.connection import Handlers, Timing
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.messages import Envelope
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.errors import Misconfigured, Retry
+from alpha.health import HealthServer
+from alpha.live_state import keys
+from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.logs import logger
+from alpha.postgres.database import create_pool
+from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
+from alpha.process import LoopPulse, end_tasks
+from alpha.registry import load_registry
+from tick_recorder.backfill import Backfill
+from tick_recorder.columns import Rejection
+from tick_recorder.fast_socket import FastSocket
+from tick_recorder.frames import is_data, topic_of
+from tick_recorder.influx.sink import InfluxSink
+from tick_recorder.metrics import RecorderMetrics
+from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.schema import Kind
+from tick_recorder.settings import RecorderSettings
+from tick_recorder.store import TickStore, hour_start
+from tick_recorder.writer import Report, Writer
+
+log = logger(__name__)
+#: Decoding lets the connection be read at least so often.
+SLICE_S = 0.004
+DECODE_EVERY_S = 0.02
+FOLLOW_S = 1.0
+RETAIN_S = 60.0
+#: Best bid and offer are sent again every 3 s where nothing changes, so that without any data something is wrong.
+NO_DATA_S = 30.0
+#: How long the stream, the disk or Redis may be away, or frames may wait, before it counts as ill health.
+AWAY_S = 60.0
+LAG_S = 30.0
+#: Bybit allows 21,000 characters of topics a connection.
+MOST_CHARACTERS = 20_000
+
+
+class RecorderProcess:
+    """Everything of one process, wired."""
+
+    def __init__(self, settings: RecorderSettings, links: RedisClients, store: TickStore) -> None:
+        self._settings = settings
+        self._links = links
+        self.store = store
+        self.alerts = Alerts(links.shared, "tick_recorder")
+        self.grouped = AlertBatcher(self.alerts)
+        self.rejected: RejectedMessages | None = None
+        self._unsaid: list[RejectedMessage] = []
+        self._epoch = 0
+        self._stopping = False
+        hosts = hosts_of(settings)
+        self._gateway = market_gateway(hosts, RateLimiter(links.shared))
+        self.stream = Stream(
+            "public",
+            hosts.public_ws,
+            Handlers(self._other, self._malformed, self._raw),
+            Watch(self._up, self._down, self._refused),
+            timing=Timing(silence_s=settings.ticks_silence_s, ping_s=min(10.0, settings.ticks_silence_s / 2)),
+            budget=ConnectBudget(),
+            all_topics_needed=False,
+            open_socket=FastSocket.open,
+        )
+        self.backfill = Backfill(
+            self._gateway.recent_trades,
+            lambda symbol: topic_of(Kind.TRADES, symbol, settings.ticks_depth) in self.stream.confirmed,
+            lambda: self._epoch,
+        )
+        self.recorder = Recorder(
+            store,
+            settings.kinds,
+            depth=settings.ticks_depth,
+            depth_every_ms=settings.ticks_depth_every_ms,
+            buffer_bytes=settings.ticks_buffer_mb * 1_000_000,
+            reject=self._reject,
+            renew=self.stream.renew,
+            backfill=self.backfill.ask,
+        )
+        self.backfill.recorder = self.recorder
+        self.writer = Writer(
+            store,
+            retention_days=settings.ticks_retention_days,
+            most_bytes=int(settings.ticks_max_gb * 1_000_000_000),
+        )
+        self.influx = InfluxSink(settings, store, self._reject_line, self.grouped) if settings.influx_url else None
+        self._registry = load_registry(settings.alpha_bots_file)
+        self._decode_soon = asyncio.Event()
+        self._batch: Batch | None = None
+        now_s = time.monotonic()
+        self.stream_seen_s = self.redis_seen_s = self.stored_s = self.caught_up_s = self._data_s = now_s
+        self._retained_s = now_s - RETAIN_S + 5.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until `stop` is set, then store what has arrived."""
+        jobs: list[Coroutine[Any, Any, None]] = [
+            *(self.stream.run(), self._decode(), self._follow(), self._store_parts(), self._save_rejected()),
+            *(self.backfill.run(), self.grouped.run()),
+        ]
+        if self.influx is not None:
+            jobs.append(self.influx.run())
+        work = [asyncio.create_task(job) for job in jobs]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, *work}, return_when=asyncio.FIRST_COMPLETED)
+            for task in work:
+                if task.done():
+                    await task
+        finally:
+            stopping.cancel()
+            self._stopping = True
+            await end_tasks(work, 5.0)
+            self.recorder.decode_all()
+            with suppress(OSError):
+                await asyncio.to_thread(self._store_now, Report())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await self.grouped.tell(all_of_it=True)
+            await asyncio.wait([asyncio.ensure_future(self._gateway.close())], timeout=1.0)
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def _raw(self, frame: str | bytes) -> bool:
+        if not is_data(frame) or not isinstance(frame, bytes):
+            return False
+        self._data_s = time.monotonic()
+        self.recorder.received(frame)
+        self._decode_soon.set()
+        return True
+
+    def _other(self, envelope: Envelope, frame: str | bytes) -> None:
+        """Data whose text does not begin as usual."""
+        self._data_s = time.monotonic()
+        self.recorder.received(frame.encode() if isinstance(frame, str) else frame)
+        self._decode_soon.set()
+
+    def _malformed(self, frame: str | bytes, fault: str) -> None:
+        self._reject(Rejection(fault, as_text(frame)))
+
+    async def _decode(self) -> None:
+        while True:
+            await self._decode_soon.wait()
+            self._decode_soon.clear()
+            while self.recorder.decode_some(SLICE_S):  # noqa: ASYNC110 - other work runs between two slices
+                await asyncio.sleep(0)
+            self.caught_up_s = time.monotonic()
+            # frames gather meanwhile: fewer turns of the loop for the same work
+            await asyncio.sleep(DECODE_EVERY_S)
+
+    def _up(self) -> None:
+        self.stream_seen_s = self._data_s = time.monotonic()
+
+    def _down(self, why: str) -> None:
+        self._epoch += 1
+        if self._stopping:
+            self.recorder.interrupted("the recorder was stopped")
+            return
+        self.recorder.interrupted(f"the stream was lost: {why}")
+        self.grouped.note("ticks:stream", lambda count, _: Alert(
+            Level.WARNING, "ticks:stream", f"The stream of ticks was interrupted {count} times; the last: {why}.",
+            "Trades are read again over REST as far as it reaches; the rest is in the gaps: alpha ticks ls."))  # fmt: skip
+
+    def _refused(self, why: str) -> None:
+        log.warning("public_stream_refused", why=why)
+
+    # -- what is recorded ---------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Look each second what is to be recorded; while Redis is away what was followed last counts."""
+        found: dict[str, set[str]] = {}
+        while True:
+            wanted = set(self._settings.ticks_symbols)
+            if not wanted:
+                for bot in self._registry.bots:
+                    with suppress(*REDIS_UNAVAILABLE, RedisError):
+                        found[bot.id] = set(await self._links.of(bot).smembers(keys.symbols(bot.id)))
+                        self.redis_seen_s = time.monotonic()
+                wanted = {symbol for symbols in found.values() for symbol in symbols}
+            if wanted != self.recorder.symbols:
+                self.recorder.decode_all()
+                self.recorder.follow(wanted)
+                self._check_length()
+                self.stream.set_topics(self.recorder.topics)
+            self._look()
+            with suppress(*REDIS_UNAVAILABLE):
+                await self.alerts.flush()
+            await asyncio.sleep(FOLLOW_S)
+
+    def _check_length(self) -> None:
+        length = sum(map(len, self.recorder.topics))
+        if length > MOST_CHARACTERS:
+            self._warn(
+                "ticks:symbols",
+                f"{len(self.recorder.symbols)} symbols are more than one connection takes ({length} characters of topics).",
+                f"Name at most {MOST_CHARACTERS // 60} in TICKS_SYMBOLS.",
+            )
+
+    def _look(self) -> None:
+        """What the state of the stream means."""
+        now_s = time.monotonic()
+        if self.stream.live:
+            self.stream_seen_s = now_s
+            confirmed = self.stream.confirmed
+            self.recorder.confirmed(confirmed)
+            refused = self.recorder.topics - confirmed
+            if refused and now_s - self._data_s < NO_DATA_S and Kind.BBO in self._settings.kinds:
+                names = sorted({topic.rpartition(".")[2] for topic in refused})
+                self.grouped.note("ticks:refused", lambda _, about: Alert(
+                    Level.WARNING, "ticks:refused", f"The exchange does not stream {', '.join(about)}.",
+                    "Check the spelling in TICKS_SYMBOLS."), about=names)  # fmt: skip
+            if confirmed and Kind.BBO in self._settings.kinds and now_s - self._data_s > NO_DATA_S:
+                self.stream.replace(f"no data for {now_s - self._data_s:.0f} s")
+                self._data_s = now_s
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    async def _store_parts(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.ticks_part_s)
+            self.recorder.decode_some(SLICE_S)
+            report = Report()
+            try:
+                if self._batch is None:
+                    self._batch = self.recorder.swap()
+                await asyncio.to_thread(self._store_batch, self._batch, report)
+                self.recorder.stored(self._batch)
+                self._batch = None
+                self.stored_s = time.monotonic()
+                await asyncio.to_thread(self._tidy, report)
+            except OSError as fault:
+                self._disk_fault(fault)
+            self._tell(report)
+
+    def _store_batch(self, batch: Batch, report: Report) -> None:
+        began_s = time.thread_time()
+        try:
+            self.writer.write(batch, report)
+        finally:
+            self.writer.counts.write_s += time.thread_time() - began_s
+
+    def _tidy(self, report: Report) -> None:
+        self.writer.tidy(self.recorder.newest_ms, report)
+        if self.recorder.newest_ms and time.monotonic() - self._retained_s > RETAIN_S:
+            self._retained_s = time.monotonic()
+            self.writer.retain(self.recorder.newest_ms, report)
+
+    def _store_now(self, report: Report) -> None:
+        """The end: what is left, and what came since."""
+        if self._batch is not None:
+            self.writer.write(self._batch, report)
+        self.writer.write(self.recorder.swap(), report)
+
+    def _tell(self, report: Report) -> None:
+        for rejection in report.rejected:
+            self.recorder.counts.rejected += 1
+            self._reject(rejection)
+        if self.influx is not None:
+            self.influx.written(report.written, report.joined)
+        for fault in report.faults:
+            self._warn("ticks:file", fault, "")
+        if report.full:
+            hours = f"{len(report.full)} hours, from {hour_start(report.full[0]):%Y-%m-%d %H:00} on"
+            self._warn("ticks:full", f"The disk of TICKS_DIR is full; the oldest ticks were deleted: {hours}.",
+                       "Give it more room, or lower TICKS_MAX_GB or TICKS_RETENTION_DAYS.")  # fmt: skip
+        if report.over_size:
+            log.info("size_limit", hours=len(report.over_size))
+        if report.aged:
+            log.info("retention", hours=len(report.aged))
+
+    def _disk_fault(self, fault: OSError) -> None:
+        log.warning("ticks_not_stored", why=str(fault), buffered_mb=self.recorder.buffered_bytes // 1_000_000)
+        why = fault.strerror or str(fault)
+        self.grouped.note("ticks:disk", lambda _, __: Alert(
+            Level.CRITICAL, "ticks:disk", f"Ticks cannot be stored in {self.store.root}: {why}.",
+            "They wait in memory until TICKS_BUFFER_MB is full. Make room there."))  # fmt: skip
+
+    def _warn(self, key: str, text: str, remedy: str) -> None:
+        self.grouped.note(key, lambda _, __: Alert(Level.WARNING, key, text, remedy))
+
+    # -- what cannot be read --------------------------------------------------------------------------------------
+
+    def _reject(self, rejection: Rejection) -> None:
+        self._keep_rejected(RejectedMessage("tick stream", rejection.message, rejection.fault))
+
+    def _reject_line(self, line: str, fault: str) -> None:
+        self._keep_rejected(RejectedMessage("InfluxDB", line, fault))
+
+    def _keep_rejected(self, message: RejectedMessage) -> None:
+        log.warning("rejected", source=message.source, fault=message.fault, message=message.message[:500])
+        if self.rejected is not None:
+            self.rejected.put(message)
+        elif len(self._unsaid) < 1_000:
+            self._unsaid.append(message)
+
+    async def _save_rejected(self) -> None:
+        """PostgreSQL is needed for what cannot be read alone: the recorder runs without it, and tries again."""
+        while True:
+            try:
+                pool = await create_pool(self._settings, "tick_recorder", min_size=0, max_size=1)
+            except (Retry, Misconfigured) as fault:
+                log.info("postgres_away", why=str(fault))
+                await asyncio.sleep(10.0)
+                continue
+            self.rejected = RejectedMessages(pool, self.grouped)
+            for message in self._unsaid:
+                self.rejected.put(message)
+            self._unsaid.clear()
+            try:
+                await self.rejected.run()
+            finally:
+                pool.terminate()
+
+    # -- health -------------------------------------------------------------------------------------------------
+
+    def stream_fault(self) -> str | None:
+        """A sentence while the stream has been away for too long."""
+        away_s = time.monotonic() - self.stream_seen_s
+        return f"The stream of ticks has not been connected for {away_s:.0f} s." if away_s > AWAY_S else None
+
+    def disk_fault(self) -> str | None:
+        """A sentence while nothing has been stored for too long."""
+        away_s = time.monotonic() - self.stored_s
+        limit_s = AWAY_S + self._settings.ticks_part_s
+        return f"Nothing has been stored in {self.store.root} for {away_s:.0f} s." if away_s > limit_s else None
+
+    def lag_fault(self) -> str | None:
+        """A sentence while frames wait for too long."""
+        behind_s = time.monotonic() - self.caught_up_s if self.recorder.pending else 0.0
+        return f"Frames wait for {behind_s:.0f} s: this machine is too slow." if behind_s > LAG_S else None
+
+    def redis_fault(self) -> str | None:
+        """A sentence while it is not known what the bots follow."""
+        if self._settings.ticks_symbols:
+            return None
+        away_s = time.monotonic() - self.redis_seen_s
+        return (
+            f"Redis has not answered for {away_s:.0f} s: what the bots follow is not known."
+            if away_s > AWAY_S
+            else None
+        )
+
+    def details(self) -> dict[str, object]:
+        """What is recorded now."""
+        found: dict[str, object] = {
+            "symbols": sorted(self.recorder.symbols),
+            "stream": str(self.stream.state),
+            "open_gaps": len(self.recorder.gaps),
+            "buffered_mb": round(self.recorder.buffered_bytes / 1_000_000, 1),
+        }
+        if self.influx is not None:
+            found["influx"] = self.influx.state()
+        return found
+
+
+async def serve(settings: RecorderSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+    """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
+    links = RedisClients(settings)
+    store = TickStore(settings.ticks_dir)
+    try:
+        left = store.open()
+        if left:
+            log.info("cleaned_up", files=len(left))
+        if not settings.ticks_symbols:
+            await _redis(links, stop, settings.ticks_start_wait_s)
+        if stop.is_set():
+            return
+        process = RecorderProcess(settings, links, store)
+        registry = CollectorRegistry()
+        registry.register(
+            RecorderMetrics(process.recorder, process.writer, process.backfill, process.stream, process.influx)
+        )
+        checks = {
+            "stream": process.stream_fault,
+            "disk": process.disk_fault,
+            "lag": process.lag_fault,
+            "redis": process.redis_fault,
+        }
+        health = HealthServer(settings, pulse, checks, registry, process.details)
+        log.info("started", folder=str(store.root), streams=settings.ticks_streams, health_port=health.port)
+        try:
+            await process.run(stop)
+        finally:
+            health.close()
+    finally:
+        store.close()
+        await links.close()
+
+
+async def _redis(links: RedisClients, stop: asyncio.Event, wait_s: float) -> None:
+    deadline_s = time.monotonic() + wait_s
+    while not stop.is_set():
+        try:
+            await links.check()
+            return
+        except Retry:
+            if time.monotonic() > deadline_s:
+                raise
+            await asyncio.sleep(0.5)

@@ -1,0 +1,88 @@
+"""What was not received. Every interruption is a gap until it is shown that nothing is missing.
+
+A gap is stored when it begins and again when it ends, under one id; the last row of an id counts. Gaps are stored before
+any later row of their kind, so that no kill leaves a hole that looks like a quiet market.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+
+import msgspec
+
+from tick_recorder.schema import Kind
+
+
+class GapState(StrEnum):
+    """OPEN lasts. CLOSED is over, its rows are missing. FILLED was an interruption in which nothing was lost."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    FILLED = "filled"
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Rows of `kind` and `symbol` after `ts` and before `until` (milliseconds; None while it lasts) were not received."""
+
+    ts: int
+    gap_id: str
+    kind: str
+    symbol: str
+    until: int | None
+    reason: str
+    state: str
+    received_us: int | None = None
+    ordinal: int = 0
+
+
+Series = tuple[Kind, str]
+
+
+class GapBook:
+    """The gaps that are open now, one at most for a kind and symbol. `record(gap)` stores a row."""
+
+    def __init__(self, record: Callable[[Gap], None], now_us: Callable[[], int]) -> None:
+        self.opened = 0
+        self.lost = 0
+        self._record = record
+        self._now_us = now_us
+        self._open: dict[Series, Gap] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def restore(self, gaps: Iterable[Gap]) -> None:
+        """Gaps that an earlier process left open."""
+        for gap in gaps:
+            self._open[(Kind(gap.kind), gap.symbol)] = gap
+
+    def find(self, kind: Kind, symbol: str) -> Gap | None:
+        """The open gap of a kind and symbol."""
+        return self._open.get((kind, symbol))
+
+    def open(self, kind: Kind, symbol: str, since_ms: int, reason: str) -> None:
+        """From `since_ms`, the newest row's time, on nothing is received. An open gap stays as it is."""
+        if (kind, symbol) in self._open:
+            return
+        now_us = self._now_us()
+        self._number += 1
+        gap = Gap(since_ms, f"{now_us:x}-{self._number:x}", kind, symbol, None, reason, GapState.OPEN, now_us)
+        self._open[(kind, symbol)] = gap
+        self.opened += 1
+        self._record(gap)
+
+    def close(self, kind: Kind, symbol: str, until_ms: int, *, missing: bool) -> None:
+        """It is over. `missing` False: nothing was lost in it."""
+        gap = self._open.pop((kind, symbol), None)
+        if gap is None:
+            return
+        state = GapState.CLOSED if missing else GapState.FILLED
+        self.lost += missing
+        self._record(
+            msgspec.structs.replace(
+                gap,
+                until=max(until_ms, gap.ts),
+                state=state,
+                received_us=max(self._now_us(), (gap.received_us or 0) + 1),
+            )
+        )

@@ -1,0 +1,90 @@
+"""One order book, rebuilt from snapshots and changes, and checked by its update number."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tick_recorder.frames import BookFrame
+
+
+class Depth(msgspec.Struct, gc=False):
+    """A row of kind `depth`, prices as text."""
+
+    ts: int
+    snapshot: bool
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    update_id: int
+    seq: int
+    received_us: int | None = None
+    ordinal: int = 0
+
+
+class Bbo(msgspec.Struct, gc=False):
+    """A row of kind `bbo`; an empty side has no order."""
+
+    ts: int
+    bid: tuple[str, str] | None
+    ask: tuple[str, str] | None
+    update_id: int
+    seq: int
+    received_us: int | None = None
+    ordinal: int = 0
+
+
+class BookBroken(Exception):
+    """An update is missing: the book is not known until the next snapshot."""
+
+
+@dataclass(slots=True)
+class OrderBook:
+    """The levels of one symbol. `bids` and `asks` are price to size, as text."""
+
+    bids: dict[str, str]
+    asks: dict[str, str]
+    update_id: int | None = None
+    seq: int = 0
+
+    @classmethod
+    def new(cls) -> "OrderBook":
+        """A book of which nothing is known."""
+        return cls({}, {})
+
+    @property
+    def known(self) -> bool:
+        """True from a snapshot on."""
+        return self.update_id is not None
+
+    def lose(self) -> None:
+        """Wait for a snapshot."""
+        self.update_id = None
+
+    def apply(self, frame: BookFrame) -> bool:
+        """Take a frame; False when it changes nothing (a repeat, or a change before the first snapshot).
+
+        BookBroken when an update is missing before this one.
+        """
+        data = frame.data
+        if frame.type == "snapshot":
+            # any new snapshot replaces the book, also one with u = 1 after a restart of the exchange
+            self.bids, self.asks = dict(data.b), dict(data.a)
+        else:
+            if self.update_id is None or data.u <= self.update_id:
+                return False
+            if data.u != self.update_id + 1:
+                self.lose()
+                raise BookBroken
+            for side, changes in ((self.bids, data.b), (self.asks, data.a)):
+                for price, size in changes:
+                    if float(size) == 0.0:
+                        side.pop(price, None)
+                    else:
+                        side[price] = size
+        self.update_id, self.seq = data.u, data.seq
+        return True
+
+    def snapshot(self, ts_ms: int) -> Depth:
+        """All levels, best first."""
+        bids = sorted(self.bids.items(), key=lambda level: -float(level[0]))
+        asks = sorted(self.asks.items(), key=lambda level: float(level[0]))
+        return Depth(ts_ms, True, bids, asks, self.update_id or 0, self.seq)

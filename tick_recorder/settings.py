@@ -1,0 +1,108 @@
+"""The tick recorder's settings."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.loader import Settings
+from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
+from alpha.influx import InfluxSettings
+from tick_recorder.schema import STREAMS, Kind
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class TicksDir(Settings):
+    """Where the files are."""
+
+    ticks_dir: Path = Field(Path("ticks"), description="the folder of ticks")
+
+
+class RecorderSettings(
+    ExchangeSettings,
+    DatabaseSettings,
+    RedisSettings,
+    LogSettings,
+    HealthSettings,
+    RegistrySettings,
+    TicksDir,
+    InfluxSettings,
+):
+    """Everything the tick recorder reads from the environment. All seconds are wall-clock."""
+
+    ticks_symbols: Names = Field(
+        (), description="the symbols to record, separated by commas; none: what the bots follow"
+    )
+    ticks_streams: Names = Field(
+        (Kind.TRADES.value, Kind.BBO.value),
+        description="what to record, separated by commas: trades, bbo, depth, liquidations",
+    )
+    ticks_depth: int = Field(50, description="the levels of depth that are recorded: 50 or 200")
+    ticks_depth_every_ms: int = Field(
+        1_000, ge=0, le=3_600_000, description="milliseconds between two snapshots of depth; 0 records every change"
+    )
+    ticks_retention_days: int = Field(90, ge=0, le=36_500, description="how many days are kept; 0 keeps everything")
+    ticks_max_gb: float = Field(
+        20.0, ge=0, description="GB that the files may take before the oldest hours go; 0 has no limit"
+    )
+    ticks_buffer_mb: int = Field(
+        256, ge=16, le=65_536, description="MB that may wait in memory before frames are dropped, which is a gap"
+    )
+    ticks_part_s: float = Field(10.0, ge=0.1, le=60, description="seconds between two parts, lost at most by a kill")
+    ticks_silence_s: float = Field(
+        25.0, gt=0, le=120, description="seconds without any frame after which the connection is replaced"
+    )
+    influx_check_days: int = Field(
+        7,
+        ge=0,
+        le=3650,
+        description="how many days are compared with the files at a start, and filled where they differ",
+    )
+    ticks_start_wait_s: float = Field(
+        20.0, ge=0, description="seconds a start waits for Redis before it ends with a sentence"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for name in ("ticks_symbols", "ticks_streams"):
+                if isinstance(data.get(name), str):
+                    parts = (part.strip() for part in data[name].split(","))
+                    data = {**data, name: tuple(dict.fromkeys(part for part in parts if part))}
+        return data
+
+    @field_validator("ticks_symbols")
+    @classmethod
+    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if not re.fullmatch(r"[A-Z0-9-]{2,32}", symbol):
+                raise ValueError(f"{symbol!r} cannot be a symbol; symbols look like BTCUSDT")
+        return value
+
+    @field_validator("ticks_streams")
+    @classmethod
+    def _streams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = [str(kind) for kind in STREAMS]
+        for name in value:
+            if name not in known:
+                raise ValueError(f"{name!r} cannot be recorded; choose from {', '.join(known)}")
+        if not value:
+            raise ValueError(f"nothing would be recorded; choose from {', '.join(known)}")
+        return value
+
+    @field_validator("ticks_depth")
+    @classmethod
+    def _depth(cls, value: int) -> int:
+        if value not in (50, 200):
+            raise ValueError("the levels of depth must be 50 or 200")
+        return value
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds to record."""
+        return tuple(Kind(name) for name in self.ticks_streams)

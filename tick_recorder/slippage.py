@@ -1,0 +1,152 @@
+"""What trading really cost: each fill against the quotes around it. Pure functions on frames.
+
+All figures are basis points of the mid price, positive where the fill was worse for us (for `after_*`: where the price went
+our way, as a markout is usually read). A fill is measured against the last quote *before* its millisecond, because the
+quote of the same millisecond may already show what the fill took. Where a gap lies between a quote and the moment that it
+should speak for, the figure is null, not a guess.
+
+    slippage = side * (price - mid) / mid          arrival cost: half the spread, and what the order walked through
+    delay    = side * (mid - decision) / decision  what the market did between decision and fill
+    after_h  = side * (mid(t + h) - mid) / mid     h = 1, 5, 30 s; side is 1 for a buy, -1 for a sell
+"""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+#: Seconds after a fill at which the price is looked at.
+HORIZONS = (1, 5, 30)
+_BPS = 10_000
+#: What a frame of fills must have. `order_kind` and `decision_price` are null where no intent was recorded.
+FILL_COLUMNS = (
+    *("exec_id", "bot_id", "symbol", "ts", "side", "price", "qty", "value", "is_maker", "reason"),
+    *("order_kind", "decision_price"),
+)
+
+
+def measure(
+    fills: pl.DataFrame,
+    quotes: Mapping[str, pl.DataFrame],
+    gaps: Mapping[str, pl.DataFrame],
+    horizons: Sequence[int] = HORIZONS,
+) -> pl.DataFrame:
+    """Every fill with `mid`, `spread_bps`, `slippage_bps`, `delay_bps` and one `after_<s>s_bps` for each horizon.
+
+    `fills` has the columns FILL_COLUMNS; `quotes` and `gaps` are frames of `read_ticks(..., "bbo")` and `read_gaps(...)`
+    by symbol. A fill without a usable quote keeps its row, with nulls.
+    """
+    parts = [
+        _of_symbol(part, quotes.get(str(symbol)), gaps.get(str(symbol)), horizons)
+        for (symbol,), part in fills.group_by("symbol", maintain_order=True)
+    ]
+    names = [f"after_{seconds}s_bps" for seconds in horizons]
+    if not parts:
+        nothing = dict.fromkeys(("mid", "spread_bps", "slippage_bps", "delay_bps", *names), pl.Float64)
+        return fills.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in nothing.items())
+    return pl.concat(parts).sort("ts", maintain_order=True)
+
+
+def _of_symbol(
+    fills: pl.DataFrame, quotes: pl.DataFrame | None, gaps: pl.DataFrame | None, horizons: Sequence[int]
+) -> pl.DataFrame:
+    fills = fills.sort("ts", maintain_order=True)
+    mids = _mids(quotes)
+    found = _at(fills, mids, gaps, pl.col("ts"), "mid", before=True)
+    for seconds in horizons:
+        found = _at(found, mids, gaps, pl.col("ts") + pl.duration(seconds=seconds), f"mid_{seconds}", before=False)
+    side = pl.when(pl.col("side") == "Buy").then(1.0).otherwise(-1.0)
+    price, decision = pl.col("price").cast(pl.Float64), pl.col("decision_price").cast(pl.Float64)
+    figures = {
+        "spread_bps": pl.col("mid_spread") / pl.col("mid") * _BPS,
+        "slippage_bps": side * (price - pl.col("mid")) / pl.col("mid") * _BPS,
+        "delay_bps": side * (pl.col("mid") - decision) / decision * _BPS,
+        **{
+            f"after_{seconds}s_bps": side * (pl.col(f"mid_{seconds}") - pl.col("mid")) / pl.col("mid") * _BPS
+            for seconds in horizons
+        },
+    }
+    return found.with_columns(**figures).select(*fills.columns, "mid", *figures)
+
+
+def _mids(quotes: pl.DataFrame | None) -> pl.DataFrame:
+    """The time, the mid and the spread of every quote with both sides."""
+    if quotes is None:
+        return pl.DataFrame(schema={"quote_ts": pl.Datetime("ms", "UTC"), "mid": pl.Float64, "spread": pl.Float64})
+    bid, ask = pl.col("bid_price").cast(pl.Float64), pl.col("ask_price").cast(pl.Float64)
+    return (
+        quotes.sort("ts", "ordinal")
+        .select(quote_ts="ts", mid=(bid + ask) / 2, spread=ask - bid)
+        .unique("quote_ts", keep="last", maintain_order=True)
+    )
+
+
+def _at(
+    rows: pl.DataFrame, mids: pl.DataFrame, gaps: pl.DataFrame | None, moment: pl.Expr, name: str, *, before: bool
+) -> pl.DataFrame:
+    """`rows` with the mid that held at a moment, null where there is none or a gap lies between."""
+    at = rows.select(row=pl.int_range(pl.len()), moment=moment.dt.cast_time_unit("ms")).sort("moment")
+    found = at.join_asof(
+        mids, left_on="moment", right_on="quote_ts", strategy="backward", allow_exact_matches=not before
+    )
+    if gaps is not None and len(gaps):
+        holes = (
+            gaps.select(gap_ts=pl.col("ts"), until="until")
+            .sort("gap_ts")
+            .with_columns(
+                open_until=pl.col("until").fill_null(pl.datetime(2100, 1, 1, time_unit="ms", time_zone="UTC")).cum_max()
+            )
+        )
+        found = found.join_asof(
+            holes, left_on="moment", right_on="gap_ts", strategy="backward", allow_exact_matches=False
+        )
+        usable = pl.col("open_until").is_null() | (pl.col("open_until") <= pl.col("quote_ts"))
+        found = found.with_columns(pl.when(usable).then(pl.col(column)).alias(column) for column in ("mid", "spread"))
+    found = found.sort("row")
+    return rows.with_columns(found["mid"].alias(name), found["spread"].alias(f"{name}_spread"))
+
+
+def summarise(measured: pl.DataFrame, by: Sequence[str] = (), horizons: Sequence[int] = HORIZONS) -> pl.DataFrame:
+    """Means weighted by the fills' value, per group: `bot_id`, `symbol`, `order_kind`, `hour` (UTC) or `size`.
+
+    `fills` counts all, `measured` those with a quote. `slippage_usdt` is the cost in the settle coin.
+    """
+    value = pl.col("value").cast(pl.Float64)
+    rows = measured.with_columns(
+        order_kind=pl.coalesce("order_kind", pl.when("is_maker").then(pl.lit("maker")).otherwise(pl.lit("taker"))),
+        hour=pl.col("ts").dt.hour(),
+        size=pl.when(value < 100).then(pl.lit("< 100"))
+        .when(value < 1_000).then(pl.lit("100 - 1,000"))
+        .when(value < 10_000).then(pl.lit("1,000 - 10,000"))
+        .otherwise(pl.lit("> 10,000")),
+    )  # fmt: skip
+
+    def mean(name: str) -> pl.Expr:
+        known = pl.col(name).is_not_null()
+        return ((pl.col(name) * value).filter(known).sum() / value.filter(known).sum()).fill_nan(None).alias(name)
+
+    figures = [
+        pl.len().alias("fills"),
+        pl.col("slippage_bps").is_not_null().sum().alias("measured"),
+        value.sum().alias("value_usdt"),
+        (pl.col("slippage_bps") * value / _BPS).sum().alias("slippage_usdt"),
+        *(mean(name) for name in ("spread_bps", "slippage_bps", "delay_bps")),
+        *(mean(f"after_{seconds}s_bps") for seconds in horizons),
+    ]
+    if not by:
+        return rows.select(figures)
+    return rows.group_by(*by, maintain_order=True).agg(figures).sort(*by)
+
+
+def worse_than_assumed(measured: pl.DataFrame, assumed_bps: float) -> str | None:
+    """A warning when the takers' slippage is worse than the back-test's assumption; None when it is not, or not measured.
+
+    Half the spread is paid by a back-test that fills at the mid or the last price, so the whole slippage is compared.
+    """
+    total = summarise(measured.filter(~pl.col("is_maker")))
+    mean = total["slippage_bps"][0] if len(total) else None
+    if mean is None or mean <= assumed_bps:
+        return None
+    return (
+        f"Market orders cost {mean:.2f} bps, more than the {assumed_bps:g} bps that the back-test assumes: "
+        f"repeat it with --slippage-bps {mean:.1f}."
+    )

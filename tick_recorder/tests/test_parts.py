@@ -1,0 +1,455 @@
+"""The recorder's parts, without a process."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+
+from alpha.config.loader import load
+from alpha.errors import Misconfigured, Rejected
+from tests.faults.disk import SmallDisk
+from tick_recorder.columns import Rejection, to_frame
+from tick_recorder.frames import Trade
+from tick_recorder.gaps import GapState
+from tick_recorder.inspect import verify
+from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.schema import HOUR_MS, STREAMS, Kind
+from tick_recorder.sequencer import BUCKET_MS, Known, Sequencer
+from tick_recorder.settings import RecorderSettings
+from tick_recorder.store import MOST_FILES, TickStore
+from tick_recorder.stored import all_gaps, last_row
+from tick_recorder.tests.compare import stored
+from tick_recorder.writer import GRACE_MS, Report, Writer
+
+T0 = 1_700_000_000_000 // HOUR_MS * HOUR_MS
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[TickStore]:
+    """An open, empty store."""
+    found = TickStore(tmp_path / "ticks")
+    found.open()
+    yield found
+    found.close()
+
+
+class Bench:
+    """A recorder and a writer in one, on a store."""
+
+    def __init__(
+        self, store: TickStore, *, every_ms: int = 0, buffer: int = 50_000_000, symbols: tuple[str, ...] = ("A",)
+    ) -> None:
+        self.store = store
+        self.rejected: list[Rejection] = []
+        self.renewed: list[str] = []
+        self.asked: list[str] = []
+        self.writer = Writer(store, retention_days=0, most_bytes=0)
+        self.recorder = Recorder(
+            store, STREAMS, depth=50, depth_every_ms=every_ms, buffer_bytes=buffer,
+            reject=self.rejected.append, renew=self.renewed.append, backfill=self.asked.append, now_us=lambda: 1,
+        )  # fmt: skip
+        self.recorder.follow(symbols)
+
+    def frame(self, topic: str, data: object, *, kind: str = "snapshot", ts: int = T0) -> None:
+        """A frame of this topic, decoded."""
+        self.recorder.received(msgspec.json.encode({"topic": topic, "type": kind, "ts": ts, "cts": ts, "data": data}))
+        self.recorder.decode_all()
+
+    def trade(self, trade_id: str, ts: int = T0) -> dict[str, object]:
+        """A row of publicTrade."""
+        row: dict[str, object] = {
+            "T": ts,
+            "s": "A",
+            "S": "Buy",
+            "v": "1",
+            "p": "2.5",
+            "i": trade_id,
+            "BT": False,
+            "RPI": False,
+            "seq": 1,
+        }
+        return row
+
+    def trades(self, *rows: dict[str, object]) -> None:
+        """A frame of trades."""
+        self.frame("publicTrade.A", list(rows))
+
+    def save(self) -> Report:
+        """Store what was taken."""
+        report, batch = Report(), self.recorder.swap()
+        self.writer.write(batch, report)
+        self.recorder.stored(batch)
+        return report
+
+    def gaps(self) -> list[tuple[str, str, str]]:
+        """Kind, reason and state of every gap."""
+        return [(row["kind"], row["reason"], row["state"]) for row in all_gaps(self.store).iter_rows(named=True)]
+
+
+# -- ordinals -----------------------------------------------------------------------------------------------------
+
+
+def test_a_repeat_keeps_its_ordinal_over_a_restart_and_hours_later(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("b"), bench.trade("c", T0 + 1))
+    bench.save()
+    again = Bench(store)
+    again.recorder.backfilled("A", [])
+    again.recorder.backfilled("A", [Trade(T0, "Buy", "1", "2.5", name) for name in ("a", "b")])
+    again.trades(again.trade("b"), again.trade("d"), again.trade("e", T0 + 5 * HOUR_MS), again.trade("a"))
+    again.save()
+    again.trades(again.trade("d"), again.trade("f", T0 + 1))
+    again.save()
+    frame = stored(store.root, Kind.TRADES, "A")
+    assert list(frame.select("id", "ordinal").iter_rows()) == [
+        ("a", 0),
+        ("b", 1),
+        ("d", 2),
+        ("c", 0),
+        ("f", 1),
+        ("e", 0),
+    ]
+
+
+def test_memory_holds_the_newest_ids_alone_and_the_store_knows_the_others() -> None:
+    loaded: list[int] = []
+
+    def load_hour(hour: int) -> Known:
+        loaded.append(hour)
+        return Known({f"id-{n}" for n in range(50)}, {T0 + n * BUCKET_MS: 1 for n in range(50)})
+
+    sequencer = Sequencer(load_hour, None)
+    for number in range(50):
+        assert sequencer.take(T0 + number * BUCKET_MS, f"id-{number}") == 0
+        sequencer.stored(sequencer.swap())
+    assert sum(len(known.ids) for known in sequencer._buckets.values()) <= 3
+    assert loaded == []
+    assert sequencer.take(T0, "id-0") is None
+    assert sequencer.take(T0, "late") == 1
+    assert loaded == [T0 // HOUR_MS]
+
+
+# -- what cannot be read --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"p": "NaN"}, {"p": "Infinity"}, {"p": "-1"}, {"p": "1e5"}, {"p": ""}, {"v": "0.1234567890123"}, {"p": 5},
+        {"S": "Both"}, {"T": 5}, {"T": 10**17}, {"T": "x"}, {"i": None}, {"p": "9" * 60},
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_rejected_alone_and_its_neighbours_are_stored(store: TickStore, bad: dict[str, object]) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("bad") | bad, bench.trade("c"))
+    report = bench.save()
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "c"]
+    (rejection,) = [*bench.rejected, *report.rejected]
+    assert "bad" in rejection.message or "i" in bad
+    assert rejection.fault.count(".") >= 1
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"{", b'{"topic":"publicTrade.A","data":5}', b"\xff\xfe", b'{"topic":"publicTrade.A"' + b"[" * 5_000]
+)
+def test_a_frame_that_cannot_be_read_is_rejected_whole(store: TickStore, frame: bytes) -> None:
+    bench = Bench(store)
+    bench.recorder.received(frame)
+    bench.recorder.decode_all()
+    bench.trades(bench.trade("a"))
+    bench.save()
+    assert len(bench.rejected) == 1
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a"]
+
+
+def test_a_jump_of_the_exchange_s_clock_is_two_hours_of_files_and_no_fault(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("b", T0 + 90 * HOUR_MS), bench.trade("c", T0 + 1))
+    bench.save()
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "c", "b"]
+
+
+# -- order books ----------------------------------------------------------------------------------------------------
+
+
+def book(update: int, bids: list[list[str]], asks: list[list[str]]) -> dict[str, object]:
+    """The data of a book's frame."""
+    return {"s": "A", "b": bids, "a": asks, "u": update, "seq": update}
+
+
+def test_a_book_is_rebuilt_and_a_missing_update_is_a_gap_until_the_next_snapshot(store: TickStore) -> None:
+    bench = Bench(store)
+    topic = "orderbook.50.A"
+    bench.frame(topic, book(7, [["9", "1"], ["8", "1"]], [["11", "1"]]))
+    bench.frame(topic, book(8, [["9", "0"], ["8.5", "2"]], []), kind="delta", ts=T0 + 1)
+    bench.frame(topic, book(10, [["8.5", "3"]], []), kind="delta", ts=T0 + 2)
+    bench.frame(topic, book(11, [["8.5", "4"]], []), kind="delta", ts=T0 + 3)
+    assert bench.renewed == [topic]
+    bench.frame(topic, book(20, [["7", "1"]], [["12", "1"]]), ts=T0 + 4)
+    bench.save()
+    frame = stored(store.root, Kind.DEPTH, "A")
+    assert frame["update_id"].to_list() == [7, 8, 20]
+    assert frame["snapshot"].to_list() == [True, False, True]
+    assert [[str(price.normalize()) for price in side] for side in frame["bid_prices"]] == [
+        ["9", "8"],
+        ["9", "8.5"],
+        ["7"],
+    ]
+    assert bench.gaps() == [("depth", "an update of the order book is missing", "closed")]
+
+
+def test_each_hour_of_depth_begins_with_a_snapshot_and_samples_are_whole(store: TickStore) -> None:
+    for every_ms, expected in ((0, [True, False, True]), (1_000, [True, True])):
+        inner = TickStore(store.root / str(every_ms))
+        inner.open()
+        bench = Bench(inner, every_ms=every_ms)
+        bench.frame("orderbook.50.A", book(1, [["9", "1"]], [["11", "1"]]), ts=T0 + HOUR_MS - 400)
+        bench.frame("orderbook.50.A", book(2, [["8", "1"]], []), kind="delta", ts=T0 + HOUR_MS - 300)
+        bench.frame("orderbook.50.A", book(3, [["7", "1"]], []), kind="delta", ts=T0 + HOUR_MS)
+        bench.save()
+        inner.close()
+        frame = stored(inner.root, Kind.DEPTH, "A")
+        assert frame["snapshot"].to_list() == expected
+        assert [len(side) for side in frame["bid_prices"]][-1] == 3
+
+
+def test_a_quote_that_is_sent_again_says_that_an_interruption_lost_nothing(store: TickStore) -> None:
+    bench = Bench(store)
+    quote = book(5, [["9", "1"]], [["11", "1"]])
+    bench.frame("orderbook.1.A", quote)
+    bench.recorder.interrupted("cut")
+    bench.frame("orderbook.1.A", quote, ts=T0 + 50)
+    bench.recorder.interrupted("cut again")
+    bench.frame("orderbook.1.A", book(9, [], [["11", "1"]]), ts=T0 + 90)
+    bench.save()
+    frame = stored(store.root, Kind.BBO, "A")
+    assert frame["update_id"].to_list() == [5, 9]
+    assert frame["bid_price"].to_list()[1] is None
+    assert bench.gaps() == [("bbo", "cut", "filled"), ("bbo", "cut again", "closed")]
+
+
+def test_a_frame_that_we_cannot_cope_with_is_kept_is_a_gap_and_ends_nothing(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(store)
+    bench.frame("orderbook.1.A", book(1, [["9", "1"]], [["11", "1"]]))
+    bench.trades(bench.trade("first"))
+    with monkeypatch.context() as faulty:
+        faulty.setattr(bench.recorder, "_trades", lambda *_: dict[str, int]()["odd"])
+        bench.trades(bench.trade("lost", T0 + 1))
+    bench.frame("orderbook.1.A", book(2, [["9", "2"]], [["11", "1"]]))
+    bench.save()
+    (rejection,) = bench.rejected
+    assert rejection.fault == "A fault of ours: KeyError: 'odd'"
+    assert '"i":"lost"' in rejection.message
+    assert bench.asked == ["A"]
+    assert bench.gaps() == [("trades", "a frame could not be processed", "open")]
+    assert stored(store.root, Kind.BBO, "A")["update_id"].to_list() == [1, 2]
+
+
+# -- the buffer -----------------------------------------------------------------------------------------------------
+
+
+def test_a_full_buffer_drops_frames_and_says_so(store: TickStore) -> None:
+    bench = Bench(store, buffer=20_000)
+    bench.trades(bench.trade("first"))
+    bench.frame("orderbook.1.A", book(1, [["9", "1"]], [["11", "1"]]))
+    for number in range(100):
+        row = bench.trade(f"t{number}", T0 + number)
+        bench.recorder.received(
+            msgspec.json.encode({"topic": "publicTrade.A", "type": "snapshot", "ts": 1, "data": [row]})
+        )
+    assert bench.recorder.counts.dropped_frames > 10
+    assert bench.recorder.buffered_bytes <= 21_000
+    bench.recorder.decode_all()
+    bench.save()
+    assert bench.asked == ["A"]
+    assert bench.gaps() == [("trades", "the buffer was full", "open")]
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def some(count: int, ts: int = T0, name: str = "x") -> pl.DataFrame:
+    """So many trades."""
+    rows = [Trade(ts + n, "Buy", "1", "2", f"{name}{n}", received_us=1) for n in range(count)]
+    return to_frame(Kind.TRADES, rows)[0]
+
+
+def test_an_hour_never_has_more_than_61_files_and_loses_no_row(store: TickStore) -> None:
+    most = 0
+    for number in range(150):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS, some(2, T0 + number * 10, f"n{number}-"))
+        most = max(most, len(store.every_file(Kind.TRADES, "A")))
+    assert most <= MOST_FILES + 1 <= 61
+    assert len(stored(store.root, Kind.TRADES, "A")) == 300
+    assert list(verify(store)) == []
+
+
+def test_a_joined_hour_replaces_its_parts_even_when_it_was_killed_before_it_deleted_them(store: TickStore) -> None:
+    for number in range(3):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS, some(2, T0 + number * 10, f"n{number}-"))
+    kept = {file.path: file.path.read_bytes() for file in store.every_file(Kind.TRADES, "A")}
+    store.join(Kind.TRADES, "A", T0 // HOUR_MS)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert len(stored(store.root, Kind.TRADES, "A")) == 6
+    store.write_part(Kind.TRADES, "A", T0 // HOUR_MS, some(1, T0 + 99, "late"))
+    store.close()
+    left = TickStore(store.root)
+    removed = left.open()
+    left.close()
+    assert set(removed) == set(kept)
+    assert len(stored(store.root, Kind.TRADES, "A")) == 7
+
+
+def test_hours_that_are_over_are_joined_and_what_comes_late_is_a_late_part(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.save()
+    bench.trades(bench.trade("b", T0 + HOUR_MS + GRACE_MS))
+    bench.save()
+    bench.writer.tidy(bench.recorder.newest_ms, Report())
+    assert [(file.hour - T0 // HOUR_MS, file.joined) for file in store.every_file(Kind.TRADES, "A")] == [
+        (0, True),
+        (1, False),
+    ]
+    bench.trades(bench.trade("late", T0 + 5))
+    bench.save()
+    bench.writer.tidy(bench.recorder.newest_ms, Report())
+    assert [file.joined for file in store.every_file(Kind.TRADES, "A")] == [True, False, False]
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "late", "b"]
+
+
+def test_a_second_recorder_in_the_same_folder_is_refused(store: TickStore) -> None:
+    with pytest.raises(Misconfigured, match="another tick recorder"):
+        TickStore(store.root).open()
+
+
+def test_a_truncated_and_a_foreign_file_are_named_and_stop_nothing(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.save()
+    (file,) = store.every_file(Kind.TRADES, "A")
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole[: len(whole) // 2])
+    (store.root / "notes.txt").write_text("mine")
+    (file.path.parent / "strange.parquet").write_bytes(b"x")
+    pl.DataFrame({"a": [1]}).write_parquet(file.path.with_name("00.000009.part.parquet"))
+    faults = {fault.path.name: fault.text for fault in verify(store)}
+    assert set(faults) >= {file.path.name, "notes.txt", "strange.parquet"}
+    with pytest.raises(Rejected, match="cannot be read"):
+        file.read()
+    again = Bench(store)
+    again.recorder.backfilled("A", None)
+    again.trades(again.trade("b", T0 + 1))
+    again.save()
+    report = Report()
+    again.writer.tidy(T0 + 9 * HOUR_MS, report)
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["b"]
+    assert report.faults
+
+
+# -- retention ------------------------------------------------------------------------------------------------------
+
+
+def hours(store: TickStore) -> list[int]:
+    """The hours that are stored, from the first on."""
+    return sorted({file.hour - T0 // HOUR_MS for file in store.all_files()})
+
+
+def test_old_days_go_and_beyond_the_allowed_size_the_oldest_hours(store: TickStore) -> None:
+    for hour in (0, 1, 30, 31):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(500, T0 + hour * HOUR_MS))
+    report = Report()
+    Writer(store, retention_days=1, most_bytes=0).retain(T0 + 31 * HOUR_MS, report)
+    assert hours(store) == [30, 31]
+    assert len(report.aged) == 2
+    size = store.bytes_used()
+    Writer(store, retention_days=0, most_bytes=size - 1).retain(T0 + 31 * HOUR_MS, report)
+    assert hours(store) == [31]
+    assert len(report.over_size) == 1
+
+
+def test_on_a_full_disk_the_oldest_hours_make_room_and_the_newest_is_never_touched(tmp_path: Path) -> None:
+    disk, why = SmallDisk.mounted(tmp_path / "disk")
+    if disk is None:
+        pytest.skip(why)
+    try:
+        store = TickStore(tmp_path / "disk" / "ticks")
+        store.open()
+        bench = Bench(store)
+        for hour in range(4):
+            bench.trades(*(bench.trade(f"h{hour}-{n}", T0 + hour * HOUR_MS + n) for n in range(4_000)))
+            bench.save()
+        disk.fill()
+        bench.trades(*(bench.trade(f"new{n}", T0 + 3 * HOUR_MS + 10_000 + n) for n in range(4_000)))
+        report = bench.save()
+        assert report.full
+        assert hours(store)[-1] == 3
+        assert hours(store)[0] == len(report.full)
+        newest = set(stored(store.root, Kind.TRADES, "A")["id"])
+        assert {f"new{n}" for n in range(4_000)} <= newest
+        assert {f"h3-{n}" for n in range(4_000)} <= newest
+        assert not list(store.root.rglob("*.tmp"))
+        # nothing older is left to delete: it is said, and the rows stay in the batch
+        for number in range(5):
+            bench.trades(*(bench.trade(f"more{number}-{n}", T0 + 3 * HOUR_MS + 20_000 + n) for n in range(8_000)))
+            batch = bench.recorder.swap()
+            full = _write(bench, batch)
+            if full:
+                assert full == errno.ENOSPC
+                assert batch.rows
+                disk.clear()
+                assert not _write(bench, batch)
+                break
+        else:
+            raise AssertionError("the disk was never full")
+        store.close()
+    finally:
+        disk.unmount()
+
+
+def _write(bench: Bench, batch: Batch) -> int:
+    """Store a batch; the error's number when the disk does not take it."""
+    try:
+        bench.writer.write(batch, Report())
+    except OSError as fault:
+        return fault.errno or -1
+    return 0
+
+
+# -- settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ticks_symbols": "BTCUSDT,btc/usdt"}, "'btc/usdt' cannot be a symbol"),
+        ({"ticks_retention_days": "-1"}, "TICKS_RETENTION_DAYS is '-1'"),
+        ({"influx_url": "127.0.0.1:8086"}, "INFLUX_URL is '127.0.0.1:8086'"),
+        ({"ticks_streams": "trades,candles"}, "'candles' cannot be recorded"),
+        ({"ticks_depth": "17"}, "50 or 200"),
+        ({"ticks_max_gb": "much"}, "TICKS_MAX_GB is 'much'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(given: dict[str, str], says: str) -> None:
+    with pytest.raises(Misconfigured) as raised:
+        load(RecorderSettings, env_file=None, redis_password="x", postgres_password="x", **given)
+    assert says in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_last_row_is_found_and_a_gap_of_a_stopped_recorder_begins_there(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a", T0 + 77))
+    bench.save()
+    assert last_row(store, Kind.TRADES, "A") == (T0 + 77, None)
+    again = Bench(store)
+    again.save()
+    (row,) = all_gaps(store).iter_rows(named=True)
+    assert row["state"] == GapState.OPEN
+    assert row["reason"] == "the recorder was not running"
