@@ -1,4 +1,4 @@
-"""On the simulated exchange: every closed trade once, with correct signs, times and reasons, after any number of runs."""
+"""On the simulated exchange: every closed trade once, with correct signs, times and reasons, after repeated runs."""
 
 from collections import Counter
 from contextlib import suppress
