@@ -159,7 +159,7 @@ class Gateway(Reads):
         return True
 
     async def cancel_all(self, symbol: str | None = None, *, rank: Priority = Priority.EXIT) -> None:
-        """Cancel the open orders (at most 500), including conditional ones and stops, of a symbol or of all USDT ones."""
+        """Cancel the open orders (at most 500), including conditional ones and stops, of a symbol or of all of USDT."""
         params: Params = {"category": LINEAR}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
         await self._set(at_bybit.CANCEL_ALL, params, rank, Act.REDUCE)

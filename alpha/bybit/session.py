@@ -140,7 +140,7 @@ class Caller:
     async def read(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
     ) -> object:
-        """The `result` of a read, retried after transient errors; then raises Busy, RateLimited, Throttled or a final one."""
+        """The `result` of a read, retried after transient errors. Raises Busy, RateLimited, Throttled or a final one."""
         return (await self.answer(endpoint, params, rank, wait_s=wait_s)).result
 
     async def answer(
@@ -237,7 +237,7 @@ class Caller:
         await self._sleep(pause_s)
 
     async def _keep_clock(self, endpoint: Endpoint) -> None:
-        """Measure the clock before the first signed call and when the last measurement is old; then failure is harmless."""
+        """Measure the clock before the first signed call and when the last offset is old; then failure is harmless."""
         if not endpoint.signed:
             return
         now = self._steady_ms()
