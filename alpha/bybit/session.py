@@ -140,7 +140,7 @@ class Caller:
     async def read(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
     ) -> object:
-        """The `result` of a read, retried after transient errors. Raises Busy, RateLimited, Throttled or final errors."""
+        """The `result` of a read, retried after transient errors. Raises Busy, RateLimited, Throttled or others."""
         return (await self.answer(endpoint, params, rank, wait_s=wait_s)).result
 
     async def answer(
