@@ -1,4 +1,4 @@
-"""The guard's process: one `BotGuard` per bot, the command desk, the portfolio limits and health."""
+"""The guard's process: one `BotGuard` per bot, the commands, the portfolio limits and health."""
 
 import asyncio
 import time
@@ -293,7 +293,7 @@ class GuardApp:
             if self._desk.last_flat_s is not None:
                 FLAT_S.set(self._desk.last_flat_s)
 
-    # --- callbacks of the command desk and the limits ----------------------------------------------------------------
+    # --- callbacks of the commands and the limits --------------------------------------------------------------------
 
     async def _close_all(self, account: GuardedAccount, why: str, by: str) -> None:
         await self._desk.close_all(account, Reason.RISK_LIMIT, why, by)

@@ -6,13 +6,13 @@
 | BUSY | send again after a pause | send again after a pause: it certainly did not happen |
 | LIMITED | as BUSY, after the window's reset | as BUSY |
 | CLOCK | measure the clock, send again | as read: it did not happen |
-| DOUBTFUL | send again after a pause | look it up first: it may have happened |
+| UNKNOWN_OUTCOME | send again after a pause | look it up first: it may have happened |
 | REFUSED | error | error: the same request would be refused again |
-| GONE | error | the order is not (or no longer) open |
+| ORDER_NOT_FOUND | error | the order is not (or no longer) open |
 | NOTHING_TO_CLOSE | error | already flat |
 | DUPLICATE | error | this `orderLinkId` is taken: our first send arrived; look it up |
 | UNSUPPORTED | a gap of this environment | a gap of this environment |
-| HALT | the key is unusable: nothing more is sent with it | as read |
+| KEY_REFUSED | the key is unusable: nothing more is sent with it | as read |
 | BANNED | this address is banned: nothing is sent for ten minutes | as read |
 """
 

@@ -19,7 +19,7 @@ from alpha.model.timestamp import at, ms_of
 
 
 class DataState(StrEnum):
-    """The listener's verdict on a bot's live state."""
+    """The state of a bot's live data, as the listener reports it."""
 
     SYNCED = "synced"
     STALE = "stale"

@@ -26,7 +26,7 @@ class Rotation:
     """One rotation of all database passwords. If interrupted at any point, the next run finishes it."""
 
     def __init__(self, folder: Path, present: Mapping[str, str], *, in_files: bool) -> None:
-        """`folder` is `secrets/`; `present` are the current passwords. In a plain `.env` roles can share the owner's."""
+        """`folder` is `secrets/`; `present` are the current passwords. In a plain `.env` roles may use the owner's."""
         self._path = folder / _PENDING
         if not present.get(OWNER):
             raise Misconfigured(f"{OWNER} is not set, so there is nothing to change. Run 'alpha init' first.")

@@ -102,7 +102,7 @@ def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Colle
     """Write `.env` in the form of `.env.example`: its comments and order, with `values` filled in.
 
     Existing values override the example's, but the variables in `moved` are omitted: they
-    are in `secrets/` from now on. ALPHA_SECRETS=files tells compose so.
+    are in `secrets/` from now on, which ALPHA_SECRETS=files tells compose.
     """
     present = _raw(path)
     kept = {name: value for name, value in present.items() if name not in moved}
