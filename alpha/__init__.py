@@ -1,1 +1,1 @@
-"""The shared library of Alpha: what every service and every strategy stands on."""
+"""The shared library that every service and every strategy builds on."""

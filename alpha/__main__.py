@@ -1,4 +1,4 @@
-"""`python -m alpha`: the same as the command `alpha`, where its package is installed."""
+"""`python -m alpha`: same as the command `alpha`, where its package is installed."""
 
 import runpy
 

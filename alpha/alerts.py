@@ -13,7 +13,7 @@ log = logger(__name__)
 
 
 class Level(StrEnum):
-    """How urgent: `CRITICAL` breaks quiet hours and is repeated until acknowledged."""
+    """Urgency: `CRITICAL` overrides quiet hours and is repeated until acknowledged."""
 
     INFO = "info"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. `key` is the same for the same trouble, so that repeats can be grouped; `remedy` says what to do."""
+    """One alert. `key` identifies the problem, so that repeats can be grouped; `remedy` says what to do."""
 
     level: Level
     key: str
@@ -32,7 +32,7 @@ class Alert:
 
 
 class Alerts:
-    """Raises alerts. They are logged always and sent to Redis; while Redis is away the newest are kept and sent later."""
+    """Raises alerts: always logged, and sent to Redis; during an outage the newest are kept and sent later."""
 
     _KEPT_WHILE_AWAY = 1_000
 
@@ -42,7 +42,7 @@ class Alerts:
         self._waiting: list[tuple[Alert, int]] = []
 
     async def raise_alert(self, alert: Alert, now_ms: int) -> None:
-        """Raise an alert at wall-clock time `now_ms`. Never fails."""
+        """Raise an alert at wall-clock time `now_ms`. Never raises."""
         event = log.critical if alert.level is Level.CRITICAL else log.warning
         event("alert", level=alert.level, key=alert.key, text=alert.text, remedy=alert.remedy, bot=alert.bot)
         self._waiting = [*self._waiting, (alert, now_ms)][-self._KEPT_WHILE_AWAY :]
@@ -50,11 +50,11 @@ class Alerts:
 
     @property
     def unsent(self) -> list[tuple[Alert, int]]:
-        """What Redis has not taken yet, each with its time; oldest first."""
+        """Alerts not yet accepted by Redis, each with its time; oldest first."""
         return list(self._waiting)
 
     async def flush(self) -> None:
-        """Send what waits, oldest first, as far as Redis takes it."""
+        """Send pending alerts, oldest first, as far as Redis accepts them."""
         while self._waiting:
             alert, raised_ms = self._waiting[0]
             try:

@@ -1,8 +1,8 @@
 """Two clocks. Business time is the exchange's; wall time is this machine's.
 
-Bars, holding times, limits and everything stored as the exchange's are in business time: the newest
+Bars, holding times, limits and all stored exchange times use business time: the newest
 timestamp the exchange has sent. The wall clock is for liveness, rate limits, expiry, `received_at` and
-signing. On a simulated exchange the two run apart by a factor of thousands.
+signing. On a simulated exchange the two differ in speed by a factor of thousands.
 """
 
 import time
@@ -11,7 +11,7 @@ from datetime import datetime
 from alpha.errors import Retry
 from alpha.model.timestamp import at
 
-#: Where there is no CLOCK_BOOTTIME (macOS), the monotonic clock is the one that goes on during suspend.
+#: Without CLOCK_BOOTTIME (macOS), the monotonic clock is the one that keeps running during suspend.
 _BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -26,7 +26,7 @@ def monotonic_ms() -> int:
 
 
 def boottime_ms() -> int:
-    """Milliseconds since an arbitrary start; goes on while the machine is suspended and never runs backwards."""
+    """Milliseconds since an arbitrary start; keeps running during suspend and never runs backwards."""
     return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
 
 
@@ -37,7 +37,7 @@ class BusinessClock:
         self._now_ms: int | None = None
 
     def saw(self, exchange_ms: int) -> None:
-        """Note a timestamp that the exchange sent, in milliseconds."""
+        """Record a timestamp that the exchange sent, in milliseconds."""
         if self._now_ms is None or exchange_ms > self._now_ms:
             self._now_ms = exchange_ms
 
@@ -47,11 +47,11 @@ class BusinessClock:
         return self._now_ms is not None
 
     def now_ms(self) -> int:
-        """Business time in milliseconds; Retry while the exchange has not been heard."""
+        """Business time in milliseconds; raises Retry before the first exchange timestamp."""
         if self._now_ms is None:
             raise Retry("The exchange has not sent a time yet; wait for its first answer.")
         return self._now_ms
 
     def now(self) -> datetime:
-        """Business time, aware UTC; Retry while the exchange has not been heard."""
+        """Business time, aware UTC; raises Retry before the first exchange timestamp."""
         return at(self.now_ms())

@@ -1,18 +1,18 @@
-"""Several calls at the same time, with one outcome."""
+"""Runs several calls concurrently, with one outcome."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from alpha.process import end_tasks
 
-#: As many questions to the exchange at the same time; more would only wait for each other.
+#: Concurrent requests to the exchange; more would only wait for each other.
 AT_ONCE = 4
 
 
 async def gather_bounded(calls: Iterable[Callable[[], Awaitable[None]]], at_once: int = AT_ONCE) -> None:
-    """Make all these calls, `at_once` at a time, and wait for all.
+    """Make all these calls, at most `at_once` concurrently, and wait for all.
 
-    Raises the first fault as soon as it comes, and ends the calls that are under way: what was done stands.
+    Raises the first error as soon as it occurs and cancels the calls in progress; completed ones stand.
     """
     room = asyncio.Semaphore(at_once)
 

@@ -1,4 +1,4 @@
-"""The exception tree says what to do with a failure.
+"""The exception tree; the class of an error says what to do about it.
 
 `Retry` may be tried again as it is, `Unknown` must be looked up first, `Rejected` will fail again,
 `Misconfigured` needs the operator, `Fatal` ends the process. A message is one sentence that names
@@ -9,19 +9,19 @@ _SHOWN = 100
 
 
 def shown(value: object) -> str:
-    """A wrong value as a message shows it: its beginning and its length where it is long."""
+    """A wrong value as shown in a message; a long one is cut, with its length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
 class AlphaError(Exception):
-    """Every failure that Alpha foresees."""
+    """Base class of every expected failure."""
 
     exit_code = 1
 
 
 class Retry(AlphaError):
-    """A passing fault of a read, or of a write that surely did not happen: try again after `after_s` seconds."""
+    """A transient failure of a read, or of a write that certainly did not happen: retry after `after_s` seconds."""
 
     def __init__(self, message: str, after_s: float | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Retry(AlphaError):
 
 
 class Unknown(AlphaError):
-    """A write whose outcome is not known: look it up before anything else is sent."""
+    """A write with an unknown outcome: look it up before sending anything else."""
 
 
 class Rejected(AlphaError):
@@ -37,12 +37,12 @@ class Rejected(AlphaError):
 
 
 class Misconfigured(AlphaError):
-    """A setting, key or environment that only the operator can mend."""
+    """A fault in a setting, key or environment that only the operator can fix."""
 
     exit_code = 2
 
 
 class Fatal(AlphaError):
-    """A state in which going on would do harm; the process ends and says why."""
+    """A state in which continuing would do harm; the process exits and says why."""
 
     exit_code = 70

@@ -1,7 +1,7 @@
-"""`/healthz` and `/metrics` of a service, served by a thread, so that a stalled event loop shows as ill health.
+"""Serves `/healthz` and `/metrics` of a service from a thread, so that a stalled event loop shows as unhealthy.
 
-A health check that cannot fail is no check: `/healthz` answers 200 only when the loop runs and every check of the
-service's own work passes, else 503 with one line a fault.
+A health check must be able to fail: `/healthz` answers 200 only when the loop runs and every check of the
+service's own work passes, otherwise 503 with one line per fault.
 """
 
 import json
@@ -18,13 +18,13 @@ from alpha.process import LoopPulse
 
 LOOP_LIMIT_S = 10.0
 
-#: A check returns None when all is well, else one sentence. It runs in the server's thread: it only reads.
+#: A check returns None when healthy, otherwise one sentence. It runs in the server's thread and must only read.
 Check = Callable[[], str | None]
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is wsgiref's
-        """Probes every few seconds are no news."""
+        """Do not log requests: probes arrive every few seconds."""
 
 
 class HealthServer:
@@ -60,7 +60,7 @@ class HealthServer:
         self._server.server_close()
 
     def faults(self) -> dict[str, str]:
-        """The checks that fail now: name to sentence. Empty when healthy."""
+        """The failing checks: name to sentence. Empty when healthy."""
         found: dict[str, str] = {}
         age = self._pulse.age_s()
         if age > LOOP_LIMIT_S:

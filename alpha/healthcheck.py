@@ -1,6 +1,6 @@
-"""Asks this container's own /healthz; exits with 0 only when it answers that all is well.
+"""Queries this container's own /healthz; exits with 0 only when it reports healthy.
 
-It runs every few seconds in every container, so it is run by its path (`python3 -IS`) and imports next to nothing.
+It runs every few seconds in every container, so it is started by path (`python3 -IS`) and imports next to nothing.
 """
 
 import os

@@ -1,20 +1,20 @@
-"""A lease with a deadline and a fencing token: who holds it may act, and nobody else.
+"""A lease with a deadline and a fencing token: only its holder may act.
 
-The row of the lease is in PostgreSQL (`alpha.postgres.lease`). The deadline is kept here, by a clock that goes on while the
-machine is suspended, and counts from before the renewal was asked: it is never later than the row's. So a process that
-was frozen knows by itself that its lease has ended, and asks before it acts again.
+The lease's row is in PostgreSQL (`alpha.postgres.lease`). The deadline is kept here, by a clock that keeps running
+during suspend, and counts from before the renewal was requested: it is never later than the row's. So a process that
+was frozen knows by itself that its lease has expired, and asks before it acts again.
 
 | act | needs |
 |---|---|
-| OPEN: what can open or enlarge a position | the lease, and that whatever an earlier holder sent has landed or expired |
+| OPEN: can open or increase a position | the lease, and everything an earlier holder sent has arrived or expired |
 | CHANGE: leverage, margin mode, stops | the lease |
-| REDUCE: what can only reduce or protect | the lease, or a PostgreSQL that was just asked and did not answer |
+| REDUCE: can only reduce or protect | the lease, or PostgreSQL was just asked and did not answer |
 
-While PostgreSQL is away nobody can take a lease, so that exits go on without it; a thawed process always asks first.
+While PostgreSQL is unavailable nobody can take a lease, so exits continue without it; a thawed process asks first.
 
-Requests are signed with `window_ms`: the exchange itself then refuses what arrives after the lease has ended. A successor
-of a holder that did not release waits `settle_ms` before it opens: lease + window + 1 s + clock error. The exchange
-accepts stamps of up to 1 s ahead.
+Requests are signed with `window_ms`, so the exchange itself refuses what arrives after the lease has expired. The
+successor of a holder that did not release waits `settle_ms` before it opens anything: lease + window + 1 s + clock
+error. The exchange accepts timestamps up to 1 s ahead.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ from alpha.errors import AlphaError, Fatal, Retry
 from alpha.logs import logger
 
 log = logger(__name__)
-#: How far the exchange's clock, as we know it, may be wrong; a bot whose clock is further off opens nothing.
+#: Maximum error of the exchange's clock as known here; a bot whose clock is further off opens nothing.
 CLOCK_ERROR_MS = 500
-#: The exchange accepts stamps of up to so long ahead of its own clock.
+#: How far ahead of its own clock the exchange accepts timestamps.
 STAMP_AHEAD_MS = 1_000
-#: The longest receive window that any request of ours is signed with; Bybit's default.
+#: The longest receive window used to sign a request; Bybit's default.
 MOST_WINDOW_MS = 5_000
-#: A shorter window would be refused on a slow path: the lease then counts as ended.
+#: A shorter window would be refused on a slow connection: the lease then counts as expired.
 LEAST_WINDOW_MS = 400
 
 
 class Act(Enum):
-    """What a request can do; the module's table says what each needs."""
+    """What a request can do; the module docstring says what each needs."""
 
     OPEN = auto()
     CHANGE = auto()
@@ -50,7 +50,7 @@ class Act(Enum):
 
 
 class LeaseLost(Fatal):
-    """Another process holds the lease now: this one must not act any more."""
+    """Another process now holds the lease: this one must not act any more."""
 
 
 class LeaseNotHeld(Retry):
@@ -58,58 +58,58 @@ class LeaseNotHeld(Retry):
 
 
 class Fence(Protocol):
-    """What every request that changes something passes on its way to the exchange."""
+    """The check that every write to the exchange passes."""
 
     async def ready(self, act: Act) -> None:
-        """Renew if that is needed for `act`. Raises LeaseNotHeld or LeaseLost when it may not be done."""
+        """Renew if `act` needs it. Raises LeaseNotHeld or LeaseLost when `act` is not allowed."""
 
     def window_ms(self, act: Act, most_ms: int) -> int:
         """The receive window to sign with now, at most `most_ms`; raises as `ready` does.
 
-        Called in the sending thread, after the stamp was taken.
+        Called in the sending thread, after the timestamp was taken.
         """
 
     def doubt(self) -> None:
-        """The exchange refused a time stamp, so the clocks may be wrong: count as not held until renewed."""
+        """Treat the lease as not held until renewed: the exchange refused a timestamp, so the clocks may be wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A lease just taken. `handed_over`: no earlier holder can still act, because it released or there was none."""
+    """A lease just acquired. `handed_over`: no earlier holder can still act; it released, or there was none."""
 
     token: int
     handed_over: bool
 
 
 class LeaseRow(Protocol):
-    """The durable row of one lease. Raises an AlphaError while it cannot be asked."""
+    """The durable row of one lease. Raises an AlphaError while it cannot be queried."""
 
     async def acquire(self, holder: str, seconds: float) -> Grant | None:
-        """Take it for `seconds` where it is free; None while another process holds it."""
+        """Take it for `seconds` if free; None while another process holds it."""
 
     async def renew(self, holder: str, token: int, seconds: float) -> bool:
-        """Prolong it; False when another process has taken it."""
+        """Renew it; False when another process has taken it."""
 
     async def release(self, holder: str, token: int) -> None:
-        """Give it back."""
+        """Release it."""
 
     async def holder(self) -> str:
         """Who holds it."""
 
 
 def process_name() -> str:
-    """A name unlike that of any other process: host, process id and a random part."""
+    """A unique name of this process: host, process id and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def settle_ms(seconds: float) -> int:
-    """How long after taking a lease of `seconds` requests of a holder that did not release may still be accepted."""
+    """How long after acquisition requests of a holder that did not release may still be accepted, in milliseconds."""
     lease_ms = int(seconds * 1000)
     return lease_ms + min(MOST_WINDOW_MS, lease_ms) + STAMP_AHEAD_MS + CLOCK_ERROR_MS
 
 
 class Lease:
-    """One lease of this process. `token` fences what is written under it; it is 0 until the lease was taken."""
+    """One lease of this process. `token` fences writes made under it; it is 0 until the lease was acquired."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Lease:
         holder: str = "",
         clock_ms: Callable[[], int] = boottime_ms,
     ) -> None:
-        """`what` names what is leased, for messages; `clock_ms` goes on during suspend."""
+        """`what` names what is leased, for messages; `clock_ms` must keep running during suspend."""
         self.token = 0
         self.lost = False
         self.seconds = seconds
@@ -136,7 +136,7 @@ class Lease:
     # --- taking and keeping -------------------------------------------------------------------------------------
 
     async def try_take(self) -> bool:
-        """Take it where it is free; False while another process holds it. Raises the row's error when it cannot be asked."""
+        """Take it if free; False while another process holds it. Raises the row's error when it cannot be queried."""
         async with self._asking:
             asked_ms = self._clock_ms()
             grant = await self._row.acquire(self.holder, self.seconds)
@@ -144,14 +144,14 @@ class Lease:
                 return False
             self.token, self.lost = grant.token, False
             self._deadline_ms = asked_ms + int(self.seconds * 1000)
-            # From after the grant: until then the earlier holder may have renewed.
+            # Count from after the grant: until then the earlier holder may have renewed.
             now_ms = self._clock_ms()
             self._settled_ms = now_ms if grant.handed_over else now_ms + settle_ms(self.seconds)
             self._unanswered_ms = None
             return True
 
     async def renew(self) -> None:
-        """Renew once. Raises LeaseLost when another process has it; no answer leaves the deadline as it is."""
+        """Renew once. Raises LeaseLost when another process has it; without an answer the deadline stays."""
         async with self._asking:
             await self._renew()
 
@@ -180,7 +180,7 @@ class Lease:
             await self.renew()
 
     async def give_back(self) -> None:
-        """Release it, so that a successor begins at once. Call it only when nothing is on its way any more."""
+        """Release it, so that a successor can start at once. Call it only when no request is in flight."""
         token, self._deadline_ms = self.token, 0
         if token and not self.lost:
             try:
@@ -188,27 +188,27 @@ class Lease:
             except AlphaError as fault:
                 log.warning("lease_not_released", what=self._what, why=str(fault))
 
-    # --- asking it ----------------------------------------------------------------------------------------------
+    # --- querying it ----------------------------------------------------------------------------------------------
 
     @property
     def left_ms(self) -> int:
-        """How long it is still held, in milliseconds; 0 when it is not."""
+        """Remaining time in milliseconds; 0 when it is not held."""
         if self.lost or not self.token:
             return 0
         return max(0, self._deadline_ms - self._clock_ms())
 
     @property
     def held(self) -> bool:
-        """True while nobody else can have it, and for long enough to send a request."""
+        """True while nobody else can hold it, with enough time left to send a request."""
         return self._window_ms() >= LEAST_WINDOW_MS
 
     @property
     def settles_in_ms(self) -> int:
-        """How long something that an earlier holder sent may still be accepted, in milliseconds."""
+        """How long requests of an earlier holder may still be accepted, in milliseconds."""
         return max(0, self._settled_ms - self._clock_ms())
 
     def check(self, act: Act = Act.CHANGE) -> None:
-        """Raises LeaseLost, or LeaseNotHeld when `act` may not be done now."""
+        """Raise LeaseLost, or LeaseNotHeld when `act` is not allowed now."""
         if self.lost:
             raise self._taken()
         if act is Act.OPEN and self.settles_in_ms:
@@ -221,7 +221,7 @@ class Lease:
         raise LeaseNotHeld(f"The lease of {self._what} is not renewed; nothing is sent until it is.")
 
     async def ready(self, act: Act) -> None:
-        """Renew where `act` needs it and the lease has run out; then as `check`."""
+        """Renew if `act` needs it and the lease has expired; then as `check`."""
         if not self.held and not (act is Act.REDUCE and self._just_unanswered):
             async with self._asking:
                 if not self.held:
@@ -231,14 +231,14 @@ class Lease:
     def window_ms(self, act: Act, most_ms: int) -> int:
         """The receive window to sign with at this instant, at most `most_ms`. Raises as `check`.
 
-        The stamp must be taken before this is asked: a freeze between the two then shortens what is accepted.
+        The timestamp must be taken before this call: a freeze between the two then shortens the window.
         """
         window_ms = self._window_ms()
         self.check(act)
         return min(most_ms, window_ms) if window_ms >= LEAST_WINDOW_MS else most_ms
 
     def doubt(self) -> None:
-        """Count as not held until renewed."""
+        """Treat the lease as not held until it is renewed."""
         self._deadline_ms = 0
 
     def _window_ms(self) -> int:
@@ -246,7 +246,7 @@ class Lease:
 
     @property
     def _just_unanswered(self) -> bool:
-        """PostgreSQL was asked within the last term and did not answer."""
+        """True when PostgreSQL was asked within the last lease term and did not answer."""
         asked_ms = self._unanswered_ms
         return asked_ms is not None and self._clock_ms() - asked_ms < self.seconds * 1000
 

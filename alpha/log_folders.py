@@ -1,4 +1,4 @@
-"""Before the services start, once, as root: gives the log folders of a fresh host to the containers' user, looks at `.env`."""
+"""Runs once as root before the services: gives the log folders to the containers' user and checks `.env`."""
 
 import os
 import sys
@@ -11,14 +11,14 @@ SERVICE_USER = 10001
 
 
 def hand_over(parent: Path) -> None:
-    """Make every folder in `parent`, and what is in it, belong to the services' user."""
+    """Make the services' user the owner of every folder in `parent` and its contents."""
     for folder in sorted(parent.iterdir()):
         for path in (folder, *folder.iterdir()):
             os.chown(path, SERVICE_USER, SERVICE_USER, follow_symlinks=False)
 
 
 def check_env(path: Path) -> int:
-    """Say, line by line, what the containers and `alpha` would read differently; 1 when there is such a line."""
+    """Print each line that the containers and `alpha` would read differently; returns 1 when there is one."""
     try:
         said = env_file.sentences(path, env_file.read(path))
     except Misconfigured as fault:
@@ -29,9 +29,9 @@ def check_env(path: Path) -> int:
 
 
 def main() -> int:
-    """Entry point: the arguments are the folder that holds the log folders, and the checkout with its `.env`.
+    """Entry point: the arguments are the folder containing the log folders, and the checkout with its `.env`.
 
-    Ends with 1 when a folder cannot be handed over, or when `.env` has lines that not all who read it read alike.
+    Returns 1 when a folder's owner cannot be changed, or when `.env` has lines that its readers read differently.
     """
     wrong = 0
     if len(sys.argv) > 2:

@@ -1,4 +1,4 @@
-"""Structured logs: an event with fields. Readable on a terminal, JSON elsewhere, rotated files beside it."""
+"""Structured logs: events with fields. Readable on a terminal, JSON elsewhere, plus rotated files."""
 
 import logging
 import logging.handlers
@@ -35,7 +35,7 @@ def configure(service: str, settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers = [_handler(logging.StreamHandler(sys.stderr), shared, service, console=console)]
     root.setLevel(settings.log_level.upper())
-    # pybit and its HTTP library repeat at their own level what the gateway reports as an event.
+    # pybit and its HTTP library log what the gateway already reports as an event.
     for noisy in ("pybit", "picows", "urllib3", "websockets", "httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if settings.log_dir is not None:
@@ -49,7 +49,7 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 class _QuietRotatingFile(logging.handlers.RotatingFileHandler):
-    """A file whose failure is said once on standard error and then forgotten: trading goes on."""
+    """A file handler that reports a failure once on standard error and then ignores it: trading continues."""
 
     _failed = False
 

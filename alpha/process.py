@@ -1,4 +1,4 @@
-"""The life of a service process: event loop, signals, a watchdog for a stalled loop, a true exit code."""
+"""The lifecycle of a service process: event loop, signals, a watchdog for a stalled loop, the exit code."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ from alpha.errors import AlphaError
 from alpha.logs import logger
 
 STALL_LIMIT_S = 30.0
-#: What has not ended by itself so long after the service is ended with the process.
+#: How long tasks may take to end after the service; then they are ended with the process.
 END_LIMIT_S = 3.0
 log = logger(__name__)
 
 
 @dataclass(slots=True)
 class LoopPulse:
-    """When the event loop last ran, readable from other threads. `age_s` grows while the loop is stalled."""
+    """Records when the event loop last ran, readable from other threads. `age_s` grows while the loop is stalled."""
 
     beat_s: float = field(default_factory=time.monotonic)
 
@@ -31,17 +31,17 @@ class LoopPulse:
         return time.monotonic() - self.beat_s
 
     async def keep(self) -> None:
-        """Beat twice a second for as long as the loop runs."""
+        """Beat twice per second while the loop runs."""
         while True:
             self.beat_s = time.monotonic()
             await asyncio.sleep(0.5)
 
 
 async def end_tasks(tasks: Iterable["asyncio.Task[object]"], limit_s: float | None = None) -> bool:
-    """Cancel tasks and wait until they have ended; False when some have not within `limit_s`.
+    """Cancel tasks and wait until they have ended; False when some have not ended within `limit_s`.
 
-    One cancellation can be lost: a library's timeout that ends at the same instant turns it into a TimeoutError, which a
-    loop takes for a passing fault. So they are cancelled until they have ended.
+    A cancellation can be lost: a library's timeout expiring at the same instant turns it into a TimeoutError, which a
+    loop takes for a transient error. So tasks are cancelled repeatedly until they have ended.
     """
     left = set(tasks)
     began_s = time.monotonic()
@@ -57,8 +57,8 @@ async def end_tasks(tasks: Iterable["asyncio.Task[object]"], limit_s: float | No
 def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
     """Run `main(stop, pulse)` until it returns; `stop` is set by SIGTERM and SIGINT.
 
-    Returns the exit code: 0 after a clean end, else that of the error, after one sentence on standard error. A
-    loop that stands still for 30 s ends the process with code 70, so that it is restarted.
+    Returns the exit code: 0 after a clean end, otherwise that of the error, after one sentence on standard error. A
+    loop stalled for 30 s ends the process with code 70, so that it is restarted.
     """
     try:
         return uvloop.run(_guarded(main))
@@ -84,7 +84,7 @@ async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) 
         sys.stderr.write(f"{fault}\n")
         code = fault.exit_code
     except Exception:
-        # A fault nobody foresaw: its trace belongs in the log, one sentence before the user.
+        # An unexpected error: the traceback belongs in the log, one sentence in front of the user.
         log.exception("unforeseen_fault")
         sys.stderr.write("An unforeseen fault ended this process; the log has its trace.\n")
         code = 1
@@ -94,7 +94,7 @@ async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) 
 
 
 async def leave(code: int) -> None:
-    """End every other task of this loop; the whole process, with `code`, when one of them does not end."""
+    """End every other task of this loop; exit the process with `code` when one of them does not end."""
     me = asyncio.current_task()
     if not await end_tasks((task for task in asyncio.all_tasks() if task is not me), END_LIMIT_S):
         log.warning("ended_by_force", left=[task.get_name() for task in asyncio.all_tasks() if task is not me][:10])

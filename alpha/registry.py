@@ -13,7 +13,7 @@ _FIELDS = ("id", "name", "tag", "redis_db", "prefix", "container", "folder", "en
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """One bot: what it is called everywhere and where its code and state live."""
+    """One bot: its names, and where its code and state are."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class Bot:
 
     @property
     def read_key_variable(self) -> str:
-        """The environment variable of its second API key, which only reads."""
+        """The environment variable of its second, read-only API key."""
         return f"{self.prefix}_BYBIT_READ_API_KEY"
 
     @property
@@ -69,7 +69,7 @@ class Registry:
         return next((bot for bot in self.bots if bot.tag == tag), None)
 
 
-#: Words that address a service, a container of ours or all bots. No bot may be called so.
+#: Words that address a service, one of our containers or all bots. No bot may use them as a name.
 TAKEN = frozenset(
     {
         "all", "alpha", "backup", "dashboard_port", "ports", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
@@ -78,7 +78,7 @@ TAKEN = frozenset(
         "trading_redis", "websocket_listener", "analysis_service", "model_server", "default",
     }
 )  # fmt: skip
-#: What starts the variables of something else.
+#: Prefixes of variables used by something else.
 TAKEN_PREFIXES = frozenset(
     {
         "ALPHA", "BACKUP", "BOT", "BYBIT", "C2", "COMPOSE", "DASHBOARD", "DEMO", "DOCKER", "GUARD", "HEALTH", "LISTENER", "LOG",
@@ -86,7 +86,7 @@ TAKEN_PREFIXES = frozenset(
     }
 )  # fmt: skip
 _PATH = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-#: Field to what it must look like, and the same in words.
+#: Field to its required format, as a pattern and as a description.
 _RULES = {
     "id": (r"[a-z][a-z0-9_]{2,31}", "3 to 32 lower-case letters, digits or underscores, a letter first"),
     "name": (
@@ -109,7 +109,7 @@ _RULES = {
 
 
 def load_registry(path: Path) -> Registry:
-    """Read `bots.toml`. Raises Misconfigured with one sentence a fault, naming file, bot and field."""
+    """Read `bots.toml`. Raises Misconfigured with one sentence per fault, naming file, bot and field."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def load_registry(path: Path) -> Registry:
 
 
 def parse_registry(text: str, path: Path) -> Registry:
-    """The list of bots in the text of a `bots.toml`; `path` is what a fault names. Raises as `load_registry`."""
+    """Parse the text of a `bots.toml`; `path` is the file named in errors. Raises as `load_registry`."""
     try:
         document = tomllib.loads(text.replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as fault:
@@ -138,7 +138,7 @@ def parse_registry(text: str, path: Path) -> Registry:
 def check_folders(registry: Registry, root: Path) -> None:
     """Raise Misconfigured unless each bot's folder and entry are files of the checkout `root`.
 
-    Not part of reading the list: an image holds the list of all bots and the folder of one.
+    Not part of `load_registry`: an image contains the list of all bots but the folder of only one.
     """
     for bot in registry.bots:
         folder = (root / bot.folder).resolve()
@@ -171,7 +171,7 @@ def _refuse_doubles(bots: tuple[Bot, ...], path: Path) -> None:
 
 
 def _addressed(word: str) -> str:
-    """A word as it addresses something: `A-B`, `a_b` and `A b` are one."""
+    """Normalise a word that addresses something: `A-B`, `a_b` and `A b` are equal."""
     return re.sub(r"[ -]", "_", word.casefold())
 
 

@@ -1,4 +1,4 @@
-"""Waiting for what passes by itself, without missing the wish to stop."""
+"""Waits for transient failures to pass, without missing a shutdown request."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ class Stopped(Exception):
 
 
 class RetryLoop:
-    """Waits of one process. `stop` is set when it shall end."""
+    """The waits of one process. `stop` is set on shutdown."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self.stop = stop
@@ -27,7 +27,7 @@ class RetryLoop:
     async def until_it_works(
         self, what: str, call: Callable[[], Awaitable[T]], tell: Callable[[str], Awaitable[None]] | None = None
     ) -> T:
-        """Call until it raises no Retry; `tell` is told in words what is waited for. Stopped when it shall end."""
+        """Call until it raises no Retry; calls `tell(reason)` while retrying. Raises Stopped on shutdown."""
         pause_s, told = _FIRST_PAUSE_S, ""
         while not self.stop.is_set():
             try:
@@ -43,12 +43,12 @@ class RetryLoop:
         raise Stopped
 
     async def rest(self, seconds: float) -> None:
-        """Wait; Stopped when the process shall end."""
+        """Wait; raises Stopped on shutdown."""
         await self.pause(seconds)
         if self.stop.is_set():
             raise Stopped
 
     async def pause(self, seconds: float) -> None:
-        """Wait, or end the wait early when the process shall end."""
+        """Wait, returning early on shutdown."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stop.wait(), seconds)

@@ -1,9 +1,9 @@
-"""Terminals that cannot show everything: no output ever ends a command because of a character."""
+"""Makes output safe for limited terminals: no unencodable character ever aborts a command."""
 
 import codecs
 import sys
 
-#: What stands for a character that the terminal has not.
+#: Replacements for characters that the terminal cannot show.
 _PLAIN = {
     "→": "->",
     "←": "<-",
@@ -27,7 +27,7 @@ def _in_ascii(fault: UnicodeError) -> tuple[str, int]:
 
 
 def make_safe() -> None:
-    """From now on a character that standard output or error cannot encode is shown as plain ASCII."""
+    """Make standard output and error replace characters they cannot encode with plain ASCII."""
     codecs.register_error("alpha-plain", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)

@@ -1,4 +1,4 @@
-"""`python -m alpha`: the same as the command `alpha`."""
+"""`python -m alpha_cli`: same as the command `alpha`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command `alpha`: each part of the house adds its own commands, and only what is asked for is imported."""
+"""The command `alpha`: each package adds its own commands, and only the requested one is imported."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ import typer.core
 from alpha.errors import AlphaError, Misconfigured
 from alpha.terminal import make_safe
 
-#: Command to the module of this package that has it; `operate` has those of the table in operations.commands.
+#: Command to its module in this package; `operate` has those of the table in operations.commands.
 PARTS = {
     "init": "init",
     "upgrade": "upgrade",
@@ -33,13 +33,13 @@ PARTS = {
     "slippage": "ticks",
 }
 OPERATE = "operate"
-#: May name a file of settings that is not there yet.
+#: Commands whose settings file need not exist yet.
 CREATES_ENV_FILE = {"init"}
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
 
 Every command has --help. The same questions and orders work in Telegram, as /status and so on.
 """
-#: The commands by what a person wants, in the order they are needed.
+#: The commands by purpose, in the order they are needed.
 SECTIONS = (
     ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
@@ -52,10 +52,10 @@ SECTIONS = (
 
 
 class Pages(typer.core.TyperGroup):
-    """Help that lists the commands by what a person wants."""
+    """Lists the commands in the help by purpose."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """One section after the other; what none names comes last, so that nothing is hidden."""
+        """Write one section per purpose; unlisted commands come last, so that none is hidden."""
         left = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         width = max(map(len, left), default=0)
         for title, names in (*SECTIONS, ("More", tuple(left))):
@@ -70,7 +70,7 @@ class Pages(typer.core.TyperGroup):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code. Faults that are foreseen are one sentence on standard error."""
+    """Run one command; returns the exit code. Expected errors are one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
     make_safe()
     try:
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build(words: list[str]) -> typer.Typer:
-    """The application with the part that these words ask for; with all parts when they ask for none in particular."""
+    """The application with the command named in `words`; with all commands if none is named."""
     app = typer.Typer(cls=Pages, help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
     @app.callback()
@@ -119,7 +119,7 @@ def build(words: list[str]) -> typer.Typer:
 
 
 def _command(words: list[str]) -> str | None:
-    """The first word that is a command: neither an option nor the value of one."""
+    """The first word that is a command: neither an option nor an option's value."""
     left = iter(words)
     for word in left:
         if word == "--env-file":

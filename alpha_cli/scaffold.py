@@ -1,4 +1,4 @@
-"""A new strategy from the template: its folder, and its entry in `bots.toml`."""
+"""Creates a strategy from the template: its folder and its entry in `bots.toml`."""
 
 import re
 from importlib.resources import files
@@ -8,7 +8,7 @@ from string import Template
 from alpha.errors import Misconfigured
 from alpha.registry import SHARED_DB, Registry, load_registry, parse_registry
 
-#: File of the template to its place in the strategy's folder.
+#: Template file to its path in the strategy's folder.
 PLACES = {
     "README.md.tmpl": "README.md",
     "init.py.tmpl": "__init__.py",
@@ -23,7 +23,7 @@ EMPTY = ("scripts/__init__.py", "tests/__init__.py")
 def scaffold(name: str, root: Path) -> list[Path]:
     """Write `strategies/<name>` and its entry in `bots.toml` below `root`; returns the files written or changed.
 
-    Raises Misconfigured for a name that is no Python package name, is taken, or when all Redis databases are used.
+    Raises Misconfigured when the name is not a valid package name or is taken, or all Redis databases are in use.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]{2,20}", name):
         raise Misconfigured(
@@ -45,7 +45,7 @@ def scaffold(name: str, root: Path) -> list[Path]:
         "tag": _free_tag(name, registry),
         "redis_db": str(_free_database(registry)),
     }
-    # The list with its new entry is known to be sound before anything is written.
+    # Validate the list with its new entry before anything is written.
     listed = bots_file.read_text(encoding="utf-8") + Template(_ENTRY).substitute(words)
     parse_registry(listed, bots_file)
     written = []

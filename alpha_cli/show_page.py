@@ -1,4 +1,4 @@
-"""A page in the terminal, with rich; and typed rows as JSON."""
+"""Prints a page in the terminal with rich, and typed rows as JSON."""
 
 import sys
 
@@ -19,13 +19,13 @@ _STYLES = {
 
 
 def print_page(page: Page, console: Console | None = None) -> None:
-    """Print a page. Into a file or a pipe it is 200 columns wide, so that no row breaks."""
+    """Print a page. In a file or pipe it is 200 columns wide, so that rows do not wrap."""
     out = console or Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     out.print(Group(Text(page.title, style="bold"), *(_rendered(block) for block in page.blocks)))
 
 
 def print_json(data: object) -> None:
-    """Print typed rows as JSON: amounts as texts, times and spans in ISO 8601."""
+    """Print typed rows as JSON: amounts as strings, times and durations in ISO 8601."""
     text = msgspec.json.format(msgspec.json.encode(data), indent=2)
     sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()

@@ -1,8 +1,8 @@
 """`make submodules`: turns each strategy's folder into a real submodule of its own repository.
 
 For each entry of `.gitmodules`: the folder's history is split out, pushed to the entry's address and branch, and the
-folder is replaced by a checkout of it, recorded as a gitlink. Nothing is pushed over: an address whose branch is ahead
-or different is refused by git itself.
+folder is replaced by a checkout of it, recorded as a gitlink. Nothing is force-pushed: a remote whose branch is ahead
+or has diverged is refused by git itself.
 """
 
 import shutil
@@ -25,9 +25,9 @@ class Submodule:
 
 
 def convert(root: Path) -> list[str]:
-    """Convert every folder of `.gitmodules` that is not a submodule yet; returns the converted paths.
+    """Convert every folder in `.gitmodules` that is not a submodule yet; returns the converted paths.
 
-    Raises Rejected when the checkout has changes or git refuses a step; nothing is committed then.
+    Raises Rejected when the checkout is dirty or git refuses a step; nothing is committed then.
     """
     if _git(root, "status", "--porcelain", "--untracked-files=no"):
         raise Rejected("There are changes that are not committed. Commit or undo them first.")
@@ -46,7 +46,7 @@ def _replace(root: Path, module: Submodule) -> None:
     folder = root / module.path
     _git(root, "rm", "-r", "--quiet", module.path)
     with tempfile.TemporaryDirectory(dir=root / ".git") as aside:
-        # What git does not track (logs, caches) waits aside and returns.
+        # Untracked files (logs, caches) are moved aside and back.
         leftover = Path(aside) / "leftover"
         if folder.exists():
             folder.rename(leftover)

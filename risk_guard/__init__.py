@@ -1,1 +1,1 @@
-"""The guard: watches each account from the side, and acts when its bot cannot."""
+"""The guard: watches each account independently of its bot, and acts when the bot cannot."""

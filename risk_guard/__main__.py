@@ -10,7 +10,7 @@ from risk_guard.settings import GuardSettings
 
 
 def main() -> int:
-    """Run the guard; one sentence a fault in the settings, and a true exit code."""
+    """Run the guard. Prints one sentence per fault in the settings; the exit code tells whether it failed."""
     try:
         settings = load(GuardSettings)
     except AlphaError as fault:

@@ -1,4 +1,4 @@
-"""One bot's account as the guard holds it: its key, its gateway, its number in the database, its mode."""
+"""One bot's account as the guard sees it: its key, gateway, database id and mode."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,7 +17,7 @@ from alpha.registry import Bot
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 
-#: The guard only reduces; an order of it that would open is a defect, and refused.
+#: The guard only reduces; an order of the guard that would open a position is a defect and is refused.
 _SIMULATED_PER_MINUTE = 1_000_000
 
 
@@ -31,7 +31,7 @@ class GuardedAccount:
     key: ApiKeyInfo | None = None
     id: int | None = None
     observe: bool = True
-    #: False for a bot without a key that trades: its account is observed with the one that reads.
+    #: False for a bot without a trading key: its account is observed with the read-only key.
     trades: bool = True
     fault: str = ""
     instruments: dict[str, Instrument] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class GuardedAccount:
         return self.gateway.guard.caps.max_order_usdt
 
     async def identify(self, store: GuardStore, *, observe: bool) -> None:
-        """Learn whose key this is and its account's number. Raises the gateway's and the store's errors."""
+        """Find out whose key this is and the account's database id. Raises the gateway's and the store's errors."""
         if self.key is None:
             await self.read_key(observe=observe)
         assert self.key is not None
@@ -57,12 +57,12 @@ class GuardedAccount:
             self.id = await store.account_id(self.environment.value, self.key.user_id, self.bot.id)
 
     async def read_key(self, *, observe: bool) -> None:
-        """Learn what the key is and may do now; without the right to trade the guard only observes."""
+        """Read the key's current rights; without the right to trade the guard only observes."""
         self.key = await self.gateway.key_info(rank=Priority.STOP)
         self.observe = observe or not self.key.can_trade
 
     async def instrument(self, symbol: str) -> Instrument | None:
-        """The filters of a symbol; None when they cannot be had now."""
+        """The filters of a symbol; None when they are not available now."""
         if symbol not in self.instruments:
             try:
                 self.instruments |= await self.gateway.instruments(symbol, rank=Priority.STOP)
@@ -85,7 +85,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: RateLimiter) -> Gu
     try:
         caps = caps_for(settings, caps, demo=keys.bybit_demo)
     except Misconfigured:
-        # Observing real money needs no largest order; acting on it is refused by ALPHA_LIVE_TRADING.
+        # Observing real money needs no order cap; acting on it is refused by ALPHA_LIVE_TRADING.
         caps = OrderCaps(max_order_usdt=Decimal(0), max_orders_per_minute=1)
     gateway = Gateway(
         hosts_of(settings, demo=keys.bybit_demo),

@@ -1,4 +1,4 @@
-"""One look at an account a second: from Redis while the listener vouches for it, else from the exchange."""
+"""One account snapshot per second: from Redis while the listener vouches for it, else from the exchange."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _NEW_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SeenOrder:
-    """One order that the stream has shown: its id of ours, and when it was made, in exchange time."""
+    """One order seen on the stream: its `orderLinkId`, and when it was created, in exchange time."""
 
     link_id: str
     symbol: str
@@ -27,7 +27,7 @@ class SeenOrder:
 
 
 class SnapshotReader:
-    """Looks at one account."""
+    """Takes snapshots of one account."""
 
     def __init__(self, account: GuardedAccount, links: RedisClients) -> None:
         self._account = account
@@ -37,7 +37,7 @@ class SnapshotReader:
         self._new: list[SeenOrder] = []
 
     async def live(self) -> Seen | None:
-        """The account as Redis shows it; None when Redis is away or the listener does not vouch for it."""
+        """The account as Redis shows it; None when Redis is unavailable or the listener does not vouch for it."""
         bot = self._account.bot.id
         try:
             await self._count_orders()
@@ -66,7 +66,7 @@ class SnapshotReader:
         return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
 
     def new_orders(self) -> list[SeenOrder]:
-        """The orders that the stream has shown since this was last asked."""
+        """The orders seen on the stream since the previous call."""
         found, self._new = self._new, []
         return found
 
@@ -82,7 +82,7 @@ class SnapshotReader:
             if order_id not in self._orders:
                 order = SeenOrder(link_id, str(event.data.get("symbol")), created_ms)
                 self._new = [*self._new[-_NEW_KEPT:], order]
-            # What comes later about an order does not make it a new one.
+            # A later update of an order does not make it a new one.
             self._orders[order_id] = created_ms
 
     def _last_minute(self, now_ms: int) -> int:

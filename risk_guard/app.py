@@ -1,4 +1,4 @@
-"""The guard's process: one post a bot, the desk, the portfolio, health."""
+"""The guard's process: one `BotGuard` per bot, the commands, the portfolio limits and health."""
 
 import asyncio
 import time
@@ -36,10 +36,10 @@ from risk_guard.store import GuardStore
 
 log = logger(__name__)
 MARKS_S = 1.0
-#: So much later than its beat a patrol may be before it is told; 60 s and this are the 90 s of the manual.
+#: How long a patrol may be overdue before it is reported; with 60 s this makes the 90 s of the manual.
 HINDERED_S = 30.0
 HOUSEKEEPING_S = 5.0
-#: How long the calls that are on their way may take when the guard ends.
+#: How long calls in flight may take when the guard shuts down.
 CLOSE_S = 6.0
 
 REPAIRED = Gauge("guard_stops_repaired", "Stops that the guard set", ["bot"])
@@ -51,7 +51,7 @@ FLAT_S = Gauge("guard_last_closing_seconds", "How long the last flatten or panic
 
 @dataclass(slots=True)
 class BotGuard:
-    """All that watches one bot. `seen` is the newest look at it, `seen_s` and `patrolled_s` are of the monotonic clock."""
+    """Everything that watches one bot. `seen` is the latest snapshot; `seen_s`, `patrolled_s` are monotonic seconds."""
 
     account: GuardedAccount
     limits: BotLimits
@@ -62,13 +62,13 @@ class BotGuard:
     seen_s: float = 0.0
     live: bool = False
     acts: bool = False
-    #: True while the exchange refuses this bot's key: its own trouble, and nobody else's.
+    #: True while the exchange refuses this bot's key; that affects this bot only.
     refused: bool = False
     patrolled_s: float = field(default_factory=time.monotonic)
 
 
 class GuardApp:
-    """The guard, wired."""
+    """Wires the parts of the guard together and runs them."""
 
     def __init__(self, settings: GuardSettings) -> None:
         self._settings = settings
@@ -104,7 +104,7 @@ class GuardApp:
             raise Misconfigured(
                 "No bot has an API key: put the keys of at least one bot into .env, or run 'alpha init'."
             )
-        # Accounts of demo and of real money are never added up.
+        # Figures of demo and live accounts are never added together.
         self._portfolios = {
             environment: PortfolioLimits(settings, self._store, self._alerts, self._close_all)
             for environment in {post.account.environment for post in self._posts.values()}
@@ -124,7 +124,7 @@ class GuardApp:
         )
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
-        """Work until `stop`."""
+        """Run until `stop` is set."""
         checks = {name: self._check(post) for name, post in self._posts.items()}
         health = HealthServer(self._settings, pulse, checks, details=self._details)
         log.info("started", health_port=health.port, bots=list(self._posts), observe=self._settings.guard_observe)
@@ -149,7 +149,7 @@ class GuardApp:
             await end_tasks([ending, *tasks])
             await self._desk.close()
             health.close()
-            # Each waits for the calls that are on their way: together they take no longer than one.
+            # Each waits for its calls in flight; closing them concurrently takes no longer than the slowest.
             closing = [asyncio.ensure_future(post.account.gateway.close()) for post in self._posts.values()]
             _, unended = await asyncio.wait(closing, timeout=CLOSE_S)
             if not unended:
@@ -162,7 +162,7 @@ class GuardApp:
     # --- one bot ------------------------------------------------------------------------------------------------
 
     async def _keep(self, post: BotGuard) -> None:
-        """Identify, then patrol on the beat while this guard leads. A fault of one bot never touches another."""
+        """Identify the account, then patrol at a fixed interval while this guard leads. Faults stay within one bot."""
         name = post.account.bot.id
         patrol_s = float(self._settings.guard_patrol_s)
         while True:
@@ -185,11 +185,11 @@ class GuardApp:
             await asyncio.sleep(patrol_s if await self._round(post) else min(5.0, patrol_s))
 
     async def _round(self, post: BotGuard) -> bool:
-        """One patrol, and what is watched beside it; False when a part of it failed."""
+        """One patrol and one monitor round; False when part of it failed."""
         faults: list[AlphaError] = []
         for part in (self._take_up, self._patrol, self._watch, self._look_directly):
             if not self._lease.leads:
-                break  # frozen, or without an answer: whatever was seen may be another guard's by now
+                break  # frozen or unanswered: another guard may act on what was seen by now
             try:
                 await part(post)
             except AlphaError as fault:
@@ -203,7 +203,7 @@ class GuardApp:
         return not faults
 
     async def _take_up(self, post: BotGuard) -> None:
-        """What a guard before this one has begun, and its references."""
+        """Take over the closings and the limit references of the previous leader."""
         await self._desk.resume(post.account)
         await post.limits.load()
 
@@ -217,7 +217,7 @@ class GuardApp:
             raise post.lookout.faults[0]
 
     async def _look_directly(self, post: BotGuard) -> None:
-        """The limits on the exchange's own word, where the listener does not vouch for what Redis shows."""
+        """Check the limits against the exchange's own data while the listener does not vouch for Redis."""
         if not post.live:
             await self._judge(post, await post.looks.direct())
 
@@ -234,9 +234,9 @@ class GuardApp:
     # --- limits -------------------------------------------------------------------------------------------------
 
     async def _marks(self, post: BotGuard) -> None:
-        """Judge one account each second, while the listener vouches for what Redis shows.
+        """Check the limits of one account every second, while the listener vouches for Redis.
 
-        One task per account: a ledger or a store that hangs for one holds up the limits of no other.
+        One task per account: a ledger or store that hangs for one account does not delay the limits of another.
         """
         while True:
             if post.acts and self._lease.leads:
@@ -250,7 +250,7 @@ class GuardApp:
             await asyncio.sleep(MARKS_S)
 
     async def _portfolio(self) -> None:
-        """Judge all accounts of each environment together, each second."""
+        """Check the portfolio limits of each environment every second."""
         while True:
             for environment in self._portfolios:
                 await self._judge_all(environment)
@@ -262,7 +262,7 @@ class GuardApp:
         await post.limits.see(seen)
 
     async def _judge_all(self, environment: Environment) -> None:
-        """The portfolio, once there is a look at each of its accounts that is not old."""
+        """Check the portfolio limits once every account in it has a recent snapshot."""
         posts = [post for post in self._posts.values() if post.account.environment is environment]
         if not all(post.acts and post.limits.known for post in posts):
             return
@@ -280,12 +280,12 @@ class GuardApp:
         while True:
             again_s = await self._lease.tend()
             if not self._lease.leads:
-                # What this guard was closing, the one that acts now closes; it has read how far that is.
+                # The new leader continues this guard's closings; it has read how far they are.
                 await self._desk.close()
             await asyncio.sleep(again_s)
 
     async def _housekeeping(self) -> None:
-        """Write halts and alerts that wait, show how the last closing went."""
+        """Write pending halts and alerts, and show how the last closing ended."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             await self._store.flush()
@@ -293,7 +293,7 @@ class GuardApp:
             if self._desk.last_flat_s is not None:
                 FLAT_S.set(self._desk.last_flat_s)
 
-    # --- what the desk and the limits ask for ----------------------------------------------------------------------
+    # --- callbacks of the commands and the limits --------------------------------------------------------------------
 
     async def _close_all(self, account: GuardedAccount, why: str, by: str) -> None:
         await self._desk.close_all(account, Reason.RISK_LIMIT, why, by)
@@ -302,7 +302,7 @@ class GuardApp:
         await self._desk.close_one(account, symbol, reason)
 
     async def _lifted(self, bot: str | None) -> None:
-        """Breaches that wait for the operator end; as soon as one bot may enter again, the portfolio is measured anew."""
+        """End breaches that wait for the operator; measure the portfolio anew as soon as one bot may enter again."""
         for name, post in self._posts.items():
             if bot in {None, name}:
                 post.limits.resume()
@@ -313,7 +313,7 @@ class GuardApp:
     def _check(self, post: BotGuard) -> Check:
         def check() -> str | None:
             if post.refused or not self._lease.leads:
-                # A key that does not work is an alert and a status; an account of another guard is guarded.
+                # A broken key is an alert and a status, not a health fault; another guard's account is being guarded.
                 return None
             age = time.monotonic() - post.patrolled_s
             if age > 3 * self._settings.guard_patrol_s + 30:

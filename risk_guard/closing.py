@@ -1,13 +1,13 @@
-"""Closing positions of one account until the exchange itself says that nothing is left. It survives its own death.
+"""Closes the positions of one account until the exchange confirms that nothing is left. Survives a crash.
 
-    1  cancel the orders that could still open or add
+    1  cancel the orders that could still open or add to a position
     2  close each position by reduce-only market orders, in slices within the order caps
-    3  read positions and orders again; whatever is there again goes back to 1
-    4  done when the exchange has said "flat, no orders" for the whole of the time of confirmation
+    3  read positions and orders again; anything left goes back to 1
+    4  done when the exchange has reported "flat, no orders" throughout the confirmation period
 
-Every order is reduce-only, so that nothing can be reversed, however often a step is repeated. The number of an attempt
-goes on its way to PostgreSQL before its order is sent, and nothing waits for it: after a crash an attempt whose number
-was not durable yet is found by its id, as sent already, and the size of the next is read anew.
+Every order is reduce-only, so repeating a step can never reverse a position. The attempt number is written to
+PostgreSQL by write-behind, started before its order is sent; nothing waits for it. After a crash, an attempt whose
+number was not durable yet is found by its order id as already sent, and the size of the next is read again.
 """
 
 import asyncio
@@ -39,33 +39,33 @@ Tell = Callable[[str], Awaitable[None]]
 _PAUSE_S = 0.25
 _LOOK_S = 1.0
 _FAULT_PAUSE_S = 0.5
-#: A closing that finds no way for so long is told, and told again.
+#: A closing that makes no progress for this long is reported, and reported again.
 HINDERED_S = 15.0
-#: Orders for one symbol that Bybit refuses for their parameters for so long would be refused for ever.
+#: If Bybit refuses a symbol's orders for their parameters for this long, it would refuse them forever.
 REFUSED_S = 30.0
 _PARAMETER_ERROR = 10001
 
 
 class ClosingRefused(Rejected):
-    """Bybit refuses what a closing of one symbol asks for its parameters: the same request would be refused again."""
+    """Bybit refuses the parameters of a single-symbol closing: it would refuse the same request again."""
 
 
 class ClosingState(msgspec.Struct):
-    """What must outlive the guard: which command, which symbol (None: all), why, how many orders were sent for it."""
+    """What must survive a restart: the command, the symbol (None: all), the reason, the number of orders sent."""
 
     command_id: str
     reason: Reason
     issuer: str
     symbol: str | None = None
-    halted: bool = True  # False: one position whose stop was passed; nothing is halted, nothing has to stay flat
+    halted: bool = True  # False: one position whose stop was passed; no halt, and it need not stay flat
     attempts: int = 0
     closed: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Closing:
-    """One closing of one account. `save` hands its state on to be made durable; nothing waits for that.
+    """One closing of one account. `save` queues its state to be made durable; nothing waits for that.
 
-    `tell` takes progress; `hindered` what keeps the closing from going on, once that has lasted.
+    `tell` receives progress; `hindered` receives what blocks the closing, once that has lasted.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Closing:
         self._refused_since_s: float | None = None
 
     async def run(self) -> str:
-        """Close until it stays closed; returns the report.
+        """Close until the account stays flat; returns the report.
 
-        Two things end it early: Misconfigured (a key that may not trade), and for the closing of one symbol
-        ClosingRefused. The closing of a whole account does not give up for a refusal.
+        Two errors end it early: Misconfigured (a key that may not trade) and, when closing one symbol,
+        ClosingRefused. Closing a whole account never gives up on a refusal.
         """
         began_s = self._clock_s()
         flat_since_s: float | None = None
@@ -107,7 +107,7 @@ class Closing:
             except (Misconfigured, ClosingRefused):
                 raise
             except AlphaError as fault:
-                # 10006, 5xx, a lost answer, a refused order: look again and go on.
+                # 10006, 5xx, a lost answer, a refused order: read again and continue.
                 log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
                 flat_since_s = None
                 now_s = self._clock_s()
@@ -143,7 +143,7 @@ class Closing:
             raise ClosingRefused(f"Bybit refuses every order for {self.state.symbol}: {fault}")
 
     async def _round(self) -> bool:
-        """One look and what follows from it; False when the exchange says flat and lists no order."""
+        """One snapshot and the actions that follow; False when the exchange reports flat and no orders."""
         gateway, symbol = self._account.gateway, self.state.symbol
         try:
             positions = [row for row in await gateway.positions(symbol, rank=Priority.EXIT) if not row.is_flat]
@@ -153,10 +153,10 @@ class Closing:
                 raise
             raise ClosingRefused(f"Bybit refuses {symbol}: {refusal}") from None
         held = {row.symbol for row in positions}
-        # A stop of a position that is still held protects it until it is closed.
+        # The stop of an open position protects it until the position is closed.
         waiting = [order for order in orders if not (order.symbol in held and _protects(order))]
         steps = [self._cancel(order) for order in waiting] + [self._close(position) for position in positions]
-        # One that is refused must not keep the others from being closed.
+        # A refusal for one position must not prevent the others from being closed.
         for fault in await asyncio.gather(*steps, return_exceptions=True):
             if isinstance(fault, BaseException):
                 raise fault
@@ -220,7 +220,7 @@ class Closing:
 
 
 def _protects(order: Order) -> bool:
-    """True for the exchange's own stop, target or trailing order of a position."""
+    """True for a stop-loss, take-profit or trailing-stop order that the exchange created for a position."""
     return order.stop_order_type in {
         "StopLoss",
         "TakeProfit",
@@ -231,9 +231,9 @@ def _protects(order: Order) -> bool:
 
 
 def _slice(size: Decimal, reference: Decimal, max_usdt: Decimal, instrument: Instrument | None) -> Decimal:
-    """How much of a position one order may close: within the caps and the symbol's largest market order.
+    """How much of a position one order may close: within the caps and the symbol's maximum market order size.
 
-    What is left after it is never less than the smallest order, which nothing could close.
+    The remainder is never below the minimum order size, which nothing could close.
     """
     if instrument is None:
         return size

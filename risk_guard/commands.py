@@ -1,4 +1,4 @@
-"""The guard's desk: flatten, panic and lift, from `control:guard` or from a limit; each closing made durable first."""
+"""The guard's commands: flatten, panic and lift, from `control:guard` or a limit; each closing is durable first."""
 
 import asyncio
 import contextlib
@@ -27,16 +27,16 @@ from risk_guard.write_behind import WriteBehind
 
 log = logger(__name__)
 CLOSING = "closing"
-#: How long PostgreSQL may hold up what is said about a closing, or the begin of one that is gone on with.
+#: How long PostgreSQL may delay the report of a closing, or the start of a resumed one.
 PUT_AWAY_S = 1.0
-#: How long the exchange is asked whether a symbol exists, before a closing of it begins all the same.
+#: How long to wait for the exchange to confirm that a symbol exists; afterwards its closing starts anyway.
 ASK_S = 3.0
-#: What an operator asked for an operator can take back; a stop that was passed and a limit that was met stay.
+#: An operator can cancel only what an operator requested; closings by a passed stop or a limit stay.
 _BY_OPERATOR = frozenset({Reason.MANUAL, Reason.KILL_SWITCH})
 
 
 class CommandDesk:
-    """Carries out what closes positions. One closing an account at a time: a second command joins the first."""
+    """Runs the commands that close positions. One closing per account at a time: a second command joins the first."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class CommandDesk:
     ) -> None:
         """`accounts` by bot id. `leads` says whether this guard is the one that acts.
 
-        `lifted(bot id or None)` is told when the operator lifts the halts of a bot, or of all.
+        `lifted(bot id or None)` is called when the operator lifts the halts of one bot, or of all (None).
         """
         self.last_flat_s: float | None = None
         self._accounts = accounts
@@ -72,7 +72,7 @@ class CommandDesk:
         self._states: dict[tuple[str, str | None], ClosingState] = {}
         self._running: dict[tuple[str, str | None], asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
-        #: Commands whose closing was taken back, and by whom.
+        #: Commands whose closing was cancelled, and by whom.
         self._taken_back: dict[str, str] = {}
 
     @property
@@ -81,12 +81,12 @@ class CommandDesk:
         return frozenset(bot for bot, symbol in self._running if self._goes_on(bot, symbol))
 
     def _goes_on(self, bot: str, symbol: str | None) -> bool:
-        """True until a closing has ended; what is still to be written of it then is no part of it."""
+        """True until a closing has ended; writes that are still pending afterwards are not part of it."""
         state = self._states[bot, symbol]
         return not self._running[bot, symbol].done() and (bot, symbol, state.command_id) not in self._ended
 
     async def serve(self) -> None:
-        """Take commands while this guard leads, until cancelled; Redis may come and go."""
+        """Consume commands while this guard leads, until cancelled; survives outages of Redis."""
         taker = CommandConsumer(self._links.shared, keys.GUARD)
         led = False
         while True:
@@ -95,7 +95,7 @@ class CommandDesk:
                 await asyncio.sleep(0.2)
                 continue
             if not led:
-                # What the guard before this one has begun is gone on with, however old the command is by now.
+                # Resume closings left by the previous leader, regardless of command age.
                 led, taker = True, CommandConsumer(self._links.shared, keys.GUARD)
                 with contextlib.suppress(AlphaError):
                     self._begun = await self._store.begun_commands()
@@ -106,24 +106,24 @@ class CommandDesk:
                 await asyncio.sleep(0.5)
 
     async def close(self) -> None:
-        """End what runs here; closings go on in the next guard."""
+        """Stop all tasks of this process; the next leader resumes the closings."""
         await end_tasks([*self._tasks, *self._running.values()])
 
     async def resume(self, account: GuardedAccount) -> None:
-        """Go on with the closings of an account that a guard before this one did not finish."""
+        """Resume the closings of an account that the previous leader did not finish."""
         if account.id is None:
             return
         for saved in await self._store.load_all(account.id, CLOSING):
             state = msgspec.convert(saved, ClosingState)
             if (account.bot.id, state.symbol, state.command_id) in self._ended:
-                # It ended between the question and the answer, or while PostgreSQL could not be told.
+                # It ended between query and answer, or while PostgreSQL was unavailable.
                 await self._store.forget_closing(account.id, _row_of(state), state.command_id)
             elif self._under_way(account, state.symbol) is None:
                 log.warning("closing_goes_on", bot=account.bot.id, command=state.command_id, symbol=state.symbol)
                 self._begin(account, state, _silent)
 
     async def close_all(self, account: GuardedAccount, reason: Reason, why: str, created_by: str) -> None:
-        """Halt an account and close everything on it, for a limit; returns when it has begun."""
+        """Halt an account and close everything on it, for a limit; returns once the closing has started."""
         if account.observe:
             await self._say_observed(account, f"it would have been halted and everything closed: {why}")
             return
@@ -133,7 +133,7 @@ class CommandDesk:
         await self._halt(account, None, "flatten", why, created_by)
 
     async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
-        """Close one position, without a halt: its stop was passed. Returns when that has begun."""
+        """Close one position whose stop was passed, without a halt. Returns once the closing has started."""
         if self._under_way(account, symbol) is None:
             self._begin(account, ClosingState(uuid.uuid4().hex, reason, "guard", symbol, halted=False), _silent)
 
@@ -173,9 +173,9 @@ class CommandDesk:
         return await self._close_many([self._accounts[bot.id]], symbol, Reason.MANUAL, "flatten", command, tell)
 
     async def _refusal(self, account: GuardedAccount, symbol: str) -> str:
-        """Why there is nothing to close of a symbol: it is no instrument, and neither a position nor an order of it is there.
+        """Why a symbol has nothing to close: it is not an instrument, and no position or order of it exists.
 
-        Empty when there is something, or when the exchange does not answer in time.
+        Empty when there is something to close, or when the exchange does not answer in time.
         """
         if symbol in account.instruments or self._under_way(account, symbol) is not None:
             return ""
@@ -193,7 +193,7 @@ class CommandDesk:
         return f"Bybit has no {symbol}, and {account.bot.id} holds none; nothing was halted or closed. {holds}"
 
     async def _take_back(self, account: GuardedAccount, symbol: str | None, issuer: str) -> tuple[str, str]:
-        """End closings that an operator asked for; what they have halted stays halted."""
+        """Cancel closings that an operator requested; the halts they set stay in force."""
         bot = account.bot.id
         running = [
             (state, self._running[bot, place])
@@ -263,7 +263,7 @@ class CommandDesk:
         if account.observe:
             return f"{account.bot.id}: the guard only observes; it would have closed everything ({why})."
         if command.id in self._begun:
-            # Without what it has saved it begins anew: attempts that were sent already are found by their ids.
+            # Without its saved state it starts over: attempts that were already sent are found by their ids.
             with contextlib.suppress(AlphaError, TimeoutError):
                 async with asyncio.timeout(PUT_AWAY_S):
                     await self.resume(account)
@@ -273,7 +273,7 @@ class CommandDesk:
             await tell(f"{account.bot.id}: a closing is under way already; this command joins it.")
             await self._halt(account, symbol, kind, why, command.issuer)
             return await asyncio.shield(running)
-        # The closing begins at once; the halt and the silenced bot see to it that nothing is opened meanwhile.
+        # The closing starts at once; the halt and pausing the bot ensure that nothing is opened meanwhile.
         task = self._begin(account, state, tell)
         halted = asyncio.create_task(self._halt(account, symbol, kind, why, command.issuer))
         silenced = asyncio.create_task(self._silence(account, why, tell))
@@ -284,7 +284,7 @@ class CommandDesk:
 
     def _begin(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> "asyncio.Task[str]":
         if state.symbol is None:
-            # The whole account includes whatever single symbol is being closed.
+            # A closing of the whole account includes any symbol that is being closed.
             for (bot, symbol), narrower in self._running.items():
                 if bot == account.bot.id and self._goes_on(bot, symbol):
                     narrower.cancel()
@@ -342,7 +342,7 @@ class CommandDesk:
         return report
 
     async def _refused(self, account: GuardedAccount, state: ClosingState, fault: ClosingRefused) -> None:
-        """A closing that cannot succeed is over: it is not gone on with after a restart, and /resume works again."""
+        """End a closing that cannot succeed: a restart does not resume it, and /resume works again."""
         self._end(account, state)
         self._beside(self._put_away(account, state))
         text = f"{account.bot.id}: the closing of {state.symbol} has ended without success. {fault}"
@@ -350,11 +350,11 @@ class CommandDesk:
         await self._alert(Level.CRITICAL, f"refused:{state.symbol}", account, text, remedy)
 
     def _end(self, account: GuardedAccount, state: ClosingState) -> None:
-        """From now on this closing is neither joined nor gone on with."""
+        """Mark this closing as ended: it is no longer joined or resumed."""
         self._ended.add((account.bot.id, state.symbol, state.command_id))
 
     async def _put_away(self, account: GuardedAccount, state: ClosingState, durable: WriteBehind | None = None) -> None:
-        """Forget a closing that has ended; what cannot be forgotten now is when it is met again."""
+        """Delete the saved state of an ended closing; if that fails now, it is deleted when next encountered."""
         if durable is not None:
             await durable.close()
         if account.id is None:
@@ -365,20 +365,20 @@ class CommandDesk:
             log.warning("closing_not_forgotten", bot=account.bot.id, fault=str(fault))
 
     def _beside(self, work: Coroutine[object, object, object]) -> "asyncio.Task[object]":
-        """Have something done beside the rest; `close` ends it."""
+        """Run `work` as a background task; `close` cancels it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def _halt(self, account: GuardedAccount, symbol: str | None, kind: str, why: str, by: str) -> bool:
-        """Put a halt in force; False when PostgreSQL is away and it has to wait."""
+        """Put a halt in force; False when PostgreSQL is unavailable and the write is pending."""
         return await self._store.halt(Halt(account.id, account.bot.id, symbol, kind, why, by))
 
     async def _silence(self, account: GuardedAccount, why: str, tell: Tell) -> str:
-        """Ask the bot to pause; stop its process when it does not answer in time. Returns what became of it.
+        """Ask the bot to pause; stop its process when it does not answer in time. Returns the outcome.
 
-        The wish follows: a bot that was paused or stopped here stays so over upgrades and reboots, and is shown so.
+        The desired state follows: the bot stays paused or stopped across upgrades and reboots, and is shown so.
         """
         bot, by = account.bot, f"guard: {why}"
         try:
@@ -429,7 +429,7 @@ class CommandDesk:
 
 
 def _row_of(state: ClosingState) -> str:
-    """Under which name a closing is kept."""
+    """The key under which a closing's state is saved."""
     return CLOSING if state.symbol is None else f"{CLOSING}:{state.symbol}"
 
 

@@ -1,4 +1,4 @@
-"""What the guard watches beside positions: bots, listener, clocks, leases, maintenance, deliveries, keys, funding.
+"""What the guard watches besides positions: bots, listener, clocks, leases, maintenance, deliveries, keys, funding.
 
 Each check returns findings; the same finding is raised again only after ten minutes.
 """
@@ -25,7 +25,7 @@ SKEW_LIMIT_MS = 500
 KEY_WARNING = timedelta(days=14)
 #: Entries stop this long before an announced maintenance.
 BEFORE_MAINTENANCE_MS = 15 * 60_000
-#: Fewer than the ids that a bot remembers.
+#: Must be below the number of order ids that a bot remembers.
 NOTED = 150
 _OVER = frozenset({"completed", "canceled", "cancelled"})
 
@@ -60,7 +60,7 @@ class FindingReporter:
 def bot_signs(
     bot: Bot, wish: str, heartbeat: Heartbeat | None, status: LiveStatus | None, now: datetime
 ) -> list[Finding]:
-    """The bot's and the listener's signs of life; `now` is wall-clock time. Nothing is expected of a stopped bot."""
+    """Heartbeats of the bot and the listener; `now` is wall-clock time. A stopped bot needs none."""
     found = []
     if wish != "stopped" and (heartbeat is None or now - heartbeat.alive_at > HEARTBEAT_LIMIT):
         age = "never" if heartbeat is None else f"not for {(now - heartbeat.alive_at).total_seconds():.0f} s"
@@ -83,7 +83,7 @@ def bot_signs(
 
 
 def another_account(bot: Bot, status: LiveStatus | None, account: str) -> list[Finding]:
-    """The listener reads another account than the one that is traded on: what is traded is not recorded."""
+    """The listener reads a different account from the one being traded: those trades are not recorded."""
     if status is None or status.is_of(account):
         return []
     text = f"The listener reads the account {status.account}, but {bot.id} trades on {account}: no entries until that is right."
@@ -100,7 +100,7 @@ def clock_skew(skew_ms: int) -> list[Finding]:
 
 
 def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool) -> list[Finding]:
-    """The key's rights and its end; `observe`: the guard was asked to observe only."""
+    """The key's rights and expiry; `observe`: the guard is set to observe only."""
     if key is None:
         return []
     found = []
@@ -123,19 +123,19 @@ def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool)
 
 
 def refused_key(bot: Bot, fault: AlphaError) -> Finding:
-    """The exchange does not accept the key any more."""
+    """The exchange no longer accepts the key."""
     text = f"Bybit does not accept the key of {bot.id}, so the guard protects nothing there: {fault}"
     return Finding("key_refused", Level.CRITICAL, text, f"Make a new one, then: alpha key {bot.container}")
 
 
 def hindered(bot: Bot, fault: AlphaError, for_s: float) -> Finding:
-    """The guard could not walk its patrol for so long."""
+    """The guard has not completed a patrol for `for_s` seconds."""
     text = f"The guard could not look after {bot.id} for {for_s:.0f} s: {fault}"
     return Finding("hindered", Level.CRITICAL, text, "Look at the positions on the exchange, and at the guard's log.")
 
 
 def strange_orders(bot: Bot, orders: Sequence[tuple[str, str]], registry: Registry) -> list[Finding]:
-    """Orders (id of ours, symbol) that carry the tag of another bot: somebody trades with this key who should not."""
+    """Orders (`orderLinkId`, symbol) with another bot's tag: somebody trades with this key who should not."""
     found = []
     for link_id, symbol in orders:
         link = parse_order_link_id(link_id)
@@ -149,14 +149,14 @@ def strange_orders(bot: Bot, orders: Sequence[tuple[str, str]], registry: Regist
 
 
 def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[str]) -> list[Finding]:
-    """Orders (id of ours, symbol) with the bot's own tag that it never noted as sent."""
+    """Orders (`orderLinkId`, symbol) with the bot's own tag that it never recorded as sent."""
     mine = []
     for link_id, symbol in orders:
         link = parse_order_link_id(link_id)
         if link is not None and link.tag == bot.tag:
             mine.append((link_id, symbol))
     if len(mine) >= NOTED:
-        # A bot keeps the last 200 ids; beyond that nothing can be said.
+        # A bot keeps the last 200 ids; beyond that no conclusion is possible.
         return []
     return [
         Finding(
@@ -171,7 +171,7 @@ def unsent_orders(bot: Bot, orders: Sequence[tuple[str, str]], sent: frozenset[s
 
 
 def lease_changes(bot: Bot, before: int | None, acquisitions: int | None) -> list[Finding]:
-    """A lease that changed hands more than once between two looks: two instances fight for an account."""
+    """A lease that changed hands more than once between two checks: two instances compete for an account."""
     if before is None or acquisitions is None or acquisitions - before < 3:
         return []
     text = f"The account of {bot.id} changed hands {acquisitions - before} times within a minute."
@@ -179,7 +179,7 @@ def lease_changes(bot: Bot, before: int | None, acquisitions: int | None) -> lis
 
 
 def maintenance(announced: Sequence[SystemStatus], now_ms: int) -> SystemStatus | None:
-    """The announced maintenance that is near or under way at exchange time `now_ms`, or None."""
+    """The announced maintenance that is imminent or in progress at exchange time `now_ms`, or None."""
     for row in announced:
         if row.state.lower() in _OVER or row.begin_ms is None:
             continue
@@ -198,7 +198,7 @@ def maintenance_finding(row: SystemStatus) -> Finding:
 
 
 def maintenance_over(row: SystemStatus) -> Finding:
-    """What was announced is over, and the positions have been looked at since."""
+    """The announced maintenance is over, and the positions have been checked since."""
     text = f"The maintenance ({row.title}) is over; positions and stops were checked, entries are free again."
     return Finding(f"maintenance_over:{row.id}", Level.INFO, text, "Compare /positions with the exchange.")
 
@@ -206,7 +206,7 @@ def maintenance_over(row: SystemStatus) -> Finding:
 def held_symbols(
     account: GuardedAccount, positions: Sequence[Position], tickers: dict[str, Ticker], extreme_pct: Decimal
 ) -> list[Finding]:
-    """What happens to the symbols that are held: an end of trading, a funding rate out of the ordinary."""
+    """What affects the symbols with open positions: an upcoming delisting, an unusual funding rate."""
     found = []
     for position in positions:
         instrument = account.instruments.get(position.symbol)

@@ -1,9 +1,9 @@
-"""Which of several guards acts: one lease for all accounts, asked before every request.
+"""Which of several guards acts: one lease for all accounts, checked before every request.
 
-The one that holds it patrols and takes commands. While PostgreSQL is away the holder goes on, and one that cannot learn
-whether there is another acts after 10 s: all it sends is reduce-only or a stop, so that two that act
-for a while reverse nothing, while none that acts would leave positions alone. A guard that was frozen asks PostgreSQL
-before it sends anything.
+The holder patrols and consumes commands. While PostgreSQL is unavailable the holder continues, and a guard that
+cannot learn whether there is another acts after 10 s: everything it sends is reduce-only or a stop, so two active
+guards cannot reverse anything, whereas no active guard would leave positions unprotected. A guard that was frozen
+asks PostgreSQL before it sends anything.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from alpha.lease import Act, Lease, LeaseLost, LeaseNotHeld, LeaseRow
 from alpha.logs import logger
 
 log = logger(__name__)
-#: How often a guard that waits asks whether the lease is free.
+#: How often a standby guard asks whether the lease is free, in seconds.
 AGAIN_S = 0.25
-#: So long PostgreSQL must have been away before a guard acts that never held the lease.
+#: How long PostgreSQL must be unavailable before a guard acts that never held the lease.
 ALONE_AFTER_MS = 10_000
 
 
 class GuardLease:
-    """The lease of this process, and the fence of all its gateways."""
+    """The lease of this process, and the fence for all its gateways."""
 
     def __init__(self, row: LeaseRow, lease_s: float, *, clock_ms: Callable[[], int] = boottime_ms) -> None:
         self._lease = Lease(row, lease_s, what="the guard", clock_ms=clock_ms)
@@ -43,7 +43,7 @@ class GuardLease:
         return True
 
     async def tend(self) -> float:
-        """Take or keep the lease, as far as PostgreSQL answers; returns after how many seconds to do so again. Never fails."""
+        """Acquire or renew the lease if PostgreSQL answers; returns the seconds until the next call. Never raises."""
         had = self._led.is_set()
         await self._ask()
         leads = self.leads
@@ -56,14 +56,14 @@ class GuardLease:
         return self._lease.seconds / 4 if leads else AGAIN_S
 
     async def led(self, timeout_s: float) -> None:
-        """Return when this guard leads, at the latest after `timeout_s`."""
+        """Wait until this guard leads, at most `timeout_s`."""
         if self._led.is_set() and not self.leads:
-            await asyncio.sleep(AGAIN_S)  # it slept through its lease, and is about to ask
+            await asyncio.sleep(AGAIN_S)  # the lease expired while it was frozen; it is about to ask
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._led.wait(), timeout_s)
 
     async def give_back(self) -> None:
-        """Let another guard act at once. Call it only when nothing is on its way any more."""
+        """Release the lease, so another guard can act at once. Call it only when no request is in flight."""
         self._alone_until_ms = 0
         await self._lease.give_back()
 
@@ -86,13 +86,13 @@ class GuardLease:
     # --- the fence ----------------------------------------------------------------------------------------------
 
     async def ready(self, act: Act) -> None:
-        """Ask PostgreSQL where the lease has run out. LeaseNotHeld when another guard acts."""
+        """Ask PostgreSQL when the lease has expired. Raises LeaseNotHeld when another guard acts."""
         if not self.leads:
             await self._ask()
         self._check()
 
     def window_ms(self, act: Act, most_ms: int) -> int:
-        """The receive window to sign with at this instant. LeaseNotHeld when this guard may not act."""
+        """The receive window to sign with at this instant. Raises LeaseNotHeld when this guard may not act."""
         if self._alone:
             return most_ms
         try:
@@ -101,7 +101,7 @@ class GuardLease:
             raise LeaseNotHeld(str(fault)) from None
 
     def doubt(self) -> None:
-        """Count as not held until renewed."""
+        """Treat the lease as not held until it is renewed."""
         self._lease.doubt()
 
     @property
@@ -113,5 +113,5 @@ class GuardLease:
             try:
                 self._lease.check(Act.REDUCE)
             except LeaseLost as fault:
-                # A guard that was replaced waits for its turn; its process does not end.
+                # A guard that was replaced stands by; its process keeps running.
                 raise LeaseNotHeld(str(fault)) from None

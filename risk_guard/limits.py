@@ -1,7 +1,7 @@
-"""The guard's limits on live marks: loss, drawdown, exposure, positions, orders a minute; of each bot and of all together.
+"""The guard's limits at live mark prices, per bot and overall: loss, drawdown, exposure, positions, order rate.
 
-A breach writes a durable halt, which every send of every gateway checks first, and closes everything where the limit says
-so. References are durable and move with transfers. What comes back within an exposure limit by itself is lifted by itself.
+A breach writes a durable halt, which every gateway checks before every send, and closes everything where the limit
+says so. References are durable and move with transfers. Exposure halts lift once the measure is back within its limit.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,14 +28,14 @@ from risk_guard.store import GuardStore, Halt
 
 log = logger(__name__)
 STATE = "limits"
-#: Limits are far wider than this share of equity, and a guard that read the ledger at each fill would spend the budget.
+#: Share of equity. Limits are far wider; reading the ledger after every fill would exhaust the request budget.
 _SMALL = Decimal("0.002")
 
 CloseAll = Callable[[GuardedAccount, str, str], Awaitable[None]]
 
 
 class LimitsState(msgspec.Struct):
-    """What must outlive the guard."""
+    """What must survive a restart of the guard."""
 
     book: LimitState = msgspec.field(default_factory=LimitState)
     ledger_ms: int = 0
@@ -44,7 +44,7 @@ class LimitsState(msgspec.Struct):
 
 
 class PortfolioMemory(msgspec.Struct):
-    """What must outlive the guard. `transferred` is the sum of all transfers that its references have moved with."""
+    """What must survive a restart. `transferred` is the sum of all transfers its references have been moved by."""
 
     book: LimitState = msgspec.field(default_factory=LimitState)
     transferred: Decimal = ZERO
@@ -52,7 +52,7 @@ class PortfolioMemory(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at an account: amounts in USDT, `now_ms` is the exchange's time."""
+    """One account snapshot: amounts in USDT, `now_ms` is the exchange's time."""
 
     now_ms: int
     equity: Decimal
@@ -62,7 +62,7 @@ class Seen:
 
     @property
     def exposures(self) -> tuple[Decimal, Decimal]:
-        """Gross and net exposure in USDT, at marks."""
+        """Gross and net exposure in USDT, at mark prices."""
         values = [row.signed_size * (row.mark_price or row.entry_price or ZERO) for row in self.positions]
         return sum(map(abs, values), ZERO), abs(sum(values, ZERO))
 
@@ -93,16 +93,16 @@ class BotLimits:
 
     @property
     def transferred(self) -> Decimal:
-        """The sum of all transfers of this account that were ever seen, in USDT, in above zero."""
+        """The sum of all transfers of this account ever seen, in USDT; deposits are positive."""
         return ZERO if self._memory is None else self._memory.transferred
 
     @property
     def known(self) -> bool:
-        """True once the references of a guard before this one are known."""
+        """True once the saved references have been loaded."""
         return self._memory is not None
 
     async def load(self) -> None:
-        """Take up the references of a guard before this one. Raises Retry while PostgreSQL is away."""
+        """Load the saved references. Raises Retry while PostgreSQL is unavailable."""
         if self._memory is not None or self._account.id is None:
             return
         saved = await self._store.load(self._account.id, STATE)
@@ -110,7 +110,7 @@ class BotLimits:
         self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book)
 
     async def see(self, seen: Seen) -> None:
-        """Judge one look. Does nothing before the references are known. Raises Retry when the ledger cannot be read."""
+        """Check one snapshot, once the references are loaded. Raises Retry when the ledger cannot be read."""
         if self._memory is None:
             return
         await self._by_measure(self._memory, seen)
@@ -120,13 +120,13 @@ class BotLimits:
         await self._save(self._memory)
 
     def resume(self) -> None:
-        """The operator lifted the halts: breaches that wait for him end, and are measured anew."""
+        """The operator lifted the halts: breaches that wait for the operator end and are measured anew."""
         self._book.resume()
         if self._memory is not None:
             self._memory.halted.clear()
 
     async def _look_at_transfers(self, memory: LimitsState, seen: Seen) -> None:
-        """References move with a transfer before equity is judged. Retry while the ledger does not explain the balance."""
+        """Move references by transfers before checking equity. Raises Retry until the ledger explains the balance."""
         if self._watch is None:
             self._watch = TransferWatch(
                 self._account.gateway, memory.ledger_ms, rank=Priority.RECONCILE, monotonic=self._monotonic
@@ -154,7 +154,7 @@ class BotLimits:
             )
 
     async def _by_measure(self, memory: LimitsState, seen: Seen) -> None:
-        """Limits that end by themselves when the measure is back within them."""
+        """Check the limits that end automatically when the measure is back within them."""
         gross, net = seen.exposures
         settings = self._settings
         measures = (
@@ -186,7 +186,7 @@ class BotLimits:
                 await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
 
     async def _tell(self, level: Level, key: str, text: str, does: tuple[str, str] | None = None) -> None:
-        """`does` is what a breach does to the bot, and what the operator can do about it."""
+        """`does` is what the breach does to the bot, and what the operator can do about it."""
         bot = self._account.bot.id
         remedy = ""
         if does is not None:
@@ -224,7 +224,7 @@ class PortfolioLimits:
         self._saved: object = None
 
     async def see(self, accounts: Sequence[GuardedAccount], looks: Sequence[Seen], transferred: Decimal) -> None:
-        """Judge one look at all accounts; `transferred` is the sum of all transfers they ever saw. Raises Retry."""
+        """Check one set of snapshots; `transferred` is the sum of all transfers ever seen. Raises Retry."""
         if any(account.id is None for account in accounts):
             return
         if self._book is None:
@@ -275,7 +275,7 @@ class PortfolioLimits:
 
 
 def _end(limit: LossLimit, now_ms: int) -> datetime | None:
-    """When a halt of this limit ends by itself, in exchange time; None for one that waits for the operator."""
+    """When a halt of this limit expires, in exchange time; None for one that waits for the operator."""
     if limit.until is not Until.WINDOW_END:
         return None
     start = window_start(limit.window, now_ms)

@@ -1,6 +1,6 @@
-"""The lookout of one account: what the guard watches beside positions and limits, once a patrol.
+"""Monitors one account: what the guard watches besides positions and limits, once per patrol.
 
-Each look stands by itself: one that fails is noted and keeps no other from its work.
+The checks are independent: one that fails is recorded and does not prevent the others.
 """
 
 import time
@@ -28,7 +28,7 @@ from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore, Halt
 
 log = logger(__name__)
-#: In its first minute everything may still be starting.
+#: During the first minute other services may still be starting.
 FIRST_MINUTE_S = 60.0
 KEY_EVERY_S = 3_600.0
 INSTRUMENTS_EVERY_S = 600.0
@@ -38,7 +38,7 @@ _ACCOUNT = "guard:account"
 
 
 class Monitor:
-    """Watches one account; findings go to the watchman, what forbids entries becomes a halt."""
+    """Watches one account; findings go to the `FindingReporter`, those that forbid entries become a halt."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Monitor:
         self._maintenance: SystemStatus | None = None
 
     async def look(self) -> None:
-        """One round; what could not be looked at is in `faults` afterwards."""
+        """Run one round; `faults` then lists the checks that failed."""
         found: list[Finding] = []
         self.faults = []
         now = at(wall_ms())
@@ -123,7 +123,7 @@ class Monitor:
             row for row in await account.gateway.positions(rank=Priority.RECONCILE) if not row.is_flat
         ]
         if self._clock_s() - self._instruments_s >= INSTRUMENTS_EVERY_S:
-            # An end of trading is announced while a symbol is held.
+            # A delisting may be announced while a position in the symbol is open.
             account.instruments |= await account.gateway.instruments(rank=Priority.RECONCILE)
             self._instruments_s = self._clock_s()
         tickers: dict[str, Ticker] = {}
@@ -144,7 +144,7 @@ class Monitor:
             return found
         new = {(link, symbol) for link, symbol, created_ms in shown if created_ms >= since_ms}
         if new or self._unnoted:
-            # A bot saves an exit's id only after it was sent: what it has not noted by the next look, it did not send.
+            # A bot saves an exit's id only after sending it: an id still missing at the next check was not sent by it.
             asked = sorted(new | self._unnoted)
             unsent = findings.unsent_orders(account.bot, asked, await self._store.sent_by_bot(account.id))
             before = {f"unsent:{link}" for link, _ in self._unnoted}
@@ -156,7 +156,7 @@ class Monitor:
     async def _clock(self, _now: datetime) -> list[Finding]:
         account = self._account
         if account.environment is Environment.SIMULATED:
-            # Its market has a time of its own.
+            # A simulated market runs on its own time.
             return []
         found = findings.clock_skew(await account.gateway.sync_clock())
         await self._hold(_CLOCK, found[0].text if found else None)
@@ -170,7 +170,7 @@ class Monitor:
             finding = findings.maintenance_finding(near)
             await self._hold(_MAINTENANCE, finding.text)
             return [self._as_done(finding)]
-        # Entries come back after the patrol of this round has looked at every position.
+        # Entries are allowed again once this round's patrol has checked every position.
         await self._hold(_MAINTENANCE, None)
         return [] if before is None else [findings.maintenance_over(before)]
 
@@ -182,13 +182,13 @@ class Monitor:
         return findings.lease_changes(self._account.bot, before, self._acquisitions)
 
     def _as_done(self, finding: Finding) -> Finding:
-        """A finding that keeps entries out, in the words of a guard that only observes where it is one."""
+        """The finding, reworded for a guard that only observes when it would block entries."""
         if not self._account.observe:
             return finding
         return replace(finding, text=f"{finding.text} Entries would have been kept out; the guard only observes.")
 
     async def _hold(self, by: str, why: str | None) -> None:
-        """Keep entries out while `why` holds, and let them in again afterwards."""
+        """Block entries while `why` is set; allow them again afterwards."""
         account = self._account
         if account.observe or account.id is None:
             return

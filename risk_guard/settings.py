@@ -1,4 +1,4 @@
-"""What can be set about the guard. Its limits are wider than the strategies' own: they are the last ones."""
+"""The guard's settings. Its limits are wider than the strategies' own: they are the last line of defence."""
 
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from bot_control.open import BotControlSettings
 class GuardSettings(
     ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings, BotControlSettings
 ):
-    """Everything the guard reads from the environment but the bots' keys."""
+    """Everything the guard reads from the environment except the bots' keys."""
 
     guard_observe: bool = Field(False, description="true: everything is watched, nothing is sent")
     guard_patrol_s: int = Field(

@@ -1,4 +1,4 @@
-"""The patrol of one account: every position compared with its stop; repaired, closed or reported."""
+"""The patrol of one account: checks every position's stop, then repairs, closes or reports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,16 +23,16 @@ from risk_guard.stop_policy import Need, StopDecision, judge
 from risk_guard.store import GuardStore
 
 log = logger(__name__)
-#: A bot that has just filled sets its stop within this; what is still wrong then is the guard's to mend.
+#: A bot sets its stop within this time after a fill; a stop still wrong then is the guard's to repair.
 GRACE_S = 3.0
-#: How far back it is looked who opened a position that no strategy remembers, in exchange time.
+#: How far back to search for who opened a position that no strategy remembers, in exchange time.
 OPENED_WITHIN_MS = 7 * 86_400_000
 
 Close = Callable[[GuardedAccount, str, Reason], Awaitable[None]]
 
 
 class StopCheck:
-    """Walks one account. `close` closes one position whose stop was passed."""
+    """Patrols one account. `close` closes one position whose stop was passed."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class StopCheck:
         self._of_bot: set[tuple[str, str]] = set()
 
     async def walk(self) -> None:
-        """One round. What is wrong is looked at twice, so that a bot at work is not disturbed.
+        """Run one round. Every fault is checked twice, so that the guard does not interfere with a working bot.
 
-        One position that cannot be judged or mended keeps no other from it; the first fault is raised at the end.
+        A position that cannot be checked or repaired does not affect the others; the first fault is raised at the end.
         """
         suspects, faults = await self._look()
         if suspects:
@@ -73,7 +73,7 @@ class StopCheck:
         self.walks += 1
 
     async def _look(self) -> tuple[dict[str, tuple[Position, StopDecision]], list[AlphaError]]:
-        """What is wrong, by symbol, and what could not be judged. Raises when positions or orders cannot be read."""
+        """Faults by symbol, and what could not be checked. Raises when positions or orders cannot be read."""
         account = self._account
         positions = [row for row in await account.gateway.positions(rank=Priority.STOP) if not row.is_flat]
         self._of_bot &= {(row.symbol, row.side) for row in positions}
@@ -105,7 +105,7 @@ class StopCheck:
         )
 
     async def _last(self, position: Position) -> Decimal:
-        """The last price; the mark of the position where there is no ticker."""
+        """The last price; the position's mark price where there is no ticker."""
         tickers = await self._account.gateway.tickers(position.symbol, rank=Priority.STOP)
         if position.symbol in tickers:
             return tickers[position.symbol].last
@@ -114,7 +114,7 @@ class StopCheck:
         return position.mark_price
 
     async def _remember(self) -> None:
-        """What the strategy remembers; what was known last while PostgreSQL is away."""
+        """Load what the strategy remembers; keep the last known state while PostgreSQL is unavailable."""
         if self._account.id is None:
             return
         try:
@@ -123,7 +123,7 @@ class StopCheck:
             log.warning("memory_of_strategy_unread", bot=self._account.bot.id, fault=str(fault))
 
     def _by_us(self, position: Position, orders: list[Order]) -> bool:
-        """True when an order of ours works on this symbol: the position is ours even if nobody remembers it yet."""
+        """True when the bot has an open order on this symbol: the position is its own even if not yet remembered."""
         tags = {self._account.bot.tag, GUARD_TAG}
         for order in orders:
             for text in (order.order_link_id, order.parent_order_link_id):
@@ -133,7 +133,7 @@ class StopCheck:
         return False
 
     async def _opened_by_us(self, position: Position) -> bool:
-        """True when a fill of the bot went into what is held: its strategy died before it could remember the position.
+        """True when one of the bot's fills is part of the position: the bot crashed before it could remember it.
 
         Fills are read backwards until they explain the whole position.
         """
@@ -174,7 +174,7 @@ class StopCheck:
             try:
                 await account.gateway.set_trading_stop(StopRequest(symbol=symbol, stop_loss=verdict.price))
             except Refused as fault:
-                # The market has moved through it in between.
+                # The market has passed the level in the meantime.
                 await self._alert(Level.CRITICAL, symbol, f"{verdict.why} The stop was refused ({fault}): closing.")
                 await self._close(account, symbol, Reason.STOP_LOSS)
                 return
@@ -192,7 +192,7 @@ class StopCheck:
 
 
 def _faults(results: Sequence[object]) -> list[AlphaError]:
-    """The faults among results that were gathered; one that is none of ours is raised."""
+    """The AlphaErrors among gathered results; any other exception is raised."""
     faults: list[AlphaError] = []
     for result in results:
         if isinstance(result, AlphaError):

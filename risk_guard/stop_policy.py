@@ -1,4 +1,4 @@
-"""What one position needs: nothing, a stop, or to be closed. Pure: rows in, a verdict out."""
+"""Decides what one position needs: nothing, a stop, or to be closed. Pure: rows in, a decision out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ def judge(
 ) -> StopDecision:
     """What `position` needs at the last price `last`.
 
-    `orders` are the open orders of its symbol, `own` is what its strategy remembers of it (None: not of its making).
-    A position is protected when a stop loss of mode Full stands on its losing side, before the liquidation price, for
+    `orders` are the open orders of its symbol, `own` is the strategy's state of it (None: not opened by it).
+    A position is protected when a stop loss of mode Full lies on its losing side, before the liquidation price, for
     the whole size, and the market has not passed it. Levels are in USDT.
     """
     direction = Direction(position.side)
@@ -108,7 +108,7 @@ def _wanted(position: Position, own: OwnPosition | None, direction: Direction, e
 
 
 def _inside(stop: Decimal, position: Position, direction: Direction, last: Decimal) -> Decimal:
-    """`stop`, moved towards the market when it lies beyond the liquidation price."""
+    """`stop`, moved towards the market if it lies beyond the liquidation price."""
     liquidation = position.liq_price
     if not liquidation or (liquidation - stop) * direction.sign < 0:
         return stop

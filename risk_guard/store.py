@@ -1,4 +1,4 @@
-"""PostgreSQL for the guard: halts, its own state, what the strategies remember. It goes on without PostgreSQL."""
+"""PostgreSQL access of the guard: halts, its own state, the strategies' state. The guard works without PostgreSQL."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ INSERT INTO trading.guard_state (account_id, name, state, updated_at)
 SELECT $1, $2, $3, now()
 ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
 """
-# The same halt is in force once, whoever puts it in force at the same time.
+# A halt is in force once, even if two processes set it at the same time.
 _HALT = """
 INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -44,7 +44,7 @@ WHERE bot_id = $1 AND wish <> $2 AND wish <> 'stopped'
 class Halt:
     """One halt to put in force. `created_by` names the limit or the operator; `expires_at` is in business time.
 
-    `account_id` is None while the account is not known yet: the bot is then halted on every account.
+    `account_id` is None while the account is unknown: the bot is then halted on every account.
     """
 
     account_id: int | None
@@ -58,7 +58,7 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What a bot shall do after it was silenced: `paused` or `stopped`, and for what."""
+    """The state a bot must stay in after the guard paused or stopped it: `paused` or `stopped`, and why."""
 
     bot_id: str
     wish: str
@@ -66,10 +66,10 @@ class DesiredState:
 
 
 class GuardStore:
-    """What the guard reads and writes. Raises Retry while PostgreSQL is away; halts and wishes then wait and follow."""
+    """The guard's reads and writes. Raises Retry while PostgreSQL is unavailable; halts and desired states queue."""
 
     def __init__(self, settings: DatabaseSettings, *, timeout_s: float = TIMEOUT_S) -> None:
-        """`timeout_s` is how long PostgreSQL may take over one question."""
+        """`timeout_s` is how long PostgreSQL may take per query."""
         self._settings = settings
         self._questions = BoundedDatabase(settings, "risk_guard", max_size=4, timeout_s=timeout_s)
         self._waiting: list[Halt | DesiredState] = []
@@ -83,12 +83,12 @@ class GuardStore:
         await self._questions.close()
 
     async def account_id(self, environment: str, user_id: str, bot_id: str) -> int:
-        """The number of an account, made at its first use."""
+        """The database id of an account, created at first use."""
         rows = await self._fetch("SELECT trading.register_account($1, $2, $3) AS id", environment, user_id, bot_id)
         return int(rows[0]["id"])
 
     async def sent_by_bot(self, account_id: int) -> frozenset[str]:
-        """The ids of the last orders that the account's bot has noted as its own; it notes each before it is sent."""
+        """The ids of the last orders that the account's bot recorded as its own; it records each before sending it."""
         rows = await self._fetch(
             "SELECT state -> 'sent' AS sent FROM trading.strategy_state WHERE account_id = $1 AND name = 'runtime'",
             account_id,
@@ -108,7 +108,7 @@ class GuardStore:
             raise Retry(f"What the strategy of account {account_id} remembers cannot be read: {fault}.") from None
 
     async def load(self, account_id: int, name: str) -> Any:
-        """One part of the guard's own state, None when there is none."""
+        """One part of the guard's own state; None when it does not exist."""
         rows = await self._fetch(
             "SELECT state FROM trading.guard_state WHERE account_id = $1 AND name = $2", account_id, name
         )
@@ -128,7 +128,7 @@ class GuardStore:
         await self._fetch(_SAVE, account_id, name, state)
 
     async def forget_closing(self, account_id: int, name: str, command_id: str) -> None:
-        """Remove what is kept of a closing, unless another command's stands in its place by now."""
+        """Delete the saved state of a closing, unless another command has replaced it."""
         await self._fetch(
             "DELETE FROM trading.guard_state WHERE account_id = $1 AND name = $2 AND state ->> 'command_id' = $3",
             account_id,
@@ -137,24 +137,24 @@ class GuardStore:
         )
 
     async def begun_commands(self) -> frozenset[str]:
-        """The ids of the commands whose closings are not finished yet, of all accounts."""
+        """The ids of the commands whose closings are unfinished, across all accounts."""
         rows = await self._fetch(
             "SELECT state ->> 'command_id' AS id FROM trading.guard_state WHERE split_part(name, ':', 1) = 'closing'"
         )
         return frozenset(row["id"] for row in rows)
 
     async def halt(self, halt: Halt) -> bool:
-        """Put a halt in force, once. False when PostgreSQL is away: it is kept, and `flush` writes it."""
+        """Put a halt in force, once. False when PostgreSQL is unavailable: it is queued, and `flush` writes it."""
         self._waiting.append(halt)
         return await self.flush()
 
     async def wish(self, wish: DesiredState) -> bool:
-        """Write what a bot shall do from now on; one that is wished stopped stays so. False when it has to wait."""
+        """Write a bot's desired state; `stopped` is never overwritten. False when the write is queued."""
         self._waiting.append(wish)
         return await self.flush()
 
     async def flush(self) -> bool:
-        """Write the halts and wishes that wait, oldest first; True when none is left. One that is under way is joined."""
+        """Write queued halts and desired states, oldest first; True when none is left. Joins a flush in progress."""
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         return await asyncio.shield(self._flushing)
@@ -181,16 +181,16 @@ class GuardStore:
             what.bot_id,
             what.symbol,
             what.kind,
-            # a reason may quote the exchange; PostgreSQL takes no NUL, and a halt must not wait for ever because of one
+            # a reason may quote the exchange; PostgreSQL rejects NUL, and that must not block a halt forever
             what.reason.replace("\x00", "\ufffd"),
             what.created_by,
             what.expires_at,
         )
 
     async def lift(self, bot_id: str | None, created_by: str | None, by: str) -> int:
-        """Lift the halts of a bot (None: all), of one limit (None: all); returns how many. Raises Retry, and lifts none.
+        """Lift the halts of a bot (None: all) set by one limit (None: all); returns how many. On Retry none is lifted.
 
-        A halt of these that still waits to be written is dropped.
+        Matching halts that are still queued are dropped.
         """
         if self._flushing is not None:
             await asyncio.wait({self._flushing})
@@ -204,7 +204,7 @@ class GuardStore:
         return lifted + len(waited)
 
     async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
-        """The rows of one question."""
+        """The rows of one query."""
         return await self._fetch(sql, *arguments)
 
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Saving beside the work: the newest state is made durable in its turn, and what saves it waits for nothing."""
+"""Write-behind persistence: saves only the latest state and never blocks the caller."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,9 +11,9 @@ AGAIN_S = 0.5
 
 
 class WriteBehind:
-    """The durable copy of one state. `write` makes a state durable, or raises an error of ours: it is tried again then.
+    """The durable copy of one state. `write` makes a state durable or raises an AlphaError, and is then retried.
 
-    States are written one at a time, each newer than the one before; one that was overtaken while it waited is left out.
+    States are written one at a time, in order; one that is superseded while it waits is skipped.
     """
 
     def __init__(self, what: str, write: Callable[[object], Awaitable[None]], *, again_s: float = AGAIN_S) -> None:
@@ -27,12 +27,12 @@ class WriteBehind:
         self._task = asyncio.create_task(self._run())
 
     def save(self, state: object) -> None:
-        """Have this state made durable. It must not change afterwards."""
+        """Queue this state to be made durable. It must not change afterwards."""
         self._newest = state
         self._news.set()
 
     async def close(self) -> None:
-        """Begin no further write; returns when none is on its way any more."""
+        """Start no further writes; returns when none is in flight."""
         self._closed = True
         self._news.set()
         await self._task

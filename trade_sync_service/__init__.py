@@ -1,1 +1,1 @@
-"""Bybit's own account of closed trades: read completely, kept in `trading.completed_trades`, and proven against ours."""
+"""Reads Bybit's closed-P&L history completely into `trading.completed_trades` and reconciles it with our records."""

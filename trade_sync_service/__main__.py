@@ -1,4 +1,4 @@
-"""`python -m trade_sync_service` is the service; with words after it, that command."""
+"""`python -m trade_sync_service` runs the service; with arguments, that command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""One run of the sync for one account: what is missing is read, stored and joined with our fills."""
+"""One sync run for one account: reads what is missing, stores it and joins it with our fills."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -23,20 +23,20 @@ from trade_sync_service.progress import Progress
 from trade_sync_service.settings import DAY_MS, HOUR_MS
 
 log = logger(__name__)
-#: Lines of the transaction log that are part of trading; every other one moves money without a trade.
+#: Types of transaction-log rows that are part of trading; every other type moves money without a trade.
 TRADING_TYPES = frozenset({"TRADE", "SETTLEMENT", "DELIVERY", "LIQUIDATION", "ADL"})
-#: A closing order is looked for this much around its creation.
+#: Search window on each side of a closing order's creation time.
 AROUND_MS = 60_000
-#: A run reads at most so many closes one by one; more of them mean that a range is missing, and the next run goes on.
+#: Most closes a run reads one by one; more of them mean that a range is missing, and the next run continues.
 CLOSES_A_RUN = 500
-#: Closes of this age and younger are looked for by every run; a back-fill looks at all.
+#: Every run looks for closes up to this age; a backfill looks for all of them.
 CLOSES_LOOKED_BACK_MS = 30 * DAY_MS
 
 RaiseAlert = Callable[[Alert], Awaitable[None]]
 
 
 class RunResult(Struct):
-    """What a run did. `gaps` are ranges that could not be read to their end; `closes_left` have no trade yet."""
+    """What a run did. `gaps` are ranges that could not be read completely; `closes_left` still have no trade."""
 
     rows_read: int = 0
     rows_new: int = 0
@@ -50,7 +50,7 @@ class RunResult(Struct):
 
 
 class AccountSync:
-    """Reads one account. The store's lock must be held by the caller (`run` takes it)."""
+    """Reads one account. The caller must hold the store's lock (`run` takes it)."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class AccountSync:
         self._now = now
 
     async def run(self, *, history_days: int, wanted: Interval | None = None) -> RunResult:
-        """Read what is missing of the last `history_days` (or of `wanted`) and the overlap again.
+        """Read what is missing from the last `history_days` (or from `wanted`), and the overlap again.
 
-        Windows that were read stay read whatever happens later. Raises Retry when another process is at this account
-        or when a window could not be read, and whatever else ended the run; the result is then in `sync_runs`.
+        Windows that were read stay read whatever happens later. Raises Retry when another process syncs this account
+        or a window could not be read, and any other error that ended the run; the result is then in `sync_runs`.
         """
         async with self.locked():
             run = await self._store.begin_run(CLOSED_PNL if wanted is None else "backfill")
@@ -95,7 +95,7 @@ class AccountSync:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Be the one run of this account; Retry when another process is."""
+        """Hold the account's lock; Retry when another process holds it."""
         if not await self._store.lock():
             raise Retry(f"{self._store.bot_id}: another process is at this account now; try again when it is done.")
         try:
@@ -104,10 +104,10 @@ class AccountSync:
             try:
                 await asyncio.shield(self._store.unlock())
             except AlphaError:
-                log.warning("lock_lost", bot=self._store.bot_id)  # a session that is gone holds no lock
+                log.warning("lock_lost", bot=self._store.bot_id)  # the lock ended with the session
 
     async def _run(self, result: RunResult, history_days: int, wanted: Interval | None) -> None:
-        now_ms = await self._gateway.server_time_ms(rank=Priority.BACKFILL) + 1  # what was made at this instant counts
+        now_ms = await self._gateway.server_time_ms(rank=Priority.BACKFILL) + 1  # include rows created at this instant
         span = wanted or Interval(now_ms - history_days * DAY_MS, now_ms)
         span = Interval(span.start_ms, min(span.end_ms, now_ms))
         outcomes = await asyncio.gather(
@@ -122,7 +122,7 @@ class AccountSync:
             raise Retry(f"{self._store.bot_id}: {len(result.faults)} windows could not be read; {result.faults[0]}")
 
     async def _closed(self, result: RunResult, span: Interval, now_ms: int, overlap_ms: int) -> None:
-        """Read the closed trades of `span` that are missing and the overlap, then look for late ones and join our fills."""
+        """Read the missing closed trades of `span` and the overlap, look for late ones, then join our fills."""
         covered = await self._store.coverage(CLOSED_PNL)
         windows = plan(span, covered, overlap_ms)
         self._progress.plan(self._store.bot_id, len(windows))
@@ -135,12 +135,12 @@ class AccountSync:
     async def _each(
         self, windows: Iterable[Interval], read: Callable[[Interval], Awaitable[None]], result: RunResult
     ) -> bool:
-        """Read windows, several at a time; True when all were read.
+        """Read several windows concurrently; True when all were read.
 
-        A passing fault of one leaves it for the next run and is in `result`; any other ends the run.
+        A transient error leaves its window to the next run and is recorded in `result`; any other ends the run.
 
-        Twice as many are under way as are read at once: while some are being stored, the next ones are read. When the run
-        ends, what was read already is stored.
+        Twice as many are in flight as are read concurrently: while some are stored, the next are read. When the run
+        ends, what has been read is stored.
         """
         room = asyncio.Semaphore(2 * self._windows_at_once)
         passing: list[Retry] = []
@@ -149,7 +149,7 @@ class AccountSync:
         async def one(window: Interval) -> None:
             async with room:
                 if final or len(passing) > 2 * self._windows_at_once:
-                    return  # what is left will not fare better
+                    return  # the remaining windows would fail the same way
                 try:
                     await read(window)
                 except Retry as fault:
@@ -172,7 +172,7 @@ class AccountSync:
         self._progress.window(self._store.bot_id, window, len(reading.rows))
 
     async def _store_reading(self, reading: Reading, window: Interval, result: RunResult, *, seen_before: bool) -> None:
-        """Store a window; Retry when not all of it was readable, so that it does not count as read."""
+        """Store a window; Retry when some rows were unreadable, so that it does not count as read."""
         try:
             trades = trades_of(reading.rows)
         except FeesMissing as fault:
@@ -250,7 +250,7 @@ class AccountSync:
         try:
             order = await self._gateway.order_by_id(close.symbol, close.order_id, rank=Priority.BACKFILL)
         except Refused as fault:
-            # a symbol that the exchange does not answer for any more must not keep the account's other closes
+            # a symbol the exchange no longer serves must not block the account's other closes
             log.info("order_refused", order=close.order_id, symbol=close.symbol, why=str(fault)[:300])
             return close.exec_ms
         return close.exec_ms if order is None else order.created_ms
@@ -266,7 +266,7 @@ class AccountSync:
         result.rows_new += len(found.new)
 
     async def _transfers(self, result: RunResult, span: Interval) -> None:
-        """Read the transaction log for money that moved without a trade."""
+        """Read transfers, i.e. money that moved without a trade, from the transaction log."""
         windows = plan(span, await self._store.coverage(TRANSACTIONS), HOUR_MS)
         self._progress.plan(self._store.bot_id, len(windows))
         await self._each(windows, lambda window: self._log(window, result), result)

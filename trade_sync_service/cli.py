@@ -15,7 +15,7 @@ from trade_sync_service.settings import SyncSettings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; faults that are foreseen are one sentence on standard error."""
+    """Run one command; expected errors are one sentence on standard error."""
     chosen = _parser().parse_args(arguments)
     try:
         settings = load(SyncSettings)

@@ -25,7 +25,7 @@ MONTH_DAYS = 31
 
 
 async def sync(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdout) -> int:
-    """Read now what is missing, for these bots (all for none)."""
+    """Read what is missing now, for these bots (empty: all)."""
 
     async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
         return _sync_line(await sync_of(link, house, progress).run(history_days=settings.sync_history_days))
@@ -34,7 +34,7 @@ async def sync(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdout
 
 
 async def backfill(settings: SyncSettings, bots: list[str], span: Interval, out: TextIO = sys.stdout) -> int:
-    """Read what is missing of a range, for these bots (all for none). Interrupted, it goes on where it was."""
+    """Read what is missing from a range, for these bots (empty: all). Resumes after an interruption."""
 
     async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
         sync = sync_of(link, house, progress)
@@ -44,7 +44,7 @@ async def backfill(settings: SyncSettings, bots: list[str], span: Interval, out:
 
 
 async def reconcile(settings: SyncSettings, bots: list[str], span: Interval | None, out: TextIO = sys.stdout) -> int:
-    """Compare our books with the exchange's over a range (everything that was read, for none); 1 with open differences."""
+    """Reconcile our records with the exchange's over a range (None: all that was read); 1 if differences are open."""
     found: list[Report] = []
 
     async def one(house: ServiceContext, link: AccountSession, progress: Progress) -> str:
@@ -60,7 +60,7 @@ async def reconcile(settings: SyncSettings, bots: list[str], span: Interval | No
 
 
 async def status(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdout) -> int:
-    """How far each bot's history has been read."""
+    """Print how far each bot's history has been read."""
     house = ServiceContext(settings)
     try:
         names = [bot.id for bot in house.bots(bots)]
@@ -76,7 +76,7 @@ async def status(settings: SyncSettings, bots: list[str], out: TextIO = sys.stdo
 
 
 def months_back(months: int, now: datetime | None = None) -> Interval:
-    """The last so many months, of 31 days each; the exchange's two years at most."""
+    """The last `months` months of 31 days each, at most the exchange's two years."""
     if not 1 <= months <= 24:
         raise Misconfigured(f"--months is {months}; Bybit keeps two years, so give 1 to 24.")
     end = now or datetime.now(UTC)
@@ -85,7 +85,7 @@ def months_back(months: int, now: datetime | None = None) -> Interval:
 
 
 def between(start: str | None, end: str | None, now: datetime | None = None) -> Interval:
-    """The range of `--from` and `--to`, dates or times in UTC; `--to` names the first moment that is left out."""
+    """The range of `--from` and `--to`, dates or times in UTC; `--to` is exclusive."""
     if start is None:
         raise Misconfigured("Give --months N, or --from DATE and perhaps --to DATE.")
     span = Interval(
@@ -108,7 +108,7 @@ Work = Callable[[ServiceContext, AccountSession, Progress], Awaitable[str]]
 
 
 async def _each(settings: SyncSettings, bots: list[str], work: Work, out: TextIO) -> int:
-    """Do `work` for every bot at once; a fault of one is one line and exit code 1, and stops no other."""
+    """Run `work` for all bots concurrently; a failure prints one line, gives exit code 1 and stops no other bot."""
     house = ServiceContext(settings)
     try:
         chosen = house.bots(bots)

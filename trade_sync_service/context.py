@@ -1,4 +1,4 @@
-"""What the service stands on: the bots, Redis, the request budget, alerts; and one bot's way to exchange and database."""
+"""What the service depends on: bots, Redis, request budget and alerts; plus one bot's gateway and store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,7 +37,7 @@ class ServiceContext:
         await self.redis.close()
 
     def bots(self, names: list[str]) -> list[Bot]:
-        """The bots of these names; all of the registry for none. Misconfigured for a name that is none."""
+        """The bots with these names; empty: all in the registry. Raises Misconfigured for an unknown name."""
         return [self.registry.find(name) for name in names] or list(self.registry.bots)
 
     async def alert(self, alert: Alert) -> None:
@@ -46,9 +46,9 @@ class ServiceContext:
 
     @asynccontextmanager
     async def link(self, bot: Bot, keys: BotKeys | None = None) -> AsyncIterator["AccountSession"]:
-        """One bot's gateway and store, as long as they are used.
+        """One bot's gateway and store, closed on exit.
 
-        Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for what passes.
+        Raises Misconfigured for keys that are missing, refused or of another bot's account; Retry for transient errors.
         """
         keys = keys if keys is not None else load_reading_keys(bot)
         gateway = Gateway(
@@ -73,7 +73,7 @@ class ServiceContext:
 
 @dataclass(frozen=True, slots=True)
 class AccountSession:
-    """One bot's way to its account."""
+    """One bot's connection to its account: gateway and store."""
 
     bot: Bot
     gateway: Gateway

@@ -1,4 +1,4 @@
-"""What Prometheus sees of the service."""
+"""The service's Prometheus metrics."""
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
@@ -6,7 +6,7 @@ from trade_sync_service.account import RunResult
 
 
 class Metrics:
-    """The service's figures, one series a bot."""
+    """The service's metrics, one series per bot."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         bot = ["bot"]
@@ -25,7 +25,7 @@ class Metrics:
         )
 
     def ran(self, bot: str, result: RunResult, at_s: float) -> None:
-        """A run ended well."""
+        """Record a successful run."""
         self._runs.labels(bot, "done").inc()
         self._last_success.labels(bot).set(at_s)
         self._rows_read.labels(bot).inc(result.rows_read)
@@ -34,9 +34,9 @@ class Metrics:
         self._closes_left.labels(bot).set(result.closes_left)
 
     def failed(self, bot: str) -> None:
-        """A run failed."""
+        """Record a failed run."""
         self._runs.labels(bot, "failed").inc()
 
     def differences(self, bot: str, count: int) -> None:
-        """So many differences are open."""
+        """Set the number of open differences."""
         self._issues.labels(bot).set(count)

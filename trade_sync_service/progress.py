@@ -1,4 +1,4 @@
-"""How far a run has come: for a person on a terminal, or as events in a log."""
+"""Progress of a run: bars on a terminal, or events in a log."""
 
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -12,17 +12,17 @@ log = logger(__name__)
 
 
 class Progress(Protocol):
-    """Is told of every window that was read."""
+    """Receives every window that was read."""
 
     def plan(self, bot: str, windows: int) -> None:
-        """So many windows more are to be read."""
+        """Add windows to be read."""
 
     def window(self, bot: str, window: Interval, rows: int) -> None:
-        """This one was read and stored."""
+        """Count a window that was read and stored."""
 
 
 class LoggedProgress:
-    """Progress of a service: an event a window while many are read, else silence."""
+    """Progress of a service: one event per window while many are read, otherwise none."""
 
     def __init__(self) -> None:
         self._left: dict[str, int] = {}
@@ -32,7 +32,7 @@ class LoggedProgress:
         self._left[bot] = self._left.get(bot, 0) + windows
 
     def window(self, bot: str, window: Interval, rows: int) -> None:
-        """Say what was read and how many windows are left."""
+        """Log what was read and how many windows are left."""
         self._left[bot] = left = max(0, self._left.get(bot, 0) - 1)
         log.info(
             "window_read",
@@ -45,7 +45,7 @@ class LoggedProgress:
 
 
 class BarProgress(AbstractContextManager["BarProgress"]):
-    """A bar a bot, on a terminal. Needs the package `rich`."""
+    """One bar per bot, on a terminal. Needs the package `rich`."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -70,7 +70,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         self._bars.stop()
 
     def plan(self, bot: str, windows: int) -> None:
-        """Make the bar longer."""
+        """Extend the bar's total."""
         if bot not in self._tasks:
             self._tasks[bot] = self._bars.add_task(bot, total=0, rows=0)
             self._rows[bot] = 0
@@ -78,7 +78,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         self._bars.update(task.id, total=(task.total or 0) + windows)
 
     def window(self, bot: str, window: Interval, rows: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if bot not in self._tasks:
             self.plan(bot, 0)
         self._rows[bot] += rows

@@ -1,4 +1,4 @@
-"""One reconciliation of one account over a range: read both sides, compare, note, tell."""
+"""One reconciliation of one account over a range: reads both sides, compares, records and reports."""
 
 import asyncio
 from collections.abc import Mapping
@@ -36,12 +36,12 @@ K = TypeVar("K")
 ZERO = Decimal(0)
 WINDOWS_AT_ONCE = 6
 LOOKS = 3
-#: Between a closing fill and the closed trade that Bybit shows of it.
+#: Delay between a closing fill and Bybit showing its closed trade.
 LAG_MS = 60_000
 
 
 class Report(NamedTuple):
-    """What a reconciliation found. `open` counts all open differences of the account, also of earlier runs."""
+    """The result of a reconciliation. `open` counts all open differences of the account, including earlier runs'."""
 
     differences: list[Difference]
     new: list[Difference]
@@ -58,7 +58,7 @@ class Report(NamedTuple):
 
 
 class WindowBooks(NamedTuple):
-    """What one window gave."""
+    """The result of one window."""
 
     span: Interval
     fills: FillBooks
@@ -71,9 +71,9 @@ class WindowBooks(NamedTuple):
 
 
 async def reconcile_account(link: AccountSession, house: ServiceContext, span: Interval) -> Report:
-    """Compare one account's books over `span` and note what differs; the caller holds the account's lock or runs alone.
+    """Reconcile one account over `span` and record the differences; the caller holds the account's lock or runs alone.
 
-    A difference that could be mere lateness of ours is looked at again after the grace time.
+    A difference that could be due to our own delay is checked again after the grace period.
     """
     reconciliation = Reconciliation(link.gateway, link.store, grace_s=house.settings.sync_grace_s)
     report = await reconciliation.run(span)
@@ -83,10 +83,10 @@ async def reconcile_account(link: AccountSession, house: ServiceContext, span: I
 
 
 class Reconciliation:
-    """Compares the books of one account with the exchange's."""
+    """Compares the records of one account with the exchange's."""
 
     def __init__(self, gateway: Gateway, store: AccountStore, *, grace_s: float, lag_ms: int = LAG_MS) -> None:
-        """`grace_s` is what the listener has to store a fill, `lag_ms` what Bybit has to show a closed trade."""
+        """`grace_s` is the time allowed to the listener to store a fill, `lag_ms` to Bybit to show a closed trade."""
         self._lag_ms = lag_ms
         self._gateway = gateway
         self._store = store
@@ -94,9 +94,9 @@ class Reconciliation:
         self._grace_s = grace_s
 
     async def run(self, span: Interval) -> Report:
-        """All comparisons over `span`, as far as the closed trades have been read.
+        """Run all comparisons over `span`, as far as the closed trades have been read.
 
-        Raises Rejected when nothing was read yet, and the gateway's and the database's errors: then nothing was noted.
+        Raises Rejected when nothing was read yet, and the gateway's and database's errors: then nothing was recorded.
         """
         covered = await self._store.coverage(CLOSED_PNL)
         if not covered:
@@ -171,7 +171,7 @@ class Reconciliation:
     async def _without_late_fills(
         self, windows: list[WindowBooks], begins_ms: int | None, until_ms: int
     ) -> list[WindowBooks]:
-        """Look again at windows in which executions are missing of ours: the listener may be about to store them."""
+        """Recheck windows in which we lack executions: the listener may be about to store them."""
         late = [
             index
             for index, window in enumerate(windows)
@@ -188,7 +188,7 @@ class Reconciliation:
         return again
 
     async def _across(self, windows: list[WindowBooks], span: Interval) -> list[Difference]:
-        """What takes all windows together: closes, round trips, the wallet, positions."""
+        """The comparisons that span all windows: closes, round trips, the wallet, positions."""
         closes: list[ClosingFill] = [close for window in windows for close in window.fills.closes]
         trades = await self._trades(windows, span)
         closed = closed_at(trades, closes)
@@ -218,7 +218,7 @@ class Reconciliation:
         ]
 
     async def _trades(self, windows: list[WindowBooks], span: Interval) -> list[Trade]:
-        """The closed trades of the range: Bybit's where the range was read, ours for orders made before it."""
+        """The closed trades of the range: Bybit's for the range that was read, ours for orders created before it."""
         read = {trade.key: trade for window in windows for trade in window.trades}
         before = {
             trade.key: trade
@@ -228,7 +228,7 @@ class Reconciliation:
         return list({**before, **read}.values())
 
     async def _positions(self, error: dict[str, Decimal]) -> list[Difference]:
-        """Positions that differ in each of several looks in the same way: trading goes on meanwhile."""
+        """Positions that differ in the same way in several reads: trading continues meanwhile."""
         found = compare_positions(await self._books.positions(), await self._gateway.positions(), error)
         for _ in range(LOOKS - 1):
             if not found:
@@ -246,7 +246,7 @@ def _add(total: dict[K, Decimal], part: Mapping[K, Decimal]) -> None:
 
 
 def _untouched(trips: list[Trip], unbooked: list[Difference]) -> list[Trip]:
-    """The round trips in which no close is known to lack its closed trade."""
+    """The round trips without a close that is known to lack its closed trade."""
     return [
         trip
         for trip in trips
@@ -258,13 +258,13 @@ def _untouched(trips: list[Trip], unbooked: list[Difference]) -> list[Trip]:
 
 
 def _untouched_days(days: list[Difference], unbooked: list[Difference]) -> list[Difference]:
-    """The days on which no close is known to lack its closed trade."""
+    """The days without a close that is known to lack its closed trade."""
     known = {d.time_ms // DAY_MS for d in unbooked if d.time_ms is not None}
     return [day for day in days if day.time_ms is None or day.time_ms // DAY_MS not in known]
 
 
 def _read_too_early(difference: Difference, until_ms: int) -> bool:
-    """True for a trade of a known window that was closed only after our last reading (a stop made at entry)."""
+    """True for a trade in a read window that closed only after our last read (a stop created at entry)."""
     closed = (difference.theirs or {}).get("updated_at")
     return closed is not None and ms_of(datetime.fromisoformat(closed)) >= until_ms
 

@@ -1,4 +1,4 @@
-"""The service: every bot's sync once an hour, each on its own, so that the trouble of one never stops another."""
+"""The service: syncs every bot hourly and independently, so that one bot's failure never affects another."""
 
 import asyncio
 import time
@@ -20,10 +20,10 @@ from trade_sync_service.reconciliation import reconcile_account
 from trade_sync_service.settings import DAY_MS, HOUR_MS, SyncSettings
 
 log = logger(__name__)
-#: Pauses after failed runs, doubling; and after a fault that only the operator can mend.
+#: Pauses after failed runs, doubling; and after an error that only the operator can fix.
 FIRST_PAUSE_S = 5.0
 MOST_PAUSE_S = 60.0
-#: A fault that passes is told once it has lasted so many runs.
+#: A transient error raises an alert once it has lasted this many runs.
 RUNS_BEFORE_ALERT = 4
 
 
@@ -43,23 +43,23 @@ class Service:
         self._metrics = metrics
         self._sleep = sleep
         self._clock_s = clock_s
-        #: Bot to the sentence of its last fault; None once a run ended well.
+        #: Message of each bot's last error; None after a successful run.
         self.faults: dict[str, str | None] = {}
         self.last_success_s: dict[str, float] = {}
-        #: Bots whose last run failed for a reason of their own: a key that is missing, refused or of another account.
+        #: Bots whose last run failed because of their key: missing, refused or of another account.
         self._own_fault: set[str] = set()
 
     def sync_fault(self) -> str | None:
-        """A sentence when the last run of every bot failed; a bot's own key is no ill health."""
+        """A message when the last run of every bot failed; a bot's bad key does not make the service unhealthy."""
         faults = [fault for bot, fault in self.faults.items() if bot not in self._own_fault]
         return faults[0] if faults and all(faults) else None
 
     def details(self) -> dict[str, object]:
-        """What /healthz tells besides."""
+        """Additional details for /healthz."""
         return {"faults": dict(self.faults), "last_success": dict(self.last_success_s)}
 
     async def run(self) -> None:
-        """Sync all bots for ever."""
+        """Sync all bots until cancelled."""
         async with asyncio.TaskGroup() as group:
             for bot in self._house.registry.bots:
                 group.create_task(self._keep(bot))
@@ -93,7 +93,7 @@ class Service:
             await self._sleep(pause_s)
 
     async def once(self, bot: Bot) -> RunResult:
-        """One run of one bot: read, then reconcile the last days."""
+        """Run once for one bot: read, then reconcile the last days."""
         settings = self._house.settings
         async with self._house.link(bot) as link:
             result = await sync_of(link, self._house, LoggedProgress()).run(history_days=settings.sync_history_days)
@@ -125,7 +125,7 @@ class Service:
 
 
 def sync_of(link: AccountSession, house: ServiceContext, progress: Progress) -> AccountSync:
-    """The sync of one linked bot, as the settings say."""
+    """The sync of one connected bot, configured from the settings."""
     settings = house.settings
     return AccountSync(
         link.gateway,
@@ -138,7 +138,7 @@ def sync_of(link: AccountSession, house: ServiceContext, progress: Progress) -> 
 
 
 async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
-    """Run the service until `stop` is set. What is under way then is noted as interrupted and read again next time."""
+    """Run the service until `stop` is set. A run in progress is recorded as interrupted and read again next time."""
     house = ServiceContext(settings)
     service = Service(house, Metrics())
     health = HealthServer(settings, pulse, {"sync": service.sync_fault}, details=service.details)

@@ -10,7 +10,7 @@ HOUR_MS = 3_600_000
 
 
 class SyncSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings):
-    """What the service needs. It talks to PostgreSQL itself: its lock for one run at a time belongs to a session."""
+    """The service's settings. It bypasses PgBouncer: its lock for one run at a time belongs to a session."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
     postgres_user: str = Field("alpha_sync", description="the role of this service")

@@ -1,4 +1,4 @@
-"""The named queries of this service, from its `.sql` files: each has a name, and a sentence that says what it does."""
+"""The service's named queries, from its `.sql` files: each has a name and a sentence that says what it does."""
 
 import re
 from importlib.resources import files
@@ -9,7 +9,7 @@ _NAMED = re.compile(
 
 
 def queries(package: str, file: str) -> dict[str, str]:
-    """The queries of one file by name. ValueError for a file of another form."""
+    """The queries of one file by name. Raises ValueError for a malformed file."""
     text = files(package).joinpath(file).read_text(encoding="utf-8")
     found = {match["name"]: match["text"].rstrip(";") for match in _NAMED.finditer(text)}
     if len(found) != text.count("-- name: "):

@@ -1,4 +1,4 @@
-"""How far each bot's history has been read, from the database alone."""
+"""How far each bot's history has been read, from the database only."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ SQL = queries("trade_sync_service", "status.sql")
 
 
 class BotStatus(Struct, frozen=True):
-    """One account of one bot. `gaps` counts the ranges between the first and the last moment read that were not read."""
+    """One account of one bot. `gaps` counts unread ranges between the first and last moment read."""
 
     bot: str
     environment: str
@@ -27,7 +27,7 @@ class BotStatus(Struct, frozen=True):
 
 
 async def read_status(settings: DatabaseSettings, bots: list[str]) -> list[BotStatus]:
-    """The status of every account of these bots. Raises Retry or Misconfigured when the database cannot be asked."""
+    """The status of every account of these bots. Raises Retry or Misconfigured when the database is unavailable."""
     connection = await connect(settings, "trade_sync_service")
     try:
         rows = await connection.fetch(SQL["status"], bots)

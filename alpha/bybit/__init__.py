@@ -1,1 +1,1 @@
-"""Bybit V5: typed rows and one REST gateway that throttles, retries by rule and caps every order."""
+"""Bybit V5: typed rows and one REST gateway that throttles, retries by policy and caps every order."""

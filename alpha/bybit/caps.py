@@ -1,4 +1,4 @@
-"""Hard caps on every order, the durable halt, and the gate before real money. Every send passes here first."""
+"""Hard caps on every order, the durable halt and the real-money gate. Every send passes through here first."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -14,15 +14,15 @@ from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.model.money import plain
 
 MINUTE_MS = 60_000
-#: Exits may use this many times the orders a minute that entries may: a cap must not lock a position in.
+#: Exits may use this multiple of the entries' orders per minute: a cap must not lock a position in.
 EXIT_RATE_FACTOR = 3
 
-#: Says why nothing may be entered in this symbol now, or None. It must read what is durable, not a copy in memory.
+#: Returns why entries in this symbol are forbidden now, or None. Must read durable state, not a copy in memory.
 HaltCheck = Callable[[str], Awaitable[str | None]]
 
 
 class OrderCaps(Struct, frozen=True, kw_only=True):
-    """The caps of one bot. A cap names its setting, so that the message says where to change it."""
+    """The caps of one bot. Each cap names its setting, so that the error says where to change it."""
 
     max_order_usdt: Decimal
     max_orders_per_minute: int = 30
@@ -33,7 +33,7 @@ class OrderCaps(Struct, frozen=True, kw_only=True):
 
 
 def caps_for(settings: ExchangeSettings, caps: OrderCaps, *, demo: bool | None = None) -> OrderCaps:
-    """`caps` with ALPHA_LIVE_MAX_ORDER_USDT on top where real money moves; Misconfigured when that is not set."""
+    """`caps` plus ALPHA_LIVE_MAX_ORDER_USDT for real money; raises Misconfigured when that is not set."""
     if settings.environment(demo=demo) is not Environment.LIVE:
         return caps
     if settings.alpha_live_max_order_usdt is None:
@@ -54,7 +54,7 @@ def caps_for(settings: ExchangeSettings, caps: OrderCaps, *, demo: bool | None =
 
 
 class OrderGuard:
-    """Lets an order of one bot through, or says in one sentence why not."""
+    """Admits the orders of one bot, or raises an error that says in one sentence why not."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class OrderGuard:
 
     @property
     def caps(self) -> OrderCaps:
-        """The caps in force; the guard slices its exits by `max_order_usdt`."""
+        """The caps in force; the guard slices its exits to `max_order_usdt`."""
         return self._caps
 
     def check_write(self) -> None:
-        """Raise Misconfigured unless this bot may change anything in this environment."""
+        """Raise Misconfigured unless this bot may send writes in this environment."""
         if self._environment is Environment.LIVE and self._bot not in self._live_bots:
             raise Misconfigured(
                 f"{self._bot} would trade real money, but ALPHA_LIVE_TRADING does not name it. "
@@ -89,11 +89,11 @@ class OrderGuard:
             )
 
     async def check(self, order: OrderRequest) -> None:
-        """Let one send of `order` through and count it.
+        """Admit one send of `order` and count it.
 
-        Raises Misconfigured before the gate of real money, CapExceeded, TradingHalted; and Retry when the halt cannot
-        be read, since an order that might be forbidden is not sent. Reduce-only orders pass a halt: they are what a
-        halt is for.
+        Raises Misconfigured at the real-money gate, CapExceeded, TradingHalted, and Retry when the halt cannot be
+        read, since an order that might be forbidden must not be sent. Reduce-only orders pass a halt: they are what
+        a halt is for.
         """
         self.check_write()
         order.check()

@@ -1,8 +1,8 @@
-"""The one way to Bybit's REST interface: throttled, signed with the exchange's clock, retried by rule, capped.
+"""The only path to Bybit's REST API: throttled, signed with the exchange's clock, retried by policy, capped.
 
-A gateway belongs to one key. Reads are retried; a write that may have happened is never sent again blindly but ends in
-`WriteUnknown` (`alpha.bybit.place_order.place_order_once` looks the order up by its `orderLinkId`). All methods raise the
-errors of `alpha.bybit.errors`, and all may be cancelled while they wait.
+A gateway belongs to one key. Reads are retried; a write that may have happened is never resent blindly but raises
+`WriteUnknown` (`alpha.bybit.place_order.place_order_once` looks the order up by its `orderLinkId`). All methods raise
+the errors of `alpha.bybit.errors`, and all can be cancelled while they wait.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from alpha.model.order import Order
 
 
 class Gateway(Reads):
-    """Everything our services ask of Bybit, for one key. `async with` closes it."""
+    """All Bybit calls our services make, for one key. `async with` closes it."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Gateway(Reads):
         throttle_wait_s: float = 30.0,
         steady_ms: Callable[[], int] = boottime_ms,
     ) -> None:
-        """`account` names whose budget is used (the bot's id), the same in every process. Without `guard` it only reads.
+        """`account` names the request budget (the bot's id), equal in all processes. Without `guard` it only reads.
 
-        `credentials` None is a gateway to the market alone. `business` is fed with the time of every answer; `draw`
-        gives random numbers in [0, 1) for jitter; `now_ms` is the wall clock, `steady_ms` one without steps that
-        goes on during suspend; `throttle_wait_s` bounds each wait for room in the request budget.
+        `credentials` None makes a gateway for market data only. `business` receives the time of every answer; `draw`
+        returns random numbers in [0, 1) for jitter; `now_ms` is the wall clock, `steady_ms` a clock without steps that
+        keeps running during suspend; `throttle_wait_s` bounds each wait for room in the request budget.
         """
         super().__init__(
             Caller(
@@ -83,11 +83,11 @@ class Gateway(Reads):
 
     @property
     def counts(self) -> CallCounts:
-        """What was sent so far."""
+        """Counts of the calls sent so far."""
         return self._caller.counts
 
     def fence_by(self, fence: Fence) -> None:
-        """Ask this fence for every write from now on, at the instant of its signature."""
+        """Check this fence for every further write, at the instant it is signed."""
         self._caller.fence = fence
 
     @property
@@ -98,10 +98,10 @@ class Gateway(Reads):
         return self._guard
 
     async def create_order(self, order: OrderRequest, *, wait_s: float | None = None) -> PlacedOrder:
-        """Send one order, once. The receipt says accepted, not filled.
+        """Send one order, once. The receipt means accepted, not filled.
 
-        Raises what the guard raises; WriteUnknown when it may have arrived; DuplicateOrder when its id is taken;
-        Refused and its kinds when it was refused; Retry and its kinds when it surely did not arrive.
+        Raises the guard's errors; WriteUnknown when it may have arrived; DuplicateOrder when its id is taken;
+        Refused or a subclass when it was refused; Retry or a subclass when it certainly did not arrive.
         """
         await self.guard.check(order)
         if order.may_rest and order.stop_loss is None:
@@ -121,7 +121,7 @@ class Gateway(Reads):
         stop_loss: Decimal | None = None,
         take_profit: Decimal | None = None,
     ) -> None:
-        """Change an open order; it passes the guard as the order it would become. OrderGone when it is not open."""
+        """Amend an open order; the guard checks the order it would become. Raises OrderGone when it is not open."""
         becomes = OrderRequest(
             symbol=order.symbol,
             side=order.side,
@@ -147,7 +147,7 @@ class Gateway(Reads):
     async def cancel(
         self, symbol: str, *, order_id: str | None = None, link_id: str | None = None, rank: Priority = Priority.EXIT
     ) -> bool:
-        """Cancel one order by either id. False when it was not open any more: read its state again."""
+        """Cancel one order by either id. False when it was no longer open: read its state again."""
         if (order_id is None) == (link_id is None):
             raise ValueError("cancel takes order_id or link_id, one of them")
         params: Params = {"category": LINEAR, "symbol": symbol}
@@ -159,26 +159,26 @@ class Gateway(Reads):
         return True
 
     async def cancel_all(self, symbol: str | None = None, *, rank: Priority = Priority.EXIT) -> None:
-        """Cancel the open orders (at most 500), conditional ones and stops included, of a symbol or of all USDT ones."""
+        """Cancel the open orders (at most 500), including conditional ones and stops, of a symbol or of all of USDT."""
         params: Params = {"category": LINEAR}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
         await self._set(at_bybit.CANCEL_ALL, params, rank, Act.REDUCE)
 
     async def set_trading_stop(self, stop: StopRequest, *, missing: bool = False) -> None:
-        """Set, move or remove the stops of a whole position. Stops that are already so count as set.
+        """Set, move or remove the stops of a whole position. Stops already at these levels count as set.
 
-        `missing`: the position has none, so that this can only protect it: that goes on without PostgreSQL.
+        `missing`: the position has no stop, so this can only protect it and is allowed without PostgreSQL.
         """
         await self._set(at_bybit.TRADING_STOP, stop.params(), Priority.STOP, Act.REDUCE if missing else Act.CHANGE)
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
-        """Set the leverage of both sides of a symbol. Already so counts as set."""
+        """Set the leverage of both sides of a symbol. A leverage already in force counts as set."""
         text = plain(leverage)
         params: Params = {"category": LINEAR, "symbol": symbol, "buyLeverage": text, "sellLeverage": text}
         await self._set(at_bybit.SET_LEVERAGE, params, Priority.ENTRY, Act.CHANGE)
 
     async def switch_to_one_way(self, coin: str = SETTLE_COIN) -> None:
-        """One-way mode for all symbols of a coin. Refused (110024, 110028) while positions or orders are open."""
+        """Switch all symbols of a coin to one-way mode. Refused (110024, 110028) while positions or orders are open."""
         await self._set(at_bybit.SWITCH_MODE, {"category": LINEAR, "coin": coin, "mode": 0}, Priority.ENTRY, Act.CHANGE)
 
     async def set_margin_mode(self, mode: str) -> None:
@@ -191,5 +191,5 @@ class Gateway(Reads):
 
 
 def market_gateway(gateway_hosts: Hosts, throttle: RateLimiter) -> Gateway:
-    """A gateway without a key: the market only."""
+    """A gateway without a key: market data only."""
     return Gateway(gateway_hosts, None, throttle, account="market")

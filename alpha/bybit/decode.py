@@ -1,8 +1,8 @@
-"""From a decoded message of Bybit to a row. Pure: no I/O, no clock; the same input gives the same row or error.
+"""Converts decoded Bybit messages into rows. Pure: no I/O, no clock; the same input gives the same row or error.
 
 Every function takes one row as decoded from JSON and raises `UnreadableRow`, naming kind and field, when a required
-field is missing or cannot be read. Unknown fields are ignored. `category` is the one of the request, used when the row
-does not carry its own (REST rows do not).
+field is missing or unreadable. Unknown fields are ignored. `category` is that of the request, used when the row
+has none of its own (REST rows do not).
 """
 
 import json
@@ -35,7 +35,7 @@ _NO_TYPE = "UNKNOWN"
 
 
 def parse_execution(row: object, category: str = "linear") -> Execution:
-    """One row of `execution/list` or of the `execution` stream."""
+    """Parse a row of `execution/list` or of the `execution` stream."""
     f = Fields("execution", row)
     extra = f.raw("extraFees")
     return Execution(
@@ -69,7 +69,7 @@ def parse_execution(row: object, category: str = "linear") -> Execution:
 
 
 def parse_order(row: object, category: str = "linear") -> Order:
-    """One row of `order/realtime`, `order/history` or of the `order` stream."""
+    """Parse a row of `order/realtime`, `order/history` or of the `order` stream."""
     f = Fields("order", row)
     return Order(
         category=f.any_text("category") or category,
@@ -107,7 +107,7 @@ def parse_order(row: object, category: str = "linear") -> Order:
 
 
 def parse_position(row: object, category: str = "linear") -> Position:
-    """One row of `position/list` (entry price in `avgPrice`) or of the `position` stream (in `entryPrice`)."""
+    """Parse a row of `position/list` (entry price in `avgPrice`) or of the `position` stream (in `entryPrice`)."""
     f = Fields("position", row)
     size = f.number("size")
     side = f.any_text("side")
@@ -150,7 +150,7 @@ def parse_position(row: object, category: str = "linear") -> Position:
 
 
 def parse_wallet(row: object) -> Wallet:
-    """One account of `wallet-balance` or of the `wallet` stream."""
+    """Parse an account of `wallet-balance` or of the `wallet` stream."""
     f = Fields("wallet", row)
     return Wallet(
         account_type=f.text("accountType"),
@@ -180,7 +180,7 @@ def _wallet_coin(row: object) -> WalletCoin:
 
 
 def parse_instrument(row: object, category: str = "linear") -> Instrument:
-    """One row of `market/instruments-info` for linear or inverse contracts."""
+    """Parse a row of `market/instruments-info` for linear or inverse contracts."""
     f = Fields("instrument", row)
     price, lot, leverage = f.child("priceFilter"), f.child("lotSizeFilter"), f.child("leverageFilter")
     instrument = Instrument(
@@ -214,7 +214,7 @@ def parse_instrument(row: object, category: str = "linear") -> Instrument:
 
 
 def parse_kline_rest(row: object, symbol: str, interval: str, now_ms: int) -> Kline:
-    """One row of `market/kline`: seven texts, no confirm flag. `now_ms` is business time and decides `closed`."""
+    """Parse a row of `market/kline`: seven strings, no confirm flag. `now_ms` is business time and decides `closed`."""
     if not isinstance(row, list) or len(row) < 7:
         Fields("kline", {}).fail("row", f"is no list of seven texts: {row!r:.200}")
     f = Fields("kline", dict(zip(_KLINE_COLUMNS, row, strict=False)))
@@ -223,7 +223,7 @@ def parse_kline_rest(row: object, symbol: str, interval: str, now_ms: int) -> Kl
 
 
 def parse_kline_stream(row: object, symbol: str) -> Kline:
-    """One row of the `kline.<interval>.<symbol>` stream; `confirm` says that it is closed."""
+    """Parse a row of the `kline.<interval>.<symbol>` stream; `confirm` marks a closed candle."""
     f = Fields("kline", row)
     return _kline(f, symbol, f.text("interval"), f.ms("start"), closed=f.flag("confirm"))
 
@@ -266,7 +266,7 @@ def parse_public_trade(row: object) -> PublicTrade:
 
 
 def parse_ticker(row: object) -> Ticker:
-    """One row of `market/tickers`, or a snapshot of the `tickers` stream with its deltas merged in."""
+    """Parse a row of `market/tickers`, or a snapshot of the `tickers` stream with its deltas merged."""
     f = Fields("ticker", row)
     return Ticker(
         symbol=f.text("symbol"),
@@ -286,7 +286,7 @@ def parse_ticker(row: object) -> Ticker:
 
 
 def parse_closed_pnl(row: object) -> ClosedPnl:
-    """One row of `position/closed-pnl`."""
+    """Parse a row of `position/closed-pnl`."""
     f = Fields("closed-pnl", row)
     side = f.text("side")
     if side not in {"Buy", "Sell"}:
@@ -315,7 +315,7 @@ def parse_closed_pnl(row: object) -> ClosedPnl:
 
 
 def parse_transaction(row: object) -> TransactionLogRow:
-    """One row of `account/transaction-log`."""
+    """Parse a row of `account/transaction-log`."""
     f = Fields("transaction-log", row)
     return TransactionLogRow(
         id=f.text("id"),
@@ -341,7 +341,7 @@ def parse_transaction(row: object) -> TransactionLogRow:
 
 
 def parse_key_info(row: object) -> ApiKeyInfo:
-    """The result of `user/query-api`."""
+    """Parse the result of `user/query-api`."""
     f = Fields("api-key", row)
     permissions = f.child("permissions").row
     user_id = f.raw("userID")
@@ -367,25 +367,25 @@ def parse_key_info(row: object) -> ApiKeyInfo:
 
 
 def parse_account_info(row: object) -> AccountInfo:
-    """The result of `account/info`."""
+    """Parse the result of `account/info`."""
     f = Fields("account-info", row)
     return AccountInfo(unified_margin_status=f.integer("unifiedMarginStatus"), margin_mode=f.text("marginMode"))
 
 
 def parse_fee_rate(row: object) -> FeeRate:
-    """One row of `account/fee-rate`."""
+    """Parse a row of `account/fee-rate`."""
     f = Fields("fee-rate", row)
     return FeeRate(symbol=f.text("symbol"), taker=f.number("takerFeeRate"), maker=f.number("makerFeeRate"))
 
 
 def parse_funding_rate(row: object) -> FundingRate:
-    """One row of `market/funding/history`."""
+    """Parse a row of `market/funding/history`."""
     f = Fields("funding-history", row)
     return FundingRate(symbol=f.text("symbol"), rate=f.number("fundingRate"), time_ms=f.ms("fundingRateTimestamp"))
 
 
 def parse_system_status(row: object) -> SystemStatus:
-    """One row of `system/status`."""
+    """Parse a row of `system/status`."""
     f = Fields("system-status", row)
     return SystemStatus(
         id=f.text("id"),
@@ -397,13 +397,13 @@ def parse_system_status(row: object) -> SystemStatus:
 
 
 def parse_placed(row: object) -> PlacedOrder:
-    """The result of `order/create`, `order/amend` or `order/cancel`."""
+    """Parse the result of `order/create`, `order/amend` or `order/cancel`."""
     f = Fields("order receipt", row)
     return PlacedOrder(order_id=f.text("orderId"), order_link_id=f.any_text("orderLinkId"))
 
 
 def _known(text: str) -> str:
-    """The value of an enum, with Bybit's two ways of saying "none" ("" and UNKNOWN) made one."""
+    """The value of an enum, with Bybit's two notations for "none" ("" and UNKNOWN) unified."""
     return "" if text == _NO_TYPE else text
 
 
@@ -416,5 +416,5 @@ def _order_fee(f: Fields) -> Decimal | None:
 
 
 def parse_server_time(row: object) -> ServerTime:
-    """The result of `market/time`."""
+    """Parse the result of `market/time`."""
     return ServerTime(time_ms=Fields("server-time", row).integer("timeNano") // 1_000_000)

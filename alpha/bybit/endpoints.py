@@ -1,4 +1,4 @@
-"""The calls that our services make: pybit's name of each, its limit a second, and what a repeat of it does."""
+"""The calls our services make: pybit's name, the limit per second, and whether a repeat is harmless."""
 
 from dataclasses import dataclass
 

@@ -1,10 +1,10 @@
-"""What can go wrong with a call to Bybit, each placed in the exception tree that says what to do."""
+"""The errors of a Bybit call, placed in the exception tree that says what to do about them."""
 
 from alpha.errors import Misconfigured, Rejected, Retry, Unknown
 
 
 class Busy(Retry):
-    """The exchange or the network did not serve a call that changed nothing; the same call may be sent again."""
+    """The exchange or network did not serve a call that changed nothing; the same call may be sent again."""
 
     def __init__(self, message: str, after_s: float | None = None, ret_code: int | None = None) -> None:
         super().__init__(message, after_s)
@@ -12,7 +12,7 @@ class Busy(Retry):
 
 
 class RateLimited(Busy):
-    """The exchange counted too many calls (10006); `after_s` says when its window is open again."""
+    """Too many calls (10006); `after_s` is when the rate-limit window resets."""
 
 
 class ClockRefused(Busy):
@@ -20,15 +20,15 @@ class ClockRefused(Busy):
 
 
 class Throttled(Retry):
-    """Our own request budget had no room within the time the caller was ready to wait."""
+    """Our own request budget had no room within the caller's wait limit."""
 
 
 class AddressBanned(Retry):
-    """Bybit has shut this IP address out (HTTP 403); nothing may be sent before `after_s` is over."""
+    """Bybit has banned this IP address (HTTP 403); nothing may be sent until `after_s` has passed."""
 
 
 class WriteUnknown(Unknown):
-    """A write whose answer was lost or doubtful: it may have happened. Look it up before sending again."""
+    """A write whose answer was lost or ambiguous: it may have happened. Look it up before sending again."""
 
     def __init__(self, message: str, ret_code: int | None = None) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class Refused(Rejected):
 
 
 class NotSupported(Refused):
-    """This environment does not have the call (fee rates on demo, for one): a gap, not a fault."""
+    """This environment lacks the call (for example fee rates on demo): a gap, not a fault."""
 
 
 class NothingToClose(Refused):
@@ -52,7 +52,7 @@ class NothingToClose(Refused):
 
 
 class OrderGone(Refused):
-    """The order is not open any more, or never was (110001, 110008, 110010): read its state again."""
+    """The order is no longer open, or never was (110001, 110008, 110010): read its state again."""
 
 
 class DuplicateOrder(Refused):
@@ -60,7 +60,7 @@ class DuplicateOrder(Refused):
 
 
 class KeyRefused(Misconfigured):
-    """The exchange does not accept this key as it is: wrong, expired, of another environment or without the right."""
+    """The exchange rejects this key: wrong, expired, of another environment or lacking a permission."""
 
     def __init__(self, message: str, ret_code: int) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class KeyRefused(Misconfigured):
 
 
 class UnreadableRow(Rejected):
-    """A row from the exchange lacks a required field, or the field cannot be read."""
+    """A row from the exchange lacks a required field, or the field is unreadable."""
 
     def __init__(self, kind: str, field: str, what: str, row: object) -> None:
         super().__init__(f"Bybit sent a {kind} row whose {field} {what}; the row is {row!r:.600}.")
@@ -78,7 +78,7 @@ class UnreadableRow(Rejected):
 
 
 class CapExceeded(Rejected):
-    """An order beyond one of the hard caps; `cap` names it, `setting` is where it is set."""
+    """An order exceeds one of the hard caps; `cap` names it, `setting` is where it is set."""
 
     def __init__(self, cap: str, setting: str, message: str) -> None:
         super().__init__(message)
@@ -87,4 +87,4 @@ class CapExceeded(Rejected):
 
 
 class TradingHalted(Rejected):
-    """A halt is in force for this account: nothing that opens or grows a position is sent."""
+    """A halt is in force for this account: nothing that opens or increases a position is sent."""

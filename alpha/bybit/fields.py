@@ -1,4 +1,4 @@
-"""Reading single fields of a row from Bybit: text to Decimal, milliseconds to int, and what "" and "0" mean."""
+"""Reads single fields of a Bybit row: text to Decimal, milliseconds to int, and what "" and "0" mean."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,12 +10,12 @@ from alpha.bybit.errors import UnreadableRow
 from alpha.model.timestamp import ms_of
 
 _ZERO = Decimal(0)
-#: No amount, price or value of an exchange has more digits before or after the point; a longer one is damage.
+#: No amount, price or value on an exchange has more digits before or after the point; longer means corrupt.
 _MOST_DIGITS = 40
 
 
 class Fields:
-    """One row, read field by field; every failure is an UnreadableRow that names row kind and field."""
+    """One row, read field by field; every failure is an UnreadableRow that names the row kind and field."""
 
     __slots__ = ("_get", "kind", "row")
 
@@ -31,14 +31,14 @@ class Fields:
         raise UnreadableRow(self.kind, name, what, self.row)
 
     def text(self, name: str) -> str:
-        """A required text that is not empty."""
+        """A required non-empty string."""
         value = self._get(name)
         if type(value) is not str or not value:
             self.fail(name, "is missing" if value is None or value == "" else f"is no text: {value!r}")
         return value
 
     def any_text(self, name: str) -> str:
-        """A text; "" when it is absent."""
+        """A string; "" when absent."""
         value = self._get(name)
         if value is None:
             return ""
@@ -47,36 +47,36 @@ class Fields:
         return value
 
     def number(self, name: str) -> Decimal:
-        """A required finite decimal, sent as text (an integer is accepted, a float never)."""
+        """A required finite decimal, sent as a string (an integer is accepted, a float never)."""
         value = self._get(name)
         if value is None or value == "":
             self.fail(name, "is missing")
         return self._decimal(name, value)
 
     def number_or_zero(self, name: str) -> Decimal:
-        """A finite decimal; zero for an absent or empty one, where Bybit means "none" by it."""
+        """A finite decimal; zero when absent or empty, for fields where Bybit means "none" by that."""
         value = self._get(name)
         return _ZERO if value is None or value == "" else self._decimal(name, value)
 
     def number_or_none(self, name: str) -> Decimal | None:
-        """A finite decimal; None for an absent or empty one."""
+        """A finite decimal; None when absent or empty."""
         value = self._get(name)
         return None if value is None or value == "" else self._decimal(name, value)
 
     def level_or_none(self, name: str) -> Decimal | None:
-        """A price level or distance; None for "", "0" and "0.00", with which Bybit says "unset"."""
+        """A price level or distance; None for "", "0" and "0.00", which Bybit uses for "unset"."""
         value = self.number_or_none(name)
         return value if value else None
 
     def integer(self, name: str) -> int:
-        """A required integer, sent as a number or as text."""
+        """A required integer, sent as a number or a string."""
         value = self.integer_or_none(name)
         if value is None:
             self.fail(name, "is missing")
         return value
 
     def integer_or_none(self, name: str) -> int | None:
-        """An integer, sent as a number or as text; None for an absent or empty one."""
+        """An integer, sent as a number or a string; None when absent or empty."""
         value = self._get(name)
         if type(value) is int:
             return value
@@ -90,14 +90,14 @@ class Fields:
         raise UnreadableRow(self.kind, name, f"is no integer: {value!r:.80}", self.row)
 
     def ms(self, name: str) -> int:
-        """A required time in milliseconds since 1970 UTC; zero and below are no time."""
+        """A required time in milliseconds since 1970 UTC; must be positive."""
         value = self.ms_or_none(name)
         if value is None:
             self.fail(name, "is missing")
         return value
 
     def ms_or_none(self, name: str) -> int | None:
-        """A time in milliseconds since 1970 UTC; None for absent, "" and "0". Far outside our age it is damage."""
+        """A time in milliseconds since 1970 UTC; None when absent, "" or "0". Fails for implausibly distant times."""
         value = self.integer_or_none(name)
         if value is None or value == 0:
             return None
@@ -106,7 +106,7 @@ class Fields:
         return value
 
     def ms_or_iso(self, name: str) -> int | None:
-        """As `ms_or_none`, but the public stream writes some times as ISO 8601 text."""
+        """Like `ms_or_none`, but also accepts ISO 8601, which the public stream uses for some times."""
         value = self._get(name)
         if type(value) is str and "T" in value:
             try:
@@ -123,7 +123,7 @@ class Fields:
         return value
 
     def flag_or_false(self, name: str) -> bool:
-        """A boolean; False when it is absent or empty."""
+        """A boolean; False when absent or empty."""
         value = self._get(name)
         return False if value is None or value == "" else self.flag(name)
 
@@ -142,7 +142,7 @@ class Fields:
         return value
 
     def raw(self, name: str) -> object:
-        """The field as it came; None when absent."""
+        """The raw field; None when absent."""
         return self._get(name)
 
     def _decimal(self, name: str, value: object) -> Decimal:
@@ -158,7 +158,7 @@ class Fields:
 
 @lru_cache(maxsize=8_192)
 def decimal_of(text: str) -> Decimal | None:
-    """The finite decimal of a text; None when it is none. Kept, because most texts come again and again."""
+    """The finite decimal in a string; None when it is not one. Cached, because most strings recur."""
     try:
         number = Decimal(text)
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""The addresses of the exchange that the settings choose."""
+"""The exchange's addresses, as chosen by the settings."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from alpha.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The addresses of one environment; the WebSocket ones are complete."""
+    """The addresses of one environment; the WebSocket URLs include their path."""
 
     environment: Environment
     rest: str
@@ -19,7 +19,7 @@ class Hosts:
 
 _KNOWN = {
     Environment.LIVE: ("https://api.bybit.com", "wss://stream.bybit.com", "wss://stream.bybit.com"),
-    # The demo exchange has no public stream of its own: it trades at mainnet's prices.
+    # The demo exchange has no public stream of its own: it trades at mainnet prices.
     Environment.DEMO: ("https://api-demo.bybit.com", "wss://stream-demo.bybit.com", "wss://stream.bybit.com"),
     Environment.TESTNET: (
         "https://api-testnet.bybit.com",
@@ -30,9 +30,9 @@ _KNOWN = {
 
 
 def hosts_of(settings: ExchangeSettings, *, demo: bool | None = None, category: str = "linear") -> Hosts:
-    """The addresses for one bot; `demo` is the bot's own `<PREFIX>_BYBIT_DEMO` and goes before BYBIT_DEMO.
+    """The addresses for one bot; `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which overrides BYBIT_DEMO.
 
-    Raises Misconfigured when the address of a simulated exchange is none, or is one of Bybit.
+    Raises Misconfigured when the address of a simulated exchange is invalid or belongs to Bybit.
     """
     environment = settings.environment(demo=demo)
     if environment is Environment.SIMULATED:
@@ -44,14 +44,14 @@ def hosts_of(settings: ExchangeSettings, *, demo: bool | None = None, category: 
 
 
 def simulated_hosts(rest_url: str, ws_url: str, *, category: str = "linear") -> Hosts:
-    """The addresses of a simulated exchange; Misconfigured, naming the setting, for no address or one of Bybit."""
+    """The addresses of a simulated exchange; Misconfigured, naming the setting, if invalid or Bybit's."""
     rest = _checked("BYBIT_REST_URL", rest_url, ("http", "https"))
     ws = _checked("BYBIT_WS_URL", ws_url, ("ws", "wss"))
     return Hosts(Environment.SIMULATED, rest, f"{ws}/v5/private", f"{ws}/v5/public/{category}")
 
 
 def is_bybit_host(host: str) -> bool:
-    """True when `host` lies under a domain of Bybit, whatever the country."""
+    """True when `host` is under a Bybit domain of any country."""
     labels = host.lower().rstrip(".").split(".")
     return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
 

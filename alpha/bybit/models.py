@@ -1,7 +1,7 @@
-"""The rows of Bybit V5 as this house sees them: frozen, Decimal for money, milliseconds UTC for time.
+"""The rows of Bybit V5 as used in this repository: frozen, Decimal for money, milliseconds UTC for time.
 
-REST and the streams name some things differently; here they have one name. Enum values stay text, so that a value
-nobody has seen yet is kept as it came.
+REST and the streams name some fields differently; here each has one name. Enum values stay strings, so that an
+unknown value is kept unchanged.
 """
 
 from decimal import Decimal
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class WalletCoin(Struct, frozen=True, gc=False):
-    """One coin of the wallet. `equity` includes the unrealised profit."""
+    """One coin of the wallet. `equity` includes unrealised P&L."""
 
     coin: str
     equity: Decimal
@@ -25,12 +25,12 @@ class WalletCoin(Struct, frozen=True, gc=False):
 
     @property
     def available(self) -> Decimal:
-        """What can be spent on margin, from the coin's own figures (the rule of isolated margin)."""
+        """The amount available for margin, from the coin's own figures (the rule for isolated margin)."""
         return self.wallet_balance - self.position_im - self.order_im - self.locked - self.bonus
 
 
 class Wallet(Struct, frozen=True, gc=False):
-    """One unified account; totals are in US dollars and None where the margin mode has none."""
+    """One unified account; totals are in USD, and None where the margin mode has none."""
 
     account_type: str
     total_equity: Decimal | None
@@ -41,17 +41,17 @@ class Wallet(Struct, frozen=True, gc=False):
     coins: tuple[WalletCoin, ...]
 
     def coin(self, name: str) -> WalletCoin | None:
-        """The row of one coin; None when it is not there (a stream row carries what changed only)."""
+        """The row of one coin; None when absent (a stream row carries only what changed)."""
         return next((coin for coin in self.coins if coin.coin == name), None)
 
     @property
     def usdt(self) -> WalletCoin | None:
-        """The USDT row: equity, balance and margin of everything this house trades."""
+        """The USDT row: equity, balance and margin of everything the bots trade."""
         return self.coin("USDT")
 
 
 class Kline(Struct, frozen=True, gc=False):
-    """One candle; `closed` says that it will not change any more."""
+    """One candle; `closed` means that it will not change any more."""
 
     symbol: str
     interval: str
@@ -80,7 +80,7 @@ class PublicTrade(Struct, frozen=True, gc=False):
 
 
 class Ticker(Struct, frozen=True, gc=False):
-    """The market of one symbol now."""
+    """The current market of one symbol."""
 
     symbol: str
     last: Decimal
@@ -98,12 +98,12 @@ class Ticker(Struct, frozen=True, gc=False):
 
     @property
     def reference_price(self) -> Decimal:
-        """The price that caps and filters measure against: the mark, or the last where there is no mark."""
+        """The price that caps and filters are checked against: the mark price, or the last price without one."""
         return self.last if self.mark is None else self.mark
 
 
 class ClosedPnl(Struct, frozen=True, gc=False):
-    """One closed position as Bybit books it. `closing_side` is the side of the closing order: Sell closed a long."""
+    """One closed position as Bybit records it. `closing_side` is the side of the closing order: Sell closed a long."""
 
     symbol: str
     order_id: str
@@ -127,7 +127,7 @@ class ClosedPnl(Struct, frozen=True, gc=False):
 
 
 class TransactionLogRow(Struct, frozen=True, gc=False):
-    """One line of the account's ledger: change = cash_flow + funding - fee. `funding` above zero was received."""
+    """One row of the account's ledger: change = cash_flow + funding - fee. Positive `funding` was received."""
 
     id: str
     symbol: str
@@ -151,7 +151,7 @@ class TransactionLogRow(Struct, frozen=True, gc=False):
 
 
 class ApiKeyInfo(Struct, frozen=True):
-    """What a key is and may do. `wallet_known` is False when Bybit did not list the wallet rights at all."""
+    """A key's identity and permissions. `wallet_known` is False when Bybit did not list the wallet permissions."""
 
     user_id: str
     key: str
@@ -166,7 +166,7 @@ class ApiKeyInfo(Struct, frozen=True):
 
     @property
     def can_withdraw(self) -> bool:
-        """True when the key can take money out, and when that cannot be ruled out."""
+        """True when the key can withdraw, or when that cannot be ruled out."""
         return not self.wallet_known or "Withdraw" in self.permissions.get("Wallet", ())
 
     @property
@@ -184,7 +184,7 @@ class ApiKeyInfo(Struct, frozen=True):
 
     @property
     def ip_bound(self) -> bool:
-        """True when the key works from named addresses only."""
+        """True when the key is restricted to listed IP addresses."""
         return bool(self.ips) and "*" not in self.ips
 
 
@@ -196,7 +196,7 @@ class AccountInfo(Struct, frozen=True, gc=False):
 
 
 class FeeRate(Struct, frozen=True, gc=False):
-    """The fee rates of one symbol, as fractions of the value."""
+    """The fee rates of one symbol, as fractions of the notional."""
 
     symbol: str
     taker: Decimal
@@ -204,7 +204,7 @@ class FeeRate(Struct, frozen=True, gc=False):
 
 
 class FundingRate(Struct, frozen=True, gc=False):
-    """One funding of the past: the fraction of the value that longs paid to shorts."""
+    """One past funding: the fraction of the notional that longs paid to shorts."""
 
     symbol: str
     rate: Decimal
@@ -228,7 +228,7 @@ class ServerTime(Struct, frozen=True, gc=False):
 
 
 class PlacedOrder(Struct, frozen=True, gc=False):
-    """The exchange's receipt for an order. It says accepted, not filled."""
+    """The exchange's receipt for an order: accepted, not filled."""
 
     order_id: str
     order_link_id: str

@@ -1,4 +1,4 @@
-"""What is asked of the exchange: an order, an amendment, the stops of a position; as values, and as parameters."""
+"""Requests to the exchange: orders, amendments and position stops, as values and as parameters."""
 
 import re
 from decimal import Decimal
@@ -18,8 +18,8 @@ Params = dict[str, str | int | bool]
 class OrderRequest(Struct, frozen=True, kw_only=True):
     """One order to send. Quantity and prices must already fit the symbol's filters (`alpha.model.sizing`).
 
-    `order_link_id` is required: it is what a lost answer is looked up by. `reference_price` is the market as the
-    sender knows it; the caps measure against it. `price` None means a market order.
+    `order_link_id` is required: an order whose answer was lost is looked up by it. `reference_price` is the market
+    price known to the sender, which the caps check against. `price` None means a market order.
     """
 
     symbol: str
@@ -41,16 +41,16 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def may_rest(self) -> bool:
-        """True for one that can wait at the exchange and open a position later, when its sender may be gone."""
+        """True if the order can rest at the exchange and open a position later, when its sender may be gone."""
         return not self.reduce_only and (self.price is not None or self.trigger_price is not None)
 
     @property
     def notional(self) -> Decimal:
-        """The value of the order in the quote coin, at the dearer of its limit and the market."""
+        """The order's notional in the quote coin, at the higher of its limit and the market price."""
         return self.qty * (self.reference_price if self.price is None else max(self.price, self.reference_price))
 
     def params(self) -> Params:
-        """The parameters of `order/create`. Rejected, naming the field, for an order that makes no sense."""
+        """The parameters of `order/create`. Raises Rejected, naming the field, for an inconsistent order."""
         self.check()
         params: Params = {
             "category": self.category,
@@ -80,7 +80,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
         return params
 
     def check(self) -> None:
-        """Rejected, naming the field, for an order that makes no sense."""
+        """Raise Rejected, naming the field, for an inconsistent order."""
         if self.side not in {BUY, SELL}:
             raise Rejected(f"An order's side is Buy or Sell, not {self.side!r}.")
         if not _LINK_ID.fullmatch(self.order_link_id):
@@ -115,7 +115,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     category: str = "linear"
 
     def params(self) -> Params:
-        """The parameters of `position/trading-stop`. Rejected when nothing is asked for."""
+        """The parameters of `position/trading-stop`. Raises Rejected when nothing is set."""
         params: Params = {
             "category": self.category,
             "symbol": self.symbol,
@@ -139,7 +139,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True, kw_only=True):
-    """How sending one order ended: the exchange has it. `order` is set when it had to be looked up."""
+    """A successful placement: the exchange has the order. `order` is set when it had to be looked up."""
 
     order_id: str
     order_link_id: str

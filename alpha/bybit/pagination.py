@@ -1,4 +1,4 @@
-"""Windows and pages of Bybit's histories: at most seven days a window, a cursor from page to page."""
+"""Windows and pages of Bybit's histories: at most seven days per window, a cursor from page to page."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Generic, TypeVar
@@ -9,15 +9,15 @@ from alpha.bybit.errors import Busy, UnreadableRow
 
 #: A window is at most seven days; one millisecond less keeps clear of the edge.
 WINDOW_MS = 7 * 24 * 3_600_000 - 1
-#: Bybit ends a list with an empty cursor or an empty page. An empty page that still has a cursor is followed this
-#: often, so that a page that came empty by mistake does not end a history early.
+#: Bybit ends a list with an empty cursor or an empty page. An empty page with a cursor is followed this many
+#: times, so that a page that is empty by mistake does not end a history early.
 EMPTY_PAGES_FOLLOWED = 2
 
 T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """One page: its rows as Bybit ordered them, and the rows that could not be read, which must not be forgotten."""
+    """One page: its rows in Bybit's order, and the unreadable rows, which must not be lost."""
 
     rows: list[T]
     unreadable: list[UnreadableRow]
@@ -34,7 +34,7 @@ def windows(start_ms: int, end_ms: int, width_ms: int = WINDOW_MS) -> Iterator[t
 
 
 def read_page(result: object, parse: Callable[[object], T]) -> Page[T]:
-    """One page of `result.list`. Busy when `result` is no page at all."""
+    """One page of `result.list`. Raises Busy when `result` is not a page."""
     if not isinstance(result, dict) or not isinstance(result.get("list"), list):
         raise Busy("Bybit answered with something that is no page of rows; ask again.")
     cursor = result.get("nextPageCursor") or ""
@@ -51,9 +51,9 @@ def read_page(result: object, parse: Callable[[object], T]) -> Page[T]:
 
 
 async def follow(fetch: Callable[[str], Awaitable[Page[T]]]) -> AsyncIterator[Page[T]]:
-    """All pages of one window; `fetch` gets a cursor ("" for the first page).
+    """All pages of one window; `fetch` receives a cursor ("" for the first page).
 
-    Raises Busy when the cursors run in a circle: the window was not read to its end.
+    Raises Busy when the cursors form a cycle: the window was not read completely.
     """
     cursor = ""
     seen: set[str] = set()

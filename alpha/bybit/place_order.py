@@ -1,10 +1,10 @@
-"""Placing an order exactly once, whatever happens to the answer.
+"""Places an order exactly once, whatever happens to the answer.
 
 send -> receipt                                     placed
-send -> lost or doubtful -> look up by orderLinkId  found: placed; not found: send the same id again
-send again -> "id is taken" (110072)                the first send arrived: look it up
+send -> lost or ambiguous -> look up by orderLinkId found: placed; not found: send the same id again
+send again -> duplicate id (110072)                 the first send arrived: look it up
 send again -> refused, or the exchange is busy      the first send may have arrived meanwhile: look it up once more
-send again -> the lease has ended meanwhile         the same; not found means unknown, until the first send has expired
+send again -> the lease has expired meanwhile       the same; not found means unknown until the first send expires
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from alpha.errors import AlphaError
 from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.model.order import Order
 
-#: Pauses before each look-up: an order may be accepted a moment before it can be read.
+#: Pauses before each look-up, in seconds: an order may be accepted a moment before it can be read.
 LOOKUP_PAUSES_S = (0.1, 0.4, 1.0)
 SENDS = 3
 
@@ -30,11 +30,11 @@ async def place_order_once(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     sends: int = SENDS,
 ) -> Placement:
-    """Send `order` until the exchange is known to have it, or to have refused it.
+    """Send `order` until the exchange is known to have accepted or refused it.
 
-    The same `order_link_id` is used throughout, so that the exchange itself refuses a second one. Raises what
-    `Gateway.create_order` raises; WriteUnknown only when neither sending nor looking up gave an answer: the order may
-    exist, and the caller must look its id up before deciding anything.
+    The same `order_link_id` is used throughout, so that the exchange itself refuses a duplicate. Raises the errors of
+    `Gateway.create_order`; WriteUnknown only when neither sending nor looking up gave an answer: the order may
+    exist, and the caller must look up its id before deciding anything.
     """
     for send in range(1, sends + 1):
         try:
@@ -73,7 +73,7 @@ async def place_order_once(
 
 
 async def _look_up(gateway: Gateway, order: OrderRequest, sleep: Callable[[float], Awaitable[object]]) -> Order | None:
-    """The order by its id; None only when the exchange itself said each time that it does not know it."""
+    """The order by its id; None only when the exchange answered every time that it does not know it."""
     unread: AlphaError | None = None
     for pause_s in LOOKUP_PAUSES_S:
         await sleep(pause_s)

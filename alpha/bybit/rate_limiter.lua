@@ -1,6 +1,6 @@
--- Grants one call if both rolling windows have room, else says how long to wait. One atomic step.
--- KEYS  1 calls of the IP address  2 calls of the account's endpoint  3 ban  4 block of the account's endpoint
--- ARGV  1 now (ms)  2 window (ms)  3 id of this call  4 room for this rank in 1  5 room for this rank in 2 (0: none kept)
+-- Grants one call if both rolling windows have room, otherwise returns how long to wait. Atomic.
+-- KEYS  1 calls of the IP address  2 calls of the account and endpoint  3 ban  4 block of the account and endpoint
+-- ARGV  1 now (ms)  2 window (ms)  3 id of this call  4 limit for this priority in 1  5 the same in 2 (0: no limit)
 -- Returns {0, 0} granted, {1, ms} wait, {2, ms} banned.
 local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local banned_until = tonumber(redis.call('GET', KEYS[3]) or '0')
@@ -10,7 +10,7 @@ if blocked_until > now then return {1, blocked_until - now} end
 
 local function wait(key, room)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-  -- entries of a clock that has been set back since
+  -- entries from a clock that has since been set back
   redis.call('ZREMRANGEBYSCORE', key, '(' .. (now + window), '+inf')
   local count = redis.call('ZCARD', key)
   if count < room then return 0 end

@@ -1,8 +1,8 @@
-"""One request budget for all processes: per IP address and per account and endpoint, shared by rank.
+"""One request budget for all processes: per IP address and per account and endpoint, shared by priority.
 
-Bybit counts a rolling second, so does this: a call is granted when fewer than the limit were granted in the second
-before it. A lower rank leaves some of each limit free, so that an exit finds room at once while a back-fill runs. The
-count is kept in Redis by one atomic script; while Redis is away each process keeps to a fixed share of its own.
+Like Bybit's, the window is a rolling second: a call is granted when fewer than the limit were granted in the second
+before it. Lower priorities leave part of each limit free, so that an exit finds room at once during a backfill. The
+count is kept in Redis by one atomic script; while Redis is unavailable, each process keeps to a fixed share.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from alpha.bybit.retry_policy import BAN_S
 from alpha.clock import wall_ms
 from alpha.live_state.client import TextRedis
 
-#: All of ours together, a second; Bybit bans an IP address at 120 a second (600 in five).
+#: Requests per second of all processes together; Bybit bans an IP address at 120 per second (600 in 5 s).
 IP_PER_SECOND = 60
 WINDOW_MS = 1_000
-#: The share of each limit that one process keeps to while Redis is away: about six processes share an address, the
-#: bot and the guard share the writes of an account, four processes its reads.
+#: The share of each limit that one process may use while Redis is unavailable: about six processes share an address,
+#: the bot and the guard share an account's writes, four processes its reads.
 LOCAL_SHARE_IP = 1 / 6
 LOCAL_SHARE_WRITE = 1 / 2
 LOCAL_SHARE_READ = 1 / 4
@@ -38,7 +38,7 @@ _SCRIPT = files("alpha.bybit").joinpath("rate_limiter.lua").read_text(encoding="
 
 
 class Priority(IntEnum):
-    """Who goes first. The smaller the number, the more of each limit may be used."""
+    """Priority of a call. The smaller the number, the more of each limit may be used."""
 
     EXIT = 0
     STOP = 1
@@ -57,16 +57,16 @@ _KEPT_FREE = {
 
 
 def share(limit: int, rank: Priority) -> int:
-    """How many calls a second of `limit` this rank may use: all for exits, 56 of 60 for a back-fill, at least one.
+    """How many calls per second of `limit` this priority may use: all for exits, 56 of 60 for a backfill, at least one.
 
-    What a higher rank wants it gets first in any case: room that opens is below its limit before it is below a lower one's.
+    Higher priorities are served first: free capacity falls below their limit before it falls below a lower one's.
     """
     return max(1, limit - max(math.ceil(limit * _KEPT_FREE[rank]), int(rank)))
 
 
 @dataclass(slots=True)
 class RateLimiterCounts:
-    """What the throttle did since the start, for metrics."""
+    """Counters of the rate limiter since start, for metrics."""
 
     granted: int = 0
     waited: int = 0
@@ -77,14 +77,14 @@ class RateLimiterCounts:
 
 @dataclass(slots=True)
 class _Local:
-    """The counters of one process while Redis is away; same rule as the script."""
+    """The counters of one process while Redis is unavailable; same rule as the script."""
 
     granted: dict[str, deque[int]] = field(default_factory=dict)
     banned_until_ms: int = 0
     blocked_until_ms: dict[str, int] = field(default_factory=dict)
 
     def take(self, limits: Mapping[str, int], now_ms: int) -> int:
-        """Zero when granted, else the milliseconds to wait."""
+        """Zero when granted, otherwise the milliseconds to wait."""
         wait = 0
         for key, limit in limits.items():
             seen = self.granted.setdefault(key, deque())
@@ -110,7 +110,7 @@ class RateLimiter:
         ip_per_second: int = IP_PER_SECOND,
         ban_s: float = BAN_S,
     ) -> None:
-        """`redis` is database 15 (None: this process is alone and has fixed shares); `now_ms` is the wall clock."""
+        """`redis` is database 15 (None: not shared, fixed shares); `now_ms` is the wall clock."""
         self._redis = redis
         self._now_ms = now_ms
         self._sleep = sleep
@@ -125,20 +125,20 @@ class RateLimiter:
         self.counts = RateLimiterCounts()
 
     def is_shared(self) -> bool:
-        """True while the budget is kept in Redis; False while this process keeps to its local share."""
+        """True while the budget is kept in Redis; False while this process uses its local share."""
         return self._redis is not None and self._now_ms() >= self._redis_again_ms
 
     def limit(self, account: str, endpoint: Endpoint) -> int | None:
-        """The calls a second of this account and endpoint: what Bybit last said, or its published default."""
+        """Calls per second for this account and endpoint: Bybit's last stated limit, or its published default."""
         return self._learned.get((account, endpoint.path), endpoint.per_second)
 
     async def acquire(self, account: str, endpoint: Endpoint, rank: Priority, *, wait_s: float = 30.0) -> None:
         """Wait until this call may be sent.
 
-        Raises Throttled when it could not be within `wait_s`, and AddressBanned while Bybit shuts this address out.
+        Raises Throttled when there is no room within `wait_s`, and AddressBanned while Bybit bans this address.
         """
         began = self._now_ms()
-        # Callers of one kind wait in line, so that one of them asks and not all at once.
+        # Callers for the same limit queue, so that only one of them asks at a time.
         turn = self._turns.setdefault((account, endpoint.path, rank), asyncio.Lock())
         try:
             async with asyncio.timeout(wait_s):
@@ -176,13 +176,13 @@ class RateLimiter:
         )
 
     def learn(self, account: str, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        """Take over the limit that an answer states in `X-Bapi-Limit`."""
+        """Adopt the limit that an answer states in `X-Bapi-Limit`."""
         text = headers.get("X-Bapi-Limit", "")
         if endpoint.per_second is not None and text.isdecimal() and 0 < int(text) <= 1_000:
             self._learned[(account, endpoint.path)] = int(text)
 
     async def block(self, account: str, endpoint: Endpoint, until_ms: int) -> None:
-        """Grant nothing for this account and endpoint before `until_ms` (wall): the exchange said 10006."""
+        """Grant nothing for this account and endpoint before `until_ms` (wall clock): the exchange answered 10006."""
         key = _block_key(account, endpoint)
         self._local.blocked_until_ms[key] = until_ms
         left = until_ms - self._now_ms()
@@ -190,7 +190,7 @@ class RateLimiter:
             await self._store(key, until_ms, left)
 
     async def ban(self) -> AddressBanned:
-        """Grant nothing to anybody for ten minutes: the exchange said 403. Returns the error to raise."""
+        """Grant nothing to any process for ten minutes: the exchange answered 403. Returns the error to raise."""
         self._local.banned_until_ms = self._now_ms() + int(self._ban_s * 1_000)
         await self._store(_BAN_KEY, self._local.banned_until_ms, int(self._ban_s * 1_000))
         return self._banned(self._ban_s)

@@ -1,4 +1,4 @@
-"""What can be read from Bybit, one method a call, each with typed rows."""
+"""Bybit's read calls, one method per call, each with typed rows."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
@@ -34,19 +34,19 @@ from alpha.model.position import Position
 T = TypeVar("T")
 LINEAR = "linear"
 SETTLE_COIN = "USDT"
-#: How much later than its content an answer of Bybit may be stamped.
+#: How much later than its content Bybit may stamp an answer, in milliseconds.
 STAMP_MS = 1_000
 
 
 class Reads:
-    """The reads of one key. `rank` says who goes first when the request budget is short."""
+    """The reads of one key. `rank` is the priority when the request budget is short."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
     @property
     def account(self) -> str:
-        """Whose budget this gateway uses."""
+        """The account whose request budget this gateway uses."""
         return self._caller.account
 
     @property
@@ -61,11 +61,11 @@ class Reads:
 
     @property
     def skew_ms(self) -> int | None:
-        """The exchange's clock less this machine's, in milliseconds; None before the first measurement."""
+        """The exchange's clock minus this machine's, in milliseconds; None before the first measurement."""
         return self._caller.skew_ms
 
     def signing_ms(self) -> int:
-        """The time to sign a WebSocket login with."""
+        """The timestamp to sign a WebSocket login with, in milliseconds."""
         return self._caller.signing_ms()
 
     async def sync_clock(self) -> int:
@@ -73,7 +73,7 @@ class Reads:
         return await self._caller.sync_clock()
 
     async def close(self) -> None:
-        """End the gateway's threads and connections."""
+        """Stop the gateway's threads and close its connections."""
         await self._caller.close()
 
     # -- the market ---------------------------------------------------------------------------------------------
@@ -86,11 +86,11 @@ class Reads:
     async def instruments(
         self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE
     ) -> dict[str, Instrument]:
-        """All linear instruments that trade, or the one asked for, by symbol; Rejected when that does not exist."""
+        """All tradable linear instruments, or the requested one, by symbol; Rejected when that does not exist."""
         params = {"category": LINEAR, "symbol": symbol, "limit": 1000}
         found: dict[str, Instrument] = {}
         async for page in self._pages(at_bybit.INSTRUMENTS, params, decode.parse_instrument, rank):
-            # spot-like contracts and pre-listings come without filters; only what was asked for by name must be readable
+            # spot-like contracts and pre-listings have no filters; only a requested symbol must be readable
             if symbol and page.unreadable:
                 raise page.unreadable[0]
             found.update({row.symbol: row for row in page.rows})
@@ -99,7 +99,7 @@ class Reads:
         return found
 
     async def tickers(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> dict[str, Ticker]:
-        """The market of all linear symbols, or of one, by symbol."""
+        """The tickers of all linear symbols, or of one, by symbol."""
         rows = await self._list(at_bybit.TICKERS, {"category": LINEAR, "symbol": symbol}, decode.parse_ticker, rank)
         return {row.symbol: row for row in rows}
 
@@ -120,9 +120,9 @@ class Reads:
         limit: int = 1000,
         rank: Priority = Priority.RECONCILE,
     ) -> list[Kline]:
-        """Up to 1,000 candles, oldest first. `closed` is judged by the time of the same answer, and of no other.
+        """Up to 1,000 candles, oldest first. `closed` is judged by the timestamp of the same answer only.
 
-        Bybit stamps an answer a moment after it took the candles, so that one is taken for closed a second late there.
+        Bybit stamps an answer slightly after reading the candles, so a candle counts as closed one second late.
         """
         params = {
             "category": LINEAR,
@@ -142,7 +142,7 @@ class Reads:
     async def funding_history(
         self, symbol: str, *, start_ms: int | None = None, end_ms: int, rank: Priority = Priority.BACKFILL
     ) -> list[FundingRate]:
-        """Up to 200 funding rates that end at `end_ms`, oldest first."""
+        """Up to 200 funding rates up to `end_ms`, oldest first."""
         params = {"category": LINEAR, "symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": 200}
         rows = await self._list(at_bybit.FUNDING_HISTORY, params, decode.parse_funding_rate, rank)
         return sorted(rows, key=lambda row: row.time_ms)
@@ -154,7 +154,7 @@ class Reads:
     # -- the account --------------------------------------------------------------------------------------------
 
     async def key_info(self, *, rank: Priority = Priority.RECONCILE) -> ApiKeyInfo:
-        """What this key is and may do; its `user_id` names the account."""
+        """The key's identity and permissions; its `user_id` identifies the account."""
         return decode.parse_key_info(await self._caller.read(at_bybit.KEY_INFO, {}, rank))
 
     async def account_info(self, *, rank: Priority = Priority.RECONCILE) -> AccountInfo:
@@ -169,7 +169,7 @@ class Reads:
         return rows[0]
 
     async def fee_rates(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> dict[str, FeeRate]:
-        """The fee rates by symbol. NotSupported on demo, which has no such call (it answers 10001)."""
+        """The fee rates by symbol. Raises NotSupported on demo, which lacks the call (it answers 10001)."""
         if self.environment is Environment.DEMO:
             raise NotSupported("account/fee-rate does not exist on demo; use the published rates.", 10001)
         params = {"category": LINEAR, "symbol": symbol}
@@ -177,13 +177,13 @@ class Reads:
         return {row.symbol: row for row in rows}
 
     async def positions(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Position]:
-        """The open USDT positions; with `symbol` the one of that symbol, also when it is flat."""
+        """The open USDT positions; with `symbol`, that symbol's position even when flat."""
         params: dict[str, object] = {"category": LINEAR, "limit": 200}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
         return await self._every(at_bybit.POSITIONS, params, decode.parse_position, rank)
 
     async def open_orders(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Order]:
-        """The open orders, conditional ones and stops included, of one symbol or of all USDT contracts."""
+        """The open orders, including conditional orders and stops, of one symbol or of all USDT contracts."""
         params: dict[str, object] = {"category": LINEAR, "limit": 50}
         params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
         return await self._every(at_bybit.OPEN_ORDERS, params, decode.parse_order, rank)
@@ -193,7 +193,7 @@ class Reads:
         return await self._one_order({"symbol": symbol, "orderLinkId": link_id}, rank)
 
     async def order_by_id(self, symbol: str, order_id: str, *, rank: Priority = Priority.RECONCILE) -> Order | None:
-        """The order with this id, open or closed; None when the exchange does not know it (any more)."""
+        """The order with this id, open or closed; None when the exchange does not know it (or no longer does)."""
         return await self._one_order({"symbol": symbol, "orderId": order_id}, rank)
 
     # -- histories, by window (at most seven days) and page -----------------------------------------------------
@@ -201,13 +201,13 @@ class Reads:
     def executions(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Execution]]:
-        """The pages of `execution/list`, window after window from the oldest, within a window newest first."""
+        """The pages of `execution/list`: windows oldest first, rows within a window newest first."""
         return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, decode.parse_execution, rank)
 
     async def executions_oldest_first(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Execution]]:
-        """As `executions`, but one page a window, oldest row first, complete: it comes when its window was read."""
+        """Like `executions`, but one complete page per window, oldest row first, yielded once the window was read."""
         for start, end in windows(start_ms, end_ms):
             rows: list[Execution] = []
             unreadable = []
@@ -224,13 +224,13 @@ class Reads:
     def order_history(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Order]]:
-        """The pages of `order/history`, window after window from the oldest."""
+        """The pages of `order/history`, oldest window first."""
         return self._history(at_bybit.ORDER_HISTORY, start_ms, end_ms, symbol, 50, decode.parse_order, rank)
 
     def closed_pnl(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.BACKFILL
     ) -> AsyncIterator[Page[ClosedPnl]]:
-        """The pages of `position/closed-pnl`; the window is of the closing order's creation time."""
+        """The pages of `position/closed-pnl`; windows refer to the closing order's creation time."""
         return self._history(at_bybit.CLOSED_PNL, start_ms, end_ms, symbol, 100, decode.parse_closed_pnl, rank)
 
     def transaction_log(
@@ -242,7 +242,7 @@ class Reads:
             at_bybit.TRANSACTION_LOG, start_ms, end_ms, None, 50, decode.parse_transaction, rank, category=None, **more
         )
 
-    # -- how the reads are read ---------------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------------------------
 
     async def _history(
         self,
@@ -282,7 +282,7 @@ class Reads:
     async def _every(
         self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Priority
     ) -> list[T]:
-        """All rows of all pages; UnreadableRow when one of them cannot be read: half a list would be a lie."""
+        """All rows of all pages; raises UnreadableRow if any row is unreadable: a partial list would mislead."""
         return [found async for page in self._pages(endpoint, params, row, rank) for found in _all(page)]
 
     async def _list(

@@ -1,19 +1,19 @@
-"""One rule for every failure of a call: what its return code, HTTP status or network error means and what to do.
+"""The retry policy: what each return code, HTTP status or network error of a call means and what to do.
 
 | kind | read | write |
 |---|---|---|
-| OK | success | success (the state asked for is the one in force) |
-| BUSY | send again after a pause | send again after a pause: it surely did not happen |
+| OK | success | success (the requested state is in force) |
+| BUSY | send again after a pause | send again after a pause: it certainly did not happen |
 | LIMITED | as BUSY, after the window's reset | as BUSY |
 | CLOCK | measure the clock, send again | as read: it did not happen |
-| DOUBTFUL | send again after a pause | look it up first: it may have happened |
+| UNKNOWN_OUTCOME | send again after a pause | look it up first: it may have happened |
 | REFUSED | error | error: the same request would be refused again |
-| GONE | error | the order is not open (any more) |
+| ORDER_NOT_FOUND | error | the order is not (or no longer) open |
 | NOTHING_TO_CLOSE | error | already flat |
 | DUPLICATE | error | this `orderLinkId` is taken: our first send arrived; look it up |
 | UNSUPPORTED | a gap of this environment | a gap of this environment |
-| HALT | the key is not usable: nothing more is sent with it | as read |
-| BANNED | this address is shut out: nothing is sent for ten minutes | as read |
+| KEY_REFUSED | the key is unusable: nothing more is sent with it | as read |
+| BANNED | this address is banned: nothing is sent for ten minutes | as read |
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BAN_S = 600.0
 
 
 class ErrorKind(Enum):
-    """What a failure means; the table is in the module's docstring."""
+    """What a failure means; see the table in the module's docstring."""
 
     OK = auto()
     BUSY = auto()
@@ -40,7 +40,7 @@ class ErrorKind(Enum):
 
 
 _CODES: dict[ErrorKind, tuple[int, ...]] = {
-    # "not modified": what was asked for is already so
+    # "not modified": the requested state is already in force
     ErrorKind.OK: (0, 110025, 110026, 110027, 110043, 34040),
     ErrorKind.BUSY: (10019, 10429, 110079, 170005, 170222, 170191, 170212, 170035, 20003),
     ErrorKind.LIMITED: (10006,),
@@ -82,7 +82,7 @@ _REMEDIES = {
 
 
 def kind_of_code(ret_code: int, message: str = "") -> ErrorKind:
-    """What a `retCode` means. An unknown code is REFUSED: nothing is known about it that would allow a repeat."""
+    """What a `retCode` means. An unknown code is REFUSED: nothing is known that would allow a repeat."""
     if "demo trading" in message.lower() and "not supported" in message.lower():
         return ErrorKind.UNSUPPORTED
     return _KIND_OF_CODE.get(ret_code, ErrorKind.REFUSED)
@@ -102,15 +102,15 @@ def kind_of_status(http_status: int) -> ErrorKind:
 
 
 def remedy_of(ret_code: int) -> str:
-    """What the operator should do about a key that is refused with this code."""
+    """What the operator should do about a key refused with this code."""
     return _REMEDIES.get(ret_code, "look at the key on bybit.com")
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses between tries: doubling from `first_s` up to `most_s`, each drawn from its upper half.
+    """Pauses between attempts: doubling from `first_s` up to `most_s`, each drawn from its upper half.
 
-    `tries` counts all sends of one call, the first included.
+    `tries` counts all sends of one call, including the first.
     """
 
     tries: int = 5
@@ -118,6 +118,6 @@ class Backoff:
     most_s: float = 5.0
 
     def pause_s(self, attempt: int, draw: float) -> float:
-        """The pause after failed try number `attempt` (from 1); `draw` is a random number in [0, 1)."""
+        """The pause after failed attempt number `attempt` (from 1); `draw` is a random number in [0, 1)."""
         top: float = min(self.most_s, self.first_s * 2.0 ** (attempt - 1))
         return top * (0.5 + draw / 2)

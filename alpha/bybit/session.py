@@ -1,4 +1,4 @@
-"""One call from start to end: budget, signature clock, send, and what its failure asks for."""
+"""One call from start to end: request budget, signing clock, send, and recovery from a failure."""
 
 import asyncio
 import random
@@ -31,17 +31,17 @@ from alpha.config.exchange import Environment
 from alpha.errors import AlphaError
 from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, Act, Fence
 
-#: How old a measured offset may get before it is measured again.
+#: Age at which a measured clock offset is measured again, in milliseconds.
 CLOCK_AGE_MS = 900_000
-#: A simulated exchange runs its own time; beyond this the difference is that, and no skew to sign with.
+#: A simulated exchange runs on its own time; a larger difference is that, not clock skew.
 SIMULATED_SKEW_LIMIT_MS = 60_000
-#: Bybit sends the reset of a rate limit by its own clock; without the header its window is one second.
+#: Bybit states the reset of a rate limit by its own clock; without the header, assume a window of one second.
 LIMIT_PAUSE_MS = 1_000
 LIMIT_PAUSE_MOST_MS = 5_000
 
 
 class Credentials(Struct, frozen=True):
-    """The key of one account. Its text form shows nothing."""
+    """The key of one account. Its repr shows no secret."""
 
     key: str
     secret: str
@@ -53,14 +53,14 @@ class Credentials(Struct, frozen=True):
 
 
 class CallCounts(Struct):
-    """What was sent."""
+    """Counts of what was sent."""
 
     sent: int = 0
     limited: int = 0
 
 
 class Caller:
-    """Makes calls for one key. `account` names whose budget it uses; the same name in every process."""
+    """Makes calls for one key. `account` names the request budget it uses, equal in all processes."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class Caller:
     ) -> None:
         """`now_ms` is this machine's wall clock, `draw` a source of random numbers in [0, 1), for jitter.
 
-        `steady_ms` is a clock without steps that goes on during suspend: between two measurements of the exchange's
-        clock, stamps advance with it.
+        `steady_ms` is a clock without steps that runs on during suspend: between two measurements of the exchange's
+        clock, timestamps advance with it.
         """
         self.account = account
-        #: What every write is asked for, at the instant of its signature; None: nobody else may write for this key.
+        #: Checked for every write at the instant it is signed; None: no other process writes for this key.
         self.fence: Fence | None = None
         self.hosts = hosts
         self.business = business if business is not None else BusinessClock()
@@ -99,7 +99,7 @@ class Caller:
         self._steady_ms = steady_ms
         self._wall_less_steady_ms = now_ms() - steady_ms()
         self._offset_ms = 0
-        #: How far the measured offset may be wrong: half of the round trip in which it was measured.
+        #: Maximum error of the measured offset: half the round trip of the measurement, in milliseconds.
         self._offset_error_ms = 0
         self._measured_ms: int | None = None
         self._skew_ms: int | None = None
@@ -115,21 +115,21 @@ class Caller:
 
     @property
     def skew_ms(self) -> int | None:
-        """The exchange's clock less this machine's, as last measured; None before the first measurement."""
+        """The exchange's clock minus this machine's, in milliseconds, as last measured; None before that."""
         return self._skew_ms
 
     def signing_ms(self) -> int:
-        """What requests and WebSocket logins are signed with: the exchange's clock, as measured last."""
+        """The timestamp to sign requests and WebSocket logins with: the exchange's clock as last measured, in ms."""
         return self._steady_ms() + self._wall_less_steady_ms + self._offset_ms
 
     async def close(self) -> None:
-        """End the threads and connections."""
+        """Stop the threads and close the connections."""
         await self._transport.close()
 
     async def sync_clock(self) -> int:
-        """Measure the exchange's clock against this machine's; returns the skew in milliseconds.
+        """Measure the exchange's clock against this machine's; return the skew in milliseconds.
 
-        On a simulated exchange whose time runs apart from the wall clock by more than a minute the skew is zero:
+        On a simulated exchange whose time differs from the wall clock by more than a minute the skew is zero:
         that is business time, and requests are signed with the wall clock.
         """
         answer = await self._read(SERVER_TIME, {}, Priority.RECONCILE, self._throttle_wait_s)
@@ -140,13 +140,13 @@ class Caller:
     async def read(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
     ) -> object:
-        """The `result` of a read. Tried again after passing faults; then Busy, RateLimited, Throttled or final."""
+        """The `result` of a read, retried after transient errors. Raises Busy, RateLimited, Throttled or others."""
         return (await self.answer(endpoint, params, rank, wait_s=wait_s)).result
 
     async def answer(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, *, wait_s: float | None = None
     ) -> Answer:
-        """As `read`, with the time that the exchange put on it."""
+        """Like `read`, with the exchange's timestamp of the answer."""
         await self._keep_clock(endpoint)
         return await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)
 
@@ -159,11 +159,11 @@ class Caller:
         *,
         wait_s: float | None = None,
     ) -> object:
-        """The `result` of a write that does `act`.
+        """The `result` of a write of kind `act`.
 
-        A write that surely did not happen is sent again; one that may have happened is sent again only when a repeat
-        does nothing new, and ends in WriteUnknown otherwise. Each send asks the fence; LeaseNotHeld or LeaseLost when
-        it does not let this one through.
+        A write that certainly did not happen is sent again; one that may have happened is sent again only if a repeat
+        is harmless, and otherwise raises WriteUnknown. Each send checks the fence; LeaseNotHeld or LeaseLost when
+        the fence refuses it.
         """
         await self._keep_clock(endpoint)
         wait = self._throttle_wait_s if wait_s is None else wait_s
@@ -206,7 +206,7 @@ class Caller:
         return answer
 
     async def _recover(self, endpoint: Endpoint, answer: Answer, attempt: int) -> None:
-        """Do what the failure asks for before the next try; raise when it forbids one, or after the last."""
+        """Recover from the failure before the next attempt; raise when none is allowed or left."""
         last = attempt >= self._backoff.tries
         pause_s = self._backoff.pause_s(attempt, self._draw())
         match answer.kind:
@@ -217,12 +217,12 @@ class Caller:
                 if last:
                     after_s = max(0, until_ms - self._now_ms()) / 1_000
                     raise RateLimited(_text(endpoint, answer), after_s, answer.ret_code)
-                pause_s = self._draw() * 0.1  # the block holds the next try back; the jitter spreads the tries
+                pause_s = self._draw() * 0.1  # the block delays the next attempt; the jitter spreads the attempts
             case ErrorKind.CLOCK:
                 if last:
                     raise ClockRefused(_text(endpoint, answer), None, answer.ret_code)
                 if self.fence is not None:
-                    # A clock was wrong, or the request was old when it arrived: the lease is confirmed before it is signed anew.
+                    # A clock was wrong or the request arrived late: confirm the lease before signing again.
                     self.fence.doubt()
                 await self._clock_again(answer)
             case ErrorKind.BUSY | ErrorKind.UNKNOWN_OUTCOME:
@@ -237,21 +237,21 @@ class Caller:
         await self._sleep(pause_s)
 
     async def _keep_clock(self, endpoint: Endpoint) -> None:
-        """Measure the clock before the first signed call and when the last measurement is old; old is no failure."""
+        """Measure the clock before the first signed call and when the last offset is old; then failure is harmless."""
         if not endpoint.signed:
             return
         now = self._steady_ms()
         if self._measured_ms is not None and now - self._measured_ms < CLOCK_AGE_MS:
             return
         self._measured_ms = now
-        with suppress(AlphaError):  # a call that cannot be signed in time will say so itself
+        with suppress(AlphaError):  # a call that cannot be signed correctly raises its own error
             await self.sync_clock()
 
     async def _know_clock(self) -> None:
-        """Raise ClockRefused unless the exchange's clock is known well enough to say until when a request is accepted.
+        """Raise ClockRefused unless the exchange's clock is known well enough to tell until when a request is accepted.
 
-        A process that was frozen in the middle of a measurement takes a wrong one for a good one: what it then signs
-        could be accepted long after the window was meant to end.
+        A process frozen in the middle of a measurement would mistake a wrong offset for a good one: what it then signs
+        could be accepted long after its window was meant to end.
         """
         if self._offset_error_ms > CLOCK_ERROR_MS:
             await self.sync_clock()
@@ -262,8 +262,8 @@ class Caller:
 
     async def _clock_again(self, answer: Answer) -> None:
         if answer.server_ms is not None:
-            # The refusal itself states the exchange's clock. Measured against this machine's, not added to the offset
-            # in use: several refused calls at once must not add up.
+            # The refusal itself states the exchange's clock. Measure against this machine's clock, do not add to the
+            # current offset: several concurrent refusals must not add up.
             self._take_offset(answer.server_ms, answer)
             return
         with suppress(AlphaError):
@@ -280,7 +280,7 @@ class Caller:
         self._measured_ms = self._steady_ms()
 
     def _reset_ms(self, answer: Answer) -> int:
-        """When the limit is open again, by this machine's clock; never in the past and never far off."""
+        """When the limit resets, by this machine's clock; never in the past and never far in the future."""
         now = self._now_ms()
         text = answer.headers.get("X-Bapi-Limit-Reset-Timestamp", "")
         reset = int(text) - self._offset_ms if text.isdecimal() and len(text) < 16 else now + LIMIT_PAUSE_MS

@@ -1,4 +1,4 @@
-"""Signatures as Bybit V5 wants them: HMAC-SHA256 over an exact string, in lower-case hex."""
+"""Signatures for Bybit V5: HMAC-SHA256 over an exact string, in lower-case hex."""
 
 import hashlib
 import hmac
@@ -17,8 +17,8 @@ def rest_signature(key: str, secret: str, timestamp_ms: int, recv_window_ms: int
 def ws_auth_args(key: str, secret: str, now_ms: int, valid_for_ms: int = 10_000) -> list[str | int]:
     """The `args` of the `auth` frame of a private WebSocket.
 
-    `now_ms` is the exchange's clock as we know it; the frame must arrive within `valid_for_ms`, and a second is
-    too short for a slow path.
+    `now_ms` is the exchange's clock as known here; the frame must arrive within `valid_for_ms`, and one second is
+    too short on a slow connection.
     """
     expires = now_ms + valid_for_ms
     return [key, expires, sign(secret, f"GET/realtime{expires}")]

@@ -1,4 +1,4 @@
-"""Money in or out of an account: read from its ledger whenever its balance has moved, and explained before equity is judged."""
+"""Detects transfers: reads an account's ledger whenever its balance has moved, before equity is judged."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,42 +12,42 @@ from alpha.logs import logger
 from alpha.model.money import ZERO, plain
 
 log = logger(__name__)
-#: How long the ledger may take to show what has changed a balance, in milliseconds of wall time.
+#: How long the ledger may take to show a balance change, in milliseconds of wall time.
 EXPLAINED_MS = 5_000
-#: What rounding may leave between a balance and its ledger, in USDT.
+#: Rounding tolerance between a balance and its ledger, in USDT.
 _ROUNDING = Decimal("0.01")
 _TYPES = frozenset({"TRANSFER_IN", "TRANSFER_OUT"})
 _FOUR_WEEKS_MS = 28 * 86_400_000
 
 
 class TransferWatch:
-    """Watches one account's balance. A transfer is neither profit nor loss, so whoever judges equity moves with it."""
+    """Watches one account's balance. A transfer is neither profit nor loss, so equity references move with it."""
 
     def __init__(
         self, gateway: Gateway, since_ms: int = 0, *, rank: Priority, monotonic: Callable[[], int] = monotonic_ms
     ) -> None:
-        """`since_ms` is up to when the ledger was read by the process before this one; 0 for never."""
-        #: Up to when the ledger was read, in exchange time. To be made durable; 0 before the first look.
+        """`since_ms` is the time up to which the previous process read the ledger; 0 for never."""
+        #: Time up to which the ledger was read, in exchange time; the caller persists it. 0 before the first read.
         self.since_ms = since_ms
         self._gateway = gateway
         self._rank = rank
         self._monotonic = monotonic
         self._balance: Decimal | None = None
-        #: The newest lines that this process has read: others of the same millisecond may still come.
+        #: The newest rows that this process has read: others of the same millisecond may still come.
         self._known: set[TransactionLogRow] | None = None
         self._unexplained_ms: int | None = None
 
     async def see(self, wallet_balance: Decimal, now_ms: int, *, small: Decimal = ZERO) -> Decimal:
-        """Note the balance at exchange time `now_ms`; returns what was transferred since the last look, in above zero.
+        """Record the balance at exchange time `now_ms`; returns the transfers since the last call, deposits positive.
 
-        A change of at most `small` USDT is left for a later look. Retry, and equity is not to be judged, while the ledger
-        cannot be read, or does not explain the balance yet: a transfer that it does not show would be judged as profit
-        or loss. After EXPLAINED_MS the balance is taken as it is.
+        A change of at most `small` USDT is left for a later call. Raises Retry (do not judge equity) while the ledger
+        cannot be read or does not explain the balance yet: a transfer it does not show would be judged as profit
+        or loss. After EXPLAINED_MS the balance is accepted as it is.
         """
         if self._balance is not None and abs(wallet_balance - self._balance) <= small:
             return ZERO
         if not self.since_ms:
-            # Where the account was before its first look is its starting point.
+            # The balance before the first call is the starting point.
             self._known = set(await self._read(now_ms, now_ms))
             self.since_ms, self._balance = now_ms, wallet_balance
             return ZERO
@@ -68,7 +68,7 @@ class TransferWatch:
         return moved
 
     async def _read(self, begin_ms: int, now_ms: int) -> list[TransactionLogRow]:
-        """The ledger from `begin_ms` on; at most four weeks of it."""
+        """The ledger since `begin_ms`, at most four weeks of it."""
         begin_ms = max(begin_ms, now_ms - _FOUR_WEEKS_MS)
         rows: list[TransactionLogRow] = []
         if begin_ms <= now_ms:
@@ -77,7 +77,7 @@ class TransferWatch:
         return rows
 
     def _wait(self, unexplained: Decimal) -> None:
-        """Retry, until the ledger has had its time."""
+        """Raise Retry until the ledger has had EXPLAINED_MS."""
         now_ms = self._monotonic()
         if self._unexplained_ms is None:
             self._unexplained_ms = now_ms

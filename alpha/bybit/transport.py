@@ -1,7 +1,7 @@
-"""One HTTP exchange over pybit, in threads of our own, with its outcome put into words of `policy`.
+"""One HTTP exchange over pybit, in its own threads, with the outcome classified by `retry_policy`.
 
-pybit is synchronous. Reads and writes have separate threads, so that an exit never waits behind hanging reads; each
-thread has an HTTP of its own. pybit's own retries and sleeps are off.
+pybit is synchronous. Reads and writes have separate threads, so that an exit never queues behind hanging reads; each
+thread has its own HTTP object. pybit's own retries and sleeps are disabled.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ _SERVER_CLOCK = re.compile(r"server_timestamp\[(\d{10,16})\]")
 
 
 class Answer(Struct, frozen=True):
-    """What came of one request. `time_ms` is the exchange's clock in the envelope, `result` the decoded `result`.
+    """The outcome of one request. `time_ms` is the exchange's clock in the envelope, `result` the decoded `result`.
 
-    `sent_ms` and `heard_ms` are this machine's steady clock around the request. `server_ms` is the exchange's clock as a
-    refusal of the timestamp (10002) states it.
+    `sent_ms` and `heard_ms` are this machine's steady clock around the request. `server_ms` is the exchange's clock as
+    stated by a timestamp refusal (10002).
     """
 
     kind: ErrorKind
@@ -47,14 +47,14 @@ class Answer(Struct, frozen=True):
 
 
 class Permit(Struct, frozen=True):
-    """The fence that a request is asked for at the instant of its signature, and what it does."""
+    """The fence to check at the instant a request is signed, and the kind of request."""
 
     fence: Fence
     act: Act
 
 
 class Transport:
-    """Sends single requests; never retries, never sleeps, never raises for what the network or the exchange does."""
+    """Sends single requests; never retries or sleeps, and never raises for network or exchange failures."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Transport:
         timeout_s: float = 10.0,
         recv_window_ms: int = MOST_WINDOW_MS,
     ) -> None:
-        """`clock_ms` is what requests are signed with (the exchange's clock as we know it), `now_ms` a steady clock."""
+        """`clock_ms` is the clock to sign with (the exchange's, as known here), `now_ms` a steady clock."""
         self._url = endpoint_url
         self._key = key
         self._secret = secret
@@ -82,23 +82,23 @@ class Transport:
         self._writes = ThreadPoolExecutor(WRITE_THREADS, thread_name_prefix="bybit-write")
 
     async def send(self, endpoint: Endpoint, params: Mapping[str, object], permit: Permit | None = None) -> Answer:
-        """Send one request and wait for its answer, at most a little over the timeout.
+        """Send one request and wait for its answer, for little longer than the timeout at most.
 
-        Raises what the fence of `permit` raises: then nothing was sent.
+        Raises the errors of `permit`'s fence; then nothing was sent.
         """
         pool = self._writes if endpoint.write else self._reads
         began = self._now_ms()
         started = threading.Event()
         call = asyncio.get_running_loop().run_in_executor(pool, self._send, endpoint, dict(params), started, permit)
         try:
-            # pybit's timeout bounds each wait for bytes, not the whole; a server that drips would hold us for ever.
+            # pybit's timeout bounds each read, not the whole; a server that trickles bytes would block forever.
             return await asyncio.wait_for(call, self._timeout_s * 2 + 1)
         except TimeoutError:
             kind = ErrorKind.UNKNOWN_OUTCOME if started.is_set() else ErrorKind.BUSY
             return self._failed(kind, 0, f"no whole answer within {self._timeout_s * 2 + 1:g} s", began)
 
     async def close(self) -> None:
-        """End the threads and close the connections."""
+        """Stop the threads and close the connections."""
 
         def end() -> None:
             self._reads.shutdown(wait=True, cancel_futures=True)
@@ -124,7 +124,7 @@ class Transport:
             )
             http.endpoint = self._url
             http.client.max_redirects = 0
-            # the one place where pybit reads the local clock
+            # the only place where pybit reads the local clock
             http._prepare_headers = self._signed_headers
             self._of_thread.http = http
             with self._lock:
@@ -134,7 +134,7 @@ class Transport:
     def _signed_headers(self, payload: str, recv_window: int) -> dict[str, str]:
         if not self._key or not self._secret:
             raise Misconfigured("This call needs an API key, and this gateway has none.")
-        # The stamp comes first: whatever stops this thread between the two makes the window end sooner, never later.
+        # The timestamp comes first: a freeze between the two then shortens the window, never extends it.
         timestamp = self._clock_ms()
         permit: Permit | None = self._of_thread.permit
         if permit is not None:
@@ -174,11 +174,11 @@ class Transport:
                 ErrorKind.BUSY if _never_sent(fault) else ErrorKind.UNKNOWN_OUTCOME, 0, _in_words(fault), began
             )
         except UnicodeEncodeError as fault:
-            # Never sent, and nothing that passes: a key goes into a header.
+            # Never sent, and not transient: the key goes into a header.
             name = unicodedata.name(fault.object[fault.start], "a control character")
             raise Misconfigured(f"The API key of this gateway holds {name}, which no key has. Copy it anew.") from None
         except (AttributeError, TypeError, KeyError, ValueError) as fault:
-            # pybit takes the shape of an answer for granted.
+            # pybit does not check the shape of an answer.
             return self._failed(
                 ErrorKind.UNKNOWN_OUTCOME, 0, f"an answer that cannot be understood ({type(fault).__name__})", began
             )
@@ -227,7 +227,7 @@ class Transport:
 
 
 def _never_sent(fault: requests.exceptions.RequestException) -> bool:
-    """True when no connection was made, so that the exchange cannot have seen the request."""
+    """True when no connection was made, so the exchange cannot have seen the request."""
     if isinstance(fault, requests.exceptions.ConnectTimeout):
         return True
     reason = fault.args[0] if fault.args else None
@@ -245,5 +245,5 @@ def _in_words(fault: requests.exceptions.RequestException) -> str:
 
 
 def midpoint_offset(server_ms: int, answer: Answer) -> int:
-    """The exchange's clock less this machine's steady one, taking the reading for the middle of the request."""
+    """The exchange's clock minus this machine's steady clock, assuming it was read halfway through the request."""
     return server_ms - (answer.sent_ms + answer.heard_ms) // 2

@@ -1,7 +1,7 @@
-"""`.env` as both of its readers understand it: Docker Compose for the containers, python-dotenv for `alpha`.
+"""Parses `.env` the way both of its readers do: Docker Compose for the containers, python-dotenv for `alpha`.
 
-The two agree on most lines, and differ silently on some: `ab$cd` is `ab` for one of them, `KEY=   # comment` is the comment.
-A line that they would read differently is refused with the way to write it, so that a password is the same everywhere.
+They agree on most lines but differ silently on some: `ab$cd` is `ab` for one, `KEY=   # comment` is the comment.
+A line they would read differently is refused, with the correct notation, so that a password is the same everywhere.
 """
 
 import re
@@ -19,7 +19,7 @@ _ADVICE = "Write it in single quotes: {name}='...'."
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A line that cannot be used: its number, from 1, and one sentence that never holds the value."""
+    """An unusable line: its number, from 1, and one sentence that never contains the value."""
 
     line: int
     text: str
@@ -27,14 +27,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """What a `.env` sets, and what is wrong with it. A variable of a faulty line is left out."""
+    """The variables a `.env` sets, and its faults. Variables on faulty lines are omitted."""
 
     values: Mapping[str, str]
     faults: tuple[Fault, ...]
 
 
 def parse(text: str) -> EnvFile:
-    """Read the text of a `.env`. Of a variable that is set twice, the last line counts, as for both readers."""
+    """Parse the text of a `.env`. If a variable is set twice, the last line wins, as for both readers."""
     values: dict[str, str] = {}
     faults: list[Fault] = []
     for number, line in enumerate(text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n"), start=1):
@@ -53,7 +53,7 @@ def parse(text: str) -> EnvFile:
 
 
 def read(path: Path) -> EnvFile:
-    """Read a `.env`; one that does not exist sets nothing. Misconfigured when it cannot be read at all."""
+    """Read a `.env`; a missing one sets nothing. Raises Misconfigured when it cannot be read at all."""
     try:
         return parse(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
@@ -72,9 +72,9 @@ def sentences(path: Path, file: EnvFile) -> list[str]:
 
 
 def invisible(text: str) -> str | None:
-    """The first character that nobody sees or types in a value, by name and place; None when there is none.
+    """The first invisible character in a value, by name and position; None when there is none.
 
-    A pasted key brings them: zero-width spaces, no-break spaces, direction marks, control characters.
+    Pasted keys contain them: zero-width spaces, no-break spaces, direction marks, control characters.
     """
     for place, character in enumerate(text, start=1):
         kind = unicodedata.category(character)
@@ -85,7 +85,7 @@ def invisible(text: str) -> str | None:
 
 
 def quoted(value: str) -> str:
-    """A value as both readers take it literally. Raises ValueError for one that no form of quoting can hold."""
+    """A value quoted so that both readers take it literally. Raises ValueError if no quoting can express it."""
     if re.fullmatch(r"[A-Za-z0-9_./:@%+,=*!?~^&()\[\]{}<>|;-]*", value):
         return value
     if "'" not in value and "\\" not in value and "\n" not in value and "${" not in value:
@@ -96,7 +96,7 @@ def quoted(value: str) -> str:
 
 
 def _line(stripped: str) -> tuple[str, str, str]:
-    """Name, value and fault of one line; one of the last two is empty."""
+    """Name, value and fault of one line; either value or fault is empty."""
     match = _ASSIGNMENT.fullmatch(stripped)
     if match is None:
         return "", "", "it is no NAME=value. Complete it, or put # before it."

@@ -1,4 +1,4 @@
-"""Which exchange is used, and the gate in front of real money."""
+"""Which exchange is used, and the real-money gate."""
 
 import re
 from enum import StrEnum
@@ -77,7 +77,7 @@ class ExchangeSettings(Settings):
         return self
 
     def environment(self, *, demo: bool | None = None) -> Environment:
-        """The environment of a bot. `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which goes before BYBIT_DEMO."""
+        """The environment of a bot. `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which overrides BYBIT_DEMO."""
         if self.bybit_rest_url is not None:
             return Environment.SIMULATED
         if self.bybit_testnet:
@@ -90,7 +90,7 @@ BYBIT_DOMAINS = ("bybit", "bytick", "bybitgeorgia", "manepa")
 
 
 def _is_bybit(url: str) -> bool:
-    """True when any part of `url` that could be taken for a host lies under a domain of Bybit, whatever the country."""
+    """True when any part of `url` that could be read as a host is under a Bybit domain, of any country."""
     labels = re.split(r"[^a-z0-9-]+", url.lower())
     return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
 

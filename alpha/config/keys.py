@@ -11,7 +11,7 @@ from alpha.registry import Bot
 
 
 def _ascii(secret: SecretStr) -> SecretStr:
-    """Keys go into HTTP headers: anything but printable ASCII is a slip of the hand."""
+    """Accept printable ASCII only: keys go into HTTP headers, so anything else is a typing or paste error."""
     for place, character in enumerate(secret.get_secret_value(), start=1):
         if not "!" <= character <= "~":
             name = unicodedata.name(character, f"U+{ord(character):04X}")
@@ -19,12 +19,12 @@ def _ascii(secret: SecretStr) -> SecretStr:
     return secret
 
 
-#: A key or secret of the exchange.
+#: An exchange API key or secret.
 KeyText = Annotated[SecretStr, AfterValidator(_ascii)]
 
 
 class BotKeys(Settings):
-    """The exchange keys of one bot; its prefix starts their variables."""
+    """The exchange keys of one bot; the variables start with its prefix."""
 
     bybit_api_key: KeyText = Field(description="the API key of this bot's account")
     bybit_api_secret: KeyText = Field(description="the API secret of this bot's account")
@@ -32,7 +32,7 @@ class BotKeys(Settings):
 
 
 class ReadingKeys(Settings):
-    """The second exchange key of one bot, made with Read-Only, for who only reads; its prefix starts its variables."""
+    """The second, read-only exchange key of one bot, for services that only read; variables start with its prefix."""
 
     bybit_read_api_key: KeyText | None = Field(
         None, description="a second API key of this bot's account that only reads, for the listener and the trade sync"
@@ -41,17 +41,17 @@ class ReadingKeys(Settings):
 
 
 def load_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
-    """The key of `bot` that trades; Misconfigured names the variable that is missing."""
+    """The trading key of `bot`; raises Misconfigured naming the missing variable."""
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file)
 
 
 def has_reading_key(bot: Bot, *, env_file: EnvFile = DEFAULT) -> bool:
-    """True when a key of its own is set for who only reads, whatever it may do."""
+    """True when a separate key is set for services that only read, whatever its permissions."""
     return load(ReadingKeys, prefix=f"{bot.prefix}_", env_file=env_file).bybit_read_api_key is not None
 
 
 def load_reading_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
-    """The key of `bot` for who only reads: its read-only key, or where there is none the key that trades.
+    """The key of `bot` for services that only read: its read-only key, or the trading key if there is none.
 
     Misconfigured when there is neither, or a key without its secret.
     """
@@ -74,7 +74,7 @@ def load_reading_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
 
 
 def load_guarding_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> tuple[BotKeys, bool]:
-    """The key of `bot` for its guard, and whether it is the one that trades; a bot without one is observed by its other.
+    """The guard's key for `bot`, and whether it is the trading key; without one, the read-only key observes.
 
     Misconfigured when there is neither, or a key without its secret.
     """
@@ -87,7 +87,7 @@ def load_guarding_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> tuple[BotKey
 
 
 def read_only_advice(bot: Bot) -> str:
-    """What to do where who only reads holds a key that may trade."""
+    """The advice for when a service that only reads holds a key that may trade."""
     return (
         f"Make a second key of this account with Read-Only, then: alpha key {bot.container} --read-only. "
         "Until then whoever gets into the listener or the trade sync can trade."
@@ -100,6 +100,6 @@ class _GivenKeys(Settings):
 
 
 def _is_begun(bot: Bot, env_file: EnvFile) -> bool:
-    """True when a part of the key that trades is set: what is missing of it is then a mistake, and no choice."""
+    """True when part of the trading key is set: a missing part is then a mistake, not a choice."""
     given = load(_GivenKeys, prefix=f"{bot.prefix}_", env_file=env_file)
     return given.bybit_api_key is not None or given.bybit_api_secret is not None

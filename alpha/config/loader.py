@@ -1,4 +1,4 @@
-"""Reading settings from the environment, `.env` and secret files; every fault names the variable and the remedy."""
+"""Loads settings from the environment, `.env` and secret files; every fault names the variable and the remedy."""
 
 import os
 import re
@@ -19,12 +19,12 @@ from pydantic_settings import (
 from alpha.config.env_file import invisible
 from alpha.errors import Misconfigured, shown
 
-#: Where containers see the secrets that are given to them, one file each, named like the variable in lower case.
+#: Where containers find their secrets, one file each, named like the variable in lower case.
 CONTAINER_SECRETS = Path("/run/secrets")
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads secrets from files: `NAME_FILE` names the file, else it is `/run/secrets/<name>` where that exists."""
+    """Reads secrets from files: the one named by `NAME_FILE`, otherwise `/run/secrets/<name>` if it exists."""
 
     def __init__(self, settings_cls: type[BaseSettings], environment: EnvSettingsSource, dotenv: DotEnvSettingsSource):
         super().__init__(settings_cls)
@@ -64,7 +64,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
 class Settings(BaseSettings):
-    """The base of all settings: frozen, unknown variables ignored, empty ones count as absent."""
+    """The base of all settings: frozen; unknown variables are ignored, empty ones count as absent."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _as_people_write(cls, value: Any, info: ValidationInfo) -> Any:
-        """`INFO` for `info` where words are given to choose from, and `1,000` for `1000` where a number is wanted."""
+        """Accept `INFO` for `info` among fixed choices, and `1,000` for `1000` in numbers."""
         field = cls.model_fields.get(info.field_name or "")
         if not isinstance(value, str) or field is None:
             return value
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="after")
     @classmethod
     def _typed_by_hand(cls, value: Any) -> Any:
-        """A pasted secret brings characters that nobody sees; what refuses it later would blame somebody else."""
+        """Refuse invisible characters in a pasted secret here; a later refusal would blame something else."""
         if isinstance(value, SecretStr) and (hidden := invisible(value.get_secret_value())) is not None:
             raise ValueError(f"holds an invisible character ({hidden}). Paste it anew, or type it")
         return value
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then files named by `NAME_FILE`, then `.env`."""
+        """Precedence: arguments, the environment, files named by `NAME_FILE`, then `.env`."""
         if not isinstance(env_settings, EnvSettingsSource) or not isinstance(dotenv_settings, DotEnvSettingsSource):
             raise TypeError("pydantic-settings changed its sources")
         return init_settings, env_settings, _SecretFiles(settings_cls, env_settings, dotenv_settings), dotenv_settings
@@ -116,7 +116,7 @@ S = TypeVar("S", bound=Settings)
 
 
 class _Default:
-    """Stands for the file that `alpha --env-file` names, `.env` without one."""
+    """Sentinel for the file named by `alpha --env-file`, or `.env` without that option."""
 
 
 DEFAULT = _Default()
@@ -126,21 +126,21 @@ EnvFile = Path | _Default | None
 
 
 def chosen_env_file() -> Path:
-    """The file of settings beside the environment: what `alpha --env-file` names, else `.env` here."""
+    """The settings file in use: the one named by `alpha --env-file`, otherwise `.env` in the working directory."""
     return Path(os.environ.get("ALPHA_ENV_FILE") or ".env")
 
 
 def env_file_in(folder: Path) -> Path:
-    """The file of settings of the checkout `folder`: what `alpha --env-file` names, else its `.env`."""
+    """The settings file of the checkout `folder`: the one named by `alpha --env-file`, otherwise its `.env`."""
     return chosen_env_file() if os.environ.get("ALPHA_ENV_FILE") else folder / ".env"
 
 
 def load(kind: type[S], *, prefix: str = "", env_file: EnvFile = DEFAULT, **values: object) -> S:
-    """Read settings of this kind. `prefix` starts every variable's name; `values` go before all else.
+    """Load settings of this class. `prefix` starts every variable's name; `values` override all sources.
 
-    `env_file` is read beside the environment: by default the one that `alpha --env-file` names, none when None.
+    `env_file` is read in addition to the environment: by default `chosen_env_file()`; None reads no file.
 
-    Raises Misconfigured with one line a fault: the variable, what is wrong, what is allowed.
+    Raises Misconfigured with one line per fault: the variable, what is wrong, what is allowed.
     """
     if isinstance(env_file, _Default):
         env_file = chosen_env_file()
@@ -177,7 +177,7 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
 _WHOLE = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 
 
-#: A form to what it looks like, for whoever reads no regular expressions.
+#: Regular expression to a readable description of the format.
 _FORMS = {
     "^https?://": "must begin with http:// or https://",
     "^wss?://": "must begin with ws:// or wss://",
@@ -186,7 +186,7 @@ _FORMS = {
 
 
 def _in_words(error: Any) -> str:
-    """One fault of pydantic as a person says it."""
+    """One pydantic error as a readable sentence."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch":
@@ -199,7 +199,7 @@ def _in_words(error: Any) -> str:
 
 
 def comma_separated(text: object) -> object:
-    """A comma-separated text as a tuple of names."""
+    """A comma-separated string as a tuple of names."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
 
 

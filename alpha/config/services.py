@@ -1,6 +1,6 @@
-"""Settings: read from the environment and `.env`, checked once at the start, frozen.
+"""Settings shared by services: read from the environment and `.env`, validated once at startup, frozen.
 
-Every variable may come as `NAME` or, for secrets in files, as `NAME_FILE` with the path of a file that
+Every variable can be given as `NAME` or, for secrets, as `NAME_FILE` with the path of a file that
 holds the value. A service's settings are a class that inherits the groups it needs:
 
     class ListenerSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings): ...
@@ -16,7 +16,7 @@ from alpha.config.loader import Settings
 
 
 class DatabaseSettings(Settings):
-    """Where PostgreSQL (or PgBouncer in front of it) answers, and as whom."""
+    """Address, user and password of PostgreSQL (or of PgBouncer in front of it)."""
 
     postgres_host: str = Field("127.0.0.1", description="the host of PostgreSQL or PgBouncer")
     postgres_port: int = Field(6432, ge=1, le=65535, description="the port: 6432 for PgBouncer, 5432 for PostgreSQL")
@@ -26,7 +26,7 @@ class DatabaseSettings(Settings):
 
 
 class RedisSettings(Settings):
-    """Where Redis answers, and as whom."""
+    """Address, user and password of Redis."""
 
     redis_host: str = Field("127.0.0.1", description="the host of Redis")
     redis_port: int = Field(6379, ge=1, le=65535, description="the port of Redis")
@@ -35,7 +35,7 @@ class RedisSettings(Settings):
 
 
 class LogSettings(Settings):
-    """How much is logged, and where."""
+    """Log level and log folder."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     log_format: Literal["auto", "json", "console"] = Field(
@@ -45,13 +45,13 @@ class LogSettings(Settings):
 
 
 class HealthSettings(Settings):
-    """Where /healthz and /metrics answer."""
+    """Address and port of /healthz and /metrics."""
 
     health_host: str = Field("127.0.0.1", description="the address to listen on")
     health_port: int = Field(0, ge=0, le=65535, description="the port to listen on; 0 chooses a free one")
 
 
 class RegistrySettings(Settings):
-    """Where the house itself stands."""
+    """Where the repository and its `bots.toml` are."""
 
     alpha_bots_file: Path = Field(Path("bots.toml"), description="the registry of bots")

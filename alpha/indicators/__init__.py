@@ -1,4 +1,4 @@
-"""Indicators over closed bars, in compiled code, bit for bit the same on a window of history as on the whole of it."""
+"""Indicators over closed bars, in compiled code; a window of history gives bit for bit the values of the whole."""
 
 from alpha.indicators.bands import Bands, bollinger, relative_volume
 from alpha.indicators.days import Days, completed_days

@@ -23,5 +23,5 @@ def bollinger(close: Floats, n: int, deviations: float) -> Bands:
 
 
 def relative_volume(volume: Floats, n: int) -> Floats:
-    """Volume over the mean volume of the n bars before it; NaN where that mean is zero."""
+    """Volume divided by the mean volume of the previous n bars; NaN where that mean is zero."""
     return ratio(volume, lagged(sma(volume, n), 1))

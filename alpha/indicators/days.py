@@ -1,4 +1,4 @@
-"""Completed UTC days out of shorter bars."""
+"""Completed UTC days aggregated from shorter bars."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from alpha.indicators.rolling import Floats
 
 
 class Days(NamedTuple):
-    """Whole UTC days, oldest first, and for each bar the newest day that is complete at its close (-1: none)."""
+    """Whole UTC days, oldest first, and for each bar the latest day complete at its close (-1: none)."""
 
     first_ms: int
     high: Floats
@@ -20,10 +20,10 @@ class Days(NamedTuple):
 
 
 def completed_days(high: Floats, low: Floats, close: Floats, first_ms: int, interval_ms: int) -> Days:
-    """Days of consecutive bars (float64, shape (n,); the first starts at `first_ms`) that divide a day evenly.
+    """Aggregate consecutive bars (float64, shape (n,); the first starts at `first_ms`) into UTC days.
 
-    The day that the data begin inside of is left out, and so is the one that they end inside of. ValueError when a day
-    is no multiple of the interval.
+    Partial days at the beginning and end of the data are omitted. Raises ValueError when a day
+    is not a multiple of the interval.
     """
     if DAY_MS % interval_ms:
         raise ValueError(f"bars of {interval_ms} ms do not divide a day evenly")

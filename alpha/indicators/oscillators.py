@@ -1,4 +1,4 @@
-"""RSI and ADX, Wilder's, from anchored averages (see `recursive`)."""
+"""Wilder's RSI and ADX, from anchored averages (see `recursive`)."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from alpha.indicators.rolling import Floats, ratio
 
 
 def rsi(close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
-    """Relative strength index, 0 to 100: 100 - 100 / (1 + average gain / average loss); 50 where nothing moved.
+    """Relative strength index, 0 to 100: 100 - 100 / (1 + average gain / average loss); 50 without any change.
 
-    `close` (float64, shape (n,)) are closes of consecutive bars, the first starting at `first_ms`. NaN until warm.
+    `close` (float64, shape (n,)) holds closes of consecutive bars, the first starting at `first_ms`. NaN until warm.
     """
     if len(close) < 2:
         return np.full(len(close), np.nan)
@@ -24,7 +24,7 @@ def rsi(close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
 
 
 def rsi_history(n: int, interval_ms: int) -> int:
-    """Closed bars that `rsi` may need for the newest one."""
+    """Number of closed bars `rsi` may need for the latest value."""
     return bars_of_history(wilder_warm_up(n), interval_ms) + 1
 
 
@@ -52,5 +52,5 @@ def adx(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interva
 
 
 def adx_history(n: int, interval_ms: int) -> int:
-    """Closed bars that `adx` may need for the newest one."""
+    """Number of closed bars `adx` may need for the latest value."""
     return 2 * bars_of_history(wilder_warm_up(n), interval_ms) + 1

@@ -1,13 +1,13 @@
-"""Averages that remember: exponential and Wilder's, anchored so that they do not depend on where the data begin.
+"""Recursive averages, exponential and Wilder's, anchored so that they do not depend on where the data begin.
 
-A recursive average has a seed, and two processes that began at different times differ by what is left of it. Here the
-value at a bar is computed afresh from a fixed number of bars before its UTC day: the average of a bar of day D starts
-at the bar `warm-up` bars before the first bar of D and runs up to the bar. So it depends on those bars alone, is the
-same to the last bit however much history is at hand, and the seed has faded to e^-10 of itself (5 n bars for an
-exponential average, whose memory is n / 2 bars; 10 n for Wilder's, whose memory is n).
+A recursive average has a seed, and two processes that started at different times differ by its remainder. Here the
+value at a bar is computed anew from a fixed number of bars before its UTC day: the average of a bar of day D starts
+`warm-up` bars before the first bar of D and runs up to the bar. So it depends on those bars only, is the
+same to the last bit however much history is available, and the seed has decayed to e^-10 (5 n bars for an
+exponential average, whose time constant is n / 2 bars; 10 n for Wilder's, whose time constant is n).
 
-All days run side by side, one vector operation a step; a few days run one after the other, which is the same arithmetic
-and therefore the same bits.
+All days are computed in parallel, one vector operation per step; a few days run sequentially, which is the same
+arithmetic and therefore gives the same bits.
 """
 
 import numpy as np
@@ -19,29 +19,29 @@ _FEW_DAYS = 8
 
 
 def ema_warm_up(n: int) -> int:
-    """Bars before a day that an exponential average of period n needs."""
+    """Warm-up of an exponential average of period n, in bars before the day."""
     return 5 * n
 
 
 def wilder_warm_up(n: int) -> int:
-    """Bars before a day that Wilder's average of period n needs."""
+    """Warm-up of Wilder's average of period n, in bars before the day."""
     return 10 * n
 
 
 def bars_of_history(warm_up: int, interval_ms: int) -> int:
-    """How many closed bars a value at the newest one may need: the warm-up and a whole UTC day."""
+    """How many closed bars the latest value may need: the warm-up and a whole UTC day."""
     return warm_up + bars_a_day(interval_ms)
 
 
 def bars_a_day(interval_ms: int) -> int:
-    """Bars of one block: those of a UTC day, or one where a bar is a day or longer."""
+    """Bars per block: those of a UTC day, or one if a bar is a day or longer."""
     return max(1, DAY_MS // interval_ms)
 
 
 def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """The exponential moving average, smoothing 2 / (n + 1).
 
-    `values` (float64, shape (n,)) are of consecutive bars of which the first starts at `first_ms` (UTC). NaN where the
+    `values` (float64, shape (n,)) belong to consecutive bars, the first starting at `first_ms` (UTC). NaN where the
     warm-up before the bar's day is missing.
     """
     return _anchored(values, 2.0 / (n + 1), ema_warm_up(n), first_ms, interval_ms)
@@ -50,7 +50,7 @@ def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
 def wilder(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Wilder's smoothed average, smoothing 1 / n (J. Welles Wilder, New Concepts in Technical Trading Systems, 1978).
 
-    Arguments as of `ema`.
+    Arguments as for `ema`.
     """
     return _anchored(values, 1.0 / n, wilder_warm_up(n), first_ms, interval_ms)
 
@@ -59,8 +59,8 @@ def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interv
     block = bars_a_day(interval_ms)
     length = len(values)
     result = np.full(length, np.nan)
-    number = first_ms // interval_ms  # of the first bar since 1970; days begin at multiples of `block`
-    start = -number % block  # place of the first day's first bar
+    number = first_ms // interval_ms  # index of the first bar since 1970; days begin at multiples of `block`
+    start = -number % block  # index of the first day's first bar
     while start < warm_up:
         start += block
     if start >= length:
@@ -91,7 +91,7 @@ def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interv
 
 
 def _one_by_one(values: Floats, weighted: Floats, rest: float, warm_up: int, start: int, block: int) -> list[float]:
-    """The same for a few days, one after the other: for so few, plain floats are faster than vectors."""
+    """The same for a few days, sequentially: for so few, plain floats are faster than vectors."""
     seeds, terms = values.tolist(), weighted.tolist()
     result: list[float] = []
     for first in range(start, len(terms), block):

@@ -1,10 +1,10 @@
-"""Figures over the last n values, bit for bit the same for the same n values.
+"""Rolling statistics over the last n values, bit for bit equal for equal n values.
 
-A running sum (add the new value, take off the old one) carries rounding errors from wherever the data begin, so that
-two processes with different histories disagree in the last digits. Here every window is added up by itself, oldest
-value first, for all windows at once: n vector additions, compiled, and no memory of what lay before.
+A running sum (add the new value, subtract the old one) carries rounding errors from wherever the data begin, so that
+two processes with different histories disagree in the last digits. Here every window is summed independently, oldest
+value first, for all windows at once: n compiled vector additions, without any state from earlier values.
 
-All take float64 of shape (n,) and give float64 of the same shape, NaN where the window is not full or holds a NaN.
+All take float64 of shape (n,) and return float64 of the same shape, NaN where the window is incomplete or has a NaN.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def rolling_sum(values: Floats, n: int) -> Floats:
-    """The sum of each value and the n - 1 before it."""
+    """The sum of each value and the previous n - 1."""
     _check(n)
     result = np.full(len(values), np.nan)
     count = len(values) - n + 1
@@ -35,7 +35,7 @@ def sma(values: Floats, n: int) -> Floats:
 def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
     """The sample standard deviation (divisor n - 1) of n values, from their own mean, in two passes.
 
-    `mean` is `sma(values, n)` where the caller has it already.
+    `mean` is `sma(values, n)` if the caller already has it.
     """
     if n < 2:
         raise ValueError(f"a sample deviation needs at least two values, not {n}")
@@ -54,7 +54,7 @@ def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
 
 
 def share_below(values: Floats, n: int) -> Floats:
-    """The share (0 to 1) of the n values before each one that lie strictly below it."""
+    """The share (0 to 1) of the previous n values that are strictly below each value."""
     _check(n)
     result = np.full(len(values), np.nan)
     count = len(values) - n
@@ -72,7 +72,7 @@ def share_below(values: Floats, n: int) -> Floats:
 
 
 def lagged(values: Floats, n: int) -> Floats:
-    """The value n places earlier."""
+    """The value n positions earlier."""
     _check(n)
     result = np.full(len(values), np.nan)
     if n < len(values):
@@ -81,7 +81,7 @@ def lagged(values: Floats, n: int) -> Floats:
 
 
 def change_pct(values: Floats, n: int) -> Floats:
-    """The change over n places, in percent of the earlier value; NaN where that is zero."""
+    """The change over n positions, in percent of the earlier value; NaN where that is zero."""
     earlier = lagged(values, n)
     return ratio(values - earlier, earlier) * 100.0
 

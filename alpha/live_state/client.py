@@ -1,4 +1,4 @@
-"""The part of redis-py's client that Alpha uses, typed for texts: its own types must also cover bytes and RESP3."""
+"""The part of redis-py's client that Alpha uses, typed for strings: its own types also cover bytes and RESP3."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,7 +10,7 @@ Texts = set[str]
 
 
 class TextPipeline(Protocol):
-    """Commands that travel together; each returns the pipeline, `execute` the answers in order."""
+    """Commands sent together; each returns the pipeline, `execute` the answers in order."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -35,7 +35,7 @@ class TextPipeline(Protocol):
 
 
 class TextRedis(Protocol):
-    """One database. All calls raise the errors of `alpha.live_state.connect.AWAY` while Redis is away."""
+    """One database. All calls raise `alpha.live_state.connect.REDIS_UNAVAILABLE` while Redis is unavailable."""
 
     async def ping(self) -> bool: ...
     async def aclose(self) -> None: ...

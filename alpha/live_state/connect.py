@@ -1,4 +1,4 @@
-"""Connections to Redis: one client a database, made once, shared by a process."""
+"""Connections to Redis: one client per database, created once, shared by a process."""
 
 import asyncio
 from typing import Any, cast
@@ -15,12 +15,12 @@ from alpha.errors import Misconfigured, Retry
 from alpha.live_state.client import TextRedis
 from alpha.registry import SHARED_DB, Bot
 
-#: What a caller may meet while Redis is away; all of it passes.
+#: The errors raised while Redis is unavailable; all of them are transient.
 REDIS_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class RedisClients:
-    """The Redis clients of one process, by database. Texts come and go as `str`."""
+    """The Redis clients of one process, by database. Strings are decoded to `str`."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
@@ -40,10 +40,10 @@ class RedisClients:
         return client
 
     def writer(self, number: int) -> TextRedis:
-        """A new client of database `number` for one writer: one connection of its own, one call at a time.
+        """A new client of database `number` for one writer, with its own connection and one call at a time.
 
-        It bounds no call by itself, because that costs each one several turns of the event loop before anything is sent:
-        whoever calls must, with `asyncio.timeout`; a call that is given up closes the connection, and the next opens it.
+        It sets no timeout itself, because that costs every call several event-loop iterations before anything is sent:
+        the caller must use `asyncio.timeout`; a cancelled call closes the connection, and the next one reopens it.
         """
         client = self._client(number, socket_timeout=None, single_connection_client=True)
         self._writers.append(client)
@@ -61,7 +61,7 @@ class RedisClients:
                 decode_responses=True,
                 socket_connect_timeout=2.0,
                 retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
-                # the shapes of answers that TextRedis promises
+                # the response types that TextRedis declares
                 protocol=2,
                 **options,
             ),
@@ -73,11 +73,11 @@ class RedisClients:
 
     @property
     def shared(self) -> TextRedis:
-        """The client of database 15, which belongs to all."""
+        """The client of the shared database 15."""
         return self.database(SHARED_DB)
 
     async def check(self) -> None:
-        """Raise Misconfigured or Retry, naming the address and the setting, unless Redis answers and knows us."""
+        """Raise Misconfigured or Retry, naming address and setting, unless Redis answers and accepts our login."""
         try:
             await self.shared.ping()
         except AuthenticationError:

@@ -1,7 +1,7 @@
-"""Commands to a bot or to the guard: a stream with ids, issuers, an expiry of 60 s, and an answer to each.
+"""Commands to a bot or to the guard: a stream with ids, issuers, an expiry of 60 s and an answer to each command.
 
-A command is taken once: by a consumer group, acknowledged with its answer. One that was taken but not answered when
-its taker died comes again first. An expired one is answered, never run.
+A consumer group delivers each command once; it is acknowledged with its answer. A command that was delivered but
+not answered when its consumer died is redelivered first. An expired command is answered, never run.
 """
 
 import uuid
@@ -20,7 +20,7 @@ _KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of an operator: what, about what, from whom, until when (wall clock)."""
+    """One operator's command: name, arguments, issuer and expiry (wall clock)."""
 
     entry_id: str
     id: str
@@ -40,7 +40,7 @@ class Reply:
 
 
 async def send_command(redis: TextRedis, target: str, name: str, args: dict[str, str], issuer: str, now_ms: int) -> str:
-    """Put a command into `control:<target>`; returns its id, by which the answer will be known."""
+    """Append a command to `control:<target>`; returns its id, which identifies the answer."""
     command_id = uuid.uuid4().hex
     await redis.xadd(
         keys.control(target),
@@ -58,7 +58,7 @@ async def send_command(redis: TextRedis, target: str, name: str, args: dict[str,
 
 
 async def read_replies(redis: TextRedis, target: str, after: str, block_ms: int) -> tuple[list[Reply], str]:
-    """The answers after entry `after` ("0-0" for all kept), and the entry to go on from."""
+    """The answers after entry `after` ("0-0" for all kept), and the entry to continue from."""
     answer = await redis.xread({keys.control_replies(target): after}, block=block_ms)
     rows = answer[0][1] if answer else []
     replies = [Reply(fields["id"], fields["outcome"], fields["text"]) for _, fields in rows]
@@ -66,19 +66,19 @@ async def read_replies(redis: TextRedis, target: str, after: str, block_ms: int)
 
 
 class CommandConsumer:
-    """The one taker of the commands for `target`."""
+    """The only consumer of the commands for `target`."""
 
     def __init__(self, redis: TextRedis, target: str, consumer: str = "one") -> None:
         self._redis = redis
         self._target = target
         self._consumer = consumer
-        #: Up to where what was taken and not answered by a process before this one has been read; then ">", what is new.
+        #: Cursor over commands a previous process took but did not answer; then ">", new commands.
         self._after = "0"
 
     async def take(self, now_ms: int, block_ms: int = 1_000, begun: frozenset[str] = frozenset()) -> list[Command]:
-        """The next commands that have not expired at `now_ms` (wall clock); expired ones are answered here.
+        """The next commands not expired at `now_ms` (wall clock); expired ones are answered here.
 
-        `begun` are the ids of commands that a taker before this one has begun and not finished: they do not expire.
+        `begun` are the ids of commands that an earlier consumer started but did not finish: they do not expire.
         """
         key = keys.control(self._target)
         new = self._after == ">"
@@ -93,7 +93,7 @@ class CommandConsumer:
             return []
         rows = answer[0][1] if answer else []
         if not new:
-            # Each of these comes once: it is pending until it is answered, and that may take its time.
+            # Each is delivered once here: it stays pending until answered, which may take a while.
             self._after = str(rows[-1][0]) if rows else ">"
         taken = []
         for entry_id, fields in rows:
@@ -107,7 +107,7 @@ class CommandConsumer:
         return taken
 
     async def answer(self, command: Command, outcome: str, text: str) -> None:
-        """Answer a command. Any outcome but "progress" settles it: it will not come again."""
+        """Answer a command. Any outcome but "progress" acknowledges it: it is not redelivered."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.xadd(
                 keys.control_replies(self._target),
@@ -121,7 +121,7 @@ class CommandConsumer:
 
 
 def parse_command(entry_id: str, fields: dict[str, str]) -> Command | None:
-    """The command written in a stream entry, or None when it is not one of ours."""
+    """The command in a stream entry, or None when it is not one."""
     try:
         args = msgspec.json.decode(fields["args"], type=dict[str, str])
         return Command(entry_id, fields["id"], fields["command"], args, fields["issuer"], int(fields["expires_ms"]))

@@ -1,6 +1,6 @@
-"""Reading `events:<bot>`: from a remembered id on, with a `resync` wherever events may have been missed.
+"""Reads `events:<bot>` from a remembered id, with a `resync` wherever events may have been missed.
 
-The hashes are the truth, events are hints: on a resync a reader reads the hashes again and goes on.
+The hashes are authoritative, events are hints: on a resync the reader reads the hashes again and continues.
 """
 
 from collections.abc import AsyncIterator
@@ -45,9 +45,9 @@ class EventReader:
         self.last_id = last_id
 
     async def read(self, block_ms: int = 1_000, count: int = 500) -> list[Event]:
-        """The next events; empty after `block_ms` without any. A resync comes first where some may be missing.
+        """The next events; empty after `block_ms` without any. Starts with a resync if some may be missing.
 
-        Raises the Redis errors of `alpha.live_state.connect.AWAY` while Redis is away; the reader stays usable.
+        Raises `alpha.live_state.connect.REDIS_UNAVAILABLE` while Redis is unavailable; the reader stays usable.
         """
         if self.last_id == "$":
             self.last_id = await self._newest()
@@ -71,7 +71,7 @@ class EventReader:
         return str(rows[0][0]) if rows else "0-0"
 
     async def _continuous(self) -> bool:
-        """Whether everything after `last_id` is still there: neither trimmed nor lost with a restart."""
+        """Whether everything after `last_id` still exists: neither trimmed nor lost in a restart."""
         if self.last_id == "0-0":
             return True
         try:
@@ -85,7 +85,7 @@ class EventReader:
 
 
 def parse_event(entry_id: str, fields: dict[str, str]) -> Event:
-    """The event written in a stream entry."""
+    """The event in a stream entry."""
     return Event(entry_id, EventType(fields["type"]), int(fields["ts_ms"]), msgspec.json.decode(fields["data"]))
 
 

@@ -1,23 +1,23 @@
 """How old a bot's live state is, by the reader's own clock.
 
-Clocks of two hosts cannot be compared, and one that steps back makes old data look new. So the listener counts: each
-second it writes a higher `beat` beside the age that its last audit has by its own clock. A reader takes from a counter
-that has moved that it was written after its previous read, and ages it from there. A counter that stands grows old; what
-was read only once proves nothing.
+Clocks of two hosts cannot be compared, and a clock stepping back makes old data look new. So the listener counts:
+every second it writes a higher `beat` and the age of its last reconciliation by its own clock. When the counter has
+moved, the reader knows it was written after its previous read, and ages it from there. A counter that stops ages; a
+single read proves nothing.
 """
 
 from dataclasses import dataclass
 
 #: `synced` means: compared with the exchange within this time.
 VALID_S = 30.0
-#: The listener beats each second. A reader that has watched a counter for longer knows that it stands.
+#: The listener beats every second. A reader that has watched a counter for longer knows that it has stopped.
 BEAT_S = 1.0
 PATIENCE_S = 2.5
 
 
 @dataclass(slots=True)
 class Beats:
-    """The counter of one bot as one reader has seen it. Times are of the reader's own clock, in milliseconds."""
+    """One bot's counter as seen by one reader. Times are of the reader's own clock, in milliseconds."""
 
     _last: tuple[str, int] | None = None
     _first_asked_ms: int = 0
@@ -25,19 +25,19 @@ class Beats:
     _before_ms: int | None = None
 
     def saw(self, writer: str, beat: int, asked_ms: int) -> None:
-        """A read that was asked at `asked_ms` has found this counter of this listener."""
+        """Record that a read requested at `asked_ms` found this counter of this listener."""
         found = (writer, beat)
         if found != self._last:
             moved = self._last is not None and (writer != self._last[0] or beat > self._last[1])
-            # what this read found was not there when the one before was asked, so it is no older than that
+            # this value was not there when the previous read was requested, so it is not older than that
             self._before_ms = self._last_asked_ms if moved else None
             self._last, self._first_asked_ms = found, asked_ms
         self._last_asked_ms = asked_ms
 
     def age_s(self, now_ms: int) -> float | None:
-        """At most so long ago the counter was written; None while nothing proves that it moves."""
+        """Upper bound of the counter's age in seconds; None while nothing proves that it moves."""
         return None if self._before_ms is None else (now_ms - self._before_ms) / 1000
 
     def watched_s(self, now_ms: int) -> float:
-        """For how long it has been read without a change."""
+        """How long it has been read without a change, in seconds."""
         return (now_ms - self._first_asked_ms) / 1000

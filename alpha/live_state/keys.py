@@ -1,4 +1,4 @@
-"""The names of all keys in Redis. Nobody else spells one."""
+"""The names of all Redis keys. No other module spells one."""
 
 CANDLES_KEPT = 5_000
 EVENTS_KEPT = 10_000
@@ -6,7 +6,7 @@ ALERTS_KEPT = 10_000
 
 
 def position(bot: str, symbol: str) -> str:
-    """Hash: one position. A flat one stays, with size 0, so that an old update cannot revive it."""
+    """Hash: one position. A flat one remains, with size 0, so that an old update cannot revive it."""
     return f"position:{bot}:{symbol}"
 
 
@@ -41,7 +41,7 @@ def events(bot: str) -> str:
 
 
 def heartbeat(bot: str) -> str:
-    """Hash, written by the strategy: alive when, and what it waits for."""
+    """Hash, written by the strategy: time of the last heartbeat, and what it waits for."""
     return f"heartbeat:{bot}"
 
 
@@ -51,7 +51,7 @@ def control(target: str) -> str:
 
 
 def control_replies(target: str) -> str:
-    """Stream: the answers to commands, beside the commands."""
+    """Stream: the answers to commands, in the same database as the commands."""
     return f"control_replies:{target}"
 
 
@@ -61,12 +61,12 @@ def market(symbol: str) -> str:
 
 
 def candles(symbol: str, interval: str) -> str:
-    """List in database 15: the last 5,000 closed candles as JSON, oldest first. `interval` as Bybit writes it ("5")."""
+    """List in database 15: the last 5,000 closed candles as JSON, oldest first. `interval` as in Bybit's API ("5")."""
     return f"candles:{symbol}:{interval}"
 
 
 def intervals(bot: str) -> str:
-    """Set, written by the strategy beside `symbols`: the candle intervals it follows, as Bybit writes them."""
+    """Set, written by the strategy with `symbols`: the candle intervals it follows, in Bybit's notation."""
     return f"intervals:{bot}"
 
 

@@ -1,4 +1,4 @@
-"""Typed reads of live state. What is absent reads as None or empty, never as a default."""
+"""Typed reads of live state. Absent values read as None or empty, never as a default."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from alpha.model.timestamp import at, ms_of
 
 
 class DataState(StrEnum):
-    """What the listener says of a bot's live state."""
+    """The state of a bot's live data, as the listener reports it."""
 
     SYNCED = "synced"
     STALE = "stale"
@@ -27,7 +27,7 @@ class DataState(StrEnum):
 
 
 class Side(StrEnum):
-    """The direction of a position; `FLAT` when its size is zero. Values as Bybit writes them."""
+    """The direction of a position; `FLAT` when its size is zero. Values in Bybit's notation."""
 
     LONG = "Buy"
     SHORT = "Sell"
@@ -72,28 +72,28 @@ class LiveWallet:
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """`status:<bot>`: may the live state be trusted, and since when. Times are of the listener's wall clock, to be shown and
-    not to be judged by: `state` is what the reader may believe, `stale` where the listener said `synced` and does not go on
-    saying so."""
+    """`status:<bot>`: whether the live state can be trusted, and since when. Times are of the listener's clock, for
+    display only: `state` is what the reader may rely on; it is `stale` when the listener said `synced` but no longer
+    confirms it."""
 
     state: DataState
     connected_at: datetime | None
     synced_at: datetime | None
     last_message_at: datetime | None
     last_fill_at: datetime | None
-    #: The account that is listened to: environment and userID, "" where that is not known.
+    #: The account the listener reads: environment and userID, "" if unknown.
     account: str = ""
-    #: Seconds since it was compared with the exchange, at most, by the reader's own clock; None where that is not known.
+    #: Upper bound, by the reader's own clock, of the seconds since it was compared with the exchange; None if unknown.
     age_s: float | None = None
 
     def is_of(self, account: str) -> bool:
-        """False when the live state is another account's than this one."""
+        """False when the live state belongs to a different account."""
         return self.account in {"", account}
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """`heartbeat:<bot>`: wall-clock time of the strategy's last sign of life, its state and what it waits for."""
+    """`heartbeat:<bot>`: wall-clock time of the strategy's last heartbeat, its state and what it waits for."""
 
     alive_at: datetime
     state: str
@@ -114,7 +114,7 @@ class MarketQuote:
 
 
 class Candle(msgspec.Struct, frozen=True, array_like=True):
-    """One closed candle, stored as a JSON array in this order. Amounts are texts, as Bybit sent them."""
+    """One closed candle, stored as a JSON array in this order. Amounts are strings, as Bybit sent them."""
 
     start_ms: int
     open: str
@@ -128,12 +128,12 @@ _candle_decoder = msgspec.json.Decoder(Candle)
 
 
 def encode_candle(candle: Candle) -> str:
-    """The text of a candle in its list."""
+    """Encode a candle for its list."""
     return msgspec.json.encode(candle).decode()
 
 
 def decode_candle(text: str) -> Candle:
-    """The candle of a text in its list."""
+    """Decode a candle from its list."""
     return _candle_decoder.decode(text)
 
 
@@ -142,7 +142,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 async def read_position(bot_db: TextRedis, bot: str, symbol: str) -> LivePosition | None:
-    """The position of `symbol`, flat or open, or None when none was ever seen."""
+    """The position of `symbol`, flat or open; None when none was ever seen."""
     fields = await bot_db.hgetall(keys.position(bot, symbol))
     return parse_position(symbol, fields) if fields else None
 
@@ -158,7 +158,7 @@ async def read_positions(bot_db: TextRedis, bot: str) -> list[LivePosition]:
 
 
 def parse_position(symbol: str, fields: Mapping[str, str]) -> LivePosition:
-    """The position written in a hash."""
+    """The position in a hash."""
 
     def price(name: str) -> Decimal | None:
         value = amount_or_none(fields.get(name), name)
@@ -189,7 +189,7 @@ async def read_orders(bot_db: TextRedis, bot: str) -> dict[str, dict[str, object
 
 
 async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
-    """The wallet, or None before it was seen."""
+    """The wallet; None before it was first seen."""
     fields = await bot_db.hgetall(keys.wallet(bot))
     if not fields:
         return None
@@ -202,16 +202,16 @@ async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
     )
 
 
-#: What each client of this process has seen of each bot's counter.
+#: Each client's observations of each bot's counter, for this process.
 _seen: WeakKeyDictionary[TextRedis, dict[str, Beats]] = WeakKeyDictionary()
 _READ_AGAIN_S = 0.1
 
 
 async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIENCE_S) -> LiveStatus | None:
-    """May this bot's live state be trusted; None before the listener ever ran.
+    """Whether this bot's live state can be trusted; None before the listener ever ran.
 
-    `synced` is believed when the listener's counter has moved since this client read it before. Who reads each second never
-    waits; a first or rare reader waits, at most so long, until it moves.
+    `synced` is believed when the listener's counter has moved since this client's previous read. A client that reads
+    every second never waits; a first or infrequent read waits up to `patience_s` until the counter moves.
     """
     beats = _seen.setdefault(bot_db, {}).setdefault(bot, Beats())
     while True:
@@ -234,7 +234,7 @@ async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIEN
 
 
 def _by_wall_clock(state: DataState, synced_at: str | None) -> tuple[DataState, float | None]:
-    """A status without a counter, of a listener of the previous release: only the wall clocks can be compared."""
+    """A status without a counter, from a listener of the previous release: only wall clocks can be compared."""
     moment = _moment(synced_at)
     if moment is None:
         return (DataState.STALE if state is DataState.SYNCED else state), None
@@ -256,7 +256,7 @@ def _parse_status(fields: Mapping[str, str], state: DataState, age_s: float | No
 
 
 async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
-    """The strategy's last sign of life, or None before its first."""
+    """The strategy's last heartbeat; None before the first."""
     fields = await bot_db.hgetall(keys.heartbeat(bot))
     if not fields:
         return None
@@ -264,7 +264,7 @@ async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
 
 
 async def read_quote(shared_db: TextRedis, symbol: str) -> MarketQuote | None:
-    """The last prices of `symbol`, or None before any was seen."""
+    """The latest prices of `symbol`; None before any was seen."""
     fields = await shared_db.hgetall(keys.market(symbol))
     if not fields:
         return None
@@ -280,6 +280,6 @@ async def read_quote(shared_db: TextRedis, symbol: str) -> MarketQuote | None:
 
 
 async def read_candles(shared_db: TextRedis, symbol: str, interval: str, last: int = keys.CANDLES_KEPT) -> list[Candle]:
-    """The last closed candles, oldest first, at most `last`."""
+    """The latest closed candles, oldest first, at most `last`."""
     rows = await shared_db.lrange(keys.candles(symbol, interval), -last, -1)
     return [decode_candle(row) for row in rows]

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-#: Execution types that move a position; Funding and the like do not.
+#: Execution types that change a position; Funding and the like do not.
 SIZE_CHANGING = frozenset(
     {
         "Trade",
@@ -21,9 +21,9 @@ SIZE_CHANGING = frozenset(
 
 
 class Execution(Struct, frozen=True, gc=False):
-    """One execution. `fee` is what was paid (negative: received); None is what the row did not carry.
+    """One execution. `fee` is the amount paid (negative: received); None marks a value the row did not carry.
 
-    `exec_pnl` comes with the stream only; `extra_fees` is the list of tax items as JSON text, "" when there is none.
+    `exec_pnl` is on the stream only; `extra_fees` is the list of tax items as JSON text, "" when empty.
     """
 
     category: str
@@ -55,5 +55,5 @@ class Execution(Struct, frozen=True, gc=False):
 
     @property
     def changes_size(self) -> bool:
-        """True when it is a fill in the narrow sense, one that moves the position."""
+        """True when it is a fill in the narrow sense: one that changes the position."""
         return self.exec_type in SIZE_CHANGING

@@ -1,9 +1,9 @@
-"""The order of fills, everywhere the same; in SQL it is `trading.fill_rank` and `trading.replay_fills`.
+"""The canonical order of fills; the SQL counterparts are `trading.fill_rank` and `trading.replay_fills`.
 
-Fills of one ledger (account, category, symbol, leg) that share time and `seq` come from one match: they are one unit,
-which no page, batch or recomputation splits. Bybit gives them random ids, so what was closed first is told by
-`closed_size`: pure closes, the fill that goes through zero, fills whose `closed_size` is not known, pure opens; ids last.
-Who follows the position takes each time the first fill that fits it (`take_next`).
+Fills of one ledger (account, category, symbol, leg) with equal time and `seq` come from one match: they form a unit,
+which no page, batch or recomputation splits. Bybit gives them random ids, so what closed first follows from
+`closed_size`: pure closes, the fill that crosses zero, fills with unknown `closed_size`, pure opens; then by id.
+Code that tracks the position takes the first fill that fits it at each step (`take_next`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ R = TypeVar("R", bound=Ranked)
 
 
 def fill_rank(closed_size: Decimal | None, qty: Decimal) -> int:
-    """Where a fill stands in its unit: 0 closes only, 1 closes and opens, 2 is not known, 3 opens only."""
+    """A fill's rank in its unit: 0 closes only, 1 closes and opens, 2 unknown, 3 opens only."""
     if closed_size is None:
         return 2
     if not closed_size:
@@ -37,14 +37,14 @@ def fill_rank(closed_size: Decimal | None, qty: Decimal) -> int:
 
 
 def unit_key(fill: Ranked) -> tuple[int, bytes]:
-    """Sort key within a unit. Ids compare by their bytes, as PostgreSQL's collation "C" does."""
+    """Sort key within a unit. Ids compare bytewise, as in PostgreSQL's collation "C"."""
     return fill_rank(fill.closed_size, fill.qty), fill.exec_id.encode()
 
 
 def take_next(unit: list[R], closes: Callable[[R], Decimal | None]) -> R:
-    """Remove and return the next fill of a unit that is sorted by `unit_key`: the first that fits, else the first.
+    """Remove and return the next fill of a unit sorted by `unit_key`: the first that fits, otherwise the first.
 
-    `closes(fill)` is how much of the position as it is now the fill would close; None for a row that moves no position.
+    `closes(fill)` is how much of the current position the fill would close; None for a row that does not change it.
     """
     for number, fill in enumerate(unit):
         would_close = closes(fill)
@@ -54,7 +54,7 @@ def take_next(unit: list[R], closes: Callable[[R], Decimal | None]) -> R:
 
 
 def chunks(rows: Sequence[T], size: int, unit: Callable[[T], object]) -> Iterator[Sequence[T]]:
-    """Cut sorted rows into chunks of about `size`, never between two rows of the same `unit`; none for no rows."""
+    """Split sorted rows into chunks of about `size`, never within a `unit`; yields nothing for no rows."""
     begin = 0
     while begin < len(rows):
         end = min(begin + size, len(rows))
@@ -65,7 +65,7 @@ def chunks(rows: Sequence[T], size: int, unit: Callable[[T], object]) -> Iterato
 
 
 class Timed(Ranked, Protocol):
-    """A row of Bybit's list of executions."""
+    """A row of Bybit's `execution/list`."""
 
     @property
     def symbol(self) -> str: ...
@@ -79,6 +79,6 @@ E = TypeVar("E", bound=Timed)
 
 
 def oldest_first(rows: Iterable[E]) -> list[E]:
-    """Bybit's executions in order, each once."""
+    """Bybit's executions in canonical order, without duplicates."""
     unique = {(row.symbol, row.exec_id): row for row in rows}
     return sorted(unique.values(), key=lambda row: (row.exec_time_ms, row.seq or 0, unit_key(row)))

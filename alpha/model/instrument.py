@@ -6,9 +6,9 @@ from msgspec import Struct
 
 
 class Instrument(Struct, frozen=True, gc=False):
-    """What may be traded, and its filters. `delivery_ms` is set once an end of trading is known.
+    """A tradable contract and its filters. `delivery_ms` is set once a delivery or delisting is scheduled.
 
-    `symbol_type` is "" for an ordinary coin, else what Bybit calls it (innovation, stock, ...).
+    `symbol_type` is "" for an ordinary coin, otherwise Bybit's value (innovation, stock, ...).
     """
 
     category: str

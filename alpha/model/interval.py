@@ -1,4 +1,4 @@
-"""The candle intervals of Bybit and when a candle ends."""
+"""Bybit's candle intervals, and when a candle ends."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from alpha.errors import Rejected
 from alpha.model.timestamp import at, ms_of
 
 _MINUTE_MS = 60_000
-#: Length of every interval that has a fixed one, in milliseconds. A month ("M") has none.
+#: Length of every fixed-length interval, in milliseconds. A month ("M") has none.
 INTERVAL_MS = {
     **{str(minutes): minutes * _MINUTE_MS for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
     "D": 1_440 * _MINUTE_MS,
@@ -15,7 +15,7 @@ INTERVAL_MS = {
 
 
 def end_of(start_ms: int, interval: str) -> int:
-    """When the candle that starts at `start_ms` ends (exclusive). Rejected for an interval Bybit does not have."""
+    """When the candle that starts at `start_ms` ends (exclusive). Raises Rejected for an unknown interval."""
     length = INTERVAL_MS.get(interval)
     if length is not None:
         return start_ms + length

@@ -1,4 +1,4 @@
-"""Decimal from the wire to the column: reading and writing amounts without a float in between."""
+"""Parses and formats amounts as Decimal, from the wire to the column, never via float."""
 
 from decimal import Decimal, InvalidOperation
 
@@ -9,9 +9,9 @@ ONE = Decimal(1)
 
 
 def amount(text: object, name: str) -> Decimal:
-    """The finite Decimal written in `text`.
+    """The finite Decimal in `text`.
 
-    Raises Rejected, naming `name`, for a float, an empty text and all that is no finite number.
+    Raises Rejected, naming `name`, for a float, an empty string and anything that is not a finite number.
     """
     if isinstance(text, Decimal):
         value = text
@@ -28,17 +28,17 @@ def amount(text: object, name: str) -> Decimal:
 
 
 def amount_or_none(text: object, name: str) -> Decimal | None:
-    """As `amount`, but None for an absent or empty text, which Bybit sends for "unset"."""
+    """Like `amount`, but None for an absent or empty string, which Bybit sends for "unset"."""
     return None if text is None or text == "" else amount(text, name)
 
 
 def amount_or_zero(text: object, name: str) -> Decimal:
-    """As `amount`, but zero for an absent or empty text, where Bybit means "none" by it."""
+    """Like `amount`, but zero for an absent or empty string, for fields where Bybit means "none" by that."""
     return ZERO if text is None or text == "" else amount(text, name)
 
 
 def plain(value: Decimal) -> str:
-    """The text of `value` without exponent and without trailing zeros: 1E-5 is "0.00001", 10.50 is "10.5"."""
+    """`value` without exponent and trailing zeros: 1E-5 is "0.00001", 10.50 is "10.5"."""
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")

@@ -8,7 +8,7 @@ CLOSED_STATUSES = frozenset({"Rejected", "PartiallyFilledCanceled", "Filled", "C
 
 
 class Order(Struct, frozen=True, gc=False):
-    """One order as of `updated_ms`. Levels that are not set are None."""
+    """One order as of `updated_ms`. Unset levels are None."""
 
     category: str
     symbol: str
@@ -44,5 +44,5 @@ class Order(Struct, frozen=True, gc=False):
 
     @property
     def is_open(self) -> bool:
-        """True while it can still be filled; a status nobody has seen yet counts as open."""
+        """True while it can still be filled; an unknown status counts as open."""
         return self.status not in CLOSED_STATUSES

@@ -1,8 +1,8 @@
-"""The `orderLinkId` of every order that Alpha sends: made here, parsed here.
+"""Builds and parses the `orderLinkId` of every order that Alpha sends.
 
 Form: `<bot tag>-<reason code>-<base-36 digest>`, at most 36 of `A-Za-z0-9_-`. The digest is of account,
-symbol, bar time, intent and attempt: the same intent always gives the same id, so that the exchange
-itself refuses a repeat.
+symbol, bar time, intent and attempt: the same intent always gives the same id, so the exchange
+itself refuses a duplicate.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _FORM = re.compile(r"(?P<tag>[a-z]{1,3})-(?P<code>[a-z]{2})-(?P<digest>[0-9a-z]{
 
 @dataclass(frozen=True, slots=True)
 class OrderLink:
-    """What an order id says: the tag of its sender and the reason it was sent for."""
+    """The contents of an order id: the sender's tag and the reason for the order."""
 
     tag: str
     reason: Reason
@@ -31,9 +31,9 @@ def order_link_id(
 ) -> str:
     """The id of the order for one intent.
 
-    `account` names the account ("demo:123"), `bar_ms` the start of the bar that decided, `intent` what was
-    decided ("enter", "exit", ...), `attempt` counts deliberate new tries from 1. ValueError for a reason that no
-    order of ours can have.
+    `account` names the account ("demo:123"), `bar_ms` the start of the deciding bar, `intent` what was
+    decided ("enter", "exit", ...), `attempt` counts deliberate retries from 1. Raises ValueError for a reason that
+    no order of Alpha can have.
     """
     if reason not in CODES:
         raise ValueError(f"{reason} is a reason of the exchange's own orders, not of ours")
@@ -41,13 +41,13 @@ def order_link_id(
 
 
 def guard_order_link_id(reason: Reason, *, account: str, symbol: str, command_id: str, attempt: int) -> str:
-    """The id of an order of the guard: it hashes the id of the command that it carries out."""
+    """The id of a guard's order; it hashes the id of the command being executed."""
     return _compose(GUARD_TAG, reason, "\x1f".join(("guard", account, symbol, command_id, str(attempt))))
 
 
 @lru_cache(maxsize=4_096)
 def parse_order_link_id(text: str) -> OrderLink | None:
-    """What `text` says, or None when it is no id of Alpha's form. Kept: an id comes with its order and each fill."""
+    """The contents of `text`; None if not in Alpha's form. Cached: an id recurs with its order and each fill."""
     match = _FORM.fullmatch(text)
     reason = BY_CODE.get(match["code"]) if match else None
     return OrderLink(match["tag"], reason) if match and reason else None

@@ -40,7 +40,7 @@ class Position(Struct, frozen=True, gc=False):
 
     @property
     def is_flat(self) -> bool:
-        """True when nothing is held."""
+        """True when the position is flat."""
         return not self.size
 
     @property

@@ -1,10 +1,10 @@
-"""Why an order or a fill happened: one word each, the same in the database, Redis and Telegram."""
+"""Why an order or fill happened: one word per reason, the same in the database, Redis and Telegram."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """What an order was sent for. `ENTRY` opens; every other one is the reason of an exit."""
+    """The reason for an order. `ENTRY` opens a position; every other value is the reason for an exit."""
 
     ENTRY = "entry"
     TAKE_PROFIT = "take_profit"
@@ -23,7 +23,7 @@ class Reason(StrEnum):
     SETTLEMENT = "settlement"
 
 
-#: Two letters in an order id stand for the reason. Order ids outlive releases: never change one, only add.
+#: Two-letter codes of the reasons in order ids. Order ids outlive releases: never change a code, only add.
 CODES = {
     Reason.ENTRY: "en",
     Reason.TAKE_PROFIT: "tp",
@@ -71,7 +71,7 @@ _BY_EXEC_TYPE = {
 
 
 def reason_of_exchange(exec_type: str, create_type: str, stop_order_type: str) -> Reason | None:
-    """The reason of an execution whose order the exchange made, or None when it was made by a user.
+    """The reason for an execution whose order the exchange created; None when a user created it.
 
     Source: Bybit V5 enums execType, createType and stopOrderType.
     """

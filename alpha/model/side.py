@@ -9,7 +9,7 @@ SELL = "Sell"
 
 
 class Direction(StrEnum):
-    """The direction of a position; the value is the side of the order that opens it, as Bybit writes it."""
+    """The direction of a position; the value is the side of its opening order, in Bybit's notation."""
 
     LONG = "Buy"
     SHORT = "Sell"
@@ -21,5 +21,5 @@ class Direction(StrEnum):
 
     @property
     def closing_side(self) -> str:
-        """The side of the order that closes it."""
+        """The side of the closing order."""
         return "Sell" if self is Direction.LONG else "Buy"

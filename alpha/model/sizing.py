@@ -1,4 +1,4 @@
-"""The exchange's filters: quantities and prices that it will take, and nothing rounded in the wrong direction."""
+"""Fits quantities and prices to the exchange's filters, never rounding in the wrong direction."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import Enum
@@ -10,7 +10,7 @@ from alpha.model.side import BUY, SELL
 
 
 class Rounding(Enum):
-    """Which way a price goes to the next tick."""
+    """The direction in which a price is rounded to a tick."""
 
     DOWN = ROUND_FLOOR
     UP = ROUND_CEILING
@@ -18,49 +18,49 @@ class Rounding(Enum):
 
 
 def round_to(value: Decimal, step: Decimal, rounding: Rounding) -> Decimal:
-    """`value` as a multiple of `step`. ValueError for a step that is not above zero."""
+    """`value` rounded to a multiple of `step`. Raises ValueError unless `step` is positive."""
     if step <= 0:
         raise ValueError(f"a step must be above zero, not {step}")
     return (value / step).to_integral_value(rounding.value) * step
 
 
 def round_qty(qty: Decimal, instrument: Instrument) -> Decimal:
-    """`qty` down to the symbol's quantity step."""
+    """`qty` rounded down to the symbol's quantity step."""
     return round_to(qty, instrument.qty_step, Rounding.DOWN)
 
 
 def round_price(price: Decimal, side: str, instrument: Instrument) -> Decimal:
-    """A limit price to the passive side of the tick: a buy goes down, a sell up."""
+    """A limit price rounded to the passive side: down for a buy, up for a sell."""
     return round_to(price, instrument.tick_size, Rounding.DOWN if _is(side, BUY) else Rounding.UP)
 
 
 def round_stop(price: Decimal, position_side: str, instrument: Instrument) -> Decimal:
-    """A stop loss to the tick away from the market: below it (down) for a long, above it (up) for a short."""
+    """A stop loss rounded away from the market: down for a long, up for a short."""
     return round_to(price, instrument.tick_size, Rounding.DOWN if _is(position_side, BUY) else Rounding.UP)
 
 
 def round_target(price: Decimal, position_side: str, instrument: Instrument) -> Decimal:
-    """A take profit to the tick away from the market: above it (up) for a long, below it (down) for a short."""
+    """A take profit rounded away from the market: up for a long, down for a short."""
     return round_to(price, instrument.tick_size, Rounding.UP if _is(position_side, BUY) else Rounding.DOWN)
 
 
 def round_distance(distance: Decimal, instrument: Instrument) -> Decimal:
-    """A trailing distance up to the tick, and one tick at least."""
+    """A trailing distance rounded up to the tick, at least one tick."""
     return max(instrument.tick_size, round_to(distance, instrument.tick_size, Rounding.UP))
 
 
 def largest_qty(instrument: Instrument, *, market: bool) -> Decimal:
-    """The most one order may carry."""
+    """The maximum quantity of one order."""
     return instrument.max_market_qty if market else instrument.max_order_qty
 
 
 def fit_qty(
     qty: Decimal, price: Decimal, instrument: Instrument, *, market: bool = True, reduce_only: bool = False
 ) -> Decimal:
-    """The quantity that is sent for a wished `qty` at about `price`: down to the step, at most the symbol's maximum.
+    """The quantity to send for a desired `qty` at about `price`: rounded down to the step, capped at the maximum.
 
-    Raises TooSmall, naming the filter, when nothing is left that the exchange would take. A reduce-only order is not
-    measured against the least value: a remainder must always be closable.
+    Raises TooSmall, naming the filter, when the exchange would not accept the result. A reduce-only order is not
+    checked against the minimum notional: a remainder must always be closable.
     """
     if qty <= 0 or price <= 0:
         raise Rejected(f"{instrument.symbol}: a quantity of {qty} at a price of {price} is no order.")
@@ -79,7 +79,7 @@ def fit_qty(
 
 
 def slices(qty: Decimal, most: Decimal, instrument: Instrument) -> list[Decimal]:
-    """`qty` cut into pieces of at most `most`, each a multiple of the step; their sum is `qty` down to the step.
+    """`qty` split into pieces of at most `most`, each a multiple of the step; their sum is `qty` rounded down to it.
 
     Raises Rejected when `most` is below one step.
     """
@@ -99,4 +99,4 @@ def _is(side: str, wanted: str) -> bool:
 
 
 class TooSmall(Rejected):
-    """After rounding, an order is below what the exchange accepts for this symbol."""
+    """After rounding, an order is below the exchange's minimum for this symbol."""

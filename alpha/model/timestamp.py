@@ -1,4 +1,4 @@
-"""UTC milliseconds, as Bybit writes them, and aware datetimes."""
+"""Converts between UTC milliseconds, as used by Bybit, and aware datetimes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ def at(ms: int) -> datetime:
 
 
 def ms_of(moment: datetime) -> int:
-    """Milliseconds since 1970 UTC of an aware time; ValueError for a naive one."""
+    """Milliseconds since 1970 UTC of an aware time; raises ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is ambiguous; make it aware")
     return (moment - EPOCH) // _MS

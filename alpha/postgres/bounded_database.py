@@ -1,7 +1,7 @@
-"""Questions to PostgreSQL that end within a limit, whatever hangs: for those who go on without it.
+"""Queries to PostgreSQL with a hard timeout, whatever hangs: for services that must continue without it.
 
-A driver that waits for its own cancellation, or for a server that stands still, would hold its caller far longer than the
-time-out it was given. Here a question that is not answered in time is let go of with every connection of its pool.
+A driver that waits for its own cancellation, or for a frozen server, would block its caller far longer than its
+timeout. Here, on timeout, the whole pool is terminated.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, Pool, create_pool
 
 TIMEOUT_S = 5.0
-#: After a question that was not answered in that time, those of the next TIMEOUT_S get this much: a round asks several.
+#: After a timeout, queries during the next TIMEOUT_S get only this long, because one round sends several.
 SHORT_S = 1.0
 
 
 class BoundedDatabase:
-    """A pool that connects when it is first asked."""
+    """A pool that connects on first use."""
 
     def __init__(
         self, settings: DatabaseSettings, application: str, *, max_size: int, timeout_s: float = TIMEOUT_S
     ) -> None:
-        """`timeout_s` is how long PostgreSQL may take over one question, connecting included."""
+        """`timeout_s` is how long PostgreSQL may take per query, connecting included."""
         self._settings = settings
         self._application = application
         self._max_size = max_size
@@ -32,15 +32,15 @@ class BoundedDatabase:
         self._pool: Pool = None
 
     async def fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
-        """The rows of one question. Raises `alpha.postgres.errors.POSTGRES_ERRORS`; TimeoutError when there was no answer in time.
+        """The rows of one query. Raises `alpha.postgres.errors.POSTGRES_ERRORS`, or TimeoutError after the time limit.
 
-        What it should have done may be done all the same.
+        After an error the statement may still have taken effect.
         """
         if self._pool is None:
             self._pool = await create_pool(self._settings, self._application, min_size=0, max_size=self._max_size)
         pool = self._pool
         asking = asyncio.create_task(pool.fetch(sql, *arguments))
-        # Whoever is cancelled leaves his question alone: it ends by itself, or with its connection.
+        # A cancelled caller abandons its query: the query ends on its own, or with its connection.
         asking.add_done_callback(_unheard)
         began_s = time.monotonic()
         short = began_s - self._hung_s < self._timeout_s
@@ -66,6 +66,6 @@ class BoundedDatabase:
 
 
 def _unheard(question: "asyncio.Task[object]") -> None:
-    """Let a fault that nobody waits for any more pass without a word."""
+    """Discard the error of an abandoned query."""
     if not question.cancelled():
         question.exception()

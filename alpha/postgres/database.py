@@ -14,7 +14,7 @@ from alpha.postgres.errors import POSTGRES_ERRORS, explained
 
 __all__ = ["POSTGRES_ERRORS", "Connection", "Pool", "connect", "create_pool", "explained", "prepare"]
 
-#: A connection, taken from a pool or made alone. asyncpg carries no types.
+#: A connection, pooled or standalone. asyncpg is untyped.
 Connection: TypeAlias = Any
 Pool: TypeAlias = Any
 
@@ -23,7 +23,7 @@ _DECODE = json.JSONDecoder(parse_float=Decimal).decode
 
 
 async def prepare(connection: Connection) -> None:
-    """Teach a new connection our types."""
+    """Register our type codecs on a new connection."""
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=_DECODE, schema="pg_catalog")
 
 
@@ -40,7 +40,7 @@ def _arguments(settings: DatabaseSettings, application: str) -> dict[str, Any]:
 
 
 async def connect(settings: DatabaseSettings, application: str) -> Connection:
-    """One connection. Raises Retry or Misconfigured, each one sentence that names address and setting."""
+    """Open one connection. Raises Retry or Misconfigured; the message names address and setting."""
     try:
         connection = await asyncpg.connect(**_arguments(settings, application))
         await prepare(connection)
@@ -57,9 +57,9 @@ async def create_pool(
     max_size: int = 4,
     command_timeout_s: float = 30.0,
 ) -> Pool:
-    """A pool of connections that cache their prepared statements. `application` shows in pg_stat_activity.
+    """A pool whose connections cache prepared statements. `application` shows in pg_stat_activity.
 
-    Raises Retry while the server cannot be reached, Misconfigured when it refuses us; close it with `await pool.close()`.
+    Raises Retry while the server is unreachable, Misconfigured when it refuses us; close with `await pool.close()`.
     """
     try:
         return await asyncpg.create_pool(

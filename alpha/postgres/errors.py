@@ -1,12 +1,12 @@
-"""What can go wrong with PostgreSQL, classified in this one place: by SQLSTATE, so that an error nobody knows has a class too.
+"""Classifies PostgreSQL errors, in this one place, by SQLSTATE, so that unknown errors have a class too.
 
-| class | means | so |
+| class | meaning | consequence |
 |---|---|---|
-| PASSING | the server, or the way to it, does not serve now: cut, starting, full, read-only, locked, out of memory, unknown | the same statement is tried again |
-| OURS | this statement or this row can never succeed | the same statement fails again; others may go on |
-| REFUSED | the server does not let us in, or is not the database that we need | the operator must act |
+| PASSING | the server or the connection is unavailable: cut, starting, full, read-only, locked, out of memory, unknown | the same statement is retried |
+| OURS | this statement or row can never succeed | the same statement fails again; others may continue |
+| REFUSED | the server refuses the login, or is not the right database | the operator must act |
 
-An error that is not known counts as passing: who protects a position must not end by it.
+An unknown error counts as passing: a process that protects a position must not exit because of it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import asyncpg
 from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Misconfigured, Rejected, Retry
 
-#: What a connection can raise while it is made or used; InternalClientError is asyncpg's when it was cut in mid-message.
+#: What connecting and querying can raise; asyncpg raises InternalClientError when the connection drops mid-message.
 POSTGRES_ERRORS = (
     OSError,
     asyncio.TimeoutError,
@@ -29,35 +29,35 @@ POSTGRES_ERRORS = (
 
 
 class FaultClass(Enum):
-    """What a fault of PostgreSQL means; the module's table says what follows."""
+    """What a PostgreSQL error means; see the table in the module docstring."""
 
     PASSING = auto()
     OURS = auto()
     REFUSED = auto()
 
 
-#: No such database, schema, table, column, function or type (a migration is missing), no right, no entry.
+#: No such database, schema, table, column, function or type (a migration is missing); no privilege; login refused.
 _REFUSED = frozenset({"28000", "28P01", "3D000", "3F000", "42501", "42P01", "42703", "42883", "42704"})
-#: Classes of SQLSTATE that speak of the statement or its values: no data, triggered action, feature, case and cardinality,
-#: data, integrity, authorisation, routines, check option, syntax, limits of a statement, RAISE, our own codes.
+#: SQLSTATE classes that concern the statement or its values: no data, triggered action, feature, case and cardinality,
+#: data, integrity, authorisation, routines, check option, syntax, statement limits, RAISE, our own codes.
 _OURS = frozenset({"02", "09", "0A", "20", "21", "22", "23", "27", "2F", "38", "39", "42", "44", "54", "P0", "AL"})
-#: These belong to a class of ours and pass: a plan that a migration has outdated, a cursor or statement that the pooler lost.
+#: Transient although their class is in _OURS: a plan outdated by a migration, a cursor or statement lost by the pooler.
 _PASSING_ERRORS = (asyncpg.InvalidCachedStatementError, asyncpg.DuplicatePreparedStatementError)
 
 
 def fault_class(fault: BaseException) -> FaultClass:
-    """The class of anything that a call to PostgreSQL can raise; what is none of PostgreSQL's is ours."""
+    """The class of anything a call to PostgreSQL can raise; errors not from PostgreSQL are OURS."""
     if isinstance(fault, asyncpg.PostgresError):
         return _class_of(fault)
     if isinstance(fault, ValueError):
-        # a value that the driver cannot encode; asyncpg raises it as an InterfaceError too
+        # a value the driver cannot encode; asyncpg also raises this as an InterfaceError
         return FaultClass.OURS
     return FaultClass.PASSING if isinstance(fault, POSTGRES_ERRORS) else FaultClass.OURS
 
 
 def _class_of(fault: asyncpg.PostgresError) -> FaultClass:
     state = str(getattr(fault, "sqlstate", None) or "")
-    # PgBouncer has one code for all that it says; this is its refusal of a user
+    # PgBouncer uses one code for everything; this is its refusal of a user
     if state in _REFUSED or (state == "08P01" and "SASL" in str(fault)):
         return FaultClass.REFUSED
     if state[:2] in _OURS and not isinstance(fault, _PASSING_ERRORS):
@@ -66,15 +66,15 @@ def _class_of(fault: asyncpg.PostgresError) -> FaultClass:
 
 
 def passes(fault: BaseException) -> bool:
-    """True unless the statement or its row is at fault: the same one may be taken later."""
+    """True unless the statement or its row is at fault: the same one may succeed later."""
     return fault_class(fault) is not FaultClass.OURS
 
 
 def explained(fault: Exception, settings: DatabaseSettings, *, served: bool = False) -> AlphaError:
-    """The fault as one sentence that names the address and the remedy: Retry, Rejected or Misconfigured, by its class.
+    """The error as one sentence that names address and remedy: Retry, Rejected or Misconfigured, by its class.
 
-    `served`: this server has served the process before. What it refuses now may be granted again, so it is a Retry too:
-    a process that protects positions must not end because somebody works on the database.
+    `served`: this server has served the process before, so a refusal may be temporary and is a Retry as well:
+    a process that protects positions must not exit because somebody is working on the database.
     """
     if isinstance(fault, AlphaError):
         return fault

@@ -1,6 +1,6 @@
-"""The year of a bot as CSV, for the tax office: fills, round trips, funding and transfers.
+"""Exports a bot's year as CSV for the tax office: fills, round trips, funding and transfers.
 
-Amounts are written as they are stored, without exponent; times in the asked-for zone with their offset.
+Amounts are written as stored, without exponent; times are in the requested zone, with offset.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from alpha.errors import Misconfigured, Rejected
 from alpha.model.money import plain
 from alpha.postgres.database import Connection
 
-#: File to query. Each takes the bot, the first instant and the instant after the last.
+#: File to query. Parameters: the bot, the first instant (inclusive) and the end (exclusive).
 QUERIES = {
     "fills.csv": """
 SELECT f.exec_time AS time, a.environment, f.symbol, f.side, f.qty, f.price, f.price * f.qty AS value, f.fee,
@@ -45,10 +45,10 @@ ORDER BY t.transferred_at, t.log_id""",
 
 
 async def export_year(connection: Connection, bot_id: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
-    """Write the four files into `folder`, readable by their owner only; returns file to number of rows.
+    """Write the four files into `folder`, readable by their owner only; returns the number of rows per file.
 
-    The year is the calendar year of `zone`. A round trip belongs to the year of its last exit. All files show one
-    instant of the database. Rejected for a bot nobody knows, Misconfigured when the folder cannot be written.
+    The year is the calendar year in `zone`. A round trip belongs to the year of its last exit. All files show one
+    snapshot. Raises Rejected for an unknown bot, Misconfigured when the folder cannot be written.
     """
     if not await connection.fetchval("SELECT count(*) FROM trading.bots WHERE bot_id = $1", bot_id):
         known = await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY 1")

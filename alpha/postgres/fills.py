@@ -1,9 +1,9 @@
-"""The one way into `trading.fills`.
+"""The only writer of `trading.fills`.
 
     result = await insert_fills(connection, rows)      # connection: alpha_listener, straight to PostgreSQL
 
-One statement takes a whole batch. A fill that is already there is a duplicate: it fills what was null and changes
-nothing else. The database brings round trips and roll-ups up to date in the same transaction.
+One statement inserts a whole batch. A fill that already exists is a duplicate: it fills nulls and changes
+nothing else. The database updates round trips and rollups in the same transaction.
 """
 
 import itertools
@@ -21,8 +21,8 @@ from alpha.postgres.database import Connection
 class Fill(Struct, frozen=True, gc=False):
     """One execution, as a row of `trading.fills`. Amounts are Decimal, times aware UTC.
 
-    What the REST rows lack is None until the stream tells: `exec_pnl`, at times `closed_size`, `fee_currency`.
-    `extra_fees` is the JSON text of Bybit's list, None when it is empty. `leg` is the position that it belongs to: `both` in
+    Values missing from REST rows are None until the stream delivers them: `exec_pnl`, sometimes `closed_size`,
+    `fee_currency`. `extra_fees` is the JSON text of Bybit's list, None when empty. `leg` is the position: `both` in
     one-way mode, `long` or `short` in hedge mode.
     """
 
@@ -52,21 +52,21 @@ class Fill(Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> tuple[int, str, str, str]:
-        """What makes an execution the same execution."""
+        """The identity of the execution."""
         return self.account_id, self.category, self.symbol, self.exec_id
 
 
 class InsertResult(NamedTuple):
-    """How many rows of a batch were new, and how many were there before (or twice in the batch)."""
+    """How many rows of a batch were new, and how many were duplicates (stored before, or twice in the batch)."""
 
     inserted: int
     duplicates: int
 
 
-#: Columns that a second sight of the same execution may fill when they are still null.
+#: Columns that a later copy of the same execution may fill while they are null.
 _LATER = ("order_link_id", "fee_currency", "closed_size", "exec_pnl", "extra_fees")
 
-#: The columns of `Fill` with the types in which a batch travels.
+#: The columns of `Fill` with their types in a batch.
 _TRAVELS = {
     "account_id": "int2", "bot_id": "text", "category": "text", "symbol": "text", "exec_id": "text", "order_id": "text",
     "order_link_id": "text", "side": "text", "exec_type": "text", "reason": "text", "price": "numeric", "qty": "numeric",
@@ -76,13 +76,13 @@ _TRAVELS = {
 }  # fmt: skip
 _COLUMNS = ", ".join(_TRAVELS)
 _encode = Encoder().encode
-#: Steps of recomputation that an insert may make itself.
+#: Most recomputation steps that an insert runs itself.
 _AT_ONCE = 4
 
-#: $1 is the batch as one JSON text (`batch_of`): the client encodes it in a fifth of the time of arrays of amounts, and the
-#: server reads it as fast; amounts stand in it as texts, digit for digit.
-#: Rows go in by key order, so that two writers of the same fills wait for each other and never for ever.
-#: One row comes back for each row that was inserted or filled, with whether it was inserted; a CTE that counts them in the
+#: $1 is the batch as one JSON text (`batch_of`): the client encodes it in a fifth of the time of arrays of amounts, and
+#: the server reads it as fast; amounts are JSON strings, digit for digit.
+#: Rows are inserted in key order, so that two writers of the same fills wait for each other but never deadlock.
+#: Returns one row per inserted or completed row, with whether it was inserted; a CTE that counts them in the
 #: server takes longer than sending them.
 INSERT_FILLS = f"""
 INSERT INTO trading.fills ({_COLUMNS})
@@ -105,16 +105,16 @@ RETURNING (xmax = 0) AS inserted
 
 
 def batch_of(rows: Iterable[Fill]) -> str:
-    """The argument of `INSERT_FILLS` for these rows, no two of them with the same key."""
+    """The argument of `INSERT_FILLS` for these rows, which must have distinct keys."""
     return _encode(list(rows)).decode()
 
 
 async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertResult:
-    """Store a batch of executions, each once, whatever was there before.
+    """Store a batch of executions, each once, whatever was stored before.
 
-    Run it inside a transaction of your own to commit it with other rows, or alone: it is one statement.
-    Raises asyncpg's errors; an integrity error means that a row cannot be stored (an unknown account, a side that is
-    neither Buy nor Sell), and nothing of the batch was.
+    Run it inside the caller's transaction to commit it with other rows, or alone: it is one statement.
+    Raises asyncpg's errors; an integrity error means that a row cannot be stored (an unknown account, a side other
+    than Buy or Sell) and that nothing of the batch was stored.
     """
     unique: dict[tuple[int, str, str, str], Fill] = {}
     count = 0
@@ -128,17 +128,17 @@ async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertRe
     rows_back = await connection.fetch(INSERT_FILLS, batch_of(unique.values()))
     inserted = sum(row[0] for row in rows_back)
     if inserted < len(rows_back):
-        # a closed_size that was learnt may have put a unit in another order
+        # a newly known closed_size may have changed the order within a unit
         await recompute_pending(connection, most_steps=_AT_ONCE)
     return InsertResult(inserted, count - inserted)
 
 
 async def recompute_pending(connection: Connection, most_steps: int | None = None) -> int:
-    """Recompute what late fills changed and what was put off; returns how many ledgers were recomputed.
+    """Recompute what late fills changed and what was deferred; returns how many ledgers were recomputed.
 
-    An insert takes in late fills by itself unless that means replaying more than 20,000 fills. Call this when a back-fill
-    has come to its end, outside a transaction: each step is one of its own and locks a ledger only while it writes.
-    Without waiting work it costs one look-up. After `most_steps` it leaves the rest for the next call.
+    An insert applies late fills itself unless that means replaying more than 20,000 fills. Call this when a backfill
+    has finished, outside a transaction: each step is its own transaction and locks a ledger only while writing.
+    Without pending work it costs one lookup. After `most_steps` it leaves the rest to the next call.
     """
     done = 0
     for _ in itertools.count() if most_steps is None else range(most_steps):

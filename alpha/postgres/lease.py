@@ -1,8 +1,8 @@
-"""The durable row of a lease in PostgreSQL, whichever table it is in.
+"""The durable row of a lease in PostgreSQL, for any lease table.
 
-A table of leases has, beside its key, the columns `holder`, `token`, `acquisitions`, `acquired_at`, `expires_at`,
+Besides its key, a lease table has the columns `holder`, `token`, `acquisitions`, `acquired_at`, `expires_at`,
 `released_token` and `handed_over`. All times are the database's own. A token is the greater of stored + 1 and the epoch
-in milliseconds, so that it grows over a restore or a lossy failover too.
+in milliseconds, so that it increases across a restore or a lossy failover too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from alpha.lease import Grant
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, explained
 
-# The insert meets a row that another process holds: nothing comes back then. A holder takes its own lease again when the
-# answer to its first question was lost.
+# When another process holds the row, the insert returns nothing. A holder re-acquires its own lease when the
+# answer to its first query was lost.
 _ACQUIRE = """
 INSERT INTO {table} AS l ({columns}, holder, token, acquisitions, acquired_at, expires_at, handed_over)
 VALUES ({values}, $1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, 1,
@@ -43,10 +43,10 @@ _HOLDER = "SELECT holder FROM {table} WHERE {match}"
 
 @dataclass(frozen=True, slots=True)
 class LeaseTable:
-    """A table of leases: its primary key, further columns that an acquisition writes, and one that each renewal stamps.
+    """A lease table: its primary key, further columns written on acquisition, and one that each renewal stamps.
 
-    `stamped` is a column by which holders of the previous release judge whether the lease is free; a row that it shows
-    to be in use is not taken.
+    `stamped` is the column by which holders of the previous release judge whether the lease is free; a row that it
+    shows to be in use is not taken.
     """
 
     name: str
@@ -60,7 +60,7 @@ GUARD_LEASE = LeaseTable("trading.guard_lease", ("only_row",), stamped="renewed_
 
 
 class PostgresLease:
-    """One row of such a table, over a connection of its own. Raises Retry or Misconfigured while it cannot be asked."""
+    """One row of such a table, over its own connection. Raises Retry or Misconfigured while it cannot be queried."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class PostgresLease:
         timeout_s: float,
         questions: BoundedDatabase | None = None,
     ) -> None:
-        """`values` are the key's and the further columns; `timeout_s` bounds each question, connecting included.
-        `questions`: connections that several leases share, instead of one of its own."""
+        """`values` are the key and the further columns; `timeout_s` bounds each query, connecting included.
+        `questions`: connections shared by several leases, instead of its own."""
         self._settings = settings
         self._questions = questions or BoundedDatabase(settings, application, max_size=1, timeout_s=timeout_s)
         self._key = [values[name] for name in table.key]
@@ -104,20 +104,20 @@ class PostgresLease:
         self._holder = _HOLDER.format(table=table.name, match=_match(table.key, 1))
 
     async def acquire(self, holder: str, seconds: float) -> Grant | None:
-        """Take it for `seconds` where it is free; None while another process holds it."""
+        """Take it for `seconds` if free; None while another process holds it."""
         rows = await self._fetch(self._acquire, holder, seconds, *self._all)
         return Grant(int(rows[0]["token"]), bool(rows[0]["handed_over"])) if rows else None
 
     async def renew(self, holder: str, token: int, seconds: float) -> bool:
-        """Prolong it; False when another process has taken it."""
+        """Renew it; False when another process has taken it."""
         return bool(await self._fetch(self._renew, holder, seconds, token, *self._key))
 
     async def release(self, holder: str, token: int) -> None:
-        """Give it back."""
+        """Release it."""
         await self._fetch(self._release, holder, token, *self._key)
 
     async def holder(self) -> str:
-        """Who holds it, or held it last."""
+        """The current or last holder."""
         rows = await self._fetch(self._holder, *self._key)
         return str(rows[0]["holder"]) if rows else "nobody"
 
@@ -137,7 +137,7 @@ def _match(key: Sequence[str], first: int) -> str:
 
 
 def _known(fault: Exception, settings: DatabaseSettings) -> AlphaError:
-    """Every fault of PostgreSQL, a full disk too, means that the lease could not be asked."""
+    """The error to raise: any PostgreSQL error, even a full disk, means that the lease could not be queried."""
     try:
         return explained(fault, settings)
     except asyncpg.PostgresError as other:

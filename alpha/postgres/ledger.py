@@ -1,6 +1,6 @@
-"""Recomputing the ledgers: `verify` compares everything with `trading.fills`, `rebuild` makes it anew.
+"""Recomputes the ledgers: `verify` compares derived data with `trading.fills`, `rebuild` recreates it.
 
-The rules are in the database (`trading.replay_fills`); here they are driven a stretch at a time, so that progress shows.
+The rules are in the database (`trading.replay_fills`); this module runs them in steps, so that progress shows.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from typing import Any
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
 
-#: Fills per step: about a fifth of a second.
+#: Fills per step; one step takes about 0.2 s.
 STEP = 20_000
-#: How many ledgers are verified at once.
+#: How many ledgers are verified concurrently.
 WORKERS = 2
 
-#: Called after every step with how many fills were replayed in it.
+#: Called after every step with the number of fills replayed in it.
 Progress = Callable[[int], None]
 
 
@@ -37,13 +37,13 @@ class Ledger:
 
     @property
     def key(self) -> tuple[int, str, str, str]:
-        """As the functions of the database take it."""
+        """The key as the database functions take it."""
         return self.account_id, self.category, self.symbol, self.leg
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a verification found: how much was compared, and one sentence a difference."""
+    """The result of a verification: how much was compared, and one sentence per difference."""
 
     fills: int = 0
     trips: int = 0
@@ -53,7 +53,7 @@ class Findings:
 
 
 async def count_fills(settings: DatabaseSettings) -> int:
-    """How many fills there are."""
+    """The number of stored fills."""
     connection = await connect(settings, "books")
     try:
         number: int = await connection.fetchval("SELECT count(*) FROM trading.fills WHERE category = 'linear'")
@@ -63,9 +63,9 @@ async def count_fills(settings: DatabaseSettings) -> int:
 
 
 async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
-    """Recompute states, round trips and totals from every fill and compare, to the last digit.
+    """Recompute states, round trips and totals from every fill, and compare to the last digit.
 
-    Changes nothing and blocks nobody: all of it sees the database as it was at one instant. Needs the owner's role.
+    Changes nothing and blocks nobody: it reads one snapshot of the database. Requires the owner's role.
     Raises Retry or Misconfigured as `connect` does.
     """
     keeper = await connect(settings, "verify")
@@ -148,7 +148,7 @@ def _day_or_first(moment: datetime) -> str:
     return "the first fill" if moment.year == 1 else f"{moment:%Y-%m-%d %H:%M}"
 
 
-#: What is summed up of each cell, by the name of its column.
+#: Each cell's sums, by column name.
 Cells = dict[tuple[Any, ...], dict[str, Any]]
 _KEYS = frozenset({"account_id", "category", "symbol", "leg", "day", "exit_reason"})
 _SAME = frozenset({"settle_coin"})
@@ -192,7 +192,7 @@ async def _compare(
 
 @dataclass(frozen=True, slots=True)
 class ExecPnl:
-    """Our gross P&L beside Bybit's `execPnl`: round trips compared, those that differ by more than allowed, the worst."""
+    """Our gross P&L against Bybit's `execPnl`: round trips compared, those beyond the tolerance, the worst."""
 
     compared: int
     differing: int
@@ -200,9 +200,9 @@ class ExecPnl:
 
 
 async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> ExecPnl:
-    """Compare every round trip whose exits all carry Bybit's own P&L; `allowed` is in USDT a round trip.
+    """Compare every round trip whose exits all carry Bybit's own P&L; `allowed` is in USDT per round trip.
 
-    Bybit rounds its average entry price, so that small differences are its, not ours.
+    Bybit rounds its average entry price, so small differences stem from Bybit.
     """
     connection = await connect(settings, "verify")
     try:
@@ -220,11 +220,11 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
 
 
 async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
-    """Make states, round trips and totals anew from every fill; returns the number of ledgers.
+    """Recreate states, round trips and totals from every fill; returns the number of ledgers.
 
-    In steps, each a transaction that locks its ledger only while it writes: readers see the figures of a ledger as
-    provisional until it is done, and the listener goes on. One that is interrupted is finished by the next rebuild or by
-    the listener. Needs the owner's role.
+    Runs in steps, each a transaction that locks its ledger only while writing: readers see the figures of a ledger as
+    provisional until it is done, and the listener continues. An interrupted rebuild is finished by the next one or by
+    the listener. Requires the owner's role.
     """
     connection = await connect(settings, "rebuild")
     try:

@@ -1,7 +1,7 @@
-"""Migrations: numbered SQL files, each applied once, in order, in a transaction of its own.
+"""Migrations: numbered SQL files, each applied once, in order, in its own transaction.
 
-`python -m alpha.postgres.migrate` applies what is missing, enters the bots of `bots.toml` and sets the passwords of the
-services' roles. It is safe to run again, and from two places at once: an advisory lock lets one wait for the other.
+`python -m alpha.postgres.migrate` applies pending migrations, registers the bots of `bots.toml` and sets the
+passwords of the services' roles. It can be repeated and run concurrently: an advisory lock serialises the runs.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
 class MigrateSettings(DatabaseSettings):
-    """The owner's connection, straight to PostgreSQL, and the passwords of the services' roles."""
+    """The owner's direct connection to PostgreSQL, and the passwords of the services' roles."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
     alpha_readonly_db_password: SecretStr | None = Field(None, description="the password of alpha_readonly")
@@ -44,14 +44,14 @@ class MigrateSettings(DatabaseSettings):
     )
 
     def passwords(self) -> dict[str, str]:
-        """Role to password, of those that are set."""
+        """The passwords that are set, by role."""
         found = {role: getattr(self, f"{role}_db_password") for role in ROLES}
         return {role: secret.get_secret_value() for role, secret in found.items() if secret is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file: its number, name, text and the SHA-256 of the text."""
+    """One migration file: number, name, text and the SHA-256 of the text."""
 
     number: int
     name: str
@@ -60,7 +60,7 @@ class Migration:
 
 
 def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
-    """The files of the folder in order. Raises Misconfigured for a strange name, a double number or an empty folder."""
+    """The folder's files in order. Raises Misconfigured for an invalid name, a duplicate number or an empty folder."""
     found: list[Migration] = []
     for path in sorted(folder.glob("*.sql")):
         match = _NAME.fullmatch(path.name)
@@ -77,10 +77,10 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 
 
 async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
-    """Apply what is missing; returns the names of the files applied now.
+    """Apply pending migrations; returns the names of the files applied now.
 
-    A database that is newer than this version of Alpha is left as it is: after a step back, older code works on it.
-    Raises Misconfigured when an applied file was changed or is gone, Fatal when one fails; what was applied before stays.
+    A database newer than this version of Alpha is left as it is: after a rollback, older code works on it.
+    Raises Misconfigured when an applied file was changed or deleted, Fatal when one fails; earlier ones stay applied.
     """
     migrations = read_migrations(folder)
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
@@ -95,7 +95,7 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
         missing = [migration for migration in migrations if migration.number > last]
         for migration in missing:
             await _apply(connection, migration)
-        # Plans are short and run often: compiling them costs more than it saves. A setting of the database, not of a dump.
+        # JIT costs more than it saves for short, frequent queries. A database setting, so not part of a dump.
         await connection.execute(
             "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET jit = off', current_database()); END $$"
         )
@@ -110,7 +110,7 @@ def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migrat
     known = max(files)
     for number, (name, checksum) in applied.items():
         if number > known:
-            continue  # of a newer version, from which somebody went back
+            continue  # from a newer version that was rolled back
         if number not in files:
             raise Misconfigured(f"The migration {name} was applied but its file is missing. Restore it.")
         if files[number].checksum != checksum:
@@ -140,7 +140,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 
 
 async def register_bots(connection: Connection, registry: Registry) -> None:
-    """Enter the bots into `trading.bots`; one that is no longer listed stays, as inactive. Wishes are not touched."""
+    """Register the bots in `trading.bots`; unlisted ones stay, as inactive. Desired states are not touched."""
     async with connection.transaction():
         await connection.execute(
             "UPDATE trading.bots SET active = false WHERE bot_id <> ALL($1)", [bot.id for bot in registry.bots]
@@ -154,24 +154,24 @@ async def register_bots(connection: Connection, registry: Registry) -> None:
 
 
 async def set_passwords(connection: Connection, passwords: dict[str, str]) -> None:
-    """Set the passwords of our roles. The server gets SCRAM verifiers, so that no password reaches its log."""
+    """Set the passwords of our roles. The server receives SCRAM verifiers, so that no password reaches its log."""
     for role, password in passwords.items():
         if role not in ROLES:
             raise Misconfigured(f"{role} is no role of Alpha. The roles are: {', '.join(ROLES)}.")
-        # A role belongs to the whole cluster; the lock keeps two databases from changing it at the same instant.
+        # Roles are cluster-wide; the lock prevents two databases from changing one concurrently.
         async with connection.transaction():
             await connection.execute("LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE")
             await connection.execute(f"ALTER ROLE {role} PASSWORD '{verifier(password)}'")
 
 
 async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str | None:
-    """The newest applied migration, when it is newer than all that this version of Alpha knows."""
+    """The newest applied migration if it is newer than any known to this version of Alpha, otherwise None."""
     row = await connection.fetchrow("SELECT number, name FROM public.schema_migrations ORDER BY number DESC LIMIT 1")
     return None if row is None or row["number"] <= read_migrations(folder)[-1].number else str(row["name"])
 
 
 async def run(settings: MigrateSettings) -> list[str]:
-    """Bring the database up to date; returns the names of the files applied now."""
+    """Migrate the database, register bots and set passwords; returns the names of the files applied now."""
     registry = load_registry(settings.bots_file)
     try:
         connection = await connect(settings, "migrate")
@@ -192,7 +192,7 @@ async def run(settings: MigrateSettings) -> list[str]:
 
 
 async def _refuse_other_accounts(connection: Connection) -> None:
-    """Raise Misconfigured when the record holds accounts that are none of the simulated exchange's."""
+    """Raise Misconfigured when the database holds accounts that are not simulated."""
     if await connection.fetchval("SELECT to_regclass('trading.accounts') IS NULL"):
         return
     rows = await connection.fetch(
@@ -208,7 +208,7 @@ async def _refuse_other_accounts(connection: Connection) -> None:
 
 
 async def bring_up_to_date(settings: MigrateSettings) -> str:
-    """`run`, and what came of it in one sentence."""
+    """Call `run`; returns the result as one sentence."""
     applied = await run(settings)
     if applied:
         return f"Applied {', '.join(applied)}."
@@ -223,7 +223,7 @@ async def bring_up_to_date(settings: MigrateSettings) -> str:
 
 
 def main() -> int:
-    """Entry point of `python -m alpha.postgres.migrate`: one line of result, or one sentence of fault, and a true exit code."""
+    """Entry point of `python -m alpha.postgres.migrate`: prints one line of result or error; returns the exit code."""
     try:
         told = asyncio.run(bring_up_to_date(load(MigrateSettings)))
     except AlphaError as fault:

@@ -1,14 +1,14 @@
-"""Retention: what may be deleted after a time, and only when somebody asks for it.
+"""Retention: what may be deleted after a while, and only on request.
 
-Fills, orders with fills, closed trades, transfers and what is computed from them are the permanent record and stay. What
-grows and is replaced by better (snapshots by their daily row) or is of passing interest can go.
+Fills, orders with fills, closed trades, transfers and what is computed from them are the permanent record and stay.
+Data that is superseded (snapshots by their daily row) or of temporary interest can be deleted.
 """
 
 from datetime import datetime
 
 from alpha.postgres.database import Connection
 
-#: What is pruned: what people call it, and the statement. Each takes the time before which rows go.
+#: Prunable data: display name to statement. Each statement takes the time before which rows are deleted.
 PRUNABLE = {
     "orders without a fill": "DELETE FROM trading.orders WHERE cum_exec_qty = 0 AND updated_at < $1",
     "equity snapshots (their daily rows stay)": "DELETE FROM trading.equity_snapshots WHERE taken_at < $1",
@@ -20,7 +20,7 @@ PRUNABLE = {
 
 
 async def prune(connection: Connection, before: datetime) -> dict[str, int]:
-    """Delete what is older than `before`, in one transaction; returns how many rows of each kind went."""
+    """Delete what is older than `before`, in one transaction; returns the number of deleted rows per kind."""
     gone: dict[str, int] = {}
     async with connection.transaction():
         for name, statement in PRUNABLE.items():

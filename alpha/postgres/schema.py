@@ -1,10 +1,10 @@
-"""Waits for the schema that a service needs, then becomes that service. The entry point of the services' images.
+"""Waits for the schema that a service needs, then executes that service. The entry point of the services' images.
 
     python -m alpha.postgres.schema COMMAND...
 
-Nothing in compose waits for `migrate`, so that one that fails leaves everything running. Instead each service waits here,
-inside its container, and says for what. The listener, the guard and the command centre must work while an upgrade is under
-way or has failed: they run with every schema from OLDEST_SCHEMA on, because migrations only add.
+Nothing in compose depends on `migrate`, so that a failed one leaves everything running. Instead each service waits
+inside its container and says for what. The listener, the guard and the command centre must work while an upgrade is
+in progress or has failed: they run with every schema from OLDEST_SCHEMA on, because migrations only add.
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from pathlib import Path
 
 from alpha.errors import AlphaError, Retry
 
-#: The oldest schema that the services that must run can work with: 18 has the leases without which two of them could act at
-#: once. At a release, the newest migration of the release before it; docs/contributing.md says more.
+#: The oldest schema that MUST_RUN services can work with: 18 has the leases without which two of them could act at once.
+#: At a release, the newest migration of the previous release; docs/contributing.md says more.
 OLDEST_SCHEMA = 18
-#: Run with every schema from OLDEST_SCHEMA on, and also while PostgreSQL is away.
+#: Services that run with every schema from OLDEST_SCHEMA on, and also while PostgreSQL is unavailable.
 MUST_RUN = frozenset({"risk_guard", "websocket_listener", "telegram_manager"})
-#: Have no use for the schema, or bring it.
+#: Services that do not need the schema, or create it.
 NEED_NONE = frozenset({"", "base", "doctor", "exchange_simulator", "postgres_backup"})
-#: An image's own note of its newest migration: the files themselves are in the image of `migrate` alone.
+#: The image's record of its newest migration: the files themselves are only in the image of `migrate`.
 IMAGE_NOTE = Path("/app/schema_version")
 PAUSE_S = 1.0
-#: How long those that must run wait for PostgreSQL to know them: on a fresh host `migrate` makes their roles.
+#: How long the MUST_RUN services wait for their role in PostgreSQL: on a fresh host `migrate` creates it.
 PATIENCE_S = 60.0
 SAY_S = 30.0
 
 
 def needed(service: str) -> int:
-    """The number of the migration without which this service does not start."""
+    """The number of the migration this service requires to start."""
     if service in MUST_RUN:
         return OLDEST_SCHEMA
     if IMAGE_NOTE.exists():
@@ -43,7 +43,7 @@ def needed(service: str) -> int:
 
 
 async def present() -> int:
-    """The number of the newest applied migration; 0 in a database without a schema. Raises the pool's sentences."""
+    """The number of the newest applied migration; 0 without a schema. Raises the errors of `connect`."""
     import asyncpg
 
     from alpha.config.loader import load
@@ -63,7 +63,7 @@ async def present() -> int:
 
 
 async def wait(service: str, say: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> None:
-    """Return when `service` may start; `say` is told for what it waits, and again every half minute."""
+    """Wait until `service` may start; calls `say` with the reason, and again every 30 s."""
     wanted, must_run = needed(service), service in MUST_RUN
     began_s = time.monotonic()
     said, said_s = "", 0.0
@@ -78,7 +78,7 @@ async def wait(service: str, say: Callable[[str], None], *, patience_s: float = 
             )
         except Retry as fault:
             if must_run:
-                return  # it has a patience of its own, and much to do without PostgreSQL
+                return  # it handles outages itself and has much to do without PostgreSQL
             why = str(fault)
         except AlphaError as fault:
             if must_run and time.monotonic() - began_s > patience_s:
@@ -96,7 +96,7 @@ def _say(sentence: str) -> None:
 
 
 def main() -> int:
-    """Wait, then become the command of the arguments."""
+    """Wait, then replace this process with the command in the arguments."""
     service, command = os.environ.get("ALPHA_SERVICE", ""), sys.argv[1:]
     if service not in NEED_NONE:
         try:

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 verifiers, as PostgreSQL stores them (RFC 5803): they prove a password without holding it."""
+"""SCRAM-SHA-256 verifiers as PostgreSQL stores them (RFC 5803): they verify a password without containing it."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ ITERATIONS = 4096
 
 
 def verifier(password: str, salt: bytes | None = None) -> str:
-    """The text PostgreSQL keeps for this password; with a random salt unless one is given."""
+    """The verifier PostgreSQL stores for this password; with a random salt unless one is given."""
     salt = os.urandom(16) if salt is None else salt
     salted = hashlib.pbkdf2_hmac("sha256", unicodedata.normalize("NFKC", password).encode(), salt, ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")

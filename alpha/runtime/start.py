@@ -1,4 +1,4 @@
-"""Former name of `bot_runner.main`. Kept for one release: entry points made by an earlier `alpha new-strategy` import it."""
+"""Former name of `bot_runner.main`. Kept for one release: entry points from an earlier `new-strategy` import it."""
 
 import importlib
 

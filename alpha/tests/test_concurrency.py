@@ -1,4 +1,4 @@
-"""Calls at the same time: how many, and what happens to the others when one fails."""
+"""Concurrent calls: how many, and what happens to the others when one fails."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""bots.toml: every word by which a bot is addressed is its own; what is wrong is said with the field and what it must be."""
+"""bots.toml: every word that addresses a bot is unique; an error names the field and its required format."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ENTRY = {
 
 
 def with_fourth(place: Path, /, **instead: str) -> Path:
-    """The house's list with a fourth bot, some of whose fields differ."""
+    """The repository's list with a fourth bot, some of whose fields differ."""
     fields = "".join(f"{name} = {value}\n" for name, value in {**ENTRY, **instead}.items())
     path = place / "bots.toml"
     path.write_text((ROOT / "bots.toml").read_text() + "\n[[bot]]\n" + fields)

@@ -54,7 +54,7 @@ def backtest(
     ),
 ) -> None:
     """Run a strategy over historical candles: the same object that trades live, with fees, slippage and funding."""
-    # Imported here: the back-tester brings packages that no other command needs.
+    # Imported here: the backtester needs packages that no other command needs.
     from backtester.command import Request, carry_out, look_ahead
     from backtester.report import report as show
 

@@ -1,4 +1,4 @@
-"""Docker Compose as the operator's commands use it: the production file of a checkout."""
+"""Runs Docker Compose with a checkout's production file, for the operator's commands."""
 
 import subprocess
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ class Compose:
             raise Misconfigured(f"{folder / FILE} is missing: run this in the checkout, or name it with --folder.")
 
     def words(self, *arguments: str) -> list[str]:
-        """The whole command, as a person would type it."""
+        """The full command line, as a person would type it."""
         return ["docker", "compose", "-f", FILE, *arguments]
 
     def shown(self, *arguments: str) -> bool:
-        """Run it with its output on the terminal; True when it ended well."""
+        """Run it with its output on the terminal; True on success."""
         return self._run(arguments, capture=False).returncode == 0
 
     def asked(self, *arguments: str) -> str | None:
-        """Run it and return what it printed; None when it failed."""
+        """Run it and return its output; None on failure."""
         done = self._run(arguments, capture=True)
         return done.stdout if done.returncode == 0 else None
 

@@ -1,4 +1,4 @@
-"""`alpha data`: historical candles for back-tests."""
+"""`alpha data`: historical candles for backtests."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ def download(
     folder: Annotated[Path, typer.Option("--data", help="The folder to fill.")] = Path("data"),
 ) -> None:
     """Download public candles and funding rates, and go on where an earlier download stopped."""
-    # Imported here: the back-tester brings packages that no other command needs.
+    # Imported here: the backtester needs packages that no other command needs.
     from backtester.download_command import DownloadRequest, carry_out
 
     carry_out(DownloadRequest(tuple(symbols), interval, from_, to, folder))

@@ -19,12 +19,12 @@ from alpha.postgres.prune import prune
 
 T = TypeVar("T")
 MOST_SHOWN = 20
-#: What Bybit's rounding may make of a round trip, in USDT.
+#: Tolerance for Bybit's rounding per round trip, in USDT.
 ALLOWED = Decimal("0.01")
 
 
 def settings() -> migrate.MigrateSettings:
-    """The owner's connection, from the environment and the file of settings."""
+    """The owner's connection, from the environment and the settings file."""
     return load(migrate.MigrateSettings)
 
 

@@ -1,4 +1,4 @@
-"""`alpha doctor`: one line a check, the remedy below each fault."""
+"""`alpha doctor`: one line per check, with the remedy below each fault."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 async def _report(as_json: bool) -> int:
-    # Imported here: the checks need the gateway and the database, which other commands do not.
+    # Imported here: the checks need the gateway and the database, unlike other commands.
     from alpha_cli.doctor.run import findings
 
     console = Console(soft_wrap=True)

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _id_of(name: str) -> str:
-    """The id of a bot by any of its names; what the registry does not know may be a former bot's id, which the database knows."""
+    """The id of a bot by any of its names; an unknown name may be a former bot's id, which the database knows."""
     registry = load(RegistrySettings)
     path = (
         registry.alpha_bots_file

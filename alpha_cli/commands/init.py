@@ -1,4 +1,4 @@
-"""`alpha init`: asks what only the operator knows, makes the rest, writes `.env` and `secrets/`."""
+"""`alpha init`: asks for what only the operator knows, generates the rest, writes `.env` and `secrets/`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         env_file = env_file_in(folder)
         env = read_env(env_file)
         secret = [*generated(registry), *given(registry)]
-        # What stood in a plain .env moves to secrets/.
+        # Secrets from a plain .env move to secrets/.
         moved = {name: env[name] for name in secret if name in env}
         present = installation.read()
         for name, value in moved.items():
@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
                 settings["C2_TELEGRAM_ADMIN_IDS"] = admins
         if chosen or READ_WITH_TRADING_KEY in env:
             settings[READ_WITH_TRADING_KEY] = ",".join(bot.id for bot in registry.bots if bot.id in chosen)
-        # The secrets leave .env only when they are in secrets/, on the disk and read back.
+        # Secrets are removed from .env only once they are in secrets/, synced to disk and read back.
         changed = installation.write(known, chosen)
         with installation.copy_of(env_file):
             write_env(env_file, folder / ".env.example", settings, moved)
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _exchange(env: Mapping[str, str]) -> dict[str, str]:
-    """Ask which exchange; Enter keeps the one that is set already, demo before the first time."""
+    """Ask which exchange; Enter keeps the current one, or demo the first time."""
     said = (env.get("BYBIT_DEMO", "true").lower(), env.get("BYBIT_TESTNET", "false").lower())
     present = next((name for name, values in _EXCHANGES.items() if values == said), "demo")
     exchange = typer.prompt("Exchange (demo, testnet or live)", default=present, err=True)
@@ -86,7 +86,7 @@ def _exchange(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _asked(name: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Ask for one secret; nothing when Enter was pressed."""
+    """Ask for one secret; returns nothing when Enter was pressed."""
     state = " (kept)" if known.get(name) else ""
     while True:
         value = typer.prompt(f"{name}{state}", default="", hide_input=True, show_default=False, err=True).strip()
@@ -97,7 +97,7 @@ def _asked(name: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _keys(bot: Bot, known: Mapping[str, str]) -> dict[str, str]:
-    """Ask for both keys of a bot; for a secret only where its key is new."""
+    """Ask for both keys of a bot, and for a secret only if its key is new."""
     given_now: dict[str, str] = {}
     for key, secret in key_pairs(bot):
         new = _asked(key, known)
@@ -108,7 +108,7 @@ def _keys(bot: Bot, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _choice(console: Console, bot: Bot, known: Mapping[str, str], *, before: bool) -> frozenset[str]:
-    """Without a second key: whether the one that trades shall be read with as well. The bot's id when it shall."""
+    """Without a second key, ask whether to read with the trading key as well. Returns the bot's id if so."""
     trading, reading = key_pairs(bot)
     if not has_pair(known, trading) or has_pair(known, reading):
         return frozenset()
@@ -118,7 +118,7 @@ def _choice(console: Console, bot: Bot, known: Mapping[str, str], *, before: boo
 
 
 def _weaker(console: Console, registry: Registry, known: Mapping[str, str], chosen: frozenset[str]) -> None:
-    """Say, bot by bot, what is left open for want of a key."""
+    """Print, per bot, the risk that remains because a key is missing."""
     for bot in registry.bots:
         trading, reading = key_pairs(bot)
         if has_pair(known, reading) or not has_pair(known, trading):

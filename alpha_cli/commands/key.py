@@ -1,4 +1,4 @@
-"""`alpha key`: change a bot's exchange key, in one command, with no fill missed."""
+"""`alpha key`: changes a bot's exchange key in one command, without missing a fill."""
 
 import asyncio
 import subprocess
@@ -86,7 +86,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _holders(bot: Bot, known: Mapping[str, str], *, read_only: bool) -> tuple[str, ...]:
-    """The containers that hold the key that changes; `known` is what is known before the change."""
+    """The containers that hold the key being changed; `known` are the secrets before the change."""
     trading, reading = key_pairs(bot)
     if read_only:
         return READERS if has_pair(known, trading) else (*READERS, "risk_guard")
@@ -94,9 +94,9 @@ def _holders(bot: Bot, known: Mapping[str, str], *, read_only: bool) -> tuple[st
 
 
 def _restart(containers: Sequence[str], folder: Path, *, in_files: bool) -> None:
-    """The listener reads what happened meanwhile from the exchange, so that no fill is missed.
+    """Restart the containers. The listener backfills from the exchange, so that no fill is missed.
 
-    Files are read again at a restart; what stands in `.env` is a container's for life, so that it needs another one.
+    A restart re-reads secret files; values from `.env` are fixed for a container's lifetime, so it must be recreated.
     """
     how = ["restart"] if in_files else ["up", "-d", "--no-deps"]
     command = ["docker", "compose", "-f", "docker-compose.production.yml", *how, *containers]

@@ -1,4 +1,4 @@
-"""The operator's commands in the terminal: the table of `operations.commands`, as rich tables or JSON."""
+"""The operator's commands in the terminal: those of `operations.commands`, as rich tables or JSON."""
 
 import asyncio
 import getpass
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from operations.arguments import Arguments
     from operations.commands import Command, Query
 
-#: `alpha sync` is the sync service's own command; the question of that name is Telegram's /sync.
+#: `alpha sync` is the sync service's own command; the query of that name is Telegram's /sync.
 OWN_COMMANDS = ("sync",)
 _JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
 _YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
 
 
 def register(app: typer.Typer) -> None:
-    """Add every command of the table to `app`; a part of the house that has one of that name goes before."""
+    """Add every command of the table to `app`, except those in OWN_COMMANDS."""
     from operations.commands import COMMANDS, QUERIES
 
     for question in QUERIES:
@@ -111,7 +111,7 @@ async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> i
 
 
 async def _declined(platform: Any, order: "Command", args: "Arguments") -> Exception | None:
-    """None when the person said yes; else what ends the command: there was nothing to ask for, or the answer was no."""
+    """None when the user confirmed; otherwise what ends the command: nothing to confirm, or the answer was no."""
     from alpha.errors import AlphaError, Rejected
 
     try:
@@ -123,14 +123,14 @@ async def _declined(platform: Any, order: "Command", args: "Arguments") -> Excep
     try:
         return None if typer.confirm(warning, err=True) else typer.Abort()
     except typer.Abort as fault:
-        # Ctrl-C, or no terminal that could answer
+        # Ctrl-C, or no terminal to answer from
         return fault
 
 
 async def _note(
     platform: Any, attempt: Any, outcome: str, answer: str, tell: "Callable[[str], Awaitable[None]]"
 ) -> bool:
-    """Write an attempt into the audit; False, and said so, when it cannot be: a panic must not fail because of that."""
+    """Record an attempt in the audit log; on failure say so and return False: a panic must not fail for that."""
     from alpha.errors import AlphaError
     from operations.audit_log import note_attempt
 
@@ -157,7 +157,7 @@ def _settings() -> Any:
 
 
 def _user() -> str:
-    """Who runs this, for the audit; a user without a name (as in a container) is its number."""
+    """The user running this, for the audit log; the numeric id if it has no name (as in a container)."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""`alpha render`: writes what follows from `bots.toml`."""
+"""`alpha render`: writes the files derived from `bots.toml`."""
 
 import sys
 from pathlib import Path

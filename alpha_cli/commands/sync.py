@@ -1,4 +1,4 @@
-"""`alpha sync`: read Bybit's closed trades, and compare the books."""
+"""`alpha sync`: reads Bybit's closed trades and reconciles them with our records."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""`alpha upgrade`: build, migrate, and only then replace what runs."""
+"""`alpha upgrade`: builds, migrates, and only then replaces what is running."""
 
 from pathlib import Path
 
@@ -19,16 +19,17 @@ def register(app: typer.Typer) -> None:
 
 
 def carry_out(compose: Compose, console: Console) -> None:
-    """Bring what runs to the version of the checkout. Rejected says which step failed and that nothing was replaced.
+    """Upgrade the running stack to the checkout's version. Raises Rejected naming the failed step.
 
-    While the migrations run, the release before goes on trading: they only add.
+    Until the last step nothing is replaced: the previous release continues trading while the migrations, which only
+    add, are applied.
     """
     console.print("1 of 3: building the images. What runs goes on.")
     if not compose.shown("build"):
         raise Rejected("The images could not be built; the lines above say why. Nothing was replaced.")
     console.print("2 of 3: applying the migrations. What runs goes on.")
     running = (compose.asked("ps", "--services", "--status", "running") or "").split()
-    # A running PostgreSQL is left as it is; `run` with its dependencies would replace it where its settings changed.
+    # A running PostgreSQL is left as it is; `run` with dependencies would recreate it if its settings changed.
     alone = ["--no-deps"] if "postgres" in running else []
     if not compose.shown("run", "--rm", "-T", *alone, "migrate"):
         raise Rejected(

@@ -1,1 +1,1 @@
-"""`alpha doctor`: checks all that a start depends on, and says what to do about each fault."""
+"""`alpha doctor`: checks everything a start depends on, and says what to do about each fault."""

@@ -1,17 +1,17 @@
-"""Check of the way out: what a compromised container must not reach."""
+"""Egress check: what a compromised container must not reach."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 from alpha_cli.doctor.finding import Finding, note
 
-#: Where clouds hand a machine's own credentials to whoever asks from it.
+#: Address at which clouds give a machine's own credentials to any process on it.
 METADATA = ("169.254.169.254", 80)
 _TIMEOUT_S = 1.5
 
 
 async def check_egress(address: tuple[str, int] = METADATA) -> AsyncIterator[Finding]:
-    """A note when the cloud's metadata address answers from here; nothing to say where it does not."""
+    """A note when the cloud's metadata address is reachable from here; otherwise no finding."""
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             _, writer = await asyncio.open_connection(*address)

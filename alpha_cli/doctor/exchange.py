@@ -22,7 +22,7 @@ EXPIRY_WARNING = timedelta(days=14)
 
 
 async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> AsyncIterator[Finding]:
-    """The exchange answers, and this machine's clock agrees with its clock."""
+    """Check that the exchange answers and that this machine's clock agrees with it."""
     hosts = hosts_of(settings)
     async with market_gateway(hosts, throttle) as gateway:
         try:
@@ -44,19 +44,19 @@ async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> Asyn
 
 
 class KeyChecks:
-    """The checks of all bots' keys; it remembers the accounts, so that two bots on one account are found."""
+    """Checks all bots' keys; remembers the accounts to detect two bots on one account."""
 
     def __init__(self, settings: ExchangeSettings, registry: Registry, throttle: RateLimiter) -> None:
         self._settings = settings
         self._registry = registry
         self._throttle = throttle
-        # Without a plain .env nobody's key stands in for another.
+        # Without a plain .env no key is used in place of another.
         given = {**env_file.read(chosen_env_file()).values, **os.environ}
         self._in_files = given.get("ALPHA_SECRETS") == "files"
         self._owner: dict[str, Bot] = {}
 
     async def check(self) -> AsyncIterator[Finding]:
-        """Each bot in turn; one without keys is a note, no bot with keys a fault."""
+        """Check each bot in turn; a bot without keys is a note, no bot with keys a fault."""
         configured = 0
         for bot in self._registry.bots:
             try:
@@ -107,7 +107,7 @@ class KeyChecks:
                 yield ok(bot.container, f"The account is in one-way mode, margin mode {mode.margin_mode}.")
 
     async def _check_reading(self, bot: Bot, trading: BotKeys) -> AsyncIterator[Finding]:
-        """The key of the listener and the trade sync: there, of the same account, and not able to trade."""
+        """Check the read-only key of listener and trade sync: present, of the same account, and unable to trade."""
         if self._in_files and not has_reading_key(bot):
             yield fault(
                 bot.container,
@@ -171,5 +171,5 @@ def _expiry(info: ApiKeyInfo) -> datetime | None:
     except ValueError:
         return None
     expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-    # Bybit writes the year 1970 or 0001 for a key that never ends.
+    # Bybit writes the year 1970 or 0001 for a key that never expires.
     return expires if expires.year > 2000 else None

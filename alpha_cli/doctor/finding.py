@@ -1,4 +1,4 @@
-"""What a check found: one line, and the remedy when there is something to do."""
+"""The finding of a check: one line, and the remedy if there is something to do."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from alpha.errors import AlphaError
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended. Only `FAULT` keeps Alpha from working."""
+    """The outcome of a check. Only `FAULT` prevents Alpha from working."""
 
     OK = "ok"
     NOTE = "note"
@@ -26,17 +26,17 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    """All is well."""
+    """A passed check."""
     return Finding(CheckOutcome.OK, subject, text)
 
 
 def note(subject: str, text: str, remedy: str = "") -> Finding:
-    """Worth knowing; it works all the same."""
+    """Worth knowing, but Alpha works."""
     return Finding(CheckOutcome.NOTE, subject, text, remedy)
 
 
 def fault(subject: str, text: str, remedy: str = "") -> Finding:
-    """It does not work."""
+    """A failed check."""
     return Finding(CheckOutcome.FAULT, subject, text, remedy)
 
 
@@ -44,7 +44,7 @@ Check = Callable[[], AsyncIterator[Finding]]
 
 
 async def carried_out(subject: str, check: Check) -> AsyncIterator[Finding]:
-    """The findings of a check; an error of ours becomes a fault, so that the other checks still run."""
+    """The findings of a check; an AlphaError becomes a fault, so that the other checks still run."""
     try:
         async for finding in check():
             yield finding

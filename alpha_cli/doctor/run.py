@@ -1,4 +1,4 @@
-"""The doctor's round: every check, in the order in which a start needs them."""
+"""Runs every check of the doctor, in the order in which a start needs them."""
 
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -22,7 +22,7 @@ Kind = TypeVar("Kind", bound=Settings)
 
 
 async def findings() -> AsyncIterator[Finding]:
-    """All findings, as they are made. Never raises an error of ours: each becomes a finding."""
+    """Yield all findings as they are made. Never raises an AlphaError: each becomes a finding."""
     try:
         registry = load_registry(load(RegistrySettings).alpha_bots_file)
         yield ok("bots", f"bots.toml lists {', '.join(bot.container for bot in registry.bots)}.")
@@ -71,7 +71,7 @@ async def findings() -> AsyncIterator[Finding]:
 
 
 def _check_env_file() -> list[Finding]:
-    """The file of settings is read alike by `alpha` and by the containers."""
+    """Check that `alpha` and the containers read the settings file identically."""
     path = chosen_env_file()
     try:
         found = env_file.read(path)

@@ -11,7 +11,7 @@ from alpha_cli.doctor.finding import Finding, fault, ok
 
 
 async def check_database(settings: DatabaseSettings) -> AsyncIterator[Finding]:
-    """PostgreSQL answers, directly or through the pooler, and its schema is the one this code expects."""
+    """Check that PostgreSQL answers, directly or through the pooler, and has the schema this code expects."""
     connection = await connect(settings, "doctor")
     try:
         version = await connection.fetchval("SHOW server_version")
@@ -36,7 +36,7 @@ async def check_database(settings: DatabaseSettings) -> AsyncIterator[Finding]:
 
 
 async def check_redis(settings: RedisSettings) -> AsyncIterator[Finding]:
-    """Redis answers and knows us."""
+    """Check that Redis answers and accepts our login."""
     links = RedisClients(settings)
     try:
         await links.check()

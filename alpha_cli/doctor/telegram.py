@@ -1,4 +1,4 @@
-"""Check of the command centre's Telegram bot."""
+"""Checks the command centre's Telegram bot."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ class TelegramAccess(Settings):
 
 
 async def check_telegram(settings: TelegramAccess) -> AsyncIterator[Finding]:
-    """The token is a bot's, and somebody may use it."""
+    """Check that the token is a bot's and that somebody is allowed to use it."""
     if settings.c2_telegram_bot_token is None:
         yield note("telegram", "C2_TELEGRAM_BOT_TOKEN is not set: there is no command centre in Telegram.")
         return

@@ -1,1 +1,1 @@
-"""`alpha init`: writes `.env` and the secrets of an installation."""
+"""Writes `.env` and the secrets of an installation (`alpha init`)."""

@@ -1,4 +1,4 @@
-"""Files that are there, whole and on the disk, before anything depends on them."""
+"""Writes files completely and durably before anything depends on them."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from alpha.errors import Misconfigured
 
 
 def write_durably(path: Path, text: str, mode: int) -> None:
-    """Write all or nothing, never readable by more than `mode` allows; on the disk, and read back, when this returns.
+    """Write atomically, never readable by more than `mode` allows; synced to disk and read back on return.
 
-    Misconfigured names the file and the remedy when the system refuses; what the file held before is then still there.
+    Raises Misconfigured, naming file and remedy, when the system refuses; the previous content is then kept.
     """
     draft = path.with_name(f".{path.name}.new")
     try:
@@ -28,7 +28,7 @@ def write_durably(path: Path, text: str, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Sync a folder, so that its entries are durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -37,7 +37,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def refused(path: Path, fault: OSError) -> Misconfigured:
-    """What the system refused, and what to do about it."""
+    """The error for an operation that the system refused, with its remedy."""
     owner = _strange_owner(path)
     if owner is not None:
         return Misconfigured(
@@ -50,7 +50,7 @@ def refused(path: Path, fault: OSError) -> Misconfigured:
 
 
 def _strange_owner(path: Path) -> Path | None:
-    """The outermost of the file and its two folders that is another user's, for a user who is not root."""
+    """The outermost of the file and its two folders owned by another user, if this user is not root."""
     if os.geteuid() == 0:
         return None
     for place in (path.parent.parent, path.parent, path):

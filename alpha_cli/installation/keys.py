@@ -1,4 +1,4 @@
-"""Changing a bot's exchange key: the new one is proven to be of the same account before it takes the old one's place."""
+"""Checks a bot's new exchange key: it must belong to the same account before it replaces the old one."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from alpha.registry import Bot
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found: the account that both keys belong to. `old_answers` is False when the old key no longer works."""
+    """The result: the account of both keys. `old_answers` is False when the old key no longer works."""
 
     user_id: str
     old_answers: bool
@@ -30,9 +30,9 @@ async def check_new_key(
     known_user_id: str | None = None,
     read_only: bool = False,
 ) -> Checked:
-    """Prove that `new` belongs to the account of `old`, works, and cannot withdraw; nor trade, where it shall only read.
+    """Check that `new` belongs to `old`'s account, works, and cannot withdraw, nor trade if it is to be read-only.
 
-    An old key that no longer answers (revoked, expired) proves nothing: `known_user_id` then says whose account it was.
+    An old key that no longer works (revoked, expired) proves nothing: `known_user_id` then identifies the account.
     Raises Rejected with the reason, or the gateway's errors for the new key.
     """
     hosts = hosts_of(settings, demo=old.bybit_demo)

@@ -1,7 +1,7 @@
-"""Which service sees which secret: a folder a service in `secrets/`, mounted as its /run/secrets.
+"""Which service sees which secret: one folder per service in `secrets/`, mounted as its /run/secrets.
 
-The folder `secrets/` itself is closed to everybody but its owner. What is in it is readable, because a container's user
-is not the owner; nobody else on the host gets as far.
+The folder `secrets/` itself is accessible only to its owner. Its contents are readable, because a container's user
+is not the owner; other users of the host cannot reach them.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ class Keys(Flag):
     READING = auto()
 
 
-#: Services to their database role and the keys of all bots that they see. The doctor tries them when it is asked to, and ends.
+#: Service to its database role and the exchange keys it sees, of all bots. The doctor runs on demand and exits.
 SERVICES: Mapping[str, tuple[str, Keys]] = {
     "websocket_listener": ("alpha_listener", Keys.READING),
     "trade_sync_service": ("alpha_sync", Keys.READING),
@@ -30,14 +30,14 @@ SERVICES: Mapping[str, tuple[str, Keys]] = {
     "doctor": ("alpha_readonly", Keys.TRADING | Keys.READING),
 }
 READERS = tuple(name for name, (_, keys) in SERVICES.items() if keys is Keys.READING)
-#: The setting that names the bots whose key that trades is read with as well, for want of a second one.
+#: The setting that names the bots whose trading key is also used for reading, because they have no second key.
 READ_WITH_TRADING_KEY = "ALPHA_READ_WITH_TRADING_KEY"
 OWNER = "POSTGRES_PASSWORD"
 BACKUP = "postgres_backup"
 
 
 def generated(registry: Registry) -> list[str]:
-    """The names of all passwords that Alpha makes itself."""
+    """The names of all passwords that Alpha generates."""
     redis_users = [*SERVICES, BACKUP, *(bot.container for bot in registry.bots)]
     return [
         OWNER,
@@ -56,7 +56,7 @@ def redis_variable(user: str) -> str:
 
 
 def key_pairs(bot: Bot) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The variables of a bot's key that trades and of its key that reads, each with its secret's."""
+    """The variables of a bot's trading key and read-only key, each with that of its secret."""
     return (bot.key_variable, bot.secret_variable), (bot.read_key_variable, bot.read_secret_variable)
 
 
@@ -71,15 +71,15 @@ def tokens(registry: Registry) -> list[str]:
 
 
 def given(registry: Registry) -> list[str]:
-    """The names of all secrets that only the operator has."""
+    """The names of all secrets that only the operator can provide."""
     return [name for bot in registry.bots for pair in key_pairs(bot) for name in pair] + tokens(registry)
 
 
 def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str] = ()) -> dict[str, str]:
-    """The content of every file below `secrets/`: "service/name" to value. What is not known has no file.
+    """The content of every file below `secrets/`: "service/name" to value. Unknown secrets have no file.
 
-    A key that trades goes to its bot, the guard and the doctor alone. `one_key` names the bots for which the operator
-    chose otherwise: where there is no second key, the one that trades is also read with.
+    A trading key goes only to its bot, the guard and the doctor. `one_key` names the bots for which the operator
+    chose otherwise: without a second key, their trading key is also used for reading.
     """
     wanted: dict[str, str] = {}
 

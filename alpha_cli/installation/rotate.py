@@ -1,4 +1,4 @@
-"""New passwords for the database: known durably before the server has them, the same everywhere when it is done."""
+"""Rotates the database passwords: stored durably before the server has them, consistent everywhere at the end."""
 
 import secrets
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ def role_variables() -> dict[str, str]:
 
 
 class Rotation:
-    """One change of all passwords of the database. Interrupted at any point, the next run finishes it."""
+    """One rotation of all database passwords. If interrupted at any point, the next run finishes it."""
 
     def __init__(self, folder: Path, present: Mapping[str, str], *, in_files: bool) -> None:
-        """`folder` is `secrets/`; `present` are the passwords known now. In a plain `.env` roles without one share the owner's."""
+        """`folder` is `secrets/`; `present` are the current passwords. In a plain `.env` roles may use the owner's."""
         self._path = folder / _PENDING
         if not present.get(OWNER):
             raise Misconfigured(f"{OWNER} is not set, so there is nothing to change. Run 'alpha init' first.")
@@ -35,9 +35,9 @@ class Rotation:
         self.new = self._pending() or {name: secrets.token_urlsafe(24) for name in names}
 
     async def apply(self, settings: DatabaseSettings) -> None:
-        """Make the new passwords durable, then give them to the server, all at once.
+        """Store the new passwords durably, then set them in the server in one transaction.
 
-        Raises Misconfigured when the server knows neither the old nor the new password of the owner.
+        Raises Misconfigured when the server accepts neither the old nor the new password of the owner.
         """
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -57,11 +57,11 @@ class Rotation:
             await connection.close()
 
     def finished(self) -> None:
-        """Called when every file has the new passwords: what was pending is over."""
+        """Delete the pending state, once every file has the new passwords."""
         self._path.unlink(missing_ok=True)
 
     async def _connect(self, settings: DatabaseSettings) -> Connection:
-        """With the old password, or with the new one that a run before this one gave to the server already."""
+        """Connect with the old password, or with the new one if an earlier run has already set it."""
         try:
             return await connect(with_password(settings, self._old), "password")
         except Misconfigured as fault:

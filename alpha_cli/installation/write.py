@@ -1,4 +1,4 @@
-"""Writing `.env` and `secrets/`: what exists is kept, what is missing is made."""
+"""Writes `.env` and `secrets/`: keeps what exists, creates what is missing."""
 
 import secrets
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +18,7 @@ _COPY = ".env.before"
 
 
 class Installation:
-    """The secrets of one checkout, kept in `secrets/installation.json`, from which the services' folders are written."""
+    """The secrets of one checkout, kept in `secrets/installation.json`; the services' folders are written from it."""
 
     def __init__(self, root: Path, registry: Registry) -> None:
         self._root = root
@@ -26,7 +26,7 @@ class Installation:
         self.folder = root / "secrets"
 
     def read(self) -> dict[str, str]:
-        """All secrets known so far, by variable; empty before the first time."""
+        """All known secrets, by variable; empty before the first run."""
         path = self.folder / _LEDGER
         if not path.exists():
             return {}
@@ -38,11 +38,11 @@ class Installation:
             ) from None
 
     def write(self, given: Mapping[str, str], chosen: Collection[str] | None = None) -> list[str]:
-        """Keep what is known, take what is given, make the missing passwords, write every file.
+        """Keep what is known, add what is given, generate missing passwords, write every file.
 
-        `chosen` are the bots with one key for all, by the operator's choice; None takes those that stand in `.env`. Returns
-        the variables whose value is new or changed. All of it is on the disk when this returns; the list of all secrets
-        comes first and the file of a secret that is no longer known goes last, so that an end at any instant loses none.
+        `chosen` are the bots that use one key for all, by the operator's choice; None takes those in `.env`. Returns
+        the variables whose value is new or changed. Everything is durable on return; the list of all secrets is written
+        first and files of secrets no longer known are deleted last, so that a crash at any instant loses none.
         """
         known = self.read()
         complete = {**known, **{name: value for name, value in given.items() if value}}
@@ -77,7 +77,7 @@ class Installation:
 
     @contextmanager
     def copy_of(self, env: Path) -> Iterator[None]:
-        """A copy of `.env` in `secrets/` as long as the block lasts; one that a killed run left is kept by `left_over`."""
+        """Keep a copy of `.env` in `secrets/` during the block; `left_over` reads one left by a killed run."""
         copy = self.folder / _COPY
         if env.exists():
             try:
@@ -89,20 +89,20 @@ class Installation:
         copy.unlink(missing_ok=True)
 
     def left_over(self) -> dict[str, str]:
-        """What the copy of `.env` holds that a killed run left behind; empty without one."""
+        """The values in the copy of `.env` left by a killed run; empty without one."""
         return read_env(self.folder / _COPY)
 
 
 def one_key(env: Mapping[str, str]) -> frozenset[str]:
-    """The ids of the bots whose one key is also read with, by the operator's choice in `.env`."""
+    """The ids of the bots whose trading key is also used for reading, by the operator's choice in `.env`."""
     return frozenset(part.strip() for part in env.get(READ_WITH_TRADING_KEY, "").split(",") if part.strip())
 
 
 def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Collection[str] = ()) -> None:
-    """Write `.env` after the pattern of `.env.example`: its comments and order, with `values` in place.
+    """Write `.env` in the form of `.env.example`: its comments and order, with `values` filled in.
 
-    A value that the file has already goes before the example's, but those of the variables `moved` are left out: they
-    are in `secrets/` from now on. ALPHA_SECRETS=files tells compose so.
+    Existing values override the example's, but the variables in `moved` are omitted: they
+    are in `secrets/` from now on, which ALPHA_SECRETS=files tells compose.
     """
     present = _raw(path)
     kept = {name: value for name, value in present.items() if name not in moved}
@@ -124,9 +124,9 @@ def write_env(path: Path, example: Path, values: Mapping[str, str], moved: Colle
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """The variables that `.env` sets to something; none when there is no such file.
+    """The variables that `.env` sets to a non-empty value; empty when there is no such file.
 
-    Misconfigured, with a sentence for each line that not all who read the file would read alike.
+    Raises Misconfigured, with a sentence per line that the file's readers would read differently.
     """
     file = env_file.read(path)
     if file.faults:
@@ -135,7 +135,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def change_env(path: Path, values: Mapping[str, str]) -> None:
-    """Give variables another value in `.env`, leave every other line as it is; one that it has not goes to the end."""
+    """Set variables in `.env`, leaving every other line as it is; new variables are appended."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.partition("=")[0].strip() for line in lines]
     new = {name: _written(name, value) for name, value in values.items()}
@@ -145,7 +145,7 @@ def change_env(path: Path, values: Mapping[str, str]) -> None:
 
 
 def _holds(path: Path, value: str) -> bool:
-    """True when the file has this content and the mode of a mounted secret already."""
+    """True when the file already has this content and the mode of a mounted secret."""
     try:
         return path.stat().st_mode & 0o777 == 0o444 and path.read_text(encoding="utf-8") == value
     except (OSError, UnicodeDecodeError):
@@ -160,7 +160,7 @@ def _written(name: str, value: str) -> str:
 
 
 def _raw(path: Path) -> dict[str, str]:
-    """The variables of `.env` as they are written there, quotes and all."""
+    """The variables of `.env` as written there, quotes included."""
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")

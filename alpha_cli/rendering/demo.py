@@ -1,14 +1,14 @@
-"""The bots' part of the demo's compose file: invented keys, accounts at the simulated exchange, the bots' services."""
+"""Renders the bots' part of the demo's compose file: invented keys, simulated accounts, the bots' services."""
 
 from alpha.registry import Bot, Registry
 
 _DEPOSIT_USDT = 10_000
-#: Before the name of each of the demo's containers, so that it can run beside production.
+#: Prefix of the demo's container names, so that the demo can run alongside production.
 CONTAINER_PREFIX = "demo-"
 
 
 def demo_keys(registry: Registry) -> str:
-    """The anchors with each bot's keys, and the accounts that the simulated exchange opens for them."""
+    """The anchors with each bot's keys and the accounts the simulated exchange opens for them."""
     lines, reads, accounts = [], [], []
     for bot in registry.bots:
         (key, secret), (read_key, read_secret) = _pair(bot), _pair(bot, "-reads")
@@ -27,7 +27,7 @@ def demo_keys(registry: Registry) -> str:
 
 
 def demo_services(registry: Registry) -> str:
-    """What each bot's service is given in the demo."""
+    """The demo's overrides of each bot's service."""
     return "".join(
         f"  {bot.container}:\n"
         f"    image: alpha.invalid/demo/{bot.container}:${{ALPHA_VERSION:-local}}\n"
@@ -40,7 +40,7 @@ def demo_services(registry: Registry) -> str:
 
 
 def demo_channels(registry: Registry) -> str:
-    """The bots' Telegram channels, emptied: what the demo trades is news for nobody."""
+    """The bots' Telegram channels, emptied: the demo's trades must not be announced."""
     names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
     return "".join(f'      {name}: ""\n' for name in names)
 

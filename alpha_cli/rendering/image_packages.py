@@ -1,6 +1,6 @@
-"""Which packages each image needs, read off the imports: an image holds nothing that its service does not import.
+"""Derives each image's packages from the imports: an image contains nothing its service does not import.
 
-A changed page of the command centre therefore leaves the images of bots, guard and listener as they were.
+A changed page of the command centre therefore leaves the images of bots, guard and listener unchanged.
 """
 
 import ast
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 
-#: Per image, the modules it starts with. The row `strategies` is that of every bot: its own folder comes on top.
+#: Entry modules per image. The row `strategies` applies to every bot, which adds its own folder.
 ROOTS = {
     "database": ("database.backup.__main__", "alpha.postgres.migrate", "alpha.log_folders"),
     "websocket_listener": ("websocket_listener.__main__",),
@@ -21,7 +21,7 @@ ROOTS = {
     "exchange_simulator": ("exchange_simulator.__main__",),
     "strategies": ("bot_runner.main", "alpha.strategy.parameters", "alpha.indicators", "alpha.runtime.start"),
     "alpha_cli": (
-        "database",  # its migrations: the doctor compares them with what is applied
+        "database",  # its migrations: the doctor compares them with the applied ones
         "alpha_cli.main",
         "alpha_cli.commands.doctor",
         "alpha_cli.commands.db",
@@ -41,9 +41,9 @@ def image_packages(root: Path) -> str:
 
 
 def packages_of(root: Path, starts: tuple[str, ...]) -> list[str]:
-    """The packages that these modules import, directly or through others, as folders of the repository.
+    """The packages that these modules import, directly or transitively, as folders of the repository.
 
-    Inside `alpha` each package counts for itself. Raises Misconfigured for a module that does not exist.
+    Packages inside `alpha` count separately. Raises Misconfigured for a module that does not exist.
     """
     found: set[str] = set()
     waiting = list(starts)
@@ -72,7 +72,7 @@ def _file(root: Path, module: str) -> Path | None:
 
 
 def _imports(root: Path, path: Path) -> Iterator[str]:
-    """What one module imports of the repository, also inside its functions: lazily loaded code must be there too."""
+    """The repository modules that one module imports, inside functions too: lazily loaded code must be present."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if _file(root, name.name))

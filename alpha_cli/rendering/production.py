@@ -1,4 +1,4 @@
-"""What follows from `bots.toml`, rendered: the Docker proxy's allow-list, the Redis users, the bots' compose services."""
+"""Renders what follows from `bots.toml`: the Docker proxy's allow-list, the Redis users, the bots' compose services."""
 
 import hashlib
 import re
@@ -15,14 +15,14 @@ _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this o
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One file as it should be. `path` is relative to the root of the house."""
+    """One rendered file. `path` is relative to the repository root."""
 
     path: Path
     text: str
 
 
 def render(registry: Registry, root: Path) -> list[Rendered]:
-    """Every file that follows from the registry, as it should be now."""
+    """Render every file that follows from the registry."""
     proxy, users = haproxy_config(registry), redis_users(registry)
     demo_proxy = haproxy_config(registry, CONTAINER_PREFIX)
     files = [
@@ -59,7 +59,7 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
 
 
 def stale(files: list[Rendered], root: Path) -> list[Rendered]:
-    """Those that differ from what is on disk."""
+    """The files that differ from those on disk."""
     return [
         file
         for file in files
@@ -68,7 +68,7 @@ def stale(files: list[Rendered], root: Path) -> list[Rendered]:
 
 
 def haproxy_config(registry: Registry, prefix: str = "") -> str:
-    """The filtering proxy: start, stop, restart, logs and stats of the bots, the list, and nothing else.
+    """The filtering proxy's configuration: allows start, stop, restart, logs and stats of the bots, and the list.
 
     `prefix` starts the names of the containers (the demo's).
     """
@@ -135,18 +135,18 @@ backend engine
 """
 
 
-#: What everyone may send, on the keys that are theirs. `@dangerous` has FLUSHALL, KEYS, CONFIG, ACL and their like.
+#: The commands every user may send, on its own keys. `@dangerous` includes FLUSHALL, KEYS, CONFIG, ACL and the like.
 _COMMANDS = "+@all -@admin -@dangerous +info"
 
 
 def redis_users(registry: Registry) -> str:
-    """One user a service and a bot, with the keys it needs; passwords are filled in where Redis starts."""
+    """One user per service and bot, with the keys it needs; passwords are filled in when Redis starts."""
     bots = registry.bots
     state = [f"{kind}:*" for kind in ("position", "positions", "orders", "wallet", "status", "events")]
     lines = [
         f"# {_NOTE}",
         "# %PASSWORD:<user>% becomes the SHA-256 of that user's password when Redis starts.",
-        # the listener writes live state and markets; everyone may raise alerts and shares the request budget
+        # the listener writes live state and markets; every user may raise alerts and shares the request budget
         _user(
             "websocket_listener",
             writes=[*state, "market:*", "candles:*"],
@@ -195,14 +195,14 @@ def _user(
 
 
 def compose_keys(registry: Registry) -> str:
-    """The anchors with each bot's own variables: its key that trades, and the one with which others read."""
+    """The anchors with each bot's own variables: its trading key, and the key other services read with."""
     lines = []
     for bot in registry.bots:
         demo = f"{bot.prefix}_BYBIT_DEMO"
         lines.append(f"x-{bot.container}-keys: &{bot.container}-keys")
         lines += [f"  {name}: ${{{name}:-}}" for name in (bot.key_variable, bot.secret_variable, demo)]
         lines.append(f"x-{bot.container}-reads: &{bot.container}-reads")
-        # A plain .env may have one key for all; it then goes by the name of the one that reads.
+        # A plain .env may have one key for everything; it is then also passed as the read-only key.
         lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
         lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
         lines.append(f"  {demo}: ${{{demo}:-}}")
@@ -212,7 +212,7 @@ def compose_keys(registry: Registry) -> str:
     return "\n".join(lines) + "\n"
 
 
-#: Name to tag of the images that ours stand on, or that run as they are.
+#: Name to tag of the images that ours are based on, or that run unmodified.
 BASE_IMAGES = {
     "python": "python:3.13-slim",
     "debian": "debian:trixie-slim",
@@ -224,7 +224,7 @@ BASE_IMAGES = {
 
 
 def compose_images(pins: Path) -> str:
-    """The anchors of the base images, each with its digest where `pins` (NAME=tag@digest a line) has one."""
+    """The anchors of the base images, each with its digest if `pins` (NAME=tag@digest per line) has one."""
     text = pins.read_text(encoding="utf-8") if pins.exists() else ""
     pinned = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     lines = ["x-images:"]
@@ -233,19 +233,19 @@ def compose_images(pins: Path) -> str:
         if not re.fullmatch(re.escape(tag) + r"(@sha256:[0-9a-f]{64})?", image):
             raise Misconfigured(f"{pins}: {name} must be {tag}@sha256:..., not {image[:100]!r}. Run make images-pin.")
         if name == "postgres":
-            # another major version is the operator's choice, and has no digest here
+            # another major version is the operator's choice and has no digest here
             image = f"postgres:${{POSTGRES_VERSION:-{image.removeprefix('postgres:')}}}"
         lines.append(f'  {name}: &{name}-image "{image}"')
     return "\n".join(lines) + "\n"
 
 
 def compose_logs(registry: Registry) -> str:
-    """The log folder of each bot, for the step that hands them over to the containers' user."""
+    """The log folder of each bot, for the step that makes the containers' user their owner."""
     return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
 
 
 def _digest(text: str) -> str:
-    """Stands for a mounted file in its service's settings: compose starts a container anew when it differs."""
+    """A digest of a mounted file for its service's settings: compose recreates the container when it changes."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -290,9 +290,9 @@ def _service(bot: Bot) -> str:
 
 
 def between_markers(text: str, name: str, content: str) -> str:
-    """`text` with the lines between those that say `# <name>: rendered` and `# end of <name>` replaced.
+    """`text` with the lines between `# <name>: rendered` and `# end of <name>` replaced.
 
-    A text without these markers stays as it is; Misconfigured when only one of them is there.
+    A text without these markers is returned unchanged; raises Misconfigured when only one of them is present.
     """
     lines = text.splitlines(keepends=True)
     said = [line.strip() for line in lines]

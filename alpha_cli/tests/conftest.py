@@ -1,4 +1,4 @@
-"""The fixtures of the house."""
+"""The repository's shared fixtures."""
 
 from tests.support.operations import house_database, house_template, platform, supervisor
 

@@ -1,4 +1,4 @@
-"""What a person gives the command is read the same way everywhere, and what comes back is a sentence on any terminal."""
+"""User input is read the same way everywhere, and the answer is one sentence on any terminal."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(autouse=True)
 def _no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `--env-file` leaves in this process ends with the test."""
+    """Undo what `--env-file` leaves in this process after the test."""
     monkeypatch.setenv("ALPHA_ENV_FILE", "")
 
 

@@ -1,4 +1,4 @@
-"""`alpha init`: on a fresh checkout, on one with a plain `.env`, and again on an installation that is in use."""
+"""`alpha init`: on a fresh checkout, on one with a plain `.env`, and again on an installation in use."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def init(folder: Path, *typed: str, options: tuple[str, ...] = ()) -> str:
-    """Run the command with what the operator types; returns what it said."""
+    """Run the command with the operator's input; returns its output."""
     words = ["init", "--folder", str(folder), *options]
     done = CliRunner().invoke(build(words), words, input="".join(f"{line}\n" for line in typed))
     assert done.exit_code == 0, done.output
@@ -59,10 +59,10 @@ def test_without_a_second_key_the_one_that_trades_is_read_with_only_by_choice(
     assert (listener / first.read_key_variable.lower()).read_text() == "key"
     assert not (listener / first.key_variable.lower()).exists()
     assert read_env(checkout / ".env")[READ_WITH_TRADING_KEY] == first.id
-    # Enter keeps the choice, and so does a run that asks nothing.
+    # Enter keeps the choice, as does a run that asks nothing.
     assert "as chosen" in init(checkout, "", "", "", "", *rest)
     assert "as chosen" in init(checkout, options=("--yes",))
-    # A second key ends it.
+    # A second key ends that choice.
     said = init(checkout, "", "", "reads", "its-secret", *rest)
     assert READ_WITH_TRADING_KEY not in read_env(checkout / ".env")
     assert (listener / first.read_key_variable.lower()).read_text() == "reads"

@@ -1,4 +1,4 @@
-"""`alpha key`: either key of a bot is swapped after it was proven to be of the same account, where it stands."""
+"""`alpha key`: swaps either key of a bot, in place, once it is proven to be of the same account."""
 
 import asyncio
 import shutil
@@ -25,7 +25,7 @@ OLD = (BOTS[0].key, BOTS[0].secret)
 
 @pytest.fixture
 async def checkout(tmp_path: Path) -> AsyncIterator[Path]:
-    """A checkout without keys, on an exchange that knows several keys of ShortSeller's account."""
+    """A checkout without keys, on an exchange with several keys for ShortSeller's account."""
     simulator = Simulator(tmp_path, options=FURTHER)
     await simulator.start()
     for name in ("bots.toml", ".env.example"):
@@ -41,7 +41,7 @@ def append(path: Path, text: str) -> None:
 
 
 async def key(folder: Path, *typed: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Run the command for ShortSeller without a restart; returns the exit code and what it said."""
+    """Run the command for ShortSeller without a restart; returns the exit code and its output."""
     words = ["key", "shortseller", "--folder", str(folder), "--no-restart", *options]
     run = CliRunner().invoke
     done = await asyncio.to_thread(run, build(words), words, "".join(f"{line}\n" for line in typed))

@@ -1,4 +1,4 @@
-"""The operator's commands in the terminal, as a process: tables, JSON, exit codes that tell the truth."""
+"""The operator's commands in the terminal, as a process: tables, JSON and correct exit codes."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
 
 @pytest.fixture
 def alpha(house_database: DatabaseSettings, redis_server: EmbeddedRedis, platform: Operations, tmp_path: Path) -> Run:
-    """Runs `alpha ...`; gives exit code, output and error output."""
+    """Runs `alpha ...`; returns exit code, standard output and standard error."""
     environment = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "USER", "LOGNAME")},
         **redis_server.environment(),

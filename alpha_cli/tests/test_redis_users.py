@@ -1,4 +1,4 @@
-"""The rendered Redis users against a real Redis 8: each can do its work, and nothing beyond it."""
+"""The rendered Redis users on a real Redis 8: each can do its work and nothing else."""
 
 import subprocess
 import time
@@ -33,7 +33,7 @@ def _docker(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def port(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A Redis 8 whose users have their name as password."""
+    """The port of a Redis 8 whose users have their name as password."""
     try:
         _docker("image", "inspect", "--format", "{{.Id}}", IMAGE)
     except (OSError, RuntimeError, subprocess.TimeoutExpired) as fault:

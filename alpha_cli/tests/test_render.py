@@ -1,4 +1,4 @@
-"""What is rendered from bots.toml."""
+"""The files rendered from bots.toml."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`alpha upgrade`: build, migrate, up, in this order, and nothing after a step that failed."""
+"""`alpha upgrade`: build, migrate, up, in this order, and nothing after a failed step."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from alpha_cli.main import main
 
-#: Notes its words; fails at the one that FAILS names; PostgreSQL runs when RUNS says so.
+#: Records its arguments; fails at the step named by FAILS; PostgreSQL runs if RUNS says so.
 _DOCKER = """#!/bin/sh
 echo "$*" >>"$NOTES"
 case "$*" in

@@ -1,4 +1,4 @@
-"""`python -m database.backup`: the service; or `now`, `list`, `rehearse [FILE]`, `restore [FILE]`."""
+"""`python -m database.backup` runs the service; `now`, `list`, `rehearse [FILE]` and `restore [FILE]` run once."""
 
 import argparse
 import asyncio

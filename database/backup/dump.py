@@ -1,4 +1,4 @@
-"""Taking a backup: one snapshot, dumped, counted, listed, and only then given its name."""
+"""Takes a backup: one snapshot, dumped, counted, verified, then renamed into place."""
 
 import asyncio
 import hashlib
@@ -18,10 +18,10 @@ _CHUNK = 1 << 20
 
 
 async def take(settings: BackupSettings, shelves: BackupStore, now: datetime) -> Backup:
-    """Take one backup. The card beside it holds the figures of the very snapshot that was dumped.
+    """Take one backup. Its manifest holds the figures of the same snapshot that was dumped.
 
-    The sums are added up for the first backup of a week, which is the one that is rehearsed; the others are counted.
-    Raises Retry or Misconfigured when PostgreSQL does not answer, Fatal when the dump is not good; nothing is kept then.
+    Sums are computed for the first backup of a week, the one that is rehearsed; for the others only rows are counted.
+    Raises Retry or Misconfigured when PostgreSQL does not answer, Fatal when the dump is bad; nothing is kept then.
     """
     shelves.prepare()
     partial = shelves.partial(settings.postgres_db, now)
@@ -68,7 +68,7 @@ def checksum(path: Path) -> str:
 
 
 async def run(settings: BackupSettings, program: str, *arguments: str, fine: Sequence[int] = (0,)) -> str:
-    """Run one of PostgreSQL's programs as the owner; returns what it printed. Fatal, with its own words, when it fails."""
+    """Run a PostgreSQL program as the owner; returns its output. Raises Fatal, quoting the program, when it fails."""
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "LC_ALL": "C.UTF-8",

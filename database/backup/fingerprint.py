@@ -1,8 +1,8 @@
-"""What a database holds, in figures: the rows of every table and the sum of every column of numbers."""
+"""A database's fingerprint: the row count of every table and the sum of every numeric column."""
 
 from alpha.postgres.database import Connection
 
-#: Table to column to figure; `rows` is the number of rows. Figures are texts, because sums are exact.
+#: Table to column to figure; `rows` is the row count. Figures are strings, because sums are exact.
 Fingerprint = dict[str, dict[str, str]]
 
 _COLUMNS = """
@@ -19,7 +19,7 @@ ORDER BY 1
 
 
 async def fingerprint(connection: Connection, *, sums: bool = True) -> Fingerprint:
-    """Count every table of ours; with `sums`, add up its numbers too. Reads each table once."""
+    """Count the rows of each of our tables; with `sums`, also sum its numeric columns. Reads each table once."""
     found: Fingerprint = {}
     for table in await connection.fetch(_COLUMNS):
         columns = (table["columns"] or []) if sums else []
@@ -31,7 +31,7 @@ async def fingerprint(connection: Connection, *, sums: bool = True) -> Fingerpri
 
 
 def differences(expected: Fingerprint, found: Fingerprint) -> list[str]:
-    """One sentence a table and figure that is not as expected."""
+    """One sentence per table and figure that is not as expected."""
     sentences = []
     for table in sorted(set(expected) | set(found)):
         mine, theirs = expected.get(table, {}), found.get(table, {})

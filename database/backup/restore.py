@@ -1,4 +1,4 @@
-"""Restoring: into a database beside the present one, compared, and only then put in its place."""
+"""Restores a backup: into a separate database, compared, then swapped in for the current one."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ from database.backup.settings import BackupSettings
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored: rows compared, and the name under which the former database was kept (None when there was none)."""
+    """The result: rows compared, and the name under which the former database is kept (None when there was none)."""
 
     rows: int
     former: str | None
 
 
 def read_card(backup: Backup) -> dict[str, Any] | None:
-    """What the backup must hold; None when its card is gone."""
+    """The backup's expected contents; None when its manifest is missing."""
     try:
         card: dict[str, Any] = json.loads(backup.manifest.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def read_card(backup: Backup) -> dict[str, Any] | None:
 
 
 async def rehearse(settings: BackupSettings, backup: Backup) -> int:
-    """Restore into a scratch database, compare, drop it; returns the rows compared. Fatal when anything differs."""
+    """Restore into a scratch database, compare, drop it; returns the rows compared. Raises Fatal on any difference."""
     scratch = f"{settings.postgres_db}_rehearsal"
     server = await _server(settings)
     try:
@@ -49,10 +49,10 @@ async def rehearse(settings: BackupSettings, backup: Backup) -> int:
 
 
 async def restore(settings: BackupSettings, backup: Backup, now: datetime) -> Restored:
-    """Put the backup in the place of the present database, which is kept under another name.
+    """Replace the current database with the backup; the current one is kept under another name.
 
-    Until the last step nothing changes for anybody; then all connections are ended and the names change in one
-    transaction. Raises Fatal when the backup is not what its card says; the present database stays then.
+    Nothing changes for clients until the last step: all connections are terminated and the databases renamed in one
+    transaction. Raises Fatal when the backup does not match its manifest; the current database then stays in place.
     """
     stamp = now.strftime("%Y%m%d_%H%M%S")
     present, fresh, former = (
@@ -88,7 +88,7 @@ async def _server(settings: BackupSettings) -> Connection:
 
 
 async def _fill(settings: BackupSettings, server: Connection, backup: Backup, database: str) -> int:
-    """Make `database` and restore into it; returns the rows compared."""
+    """Create `database`, restore into it and compare; returns the rows compared."""
     card = read_card(backup)
     if card is not None and await asyncio.to_thread(checksum, backup.path) != card["sha256"]:
         raise Fatal(f"{backup.name} is not the file that was written: its checksum differs. Use another backup.")
@@ -114,7 +114,7 @@ async def _fill(settings: BackupSettings, server: Connection, backup: Backup, da
 
 
 async def _empty(server: Connection, database: str) -> None:
-    """End every connection to the database and let no new one in."""
+    """Terminate every connection to the database and refuse new ones."""
     await server.execute(f"ALTER DATABASE {_quoted(database)} WITH ALLOW_CONNECTIONS false")
     for _ in range(100):
         await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", database)

@@ -1,4 +1,4 @@
-"""The folder of backups: daily, weekly, monthly. A weekly or monthly backup is the first daily one of its week or month."""
+"""The folder of backups: daily, weekly, monthly. The first daily backup of a week or month becomes that period's."""
 
 import os
 from collections.abc import Mapping
@@ -15,24 +15,24 @@ _DUMP, _CARD, _PARTIAL = ".dump", ".json", ".partial"
 
 @dataclass(frozen=True, order=True, slots=True)
 class Backup:
-    """One backup: when it was taken, and its file. Its card beside it says what must be in it."""
+    """One backup: when it was taken, and its file. Its manifest, next to it, describes the expected contents."""
 
     taken_at: datetime
     path: Path
 
     @property
     def manifest(self) -> Path:
-        """The file that describes it."""
+        """The path of its manifest."""
         return self.path.with_suffix(_CARD)
 
     @property
     def name(self) -> str:
-        """Shelf and file."""
+        """The folder (daily, weekly, monthly) and file name."""
         return f"{self.path.parent.name}/{self.path.name}"
 
 
 def due_at(newest: datetime | None, now: datetime, at: time) -> datetime:
-    """When the next backup is due: at once when the last one's successor was missed, else at the next `at`."""
+    """When the next backup is due: at once if one was missed since `newest`, otherwise at the next `at`."""
     today = datetime.combine(now.date(), at, UTC)
     last_turn = today if today <= now else today - timedelta(days=1)
     if newest is None or newest < last_turn:
@@ -41,13 +41,13 @@ def due_at(newest: datetime | None, now: datetime, at: time) -> datetime:
 
 
 class BackupStore:
-    """The backups below one folder, readable by their owner and its group: who is in that may copy them."""
+    """The backups below one folder, readable by their owner and its group, whose members may copy them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def prepare(self) -> None:
-        """Make the folders, and remove what a killed backup left half written. Misconfigured when that is not possible."""
+        """Create the folders and remove files left by a killed backup. Raises Misconfigured when that fails."""
         try:
             for shelf in SHELVES:
                 (self.folder / shelf).mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class BackupStore:
             ) from None
 
     def backups(self, shelf: str = "daily") -> list[Backup]:
-        """The backups of one shelf, oldest first."""
+        """The backups of one shelf (daily, weekly or monthly), oldest first."""
         found = []
         for path in (self.folder / shelf).glob(f"*{_DUMP}"):
             stamp = path.stem.rsplit("-", 1)[-1]
@@ -74,7 +74,7 @@ class BackupStore:
         return max(self.backups(), default=None)
 
     def find(self, name: str) -> Backup:
-        """`latest`, or a file by its name or path. Misconfigured when there is none."""
+        """Find `latest`, or a file by name or path. Raises Misconfigured when there is none."""
         if name == "latest":
             newest = self.newest()
             if newest is None:
@@ -87,11 +87,11 @@ class BackupStore:
         raise Misconfigured(f"There is no backup {name!r} in {self.folder}. 'list' shows what there is.")
 
     def partial(self, database: str, taken_at: datetime) -> Path:
-        """Where a new backup is written before it is whole."""
+        """The path at which a new backup is written until it is complete."""
         return self.folder / "daily" / f"{database}-{taken_at.strftime(_FORM)}{_PARTIAL}"
 
     def keep(self, partial: Path, manifest: str, taken_at: datetime) -> Backup:
-        """Turn what was written into a backup, in one step, and onto the weekly and monthly shelf where it is the first."""
+        """Turn a partial file into a backup atomically; link it as weekly and monthly if it is the first."""
         backup = Backup(taken_at, partial.with_suffix(_DUMP))
         _write(backup.manifest, manifest)
         _sync(partial)
@@ -110,15 +110,15 @@ class BackupStore:
         _sync(self.folder / shelf)
 
     def first_of_week(self, taken_at: datetime) -> bool:
-        """True when a backup taken then goes onto the weekly shelf."""
+        """True when a backup taken then also becomes the weekly one."""
         week = taken_at.isocalendar()[:2]
         return all(other.taken_at.isocalendar()[:2] != week for other in self.backups("weekly"))
 
     def clear(self, kept: Mapping[str, int]) -> list[str]:
-        """Remove what is beyond the number each shelf keeps, oldest first; returns the names.
+        """Remove the backups beyond the number kept per shelf, oldest first; returns the names.
 
-        On the daily shelf it is days that count, so that runs by hand use up none of them: of a day before yesterday only
-        the newest stays, of the last two all.
+        The daily shelf counts days, so that manual runs do not use up the quota: of days before yesterday only
+        the newest backup stays, of the last two days all.
         """
         gone = []
         for shelf, number in kept.items():
@@ -130,7 +130,7 @@ class BackupStore:
 
 
 def _beyond(backups: list[Backup], number: int, *, by_day: bool) -> list[Backup]:
-    """Those that are not kept, oldest first."""
+    """The backups to remove, oldest first."""
     if not by_day:
         return backups[: max(0, len(backups) - number)]
     days = sorted({backup.taken_at.date() for backup in backups})

@@ -1,4 +1,4 @@
-"""The service: a backup a day, a rehearsal a week, an alert when one fails, ill health while none is recent."""
+"""The service: a daily backup, a weekly rehearsal, an alert when one fails, unhealthy while none is recent."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from database.backup.settings import BackupSettings
 
 log = logger(__name__)
 AGAIN_AFTER = timedelta(minutes=15)
-#: A daily backup, and two hours to take it.
+#: One day between backups, plus two hours to take one.
 TOO_OLD = timedelta(hours=26)
 
 
@@ -39,7 +39,7 @@ class BackupService:
         self.shelves = BackupStore(settings.backup_dir)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take what is due, wait for the next, until `stop` is set. A failure is tried again after a quarter of an hour."""
+        """Take due backups until `stop` is set. Retries a failure after 15 minutes."""
         self.shelves.prepare()
         while not stop.is_set():
             newest = self.shelves.newest()
@@ -52,7 +52,7 @@ class BackupService:
                 await asyncio.wait_for(stop.wait(), wait.total_seconds())
 
     async def once(self) -> bool:
-        """One backup, with all that belongs to it; True when it is good. Never raises for a fault that is foreseen."""
+        """Take one backup with its follow-up steps; True when it is good. Never raises for an expected error."""
         started = self._now()
         first_of_week = self.shelves.first_of_week(started)
         try:
@@ -87,7 +87,7 @@ class BackupService:
             await self._alerts.raise_alert(alert, ms_of(self._now()))
 
     async def _record(self, kind: str, started: datetime, ok: bool, detail: str, backup: Backup | None) -> None:
-        """Write what happened into the database, if it answers; the log has it in any case."""
+        """Record the result in the database, if it answers; it is logged in any case."""
         try:
             connection = await connect(self._settings, "postgres_backup")
         except AlphaError:
@@ -114,7 +114,7 @@ class BackupService:
             await connection.close()
 
     def fault(self) -> str | None:
-        """What is wrong, for the health check: the last failure, or no recent backup."""
+        """The current fault for the health check: the last failure, or no recent backup."""
         if self._fault is not None:
             return self._fault
         newest = self.shelves.newest()

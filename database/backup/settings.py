@@ -9,7 +9,7 @@ from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings
 
 
 class BackupSettings(DatabaseSettings, LogSettings, HealthSettings):
-    """The owner's connection, straight to PostgreSQL; where backups go, when, and how many are kept."""
+    """The owner's direct connection to PostgreSQL; where backups go, when, and how many are kept."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
     backup_dir: Path = Field(Path("database/backups/postgres"), description="the folder of the backups")
@@ -21,9 +21,9 @@ class BackupSettings(DatabaseSettings, LogSettings, HealthSettings):
     redis_host: str | None = Field(None, description="the host of Redis, for alerts; none when empty")
 
     def program(self, name: str) -> str:
-        """What to run for pg_dump or pg_restore."""
+        """The path of pg_dump or pg_restore."""
         return name if self.backup_programs is None else str(self.backup_programs / name)
 
     def kept(self) -> dict[str, int]:
-        """Shelf to how many backups it keeps."""
+        """How many backups each shelf keeps."""
         return {"daily": self.backup_keep_daily, "weekly": self.backup_keep_weekly, "monthly": self.backup_keep_monthly}

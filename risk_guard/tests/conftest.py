@@ -1,4 +1,4 @@
-"""Servers that the guard's tests share, and a stage of its own on them for each test."""
+"""Servers that the guard's tests share, and a harness of its own for each test."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.bot_harness import BotHarness, Servers
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """A PostgreSQL and a Redis; a test that ends one starts it again."""
+    """A PostgreSQL and a Redis; a test that stops one starts it again."""
     both = Servers()
     both.start()
     yield both

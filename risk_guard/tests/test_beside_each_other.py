@@ -1,4 +1,4 @@
-"""One account whose exchange or store hangs holds up the limits of no other."""
+"""An account whose exchange or store hangs does not delay the limits of the others."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ async def test_the_limits_of_an_account_that_hangs_hold_up_those_of_no_other(mon
     async def judge(name: str) -> None:
         judged[name] = judged.get(name, 0) + 1
         if name == first:
-            # its ledger is asked, and the answer does not come
+            # its ledger is queried and does not answer
             await idle()
 
     monkeypatch.setattr(app, "_keep", idle)

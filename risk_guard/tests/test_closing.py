@@ -1,4 +1,4 @@
-"""A closing ends flat whatever happens beside it: orders, fills, crashes, failing calls."""
+"""A closing ends flat whatever happens concurrently: orders, fills, crashes, failing calls."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ ACTIONS = st.one_of(
 
 @dataclass
 class Scene:
-    """An account on a running exchange, as its bot and as the guard sees it."""
+    """An account on a running exchange, as its bot and the guard see it."""
 
     simulator: Simulator
     account: GuardedAccount
@@ -82,7 +82,7 @@ class Scene:
 
 def _kept(_state: ClosingState) -> None: ...
 async def _hurried(seconds: float) -> None:
-    """Pauses are a tenth of what they are in earnest: the exchange of the tests answers at once."""
+    """Sleeps a tenth of the production pause: the exchange of the tests answers at once."""
     await asyncio.sleep(seconds / 10)
 
 
@@ -119,7 +119,7 @@ async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str
 
 
 async def act(scene: Scene, what: str, where: str) -> None:
-    """One thing that happens beside the closing. A refusal is as good as any other outcome."""
+    """Do one thing concurrently with the closing. A refusal is a valid outcome."""
     if what in {"Buy", "Sell"}:
         await scene.trader.order(where, what, QTY[where])
     elif what == "limit":
@@ -146,9 +146,9 @@ async def act(scene: Scene, what: str, where: str) -> None:
 
 
 async def interleaved(scene: Scene, actions: list[tuple[str, str]]) -> None:
-    """Let these happen while a closing runs, then let it end; the exchange must say flat."""
+    """Run these actions during a closing, then let it end; the exchange must report flat."""
     state = ClosingState("c", Reason.KILL_SWITCH, "operator:1")
-    # The closing's time begins when all has happened, and counts its looks: the second is surely after that.
+    # The closing's clock starts when all actions are done and counts its reads: the second is surely after that.
     over, looks = False, itertools.count(1)
 
     def closing() -> Closing:
@@ -160,7 +160,7 @@ async def interleaved(scene: Scene, actions: list[tuple[str, str]]) -> None:
             await end_tasks([running])
             running = asyncio.create_task(closing().run())
         else:
-            # The bot's own calls meet the faults as well; what becomes of them is part of the game.
+            # The bot's own calls hit the faults as well; any outcome of them is valid.
             with contextlib.suppress(httpx.HTTPError, AlphaError):
                 await act(scene, what, where)
     over = True
@@ -297,7 +297,7 @@ async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters
         state = ClosingState("c", Reason.MANUAL, "operator:1", "BTCUSDT")
         with pytest.raises(ClosingRefused, match="params error"):
             await asyncio.wait_for(stage.closing(state, clock_s=lambda: float(next(clock))).run(), 60)
-        # a whole account is never given up
+        # the closing of a whole account never gives up
         looks = itertools.count(0, REFUSED_S / 4)
         whole = asyncio.create_task(
             stage.closing(ClosingState("d", Reason.KILL_SWITCH, "operator:1"), clock_s=lambda: float(next(looks))).run()

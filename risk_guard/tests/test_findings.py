@@ -1,4 +1,4 @@
-"""What the guard watches, case by case: what is worth an alert, and that each says what to do."""
+"""The guard's findings, case by case: what raises an alert, and that each says what to do."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Faults that a guard is there for, each with the real process on the simulated exchange."""
+"""The faults a guard exists for, each with the real process on the simulated exchange."""
 
 import asyncio
 import contextlib
@@ -34,14 +34,14 @@ from tests.support.guard_harness import (
 from tests.support.stalling import Stalling
 from tests.support.world import BOTS, until
 
-#: Nothing is unprotected for longer than 90 s: a patrol of 60 s and 30 s for a second look, slow calls and a restart.
-#: The patrol is a second here, so that the same sentence reads 31 s.
+#: Nothing is unprotected for longer than 90 s: a patrol of 60 s plus 30 s for a recheck, slow calls and a restart.
+#: The patrol interval is one second here, so the bound is 31 s.
 LONGEST_S = 1 + 30
 
 
 @pytest.fixture
 async def safe(stage: BotHarness) -> AsyncIterator[None]:
-    """In every fault no position is without protection for longer than that, and the guard reverses nothing."""
+    """Asserts in every test that no position is unprotected for longer than that and the guard reverses nothing."""
     async with Witness(stage) as witness:
         yield
     assert witness.longest_s <= LONGEST_S
@@ -50,7 +50,7 @@ async def safe(stage: BotHarness) -> AsyncIterator[None]:
 
 
 def listening_of(pid: int) -> set[str]:
-    """The addresses on which a process listens, as the kernel writes them."""
+    """The addresses on which a process listens, in the kernel's notation."""
     inodes = set()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):
@@ -267,7 +267,7 @@ async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_resta
     again = guard(stage, "guard-again", GUARD_LEASE_S="3")
     again.start()
     await until(lambda: flat(stage), 60, "the second guard to close what the first could not")
-    # From its own memory or from the command that nobody has answered yet, whichever it reads first.
+    # From its saved state or from the unanswered command, whichever it reads first.
     assert events(again, "closing_goes_on") or events(again, "command")
     reply = await answer(stage, sent)
     assert reply.outcome == "done", "what was begun is answered with how it ended, however old it is"
@@ -402,7 +402,7 @@ async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
         child = supervisor.processes["shortseller"].child
         assert child is not None
         os.kill(child.pid, signal.SIGSTOP)
-        # It falls while the bot hangs: its stop was removed, and the market soon passes where it belongs.
+        # The price falls while the bot hangs: the stop was removed, and the market soon passes its level.
         price = await hands.price("BTCUSDT")
         await hands.remember("BTCUSDT", "Buy", f"{price * 0.9995:.1f}")
         await hands.open("BTCUSDT", "Buy", "0.1")
@@ -420,7 +420,7 @@ async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
         assert "/start" in reply.text
         assert await flat(stage)
         assert supervisor.processes["shortseller"].state is State.EXITED
-        # It is wished stopped as well: an upgrade or a reboot does not start it, and /status says so.
+        # Its desired state is stopped as well: an upgrade or reboot does not start it, and /status says so.
         assert await wish(stage) == ("stopped", "guard: flatten by operator:1")
         assert ("flatten", BOT.bot) in await halts(stage)
     finally:
@@ -445,7 +445,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
 
     await until(judged, 60, "the guard's reference")
     process.kill()
-    # A week ago the account held twice as much: the reference is what the guard remembers, not what it sees now.
+    # A week ago the account held twice as much: the reference is the saved one, not the current equity.
     await stage.sql(
         "UPDATE trading.guard_state SET state = jsonb_set(state, '{book,references,day}', '\"200000\"') WHERE name = 'limits'"
     )
@@ -487,7 +487,7 @@ async def test_panic_goes_on_while_a_store_is_away(stage: BotHarness, hands: Han
         else:
             stage.servers.redis.start()
     if away == "postgres":
-        # A halt that waits is not dropped by whatever is lifted meanwhile.
+        # A queued halt is not dropped when other halts are lifted meanwhile.
         await until(lambda: halted_for_panic(stage), 60, "the halts to follow")
 
 
@@ -593,7 +593,7 @@ async def test_a_typing_error_in_a_symbol_is_refused_before_anything_is_halted_a
     first.start()
     await acts(first)
     first.kill()
-    # what it had begun as the guard of the release before, and would have gone on with for ever
+    # what the previous release's guard had started and would have continued forever
     await stage.sql(
         "INSERT INTO trading.guard_state (account_id, name, state) SELECT account_id, 'closing:BTCUSD', $2 "
         "FROM trading.accounts WHERE bot_id = $1",

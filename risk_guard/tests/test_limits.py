@@ -1,4 +1,4 @@
-"""The guard's limits over a real PostgreSQL: a breach is durable, its references survive, a transfer is no loss."""
+"""The guard's limits on a real PostgreSQL: breaches are durable, references survive, a transfer is not a loss."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Judged:
         self.closed.append((account.bot.id, by))
 
     async def bot(self, number: int = 0) -> BotLimits:
-        """The limits of one bot, as a guard that has just started has them."""
+        """The limits of one bot, as in a guard that has just started."""
         limits = BotLimits(
             self.accounts[number], self.settings, self.store, Alerts(self.links.shared, "risk_guard"), self._close_all
         )
@@ -58,11 +58,11 @@ class Judged:
         return limits
 
     def portfolio(self) -> PortfolioLimits:
-        """The limits of all together, as a guard that has just started has them."""
+        """The portfolio limits, as in a guard that has just started."""
         return PortfolioLimits(self.settings, self.store, Alerts(self.links.shared, "risk_guard"), self._close_all)
 
     async def alerts(self) -> list[str]:
-        """What was raised so far; everything urgent says what to do."""
+        """The alerts raised so far; every urgent one must say what to do."""
         rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
         assert all(row["remedy"] for row in rows if row["level"] == "critical"), rows
         return [row["text"] for row in rows]
@@ -121,7 +121,7 @@ async def test_a_measure_beyond_its_limit_keeps_entries_out_until_it_is_back(
     await limits.see(beyond)
     await limits.see(beyond)
     assert await halts(judged.stage) == [("no_entries", BOT.bot)]
-    # The guard that comes after this one knows of it, and lifts it.
+    # The next guard loads it and lifts it.
     limits = await judged.bot()
     await limits.see(within)
     assert await halts(judged.stage) == []
@@ -237,7 +237,7 @@ async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
         await look(99_000)
         with pytest.raises(Retry, match="-60000 USDT"):
             await look(39_000)
-        # Of the same millisecond as the trade that was read already.
+        # In the same millisecond as the trade that was already read.
         await look(39_000)
         assert limits.transferred == D(-60_000)
         assert closed == []

@@ -1,4 +1,4 @@
-"""The lookout over a real exchange, PostgreSQL and Redis: what it finds becomes an alert, and a halt where it must."""
+"""The monitor on a real exchange, PostgreSQL and Redis: findings become alerts, and halts where they must."""
 
 import time
 from collections.abc import AsyncIterator
@@ -26,12 +26,12 @@ from risk_guard.store import GuardStore
 from tests.support.bot_harness import BotHarness, sim
 from tests.support.guard_harness import BOT, Hands, halts
 
-SOON = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"  # a key that has ended is refused
+SOON = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"  # an expired key is refused
 
 
 @dataclass
 class Watched:
-    """One account and its lookout, without the guard's process around it."""
+    """One account and its monitor, without the guard's process around it."""
 
     stage: BotHarness
     account: GuardedAccount
@@ -39,7 +39,7 @@ class Watched:
     links: RedisClients
 
     async def round(self) -> set[str]:
-        """One look; returns what was raised by it, by the second part of the alert's key. Each says what to do."""
+        """Run one round; returns the alerts raised, by the second part of the key. Each must say what to do."""
         await self.links.shared.delete(keys.ALERTS)
         await self.lookout.look()
         rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
@@ -47,7 +47,7 @@ class Watched:
         return {row["key"].split(":")[1] for row in rows}
 
     async def key(self, options: str) -> None:
-        """What the bot's key is and may do from now on."""
+        """Change the rights and expiry of the bot's key."""
         await sim(self.stage, "POST", "/_sim/keys", account=f"{BOT.key}:{BOT.secret}::{options}")
         await self.account.read_key(observe=False)
 
@@ -134,7 +134,7 @@ async def test_entries_wait_before_a_maintenance_and_come_back_after_it(watched:
 
 
 async def test_entries_wait_while_the_clock_is_off(watched: Watched) -> None:
-    # The rule holds where the exchange's clock is the real one; a simulated market has a time of its own.
+    # The rule applies where the exchange runs on real time; a simulated market has its own.
     watched.account.environment = Environment.DEMO
     now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
     off_ms = wall_ms() - now_ms

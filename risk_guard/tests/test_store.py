@@ -1,4 +1,4 @@
-"""What the guard makes durable: the same halt once, in the order in which it was made, whatever is lifted beside it."""
+"""What the guard makes durable: each halt once, in order, whatever is lifted concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_halt_that_waits_is_dropped_by_nothing_but_its_own_lifting(stage
         with pytest.raises(Retry):
             await store.lift(BOT.bot, "guard:clock", "guard")
         way.flow()
-        # While the three are still unwritten, the clock is right again.
+        # The clock is right again while the three halts are still unwritten.
         assert await store.lift(BOT.bot, "guard:clock", "guard") == 1
         assert await store.flush()
         assert await halts(stage) == [("panic", BOT.bot), ("panic", OTHER.bot_id)]

@@ -1,4 +1,4 @@
-"""What is saved beside the work arrives in order, the newest in the end, and holds nobody up."""
+"""Write-behind saves arrive in order, end with the latest state, and never block the caller."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from risk_guard.write_behind import WriteBehind
 
 
 class Store:
-    """Writes when it is let to; fails as often as it is told to."""
+    """A store that writes when released and fails as often as configured."""
 
     def __init__(self, failures: int = 0) -> None:
         self.written: list[object] = []

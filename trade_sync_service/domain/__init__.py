@@ -1,1 +1,1 @@
-"""Our books against the exchange's: what differs, why where that is known, and what has been settled since."""
+"""Our records against the exchange's: what differs, why if that is known, and what has been resolved since."""

@@ -1,4 +1,4 @@
-"""Closed trades against Bybit's closed P&L, against the closes among the executions, and against our round trips."""
+"""Compares closed trades with Bybit's closed P&L, with closing executions, and with our round trips."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Trip(NamedTuple):
 
 
 def compare_trades(stored: Iterable[Trade], read: Sequence[Trade]) -> list[Difference]:
-    """The table against Bybit's rows of the same window."""
+    """Compare stored trades with Bybit's rows of the same window."""
     found = changes(stored, read)
     return [
         *(trade_difference(Kind.CLOSED_PNL_MISSING, None, trade) for trade in found.new),
@@ -38,7 +38,7 @@ def compare_trades(stored: Iterable[Trade], read: Sequence[Trade]) -> list[Diffe
 def compare_closes(
     closes: Iterable[ClosingFill], trades: Iterable[Trade], start_ms: int, end_ms: int
 ) -> list[Difference]:
-    """Every closing execution has its closed trade, and every closed trade of the range its executions."""
+    """Check that every closing execution has its closed trade, and every closed trade its executions."""
     executed: dict[str, list[ClosingFill]] = defaultdict(list)
     for close in closes:
         executed[close.order_id].append(close)
@@ -79,7 +79,7 @@ def compare_closes(
 
 
 def closed_at(trades: Iterable[Trade], closes: Iterable[ClosingFill]) -> dict[Trade, int]:
-    """When each trade was closed: the time of its order's last execution up to its own time (Bybit stamps it later)."""
+    """When each trade was closed: its order's last execution not after the trade's own time (Bybit stamps it later)."""
     times: dict[str, list[int]] = defaultdict(list)
     for close in closes:
         times[close.order_id].append(close.exec_ms)
@@ -94,10 +94,10 @@ def closed_at(trades: Iterable[Trade], closes: Iterable[ClosingFill]) -> dict[Tr
 def compare_trips(
     trips: Iterable[Trip], closed: Mapping[Trade, int], first_error_ms: Mapping[str, int], start_ms: int
 ) -> list[Difference]:
-    """The net of each round trip against the closed P&L of the trades within it.
+    """Compare the net of each round trip with the closed P&L of the trades within it.
 
-    Trips that touch a fill that already differs (or come after it) are left out: their reason is known. So are trips
-    whose first closes may lie before `start_ms`.
+    Trips that touch a fill that already differs, or follow it, are skipped: their reason is known. So are trips
+    whose first closes may be before `start_ms`.
     """
     by_side: dict[tuple[str, bool], list[tuple[int, Trade]]] = defaultdict(list)
     for trade, at_ms in closed.items():
@@ -120,7 +120,7 @@ def compare_trips(
 
 
 def _by_side(trips: Iterable[Trip]) -> dict[tuple[str, bool], list[Trip]]:
-    """The long and the short ones of each symbol: a reversal ends one and begins the other at one instant."""
+    """Trips grouped by symbol and direction: a reversal ends one and starts the other at the same instant."""
     found: dict[tuple[str, bool], list[Trip]] = defaultdict(list)
     for trip in sorted(trips, key=lambda trip: (trip.closed_ms, trip.opened_ms)):
         found[trip.symbol, trip.is_long].append(trip)
@@ -146,7 +146,7 @@ _FIGURES = (
 
 
 def trade_difference(kind: Kind, ours: Trade | None, theirs: Trade | None) -> Difference:
-    """A closed trade that one side lacks, or of which the sides tell different figures: those are shown."""
+    """A closed trade that one side lacks, or whose figures differ: then those figures are shown."""
     one = theirs or ours
     if one is None:
         raise ValueError("a difference has at least one side")

@@ -1,11 +1,11 @@
-"""What a window that was read again changes in the table. Pure: stored rows and read rows in, a plan out.
+"""What re-reading a window changes in the table. Pure: stored rows and read rows in, a plan out.
 
 read, not stored                    new
 stored and read, all equal          confirmed
-stored and read, figures differ     corrected, and told
-stored, not read, but its order has corrected: the row has grown or was split since, and told
+stored and read, figures differ     corrected and reported
+stored, not read, but its order has corrected and reported: the row has grown or was split since
   a new row that was not stored
-stored, not read, and no such row   vanished: kept, and told
+stored, not read, and no such row   vanished: kept and reported
 """
 
 from collections import defaultdict
@@ -16,14 +16,14 @@ from trade_sync_service.domain.trade_rows import Trade
 
 
 class Correction(NamedTuple):
-    """A row that Bybit now tells differently."""
+    """A row whose figures Bybit has changed."""
 
     before: Trade
     after: Trade
 
 
 class Changes(NamedTuple):
-    """What to do with one window."""
+    """The changes to store for one window."""
 
     new: list[Trade]
     confirmed: list[Trade]
@@ -32,7 +32,7 @@ class Changes(NamedTuple):
 
 
 def changes(stored: Iterable[Trade], read: Iterable[Trade]) -> Changes:
-    """Compare what is stored of a window with what Bybit says of it now."""
+    """Compare the stored rows of a window with Bybit's current ones."""
     ours = {trade.key: trade for trade in stored}
     theirs = {trade.key: trade for trade in read}
     new: list[Trade] = []

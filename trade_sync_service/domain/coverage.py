@@ -1,6 +1,6 @@
-"""Which ranges of a history have been read, and which windows are to be read next. Pure interval arithmetic.
+"""Which ranges of a history have been read, and which windows to read next. Pure interval arithmetic.
 
-A span is half open: `start_ms` belongs to it, `end_ms` does not.
+Intervals are half-open: `start_ms` is included, `end_ms` is not.
 """
 
 from collections.abc import Iterable
@@ -8,24 +8,24 @@ from typing import NamedTuple
 
 from trade_sync_service.settings import DAY_MS
 
-#: Bybit takes seven days at most in one window.
+#: Bybit accepts at most seven days per window.
 WINDOW_MS = 7 * DAY_MS
 
 
 class Interval(NamedTuple):
-    """A range of the exchange's time, in milliseconds; `end_ms` is excluded."""
+    """A range of exchange time in milliseconds; `end_ms` is excluded."""
 
     start_ms: int
     end_ms: int
 
     @property
     def length_ms(self) -> int:
-        """How long it is."""
+        """The length in milliseconds."""
         return self.end_ms - self.start_ms
 
 
 def merged(spans: Iterable[Interval]) -> list[Interval]:
-    """The same times as few spans as possible: sorted, neighbours and overlaps joined, empty ones dropped."""
+    """The same ranges as the fewest intervals: sorted, adjacent and overlapping ones joined, empty ones dropped."""
     result: list[Interval] = []
     for span in sorted(span for span in spans if span.length_ms > 0):
         if result and span.start_ms <= result[-1].end_ms:
@@ -36,7 +36,7 @@ def merged(spans: Iterable[Interval]) -> list[Interval]:
 
 
 def missing(wanted: Interval, covered: Iterable[Interval]) -> list[Interval]:
-    """The parts of `wanted` that no covered span holds, oldest first."""
+    """The parts of `wanted` that no covered interval contains, oldest first."""
     gaps: list[Interval] = []
     at = wanted.start_ms
     for span in merged(covered):
@@ -51,7 +51,7 @@ def missing(wanted: Interval, covered: Iterable[Interval]) -> list[Interval]:
 
 
 def cut(span: Interval, width_ms: int = WINDOW_MS) -> list[Interval]:
-    """`span` in pieces of at most `width_ms`, newest first: what happened last is wanted first."""
+    """`span` in pieces of at most `width_ms`, newest first: recent data matters most."""
     pieces = []
     end = span.end_ms
     while end > span.start_ms:
@@ -62,7 +62,7 @@ def cut(span: Interval, width_ms: int = WINDOW_MS) -> list[Interval]:
 
 
 def plan(wanted: Interval, covered: Iterable[Interval], overlap_ms: int) -> list[Interval]:
-    """The windows of one run: what of `wanted` is missing, and its last `overlap_ms` again, newest first."""
+    """The windows of one run: the missing parts of `wanted` and its last `overlap_ms` again, newest first."""
     again = Interval(max(wanted.start_ms, wanted.end_ms - overlap_ms), wanted.end_ms)
     spans = merged([*missing(wanted, covered), again])
     return [window for span in reversed(spans) for window in cut(span)]

@@ -1,4 +1,4 @@
-"""A difference between our books and the exchange's, and what both sides are compared by."""
+"""A difference between our records and the exchange's, and what the comparisons share."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from alpha.model.money import plain
 from alpha.model.timestamp import at
 
-#: Sums of many rounded amounts may differ by less than this many USDT without anything being wrong.
+#: Sums of rounded amounts may differ by less than this many USDT without being wrong.
 TOLERANCE_USDT = Decimal("0.000001")
 
 Side = dict[str, str | None]
@@ -34,9 +34,9 @@ class Kind(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One difference. `subject` is unique within its kind; `time_ms` is when it happened, None for a state of now.
+    """One difference. `subject` is unique per kind; `time_ms` is when it happened, None for a current state.
 
-    `still_open` marks an explanation that tells where a difference comes from and leaves our books wrong.
+    `still_open` marks an explanation that names the cause but leaves our records wrong.
     """
 
     kind: Kind
@@ -50,14 +50,14 @@ class Difference(NamedTuple):
 
     @property
     def open(self) -> bool:
-        """True when somebody has to look at it."""
+        """True when it needs the operator's attention."""
         return self.explanation is None or self.still_open
 
 
 def told_as_by_hand(difference: Difference, orders: set[str]) -> Difference:
-    """The difference with the sentence that its order was placed by hand, when it is one of `orders`.
+    """The difference, explained by a manual order when its order is one of `orders`.
 
-    It stays open: an order by hand is in our books as every other one, so that something else is wrong.
+    It stays open: manual orders are recorded like all others, so something else is wrong.
     """
     shown = difference.theirs or difference.ours or {}
     if difference.explanation is not None or shown.get("order_id") not in orders:
@@ -68,12 +68,12 @@ def told_as_by_hand(difference: Difference, orders: set[str]) -> Difference:
 
 
 def side(**values: object) -> Side:
-    """One side of a difference as texts: amounts without exponent, times as ISO 8601."""
+    """One side of a difference as strings: amounts without exponent, times as ISO 8601."""
     return {name: _text(value) for name, value in values.items()}
 
 
 def moment(ms: int) -> datetime:
-    """The aware time of a number of milliseconds."""
+    """The aware UTC time of milliseconds since 1970."""
     return at(ms)
 
 

@@ -1,4 +1,4 @@
-"""Fills against `execution/list`: each execution of the exchange is ours exactly once, with equal figures."""
+"""Compares fills with `execution/list`: every execution must be recorded exactly once, with equal figures."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ Key = tuple[str, str]
 
 
 class OurFill(NamedTuple):
-    """A row of trading.fills, as far as the exchange knows it, too. Empty texts stand for null."""
+    """A row of trading.fills, limited to what the exchange reports. Empty strings stand for null."""
 
     symbol: str
     exec_id: str
@@ -35,12 +35,12 @@ class OurFill(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """What makes it the same execution."""
+        """The identity of the execution."""
         return self.symbol, self.exec_id
 
 
 class ClosingFill(NamedTuple):
-    """How much one execution closed of a position, and of which order it was."""
+    """How much of a position one execution closed, and for which order."""
 
     order_id: str
     symbol: str
@@ -49,11 +49,11 @@ class ClosingFill(NamedTuple):
 
 
 class FillBooks(NamedTuple):
-    """What one window's comparison found.
+    """The result of one window's comparison.
 
-    `position_error` is by how much our position is wrong because of the differences, per symbol (ours less theirs);
-    `first_error_ms` is the earliest of them; `fees` and `funding` are the exchange's sums per UTC day (as its number),
-    funding positive when received; `by_hand` are the orders that neither we nor the exchange made.
+    `position_error` is our position's error caused by the differences, per symbol (ours minus theirs);
+    `first_error_ms` is the time of the earliest; `fees` and `funding` are the exchange's sums per UTC day (day number),
+    funding positive when received; `by_hand` are manual orders, created neither by a bot nor by the exchange.
     """
 
     differences: list[Difference]
@@ -66,7 +66,7 @@ class FillBooks(NamedTuple):
 
 
 def as_ours(execution: Execution) -> OurFill:
-    """The row that our books should hold for an execution."""
+    """The row we should have recorded for an execution."""
     return OurFill(
         symbol=execution.symbol,
         exec_id=execution.exec_id,
@@ -85,7 +85,7 @@ def as_ours(execution: Execution) -> OurFill:
 
 
 def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], record_begins_ms: int | None) -> FillBooks:
-    """Compare one window. What is older than `record_begins_ms` is explained by that; without any record nothing is."""
+    """Compare one window. `record_begins_ms` explains anything older; None (no record) explains nothing."""
     found = FillBooks(
         [], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), set()
     )
@@ -108,7 +108,7 @@ def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], reco
 
 
 def signed(fill: OurFill) -> Decimal:
-    """What a fill adds to the position: zero for those that move none."""
+    """The signed quantity a fill adds to the position; zero for executions that do not change it."""
     if fill.exec_type not in SIZE_CHANGING:
         return ZERO
     return fill.qty if fill.side == BUY else -fill.qty
@@ -139,7 +139,7 @@ def _fields_that_differ(have: OurFill, wanted: OurFill) -> tuple[str, ...]:
     names = []
     for name, ours, theirs in zip(OurFill._fields, have, wanted, strict=True):
         if name == "closed_size" and (ours is None or theirs is None):
-            continue  # unknown is no difference
+            continue  # an unknown value is not a difference
         if ours != theirs:
             names.append(name)
     return tuple(names)

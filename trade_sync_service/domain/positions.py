@@ -1,4 +1,4 @@
-"""Open positions against the exchange."""
+"""Compares open positions with the exchange's."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -12,7 +12,7 @@ ZERO = Decimal(0)
 def compare_positions(
     ours: Mapping[str, Decimal], theirs: Iterable[Position], known_error: Mapping[str, Decimal]
 ) -> list[Difference]:
-    """Signed sizes per symbol against the exchange's. What differences of fills that are already known explain is none."""
+    """Compare signed sizes per symbol. An error already explained by known fill differences is not reported."""
     exchange = {position.symbol: position.signed_size for position in theirs}
     found = []
     for symbol in sorted({*ours, *exchange}):

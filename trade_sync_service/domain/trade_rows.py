@@ -1,4 +1,4 @@
-"""A row of `trading.completed_trades`, made from a closed-P&L row of Bybit."""
+"""Rows of `trading.completed_trades`, made from Bybit's closed-P&L rows."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from alpha.model.side import SELL
 
 
 class TradeKey(NamedTuple):
-    """What makes a closed trade the same one: one order can have several rows."""
+    """The identity of a closed trade: one order can have several rows."""
 
     order_id: str
     updated_ms: int
@@ -20,7 +20,7 @@ class TradeKey(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One closed trade as Bybit tells it. Fees are positive when paid, funding is positive when received, both USDT."""
+    """One closed trade as Bybit reports it. Fees are positive when paid, funding when received; both in USDT."""
 
     key: TradeKey
     symbol: str
@@ -43,19 +43,19 @@ class Trade(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """What was held: `side` is that of the closing order."""
+        """The direction of the position: `side` is that of the closing order."""
         return "long" if self.side == SELL else "short"
 
 
 class FeesMissing(ValueError):
-    """Bybit's row carries no fees, so that its funding cannot be told from them."""
+    """Bybit's row has no fees, so its funding cannot be derived."""
 
 
 def trades_of(rows: Iterable[ClosedPnl]) -> list[Trade]:
-    """The trades of these rows; rows that are equal in all of the key get ordinals in a fixed order.
+    """The trades of these rows; rows with equal keys get ordinals in a fixed order.
 
     gross = exit value - entry value for a long and the opposite for a short; funding = closedPnl - gross + both fees
-    (measured on Bybit: `closedPnl` holds the funding while held). Raises FeesMissing.
+    (measured on Bybit: `closedPnl` includes the funding of the holding period). Raises FeesMissing.
     """
     ordinals: Counter[tuple[object, ...]] = Counter()
     trades = []

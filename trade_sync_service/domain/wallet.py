@@ -1,4 +1,4 @@
-"""The wallet: transfers against the ledger, and each day's change against gross - fees + funding."""
+"""Compares transfers with the ledger, and each day's balance change with gross - fees + funding."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ TransferKey = tuple[str, str, str]
 
 
 class Transfer(NamedTuple):
-    """Money that moved without a trade; `amount` above zero came in."""
+    """Money that moved without a trade; a positive `amount` is a deposit."""
 
     log_id: str
     trade_id: str
@@ -29,12 +29,12 @@ class Transfer(NamedTuple):
 
     @property
     def key(self) -> TransferKey:
-        """What makes it the same transfer."""
+        """The identity of the transfer."""
         return self.log_id, self.trade_id, self.type
 
 
 def transfers_of(rows: Iterable[TransactionLogRow]) -> list[Transfer]:
-    """The lines of the ledger that are no trading."""
+    """The ledger rows that are not part of trading."""
     return [
         Transfer(row.id, row.trade_id, row.type, row.currency, row.change, row.time_ms)
         for row in rows
@@ -43,12 +43,12 @@ def transfers_of(rows: Iterable[TransactionLogRow]) -> list[Transfer]:
 
 
 def trading_change(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
-    """What trading changed the balance by, per UTC day (as its number since 1970)."""
+    """The balance change by trading, per UTC day (day number since 1970)."""
     return _per_day(row for row in rows if row.type in TRADING_TYPES)
 
 
 def change_elsewhere(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
-    """The part of `trading_change` that is not of USDT perpetuals: spot, options and the like, which no bot trades."""
+    """The part of `trading_change` outside USDT perpetuals: spot, options and the like, which no bot trades."""
     return _per_day(row for row in rows if row.type in TRADING_TYPES and row.category not in ("", LINEAR))
 
 
@@ -60,7 +60,7 @@ def _per_day(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
 
 
 def compare_transfers(ours: Mapping[TransferKey, Transfer], theirs: Iterable[Transfer]) -> list[Difference]:
-    """Each transfer of the ledger is ours once, with equal figures."""
+    """Check that each transfer in the ledger is recorded once, with equal figures."""
     found = []
     seen: set[TransferKey] = set()
     for transfer in theirs:
@@ -85,9 +85,9 @@ def compare_wallet(
     start_ms: int,
     end_ms: int,
 ) -> list[Difference]:
-    """Each day's change of the balance by trading equals gross of what was closed - fees paid + funding received.
+    """Check that each day's trading change equals closed gross - fees paid + funding received.
 
-    What manual trades outside USDT perpetuals changed (`elsewhere`) explains a difference that it equals.
+    A difference equal to the change by manual trades outside USDT perpetuals (`elsewhere`) is explained by it.
     """
     gross: dict[int, Decimal] = defaultdict(lambda: ZERO)
     for trade, at_ms in closed.items():

@@ -1,7 +1,7 @@
-"""Reading one window of closed-P&L rows completely, although pages may repeat or shift while they are read.
+"""Reads one window of closed-P&L rows completely, even if pages repeat or shift during the read.
 
-Rows that come late push others on to the next page, where they are seen again. A window whose pages share a row is
-therefore read again until two readings agree: only then are equal rows really several trades.
+Late rows push others to the next page, where they appear again. A window whose pages share a row is
+therefore read again until two readings agree: only then are equal rows known to be distinct trades.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ READINGS = 5
 
 
 class Reading(NamedTuple):
-    """A window read to its end. `fetched` counts all rows that came, repeats included."""
+    """A completely read window. `fetched` counts all rows received, repeats included."""
 
     rows: list[ClosedPnl]
     unreadable: list[UnreadableRow]
@@ -27,9 +27,9 @@ class Reading(NamedTuple):
 async def read_window(
     gateway: Gateway, window: Interval, *, symbol: str | None = None, rank: Priority = Priority.BACKFILL
 ) -> Reading:
-    """All rows whose closing order was made within `window`.
+    """All rows whose closing order was created within `window`.
 
-    Raises Busy when five readings do not agree, and whatever the gateway raises: then nothing is known of the window.
+    Raises Busy when five readings do not agree, and the gateway's errors: then nothing is known of the window.
     """
     before: Counter[ClosedPnl] | None = None
     fetched = 0

@@ -1,4 +1,4 @@
-"""Our side of a reconciliation, from PostgreSQL."""
+"""Reads our side of a reconciliation from PostgreSQL."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ SQL = queries("trade_sync_service.io", "reconciliation.sql")
 
 
 class ReconciliationReader:
-    """The books of one account, and the list of their differences."""
+    """One account's records, and its list of differences."""
 
     def __init__(self, store: AccountStore) -> None:
         self._store = store
@@ -28,47 +28,47 @@ class ReconciliationReader:
         self._bot = store.bot_id
 
     async def fills(self, span: Interval) -> dict[Key, OurFill]:
-        """Our fills of a range."""
+        """Our fills in a range."""
         rows = await self._rows("fills_between", self._account, self._bot, at(span.start_ms), at(span.end_ms))
         fills = [OurFill._make((*row[:12], ms_of(row[12]))) for row in rows]
         return {fill.key: fill for fill in fills}
 
     async def have(self, keys: Sequence[Key]) -> set[Key]:
-        """Those of these executions that are ours by now."""
+        """The subset of these executions that is recorded by now."""
         symbols, exec_ids = [key[0] for key in keys], [key[1] for key in keys]
         return {(row[0], row[1]) for row in await self._rows("fills_of", self._account, symbols, exec_ids)}
 
     async def record_begins_ms(self) -> int | None:
-        """When our record of the account begins; None when there is none."""
+        """When our record of the account begins; None without a record."""
         (row,) = await self._rows("record_begins", self._account, self._bot)
         return None if row[0] is None else ms_of(row[0])
 
     async def trades_closed(self, span: Interval) -> list[Trade]:
-        """Closed trades by when they were closed."""
+        """The trades closed in a range."""
         rows = await self._rows("trades_closed_between", self._account, self._bot, at(span.start_ms), at(span.end_ms))
         return trades_from(rows)
 
     async def trips(self, span: Interval) -> list[Trip]:
-        """Final round trips that ended in a range."""
+        """The final round trips that ended in a range."""
         rows = await self._rows("trips_between", self._account, at(span.start_ms), at(span.end_ms))
         return [Trip._make((row[0], ms_of(row[1]), ms_of(row[2]), *row[3:7])) for row in rows]
 
     async def transfers(self, span: Interval) -> dict[TransferKey, Transfer]:
-        """Transfers of a range."""
+        """The transfers in a range."""
         rows = await self._rows("transfers_between", self._account, at(span.start_ms), at(span.end_ms))
         found = [Transfer._make((*row[:5], ms_of(row[5]))) for row in rows]
         return {transfer.key: transfer for transfer in found}
 
     async def positions(self) -> dict[str, Decimal]:
-        """Signed sizes per symbol."""
+        """Signed position sizes per symbol."""
         return {row["symbol"]: row["signed_size"] for row in await self._rows("positions", self._account)}
 
     async def note(
         self, differences: Iterable[Difference], span: Interval, kinds: Iterable[str], now: datetime
     ) -> tuple[list[Difference], int]:
-        """Store what was found and settle what is gone of these kinds and this range.
+        """Store what was found; mark as settled what no longer differs within these kinds and this range.
 
-        Returns the differences that are new (or back), and how many are open.
+        Returns the differences that are new or have recurred, and how many are open.
         """
 
         async def write(connection: Connection) -> tuple[list[Difference], int]:

@@ -1,4 +1,4 @@
-"""What one account's sync reads and writes in PostgreSQL, over one connection that also holds the account's lock."""
+"""PostgreSQL access of one account's sync, over one connection that also holds the account's lock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class ClosedPnlRow(NamedTuple):
-    """A closing order of our fills that no closed trade explains (wholly)."""
+    """A closing order among our fills that the closed trades do not account for in full."""
 
     order_id: str
     symbol: str
@@ -51,9 +51,9 @@ class AccountStore:
 
     @classmethod
     async def open(cls, settings: DatabaseSettings, bot_id: str, environment: str, user_id: str) -> "AccountStore":
-        """Connect and find the account's number.
+        """Connect and look up the account's database id.
 
-        Raises Misconfigured when the account belongs to another bot, or the database refuses us, Retry while it is away.
+        Raises Misconfigured when the account belongs to another bot or the login is refused, Retry on an outage.
         """
         store = cls(await connect(settings, "trade_sync_service"), settings, bot_id)
         try:
@@ -64,40 +64,40 @@ class AccountStore:
         return store
 
     async def close(self) -> None:
-        """Close the connection, and with it free the lock."""
+        """Close the connection, which releases the lock."""
         with suppress(*POSTGRES_ERRORS):
             await self._connection.close(timeout=5)
 
     async def lock(self) -> bool:
-        """Become the one run of this account; False when another process is."""
+        """Take the account's run lock; False when another process holds it."""
         locked: bool = await self._value("lock_account", self.account_id)
         return locked
 
     async def unlock(self) -> None:
-        """Let the next run begin."""
+        """Release the account's run lock."""
         await self._value("unlock_account", self.account_id)
 
     async def coverage(self, kind: str) -> list[Interval]:
-        """What has been read of one kind of history."""
+        """The ranges of one kind of history that have been read."""
         rows = await self._rows("coverage", self.account_id, kind)
         return [Interval(ms_of(row["from_time"]), ms_of(row["to_time"])) for row in rows]
 
     async def cover(self, kind: str, span: Interval, read_at: datetime) -> None:
-        """Note that `span` was read to its end, and nothing else."""
+        """Record that `span` was read completely, and nothing else."""
         await self._whole(lambda connection: self._cover(connection, kind, span, read_at))
 
     async def trades_of_orders(self, order_ids: Sequence[str]) -> list[Trade]:
-        """What is stored of these closing orders."""
+        """The stored trades of these closing orders."""
         return trades_from(await self._rows("trades_of_orders", self.account_id, list(order_ids)))
 
     async def trades_of_window(self, window: Interval, symbol: str | None = None) -> list[Trade]:
-        """What is stored of the closing orders made in a range."""
+        """The stored trades whose closing orders were created in a range."""
         return trades_from(
             await self._rows("trades_of_window", self.account_id, at(window.start_ms), at(window.end_ms), symbol)
         )
 
     async def apply(self, changes: Changes, read_at: datetime, window: Interval | None) -> None:
-        """Store the changes of one window and, with `window`, that it was read to its end: both or neither."""
+        """Store the changes of one window and, with `window`, that it was read completely: both or neither."""
 
         async def write(connection: Connection) -> None:
             for correction in changes.corrected:
@@ -123,12 +123,12 @@ class AccountStore:
         await self._whole(write)
 
     async def join_fills(self, since_ms: int, again_ms: int) -> int:
-        """Fill in what our fills know about the trades; returns how many were changed."""
+        """Complete the trades from our fills; returns how many were changed."""
         tag = await self._execute("join_fills", self.account_id, at(since_ms), at(again_ms), self.bot_id)
         return int(tag.rsplit(" ", 1)[-1])
 
     async def closes_without_trade(self, span: Interval) -> list[ClosedPnlRow]:
-        """Closing orders of our fills in `span` that are not (all) in the closed trades."""
+        """Closing orders of our fills in `span` that the closed trades do not cover in full."""
         rows = await self._rows(
             "closes_without_trade", self.account_id, self.bot_id, at(span.start_ms), at(span.end_ms)
         )
@@ -144,7 +144,7 @@ class AccountStore:
         ]
 
     async def add_transfers(self, rows: Iterable[TransactionLogRow], window: Interval, read_at: datetime) -> int:
-        """Store transfers of one window and that it was read; returns how many were new."""
+        """Store the transfers of one window and that it was read; returns how many were new."""
         columns: list[list[object]] = [[] for _ in range(7)]
         for row in rows:
             values = (row.id, row.trade_id, row.type, row.currency, row.change, row.cash_balance, at(row.time_ms))
@@ -168,13 +168,13 @@ class AccountStore:
         )
 
     async def begin_run(self, kind: str) -> int:
-        """A run begins; runs that were killed are marked. The lock must be held."""
+        """Record the start of a run and mark runs that were killed; returns the run's id. The lock must be held."""
         await self._execute("end_killed_runs", self.account_id)
         run: int = await self._value("begin_run", self.account_id, kind)
         return run
 
     async def end_run(self, run: int, rows_read: int, rows_new: int, outcome: str, detail: str | None) -> None:
-        """How a run ended."""
+        """Record how a run ended."""
         await self._execute("end_run", run, rows_read, rows_new, outcome, detail)
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -30,7 +30,7 @@ def _of(settings: DatabaseSettings, database: str) -> DatabaseSettings:
 
 
 async def prepare(settings: DatabaseSettings, registry: Registry) -> None:
-    """Migrate a database and give the sync's role its password."""
+    """Migrate a database and set the password of the sync's role."""
     connection = await connect(settings, "tests")
     await migrate(connection)
     await register_bots(connection, registry)
@@ -48,7 +48,7 @@ def sync_template(postgres_server: EmbeddedPostgres, registry: Registry) -> str:
 
 @pytest.fixture
 def owner_settings(postgres_server: EmbeddedPostgres, sync_template: str) -> Iterator[DatabaseSettings]:
-    """How the owner reaches a fresh, migrated database."""
+    """The owner's settings for a fresh, migrated database."""
     name = f"sync_{next(_numbers)}"
     asyncio.run(
         _run(
@@ -63,7 +63,7 @@ def owner_settings(postgres_server: EmbeddedPostgres, sync_template: str) -> Ite
 
 @pytest.fixture
 def sync_settings(owner_settings: DatabaseSettings) -> DatabaseSettings:
-    """How the sync service reaches it, with no more rights than it has."""
+    """The sync service's settings for it, with the service's own role."""
     return as_sync(owner_settings, PASSWORD)
 
 
@@ -77,6 +77,6 @@ async def owner(owner_settings: DatabaseSettings) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def simulated() -> AsyncIterator[World]:
-    """A simulated exchange without history yet."""
+    """A simulated exchange without history."""
     async with world() as running:
         yield running

@@ -1,4 +1,4 @@
-"""Meddling with an exchange's answers on their way out: what a true one does at bad times only."""
+"""Manipulates an exchange's responses in transit, as a real one does only in bad moments."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ Meddle = Callable[[web.BaseRequest, Handler], Awaitable[web.StreamResponse]]
 
 
 class Meddler:
-    """Stands between an exchange and its callers; counts the calls of each path."""
+    """Sits between an exchange and its callers; counts the calls per path."""
 
     def __init__(self, app: App) -> None:
         self._true: Handler = app.rest.handle
@@ -31,7 +31,7 @@ class Meddler:
 
 
 def of_closed_pnl(change: Meddle) -> Meddle:
-    """Meddle with the closed-P&L calls alone."""
+    """Apply `change` to closed-P&L calls only."""
 
     async def meddle(request: web.BaseRequest, true: Handler) -> web.StreamResponse:
         return await (change(request, true) if request.path == CLOSED_PNL else true(request))
@@ -40,7 +40,7 @@ def of_closed_pnl(change: Meddle) -> Meddle:
 
 
 async def body_of(answer: web.StreamResponse) -> dict[str, Any]:
-    """The decoded envelope of an answer."""
+    """The decoded envelope of a response."""
     assert isinstance(answer, web.Response)
     assert isinstance(answer.body, bytes)
     decoded: dict[str, Any] = json.loads(answer.body)
@@ -48,7 +48,7 @@ async def body_of(answer: web.StreamResponse) -> dict[str, Any]:
 
 
 def answered(body: object) -> web.Response:
-    """An answer with this envelope."""
+    """A response with this envelope."""
     return web.json_response(body)
 
 

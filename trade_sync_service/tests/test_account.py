@@ -1,4 +1,4 @@
-"""On the simulated exchange: every closed trade once, with the right signs, times and reasons, however often it runs."""
+"""On the simulated exchange: every closed trade once, with correct signs, times and reasons, after repeated runs."""
 
 from collections import Counter
 from contextlib import suppress
@@ -164,7 +164,7 @@ async def test_a_stop_made_at_entry_is_found_although_its_window_was_read_long_b
 
 
 def _force_stop(world: World, bot: str, symbol: str) -> None:
-    """Move the stop to just under the market, as a strategy does, and let the market pass it."""
+    """Move the stop to just below the market, as a strategy does, and let the market pass it."""
     while world.account(bot).size(symbol):
         below = (world.price(symbol) * Decimal("0.999")).quantize(Decimal(1))
         with suppress(Refused):  # the level is the same as before

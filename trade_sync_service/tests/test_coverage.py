@@ -1,4 +1,4 @@
-"""Coverage is exact: what was read and what is missing make up what is wanted, and nothing twice."""
+"""Coverage is exact: the read and the missing ranges make up the wanted one without overlap."""
 
 import itertools
 

@@ -1,7 +1,7 @@
-"""Orders that eat through several price levels and through zero: the ledger equals the exchange's own, fill for fill.
+"""Orders that sweep several price levels and reverse positions: the ledger equals the exchange's, fill for fill.
 
-The fills of one match share their time and `seq`, and their ids are random: what was closed first is told by
-`closed_size` alone.
+The fills of one match share their time and `seq`, and their ids are random: only `closed_size` tells what was closed
+first.
 """
 
 import random
@@ -25,7 +25,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
 def trade_with_depth(place: World, seed: int, orders: int) -> None:
-    """Market orders of random size and side, most of which meet several levels and many of which reverse the position."""
+    """Send random market orders, most of which fill at several levels; many of them reverse the position."""
     rng = random.Random(seed)
     for _ in range(orders):
         place.move(rng.choice((1, 1_000, 60_000, 3_600_000)))
@@ -45,7 +45,7 @@ def trade_with_depth(place: World, seed: int, orders: int) -> None:
 
 
 def arrivals(fills: list[Fill], how: str, rng: random.Random) -> list[list[Fill]]:
-    """Batches as the stream brings them, as REST does (opens lack `closed_size`), or in any order, told fully at last."""
+    """Batches as the stream or REST delivers them (REST opens lack `closed_size`), or shuffled, complete at the end."""
     pushed: list[list[Fill]] = []
     left = list(fills)
     if how == "any order":
@@ -81,7 +81,7 @@ async def test_every_round_trip_equals_the_closed_pnl_of_the_exchange(
         await store.close()
         assert report.differences == []
         assert await owner.fetchval("SELECT count(*) FROM trading.reconciliation_issues WHERE state <> 'resolved'") == 0
-        # beside the reconciliation: what was closed, by symbol and direction, and what each match closed
+        # independent of the reconciliation: what was closed, by symbol and direction, and what each match closed
         gross: dict[tuple[str, bool], Decimal] = defaultdict(lambda: Decimal(0))
         for row in place.closed(BOT):
             is_long = row.closing_side == "Sell"
@@ -93,7 +93,7 @@ async def test_every_round_trip_equals_the_closed_pnl_of_the_exchange(
         summed: dict[tuple[str, bool], Decimal] = defaultdict(lambda: Decimal(0))
         for row in ours:
             summed[row["symbol"], row["is_long"]] += row["gross"]
-        # to the last digit, but for the order of closes of one match, by which their shares of the cost are cut off
+        # exact, except that the order of closes within one match decides how their cost shares are rounded
         assert {key: round(value, 8) for key, value in summed.items()} == {
             key: round(value, 8) for key, value in gross.items()
         }

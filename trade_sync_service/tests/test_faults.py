@@ -1,4 +1,4 @@
-"""Whatever goes wrong in mid-run: no range counts as read that was not, and in the end every trade is there once."""
+"""Whatever fails during a run, no unread range counts as read, and in the end every trade is there once."""
 
 import itertools
 import random
@@ -34,7 +34,7 @@ DAYS = 30
 
 @pytest.fixture(scope="module")
 def history() -> Iterator[Exchange]:
-    """An exchange whose bot has closed so much that windows have several pages. Tests read it, and no more."""
+    """An exchange whose bot has enough closed trades for windows of several pages. Tests only read it."""
     exchange = make_exchange()
     made = at_rest(exchange)
     made.trade(21, days=9, per_day=100, bots=[BOT])
@@ -59,7 +59,7 @@ async def meddler(busy: World) -> AsyncIterator[Meddler]:
 
 
 def _gateway(world: World) -> Gateway:
-    """A gateway that gives up soon: these faults stay."""
+    """A gateway that gives up quickly: these faults are permanent."""
     key = world.keys[BOT]
     return Gateway(
         simulated_hosts(world.url, world.url.replace("http", "ws")),
@@ -94,7 +94,7 @@ def _ledger(world: World) -> Counter[tuple[object, ...]]:
 
 
 async def _unread(world: World, settings: DatabaseSettings) -> int:
-    """How many milliseconds of the history do not count as read."""
+    """How many milliseconds of the history count as unread."""
     store = await open_store(settings, world, BOT)
     covered = await store.coverage(CLOSED_PNL)
     await store.close()

@@ -1,4 +1,4 @@
-"""The service as a process: killed at random points it loses and doubles nothing; one bot's trouble is its own."""
+"""The service as a process: killed at random points it neither loses nor duplicates; one bot's fault stays its own."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ def history() -> Iterator[Exchange]:
 
 @pytest.fixture
 async def busy(history: Exchange) -> AsyncIterator[World]:
-    """That exchange, listening; every key good again afterwards."""
+    """That exchange, listening; every key is valid again afterwards."""
     async with world(history) as running:
         yield running
     for key in history.keys.values():
@@ -173,7 +173,7 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
     alerts = [fields["key"] for _, fields in await redis_links.shared.xrange("alerts")]
-    # no listener has stored a fill here: that is told once a bot, and the key's trouble once
+    # no listener has stored a fill here: reported once per bot, and the bad key once
     assert sorted(alerts) == [
         "reconciliation:momentum_001",
         "reconciliation:shortseller_001",
@@ -205,7 +205,7 @@ async def test_the_commands_tell_what_they_did_in_a_line_a_bot_and_a_true_exit_c
 
 @pytest.fixture
 def own_logs() -> Iterator[None]:
-    """Whatever a command does to the logs ends with the test."""
+    """Undo a command's changes to logging after the test."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     yield

@@ -1,4 +1,4 @@
-"""Against the simulated exchange: clean books show no difference, and every planted one is found, and no other."""
+"""On the simulated exchange: correct records show no difference; every planted one is found, and no other."""
 
 import random
 from collections import Counter
@@ -39,7 +39,7 @@ async def _report(world: World, settings: DatabaseSettings, span: Interval | Non
 
 
 async def _booked(world: World, settings: DatabaseSettings, owner: Connection) -> None:
-    """Everything of the exchange's history is in our books."""
+    """Record the exchange's whole history."""
     await store_fills(owner, world, BOT)
     store = await open_store(settings, world, BOT)
     async with world.gateway(BOT) as gateway:
@@ -72,9 +72,9 @@ async def test_a_range_in_the_middle_shows_no_difference_either(
 
 
 async def _plant(owner: Connection, rng: random.Random, each: int) -> Counter[tuple[str, str]]:
-    """Change the books behind the back of everything; returns what must be found."""
+    """Change the records behind every service's back; returns what must be found."""
     expected: Counter[tuple[str, str]] = Counter()
-    # As no service can: without the triggers that keep the books in step.
+    # As no service can: without the triggers that keep derived tables in step.
     await owner.execute("SET session_replication_role = replica")
     fills = [row async for row in _shuffled(owner, rng, "trading.fills", "exec_type = 'Trade'")]
     for row in (fills.pop() for _ in range(each)):
@@ -117,7 +117,7 @@ async def _plant(owner: Connection, rng: random.Random, each: int) -> Counter[tu
 
 
 async def _plant_few(owner: Connection) -> Counter[tuple[str, str]]:
-    """One of each kind that is about money and positions."""
+    """Plant one difference of each kind that concerns money and positions."""
     expected: Counter[tuple[str, str]] = Counter()
     transfers = await owner.fetch("SELECT * FROM trading.transfers ORDER BY log_id")
     lost, wrong = transfers[0], transfers[1]
@@ -139,7 +139,7 @@ async def _plant_few(owner: Connection) -> Counter[tuple[str, str]]:
 
 
 async def _shuffled(owner: Connection, rng: random.Random, table: str, where: str) -> AsyncIterator[dict[str, str]]:
-    # not among the first, before which our record would be taken to begin
+    # not among the first rows, or our record would appear to begin later
     order = "exec_time, exec_id" if table == "trading.fills" else "updated_at, order_id"
     rows = await owner.fetch(f"SELECT * FROM {table} WHERE {where} ORDER BY {order} OFFSET 8")
     rng.shuffle(rows)
@@ -151,7 +151,7 @@ async def _shuffled(owner: Connection, rng: random.Random, table: str, where: st
 
 
 def _by_order(found: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """Closed trades by their order alone: the rest of their key is in the subject, too."""
+    """Closed trades by order only: the subject also holds the rest of their key."""
     return Counter(
         {
             (kind, subject.partition(":")[0] if kind.startswith("closed_pnl_") else subject): count
@@ -292,7 +292,7 @@ async def test_a_fill_that_comes_a_moment_late_is_no_difference(
             found = await window(span, begins_ms, until_ms)
             looked += 1
             if looked == 1:
-                await store_fills(owner, simulated, BOT)  # the listener commits between two looks
+                await store_fills(owner, simulated, BOT)  # the listener commits between two reads
             return found
 
         monkeypatch.setattr(reconciliation, "_window", late)
@@ -307,7 +307,7 @@ async def test_trading_that_goes_on_while_the_books_are_compared_is_no_differenc
 ) -> None:
     simulated.trade(18, days=2, per_day=20, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
-    for seed in range(19, 23):  # stops that were made before the reading fire after it
+    for seed in range(19, 23):  # stops created before the read fire after it
         simulated.trade(seed, days=0.3, per_day=40, bots=[BOT])
         await store_fills(owner, simulated, BOT)
         assert (await _report(simulated, sync_settings)).differences == []

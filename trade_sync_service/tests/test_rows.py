@@ -1,4 +1,4 @@
-"""Signs, keys and sums of a closed trade; and what a second reading of it changes."""
+"""Signs, keys and sums of a closed trade, and what reading it again changes."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Every order passes the caps, the halt and the gate before real money; an error names the cap and its setting."""
+"""Every order passes the caps, the halt and the real-money gate; an error names the cap and its setting."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""A row means the same whether it came over REST or a stream; damage is an error that names the field."""
+"""A row means the same over REST and over a stream; a corrupt row is an error that names the field."""
 
 import contextlib
 import copy

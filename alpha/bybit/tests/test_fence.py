@@ -1,4 +1,4 @@
-"""What the lease of an account lets through, and with which window, request by request."""
+"""Which requests an account's lease admits, and with which receive window."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ NO_ORDER = ok({"list": [], "nextPageCursor": ""})
 
 @dataclass
 class Row:
-    """The row of a lease as the test wants it: held, taken by another process, or in a PostgreSQL that is away."""
+    """A lease row in the state the test sets: held, taken by another process, or PostgreSQL unavailable."""
 
     taken: bool = False
     away: bool = False
@@ -36,18 +36,18 @@ class Row:
     renewals: int = 0
 
     async def acquire(self, holder: str, seconds: float) -> Grant | None:
-        """Free."""
+        """Grant the lease."""
         return Grant(1, self.handed_over)
 
     async def renew(self, holder: str, token: int, seconds: float) -> bool:
-        """As the test says."""
+        """Answer as the test has set."""
         self.renewals += 1
         if self.away:
             raise Retry("PostgreSQL is away.")
         return not self.taken
 
     async def release(self, holder: str, token: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def holder(self) -> str:
         """Nobody."""
@@ -67,7 +67,7 @@ def order(*, reduce_only: bool = False) -> OrderRequest:
 
 @dataclass
 class Fenced:
-    """A gateway under a lease of ten seconds; time moves by the test's hand."""
+    """A gateway under a lease of ten seconds; the test advances the time."""
 
     exchange: FaultyExchange
     gateway: Gateway
@@ -79,7 +79,7 @@ class Fenced:
         return int(self.exchange.seen[-1].headers["X-BAPI-RECV-WINDOW"])
 
     def pass_s(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.exchange.clock.ms += int(seconds * 1000)
 
 

@@ -1,4 +1,4 @@
-"""The settings choose one exchange, and no way leads around the confirmation of real money."""
+"""The settings choose one exchange, and nothing bypasses the confirmation of real money."""
 
 import pytest
 

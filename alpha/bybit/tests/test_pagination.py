@@ -1,4 +1,4 @@
-"""Histories are read to their end: windows without gaps, cursors without circles, bad rows not forgotten."""
+"""Histories are read completely: windows without gaps, cursors without cycles, bad rows not lost."""
 
 import itertools
 

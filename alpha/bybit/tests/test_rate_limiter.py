@@ -1,4 +1,4 @@
-"""One budget for all processes, on a real Redis: never above a limit, exits before back-fills, and safe without Redis."""
+"""One budget for all processes, on a real Redis: never above a limit, exits before backfills, safe without Redis."""
 
 import asyncio
 from pathlib import Path
@@ -220,7 +220,7 @@ async def test_without_redis_a_process_keeps_to_its_share(tmp_path: Path) -> Non
         assert throttle.is_shared()
         server.kill()
         assert await _count(throttle, "a", CREATE_ORDER, Priority.EXIT) == 5
-        assert await _count(throttle, "b", POSITIONS, Priority.EXIT) == 5  # an address has a sixth of 60
+        assert await _count(throttle, "b", POSITIONS, Priority.EXIT) == 5  # an address's local share: a sixth of 60
         assert not throttle.is_shared()
         server.start()
         clock.ms += 1_001

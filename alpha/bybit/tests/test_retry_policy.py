@@ -1,4 +1,4 @@
-"""The table of return codes, and the pauses between tries."""
+"""The table of return codes, and the pauses between attempts."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a call does when the exchange, the network or the clock misbehaves: retried, refused or unknown, never guessed."""
+"""A call when the exchange, the network or the clock misbehaves: retried, refused or unknown, never guessed."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Signatures against vectors that were computed with OpenSSL."""
+"""Signatures against vectors computed with OpenSSL."""
 
 import pytest
 

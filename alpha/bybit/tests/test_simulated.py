@@ -1,4 +1,4 @@
-"""Every call of the gateway against the simulated exchange, as a process of its own."""
+"""Every gateway call against the simulated exchange, running as a separate process."""
 
 import asyncio
 import subprocess
@@ -27,7 +27,7 @@ SYMBOL = "BTCUSDT"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A simulated exchange whose time stands still; its account `k` has 10,000 USDT."""
+    """A simulated exchange with its time frozen; its account `k` has 10,000 USDT."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "exchange_simulator", "--port", "0", "--step", "--symbols", "BTCUSDT,ETHUSDT"),
@@ -135,7 +135,7 @@ async def test_a_round_trip_leaves_the_same_trace_in_every_history(gateway: Gate
 
 
 async def test_exits_sent_twice_never_reverse_a_position(url: str, gateway: Gateway) -> None:
-    """Two instances, neither of which knows of the other, close the whole of the same position at the same time."""
+    """Two instances, unaware of each other, close the same position completely at the same time."""
     async with _gateway(url, "k") as other:
         for side, closing in (("Buy", "Sell"), ("Sell", "Buy")):
             await place_order_once(gateway, await _order(gateway, f"x-en-{side}", side, 5_000))
@@ -149,7 +149,7 @@ async def test_exits_sent_twice_never_reverse_a_position(url: str, gateway: Gate
             refused = [result for result in results if isinstance(result, BaseException)]
             assert [type(result) for result in refused] == [NothingToClose] * (len(exits) - 1)
             assert await gateway.positions(SYMBOL) == [] or all(row.is_flat for row in await gateway.positions(SYMBOL))
-            # An exit of a position that has meanwhile been turned round by hand adds nothing to the new one.
+            # An exit of a position that has meanwhile been reversed manually adds nothing to the new one.
             await place_order_once(gateway, await _order(gateway, f"x-turn-{side}", closing, 1_000))
             with pytest.raises(NothingToClose):
                 await place_order_once(
@@ -231,7 +231,7 @@ async def test_calls_as_fast_as_they_go_are_throttled_to_what_the_exchange_takes
     async with _gateway(url, "k", throttle=RateLimiter(redis_links.shared)) as gateway:
         answers = await asyncio.gather(*(gateway.key_info() for _ in range(25)))
         assert len(answers) == 25
-        # Ten a second are allowed: unthrottled, fifteen would be refused at once. A busy machine may bunch a few.
+        # Ten per second are allowed: unthrottled, fifteen would be refused at once. A busy machine may bunch a few.
         assert gateway.counts.limited < 8
 
 

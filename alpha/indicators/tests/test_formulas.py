@@ -1,4 +1,4 @@
-"""Each figure against its textbook formula, written out slowly."""
+"""Each indicator against its textbook formula, written out naively."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""The value at a bar is the same bits whether computed over all history or over the bars it needs."""
+"""The value at a bar has the same bits whether computed over all history or over the bars it needs."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def same_bits(left: Floats, right: Floats) -> bool:
 
 
 def newest_alone(figure: Callable[[Floats, int], Floats], values: Floats, need: int, interval: int) -> Floats:
-    """The figure at every bar from the `need` bars up to it alone; NaN where there are fewer."""
+    """The indicator at every bar from only the `need` bars up to it; NaN where there are fewer."""
     result = np.full(len(values), np.nan)
     for end in range(need, len(values) + 1):
         first = end - need

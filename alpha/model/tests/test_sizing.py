@@ -1,4 +1,4 @@
-"""What is sent fits the symbol's filters, and is never rounded to the dangerous side."""
+"""Sizes and prices fit the symbol's filters and are never rounded in the dangerous direction."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The doctor as a process: it names what is wrong and what to do, and its exit code tells the truth."""
+"""The doctor as a process: it names each fault and its remedy, and its exit code is correct."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def servers() -> Iterator[Servers]:
 
 
 async def examined(folder: Path, variables: Mapping[str, str]) -> tuple[int, list[dict[str, str]]]:
-    """Exit code and findings of the doctor with these settings alone."""
+    """Exit code and findings of the doctor with only these settings."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "alpha", "doctor", "--json"),
         stdout=asyncio.subprocess.PIPE,
@@ -85,10 +85,10 @@ async def test_where_all_answers_nothing_is_to_mend(tmp_path: Path, servers: Ser
         code, findings = await examined(tmp_path, variables)
         ok = {row["subject"] for row in findings if row["outcome"] == "ok"}
         assert {"exchange", "database", "migrations", "redis", "shortseller", "lxalgo", "momentum"} <= ok, findings
-        # Nobody supervises bots here, and that is all that is wrong.
+        # There is no bot supervisor here; that is the only fault.
         assert [row["subject"] for row in findings if row["outcome"] == "fault"] in ([], ["bot control"])
         assert sum("with a key that cannot trade" in row["text"] for row in findings) == len(BOTS)
-        # A key in another bot's place is the same account twice.
+        # One bot's key under another bot's variables: the same account twice.
         twice = {"LXALGO_BYBIT_API_KEY": BOTS[0].key, "LXALGO_BYBIT_API_SECRET": BOTS[0].secret}
         code, findings = await examined(tmp_path, {**variables, **twice})
         assert code == 1
@@ -107,13 +107,13 @@ async def test_a_key_to_read_with_that_may_trade_is_weaker_and_one_of_another_ac
         variables = {**stage.environment("alpha_readonly"), **first.environment()}
 
         async def said(**more: str) -> dict[str, str]:
-            """Outcome to text of what concerns the bot's key to read with."""
+            """Outcome to text of the findings about the bot's read-only key."""
             _, findings = await examined(tmp_path, {**variables, **more})
             rows = [row for row in findings if row["subject"] == "shortseller"]
             assert all(row["remedy"] for row in rows if row["outcome"] != "ok")
             return {row["outcome"]: row["text"] for row in rows if "listener" in row["text"] or "reads" in row["text"]}
 
-        # The manual's plain .env with one key works, and it is said what is weaker.
+        # The manual's plain .env with one key works, and the report says what is weaker.
         assert "hold a key that may trade" in (await said())["note"]
         assert "no key" in (await said(ALPHA_SECRETS="files"))["fault"]
         foreign = dict(zip(first.reading(), second.reading().values(), strict=True))

@@ -1,4 +1,4 @@
-"""`alpha init` loses no secret: killed at any of its writes, on a full disk, in a folder that belongs to somebody else."""
+"""`alpha init` loses no secret: killed at any write, on a full disk, in a folder owned by another user."""
 
 import errno
 import json
@@ -24,23 +24,23 @@ from alpha_cli.main import main
 ROOT = Path(__file__).resolve().parents[3]
 _WRITES = os.O_WRONLY | os.O_RDWR
 NOBODY = 65534
-#: It came to its end although something was refused.
+#: Exit code: it finished although something was refused.
 ALL_THE_SAME = 55
-#: A secret that comes to an installation which has its secrets in files already.
+#: A secret added to an installation that already has its secrets in files.
 LATER = "C2_TELEGRAM_BOT_TOKEN"
 
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that every user reaches."""
-    # Two services instead of all: every kind of write is met, and each of them.
+    """A folder that every user can access."""
+    # Two services instead of all: still covers every kind of write.
     few = {name: layout.SERVICES[name] for name in ("websocket_listener", "risk_guard")}
     monkeypatch.setattr(layout, "SERVICES", few)
-    # in memory where there is one: hundreds of runs, each of which waits for the disk
+    # in memory if possible: hundreds of runs, each of which syncs to disk
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="alpha-init-", dir=memory if os.access(memory, os.W_OK) else None))
     folder.chmod(0o755)
-    # Here, so that no child has to load the modules, and another user need not reach them.
+    # Here, so that no child has to load the modules and another user need not be able to read them.
     warm = folder / "warm"
     checkout(warm)
     assert init(warm) == 0
@@ -49,10 +49,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def checkout(folder: Path, without: str = "") -> dict[str, str]:
-    """A checkout with a plain `.env`; returns the secrets that stand in it."""
+    """A checkout with a plain `.env`; returns the secrets in it."""
     folder.mkdir()
     shutil.copy(ROOT / ".env.example", folder)
-    # one bot is enough, and every write is met
+    # one bot is enough to cover every write
     (folder / "bots.toml").write_text("[[bot]]" + (ROOT / "bots.toml").read_text().split("[[bot]]")[1])
     names = (*given(load_registry(folder / "bots.toml")), "POSTGRES_PASSWORD", "REDIS_PASSWORD")
     secrets = {name: f"of-{name}" for name in names if name != without}
@@ -64,8 +64,8 @@ def checkout(folder: Path, without: str = "") -> dict[str, str]:
 
 
 def in_child(work: Callable[[], int], said: Path) -> int:
-    """Run in a process of its own, its words in `said`; the exit code, or minus the signal."""
-    reading, writing = os.pipe()  # a pipe takes words also when no file does
+    """Run in a child process, its output in `said`; returns the exit code, or minus the signal."""
+    reading, writing = os.pipe()  # a pipe accepts output even when no file does
     pid = os.fork()
     if pid == 0:
         try:
@@ -88,7 +88,7 @@ def init(folder: Path) -> int:
 
 
 def at_write(folder: Path, number: int, act: Callable[[], None]) -> Callable[[], bool]:
-    """Do `act` in place of the `number`th thing that changes a file or folder of the checkout; tells whether it came."""
+    """Call `act` in place of the `number`th change of a file or folder of the checkout; returns whether it occurred."""
     left = number
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -116,13 +116,13 @@ def refuse() -> None:
 
 
 def no_more_bytes() -> None:
-    """From now on files may not grow: what writes gets an error, as on a full disk."""
+    """Prevent files from growing: writes fail, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 def found(folder: Path) -> dict[str, str]:
-    """Every secret that `.env` and the list in `secrets/` hold together."""
+    """Every secret in `.env` and the list in `secrets/` combined."""
     ledger = folder / "secrets/installation.json"
     return {**read_env(folder / ".env"), **(json.loads(ledger.read_text()) if ledger.exists() else {})}
 
@@ -131,7 +131,7 @@ def found(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("act", [kill, refuse, no_more_bytes])
 def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None], tmp_path: Path) -> None:
     said = tmp_path / "said"
-    # from the second run on with a list in secrets/, so that its replacement is met as well
+    # the second run has a list in secrets/, so that its replacement is covered as well
     for again in (False, True):
         for number in range(1, 1000, 1 if act is kill else 4):
             folder = place / f"{again}-{number}"
@@ -156,7 +156,7 @@ def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None
             assert {name: kept.get(name) for name in secrets} == secrets, (number, code, said.read_text())
             if code == 0:
                 break
-            if code == ALL_THE_SAME:  # a folder that is there need not be made
+            if code == ALL_THE_SAME:  # an existing folder need not be created
                 shutil.rmtree(folder)
                 continue
             assert code in {2, -signal.SIGKILL}, (number, code, said.read_text())
@@ -165,7 +165,7 @@ def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None
             if number % 20 > 1:
                 shutil.rmtree(folder)
                 continue
-            # and the next run finishes what was begun
+            # and the next run finishes it
             assert in_child(partial(init, folder), said) == 0, said.read_text()
             assert {name: found(folder).get(name) for name in secrets} == secrets
             assert "of-" not in (folder / ".env").read_text()
