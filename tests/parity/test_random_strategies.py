@@ -21,7 +21,7 @@ from tests.parity.replay import CASH, generate
 from tests.support.bot_harness import ENTRIES, BotHarness, Servers, sim
 from tests.support.world import BOTS, ROOT, until
 
-SEEDS = int(os.environ.get("PARITY_SEEDS", "20"))
+SEEDS = int(os.environ.get("PARITY_SEEDS", "3"))
 BARS = int(os.environ.get("PARITY_BARS", "60"))
 SYMBOLS = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
 BOT = "shortseller_001"
