@@ -29,6 +29,20 @@ def _needs_an_engine() -> None:
         pytest.skip("no Docker engine answers")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_image_of_an_earlier_checkout() -> None:
+    """Remove images of our names: a plain `up` rebuilds nothing, so tests would run those of other sources."""
+    if not engine_answers():
+        return
+    listed = subprocess.run(
+        ["docker", "images", "--filter", "reference=alpha.invalid/*", "--filter", "reference=alpha.invalid/*/*",
+         "--format", "{{.Repository}}:{{.Tag}}"],
+        check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    if names := [name for name in listed if "<none>" not in name]:
+        subprocess.run(["docker", "rmi", "--force", *names], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def demo_stack() -> Iterator[Compose]:
     """The whole stack on the simulated exchange, healthy."""
