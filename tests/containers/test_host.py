@@ -86,6 +86,26 @@ def volumes(compose: Compose) -> set[str]:
     return set(compose.run("docker", "volume", "ls", "--format", "{{.Name}}").split())
 
 
+def test_a_changed_page_of_the_command_centre_leaves_all_other_images_as_they_were(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    services = ("telegram_manager", "risk_guard", "websocket_listener", "trade_sync_service", "shortseller")
+    image = "alpha.invalid/{}:local"
+
+    def built() -> dict[str, str]:
+        compose("build", *services, timeout_s=1200)
+        return {name: identity(compose, image.format(name)) for name in services}
+
+    before = built()
+    with (checkout / "operations/pages.py").open("a") as page:
+        page.write("# a newer version\n")
+    after = built()
+    assert {name for name in services if after[name] != before[name]} == {"telegram_manager"}
+    with (checkout / "alpha/model/money.py").open("a") as library:
+        library.write("# a newer version\n")
+    changed = built()
+    assert all(changed[name] != after[name] for name in services), "what every service imports changes every image"
+
+
 def test_the_clean_up_of_one_stack_never_touches_the_record_of_another(checkout: Path) -> None:
     production, demo = Compose(checkout, (PRODUCTION,)), Compose(checkout, (PRODUCTION, DEMO))
     assert "alpha_postgres_17" not in volumes(production), "a stack of this name is in use on this machine"
