@@ -17,7 +17,7 @@ from alpha.model.order import Order
 from alpha.model.order_link import GUARD_TAG, order_link_id, parse_order_link_id
 from alpha.model.reason import Reason, reason_of_exchange
 from alpha.model.side import Direction
-from alpha.model.sizing import round_qty
+from alpha.model.sizing import closing_slice
 from alpha.registry import Bot
 from alpha.strategy.positions import Protection
 
@@ -128,21 +128,13 @@ class Broker:
         request = OrderRequest(
             symbol=symbol,
             side=direction.closing_side,
-            qty=self._slice(symbol, qty, reference),
+            qty=closing_slice(qty, self._gateway.guard.caps.max_order_usdt / reference, self.instruments.get(symbol)),
             order_link_id=link_id,
             reference_price=reference,
             reduce_only=True,
         )
         await place_order_once(self._gateway, request)
         return await self.outcome(symbol, link_id, Priority.EXIT)
-
-    def _slice(self, symbol: str, qty: Decimal, reference: Decimal) -> Decimal:
-        instrument = self.instruments.get(symbol)
-        if instrument is None:
-            return qty
-        allowed = self._gateway.guard.caps.max_order_usdt / reference
-        most = round_qty(min(instrument.max_market_qty, allowed), instrument)
-        return min(qty, most) if most > 0 else qty
 
     async def outcome(self, symbol: str, link_id: str, rank: Priority) -> Filled:
         """What a sent order did. WriteUnknown when that cannot be learned: look again before anything else."""

@@ -23,14 +23,13 @@ from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.logs import logger
-from alpha.model.instrument import Instrument
 from alpha.model.money import plain
 from alpha.model.order import Order
 from alpha.model.order_link import guard_order_link_id
 from alpha.model.position import Position
 from alpha.model.reason import Reason
 from alpha.model.side import BUY, SELL
-from alpha.model.sizing import round_qty
+from alpha.model.sizing import closing_slice
 from risk_guard.account import GuardedAccount
 
 log = logger(__name__)
@@ -172,7 +171,7 @@ class Closing:
         account, state = self._account, self.state
         reference = await self._reference(position)
         instrument = await account.instrument(position.symbol)
-        qty = _slice(position.size, reference, account.max_order_usdt, instrument)
+        qty = closing_slice(position.size, account.max_order_usdt / reference, instrument)
         state.attempts += 1
         attempt = state.attempts
         self._save(state)
@@ -228,19 +227,3 @@ def _protects(order: Order) -> bool:
         "PartialStopLoss",
         "PartialTakeProfit",
     }
-
-
-def _slice(size: Decimal, reference: Decimal, max_usdt: Decimal, instrument: Instrument | None) -> Decimal:
-    """How much of a position one order may close: within the caps and the symbol's maximum market order size.
-
-    The remainder is never below the minimum order size, which nothing could close.
-    """
-    if instrument is None:
-        return size
-    least = instrument.min_order_qty
-    most = round_qty(min(instrument.max_market_qty, max_usdt / reference), instrument)
-    if most <= 0 or most >= size:
-        return size
-    if size - most < least:
-        most = round_qty(size - least, instrument)
-    return most if most > 0 else size

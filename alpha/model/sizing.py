@@ -78,18 +78,21 @@ def fit_qty(
     return fitted
 
 
-def slices(qty: Decimal, most: Decimal, instrument: Instrument) -> list[Decimal]:
-    """`qty` split into pieces of at most `most`, each a multiple of the step; their sum is `qty` rounded down to it.
+def closing_slice(size: Decimal, most: Decimal, instrument: Instrument | None) -> Decimal:
+    """How much of a position of `size` one order closes: at most `most` and the symbol's largest market order, base coin.
 
-    Raises Rejected when `most` is below one step.
+    The remainder is never below the smallest order, which nothing could close: 1.005 with a smallest order of 0.010 and a
+    largest of 1.000 is closed by 0.995 and 0.010. Where no order fits these limits, or the instrument is not known, the
+    whole is sent: closing comes before a cap.
     """
-    piece = round_qty(most, instrument)
-    left = round_qty(qty, instrument)
-    if piece <= 0:
-        raise Rejected(f"{instrument.symbol}: a slice of {plain(most)} is below the step {plain(instrument.qty_step)}.")
-    pieces = [piece] * int(left // piece)
-    rest = left - piece * len(pieces)
-    return [*pieces, rest] if rest else pieces
+    if instrument is None:
+        return size
+    piece = round_qty(min(instrument.max_market_qty, most), instrument)
+    if piece <= 0 or piece >= size:
+        return size
+    if size - piece < instrument.min_order_qty:
+        piece = round_qty(size - instrument.min_order_qty, instrument)
+    return piece if piece > 0 else size
 
 
 def _is(side: str, wanted: str) -> bool:

@@ -21,11 +21,12 @@ from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.live_state.connect import RedisClients
 from alpha.model.reason import Reason
+from alpha.model.sizing import closing_slice
 from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_runner.unthrottled import NoLimit
 from risk_guard.account import GuardedAccount, open_account
-from risk_guard.closing import REFUSED_S, Closing, ClosingRefused, ClosingState, _slice
+from risk_guard.closing import REFUSED_S, Closing, ClosingRefused, ClosingState
 from risk_guard.settings import GuardSettings
 from risk_guard.stop_check import StopCheck
 from risk_guard.store import GuardStore
@@ -216,7 +217,7 @@ async def test_a_position_larger_than_the_cap_is_closed_in_slices(
             stage.account.instruments["BTCUSDT"], min_order_qty=Decimal("0.01"), qty_step=Decimal("0.001")
         )
         usual, before_the_last = (
-            _slice(Decimal(size), Decimal(100_000), Decimal(10_000), instrument) for size in ("0.25", "0.105")
+            closing_slice(Decimal(size), Decimal("0.1"), instrument) for size in ("0.25", "0.105")
         )
         assert usual == Decimal("0.1")
         assert before_the_last == Decimal("0.095"), (

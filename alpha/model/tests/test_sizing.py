@@ -73,16 +73,22 @@ def test_what_is_no_order_is_refused(qty: str, price: str) -> None:
 
 
 @given(amounts, st.decimals(min_value="0.001", max_value="100", places=3))
-def test_slices_add_up_and_none_is_above_the_most(qty: Decimal, most: Decimal) -> None:
-    assume(qty / most < 500)
-    pieces = sizing.slices(qty, most, BTC)
-    assert sum(pieces, Decimal(0)) == sizing.round_qty(qty, BTC)
-    assert all(0 < piece <= most for piece in pieces)
+def test_slices_close_the_whole_and_each_can_be_sent(size: Decimal, most: Decimal) -> None:
+    assume(size / most < 500)
+    left = size = sizing.round_qty(size, BTC)
+    while left > 0:
+        piece = sizing.closing_slice(left, most, BTC)
+        assert 0 < piece <= left
+        assert piece == left or piece <= most
+        left -= piece
+        assert not 0 < left < BTC.min_order_qty
+    assert left == 0
 
 
-def test_a_slice_below_the_step_is_refused() -> None:
-    with pytest.raises(Rejected):
-        sizing.slices(Decimal(1), Decimal("0.0001"), BTC)
+def test_no_remainder_is_left_below_the_smallest_order() -> None:
+    instrument = replace(BTC, min_order_qty=Decimal("0.010"), max_market_qty=Decimal("1.000"))
+    first = sizing.closing_slice(Decimal("1.005"), Decimal(500), instrument)
+    assert (first, Decimal("1.005") - first) == (Decimal("0.995"), Decimal("0.010"))
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value="-1e12", max_value="1e12", places=10))
