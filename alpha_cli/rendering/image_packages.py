@@ -31,12 +31,14 @@ ROOTS = {
         "alpha_cli.commands.access_code",
     ),
 }
+#: What every image runs besides: its entry point, which waits for the schema, and its health check.
+EVERYWHERE = ("alpha.postgres.schema", "alpha.healthcheck")
 _NOTE = "# Rendered from the imports by `alpha render`; docker/Dockerfile copies these packages. `alpha` means its own modules."
 
 
 def image_packages(root: Path) -> str:
     """The text of docker/packages.txt for the repository at `root`: one row per image, its packages in order."""
-    rows = [f"{image}: {' '.join(packages_of(root, starts))}" for image, starts in ROOTS.items()]
+    rows = [f"{image}: {' '.join(packages_of(root, (*EVERYWHERE, *starts)))}" for image, starts in ROOTS.items()]
     return "\n".join((_NOTE, *rows)) + "\n"
 
 
