@@ -16,7 +16,7 @@ from demo.orphans import server_of
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 STRANGE = 'it\'s a höuse "$HOME" # `of` 100%'
 #: Starts both servers as the demo does; it is then killed.
 _KILLED = """

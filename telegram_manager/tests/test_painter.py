@@ -8,10 +8,10 @@ import psutil
 
 _CENTRE = """
 import asyncio, os
-from telegram_manager.chart_worker import Painter
+from telegram_manager.chart_worker import ChartWorker
 
 async def main():
-    painter = Painter()
+    painter = ChartWorker()
     await painter.open()
     print(*(child.pid for child in __import__("psutil").Process().children()), flush=True)
     await asyncio.Event().wait()

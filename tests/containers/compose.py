@@ -63,7 +63,7 @@ class Compose:
         rows = [json.loads(line) for line in self("ps", "-a", "--format", "json").splitlines() if line.strip()]
         return {row["Service"]: f"{row['State']} {row['Health'] or row['ExitCode']}" for row in rows}
 
-    def wait_healthy(self, limit_s: float = 180, *, leaving: frozenset[str] = frozenset()) -> None:
+    def wait_healthy(self, limit_s: float = 400, *, leaving: frozenset[str] = frozenset()) -> None:
         """Wait until every long-running service not left out is healthy and every one-shot service
         has exited with 0.
         """
