@@ -15,7 +15,7 @@ from alpha.errors import Misconfigured
 from alpha.log_folders import check_env
 from alpha_cli.main import main
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,9 @@ def test_words_in_any_case_and_numbers_with_commas(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LOG_LEVEL", "INFO")
     assert load(LogSettings, env_file=None).log_level == "info"
     monkeypatch.setenv("ALPHA_LIVE_MAX_ORDER_USDT", "1,000")
-    with pytest.raises(Misconfigured, match=r"ALPHA_LIVE_MAX_ORDER_USDT is '1,000': .* without commas"):
+    assert load(ExchangeSettings, env_file=None).alpha_live_max_order_usdt == 1_000
+    monkeypatch.setenv("ALPHA_LIVE_MAX_ORDER_USDT", "1,00")
+    with pytest.raises(Misconfigured, match=r"ALPHA_LIVE_MAX_ORDER_USDT is '1,00': "):
         load(ExchangeSettings, env_file=None)
     monkeypatch.setenv("ALPHA_LIVE_MAX_ORDER_USDT", "100")
     monkeypatch.setenv("BYBIT_REST_URL", "ftp://x")

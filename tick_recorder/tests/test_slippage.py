@@ -141,18 +141,17 @@ async def test_fills_come_with_their_intents_where_there_are_any(postgres_server
                 "'linear', 'BTCUSDT', $2, $2, $3, 'Buy', 'Trade', 'entry', 100.5, 2, 201, 0.1, false, $4, $5, $5)",
                 account, f"exec-{number}", link, number, at(T0 + number),
             )  # fmt: skip
-        if await connection.fetchval("SELECT to_regclass('trading.order_intents') IS NULL"):
-            found = await read_fills(connection, "shortseller_001", 7)
-            assert found["decision_price"].to_list() == [None, None]
-            await connection.execute(
-                "CREATE TABLE trading.order_intents (account_id smallint, order_link_id text, order_kind text, decision_price numeric)"
-            )
-            await connection.execute(
-                "INSERT INTO trading.order_intents VALUES ($1, 'ss-en-2', 'market', 100.25)", account
-            )
-            found = await read_fills(connection, "shortseller_001", 7)
-            assert found["decision_price"].to_list() == [None, Decimal("100.25")]
-            assert found["order_kind"].to_list() == [None, "market"]
+        found = await read_fills(connection, "shortseller_001", 7)
+        assert found["decision_price"].to_list() == [None, None]
+        await connection.execute(
+            "INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty, "
+            "reason, decision_price, decided_at) VALUES ($1, 'ss-en-2', 'shortseller_001', 'BTCUSDT', $2, 'enter', 'market', 'Buy', "
+            "2, 'entry', 100.25, $2)",
+            account, at(T0),
+        )  # fmt: skip
+        found = await read_fills(connection, "shortseller_001", 7)
+        assert found["decision_price"].to_list() == [None, Decimal("100.25")]
+        assert found["order_kind"].to_list() == [None, "market"]
         assert found["price"].to_list() == [Decimal("100.5")] * 2
         await transaction.rollback()
     finally:
