@@ -108,7 +108,7 @@ def test_words_in_any_case_and_numbers_with_commas(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LOG_LEVEL", "INFO")
     assert load(LogSettings, env_file=None).log_level == "info"
     monkeypatch.setenv("ALPHA_LIVE_MAX_ORDER_USDT", "1,000")
-    assert load(ExchangeSettings, env_file=None).alpha_live_max_order_usdt == 1_000
+    assert load(ExchangeSettings, env_file=None).alpha_live_max_order_usdt == "1000"
     monkeypatch.setenv("ALPHA_LIVE_MAX_ORDER_USDT", "1,00")
     with pytest.raises(Misconfigured, match=r"ALPHA_LIVE_MAX_ORDER_USDT is '1,00': "):
         load(ExchangeSettings, env_file=None)
