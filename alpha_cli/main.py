@@ -78,6 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
+    except OSError as fault:
+        sys.stderr.write(
+            f"{fault.filename or 'A file'} cannot be written: {fault.strerror or fault}. Mend that and run it again.\n"
+        )
+        return 2
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
