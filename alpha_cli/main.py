@@ -1,5 +1,6 @@
 """The command `alpha`: each package adds its own commands, and only the requested one is imported."""
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -33,6 +34,7 @@ PARTS = {
     "slippage": "ticks",
 }
 OPERATE = "operate"
+_NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 #: Commands whose settings file need not exist yet.
 CREATES_ENV_FILE = {"init"}
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
@@ -79,9 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
     except OSError as fault:
-        sys.stderr.write(
-            f"{fault.filename or 'A file'} cannot be written: {fault.strerror or fault}. Mend that and run it again.\n"
-        )
+        if fault.errno in _NOT_WRITABLE:
+            where, why = fault.filename or "A file", fault.strerror or fault
+            sys.stderr.write(f"{where} cannot be written: {why}. Mend that and run it again.\n")
+        else:
+            sys.stderr.write(f"The command failed: {fault}.\n")
         return 2
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
