@@ -56,20 +56,42 @@ async def health(platform: Operations) -> list[HealthRow]:
 
 
 async def alerts(platform: Operations, count: int = 20) -> list[AlertRow]:
-    """Return the latest alerts, newest first. Raises Retry while Redis is unavailable."""
-    async with redis_faults(platform.live):
-        rows = await platform.live.shared.xrevrange(keys.ALERTS, count=history.row_count(count))
-    return [
-        AlertRow(
-            time=at(int(fields.get("raised_ms", "0"))),
-            level=fields.get("level", ""),
-            bot=fields.get("bot", ""),
-            service=fields.get("service", ""),
-            key=fields.get("key", ""),
-            text=f"{fields.get('text', '')} {fields.get('remedy', '')}".strip(),
-        )
-        for _, fields in rows
-    ]
+    """Return the latest alerts, newest first: those kept in PostgreSQL, and any in Redis that are not stored yet.
+
+    While one of the two is unavailable, the other's. Raises Retry while both are.
+    """
+    history.row_count(count)
+    kept: list[AlertRow] = []
+    stored: set[str] = set()
+    away: AlphaError | None = None
+    try:
+        for stream_id, row in await history.alerts(platform, count):
+            stored.add(stream_id)
+            kept.append(row)
+    except AlphaError as fault:
+        away = fault
+    try:
+        async with redis_faults(platform.live):
+            fresh = await platform.live.shared.xrevrange(keys.ALERTS, count=count)
+    except AlphaError:
+        if away is not None:
+            raise
+        return kept
+    oldest = kept[-1].time if len(kept) == count else None
+    waiting = [_streamed(fields) for stream_id, fields in fresh if stream_id not in stored]
+    waiting = [row for row in waiting if oldest is None or row.time > oldest]
+    return sorted([*waiting, *kept], key=lambda row: row.time, reverse=True)[:count]
+
+
+def _streamed(fields: dict[str, str]) -> AlertRow:
+    return AlertRow(
+        time=at(int(fields.get("raised_ms", "0"))),
+        level=fields.get("level", ""),
+        bot=fields.get("bot", ""),
+        service=fields.get("service", ""),
+        key=fields.get("key", ""),
+        text=f"{fields.get('text', '')} {fields.get('remedy', '')}".strip(),
+    )
 
 
 async def logs(platform: Operations, bot: Bot, lines: int = 50) -> str:

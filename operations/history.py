@@ -279,6 +279,29 @@ async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRo
     ]
 
 
+async def alerts(platform: Operations, count: int = 20) -> list[tuple[str, AlertRow]]:
+    """Return the latest alerts kept in PostgreSQL, newest first, each with the id of its stream entry (may be empty)."""
+    rows = await platform.history.rows(
+        "SELECT stream_id, raised_at, level, bot_id, source, code, message, remedy FROM audit.alerts "
+        "ORDER BY raised_at DESC LIMIT $1",
+        row_count(count),
+    )
+    return [
+        (
+            row["stream_id"] or "",
+            AlertRow(
+                time=row["raised_at"],
+                level=row["level"],
+                bot=row["bot_id"] or "",
+                service=row["source"],
+                key=row["code"],
+                text=f"{row['message']} {row['remedy']}".strip(),
+            ),
+        )
+        for row in rows
+    ]
+
+
 async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
     """Return the latest command attempts, newest first."""
     rows = await platform.history.rows(

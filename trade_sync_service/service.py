@@ -12,6 +12,7 @@ from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from trade_sync_service.account import AccountSync, RunResult
+from trade_sync_service.alert_archive import AlertArchive
 from trade_sync_service.context import AccountSession, ServiceContext
 from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.metrics import Metrics
@@ -141,15 +142,17 @@ async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -
     """Run the service until `stop` is set. A run in progress is recorded as interrupted and read again next time."""
     house = ServiceContext(settings)
     service = Service(house, Metrics())
-    health = HealthServer(settings, pulse, {"sync": service.sync_fault}, details=service.details)
+    archive = AlertArchive(house.redis.shared, settings)
+    checks = {"sync": service.sync_fault, "alerts": archive.fault}
+    health = HealthServer(settings, pulse, checks, details=service.details)
     log.info("started", port=health.port, bots=[bot.id for bot in house.registry.bots], at_ms=wall_ms())
-    work = asyncio.create_task(service.run())
+    work, archiving = asyncio.create_task(service.run()), asyncio.create_task(archive.run())
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             await work
     finally:
-        await end_tasks([work, stopping])
+        await end_tasks([work, archiving, stopping])
         health.close()
         await house.close()

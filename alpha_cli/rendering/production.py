@@ -153,7 +153,7 @@ def redis_users(registry: Registry) -> str:
             reads=["symbols:*", "intervals:*"],
             shout=True,
         ),
-        _user("trade_sync_service", writes=[], reads=["status:*"]),
+        _user("trade_sync_service", writes=[], reads=["status:*", "alerts"]),
         _user(
             "risk_guard",
             writes=["control:*", "control_replies:guard", "symbols:*", "heartbeat:guard"],

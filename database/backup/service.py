@@ -102,12 +102,6 @@ class BackupService:
                 backup.path.stat().st_size if backup else None,
                 detail,
             )
-            if not ok:
-                await connection.execute(
-                    "INSERT INTO audit.alerts (level, source, code, message) VALUES ('critical', 'postgres_backup', $1, $2)",
-                    f"{kind}_failed",
-                    self._fault,
-                )
         except POSTGRES_ERRORS as fault:
             log.error("backup_not_recorded", fault=str(fault))
         finally:

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from alpha.alerts import Alert, Alerts, Level
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
 from alpha.live_state import keys
 from operations import analytics, health, history, history_pages, positions
@@ -18,6 +20,7 @@ from operations.page import Curve
 from operations.periods import parse_period
 from operations.status import BotState, status
 from tests.support.operations import NOW
+from trade_sync_service.alert_archive import AlertArchive
 
 
 async def test_business_time_is_the_exchanges_not_the_wall_clock(platform: Operations) -> None:
@@ -173,3 +176,22 @@ async def test_logs_are_the_bots_own_output(platform: Operations) -> None:
 async def test_a_senseless_number_of_rows_is_refused(platform: Operations, count: int) -> None:
     with pytest.raises(Rejected):
         await analytics.trades(platform, None, count)
+
+
+async def test_alerts_are_the_kept_ones_and_those_not_stored_yet_without_repeats(
+    platform: Operations, house_database: DatabaseSettings
+) -> None:
+    raised = Alerts(platform.live.shared, "tests")
+    archive = AlertArchive(platform.live.shared, house_database)
+    for number in range(4):
+        if number == 3:
+            await archive.step(1)
+        await raised.raise_alert(Alert(Level.WARNING, f"t:{number}", f"Trouble {number}.", "Look."), 1_000 + number)
+    shown = await health.alerts(platform, 10)
+    assert [row.text for row in shown] == [f"Trouble {number}. Look." for number in (3, 2, 1, 0)]
+    assert [row.key for row in await health.alerts(platform, 2)] == ["t:3", "t:2"]
+    # what Redis no longer has is kept
+    await archive.step(1)
+    await platform.live.shared.delete(keys.ALERTS)
+    assert await health.alerts(platform, 10) == shown
+    await archive.close()

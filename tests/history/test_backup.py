@@ -198,10 +198,6 @@ async def test_a_failed_backup_is_an_alert_ill_health_and_a_row(
     assert (
         await filled.fetchval("SELECT count(*) FROM audit.backups WHERE NOT ok AND detail LIKE '%no space left%'") == 1
     )
-    assert (
-        await filled.fetchval("SELECT count(*) FROM audit.alerts WHERE code = 'backup_failed' AND level = 'critical'")
-        == 1
-    )
     assert await redis_links.database(SHARED_DB).xlen(keys.ALERTS) == 1
     assert service.shelves.backups() == []
     mended = BackupService(backup_settings, now=lambda: NOW)

@@ -19,7 +19,6 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.opening_positions": {"INSERT", "UPDATE", "DELETE"},
         "trading.equity_snapshots": {"INSERT", "UPDATE"},
         "trading.watermarks": {"INSERT", "UPDATE"},
-        "audit.alerts": {"INSERT"},
         "audit.rejected_messages": {"INSERT"},
     },
     "alpha_sync": {
@@ -36,19 +35,16 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.guard_state": {"INSERT", "UPDATE", "DELETE"},
         "trading.guard_lease": {"INSERT", "UPDATE"},
         "trading.bots": {"UPDATE wish wish_by wish_at"},
-        "audit.alerts": {"INSERT"},
     },
     "alpha_c2": {
         "trading.bots": {"UPDATE wish wish_by wish_at"},
         "audit.commands": {"INSERT", "UPDATE outcome answer finished_at"},
         "audit.command_centre": {"INSERT", "UPDATE", "DELETE"},
-        "audit.alerts": {"INSERT"},
     },
     "alpha_strategy": {
         "trading.strategy_state": {"INSERT", "UPDATE"},
         "trading.bot_leases": {"INSERT", "UPDATE"},
         "trading.order_intents": {"INSERT"},
-        "audit.alerts": {"INSERT"},
     },
     "alpha_ticks": {"audit.rejected_messages": {"INSERT"}},
 }
