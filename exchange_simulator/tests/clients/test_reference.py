@@ -22,7 +22,12 @@ ROWS = {  # start and end of a row's field list in the reference; fields it name
         "accountIMRateByMp accountMMRateByMp totalInitialMarginByMp totalMaintenanceMarginByMp",
     ),
     "transactions": ("Row (strings): `id symbol category", "`change =", contract.LEDGER, ""),
-    "key": ("Fields: `id note apiKey", "| Check |", contract.KEY, "unified userIDInt64 inviterIDInt64 affiliateIDInt64"),
+    "key": (
+        "Fields: `id note apiKey",
+        "| Check |",
+        contract.KEY,
+        "unified userIDInt64 inviterIDInt64 affiliateIDInt64",
+    ),
     "trades": ("Rows: `execId symbol price size", "No cursor", contract.TRADE, ""),
 }
 
