@@ -1,5 +1,6 @@
 """Queries over real stores: live state from Redis, history from the views."""
 
+import asyncio
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
@@ -166,10 +167,9 @@ async def test_every_question_gives_a_page_whose_data_is_json(platform: Operatio
 async def test_logs_are_the_bots_own_output(platform: Operations) -> None:
     bot = platform.registry.find("momentum")
     await platform.control.start(bot.container)
-    for _ in range(200):
-        if "is up" in await health.logs(platform, bot, 10):
-            break
-    assert "momentum_001 is up" in await health.logs(platform, bot, 10)
+    async with asyncio.timeout(60):
+        while "momentum_001 is up" not in await health.logs(platform, bot, 10):
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("count", [0, -1, 100_000])
