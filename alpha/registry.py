@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha.errors import Misconfigured
+from alpha.services import INFRASTRUCTURE, OTHER, SERVICES
 
 SHARED_DB = 15
 _FIELDS = ("id", "name", "tag", "redis_db", "prefix", "container", "folder", "entry", "strategy")
@@ -72,12 +73,24 @@ class Registry:
 #: Words that address a service, one of our containers or all bots. No bot may use them as a name.
 TAKEN = frozenset(
     {
-        "all", "alpha", "backup", "dashboard_port", "ports", "base", "dashboard", "db", "docker_socket_proxy", "doctor", "exchange_simulator", "export",
-        "g", "guard", "influxdb", "influxdb_port", "listener", "migrate", "pgbouncer", "postgres", "postgres_backup", "prepare", "redis", "risk_guard",
-        "telegram_manager", "tick_recorder", "trade_sync_service", "trading_pgbouncer", "trading_ports", "trading_postgres", "trading_influxdb",
-        "trading_redis", "websocket_listener", "analysis_service", "model_server", "default",
+        *(service.name for service in SERVICES),
+        *INFRASTRUCTURE,
+        *OTHER,
+        *(
+            "all",
+            "alpha",
+            "backup",
+            "base",
+            "db",
+            "default",
+            "g",
+            "guard",
+            "listener",
+            "analysis_service",
+            "model_server",
+        ),
     }
-)  # fmt: skip
+)
 #: Prefixes of variables used by something else.
 TAKEN_PREFIXES = frozenset(
     {

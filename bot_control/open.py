@@ -7,22 +7,14 @@ from pydantic import Field
 from alpha.config.loader import Settings
 from alpha.errors import Misconfigured
 from alpha.registry import Registry
+from alpha.services import INFRASTRUCTURE, RESIDENT
 from bot_control.docker_engine import DockerEngine
 from bot_control.http import ControlHttp
 from bot_control.interface import BotControl
 from bot_control.supervisor import Supervisor
 
-#: The service containers: listed in the status, never controlled.
-SERVICES = (
-    "trading_postgres",
-    "trading_pgbouncer",
-    "trading_redis",
-    "websocket_listener",
-    "trade_sync_service",
-    "risk_guard",
-    "telegram_manager",
-    "postgres_backup",
-)
+#: Listed in the status, never controlled.
+LISTED = (*INFRASTRUCTURE, *RESIDENT)
 
 
 class BotControlSettings(Settings):
@@ -43,11 +35,9 @@ def open_control(settings: BotControlSettings, registry: Registry) -> BotControl
     parts = urlsplit(url)
     bots = [bot.container for bot in registry.bots]
     if parts.scheme == "http" and parts.hostname:
-        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, SERVICES, settings.bot_container_prefix)
+        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, LISTED, settings.bot_container_prefix)
     if parts.scheme == "unix" and parts.path and not parts.netloc:
-        return DockerEngine(
-            ControlHttp(url, "http://docker", parts.path), bots, SERVICES, settings.bot_container_prefix
-        )
+        return DockerEngine(ControlHttp(url, "http://docker", parts.path), bots, LISTED, settings.bot_container_prefix)
     if parts.scheme == "supervisor" and parts.path and not parts.netloc:
         return Supervisor(ControlHttp(url, "http://supervisor", parts.path))
     raise Misconfigured(

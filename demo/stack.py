@@ -19,6 +19,7 @@ from alpha.errors import Misconfigured
 from alpha.postgres.migrate import ROLES, MigrateSettings
 from alpha.postgres.migrate import run as migrate
 from alpha.registry import Bot, Registry, check_folders
+from alpha.services import RESIDENT, SERVICES, DemoStart, Keys, Service
 from demo.api import SupervisorApi
 from demo.lock import DemoLock
 from demo.ports import free_port, require_free
@@ -38,21 +39,6 @@ SYMBOLS = (
 )
 #: Only with DEMO_TICKS.
 TICK_RECORDER = "tick_recorder"
-#: Services in start order: name, database role.
-SERVICES = (
-    ("websocket_listener", "alpha_listener"),
-    ("trade_sync_service", "alpha_sync"),
-    ("risk_guard", "alpha_guard"),
-    ("telegram_manager", "alpha_c2"),
-    ("dashboard", "alpha_readonly"),
-    (TICK_RECORDER, "alpha_ticks"),
-)
-#: Services the bots do not need: started after the bots are ready, so that the bots start faster.
-LATE = ("trade_sync_service", "telegram_manager", "dashboard", TICK_RECORDER)
-#: Services that only read from the exchange, with keys that cannot trade.
-READERS = ("websocket_listener", "trade_sync_service")
-#: The only service, apart from the bots, that holds trading keys.
-GUARD = "risk_guard"
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -111,11 +97,11 @@ class DemoStack:
                 **{name.lower(): value for name, value in self._owner_environment().items()},
             )
         )
-        for service, role in SERVICES:
-            if service == TICK_RECORDER and not self._settings.demo_ticks:
+        for service in SERVICES:
+            if service.demo is DemoStart.NEVER or (service.name == TICK_RECORDER and not self._settings.demo_ticks):
                 continue
-            if (self._root / service / "__main__.py").exists():
-                self.supervisor.add(self._service(service, role), wanted=service not in LATE)
+            if (self._root / service.name / "__main__.py").exists():
+                self.supervisor.add(self._service(service), wanted=service.demo is DemoStart.BEFORE_BOTS)
         for bot in self.registry.bots:
             if (self._root / bot.folder / bot.entry).exists():
                 self.supervisor.add(self._bot(bot))
@@ -141,9 +127,9 @@ class DemoStack:
 
     async def start_late(self) -> None:
         """Start the services that wait for the bots."""
-        for name in LATE:
-            if name in self.supervisor.processes:
-                await self.supervisor.start(name)
+        for service in SERVICES:
+            if service.demo is DemoStart.AFTER_BOTS and service.name in self.supervisor.processes:
+                await self.supervisor.start(service.name)
 
     async def close(self) -> None:
         """Stop everything that was started: bots first, exchange and servers last. The data is kept."""
@@ -154,7 +140,7 @@ class DemoStack:
         if self._socket.parent != self.folder:
             shutil.rmtree(self._socket.parent, ignore_errors=True)
         bots = [bot.container for bot in self.registry.bots]
-        await self.supervisor.close([*bots, *(name for name, _ in reversed(SERVICES)), EXCHANGE])
+        await self.supervisor.close([*bots, *reversed(RESIDENT), EXCHANGE])
         await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
         self._lock.release()
         self._lock = None
@@ -205,9 +191,9 @@ class DemoStack:
             },
         )
 
-    def _service(self, name: str, role: str) -> Spec:
-        port = free_port()
-        environment = {**self.environment_of(role), "HEALTH_PORT": str(port), **self._keys(name)}
+    def _service(self, service: Service) -> Spec:
+        port, name = free_port(), service.name
+        environment = {**self.environment_of(service.role), "HEALTH_PORT": str(port), **self._keys(service.keys)}
         if name == "telegram_manager":
             environment |= {key: value for key, value in os.environ.items() if key.startswith(TELEGRAM_VARIABLES)}
             for bot in self.registry.bots:
@@ -240,13 +226,13 @@ class DemoStack:
         entry = self._root / bot.folder / bot.entry
         return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
 
-    def _keys(self, service: str) -> Mapping[str, str]:
+    def _keys(self, seen: Keys) -> Mapping[str, str]:
         """The bots' exchange keys given to a service: trading keys, read-only keys, or none."""
         held: dict[str, str] = {}
         for bot in self.registry.bots:
-            if service == GUARD:
+            if Keys.TRADING in seen:
                 held[bot.key_variable], held[bot.secret_variable] = self.secrets.keys[bot.id]
-            if service in READERS:
+            if Keys.READING in seen:
                 held[bot.read_key_variable], held[bot.read_secret_variable] = self.secrets.reading[bot.id]
         return held
 

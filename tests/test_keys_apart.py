@@ -11,9 +11,9 @@ import yaml
 
 from alpha.config.loader import load
 from alpha.registry import Registry
+from alpha.services import SERVICES
 from alpha_cli.installation.layout import READERS, files, key_pairs
 from demo.settings import DemoSettings
-from demo.stack import SERVICES as DEMO_SERVICES
 from demo.stack import DemoStack
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,7 +145,9 @@ def test_in_the_demo_of_containers_the_same_holds(registry: Registry) -> None:
 
 def test_in_the_demo_of_processes_the_same_holds(tmp_path: Path, registry: Registry) -> None:
     stack = DemoStack(load(DemoSettings, env_file=None, demo_state=tmp_path / "demo"), registry, ROOT)
-    specs = [stack._service(name, role) for name, role in DEMO_SERVICES] + [stack._bot(bot) for bot in registry.bots]
+    specs = [stack._service(service) for service in SERVICES if service.resident] + [
+        stack._bot(bot) for bot in registry.bots
+    ]
     for bot in registry.bots:
         (key, secret), (read, _) = stack.secrets.keys[bot.id], stack.secrets.reading[bot.id]
         for value in (key, secret):

@@ -13,14 +13,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alpha.errors import AlphaError, Retry
+from alpha.services import SERVICES
+
+if TYPE_CHECKING:
+    from alpha.config.services import DatabaseSettings
 
 #: The oldest schema that MUST_RUN services can work with: 18 has the leases without which two of them could act at once.
 #: At a release, the newest migration of the previous release; docs/contributing.md says more.
 OLDEST_SCHEMA = 18
 #: Services that run with every schema from OLDEST_SCHEMA on, and also while PostgreSQL is unavailable.
-MUST_RUN = frozenset({"risk_guard", "websocket_listener", "telegram_manager"})
+MUST_RUN = frozenset(service.name for service in SERVICES if service.must_run)
 #: Services that do not need the schema, or create it.
 NEED_NONE = frozenset({"", "base", "doctor", "exchange_simulator", "postgres_backup"})
 #: The image's record of its newest migration: the files themselves are only in the image of `migrate`.
@@ -42,15 +47,18 @@ def needed(service: str) -> int:
     return read_migrations()[-1].number
 
 
-async def present() -> int:
-    """The number of the newest applied migration; 0 without a schema. Raises the errors of `connect`."""
+async def present(settings: "DatabaseSettings | None" = None) -> int:
+    """The number of the newest applied migration; 0 without a schema. Raises the errors of `connect`.
+
+    Connects with `settings`, or with those of the environment.
+    """
     import asyncpg
 
     from alpha.config.loader import load
     from alpha.config.services import DatabaseSettings
     from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
 
-    settings = load(DatabaseSettings)
+    settings = settings or load(DatabaseSettings)
     connection = await connect(settings, "schema")
     try:
         return int(await connection.fetchval("SELECT trading.schema_version()") or 0)

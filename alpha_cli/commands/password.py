@@ -10,8 +10,9 @@ from alpha.config.loader import env_file_in, load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
 from alpha.registry import load_registry
+from alpha.services import RESIDENT
 from alpha_cli.commands.compose import Compose
-from alpha_cli.installation.layout import BACKUP, OWNER, SERVICES
+from alpha_cli.installation.layout import BACKUP, OWNER
 from alpha_cli.installation.rotate import Rotation
 from alpha_cli.installation.write import Installation, change_env, one_key, read_env
 
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
             f"{len(rotation.new)} passwords are changed, in PostgreSQL and in {'secrets/' if in_files else '.env'}."
         )
         if restart:
-            services = [*(name for name in SERVICES if name not in {"doctor", "dashboard"}), BACKUP]
+            services = [*(name for name in RESIDENT if name != "dashboard"), BACKUP]
             services += [bot.container for bot in registry.bots]
             words = ["restart", "pgbouncer", *services] if in_files else ["up", "-d"]
             compose = Compose(folder)

@@ -5,31 +5,12 @@ is not the owner; other users of the host cannot reach them.
 """
 
 from collections.abc import Collection, Mapping
-from enum import Flag, auto
 
 from alpha.postgres.migrate import ROLES
 from alpha.registry import Bot, Registry
+from alpha.services import SERVICES, Keys
 
-
-class Keys(Flag):
-    """Which of a bot's two exchange keys a service sees."""
-
-    NONE = 0
-    TRADING = auto()
-    READING = auto()
-
-
-#: Service to its database role and the exchange keys it sees, of all bots. The doctor runs on demand and exits.
-SERVICES: Mapping[str, tuple[str, Keys]] = {
-    "websocket_listener": ("alpha_listener", Keys.READING),
-    "trade_sync_service": ("alpha_sync", Keys.READING),
-    "risk_guard": ("alpha_guard", Keys.TRADING),
-    "telegram_manager": ("alpha_c2", Keys.NONE),
-    "dashboard": ("alpha_readonly", Keys.NONE),
-    "tick_recorder": ("alpha_ticks", Keys.NONE),
-    "doctor": ("alpha_readonly", Keys.TRADING | Keys.READING),
-}
-READERS = tuple(name for name, (_, keys) in SERVICES.items() if keys is Keys.READING)
+READERS = tuple(service.name for service in SERVICES if service.keys is Keys.READING)
 #: The setting that names the bots whose trading key is also used for reading, because they have no second key.
 READ_WITH_TRADING_KEY = "ALPHA_READ_WITH_TRADING_KEY"
 OWNER = "POSTGRES_PASSWORD"
@@ -38,7 +19,7 @@ BACKUP = "postgres_backup"
 
 def generated(registry: Registry) -> list[str]:
     """The names of all passwords that Alpha generates."""
-    redis_users = [*SERVICES, BACKUP, *(bot.container for bot in registry.bots)]
+    redis_users = [*(service.name for service in SERVICES), BACKUP, *(bot.container for bot in registry.bots)]
     return [
         OWNER,
         "REDIS_PASSWORD",
@@ -100,17 +81,18 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
     place("redis", "redis_password", "REDIS_PASSWORD")
     place("redis", redis_variable(BACKUP), redis_variable(BACKUP))
     place(BACKUP, "redis_password", redis_variable(BACKUP))
-    for service, (role, sees) in SERVICES.items():
-        place(service, OWNER, f"{role}_DB_PASSWORD".upper())
-        place(service, "redis_password", redis_variable(service))
-        place("redis", redis_variable(service), redis_variable(service))
+    for service in SERVICES:
+        name, sees = service.name, service.keys
+        place(name, OWNER, f"{service.role}_DB_PASSWORD".upper())
+        place(name, "redis_password", redis_variable(name))
+        place("redis", redis_variable(name), redis_variable(name))
         for bot in registry.bots:
             trading, reading = key_pairs(bot)
             source = trading if bot.id in one_key and not has_pair(known, reading) else reading
             if Keys.TRADING in sees:
-                place_pair(service, trading, trading)
+                place_pair(name, trading, trading)
             if Keys.READING in sees or (Keys.TRADING in sees and not has_pair(known, trading)):
-                place_pair(service, reading, source)
+                place_pair(name, reading, source)
     place("export", OWNER, "ALPHA_READONLY_DB_PASSWORD")
     for bot in registry.bots:
         place(bot.container, OWNER, "ALPHA_STRATEGY_DB_PASSWORD")

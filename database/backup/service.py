@@ -10,12 +10,14 @@ from alpha.errors import AlphaError
 from alpha.logs import logger
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, connect
+from alpha.postgres.schema import present
 from database.backup.dump import take
 from database.backup.restore import rehearse
 from database.backup.retention import Backup, BackupStore, due_at
 from database.backup.settings import BackupSettings
 
 log = logger(__name__)
+SCHEMA_PAUSE_S = 1.0
 AGAIN_AFTER = timedelta(minutes=15)
 #: One day between backups, plus two hours to take one.
 TOO_OLD = timedelta(hours=26)
@@ -41,6 +43,7 @@ class BackupService:
     async def run(self, stop: asyncio.Event) -> None:
         """Take due backups until `stop` is set. Retries a failure after 15 minutes."""
         self.shelves.prepare()
+        await self._wait_for_schema(stop)
         while not stop.is_set():
             newest = self.shelves.newest()
             wait = due_at(newest.taken_at if newest else None, self._now(), self._settings.backup_at) - self._now()
@@ -50,6 +53,19 @@ class BackupService:
                 wait = AGAIN_AFTER
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait.total_seconds())
+
+    async def _wait_for_schema(self, stop: asyncio.Event) -> None:
+        """Wait while the database is empty: on a fresh host `migrate` runs at the same time."""
+        while not stop.is_set():
+            try:
+                if await present(self._settings) > 0:
+                    break
+            except AlphaError:
+                break  # the backup itself fails with its reason
+            self._fault = "The database has no schema yet. Run 'alpha upgrade', or see: docker compose logs migrate."
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SCHEMA_PAUSE_S)
+        self._fault = None
 
     async def once(self) -> bool:
         """Take one backup with its follow-up steps; True when it is good. Never raises for an expected error."""

@@ -17,6 +17,7 @@ from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.fills import insert_fills
+from alpha.postgres.migrate import migrate
 from alpha.registry import SHARED_DB
 from database.backup.__main__ import main
 from database.backup.dump import take
@@ -81,6 +82,30 @@ async def test_a_backup_restores_to_the_same_figures_and_works_on(
     await former.close()
     await again.execute(f"DROP DATABASE {restored.former}")
     await again.close()
+
+
+async def test_on_a_fresh_host_the_first_backup_waits_for_the_schema(
+    postgres_server: EmbeddedPostgres, backup_settings: BackupSettings
+) -> None:
+    empty = of(postgres_server.settings(), "fresh_host")
+    owner = await connect(of(empty, "postgres"), "tests")
+    await owner.execute("CREATE DATABASE fresh_host")
+    await owner.close()
+    settings = backup_settings.model_copy(update={"postgres_db": "fresh_host"})
+    service, stop = BackupService(settings), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    while "no schema" not in str(service.fault()):
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    connection = await connect(empty, "tests")
+    await migrate(connection)
+    while not service.shelves.backups():
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    assert await connection.fetchval("SELECT count(*) FROM audit.backups WHERE NOT ok") == 0
+    await connection.close()
 
 
 async def test_restore_into_an_empty_server(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from alpha.registry import load_registry
+from alpha.services import SERVICES
 from alpha_cli.installation import layout
 from alpha_cli.installation.layout import given
 from alpha_cli.installation.write import read_env
@@ -34,7 +35,7 @@ LATER = "C2_TELEGRAM_BOT_TOKEN"
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that every user can access."""
     # Two services instead of all: still covers every kind of write.
-    few = {name: layout.SERVICES[name] for name in ("websocket_listener", "risk_guard")}
+    few = tuple(service for service in SERVICES if service.name in {"websocket_listener", "risk_guard"})
     monkeypatch.setattr(layout, "SERVICES", few)
     # in memory if possible: hundreds of runs, each of which syncs to disk
     memory = Path("/dev/shm")

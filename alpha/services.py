@@ -1,0 +1,75 @@
+"""The one table of services: what each is called, which database role and exchange keys it has, when it starts.
+
+Bot control, the demo, the installation, the Redis users and the reserved words of `bots.toml` are derived from it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+
+
+class Keys(Flag):
+    """Which of a bot's two exchange keys a service sees."""
+
+    NONE = 0
+    TRADING = auto()
+    READING = auto()
+
+
+class DemoStart(Enum):
+    """When the demo starts a service."""
+
+    NEVER = auto()
+    BEFORE_BOTS = auto()
+    #: The bots do not need it: started after they are ready, so that they start faster.
+    AFTER_BOTS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service. `name` is its package, its container and process, its Redis user and its folder in `secrets/`.
+
+    A `must_run` service works with the schema of the previous release and while PostgreSQL is unavailable.
+    A service that is not `resident` runs on demand and exits.
+    """
+
+    name: str
+    role: str
+    keys: Keys = Keys.NONE
+    must_run: bool = False
+    resident: bool = True
+    demo: DemoStart = DemoStart.AFTER_BOTS
+
+
+#: In start order.
+SERVICES = (
+    Service("websocket_listener", "alpha_listener", Keys.READING, must_run=True, demo=DemoStart.BEFORE_BOTS),
+    Service("trade_sync_service", "alpha_sync", Keys.READING),
+    Service("risk_guard", "alpha_guard", Keys.TRADING, must_run=True, demo=DemoStart.BEFORE_BOTS),
+    Service("telegram_manager", "alpha_c2", must_run=True),
+    Service("dashboard", "alpha_readonly"),
+    Service("tick_recorder", "alpha_ticks"),
+    Service("doctor", "alpha_readonly", Keys.TRADING | Keys.READING, resident=False, demo=DemoStart.NEVER),
+)
+RESIDENT = tuple(service.name for service in SERVICES if service.resident)
+#: Containers of the infrastructure that are listed in the status and never controlled.
+INFRASTRUCTURE = (
+    "trading_postgres",
+    "trading_pgbouncer",
+    "trading_redis",
+    "docker_socket_proxy",
+    "postgres_backup",
+    "trading_influxdb",
+)
+#: Exchange of the demo, one-shot jobs and compose services that are no containers of their own name.
+OTHER = (
+    *("exchange_simulator", "base", "prepare", "migrate", "export", "postgres", "pgbouncer", "redis", "influxdb"),
+    *("trading_ports", "ports", "dashboard_port", "influxdb_port"),
+)
+
+
+def named(name: str) -> Service:
+    """The service with this name. KeyError when there is none."""
+    return _BY_NAME[name]
+
+
+_BY_NAME = {service.name: service for service in SERVICES}
