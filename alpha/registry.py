@@ -1,14 +1,23 @@
-"""The registry of bots: `bots.toml`, the only list of them."""
+"""The registry of bots: `bots.toml` and the files it includes, the only list of them.
+
+Bots that name the same container share it: one process runs them all (`bot_runner/shared.py`).
+"""
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from alpha.errors import Misconfigured
 from alpha.services import INFRASTRUCTURE, OTHER, SERVICES
 
 SHARED_DB = 15
+#: The highest number of a bot's Redis database.
+MAX_DB = 4_095
+#: Redis has at least so many databases; more are rendered when a bot needs them.
+LEAST_DATABASES = 256
 _FIELDS = ("id", "name", "tag", "redis_db", "prefix", "container", "folder", "entry", "strategy")
 
 
@@ -47,29 +56,67 @@ class Bot:
         return f"{self.prefix}_BYBIT_READ_API_SECRET"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registry:
     """All bots, in the order of the file."""
 
     bots: tuple[Bot, ...]
 
-    def find(self, name: str) -> Bot:
-        """The bot with this id, container, tag or strategy name, in any case.
+    @cached_property
+    def containers(self) -> dict[str, tuple[Bot, ...]]:
+        """Each container with its bots, in the order of the file."""
+        found: dict[str, list[Bot]] = {}
+        for bot in self.bots:
+            found.setdefault(bot.container, []).append(bot)
+        return {container: tuple(bots) for container, bots in found.items()}
 
-        Raises Misconfigured, naming the choices, when there is none.
+    def is_shared(self, bot: Bot) -> bool:
+        """True when its container also runs other bots."""
+        return len(self.containers.get(bot.container, ())) > 1
+
+    @property
+    def databases(self) -> int:
+        """How many databases Redis must have."""
+        return max(LEAST_DATABASES, 1 + max((bot.redis_db for bot in self.bots), default=0))
+
+    @property
+    def choices(self) -> str:
+        """The words by which bots are addressed, for messages: the container, or the id in a shared one."""
+        words = [bot.id if self.is_shared(bot) else bot.container for bot in self.bots]
+        more = f" and {len(words) - _MOST_NAMED} more (/bots lists them)" if len(words) > _MOST_NAMED else ""
+        return ", ".join(words[:_MOST_NAMED]) + more
+
+    @cached_property
+    def _by_word(self) -> dict[str, Bot]:
+        words: dict[str, Bot] = {}
+        for bot in self.bots:
+            own = () if self.is_shared(bot) else (bot.container,)
+            for word in (bot.id, bot.name, bot.tag, *own):
+                words.setdefault(_addressed(word), bot)
+        return words
+
+    def find(self, name: str) -> Bot:
+        """The bot with this id, tag, strategy name or container of its own, in any case.
+
+        Raises Misconfigured, naming the choices, when there is none or the word is a container of several bots.
         """
         wanted = _addressed(name.strip())
-        for bot in self.bots:
-            if wanted in map(_addressed, (bot.id, bot.container, bot.name, bot.tag)):
-                return bot
-        choices = ", ".join(bot.container for bot in self.bots)
-        raise Misconfigured(f"There is no bot called {name!r}. The bots are: {choices}.")
+        bot = self._by_word.get(wanted)
+        if bot is not None:
+            return bot
+        for container, bots in self.containers.items():
+            if wanted == _addressed(container):
+                ids = ", ".join(each.id for each in bots[:_MOST_NAMED])
+                raise Misconfigured(f"The container {container} runs {len(bots)} bots: {ids}. Name one of them.")
+        raise Misconfigured(f"There is no bot called {name!r}. The bots are: {self.choices}.")
 
     def by_tag(self, tag: str) -> Bot | None:
         """The bot whose order ids start with `tag`, or None."""
         return next((bot for bot in self.bots if bot.tag == tag), None)
 
 
+#: A message names at most so many bots.
+_MOST_NAMED = 30
 #: Words that address a service, one of our containers or all bots. No bot may use them as a name.
 TAKEN = frozenset(
     {
@@ -122,30 +169,65 @@ _RULES = {
 
 
 def load_registry(path: Path) -> Registry:
-    """Read `bots.toml`. Raises Misconfigured with one sentence per fault, naming file, bot and field."""
+    """Read `bots.toml` and what it includes. Raises Misconfigured with one sentence per fault, naming file, bot and field."""
+    return parse_registry(_read(path), path)
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise Misconfigured(f"{path} is missing. It lists the bots; restore it from the repository.") from None
     except OSError as fault:
         raise Misconfigured(f"{path} cannot be read: {fault.strerror}.") from None
     except UnicodeDecodeError as fault:
         raise Misconfigured(f"{path} is not UTF-8 at byte {fault.start}. Save it as UTF-8.") from None
-    return parse_registry(text, path)
 
 
 def parse_registry(text: str, path: Path) -> Registry:
     """Parse the text of a `bots.toml`; `path` is the file named in errors. Raises as `load_registry`."""
+    document = _document(text, path)
+    bots = _bots_of(document, path)
+    for part in included(document.get("include", []), path):
+        more = _document(_read(part), part)
+        if "include" in more:
+            raise Misconfigured(f"{part} is itself included by {path.name}; it cannot include others.")
+        bots += _bots_of(more, part)
+    if not bots:
+        raise Misconfigured(f"{path} lists no bot. Add a [[bot]] section.")
+    _refuse_doubles(bots, path)
+    return Registry(tuple(bots))
+
+
+def included(patterns: object, path: Path) -> list[Path]:
+    """The files that a list of patterns (`bots.d/*.toml`) names beside `path`, sorted by name within a pattern."""
+    if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
+        raise Misconfigured(f'{path}: include must be a list of files, such as include = ["bots.d/*.toml"].')
+    found: list[Path] = []
+    for pattern in patterns:
+        if not re.fullmatch(r"bots\.d/[A-Za-z0-9_.*-]+\.toml", pattern) or ".." in pattern:
+            raise Misconfigured(
+                f"{path}: include names {pattern[:80]!r}. It must be a .toml file in bots.d, such as bots.d/*.toml."
+            )
+        if "*" in pattern:
+            found += sorted(path.parent.glob(pattern))
+        else:
+            found.append(path.parent / pattern)
+    return list(dict.fromkeys(found))
+
+
+def _document(text: str, path: Path) -> dict[str, object]:
     try:
-        document = tomllib.loads(text.replace("\r\n", "\n"))
+        return tomllib.loads(text.replace("\r\n", "\n"))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as fault:
         raise Misconfigured(f"{path} is not valid TOML: {str(fault).splitlines()[0][:200]}.") from None
-    rows = document.get("bot")
-    if not isinstance(rows, list) or not rows:
+
+
+def _bots_of(document: dict[str, object], path: Path) -> list[Bot]:
+    rows = document.get("bot", [])
+    if not isinstance(rows, list):
         raise Misconfigured(f"{path} lists no bot. Add a [[bot]] section.")
-    bots = tuple(_bot(row, number, path) for number, row in enumerate(rows, start=1))
-    _refuse_doubles(bots, path)
-    return Registry(bots)
+    return [_bot(row, number, path) for number, row in enumerate(rows, start=1)]
 
 
 def check_folders(registry: Registry, root: Path) -> None:
@@ -162,23 +244,35 @@ def check_folders(registry: Registry, root: Path) -> None:
             raise Misconfigured(f"bots.toml: {bot.id}: there is no file {bot.entry} in {bot.folder}.")
 
 
-def _refuse_doubles(bots: tuple[Bot, ...], path: Path) -> None:
-    for field in ("id", "tag", "redis_db", "prefix", "container", "folder"):
+def _refuse_doubles(bots: Sequence[Bot], path: Path) -> None:
+    for field in ("id", "tag", "redis_db", "prefix"):
         seen: set[object] = set()
         for bot in bots:
             value = getattr(bot, field)
             if value in seen:
                 raise Misconfigured(f"{path}: two bots have the same {field} {value!r}. Each needs its own.")
             seen.add(value)
-    # Any of these words addresses a bot: /stop WORD must never mean another one.
-    owner: dict[str, Bot] = {}
+    rooms: dict[str, list[Bot]] = {}
     for bot in bots:
+        rooms.setdefault(bot.container, []).append(bot)
+    for container, inside in rooms.items():
+        for bot in inside[1:]:
+            if (bot.folder, bot.entry) != (inside[0].folder, inside[0].entry):
+                raise Misconfigured(
+                    f"{path}: {inside[0].id} and {bot.id} share the container {container!r}, so they need the same "
+                    "folder and entry. Give one of them its own container."
+                )
+    # Any of these words addresses a bot: /stop WORD must never mean another one.
+    owner: dict[str, str] = {}
+    for bot in bots:
+        shared = len(rooms[bot.container]) > 1
         for field in ("id", "name", "tag", "container"):
             word = getattr(bot, field)
-            other = owner.setdefault(_addressed(word), bot)
-            if other is not bot:
+            mine = f"the container {bot.container}" if shared and field == "container" else bot.id
+            other = owner.setdefault(_addressed(word), mine)
+            if other != mine:
                 raise Misconfigured(
-                    f"{path}: {field} {word!r} of {bot.id} also addresses {other.id}. Choose another; capitals, "
+                    f"{path}: {field} {word!r} of {bot.id} also addresses {other}. Choose another; capitals, "
                     "blanks, hyphens and underscores make no difference."
                 )
 
@@ -215,6 +309,9 @@ def _bot(row: object, number: int, path: Path) -> Bot:
         raise Misconfigured(
             f"{path}: bot {number}: prefix {row['prefix']!r} starts variables of something else. Choose another."
         )
-    if not 0 <= row["redis_db"] < SHARED_DB:
-        raise Misconfigured(f"{path}: bot {number}: redis_db must be 0 to {SHARED_DB - 1}, not {row['redis_db']}.")
+    if not 0 <= row["redis_db"] <= MAX_DB or row["redis_db"] == SHARED_DB:
+        raise Misconfigured(
+            f"{path}: bot {number}: redis_db must be 0 to {MAX_DB}, but not {SHARED_DB}, which belongs to all; "
+            f"got {row['redis_db']}."
+        )
     return Bot(**row)

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from alpha.errors import Misconfigured
-from alpha.registry import SHARED_DB, Registry, load_registry, parse_registry
+from alpha.registry import MAX_DB, SHARED_DB, Registry, load_registry, parse_registry
 
 #: Template file to its path in the strategy's folder.
 PLACES = {
@@ -90,8 +90,8 @@ def _free_tag(name: str, registry: Registry) -> str:
 
 
 def _free_database(registry: Registry) -> int:
-    taken = {bot.redis_db for bot in registry.bots}
-    for number in range(SHARED_DB):
+    taken = {bot.redis_db for bot in registry.bots} | {SHARED_DB}
+    for number in range(MAX_DB + 1):
         if number not in taken:
             return number
-    raise Misconfigured(f"All {SHARED_DB} Redis databases belong to bots. Remove a bot from bots.toml first.")
+    raise Misconfigured(f"All {MAX_DB} Redis databases belong to bots. Remove a bot from bots.toml first.")

@@ -33,7 +33,7 @@ def open_control(settings: BotControlSettings, registry: Registry) -> BotControl
     """Return the bot control at BOT_CONTROL_URL, without contacting it. Misconfigured for an unsupported form."""
     url = settings.bot_control_url
     parts = urlsplit(url)
-    bots = [bot.container for bot in registry.bots]
+    bots = list(registry.containers)
     if parts.scheme == "http" and parts.hostname:
         return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, LISTED, settings.bot_container_prefix)
     if parts.scheme == "unix" and parts.path and not parts.netloc:

@@ -28,10 +28,11 @@ def _quoted(text: str) -> str:
 class EmbeddedRedis:
     """One server in `folder`. It can be stopped, killed and started again with its data."""
 
-    def __init__(self, folder: Path, password: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, password: str, port: int | None = None, databases: int = 256) -> None:
         self.folder = folder.absolute()
         self.port = port or free_port()
         self._password = password
+        self._databases = databases
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,7 +56,7 @@ class EmbeddedRedis:
         # In a file, so that the password does not appear in process lists.
         configuration.touch(mode=0o600)
         configuration.write_text(
-            f"port {self.port}\nbind 127.0.0.1\nrequirepass {_quoted(self._password)}\ndatabases 256\n"
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {_quoted(self._password)}\ndatabases {self._databases}\n"
             f'maxmemory-policy noeviction\nappendonly yes\nsave ""\ndir {_quoted(str(self.folder))}\n'
             f"logfile {_quoted(str(self.folder / 'log'))}\npidfile {_quoted(str(self._pid_file))}\n",
             encoding="utf-8",

@@ -197,7 +197,8 @@ class DemoRun:
 
     async def _overhear(self) -> None:
         supervised = self._stack.supervisor.processes
-        bots = [bot for bot in self._stack.registry.bots if bot.container in supervised]
+        registry = self._stack.registry
+        bots = [bot for bot in registry.bots if bot.container in supervised and not registry.is_shared(bot)]
         ears = [(bot.id, LogTail(supervised[bot.container].log_path)) for bot in bots]
         while True:
             for bot_id, ear in ears:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -65,7 +65,10 @@ class DemoStack:
             self.folder / "postgres", self.secrets.postgres, _port(settings.demo_postgres_port, "DEMO_POSTGRES_PORT")
         )
         self.redis = EmbeddedRedis(
-            self.folder / "redis", self.secrets.redis, _port(settings.demo_redis_port, "DEMO_REDIS_PORT")
+            self.folder / "redis",
+            self.secrets.redis,
+            _port(settings.demo_redis_port, "DEMO_REDIS_PORT"),
+            registry.databases,
         )
         self.exchange_port = _port(settings.demo_exchange_port, "DEMO_EXCHANGE_PORT")
         self.exchange_url = f"http://127.0.0.1:{self.exchange_port}"
@@ -102,9 +105,9 @@ class DemoStack:
                 continue
             if (self._root / service.name / "__main__.py").exists():
                 self.supervisor.add(self._service(service), wanted=service.demo is DemoStart.BEFORE_BOTS)
-        for bot in self.registry.bots:
-            if (self._root / bot.folder / bot.entry).exists():
-                self.supervisor.add(self._bot(bot))
+        for container, bots in self.registry.containers.items():
+            if (self._root / bots[0].folder / bots[0].entry).exists():
+                self.supervisor.add(self._bots(container, bots))
         await self._api.open()
         addresses = Addresses(self.postgres.port, self.redis.port, self.exchange_url, f"supervisor://{self._socket}")
         note = self.folder.parent / "running.json"
@@ -139,7 +142,7 @@ class DemoStack:
         await self._api.close()
         if self._socket.parent != self.folder:
             shutil.rmtree(self._socket.parent, ignore_errors=True)
-        bots = [bot.container for bot in self.registry.bots]
+        bots = list(self.registry.containers)
         await self.supervisor.close([*bots, *reversed(RESIDENT), EXCHANGE])
         await asyncio.gather(asyncio.to_thread(self.postgres.stop), asyncio.to_thread(self.redis.stop))
         self._lock.release()
@@ -212,19 +215,17 @@ class DemoStack:
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)
 
-    def _bot(self, bot: Bot) -> Spec:
+    def _bots(self, container: str, bots: Sequence[Bot]) -> Spec:
         port = free_port()
-        key, secret = self.secrets.keys[bot.id]
-        environment = {
-            **self.environment_of("alpha_strategy"),
-            "HEALTH_PORT": str(port),
-            bot.key_variable: key,
-            bot.secret_variable: secret,
-        }
-        if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
-            environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
-        entry = self._root / bot.folder / bot.entry
-        return Spec(bot.container, "bot", [sys.executable, str(entry)], environment, port)
+        environment = {**self.environment_of("alpha_strategy"), "HEALTH_PORT": str(port)}
+        if len(bots) > 1:
+            environment["ALPHA_CONTAINER"] = container
+        for bot in bots:
+            environment[bot.key_variable], environment[bot.secret_variable] = self.secrets.keys[bot.id]
+            if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
+                environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
+        entry = self._root / bots[0].folder / bots[0].entry
+        return Spec(container, "bot", [sys.executable, str(entry)], environment, port)
 
     def _keys(self, seen: Keys) -> Mapping[str, str]:
         """The bots' exchange keys given to a service: trading keys, read-only keys, or none."""

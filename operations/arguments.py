@@ -100,4 +100,4 @@ def _said(name: str, registry: Registry) -> str:
 
 
 def _bots(registry: Registry) -> str:
-    return ", ".join(bot.container for bot in registry.bots)
+    return registry.choices

@@ -146,7 +146,7 @@ def test_in_the_demo_of_containers_the_same_holds(registry: Registry) -> None:
 def test_in_the_demo_of_processes_the_same_holds(tmp_path: Path, registry: Registry) -> None:
     stack = DemoStack(load(DemoSettings, env_file=None, demo_state=tmp_path / "demo"), registry, ROOT)
     specs = [stack._service(service) for service in SERVICES if service.resident] + [
-        stack._bot(bot) for bot in registry.bots
+        stack._bots(bot.container, [bot]) for bot in registry.bots
     ]
     for bot in registry.bots:
         (key, secret), (read, _) = stack.secrets.keys[bot.id], stack.secrets.reading[bot.id]

@@ -59,7 +59,10 @@ def test_a_fourth_bot_is_welcome(tmp_path: Path) -> None:
         ("id", '"x\\n"', "3 to 32"),
         ("container", '"x\\n"', "1 to 40"),
         ("redis_db", "true", "a whole number"),
-        ("redis_db", "15", "0 to 14"),
+        ("redis_db", "15", "belongs to all"),
+        ("redis_db", "4096", "0 to 4095"),
+        ("redis_db", "4095", None),
+        ("container", '"momentum"', "need the same folder"),
         ("tag", '"g"', "belongs to the guard"),
         ("strategy", '"os"', "module:Class"),
     ],
@@ -105,3 +108,62 @@ def test_a_new_strategy_whose_name_is_taken_leaves_everything_as_it_was(tmp_path
         scaffold(name, tmp_path)
     assert path.read_text() == before
     assert not (tmp_path / "strategies" / name).exists()
+
+
+def shared(place: Path, count: int, **instead: str) -> Path:
+    """The repository's list with a container "pack" of several bots."""
+    path = place / "bots.toml"
+    text = (ROOT / "bots.toml").read_text()
+    for number in range(count):
+        fields = {
+            **ENTRY, "id": f'"pack_{number:03}"', "name": f'"Pack {number}"', "redis_db": str(16 + number),
+            "tag": f'"p{chr(97 + number // 26)}{chr(97 + number % 26)}"', "prefix": f'"PACK{number:03}"',
+            "container": '"pack"', "folder": '"strategies/momentum"', "entry": '"trading_system.py"',
+        }  # fmt: skip
+        if number == 1:
+            fields |= instead
+        text += "\n[[bot]]\n" + "".join(f"{name} = {value}\n" for name, value in fields.items())
+    path.write_text(text)
+    return path
+
+
+def test_bots_of_one_container_are_addressed_by_their_own_names(tmp_path: Path) -> None:
+    registry = load_registry(shared(tmp_path, 3))
+    assert registry.find("pack_001").id == registry.find("Pack 1").id == "pack_001"
+    assert [bot.id for bot in registry.containers["pack"]] == ["pack_000", "pack_001", "pack_002"]
+    assert registry.is_shared(registry.find("pack_001"))
+    assert not registry.is_shared(registry.find("momentum"))
+    with pytest.raises(Misconfigured, match="runs 3 bots: pack_000, pack_001, pack_002"):
+        registry.find("pack")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", '"Pack"', "also addresses the container pack"),
+        ("entry", '"other.py"', "need the same folder and entry"),
+    ],
+)
+def test_a_shared_containers_word_is_no_bots(tmp_path: Path, field: str, value: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        load_registry(shared(tmp_path, 2, **{field: value}))
+
+
+def test_the_list_may_include_files(tmp_path: Path) -> None:
+    path = tmp_path / "bots.toml"
+    path.write_text('include = ["bots.d/*.toml"]\n' + (ROOT / "bots.toml").read_text())
+    assert len(load_registry(path).bots) == 3, "a pattern may match nothing"
+    (tmp_path / "bots.d").mkdir()
+    fields = "".join(f"{name} = {value}\n" for name, value in ENTRY.items())
+    (tmp_path / "bots.d/more.toml").write_text("[[bot]]\n" + fields)
+    assert [bot.id for bot in load_registry(path).bots][3:] == ["breakout_001"]
+    (tmp_path / "bots.d/more.toml").write_text("[[bot]]\n" + fields.replace("breakout_001", "momentum_001"))
+    with pytest.raises(Misconfigured, match="same id 'momentum_001'"):
+        load_registry(path)
+    (tmp_path / "bots.d/more.toml").write_text('include = ["bots.d/x.toml"]\n')
+    with pytest.raises(Misconfigured, match="cannot include others"):
+        load_registry(path)
+    for wrong in ('"bots.d/*.toml"', '["/etc/passwd"]', '["bots.d/../x.toml"]', "[1]"):
+        path.write_text(f"include = {wrong}\n" + (ROOT / "bots.toml").read_text())
+        with pytest.raises(Misconfigured, match="include"):
+            load_registry(path)

@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
         )
         if restart:
             services = [*(name for name in RESIDENT if name != "dashboard"), BACKUP]
-            services += [bot.container for bot in registry.bots]
+            services += list(registry.containers)
             words = ["restart", "pgbouncer", *services] if in_files else ["up", "-d"]
             compose = Compose(folder)
             if not compose.shown(*words):

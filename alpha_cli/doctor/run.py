@@ -25,7 +25,7 @@ async def findings() -> AsyncIterator[Finding]:
     """Yield all findings as they are made. Never raises an AlphaError: each becomes a finding."""
     try:
         registry = load_registry(load(RegistrySettings).alpha_bots_file)
-        yield ok("bots", f"bots.toml lists {', '.join(bot.container for bot in registry.bots)}.")
+        yield ok("bots", f"bots.toml lists {registry.choices}.")
     except Misconfigured as error:
         yield fault("bots", str(error))
         registry = Registry(())

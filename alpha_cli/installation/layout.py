@@ -19,7 +19,7 @@ BACKUP = "postgres_backup"
 
 def generated(registry: Registry) -> list[str]:
     """The names of all passwords that Alpha generates."""
-    redis_users = [*(service.name for service in SERVICES), BACKUP, *(bot.container for bot in registry.bots)]
+    redis_users = [*(service.name for service in SERVICES), BACKUP, *registry.containers]
     return [
         OWNER,
         "REDIS_PASSWORD",

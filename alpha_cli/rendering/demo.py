@@ -10,16 +10,14 @@ CONTAINER_PREFIX = "demo-"
 def demo_keys(registry: Registry) -> str:
     """The anchors with each bot's keys and the accounts the simulated exchange opens for them."""
     lines, reads, accounts = [], [], []
-    for bot in registry.bots:
-        (key, secret), (read_key, read_secret) = _pair(bot), _pair(bot, "-reads")
-        lines += [
-            f"x-demo-{bot.container}: &demo-{bot.container}",
-            f"  {bot.key_variable}: {key}",
-            f"  {bot.secret_variable}: {secret}",
-        ]
-        reads += [f"  {bot.read_key_variable}: {read_key}", f"  {bot.read_secret_variable}: {read_secret}"]
-        accounts += [f"  {key}:{secret}:{_DEPOSIT_USDT}", f"  {read_key}:{read_secret}:0:of={key},read-only"]
-    anchors = ", ".join(f"*demo-{bot.container}" for bot in registry.bots)
+    for container, bots in registry.containers.items():
+        lines.append(f"x-demo-{container}: &demo-{container}")
+        for bot in bots:
+            (key, secret), (read_key, read_secret) = _pair(registry, bot), _pair(registry, bot, "-reads")
+            lines += [f"  {bot.key_variable}: {key}", f"  {bot.secret_variable}: {secret}"]
+            reads += [f"  {bot.read_key_variable}: {read_key}", f"  {bot.read_secret_variable}: {read_secret}"]
+            accounts += [f"  {key}:{secret}:{_DEPOSIT_USDT}", f"  {read_key}:{read_secret}:0:of={key},read-only"]
+    anchors = ", ".join(f"*demo-{container}" for container in registry.containers)
     lines += ["x-demo-keys: &demo-keys", f"  <<: [{anchors}]"]
     lines += ["# Who only reads has keys of the same accounts that cannot trade.", "x-demo-reads: &demo-reads", *reads]
     lines += ["x-demo-accounts: &demo-accounts >-", *accounts]
@@ -27,15 +25,15 @@ def demo_keys(registry: Registry) -> str:
 
 
 def demo_services(registry: Registry) -> str:
-    """The demo's overrides of each bot's service."""
+    """The demo's overrides of each container of bots."""
     return "".join(
-        f"  {bot.container}:\n"
-        f"    image: alpha.invalid/demo/{bot.container}:${{ALPHA_VERSION:-local}}\n"
-        f"    container_name: {CONTAINER_PREFIX}{bot.container}\n"
-        f"    environment: {{ <<: [*demo-stores, *demo-exchange, *demo-{bot.container}] }}\n"
+        f"  {container}:\n"
+        f"    image: alpha.invalid/demo/{container}:${{ALPHA_VERSION:-local}}\n"
+        f"    container_name: {CONTAINER_PREFIX}{container}\n"
+        f"    environment: {{ <<: [*demo-stores, *demo-exchange, *demo-{container}] }}\n"
         "    depends_on: *after-exchange\n"
         "    volumes: *demo-volumes\n"
-        for bot in registry.bots
+        for container in registry.containers
     )
 
 
@@ -45,5 +43,6 @@ def demo_channels(registry: Registry) -> str:
     return "".join(f'      {name}: ""\n' for name in names)
 
 
-def _pair(bot: Bot, kind: str = "") -> tuple[str, str]:
-    return f"demo-{bot.container}{kind}", f"demo-secret-of-{bot.container}{kind}"
+def _pair(registry: Registry, bot: Bot, kind: str = "") -> tuple[str, str]:
+    name = bot.id if registry.is_shared(bot) else bot.container
+    return f"demo-{name}{kind}", f"demo-secret-of-{name}{kind}"

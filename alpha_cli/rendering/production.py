@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from alpha.registry import Bot, Registry
 from alpha_cli.rendering.demo import CONTAINER_PREFIX, demo_channels, demo_keys, demo_services
 from alpha_cli.rendering.image_packages import image_packages
 
+#: So many containers' names stand on one line of the proxy's allow-list.
+_NAMES_PER_LINE = 20
 _NOTE = "Rendered from bots.toml by `alpha render`; change that file, not this one."
 
 
@@ -72,7 +75,15 @@ def haproxy_config(registry: Registry, prefix: str = "") -> str:
 
     `prefix` starts the names of the containers (the demo's).
     """
-    names = "|".join(re.escape(prefix + bot.container) for bot in registry.bots)
+    names = [re.escape(prefix + container) for container in registry.containers]
+    groups = ["|".join(names[start : start + _NAMES_PER_LINE]) for start in range(0, len(names), _NAMES_PER_LINE)]
+    # Lines of one acl are alternatives; HAProxy limits the length of a line.
+    steer = "\n".join(
+        f"    acl steer path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({group})/(start|stop|restart)$" for group in groups
+    )
+    look = "\n".join(
+        f"    acl look path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({group})/(logs|stats)$" for group in groups
+    )
     return f"""# {_NOTE}
 #
 # The only way to the Docker engine for the command centre and the guard. What is not allowed below is 403: `inspect`
@@ -113,10 +124,10 @@ frontend docker
     acl list path -m reg ^(/v1\\.[0-9]{{2}})?/containers/json$
     acl list_query query -m reg ^all=(0|1|true|false)$
 
-    acl steer path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(start|stop|restart)$
+{steer}
     acl steer_query query -m reg ^t=[0-9]{{1,3}}$
 
-    acl look path -m reg ^(/v1\\.[0-9]{{2}})?/containers/({names})/(logs|stats)$
+{look}
     acl look_query query -m reg ^((stdout|stderr|timestamps|stream|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}})(&((stdout|stderr|timestamps|one-shot)=(0|1|true|false)|tail=[0-9]{{1,5}}|since=[0-9]{{1,10}}))*$
 
     http-request deny deny_status 403 if !plain_path
@@ -141,11 +152,11 @@ _COMMANDS = "+@all -@admin -@dangerous +info"
 
 def redis_users(registry: Registry) -> str:
     """One user per service and bot, with the keys it needs; passwords are filled in when Redis starts."""
-    bots = registry.bots
     state = [f"{kind}:*" for kind in ("position", "positions", "orders", "wallet", "status", "events")]
     lines = [
         f"# {_NOTE}",
         "# %PASSWORD:<user>% becomes the SHA-256 of that user's password when Redis starts.",
+        f"# databases {registry.databases}",
         # the listener writes live state and markets; every user may raise alerts and shares the request budget
         _user(
             "websocket_listener",
@@ -164,18 +175,19 @@ def redis_users(registry: Registry) -> str:
         _user("postgres_backup", writes=[], reads=[], budget=False),
         _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
         _user("tick_recorder", writes=[], reads=["symbols:*"]),
-        *(_bot_user(bot) for bot in bots),
+        *(_bots_user(container, bots) for container, bots in registry.containers.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _bot_user(bot: Bot) -> str:
-    own = [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
-    read = [
-        f"position:{bot.id}:*",
-        *(f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")),
-    ]
-    return _user(bot.container, writes=own, reads=[*read, "market:*", "candles:*"])
+def _bots_user(container: str, bots: Sequence[Bot]) -> str:
+    """The user of a container: the keys of its bots, nobody else's."""
+    own, read = [], []
+    for bot in bots:
+        own += [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
+        read += [f"position:{bot.id}:*"]
+        read += [f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")]
+    return _user(container, writes=own, reads=[*read, "market:*", "candles:*"])
 
 
 def _user(
@@ -195,20 +207,23 @@ def _user(
 
 
 def compose_keys(registry: Registry) -> str:
-    """The anchors with each bot's own variables: its trading key, and the key other services read with."""
+    """The anchors with the variables of each container's bots: their trading keys, and the keys other services read with."""
     lines = []
-    for bot in registry.bots:
-        demo = f"{bot.prefix}_BYBIT_DEMO"
-        lines.append(f"x-{bot.container}-keys: &{bot.container}-keys")
-        lines += [f"  {name}: ${{{name}:-}}" for name in (bot.key_variable, bot.secret_variable, demo)]
-        lines.append(f"x-{bot.container}-reads: &{bot.container}-reads")
-        # A plain .env may have one key for everything; it is then also passed as the read-only key.
-        lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
-        lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
-        lines.append(f"  {demo}: ${{{demo}:-}}")
+    for container, bots in registry.containers.items():
+        lines.append(f"x-{container}-keys: &{container}-keys")
+        for bot in bots:
+            names = (bot.key_variable, bot.secret_variable, f"{bot.prefix}_BYBIT_DEMO")
+            lines += [f"  {name}: ${{{name}:-}}" for name in names]
+        lines.append(f"x-{container}-reads: &{container}-reads")
+        for bot in bots:
+            demo = f"{bot.prefix}_BYBIT_DEMO"
+            # A plain .env may have one key for everything; it is then also passed as the read-only key.
+            lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
+            lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
+            lines.append(f"  {demo}: ${{{demo}:-}}")
     for kind in ("keys", "reads"):
         lines.append(f"x-all-{kind}: &all-{kind}")
-        lines.append(f"  <<: [{', '.join(f'*{bot.container}-{kind}' for bot in registry.bots)}]")
+        lines.append(f"  <<: [{', '.join(f'*{container}-{kind}' for container in registry.containers)}]")
     return "\n".join(lines) + "\n"
 
 
@@ -240,8 +255,10 @@ def compose_images(pins: Path) -> str:
 
 
 def compose_logs(registry: Registry) -> str:
-    """The log folder of each bot, for the step that makes the containers' user their owner."""
-    return "".join(f"      - ./{bot.folder}/logs:/logs/{bot.container}\n" for bot in registry.bots)
+    """The log folder of each container, for the step that makes the containers' user their owner."""
+    return "".join(
+        f"      - ./{bots[0].folder}/logs:/logs/{container}\n" for container, bots in registry.containers.items()
+    )
 
 
 def _digest(text: str) -> str:
@@ -256,24 +273,27 @@ def compose_channels(registry: Registry) -> str:
 
 
 def compose_services(registry: Registry) -> str:
-    """The compose service of each bot."""
-    return "\n".join(_service(bot) for bot in registry.bots) + "\n"
+    """The compose service of each container of bots."""
+    return "\n".join(_service(container, bots) for container, bots in registry.containers.items()) + "\n"
 
 
-def _service(bot: Bot) -> str:
-    variable = bot.container.upper().replace("-", "_")
-    return f"""  {bot.container}:
+def _service(container: str, bots: Sequence[Bot]) -> str:
+    bot, variable = bots[0], container.upper().replace("-", "_")
+    parameters = "\n".join(f"      {each.prefix}_PARAMETERS: ${{{each.prefix}_PARAMETERS:-}}" for each in bots)
+    # One process runs them all; an alone bot's settings stay as they are.
+    shared = "" if len(bots) == 1 else f"      ALPHA_CONTAINER: {container}\n    mem_limit: {_memory_mb(len(bots))}m\n"
+    return f"""  {container}:
     <<: *strategy
-    image: alpha.invalid/{bot.container}:${{ALPHA_VERSION:-local}}
-    container_name: {bot.container}
+    image: alpha.invalid/{container}:${{ALPHA_VERSION:-local}}
+    container_name: {container}
     build:
       context: .
       dockerfile: docker/Dockerfile
-      args: {{ BASE: *python-image, GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {bot.container} }}
+      args: {{ BASE: *python-image, GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {container} }}
     command: [python3, {bot.folder}/{bot.entry}]
     environment:
-      <<: [*common, *exchange, *{bot.container}-keys]
-      {bot.prefix}_PARAMETERS: ${{{bot.prefix}_PARAMETERS:-}}
+      <<: [*common, *exchange, *{container}-keys]
+{parameters}
       ALPHA_MAX_ORDER_USDT: ${{ALPHA_MAX_ORDER_USDT:-}}
       ALPHA_MAX_ORDERS_PER_MINUTE: ${{ALPHA_MAX_ORDERS_PER_MINUTE:-}}
       ALPHA_MAX_PRICE_DISTANCE_PCT: ${{ALPHA_MAX_PRICE_DISTANCE_PCT:-}}
@@ -281,12 +301,17 @@ def _service(bot: Bot) -> str:
       ALPHA_CANDLE_GRACE_MS: ${{ALPHA_CANDLE_GRACE_MS:-}}
       POSTGRES_USER: alpha_strategy
       POSTGRES_PASSWORD: ${{ALPHA_STRATEGY_DB_PASSWORD:-${{POSTGRES_PASSWORD:-}}}}
-      REDIS_USERNAME: {bot.container}
+      REDIS_USERNAME: {container}
       REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
-    volumes:
+{shared}    volumes:
       - ./{bot.folder}/logs:/var/log/alpha
-      - {{ <<: *secrets, source: "./docker/no_secrets/${{ALPHA_SECRETS:+../../secrets/{bot.container}}}" }}
+      - {{ <<: *secrets, source: "./docker/no_secrets/${{ALPHA_SECRETS:+../../secrets/{container}}}" }}
 """
+
+
+def _memory_mb(bots: int) -> int:
+    """The memory limit of a container of several bots, in MiB: the process, then each bot with its worker."""
+    return 192 + 24 * bots
 
 
 def between_markers(text: str, name: str, content: str) -> str:

@@ -33,5 +33,7 @@ acl=/tmp/users.acl
     esac
   done </etc/alpha/users.acl.template
 } >"$acl"
-exec redis-server --aclfile "$acl" --databases 256 --maxmemory-policy noeviction --appendonly yes --save '' \
+# As many databases as the bots need, rendered with their users.
+databases=$(sed -n 's/^# databases \([0-9]*\)$/\1/p' /etc/alpha/users.acl.template)
+exec redis-server --aclfile "$acl" --databases "${databases:-256}" --maxmemory-policy noeviction --appendonly yes --save '' \
   --dir /data --protected-mode no --logfile ''
