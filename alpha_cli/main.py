@@ -45,7 +45,7 @@ Every command has --help. The same questions and orders work in Telegram, as /st
 SECTIONS = (
     ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
-    ("Ask how it went", ("analytics", "trades", "daily", "weekly", "monthly", "performance")),
+    ("Ask how it went", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check")),

@@ -39,6 +39,7 @@ class TripRow:
     reason: str
     fills: int
     provisional: bool
+    trade_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) 
         [account.account_id for account in accounts],
         row_count(count),
     )
-    return [_trip(row) for row in rows]
+    return [trip_of(row) for row in rows]
 
 
 async def trades_in(platform: Operations, bot: Bot | None, period: Period) -> list[TripRow]:
@@ -162,10 +163,11 @@ async def trades_in(platform: Operations, bot: Bot | None, period: Period) -> li
         period.start,
         period.end,
     )
-    return [_trip(row) for row in rows]
+    return [trip_of(row) for row in rows]
 
 
-def _trip(row: Any) -> TripRow:
+def trip_of(row: Any) -> TripRow:
+    """Convert a row of trading.position_summaries."""
     return TripRow(
         bot=row["bot_id"],
         symbol=row["symbol"],
@@ -184,6 +186,7 @@ def _trip(row: Any) -> TripRow:
         reason=row["exit_reason"],
         fills=row["fills"],
         provisional=row["provisional"],
+        trade_id=row["trade_id"],
     )
 
 

@@ -15,6 +15,8 @@ from operations.storable import brief
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}(-[A-Z0-9]{1,20})?")
 #: Plain, or with thousands separators.
 _NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
+#: The id of a trade, or its number counted from the newest.
+_TRADE = re.compile(r"[0-9a-f]{10}|[1-9][0-9]{0,2}")
 _PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
 
 
@@ -25,6 +27,7 @@ class Arguments:
     bot: Bot | None = None
     symbol: str | None = None
     n: int | None = None
+    trade: str | None = None
     period: str | None = None
     rest: str | None = None
 
@@ -35,6 +38,7 @@ class Arguments:
             None if self.bot is None else self.bot.container,
             self.symbol,
             None if self.n is None else str(self.n),
+            self.trade,
             self.period,
             self.rest,
         )
@@ -82,6 +86,8 @@ def _read(name: str, word: str, registry: Registry) -> Bot | str | int | None:
             return registry.find(word)
         except Misconfigured:
             return None
+    if name == "trade":
+        return word.lower() if _TRADE.fullmatch(word.lower()) else None
     if name == "symbol":
         symbol = word.upper()
         if not _SYMBOL.fullmatch(symbol):
@@ -95,6 +101,7 @@ def _said(name: str, registry: Registry) -> str:
         "bot": f"a bot ({_bots(registry)})",
         "symbol": "a symbol such as BTCUSDT",
         "n": "a number",
+        "trade": "the id of a trade (see /trades), or 1 for the last one",
         "period": "a period such as 7d",
     }.get(name, name)
 

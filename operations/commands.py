@@ -14,6 +14,7 @@ from operations.control import CommandResult, Tell
 from operations.page import Page
 from operations.periods import DEFAULT, parse_period
 from operations.status import status
+from operations.trade import trade
 
 
 class Role(IntEnum):
@@ -86,6 +87,10 @@ async def _balance(platform: Operations, args: Arguments) -> Page:
 async def _trades(platform: Operations, args: Arguments) -> Page:
     rows = await analytics.trades(platform, args.bot, _n(args, 10))
     return history_pages.trips_page(rows, platform.zone, platform.wall_now())
+
+
+async def _trade(platform: Operations, args: Arguments) -> Page:
+    return history_pages.trade_page(await trade(platform, args.trade or "1", args.bot), platform.zone)
 
 
 async def _fills(platform: Operations, args: Arguments) -> Page:
@@ -209,6 +214,7 @@ QUERIES = (
     Query("orders", "open orders, stops among them", "stops among them", "[bot]", "/orders momentum", _orders),
     Query("balance", "equity and what is free of it", "equity, free margin", "[bot]", "/balance", _balance),
     Query("trades", "closed trades, newest first", "closed, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
+    Query("trade", "one trade in full: why, orders, fills, stops", "one in full", "[trade]", "/trade 1", _trade),
     Query("fills", "executions, newest first", "executions", "[bot] [n]", "/fills shortseller 20", _fills),
     Query(
         "analytics",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from alpha.errors import Rejected
 from alpha.model.money import ZERO
@@ -137,23 +138,25 @@ async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -
         [account.account_id for account in accounts],
         row_count(count),
     )
-    return [
-        FillRow(
-            bot=row["bot_id"],
-            time=row["exec_time"],
-            symbol=row["symbol"],
-            side=row["side"].lower(),
-            exec_type=row["exec_type"],
-            reason=row["reason"],
-            qty=row["qty"],
-            price=row["price"],
-            value=row["value"],
-            fee=row["fee"],
-            is_maker=row["is_maker"],
-            exec_id=row["exec_id"],
-        )
-        for row in rows
-    ]
+    return [fill_of(row) for row in rows]
+
+
+def fill_of(row: Any) -> FillRow:
+    """Convert a row of trading.fills."""
+    return FillRow(
+        bot=row["bot_id"],
+        time=row["exec_time"],
+        symbol=row["symbol"],
+        side=row["side"].lower(),
+        exec_type=row["exec_type"],
+        reason=row["reason"],
+        qty=row["qty"],
+        price=row["price"],
+        value=row["value"],
+        fee=row["fee"],
+        is_maker=row["is_maker"],
+        exec_id=row["exec_id"],
+    )
 
 
 async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:

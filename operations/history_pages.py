@@ -10,10 +10,11 @@ from typing import TypeVar
 from alpha.model.money import ZERO
 from alpha.model.timestamp import ms_of
 from operations.analytics import Analytics, EquityPoint, Performance, ReasonRow, SpanRow, SymbolRow, TripRow
-from operations.formatting import NONE, count, moment, number, percent, ratio, span, usdt, zone_name
+from operations.formatting import NONE, count, full_moment, moment, number, percent, ratio, span, usdt, zone_name
 from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, Table, Tone, Words
 from operations.pages import bot_cell, several, short, symbol_cell
 from operations.periods import Period
+from operations.trade import TradeDetail
 
 #: Below this many round trips a ratio reflects luck more than the strategy.
 FEW_TRIPS = 30
@@ -45,6 +46,7 @@ def trips_page(rows: list[TripRow], zone: tzinfo, now: datetime) -> Page:
             Column("net", right=True),
             Column("%", right=True, phone=False),
             Column("reason"),
+            Column("trade", phone=False),
         ),
         [
             [
@@ -58,6 +60,7 @@ def trips_page(rows: list[TripRow], zone: tzinfo, now: datetime) -> Page:
                 usdt(row.net),
                 percent(row.return_pct, digits=2),
                 _reason(row),
+                Cell(row.trade_id),
             ]
             for row in rows
         ],
@@ -72,6 +75,123 @@ def trips_page(rows: list[TripRow], zone: tzinfo, now: datetime) -> Page:
         blocks.append(Words("* is being worked out again after a late fill.", Tone.WARN))
     blocks.append(Words(f"Net of fees and funding, USDT; times in {zone_name(now, zone)}.", Tone.DIM))
     return Page("Trades", blocks, rows)
+
+
+def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
+    """One trade in full."""
+    row = seen.trip
+    facts = Facts(
+        [
+            ("bot", Cell(short(row.bot))),
+            ("entered", Cell(full_moment(row.opened_at, zone))),
+            ("left", Cell(full_moment(row.closed_at, zone))),
+            ("held", span(row.held)),
+            ("size", number(row.size)),
+            ("entry → exit", Cell(f"{number(row.entry_price).text} → {number(row.exit_price).text}")),
+            ("gross", usdt(row.gross)),
+            ("fees", usdt(-row.fees)),
+            ("funding", usdt(row.funding)),
+            ("net", usdt(row.net)),
+            ("return", percent(row.return_pct, digits=2)),
+            ("left because", _reason(row)),
+        ]
+    )
+    blocks: list[Block] = [facts]
+    blocks += [
+        Words(
+            f"{each.intent}{f' [{each.tag}]' if each.tag else ''}: {each.why or each.reason.replace('_', ' ')}", mark=""
+        )
+        for each in seen.intents
+    ]
+    if not seen.intents:
+        blocks.append(Words("No decision of a bot is on record for its orders.", Tone.DIM))
+    blocks.append(
+        Table(
+            (
+                Column("order"),
+                Column("side"),
+                Column("decided at", right=True),
+                Column("filled at", right=True),
+                Column("slippage, bps", right=True, brief="bps"),
+            ),
+            [
+                [
+                    Cell(each.intent),
+                    Cell(each.side),
+                    number(each.decision_price),
+                    number(each.average_price),
+                    NONE if each.slippage_bps is None else number(round(each.slippage_bps, 1)),
+                ]
+                for each in seen.intents
+            ],
+            empty="None.",
+            title="Decisions",
+        )
+    )
+    blocks.append(
+        Table(
+            (
+                Column("time"),
+                Column("what"),
+                Column("side"),
+                Column("qty", right=True),
+                Column("price", right=True),
+                Column("fee", right=True, phone=False),
+                Column("reason", phone=False),
+            ),
+            [
+                [
+                    moment(each.time, zone),
+                    Cell(each.exec_type),
+                    Cell(each.side, mark=each.side[:1].upper()),
+                    number(each.qty),
+                    number(each.price),
+                    number(each.fee),
+                    Cell(each.reason),
+                ]
+                for each in seen.fills
+            ],
+            title="Fills and funding",
+        )
+    )
+    blocks.append(
+        Table(
+            (
+                Column("made"),
+                Column("kind"),
+                Column("trigger", right=True),
+                Column("qty", right=True, phone=False),
+                Column("last state"),
+                Column("until", phone=False),
+            ),
+            [
+                [
+                    moment(each.created_at, zone),
+                    Cell(each.kind),
+                    number(each.trigger_price),
+                    number(each.qty),
+                    Cell(each.status),
+                    moment(each.updated_at, zone),
+                ]
+                for each in seen.stops
+            ],
+            empty="No stop order of it is on record.",
+            title="Stops and targets",
+        )
+    )
+    if seen.commands:
+        blocks.append(
+            Table(
+                (Column("time"), Column("who"), Column("command"), Column("outcome")),
+                [
+                    [moment(each.time, zone), Cell(each.issuer), Cell(each.name), Cell(each.outcome)]
+                    for each in seen.commands
+                ],
+                title="What people asked meanwhile",
+            )
+        )
+    blocks.append(Words(f"USDT; times in {zone_name(row.closed_at, zone)}.", Tone.DIM))
+    return Page(f"Trade {row.trade_id}: {row.symbol} {row.direction}", blocks, seen)
 
 
 def _reason(row: TripRow) -> Cell:

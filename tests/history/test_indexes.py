@@ -12,6 +12,7 @@ QUERIES = {
     "AND (exec_time, seq) > ($3, 0) ORDER BY exec_time, seq LIMIT 100",
     "fills_by_bot": "SELECT * FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC, seq DESC LIMIT 5",
     "round_trips_by_bot": "SELECT * FROM trading.position_summaries WHERE bot_id = $1 ORDER BY closed_at DESC LIMIT 100",
+    "round_trips_by_id": "SELECT * FROM trading.position_summaries WHERE trade_id = $1",
     "orders_open": _OPEN_ORDERS,
     "completed_trades_by_bot": RECONCILE["trades_closed_between"].rstrip() + " ORDER BY bot_id, updated_at",
     "completed_trades_by_order_time": SYNC["trades_of_window"],

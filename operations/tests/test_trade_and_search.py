@@ -1,0 +1,65 @@
+"""One trade in full, and rows by page: nothing is lost between pages, and filters keep what fits."""
+
+from datetime import timedelta
+
+import pytest
+
+from alpha.errors import Rejected
+from operations import history_pages, search
+from operations.analytics import trades
+from operations.context import Operations
+from operations.periods import parse_period
+from operations.search import Filter
+from operations.trade import find_trade, trade
+from tests.support.operations import NOW
+
+
+async def test_a_trade_is_found_by_its_id_and_tells_all_its_fills(platform: Operations) -> None:
+    newest = await trades(platform, None, 30)
+    assert len({row.trade_id for row in newest}) == 30
+    for row in newest[:5]:
+        assert await find_trade(platform, row.trade_id) == row
+    assert await find_trade(platform, "3") == newest[2]
+    seen = await trade(platform, newest[4].trade_id)
+    count = await platform.history.value(
+        "SELECT count(*) FROM trading.fills WHERE bot_id = $1 AND symbol = $2 AND exec_time BETWEEN $3 AND $4",
+        seen.trip.bot,
+        seen.trip.symbol,
+        seen.trip.opened_at,
+        seen.trip.closed_at,
+    )
+    assert len(seen.fills) == count > 0
+    page = history_pages.trade_page(seen, platform.zone)
+    assert seen.trip.symbol in page.title
+    for name in ("0" * 10, "999"):
+        with pytest.raises(Rejected):
+            await find_trade(platform, name)
+
+
+async def test_pages_of_trades_and_fills_follow_on_each_other(platform: Operations) -> None:
+    bot = platform.registry.find("lxalgo")
+    everything = await search.trips(platform, Filter(bot=bot, limit=10_000))
+    assert not everything.more
+    pages = [await search.trips(platform, Filter(bot=bot, offset=at, limit=20)) for at in (0, 20)]
+    assert [row for page in pages for row in page.rows] == everything.rows[:40]
+    assert pages[0].more
+    first = await search.fills(platform, Filter(limit=30))
+    rest = await search.fills(platform, Filter(limit=30, offset=30))
+    assert not {row.exec_id for row in first.rows} & {row.exec_id for row in rest.rows}
+
+
+async def test_filters_keep_what_fits_and_nothing_else(platform: Operations) -> None:
+    everything = (await search.trips(platform, Filter(limit=10_000))).rows
+    symbol, reason = everything[0].symbol, everything[0].reason
+    found = await search.trips(platform, Filter(symbol=symbol, reason=reason, limit=10_000))
+    assert found.rows == [row for row in everything if (row.symbol, row.reason) == (symbol, reason)]
+    by_words = await search.trips(platform, Filter(words=f"{symbol.lower()} {reason[:6].upper()}", limit=10_000))
+    assert {row.trade_id for row in by_words.rows} >= {row.trade_id for row in found.rows}
+    period = parse_period("2025-01", NOW)
+    month = (await search.trips(platform, Filter(period=period, limit=10_000))).rows
+    assert month == [row for row in everything if period.start <= row.closed_at < period.end]
+    assert (await search.trips(platform, Filter(words="100%_\\'; DROP", limit=5))).rows == []
+    assert (await search.trips(platform, Filter(tag="no-such-tag"))).rows == []
+    with pytest.raises(Rejected):
+        Filter(offset=-1)
+    assert period.end - period.start > timedelta(days=30)

@@ -1,0 +1,188 @@
+"""One trade in full: why it was entered and left, its orders and fills, slippage, funding, stops, and what people did."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alpha.errors import Rejected
+from alpha.registry import Bot
+from operations.accounts import account_ids
+from operations.analytics import TripRow, trades, trip_of
+from operations.context import Operations
+from operations.history import CommandRow, FillRow, fill_of
+
+_ID = re.compile(r"[0-9a-f]{10}")
+#: Fills of one trade that are shown; a grid may have thousands.
+MOST_FILLS = 500
+#: What happened this long before the entry and after the exit belongs to the trade's page.
+AROUND = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """Why an order was sent, and how far from the price at which it was decided it was filled (bps; a cost is above 0)."""
+
+    order_link_id: str
+    intent: str
+    side: str
+    qty: Decimal
+    tag: str
+    reason: str
+    why: str
+    decided_at: datetime
+    decision_price: Decimal | None
+    average_price: Decimal | None
+    slippage_bps: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRow:
+    """A stop or target order during the life of a trade, in its last known state."""
+
+    created_at: datetime
+    updated_at: datetime
+    kind: str
+    status: str
+    side: str
+    trigger_price: Decimal | None
+    qty: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradeDetail:
+    """Everything known about one trade. Amounts in the settle coin."""
+
+    trip: TripRow
+    intents: list[IntentRow]
+    fills: list[FillRow]
+    stops: list[StopRow]
+    commands: list[CommandRow]
+
+
+async def find_trade(platform: Operations, name: str, bot: Bot | None = None) -> TripRow:
+    """Return the trade with this id, or the n-th newest one (1 is the last). Rejected if there is none."""
+    if _ID.fullmatch(name):
+        rows = await platform.history.rows(
+            "SELECT * FROM trading.position_summaries WHERE trade_id = $1 LIMIT 1",
+            name,
+        )
+        if not rows:
+            raise Rejected(f"There is no trade {name}. /trades lists them.")
+        return trip_of(rows[0])
+    number = int(name)
+    newest = await trades(platform, bot, number)
+    if number < 1 or len(newest) < number:
+        raise Rejected(f"There are {len(newest)} closed trades; {number} is none of them.")
+    return newest[number - 1]
+
+
+async def trade(platform: Operations, name: str, bot: Bot | None = None) -> TradeDetail:
+    """Return one trade in full, by its id or its number counted from the newest."""
+    trip = await find_trade(platform, name, bot)
+    accounts = await account_ids(platform, platform.registry.find(trip.bot))
+    made, intents, stops, commands = await asyncio.gather(
+        _fills(platform, trip, accounts),
+        _intents(platform, trip, accounts),
+        _stops(platform, trip, accounts),
+        _commands(platform, trip),
+    )
+    return TradeDetail(trip, intents, made, stops, commands)
+
+
+async def _fills(platform: Operations, trip: TripRow, accounts: list[int]) -> list[FillRow]:
+    rows = await platform.history.rows(
+        "SELECT * FROM trading.fills WHERE account_id = ANY($1) AND category = 'linear' AND symbol = $2 "
+        "AND exec_time >= $3 AND exec_time <= $4 ORDER BY exec_time, seq, exec_id LIMIT $5",
+        accounts,
+        trip.symbol,
+        trip.opened_at,
+        trip.closed_at,
+        MOST_FILLS,
+    )
+    return [fill_of(row) for row in rows]
+
+
+async def _intents(platform: Operations, trip: TripRow, accounts: list[int]) -> list[IntentRow]:
+    rows = await platform.history.rows(
+        "SELECT r.* FROM trading.order_intent_results AS r WHERE r.account_id = ANY($1) AND r.order_link_id IN ("
+        "SELECT order_link_id FROM trading.fills WHERE account_id = ANY($1) AND category = 'linear' AND symbol = $2 "
+        "AND exec_time >= $3 AND exec_time <= $4 AND order_link_id IS NOT NULL) ORDER BY r.decided_at LIMIT $5",
+        accounts,
+        trip.symbol,
+        trip.opened_at,
+        trip.closed_at,
+        MOST_FILLS,
+    )
+    return [_intent(row) for row in rows]
+
+
+def _intent(row: Any) -> IntentRow:
+    return IntentRow(
+        order_link_id=row["order_link_id"],
+        intent=row["intent"],
+        side=row["side"].lower(),
+        qty=row["qty"],
+        tag=row["tag"],
+        reason=row["reason"],
+        why=row["why"],
+        decided_at=row["decided_at"],
+        decision_price=row["decision_price"],
+        average_price=row["avg_price"],
+        slippage_bps=row["slippage_bps"],
+    )
+
+
+async def _stops(platform: Operations, trip: TripRow, accounts: list[int]) -> list[StopRow]:
+    rows = await platform.history.rows(
+        "SELECT created_at, updated_at, coalesce(stop_order_type, order_type) AS kind, status, side, trigger_price, qty, reason "
+        "FROM trading.orders WHERE account_id = ANY($1) AND symbol = $2 AND trigger_price > 0 "
+        "AND created_at <= $4 AND updated_at >= $3 ORDER BY created_at LIMIT 100",
+        accounts,
+        trip.symbol,
+        trip.opened_at,
+        trip.closed_at,
+    )
+    return [
+        StopRow(
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            kind=row["kind"],
+            status=row["status"],
+            side=row["side"].lower(),
+            trigger_price=row["trigger_price"],
+            qty=row["qty"],
+            reason=row["reason"],
+        )
+        for row in rows
+    ]
+
+
+async def _commands(platform: Operations, trip: TripRow) -> list[CommandRow]:
+    """What people asked of this bot while the trade lived; nothing for a role that may not read the audit."""
+    may_read = await platform.history.value("SELECT has_table_privilege('audit.commands', 'SELECT')")
+    if not may_read:
+        return []
+    rows = await platform.history.rows(
+        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer FROM audit.commands "
+        "WHERE bot_id = $1 AND issued_at >= $2 AND issued_at <= $3 ORDER BY issued_at LIMIT 100",
+        trip.bot,
+        trip.opened_at - AROUND,
+        trip.closed_at + AROUND,
+    )
+    return [
+        CommandRow(
+            row["issued_at"],
+            row["source"],
+            row["issuer"],
+            row["issuer_role"] or "stranger",
+            row["name"],
+            row["bot_id"] or "",
+            row["outcome"],
+            row["answer"] or "",
+        )
+        for row in rows
+    ]
