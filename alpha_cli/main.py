@@ -112,7 +112,7 @@ def build(words: list[str]) -> typer.Typer:
         if env_file is None:
             return
         if not env_file.is_file() and not CREATES_ENV_FILE & set(words):
-            raise Misconfigured(f"--env-file names {env_file}, which is no file.")
+            raise Misconfigured(f"--env-file names {env_file}, which is not a file.")
         os.environ["ALPHA_ENV_FILE"] = str(env_file)
 
     wanted = _command(words)

@@ -60,7 +60,7 @@ def check(candles: Bars, source: str) -> None:
         )
     if first_ms(candles) % candles.interval_ms:
         raise Misconfigured(
-            f"{source}: a candle starts at {moment(first_ms(candles))}, which is no multiple of its length of "
+            f"{source}: a candle starts at {moment(first_ms(candles))}, which is not a multiple of its length of "
             f"{candles.interval_ms // 1000} s."
         )
     for name in COLUMNS:

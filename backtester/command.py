@@ -177,7 +177,7 @@ def moment_ms(text: str, option: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Misconfigured(f"{option} {text!r} is no date: write 2025-04-03 or 2025-04-03T17:05 (UTC).") from None
+        raise Misconfigured(f"{option} {text!r} is not a date. Write 2025-04-03 or 2025-04-03T17:05 (UTC).") from None
     return ms_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
@@ -214,7 +214,7 @@ def _rate(text: str) -> Decimal | None:
     except InvalidOperation:
         raise Misconfigured(f"--funding {text!r} must be a rate such as 0.0001, or the word recorded.") from None
     if not value.is_finite() or abs(value) > Decimal("0.02"):
-        raise Misconfigured(f"--funding {text} is no rate for 8 hours: 0.0001 is 0.01 %.")
+        raise Misconfigured(f"--funding {text} is not a rate per 8 hours (example: 0.0001 for 0.01 %).")
     return value
 
 

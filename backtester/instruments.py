@@ -40,7 +40,7 @@ def recorded_instruments(folder: Path) -> dict[str, Instrument]:
     try:
         rows = json.loads(path.read_text())
         if not isinstance(rows, list):
-            raise TypeError("it is no list of instruments")
+            raise TypeError("it is not a list of instruments")
         found = [parse_instrument(row) for row in rows]
     except (OSError, ValueError, TypeError, AlphaError) as fault:
         raise Misconfigured(f"{path} cannot be read: {fault}. Remove it, or download the data again.") from None

@@ -48,7 +48,7 @@ def _refusal(answer: httpx.Response, where: str) -> Rejected | Retry:
     if answer.status_code == 403:
         return Rejected(f"Bot control at {where} does not allow this. Render its allow-list again: alpha render.")
     if answer.status_code == 404:
-        return Rejected(f"There is no such container: {said}. Create it first: docker compose up -d.")
+        return Rejected(f"No such container: {said}. Create it first: docker compose up -d.")
     return Rejected(f"Bot control at {where} answered {answer.status_code}: {said}.")
 
 

@@ -25,7 +25,7 @@ class BotControlSettings(Settings):
         description="http://host:port of the Docker proxy, unix:///path of Docker's socket, or supervisor:///path of the demo",
     )
     bot_container_prefix: str = Field(
-        "", description="what starts the containers' names; demo- in the demo, so that it runs beside production"
+        "", description="what starts the containers' names; demo- in the demo, so that it can run next to production"
     )
 
 

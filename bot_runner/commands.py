@@ -37,14 +37,14 @@ class Commands:
         if not runtime.paused:
             runtime.paused = f"by {issuer}"
         if not await self._journal.save():
-            return "done", "Paused for now; PostgreSQL is away, so a restart would forget it."
+            return "done", "Paused for now. PostgreSQL is unavailable, so a restart would forget it."
         return "done", "Paused: no new entries. Open positions keep their stops and are still closed by the rules."
 
     async def _resume(self) -> tuple[str, str]:
         self._journal.runtime.paused = ""
         lifted = self._core.limits.resume()
         if not await self._journal.save():
-            return "done", "Resumed for now; PostgreSQL is away, so entries wait until it is back."
+            return "done", "Resumed for now. PostgreSQL is unavailable, so entries wait until it is back."
         return "done", "Resumed." + (f" Limits lifted: {', '.join(lifted)}." if lifted else "")
 
     async def _adopt(self, symbol: str) -> tuple[str, str]:

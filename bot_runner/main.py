@@ -25,7 +25,7 @@ def load_strategy(bot: Bot, environment: dict[str, str]) -> Strategy[Any, Any]:
     except (ImportError, AttributeError) as fault:
         raise Misconfigured(f"{bot.id}: the strategy {bot.strategy} cannot be loaded: {fault}.") from None
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-        raise Misconfigured(f"{bot.id}: {bot.strategy} is no Strategy.")
+        raise Misconfigured(f"{bot.id}: {bot.strategy} is not a Strategy.")
     return kind(load_parameters(kind.parameters_type, environment=environment, prefix=bot.prefix))
 
 

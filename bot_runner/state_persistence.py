@@ -19,7 +19,7 @@ INTENTS_KEPT = 1_000
 
 
 class StatePersistence:
-    """Saves what must outlive the process. While PostgreSQL is away nothing is saved and no entry is sent."""
+    """Saves what must outlive the process. While PostgreSQL is unavailable nothing is saved and no entry is sent."""
 
     def __init__(
         self, bot: Bot, store: Store, account: BotAccount, lease: Lease, state: BotState, alerts: Alerts
@@ -48,7 +48,7 @@ class StatePersistence:
             del self._sent[next(iter(self._sent))]
 
     def note_intent(self, intent: OrderIntent) -> None:
-        """Why an order is about to be sent: written with the next save. While PostgreSQL is away the newest are kept."""
+        """Why an order is about to be sent: written with the next save. While PostgreSQL is unavailable the newest are kept."""
         self._intents = [*self._intents[-INTENTS_KEPT:], intent]
 
     def has_sent(self, link_id: str) -> bool:
@@ -56,7 +56,7 @@ class StatePersistence:
         return link_id in self._sent
 
     async def save(self) -> bool:
-        """Make the state durable. False while PostgreSQL is away; LeaseLost when another process has taken over."""
+        """Make the state durable. False while PostgreSQL is unavailable; LeaseLost when another process has taken over."""
         try:
             await self.store.save(self.account, self.lease.token, self.state.rows())
             if self._intents:
@@ -67,7 +67,7 @@ class StatePersistence:
                 await self.warn(
                     "state_not_saved",
                     f"{self.bot.name} cannot save its state: {fault}",
-                    "Exits go on. Entries wait until PostgreSQL is back.",
+                    "Exits continue. Entries wait until PostgreSQL is back.",
                 )
             self.durable = False
             return False

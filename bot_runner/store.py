@@ -52,7 +52,7 @@ class BotAccount:
 
 
 class Store:
-    """What one bot reads and writes. Raises Retry while PostgreSQL is away."""
+    """What one bot reads and writes. Raises Retry while PostgreSQL is unavailable."""
 
     def __init__(self, settings: DatabaseSettings, bot: Bot) -> None:
         self._settings = settings

@@ -316,7 +316,7 @@ class Trader:
         if self.journal.runtime.paused:
             return f"paused: {self.journal.runtime.paused}"
         if not self.journal.durable:
-            return "PostgreSQL is away"
+            return "PostgreSQL is unavailable"
         try:
             self.journal.lease.check(Act.OPEN)
         except LeaseNotHeld as fault:

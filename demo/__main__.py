@@ -24,7 +24,7 @@ async def _main() -> int:
         code = fault.exit_code
     except OSError as fault:
         # Disk full, folder not writable, program missing: the operating system's message says which.
-        sys.stderr.write(f"The demo cannot go on: {fault}. DEMO_STATE names the folder where its data is kept.\n")
+        sys.stderr.write(f"The demo failed: {fault}. DEMO_STATE names the folder where its data is kept.\n")
         code = 1
     await leave(code)
     return code

@@ -76,7 +76,7 @@ class Ledger:
         """Resume the exchange's clock."""
         answer = await self._client.post(f"{self._url}/_sim/resume", json={})
         if answer.status_code != 200:
-            raise Fatal(f"The exchange's time cannot go on: {answer.text}")
+            raise Fatal(f"The exchange's clock cannot be advanced: {answer.text}")
 
     async def set_speed(self, speed: int) -> int:
         """Set the exchange's speed as a multiple of real time; returns the exchange's time."""

@@ -251,7 +251,7 @@ def _market_name(settings: DemoSettings) -> str:
         return f"generated-{settings.demo_seed}"
     folder = settings.demo_replay.absolute()
     if not folder.is_dir():
-        raise Misconfigured(f"DEMO_REPLAY names {settings.demo_replay}, which is no folder of candles.")
+        raise Misconfigured(f"DEMO_REPLAY names {settings.demo_replay}, which is not a folder of candle files.")
     return f"replay-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
 
 

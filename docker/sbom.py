@@ -48,7 +48,7 @@ def main() -> int:
     """Write one file per image; 3 when there is no image, because nothing was looked at."""
     images = ours()
     if not images:
-        sys.stderr.write("not written: there is no image of ours here. Build them: docker compose build\n")
+        sys.stderr.write("not written: no Alpha image was found. Build them: docker compose build\n")
         return 3
     FOLDER.mkdir(parents=True, exist_ok=True)
     for image in images:

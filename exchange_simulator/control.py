@@ -193,7 +193,7 @@ class Control:
     async def _speed(self, query: Query, body: dict[str, Any]) -> Row:
         """`speed`: business seconds per wall-clock second from now on, above 0."""
         if self.free is None:
-            raise ValueError("the clock does not run freely: it stands until /_sim/advance")
+            raise ValueError("the clock is in step mode: it moves only with /_sim/advance")
         speed = float(body["speed"])
         if not 0 < speed <= 1_000_000:
             raise ValueError(f"speed {speed:g} is not between 0 and 1,000,000")
@@ -202,7 +202,7 @@ class Control:
 
     def _set_paused(self, paused: bool) -> Row:
         if self.free is None:
-            raise ValueError("the clock does not run freely: it stands until /_sim/advance")
+            raise ValueError("the clock is in step mode: it moves only with /_sim/advance")
         self.free.paused = paused
         return {"paused": paused, "now_ms": self.exchange.now_ms}
 

@@ -136,7 +136,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
     )
     speed = 0.0 if found.speed == "max" else float(_number("--speed", found.speed))
     if found.speed != "max" and not speed:
-        raise BadOption("--speed must be above 0, or max; use --step for a clock that stands.")
+        raise BadOption("--speed must be above 0, or max. Use --step for a step clock.")
     setup = Setup(
         rules=rules,
         seed=found.seed,

@@ -229,7 +229,7 @@ QUERIES = (
     Query("monthly", "net of each month", "of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
     Query(
         "performance",
-        "all bots beside each other",
+        "all bots side by side",
         "bots compared",
         "[period]",
         "/performance this month",

@@ -86,7 +86,7 @@ async def of_start(platform: Operations, bot: Bot) -> str:
         parts.append(f"It lifts that it was {desired.wish}{_by(desired, platform)}.")
     held = await _halts(platform, bot)
     if held:
-        parts.append("It starts halted; until /resume there are no entries:\n" + _halt_lines(held, platform))
+        parts.append("It starts halted: no entries until /resume:\n" + _halt_lines(held, platform))
     return " ".join(parts)
 
 
@@ -94,7 +94,7 @@ async def of_resume(platform: Operations, bot: Bot) -> str:
     """What is lifted. Raises Rejected if the bot is stopped."""
     desired = await history.wish_of(platform, bot)
     if desired is not None and desired.wish == "stopped":
-        raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
+        raise Rejected(f"{bot.id} was stopped by an operator: /start it first, then /resume it.")
     held = await _halts(platform, bot)
     parts = [f"Resume entries of {bot.id}?"]
     if held:
@@ -131,7 +131,11 @@ async def of_pause(platform: Operations, bot: Bot) -> str:
 async def of_restart(platform: Operations, bot: Bot) -> str:
     """What stays open during the restart, and that a stopped bot is started."""
     desired = await history.wish_of(platform, bot)
-    more = " It was stopped by wish: it is started." if desired is not None and desired.wish == "stopped" else ""
+    more = (
+        " It was stopped by an operator: it will be started."
+        if desired is not None and desired.wish == "stopped"
+        else ""
+    )
     return f"Restart {bot.id}? {await _kept(platform, bot, 'stay open meanwhile')}{more}"
 
 

@@ -35,7 +35,7 @@ class OperationsSettings(DatabaseSettings, RedisSettings, BotControlSettings, Re
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"{name} is no time zone; for example UTC or Europe/Berlin") from None
+            raise ValueError(f"{name} is not a known time zone (examples: UTC, Europe/Berlin)") from None
         return name
 
 

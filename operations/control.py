@@ -100,7 +100,7 @@ async def pause(platform: Operations, bot: Bot, by: str) -> CommandResult:
 async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Lift a pause and the guard's halts on this bot. Rejected for a stopped bot, which must be started first."""
     if (await history.wishes(platform)).get(bot.id) == "stopped":
-        raise Rejected(f"{bot.id} is stopped by wish: /start it first, then /resume it.")
+        raise Rejected(f"{bot.id} was stopped by an operator: /start it first, then /resume it.")
     held = [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
     if held:
         lifted = await _ask_guard(platform, "lift", {"bot": bot.id}, by, silent, BOT_ANSWER_S)
@@ -112,7 +112,7 @@ async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
 async def _wish_and_tell(platform: Operations, bot: Bot, by: str, wish: str, command: str) -> CommandResult:
     before = (await history.wishes(platform)).get(bot.id)
     if before == "stopped":
-        raise Rejected(f"{bot.id} is stopped by wish: /start it first.")
+        raise Rejected(f"{bot.id} was stopped by an operator: /start it first.")
     await history.set_wish(platform, bot, wish, by)
     try:
         return await _ask(platform, platform.live.of(bot), bot.id, command, {}, by, silent, BOT_ANSWER_S)

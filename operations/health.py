@@ -97,5 +97,5 @@ def _streamed(fields: dict[str, str]) -> AlertRow:
 async def logs(platform: Operations, bot: Bot, lines: int = 50) -> str:
     """Return the last lines of a bot's output. Raises Retry while bot control is unavailable."""
     if not 1 <= lines <= MOST_LINES:
-        raise Rejected(f"{lines} is no number of lines. Ask for 1 to {MOST_LINES}.")
+        raise Rejected(f"Line count must be between 1 and {MOST_LINES}, got {lines}.")
     return await platform.control.logs(bot.container, lines)

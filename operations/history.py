@@ -113,7 +113,7 @@ class CommandRow:
 def row_count(count: int) -> int:
     """Return `count`; Rejected outside 1 to MOST_ROWS."""
     if not 1 <= count <= MOST_ROWS:
-        raise Rejected(f"{count} is no number of rows. Ask for 1 to {MOST_ROWS}.")
+        raise Rejected(f"Row count must be between 1 and {MOST_ROWS}, got {count}.")
     return count
 
 

@@ -92,7 +92,7 @@ def status_page(seen: Status, zone: tzinfo) -> Page:
         well = len(seen.services) - len(ill)
         sign = "🔴" if ill else "🟢"
         tone = Tone.BAD if ill else Tone.PLAIN
-        blocks.append(Words(f"Services: {well} of {len(seen.services)} well.", tone, sign))
+        blocks.append(Words(f"Services: {well} of {len(seen.services)} healthy.", tone, sign))
         blocks += [Words(f"{service.service}: {service.detail}", Tone.BAD) for service in ill]
     blocks += [Words(fault, Tone.BAD) for fault in seen.faults]
     known = seen.business_time
@@ -342,7 +342,7 @@ def health_page(rows: list[HealthRow]) -> Page:
     )
     blocks: list[Block] = [table, *(Words(f"{row.part}: {row.detail}", Tone.BAD) for row in ill)]
     if not ill:
-        blocks.append(Words("All is well.", Tone.GOOD))
+        blocks.append(Words("Everything is healthy.", Tone.GOOD))
     return Page("Health", blocks, rows)
 
 
@@ -434,7 +434,7 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
             ]
             for row in rows
         ],
-        empty="Nobody has asked for anything yet.",
+        empty="No commands yet.",
     )
     zones = [Words(f"Times in {zone_name(rows[0].time, zone)}.", Tone.DIM)] if rows else []
     return Page("Audit", [table, *zones], rows)

@@ -115,4 +115,4 @@ def _months_back(today: datetime, months: int, text: str) -> datetime:
 
 
 def _not_understood(text: str) -> Rejected:
-    return Rejected(f"{brief(text)} is no period. Write for example: {EXAMPLES}.")
+    return Rejected(f"{brief(text)} is not a period. Examples: {EXAMPLES}.")

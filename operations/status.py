@@ -107,7 +107,7 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
         wish = "unknown" if wishes is None else wishes.get(each.id, "running")
         process = (processes or {}).get(each.container)
         if open_positions is None and process is not None and process.running and wish != "stopped":
-            state, note = BotState.UNKNOWN, "Its process runs; what it does is not known while Redis is away."
+            state, note = BotState.UNKNOWN, "Its process is running; its state is unknown while Redis is unavailable."
         else:
             state, note = judge(processes is not None, process, wish, live, heartbeat, platform.wall_now())
         rows.append(
@@ -145,13 +145,16 @@ def judge(
     beats = heartbeat is not None and now - heartbeat.alive_at <= HEARTBEAT_LIMIT
     if control_answers and (process is None or not process.running):
         if wish == "stopped":
-            return BotState.STOPPED, "Stopped by wish; /start brings it back."
+            return BotState.STOPPED, "Stopped by an operator; /start starts it again."
         missing = "has no container" if process is None else f"is not running ({process.detail})"
         if wish == "unknown":
-            return BotState.STOPPED, f"It {missing}; whether by wish is not known while PostgreSQL is away."
+            return (
+                BotState.STOPPED,
+                f"It {missing}; whether an operator stopped it is unknown while PostgreSQL is unavailable.",
+            )
         return BotState.STOPPED, f"It {missing} although it should: /start it, or look at /logs."
     if wish == "stopped":
-        return BotState.STOPPED, "Stopped by wish; its process is up and idle."
+        return BotState.STOPPED, "Stopped by an operator; its process is up and idle."
     starting = process is not None and process.started_at is not None and now - process.started_at < START_LIMIT
     if starting and not beats:
         return BotState.RUNNING, "It is starting."

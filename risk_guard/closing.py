@@ -114,7 +114,7 @@ class Closing:
                 hindered_since_s = now_s if hindered_since_s is None else hindered_since_s
                 if now_s - hindered_since_s >= HINDERED_S:
                     hindered_since_s = now_s
-                    await self._hindered(f"{self._account.bot.id}: closing is hindered: {fault} It is tried again.")
+                    await self._hindered(f"{self._account.bot.id}: closing fails: {fault} It is tried again.")
                 await self._sleep(_FAULT_PAUSE_S)
                 continue
             now_s, hindered_since_s, self._refused_since_s = self._clock_s(), None, None

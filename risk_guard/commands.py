@@ -208,7 +208,7 @@ class CommandDesk:
         if not ours:
             return (
                 "refused",
-                f"The closing of {bot} was begun by {running[0][0].issuer}, not by an operator; it goes on.",
+                f"The closing of {bot} was begun by {running[0][0].issuer}, not by an operator; it continues.",
             )
         for state, task in ours:
             self._taken_back[state.command_id] = issuer
@@ -279,7 +279,7 @@ class CommandDesk:
         silenced = asyncio.create_task(self._silence(account, why, tell))
         report = await asyncio.shield(task)
         if not await halted:
-            report += " PostgreSQL is away: the halt is written as soon as it is back; no bot enters without it."
+            report += " PostgreSQL is unavailable: the halt is saved as soon as it is back; no bot opens a position until then."
         return f"{report} {await silenced}"
 
     def _begin(self, account: GuardedAccount, state: ClosingState, tell: Tell) -> "asyncio.Task[str]":
@@ -386,7 +386,7 @@ class CommandDesk:
                 await self._store.wish(DesiredState(bot.id, "paused", by))
                 return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
         except REDIS_UNAVAILABLE:
-            log.warning("bot_not_asked", bot=bot.id, why="Redis is away")
+            log.warning("bot_not_asked", bot=bot.id, why="Redis is unavailable")
         try:
             await self._control.stop(bot.container, 5)
         except AlphaError as fault:

@@ -193,7 +193,7 @@ def maintenance_finding(row: SystemStatus) -> Finding:
     """No entries before and during a maintenance."""
     spans = [at(ms).strftime("%Y-%m-%d %H:%M UTC") for ms in (row.begin_ms, row.end_ms) if ms is not None]
     text = f"Bybit announces maintenance ({row.title}), {' to '.join(spans)}: no entries until it is over."
-    remedy = "Stops stay on the exchange; entries come back by themselves. /flatten what shall not be held through it."
+    remedy = "Stops stay on the exchange; entries resume automatically. Use /flatten for positions that should not be held through it."
     return Finding(f"maintenance:{row.id}", Level.WARNING, text, remedy)
 
 

@@ -142,7 +142,7 @@ class BotLimits:
         limit = next(each for each in self._settings.bot_limits() if each.name == breach.name)
         by = f"guard:{breach.name}"
         if breach.action is Action.CLOSE_ALL:
-            does = ("halted and everything closed", f"/resume {bot} lifts the halt and measures anew from then on.")
+            does = ("halted and everything closed", f"/resume {bot} lifts the halt and restarts the measurement.")
         else:
             does = ("halted: no entries", f"It ends with the {limit.window}; /resume {bot} lifts it now.")
         await self._tell(Level.CRITICAL, by, f"{bot}: {breach.text}", does)

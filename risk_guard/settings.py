@@ -20,7 +20,10 @@ class GuardSettings(
         60, ge=1, le=60, description="how often positions are compared with their stops, in seconds"
     )
     guard_emergency_stop_pct: Decimal = Field(
-        Decimal(10), gt=0, lt=100, description="how far from the entry a stop is set that nobody remembers, in percent"
+        Decimal(10),
+        gt=0,
+        lt=100,
+        description="distance from the entry, in percent, of a stop whose original price is unknown",
     )
     guard_protect_manual: bool = Field(False, description="true: positions that no bot opened get a stop as well")
     guard_confirm_s: int = Field(

@@ -58,7 +58,7 @@ class Audience:
         """Telegram refuses messages to this person, who may have blocked the bot: raise an alert for the others."""
         log.warning("person_not_told", person=person, fault=fault)
         if self._alerts is not None:
-            text = f"{person} ({self._gate.role(person).name.lower()}) cannot be told anything: {fault}"
+            text = f"{person} ({self._gate.role(person).name.lower()}) cannot be reached: {fault}"
             remedy = "They have to open the chat with the bot and press Start; or take the id out of the settings."
             alert = Alert(Level.WARNING, f"person-unreachable:{person}", text, remedy)
             await self._alerts.raise_alert(alert, wall_ms())

@@ -101,7 +101,7 @@ def decode_update(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         found = _NUMBER.search(text)
-        raise Unreadable(int(found[1]) if found else None, "it is no JSON that can be decoded") from None
+        raise Unreadable(int(found[1]) if found else None, "it is not valid JSON") from None
 
 
 def without_codes(raw: object, most: int) -> str:

@@ -17,7 +17,9 @@ class ChatRef:
         try:
             return cls(int(chat), int(topic) if topic else None)
         except ValueError:
-            raise ValueError(f"{text!r} is no group; write its id, or id:topic, for example -1001234567890:7") from None
+            raise ValueError(
+                f"{text!r} is not a group. Write its id, or id:topic (example: -1001234567890:7)"
+            ) from None
 
     def __str__(self) -> str:
         return str(self.chat) if self.topic is None else f"{self.chat}:{self.topic}"

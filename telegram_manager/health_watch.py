@@ -130,7 +130,9 @@ class HealthWatch:
         if since is None or now - since < BACKUP_LIMIT or (good is not None and now - good < BACKUP_LIMIT):
             return []
         last = (
-            "There is no good backup yet" if good is None else f"The last good backup is of {good:%Y-%m-%d %H:%M} UTC"
+            "There is no successful backup yet"
+            if good is None
+            else f"The last good backup is of {good:%Y-%m-%d %H:%M} UTC"
         )
         return [Alert(Level.CRITICAL, "backup-missing", f"{last}.", "Look at the log of postgres_backup.")]
 

@@ -141,7 +141,7 @@ class SessionCommands:
     def _nobody(self) -> str:
         """The note to add when nobody receives warnings any more."""
         listens = self._audience.wanting("warning", self._platform.wall_ms())
-        return "" if listens else "\n⚠️ Nobody gets warnings now; only critical alerts reach a person."
+        return "" if listens else "\n⚠️ No one receives warnings now; only critical alerts are delivered."
 
     async def _mute(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         place, person = _where(seen)

@@ -34,7 +34,7 @@ def _checked_token(value: SecretStr | None) -> SecretStr | None:
                 "copy it again from @BotFather"
             )
     if not re.fullmatch(r"\d+:.+", text):
-        raise ValueError("it is no token; one looks like 123456789:AA...")
+        raise ValueError("it is not a token (a token looks like 123456789:AA...)")
     return value
 
 
@@ -46,7 +46,7 @@ def clock_time(text: str) -> time:
     """Parse a time of day such as `22:30`; ValueError otherwise."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no time of day; write for example 22:30")
+        raise ValueError(f"{text!r} is not a time of day (example: 22:30)")
     return time(int(match[1]), int(match[2]))
 
 
@@ -77,7 +77,7 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
     )
     c2_telegram_api_url: str = Field("https://api.telegram.org", description="the address of the Bot API")
     c2_alert_level: Literal["info", "warning", "critical"] = Field("info", description="the lowest level that is sent")
-    c2_alert_fills: bool = Field(False, description="true to be told of fills, grouped")
+    c2_alert_fills: bool = Field(False, description="true to report fills, grouped")
     c2_alert_repeat_minutes: int = Field(10, ge=1, le=1440, description="how often a critical alert repeats until /ack")
     c2_alert_loss_usdt: int = Field(
         0, ge=0, description="a closed trade that lost more than this is an alert; 0 for none"
@@ -91,7 +91,7 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
     )
     c2_webhook_url: SecretStr | None = Field(None, description="an address that gets every alert as JSON")
     c2_heartbeat_url: SecretStr | None = Field(
-        None, description="an address that is asked every minute while all is well"
+        None, description="URL that is requested every minute while everything is healthy"
     )
 
     @model_validator(mode="before")
@@ -118,7 +118,7 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
         if text:
             begin, dash, end = text.partition("-")
             if not dash or clock_time(begin) == clock_time(end):
-                raise ValueError(f"{text!r} are no hours; write for example 22:30-07:00")
+                raise ValueError(f"{text!r} is not a range of hours (example: 22:30-07:00)")
         return text
 
     @field_validator("c2_daily_summary_at")
@@ -133,7 +133,7 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
     def _api(cls, url: str) -> str:
         parts = urlsplit(url)
         if not parts.hostname or parts.scheme not in ("http", "https"):
-            raise ValueError(f"{url!r} is no address; leave it out for Telegram itself")
+            raise ValueError(f"{url!r} is not a URL; leave it empty for Telegram itself")
         if parts.scheme == "http" and not _loopback(parts.hostname):
             raise ValueError(f"{url!r} would send the token in the clear; http is for this machine only, use https")
         return url.rstrip("/")
@@ -151,16 +151,16 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
         try:
             parts = httpx.URL(value.get_secret_value())
         except httpx.InvalidURL as fault:
-            raise ValueError(f"it is no address: {fault}") from None
+            raise ValueError(f"it is not a URL: {fault}") from None
         if parts.scheme not in ("http", "https") or not parts.host:
-            raise ValueError("it is no address; it begins with https://")
+            raise ValueError("it is not a URL; it must begin with https://")
         return value
 
     @field_validator("c2_telegram_access_code_hash")
     @classmethod
     def _hash(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_hash(value.get_secret_value()):
-            raise ValueError("it is no hash; make one with 'alpha access-code'")
+            raise ValueError("it is not a hash; create one with 'alpha access-code'")
         return value
 
     @model_validator(mode="after")

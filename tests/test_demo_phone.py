@@ -83,12 +83,12 @@ async def test_the_operator_stops_starts_and_flattens_the_demo_from_a_phone(phon
             assert text.startswith("✅"), text
             print(f"/stop {name}: {seconds:.1f} s from the press to the answer")
             assert demo.child("start_trading.py") is None
-            assert "topped by wish" in (await phone.says("/status shortseller", "Status")).text
+            assert "topped by an operator" in (await phone.says("/status shortseller", "Status")).text
             text, seconds = await phone.orders(f"/start {name}", "Start shortseller_001?")
             assert text.startswith("✅"), text
             print(f"/start {name}: {seconds:.1f} s from the press to the answer")
             assert demo.child("start_trading.py") is not None
-            assert "topped by wish" not in (await phone.says("/status shortseller", "Status")).text
+            assert "topped by an operator" not in (await phone.says("/status shortseller", "Status")).text
         exchange = demo.child("exchange_simulator")
         assert exchange is not None
         port = exchange.cmdline()[exchange.cmdline().index("--port") + 1]

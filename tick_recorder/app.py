@@ -182,7 +182,7 @@ class RecorderProcess:
     # -- what is recorded ---------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Look each second what is to be recorded; while Redis is away what was followed last counts."""
+        """Look each second what is to be recorded; while Redis is unavailable what was followed last counts."""
         found: dict[str, set[str]] = {}
         while True:
             wanted = set(self._settings.ticks_symbols)

@@ -30,7 +30,7 @@ class Rejection:
 
 
 def to_frame(kind: Kind, rows: Sequence[Any]) -> tuple[pl.DataFrame, list[Rejection]]:
-    """A frame in the kind's schema, and the rows that have no place in it because a price or size is no number."""
+    """A frame in the kind's schema, and the rows that have no place in it because a price or size is not a number."""
     if kind is Kind.DEPTH:
         return _depth(rows)
     money = _MONEY_COLUMNS[kind]

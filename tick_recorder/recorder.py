@@ -230,7 +230,7 @@ class Recorder:
         if type(fault) not in self._faults_logged:
             self._faults_logged.add(type(fault))
             log.exception("decoder_fault", topic=_topic(frame))
-        self._refuse(f"A fault of ours: {type(fault).__name__}: {fault}", frame.decode("utf-8", "backslashreplace"))
+        self._refuse(f"Internal error: {type(fault).__name__}: {fault}", frame.decode("utf-8", "backslashreplace"))
         self._lost(_topic(frame), "a frame could not be processed")
 
     def _lost(self, topic: str, reason: str) -> None:
@@ -328,7 +328,7 @@ class Recorder:
             self._broken(series, "an update of the order book is missing")
             return
         except ValueError:
-            self._refuse(f"A size of {message.topic} is no number.", frame.decode("utf-8", "replace"))
+            self._refuse(f"A size of {message.topic} is not a number.", frame.decode("utf-8", "replace"))
             self._broken(series, "a frame could not be read")
             return
         if not was_known:

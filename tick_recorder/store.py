@@ -52,7 +52,7 @@ class TickFile:
             raise Rejected(f"{self.path} cannot be read: {reason}. Remove it, or restore it from a copy.") from None
         missing = [name for name in schema if name not in frame.columns]
         if missing:
-            raise Rejected(f"{self.path} has no column {missing[0]!r}: it is no file of the tick recorder. Remove it.")
+            raise Rejected(f"{self.path} has no column {missing[0]!r}: not a file of the tick recorder. Remove it.")
         return frame.select(schema.keys())
 
 

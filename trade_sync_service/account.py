@@ -85,7 +85,7 @@ class AccountSync:
             try:
                 await self._run(result, history_days, wanted)
             except asyncio.CancelledError:
-                await asyncio.shield(self._end(run, result, "interrupted", "It was told to end."))
+                await asyncio.shield(self._end(run, result, "interrupted", "It was asked to stop."))
                 raise
             except AlphaError as fault:
                 await self._end(run, result, "failed", str(fault))
@@ -204,7 +204,7 @@ class AccountSync:
                 Alert(
                     Level.INFO,
                     f"sync-corrected:{bot}",
-                    f"Bybit tells {len(found.corrected)} closed trades of {bot} differently now; they were corrected.",
+                    f"Bybit reports {len(found.corrected)} closed trades of {bot} differently now; they were corrected.",
                     f"The log has both sides. Orders: {', '.join(orders[:5])}.",
                     bot,
                 )

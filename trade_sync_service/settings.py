@@ -23,6 +23,6 @@ class SyncSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSetting
     )
     sync_windows_at_once: int = Field(12, ge=1, le=16, description="how many windows of one bot are read at a time")
     sync_grace_s: float = Field(
-        10.0, ge=0, le=600, description="seconds that the listener has before a difference of ours counts as one"
+        10.0, ge=0, le=600, description="seconds the listener has to catch up before a difference is reported"
     )
     reconcile_days: int = Field(7, ge=1, le=730, description="how many days each run of the service reconciles")

@@ -144,8 +144,8 @@ class BotListener:
             log.warning("account_taken_over", bot=bot)
             return
         log.error("account_fault", bot=bot, exc_info=fault)
-        self.status.gap("fault", "a fault of the listener; it begins anew")
-        text = f"Listening to {bot} ended in a fault of the listener and begins anew: {first_line(fault)}"
+        self.status.gap("fault", "internal error of the listener; restarting")
+        text = f"Listening to {bot} failed with an internal error and restarts: {first_line(fault)}"
 
         def alert(count: int, about: list[str]) -> Alert:
             return Alert(Level.CRITICAL, f"fault:{bot}", text, "Look at the listener's log and report it.", bot)
@@ -299,7 +299,7 @@ class BotListener:
         """The buffer was full and rows of this account were dropped: they must be read from the exchange again."""
         known = self.status.gaps.get("buffer")
         if known is None:
-            self._gap_in_buffer("rows were dropped while PostgreSQL was away")
+            self._gap_in_buffer("rows were dropped while PostgreSQL was unavailable")
         else:
             # an audit that runs already does not close it: what is dropped now it may not see
             known.since_ms = self.status.steady_ms()
@@ -349,12 +349,12 @@ class BotListener:
         now_ms = wall_ms()
         if not self._known:
             return self.status.anew()
-        why = '{"why":"the live state was written anew"}'
+        why = '{"why":"the live state was rebuilt"}'
         return [*self.book.rebuild(), *self.status.anew(), ("EVENT", "resync", str(now_ms), why)]
 
     def _restored(self) -> None:
         if self.auditor is not None:
-            self.auditor.ask("Redis was written anew", gap=False)
+            self.auditor.ask("the live state in Redis was rebuilt", gap=False)
 
     async def _beat(self) -> None:
         """Each second: marks into positions and wallet, the status, what the fills do not explain."""

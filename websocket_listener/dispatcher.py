@@ -101,7 +101,7 @@ class Dispatcher:
             try:
                 sent = _rows.decode(envelope.data)
             except UNREADABLE as fault:
-                self._reject(frame, f"Its data is no list of rows: {fault}.", topic)
+                self._reject(frame, f"Its data is not a list of rows: {fault}.", topic)
                 return
             for one in sent:
                 try:

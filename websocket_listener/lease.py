@@ -2,7 +2,7 @@
 
 Two listeners would tell readers everything twice. Each lease has a deadline, so that a listener that hangs is replaced like
 one that was killed, and a fencing token, so that it can write neither live state nor watermarks when it goes on: Redis
-(`apply.lua`) and PostgreSQL (`only_holder`) refuse a token that is not the newest. While PostgreSQL is away nobody can
+(`apply.lua`) and PostgreSQL (`only_holder`) refuse a token that is not the newest. While PostgreSQL is unavailable nobody can
 take a lease, and the holder goes on.
 """
 

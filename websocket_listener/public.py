@@ -87,7 +87,7 @@ class PublicFeed:
         self.candles.check_all()
 
     async def _follow(self) -> None:
-        """Look each second what the bots follow; while Redis is away what was followed last counts."""
+        """Look each second what the bots follow; while Redis is unavailable what was followed last counts."""
         while True:
             for bot, redis in self._bots:
                 try:

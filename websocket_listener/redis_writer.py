@@ -1,6 +1,6 @@
 """The writer of one bot's live state: changes in order, many in one script call, rebuilt when Redis lost them.
 
-A change is a tuple of words as `apply.lua` reads them. While Redis is away only the news of fills and candles is
+A change is a tuple of words as `apply.lua` reads them. While Redis is unavailable only the news of fills and candles is
 kept: memory holds the whole live state, and when Redis is back it is written anew, readers are told to resync, and
 those news follow.
 """
@@ -83,7 +83,7 @@ class RedisWriter:
         return self.lost_since_s is not None
 
     def put(self, change: Change) -> None:
-        """Write this change after all that were put before. While Redis is away only news of fills and
+        """Write this change after all that were put before. While Redis is unavailable only news of fills and
         candles is kept."""
         if self.lost_since_s is not None:
             self._owe((change,))
@@ -200,7 +200,7 @@ class RedisWriter:
         self._waiting = []
 
     async def _apply(self, fence: WriteFence, changes: list[Change], *, proved: bool = False) -> int:
-        # a listener that was frozen asks before it writes; while PostgreSQL is away nobody can have taken over
+        # a listener that was frozen asks before it writes; while PostgreSQL is unavailable nobody can have taken over
         await fence.ready(Act.REDUCE)
         encoded = msgspec.msgpack.encode(changes)
         arguments = (self._bot, str(fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "")

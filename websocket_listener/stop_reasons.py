@@ -55,7 +55,7 @@ class StopReasons:
         self._poked.set()
 
     async def begin(self) -> None:
-        """Read them before anything is listened to; while PostgreSQL is away this waits."""
+        """Read them before anything is listened to; while PostgreSQL is unavailable this waits."""
         while True:
             try:
                 await self.read()
@@ -66,7 +66,7 @@ class StopReasons:
                 return
 
     async def run(self) -> None:
-        """Keep the meanings until cancelled; while PostgreSQL is away the last known ones count."""
+        """Keep the meanings until cancelled; while PostgreSQL is unavailable the last known ones count."""
         while True:
             try:
                 await self.read()

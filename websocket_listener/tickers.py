@@ -78,7 +78,7 @@ class Tickers:
         self._changed |= set(self._rows)
 
     async def run(self) -> None:
-        """Write changed prices until cancelled; while Redis is away only the newest matter."""
+        """Write changed prices until cancelled; while Redis is unavailable only the newest matter."""
         while True:
             await asyncio.sleep(FLUSH_S)
             if not self._changed:

@@ -130,7 +130,7 @@ class OrderGuard:
             reason = await self._halt(symbol)
         except (AlphaError, OSError, TimeoutError) as fault:
             raise Retry(
-                f"{symbol}: no entry is sent for {self._bot} while it is not known whether a halt is in force: {fault}",
+                f"{symbol}: no entry is sent for {self._bot} while the halt state cannot be read: {fault}",
             ) from fault
         if reason is not None:
             raise TradingHalted(f"{symbol}: no entry is sent for {self._bot}: it is halted ({reason}).")

@@ -265,7 +265,7 @@ class Connection:
                 self._answered(answer_of(envelope))
         except Exception as fault:
             log.exception("reader_fault", url=self._url)
-            self.end(f"fault of ours while reading: {type(fault).__name__}")
+            self.end(f"internal error while reading: {type(fault).__name__}")
 
     def _taken_raw(self, raw: Callable[[str | bytes], bool], frame: str | bytes) -> bool:
         try:
@@ -285,7 +285,7 @@ class Connection:
         if type(fault) not in self._faults_logged:
             self._faults_logged.add(type(fault))
             log.exception("handler_fault", url=self._url, topic=topic)
-        self._handlers.on_malformed(frame, f"A fault of ours: {type(fault).__name__}: {fault}")
+        self._handlers.on_malformed(frame, f"Internal error: {type(fault).__name__}: {fault}")
 
     def _answered(self, answer: Answer | None) -> None:
         if answer is None:

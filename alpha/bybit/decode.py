@@ -216,7 +216,7 @@ def parse_instrument(row: object, category: str = "linear") -> Instrument:
 def parse_kline_rest(row: object, symbol: str, interval: str, now_ms: int) -> Kline:
     """Parse a row of `market/kline`: seven strings, no confirm flag. `now_ms` is business time and decides `closed`."""
     if not isinstance(row, list) or len(row) < 7:
-        Fields("kline", {}).fail("row", f"is no list of seven texts: {row!r:.200}")
+        Fields("kline", {}).fail("row", f"is not a list of seven strings: {row!r:.200}")
     f = Fields("kline", dict(zip(_KLINE_COLUMNS, row, strict=False)))
     start_ms = f.ms("start")
     return _kline(f, symbol, interval, start_ms, closed=end_of(start_ms, interval) <= now_ms)

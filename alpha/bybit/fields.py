@@ -34,7 +34,7 @@ class Fields:
         """A required non-empty string."""
         value = self._get(name)
         if type(value) is not str or not value:
-            self.fail(name, "is missing" if value is None or value == "" else f"is no text: {value!r}")
+            self.fail(name, "is missing" if value is None or value == "" else f"is not a string: {value!r}")
         return value
 
     def any_text(self, name: str) -> str:
@@ -43,7 +43,7 @@ class Fields:
         if value is None:
             return ""
         if type(value) is not str:
-            self.fail(name, f"is no text: {value!r}")
+            self.fail(name, f"is not a string: {value!r}")
         return value
 
     def number(self, name: str) -> Decimal:
@@ -86,8 +86,8 @@ class Fields:
             try:
                 return int(value)
             except ValueError:
-                self.fail(name, f"is no integer: {value!r:.80}")
-        raise UnreadableRow(self.kind, name, f"is no integer: {value!r:.80}", self.row)
+                self.fail(name, f"is not an integer: {value!r:.80}")
+        raise UnreadableRow(self.kind, name, f"is not an integer: {value!r:.80}", self.row)
 
     def ms(self, name: str) -> int:
         """A required time in milliseconds since 1970 UTC; must be positive."""
@@ -102,7 +102,7 @@ class Fields:
         if value is None or value == 0:
             return None
         if not 0 < value < 32_503_680_000_000:  # the year 3000
-            self.fail(name, f"is no time in milliseconds: {value!r}")
+            self.fail(name, f"is not a time in milliseconds: {value!r}")
         return value
 
     def ms_or_iso(self, name: str) -> int | None:
@@ -112,14 +112,14 @@ class Fields:
             try:
                 return ms_of(datetime.fromisoformat(value))
             except ValueError:
-                self.fail(name, f"is no time: {value!r:.80}")
+                self.fail(name, f"is not a time: {value!r:.80}")
         return self.ms_or_none(name)
 
     def flag(self, name: str) -> bool:
         """A required boolean."""
         value = self._get(name)
         if type(value) is not bool:
-            self.fail(name, "is missing" if value is None else f"is no boolean: {value!r}")
+            self.fail(name, "is missing" if value is None else f"is not a boolean: {value!r}")
         return value
 
     def flag_or_false(self, name: str) -> bool:
@@ -131,7 +131,7 @@ class Fields:
         """A required nested object."""
         value = self._get(name)
         if not isinstance(value, Mapping):
-            self.fail(name, "is missing" if value is None else "is no object")
+            self.fail(name, "is missing" if value is None else "is not an object")
         return Fields(f"{self.kind}.{name}", value)
 
     def rows(self, name: str) -> list[object]:
@@ -148,11 +148,11 @@ class Fields:
     def _decimal(self, name: str, value: object) -> Decimal:
         if type(value) is not str:
             if type(value) is not int:
-                self.fail(name, f"is no decimal text: {value!r:.80}")
+                self.fail(name, f"is not a decimal string: {value!r:.80}")
             value = str(value)
         number = decimal_of(value)
         if number is None:
-            self.fail(name, f"is no decimal number, or beyond every amount: {value!r:.80}")
+            self.fail(name, f"is not a decimal number, or is out of range: {value!r:.80}")
         return number
 
 

@@ -62,7 +62,9 @@ def _checked(setting: str, url: str, schemes: tuple[str, ...]) -> str:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError as fault:
-        raise Misconfigured(f"{setting} is {url!r}, which is no address: {fault}. It looks like {example}.") from None
+        raise Misconfigured(
+            f"{setting} is {url!r}, which is not an address: {fault}. It looks like {example}."
+        ) from None
     if parts.scheme not in schemes or not host:
         raise Misconfigured(f"{setting} is {url!r}; it must look like {example}.")
     if parts.username or parts.password or parts.query or parts.fragment or "\\" in url:

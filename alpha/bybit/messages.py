@@ -49,7 +49,7 @@ _topics = msgspec.json.Decoder(_Topics)
 
 
 def decode(frame: str | bytes) -> Envelope:
-    """The envelope of a frame. Rejected, with the reason, when it is no object of Bybit's form."""
+    """The envelope of a frame. Rejected, with the reason, when it is not an object of Bybit's form."""
     try:
         return _decoder.decode(frame)
     except UNREADABLE as fault:

@@ -36,10 +36,10 @@ def windows(start_ms: int, end_ms: int, width_ms: int = WINDOW_MS) -> Iterator[t
 def read_page(result: object, parse: Callable[[object], T]) -> Page[T]:
     """One page of `result.list`. Raises Busy when `result` is not a page."""
     if not isinstance(result, dict) or not isinstance(result.get("list"), list):
-        raise Busy("Bybit answered with something that is no page of rows; ask again.")
+        raise Busy("Bybit answered with something that is not a page of rows. Retry.")
     cursor = result.get("nextPageCursor") or ""
     if not isinstance(cursor, str):
-        raise Busy("Bybit answered with a cursor that is no text; ask again.")
+        raise Busy("Bybit answered with a cursor that is not a string. Retry.")
     rows: list[T] = []
     unreadable: list[UnreadableRow] = []
     for raw in result["list"]:

@@ -161,7 +161,7 @@ class Transport:
             return self._refused(refused, began)
         except FailedRequestError as failed:
             if failed.status_code == 409 and failed.resp_headers is None:
-                return self._failed(ErrorKind.UNKNOWN_OUTCOME, 0, "an answer that is no JSON", began)
+                return self._failed(ErrorKind.UNKNOWN_OUTCOME, 0, "a response that is not JSON", began)
             return self._failed(
                 kind_of_status(failed.status_code),
                 failed.status_code,
@@ -176,7 +176,9 @@ class Transport:
         except UnicodeEncodeError as fault:
             # Never sent, and not transient: the key goes into a header.
             name = unicodedata.name(fault.object[fault.start], "a control character")
-            raise Misconfigured(f"The API key of this gateway holds {name}, which no key has. Copy it anew.") from None
+            raise Misconfigured(
+                f"The API key of this gateway holds {name}, which cannot be part of a key. Copy it again."
+            ) from None
         except (AttributeError, TypeError, KeyError, ValueError) as fault:
             # pybit does not check the shape of an answer.
             return self._failed(
@@ -187,7 +189,7 @@ class Transport:
     def _understood(self, body: object, headers: Mapping[str, str], began: int) -> Answer:
         if not isinstance(body, dict) or body.get("retCode") != 0 or "result" not in body:
             return self._failed(
-                ErrorKind.UNKNOWN_OUTCOME, 0, "an answer that is no envelope of Bybit V5", began, headers
+                ErrorKind.UNKNOWN_OUTCOME, 0, "a response that is not a Bybit V5 envelope", began, headers
             )
         time_ms = body.get("time")
         return Answer(
@@ -205,7 +207,7 @@ class Transport:
         code, message = refused.status_code, str(refused.message)
         if type(code) is not int:
             return self._failed(
-                ErrorKind.UNKNOWN_OUTCOME, 0, "an answer whose retCode is no number", began, refused.resp_headers
+                ErrorKind.UNKNOWN_OUTCOME, 0, "a response whose retCode is not a number", began, refused.resp_headers
             )
         clocks = _SERVER_CLOCK.search(message)
         return Answer(

@@ -99,13 +99,13 @@ def _line(stripped: str) -> tuple[str, str, str]:
     """Name, value and fault of one line; either value or fault is empty."""
     match = _ASSIGNMENT.fullmatch(stripped)
     if match is None:
-        return "", "", "it is no NAME=value. Complete it, or put # before it."
+        return "", "", "this is not NAME=value. Complete it, or comment it out with #."
     name, raw = match.groups()
     if not _NAME.fullmatch(name):
-        return "", "", f"{name[:40]!r} is no name of a variable. Use letters, digits and underscores."
+        return "", "", f"{name[:40]!r} is not a variable name. Use letters, digits and underscores."
     hidden = invisible(raw.replace("\t", " "))
     if hidden is not None:
-        return name, "", f"{name} holds an invisible character ({hidden}). Type the value anew."
+        return name, "", f"{name} holds an invisible character ({hidden}). Type the value again."
     if raw[:1] in ("'", '"'):
         return name, *_quoted(name, raw)
     return name, *_plain(name, raw)

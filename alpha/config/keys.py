@@ -15,7 +15,7 @@ def _ascii(secret: SecretStr) -> SecretStr:
     for place, character in enumerate(secret.get_secret_value(), start=1):
         if not "!" <= character <= "~":
             name = unicodedata.name(character, f"U+{ord(character):04X}")
-            raise ValueError(f"holds {name} at position {place}, which no key has. Copy the key anew")
+            raise ValueError(f"holds {name} at position {place}, which cannot be part of a key. Copy the key again")
     return secret
 
 
@@ -69,7 +69,7 @@ def load_reading_keys(bot: Bot, *, env_file: EnvFile = DEFAULT) -> BotKeys:
             ) from None
     if key is None or secret is None:
         missing = bot.read_key_variable if key is None else bot.read_secret_variable
-        raise Misconfigured(f"{missing} is not set: a key and its secret belong together. Put it beside the other.")
+        raise Misconfigured(f"{missing} is not set: a key and its secret belong together. Set both.")
     return load(BotKeys, prefix=f"{bot.prefix}_", env_file=env_file, bybit_api_key=key, bybit_api_secret=secret)
 
 

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     def _typed_by_hand(cls, value: Any) -> Any:
         """Refuse invisible characters in a pasted secret here; a later refusal would blame something else."""
         if isinstance(value, SecretStr) and (hidden := invisible(value.get_secret_value())) is not None:
-            raise ValueError(f"holds an invisible character ({hidden}). Paste it anew, or type it")
+            raise ValueError(f"holds an invisible character ({hidden}). Paste it again, or type it")
         return value
 
     @classmethod

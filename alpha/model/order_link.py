@@ -36,7 +36,7 @@ def order_link_id(
     no order of Alpha can have.
     """
     if reason not in CODES:
-        raise ValueError(f"{reason} is a reason of the exchange's own orders, not of ours")
+        raise ValueError(f"{reason} is a reason only for the exchange's own orders")
     return _compose(tag, reason, "\x1f".join((account, symbol, str(bar_ms), intent, str(attempt))))
 
 

@@ -63,7 +63,7 @@ def fit_qty(
     checked against the minimum notional: a remainder must always be closable.
     """
     if qty <= 0 or price <= 0:
-        raise Rejected(f"{instrument.symbol}: a quantity of {qty} at a price of {price} is no order.")
+        raise Rejected(f"{instrument.symbol}: a quantity of {qty} at a price of {price} is not an order quantity.")
     fitted = min(round_qty(qty, instrument), round_qty(largest_qty(instrument, market=market), instrument))
     if fitted < instrument.min_order_qty or fitted == 0:
         raise TooSmall(

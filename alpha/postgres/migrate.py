@@ -116,7 +116,7 @@ def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migrat
         if files[number].checksum != checksum:
             raise Misconfigured(
                 f"The migration {files[number].name} was changed after it was applied: "
-                "another version of Alpha made this database. Go on with that version, or write the change as a new migration; "
+                "another version of Alpha created this database. Use that version, or write the change as a new migration; "
                 "the demo's data is removed by make clean."
             )
     newest = max(applied, default=0)
@@ -157,7 +157,7 @@ async def set_passwords(connection: Connection, passwords: dict[str, str]) -> No
     """Set the passwords of our roles. The server receives SCRAM verifiers, so that no password reaches its log."""
     for role, password in passwords.items():
         if role not in ROLES:
-            raise Misconfigured(f"{role} is no role of Alpha. The roles are: {', '.join(ROLES)}.")
+            raise Misconfigured(f"{role} is not a role of Alpha. The roles are: {', '.join(ROLES)}.")
         # Roles are cluster-wide; the lock prevents two databases from changing one concurrently.
         async with connection.transaction():
             await connection.execute("LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE")

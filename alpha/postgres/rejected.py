@@ -128,7 +128,7 @@ class RejectedMessages:
         self._alerts.note(kind, lambda count, _: self._alert(kind, rejected, count))
 
     async def run(self) -> None:
-        """Store until cancelled; while PostgreSQL is away they wait."""
+        """Store until cancelled; while PostgreSQL is unavailable they wait."""
         while True:
             await self._wake.wait()
             self._wake.clear()

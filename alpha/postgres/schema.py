@@ -116,7 +116,7 @@ def main() -> int:
             return fault.exit_code
     if command:
         os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
-    sys.stderr.write("There is no command to become: python -m alpha.postgres.schema COMMAND...\n")
+    sys.stderr.write("No command given. Usage: python -m alpha.postgres.schema COMMAND...\n")
     return 2
 
 

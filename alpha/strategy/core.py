@@ -175,7 +175,7 @@ class DecisionCore(Outcomes):
         return leaving
 
     def _close_of(self, intent: Exit, held: OwnPosition, price: Decimal | None, plan: Plan) -> CloseOrder | None:
-        """The whole, or the part that the intent names; None, counted, for one that is no order."""
+        """The whole, or the part that the intent names; None, counted, for one that is not an order quantity."""
         instrument = self.instrument_of(intent.symbol)
         if intent.fraction >= 1 or instrument is None:
             return self._close(held, intent.reason, intent.why, intent.tag, price)

@@ -71,7 +71,7 @@ def _all_in_one(
     for name in found:
         if name not in kind.model_fields:
             raise Misconfigured(
-                f"{variable} names {name!r}, which is no parameter. The parameters are: {', '.join(kind.model_fields)}."
+                f"{variable} names {name!r}, which is not a parameter. The parameters are: {', '.join(kind.model_fields)}."
             )
     return found, dict.fromkeys(found, variable)
 

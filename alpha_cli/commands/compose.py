@@ -36,4 +36,4 @@ class Compose:
                 self.words(*arguments), cwd=self._folder, check=False, capture_output=capture, text=True
             )
         except FileNotFoundError:
-            raise Misconfigured("There is no command 'docker' here. Install Docker Engine with Compose.") from None
+            raise Misconfigured("The command 'docker' was not found. Install Docker Engine with Compose.") from None

@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         if found.differences:
             if len(found.differences) > MOST_SHOWN:
                 console.print(f"  and {len(found.differences) - MOST_SHOWN} more.")
-            console.print("'alpha db rebuild' makes the books anew from the fills.")
+            console.print("'alpha db rebuild' recomputes the ledger from the fills.")
         differing = 0
         if exec_pnl:
             theirs = asyncio.run(ledger.compare_exec_pnl(settings(), ALLOWED))
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
     def rebuild() -> None:
         """Make every round trip and total anew from the fills."""
         number = _with_progress("rebuilding", ledger.rebuild)
-        console.print(f"{number} books of an account and symbol were made anew.")
+        console.print(f"{number} ledgers (account and symbol) were recomputed.")
 
     @db.command("prune")
     def prune_old(

@@ -34,7 +34,7 @@ async def _report(as_json: bool) -> int:
         faults += finding.outcome is CheckOutcome.FAULT
         _show(console, finding, as_json)
     if not as_json:
-        console.print("All is well." if not faults else f"{faults} fault{'s' if faults > 1 else ''} to mend.")
+        console.print("Everything is healthy." if not faults else f"{faults} fault{'s' if faults > 1 else ''} to mend.")
     return 1 if faults else 0
 
 

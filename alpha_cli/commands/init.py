@@ -93,7 +93,7 @@ def _asked(name: str, known: Mapping[str, str]) -> dict[str, str]:
         hidden = invisible(value)
         if hidden is None:
             return {name: value} if value else {}
-        typer.echo(f"{name} holds an invisible character ({hidden}). Copy it anew, or type it.", err=True)
+        typer.echo(f"{name} holds an invisible character ({hidden}). Copy it again, or type it.", err=True)
 
 
 def _keys(bot: Bot, known: Mapping[str, str]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         new_key, new_secret = (typer.prompt(name, hide_input=True, err=True).strip() for name in names)
         for name, value in zip(names, (new_key, new_secret), strict=True):
             if (hidden := invisible(value)) is not None:
-                raise Rejected(f"{name} holds an invisible character ({hidden}). Copy it anew, or type it.")
+                raise Rejected(f"{name} holds an invisible character ({hidden}). Copy it again, or type it.")
         old_keys = load(
             BotKeys,
             prefix=f"{found.prefix}_",

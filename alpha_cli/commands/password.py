@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         folder: Path = typer.Option(Path(), "--folder", help="The checkout."),
         host: str = typer.Option("127.0.0.1", "--host", help="Where PostgreSQL answers."),
         port: int = typer.Option(5433, "--port", min=1, max=65535, help="Its port, not the pooler's."),
-        restart: bool = typer.Option(True, help="Start anew what holds a password."),
+        restart: bool = typer.Option(True, help="Restart every container that holds a password."),
     ) -> None:
         """Change the owner's and all services' passwords everywhere. Interrupted, run it again: it finishes."""
         registry = load_registry(folder / "bots.toml")
@@ -67,6 +67,8 @@ def register(app: typer.Typer) -> None:
             compose = Compose(folder)
             if not compose.shown(*words):
                 raise Rejected(
-                    f"The passwords are changed; not everything was started anew. Run: {' '.join(compose.words(*words))}"
+                    f"The passwords are changed, but not everything was restarted. Run: {' '.join(compose.words(*words))}"
                 )
-            console.print("What holds them was started anew; the listener reads from the exchange what it missed.")
+            console.print(
+                "Every container that holds them was restarted; the listener backfills what it missed from the exchange."
+            )

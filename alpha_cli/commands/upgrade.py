@@ -24,17 +24,17 @@ def carry_out(compose: Compose, console: Console) -> None:
     Until the last step nothing is replaced: the previous release continues trading while the migrations, which only
     add, are applied.
     """
-    console.print("1 of 3: building the images. What runs goes on.")
+    console.print("1 of 3: building the images. Running services are not touched.")
     if not compose.shown("build"):
         raise Rejected("The images could not be built; the lines above say why. Nothing was replaced.")
-    console.print("2 of 3: applying the migrations. What runs goes on.")
+    console.print("2 of 3: applying the migrations. Running services are not touched.")
     running = (compose.asked("ps", "--services", "--status", "running") or "").split()
     # A running PostgreSQL is left as it is; `run` with dependencies would recreate it if its settings changed.
     alone = ["--no-deps"] if "postgres" in running else []
     if not compose.shown("run", "--rm", "-T", *alone, "migrate"):
         raise Rejected(
-            "The migration failed; the line above says why. Nothing was replaced: the release before goes on. "
-            "Mend it and run 'alpha upgrade' again, or go back: git checkout VERSION, then 'alpha upgrade'."
+            "The migration failed; the line above says why. Nothing was replaced: the previous release keeps running. "
+            "Fix it and run 'alpha upgrade' again, or go back: git checkout VERSION, then 'alpha upgrade'."
         )
     console.print("3 of 3: starting the new version.")
     if not compose.shown("up", "-d"):

@@ -20,7 +20,7 @@ class TelegramAccess(Settings):
 async def check_telegram(settings: TelegramAccess) -> AsyncIterator[Finding]:
     """Check that the token is a bot's and that somebody is allowed to use it."""
     if settings.c2_telegram_bot_token is None:
-        yield note("telegram", "C2_TELEGRAM_BOT_TOKEN is not set: there is no command centre in Telegram.")
+        yield note("telegram", "C2_TELEGRAM_BOT_TOKEN is not set: Telegram commands and alerts are off.")
         return
     url = f"{settings.c2_telegram_api_url}/bot{settings.c2_telegram_bot_token.get_secret_value()}/getMe"
     try:
@@ -36,4 +36,4 @@ async def check_telegram(settings: TelegramAccess) -> AsyncIterator[Finding]:
         return
     yield ok("telegram", f"The bot is @{answer['result']['username']}.")
     if not settings.c2_telegram_admin_ids:
-        yield fault("telegram", "C2_TELEGRAM_ADMIN_IDS is not set: nobody may use the bot.", "Put your number into it.")
+        yield fault("telegram", "C2_TELEGRAM_ADMIN_IDS is not set: no one can use the bot.", "Put your number into it.")

@@ -58,7 +58,7 @@ def test_init_and_key_read_and_write_the_file_that_was_named(
     assert main(["--env-file", "x.env", "key", "momentum"]) == 1
     assert "has a key of momentum_001 yet" in capsys.readouterr().err
     assert main(["--env-file", "nowhere.env", "doctor"]) == 2
-    assert "nowhere.env, which is no file" in capsys.readouterr().err
+    assert "nowhere.env, which is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ async def test_what_was_declined_or_refused_is_a_row_of_the_audit(alpha: Run, pl
     [
         (("positions", "nobody"), {}, 1, "no bot 'nobody'"),
         (("stop",), {}, 1, "needs a bot"),
-        (("daily", "0"), {}, 1, "no number of rows"),
+        (("daily", "0"), {}, 1, "Row count must be between"),
         (("analytics", "soon"), {}, 1, "soon"),
         (("nonsense",), {}, 2, "No such command"),
         (("positions",), {"REDIS_PORT": "9"}, 1, "REDIS_PORT"),

@@ -91,13 +91,13 @@ FAULTS = {
     "an unknown parameter": ([TOY, "--set", "speed=9"], "There is no parameter 'speed'"),
     "a parameter without a value": ([TOY, "--set", "fast"], "key=value"),
     "a wrong value": ([TOY, "--set", "fast=quick"], "fast is 'quick'"),
-    "a wrong date": ([TOY, "--from", "yesterday"], "is no date"),
+    "a wrong date": ([TOY, "--from", "yesterday"], "is not a date"),
     "an empty range": ([TOY, "--from", "2030-01-01"], "no candles of the range"),
     "cash of zero": ([TOY, "--cash", "0"], "--cash must be above zero"),
     "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
     "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),
     "a symbol without data": ([TOY, "--symbols", "YUSDT"], "no candles of YUSDT"),
-    "a funding rate in percent": ([TOY, "--funding", "5"], "0.0001 is 0.01 %"),
+    "a funding rate in percent": ([TOY, "--funding", "5"], "0.0001 for 0.01 %"),
 }
 
 

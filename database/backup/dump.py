@@ -39,7 +39,7 @@ async def take(settings: BackupSettings, shelves: BackupStore, now: datetime) ->
         contents = await run(settings, "pg_restore", "--list", str(partial))
         missing = [table for table in figures if f"TABLE DATA {table.replace('.', ' ')} " not in contents]
         if missing:
-            raise Fatal(f"The backup lacks the table {missing[0]}; it was thrown away.")
+            raise Fatal(f"The backup lacks the table {missing[0]}; it was deleted.")
         card = {
             "database": settings.postgres_db,
             "taken_at": now.isoformat(),

@@ -407,7 +407,7 @@ async def test_alerts_off_is_asked_back_keeps_critical_ones_and_says_when_nobody
     await centre.settle()
     assert audience.wanting("warning", now) == []
     assert ADMIN in audience.wanting("critical", now)
-    assert "Nobody gets warnings now" in centre.api.said[-1].text
+    assert "No one receives warnings now" in centre.api.said[-1].text
 
 
 async def _refused(centre: Centre, text: str, person: int = OPERATOR) -> str:
@@ -448,9 +448,9 @@ async def test_a_confirmation_names_what_it_will_do(centre: Centre, house_owner:
     )
     start = await _asked(centre, "/start lxalgo")
     assert "stopped by guard: panic by telegram:101" in start
-    assert "until /resume there are no entries" in start
+    assert "no entries until /resume" in start
     assert "Drawdown 31 %" in start
-    assert "stopped by wish" in await _refused(centre, "/resume lxalgo")
+    assert "stopped by an operator" in await _refused(centre, "/resume lxalgo")
     await history.set_wish(centre.platform, centre.platform.registry.find("lxalgo"), "paused", "telegram:7")
     resume = await _asked(centre, "/resume lx")
     assert "HALT flatten since" in resume

@@ -61,7 +61,7 @@ async def test_a_backup_that_is_a_day_late_is_an_alert(platform: Operations, hou
     assert (alert["key"], alert["level"], alert["text"]) == (
         "backup-missing",
         "critical",
-        "There is no good backup yet.",
+        "There is no successful backup yet.",
     )
     owner = await connect(house_database, "tests")
     await owner.execute(

@@ -88,7 +88,7 @@ def test_logs_are_written_where_the_manual_says(demo_stack: Compose) -> None:
 
 def test_the_books_are_verified_rebuilt_and_exported_with_one_command_each(demo_stack: Compose, tmp_path: Path) -> None:
     assert ": 0 differences." in demo_stack("run", "--rm", "-T", "db", "verify")
-    assert "were made anew" in demo_stack("run", "--rm", "-T", "db", "rebuild")
+    assert "were recomputed" in demo_stack("run", "--rm", "-T", "db", "rebuild")
     assert ": 0 differences." in demo_stack("run", "--rm", "-T", "db", "verify")
     me = f"{os.getuid()}:{os.getgid()}"
     words = ("--bot", "shortseller_001", "--year", "2025", "--tz", "Europe/Berlin")

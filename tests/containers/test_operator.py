@@ -133,7 +133,7 @@ def test_stop_and_start_end_and_begin_the_container(phone: Phone, demo_stack: Co
     assert text.startswith("✅"), text
     measured(f"/stop {name}: {seconds:.1f} s from the press to the answer")
     assert demo_stack.states()["shortseller"].startswith("exited")
-    assert "topped by wish" in phone.says("/status shortseller", "Status")["text"]
+    assert "topped by an operator" in phone.says("/status shortseller", "Status")["text"]
     text, seconds = phone.orders(f"/start {name}", "Start shortseller_001?")
     assert text.startswith("✅"), text
     measured(f"/start {name}: {seconds:.1f} s from the press to the answer")
@@ -143,7 +143,7 @@ def test_stop_and_start_end_and_begin_the_container(phone: Phone, demo_stack: Co
         120,
     )
     wait_for(
-        lambda: "topped by wish" not in phone.says("/status shortseller", "Status")["text"],
+        lambda: "topped by an operator" not in phone.says("/status shortseller", "Status")["text"],
         lambda: "the status to say that it runs",
         60,
     )

@@ -1,6 +1,6 @@
 """Feeds InfluxDB from the files: each part as it is written, and whole hours again wherever the two differ.
 
-Nothing is fed that is not stored, and nothing here holds up the recorder. While InfluxDB is away the hours that it misses
+Nothing is fed that is not stored, and nothing here holds up the recorder. While InfluxDB is unavailable the hours that it misses
 are noted; afterwards each is sent again from its files and counted. Sending a row twice leaves one point. Which hours a
 killed process left is found at the next start, by comparing the counts of the last days hour by hour.
 """
@@ -231,7 +231,7 @@ def _select(kind: Kind, symbol: str) -> str:
 async def write_lines(client: InfluxClient, lines: list[str]) -> list[tuple[str, str]]:
     """Send lines; a request that is refused in part is halved down to the lines that are at fault, which are returned.
 
-    Raises Misconfigured when so many are refused that the rows are not at fault, Retry while InfluxDB is away.
+    Raises Misconfigured when so many are refused that the rows are not at fault, Retry while InfluxDB is unavailable.
     """
     bad: list[tuple[str, str]] = []
     waiting = [lines]

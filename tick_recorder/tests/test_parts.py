@@ -243,7 +243,7 @@ def test_a_frame_that_we_cannot_cope_with_is_kept_is_a_gap_and_ends_nothing(
     bench.frame("orderbook.1.A", book(2, [["9", "2"]], [["11", "1"]]))
     bench.save()
     (rejection,) = bench.rejected
-    assert rejection.fault == "A fault of ours: KeyError: 'odd'"
+    assert rejection.fault == "Internal error: KeyError: 'odd'"
     assert '"i":"lost"' in rejection.message
     assert bench.asked == ["A"]
     assert bench.gaps() == [("trades", "a frame could not be processed", "open")]

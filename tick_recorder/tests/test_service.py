@@ -93,10 +93,10 @@ async def test_alerts_reach_the_operator(service: RecorderProcess, redis_links: 
 
 
 async def test_what_cannot_be_read_waits_for_postgresql(service: RecorderProcess) -> None:
-    service._reject(Rejection("It is no number.", "row"))
+    service._reject(Rejection("It is not a number.", "row"))
     service._reject_line("trades price=x", "unable to parse")
     assert service._unsaid == [
-        RejectedMessage("tick stream", "row", "It is no number."),
+        RejectedMessage("tick stream", "row", "It is not a number."),
         RejectedMessage("InfluxDB", "trades price=x", "unable to parse"),
     ]
 

@@ -63,7 +63,8 @@ def told_as_by_hand(difference: Difference, orders: set[str]) -> Difference:
     if difference.explanation is not None or shown.get("order_id") not in orders:
         return difference
     return difference._replace(
-        explanation="A manual trade: its order carries no id of ours and was not made by the exchange.", still_open=True
+        explanation="A manual trade: its order has no Alpha order id and was not created by the exchange.",
+        still_open=True,
     )
 
 
