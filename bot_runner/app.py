@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from alpha.alerts import Alert, Alerts, Level
@@ -19,6 +20,7 @@ from alpha.health import HealthServer
 from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
+from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
 from alpha.process import LoopPulse
 from alpha.registry import Bot
@@ -55,17 +57,35 @@ CYCLE_LIMIT_MS = 60_000
 BEGIN_LIMIT_MS = 60_000
 
 
-class BotProcess:
-    """One bot."""
+@dataclass(frozen=True, slots=True)
+class SharedConnections:
+    """Connections that the bots of one process share."""
 
-    def __init__(self, settings: BotSettings, bot: Bot, keys: BotKeys, strategy: Strategy[Any, Any]) -> None:
+    redis: RedisClients
+    queries: BoundedDatabase
+    leases: BoundedDatabase
+
+
+class BotProcess:
+    """One bot: alone in its process, or one of several (`shared.py`)."""
+
+    def __init__(
+        self,
+        settings: BotSettings,
+        bot: Bot,
+        keys: BotKeys,
+        strategy: Strategy[Any, Any],
+        shared: SharedConnections | None = None,
+    ) -> None:
+        """`shared`: its connections, which stay open when this bot ends; without it, the bot has its own."""
         self._settings = settings
         self._bot = bot
         self._strategy = strategy
-        self._links = RedisClients(settings)
+        self._shared = shared
+        self._links = RedisClients(settings) if shared is None else shared.redis
         self._db = self._links.of(bot)
         self._heart = heartbeat.HeartbeatWriter(self._db, bot.id)
-        self._store = Store(settings, bot)
+        self._store = Store(settings, bot, None if shared is None else shared.queries)
         self._alerts = Alerts(self._links.shared, bot.container)
         self._clock = BusinessClock()
         self._patience = RetryLoop(asyncio.Event())
@@ -92,8 +112,15 @@ class BotProcess:
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
         """Until `stop`. Positions stay as they are, with their stops on the exchange."""
+        health = HealthServer(self._settings, pulse, {"trading": self.fault})
+        try:
+            await self.trade(stop)
+        finally:
+            health.close()
+
+    async def trade(self, stop: asyncio.Event) -> None:
+        """As `run`, without a health check of its own."""
         self._patience = RetryLoop(stop)
-        health = HealthServer(self._settings, pulse, {"trading": self._fault})
         try:
             while await self._wait("PostgreSQL", self._store.wish) == "stopped":
                 await self._heart.beat(heartbeat.STOPPED, "the operator to start it")
@@ -109,10 +136,10 @@ class BotProcess:
             )
             raise
         finally:
-            health.close()
             await self._gateway.close()
-            await self._store.close()
-            await self._links.close()
+            if self._shared is None:
+                await self._store.close()
+                await self._links.close()
 
     async def _trade(self) -> None:
         await self._wait("the exchange", self._gateway.sync_clock)
@@ -127,6 +154,7 @@ class BotProcess:
             BOT_LEASES,
             {"account_id": account.id, "bot_id": self._bot.id},
             timeout_s=max(1.0, seconds / 2),
+            questions=None if self._shared is None else self._shared.leases,
         )
         lease = Lease(row, seconds, what=f"the account {account.text}")
         self._gateway.fence_by(lease)
@@ -134,7 +162,8 @@ class BotProcess:
             await self._take(lease, row)
             await self._hold(account, lease)
         finally:
-            await row.close()
+            if self._shared is None:
+                await row.close()
 
     async def _hold(self, account: BotAccount, lease: Lease) -> None:
         keeping = asyncio.create_task(lease.keep())
@@ -260,7 +289,8 @@ class BotProcess:
             return "the bot has not begun"
         return await self._store.halt(self._account, symbol, self._clock.now_ms())
 
-    def _fault(self) -> str | None:
+    def fault(self) -> str | None:
+        """What is wrong with this bot, in a sentence, or None."""
         since_ms = self._waits_since_ms
         if since_ms is not None and monotonic_ms() - since_ms > BEGIN_LIMIT_MS:
             return f"It has waited for {(monotonic_ms() - since_ms) // 1000} s to begin. {self._waits_for}"

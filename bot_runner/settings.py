@@ -24,6 +24,12 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
     alpha_candle_grace_ms: int = Field(
         2_000, ge=0, description="how long a bar waits for the candles of all symbols, in milliseconds of wall time"
     )
+    alpha_container: str | None = Field(
+        None, description="the container whose bots one process runs (`python -m bot_runner`), when several share it"
+    )
+    alpha_strategy_deadline_s: float = Field(
+        15.0, gt=0, le=300, description="how long a strategy in a shared container may take per bar, in seconds"
+    )
     alpha_step_url: Url | None = Field(
         None, description="the address of a simulated exchange in step clock; each point is reported to it"
     )

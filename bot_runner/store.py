@@ -54,10 +54,11 @@ class BotAccount:
 class Store:
     """What one bot reads and writes. Raises Retry while PostgreSQL is unavailable."""
 
-    def __init__(self, settings: DatabaseSettings, bot: Bot) -> None:
+    def __init__(self, settings: DatabaseSettings, bot: Bot, queries: BoundedDatabase | None = None) -> None:
+        """`queries`: connections shared with other bots of the process."""
         self._settings = settings
         self._bot = bot
-        self._questions = BoundedDatabase(settings, bot.container, max_size=2)
+        self._questions = queries or BoundedDatabase(settings, bot.container, max_size=2)
         self._saved: dict[str, object] = {}
         self._served = False
 

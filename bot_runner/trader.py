@@ -25,6 +25,7 @@ from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
 from bot_runner.resting_orders import RestingOrders
 from bot_runner.state_persistence import StatePersistence
+from bot_runner.strategy_worker import WorkerStrategy
 from bot_runner.transfers import Transfers
 
 log = logger(__name__)
@@ -238,19 +239,27 @@ class Trader:
         self._waiting = None
         return True
 
-    def views(self, bar_ms: int) -> dict[str, BarView]:
+    async def _views(self, bar_ms: int) -> dict[str, BarView]:
         """The bar of every symbol that has it, with its indicators."""
-        found: dict[str, BarView] = {}
-        for symbol in self.feed.symbols:
-            bars = self.feed.bars(symbol, bar_ms)
-            if bars is not None:
-                found[symbol] = series_of(self.core.strategy, bars).view(len(bars) - 1)
-        return found
+        strategy = self.core.strategy
+        found = {symbol: bars for symbol in self.feed.symbols if (bars := self.feed.bars(symbol, bar_ms)) is not None}
+        if isinstance(strategy, WorkerStrategy):
+            return await strategy.worker.views(found)
+        return {symbol: series_of(strategy, bars).view(len(bars) - 1) for symbol, bars in found.items()}
+
+    async def _decide(self, bar_ms: int, views: dict[str, BarView]) -> Plan:
+        """What the strategy wants at this bar: asked here, or in its worker."""
+        core, strategy = self.core, self.core.strategy
+        equity = await self._equity()
+        if not isinstance(strategy, WorkerStrategy):
+            return core.close_bar(bar_ms, views, *equity)
+        plan, moment = core.begin_bar(bar_ms, views, *equity)
+        return core.end_bar(plan, moment, await strategy.worker.evaluate(moment, core.strategy_state), views)
 
     async def _evaluate(self, bar_ms: int, *, fresh: bool) -> None:
         """Evaluate one bar and carry out what follows. A bar that is not the newest any more brings no entries."""
-        views = self.views(bar_ms)
-        plan = self.core.close_bar(bar_ms, views, *await self._equity())
+        views = await self._views(bar_ms)
+        plan = await self._decide(bar_ms, views)
         decided_ms = plan.close_ms if fresh else None
         for close in plan.closes:
             if close.part:

@@ -12,8 +12,8 @@ from alpha.errors import AlphaError, Retry
 from alpha.registry import Bot
 from operations import control
 from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+from operations.command_result import CommandResult
 from operations.context import Operations
-from operations.control import CommandResult
 from operations.status import BotState, Status
 
 _Act = Callable[[Operations, Bot, str], Awaitable[CommandResult]]

@@ -224,8 +224,8 @@ class DemoStack:
             environment[bot.key_variable], environment[bot.secret_variable] = self.secrets.keys[bot.id]
             if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
                 environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
-        entry = self._root / bots[0].folder / bots[0].entry
-        return Spec(container, "bot", [sys.executable, str(entry)], environment, port)
+        entry = [str(self._root / bots[0].folder / bots[0].entry)] if len(bots) == 1 else ["-m", "bot_runner"]
+        return Spec(container, "bot", [sys.executable, *entry], environment, port)
 
     def _keys(self, seen: Keys) -> Mapping[str, str]:
         """The bots' exchange keys given to a service: trading keys, read-only keys, or none."""

@@ -9,8 +9,9 @@ from alpha.registry import Bot
 from operations import analytics, consequences, control, health, history, history_pages, pages, positions
 from operations.arguments import Arguments
 from operations.business_time import business_now
+from operations.command_result import CommandResult
 from operations.context import Operations
-from operations.control import CommandResult, Tell
+from operations.control import Tell
 from operations.page import Page
 from operations.periods import DEFAULT, parse_period
 from operations.status import status

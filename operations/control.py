@@ -6,7 +6,6 @@ The caller has already authorised, confirmed and audited each command. Progress 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected, Retry, Unknown
@@ -14,7 +13,8 @@ from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.live_state.control import read_replies, send_command
 from alpha.registry import Bot
-from operations import history
+from operations import history, shared_control
+from operations.command_result import CommandResult
 from operations.context import Operations, redis_faults
 from operations.formatting import number
 from operations.positions import positions
@@ -26,14 +26,6 @@ BOT_ANSWER_S = 15
 GUARD_ANSWER_S = 180
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """How a command ended: `done` or not, and the sentences to show."""
-
-    done: bool
-    text: str
-
-
 async def silent(_: str) -> None:
     """Discard progress."""
 
@@ -41,6 +33,8 @@ async def silent(_: str) -> None:
 async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to running and start its container; restart one that idles because it was stopped."""
     before = await history.set_wish(platform, bot, "running", by)
+    if platform.registry.is_shared(bot):
+        return await shared_control.started(platform, bot, before)
     if await platform.control.start(bot.container):
         return CommandResult(True, f"{bot.id} is started.")
     if before == "stopped":
@@ -78,6 +72,9 @@ async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to stopped, then stop its container. It survives upgrades and reboots; nothing is sold."""
     warning = await stop_warning(platform, bot)
     await history.set_wish(platform, bot, "stopped", by)
+    if platform.registry.is_shared(bot):
+        done, text = await shared_control.stopped(platform, bot)
+        return CommandResult(done, f"{text}\n{warning}")
     stopped = await platform.control.stop(bot.container, STOP_GRACE_S)
     return CommandResult(
         True, f"{bot.id} {'is stopped' if stopped else 'was not running'} and stays stopped.\n{warning}"
@@ -85,7 +82,12 @@ async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
 
 
 async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
-    """Restart its container; a desired state of `stopped` becomes `running`, a pause stays."""
+    """Restart its container; a desired state of `stopped` becomes `running`, a pause stays.
+
+    In a shared container the bot alone is restarted.
+    """
+    if platform.registry.is_shared(bot):
+        return await shared_control.restarted(platform, bot, by)
     if (await history.wishes(platform)).get(bot.id) == "stopped":
         await history.set_wish(platform, bot, "running", by)
     await platform.control.restart(bot.container, STOP_GRACE_S)

@@ -387,6 +387,8 @@ class CommandDesk:
                 return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
         except REDIS_UNAVAILABLE:
             log.warning("bot_not_asked", bot=bot.id, why="Redis is unavailable")
+        if self._registry.is_shared(bot):
+            return await self._take_from_shared(account, by, tell)
         try:
             await self._control.stop(bot.container, 5)
         except AlphaError as fault:
@@ -395,6 +397,29 @@ class CommandDesk:
         else:
             await self._store.wish(DesiredState(bot.id, "stopped", by))
             text = f"{bot.id} did not answer and is stopped; /start {bot.id}, then /resume {bot.id}, bring it back."
+        await tell(text)
+        return text
+
+    async def _take_from_shared(self, account: GuardedAccount, by: str, tell: Tell) -> str:
+        """Its container runs other bots: take the account's lease instead of stopping it.
+
+        What the bot had signed may still arrive until its receive window ends; the closing reads again for longer.
+        """
+        bot = account.bot
+        await self._store.wish(DesiredState(bot.id, "stopped", by))
+        try:
+            if account.id is not None:
+                await self._store.take_bot_lease(account.id)
+        except AlphaError as fault:
+            text = (
+                f"{bot.id} did not answer, and its lease could not be taken ({fault}); the halt keeps it from entering. "
+                f"The container {bot.container} runs on for its other bots."
+            )
+        else:
+            text = (
+                f"{bot.id} did not answer: its account is taken from it and it is to stop; the other bots of "
+                f"{bot.container} go on. /start {bot.id}, then /resume {bot.id}, bring it back."
+            )
         await tell(text)
         return text
 

@@ -38,6 +38,14 @@ _WISH = """
 UPDATE trading.bots SET wish = $2, wish_by = $3, wish_at = now()
 WHERE bot_id = $1 AND wish <> $2 AND wish <> 'stopped'
 """
+# Whoever holds the lease cannot renew it any more; the successor sees that it was not handed over.
+_TAKE_BOT_LEASE = """
+UPDATE trading.bot_leases
+SET holder = $2, token = greatest(token + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+    acquisitions = acquisitions + 1, acquired_at = clock_timestamp(), handed_over = false,
+    expires_at = greatest(expires_at, clock_timestamp())
+WHERE account_id = $1 RETURNING token
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,10 @@ class GuardStore:
             name,
             command_id,
         )
+
+    async def take_bot_lease(self, account_id: int) -> bool:
+        """Take an account's lease from its bot, whatever it does: it can send nothing more. False when it never had one."""
+        return bool(await self._fetch(_TAKE_BOT_LEASE, account_id, "risk_guard"))
 
     async def begun_commands(self) -> frozenset[str]:
         """The ids of the commands whose closings are unfinished, across all accounts."""

@@ -113,6 +113,17 @@ class DecisionCore(Outcomes):
         `equity` and `open_profit` (USDT, before anything of this bar is carried out) are what the strategy is shown.
         Cancellations are noted on the resting orders; `upkeep` carries them out, before the plan's closes.
         """
+        plan, moment = self.begin_bar(bar_ms, views, equity, open_profit)
+        return self.end_bar(plan, moment, self.strategy.evaluate(moment, self.strategy_state), views)
+
+    def begin_bar(
+        self,
+        bar_ms: int,
+        views: Mapping[str, BarView],
+        equity: Decimal | None = None,
+        open_profit: Decimal | None = None,
+    ) -> tuple[Plan, BarContext]:
+        """The first half of `close_bar`: what the strategy is shown. `end_bar` must follow with its intents."""
         for symbol, position in self.state.positions.items():
             view = views.get(symbol)
             if view is not None and bar_ms >= position.opened_bar_ms:
@@ -125,8 +136,10 @@ class DecisionCore(Outcomes):
         seen = {
             symbol: view for symbol, view in views.items() if view.ready or symbol in self.state.positions
         }  # what is held is always looked at: a missing indicator must not skip its exit
-        moment = BarContext(bar_ms, plan.close_ms, seen, self._portfolio(equity, open_profit))
-        intents = self.strategy.evaluate(moment, self.strategy_state)
+        return plan, BarContext(bar_ms, plan.close_ms, seen, self._portfolio(equity, open_profit))
+
+    def end_bar(self, plan: Plan, moment: BarContext, intents: list[Intent], views: Mapping[str, BarView]) -> Plan:
+        """The second half of `close_bar`: what follows from the strategy's intents."""
         leaving = self._plan_exits(intents, views, plan)
         for intent in intents:
             if isinstance(intent, MoveStop) and intent.symbol not in leaving:
@@ -136,7 +149,7 @@ class DecisionCore(Outcomes):
             elif isinstance(intent, CancelEntry):
                 for order in self.entries_of(intent.symbol):
                     order.leaving = order.leaving or intent.tag in ("", order.tag)
-        self._admit((intent for intent in intents if isinstance(intent, Enter)), leaving, seen, plan)
+        self._admit((intent for intent in intents if isinstance(intent, Enter)), leaving, moment.bars, plan)
         return plan
 
     def _portfolio(self, equity: Decimal | None, open_profit: Decimal | None) -> Portfolio:

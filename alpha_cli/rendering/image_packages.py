@@ -19,7 +19,14 @@ ROOTS = {
     "dashboard": ("dashboard.__main__",),
     "tick_recorder": ("tick_recorder.__main__", "alpha_cli.commands.ticks", "alpha_cli.main"),
     "exchange_simulator": ("exchange_simulator.__main__",),
-    "strategies": ("bot_runner.main", "alpha.strategy.parameters", "alpha.indicators", "alpha.runtime.start"),
+    "strategies": (
+        "bot_runner.__main__",
+        "bot_runner.worker_freeze",
+        "bot_runner.main",
+        "alpha.strategy.parameters",
+        "alpha.indicators",
+        "alpha.runtime.start",
+    ),
     "alpha_cli": (
         "database",  # its migrations: the doctor compares them with the applied ones
         "alpha_cli.main",

@@ -280,7 +280,8 @@ def compose_services(registry: Registry) -> str:
 def _service(container: str, bots: Sequence[Bot]) -> str:
     bot, variable = bots[0], container.upper().replace("-", "_")
     parameters = "\n".join(f"      {each.prefix}_PARAMETERS: ${{{each.prefix}_PARAMETERS:-}}" for each in bots)
-    # One process runs them all; an alone bot's settings stay as they are.
+    # One process runs them all; the service of a bot that is alone stays as it is.
+    command = f"{bot.folder}/{bot.entry}" if len(bots) == 1 else "-m, bot_runner"
     shared = "" if len(bots) == 1 else f"      ALPHA_CONTAINER: {container}\n    mem_limit: {_memory_mb(len(bots))}m\n"
     return f"""  {container}:
     <<: *strategy
@@ -290,7 +291,7 @@ def _service(container: str, bots: Sequence[Bot]) -> str:
       context: .
       dockerfile: docker/Dockerfile
       args: {{ BASE: *python-image, GROUP: strategy, FOLDER: {bot.folder}, SERVICE: {container} }}
-    command: [python3, {bot.folder}/{bot.entry}]
+    command: [python3, {command}]
     environment:
       <<: [*common, *exchange, *{container}-keys]
 {parameters}

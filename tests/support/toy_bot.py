@@ -1,6 +1,8 @@
 """A strategy with predictable trades: it enters when flat, and exits or moves its stop after some bars."""
 
+import time
 from decimal import Decimal
+from pathlib import Path
 
 from pydantic import Field
 
@@ -81,3 +83,30 @@ class Toy(Strategy[ToyParameters, ToyState]):
                 price = to_decimal(bar.close) * (1 - position.direction.sign * own.move_stop_to)
                 intents.append(MoveStop(symbol, price, Reason.TRAILING_STOP, "moved by the toy"))
         return intents
+
+
+class HangingParameters(ToyParameters):
+    """When it hangs, and the file that says that it has done so."""
+
+    hang_at_entries: int = Field(default=2, description="it hangs, once, when it has tried so many entries")
+    marker: str = Field(default="", description="made when it hangs")
+    how: str = Field(default="hang", description="hang, raise or exit")
+
+
+class HangingToy(Toy):
+    """A toy whose code hangs, raises or ends its process, once."""
+
+    parameters_type = HangingParameters
+
+    def evaluate(self, moment: BarContext, state: ToyState) -> list[Intent]:
+        """As the toy, but for that one time."""
+        own = self.parameters
+        assert isinstance(own, HangingParameters)
+        if state.entries >= own.hang_at_entries and not Path(own.marker).exists():
+            Path(own.marker).touch()
+            if own.how == "raise":
+                raise ValueError("the toy's own fault")
+            if own.how == "exit":
+                raise SystemExit(3)
+            time.sleep(3_600)
+        return super().evaluate(moment, state)
