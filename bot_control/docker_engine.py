@@ -1,27 +1,29 @@
 """Bot control over Docker's Engine API: start, stop, restart, logs and list, without `inspect`.
 
-The response of `inspect` contains a container's environment; the list does not.
+The response of `inspect` contains a container's environment; the list does not. docker's low-level client blocks, so
+each call runs in a thread of its own pool, with a deadline.
 """
 
+import asyncio
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-import msgspec
-
+from alpha.errors import Rejected, Retry
 from alpha.model.timestamp import at
-from bot_control.http import SLACK_S, ControlHttp
+from bot_control.http import SLACK_S
 from bot_control.interface import Process, ProcessState
 
-API = "/v1.43"
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+
+#: Fixed, so that the client never asks the engine for its version: the proxy does not allow that.
+API_VERSION = "1.43"
 _HEADER = struct.Struct(">BxxxL")
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    Names: list[str]
-    State: str
-    Status: str = ""
-    Created: int = 0
-    Labels: dict[str, str] = {}
+_Result = TypeVar("_Result")
 
 
 class DockerEngine:
@@ -30,52 +32,111 @@ class DockerEngine:
     `prefix` starts each container's real name; callers never see it.
     """
 
-    def __init__(
-        self, http: ControlHttp, containers: Collection[str], services: Collection[str], prefix: str = ""
-    ) -> None:
-        self._http = http
+    def __init__(self, url: str, containers: Collection[str], services: Collection[str], prefix: str = "") -> None:
+        self._url = url
+        self._socket = Path(urlsplit(url).path) if url.startswith("unix:") else None
         self._prefix = prefix
         self._known = frozenset(containers) | frozenset(services)
+        self._client: APIClient | None = None
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="docker")
 
     async def list(self) -> list[Process]:
         """Return the known containers, by name; others on the same machine are left out."""
-        answer = await self._http.ask("GET", f"{API}/containers/json", {"all": 1}, SLACK_S)
-        rows = msgspec.json.decode(answer.content, type=list[_Listed])
-        names = [(name.lstrip("/"), row) for row in rows for name in row.Names]
+        rows = await self._call(lambda client: client.containers(all=True))
+        names = [(name.lstrip("/"), row) for row in rows for name in row["Names"]]
         found = [(name.removeprefix(self._prefix), row) for name, row in names if name.startswith(self._prefix)]
         return sorted((_process(name, row) for name, row in found if name in self._known), key=lambda p: p.container)
 
     async def start(self, container: str) -> bool:
         """Start it; False if it was already running."""
-        answer = await self._http.ask("POST", f"{API}/containers/{self._prefix}{container}/start", {}, SLACK_S)
-        return answer.status_code != 304
+        if await self._running(container):
+            return False
+        await self._call(lambda client: client.start(self._prefix + container))
+        return True
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
         """Stop it and wait until it has ended; False if it was not running."""
-        answer = await self._http.ask(
-            "POST", f"{API}/containers/{self._prefix}{container}/stop", {"t": grace_s}, grace_s + SLACK_S
-        )
-        return answer.status_code != 304
+        was_running = await self._running(container)
+        # Asked in any case: a container that restarts in a loop is "restarting" in the list.
+        await self._call(lambda client: client.stop(self._prefix + container, timeout=grace_s), grace_s)
+        return was_running
 
     async def restart(self, container: str, grace_s: int = 10) -> None:
         """Stop it and start it again."""
-        await self._http.ask(
-            "POST", f"{API}/containers/{self._prefix}{container}/restart", {"t": grace_s}, grace_s + SLACK_S
-        )
+        await self._call(lambda client: client.restart(self._prefix + container, timeout=grace_s), grace_s)
 
     async def logs(self, container: str, lines: int) -> str:
         """Return its last lines of standard output and error, oldest first."""
-        answer = await self._http.ask(
-            "GET",
-            f"{API}/containers/{self._prefix}{container}/logs",
-            {"stdout": 1, "stderr": 1, "tail": lines},
-            SLACK_S,
+        return demultiplexed(await self._call(lambda client: self._raw_logs(client, container, lines))).decode(
+            errors="replace"
         )
-        return demultiplexed(answer.content).decode(errors="replace")
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.close()
+        """Close the connections. A call in progress ends with its own deadline."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+
+    async def _running(self, container: str) -> bool:
+        return any(process.container == container and process.running for process in await self.list())
+
+    def _raw_logs(self, client: "APIClient", container: str, lines: int) -> bytes:
+        """The log's frames. A request of its own, because the client's `logs` inspects the container."""
+        answer = client.get(
+            f"{client.base_url}/v{API_VERSION}/containers/{self._prefix}{container}/logs",
+            params={"stdout": 1, "stderr": 1, "tail": lines},
+            timeout=SLACK_S,
+        )
+        if answer.status_code >= 400:
+            raise self._refusal(answer.status_code, _explanation(answer))
+        return bytes(answer.content)
+
+    def _connected(self) -> "APIClient":
+        if self._client is None:
+            from docker.api.client import APIClient  # a third of a second of imports that only the first call needs
+
+            self._client = APIClient(base_url=self._url, version=API_VERSION, timeout=SLACK_S)
+            # Ignore proxy settings in the environment: a proxy would see, and could answer, local requests.
+            self._client.trust_env = False
+            self._client.proxies = {}
+        return self._client
+
+    async def _call(self, work: Callable[["APIClient"], _Result], grace_s: float = 0.0) -> _Result:
+        """Run `work` in a thread. Raises Retry without a response in time, Rejected for a refusal."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(
+                loop.run_in_executor(self._threads, self._guarded, work), 2 * SLACK_S + grace_s
+            )
+        except TimeoutError:
+            raise self._unreachable("no response in time") from None
+
+    def _guarded(self, work: Callable[["APIClient"], _Result]) -> _Result:
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
+
+        if self._socket is not None and not self._socket.exists():
+            raise self._unreachable("no such socket")  # the client would leave a socket open
+        try:
+            return work(self._connected())
+        except APIError as fault:
+            raise self._refusal(fault.response.status_code, str(fault.explanation or fault)) from None
+        except (RequestException, DockerException) as fault:
+            raise self._unreachable(type(fault).__name__) from None
+
+    def _unreachable(self, why: str) -> Retry:
+        return Retry(f"Bot control does not answer at {self._url} ({why}). Start it, or check BOT_CONTROL_URL.")
+
+    def _refusal(self, status: int, said: str) -> Rejected | Retry:
+        if status in {502, 503, 504}:
+            return Retry(f"Bot control at {self._url} cannot reach the engine ({status}). Is Docker running?")
+        if status == 403:
+            return Rejected(
+                f"Bot control at {self._url} does not allow this. Render its allow-list again: alpha render."
+            )
+        if status == 404:
+            return Rejected(f"No such container: {said.rstrip('.')}. Create it first: docker compose up -d.")
+        return Rejected(f"Bot control at {self._url} answered {status}: {said.rstrip('.')}.")
 
 
 def demultiplexed(raw: bytes) -> bytes:
@@ -92,11 +153,20 @@ def demultiplexed(raw: bytes) -> bytes:
     return bytes(out) if position == len(raw) else bytes(out) + raw[position:]
 
 
-def _process(name: str, row: _Listed) -> Process:
+def _explanation(answer: Any) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.reason)
+
+
+def _process(name: str, row: dict[str, Any]) -> Process:
+    status = str(row.get("Status", ""))
     healthy = None
-    if "(unhealthy)" in row.Status:
+    if "(unhealthy)" in status:
         healthy = False
-    elif "(healthy)" in row.Status:
+    elif "(healthy)" in status:
         healthy = True
-    started = at(row.Created * 1000) if row.Created and row.State == "running" else None
-    return Process(name, ProcessState(row.State), healthy, row.Status, started)
+    created, state = int(row.get("Created", 0)), str(row["State"])
+    started = at(created * 1000) if created and state == "running" else None
+    return Process(name, ProcessState(state), healthy, status, started)

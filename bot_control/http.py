@@ -1,4 +1,4 @@
-"""The HTTP client of both kinds of bot control: over TCP or a unix socket, with faults as sentences."""
+"""The HTTP client of the demo's supervisor, over its unix socket, with faults as sentences."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ SLACK_S = 15.0
 
 
 class ControlHttp:
-    """Sends requests to the proxy, the engine or the supervisor."""
+    """Sends requests to the supervisor."""
 
     def __init__(self, where: str, base_url: str, socket_path: str | None = None) -> None:
         transport = httpx.AsyncHTTPTransport(uds=socket_path) if socket_path is not None else None
@@ -43,12 +43,6 @@ class ControlHttp:
 
 def _refusal(answer: httpx.Response, where: str) -> Rejected | Retry:
     said = _message(answer)
-    if answer.status_code in {502, 503, 504}:
-        return Retry(f"Bot control at {where} cannot reach the engine ({answer.status_code}). Is Docker running?")
-    if answer.status_code == 403:
-        return Rejected(f"Bot control at {where} does not allow this. Render its allow-list again: alpha render.")
-    if answer.status_code == 404:
-        return Rejected(f"No such container: {said}. Create it first: docker compose up -d.")
     return Rejected(f"Bot control at {where} answered {answer.status_code}: {said}.")
 
 

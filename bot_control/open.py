@@ -35,9 +35,9 @@ def open_control(settings: BotControlSettings, registry: Registry) -> BotControl
     parts = urlsplit(url)
     bots = list(registry.containers)
     if parts.scheme == "http" and parts.hostname:
-        return DockerEngine(ControlHttp(url, url.rstrip("/")), bots, LISTED, settings.bot_container_prefix)
+        return DockerEngine(url.rstrip("/"), bots, LISTED, settings.bot_container_prefix)
     if parts.scheme == "unix" and parts.path and not parts.netloc:
-        return DockerEngine(ControlHttp(url, "http://docker", parts.path), bots, LISTED, settings.bot_container_prefix)
+        return DockerEngine(url, bots, LISTED, settings.bot_container_prefix)
     if parts.scheme == "supervisor" and parts.path and not parts.netloc:
         return Supervisor(ControlHttp(url, "http://supervisor", parts.path))
     raise Misconfigured(

@@ -11,6 +11,7 @@ import httpx
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from alpha.config.keys import TELEGRAM_TOKEN
 from alpha.config.loader import Settings
 from alpha.config.services import HealthSettings, LogSettings
 from operations.access_code import is_hash
@@ -33,7 +34,7 @@ def _checked_token(value: SecretStr | None) -> SecretStr | None:
                 f"it has the character U+{ord(letter):04X} ({name.lower()}) at place {place}, which no token has; "
                 "copy it again from @BotFather"
             )
-    if not re.fullmatch(r"\d+:.+", text):
+    if not TELEGRAM_TOKEN.fullmatch(text):
         raise ValueError("it is not a token (a token looks like 123456789:AA...)")
     return value
 

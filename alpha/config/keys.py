@@ -1,5 +1,6 @@
 """The API keys of each bot."""
 
+import re
 import unicodedata
 from typing import Annotated
 
@@ -21,6 +22,10 @@ def _ascii(secret: SecretStr) -> SecretStr:
 
 #: An exchange API key or secret.
 KeyText = Annotated[SecretStr, AfterValidator(_ascii)]
+
+
+#: The form of a Telegram bot token as @BotFather issues it.
+TELEGRAM_TOKEN = re.compile(r"\d+:[A-Za-z0-9_-]+")
 
 
 class BotKeys(Settings):

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from alpha.config.env_file import invisible
+from alpha.config.keys import TELEGRAM_TOKEN
 from alpha.config.loader import env_file_in
 from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry, load_registry
@@ -57,8 +58,8 @@ def register(app: typer.Typer) -> None:
                 known |= _keys(bot, known)
                 chosen = (chosen - {bot.id}) | _choice(console, bot, known, before=bot.id in chosen)
             for name in tokens(registry):
-                known |= _asked(name, known)
-            admins = typer.prompt("C2_TELEGRAM_ADMIN_IDS (your number in Telegram)", default="", err=True)
+                known |= _token(name, known)
+            admins = _admins()
             if admins:
                 settings["C2_TELEGRAM_ADMIN_IDS"] = admins
         if chosen or READ_WITH_TRADING_KEY in env:
@@ -94,6 +95,26 @@ def _asked(name: str, known: Mapping[str, str]) -> dict[str, str]:
         if hidden is None:
             return {name: value} if value else {}
         typer.echo(f"{name} holds an invisible character ({hidden}). Copy it again, or type it.", err=True)
+
+
+def _token(name: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Ask for a Telegram token until it has a token's form: the command centre would not start with another."""
+    while True:
+        new = _asked(name, known)
+        if not new or TELEGRAM_TOKEN.fullmatch(new[name]):
+            return new
+        typer.echo(
+            f"{name} is not a token (a token looks like 123456789:AA...). Copy it again from @BotFather.", err=True
+        )
+
+
+def _admins() -> str:
+    """Ask for the admins' Telegram ids until they are numbers, or nothing."""
+    while True:
+        said: str = typer.prompt("C2_TELEGRAM_ADMIN_IDS (your number in Telegram)", default="", err=True).strip()
+        if not said or all(part.strip().isdecimal() and part.isascii() for part in said.split(",")):
+            return said
+        typer.echo(f"{said!r} is not a list of Telegram ids. Type numbers, separated by commas.", err=True)
 
 
 def _keys(bot: Bot, known: Mapping[str, str]) -> dict[str, str]:

@@ -122,7 +122,7 @@ frontend docker
     acl asks_more query -m found
 
     acl list path -m reg ^(/v1\\.[0-9]{{2}})?/containers/json$
-    acl list_query query -m reg ^all=(0|1|true|false)$
+    acl list_query query -m reg ^(all=(0|1|true|false)|size=0|trunc_cmd=(0|1)|limit=-?[0-9]{{1,5}})(&(all=(0|1|true|false)|size=0|trunc_cmd=(0|1)|limit=-?[0-9]{{1,5}}))*$
 
 {steer}
     acl steer_query query -m reg ^t=[0-9]{{1,3}}$

@@ -31,7 +31,7 @@ def init(folder: Path, *typed: str, options: tuple[str, ...] = ()) -> str:
 
 def test_enter_keeps_the_exchange_and_every_secret(checkout: Path, registry: Registry) -> None:
     keys = [f"of-{name}" for bot in registry.bots for pair in key_pairs(bot) for name in pair]
-    init(checkout, "live", *keys, *(f"of-{name}" for name in tokens(registry)), "7")
+    init(checkout, "live", *keys, *(f"1:of-{name}" for name in tokens(registry)), "7")
     before = Installation(checkout, registry).read()
     assert {name: value for name, value in before.items() if value == f"of-{name}"}.keys() >= {
         name for bot in registry.bots for pair in key_pairs(bot) for name in pair
@@ -42,6 +42,16 @@ def test_enter_keeps_the_exchange_and_every_secret(checkout: Path, registry: Reg
     assert Installation(checkout, registry).read() == before
     assert "0 new or changed" in said
     assert "Read-Only" in said, "it says why there are two keys"
+
+
+def test_what_the_command_centre_would_refuse_is_asked_for_again(checkout: Path, registry: Registry) -> None:
+    nothing = ["", "", "", "", "", ""]
+    wrong = ["no-token", "123:also wrong", "123456789:AA-x_y", *[""] * (len(tokens(registry)) - 1), "me", "7,", "7, 8"]
+    said = init(checkout, "demo", *nothing, *wrong)
+    assert said.count("is not a token (a token looks like") == 2
+    assert said.count("is not a list of Telegram ids") == 2
+    assert read_env(checkout / ".env")["C2_TELEGRAM_ADMIN_IDS"] == "7, 8"
+    assert Installation(checkout, registry).read()["C2_TELEGRAM_BOT_TOKEN"] == "123456789:AA-x_y"
 
 
 def test_without_a_second_key_the_one_that_trades_is_read_with_only_by_choice(

@@ -89,6 +89,8 @@ def phone(demo_stack: Compose) -> Iterator[Phone]:
             *(
                 "-v",
                 f"{ROOT / 'telegram_manager'}:/house/telegram_manager:ro",
+                "-v",
+                f"{ROOT / 'tests'}:/house/tests:ro",
                 "-w",
                 "/house",
                 "-e",

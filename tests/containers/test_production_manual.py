@@ -178,7 +178,7 @@ def test_on_the_init_path_no_secret_shows_anywhere(host: Compose, exchange: Exch
     answers = ["demo"]
     for bot in BOTS:
         answers += [ACCOUNTS[bot].key, ACCOUNTS[bot].secret, READING[bot].key, READING[bot].secret]
-    answers += ["token-planted-c2", *[""] * len(BOTS), "1"]
+    answers += ["123456789:planted-c2", *[""] * len(BOTS), "1"]
     done = subprocess.run(
         [sys.executable, "-m", "alpha", "init", "--folder", str(folder)],
         input="\n".join(answers) + "\n", text=True, capture_output=True, check=False, cwd=ROOT,
