@@ -68,4 +68,4 @@ def test_the_audit_tells_a_weakness_from_no_answer(tmp_path: Path, body: str, co
 def test_without_an_image_no_list_is_written(tmp_path: Path) -> None:
     done = run("docker/sbom.py", path=docker(tmp_path / "bin", "exit 0"))
     assert done.returncode == 3
-    assert "there is no image of ours" in done.stderr
+    assert "no Alpha image was found" in done.stderr
