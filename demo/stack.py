@@ -169,7 +169,7 @@ class DemoStack:
 
     def _owner_environment(self) -> dict[str, str]:
         passwords = {f"{role}_db_password": password for role, password in self.secrets.roles.items()}
-        return {**self.postgres.environment(), **passwords, "bots_file": str(self._root / "bots.toml")}
+        return {**self.postgres.environment(), **passwords, "alpha_bots_file": str(self._root / "bots.toml")}
 
     def _exchange(self) -> Spec:
         deposit = self._settings.demo_deposit_usdt

@@ -1,9 +1,15 @@
 """Names that users' own strategies import keep working for a release after they have moved."""
 
+import asyncio
 import importlib
 from pathlib import Path
 
 import pytest
+
+from alpha.config.loader import load
+from alpha.errors import Misconfigured
+from alpha.postgres.migrate import MigrateSettings
+from alpha.postgres.migrate import run as migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What `alpha new-strategy` of the release before wrote into a strategy, its entry point and its tests.
@@ -52,3 +58,11 @@ def test_nothing_of_ours_uses_a_former_name() -> None:
         )
     ]
     assert users == []
+
+
+@pytest.mark.parametrize("variable", ["ALPHA_BOTS_FILE", "BOTS_FILE"])
+def test_migrate_registers_the_bots_of_the_file_that_is_set(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "/elsewhere/bots.toml")
+    settings = load(MigrateSettings, env_file=None, postgres_password="unused")
+    with pytest.raises(Misconfigured, match=r"/elsewhere/bots\.toml"):
+        asyncio.run(migrate(settings))

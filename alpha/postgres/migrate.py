@@ -15,7 +15,7 @@ import asyncpg
 from pydantic import Field, SecretStr
 
 from alpha.config.loader import load
-from alpha.config.services import DatabaseSettings
+from alpha.config.services import DatabaseSettings, RegistrySettings
 from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.scram import verifier
@@ -27,7 +27,7 @@ _LOCK = 4_157_250_001
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
-class MigrateSettings(DatabaseSettings):
+class MigrateSettings(DatabaseSettings, RegistrySettings):
     """The owner's direct connection to PostgreSQL, and the passwords of the services' roles."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
@@ -38,7 +38,7 @@ class MigrateSettings(DatabaseSettings):
     alpha_c2_db_password: SecretStr | None = Field(None, description="the password of alpha_c2")
     alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
     alpha_ticks_db_password: SecretStr | None = Field(None, description="the password of alpha_ticks")
-    bots_file: Path = Field(Path("bots.toml"), description="the list of bots")
+    bots_file: Path | None = Field(None, description="the former name of ALPHA_BOTS_FILE; read for one more release")
     migrate_only_simulated: bool = Field(
         False, description="true refuses a database that holds other accounts than simulated ones; the demo's"
     )
@@ -172,7 +172,7 @@ async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str |
 
 async def run(settings: MigrateSettings) -> list[str]:
     """Migrate the database, register bots and set passwords; returns the names of the files applied now."""
-    registry = load_registry(settings.bots_file)
+    registry = load_registry(settings.bots_file or settings.alpha_bots_file)
     try:
         connection = await connect(settings, "migrate")
     except Misconfigured as fault:
