@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from alpha.model.score import Score
 from alpha.model.timestamp import at
 from alpha.timeframes.aggregate import known_at, newest_start
 
@@ -46,11 +47,35 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreColumn:
+    """Scores of one model at each bar (NaN: none); for those, `codes` says which of `texts` is the reason."""
+
+    values: FloatArray
+    codes: IntArray
+    texts: tuple[str, ...]
+
+    def at(self, index: int) -> Score:
+        """The score at bar number `index`."""
+        value = self.values.item(index)
+        return Score(value) if value == value else Score(None, self.texts[self.codes.item(index)])
+
+    @classmethod
+    def newest(cls, length: int, score: Score) -> "ScoreColumn":
+        """The column of `length` bars of which only the newest has a score."""
+        values, codes = np.full(length, np.nan), np.zeros(length, dtype=np.int64)
+        if score.value is not None:
+            values[-1] = score.value
+        codes[-1] = 1
+        return cls(values, codes, ("it was not asked for", score.why))
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """Bars with the strategy's indicators: arrays of the bars' length, NaN where history is too short.
 
     `ready` says at which bars every indicator has a value, those of the further timeframes too. `frames` holds those by
-    interval, `known` for each bar the place of the newest bar of a frame that had ended by its end, -1 for none.
+    interval, `known` for each bar the place of the newest bar of a frame that had ended by its end, -1 for none. `scores`
+    holds those of the models that the strategy names.
     """
 
     bars: Bars
@@ -58,6 +83,7 @@ class Series:
     ready: BoolArray
     frames: Mapping[str, "Series"] = field(default_factory=dict)
     known: Mapping[str, IntArray] = field(default_factory=dict)
+    scores: Mapping[str, ScoreColumn] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -95,11 +121,12 @@ class LookAhead(ValueError):
 class BarView:
     """One closed bar of a series: its prices, its indicators, and those of earlier bars."""
 
-    __slots__ = ("index", "series")
+    __slots__ = ("index", "past", "series")
 
-    def __init__(self, series: Series, index: int) -> None:
+    def __init__(self, series: Series, index: int, *, past: bool = False) -> None:
         self.series = series
         self.index = index
+        self.past = past
 
     @property
     def symbol(self) -> str:
@@ -149,7 +176,7 @@ class BarView:
         """The bar `back` bars earlier, or None before the first. LookAhead for a later one."""
         if back < 0:
             raise LookAhead(f"{self.symbol}: before({back}) asks for a bar that has not closed yet.")
-        return BarView(self.series, self.index - back) if self.index >= back else None
+        return BarView(self.series, self.index - back, past=back > 0) if self.index >= back else None
 
     def frame(self, interval: str) -> "BarView | None":
         """The newest bar of a further timeframe that ended at or before this bar's end; None where it is missing.
@@ -169,6 +196,23 @@ class BarView:
             f"{self.symbol}: the {interval} candle of {start:%Y-%m-%d %H:%M} UTC is not complete: "
             "base candles of it are missing."
         )
+
+    def score(self, model: str) -> Score:
+        """The score of a model that the strategy names in `models`, or the reason why there is none.
+
+        Only the bar that is evaluated has scores: ValueError for an earlier one. KeyError for another model.
+        """
+        if self.past:
+            raise ValueError(f"{self.symbol}: only the evaluated bar has a score; keep an earlier one in the state.")
+        return self.series.scores[model].at(self.index)
+
+    def without_score(self) -> str:
+        """The first model of the strategy that gives no score here, with the reason; an empty text when all do."""
+        for name, column in self.series.scores.items():
+            score = column.at(self.index)
+            if not score:
+                return f"{name} gives no score: {score.why}"
+        return ""
 
     @property
     def ready(self) -> bool:

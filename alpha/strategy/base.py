@@ -10,10 +10,10 @@ the first bar. `history` therefore is that number plus the bars of one day, plus
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ from alpha.strategy.intents import Intent
 from alpha.strategy.positions import OwnPosition
 from alpha.strategy.resting import RestingOrder
 from alpha.strategy.risk_rules import Rules
+from alpha.timeframes import Columns
 
 
 class Parameters(BaseModel):
@@ -76,6 +77,13 @@ class BarContext:
     portfolio: Portfolio
 
 
+class ScoreSource(Protocol):
+    """Gives the scores of models at every bar at once: a back-test's. Live, the bot runner asks the model server."""
+
+    def of(self, names: Sequence[str], symbol: str, interval_ms: int, candles: Columns) -> Mapping[str, Any]:
+        """By model: an object with `values`, `codes` and `texts` as in `ScoreColumn`."""
+
+
 P = TypeVar("P", bound=Parameters)
 S = TypeVar("S", bound=StrategyState)
 
@@ -90,6 +98,8 @@ class Strategy(ABC, Generic[P, S]):
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
+        #: Set by a back-test; None live.
+        self.score_source: ScoreSource | None = None
 
     @property
     @abstractmethod
@@ -109,6 +119,11 @@ class Strategy(ABC, Generic[P, S]):
     def history_of(self, timeframe: str) -> int:
         """How many closed bars of a further timeframe give every indicator of it its value. Default: `history`."""
         return self.history
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models whose scores it uses: `bar.score(name)`. While one gives no score there are no entries."""
+        return ()
 
     @property
     @abstractmethod

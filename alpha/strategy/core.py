@@ -270,6 +270,8 @@ class DecisionCore(Outcomes):
             why = fault_of(enter)
             if why is None and enter.symbol in seen and not seen[enter.symbol].ready:
                 why = "an indicator has no value"
+            if why is None and enter.symbol in seen:
+                why = seen[enter.symbol].without_score() or None
             if why is None:
                 why = self._refusal(enter, plan.close_ms, leaving, admitted)
             full = rules.max_positions is not None and len(busy) >= rules.max_positions

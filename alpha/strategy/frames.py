@@ -1,9 +1,10 @@
 """Bars with their indicators on every timeframe of a strategy: the same live and in a back-test."""
 
+from dataclasses import replace
 from typing import Any
 
 from alpha.model.interval import INTERVAL_MS
-from alpha.strategy.bars import Bars, Series
+from alpha.strategy.bars import Bars, ScoreColumn, Series
 from alpha.strategy.base import Strategy
 from alpha.timeframes import Columns, aggregate, frame_ms
 
@@ -16,7 +17,13 @@ def series_of(strategy: Strategy[Any, Any], bars: Bars) -> Series:
         base = Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
         joined = Bars(bars.symbol, length, *aggregate(base, bars.interval_ms, length))
         frames[interval] = Series.of(joined, strategy.indicators(joined))
-    return Series.of(bars, strategy.indicators(bars), frames)
+    series = Series.of(bars, strategy.indicators(bars), frames)
+    source = strategy.score_source
+    if source is None or not strategy.models:
+        return series
+    columns = Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    scored = source.of(strategy.models, bars.symbol, bars.interval_ms, columns)
+    return replace(series, scores={n: ScoreColumn(one.values, one.codes, one.texts) for n, one in scored.items()})
 
 
 def base_history(strategy: Strategy[Any, Any]) -> int:
