@@ -32,6 +32,7 @@ PARTS = {
     "access-code": "access_code",
     "ticks": "ticks",
     "slippage": "ticks",
+    "model": "model",
 }
 OPERATE = "operate"
 _NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
@@ -49,6 +50,7 @@ SECTIONS = (
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check")),
+    ("Models", ("model",)),
     ("Ticks", ("ticks", "slippage")),
 )
 

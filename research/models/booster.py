@@ -33,7 +33,27 @@ def fit(rows: NDArray[np.float32], target: Floats, chosen: Mapping[str, float], 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = lightgbm.Dataset(rows.astype(np.float64), target, params=parameters)
-        return lightgbm.train(parameters, data, int(chosen["rounds"]))
+        return _with_exact_thresholds(lightgbm.train(parameters, data, int(chosen["rounds"])))
+
+
+def _with_exact_thresholds(booster: Any) -> Any:
+    """The same model with thresholds that float32 holds exactly.
+
+    `x <= t` is the same for every float32 x if t is replaced by the largest float32 that is not above it. ONNX keeps
+    thresholds as float32, rounded to the nearest: between two neighbouring values a row would take the other branch.
+    """
+    import lightgbm
+
+    lines = []
+    for line in booster.model_to_string().splitlines():
+        if line.startswith("threshold="):
+            exact = np.array(line.removeprefix("threshold=").split(), dtype=np.float64)
+            near = exact.astype(np.float32)
+            floor = np.where(near.astype(np.float64) > exact, np.nextafter(near, np.float32(-np.inf)), near)
+            lines.append("threshold=" + " ".join(repr(float(value)) for value in floor))
+        elif not line.startswith("tree_sizes="):  # sizes in bytes, which have changed; without them it is read in order
+            lines.append(line)
+    return lightgbm.Booster(model_str="\n".join(lines) + "\n")
 
 
 def predict(booster: Any, rows: NDArray[np.float32]) -> Floats:

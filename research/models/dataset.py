@@ -48,15 +48,32 @@ def columns_of(bars: Bars) -> Columns:
     return Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
 
 
-def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) -> Panel:
-    """The rows at which every feature and the label have a value. Misconfigured when the data do not fit or are too short."""
-    symbols = tuple(sorted(data))
+def part(columns: Columns, start: int, stop: int) -> Columns:
+    """The candles number `start` to `stop`, exclusive."""
+    span = slice(start, stop)
+    return Columns(
+        columns.start_ms[span],
+        columns.open[span],
+        columns.high[span],
+        columns.low[span],
+        columns.close[span],
+        columns.volume[span],
+    )
+
+
+def check_interval(data: Mapping[str, Bars], features: FeatureSet) -> None:
+    """Raise Misconfigured unless the candles are of the features' interval."""
     for bars in data.values():
         if bars.interval_ms != features.interval_ms:
             raise Misconfigured(
                 f"The candles of {bars.symbol} are {bars.interval_ms // 60_000} minutes long and the model's interval is "
                 f"{features.interval}: give a folder with the right candles."
             )
+
+
+def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) -> Panel:
+    """The rows at which every feature and the label have a value. Misconfigured when there are too few."""
+    symbols = tuple(sorted(data))
     first_ms = min(int(bars.start_ms[0]) for bars in data.values())
     end = max((int(bars.start_ms[-1]) - first_ms) // features.interval_ms + 1 for bars in data.values())
     closes = np.full((end, len(symbols)), np.nan)
@@ -105,15 +122,13 @@ def replay_live(data: Mapping[str, Bars], features: FeatureSet, *, bars: int, se
             continue
         places = np.sort(draw.choice(np.arange(need, count), min(bars, count - need), replace=False))
         for place in places.tolist():
-            live = features.compute(Columns(*(column[place + 1 - need : place + 1] for column in columns)))[-1]
-            wrong = np.flatnonzero(live.view(np.uint32) != whole[place].view(np.uint32))
-            wrong = [
-                column for column in wrong.tolist() if not (np.isnan(live[column]) and np.isnan(whole[place, column]))
-            ]
+            live = features.compute(part(columns, place + 1 - need, place + 1))[-1]
+            changed = np.flatnonzero(live.view(np.uint32) != whole[place].view(np.uint32)).tolist()
+            wrong = [column for column in changed if not (np.isnan(live[column]) and np.isnan(whole[place, column]))]
             if not wrong:
                 continue
             name = features.names[wrong[0]]
-            past = features.compute(Columns(*(column[: place + 1] for column in columns)))[-1, wrong[0]]
+            past = features.compute(part(columns, 0, place + 1))[-1, wrong[0]]
             leaks = past != whole[place, wrong[0]] and not (np.isnan(past) and np.isnan(whole[place, wrong[0]]))
             why = (
                 "It holds the future: it must use closed candles only."

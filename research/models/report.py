@@ -28,7 +28,10 @@ def report_html(trained: Trained) -> str:
     version = digest(encode(manifest))[:SHORT]
     facts = [
         ("Model", f"{manifest.name} {version}"),
-        ("Trained on", f"{', '.join(manifest.symbols)}, {_when(manifest.trained_from_ms)} to {_when(manifest.trained_to_ms)} UTC"),
+        (
+            "Trained on",
+            f"{', '.join(manifest.symbols)}, {_when(manifest.trained_from_ms)} to {_when(manifest.trained_to_ms)} UTC",
+        ),
         ("Label", f"{label.kind}, {label.direction}, {label.bars} bars of {manifest.interval} minutes"),
         ("Costs", f"{label.cost * 100:.3f} % for a round trip"),
         ("AUC", _interval(metrics.auc.value, metrics.auc.low, metrics.auc.high, "{:.4f}")),
@@ -43,7 +46,13 @@ def report_html(trained: Trained) -> str:
         f"<p>{escape(manifest.why)} All figures are out of sample, after fees and slippage; brackets are 95 % intervals.</p>",
         _table(("", ""), facts),
         "<h2>Profit and buy-and-hold</h2>",
-        _lines([("model", np.cumsum(trained.per_bar) * 100, "#1f5fbf"), ("buy and hold", trained.hold_by_bar * 100, "#999")], "%"),
+        _lines(
+            [
+                ("model", np.cumsum(trained.per_bar) * 100, "#1f5fbf"),
+                ("buy and hold", trained.hold_by_bar * 100, "#999"),
+            ],
+            "%",
+        ),
         "<h2>Folds</h2>",
         _table(
             ("tested from", "to", "rows", "AUC", "loss", "trades", "net", "chosen"),
@@ -74,7 +83,7 @@ def report_html(trained: Trained) -> str:
         f"<p class=dim>Data {escape(', '.join(f'{k} {v}' for k, v in manifest.data.items()))}; code {manifest.code}; "
         f"{escape(', '.join(f'{k} {v}' for k, v in manifest.packages.items()))}.</p>",
     ]
-    head = f'<!doctype html><html lang=en><meta charset=utf-8><title>{escape(manifest.name)}</title><style>{_STYLE}</style>'
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(manifest.name)}</title><style>{_STYLE}</style>"
     return head + "\n".join(parts) + "</html>\n"
 
 
@@ -116,7 +125,9 @@ def _lines(series: Sequence[tuple[str, Floats, str]], unit: str) -> str:
             for place, index in enumerate(picked.tolist())
         )
         drawn.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
-        drawn.append(f'<text x="4" y="{16 + 16 * number}" fill="{colour}">{escape(name)} {values[-1]:+.2f} {unit}</text>')
+        drawn.append(
+            f'<text x="4" y="{16 + 16 * number}" fill="{colour}">{escape(name)} {values[-1]:+.2f} {unit}</text>'
+        )
     zero = _HEIGHT - (0.0 - low) / span * _HEIGHT
     axis = f'<line x1="0" x2="{_WIDTH}" y1="{zero:.1f}" y2="{zero:.1f}" stroke="#ccc"/>'
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{axis}{"".join(drawn)}</svg>'

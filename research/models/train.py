@@ -26,7 +26,7 @@ from backtester.candles import fingerprint
 from research.models.attempts import Attempt, code_hash, record_attempt
 from research.models.booster import fit, gains
 from research.models.config import TrainConfig, check_config
-from research.models.dataset import Panel, build_panel, replay_live
+from research.models.dataset import Panel, build_panel, check_interval, replay_live
 from research.models.export import compare, onnx_scores, to_onnx
 from research.models.significance import (
     Blocks,
@@ -90,6 +90,7 @@ def train(
         slippage_bps = float(configured)
     label = config.label_of(slippage_bps)
     features = FeatureSet(config.features, config.interval)
+    check_interval(data, features)
     hashes = {symbol: fingerprint([bars]) for symbol, bars in sorted(data.items())}
     code = code_hash(ROOT)
     attempts = record_attempt(
@@ -119,7 +120,9 @@ def train(
     say(f"Block bootstrap and labels permuted in blocks of {length} bars ...")
     draws = blocks.draws(config.validation.resamples, seed)
     bars = np.unique(scored.bar)
-    per_bar = np.bincount(np.searchsorted(bars, panel.bar[traded.rows]), weights=traded.net, minlength=len(bars))
+    per_bar = np.bincount(
+        np.searchsorted(bars, panel.bar[traded.rows]), weights=traded.net, minlength=len(bars)
+    ).astype(np.float64)
     permutations = permutations_needed(attempts)
     metrics = Metrics(
         rows=len(rows),

@@ -1,0 +1,113 @@
+"""`alpha model`: train models, look at them, let one trade or take it off."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alpha.errors import Misconfigured
+
+if TYPE_CHECKING:
+    pass
+
+Models = Annotated[Path, typer.Option("--models", envvar="MODELS_DIR", help="The folder of artefacts.")]
+Data = Annotated[Path, typer.Option("--data", help="The folder of candles, one file a symbol.")]
+DEFAULT = Path("models")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    model = typer.Typer(help="Models: train, judge, promote, retire.", no_args_is_help=True)
+    model.command("train")(train)
+    model.command("verify")(verify)
+    model.command("prove")(prove)
+    app.add_typer(model, name="model")
+
+
+def needs_training_packages() -> None:
+    """Misconfigured, with what to do, where the packages of the extra `train` are not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("lightgbm", "onnx", "onnxmltools", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise Misconfigured(
+            f"Training needs {', '.join(missing)}. Install them: python locks/install.py locks/train.lock."
+        )
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", help="What is trained: models/NAME.toml.")],
+    data: Data,
+    models: Models = DEFAULT,
+) -> None:
+    """Train a model, judge it out of sample and write its artefact; one that is worth nothing is marked null."""
+    needs_training_packages()
+    from backtester.candle_files import read_folder
+    from research.models.config import read_config
+    from research.models.train import save
+    from research.models.train import train as run
+
+    wanted = read_config(config)
+    known = read_folder(data, wanted.symbols)
+    slippage = asyncio.run(_measured_slippage()) if isinstance(wanted.costs.slippage_bps, str) else None
+    trained = run(wanted, known, models, slippage_bps=slippage, say=_say)
+    folder = save(trained, models)
+    metrics = trained.manifest.metrics
+    sys.stdout.write(
+        f"{trained.manifest.verdict}: {trained.manifest.why}\n"
+        f"AUC {metrics.auc.value:.4f} [{metrics.auc.low:.4f}, {metrics.auc.high:.4f}], {metrics.trades} trades, net "
+        f"{metrics.net.value * 100:+.2f} % [{metrics.net.low * 100:+.2f}, {metrics.net.high * 100:+.2f}], buy and hold "
+        f"{metrics.hold * 100:+.2f} %.\n{folder}\n"
+    )
+
+
+def verify(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[str, typer.Argument(help="Its version, or the first digits of it.")],
+    models: Models = DEFAULT,
+) -> None:
+    """Check an artefact's hashes and replay its reference rows."""
+    needs_training_packages()
+    from alpha.scoring.local import Session
+    from alpha.scoring.manifest import find_artefact
+
+    session = Session(find_artefact(models, name, version))
+    sys.stdout.write(f"{name} {session.artefact.version}: unchanged, {session.manifest.verdict}.\n")
+
+
+def prove(
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many random walks.")] = 200,
+    effect: Annotated[float, typer.Option("--effect", help="A planted effect; 0: none.")] = 0.0,
+) -> None:
+    """Train on made markets whose truth is known: on random walks no model may pass."""
+    needs_training_packages()
+    from research.models.proof import prove as run
+
+    passed = run(seeds, effect, _say)
+    sys.stdout.write(f"{passed} of {seeds} passed.\n")
+    if passed and not effect:
+        raise typer.Exit(1)
+
+
+async def _measured_slippage() -> float:
+    """The mean slippage of our market orders so far, in basis points; Misconfigured while there are fewer than 30."""
+    from alpha.config.loader import load
+    from operations.context import OperationsSettings, open_operations
+
+    async with open_operations(load(OperationsSettings), "alpha") as platform:
+        rows = await platform.history.rows(
+            "SELECT count(slippage_bps) AS orders, avg(slippage_bps)::float8 AS mean "
+            "FROM trading.order_intent_results WHERE order_kind = 'market'"
+        )
+    orders, mean = int(rows[0]["orders"]), rows[0]["mean"]
+    if orders < 30:
+        raise Misconfigured(
+            f"Slippage was measured on {orders} market orders; 30 are needed. Give costs.slippage_bps a number."
+        )
+    return max(0.0, round(float(mean), 3))
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
