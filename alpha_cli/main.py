@@ -19,6 +19,7 @@ PARTS = {
     "init": "init",
     "upgrade": "upgrade",
     "password": "password",
+    "observe": "observe",
     "doctor": "doctor",
     "key": "key",
     "render": "render",
@@ -44,6 +45,7 @@ Every command has --help. The same questions and orders work in Telegram, as /st
 """
 #: The commands by purpose, in the order they are needed.
 SECTIONS = (
+    ("Watch an account of your own", ("observe",)),
     ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     ("Ask what is now", ("status", "positions", "orders", "balance", "fills", "health", "alerts", "logs")),
     ("Ask how it went", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),

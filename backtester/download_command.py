@@ -15,8 +15,9 @@ from alpha.clock import wall_ms
 from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import load
 from alpha.errors import Misconfigured
+from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candles import end_ms, fingerprint, first_ms, moment
-from backtester.command import moment_ms
+from backtester.command import ALL, find_strategy, moment_ms
 from backtester.download import download
 
 
@@ -40,6 +41,30 @@ def carry_out(request: DownloadRequest) -> None:
     to_ms = wall_ms() if request.to_text is None else moment_ms(request.to_text, "--to")
     settings = load(ExchangeSettings)
     asyncio.run(_download(settings, request, symbols, from_ms, to_ms))
+
+
+def download_for(
+    strategy: str,
+    bots: Path,
+    folder: Path | None,
+    from_text: str | None,
+    to_text: str | None,
+    symbols: str | None,
+    changes: Sequence[str],
+) -> Path:
+    """Download what a back-test of this strategy needs since `from_text`; returns the folder, data/INTERVAL unless given."""
+    if from_text is None:
+        raise Misconfigured("--download needs --from, the first candle to fetch: --from 2026-01-31.")
+    kind = find_strategy(strategy, bots)
+    chosen = kind(load_parameters(kind.parameters_type, overrides=parse_overrides(list(changes))))
+    names = chosen.universe.symbols if symbols is None else tuple(symbols.split(","))
+    if not names or symbols == ALL:
+        raise Misconfigured(
+            f"{strategy} follows no fixed symbols: name what to fetch, such as --symbols BTCUSDT,ETHUSDT."
+        )
+    into = folder if folder is not None else Path("data") / chosen.interval
+    carry_out(DownloadRequest(names, chosen.interval, from_text, to_text, into))
+    return into
 
 
 async def _download(

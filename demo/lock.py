@@ -14,8 +14,11 @@ ENDING_S = 20.0
 class DemoLock:
     """Held while a demo runs in `folder`; the kernel releases it when the process ends for any reason."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the lock. Raises Misconfigured with the PID of the holder when a demo is running here."""
+    def __init__(self, folder: Path, what: str = "A demo", instead: str = "DEMO_STATE=/path make demo") -> None:
+        """Take the lock. Raises Misconfigured with the PID of the holder when one is running here.
+
+        `what` runs here, and `instead` starts it in a folder of its own: words of that sentence.
+        """
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._mine = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -25,8 +28,8 @@ class DemoLock:
             holder = os.pread(self._mine, 32, 0).decode(errors="replace").strip()
             os.close(self._mine)
             raise Misconfigured(
-                f"A demo runs here already, process {holder or 'unknown'}. End it (q or Ctrl-C in its terminal), "
-                "or give this one a folder of its own: DEMO_STATE=/path make demo."
+                f"{what} runs here already, process {holder or 'unknown'}. End it (q or Ctrl-C in its terminal), "
+                f"or give this one a folder of its own: {instead}."
             ) from None
         os.ftruncate(self._mine, 0)
         os.pwrite(self._mine, f"{os.getpid()}\n".encode(), 0)

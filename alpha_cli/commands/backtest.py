@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from alpha.errors import Misconfigured
 from alpha_cli.commands.check import report_findings
 
 COSTS = "Without fees, slippage and funding: what the rule alone would have made."
@@ -19,7 +20,13 @@ def backtest(
     strategy: Annotated[
         str, typer.Argument(help="A bot of bots.toml (shortseller, lxalgo, momentum) or module:Class.")
     ],
-    data: Annotated[Path, typer.Option("--data", help="The folder of candles, one file a symbol.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="The folder of candles, one file a symbol; with --download data/INTERVAL."),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch first what the folder lacks since --from: public, without a key.")
+    ] = False,
     from_: Annotated[
         str | None, typer.Option("--from", help="First bar traded, UTC: 2024-01-31 or with T12:00.")
     ] = None,
@@ -58,6 +65,12 @@ def backtest(
     from backtester.command import Request, carry_out, look_ahead
     from backtester.report import report as show
 
+    if download:
+        from backtester.download_command import download_for
+
+        data = download_for(strategy, bots, data, from_, to, symbols, set_ or [])
+    elif data is None:
+        raise Misconfigured("Name the folder of candles with --data, or fetch them with --download --from 2026-01-31.")
     request = Request(
         strategy=strategy,
         data=data,

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from exchange_simulator.tests.clients.process import running
 from tests.newcomer.readme import ROOT
+from tests.support.account_history import ARGUMENTS, make_history
 
 CLONE = "git clone https://github.com/LiamX-Labs/Alpha.git && cd Alpha"
 DEMO = "make demo"
@@ -31,7 +33,9 @@ BACKTEST = ".venv/bin/alpha backtest shortseller --data path/to/candles"
 HELP = "make help"
 COPY = "cp .env.example .env"
 INIT = "make alpha && .venv/bin/alpha init"
-TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP, COPY, INIT}
+OBSERVE = "make alpha && .venv/bin/alpha observe"
+DOWNLOADED = ".venv/bin/alpha backtest shortseller --download --from 2026-06-01"
+TYPED = {CLONE, DEMO, ENDING, STATUS, *PSQL, SIMULATOR, BACKTEST, HELP, COPY, INIT, OBSERVE, DOWNLOADED}
 
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
 #: Generous limit for slow machines and package indexes.
@@ -187,6 +191,36 @@ def test_init_makes_every_password_and_keeps_them_out_of_the_settings(bare: Bare
     finally:
         settings.unlink()
         shutil.rmtree(secrets)
+
+
+def test_the_first_five_minutes_with_a_key_of_ones_own(
+    bare: Bare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A year of an account's history, from a machine without packages to compared books and a back-test."""
+    made = make_history(tmp_path / "exchange.db", days=365, orders_sent=3_000)
+    (tmp_path / "key").write_text("reading-key\nreading-secret\n", encoding="utf-8")
+    shutil.rmtree(bare.checkout / ".venv", ignore_errors=True)
+    with running(*ARGUMENTS, "--data", str(tmp_path / "exchange.db")) as exchange:
+        began = time.monotonic()
+        said = bare.type(f"{OBSERVE} --key-file {tmp_path / 'key'} --exchange {exchange.rest_url} --once")
+        observed_s = time.monotonic() - began
+        tested = bare.type(
+            f"{DOWNLOADED.replace('2026-06-01', '2025-11-01')} --symbols BTCUSDT",
+            BYBIT_REST_URL=exchange.rest_url,
+            BYBIT_WS_URL=exchange.ws_url,
+        )
+        whole_s = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\nfive minutes: {observed_s:.0f} s to the books of a year ({made:,} executions), downloads of packages")
+        print(f"included; {whole_s:.0f} s with a back-test on downloaded candles (load {os.getloadavg()[0]:.1f})")
+    found = re.search(
+        r"Your books since 2025-01-01: ([\d,]+) fills, ([\d,]+) funding payments,.* differences: 0\n", said
+    )
+    assert found is not None, said
+    assert sum(int(number.replace(",", "")) for number in found.groups()) == made
+    assert "Dashboard: http://127.0.0.1:" in said
+    assert "trades" in tested
+    assert whole_s < 300
 
 
 @pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
