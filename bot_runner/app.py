@@ -93,7 +93,7 @@ class BotProcess:
         self._trader: Trader | None = None
         self._waits_since_ms: int | None = None
         self._waits_for = ""
-        hosts = hosts_of(settings, demo=keys.bybit_demo)
+        hosts = hosts_of(settings, keys)
         self._environment = hosts.environment
         self._gateway = Gateway(
             hosts,

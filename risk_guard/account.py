@@ -88,7 +88,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: RateLimiter) -> Gu
         # Observing real money needs no order cap; acting on it is refused by ALPHA_LIVE_TRADING.
         caps = OrderCaps(max_order_usdt=Decimal(0), max_orders_per_minute=1)
     gateway = Gateway(
-        hosts_of(settings, demo=keys.bybit_demo),
+        hosts_of(settings, keys),
         Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
         throttle,
         account=bot.id,

@@ -52,7 +52,7 @@ class ServiceContext:
         """
         keys = keys if keys is not None else load_reading_keys(bot)
         gateway = Gateway(
-            hosts_of(self.settings, demo=keys.bybit_demo),
+            hosts_of(self.settings, keys),
             Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
             self.throttle,
             account=bot.id,

@@ -78,11 +78,8 @@ class Listener:
             self.market.marks,
             self.leases,
         )
-        self.bots = [
-            BotListener(bot, bot_keys, hosts_of(settings, demo=bot_keys.bybit_demo), links, shared)
-            for bot, bot_keys in keyed
-        ]
-        public_hosts = hosts_of(settings, demo=keyed[0][1].bybit_demo)
+        self.bots = [BotListener(bot, bot_keys, hosts_of(settings, bot_keys), links, shared) for bot, bot_keys in keyed]
+        public_hosts = hosts_of(settings, keyed[0][1])
         self._market_gateway = market_gateway(public_hosts, throttle)
         self.public = PublicFeed(
             *(public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected),

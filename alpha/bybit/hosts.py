@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from alpha.config.exchange import BYBIT_DOMAINS, Environment, ExchangeSettings
+from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.keys import BotKeys
+from alpha.config.regions import BYBIT_DOMAINS, DEMO_REST, DEMO_STREAMS, GLOBAL, REGIONS, RegionName
 from alpha.errors import Misconfigured
 
 
@@ -15,32 +17,49 @@ class Hosts:
     rest: str
     private_ws: str
     public_ws: str
+    region: RegionName = GLOBAL
+
+    @property
+    def status_ws(self) -> str:
+        """The public stream of announced maintenance."""
+        return f"{self.public_ws.partition('/v5/public/')[0]}/v5/public/misc/status"
 
 
-_KNOWN = {
-    Environment.LIVE: ("https://api.bybit.com", "wss://stream.bybit.com", "wss://stream.bybit.com"),
-    # The demo exchange has no public stream of its own: it trades at mainnet prices.
-    Environment.DEMO: ("https://api-demo.bybit.com", "wss://stream-demo.bybit.com", "wss://stream.bybit.com"),
-    Environment.TESTNET: (
-        "https://api-testnet.bybit.com",
-        "wss://stream-testnet.bybit.com",
-        "wss://stream-testnet.bybit.com",
-    ),
-}
+def hosts_of(
+    settings: ExchangeSettings, keys: BotKeys | None = None, *, demo: bool | None = None, category: str = "linear"
+) -> Hosts:
+    """The addresses for one bot: its own `<PREFIX>_BYBIT_DEMO` and `<PREFIX>_BYBIT_REGION` override the general ones.
 
-
-def hosts_of(settings: ExchangeSettings, *, demo: bool | None = None, category: str = "linear") -> Hosts:
-    """The addresses for one bot; `demo` is the bot's own `<PREFIX>_BYBIT_DEMO`, which overrides BYBIT_DEMO.
-
-    Raises Misconfigured when the address of a simulated exchange is invalid or belongs to Bybit.
+    `demo` overrides both. Raises Misconfigured when the address of a simulated exchange is invalid or belongs to Bybit.
     """
+    if demo is None and keys is not None:
+        demo = keys.bybit_demo
+    region = keys.bybit_region if keys is not None and keys.bybit_region is not None else settings.bybit_region
     environment = settings.environment(demo=demo)
     if environment is Environment.SIMULATED:
         return simulated_hosts(settings.bybit_rest_url or "", settings.bybit_ws_url or "", category=category)
     if settings.bybit_testnet and demo:
         raise Misconfigured("The bot's BYBIT_DEMO and BYBIT_TESTNET are both true; no exchange is both. Set one false.")
-    rest, private, public = _KNOWN[environment]
-    return Hosts(environment, rest, f"{private}/v5/private", f"{public}/v5/public/{category}")
+    return bybit_hosts(environment, region, category=category)
+
+
+def bybit_hosts(environment: Environment, region: RegionName = GLOBAL, *, category: str = "linear") -> Hosts:
+    """The addresses of Bybit's live, demo or testnet exchange at the site of a region."""
+    site = REGIONS[region]
+    if environment is Environment.DEMO:
+        # The demo exchange has no public stream of its own: it trades at mainnet prices.
+        region, rest, private, public = GLOBAL, DEMO_REST, DEMO_STREAMS, REGIONS[GLOBAL].streams
+    elif environment is Environment.TESTNET:
+        rest, private, public = site.testnet_rest, site.testnet_streams, site.testnet_streams
+    else:
+        rest, private, public = site.rest, site.streams, site.streams
+    return Hosts(
+        environment,
+        f"https://{rest}",
+        f"wss://{private}/v5/private",
+        f"wss://{public}/v5/public/{category}",
+        region,
+    )
 
 
 def simulated_hosts(rest_url: str, ws_url: str, *, category: str = "linear") -> Hosts:
@@ -72,6 +91,6 @@ def _checked(setting: str, url: str, schemes: tuple[str, ...]) -> str:
     if is_bybit_host(host):
         raise Misconfigured(
             f"{setting} names {host}, a host of Bybit; it is for a simulated exchange only. "
-            "Choose Bybit's own with BYBIT_DEMO and BYBIT_TESTNET."
+            "Choose Bybit's own with BYBIT_DEMO, BYBIT_TESTNET and BYBIT_REGION."
         )
     return url.rstrip("/")

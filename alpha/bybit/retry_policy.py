@@ -66,8 +66,8 @@ _CODES: dict[ErrorKind, tuple[int, ...]] = {
 _KIND_OF_CODE = {code: kind for kind, codes in _CODES.items() for code in codes}
 
 _REMEDIES = {
-    10003: "the key is wrong or belongs to another environment (live, demo and testnet keys look alike); "
-    "check the key, BYBIT_DEMO and BYBIT_TESTNET",
+    10003: "the key is wrong or belongs to another environment or region (live, demo and testnet keys look alike); "
+    "check the key, BYBIT_DEMO, BYBIT_TESTNET and BYBIT_REGION; alpha doctor looks where it belongs",
     10004: "the signature does not match; check that the secret belongs to the key",
     10005: "the key lacks a permission; give it Orders and Positions, never Withdraw",
     10007: "the key was not recognised; make a new one",

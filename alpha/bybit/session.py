@@ -28,6 +28,7 @@ from alpha.bybit.retry_policy import Backoff, ErrorKind
 from alpha.bybit.transport import Answer, Permit, Transport, midpoint_offset
 from alpha.clock import BusinessClock, boottime_ms, wall_ms
 from alpha.config.exchange import Environment
+from alpha.config.regions import REGIONS
 from alpha.errors import AlphaError
 from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, Act, Fence
 
@@ -233,7 +234,7 @@ class Caller:
             case ErrorKind.BANNED:
                 raise await self._throttle.ban()
             case _:
-                raise _final(endpoint, answer, self.hosts.environment)
+                raise _final(endpoint, answer, self.hosts)
         await self._sleep(pause_s)
 
     async def _keep_clock(self, endpoint: Endpoint) -> None:
@@ -287,12 +288,13 @@ class Caller:
         return min(max(reset, now + 50), now + LIMIT_PAUSE_MOST_MS)
 
 
-def _final(endpoint: Endpoint, answer: Answer, environment: Environment) -> AlphaError:
+def _final(endpoint: Endpoint, answer: Answer, hosts: Hosts) -> AlphaError:
     text = _text(endpoint, answer)
     code = answer.ret_code
     match answer.kind:
         case ErrorKind.KEY_REFUSED:
-            return KeyRefused(f"{text} For the operator: {retry_policy.remedy_of(code)}.", code)
+            note = f" {REGIONS[hosts.region].note}" if REGIONS[hosts.region].note else ""
+            return KeyRefused(f"{text} For the operator: {retry_policy.remedy_of(code)}.{note}", code)
         case ErrorKind.ORDER_NOT_FOUND:
             return OrderGone(text, code)
         case ErrorKind.NOTHING_TO_CLOSE:
@@ -300,7 +302,7 @@ def _final(endpoint: Endpoint, answer: Answer, environment: Environment) -> Alph
         case ErrorKind.DUPLICATE:
             return DuplicateOrder(text, code)
         case ErrorKind.UNSUPPORTED:
-            return NotSupported(f"{endpoint.path} does not exist on {environment}.", code)
+            return NotSupported(f"{endpoint.path} does not exist on {hosts.environment}.", code)
         case _:
             return Refused(text, code)
 

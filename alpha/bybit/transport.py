@@ -6,6 +6,7 @@ thread has its own HTTP object. pybit's own retries and sleeps are disabled.
 
 import asyncio
 import re
+import ssl
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -229,11 +230,16 @@ class Transport:
 
 
 def _never_sent(fault: requests.exceptions.RequestException) -> bool:
-    """True when no connection was made, so the exchange cannot have seen the request."""
+    """True when no connection was made, so the exchange cannot have seen the request.
+
+    A certificate is judged before anything is sent. Another TLS fault may come in the middle of an answer.
+    """
     if isinstance(fault, requests.exceptions.ConnectTimeout):
         return True
-    reason = fault.args[0] if fault.args else None
-    return isinstance(getattr(reason, "reason", None), NewConnectionError)
+    reason = getattr(fault.args[0] if fault.args else None, "reason", None)
+    if isinstance(reason, NewConnectionError):
+        return True
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in (reason, *getattr(reason, "args", ())))
 
 
 def _in_words(fault: requests.exceptions.RequestException) -> str:

@@ -15,6 +15,7 @@ from pydantic_settings import (
 
 from alpha.config.keys import BotKeys
 from alpha.config.loader import _THOUSANDS, Settings, Url, comma_separated
+from alpha.config.regions import BYBIT_DOMAINS, GLOBAL, RegionName
 from alpha.errors import Misconfigured, shown
 from alpha.registry import Bot
 
@@ -33,6 +34,7 @@ class ExchangeSettings(Settings):
 
     bybit_demo: bool = Field(True, description="true for Bybit's demo trading, false otherwise")
     bybit_testnet: bool = Field(False, description="true for Bybit's testnet, false otherwise")
+    bybit_region: RegionName = Field(GLOBAL, description="the Bybit site where the accounts are registered")
     bybit_rest_url: Url | None = Field(
         None, description="The REST address of a simulated exchange", pattern="^https?://"
     )
@@ -83,10 +85,6 @@ class ExchangeSettings(Settings):
         if self.bybit_testnet:
             return Environment.TESTNET
         return Environment.DEMO if (self.bybit_demo if demo is None else demo) else Environment.LIVE
-
-
-#: Bybit's own domains (developer documentation, "Integration Guidance"): never a simulated exchange.
-BYBIT_DOMAINS = ("bybit", "bytick", "bybitgeorgia", "manepa")
 
 
 def _is_bybit(url: str) -> bool:

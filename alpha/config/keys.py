@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from alpha.config.loader import DEFAULT, EnvFile, Settings, load
+from alpha.config.regions import RegionName
 from alpha.errors import Misconfigured
 from alpha.registry import Bot
 
@@ -34,6 +35,9 @@ class BotKeys(Settings):
     bybit_api_key: KeyText = Field(description="the API key of this bot's account")
     bybit_api_secret: KeyText = Field(description="the API secret of this bot's account")
     bybit_demo: bool | None = Field(None, description="true or false when this bot differs from BYBIT_DEMO")
+    bybit_region: RegionName | None = Field(
+        None, description="the site of its account where it differs from BYBIT_REGION"
+    )
 
 
 class ReadingKeys(Settings):

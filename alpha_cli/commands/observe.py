@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from alpha.config.regions import GLOBAL, REGIONS
+
 KEPT = 730
 
 
@@ -20,6 +22,9 @@ def observe(
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="The key is of Demo Trading.")] = False,
     testnet: Annotated[bool, typer.Option("--testnet", help="The key is of Bybit's testnet.")] = False,
+    region: Annotated[
+        str, typer.Option("--region", help="The Bybit site of the account: global, nl, tr, kz, ge, ae, id, eu or jp.")
+    ] = GLOBAL,
     exchange: Annotated[
         str | None,
         typer.Option("--exchange", metavar="URL", help="A simulated exchange, such as http://127.0.0.1:8900."),
@@ -45,12 +50,14 @@ def observe(
     from alpha_cli.observe.run import observe as start
 
     configure("observe", load(LogSettings, env_file=None, log_level="error"))
-    chosen = {"BYBIT_DEMO": str(demo).lower(), "BYBIT_TESTNET": str(testnet).lower()}
+    chosen = {"BYBIT_DEMO": str(demo).lower(), "BYBIT_TESTNET": str(testnet).lower(), "BYBIT_REGION": region}
     if exchange is not None:
         address = exchange.rstrip("/")
         chosen |= {"BYBIT_REST_URL": address, "BYBIT_WS_URL": address.replace("http", "ws", 1)}
     values = {name.lower(): value for name, value in chosen.items()}
     hosts = hosts_of(load(ExchangeSettings, env_file=None, **values))
+    if note := REGIONS[hosts.region].note:
+        typer.echo(note, err=True)
     key = read_key_file(key_file) if key_file is not None else ask_for_key()
     run = ObserveRun(Wanted(state, days, port, once), hosts, chosen, Path(__file__).resolve().parents[2])
     raise typer.Exit(asyncio.run(start(run, key)))

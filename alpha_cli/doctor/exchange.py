@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from alpha.bybit.client import Gateway, market_gateway
+from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import hosts_of
+from alpha.bybit.key_home import UNKNOWN_KEY, belongs_to, home_of
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
@@ -13,6 +15,7 @@ from alpha.config import env_file
 from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
 from alpha.config.keys import BotKeys, has_reading_key, load_guarding_keys, load_reading_keys, read_only_advice
 from alpha.config.loader import chosen_env_file
+from alpha.config.regions import REGIONS
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.registry import Bot, Registry
 from alpha_cli.doctor.finding import Finding, fault, note, ok
@@ -35,6 +38,8 @@ async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> Asyn
             )
             return
         yield ok("exchange", f"{hosts.rest} answers ({hosts.environment}).")
+        if note_of_region := REGIONS[hosts.region].note:
+            yield note("region", note_of_region)
         if hosts.environment is Environment.SIMULATED:
             yield ok("clock", "A simulated exchange has its own time.")
         elif abs(skew_ms) > SKEW_LIMIT_MS:
@@ -71,12 +76,22 @@ class KeyChecks:
                 if trades:
                     async for finding in self._check_reading(bot, keys):
                         yield finding
+            except KeyRefused as error:
+                yield await self._refused(bot, error, keys)
             except AlphaError as error:
                 yield fault(bot.container, str(error))
         if configured == 0:
             yield fault(
                 "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
             )
+
+    async def _refused(self, bot: Bot, error: KeyRefused, keys: BotKeys) -> Finding:
+        """A refused key; one that the host does not know is looked for at Bybit's other places."""
+        home = None
+        if error.ret_code == UNKNOWN_KEY:
+            credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
+            home = await home_of(hosts_of(self._settings, keys), credentials)
+        return fault(bot.container, str(error), "" if home is None else belongs_to(home))
 
     async def _check_bot(self, bot: Bot, keys: BotKeys, *, trades: bool) -> AsyncIterator[Finding]:
         if trades:
@@ -136,7 +151,7 @@ class KeyChecks:
 
     def _gateway(self, bot: Bot, keys: BotKeys) -> Gateway:
         credentials = Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value())
-        return Gateway(hosts_of(self._settings, demo=keys.bybit_demo), credentials, self._throttle, account=bot.id)
+        return Gateway(hosts_of(self._settings, keys), credentials, self._throttle, account=bot.id)
 
 
 def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:

@@ -35,7 +35,7 @@ async def check_new_key(
     An old key that no longer works (revoked, expired) proves nothing: `known_user_id` then identifies the account.
     Raises Rejected with the reason, or the gateway's errors for the new key.
     """
-    hosts = hosts_of(settings, demo=old.bybit_demo)
+    hosts = hosts_of(settings, old)
     throttle = RateLimiter(None)
     async with Gateway(hosts, new, throttle, account=f"{bot.id}:new") as gateway:
         info: ApiKeyInfo = await gateway.key_info()

@@ -5,11 +5,15 @@ from pathlib import Path
 import typer
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import Hosts
+from alpha.bybit.key_home import UNKNOWN_KEY, home_of
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.config.env_file import invisible
+from alpha.config.exchange import Environment
+from alpha.config.regions import GLOBAL, REGIONS
 from alpha.errors import Misconfigured, Rejected
 
 READ_ONLY = 'Make one on Bybit with "Read-Only" chosen: nothing can be traded or taken out with it.'
@@ -54,9 +58,24 @@ def credentials(key: str, secret: str) -> Credentials:
 async def check_key(hosts: Hosts, given: Credentials) -> ApiKeyInfo:
     """Whose key it is. Raises Rejected for a key that may trade or withdraw, and the gateway's errors."""
     async with Gateway(hosts, given, RateLimiter(None), account="observe") as gateway:
-        info = await gateway.key_info()
+        try:
+            info = await gateway.key_info()
+        except KeyRefused as fault:
+            home = await home_of(hosts, given) if fault.ret_code == UNKNOWN_KEY else None
+            if home is None:
+                raise
+            raise Misconfigured(f"{hosts.rest} does not know this key. {_start_with(home)}") from None
     if info.can_withdraw:
         raise Rejected(f"This key may withdraw money, or Bybit does not say that it may not. {READ_ONLY}")
     if not info.read_only:
         raise Rejected(f"This key may trade, and watching needs none of that. {READ_ONLY}")
     return info
+
+
+def _start_with(home: Hosts) -> str:
+    """The options of `alpha observe` for the place where the key belongs."""
+    options = {Environment.DEMO: ["--demo"], Environment.TESTNET: ["--testnet"]}.get(home.environment, [])
+    if home.region != GLOBAL:
+        options = [*options, "--region", home.region]
+    command = " ".join(["alpha observe", *options])
+    return f"It belongs to Bybit {home.environment}, {REGIONS[home.region].title}: {command}"

@@ -206,21 +206,25 @@ def _user(
     return f"user {name} on %PASSWORD:{name}% resetchannels {' '.join(keys)}{channels} {_COMMANDS}"
 
 
+def _place(bot: Bot) -> tuple[str, str]:
+    """The variables of a bot that say where its account is."""
+    return f"{bot.prefix}_BYBIT_DEMO", f"{bot.prefix}_BYBIT_REGION"
+
+
 def compose_keys(registry: Registry) -> str:
     """The anchors with the variables of each container's bots: their trading keys, and the keys other services read with."""
     lines = []
     for container, bots in registry.containers.items():
         lines.append(f"x-{container}-keys: &{container}-keys")
         for bot in bots:
-            names = (bot.key_variable, bot.secret_variable, f"{bot.prefix}_BYBIT_DEMO")
+            names = (bot.key_variable, bot.secret_variable, *_place(bot))
             lines += [f"  {name}: ${{{name}:-}}" for name in names]
         lines.append(f"x-{container}-reads: &{container}-reads")
         for bot in bots:
-            demo = f"{bot.prefix}_BYBIT_DEMO"
             # A plain .env may have one key for everything; it is then also passed as the read-only key.
             lines.append(f"  {bot.read_key_variable}: ${{{bot.read_key_variable}:-${{{bot.key_variable}:-}}}}")
             lines.append(f"  {bot.read_secret_variable}: ${{{bot.read_secret_variable}:-${{{bot.secret_variable}:-}}}}")
-            lines.append(f"  {demo}: ${{{demo}:-}}")
+            lines += [f"  {name}: ${{{name}:-}}" for name in _place(bot)]
     for kind in ("keys", "reads"):
         lines.append(f"x-all-{kind}: &all-{kind}")
         lines.append(f"  <<: [{', '.join(f'*{container}-{kind}' for container in registry.containers)}]")

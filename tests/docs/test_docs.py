@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from alpha.config.regions import REGIONS
 from tests.docs.configuration import PAGE, page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,3 +31,11 @@ def test_the_documents_build_without_a_broken_link(tmp_path: Path) -> None:
     )
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tmp_path / "site/index.html").exists()
+
+
+def test_the_table_of_regions_is_the_one_of_the_program() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name, region in REGIONS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"`{region.rest}`" in row, name
+        assert f"`{region.streams}`" in row, name

@@ -16,8 +16,19 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 #: The account's key that trades, and the one that reads, as `--account` takes them.
 TRADING = "trading-key:trading-secret:100000"
 READING = "reading-key:reading-secret:0:of=trading-key,read-only"
-#: What a server over the file is started with.
-ARGUMENTS = ("--seed", "7", "--symbols", ",".join(SYMBOLS), "--account", TRADING, "--account", READING)
+#: What a server over the file is started with: its time goes on where the history ends.
+ARGUMENTS = (
+    "--start",
+    "2025-01-01",
+    "--seed",
+    "7",
+    "--symbols",
+    ",".join(SYMBOLS),
+    "--account",
+    TRADING,
+    "--account",
+    READING,
+)
 
 
 def make_history(file: Path, *, days: int, orders_sent: int, seed: int = 1) -> int:

@@ -83,7 +83,9 @@ class AccountStore:
         return [Interval(ms_of(row["from_time"]), ms_of(row["to_time"])) for row in rows]
 
     async def cover(self, kind: str, span: Interval, read_at: datetime) -> None:
-        """Record that `span` was read completely, and nothing else."""
+        """Record that `span` was read completely, and nothing else; an empty one is nothing to record."""
+        if span.length_ms <= 0:
+            return
         await self._whole(lambda connection: self._cover(connection, kind, span, read_at))
 
     async def trades_of_orders(self, order_ids: Sequence[str]) -> list[Trade]:

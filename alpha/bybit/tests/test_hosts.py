@@ -4,7 +4,9 @@ import pytest
 
 from alpha.bybit.hosts import hosts_of, is_bybit_host, simulated_hosts
 from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.keys import BotKeys
 from alpha.config.loader import load
+from alpha.config.regions import REGIONS
 from alpha.errors import Misconfigured
 
 
@@ -95,3 +97,50 @@ def test_what_is_no_address_is_refused_by_the_name_of_its_setting(url: str) -> N
 @pytest.mark.parametrize("host", ["simulator", "exchange_simulator", "localhost", "10.0.0.5", "notbybit.example.org"])
 def test_other_hosts_are_fine(host: str) -> None:
     assert not is_bybit_host(host)
+
+
+@pytest.mark.parametrize(
+    ("region", "rest", "private"),
+    [
+        ("global", "api.bybit.com", "stream.bybit.com"),
+        ("nl", "api.bybit.nl", "stream.bybit.com"),
+        ("tr", "api.bybit.tr", "stream.bybit.tr"),
+        ("kz", "api.bybit.kz", "stream.bybit.kz"),
+        ("ge", "api.bybitgeorgia.ge", "stream.bybitgeorgia.ge"),
+        ("ae", "api.bybit.ae", "stream.bybit.com"),
+        ("id", "api.bybit.id", "stream.bybit.id"),
+        ("eu", "api.bybit.eu", "stream.bybit.eu"),
+        ("jp", "api.manepa.jp", "stream.bybit.com"),
+    ],
+)
+def test_the_region_chooses_the_site(region: str, rest: str, private: str) -> None:
+    settings = load(ExchangeSettings, env_file=None, bybit_demo=False, bybit_region=region)
+    hosts = hosts_of(settings)
+    assert (hosts.rest, hosts.private_ws) == (f"https://{rest}", f"wss://{private}/v5/private")
+    assert hosts.region == region
+    assert hosts.status_ws == f"wss://{private}/v5/public/misc/status"
+    # demo trading is the global site's
+    assert hosts_of(settings, demo=True).rest == "https://api-demo.bybit.com"
+
+
+def test_a_bot_may_be_registered_at_another_site_than_the_others() -> None:
+    settings = load(ExchangeSettings, env_file=None, bybit_demo=False, bybit_region="tr")
+    own = load(BotKeys, env_file=None, bybit_api_key="k", bybit_api_secret="s", bybit_region="kz")
+    assert hosts_of(settings, own).rest == "https://api.bybit.kz"
+    other = load(BotKeys, env_file=None, bybit_api_key="k", bybit_api_secret="s")
+    assert hosts_of(settings, other).rest == "https://api.bybit.tr"
+    testnet = load(ExchangeSettings, env_file=None, bybit_demo=False, bybit_testnet=True, bybit_region="jp")
+    assert hosts_of(testnet).rest == "https://api-testnet.manepa.jp"
+
+
+def test_an_unknown_region_is_a_sentence_with_the_choices() -> None:
+    with pytest.raises(Misconfigured, match=r"BYBIT_REGION is 'fr'.*'global', 'nl'"):
+        load(ExchangeSettings, env_file=None, bybit_region="fr")
+
+
+def test_every_host_of_the_table_is_kept_out_of_the_simulated_address() -> None:
+    for region in REGIONS.values():
+        for host in (region.rest, region.streams, region.testnet_rest, region.testnet_streams, "api.bytick.com"):
+            assert is_bybit_host(host)
+            with pytest.raises(Misconfigured, match="a host of Bybit"):
+                load(ExchangeSettings, env_file=None, bybit_rest_url=f"https://{host}", bybit_ws_url="ws://127.0.0.1:1")
