@@ -1,7 +1,7 @@
 """A key of another region or environment: the place that knows it is found, by the `Host` header of the simulated exchange."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ ACCOUNTS = ("home-key:secret", "eu-key:secret:1:region=eu", "tr-key:secret:1:reg
 
 
 @pytest.fixture
-async def bybit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def bybit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Hosts]]:
     """Every host of Bybit is the simulated exchange, by its own name: nothing leaves this machine."""
     resolve = socket.getaddrinfo
 
@@ -37,7 +37,7 @@ async def bybit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
         monkeypatch.setattr(socket, "getaddrinfo", at_home)
         monkeypatch.setattr(key_home, "bybit_hosts", plain)
-        yield
+        yield plain
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ async def bybit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     ],
 )
 async def test_the_place_that_knows_the_key_is_named(
-    bybit: None, asked: tuple[Environment, Any], key: str, sentence: str
+    bybit: Callable[..., Hosts], asked: tuple[Environment, Any], key: str, sentence: str
 ) -> None:
-    hosts = key_home.bybit_hosts(Environment(asked[0]), asked[1])
+    hosts = bybit(Environment(asked[0]), asked[1])
     credentials = Credentials(key, "secret")
     async with Gateway(hosts, credentials, RateLimiter(None), account="x") as gateway:
         with pytest.raises(KeyRefused) as refused:
@@ -68,8 +68,8 @@ async def test_the_place_that_knows_the_key_is_named(
     assert sentence in key_home.belongs_to(home)
 
 
-async def test_a_key_that_nobody_knows_belongs_nowhere(bybit: None) -> None:
-    hosts = key_home.bybit_hosts(Environment.LIVE)
+async def test_a_key_that_nobody_knows_belongs_nowhere(bybit: Callable[..., Hosts]) -> None:
+    hosts = bybit(Environment.LIVE)
     assert await key_home.home_of(hosts, Credentials("nobody", "secret")) is None
 
 
