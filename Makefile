@@ -100,7 +100,7 @@ submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its
 # django-htmx is here for the two files of htmx that it carries, which need no Django.
 lock: $(VENV)/.dev ## resolve the locks anew, with hashes and without addresses
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@for group in dev demo models train strategy simulator dashboard api telegram backtest ticks cli service; do \
+	@for group in dev demo models train strategy simulator dashboard api telegram backtest research ticks cli service; do \
 	  extra=$$([ $$group = service ] || echo "--extra $$group"); \
 	  constraint=$$([ $$group = dev ] || echo "-c locks/dev.lock"); \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -27,6 +27,7 @@ PARTS = {
     "export": "export",
     "sync": "sync",
     "backtest": "backtest",
+    "sweep": "sweep",
     "check": "check",
     "data": "data",
     "new-strategy": "new_strategy",
@@ -51,7 +52,7 @@ SECTIONS = (
     ("Ask how it went", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),
     ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
     ("Check the books", ("sync", "issues", "audit", "db", "export")),
-    ("Test a strategy", ("data", "backtest", "check")),
+    ("Test a strategy", ("data", "backtest", "check", "sweep")),
     ("Models", ("model",)),
     ("Ticks", ("ticks", "slippage")),
 )

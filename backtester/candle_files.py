@@ -8,7 +8,8 @@ from pathlib import Path
 
 from alpha.errors import Misconfigured
 from alpha.strategy.bars import Bars
-from backtester.candles import COLUMNS, column
+from backtester.candle_cache import cached, content_name, keep
+from backtester.candles import COLUMNS, between, column
 from backtester.csv_format import write_parquet
 from exchange_simulator.candle_files import CandleFault, candle_files, read_candles
 
@@ -45,11 +46,27 @@ def read_file(
     path: Path, symbol: str, *, from_ms: int | None = None, to_ms: int | None = None, gaps: bool = False
 ) -> Bars:
     """The candles of one file, checked; those of a range as `read_folder` says. With `gaps` a gap is no fault."""
+    name = content_name(path) if path.is_file() else ""
+    known = cached(name, symbol) if name else None
+    if known is not None:  # it has no gap: all of it that lies before the range is its warm-up
+        return _cut(known, from_ms, to_ms)
     try:
         found = read_candles(path, from_ms=from_ms, to_ms=to_ms, gaps=gaps)
     except CandleFault as fault:
         raise Misconfigured(str(fault)) from None
-    return Bars(symbol, found.interval_ms, found.start_ms, *(found.floats(name) for name in COLUMNS))
+    bars = Bars(symbol, found.interval_ms, found.start_ms, *(found.floats(name) for name in COLUMNS))
+    if name and from_ms is None and to_ms is None and not found.gaps:
+        keep(name, bars)
+    return bars
+
+
+def _cut(bars: Bars, from_ms: int | None, to_ms: int | None) -> Bars:
+    """Candles before `to_ms`; none at all where none starts at `from_ms` or after it."""
+    if to_ms is not None:
+        bars = between(bars, 0, to_ms)
+    if from_ms is not None and len(bars) and int(bars.start_ms[-1]) < from_ms:
+        bars = between(bars, 0, 0)
+    return bars
 
 
 def write_file(path: Path, candles: Bars) -> None:

@@ -96,6 +96,7 @@ def carry_out(request: Request) -> Outcome:
             else f"resumes {request.resume_days} days after a halt, at 00:00 UTC"
         ),
         command=_command(request),
+        module=type(ready.strategy).__module__,
     )
     return Outcome(result, description, data)
 

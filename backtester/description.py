@@ -27,6 +27,7 @@ class Description:
     funding: str
     operator: str
     command: str
+    module: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of everything but the parameters, for people."""

@@ -5,7 +5,8 @@ before is evaluated and its orders are filled; at every point stops, funding and
 exchange. A bar in which nothing can happen, by bounds that are on the safe side, is not walked: same trades, less time.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from alpha.model.instrument import Instrument
 from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
-from alpha.strategy.bars import BarView, BoolArray
+from alpha.strategy.bars import BarView, BoolArray, SomeViews
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import CloseOrder, DecisionCore, EntryOrder, Plan, StopUpdate
 from alpha.strategy.frames import series_of
@@ -51,9 +52,70 @@ class BacktestConfig:
     resume_after_ms: int | None = None
 
 
-def run(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> Result:
-    """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together."""
+def run(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig, walk: str = "auto") -> Result:
+    """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together.
+
+    `walk` changes the time and nothing else: "slow" looks at every bar in Python; "compiled" walks strategies that give
+    their rules as arrays in machine code, where numba is installed; "auto" does so where numba is loaded already, because
+    loading it takes longer than one back-test.
+    """
+    if walk == "compiled" or (walk == "auto" and "numba" in sys.modules):
+        fast = _compiled(strategy, data, terms)
+        if fast is not None:
+            return fast
     return Run(strategy, data, terms).result()
+
+
+def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> Result | None:
+    """The same by `kernel` and `rebuild`; None where they do not apply."""
+    try:
+        from backtester.compiled import Span, unfit, walked
+        from backtester.rebuild import Differs, Rebuild
+    except ImportError:
+        return None
+    if unfit(strategy, data.interval_ms):
+        return None
+    first, end = bars_tested(strategy, data, terms)
+    symbols = UniverseMembership(strategy.universe, data).all_symbols
+    check_leverage(strategy, data, symbols)
+    series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in symbols}
+    resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
+    span = Span(first, end, terms.cash, terms.costs, resume)
+    walk = walked(strategy, data, series, span)
+    if walk is None:
+        return None
+    try:
+        return Rebuild(strategy, data, series, span, walk).result()
+    except Differs:
+        return None
+
+
+def bars_tested(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> tuple[int, int]:
+    """The first bar of the grid that is tested and the end, exclusive. Misconfigured when data and range do not fit."""
+    interval_ms = data.interval_ms
+    if INTERVAL_MS.get(strategy.interval) != interval_ms:
+        raise Misconfigured(
+            f"The strategy trades {strategy.interval}-minute bars and the data are of {interval_ms / 60_000:g} "
+            "minutes: give a folder with the right candles."
+        )
+    first = max(0, -(-(terms.from_ms - data.first_ms) // interval_ms))
+    end = -(-(min(terms.to_ms, data.end_ms) - data.first_ms) // interval_ms)
+    if end - first < 2:
+        raise Misconfigured(
+            f"There is nothing to test between {moment(terms.from_ms)} and {moment(terms.to_ms)}: the data reach "
+            f"from {moment(data.first_ms)} to {moment(data.end_ms)}."
+        )
+    return first, end
+
+
+def check_leverage(strategy: Strategy[Any, Any], data: MarketData, symbols: Iterable[str]) -> None:
+    """Misconfigured when a symbol does not allow the strategy's leverage."""
+    for symbol in symbols:
+        most = data.instruments[symbol].max_leverage
+        if strategy.rules.leverage > most:
+            raise Misconfigured(
+                f"The leverage is {strategy.rules.leverage:f}, and {symbol} allows {most:f} at most. Choose {most:f} or less."
+            )
 
 
 class _Prices(NamedTuple):
@@ -70,37 +132,20 @@ class Run:
 
     def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> None:
         self.interval_ms = data.interval_ms
-        if INTERVAL_MS.get(strategy.interval) != self.interval_ms:
-            raise Misconfigured(
-                f"The strategy trades {strategy.interval}-minute bars and the data are of {self.interval_ms / 60_000:g} "
-                "minutes: give a folder with the right candles."
-            )
         self.data = data
         self.terms = terms
         self.grid_ms = data.first_ms
-        self.first = max(0, -(-(terms.from_ms - self.grid_ms) // self.interval_ms))
-        self.end = min(terms.to_ms, data.end_ms) - self.grid_ms
-        self.end = -(-self.end // self.interval_ms)
-        if self.end - self.first < 2:
-            raise Misconfigured(
-                f"There is nothing to test between {moment(terms.from_ms)} and {moment(terms.to_ms)}: the data reach "
-                f"from {moment(data.first_ms)} to {moment(data.end_ms)}."
-            )
+        self.first, self.end = bars_tested(strategy, data, terms)
         self.members = UniverseMembership(strategy.universe, data)
         self.symbols = self.members.all_symbols
         self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
         self.series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in self.symbols}
-        for symbol in self.symbols:
-            most = data.instruments[symbol].max_leverage
-            if strategy.rules.leverage > most:
-                raise Misconfigured(
-                    f"The leverage is {strategy.rules.leverage:f}, and {symbol} allows {most:f} at most. Choose {most:f} or less."
-                )
+        check_leverage(strategy, data, self.symbols)
         self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
         self.venue = RestingVenue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage).begin()
         self.low_first = strategy.rules.adverse_first != "high-first"
         self.signals = self._signals(strategy)
-        self.funded = self._funding_times()
+        self._funded: dict[str, dict[int, Decimal]] = {}
         self.worst_rate = max(
             0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
         )
@@ -114,26 +159,42 @@ class Run:
     # --- before the first bar -----------------------------------------------------------------------------------
 
     def _signals(self, strategy: Strategy[Any, Any]) -> BoolArray:
-        """At which bars of the grid an entry is possible in any symbol."""
+        """At which bars of the grid an entry is possible in any symbol. Notes in which, unless that is nearly all."""
         signals = np.zeros(self.end + 1, dtype=np.bool_)
-        for symbol, series in self.series.items():
+        places, owners = [], []
+        for owner, (symbol, series) in enumerate(self.series.items()):
             may = strategy.may_enter(series) & series.ready
             offset = self.quotes[symbol].offset
             count = min(len(may), self.end - offset)
             if count > 0:
                 signals[offset : offset + count] |= may[:count]
+                found = np.flatnonzero(may[:count]) + offset
+                places.append(found)
+                owners.append(np.full(len(found), owner))
+        self.signalled: dict[int, list[str]] | None = None
+        total = sum(map(len, places))
+        if not self.members.changes and total * 4 < self.end * len(self.symbols):
+            at, who = np.concatenate(places), np.concatenate(owners)
+            order = np.lexsort((who, at))
+            self.signalled = {}
+            for number, owner in zip(at[order].tolist(), who[order].tolist(), strict=True):
+                self.signalled.setdefault(number, []).append(self.symbols[owner])
         return signals
 
-    def _funding_times(self) -> dict[int, dict[str, Decimal]]:
-        """Rates by symbol, by the bar at whose open they are charged."""
-        times: dict[int, dict[str, Decimal]] = {}
-        for symbol in self.symbols:
-            funding = self.data.funding[symbol]
-            for time_ms, rate in zip(funding.time_ms.tolist(), funding.rate, strict=True):
-                number = (time_ms - self.grid_ms) // self.interval_ms
-                rates = times.setdefault(number, {})
-                rates[symbol] = rates.get(symbol, ZERO) + rate
-        return times
+    def _rates_of(self, symbol: str) -> dict[int, Decimal]:
+        """Funding rates of a symbol by the bar at whose open they are charged; made when it is first held."""
+        found = self._funded.get(symbol)
+        if found is None:
+            funding, found = self.data.funding[symbol], {}
+            numbers = (funding.time_ms - self.grid_ms) // self.interval_ms
+            for number, rate in zip(numbers.tolist(), funding.rate, strict=True):
+                found[number] = found[number] + rate if number in found else rate
+            self._funded[symbol] = found
+        return found
+
+    def _is_funded(self, number: int) -> bool:
+        """True when something that is held is charged funding at this bar's open."""
+        return any(number in self._rates_of(symbol) for symbol in self.venue.holdings)
 
     def _instrument(self, symbol: str) -> Instrument | None:
         return self.data.instruments.get(symbol)
@@ -173,7 +234,7 @@ class Run:
         if venue.holdings or venue.waiting:
             self._end_contracts(number, start_ms)
         prices = self._prices(number) if venue.holdings or venue.waiting else None
-        quiet = prices is not None and number not in self.funded and self._is_quiet(start_ms, prices.low, prices.high)
+        quiet = prices is not None and not self._is_funded(number) and self._is_quiet(start_ms, prices.low, prices.high)
         if prices is not None and quiet:
             venue.last.update(prices.open)
         elif prices is not None:
@@ -258,11 +319,10 @@ class Run:
         else:
             for symbol, price in prices.open.items():
                 self._move(symbol, price, start_ms, jump=True)
-        rates = self.funded.get(number)
-        if rates:
-            for symbol in list(venue.holdings):
-                if symbol in rates and symbol in venue.holdings:
-                    self.left.extend(venue.fund(symbol, rates[symbol], start_ms))
+        for symbol in list(venue.holdings):
+            rate = self._rates_of(symbol).get(number)
+            if rate is not None and symbol in venue.holdings:
+                self.left.extend(venue.fund(symbol, rate, start_ms))
 
     def _rest_of_bar(self, number: int, start_ms: int) -> None:
         """The two extremes and the close."""
@@ -354,17 +414,36 @@ class Run:
             self._skip(skipped.counted)
         return bool(plan.closes or plan.stops or plan.entries or resting or self.core.resting or followed)
 
-    def _views(self, number: int, now_ms: int) -> dict[str, BarView]:
-        """The bar of every symbol that is followed or held."""
+    def _views(self, number: int, now_ms: int) -> Mapping[str, BarView]:
+        """The bar of every symbol that is followed or held; those alone that are held or signal, where that is known."""
+        if self.signalled is not None:
+            shown = self.signalled.get(number, [])
+            busy = {*self.venue.holdings, *self.venue.waiting}
+            if busy:
+                wanted = busy.union(shown)
+                shown = [symbol for symbol in self.symbols if symbol in wanted] if len(wanted) > 1 else list(wanted)
+            views = {}
+            for symbol in shown:
+                view = self._view(symbol, number)
+                if view is not None:
+                    views[symbol] = view
+            return SomeViews(views, lambda symbol: self._view(symbol, number))
         views = {}
         symbols: Iterable[str] = self.members.at(now_ms)
         if self.members.changes:
             symbols = dict.fromkeys((*symbols, *self.venue.holdings))
         for symbol in symbols:
-            place = number - self.quotes[symbol].offset
-            if 0 <= place < self.quotes[symbol].count:
-                views[symbol] = BarView(self.series[symbol], place)
+            view = self._view(symbol, number)
+            if view is not None:
+                views[symbol] = view
         return views
+
+    def _view(self, symbol: str, number: int) -> BarView | None:
+        quotes = self.quotes.get(symbol)
+        if quotes is None:
+            return None
+        place = number - quotes.offset
+        return BarView(self.series[symbol], place) if 0 <= place < quotes.count else None
 
     def _move_stop(self, stop: StopUpdate, number: int, now_ms: int, plan: Plan) -> None:
         held = self.venue.holdings.get(stop.symbol)

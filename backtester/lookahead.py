@@ -241,5 +241,5 @@ def _decisions(
         return intents
 
     strategy.evaluate = recorded  # type: ignore[method-assign,assignment]
-    run(strategy, data, BacktestConfig(from_ms, to_ms, Decimal(10_000), Costs()))
+    run(strategy, data, BacktestConfig(from_ms, to_ms, Decimal(10_000), Costs()), walk="slow")
     return wanted

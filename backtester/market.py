@@ -1,7 +1,7 @@
 """The market of a back-test: candles on one grid of bars, funding, instruments, and who belonged to it when."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class MarketData:
     bars: Mapping[str, Bars]
     funding: Mapping[str, Funding]
     instruments: Mapping[str, Instrument]
+    #: What was computed from it once and does not change, by name.
+    cache: dict[object, object] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def interval_ms(self) -> int:

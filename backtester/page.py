@@ -9,9 +9,10 @@ from markupsafe import Markup
 from backtester.candles import moment
 from backtester.charts import line_chart, price_chart
 from backtester.command import Outcome
+from backtester.confidence import DAY_MS, daily_returns, rolling_sharpe
 from backtester.metrics import Period, by_month, by_reason, by_symbol, by_year, drawdowns, measure
 from backtester.result import Result, Trade
-from backtester.terminal import figure_rows, money, percent
+from backtester.terminal import figure_rows, money, percent, qualifying_rows
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -33,6 +34,8 @@ def render(outcome: Outcome) -> str:
         result=result,
         change=float(result.end_equity / result.cash - 1) * 100,
         figures=figure_rows(measure(result)),
+        qualifying=qualifying_rows(result, outcome.data, description),
+        sharpe=_sharpe(result),
         equity=Markup(line_chart("Equity", result.close_ms, result.equity, base=float(result.cash), kind="equity")),  # noqa: S704
         drawdown=Markup(  # noqa: S704
             line_chart(
@@ -51,6 +54,18 @@ def render(outcome: Outcome) -> str:
         symbols=by_symbol(result.trades),
         prices=_prices(outcome),
     )
+
+
+def _sharpe(result: Result) -> Markup:
+    """The Sharpe ratio of the last 90 days, day by day; empty for shorter tests."""
+    values = rolling_sharpe(daily_returns(result))
+    known = ~np.isnan(values)
+    if known.sum() < 2:
+        return Markup("")
+    first = int(result.from_ms // DAY_MS)
+    times = (first + 1 + np.arange(len(values), dtype=np.int64)) * DAY_MS
+    chart = line_chart("Rolling Sharpe ratio", times[known], values[known], height=140, base=0.0, kind="equity")
+    return Markup(chart)  # noqa: S704
 
 
 def calendar(months: list[Period], years: list[Period]) -> list[tuple[str, list[float | None], float]]:

@@ -11,9 +11,11 @@ from alpha.model.money import plain
 from alpha.model.timestamp import at
 from backtester.command import Outcome
 from backtester.page import render
+from backtester.record import write_record
 from backtester.result import Trade
 from backtester.terminal import show
 
+PARQUET = "trades.parquet, equity.parquet, orders.parquet"
 TRADE_COLUMNS = (
     "symbol", "direction", "size", "entry_time", "entry_price", "exit_time", "exit_price", "reason",
     "gross", "fees", "funding", "net", "entry_why", "exit_why",
@@ -21,13 +23,13 @@ TRADE_COLUMNS = (
 
 
 def report(outcome: Outcome, folder: Path | None) -> None:
-    """Print the report; with a folder, also write report.html, trades.csv and settings.json into it."""
+    """Print the report; with a folder, also write the page, the tables and result.json into it."""
     if folder is not None:
         _write(outcome, folder)
     console = Console()
-    show(console, outcome.result, outcome.description)
+    show(console, outcome.result, outcome.description, outcome.data)
     if folder is not None:
-        console.print(f"Written: {folder / 'report.html'}, trades.csv, settings.json")
+        console.print(f"Written: {folder / 'report.html'}, result.json, trades.csv, settings.json, {PARQUET}")
 
 
 def _write(outcome: Outcome, folder: Path) -> None:
@@ -35,6 +37,7 @@ def _write(outcome: Outcome, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.html").write_text(render(outcome), encoding="utf-8")
         _write_trades(folder / "trades.csv", outcome.result.trades)
+        write_record(outcome, folder)
         (folder / "settings.json").write_text(json.dumps(settings_of(outcome), indent=2) + "\n", encoding="utf-8")
     except OSError as fault:
         raise Misconfigured(f"The report cannot be written to {folder}: {fault.strerror or fault}.") from None

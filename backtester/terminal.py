@@ -7,24 +7,29 @@ from rich.table import Table
 from rich.text import Text
 
 from backtester.candles import moment
+from backtester.confidence import confidence
 from backtester.description import Description
+from backtester.market import MarketData
 from backtester.metrics import Group, Metrics, Period, by_month, by_reason, by_symbol, by_year, measure
+from backtester.regimes import SLIPPAGES_BPS, by_regime, held, with_costs
 from backtester.result import Result
 
 _YEARS_FROM_MS = 400 * 86_400_000
 
 
-def show(console: Console, result: Result, description: Description) -> None:
+def show(console: Console, result: Result, description: Description, data: MarketData) -> None:
     """Print the figures, the tables and what produced them."""
     console.print(_headline(description, result))
     console.print(_figures(measure(result)))
+    console.print(_qualified(qualifying_rows(result, data, description)))
     console.print(_groups("Exits by reason", "reason", by_reason(result.trades)))
     console.print(_groups("By symbol", "symbol", by_symbol(result.trades)))
     long = result.to_ms - result.from_ms > _YEARS_FROM_MS
     console.print(_periods("By year" if long else "By month", by_year(result) if long else by_month(result)))
-    for held in result.open_at_end:
+    for position in result.open_at_end:
         console.print(
-            f"Open at the end: {held.symbol} {held.size} at {held.entry_price}, {held.unrealised:+,.2f} USDT."
+            f"Open at the end: {position.symbol} {position.size} at {position.entry_price}, "
+            f"{position.unrealised:+,.2f} USDT."
         )
     if result.limit_hits:
         hits = Table(title=f"Account limits met ({len(result.limit_hits)})", title_justify="left", show_header=False)
@@ -49,6 +54,52 @@ def _headline(description: Description, result: Result) -> Text:
         f"  {result.cash:,.2f} → {result.end_equity:,.2f} USDT ",
         (f"({float(change / result.cash) * 100:+.2f} %)", "green" if change >= 0 else "red"),
     )
+
+
+def _qualified(rows: list[tuple[str, str]]) -> Table:
+    table = Table(title="How far to believe it", title_justify="left", show_header=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def qualifying_rows(result: Result, data: MarketData, description: Description) -> list[tuple[str, str]]:
+    """What qualifies the figures: chance, the best trades, holding the coins instead, other costs."""
+    found, kept, costs = confidence(result), held(result, data), description.costs
+    bps = ", ".join(f"{one} bps {money_of(with_costs(result, costs, slippage_bps=one))}" for one in SLIPPAGES_BPS)
+    doubled = with_costs(result, costs, slippage_bps=2 * float(costs.slippage_bps), fee_factor=2.0)
+    interval = (
+        "-"
+        if found.mean_low_pct is None or found.mean_high_pct is None
+        else f"{found.mean_low_pct:+.2f} to {found.mean_high_pct:+.2f} %"
+    )
+    best = "-" if found.best_five is None else money_of(found.best_five)
+    if found.best_five_pct is not None:
+        best += f", {found.best_five_pct:.0f} % of the net"
+    hours = "-" if found.held_mean_hours is None else f"{found.held_mean_hours:.1f} h"
+    middle = "-" if found.held_median_hours is None else f"{found.held_median_hours:.1f} h"
+    longest = "-" if found.held_longest_hours is None else f"{found.held_longest_hours:.1f} h"
+    return [
+        ("t-statistic of trade returns", number(found.t_statistic)),
+        ("Mean return per trade, 90 % of bootstraps", interval),
+        ("Chance of a loss, by bootstrap", percent(found.chance_of_loss_pct, sign=False)),
+        ("Best five trades", best),
+        ("BTC held", percent(kept.bitcoin_pct)),
+        (f"Equal weight of the {kept.coins} coins held", percent(kept.equal_weight_pct)),
+        ("Net with all costs doubled", money_of(doubled)),
+        ("Net by slippage", bps),
+        ("Turnover", f"{found.turnover:.1f} times the mean equity"),
+        ("Held, mean / median / longest", f"{hours} / {middle} / {longest}"),
+        *(
+            (f"Entered in {regime.name}", f"{regime.trades} trades, net {money(regime.net)}")
+            for regime in by_regime(result, data)
+        ),
+    ]
+
+
+def money_of(value: float) -> str:
+    """A float amount in USDT with two digits."""
+    return f"{value:+,.2f}"
 
 
 def _figures(figures: Metrics) -> Table:

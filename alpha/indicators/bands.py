@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from alpha.indicators.memo import memoised
 from alpha.indicators.rolling import Floats, deviation, lagged, ratio, sma
 
 
@@ -14,6 +15,7 @@ class Bands(NamedTuple):
     width: Floats
 
 
+@memoised
 def bollinger(close: Floats, n: int, deviations: float) -> Bands:
     """Bands `deviations` sample standard deviations around the simple average of n closes (float64, shape (n,))."""
     middle = sma(close, n)
@@ -22,6 +24,7 @@ def bollinger(close: Floats, n: int, deviations: float) -> Bands:
     return Bands(middle, upper, lower, ratio(upper - lower, middle))
 
 
+@memoised
 def relative_volume(volume: Floats, n: int) -> Floats:
     """Volume divided by the mean volume of the previous n bars; NaN where that mean is zero."""
     return ratio(volume, lagged(sma(volume, n), 1))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alpha.indicators.memo import memoised
 from alpha.indicators.recursive import DAY_MS
 from alpha.indicators.rolling import Floats
 
@@ -19,6 +20,7 @@ class Days(NamedTuple):
     known: NDArray[np.int64]
 
 
+@memoised
 def completed_days(high: Floats, low: Floats, close: Floats, first_ms: int, interval_ms: int) -> Days:
     """Aggregate consecutive bars (float64, shape (n,); the first starts at `first_ms`) into UTC days.
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from alpha.indicators.memo import memoised
 from alpha.indicators.recursive import bars_of_history, wilder, wilder_warm_up
 from alpha.indicators.rolling import Floats, ratio
 
 
+@memoised
 def rsi(close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Relative strength index, 0 to 100: 100 - 100 / (1 + average gain / average loss); 50 without any change.
 
@@ -28,6 +30,7 @@ def rsi_history(n: int, interval_ms: int) -> int:
     return bars_of_history(wilder_warm_up(n), interval_ms) + 1
 
 
+@memoised
 def adx(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Average directional index, 0 to 100 (Wilder 1978): the smoothed DX of +DI and -DI; DX is 0 where both are 0."""
     if len(close) < 2:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alpha.indicators.memo import memoised
 from alpha.indicators.recursive import (
     bars_a_day,
     bars_of_history,
@@ -33,11 +34,13 @@ class Supertrend(NamedTuple):
     direction: Floats
 
 
+@memoised
 def highest(values: Floats, n: int) -> Floats:
     """The highest of each value and the n - 1 before it."""
     return _extreme(values, n, np.maximum)
 
 
+@memoised
 def lowest(values: Floats, n: int) -> Floats:
     """The lowest of each value and the n - 1 before it."""
     return _extreme(values, n, np.minimum)
@@ -58,6 +61,7 @@ def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     return result
 
 
+@memoised
 def atr(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Average true range: Wilder's average of the true range. The first bar starts at `first_ms` (UTC)."""
     result = np.full(len(close), np.nan)

@@ -12,6 +12,7 @@ arithmetic and therefore gives the same bits.
 
 import numpy as np
 
+from alpha.indicators.memo import memoised
 from alpha.indicators.rolling import Floats
 
 DAY_MS = 86_400_000
@@ -38,6 +39,7 @@ def bars_a_day(interval_ms: int) -> int:
     return max(1, DAY_MS // interval_ms)
 
 
+@memoised
 def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """The exponential moving average, smoothing 2 / (n + 1).
 
@@ -47,6 +49,7 @@ def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     return _anchored(values, 2.0 / (n + 1), ema_warm_up(n), first_ms, interval_ms)
 
 
+@memoised
 def wilder(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Wilder's smoothed average, smoothing 1 / n (J. Welles Wilder, New Concepts in Technical Trading Systems, 1978).
 

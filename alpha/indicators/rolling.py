@@ -10,6 +10,8 @@ All take float64 of shape (n,) and return float64 of the same shape, NaN where t
 import numpy as np
 from numpy.typing import NDArray
 
+from alpha.indicators.memo import memoised
+
 Floats = NDArray[np.float64]
 
 
@@ -27,11 +29,13 @@ def rolling_sum(values: Floats, n: int) -> Floats:
     return result
 
 
+@memoised
 def sma(values: Floats, n: int) -> Floats:
     """The simple moving average of n values."""
     return rolling_sum(values, n) / n
 
 
+@memoised
 def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
     """The sample standard deviation (divisor n - 1) of n values, from their own mean, in two passes.
 
@@ -53,6 +57,7 @@ def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
     return result
 
 
+@memoised
 def share_below(values: Floats, n: int) -> Floats:
     """The share (0 to 1) of the previous n values that are strictly below each value."""
     _check(n)
@@ -80,6 +85,7 @@ def lagged(values: Floats, n: int) -> Floats:
     return result
 
 
+@memoised
 def change_pct(values: Floats, n: int) -> Floats:
     """The change over n positions, in percent of the earlier value; NaN where that is zero."""
     earlier = lagged(values, n)

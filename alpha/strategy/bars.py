@@ -4,10 +4,10 @@ Signals compare floats, made the same way live and in the back-test. Money is De
 number that a candle's text had, because a float of at most 15 digits prints as the text it was read from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,3 +218,39 @@ class BarView:
     def ready(self) -> bool:
         """True when every indicator has a value at this bar."""
         return self.series.ready.item(self.index)
+
+
+class SomeViews(dict[str, BarView]):
+    """Some symbols' bars of a moment, and by their names those of all others: what is gone through is short."""
+
+    __slots__ = ("_look_up",)
+
+    def __init__(self, shown: Mapping[str, BarView], look_up: Callable[[str], BarView | None]) -> None:
+        super().__init__(shown)
+        self._look_up = look_up
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The bar of any symbol, shown or not; `default` when there is none."""
+        found = dict.get(self, key)
+        if found is None:
+            found = self._look_up(key)
+        return default if found is None else found
+
+    def __missing__(self, key: str) -> BarView:
+        found = self._look_up(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(str(key)) is not None
+
+    def narrowed(self, shown: Mapping[str, BarView]) -> "SomeViews":
+        """The same with fewer shown; a symbol without all its indicators is then not found either, unless shown."""
+        look_up = self._look_up
+
+        def ready(symbol: str) -> BarView | None:
+            view = look_up(symbol)
+            return view if view is not None and view.ready else None
+
+        return SomeViews(shown, ready)

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from alpha.strategy.arrays import ArrayRules
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.intents import Intent
 from alpha.strategy.positions import OwnPosition
@@ -151,5 +152,13 @@ class Strategy(ABC, Generic[P, S]):
         """
 
     def may_enter(self, series: Series) -> BoolArray:
-        """At which bars an entry is possible at all: a hint that lets a back-test skip the others. Default: at all."""
+        """At which bars an entry in this symbol is possible at all. Default: at all.
+
+        A hint that lets a back-test skip the others: a flat symbol may be missing among the bars of a moment (a look-up by
+        its name still finds it) where this is False.
+        """
         return np.ones(len(series.bars), dtype=np.bool_)
+
+    def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
+        """The rules as arrays over all bars, for a walk in compiled code; None (default) when they cannot be told so."""
+        return None

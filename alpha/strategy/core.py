@@ -22,7 +22,7 @@ from alpha.model.instrument import Instrument
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
 from alpha.model.sizing import TooSmall, fit_qty, round_price, round_qty, round_stop, round_target
-from alpha.strategy.bars import BarView, to_decimal
+from alpha.strategy.bars import BarView, SomeViews, to_decimal
 from alpha.strategy.base import BarContext, Portfolio, Strategy, StrategyState
 from alpha.strategy.intents import CancelEntry, Enter, Exit, Intent, Limit, MoveStop, MoveTarget, OfEquity
 from alpha.strategy.outcomes import CloseOrder, CoreState, EntryOrder, Outcomes, StopUpdate, Upkeep, intent_of_entry
@@ -133,9 +133,11 @@ class DecisionCore(Outcomes):
         for order in self.state.resting.values():
             if order.expires_ms and order.expires_ms <= plan.close_ms:
                 order.leaving = True
-        seen = {
+        seen: Mapping[str, BarView] = {
             symbol: view for symbol, view in views.items() if view.ready or symbol in self.state.positions
         }  # what is held is always looked at: a missing indicator must not skip its exit
+        if isinstance(views, SomeViews):
+            seen = views.narrowed(seen)
         return plan, BarContext(bar_ms, plan.close_ms, seen, self._portfolio(equity, open_profit))
 
     def end_bar(self, plan: Plan, moment: BarContext, intents: list[Intent], views: Mapping[str, BarView]) -> Plan:

@@ -54,7 +54,7 @@ def backtest(
         bool, typer.Option("--check", help="Look for look-ahead first, as alpha check does; ends with 1 when found.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="A folder for report.html, trades.csv and settings.json.")
+        Path | None, typer.Option("--report", help="A folder for report.html, result.json and the tables.")
     ] = None,
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"

@@ -1,5 +1,6 @@
 """Momentum: buys a 4-hour close above narrow Bollinger bands on high volume, and trails a stop below the highest high."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -16,12 +17,15 @@ from alpha.indicators import (
 )
 from alpha.model.reason import Reason
 from alpha.model.side import Direction
+from alpha.strategy.arrays import ArrayRules, Levels, Raise
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.base import BarContext, Strategy, StrategyState, Universe
 from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, OfEquity
 from alpha.strategy.risk_rules import Action, LossLimit, Rules, Until, Window
 from strategies.momentum.parameters import BTC, MomentumParameters
 
+BELOW = "close below its average"
+RAISED = "below the highest high"
 INTERVAL = "240"
 INTERVAL_MS = 4 * 3_600_000
 _FULL_VOLUME = 5.0  # a relative volume that scores 1
@@ -111,6 +115,54 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         )
         return holds
 
+    def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
+        """The same rules as `evaluate`, over all bars."""
+        p = self.parameters
+        opens = self._filter_bars(series)
+        enters, scores, leaves = {}, {}, {}
+        for symbol, one in series.items():
+            enters[symbol] = self.may_enter(one) if opens is None else self.may_enter(one) & opens[symbol]
+            leaves[symbol] = one.bars.close < one.indicators["sma"]
+            scores[symbol] = self._scores(one)
+        return ArrayRules(
+            direction=Direction.LONG,
+            size=OfEquity(min(p.risk / p.stop, p.max_size)),
+            enters=enters,
+            leaves=leaves,
+            levels=dict.fromkeys(series, Levels(p.stop)),
+            enter=self._entry,
+            leave=lambda _held_ms, bar: Exit(bar.symbol, Reason.SIGNAL, why=BELOW),
+            score=scores,
+            raises=Raise(p.stop, Reason.TRAILING_STOP, RAISED),
+            held_order=True,
+        )
+
+    def _filter_bars(self, series: Mapping[str, Series]) -> dict[str, BoolArray] | None:
+        """Where the BTC filter is open, on each symbol's own bars; None when it is off."""
+        if not self.parameters.btc_filter:
+            return None
+        found = {}
+        btc = series.get(BTC)
+        for symbol, one in series.items():
+            opens = np.zeros(len(one.bars), dtype=np.bool_)
+            if btc is not None and len(btc.bars):
+                times = one.bars.start_ms
+                places = np.minimum(np.searchsorted(btc.bars.start_ms, times), len(btc.bars) - 1)
+                opens = (
+                    (btc.bars.start_ms[places] == times) & btc.ready[places] & (btc.indicators["rising"][places] == 1.0)
+                )
+            found[symbol] = opens
+        return found
+
+    def _scores(self, series: Series) -> FloatArray:
+        """`_score` over all bars, operation by operation, so that ranks are the same."""
+        of, close = series.indicators, series.bars.close
+        narrow = 1.0 - of["percentile"]
+        volume = np.minimum(of["rvr"] / _FULL_VOLUME, 1.0)
+        rise = np.minimum((close / of["sma"] - 1.0) / _FULL_RISE, 1.0)
+        scores: FloatArray = (narrow + volume + rise) / 3.0
+        return scores
+
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """Exits and raised stops of what is held, then entries, best first."""
         held = moment.portfolio.positions
@@ -120,10 +172,10 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
             if bar is None:
                 continue
             if bar.close < bar["sma"]:
-                intents.append(Exit(symbol, Reason.SIGNAL, why="close below its average"))
+                intents.append(Exit(symbol, Reason.SIGNAL, why=BELOW))
             elif position.highest_high is not None:
                 raised = position.highest_high * (1 - self.parameters.stop)
-                intents.append(MoveStop(symbol, raised, Reason.TRAILING_STOP, why="below the highest high"))
+                intents.append(MoveStop(symbol, raised, Reason.TRAILING_STOP, why=RAISED))
         if not self._filter_open(moment):
             return intents
         signals = [bar for symbol, bar in moment.bars.items() if symbol not in held and self._enters(bar)]

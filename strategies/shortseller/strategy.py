@@ -1,10 +1,14 @@
 """ShortSeller: shorts of a few large coins when a 5-minute bar crosses below one of two averages in a falling market."""
 
+from collections.abc import Mapping
+from math import ceil
+
 import numpy as np
 
 from alpha.indicators import bars_of_history, ema, ema_warm_up
 from alpha.model.reason import Reason
 from alpha.model.side import Direction
+from alpha.strategy.arrays import ArrayRules, Levels
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.base import BarContext, Strategy, StrategyState, Universe
 from alpha.strategy.intents import Enter, Exit, Intent, OfEquity, Trailing
@@ -73,6 +77,32 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         result[1:] = below_fast[1:] & below_slow[1:] & crossed
         return result
 
+    def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
+        """The same rules as `evaluate`, over all bars."""
+        own = self.parameters
+        leaves = {}
+        for symbol, one in series.items():
+            close, of = one.bars.close, one.indicators
+            leaves[symbol] = ~((close < of[FAST]) & (close < of[SLOW]))
+        return ArrayRules(
+            direction=Direction.SHORT,
+            size=OfEquity(own.margin * own.leverage),
+            enters={symbol: self.may_enter(one) for symbol, one in series.items()},
+            leaves=leaves,
+            levels={
+                symbol: Levels(
+                    own.stop_loss[symbol],
+                    own.take_profit[symbol],
+                    Trailing(distance=own.trailing_distance[symbol], activation=own.trailing_from[symbol]),
+                )
+                for symbol in series
+            },
+            enter=lambda bar: self._enter(bar.symbol, bar),
+            leave=self._leave,
+            leaves_after_ms=ceil(own.regime_exit_after_hours * HOUR_MS),
+            time_limit_ms=ceil(own.time_limit_hours * HOUR_MS),
+        )
+
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """Exits of what is held, then an entry in every symbol that crosses."""
         intents: list[Intent] = []
@@ -90,10 +120,15 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         own = self.parameters
         held_ms = position.held_ms(close_ms)
         if held_ms >= own.time_limit_hours * HOUR_MS:
-            return Exit(position.symbol, Reason.TIME_LIMIT, f"held for {held_ms / HOUR_MS:.1f} h")
+            return self._leave(held_ms, bar)
         if held_ms >= own.regime_exit_after_hours * HOUR_MS and not _falling(bar):
-            return Exit(position.symbol, Reason.REGIME_CHANGE, f"closed at {bar.close} above an average")
+            return self._leave(held_ms, bar)
         return None
+
+    def _leave(self, held_ms: int, bar: BarView) -> Exit:
+        if held_ms >= self.parameters.time_limit_hours * HOUR_MS:
+            return Exit(bar.symbol, Reason.TIME_LIMIT, f"held for {held_ms / HOUR_MS:.1f} h")
+        return Exit(bar.symbol, Reason.REGIME_CHANGE, f"closed at {bar.close} above an average")
 
     def _enter(self, symbol: str, bar: BarView) -> Enter:
         own = self.parameters

@@ -10,6 +10,7 @@ from pydantic import Field
 from alpha.indicators import Floats, sma
 from alpha.model.reason import Reason
 from alpha.model.side import Direction
+from alpha.strategy.arrays import ArrayRules, Levels
 from alpha.strategy.bars import Bars, BoolArray, FloatArray, Series
 from alpha.strategy.base import BarContext, Parameters, Strategy, StrategyState, Universe
 from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional, OfEquity, Size, Trailing
@@ -135,6 +136,24 @@ class Crossing(Strategy[CrossingParameters, StrategyState]):
         crosses = np.zeros(len(above), dtype=np.bool_)
         crosses[1:] = above[1:] & ~above[:-1]
         return crosses
+
+    def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
+        p = self.parameters
+        enters, leaves = {}, {}
+        for symbol, one in series.items():
+            known = np.zeros(len(one.bars), dtype=np.bool_)
+            known[1:] = one.ready[:-1]
+            enters[symbol] = self.may_enter(one) & known
+            leaves[symbol] = ~(one.indicators["fast"] > one.indicators["slow"]) & known
+        return ArrayRules(
+            direction=Direction.LONG,
+            size=Notional(p.usdt),
+            enters=enters,
+            leaves=leaves,
+            levels=dict.fromkeys(series, Levels(p.stop, p.take_profit)),
+            enter=lambda bar: Enter(bar.symbol, Direction.LONG, Notional(p.usdt), p.stop, p.take_profit),
+            leave=lambda _held_ms, bar: Exit(bar.symbol, Reason.SIGNAL),
+        )
 
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         intents: list[Intent] = []
