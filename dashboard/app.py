@@ -2,8 +2,8 @@
 
 import asyncio
 import hmac
+import re
 import secrets
-import time
 from html import escape
 from pathlib import Path
 
@@ -17,24 +17,25 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
-from dashboard import front, scripts, views
+from dashboard import chart_data, figures, front, log_files, scripts, tables, views
+from dashboard.asked import Asked, read
 from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 from operations.context import History, Operations
 from operations.storable import storable
+from operations.trade import find_trade
 
 log = logger(__name__)
 COOKIE = "alpha_dashboard"
 REFRESH_S = 1.0
-#: Maximum age of the parts made from the history, in seconds.
-PAST_S = 5.0
 #: Seconds between store checks, which run even with no viewers; unhealthy after BLIND_MS without an answer.
 ASK_S, BLIND_MS = 5.0, 30_000
 #: Longer than any meaningful query.
 MOST_QUERY = 200
-_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8").replace("{{ scripts }}", scripts.TAGS)
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -50,8 +51,6 @@ class Dashboard:
         # The cookie is not the token: it is only valid for this process.
         self._session = secrets.token_urlsafe(32)
         self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
-        self._past = ""
-        self._past_until = 0.0
         self.looked_ms = wall_ms()
         self.stores_ms = monotonic_ms()
 
@@ -65,6 +64,16 @@ class Dashboard:
                 web.get("/scripts/{name}", scripts.script),
                 web.get("/chart", self._chart),
                 web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
+                web.get("/trade/{trade:[0-9a-f]{10}}", self._trade),
+                web.get("/figures", self._figures),
+                web.get("/system", self._system),
+                web.get("/logs", self._logs),
+                web.get("/logs/{service:[a-z0-9_-]{1,60}}", self._logs),
+                web.get("/data/equity", self._data),
+                web.get("/data/candles/{symbol:[A-Z0-9]{2,20}}", self._data),
+                web.get("/data/trade/{trade:[0-9a-f]{10}}", self._data),
+                web.get("/data/logs/{service:[a-z0-9_-]{1,60}}", self._log_lines),
+                web.get("/{table:[a-z]+}.csv", self._csv),
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
             ]
         )
@@ -86,42 +95,83 @@ class Dashboard:
             return await handler(request)
         except Rejected as fault:
             # the request cannot be answered, now or later
-            return self._fault(str(fault), 400)
+            return self._fault(request, str(fault), 400)
         except AlphaError as fault:
-            return self._fault(str(fault), 503)
+            return self._fault(request, str(fault), 503)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception:
             log.exception("unforeseen_fault", path=storable(request.path, 100))
-            return self._fault("That went wrong here; the log has the details.", 500)
+            return self._fault(request, "That went wrong here; the log has the details.", 500)
 
-    def _fault(self, text: str, status: int) -> web.Response:
+    def _fault(self, request: web.Request, text: str, status: int) -> web.Response:
+        if request.path.startswith("/data/"):
+            return web.json_response({"error": storable(text, 2_000)}, status=status, headers=_HEADERS)
         return self._page(f"<section><p class=bad>{escape(storable(text, 2_000))}</p></section>", status=status)
 
-    async def _front(self, _request: web.Request) -> web.Response:
-        places, past = await asyncio.gather(front.live_places(self._platform), self._past_place())
-        shown = {**places, front.PAST: past}
-        order = ("head", "bots", "positions", front.PAST, "fills")
-        body = "".join(f'<div id="{name}" sse-swap="{name}">{shown[name]}</div>' for name in order)
-        return self._page(body, here="live", stream=' hx-ext="sse" sse-connect="/events"')
+    def _read(self, request: web.Request, path: str = "") -> Asked:
+        return read(self._platform.registry, path or request.path, request.query)
 
-    async def _past_place(self) -> str:
-        """The part that changes only with the history; fetched at most every PAST_S seconds for all viewers."""
-        if time.monotonic() >= self._past_until:
-            self._past = await front.past_place(self._platform)
-            self._past_until = time.monotonic() + PAST_S
-        return self._past
+    async def _front(self, request: web.Request) -> web.Response:
+        places, past = await asyncio.gather(
+            front.live_places(self._platform), front.past_place(self._platform, self._read(request))
+        )
+
+        def part(name: str) -> str:
+            return f'<div id="{name}" sse-swap="{name}">{places[name]}</div>'
+
+        first, rest = front.LIVE[:4], front.LIVE[4:]
+        body = "".join(map(part, first)) + past + "".join(map(part, rest))
+        return self._page(body, here="live", stream=' hx-ext="sse" sse-connect="/events"', charts=True)
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.path.strip("/")
         words = storable(request.query.get("q", ""), MOST_QUERY + 1).split()
         if len(request.query.get("q", "")) > MOST_QUERY:
             raise Rejected(f"The query is longer than {MOST_QUERY} characters.")
-        return self._page(await views.answer(self._platform, name, words), here=name)
+        answered = await views.answer(self._platform, name, words, self._read(request))
+        return self._page(answered, here=name, charts="data-chart" in answered)
 
     async def _chart(self, request: web.Request) -> web.Response:
-        drawn = await views.chart(self._platform, request.match_info.get("symbol"))
-        return self._page(drawn, here="chart")
+        drawn = await views.chart(self._platform, request.match_info.get("symbol"), self._read(request))
+        return self._page(drawn, here="chart", charts=True)
+
+    async def _trade(self, request: web.Request) -> web.Response:
+        return self._page(await views.trade_page(self._platform, request.match_info["trade"]), charts=True)
+
+    async def _figures(self, request: web.Request) -> web.Response:
+        return self._page(await figures.figures(self._platform, self._read(request)), here="figures")
+
+    async def _system(self, _request: web.Request) -> web.Response:
+        return self._page(await views.system(self._platform, self._settings), here="system")
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        level, words = (storable(request.query.get(name, ""), 100) for name in ("level", "search"))
+        service = request.match_info.get("service", "")
+        return self._page(await asyncio.to_thread(views.logs, self._settings, service, level, words), here="logs")
+
+    async def _log_lines(self, request: web.Request) -> web.Response:
+        level, words = (storable(request.query.get(name, ""), 100) for name in ("level", "search"))
+        folder, service = self._settings.dashboard_logs_dir, request.match_info["service"]
+        lines = await asyncio.to_thread(log_files.tail, folder, service, level, words)
+        return web.Response(text="\n".join(lines), headers=_HEADERS)
+
+    async def _data(self, request: web.Request) -> web.Response:
+        asked = self._read(request)
+        if "trade" in request.match_info:
+            trip = await find_trade(self._platform, request.match_info["trade"])
+            found = await chart_data.candles(self._platform, trip.symbol, asked, trip)
+        elif "symbol" in request.match_info:
+            found = await chart_data.candles(self._platform, request.match_info["symbol"], asked)
+        else:
+            found = await chart_data.equity(self._platform, asked)
+        return web.json_response(found, headers=_HEADERS)
+
+    async def _csv(self, request: web.Request) -> web.Response:
+        name = views.require_known(request.match_info["table"])
+        text = await tables.as_csv(self._platform, name, self._read(request, f"/{name}"))
+        headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
+        return web.Response(text=text, content_type="text/csv", headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
@@ -145,7 +195,7 @@ class Dashboard:
         while True:
             self.looked_ms = wall_ms()
             if self._viewers:
-                parts = {**await front.live_places(self._platform), front.PAST: await self._past_place()}
+                parts = await front.live_places(self._platform)
                 for queue in self._viewers:
                     if not queue.full():
                         queue.put_nowait(parts)
@@ -171,10 +221,23 @@ class Dashboard:
         away_ms = now_ms - self.stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
-    def _page(self, body: str, *, here: str = "", status: int = 200, stream: str = "") -> web.Response:
-        links = [("live", "/"), ("chart", "/chart"), *((name, f"/{name}") for name in views.MENU)]
-        nav = "".join(f'<a href="{path}"{" class=here" if name == here else ""}>{name}</a>' for name, path in links)
-        text = _PAGE.replace("{{ nav }}", nav).replace("{{ stream }}", stream).replace("{{ body }}", body)
+    def _page(
+        self, body: str, *, here: str = "", status: int = 200, stream: str = "", charts: bool = False
+    ) -> web.Response:
+        own = ("chart", "figures", *views.MENU, "system", "logs")
+        links = [("live", "/"), *((name, f"/{name}") for name in own)]
+        nav = "".join(
+            f'<a href="{path}"{" class=here aria-current=page" if name == here else ""}>{name}</a>'
+            for name, path in links
+        )
+        parts = {
+            "title": f"{here.capitalize()}, Alpha" if here else "Alpha",
+            "scripts": f"{scripts.TAGS}\n{scripts.CHART_TAGS}" if charts else scripts.TAGS,
+            "nav": nav,
+            "stream": stream,
+            "body": body,
+        }
+        text = re.sub(r"\{\{ (\w+) \}\}", lambda place: parts[place[1]], _PAGE)
         return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)
 
 

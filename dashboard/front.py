@@ -1,33 +1,34 @@
-"""The front page: balance, each bot, open positions, recent fills, and the last month."""
+"""The front page: balance, each bot, positions, risk, orders, health, alerts, fills, and the chosen range."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from html import escape
+from typing import Any
 
-from alpha.errors import AlphaError
+from alpha.errors import AlphaError, Rejected
 from alpha.model.money import ZERO
-from alpha.model.timestamp import ms_of
-from dashboard.charts import bars_svg, curve_svg
+from dashboard.asked import Asked, range_bar
+from dashboard.charts import bars_svg, chart_html
 from dashboard.control import BLIND
 from dashboard.markup import cell_html, page_html
-from operations import analytics, history, pages, positions
+from operations import analytics, health, history, pages, positions, risk_pages
 from operations.business_time import business_now
 from operations.context import Operations
 from operations.formatting import NONE, count, full_moment, usdt
-from operations.page import BarChart, Cell, Curve, Page, Tone, Words
-from operations.periods import parse_period
+from operations.page import BarChart, Cell, Page, Tone, Words
 from operations.positions import BalanceRow
+from operations.risk import ExposureRow, exposure_of, risk_of
 from operations.status import BotState, BotStatus, Status, status
+from operations.system import Light, lights
 
-#: The parts of the page that update live, in order.
-LIVE = ("head", "bots", "positions", "fills")
-#: The part that changes only with the history.
-PAST = "past"
-_DAYS = "30d"
+#: The parts of the page that update live, in order; the charts stand after the positions.
+LIVE = ("head", "lights", "bots", "positions", "risk", "orders", "alerts", "fills")
+_ALERTS_SHOWN = 6
 _FILLS_SHOWN = 12
+_MOST_DAYS = 400
 _TONES = {
     BotState.RUNNING: Tone.GOOD,
     BotState.PAUSED: Tone.WARN,
@@ -39,8 +40,14 @@ _TONES = {
 
 async def live_places(platform: Operations) -> dict[str, str]:
     """Return the HTML of each part of `LIVE`. An unavailable part shows its fault; the rest is shown."""
-    seen, balances, fills = await asyncio.gather(
-        status(platform), positions.balance(platform), _fills(platform), return_exceptions=True
+    seen, balances, fills, orders, lit, alerts = await asyncio.gather(
+        status(platform),
+        positions.balance(platform),
+        _fills(platform),
+        positions.orders(platform),
+        lights(platform),
+        health.alerts(platform, _ALERTS_SHOWN),
+        return_exceptions=True,
     )
     if isinstance(seen, BaseException):
         raise seen
@@ -48,10 +55,41 @@ async def live_places(platform: Operations) -> dict[str, str]:
     if isinstance(balances, BaseException):
         faults = list(dict.fromkeys([*faults, _said(balances)]))
         balances = []
-    parts = {"head": _head(platform, seen, balances, faults), "bots": _bots(seen, balances)}
-    parts["positions"] = page_html(_positions(platform, seen))
-    parts["fills"] = page_html(fills if isinstance(fills, Page) else Page("Fills", [Words(_said(fills), Tone.BAD)]))
-    return parts
+    held = [row for bot in seen.bots for row in bot.positions]
+    wallets = {row.bot: row for row in balances}
+    exposed = [
+        exposure_of(bot.bot, [row for row in held if row.bot == bot.bot], wallets.get(bot.bot)) for bot in seen.bots
+    ]
+    now = seen.business_time or seen.wall_time
+    return {
+        "head": _head(platform, seen, balances, exposed, faults),
+        "bots": _bots(seen, balances),
+        "positions": page_html(_positions(platform, seen), cards=True),
+        "risk": page_html(risk_pages.exposure_page(exposed), cards=True)
+        + (page_html(risk_pages.risk_page([risk_of(row) for row in held]), cards=True) if held else ""),
+        "orders": _part("Orders", orders, lambda rows: pages.orders_page(rows, platform.zone, now)),
+        "lights": _lights(lit),
+        "alerts": _part("Last alerts", alerts, lambda rows: pages.alerts_page(rows, platform.zone)),
+        "fills": page_html(fills if isinstance(fills, Page) else Page("Fills", [Words(_said(fills), Tone.BAD)])),
+    }
+
+
+def _part(title: str, rows: Any, show: Callable[[Any], Page]) -> str:
+    """A part of the page, or why it cannot be shown."""
+    if isinstance(rows, BaseException):
+        return page_html(Page(title, [Words(_said(rows), Tone.BAD)]))
+    return page_html(replace(show(rows), title=title), cards=True)
+
+
+def _lights(lit: list[Light] | BaseException) -> str:
+    if isinstance(lit, BaseException):
+        return page_html(Page("Health", [Words(_said(lit), Tone.BAD)]))
+    shown = "".join(
+        f'<span class={light.tone.value} title="{escape(light.detail)}"><i>{escape(light.name)}</i>'
+        f"{'' if light.tone is Tone.GOOD else f' {escape(light.detail)}'}</span>"
+        for light in lit
+    )
+    return f'<section><h2><a href="/system">Health</a></h2><div class=lights>{shown}</div></section>'
 
 
 def _said(fault: BaseException) -> str:
@@ -61,54 +99,36 @@ def _said(fault: BaseException) -> str:
     return str(fault)
 
 
-async def past_place(platform: Operations) -> str:
-    """Return equity and drawdown, daily bars and exit reasons of the last 30 days of exchange time."""
+async def past_place(platform: Operations, asked: Asked) -> str:
+    """Return equity, daily bars and exit reasons of the range asked for."""
     try:
         now = await business_now(platform)
-        period = parse_period(_DAYS, now)
-        equity, days, reasons, balances = await asyncio.gather(
-            analytics.equity_curve(platform, None, period),
-            analytics.spans(platform, "daily", None, period.days, now),
+        period = asked.period(now)
+        days, reasons = await asyncio.gather(
+            analytics.spans(platform, "daily", None, min(period.days, _MOST_DAYS), now),
             analytics.reasons(platform, None, period),
-            positions.balance(platform),
         )
-        equity = _up_to_now(equity, balances, len(platform.registry.bots), now)
+    except Rejected:
+        raise
     except AlphaError as fault:
-        return page_html(Page("The last 30 days", [Words(str(fault), Tone.BAD)]))
-    curve = Curve(
-        "Equity and drawdown, all bots, USDT",
-        [ms_of(point.time) for point in equity],
-        [float(point.equity) for point in equity],
-        [float(point.drawdown_pct) for point in equity],
-    )
+        return page_html(Page(f"The last {asked.span}", [Words(str(fault), Tone.BAD)]))
     nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for row in days:
-        nets[f"{row.start:%Y-%m-%d}"] += row.net
+        if period.start.date() <= row.start < period.end.date():
+            nets[f"{row.start:%Y-%m-%d}"] += row.net
     daily = BarChart("Net of each day, USDT", sorted(nets), [float(nets[day]) for day in sorted(nets)])
-    why = reasons_html(reasons)
+    chart = chart_html("equity", asked.url("/data/equity"), f"Equity and drawdown, {period.label}")
     return (
-        f"<section class=half>{curve_svg(curve)}</section>"
-        f"<section class=half>{bars_svg(daily)}</section>"
-        f"<section>{why}</section>"
+        f"{range_bar(asked)}<div class=pair>"
+        f"<section class=whole><h2>Equity and drawdown, USDT, {escape(period.label)}</h2>{chart}</section>"
+        f"<section>{bars_svg(daily)}</section><section>{reasons_html(reasons, period.label)}</section></div>"
     )
 
 
-def _up_to_now(
-    curve: list[analytics.EquityPoint], balances: Sequence[BalanceRow], bots: int, now: datetime
-) -> list[analytics.EquityPoint]:
-    """Append a point with the accounts' current equity; unchanged if that is not known for all of them."""
-    if not curve or len(balances) < bots or not all(row.true for row in balances) or now <= curve[-1].time:
-        return curve
-    total = sum((row.equity for row in balances), ZERO)
-    highest = max(total, *(point.equity for point in curve))
-    fall = (total / highest - 1) * 100 if highest > 0 else ZERO
-    return [*curve, analytics.EquityPoint(now, total, fall)]
-
-
-def reasons_html(rows: Sequence[analytics.ReasonRow]) -> str:
+def reasons_html(rows: Sequence[analytics.ReasonRow], label: str) -> str:
     """Exit reasons: a bar per bot and reason, and its result."""
     if not rows:
-        return "<h2>Why trades ended, last 30 days</h2><p class=dim>No trade has ended yet.</p>"
+        return f"<h2>Why trades ended, {escape(label)}</h2><p class=dim>No trade has ended yet.</p>"
     most = max(row.trips for row in rows)
     lines = "".join(
         f"<tr><td>{escape(pages.short(row.bot))}</td><td>{escape(row.reason.replace('_', ' '))}</td>"
@@ -117,7 +137,7 @@ def reasons_html(rows: Sequence[analytics.ReasonRow]) -> str:
         for row in rows
     )
     return (
-        "<h2>Why trades ended, last 30 days</h2><div class=scroll><table><thead><tr><th>bot</th><th>reason</th>"
+        f"<h2>Why trades ended, {escape(label)}</h2><div class=scroll><table><thead><tr><th>bot</th><th>reason</th>"
         "<th class=right>trades</th><th class=wide></th><th class='right wide'>won</th><th class=right>net</th></tr>"
         f"</thead><tbody>{lines}</tbody></table></div>"
     )
@@ -127,7 +147,13 @@ def _won(row: analytics.ReasonRow) -> str:
     return "-" if row.win_rate_pct is None else f"{row.win_rate_pct:.0f} %"
 
 
-def _head(platform: Operations, seen: Status, balances: Sequence[BalanceRow], faults: Sequence[str]) -> str:
+def _head(
+    platform: Operations,
+    seen: Status,
+    balances: Sequence[BalanceRow],
+    exposed: Sequence[ExposureRow],
+    faults: Sequence[str],
+) -> str:
     """The totals (equity, P&L, today) in one line, and any faults below them."""
     equity = {row.bot: row.equity for row in balances}
     bots = [bot.bot for bot in seen.bots]
@@ -138,12 +164,23 @@ def _head(platform: Operations, seen: Status, balances: Sequence[BalanceRow], fa
         ("today, net", usdt(_total([bot.today_net for bot in seen.bots]))),
         ("trades today", _trades(seen)),
         ("positions", count(sum(len(bot.positions) for bot in seen.bots))),
+        ("exposure", usdt(sum((row.gross for row in exposed), ZERO), signed=False)),
+        ("open risk", _open_risk(exposed)),
         ("live data", _data(seen)),
     )
     shown = "".join(f"<div><span class=dim>{escape(name)}</span><b>{cell_html(cell)}</b></div>" for name, cell in tiles)
     halts = [f"HALT {halt.kind} {pages.short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}" for halt in seen.halts]
     wrong = "".join(f"<p class=bad>{escape(text)}</p>" for text in (*halts, *faults))
-    return f"<section><div class=tiles>{shown}</div>{wrong}<p class=dim>{escape(_moment(platform, seen))}</p></section>"
+    today = usdt(_total([bot.today_net for bot in seen.bots])).text
+    title = f'<span hidden data-title="{escape(today)} today, Alpha"></span>'
+    return f"<section>{title}<div class=tiles>{shown}</div>{wrong}<p class=dim>{escape(_moment(platform, seen))}</p></section>"
+
+
+def _open_risk(exposed: Sequence[ExposureRow]) -> Cell:
+    """What is lost from now on if every stop is hit; not a figure while a position has none."""
+    if any(row.bare for row in exposed):
+        return Cell("no stop", Tone.BAD)
+    return usdt(_total([row.open_risk for row in exposed]), signed=False)
 
 
 def _moment(platform: Operations, seen: Status) -> str:
@@ -181,7 +218,7 @@ def _card(bot: BotStatus, equity: Decimal | None) -> str:
     age = "" if bot.data_age_s is None or bot.data == "synced" else f", heard {bot.data_age_s:.0f} s ago"
     data = Tone.GOOD if bot.data == "synced" else Tone.WARN
     return (
-        f"<section class=card><h2><a href='/analytics?q={escape(bot.bot)}'>{escape(pages.short(bot.bot))}</a>"
+        f"<section class=card><h2><a href='/analytics?bot={escape(bot.bot)}'>{escape(pages.short(bot.bot))}</a>"
         f"<span class='state {_TONES[bot.state].value}'>{escape(bot.state.value)}</span></h2>"
         f"<p class=big>{cell_html(usdt(equity, signed=False))}</p>"
         f"<p>open {cell_html(usdt(bot.unrealised_pnl))} &nbsp; today {cell_html(usdt(bot.today_net))}</p>"

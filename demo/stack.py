@@ -213,6 +213,7 @@ class DemoStack:
             environment |= {key: value for key, value in os.environ.items() if key.startswith(("TICKS_", "INFLUX_"))}
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
+            environment |= {"DASHBOARD_LOGS_DIR": str(self.folder / "logs")}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)
 
     def _bots(self, container: str, bots: Sequence[Bot]) -> Spec:

@@ -1,18 +1,30 @@
 """The single table of operator commands: required role, arguments and function. Used by Telegram and the terminal."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from alpha.errors import Rejected
 from alpha.registry import Bot
-from operations import analytics, consequences, control, health, history, history_pages, pages, positions
+from operations import (
+    analytics,
+    consequences,
+    control,
+    health,
+    history,
+    history_pages,
+    inventory,
+    pages,
+    positions,
+    risk,
+    risk_pages,
+)
 from operations.arguments import Arguments
 from operations.business_time import business_now
 from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.control import Tell
-from operations.page import Page
+from operations.page import Page, Tone, Words
 from operations.periods import DEFAULT, parse_period
 from operations.status import status
 from operations.trade import trade
@@ -83,6 +95,31 @@ async def _orders(platform: Operations, args: Arguments) -> Page:
 
 async def _balance(platform: Operations, args: Arguments) -> Page:
     return pages.balance_page(await positions.balance(platform, args.bot))
+
+
+async def _exposure(platform: Operations, args: Arguments) -> Page:
+    return risk_pages.exposure_page(await risk.exposure(platform, args.bot))
+
+
+async def _risk(platform: Operations, args: Arguments) -> Page:
+    return risk_pages.risk_page(await risk.risk(platform, args.bot))
+
+
+async def _whitelist(platform: Operations, args: Arguments) -> Page:
+    allowed = risk_pages.symbols_page("Symbols followed", await inventory.whitelist(platform, args.bot))
+    forbidden = await inventory.blacklist(platform, args.bot)
+    if not any(row.symbols for row in forbidden):
+        return allowed
+    blocks = [*allowed.blocks, Words("No new entries in:", Tone.WARN), *risk_pages.symbols_page("", forbidden).blocks]
+    return replace(allowed, blocks=blocks, data={"followed": allowed.data, "forbidden": forbidden})
+
+
+async def _version(platform: Operations, args: Arguments) -> Page:
+    return risk_pages.version_page(await inventory.versions(platform), platform.zone, platform.wall_now())
+
+
+async def _config(platform: Operations, args: Arguments) -> Page:
+    return risk_pages.config_page(inventory.settings_of(platform.settings))
 
 
 async def _trades(platform: Operations, args: Arguments) -> Page:
@@ -214,6 +251,9 @@ QUERIES = (
     ),
     Query("orders", "open orders, stops among them", "stops among them", "[bot]", "/orders momentum", _orders),
     Query("balance", "equity and what is free of it", "equity, free margin", "[bot]", "/balance", _balance),
+    Query("exposure", "what each bot holds against its equity", "held against equity", "[bot]", "/exposure", _exposure),
+    Query("risk", "distance to stops and liquidation, what stops cost", "what stops cost", "[bot]", "/risk", _risk),
+    Query("whitelist", "the symbols that bots follow or may not enter", "symbols", "[bot]", "/whitelist", _whitelist),
     Query("trades", "closed trades, newest first", "closed, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
     Query("trade", "one trade in full: why, orders, fills, stops", "one in full", "[trade]", "/trade 1", _trade),
     Query("fills", "executions, newest first", "executions", "[bot] [n]", "/fills shortseller 20", _fills),
@@ -243,6 +283,8 @@ QUERIES = (
     Query(
         "logs", "the last output of a bot", "its last output", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR
     ),
+    Query("version", "what runs, and since when", "what runs", "", "/version", _version),
+    Query("config", "settings, without secrets", "no secrets", "", "/config", _config, Role.ADMIN),
     Query("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 COMMANDS = (

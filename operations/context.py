@@ -12,6 +12,7 @@ import asyncpg
 from pydantic import Field, field_validator
 
 from alpha import clock
+from alpha.config.loader import Settings
 from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
 from alpha.errors import Rejected, Retry
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
@@ -103,6 +104,8 @@ class Operations:
     control: BotControl
     zone: tzinfo = UTC
     wall_ms: Callable[[], int] = clock.wall_ms
+    #: The settings of this process, for /config.
+    settings: Settings | None = None
 
     def wall_now(self) -> datetime:
         """Wall-clock time, aware UTC."""
@@ -121,7 +124,7 @@ async def open_operations(settings: OperationsSettings, application: str) -> Asy
     history = History(settings, application)
     control = open_control(settings, registry)
     try:
-        yield Operations(registry, live, history, control, ZoneInfo(settings.alpha_timezone))
+        yield Operations(registry, live, history, control, ZoneInfo(settings.alpha_timezone), settings=settings)
     finally:
         await live.close()
         await history.close()

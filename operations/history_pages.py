@@ -105,29 +105,30 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
     ]
     if not seen.intents:
         blocks.append(Words("No decision of a bot is on record for its orders.", Tone.DIM))
-    blocks.append(
-        Table(
-            (
-                Column("order"),
-                Column("side"),
-                Column("decided at", right=True),
-                Column("filled at", right=True),
-                Column("slippage, bps", right=True, brief="bps"),
-            ),
-            [
+    else:
+        blocks.append(
+            Table(
+                (
+                    Column("order"),
+                    Column("side"),
+                    Column("decided at", right=True),
+                    Column("filled at", right=True),
+                    Column("slippage, bps", right=True, brief="bps"),
+                ),
                 [
-                    Cell(each.intent),
-                    Cell(each.side),
-                    number(each.decision_price),
-                    number(each.average_price),
-                    NONE if each.slippage_bps is None else number(round(each.slippage_bps, 1)),
-                ]
-                for each in seen.intents
-            ],
-            empty="None.",
-            title="Decisions",
+                    [
+                        Cell(each.intent),
+                        Cell(each.side),
+                        number(each.decision_price),
+                        number(each.average_price),
+                        NONE if each.slippage_bps is None else number(round(each.slippage_bps, 1)),
+                    ]
+                    for each in seen.intents
+                ],
+                empty="None.",
+                title="Decisions",
+            )
         )
-    )
     blocks.append(
         Table(
             (

@@ -38,6 +38,7 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             "images": compose_images(root / "docker" / "base-images.env"),
             "keys": compose_keys(registry),
             "logs": compose_logs(registry),
+            "dashboard logs": compose_logs(registry, read_only=True),
             "users": f"      alpha.users: {_digest(users)}\n",
             "allowed": f"      alpha.allowed: {_digest(proxy)}\n",
             "channels": compose_channels(registry),
@@ -258,10 +259,11 @@ def compose_images(pins: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def compose_logs(registry: Registry) -> str:
-    """The log folder of each container, for the step that makes the containers' user their owner."""
+def compose_logs(registry: Registry, *, read_only: bool = False) -> str:
+    """The log folder of each container: for the step that makes the containers' user their owner, and for the dashboard."""
+    how = ":ro" if read_only else ""
     return "".join(
-        f"      - ./{bots[0].folder}/logs:/logs/{container}\n" for container, bots in registry.containers.items()
+        f"      - ./{bots[0].folder}/logs:/logs/{container}{how}\n" for container, bots in registry.containers.items()
     )
 
 

@@ -6,6 +6,9 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -14,21 +17,24 @@ from aiohttp import web
 
 from alpha.config.loader import load
 from alpha.config.services import RedisSettings
-from alpha.errors import Retry
+from alpha.errors import Rejected, Retry
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import Candle, encode_candle
 from alpha.registry import Registry
+from dashboard import log_files
 from dashboard.app import Dashboard
+from dashboard.chart_data import joined
 from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
+from dashboard.tables import _cell
 from dashboard.tests import fuzz
 from demo.ports import free_port
 from operations.context import History, Operations
 from operations.page import BarChart, Cell, Column, Curve, Page, Table, Tone, Words
 from tests.support.bot_harness import PASSWORD, BotHarness, Servers
-from tests.support.chromium import DESKTOP, PHONE, PROGRAM, browser
+from tests.support.chromium import DESKTOP, PHONE, PROGRAM, WIDE, browser
 from tests.support.world import BOTS
 
 TOKEN = "a-token-of-the-tests-that-is-long"
@@ -137,7 +143,7 @@ async def test_the_token_opens_every_page_and_leaves_the_address_bar(address: st
             answer = await client.get(path)
             assert answer.status_code == (404 if path == "/positions" else 200), (path, answer.text[-500:])
         assert "shortseller" in (await client.get("/")).text
-        assert "<svg" in (await client.get("/chart/BTCUSDT")).text
+        assert "data-chart=candles" in (await client.get("/chart/BTCUSDT")).text
 
 
 async def test_what_moves_comes_as_events_without_asking_again(address: str) -> None:
@@ -156,9 +162,9 @@ async def test_the_first_page_is_ready_before_its_stream_and_leads_to_every_othe
     async with httpx.AsyncClient(base_url=address) as client:
         await client.get(f"/?token={TOKEN}")
         text = (await client.get("/")).text
-        for place in ("head", "bots", "positions", "past", "fills"):
+        for place in ("head", "lights", "bots", "positions", "risk", "orders", "alerts", "fills"):
             assert f'id="{place}" sse-swap="{place}"><' in text
-        links = set(re.findall(r'href="(/[^"]*)"', text))
+        links = {unescape(link) for link in re.findall(r'href="(/[^"]*)"', text)}
         assert {"/chart", "/trades", "/alerts"} < links
         for path in links:
             assert (await client.get(path)).status_code == 200, path
@@ -181,9 +187,9 @@ async def test_in_a_browser_what_changes_moves_by_itself_and_a_phone_has_room(
             }
             await links.database(number).hset(keys.wallet(bot.bot), mapping=wallet)
         await tab.until("document.getElementById('head').textContent.includes('3,703.50')")
-        for size in (DESKTOP, PHONE):
+        for size in (DESKTOP, PHONE, WIDE):
             await tab.resize(size)
-            for path in ("/", "/chart/BTCUSDT", "/analytics", "/trades", "/fills"):
+            for path in ("/", "/chart/BTCUSDT", "/figures", "/analytics", "/trades", "/fills", "/system", "/logs"):
                 await tab.open(address + path)
                 assert await tab.value("document.scrollingElement.scrollWidth <= innerWidth"), (path, size)
         assert tab.errors == []
@@ -214,12 +220,15 @@ async def test_scripts_are_our_own_server_s_and_no_other_runs(address: str) -> N
         page = await client.get("/")
         assert "script-src 'self';" in page.headers["Content-Security-Policy"]
         assert "<script>" not in page.text
-        paths = re.findall(r'<script src="([^"]+)"', page.text)
-        assert len(paths) == 3
+        paths = re.findall(r'<script src="([^"]+)"', page.text) + re.findall(
+            r'<link rel="[a-z]+" href="([^"]+)"', page.text
+        )
+        assert len(paths) == 7
         for path in paths:
             answer = await client.get(path)
             assert answer.status_code == 200
             assert "immutable" in answer.headers["Cache-Control"]
+            assert "http" not in path
         assert (await client.get("/scripts/..%2Fapp.py")).status_code == 404
 
 
@@ -257,6 +266,69 @@ async def test_no_query_leads_to_a_trace_or_past_the_token(address: str) -> None
     statuses = await fuzz.run(address, TOKEN, count, seed)
     assert statuses[200] > 0
     assert statuses[400] > 0
+
+
+async def test_the_url_holds_range_bot_filters_and_page_and_what_is_shown_is_also_csv(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        for path in (
+            "/?range=7d",
+            "/trades?range=all&bot=lxalgo&symbol=BTCUSDT&reason=stop_loss&tag=x&search=a+b&page=3",
+            "/fills?from=2025-01-01&to=2025-01-31",
+            "/alerts?search=x",
+            "/orders?search=stop",
+            "/figures?range=90d&bot=momentum",
+            "/analytics?range=7d&bot=ss",
+            "/daily?range=7d",
+            "/data/equity?range=7d",
+            "/data/candles/BTCUSDT?range=all&interval=15",
+        ):
+            assert (await client.get(path)).status_code == 200, path
+        page = (await client.get("/trades?range=7d&bot=lxalgo&search=%22%3E%3Cscript%3E")).text
+        assert "<script>" not in page
+        assert "/trades.csv?range=7d&amp;bot=lxalgo&amp;search=" in page
+        file = await client.get("/fills.csv?range=all")
+        assert file.headers["Content-Type"].startswith("text/csv")
+        assert "attachment" in file.headers["Content-Disposition"]
+        for path in (
+            "/trades?range=never", "/trades?bot=nobody", "/trades?page=-1", "/trades?page=x", "/fills?from=2025-01-01",
+            "/trades?search=" + "x" * 101, "/data/candles/BTCUSDT?interval=7", "/audit.csv", "/figures?range=2025-13",
+        ):  # fmt: skip
+            assert (await client.get(path)).status_code == 400, path
+        assert (await client.get("/data/trade/0123456789")).json()["error"].startswith("There is no trade")
+
+
+async def test_candles_join_at_multiples_since_the_epoch_and_a_hole_stays_one() -> None:
+    at = 1_700_000_100_000 // 900_000 * 900_000
+    rows = [
+        Candle(at + n * 300_000, f"{100 + n}", f"{110 + n}", f"{90 - n}", f"{101 + n}", "2") for n in (0, 1, 2, 6, 7)
+    ]
+    assert joined(rows, 15) == [
+        (at // 1000, 100.0, 112.0, 88.0, 103.0, 6.0),
+        (at // 1000 + 1800, 106.0, 117.0, 83.0, 108.0, 4.0),
+    ]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted() -> None:
+    assert _cell("=HYPERLINK(1)").startswith("'=")
+    assert _cell(Decimal("-1.5")) == "-1.5"
+
+
+def test_logs_are_read_by_level_and_words_and_errors_are_counted(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    lines = [
+        f'{{"event":"{event}","level":"{level}","timestamp":"2026-01-0{day}T11:00:00Z"}}'
+        for event, level, day in (("old", "error", 1), ("started", "info", 2), ("broke", "error", 2))
+    ]
+    (tmp_path / "risk_guard").mkdir()
+    (tmp_path / "risk_guard" / "risk_guard.log").write_text("\n".join([*lines, "Traceback: x"]))
+    (found,) = log_files.errors_of_a_day(tmp_path, now)
+    assert (found.service, found.count) == ("risk_guard", 1)
+    assert [line.split()[3] for line in log_files.tail(tmp_path, "risk_guard", "error", "broke")] == ["broke"]
+    assert len(log_files.tail(tmp_path, "risk_guard", "", "")) == 4
+    for name in ("../etc", "nobody"):
+        with pytest.raises(Rejected):
+            log_files.tail(tmp_path, name, "", "")
 
 
 def test_every_text_is_escaped() -> None:

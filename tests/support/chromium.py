@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
+WIDE = (1920, 1080)
 _START_S = 60.0
 
 

@@ -1,0 +1,166 @@
+"""What a page is asked for, all of it in the URL: time range, bot, symbol, reason, tag, words, page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from html import escape
+from urllib.parse import urlencode
+
+from alpha.errors import Misconfigured, Rejected
+from alpha.registry import Bot, Registry
+from operations.pages import short
+from operations.periods import Period, parse_period
+from operations.search import Filter
+from operations.storable import storable
+
+RANGES = ("1d", "7d", "30d", "90d", "all")
+DEFAULT_RANGE = "30d"
+#: Rows per page of a table, and of a CSV file.
+PER_PAGE, PER_FILE = 50, 10_000
+_MOST_TEXT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request's parameters. `span` is a range of RANGES, or `2025-01-01 to 2025-01-31`."""
+
+    path: str
+    span: str = DEFAULT_RANGE
+    bot: Bot | None = None
+    symbol: str = ""
+    reason: str = ""
+    tag: str = ""
+    words: str = ""
+    page: int = 0
+    interval: str = ""
+
+    def period(self, now: datetime) -> Period:
+        """The time range at `now` (exchange time). Rejected if it is not one."""
+        return parse_period(self.span, now)
+
+    def filter(self, now: datetime, *, limit: int = PER_PAGE) -> Filter:
+        """The rows that this page shows."""
+        offset = self.page * PER_PAGE if limit == PER_PAGE else 0
+        return Filter(
+            self.bot, self.period(now), self.symbol, self.reason, self.tag, self.words, offset=offset, limit=limit
+        )
+
+    def url(self, path: str = "", **changes: object) -> str:
+        """The same question at `path`, or with other parameters; a changed filter begins at the first page."""
+        asked = replace(self, **{"page": 0, **changes})  # type: ignore[arg-type]
+        first, _, last = asked.span.partition(" to ")
+        said = {
+            **({"from": first, "to": last} if last else {"range": asked.span}),
+            "bot": "" if asked.bot is None else asked.bot.container,
+            "symbol": asked.symbol,
+            "reason": asked.reason,
+            "tag": asked.tag,
+            "search": asked.words,
+            "interval": asked.interval,
+            "page": str(asked.page) if asked.page else "",
+        }
+        return f"{path or self.path}?{urlencode({name: value for name, value in said.items() if value})}"
+
+
+def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str = DEFAULT_RANGE) -> Asked:
+    """Read a request's query. Rejected, in one sentence, for what cannot be meant."""
+
+    def text(name: str) -> str:
+        value = storable(query.get(name, ""))
+        if len(value) > _MOST_TEXT:
+            raise Rejected(f"The parameter {name} is longer than {_MOST_TEXT} characters.")
+        return value.strip()
+
+    named = text("bot")
+    try:
+        bot = registry.find(named) if named else None
+    except Misconfigured:
+        raise Rejected(f"There is no bot {named!r}.") from None
+    page = text("page") or "0"
+    if not (page.isascii() and page.isdecimal() and len(page) < 5):
+        raise Rejected(f"The page must be a number, got {page!r}.")
+    first, last = text("from"), text("to")
+    if first and last:
+        span = f"{first} to {last}"
+    elif first or last:
+        raise Rejected("A range from a date to a date needs both.")
+    else:
+        span = text("range") or span
+    return Asked(
+        path,
+        span,
+        bot,
+        text("symbol").upper(),
+        text("reason"),
+        text("tag"),
+        text("search"),
+        int(page),
+        text("interval"),
+    )
+
+
+def range_bar(asked: Asked) -> str:
+    """The choice of a time range: links, and a form from a day to a day."""
+    links = "".join(_link(asked.url(span=span), span, here=asked.span == span) for span in RANGES)
+    first, _, last = asked.span.partition(" to ")
+    hidden = _hidden(asked, leave=("range", "from", "to", "page"))
+    dates = first if last else ""
+    return (
+        f'<nav class=choice aria-label="Time range">{links}'
+        f'<form class=dates action="{escape(asked.path)}">{hidden}'
+        f'<label>from <input type=date name=from value="{escape(dates)}" required></label>'
+        f'<label>to <input type=date name=to value="{escape(last)}" required></label><button>Show</button></form></nav>'
+    )
+
+
+def bot_bar(asked: Asked, registry: Registry) -> str:
+    """The choice of a bot."""
+    links = [_link(asked.url(bot=None), "all bots", here=asked.bot is None)]
+    links += [_link(asked.url(bot=bot), short(bot.id), here=asked.bot == bot) for bot in registry.bots]
+    return f'<nav class=choice aria-label="Bot">{"".join(links)}</nav>'
+
+
+def filter_form(asked: Asked, fields: tuple[str, ...]) -> str:
+    """A form for the text filters."""
+    values = {"symbol": asked.symbol, "reason": asked.reason, "tag": asked.tag, "search": asked.words}
+    inputs = "".join(
+        f'<label>{name} <input name={name} value="{escape(values[name])}" maxlength={_MOST_TEXT} '
+        f"{'id=search type=search' if name == 'search' else 'size=12'}></label>"
+        for name in fields
+    )
+    hidden = _hidden(asked, leave=(*fields, "page"))
+    return (
+        f'<form class=filter role=search action="{escape(asked.path)}">{hidden}{inputs}<button>Filter</button></form>'
+    )
+
+
+def pager(asked: Asked, *, more: bool) -> str:
+    """Links to the newer and older rows."""
+    newer = f'<a rel=prev href="{escape(asked.url(page=asked.page - 1))}">newer</a>' if asked.page else ""
+    older = f'<a rel=next href="{escape(asked.url(page=asked.page + 1))}">older</a>' if more else ""
+    return f'<nav class=pager aria-label="Pages">{newer} <span class=dim>page {asked.page + 1}</span> {older}</nav>'
+
+
+def _hidden(asked: Asked, leave: tuple[str, ...]) -> str:
+    first, _, last = asked.span.partition(" to ")
+    said = {
+        "range": "" if last else asked.span,
+        "from": first if last else "",
+        "to": last,
+        "bot": "" if asked.bot is None else asked.bot.container,
+        "symbol": asked.symbol,
+        "reason": asked.reason,
+        "tag": asked.tag,
+        "search": asked.words,
+        "interval": asked.interval,
+    }
+    return "".join(
+        f'<input type=hidden name={name} value="{escape(value)}">'
+        for name, value in said.items()
+        if value and name not in leave
+    )
+
+
+def _link(url: str, text: str, *, here: bool) -> str:
+    mark = ' class=here aria-current="true"' if here else ""
+    return f'<a href="{escape(url)}"{mark}>{escape(text)}</a>'

@@ -1,0 +1,186 @@
+"""What the charts draw, as JSON: candles with trades and levels, equity of all bots and of each, with drawdown.
+
+Times are whole seconds since 1970 UTC, prices and amounts floats: charts need no exact amounts.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+from alpha.errors import AlphaError, Rejected
+from alpha.live_state import keys
+from alpha.live_state.read import Candle, read_candles
+from alpha.model.timestamp import ms_of
+from dashboard.asked import Asked
+from operations import analytics, history, positions, search
+from operations.analytics import EquityPoint, TripRow
+from operations.business_time import business_now
+from operations.context import Operations
+from operations.formatting import number, span, usdt
+from operations.history import FillRow
+from operations.pages import short
+from operations.search import Filter
+
+#: Interval to minutes, in the order of the choice.
+INTERVALS = {"1": 1, "5": 5, "15": 15, "60": 60, "240": 240, "D": 1440}
+_CANDLES = 5_000
+_TRADES = 400
+Json = dict[str, object]
+
+
+async def symbols(platform: Operations) -> list[str]:
+    """Return all symbols that bots follow or recently traded, the last traded first."""
+    followed: set[str] = set()
+    for bot in platform.registry.bots:
+        followed |= await platform.live.of(bot).smembers(keys.symbols(bot.id))
+    try:
+        traded = list(dict.fromkeys(row.symbol for row in await history.fills(platform, None, 300)))
+    except AlphaError:
+        traded = []
+    return [*traded, *sorted(followed - set(traded))]
+
+
+async def intervals(platform: Operations) -> list[str]:
+    """Return the intervals of INTERVALS that can be made of those which bots follow."""
+    kept: set[str] = set()
+    for bot in platform.registry.bots:
+        kept |= await platform.live.of(bot).smembers(keys.intervals(bot.id))
+    bases = [INTERVALS[each] for each in kept if each in INTERVALS]
+    return [name for name, minutes in INTERVALS.items() if any(minutes % base == 0 for base in bases)]
+
+
+async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow | None = None) -> Json:
+    """Return candles of one symbol with the trades in them and the levels of open positions; of one trade's life if given."""
+    offered = await intervals(platform)
+    interval = asked.interval or (offered[0] if offered else "5")
+    if interval not in INTERVALS:
+        raise Rejected(f"The interval must be one of {', '.join(INTERVALS)}, got {interval!r}.")
+    now = await business_now(platform)
+    if trip is None:
+        start, end = asked.period(now).start, now
+    else:
+        margin = max(trip.held / 2, (trip.closed_at - trip.opened_at) / 2)
+        start, end = trip.opened_at - margin, trip.closed_at + margin
+    rows = await _of_interval(platform, symbol, INTERVALS[interval])
+    shown = [row for row in rows if ms_of(start) - INTERVALS[interval] * 60_000 <= row[0] * 1000 <= ms_of(end)]
+    if trip is None:
+        period = asked.period(now)
+        trips = await search.trips(platform, Filter(asked.bot, period, symbol, limit=_TRADES)) if symbol else None
+        closed = trips.rows if trips else []
+    else:
+        closed = [trip]
+    fills = await search.fills(platform, Filter(asked.bot, None if trip else asked.period(now), symbol, limit=_TRADES))
+    kept = [row for row in fills.rows if row.exec_type != "Funding" and start <= row.time <= end]
+    return {
+        "symbol": symbol,
+        "interval": interval,
+        "candles": [row[:5] for row in shown],
+        "volume": [(row[0], row[5], row[4] >= row[1]) for row in shown],
+        "marks": [_mark(row) for row in reversed(kept)],
+        "trades": [_trade(row, platform) for row in closed],
+        "levels": await _levels(platform, symbol, asked),
+    }
+
+
+async def _of_interval(
+    platform: Operations, symbol: str, minutes: int
+) -> list[tuple[int, float, float, float, float, float]]:
+    """Candles of `minutes`, joined from the longest base interval at hand that divides it."""
+    for base in sorted((each for each in INTERVALS.values() if minutes % each == 0), reverse=True):
+        name = "D" if base == 1440 else str(base)
+        found = await read_candles(platform.live.shared, symbol, name, _CANDLES)
+        if found:
+            return joined(found, minutes)
+    return []
+
+
+def joined(rows: Iterable[Candle], minutes: int) -> list[tuple[int, float, float, float, float, float]]:
+    """Join candles into longer ones at multiples of `minutes` since 1970 UTC: (second, open, high, low, close, volume)."""
+    made: list[tuple[int, float, float, float, float, float]] = []
+    for row in rows:
+        start = row.start_ms // 60_000 // minutes * minutes * 60
+        o, h, low, c, v = float(row.open), float(row.high), float(row.low), float(row.close), float(row.volume)
+        if made and made[-1][0] == start:
+            _, first, high, lowest, _, volume = made[-1]
+            made[-1] = (start, first, max(high, h), min(lowest, low), c, volume + v)
+        elif not made or start > made[-1][0]:
+            made.append((start, o, h, low, c, v))
+    return made
+
+
+def _mark(row: FillRow) -> Json:
+    return {
+        "time": ms_of(row.time) // 1000,
+        "price": float(row.price),
+        "buys": row.side == "buy",
+        "text": f"{short(row.bot)} {row.side} {number(row.qty).text} at {number(row.price).text}, {row.reason}",
+    }
+
+
+def _trade(row: TripRow, platform: Operations) -> Json:
+    won = usdt(row.net).text
+    return {
+        "id": row.trade_id,
+        "from": [ms_of(row.opened_at) // 1000, float(row.entry_price)],
+        "to": [ms_of(row.closed_at) // 1000, float(row.exit_price)],
+        "won": row.net >= 0,
+        "text": f"{short(row.bot)} {row.direction} {number(row.size).text}: {won} USDT in {span(row.held).text}, {row.reason}",
+    }
+
+
+async def _levels(platform: Operations, symbol: str, asked: Asked) -> list[Json]:
+    """Entry, stop, target and liquidation price of open positions in this symbol."""
+    found: list[Json] = []
+    for row in await positions.positions(platform, asked.bot):
+        if row.symbol != symbol:
+            continue
+        prices = (
+            ("entry", row.entry_price),
+            ("stop", row.stop_loss),
+            ("target", row.take_profit),
+            ("liq", row.liq_price),
+        )
+        found += [
+            {"kind": kind, "price": float(price), "text": f"{short(row.bot)} {kind}"} for kind, price in prices if price
+        ]
+    return found
+
+
+async def equity(platform: Operations, asked: Asked) -> Json:
+    """Return the equity of all bots and of each over the range, and the drawdown of all in per cent."""
+    now = await business_now(platform)
+    period = asked.period(now)
+    curves = await asyncio.gather(
+        analytics.equity_curve(platform, None, period),
+        *(analytics.equity_curve(platform, bot, period) for bot in platform.registry.bots),
+    )
+    latest = {row.bot: row for row in await positions.balance(platform) if row.true}
+    named = {"all": _points(curves[0])}
+    for bot, curve in zip(platform.registry.bots, curves[1:], strict=True):
+        points = _points(curve)
+        live = latest.get(bot.id)
+        if points and live is not None:
+            points = _with_now(points, now, float(live.equity))
+        named[short(bot.id)] = points
+    if named["all"] and len(latest) == len(platform.registry.bots):
+        named["all"] = _with_now(named["all"], now, float(sum(row.equity for row in latest.values())))
+    return {"curves": named, "drawdown": _drawdown(named["all"])}
+
+
+def _points(curve: list[EquityPoint]) -> list[tuple[int, float]]:
+    """One point per second at most, in order: the chart takes no two values for one time."""
+    seconds = {ms_of(point.time) // 1000: float(point.equity) for point in curve}
+    return sorted(seconds.items())
+
+
+def _with_now(points: list[tuple[int, float]], now: datetime, value: float) -> list[tuple[int, float]]:
+    second = ms_of(now) // 1000
+    return [*points, (second, value)] if second > points[-1][0] else points
+
+
+def _drawdown(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    highest, fallen = 0.0, []
+    for second, value in points:
+        highest = max(highest, value)
+        fallen.append((second, round((value / highest - 1) * 100, 4) if highest > 0 else 0.0))
+    return fallen

@@ -1,0 +1,171 @@
+// Draws each element with data-chart from the JSON at data-src, with Lightweight Charts. No other source of data or code.
+'use strict'
+const drawn = []
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim()
+const theme = () => ({
+  layout: { background: { color: colour('room') }, textColor: colour('dim'), fontFamily: 'system-ui, sans-serif' },
+  grid: { vertLines: { color: colour('line') }, horzLines: { color: colour('line') } },
+  rightPriceScale: { borderColor: colour('line') }, leftPriceScale: { borderColor: colour('line') },
+  timeScale: { borderColor: colour('line'), timeVisible: true, secondsVisible: false },
+})
+const palette = ['#4f9dde', '#e0b04c', '#b37feb', '#4ec9b0', '#e58f65', '#9aa5b1', '#d16d9e', '#7fb069']
+
+function make(box, options) {
+  const chart = LightweightCharts.createChart(box, { ...theme(), autoSize: true, crosshair: { mode: 0 }, ...options })
+  drawn.push(chart)
+  return chart
+}
+
+function precision(price) {
+  const digits = price >= 1000 ? 1 : price >= 10 ? 2 : price >= 0.1 ? 4 : 6
+  return { type: 'price', precision: digits, minMove: 10 ** -digits }
+}
+
+// Exponential average; ends where there are too few values.
+function average(rows, length) {
+  const weight = 2 / (length + 1), points = []
+  let mean = null
+  rows.forEach((row, at) => {
+    mean = mean === null ? row[4] : row[4] * weight + mean * (1 - weight)
+    if (at >= length) points.push({ time: row[0], value: mean })
+  })
+  return points
+}
+
+function candles(box, data) {
+  if (!data.candles.length) return say(box, 'No candles of this symbol are at hand for this range.')
+  const chart = make(box)
+  const last = data.candles[data.candles.length - 1][4]
+  const series = chart.addCandlestickSeries({
+    upColor: colour('good'), downColor: colour('bad'), borderVisible: false, wickUpColor: colour('good'),
+    wickDownColor: colour('bad'), priceFormat: precision(last),
+  })
+  series.setData(data.candles.map(([time, open, high, low, close]) => ({ time, open, high, low, close })))
+  const volume = chart.addHistogramSeries({ priceScaleId: 'volume', priceFormat: { type: 'volume' }, lastValueVisible: false, priceLineVisible: false })
+  chart.priceScale('volume').applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } })
+  volume.setData(data.volume.map(([time, value, up]) => ({ time, value, color: (up ? colour('good') : colour('bad')) + '55' })))
+  const first = data.candles[0][0], step = data.candles.length > 1 ? data.candles[1][0] - first : 60
+  const snap = (time) => Math.max(first, Math.floor(time / step) * step)
+  const shown = data.marks.filter((mark) => mark.time >= first)
+  series.setMarkers(shown.map((mark) => ({
+    time: snap(mark.time), position: mark.buys ? 'belowBar' : 'aboveBar', shape: mark.buys ? 'arrowUp' : 'arrowDown',
+    color: mark.buys ? colour('good') : colour('bad'),
+  })))
+  data.trades.filter((trade) => trade.from[0] >= first).slice(0, 150).forEach((trade) => {
+    const from = snap(trade.from[0]), to = Math.max(snap(trade.to[0]), from + step)
+    const line = chart.addLineSeries({
+      color: trade.won ? colour('good') : colour('bad'), lineWidth: 2, lineStyle: 2, lastValueVisible: false,
+      priceLineVisible: false, crosshairMarkerVisible: false, priceFormat: precision(last), autoscaleInfoProvider: () => null,
+    })
+    line.setData([{ time: from, value: trade.from[1] }, { time: to, value: trade.to[1] }])
+  })
+  const levelColours = { entry: colour('dim'), stop: colour('bad'), target: colour('good'), liq: colour('warn') }
+  data.levels.forEach((level) => series.createPriceLine({
+    price: level.price, color: levelColours[level.kind], lineStyle: level.kind === 'entry' ? 1 : 2, title: level.text, axisLabelVisible: true,
+  }))
+  const lines = new Map()
+  toggles(box, [['EMA 20', 20], ['EMA 50', 50], ['EMA 200', 200]], (length, on) => {
+    if (!on && lines.has(length)) { chart.removeSeries(lines.get(length)); lines.delete(length) }
+    if (on) {
+      const line = chart.addLineSeries({ color: palette[lines.size % palette.length], lineWidth: 1, lastValueVisible: false, priceLineVisible: false })
+      line.setData(average(data.candles, length))
+      lines.set(length, line)
+    }
+  })
+  const tip = note(box)
+  chart.subscribeCrosshairMove((at) => {
+    if (!at.time) { tip.textContent = ''; return }
+    const bar = at.seriesData.get(series)
+    const near = [
+      ...shown.filter((mark) => snap(mark.time) === at.time).map((mark) => mark.text),
+      ...data.trades.filter((trade) => snap(trade.from[0]) <= at.time && at.time <= snap(trade.to[0])).slice(0, 4).map((trade) => trade.text),
+    ]
+    const price = bar ? `O ${bar.open}  H ${bar.high}  L ${bar.low}  C ${bar.close}` : ''
+    tip.textContent = [price, ...near].join('\n')
+  })
+  chart.timeScale().fitContent()
+}
+
+function equity(box, data) {
+  const names = Object.keys(data.curves).filter((name) => data.curves[name].length > 1)
+  if (!names.length) return say(box, 'Not enough points for a curve yet.')
+  const chart = make(box), lines = new Map()
+  const add = (name) => {
+    const line = chart.addLineSeries({
+      color: name === 'all' ? colour('good') : palette[names.indexOf(name) % palette.length], lineWidth: 2, title: name, priceLineVisible: false,
+    })
+    line.setData(data.curves[name].map(([time, value]) => ({ time, value })))
+    lines.set(name, line)
+  }
+  add(names[0])
+  const fall = chart.addAreaSeries({
+    priceScaleId: 'fall', lineColor: colour('bad'), topColor: colour('bad') + '10', bottomColor: colour('bad') + '55', lineWidth: 1,
+    priceLineVisible: false, lastValueVisible: false, priceFormat: { type: 'percent' }, title: 'drawdown',
+  })
+  chart.priceScale('fall').applyOptions({ scaleMargins: { top: 0.75, bottom: 0 } })
+  chart.priceScale('right').applyOptions({ scaleMargins: { top: 0.08, bottom: 0.3 } })
+  fall.setData(data.drawdown.map(([time, value]) => ({ time, value })))
+  toggles(box, names.map((name) => [name, name]), (name, on) => {
+    if (on && !lines.has(name)) add(name)
+    if (!on && lines.has(name)) { chart.removeSeries(lines.get(name)); lines.delete(name) }
+  }, names[0])
+  const tip = note(box)
+  chart.subscribeCrosshairMove((at) => {
+    if (!at.time) { tip.textContent = ''; return }
+    const parts = [...lines].map(([name, line]) => [name, at.seriesData.get(line)]).filter(([, point]) => point)
+    const fallen = at.seriesData.get(fall)
+    tip.textContent = [
+      new Date(at.time * 1000).toISOString().slice(0, 16).replace('T', ' '),
+      ...parts.map(([name, point]) => `${name} ${point.value.toLocaleString('en', { maximumFractionDigits: 2 })}`),
+      ...(fallen ? [`drawdown ${fallen.value.toFixed(2)} %`] : []),
+    ].join('\n')
+  })
+  chart.timeScale().fitContent()
+}
+
+function say(box, text) {
+  box.classList.add('empty')
+  box.textContent = text
+}
+
+function note(box) {
+  const tip = document.createElement('pre')
+  tip.className = 'tip'
+  tip.setAttribute('aria-hidden', 'true')
+  box.append(tip)
+  return tip
+}
+
+// Check boxes above a chart.
+function toggles(box, choices, change, on) {
+  const bar = document.createElement('div')
+  bar.className = 'toggles'
+  for (const [text, value] of choices) {
+    const label = document.createElement('label'), input = document.createElement('input')
+    input.type = 'checkbox'
+    input.checked = value === on
+    input.addEventListener('change', () => change(value, input.checked))
+    label.append(input, ' ' + text)
+    bar.append(label)
+  }
+  box.before(bar)
+}
+
+const kinds = { candles, equity }
+async function draw(box) {
+  try {
+    let data
+    if (box.dataset.points) data = JSON.parse(box.dataset.points)
+    else {
+      const answer = await fetch(box.dataset.src, { credentials: 'same-origin' })
+      data = await answer.json()
+      if (!answer.ok) throw new Error(data.error)
+    }
+    kinds[box.dataset.chart](box, data)
+    box.dataset.drawn = 'yes'
+  } catch (fault) {
+    say(box, 'The chart cannot be drawn: ' + fault.message)
+  }
+}
+document.querySelectorAll('[data-chart]').forEach(draw)
+document.addEventListener('alpha:theme', () => drawn.forEach((chart) => chart.applyOptions(theme())))
