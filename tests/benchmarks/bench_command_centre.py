@@ -25,6 +25,7 @@ from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
 from bot_control import BotControlSettings, open_control
 from dashboard import front
+from dashboard.asked import Asked
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 from operations.arguments import read_words
@@ -86,7 +87,7 @@ async def bench(postgres: EmbeddedPostgres, redis: EmbeddedRedis, fills: int) ->
     pages = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        await asyncio.gather(front.live_places(platform), front.past_place(platform))
+        await asyncio.gather(front.live_places(platform), front.past_place(platform, Asked("/")))
         pages.append((time.perf_counter() - started) * 1000)
     table.add_row("the dashboard's first page", f"{statistics.median(pages):.0f}", "-", "-")
     Console(width=110).print(table)
