@@ -42,14 +42,14 @@ _NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES
 CREATES_ENV_FILE = {"init"}
 HELP = """Several trading bots on Bybit as one system: what they do, what they earned, and how to steer them.
 
-Every command has --help. The same questions and orders work in Telegram, as /status and so on.
+Every command has --help. The same queries and commands work in Telegram, as /status and so on.
 """
 #: The commands by purpose, in the order they are needed.
 SECTIONS = (
     ("Watch an account of your own", ("observe",)),
     ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
     (
-        "Ask what is now",
+        "Current state",
         (
             "status",
             "positions",
@@ -66,9 +66,9 @@ SECTIONS = (
             "config",
         ),
     ),
-    ("Ask how it went", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),
-    ("Steer", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
-    ("Check the books", ("sync", "issues", "audit", "db", "export")),
+    ("Performance", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),
+    ("Control", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
+    ("Reconciliation", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check", "sweep")),
     ("Models", ("model",)),
     ("Ticks", ("ticks", "slippage")),

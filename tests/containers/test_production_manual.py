@@ -14,7 +14,12 @@ from tests.containers.exchange import ACCOUNTS, READING, Exchange
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 PASSWORD = "a-password-of-the-manual"
 #: Services whose container names differ.
-CONTAINERS = {"postgres": "trading_postgres", "pgbouncer": "trading_pgbouncer", "redis": "trading_redis"}
+CONTAINERS = {
+    "postgres": "trading_postgres",
+    "pgbouncer": "trading_pgbouncer",
+    "redis": "trading_redis",
+    "ports": "trading_ports",
+}
 #: Prints a container's environment and every mounted secret.
 _ALL_THAT_IT_READS = 'env; for f in /run/secrets/*; do [ -f $f ] && echo "$f:$(cat $f)"; done; true'
 COMPOSE = "docker compose -f docker-compose.production.yml"

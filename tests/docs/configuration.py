@@ -11,11 +11,12 @@ from alpha.config.keys import BotKeys, ReadingKeys
 from alpha.config.loader import Settings
 from alpha.postgres.migrate import MigrateSettings
 from bot_runner.settings import BotSettings
+from dashboard.settings import DashboardSettings
 from database.backup.settings import BackupSettings
 from demo.settings import DemoSettings
 from operations.context import OperationsSettings
 from risk_guard.settings import GuardSettings
-from telegram_manager.settings import CommandCentreSettings
+from telegram_manager.settings import ChannelKeys, CommandCentreSettings
 from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
 from websocket_listener.settings import ListenerSettings
@@ -39,8 +40,15 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ("Trade sync", "`trade_sync_service`", SyncSettings, ""),
     ("Guard", "`risk_guard`", GuardSettings, ""),
     ("Command centre", "`telegram_manager`", CommandCentreSettings, ""),
+    (
+        "Channel of a bot",
+        "`telegram_manager`; a bot's own Telegram channel. `SHORTSELLER_` stands for the bot's prefix.",
+        ChannelKeys,
+        "SHORTSELLER_",
+    ),
+    ("Dashboard", "`dashboard`", DashboardSettings, ""),
     ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
-    ("Terminal", "The `alpha` command's questions and orders.", OperationsSettings, ""),
+    ("Terminal", "The `alpha` command's queries and commands.", OperationsSettings, ""),
     ("Migrations", "`python -m alpha.postgres.migrate`", MigrateSettings, ""),
     ("Backups", "`postgres_backup`", BackupSettings, ""),
     ("Demo", "`make demo`; read from the environment only.", DemoSettings, ""),
@@ -84,7 +92,26 @@ def _row(variable: str, field: FieldInfo) -> str:
         value = field.default
         default = f"`{str(value).lower() if isinstance(value, bool) else ','.join(map(str, value)) if isinstance(value, tuple) else value}`"
     text = (field.description or "").rstrip(".")
-    return f"| `{variable}` | {default} | {text[:1].upper()}{text[1:]}{' (secret)' if secret else ''} |"
+    return f"| `{variable}` | {default} | {_sentence(text)}{' (secret)' if secret else ''} |"
+
+
+def _sentence(text: str) -> str:
+    """Capitalise the first word, unless it is a literal to be typed as it stands (true, global, 12345:AA...)."""
+    first = text.split(" ", 1)[0].rstrip(",;:")
+    literal = first in {"true", "false"} or not first.isalpha() or first != first.lower()
+    return text if literal else text[:1].upper() + text[1:]
+
+
+def settings_models() -> set[type[Settings]]:
+    """Every settings model that a process loads: those without a subclass that is a model itself."""
+    found: set[type[Settings]] = set()
+    waiting = [Settings]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.model_fields and not kind.__name__.startswith("_"):
+            found.add(kind)
+    return found
 
 
 def main() -> int:

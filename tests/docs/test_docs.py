@@ -1,17 +1,63 @@
 """The documents say what is so."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import schemdraw
+
 from alpha.config.regions import REGIONS
-from tests.docs.configuration import PAGE, page
+from tests.docs import diagrams
+from tests.docs.configuration import PAGE, PARTS, page, settings_models
+from tests.docs.diagrams import DIAGRAMS
+from tests.docs.reference import FOLDER, PAGES, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_configuration_reference_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.docs.configuration"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_generated_reference_is_current(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run: python -m tests.docs.reference"
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_each_diagram_is_as_its_source_draws_it(name: str) -> None:
+    schemdraw.use("svg")
+    drawn = (diagrams.FOLDER / f"{name}.svg").read_bytes()
+    assert drawn == DIAGRAMS[name]().svg(), "run: python -m tests.docs.diagrams"
+
+
+def test_no_diagram_is_left_as_code_and_every_one_is_shown() -> None:
+    pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
+    assert not [str(path) for path, text in pages.items() if "```mermaid" in text or "```dot" in text]
+    for name in DIAGRAMS:
+        assert any(f"diagrams/{name}.svg" in text for text in pages.values()), name
+
+
+def test_every_metric_says_what_it_is() -> None:
+    rows = metrics()
+    assert {"websocket_listener", "trade_sync_service", "risk_guard", "tick_recorder"} <= {row[0] for row in rows}
+    assert all(text for *_, text in rows)
+
+
+def test_every_settings_model_is_in_the_reference() -> None:
+    for module in ROOT.glob("*/**/settings.py"):
+        parts = module.relative_to(ROOT).with_suffix("").parts
+        if not parts[0].startswith(".") and "tests" not in parts:
+            importlib.import_module(".".join(parts))
+    listed = {f"{prefix}{name}".upper() for _, _, kind, prefix in PARTS for name in kind.model_fields}
+    for model in settings_models():
+        if "tests" in model.__module__:
+            continue
+        own = {name.upper() for name in model.model_fields}
+        missing = {name for name in own if name not in listed and f"SHORTSELLER_{name}" not in listed}
+        assert not missing, f"{model.__name__} is not in tests/docs/configuration.py: {sorted(missing)}"
 
 
 def test_every_setting_says_what_it_is() -> None:
