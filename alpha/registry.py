@@ -141,8 +141,8 @@ TAKEN = frozenset(
 #: Prefixes of variables used by something else.
 TAKEN_PREFIXES = frozenset(
     {
-        "ALPHA", "BACKUP", "BOT", "BYBIT", "C2", "COMPOSE", "DASHBOARD", "DEMO", "DOCKER", "GUARD", "HEALTH", "LISTENER", "LOG",
-        "MIGRATE", "POSTGRES", "PYTHON", "RECONCILE", "REDIS", "SIM", "SYNC", "TELEGRAM",
+        "ALPHA", "ANALYSIS", "BACKUP", "BOT", "BYBIT", "C2", "COMPOSE", "DASHBOARD", "DEMO", "DOCKER", "GUARD", "HEALTH", "INFLUX", "LISTENER", "LOG",
+        "MIGRATE", "POSTGRES", "PYTHON", "RECONCILE", "REDIS", "SIM", "SYNC", "TELEGRAM", "TICKS",
     }
 )  # fmt: skip
 _PATH = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"

@@ -48,6 +48,7 @@ SERVICES = (
     Service("telegram_manager", "alpha_c2", must_run=True),
     Service("dashboard", "alpha_readonly"),
     Service("tick_recorder", "alpha_ticks"),
+    Service("analysis_service", "alpha_analysis"),
     Service("doctor", "alpha_readonly", Keys.TRADING | Keys.READING, resident=False, demo=DemoStart.NEVER),
 )
 RESIDENT = tuple(service.name for service in SERVICES if service.resident)

@@ -71,7 +71,7 @@ SECTIONS = (
     ("Reconciliation", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check", "sweep")),
     ("Models", ("model",)),
-    ("Ticks", ("ticks", "slippage")),
+    ("Market", ("analysis", "ticks", "slippage")),
 )
 
 

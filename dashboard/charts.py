@@ -3,7 +3,7 @@
 import json
 from html import escape
 
-from operations.page import BarChart, Curve
+from operations.page import BarChart, Curve, Gauges
 
 WIDTH, HEIGHT, LEFT = 900, 300, 10
 
@@ -53,6 +53,29 @@ def bars_svg(bars: BarChart) -> str:
         if number % every == 0:
             parts.append(f'<text x="{left + slot * 0.15:.1f}" y="{HEIGHT - 8}">{escape(_short_day(label))}</text>')
     return _svg(bars.title, "".join(parts) + _label(y(high), f"{high:,.0f}") + _label(y(low), f"{low:,.0f}"))
+
+
+def gauges_svg(gauges: Gauges) -> str:
+    """A horizontal bar from -1 to 1 per label."""
+    first, slot = 110, (HEIGHT - 40) / max(1, len(gauges.values))
+    x = Scale(-1.0, 1.0, first, WIDTH - 60)
+    parts = [
+        f'<line class="axis" x1="{x(level):.1f}" x2="{x(level):.1f}" y1="5" y2="{HEIGHT - 35}"/>'
+        f'<text x="{x(level):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{level:+g}</text>'
+        for level in (-1.0, -0.5, 0.0, 0.5, 1.0)
+    ]
+    for number, (label, value) in enumerate(zip(gauges.labels, gauges.values, strict=True)):
+        top = 5 + number * slot
+        parts.append(f'<text x="{LEFT}" y="{top + slot * 0.65:.1f}">{escape(label)}</text>')
+        if value is None:
+            continue
+        left, right = sorted((x(0.0), x(value)))
+        kind = "gain" if value >= 0 else "loss"
+        parts.append(
+            f'<rect class="{kind}" x="{left:.1f}" width="{max(right - left, 2):.1f}" y="{top + slot * 0.2:.1f}" '
+            f'height="{slot * 0.6:.1f}"><title>{escape(label)}: {value:+.2f}</title></rect>'
+        )
+    return _svg(gauges.title, "".join(parts))
 
 
 def _short_day(label: str) -> str:

@@ -3,8 +3,8 @@
 import re
 from html import escape
 
-from dashboard.charts import bars_svg, curve_html
-from operations.page import BarChart, Block, Cell, Curve, Facts, Page, Picture, Table, Verbatim, Words
+from dashboard.charts import bars_svg, curve_html, gauges_svg
+from operations.page import BarChart, Block, Cell, Curve, Facts, Gauges, Page, Picture, Table, Verbatim, Words
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 _TRADE = re.compile(r"[0-9a-f]{10}")
@@ -40,6 +40,8 @@ def picture_html(picture: Picture) -> str:
             return curve_html(picture)
         case BarChart():
             return bars_svg(picture)
+        case Gauges():
+            return gauges_svg(picture)
 
 
 def _table(table: Table, *, cards: bool = False) -> str:

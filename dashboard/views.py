@@ -9,9 +9,10 @@ from dashboard import log_files, tables
 from dashboard.asked import DEFAULT_RANGE, Asked, bot_bar, range_bar
 from dashboard.chart_data import intervals, symbols
 from dashboard.charts import chart_html
+from dashboard.heat_map import heat_map_html
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
-from operations import history_pages
+from operations import analysis, history_pages
 from operations.arguments import read_words
 from operations.business_time import business_now
 from operations.commands import QUERIES
@@ -23,7 +24,7 @@ from operations.trade import trade
 #: Queries available to a reader without a role, in menu order.
 MENU = (
     *("analytics", "daily", "performance", "trades", "fills", "orders"),
-    *("exposure", "risk", "balance", "issues", "sync", "alerts"),
+    *("exposure", "risk", "balance", "issues", "sync", "alerts", "analysis"),
 )
 
 
@@ -38,6 +39,8 @@ async def answer(platform: Operations, name: str, words: list[str], asked: Asked
     if not words:
         words = await _words(platform, question.usage, name, asked)
     args = read_words(platform.registry, question.name, question.usage, question.example, words)
+    if name == "analysis" and args.symbol is None:
+        return heat_map_html(await analysis.ratings(platform))
     bars = bot_bar(asked, platform.registry) if "[bot]" in question.usage else ""
     bars += range_bar(asked) if "[period]" in question.usage or name == "daily" else ""
     return bars + page_html(await question.ask(platform, args), cards=name in ("exposure", "risk", "balance"))

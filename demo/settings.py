@@ -34,6 +34,7 @@ class DemoSettings(Settings):
         None, ge=1, le=65535, description="the port of the dashboard; a free one when unset"
     )
     demo_ticks: bool = Field(False, description="true to record every tick of the demo's market")
+    demo_analysis: bool = Field(True, description="false to run the demo without the analysis service")
     demo_deposit_usdt: int = Field(10_000, ge=1, description="what each account starts with, in USDT")
 
 

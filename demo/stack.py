@@ -39,6 +39,8 @@ SYMBOLS = (
 )
 #: Only with DEMO_TICKS.
 TICK_RECORDER = "tick_recorder"
+#: Only with DEMO_ANALYSIS, the default.
+ANALYSIS = "analysis_service"
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -100,8 +102,10 @@ class DemoStack:
                 **{name.lower(): value for name, value in self._owner_environment().items()},
             )
         )
+        chosen = {TICK_RECORDER: self._settings.demo_ticks, ANALYSIS: self._settings.demo_analysis}
+        without = {name for name, wanted in chosen.items() if not wanted}
         for service in SERVICES:
-            if service.demo is DemoStart.NEVER or (service.name == TICK_RECORDER and not self._settings.demo_ticks):
+            if service.demo is DemoStart.NEVER or service.name in without:
                 continue
             if (self._root / service.name / "__main__.py").exists():
                 self.supervisor.add(self._service(service), wanted=service.demo is DemoStart.BEFORE_BOTS)
@@ -208,6 +212,10 @@ class DemoStack:
         if name == "websocket_listener":
             # The account is as old as the demo: no history to backfill before the first start counts as synced.
             environment |= {"LISTENER_HISTORY_DAYS": "1"}
+        if name == ANALYSIS:
+            # The market runs thousands of times faster than real time: longer candles only.
+            environment |= {"ANALYSIS_FILE": str(self._root / "demo" / "analysis.toml")}
+            environment |= {key: value for key, value in os.environ.items() if key.startswith("ANALYSIS_")}
         if name == TICK_RECORDER:
             environment |= {"TICKS_DIR": str(self.folder / "ticks")}
             environment |= {key: value for key, value in os.environ.items() if key.startswith(("TICKS_", "INFLUX_"))}

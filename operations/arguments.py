@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alpha.errors import Misconfigured, Rejected
+from alpha.model.interval import INTERVAL_MS
 from alpha.registry import Bot, Registry
 from operations.storable import brief
 
@@ -30,6 +31,7 @@ class Arguments:
     trade: str | None = None
     period: str | None = None
     rest: str | None = None
+    interval: str | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -40,6 +42,7 @@ class Arguments:
             None if self.n is None else str(self.n),
             self.trade,
             self.period,
+            self.interval,
             self.rest,
         )
         return tuple(word for part in said if part is not None for word in part.split())
@@ -88,6 +91,8 @@ def _read(name: str, word: str, registry: Registry) -> Bot | str | int | None:
             return None
     if name == "trade":
         return word.lower() if _TRADE.fullmatch(word.lower()) else None
+    if name == "interval":
+        return interval_of(word)
     if name == "symbol":
         symbol = word.upper()
         if not _SYMBOL.fullmatch(symbol):
@@ -96,12 +101,27 @@ def _read(name: str, word: str, registry: Registry) -> Bot | str | int | None:
     return int(word.replace(",", "")) if _NUMBER.fullmatch(word) and len(word) <= 9 else None
 
 
+def interval_of(word: str) -> str | None:
+    """A candle interval in Bybit's notation, from `60`, `60m`, `1h`, `D` or `1d`; None when it is none."""
+    match = re.fullmatch(r"(\d{1,4})?([mhdw])?", word.strip().lower())
+    if match is None or not word.strip():
+        return None
+    number, unit = match[1] or "1", match[2] or "m"
+    if unit in "dw":
+        return unit.upper() if number == "1" else None
+    if match[1] is None:
+        return None
+    minutes = str(int(number) * (60 if unit == "h" else 1))
+    return minutes if minutes in INTERVAL_MS else {"1440": "D", "10080": "W"}.get(minutes)
+
+
 def _said(name: str, registry: Registry) -> str:
     return {
         "bot": f"a bot ({_bots(registry)})",
         "symbol": "a symbol such as BTCUSDT",
         "n": "a number",
         "trade": "the id of a trade (see /trades), or 1 for the last one",
+        "interval": "an interval such as 60, 4h or D",
         "period": "a period such as 7d",
     }.get(name, name)
 

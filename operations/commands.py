@@ -7,6 +7,7 @@ from enum import IntEnum
 from alpha.errors import Rejected
 from alpha.registry import Bot
 from operations import (
+    analysis,
     analytics,
     consequences,
     control,
@@ -175,6 +176,12 @@ async def _audit(platform: Operations, args: Arguments) -> Page:
     return pages.commands_page(await history.commands(platform, _n(args, 20)), platform.zone)
 
 
+async def _analysis(platform: Operations, args: Arguments) -> Page:
+    if args.symbol is None:
+        return analysis.overview_page(await analysis.ratings(platform), platform.zone)
+    return analysis.symbol_page(await analysis.details(platform, args.symbol), args.interval, platform.zone)
+
+
 async def _logs(platform: Operations, args: Arguments) -> Page:
     bot = the_bot(args)
     return pages.logs_page(bot.id, await health.logs(platform, bot, _n(args, 30)), platform.zone)
@@ -275,6 +282,14 @@ QUERIES = (
         "[period]",
         "/performance this month",
         _performance,
+    ),
+    Query(
+        "analysis",
+        "indicators and ratings by timeframe",
+        "ratings, timeframes",
+        "[interval] [symbol]",
+        "/analysis BTCUSDT",
+        _analysis,
     ),
     Query("health", "every part of the system", "every part", "", "/health", _health),
     Query("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),

@@ -105,7 +105,16 @@ class BarChart:
     values: list[float]
 
 
-Picture = Curve | BarChart
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """A signed bar from -1 to 1 per label; None where there is no value."""
+
+    title: str
+    labels: list[str]
+    values: list[float | None]
+
+
+Picture = Curve | BarChart | Gauges
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from operations.page import BarChart, Curve, Picture
+from operations.page import BarChart, Curve, Gauges, Picture
 
 BACKGROUND, GRID, INK, FAINT = "#0e1621", "#22303f", "#f5f5f5", "#8ea2b6"
 GOOD, BAD, LINE = "#4dcd5e", "#ff595a", "#52a8f2"
@@ -36,6 +36,8 @@ def draw(picture: Picture) -> bytes:
             _draw_curve(sheet, picture)
         case BarChart():
             _draw_bars(sheet, picture)
+        case Gauges():
+            _draw_gauges(sheet, picture)
     return sheet.png()
 
 
@@ -234,6 +236,34 @@ def _draw_bars(sheet: _Sheet, bars: BarChart) -> None:
         if (count - 1 - number) % every == 0:
             sheet.text(middle, 24, label, side="center")
     sheet.line((LEFT, right), (zero, zero), FAINT, 1.5)
+
+
+def _draw_gauges(sheet: _Sheet, gauges: Gauges) -> None:
+    known = [value for value in gauges.values if value is not None]
+    overall = sum(known) / len(known) if known else 0.0
+    buys = sum(value > 0.1 for value in known)
+    sells = sum(value < -0.1 for value in known)
+    title, _, figure = gauges.title.rpartition(" ")
+    sheet.head(title, figure, overall >= 0, "sell", f"{buys} buy   {sells} sell   of {len(gauges.values)}")
+    left, bottom = 130, 40
+    middle, half = (left + WIDTH - LEFT) / 2, (WIDTH - LEFT - left) / 2
+    slot = (TOP - bottom) / max(1, len(gauges.values))
+    for level in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        x = middle + level * half
+        sheet.line((x, x), (bottom, TOP), FAINT if level == 0 else GRID, 1.5)
+        sheet.text(x, 12, f"{level:+g}" if level else "0", side="center", size=SMALL)
+    for number, (label, value) in enumerate(zip(gauges.labels, gauges.values, strict=True)):
+        centre = TOP - (number + 0.5) * slot
+        sheet.text(LEFT, centre - 8, label, INK)
+        if value is None:
+            sheet.text(middle + 10, centre - 8, "no vote")
+            continue
+        end = middle + (value or 0.01) * half
+        color = GOOD if value > 0.1 else BAD if value < -0.1 else FAINT
+        thick = min(slot * 0.32, 22)
+        sheet.area((middle, end), (centre + thick, centre + thick), centre - thick, color, 1.0)
+        sheet.text(end + (10 if value >= 0 else -10), centre - 8, f"{value:+.2f}", INK, SMALL,
+                   "left" if value >= 0 else "right")  # fmt: skip
 
 
 def amount(value: float) -> str:

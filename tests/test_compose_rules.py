@@ -134,7 +134,7 @@ SHARED = {"image of postgres:17", "image of redis:8", "image of haproxy:3.0", "i
 #: Who speaks to the exchange or to Telegram; the doctor asks both. The ports are only carried in.
 NEED_A_WAY_OUT = {
     "shortseller", "lxalgo", "momentum", "risk_guard", "websocket_listener", "trade_sync_service", "telegram_manager", "doctor",
-    "tick_recorder", "ports", "dashboard_port", "influxdb_port",
+    "tick_recorder", "analysis_service", "ports", "dashboard_port", "influxdb_port",
 }  # fmt: skip
 
 

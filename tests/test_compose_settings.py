@@ -3,6 +3,7 @@
 import pytest
 
 from alpha.config.loader import Settings
+from analysis_service.settings import AnalysisSettings
 from bot_runner.settings import BotSettings
 from database.backup.settings import BackupSettings
 from risk_guard.settings import GuardSettings
@@ -15,6 +16,7 @@ from websocket_listener.settings import ListenerSettings
 #: The same in every container, by its image; a step clock is for tests.
 BY_IMAGE = {
     "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL", "TICKS_DIR",
+    "ANALYSIS_FILE",
 }  # fmt: skip
 OWN = (
     "GUARD_",
@@ -28,6 +30,7 @@ OWN = (
     "ALPHA_CANDLE_",
     "TICKS_",
     "INFLUX_",
+    "ANALYSIS_",
 )
 
 
@@ -40,6 +43,7 @@ OWN = (
         ("telegram_manager", CommandCentreSettings),
         ("postgres_backup", BackupSettings),
         ("tick_recorder", RecorderSettings),
+        ("analysis_service", AnalysisSettings),
         ("shortseller", BotSettings),
         ("lxalgo", BotSettings),
         ("momentum", BotSettings),

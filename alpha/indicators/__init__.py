@@ -13,7 +13,7 @@ from alpha.indicators.momentum import (
     stochastic,
     z_score,
 )
-from alpha.indicators.oscillators import adx, adx_history, rsi, rsi_history
+from alpha.indicators.oscillators import Directional, adx, adx_history, directional, rsi, rsi_history
 from alpha.indicators.ranges import (
     Channel,
     Supertrend,
@@ -46,6 +46,7 @@ __all__ = [
     "Bands",
     "Channel",
     "Days",
+    "Directional",
     "Floats",
     "Macd",
     "Stochastic",
@@ -60,6 +61,7 @@ __all__ = [
     "change_pct",
     "completed_days",
     "deviation",
+    "directional",
     "donchian",
     "ema",
     "ema_warm_up",

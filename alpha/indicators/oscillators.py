@@ -1,10 +1,20 @@
 """Wilder's RSI and ADX, from anchored averages (see `recursive`)."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from alpha.indicators.memo import memoised
 from alpha.indicators.recursive import bars_of_history, wilder, wilder_warm_up
 from alpha.indicators.rolling import Floats, ratio
+
+
+class Directional(NamedTuple):
+    """Wilder's +DI, -DI and ADX, each 0 to 100."""
+
+    plus: Floats
+    minus: Floats
+    adx: Floats
 
 
 @memoised
@@ -16,8 +26,8 @@ def rsi(close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     if len(close) < 2:
         return np.full(len(close), np.nan)
     moves = np.diff(close)
-    gain = wilder(np.maximum(moves, 0.0), n, first_ms + interval_ms, interval_ms)
-    loss = wilder(np.maximum(-moves, 0.0), n, first_ms + interval_ms, interval_ms)
+    both = np.array((np.maximum(moves, 0.0), np.maximum(-moves, 0.0)))
+    gain, loss = wilder(both, n, first_ms + interval_ms, interval_ms)
     total = gain + loss
     share = np.where(total == 0.0, 50.0, ratio(gain, total) * 100.0)
     result = np.full(len(close), np.nan)
@@ -33,25 +43,30 @@ def rsi_history(n: int, interval_ms: int) -> int:
 @memoised
 def adx(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Average directional index, 0 to 100 (Wilder 1978): the smoothed DX of +DI and -DI; DX is 0 where both are 0."""
+    return directional(high, low, close, n, first_ms, interval_ms).adx
+
+
+def directional(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Directional:
+    """+DI, -DI and ADX of n bars; float64, shape (n,) of consecutive bars, the first starting at `first_ms` (UTC)."""
+    plus_di, minus_di, result = (np.full(len(close), np.nan) for _ in range(3))
     if len(close) < 2:
-        return np.full(len(close), np.nan)
+        return Directional(plus_di, minus_di, result)
     up, down = np.diff(high), -np.diff(low)
     plus = np.where((up > down) & (up > 0), up, 0.0)
     minus = np.where((down > up) & (down > 0), down, 0.0)
     before = close[:-1]
     true_range = np.maximum(high[1:], before) - np.minimum(low[1:], before)
     second = first_ms + interval_ms
-    span = wilder(true_range, n, second, interval_ms)
-    rising = ratio(wilder(plus, n, second, interval_ms), span)
-    falling = ratio(wilder(minus, n, second, interval_ms), span)
+    span, up_moves, down_moves = wilder(np.array((true_range, plus, minus)), n, second, interval_ms)
+    rising, falling = ratio(up_moves, span), ratio(down_moves, span)
     both = rising + falling
+    plus_di[1:], minus_di[1:] = rising * 100.0, falling * 100.0
     dx = np.where(both == 0.0, 0.0, ratio(np.abs(rising - falling), both) * 100.0)
     known = np.flatnonzero(~np.isnan(both))
-    result = np.full(len(close), np.nan)
     if len(known):
         first = int(known[0])
         result[1 + first :] = wilder(dx[first:], n, second + first * interval_ms, interval_ms)
-    return result
+    return Directional(plus_di, minus_di, result)
 
 
 def adx_history(n: int, interval_ms: int) -> int:

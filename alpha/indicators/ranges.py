@@ -121,19 +121,18 @@ def supertrend(
     for first in range(start, length, block):
         place = first - warm_up
         top, bottom, up = upper[place], lower[place], True
+        before = closes[place]
         for at in range(place + 1, min(first + block, length)):
-            if closes[at - 1] <= top:
-                top = min(top, upper[at])
+            above, below, now = upper[at], lower[at], closes[at]
+            if above < top or before > top:
+                top = above
+            if below > bottom or before < bottom:
+                bottom = below
+            if up:
+                up = now >= bottom
             else:
-                top = upper[at]
-            if closes[at - 1] >= bottom:
-                bottom = max(bottom, lower[at])
-            else:
-                bottom = lower[at]
-            if up and closes[at] < bottom:
-                up = False
-            elif not up and closes[at] > top:
-                up = True
+                up = now > top
+            before = now
             if at >= first:
                 line[at] = bottom if up else top
                 side[at] = 1.0 if up else -1.0

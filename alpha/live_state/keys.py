@@ -70,6 +70,16 @@ def intervals(bot: str) -> str:
     return f"intervals:{bot}"
 
 
+def analysis(symbol: str, interval: str) -> str:
+    """Hash in database 15, written by the analysis service: the newest candle's values, votes and rating."""
+    return f"analysis:{symbol}:{interval}"
+
+
+#: The interval of `analysis` that stands for the mean of all.
+ALL_INTERVALS = "all"
+#: Stream in database 15: every new analysis. Set: the symbols that are analysed.
+ANALYSIS_EVENTS = "analysis:events"
+ANALYSIS_SYMBOLS = "analysis:symbols"
 ALERTS = "alerts"
 EVENTS_CHANNEL = "alpha:events"
 GUARD = "guard"

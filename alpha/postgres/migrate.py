@@ -22,7 +22,16 @@ from alpha.postgres.scram import verifier
 from alpha.registry import Registry, load_registry
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "database" / "migrations"
-ROLES = ("alpha_readonly", "alpha_listener", "alpha_sync", "alpha_guard", "alpha_c2", "alpha_strategy", "alpha_ticks")
+ROLES = (
+    "alpha_readonly",
+    "alpha_listener",
+    "alpha_sync",
+    "alpha_guard",
+    "alpha_c2",
+    "alpha_strategy",
+    "alpha_ticks",
+    "alpha_analysis",
+)
 _LOCK = 4_157_250_001
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -39,6 +48,7 @@ class MigrateSettings(DatabaseSettings, RegistrySettings):
     alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
     alpha_ticks_db_password: SecretStr | None = Field(None, description="the password of alpha_ticks")
     bots_file: Path | None = Field(None, description="the former name of ALPHA_BOTS_FILE; read for one more release")
+    alpha_analysis_db_password: SecretStr | None = Field(None, description="the password of alpha_analysis")
     migrate_only_simulated: bool = Field(
         False, description="true refuses a database that holds other accounts than simulated ones; the demo's"
     )

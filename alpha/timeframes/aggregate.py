@@ -24,6 +24,18 @@ class Columns(NamedTuple):
     volume: Floats
 
 
+def from_place(candles: Columns, first: int) -> Columns:
+    """The candles from this place on, counted from the end where it is negative; views."""
+    return Columns(
+        candles.start_ms[first:],
+        candles.open[first:],
+        candles.high[first:],
+        candles.low[first:],
+        candles.close[first:],
+        candles.volume[first:],
+    )
+
+
 def aggregate(candles: Columns, base_ms: int, interval_ms: int) -> Columns:
     """The candles of `interval_ms` of which every part of `base_ms` is there. ValueError when it is no multiple."""
     if interval_ms % base_ms:

@@ -18,6 +18,7 @@ ROOTS = {
     "telegram_manager": ("telegram_manager.__main__", "alpha_cli.main", "alpha_cli.commands.operate"),
     "dashboard": ("dashboard.__main__",),
     "tick_recorder": ("tick_recorder.__main__", "alpha_cli.commands.ticks", "alpha_cli.main"),
+    "analysis_service": ("analysis_service.__main__",),
     "exchange_simulator": ("exchange_simulator.__main__",),
     "strategies": (
         "bot_runner.__main__",

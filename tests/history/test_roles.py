@@ -34,6 +34,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.halts": {"INSERT", "UPDATE"},
         "trading.guard_state": {"INSERT", "UPDATE", "DELETE"},
         "trading.guard_lease": {"INSERT", "UPDATE"},
+        "trading.bot_leases": {"INSERT", "UPDATE"},
         "trading.bots": {"UPDATE wish wish_by wish_at"},
     },
     "alpha_c2": {
@@ -47,6 +48,11 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.order_intents": {"INSERT"},
     },
     "alpha_ticks": {"audit.rejected_messages": {"INSERT"}},
+    "alpha_analysis": {
+        "trading.analysis": {"INSERT"},
+        "trading.analysis_schemas": {"INSERT"},
+        "audit.rejected_messages": {"INSERT"},
+    },
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
@@ -60,6 +66,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_ticks": set(),
+    "alpha_analysis": {"prepare_analysis", "prune_analysis"},
 }
 
 
@@ -162,14 +169,14 @@ async def test_nobody_but_the_owner_changes_the_schema_or_calls_its_inner_functi
     assert callable_here == FUNCTIONS[role]
 
 
-async def test_history_is_readable_to_all_but_the_tick_recorder_and_the_audit_to_those_who_need_it(
+async def test_history_is_readable_to_all_who_trade_or_ask_and_the_audit_to_those_who_need_it(
     history_settings: DatabaseSettings,
 ) -> None:
     for role in PASSWORDS:
         connection = await log_in(history_settings, role)
         for view in ("fills", "position_summaries", "bot_daily_performance", "exit_reason_analysis", "symbol_performance",
                      "open_positions", "books_balance", "completed_trades"):  # fmt: skip
-            if role == "alpha_ticks":
+            if role in {"alpha_ticks", "alpha_analysis"}:
                 assert await refused(connection, f"SELECT * FROM trading.{view} LIMIT 1")
             else:
                 await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")

@@ -1,0 +1,150 @@
+"""The analysis service: `python -m tests.benchmarks.bench_analysis [--files DIR]`.
+
+CPU of a day's boundary (33 symbols, every interval, the shipped indicators) beside a floor, one NumPy sum over the same
+windows per value; memory of the process with 33 symbols on the simulated exchange. With `--files`, a folder of 5-minute candles:
+every bar of the last month is recomputed with everything after it deleted, and replaced by noise, and compared to the bit.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from alpha.analysis import Definition, analyse, consecutive_tail, read_definition
+from alpha.indicators import DAY_MS
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.model.interval import INTERVAL_MS
+from alpha.timeframes import Columns, aggregate, from_place
+from demo.redis import EmbeddedRedis
+from tests.support.world import ROOT, Process, Simulator, until
+
+SYMBOLS = 33
+ROUNDS = 7
+MOST_MS, MOST_MB = 300, 120
+
+
+def walk(count: int, interval: str, seed: int) -> Columns:
+    """Candles whose last one ends at a Monday, 00:00 UTC."""
+    rng = np.random.default_rng(seed)
+    length = INTERVAL_MS[interval]
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.003, count)))
+    opened = np.roll(close, 1)
+    end = (20_000 * DAY_MS - 4 * DAY_MS) // (7 * DAY_MS) * 7 * DAY_MS + 4 * DAY_MS
+    starts = end - length * np.arange(count, 0, -1, dtype=np.int64)
+    high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
+    return Columns(starts, opened, high, low, close, rng.random(count) * 1_000.0)
+
+
+def boundary(definition: Definition) -> tuple[float, float]:
+    """Milliseconds of CPU of one boundary at which every interval closes, and of the floor; the best of some rounds."""
+    windows = [
+        (INTERVAL_MS[interval], walk(definition.history(interval) + 100, interval, number))
+        for number in range(SYMBOLS)
+        for interval in definition.intervals
+    ]
+    ours, floor = [], []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for length, candles in windows:
+            analyse(candles, length, definition)
+        ours.append(time.process_time() - began)
+        began = time.process_time()
+        for _, candles in windows:
+            for _ in definition.names:
+                np.add.reduce(candles.close)
+        floor.append(time.process_time() - began)
+    return min(ours) * 1_000, min(floor) * 1_000
+
+
+async def memory(definition_file: Path) -> float:
+    """Resident MB of the process after it has analysed 33 symbols on every interval."""
+    names = [f"T{number:02d}USDT" for number in range(SYMBOLS)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulator = Simulator(folder, speed="60", options=("--no-rate-limits", "--symbols", ",".join(names)))
+        redis = EmbeddedRedis(folder / "redis", "a-password-of-the-benchmark")
+        redis.start()
+        await simulator.start()
+        links = RedisClients(redis.settings())
+        environment = {
+            **redis.environment(), **simulator.environment(), "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "none",
+            "ANALYSIS_SYMBOLS": ",".join(names), "ANALYSIS_FILE": str(definition_file),
+            "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"), "LOG_FORMAT": "json",
+        }  # fmt: skip
+        process = Process("analysis", ["-m", "analysis_service"], environment, folder)
+        try:
+            process.start()
+
+            async def all_there() -> bool:
+                return len(await links.shared.smembers(keys.ANALYSIS_SYMBOLS)) == SYMBOLS
+
+            await until(all_there, 600, f"33 symbols; the log ends with {process.said()[-300:]}", 1.0)
+            await asyncio.sleep(15)
+            return float(psutil.Process(process.pid).memory_info().rss) / 1e6
+        finally:
+            process.kill()
+            simulator.process.kill()
+            await links.close()
+            redis.stop()
+
+
+def recompute(folder: Path, definition: Definition) -> tuple[int, int]:
+    """How many bars of the last month were recomputed, and how many differed."""
+    from backtester.candle_files import read_folder
+
+    bars, wrong = 0, 0
+    for read in read_folder(folder).values():
+        base = Columns(read.start_ms, read.open, read.high, read.low, read.close, read.volume)
+        base_ms = int(base.start_ms[1] - base.start_ms[0])
+        for interval in definition.intervals:
+            length = INTERVAL_MS[interval]
+            if length % base_ms or length < base_ms:
+                continue
+            candles = consecutive_tail(aggregate(base, base_ms, length), length)
+            month = min(len(candles.start_ms), max(1, 30 * DAY_MS // length))
+            offline = analyse(candles, length, definition, month)
+            rng = np.random.default_rng(1)
+            for place in range(month):
+                cut = len(candles.start_ms) - month + place + 1
+                deleted = from_place(candles, max(0, cut - definition.history(interval) - 50))
+                kept = cut - (len(candles.start_ms) - len(deleted.start_ms))
+                after = slice(kept, kept + 50)
+                noisy = Columns(deleted.start_ms[: kept + 50], *(column[: kept + 50].copy() for column in deleted[1:]))
+                for column in noisy[1:]:
+                    column[after] *= 1.0 + rng.normal(0.0, 0.3, len(column[after]))
+                alone = analyse(Columns(*(column[:kept] for column in deleted)), length, definition)[-1]  # type: ignore[arg-type]
+                replaced = analyse(noisy, length, definition, len(noisy.start_ms) - kept + 1)[0]
+                bars += 1
+                wrong += not (alone == replaced == offline[place])
+    return bars, wrong
+
+
+def main() -> int:
+    """Measure and print; 1 when a figure misses its aim."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=Path, help="a folder of 5-minute candles to recompute")
+    arguments = parser.parse_args()
+    file = ROOT / "analysis_service" / "analysis.toml"
+    definition = read_definition(file)
+    cpu_ms, floor_ms = boundary(definition)
+    series, values = SYMBOLS * len(definition.intervals), len(definition.names)
+    print(f"a day's boundary, {series} series, {len(definition.indicators)} indicators, {values} values")
+    print(
+        f"  CPU {cpu_ms:.0f} ms (aim {MOST_MS}), {cpu_ms / floor_ms:.0f} times one NumPy sum per value ({floor_ms:.0f} ms)"
+    )
+    used_mb = asyncio.run(memory(file))
+    print(f"  memory of the process {used_mb:.0f} MB (aim {MOST_MB})")
+    wrong = 0
+    if arguments.files is not None:
+        bars, wrong = recompute(arguments.files, definition)
+        print(f"  {bars:,} bars recomputed without and with noise after them: {wrong} differ")
+    return int(cpu_ms > MOST_MS or used_mb > MOST_MB or wrong > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
