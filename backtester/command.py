@@ -13,7 +13,7 @@ from typing import Any
 from alpha.errors import Misconfigured
 from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
-from alpha.strategy.base import Parameters, Strategy
+from alpha.strategy.base import Parameters, ScoreSource, Strategy
 from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candle_files import read_folder, symbols_of
 from backtester.candles import end_ms, first_ms
@@ -48,6 +48,8 @@ class Request:
     resume_days: int | None
     bots: Path
     maker_fee: str = MAKER_FEE
+    models: Sequence[str] = ()
+    models_dir: Path = Path("models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,13 @@ def carry_out(request: Request) -> Outcome:
 def look_ahead(request: Request, *, bars: int, seed: int) -> list[Finding]:
     """What `alpha check` finds: dependences on what is not known yet. Misconfigured as for `carry_out`."""
     ready = prepare(request)
-    return check(lambda: type(ready.strategy)(ready.parameters), ready.data, bars=bars, seed=seed)
+    return check(lambda: _fresh(ready), ready.data, bars=bars, seed=seed)
+
+
+def _fresh(ready: Prepared) -> Strategy[Any, Any]:
+    strategy = type(ready.strategy)(ready.parameters)
+    strategy.score_source = ready.strategy.score_source
+    return strategy
 
 
 def prepare(request: Request) -> Prepared:
@@ -124,6 +132,7 @@ def prepare(request: Request) -> Prepared:
         overrides["symbols"] = _symbols(request.symbols, request.data)
     parameters = load_parameters(kind.parameters_type, overrides=overrides)
     strategy = kind(parameters)
+    strategy.score_source = _scores(strategy, request)
     wanted_from = None if request.from_text is None else moment_ms(request.from_text, "--from")
     wanted_to = None if request.to_text is None else moment_ms(request.to_text, "--to")
     if wanted_from is not None and wanted_to is not None and wanted_from >= wanted_to:
@@ -143,6 +152,26 @@ def prepare(request: Request) -> Prepared:
     )
     changed = tuple(name for name in overrides if name != "symbols")
     return Prepared(strategy, parameters, changed, data, terms, constant)
+
+
+def _scores(strategy: Strategy[Any, Any], request: Request) -> ScoreSource | None:
+    """The models that were chosen. Misconfigured unless they are those that the strategy uses."""
+    chosen: dict[str, str] = {}
+    for text in request.models:
+        name, _, version = text.partition("=")
+        if not version:
+            raise Misconfigured(f"--model must be NAME=VERSION, got {text[:60]!r}.")
+        chosen[name] = version
+    if set(chosen) != set(strategy.models):
+        needed = ", ".join(strategy.models) or "no model"
+        raise Misconfigured(
+            f"The strategy uses {needed}, and --model names {', '.join(chosen) or 'none'}. Give --model NAME=VERSION for each."
+        )
+    if not chosen:
+        return None
+    from alpha.scoring.local import LocalScores
+
+    return LocalScores.open(request.models_dir, chosen)
 
 
 def find_strategy(name: str, bots: Path) -> type[Strategy[Any, Any]]:
@@ -231,6 +260,8 @@ def _command(request: Request) -> str:
     if request.maker_fee != MAKER_FEE:
         words += ["--maker-fee", request.maker_fee]
     words += ["--funding", request.funding]
+    for chosen in request.models:
+        words += ["--model", chosen]
     if request.resume_days is not None:
         words += ["--resume-days", str(request.resume_days)]
     return shlex.join(words)

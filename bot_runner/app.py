@@ -38,9 +38,12 @@ from bot_runner.entries import Entries
 from bot_runner.exits import Exits
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
+from bot_runner.model_client import ModelClient
 from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
+from bot_runner.predictions import Predictions
 from bot_runner.resting_orders import RestingOrders
+from bot_runner.scorer import Scorer
 from bot_runner.settings import BotSettings
 from bot_runner.startup import begin
 from bot_runner.state_persistence import StatePersistence
@@ -93,6 +96,7 @@ class BotProcess:
         self._trader: Trader | None = None
         self._waits_since_ms: int | None = None
         self._waits_for = ""
+        self._scorer: Scorer | None = None
         hosts = hosts_of(settings, keys)
         self._environment = hosts.environment
         self._gateway = Gateway(
@@ -136,6 +140,8 @@ class BotProcess:
             )
             raise
         finally:
+            if self._scorer is not None:
+                await self._scorer.close()
             await self._gateway.close()
             if self._shared is None:
                 await self._store.close()
@@ -197,7 +203,8 @@ class BotProcess:
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
-        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, base_history(self._strategy))
+        scorer, history = await self._scoring(account)
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, history)
 
         async def check() -> None:
             await check_account(self._gateway, broker, self._bot, checked, leverage)
@@ -238,6 +245,7 @@ class BotProcess:
             clock=self._clock,
             grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
             needs_live_state=settings.alpha_step_url is None,
+            scorer=scorer,
         )
         self._trader = trader
         await journal.save()
@@ -271,6 +279,20 @@ class BotProcess:
         await journal.save()
         await self._heart.beat(heartbeat.STOPPED, "to be started; its positions keep their stops on the exchange")
         log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars, late=trader.progress.late_bars)
+
+    async def _scoring(self, account: BotAccount) -> tuple[Scorer | None, int]:
+        """Who asks the models of the strategy, None without any; and how many closed bars the bot must know."""
+        history, names = base_history(self._strategy), self._strategy.models
+        if not names:
+            return None, history
+        client = ModelClient(self._settings.model_server_url, self._settings.model_deadline_ms / 1000)
+
+        async def warn(key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
+            assert self._trader is not None
+            await self._trader.journal.warn(key, f"{self._bot.name}: {text}", remedy, level)
+
+        scorer = self._scorer = Scorer(names, Predictions(self._store, account, self._bot.id), client, warn)
+        return scorer, max(history, await self._wait("PostgreSQL", scorer.bars_needed))
 
     async def _wait(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         """Wait for what is needed to begin, and say so in the heartbeat."""

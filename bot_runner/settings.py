@@ -34,6 +34,13 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
         None, description="the address of a simulated exchange in step clock; each point is reported to it"
     )
 
+    model_server_url: Url | None = Field(
+        None, description="the address of the model server; none where no bot uses a model"
+    )
+    model_deadline_ms: int = Field(
+        500, ge=1, le=60_000, description="how long the model server may take per bar, in milliseconds of wall time"
+    )
+
     def caps(self, environment: Environment) -> OrderCaps:
         """The hard caps. A simulated market runs thousands of times faster: orders a minute are then not capped."""
         per_minute = 1_000_000 if environment is Environment.SIMULATED else self.alpha_max_orders_per_minute

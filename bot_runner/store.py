@@ -131,6 +131,10 @@ class Store:
         rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
         return str(rows[0]["reason"]) if rows else None
 
+    async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+        """The rows of a query of another part of the bot."""
+        return await self._fetch(sql, *arguments)
+
     async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         try:
             rows = await self._questions.fetch(sql, *arguments)

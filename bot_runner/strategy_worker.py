@@ -25,9 +25,9 @@ import numpy as np
 
 from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.registry import Bot
-from alpha.strategy.bars import Bars, BarView, FloatArray, Series
+from alpha.strategy.bars import Bars, BarView, FloatArray, ScoreColumn, Series
 from alpha.strategy.base import BarContext, Portfolio, Strategy, StrategyState, Universe
-from alpha.strategy.frames import base_history, series_of
+from alpha.strategy.frames import base_history, series_of, with_scores
 from alpha.strategy.intents import Intent
 from alpha.strategy.risk_rules import Rules
 from bot_runner.load_strategy import load_strategy
@@ -53,6 +53,7 @@ class Described:
     rules: Rules
     sees_equity: bool
     state_type: type[StrategyState]
+    models: tuple[str, ...] = ()
 
 
 class WorkerStrategy(Strategy[Any, Any]):
@@ -82,6 +83,11 @@ class WorkerStrategy(Strategy[Any, Any]):
     def rules(self) -> Rules:
         """Its account rules."""
         return self.described.rules
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models it uses."""
+        return self.described.models
 
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
         """Never called here."""
@@ -141,8 +147,9 @@ class StrategyWorker:
 
     async def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """What the strategy wants at this bar, of the symbols last given to `views`. Changes `state` in place."""
+        scores = {symbol: bar.series.scores for symbol, bar in moment.bars.items() if bar.series.scores}
         intents, after = await self._call(
-            "evaluate", moment.bar_ms, moment.close_ms, list(moment.bars), moment.portfolio, state
+            "evaluate", moment.bar_ms, moment.close_ms, list(moment.bars), moment.portfolio, state, scores
         )
         for name in msgspec.structs.fields(state):
             setattr(state, name.name, getattr(after, name.name))
@@ -250,6 +257,7 @@ class _Serving:
             strategy.rules,
             strategy.sees_equity,
             strategy.state_type,
+            strategy.models,
         )
 
     def views(self, bars: Mapping[str, Bars]) -> dict[str, bool]:
@@ -259,11 +267,20 @@ class _Serving:
         return {symbol: view.ready for symbol, view in self._views.items()}
 
     def evaluate(
-        self, bar_ms: int, close_ms: int, symbols: list[str], portfolio: Portfolio, state: StrategyState
+        self,
+        bar_ms: int,
+        close_ms: int,
+        symbols: list[str],
+        portfolio: Portfolio,
+        state: StrategyState,
+        scores: Mapping[str, Mapping[str, ScoreColumn]],
     ) -> tuple[list[Intent], StrategyState]:
         """The strategy's intents and its state afterwards."""
         assert self._strategy is not None
-        shown = {symbol: self._views[symbol] for symbol in symbols}
+        shown = {
+            symbol: with_scores(self._views[symbol], scores[symbol]) if symbol in scores else self._views[symbol]
+            for symbol in symbols
+        }
         return self._strategy.evaluate(BarContext(bar_ms, close_ms, shown, portfolio), state), state
 
 

@@ -14,7 +14,7 @@ from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.strategy.bars import BarView
 from alpha.strategy.core import DecisionCore, Plan
-from alpha.strategy.frames import series_of
+from alpha.strategy.frames import base_history, series_of
 from alpha.strategy.intents import Enter
 from alpha.strategy.risk_rules import Action
 from bot_runner.account import AccountSnapshot, AccountView
@@ -24,6 +24,7 @@ from bot_runner.exits import Exits
 from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
 from bot_runner.resting_orders import RestingOrders
+from bot_runner.scorer import Scorer
 from bot_runner.state_persistence import StatePersistence
 from bot_runner.strategy_worker import WorkerStrategy
 from bot_runner.transfers import Transfers
@@ -62,6 +63,7 @@ class Trader:
         clock: BusinessClock,
         grace_ms: int,
         needs_live_state: bool,
+        scorer: Scorer | None = None,
         monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
         """`needs_live_state`: entries wait until the listener's state is synced (False in step clock)."""
@@ -82,6 +84,9 @@ class Trader:
         self._clock = clock
         self._grace_ms = grace_ms
         self._needs_live_state = needs_live_state
+        self._scorer = scorer
+        # Models look further back than the strategy, whose indicators need not be computed over that.
+        self._history = 0 if scorer is None else base_history(core.strategy)
         self._monotonic = monotonic
         self._waiting: tuple[int, int] | None = None
         self._late_to_ms: int | None = None
@@ -239,13 +244,16 @@ class Trader:
         self._waiting = None
         return True
 
-    async def _views(self, bar_ms: int) -> dict[str, BarView]:
-        """The bar of every symbol that has it, with its indicators."""
+    async def _views(self, bar_ms: int, *, fresh: bool) -> dict[str, BarView]:
+        """The bar of every symbol that has it, with its indicators and the scores of its models."""
         strategy = self.core.strategy
         found = {symbol: bars for symbol in self.feed.symbols if (bars := self.feed.bars(symbol, bar_ms)) is not None}
+        shown = found if self._scorer is None else {symbol: bars.last(self._history) for symbol, bars in found.items()}
         if isinstance(strategy, WorkerStrategy):
-            return await strategy.worker.views(found)
-        return {symbol: series_of(strategy, bars).view(len(bars) - 1) for symbol, bars in found.items()}
+            views = await strategy.worker.views(shown)
+        else:
+            views = {symbol: series_of(strategy, bars).view(len(bars) - 1) for symbol, bars in shown.items()}
+        return views if self._scorer is None else await self._scorer.attach(views, found, fresh=fresh)
 
     async def _decide(self, bar_ms: int, views: dict[str, BarView]) -> Plan:
         """What the strategy wants at this bar: asked here, or in its worker."""
@@ -258,7 +266,7 @@ class Trader:
 
     async def _evaluate(self, bar_ms: int, *, fresh: bool) -> None:
         """Evaluate one bar and carry out what follows. A bar that is not the newest any more brings no entries."""
-        views = await self._views(bar_ms)
+        views = await self._views(bar_ms, fresh=fresh)
         plan = await self._decide(bar_ms, views)
         decided_ms = plan.close_ms if fresh else None
         for close in plan.closes:

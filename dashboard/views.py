@@ -24,7 +24,7 @@ from operations.trade import trade
 #: Queries available to a reader without a role, in menu order.
 MENU = (
     *("analytics", "daily", "performance", "trades", "fills", "orders"),
-    *("exposure", "risk", "balance", "issues", "sync", "alerts", "analysis"),
+    *("exposure", "risk", "balance", "issues", "sync", "alerts", "analysis", "model"),
 )
 
 

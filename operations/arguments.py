@@ -18,6 +18,8 @@ _SYMBOL = re.compile(r"[A-Z0-9]{2,20}(-[A-Z0-9]{1,20})?")
 _NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
 #: The id of a trade, or its number counted from the newest.
 _TRADE = re.compile(r"[0-9a-f]{10}|[1-9][0-9]{0,2}")
+#: A command of two words and its name: `/model promote x` is `/model_promote x`.
+_TWO_WORDS = re.compile(r"/?model(?P<at>@\S+)?\s+(?P<verb>promote|retire)(?=\s|$)", re.IGNORECASE)
 _PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
 
 
@@ -46,6 +48,14 @@ class Arguments:
             self.rest,
         )
         return tuple(word for part in said if part is not None for word in part.split())
+
+
+def one_word(text: str) -> str:
+    """A message with a command of two words in its one-word form; any other text as it is."""
+    match = _TWO_WORDS.match(text)
+    if match is None or not text.startswith("/"):
+        return text
+    return f"/model_{match['verb'].lower()}{match['at'] or ''}{text[match.end() :]}"
 
 
 def read_words(registry: Registry, command: str, usage: str, example: str, words: list[str]) -> Arguments:

@@ -15,6 +15,8 @@ from operations import (
     history,
     history_pages,
     inventory,
+    model_pages,
+    models,
     pages,
     positions,
     risk,
@@ -244,6 +246,38 @@ async def _warn_cancel(platform: Operations, args: Arguments) -> str:
     return await consequences.of_cancel(the_bot(args), args.symbol)
 
 
+async def _model(platform: Operations, args: Arguments) -> Page:
+    words = (args.rest or "").split()
+    if not words:
+        return model_pages.models_page(await models.models(platform), platform.zone)
+    return model_pages.model_page(await models.model_detail(platform, *_named(words)), platform.zone)
+
+
+async def _model_promote(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await models.promote(platform, *_named((args.rest or "").split()), by)
+
+
+async def _model_retire(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await models.retire(platform, *_named((args.rest or "").split()), by)
+
+
+async def _warn_promote(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_promote(platform, *_named((args.rest or "").split()))
+
+
+async def _warn_retire(platform: Operations, args: Arguments) -> str:
+    name, version = _named((args.rest or "").split())
+    row = await models.find_model(platform, name, version)
+    return f"Retire {name} {row.version[:12]} ({row.stage})? Bots that use it make no entries without a live version."
+
+
+def _named(words: list[str]) -> tuple[str, str | None]:
+    """The name of a model, and the version if one was given."""
+    if not 1 <= len(words) <= 2:
+        raise Rejected("Name a model, and its version if there are several: /model promote NAME [VERSION].")
+    return words[0].lower(), words[1].lower() if len(words) > 1 else None
+
+
 def _of(say: Callable[[Operations, Bot], Awaitable[str]]) -> Callable[[Operations, Arguments], Awaitable[str]]:
     async def warn(platform: Operations, args: Arguments) -> str:
         return await say(platform, the_bot(args))
@@ -295,6 +329,7 @@ QUERIES = (
     Query("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),
     Query("issues", "where our books and the exchange's differ", "where books differ", "[bot]", "/issues", _issues),
     Query("alerts", "the latest alerts", "the latest", "[n]", "/alerts 20", _alerts),
+    Query("model", "models: shadow and live, and their figures", "shadow and live", "[rest]", "/model trend", _model),
     Query(
         "logs", "the last output of a bot", "its last output", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR
     ),
@@ -303,6 +338,24 @@ QUERIES = (
     Query("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 COMMANDS = (
+    Command(
+        "model_promote",
+        "let a shadow model trade",
+        "let a shadow trade",
+        "<rest>",
+        "/model promote trend",
+        _model_promote,
+        _warn_promote,
+    ),
+    Command(
+        "model_retire",
+        "take a model out of trading",
+        "take a model off",
+        "<rest>",
+        "/model retire trend",
+        _model_retire,
+        _warn_retire,
+    ),
     Command(
         "start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _of(consequences.of_start)
     ),

@@ -10,7 +10,7 @@ from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.live_state.read import read_status
 from alpha.registry import Bot
-from operations import history
+from operations import history, models
 from operations.context import Operations, redis_faults
 from operations.formatting import full_moment, number, usdt
 from operations.history import DesiredState, HaltRow
@@ -152,4 +152,19 @@ async def of_cancel(bot: Bot, symbol: str | None) -> str:
     return (
         f"Take back the closing{what} for {bot.id}? What is closed stays closed, what is open stays open; "
         "the halt stays until /resume."
+    )
+
+
+async def of_promote(platform: Operations, name: str, version: str | None) -> str:
+    """What promoting a model lets trade, and how its shadow compares with training."""
+    row = await models.find_model(platform, name, version)
+    seen = await models.model_detail(platform, name, row.version)
+    auc = seen.metrics["auc"]
+    trained = f"training said AUC {float(auc['value']):.3f} [{float(auc['low']):.3f}, {float(auc['high']):.3f}]"
+    shadow = "too few labels are ripe to compare" if seen.live.auc is None else f"its shadow has {seen.live.auc:.3f}"
+    outside = " OUTSIDE the interval." if seen.agrees is False else "."
+    verdict = " It is null and will be refused." if row.is_null else ""
+    return (
+        f"Let {name} {row.version[:12]} trade from the next bar? {row.shadow.total_seconds() / 86_400:.1f} of "
+        f"{row.shadow_days} shadow days; {trained}, {shadow}{outside}{verdict}"
     )

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from alpha.errors import Rejected
+from operations.arguments import one_word
 from operations.storable import storable
 from telegram_manager.chat_ref import ChatRef
 
@@ -191,7 +192,7 @@ def _of(number: int, kind: Kind, message: _Message, bot_id: int, bot_name: str) 
     if message.sender_chat is not None:
         # an anonymous admin or a channel posts as the group: no person is accountable
         person = None
-    text = storable(message.text or "", _TEXT_KEPT)
+    text = one_word(storable(message.text or "", _TEXT_KEPT))
     private = message.chat.type == "private"
     answered = message.reply_to_message.sender if message.reply_to_message is not None else None
     replies = answered is not None and answered.id == bot_id

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alpha.scoring.manifest import Manifest
+from alpha.scoring.manifest import Scoreable
 
 WARN = 0.1
 STOP = 0.25
@@ -54,7 +54,7 @@ def rolling_psi(bins: NDArray[np.int64], expected: Sequence[float], window: int)
     return result
 
 
-def drift_of(manifest: Manifest, symbol: str, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+def drift_of(manifest: Scoreable, symbol: str, rows: NDArray[np.float32]) -> NDArray[np.int64]:
     """For each row the feature that has drifted too far over the last `drift_bars` rows, -1 for none.
 
     Before there are as many rows with values, drift is not judged.
@@ -75,6 +75,6 @@ def drift_of(manifest: Manifest, symbol: str, rows: NDArray[np.float32]) -> NDAr
     return result
 
 
-def drift_text(manifest: Manifest, symbol: str, place: int) -> str:
+def drift_text(manifest: Scoreable, symbol: str, place: int) -> str:
     """The reason that feature number `place` gives."""
     return f"drift: {manifest.features[place]} of {symbol} lies outside what {manifest.name} was trained on"

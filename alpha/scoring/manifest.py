@@ -8,6 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
@@ -112,6 +113,23 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.verdict != "pass"
 
 
+class Scoreable(Protocol):
+    """What is asked of a manifest at every bar."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def features(self) -> list[str]: ...
+    @property
+    def trained_to_ms(self) -> int: ...
+    @property
+    def expires_hours(self) -> int: ...
+    @property
+    def drift_bars(self) -> int: ...
+    @property
+    def ranges(self) -> dict[str, dict[str, FeatureRange]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Artefact:
     """One artefact whose hashes were checked. `version` is its full SHA-256, `model` the bytes of model.onnx."""
@@ -134,6 +152,13 @@ def digest(content: bytes) -> str:
 def encode(manifest: Manifest) -> bytes:
     """The bytes of manifest.json: the same for the same manifest."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def record_of(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as it is put on record: without its reference rows, which only the model server needs."""
+    found: dict[str, Any] = msgspec.to_builtins(manifest)
+    del found["reference"]
+    return found
 
 
 def decode(content: bytes, source: str) -> Manifest:

@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 
 from alpha.model.timestamp import at
 from alpha.scoring.drift import drift_of, drift_text
-from alpha.scoring.manifest import Manifest
+from alpha.scoring.manifest import Scoreable
 
 HOUR_MS = 3_600_000
 NO_FEATURES = "gap: a feature has no value, candles are missing"
 
 
-def expired(manifest: Manifest, closed_ms: int) -> str:
+def expired(manifest: Scoreable, closed_ms: int) -> str:
     """A sentence when the model is too old for a bar that closed at `closed_ms` (business time), else an empty text."""
     age_ms = closed_ms - manifest.trained_to_ms
     if age_ms <= manifest.expires_hours * HOUR_MS:
@@ -22,12 +22,12 @@ def expired(manifest: Manifest, closed_ms: int) -> str:
     )
 
 
-def not_trained_for(manifest: Manifest, symbol: str) -> str:
+def not_trained_for(manifest: Scoreable, symbol: str) -> str:
     """A sentence when the model has never seen the symbol, else an empty text."""
     return "" if symbol in manifest.ranges else f"refused: {manifest.name} was not trained on {symbol}"
 
 
-def refusal(manifest: Manifest, symbol: str, rows: NDArray[np.float32], closed_ms: int) -> str:
+def refusal(manifest: Scoreable, symbol: str, rows: NDArray[np.float32], closed_ms: int) -> str:
     """Why the newest of these rows of features, of a bar that closed at `closed_ms`, gets no score; an empty text if it does.
 
     `rows` are those of the last `drift_bars` bars, oldest first; with fewer, drift is not judged.

@@ -45,6 +45,12 @@ class Bars:
     def __len__(self) -> int:
         return len(self.start_ms)
 
+    def last(self, count: int) -> "Bars":
+        """The newest `count` bars, or as many as there are."""
+        part = slice(max(0, len(self) - count), None)
+        prices = (self.open, self.high, self.low, self.close, self.volume)
+        return Bars(self.symbol, self.interval_ms, self.start_ms[part], *(column[part] for column in prices))
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreColumn:

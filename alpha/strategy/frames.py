@@ -1,10 +1,11 @@
 """Bars with their indicators on every timeframe of a strategy: the same live and in a back-test."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from alpha.model.interval import INTERVAL_MS
-from alpha.strategy.bars import Bars, ScoreColumn, Series
+from alpha.strategy.bars import Bars, BarView, ScoreColumn, Series
 from alpha.strategy.base import Strategy
 from alpha.timeframes import Columns, aggregate, frame_ms
 
@@ -24,6 +25,11 @@ def series_of(strategy: Strategy[Any, Any], bars: Bars) -> Series:
     columns = Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
     scored = source.of(strategy.models, bars.symbol, bars.interval_ms, columns)
     return replace(series, scores={n: ScoreColumn(one.values, one.codes, one.texts) for n, one in scored.items()})
+
+
+def with_scores(view: BarView, scores: Mapping[str, ScoreColumn]) -> BarView:
+    """The same bar with the scores of models."""
+    return replace(view.series, scores=scores).view(view.index)
 
 
 def base_history(strategy: Strategy[Any, Any]) -> int:

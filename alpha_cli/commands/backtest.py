@@ -56,6 +56,12 @@ def backtest(
     report: Annotated[
         Path | None, typer.Option("--report", help="A folder for report.html, result.json and the tables.")
     ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="A model of the strategy: NAME=VERSION. May be repeated.")
+    ] = None,
+    models: Annotated[Path, typer.Option("--models", envvar="MODELS_DIR", help="The folder of models.")] = Path(
+        "models"
+    ),
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"
     ),
@@ -85,6 +91,8 @@ def backtest(
         resume_days=resume_days,
         bots=bots,
         maker_fee="0" if no_costs else maker_fee,
+        models=tuple(model or ()),
+        models_dir=models,
     )
     if check:
         report_findings(look_ahead(request, bars=12, seed=1))

@@ -12,6 +12,9 @@ from alpha.errors import Misconfigured
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from alpha.scoring.manifest import Artefact
+
 Models = Annotated[Path, typer.Option("--models", envvar="MODELS_DIR", help="The folder of artefacts.")]
 Data = Annotated[Path, typer.Option("--data", help="The folder of candles, one file a symbol.")]
 DEFAULT = Path("models")
@@ -21,9 +24,119 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     model = typer.Typer(help="Models: train, judge, promote, retire.", no_args_is_help=True)
     model.command("train")(train)
+    model.command("show")(show)
+    model.command("register")(register_artefact)
+    model.command("promote")(promote)
+    model.command("retire")(retire)
     model.command("verify")(verify)
+    model.command("skew")(skew)
     model.command("prove")(prove)
     app.add_typer(model, name="model")
+
+
+def show(
+    name: Annotated[str | None, typer.Argument(help="The model; without it all of them.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Its version, or the first digits of it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The typed rows as JSON.")] = False,
+) -> None:
+    """Models on record; one of them with its live figures beside those of training."""
+    from alpha_cli.commands import operate
+    from operations.commands import BY_NAME, Query
+
+    query = BY_NAME["model"]
+    assert isinstance(query, Query)
+    asyncio.run(operate.show(query, [word for word in (name, version) if word], as_json))
+
+
+def promote(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[str | None, typer.Argument(help="Its version, or the first digits of it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before doing it.")] = False,
+) -> None:
+    """Let a shadow trade. Refused for a null model, and before its days as a shadow are over."""
+    _steer("model_promote", name, version, yes=yes)
+
+
+def retire(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[str | None, typer.Argument(help="Its version, or the first digits of it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before doing it.")] = False,
+) -> None:
+    """Take a model out of shadow and trading."""
+    _steer("model_retire", name, version, yes=yes)
+
+
+def _steer(name: str, model: str, version: str | None, *, yes: bool) -> None:
+    from alpha_cli.commands import operate
+    from operations.commands import BY_NAME, Command
+
+    command = BY_NAME[name]
+    assert isinstance(command, Command)
+    raise typer.Exit(asyncio.run(operate.carry_out(command, [word for word in (model, version) if word], yes, False)))
+
+
+def register_artefact(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[str, typer.Argument(help="Its version, or the first digits of it.")],
+    models: Models = DEFAULT,
+) -> None:
+    """Put an artefact on record as a shadow: bots that name it score with it and do not trade on it."""
+    from alpha.scoring.manifest import find_artefact
+
+    asyncio.run(_register(find_artefact(models, name, version)))
+
+
+async def _register(artefact: "Artefact") -> None:
+    from alpha.config.loader import load
+    from alpha.scoring.manifest import record_of
+    from alpha_cli.commands.operate import user
+    from operations import models
+    from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+    from operations.context import OperationsSettings, open_operations
+
+    issuer, name = user(), artefact.manifest.name
+    async with open_operations(load(OperationsSettings), "alpha") as platform:
+        words = {"words": f"{name} {artefact.short}"}
+        attempt = Attempt(new_id("terminal"), "terminal", issuer, "owner", "", "model_register", "", words)
+        await note_attempt(platform, attempt, "confirmed")
+        stage = await models.register(platform, artefact.version, record_of(artefact.manifest), f"terminal:{issuer}")
+        text = f"{name} {artefact.short} is on record: {stage}, {artefact.manifest.verdict}."
+        await note_outcome(platform, attempt.id, "done", text)
+    sys.stdout.write(f"{text}\n")
+
+
+def skew(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    data: Data,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Its version; without it the one that trades.")
+    ] = None,
+) -> None:
+    """Compute the features of stored scores again, from recorded candles: all must be equal. Ends with 1 where one is not."""
+    differing, text = asyncio.run(_skew(name, version, data))
+    sys.stdout.write(f"{text}\n")
+    if differing:
+        raise typer.Exit(1)
+
+
+async def _skew(name: str, version: str | None, data: Path) -> tuple[int, str]:
+    from alpha.config.loader import load
+    from operations import models
+    from operations.context import OperationsSettings, open_operations
+    from research.models.skew import compare_features
+
+    async with open_operations(load(OperationsSettings), "alpha") as platform:
+        row = (await models.model_detail(platform, name, version)).row
+        manifest = await platform.history.value("SELECT manifest FROM trading.models WHERE version = $1", row.version)
+        stored = await platform.history.rows(
+            "SELECT symbol, closed_at, features, features_hash FROM trading.predictions "
+            "WHERE version = $1 AND features IS NOT NULL ORDER BY closed_at DESC LIMIT $2",
+            row.version,
+            models.MOST_ROWS,
+        )
+        found = compare_features(manifest["features"], manifest["interval"], stored, data)
+        await models.note_skew(platform, row.version, found.rows, found.differing, found.text)
+    return found.differing, found.text
 
 
 def needs_training_packages() -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from operations.commands import Command, Query
 
 #: `alpha sync` is the sync service's own command; the query of that name is Telegram's /sync.
-OWN_COMMANDS = ("sync",)
+#: Those of models are `alpha model show`, `promote` and `retire` (commands/model.py).
+OWN_COMMANDS = ("sync", "model", "model_promote", "model_retire")
 _JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
 _YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
 
@@ -27,7 +28,8 @@ def register(app: typer.Typer) -> None:
         if question.name not in OWN_COMMANDS:
             _add_question(app, question)
     for order in COMMANDS:
-        _add_order(app, order)
+        if order.name not in OWN_COMMANDS:
+            _add_order(app, order)
 
 
 def _add_question(app: typer.Typer, question: "Query") -> None:
@@ -36,7 +38,7 @@ def _add_question(app: typer.Typer, question: "Query") -> None:
 
         @app.command(question.name, help=help_text)
         def bare(as_json: bool = _JSON) -> None:
-            asyncio.run(_show(question, [], as_json))
+            asyncio.run(show(question, [], as_json))
 
     else:
 
@@ -45,7 +47,7 @@ def _add_question(app: typer.Typer, question: "Query") -> None:
             words: list[str] | None = typer.Argument(None, metavar=question.usage, show_default=False),
             as_json: bool = _JSON,
         ) -> None:
-            asyncio.run(_show(question, words or [], as_json))
+            asyncio.run(show(question, words or [], as_json))
 
 
 def _add_order(app: typer.Typer, order: "Command") -> None:
@@ -57,10 +59,11 @@ def _add_order(app: typer.Typer, order: "Command") -> None:
         yes: bool = _YES,
         as_json: bool = _JSON,
     ) -> None:
-        raise typer.Exit(asyncio.run(_do(order, words or [], yes, as_json)))
+        raise typer.Exit(asyncio.run(carry_out(order, words or [], yes, as_json)))
 
 
-async def _show(question: "Query", words: list[str], as_json: bool) -> None:
+async def show(question: "Query", words: list[str], as_json: bool) -> None:
+    """Print the page of a query, or its typed rows as JSON."""
     from alpha_cli.show_page import print_json, print_page
     from operations.context import open_operations
 
@@ -73,7 +76,8 @@ async def _show(question: "Query", words: list[str], as_json: bool) -> None:
         print_page(page)
 
 
-async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
+async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
+    """Ask, note it in the audit log, and do it; returns the exit code."""
     from alpha.errors import AlphaError
     from alpha_cli.show_page import print_json
     from operations.audit_log import Attempt, new_id, note_outcome
@@ -84,7 +88,7 @@ async def _do(order: "Command", words: list[str], yes: bool, as_json: bool) -> i
 
     async with open_operations(_settings(), "alpha") as platform:
         args = _read(platform, order, words)
-        issuer = _user()
+        issuer = user()
         said = {"words": " ".join(args.words)} if args.words else {}
         attempt = Attempt(
             new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
@@ -156,7 +160,7 @@ def _settings() -> Any:
     return load(OperationsSettings)
 
 
-def _user() -> str:
+def user() -> str:
     """The user running this, for the audit log; the numeric id if it has no name (as in a container)."""
     try:
         return getpass.getuser()

@@ -1,5 +1,8 @@
 """Made markets for which the truth is known: random walks, and one with a weak, planted effect."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 
 from alpha.strategy.bars import Bars
@@ -33,3 +36,15 @@ def random_walk(
     low = np.round(np.minimum(opened, close) * (1 - stretch[1]), _DIGITS)
     starts = START_MS + np.arange(bars, dtype=np.int64) * interval_ms
     return Bars(symbol, interval_ms, starts, opened, high, low, close, np.round(volume * 100, 3))
+
+
+def write_folder(folder: Path, series: Iterable[Bars]) -> Path:
+    """Write candles as the folder that the back-tester and the simulated exchange read; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for bars in series:
+        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        lines = ["start_ms,open,high,low,close,volume"]
+        for start, *values in zip(bars.start_ms.tolist(), *(column.tolist() for column in columns), strict=True):
+            lines.append(",".join([str(start), *(repr(value) for value in values)]))
+        (folder / f"{bars.symbol}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

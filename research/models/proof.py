@@ -15,7 +15,7 @@ from research.models.config import (
 from research.models.markets import random_walk
 from research.models.train import Trained, train
 
-SYMBOLS = ("AUSDT", "BUSDT")
+SYMBOLS = ("SOLUSDT", "LTCUSDT")
 BARS = 5_000
 
 

@@ -41,11 +41,13 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.bots": {"UPDATE wish wish_by wish_at"},
         "audit.commands": {"INSERT", "UPDATE outcome answer finished_at"},
         "audit.command_centre": {"INSERT", "UPDATE", "DELETE"},
+        "trading.model_checks": {"INSERT"},
     },
     "alpha_strategy": {
         "trading.strategy_state": {"INSERT", "UPDATE"},
         "trading.bot_leases": {"INSERT", "UPDATE"},
         "trading.order_intents": {"INSERT"},
+        "trading.predictions": {"INSERT", "UPDATE outcome"},
     },
     "alpha_ticks": {"audit.rejected_messages": {"INSERT"}},
     "alpha_analysis": {
@@ -63,7 +65,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_listener": PERIOD_FUNCTIONS | {"register_account", "recompute_step", "recompute_pending", "settle"},
     "alpha_sync": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
-    "alpha_c2": PERIOD_FUNCTIONS | {"register_account"},
+    "alpha_c2": PERIOD_FUNCTIONS | {"register_account", "register_model", "promote_model", "retire_model"},
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_ticks": set(),
     "alpha_analysis": {"prepare_analysis", "prune_analysis"},

@@ -32,6 +32,8 @@ class Play:
     path: str
     parameters: Mapping[str, str]
     warmup: int = 5_000
+    models: tuple[str, ...] = ()
+    models_dir: Path = Path("models")
 
     @property
     def end(self) -> datetime:
@@ -116,6 +118,8 @@ def play_back(play: Play) -> tuple[Played, Result]:
             funding="0.0001",
             resume_days=None,
             bots=ROOT / "bots.toml",
+            models=play.models,
+            models_dir=play.models_dir,
         )
     )
     result = outcome.result

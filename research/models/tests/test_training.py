@@ -82,7 +82,7 @@ def test_a_planted_leak_is_found_and_named(tmp_path: Path, monkeypatch: pytest.M
     leak = Formula(1, tomorrow, lambda ms, n: 1, lambda ms, n: n, "the future")
     monkeypatch.setitem(FORMULAS_BY_NAME, "tomorrow", leak)
     config = msgspec.structs.replace(small_config(), features=["rsi(14)", "tomorrow(12)"])
-    with pytest.raises(Misconfigured, match=r"tomorrow\(12\) of AUSDT .* It holds the future"):
+    with pytest.raises(Misconfigured, match=r"tomorrow\(12\) of SOLUSDT .* It holds the future"):
         train_on_made(1, 0.0, tmp_path, bars=2_000, config=config)
     short = dataclasses.replace(FORMULAS_BY_NAME["change"], history=lambda ms, n: 2)
     monkeypatch.setitem(feature_module.FORMULAS_BY_NAME, "change", short)
@@ -94,7 +94,7 @@ def test_a_planted_leak_is_found_and_named(tmp_path: Path, monkeypatch: pytest.M
 def test_training_rows_end_a_horizon_and_the_longest_window_before_the_tested_ones() -> None:
     config = small_config()
     features = FeatureSet(config.features, config.interval)
-    data = {"AUSDT": random_walk(1, BARS, "AUSDT")}
+    data = {"SOLUSDT": random_walk(1, BARS, "SOLUSDT")}
     panel = build_panel(data, features, config.label_of(0.5))
     walk = WalkForward(panel, config, features.longest_window, 1)
     assert walk.embargo == 12 + 1 + 20
@@ -180,7 +180,7 @@ def test_data_that_do_not_suffice_are_said_so(tmp_path: Path) -> None:
 def test_every_feature_is_the_same_from_its_own_history() -> None:
     names = [f"{name}({','.join(['7', '15', '5'][: f.numbers])})" for name, f in FORMULAS_BY_NAME.items()]
     features = FeatureSet([*names, "rsi(14)@60", "change(2)@240"], "5")
-    columns = columns_of(random_walk(4, features.history + 700, "AUSDT"))
+    columns = columns_of(random_walk(4, features.history + 700, "SOLUSDT"))
     whole = features.compute(columns)
     for place in (features.history, features.history + 333, features.history + 699):
         live = features.compute(part(columns, place + 1 - features.history, place + 1))

@@ -1,0 +1,110 @@
+"""`trading.models` and `trading.predictions` as a bot uses them."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from alpha.model.timestamp import at
+from alpha.scoring.features import FeatureSet
+from alpha.scoring.labels import Label
+from alpha.scoring.manifest import FeatureRange
+from bot_runner.store import BotAccount, Store
+
+_MODELS = """
+SELECT version, name, stage, manifest::text AS manifest FROM trading.models
+WHERE name = ANY($1) AND stage IN ('live', 'shadow') ORDER BY stage, stage_at DESC
+"""
+_RECORD = """
+INSERT INTO trading.predictions (account_id, bot_id, version, symbol, closed_at, stage, features_hash, features, score, reason,
+                                 latency_ms)
+SELECT $1, $2, r.version, r.symbol, r.closed_at, r.stage, r.features_hash, r.features, r.score, r.reason, r.latency_ms
+FROM jsonb_to_recordset($3) AS r(version text, symbol text, closed_at timestamptz, stage text, features_hash text,
+                                 features real[], score float8, reason text, latency_ms real)
+ON CONFLICT DO NOTHING
+"""
+_RIPEN = """
+UPDATE trading.predictions AS p SET outcome = r.outcome
+FROM jsonb_to_recordset($3) AS r(symbol text, closed_at timestamptz, outcome float8)
+WHERE p.account_id = $1 AND p.version = $2 AND p.symbol = r.symbol AND p.closed_at = r.closed_at AND p.outcome IS NULL
+"""
+#: Shadows of one name that are scored beside the live version, the newest first.
+SHADOWS = 3
+
+
+class ScoringManifest(msgspec.Struct, frozen=True):
+    """What a bot needs of a manifest."""
+
+    name: str
+    interval: str
+    features: list[str]
+    schema: str
+    label: Label
+    trained_to_ms: int
+    expires_hours: int
+    drift_bars: int
+    ranges: dict[str, dict[str, FeatureRange]]
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A model version that is scored, and in which stage."""
+
+    version: str
+    name: str
+    stage: str
+    manifest: ScoringManifest
+
+    @property
+    def bars_needed(self) -> int:
+        """Closed bars from which its features, its drift and the outcome of its newest ripe score are computed."""
+        features = FeatureSet(self.manifest.features, self.manifest.interval)
+        return features.history + self.manifest.drift_bars + self.manifest.label.ripe_after
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One row. `closed_ms` is business time; `score` is None where `reason` says why."""
+
+    version: str
+    symbol: str
+    closed_ms: int
+    stage: str
+    features_hash: str
+    features: list[float] | None
+    score: float | None
+    reason: str
+    latency_ms: float | None
+
+
+class Predictions:
+    """The rows of one bot. Raises Retry while PostgreSQL is away."""
+
+    def __init__(self, store: Store, account: BotAccount, bot_id: str) -> None:
+        self._store = store
+        self._account = account
+        self._bot_id = bot_id
+        self._read: dict[str, ScoringManifest] = {}
+
+    async def models(self, names: Sequence[str]) -> list[Served]:
+        """The live version of each name and its newest shadows."""
+        rows = await self._store.rows(_MODELS, list(names))
+        found: list[Served] = []
+        for row in rows:
+            version, name, stage = str(row["version"]), str(row["name"]), str(row["stage"])
+            if stage == "shadow" and sum(one.name == name and one.stage == stage for one in found) >= SHADOWS:
+                continue
+            if version not in self._read:
+                self._read[version] = msgspec.json.decode(row["manifest"], type=ScoringManifest)
+            found.append(Served(version, name, stage, self._read[version]))
+        return found
+
+    async def record(self, rows: Sequence[Prediction]) -> None:
+        """Write scores; one that is there already stays as it is."""
+        content = [{**msgspec.structs.asdict(row), "closed_at": at(row.closed_ms).isoformat()} for row in rows]
+        await self._store.rows(_RECORD, self._account.id, self._bot_id, content)
+
+    async def ripen(self, version: str, outcomes: Sequence[tuple[str, int, float]]) -> None:
+        """Write what came of scores: symbol, close of the bar in ms, net return."""
+        content = [
+            {"symbol": symbol, "closed_at": at(closed_ms).isoformat(), "outcome": outcome}
+            for symbol, closed_ms, outcome in outcomes
+        ]
+        await self._store.rows(_RIPEN, self._account.id, version, content)
