@@ -66,7 +66,7 @@ SECTIONS = (
             "config",
         ),
     ),
-    ("Performance", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance")),
+    ("Performance", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance", "entries")),
     ("Control", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
     ("Reconciliation", ("sync", "issues", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check", "sweep")),

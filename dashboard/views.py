@@ -25,6 +25,7 @@ from operations.trade import trade
 MENU = (
     *("analytics", "daily", "performance", "trades", "fills", "orders"),
     *("exposure", "risk", "balance", "issues", "sync", "alerts", "analysis", "model"),
+    *("entries", "slippage"),
 )
 
 

@@ -11,6 +11,7 @@ from operations import (
     analytics,
     consequences,
     control,
+    entries,
     health,
     history,
     history_pages,
@@ -178,6 +179,16 @@ async def _audit(platform: Operations, args: Arguments) -> Page:
     return pages.commands_page(await history.commands(platform, _n(args, 20)), platform.zone)
 
 
+async def _entries(platform: Operations, args: Arguments) -> Page:
+    period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
+    return entries.entries_page(await entries.entries(platform, args.bot, period))
+
+
+async def _slippage(platform: Operations, args: Arguments) -> Page:
+    period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
+    return entries.costs_page(await entries.costs(platform, args.bot, period), period)
+
+
 async def _analysis(platform: Operations, args: Arguments) -> Page:
     if args.symbol is None:
         return analysis.overview_page(await analysis.ratings(platform), platform.zone)
@@ -316,6 +327,22 @@ QUERIES = (
         "[period]",
         "/performance this month",
         _performance,
+    ),
+    Query(
+        "entries",
+        "results by entry tag and exit",
+        "by entry tag",
+        "[bot] [period]",
+        "/entries momentum 30d",
+        _entries,
+    ),
+    Query(
+        "slippage",
+        "what orders cost against the decision price",
+        "cost of orders",
+        "[bot] [period]",
+        "/slippage momentum 30d",
+        _slippage,
     ),
     Query(
         "analysis",

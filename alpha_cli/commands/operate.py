@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: `alpha sync` is the sync service's own command; the query of that name is Telegram's /sync.
 #: Those of models are `alpha model show`, `promote` and `retire` (commands/model.py).
-OWN_COMMANDS = ("sync", "model", "model_promote", "model_retire")
+OWN_COMMANDS = ("sync", "slippage", "model", "model_promote", "model_retire")
 _JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
 _YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
 

@@ -23,7 +23,7 @@ async def test_every_query_of_the_readme_gives_the_output_beside_it(history_sett
 async def test_the_documents_explain_every_table_view_and_function_and_no_other(owner: Connection) -> None:
     rows = await owner.fetch(
         "SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname IN ('trading', 'audit') AND c.relkind IN ('r', 'v') "
+        "WHERE n.nspname IN ('trading', 'audit') AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition "
         "UNION SELECT 'trading.' || p.proname FROM pg_proc p WHERE p.pronamespace = 'trading'::regnamespace"
     )
     present = {row["name"] for row in rows}
