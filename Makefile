@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz bench bench-history lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,11 +74,17 @@ fence: $(VENV)/.dev ## freeze and takeover at length: 1,000 rounds, seed printed
 fuzz: $(VENV)/.dev ## strange inputs at every border, seed printed (ARGS='--rounds 100000 --seed 7 env candles')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+test-ha: $(VENV)/.dev ## leaders of PostgreSQL and Redis and listeners killed, paused and cut off on loopback (ARGS='--rounds 7 --seed 1')
+	@$(BIN)/python -m tests.ha $(ARGS)
+
 bench: $(VENV)/.dev ## the benchmarks, each beside a floor measured in the same run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 bench-history: $(VENV)/.dev ## the benchmark of the history, 10 million fills
 	@$(BIN)/python -m tests.benchmarks.bench_history $(ARGS)
+
+bench-growth: $(VENV)/.dev ## many bots on as many accounts of the simulated exchange (ARGS='--bots 60 --seconds 600')
+	@$(BIN)/python -m tests.benchmarks.bench_growth $(ARGS)
 
 lint: $(VENV)/.dev ## style, types and the rules of the house
 	@$(BIN)/ruff check .

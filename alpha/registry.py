@@ -79,11 +79,15 @@ class Registry:
         """How many databases Redis must have."""
         return max(LEAST_DATABASES, 1 + max((bot.redis_db for bot in self.bots), default=0))
 
+    def word_of(self, bot: Bot) -> str:
+        """The word by which a bot is addressed: its container, or its id in a shared one."""
+        return bot.id if self.is_shared(bot) else bot.container
+
     @property
     def choices(self) -> str:
-        """The words by which bots are addressed, for messages: the container, or the id in a shared one."""
-        words = [bot.id if self.is_shared(bot) else bot.container for bot in self.bots]
-        more = f" and {len(words) - _MOST_NAMED} more (/bots lists them)" if len(words) > _MOST_NAMED else ""
+        """The words by which bots are addressed, for messages."""
+        words = [self.word_of(bot) for bot in self.bots]
+        more = f" and {len(words) - _MOST_NAMED} more" if len(words) > _MOST_NAMED else ""
         return ", ".join(words[:_MOST_NAMED]) + more
 
     @cached_property

@@ -65,6 +65,11 @@ INFRASTRUCTURE = (
 OTHER = (
     *("exchange_simulator", "base", "prepare", "migrate", "export", "postgres", "pgbouncer", "redis", "influxdb"),
     *("trading_ports", "ports", "dashboard_port", "influxdb_port"),
+    # docker-compose.ha.yml
+    *(f"{prefix}{name}" for name in ("etcd1", "etcd2", "etcd3", "patroni1", "patroni2") for prefix in ("", "trading_")),
+    *(f"{prefix}redis{number}" for number in (2, 3) for prefix in ("", "trading_")),
+    *(f"{prefix}sentinel{number}" for number in (1, 2, 3) for prefix in ("", "trading_")),
+    *("websocket_listener2", "risk_guard2"),
 )
 
 

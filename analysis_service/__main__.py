@@ -6,6 +6,7 @@ from alpha import process
 from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.logs import configure
+from alpha.postgres.standby import single
 from analysis_service.app import serve
 from analysis_service.settings import AnalysisSettings
 
@@ -18,7 +19,7 @@ def main() -> int:
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
-    return process.run(lambda stop, pulse: serve(settings, stop, pulse))
+    return process.run(single("analysis_service", lambda stop, pulse: serve(settings, stop, pulse)))
 
 
 if __name__ == "__main__":

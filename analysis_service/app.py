@@ -13,11 +13,12 @@ from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.analysis import Definition, read_definition
 from alpha.bybit.client import market_gateway
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
 from alpha.errors import Misconfigured, Rejected, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys

@@ -102,7 +102,9 @@ class BotProcess:
         self._gateway = Gateway(
             hosts,
             Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
-            RateLimiter(self._links.shared) if settings.alpha_step_url is None else NoLimit(),
+            RateLimiter(self._links.shared, egress=settings.alpha_egress)
+            if settings.alpha_step_url is None
+            else NoLimit(),
             account=bot.id,
             guard=OrderGuard(
                 bot.id,

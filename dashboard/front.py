@@ -18,6 +18,7 @@ from operations import analytics, health, history, pages, positions, risk_pages
 from operations.business_time import business_now
 from operations.context import Operations
 from operations.formatting import NONE, count, full_moment, usdt
+from operations.many_bots import GROUP_FROM, grouped, is_well, states
 from operations.page import BarChart, Cell, Page, Tone, Words
 from operations.positions import BalanceRow
 from operations.risk import ExposureRow, exposure_of, risk_of
@@ -210,8 +211,28 @@ def _total(values: Sequence[Decimal | None]) -> Decimal | None:
 
 def _bots(seen: Status, balances: Sequence[BalanceRow]) -> str:
     equity = {row.bot: row.equity for row in balances}
-    cards = "".join(_card(bot, equity.get(bot.bot)) for bot in seen.bots)
-    return f"<div class=cards>{cards}</div>"
+    if len(seen.bots) <= GROUP_FROM:
+        return _cards(seen.bots, equity)
+    # The totals of all stand in the head; each strategy has its own, its bots folded up below unless one needs somebody.
+    parts = []
+    for name, rows in grouped(seen.bots).items():
+        opened, today = _total([row.unrealised_pnl for row in rows]), _total([row.today_net for row in rows])
+        total = _total([equity.get(row.bot) for row in rows])
+        troubled = [row for row in rows if not is_well(row)]
+        shown = (
+            "" if not troubled else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity)}"
+        )
+        parts.append(
+            f"<section><h2>{escape(name)} <span class=dim>{len(rows)} bots: {escape(states(rows))}</span></h2>"
+            f"<p><span class=big>{cell_html(usdt(total, signed=False))}</span> &nbsp; open {cell_html(usdt(opened))} &nbsp; "
+            f"today {cell_html(usdt(today))} &nbsp; positions {sum(len(row.positions) for row in rows)}</p>{shown}"
+            f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity)}</details></section>"
+        )
+    return "".join(parts)
+
+
+def _cards(bots: Sequence[BotStatus], equity: dict[str, Decimal]) -> str:
+    return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot)) for bot in bots)}</div>"
 
 
 def _card(bot: BotStatus, equity: Decimal | None) -> str:

@@ -34,12 +34,14 @@ class Arguments:
     period: str | None = None
     rest: str | None = None
     interval: str | None = None
+    #: The word that addresses the bot: its container, or its id in a shared one.
+    word: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words in canonical form: the bot by its container, however it was named."""
+        """The words in canonical form: the bot by one word, however it was named."""
         said = (
-            None if self.bot is None else self.bot.container,
+            None if self.bot is None else self.word or self.bot.container,
             self.symbol,
             None if self.n is None else str(self.n),
             self.trade,
@@ -77,6 +79,8 @@ def read_words(registry: Registry, command: str, usage: str, example: str, words
         if "bot" in names and "bot" not in found:
             raise Rejected(f"There is no bot {brief(left[0])}. Bots: {_bots(registry)}. Example: {example}")
         raise Rejected(f"/{command} does not understand {brief(left[0])}. Example: {example}")
+    if found.get("bot") is not None:
+        found["word"] = registry.word_of(found["bot"])
     return Arguments(**found)
 
 

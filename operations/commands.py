@@ -86,7 +86,7 @@ def _n(args: Arguments, default: int) -> int:
 
 
 async def _status(platform: Operations, args: Arguments) -> Page:
-    return pages.status_page(await status(platform, args.bot), platform.zone)
+    return pages.status_page(await status(platform, args.bot), platform.zone, args.n)
 
 
 async def _positions(platform: Operations, args: Arguments) -> Page:
@@ -297,7 +297,14 @@ def _of(say: Callable[[Operations, Bot], Awaitable[str]]) -> Callable[[Operation
 
 
 QUERIES = (
-    Query("status", "each bot, its data, positions and today's net", "all at a glance", "[bot]", "/status", _status),
+    Query(
+        "status",
+        "each bot, its data, positions and today's net",
+        "all at a glance; with many bots a page of them by number",
+        "[bot] [n]",
+        "/status",
+        _status,
+    ),
     Query(
         "positions", "open positions and their stops", "and their stops", "[bot]", "/positions shortseller", _positions
     ),

@@ -9,6 +9,7 @@ from operations.formatting import NONE, count, full_moment, moment, number, perc
 from operations.health import HealthRow
 from operations.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
 from operations.log_lines import readable
+from operations.many_bots import GROUP_FROM, NAMED, grouped, is_well, page_of, states
 from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
 from operations.positions import BalanceRow, OrderRow, PositionRow, total_unrealised
 from operations.status import BotState, BotStatus, ServiceStatus, Status
@@ -69,8 +70,11 @@ def symbol_cell(symbol: str) -> Cell:
     return Cell(symbol, mark=symbol.removesuffix("USDT"))
 
 
-def status_page(seen: Status, zone: tzinfo) -> Page:
-    """The status summary, on one screen."""
+def status_page(seen: Status, zone: tzinfo, page: int | None = None) -> Page:
+    """The status summary, on one screen: of many bots the totals, the strategies and who needs somebody; or a page of them."""
+    if page is None and len(seen.bots) > GROUP_FROM:
+        return Page("Status", [*_groups(seen.bots), *_around(seen, zone)], seen)
+    listed, pages = (seen.bots, 1) if page is None else page_of(seen.bots, page)
     bots = Table(
         (
             Column("bot"),
@@ -80,9 +84,56 @@ def status_page(seen: Status, zone: tzinfo) -> Page:
             Column("open", right=True),
             Column("today", right=True),
         ),
-        [*(_status_row(row) for row in seen.bots), *([_status_sum(seen.bots)] if len(seen.bots) > 1 else [])],
+        [
+            *([_status_sum(seen.bots)] if pages > 1 else []),
+            *(_status_row(row) for row in listed),
+            *([_status_sum(seen.bots)] if len(seen.bots) > 1 and pages == 1 else []),
+        ],
+        title=f"page {page} of {pages}" if pages > 1 else "",
     )
-    blocks: list[Block] = [bots, *(_note(row) for row in seen.bots), *_data(seen.bots)]
+    blocks: list[Block] = [bots, *(_note(row) for row in listed), *_data(listed)]
+    return Page("Status", [*blocks, *_around(seen, zone)], seen)
+
+
+def _groups(rows: list[BotStatus]) -> list[Block]:
+    """Many bots: totals first, a row per strategy, then the bots that need somebody."""
+    table = Table(
+        (
+            Column("strategy"),
+            Column("bots", right=True),
+            Column("data", phone=False),
+            Column("pos", right=True),
+            Column("open", right=True),
+            Column("today", right=True),
+        ),
+        [_group_row("all", rows), *(_group_row(name, group) for name, group in grouped(rows).items())],
+    )
+    troubled = [row for row in rows if not is_well(row)]
+    more = len(troubled) - NAMED
+    pages = page_of(rows, 1)[1]
+    return [
+        table,
+        Words(f"{states(rows)}.", mark="🟢" if not troubled else "🟠"),
+        *(_note(row) for row in troubled[:NAMED]),
+        *([Words(f"{more} more bots need somebody: see their pages.", Tone.BAD)] if more > 0 else []),
+        Words(f"/status 1 to /status {pages} list the bots; /status NAME shows one.", Tone.DIM, ""),
+    ]
+
+
+def _group_row(name: str, rows: list[BotStatus]) -> list[Cell]:
+    synced = sum(row.data == "synced" for row in rows)
+    total = _status_sum(rows)
+    return [
+        Cell(name),
+        count(len(rows)),
+        Cell(f"{synced} of {len(rows)} synced", Tone.GOOD if synced == len(rows) else Tone.WARN),
+        *total[3:],
+    ]
+
+
+def _around(seen: Status, zone: tzinfo) -> list[Block]:
+    """Halts, services, faults and the time."""
+    blocks: list[Block] = []
     blocks += [
         Words(f"HALT {halt.kind} {short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}", Tone.BAD)
         for halt in seen.halts
@@ -98,7 +149,7 @@ def status_page(seen: Status, zone: tzinfo) -> Page:
     known = seen.business_time
     said = f"USDT; exchange {full_moment(known, zone)}" if known else f"USDT; {full_moment(seen.wall_time, zone)}"
     blocks.append(Words(said, Tone.DIM))
-    return Page("Status", blocks, seen)
+    return blocks
 
 
 def _serves(service: ServiceStatus) -> bool:

@@ -48,6 +48,8 @@ class BotStatus:
     unrealised_pnl: Decimal | None
     today_net: Decimal | None
     today_trips: int | None
+    #: The class of its strategy, by which many bots are grouped.
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
                 unrealised_pnl=None if open_positions is None else total_unrealised(open_positions),
                 today_net=None if day is None else day.net,
                 today_trips=None if day is None else day.trips,
+                strategy=each.strategy.rpartition(":")[2],
             )
         )
     own = {each.container for each in platform.registry.bots}

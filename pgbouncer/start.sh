@@ -29,7 +29,12 @@ for role in ALPHA_READONLY ALPHA_LISTENER ALPHA_SYNC ALPHA_GUARD ALPHA_C2 ALPHA_
   fi
 done
 {
-  printf '[databases]\n%s = host=%s port=%s dbname=%s\n\n' "$POSTGRES_DB" "$POSTGRES_HOST" "$POSTGRES_PORT" "$POSTGRES_DB"
+  printf '[databases]\n%s = host=%s port=%s dbname=%s\n' "$POSTGRES_DB" "$POSTGRES_HOST" "$POSTGRES_PORT" "$POSTGRES_DB"
+  # Those who only read may use a standby (docker-compose.ha.yml).
+  if [ -n "${POSTGRES_READ_PORT:-}" ]; then
+    printf '%s_ro = host=%s port=%s dbname=%s\n' "$POSTGRES_DB" "$POSTGRES_HOST" "$POSTGRES_READ_PORT" "$POSTGRES_DB"
+  fi
+  echo
   cat /opt/pgbouncer/pgbouncer.ini
 } >/tmp/pgbouncer.ini
 exec pgbouncer /tmp/pgbouncer.ini

@@ -77,7 +77,7 @@ class GuardApp:
         self._store = GuardStore(settings)
         self._alerts = Alerts(self._links.shared, "risk_guard")
         self._control = open_control(settings, self._registry)
-        throttle = RateLimiter(self._links.shared)
+        throttle = RateLimiter(self._links.shared, egress=settings.alpha_egress)
         lease_s = float(settings.guard_lease_s)
         self._lease_row = PostgresLease(
             settings, "risk_guard lease", GUARD_LEASE, {"only_row": True}, timeout_s=max(1.0, lease_s / 2)

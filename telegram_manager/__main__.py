@@ -4,7 +4,8 @@ import sys
 
 if __name__ == "__main__":
     # imported here: the chart process imports this module on startup and needs none of this
+    from alpha.postgres.standby import single
     from alpha.process import run
     from telegram_manager.app import main
 
-    sys.exit(run(main))
+    sys.exit(run(single("telegram_manager", main)))

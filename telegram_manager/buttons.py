@@ -5,7 +5,7 @@
 | `q|name|words|page` | show a query's page in place |
 | `g|name|words` | send its chart |
 | `o|name|words` | begin a command (it asks for confirmation) |
-| `p|name`, `p|name|bot` | pick a bot for it; then, where it takes one, a position |
+| `p|name`, `p|name|#|page`, `p|name|bot` | pick a bot for it; then, where it takes one, a position |
 | `y|name|words` | a session command: mute, alerts, export ... |
 | `m`, `m|steer`, `m|you` | the menus |
 | `c|token|yes` | confirm |
@@ -45,6 +45,8 @@ OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this m
 ADMINS = ((("🕵️ Audit", "q|audit||0"),),)
 #: Session commands that a button may carry. An access code is typed, never on a button.
 OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout"})
+#: So many bots fit into one row of buttons, and on one page of a choice.
+_IN_A_ROW, _PICKED = 7, 20
 _PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All", "all"))
 _COUNTS = {
     **dict.fromkeys(("trades", "fills", "alerts", "audit"), (10, 25, 50)),
@@ -87,6 +89,8 @@ def read_press(data: str) -> Press | None:
             return Press("o", name, tuple(words.split()))
         case ["p", name] if name in BY_NAME:
             return Press("p", name)
+        case ["p", name, "#", page] if name in BY_NAME and page.isdecimal() and len(page) < 4:
+            return Press("p", name, page=int(page))
         case ["p", name, bot] if isinstance(BY_NAME.get(name), Command) and bot:
             return Press("p", name, (bot,))
         case ["c", token, "yes" | "no" as answer] if token:
@@ -119,7 +123,8 @@ def under_question(
                 *([("▶️", f"q|{question.name}|{said}|{page + 1}")] if page + 1 < pages else []),
             ]
         )
-    chosen_words = [word for word in words if word in {bot.container for bot in registry.bots}]
+    bots = {registry.word_of(bot): bot for bot in registry.bots}
+    chosen_words = [word for word in words if word in bots]
     rest_words = [word for word in words if word not in chosen_words]
     if "period" in question.usage:
         rows.append([(label, f"q|{question.name}|{' '.join([*chosen_words, word])}|0") for label, word in _PERIODS])
@@ -127,11 +132,13 @@ def under_question(
         counts = _COUNTS[question.name]
         rows.append([(f"{n}", f"q|{question.name}|{' '.join([*chosen_words, str(n)])}|0") for n in counts])
     if "bot" in question.usage:
-        bots = {bot.container: bot for bot in registry.bots}
         rest = " ".join(rest_words)
         chosen = [(bot.name, f"q|{question.name}|{f'{name} {rest}'.strip()}|0") for name, bot in bots.items()]
         everyone = [("All", f"q|{question.name}|{rest}|0")] if question.usage.startswith("[") else []
-        rows.append([*everyone, *chosen])
+        # Telegram shows at most eight buttons in a row.
+        rows.append(
+            [*everyone, *chosen] if len(chosen) < _IN_A_ROW else [*everyone, ("One bot …", f"p|{question.name}")]
+        )
     last = [("🔄 Refresh", f"q|{question.name}|{said}|{page}"), ("☰ Menu", "m")]
     if picture:
         last.insert(1, ("🖼 Picture", f"g|{question.name}|{said}"))
@@ -139,26 +146,38 @@ def under_question(
     return rows
 
 
-def pick_bot(registry: Registry, name: str) -> Buttons:
-    """One button per bot. For a command that takes a symbol, the bot's positions are offered next."""
+def pick_bot(registry: Registry, name: str, page: int = 0) -> Buttons:
+    """One button per bot, many by page. For a command that takes a symbol, the bot's positions are offered next."""
     command = BY_NAME[name]
     if isinstance(command, Command):
         form = "p|{0}|{1}" if "symbol" in command.usage else "o|{0}|{1}"
     else:
         form = "q|{0}|{1}|0"
-    return (
-        *(((bot.name, form.format(name, bot.container)),) for bot in registry.bots),
-        (("◀️ Menu", "m|steer"),),
-    )
+    bots = registry.bots
+    if len(bots) <= _PICKED:
+        return (
+            *(((bot.name, form.format(name, registry.word_of(bot))),) for bot in bots),
+            (("◀️ Menu", "m|steer"),),
+        )
+    last = (len(bots) - 1) // _PICKED
+    shown = bots[min(page, last) * _PICKED : (min(page, last) + 1) * _PICKED]
+    labels = [(bot.name, form.format(name, registry.word_of(bot))) for bot in shown]
+    turn = [
+        *([("◀️", f"p|{name}|#|{page - 1}")] if page > 0 else []),
+        (f"{min(page, last) + 1} / {last + 1}", f"p|{name}|#|{page}"),
+        *([("▶️", f"p|{name}|#|{page + 1}")] if page < last else []),
+    ]
+    rows = tuple(tuple(labels[start : start + 2]) for start in range(0, len(labels), 2))
+    return (*rows, tuple(turn), (("◀️ Menu", "m|steer"),))
 
 
 def pick_symbol(bot: Bot, name: str, symbols: Sequence[str]) -> Buttons:
     """One button per position of the bot, and one for all if the command allows omitting the symbol."""
     order = BY_NAME[name]
-    every = ((("All its positions", f"o|{name}|{bot.container}"),),) if "[symbol]" in order.usage else ()
+    every = ((("All its positions", f"o|{name}|{bot.id}"),),) if "[symbol]" in order.usage else ()
     return (
         *every,
-        *(((symbol, f"o|{name}|{bot.container} {symbol}"),) for symbol in symbols),
+        *(((symbol, f"o|{name}|{bot.id} {symbol}"),) for symbol in symbols),
         (("◀️ Menu", "m|steer"),),
     )
 

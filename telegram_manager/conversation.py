@@ -131,19 +131,21 @@ class Conversation:
             await self._letters.edit(place, message_id, titles.get(which, "<b>Alpha</b>"), menu(role, which))
             return "done", ""
         if press.kind == "p":
-            return await self._pick(place, message_id, command, press.words)
+            return await self._pick(place, message_id, command, press)
         if isinstance(command, Command):
             return await self.ask_back(place, person, command, press.words, attempt)
         if press.kind == "g":
             return await self._picture(place, command, press.words)
         return await self.question(place, command, press.words, press.page, message_id)
 
-    async def _pick(self, place: ChatRef, message_id: int, command: Query | Command, words: tuple[str, ...]) -> Ended:
+    async def _pick(self, place: ChatRef, message_id: int, command: Query | Command, press: Press) -> Ended:
         """Ask for the bot and, once it is known, for the position."""
         name = escape(command.name.capitalize())
         registry = self._platform.registry
+        words = press.words
         if not words:
-            await self._letters.edit(place, message_id, f"<b>{name}</b>: which bot?", pick_bot(registry, command.name))
+            buttons = pick_bot(registry, command.name, press.page)
+            await self._letters.edit(place, message_id, f"<b>{name}</b>: which bot?", buttons)
             return "done", ""
         try:
             bot = registry.find(words[0])

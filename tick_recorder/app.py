@@ -12,11 +12,12 @@ from redis.exceptions import RedisError
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import market_gateway
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
 from alpha.errors import Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys
@@ -67,7 +68,7 @@ class RecorderProcess:
         self._epoch = 0
         self._stopping = False
         hosts = hosts_of(settings)
-        self._gateway = market_gateway(hosts, RateLimiter(links.shared))
+        self._gateway = market_gateway(hosts, RateLimiter(links.shared, egress=settings.alpha_egress))
         self.stream = Stream(
             "public",
             hosts.public_ws,

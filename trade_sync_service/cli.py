@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.logs import configure
+from alpha.postgres.standby import single
 from alpha.process import run as run_process
 from trade_sync_service import commands
 from trade_sync_service.service import serve
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load(SyncSettings)
         configure("trade_sync_service", settings)
         if chosen.command == "run":
-            return run_process(lambda stop, pulse: serve(settings, stop, pulse))
+            return run_process(single("trade_sync_service", lambda stop, pulse: serve(settings, stop, pulse)))
         return asyncio.run(_command(chosen, settings))
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")

@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import market_gateway
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.stream import ConnectBudget
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, load_reading_keys
 from alpha.errors import Misconfigured, Retry
@@ -29,6 +29,7 @@ from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
+from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.bot import BotListener, Shared
 from websocket_listener.lease import Leases
 from websocket_listener.metrics import ListenerMetrics
@@ -36,6 +37,7 @@ from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
+from websocket_listener.sharing import Sharing
 from websocket_listener.tickers import Tickers
 
 log = logger(__name__)
@@ -59,9 +61,9 @@ class Listener:
         self.database = PostgresWriter(
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
-        self.market = Tickers(links.shared, lambda: self.leases.public.ready(Act.REDUCE))
-        throttle = RateLimiter(links.shared)
-        budget = ConnectBudget()
+        self.market = Tickers(links.shared, lambda: self._may_write_public())
+        throttle = RateLimiter(links.shared, egress=settings.alpha_egress)
+        budget = ConnectBudget(redis=links.shared, egress=settings.alpha_egress)
         registry = load_registry(settings.alpha_bots_file)
         keyed: list[tuple[Bot, BotKeys]] = []
         for bot in registry.bots:
@@ -73,29 +75,51 @@ class Listener:
             variables = ", ".join(bot.read_key_variable for bot in registry.bots)
             raise Misconfigured(f"No bot has a key, so there is nothing to listen to. Set at least one of {variables}.")
         self.leases = Leases(settings, self._waits)
+        self.sharing = (
+            Sharing(self.leases.questions, self.leases.name, lambda: self.bots) if settings.listener_share else None
+        )
         shared = Shared(
             *(settings, pool, throttle, budget, self.database, self.rejected, self.alerts, self.grouped),
             self.market.marks,
             self.leases,
+            AuditSchedule(len(keyed), settings.listener_audit_s),
+            *([self.sharing.attempt] if self.sharing is not None else []),
         )
-        self.bots = [BotListener(bot, bot_keys, hosts_of(settings, bot_keys), links, shared) for bot, bot_keys in keyed]
+        self.bots = [
+            BotListener(bot, bot_keys, hosts_of(settings, bot_keys), links, shared, place)
+            for place, (bot, bot_keys) in enumerate(keyed)
+        ]
         public_hosts = hosts_of(settings, keyed[0][1])
         self._market_gateway = market_gateway(public_hosts, throttle)
         self.public = PublicFeed(
             *(public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected),
-            may_write=lambda: self.leases.public.ready(Act.REDUCE),
+            may_write=self._may_write_public,
+            writes=None if self.sharing is None else lambda: self.leases.writes_public,
         )
         self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
         self._redis_run = ""
         self._redis_seen_s = time.monotonic()
         self._exchange_seen_s = time.monotonic()
 
+    async def _may_write_public(self) -> None:
+        if self.sharing is None:
+            await self.leases.public.ready(Act.REDUCE)
+        else:
+            await self.leases.may_write_public()
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then commit what has arrived. While another listener listens, wait."""
-        if not await self.leases.take_public(stop):
+        """Listen until `stop` is set, then commit what has arrived.
+
+        While another listener listens, wait; or take a part of the accounts, where listeners share them.
+        """
+        if self.sharing is None and not await self.leases.take_public(stop):
             return
         self._redis_seen_s = self._exchange_seen_s = time.monotonic()
-        jobs = (self.database.run(), self.rejected.run(), self.grouped.run(), self.leases.public.keep())
+        jobs = [self.database.run(), self.rejected.run(), self.grouped.run()]
+        if self.sharing is None:
+            jobs.append(self.leases.public.keep())
+        else:
+            jobs += [self.sharing.run(), self.leases.hold_public(self.public.lost)]
         stores = [asyncio.create_task(job) for job in jobs]
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(stop.wait())
@@ -124,6 +148,8 @@ class Listener:
             await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
             leases = [self.leases.public, *(bot.lease for bot in self.bots if bot.lease is not None)]
             await asyncio.gather(*(lease.give_back() for lease in leases))
+            if self.sharing is not None:
+                await self.sharing.leave()
             await self.leases.close()
 
     async def _work(self) -> None:
@@ -154,6 +180,8 @@ class Listener:
         """Note when the exchange was last there for any bot. A key that it refuses is no sign of its absence."""
         while True:
             allowed = [bot for bot in self.bots if not bot.status.refused]
+            if self.sharing is not None:
+                allowed = [bot for bot in allowed if bot.recorded_here]
             if not allowed or any(bot.status.connected for bot in allowed):
                 self._exchange_seen_s = time.monotonic()
             await asyncio.sleep(0.5)
@@ -205,7 +233,9 @@ class Listener:
         if self.leases.waiting_since_s is not None:
             return {"waiting": "Another listener listens; this one takes over when it has ended."}
         return {
-            bot.bot.id: {
+            bot.bot.id: {"state": "recorded by another listener"}
+            if self.sharing is not None and not bot.recorded_here
+            else {
                 "state": str(bot.status.state()),
                 "why": bot.status.why(),
                 "stream": str(bot.stream.state) if bot.stream is not None else "",

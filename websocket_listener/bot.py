@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
 import asyncpg
@@ -12,17 +13,18 @@ from redis.exceptions import RedisError
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import Gateway
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.bybit.signing import ws_auth_args
-from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, read_only_advice
 from alpha.errors import AlphaError, Misconfigured
-from alpha.lease import Act, LeaseLost
+from alpha.lease import LeaseLost
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
@@ -32,9 +34,10 @@ from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import Bot
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill
 from websocket_listener.dispatcher import TOPICS, Dispatcher
-from websocket_listener.lease import AccountLease, Leases, take
+from websocket_listener.lease import AccountLease, Leases, always, take
 from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.postgres_writer import PostgresWriter
@@ -52,6 +55,8 @@ log = logger(__name__)
 #: SQLSTATE of trading.register_account for an account that belongs to another bot.
 _ACCOUNT_TAKEN = "AL001"
 _IDENTIFY_AGAIN_S = 10.0
+#: How long the live state of an account that is given up may take to be written.
+_GIVE_UP_S = 3.0
 #: A pause before an account begins anew after a fault that nobody foresaw.
 _BEGIN_AGAIN_S = 5.0
 
@@ -74,13 +79,25 @@ class Shared:
     grouped: AlertBatcher
     marks: Mapping[str, Mark]
     leases: Leases
+    audits: AuditSchedule
+    #: Says whether one more account may be taken now.
+    attempt: Callable[[], AbstractAsyncContextManager[bool]] = always
+
+
+class _GivenUp(Exception):
+    """The account goes to another listener."""
 
 
 class BotListener:
     """Listens to one bot's account until cancelled."""
 
-    def __init__(self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, links: RedisClients, shared: Shared) -> None:
+    def __init__(
+        self, bot: Bot, bot_keys: BotKeys, hosts: Hosts, links: RedisClients, shared: Shared, place: int
+    ) -> None:
+        """`place` is the bot's among all of the list."""
         self.bot = bot
+        self._place = place
+        self._held_before = False
         self.account: Account | None = None
         self.feed: Dispatcher | None = None
         self.auditor: AccountReconciler | None = None
@@ -100,12 +117,13 @@ class BotListener:
         self._writer = links.writer(bot.redis_db)
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
+        self._given_up = asyncio.Event()
         self._forget()
 
     def _forget(self) -> None:
         """Know nothing of the account: another listener may have recorded it meanwhile."""
         self.live = RedisWriter(self._writer, self.bot.id, rebuild=self._rebuild, restored=self._restored)
-        self.status = BotStatus(self.live.put)
+        self.status = BotStatus(self.live.put, valid_s=self._shared.audits.valid_s)
         self.book = AccountState(self.bot.id, self.live.put, self._shared.marks)
         self.account, self.feed, self.auditor, self.stream = None, None, None, None
         self.backfill, self.lease, self._known = None, None, False
@@ -140,6 +158,9 @@ class BotListener:
     def _fault(self, fault: Exception) -> None:
         """Say that this account is not listened to for a moment, and why."""
         bot = self.bot.id
+        if first_line(fault).startswith(_GivenUp.__name__):
+            log.info("account_given_up", bot=bot)
+            return
         if first_line(fault).startswith(LeaseLost.__name__):
             log.warning("account_taken_over", bot=bot)
             return
@@ -155,24 +176,65 @@ class BotListener:
     async def _run(self) -> None:
         """Identify, take the account's lease, then listen, until cancelled. A refused key is tried again: it may be restored."""
         self._forget()
+        try:
+            await self._record()
+        finally:
+            # every task of the account has ended: nothing renews the lease any more
+            if self._given_up.is_set() and self.lease is not None:
+                self._given_up.clear()
+                await self.lease.give_back()
+
+    @property
+    def recorded_here(self) -> bool:
+        """Whether this listener holds the account's lease."""
+        return self.lease is not None and self.lease.token > 0 and not self.lease.lost
+
+    @property
+    def holds(self) -> bool:
+        """Whether the account has positions, as far as is known."""
+        return self._holds()
+
+    def release(self) -> None:
+        """Stop recording the account and give its lease back, so that another listener takes it at once."""
+        self._given_up.set()
+
+    async def _until_given_up(self) -> None:
+        await self._given_up.wait()
+        self.quit()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVE_UP_S):
+                await self.live.flushed()
+        raise _GivenUp
+
+    async def _record(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.live.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._snapshots())
+            await self._look_back()
             account = await self._identified()
             if account is None:
                 return
             self.lease = lease = self._shared.leases.of_account(account.id, f"the account {account}")
-            await take(lease)
+            await take(lease, self._shared.attempt)
+            await self._look_back()
+            self._given_up.clear()
+            tasks.create_task(self._until_given_up())
             tasks.create_task(lease.keep())
             # what an earlier listener said of this bot holds no more, and its token is fenced from here on
             self.live.start(lease)
             self._listen(account, lease, tasks)
 
+    async def _look_back(self) -> None:
+        """Whether the account held anything when it was last heard of: such accounts are connected and audited first."""
+        with suppress(RedisError, OSError, TimeoutError):
+            self._held_before = bool(await self._redis.smembers(keys.positions(self.bot.id)))
+
     async def _identified(self) -> Account | None:
         while True:
             try:
-                account = await self.identify()
+                async with self._shared.audits.turn(holds=self._held_before):
+                    account = await self.identify()
             except AccountTaken as fault:
                 await self.refuse(str(fault))
                 # nothing but another key helps, and that needs a restart
@@ -230,12 +292,14 @@ class BotListener:
             self.status,
             shared.alerts,
             refusals,
-            beat_s=settings.listener_audit_s,
+            schedule=shared.audits,
+            place=self._place,
             first_done=self._first_audit_done,
             silent=self._deaf,
             missed=self._missed,
             damaged=self.live.lose,
         )
+        self.auditor.held_before = self._held_before
         self.stream = Stream(
             f"private {self.bot.id}",
             self._hosts.private_ws,
@@ -245,6 +309,7 @@ class BotListener:
             timing=timing_of(settings),
             budget=shared.budget,
             login=self._login,
+            holds=self._holds,
         )
         meanings = StopReasons(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
         feed.stop_changed = meanings.poke
@@ -270,6 +335,9 @@ class BotListener:
                     self.feed.already_told(data["symbol"], data["exec_id"])
         except (RedisError, OSError, TimeoutError, KeyError, TypeError, msgspec.DecodeError) as fault:
             log.info("events_not_recalled", bot=self.bot.id, why=type(fault).__name__)
+
+    def _holds(self) -> bool:
+        return self._held_before if self.auditor is None else self.auditor.holds
 
     def _login(self) -> list[str | int]:
         key, secret = self._keys.bybit_api_key.get_secret_value(), self._keys.bybit_api_secret.get_secret_value()
@@ -375,7 +443,7 @@ class BotListener:
     async def _write_status(self, fields: Mapping[str, str]) -> None:
         """Write these fields of the status by themselves, while no live state is written."""
         try:
-            await self._shared.leases.public.ready(Act.REDUCE)
+            await self._shared.leases.may_write_public()
             await self._redis.hset(keys.status(self.bot.id), mapping=fields)
         except (RedisError, OSError, TimeoutError, AlphaError) as fault:
             log.info("status_not_written", bot=self.bot.id, why=type(fault).__name__)

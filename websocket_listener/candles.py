@@ -11,7 +11,7 @@ from alpha.bybit.decode import parse_kline_stream
 from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import Kline
 from alpha.clock import monotonic_ms
-from alpha.errors import AlphaError, Rejected
+from alpha.errors import AlphaError, Rejected, Retry
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.live_state.read import Candle, decode_candle, encode_candle
@@ -49,14 +49,16 @@ class Candles:
         closed: Callable[[Kline, int], None],
         told: Callable[[Series], Awaitable[int | None]],
         may_write: MayWrite,
+        writes: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`told(series)` is the start of the last candle that every follower was told of; None for never."""
+        """`writes` is False while another listener keeps the lists: candles are then only told. `told(series)` is the start of the last candle that every follower was told of; None for never."""
         self.filled = 0
         self._redis = shared_db
         self._gateway = gateway
         self._closed = closed
         self._told = told
         self._may_write = may_write
+        self._writes = writes
         self._begun: set[Series] = set()
         self._last: dict[Series, int] = {}
         self._followed: set[Series] = set()
@@ -168,6 +170,8 @@ class Candles:
         step = end_of(newest, interval) - newest
         if last is None or last > newest + 10 * step or last < oldest - keys.CANDLES_KEPT * step:
             # nothing there, the list of another market's time, or too far behind: begin anew
+            if not self._writes():
+                raise Retry("The listener that keeps the candles has not written them yet.")
             await self._may_write()
             await self._redis.delete(key)
             await self._append(series, recent, tell=False)
@@ -206,13 +210,14 @@ class Candles:
     async def _append(self, series: Series, candles: list[Kline], *, tell: bool) -> None:
         if not candles:
             return
-        key = keys.candles(*series)
-        texts_of = [encode_candle(_stored(candle)) for candle in candles]
-        await self._may_write()
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.rpush(key, *texts_of)
-            pipe.ltrim(key, -keys.CANDLES_KEPT, -1)
-            await pipe.execute()
+        if self._writes():
+            key = keys.candles(*series)
+            texts_of = [encode_candle(_stored(candle)) for candle in candles]
+            await self._may_write()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.rpush(key, *texts_of)
+                pipe.ltrim(key, -keys.CANDLES_KEPT, -1)
+                await pipe.execute()
         self._last[series] = candles[-1].start_ms
         if tell:
             self._tell(candles)

@@ -8,13 +8,13 @@ take a lease, and the holder goes on.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TypeVar
 
 from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError
-from alpha.lease import Act, Grant, Lease, LeaseLost, process_name
+from alpha.lease import Act, Grant, Lease, LeaseLost, LeaseNotHeld, process_name
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import Connection
@@ -124,18 +124,58 @@ class Leases:
         self.away_since_s = None
         return answer
 
+    async def may_write_public(self) -> None:
+        """LeaseNotHeld unless prices and candles are this listener's to write."""
+        if self.public.lost or not self.public.token:
+            raise LeaseNotHeld("Another listener writes prices and candles.")
+        try:
+            await self.public.ready(Act.REDUCE)
+        except LeaseLost as fault:
+            raise LeaseNotHeld(str(fault)) from None
+
+    @property
+    def writes_public(self) -> bool:
+        """Whether prices and candles are this listener's to write, as far as it knows."""
+        return bool(self.public.token) and not self.public.lost
+
+    async def hold_public(self, taken: Callable[[], None]) -> None:
+        """Of several listeners that share the accounts one writes prices and candles: wait for that, hold it, wait again.
+
+        `taken` is called each time it becomes this one.
+        """
+        while True:
+            with suppress(AlphaError):
+                if await self.public.try_take():
+                    log.info("public_taken")
+                    taken()
+                    with suppress(LeaseLost):
+                        await self.public.keep()
+            await asyncio.sleep(_AGAIN_S)
+
+    @property
+    def name(self) -> str:
+        """The name of this process as a holder."""
+        return self._name
+
     async def close(self) -> None:
         """Close the connections."""
         await self.questions.close()
 
 
-async def take(lease: AccountLease) -> None:
-    """Wait until this account is ours."""
+@asynccontextmanager
+async def always() -> AsyncIterator[bool]:
+    """The attempt of a listener that shares with nobody."""
+    yield True
+
+
+async def take(lease: AccountLease, attempt: Callable[[], AbstractAsyncContextManager[bool]] = always) -> None:
+    """Wait until this account is ours. `attempt` says whether one more may be taken now."""
     waits = False
     while True:
         try:
-            if await lease.try_take():
-                return
+            async with attempt() as may:
+                if may and await lease.try_take():
+                    return
             if not waits:
                 waits = True
                 log.warning("account_of_another_listener", lease=lease.name)

@@ -1,17 +1,18 @@
 """The public stream: prices and candles of every symbol that a bot follows or holds."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from redis.exceptions import RedisError
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
-from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
 from alpha.clock import wall_ms
 from alpha.errors import Rejected
 from alpha.live_state import keys
@@ -52,9 +53,12 @@ class PublicFeed:
         rejected: RejectedMessages,
         *,
         may_write: MayWrite,
+        writes: Callable[[], bool] | None = None,
     ) -> None:
+        """`writes` is given where listeners share the accounts: one of them writes, each tells its own bots."""
         self.market = market
-        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, may_write)
+        self._shares = writes is not None
+        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, may_write, writes or (lambda: True))
         self.stream = Stream(
             "public",
             hosts.public_ws,
@@ -138,14 +142,14 @@ class PublicFeed:
         data = serialize.candle_event(candle, end_ms)
         series = (candle.symbol, candle.interval)
         for bot, _ in self._bots:
-            if series in self._series.get(bot.bot.id, set()):
+            if series in self._series.get(bot.bot.id, set()) and (not self._shares or bot.recorded_here):
                 bot.live.put(("EVENT", "candle", str(end_ms), data))
 
     async def _told(self, series: Series) -> int | None:
         """The start of the last candle of this series that stands in the events of every bot that follows it."""
         starts = []
         for bot, redis in self._bots:
-            if series not in self._series.get(bot.bot.id, set()):
+            if series not in self._series.get(bot.bot.id, set()) or (self._shares and not bot.recorded_here):
                 continue
             found = None
             for _, fields in await redis.xrevrange(keys.events(bot.bot.id), count=_EVENTS_SEARCHED):

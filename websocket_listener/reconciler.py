@@ -16,6 +16,7 @@ from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
 from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
+from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill, Read
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.gap_detector import GapDetector
@@ -52,17 +53,20 @@ class AccountReconciler:
         alerts: Alerts,
         refusals: Refusals,
         *,
-        beat_s: float,
+        schedule: AuditSchedule,
+        place: int,
         first_done: Callable[[], None],
         silent: Callable[[], None],
         missed: Callable[[list[str]], None],
         damaged: Callable[[str], None],
     ) -> None:
-        """`first_done` is called when memory holds the whole truth for the first time; `silent` when the exchange has
+        """`place` is the account's among all of the schedule. `first_done` is called when memory holds the whole truth for the first time; `silent` when the exchange has
         executed orders and the stream, which stands and answers pings, has not brought a single message; `missed`
         with the symbol of each fill that the stream has not brought while it stood, stored by
         then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis
         is not."""
+        #: Whether it had positions when it was last heard of, before this process's first audit.
+        self.held_before = False
         self.audits = 0
         self.failures = 0
         self.repaired = 0
@@ -80,7 +84,9 @@ class AccountReconciler:
         self._alerts = alerts
         self._refusals = refusals
         self._refused_in_a_row = 0
-        self._beat_s = beat_s
+        self._schedule = schedule
+        self._place = place
+        self._beat_s = schedule.beat_s
         self._first_done: Callable[[], None] | None = first_done
         self._deaf = silent
         self._missed = missed
@@ -109,9 +115,15 @@ class AccountReconciler:
             log.info("audit_asked", bot=self._feed.account.bot_id, why=why)
         self._asked.set()
 
+    @property
+    def holds(self) -> bool:
+        """Whether the account has positions, as far as is known: it is read before those that have none."""
+        known = self._book.positions
+        return any(row.size for row in known.values()) if self._first_done is None else self.held_before
+
     async def run(self) -> None:
         """Audit on the beat until cancelled. A failed audit is tried again soon; without one the status goes stale."""
-        pause_s = self._beat_s
+        pause_s = self._schedule.pause_s(self._place)
         while True:
             wait_s = pause_s if self._again_at_s is None else max(0.0, self._again_at_s - time.monotonic())
             try:
@@ -120,11 +132,12 @@ class AccountReconciler:
             except TimeoutError:
                 pass
             self._asked.clear()
-            pause_s = self._beat_s
             try:
-                await self.audit()
+                async with self._schedule.turn(holds=self.holds):
+                    await self.audit()
             except KeyRefused as fault:
                 self.failures += 1
+                pause_s = self._beat_s
                 await self._key_refused(str(fault))
             except (AlphaError, *POSTGRES_ERRORS) as fault:
                 self.failures += 1
@@ -140,6 +153,7 @@ class AccountReconciler:
                 self._note_failure(f"{type(fault).__name__}: {fault}"[:300], passing=False)
             else:
                 self._refused_in_a_row = 0
+                pause_s = self._schedule.pause_s(self._place)
 
     def _note_failure(self, why: str, *, passing: bool) -> None:
         """What passes by itself shows in the status and in health; what does not must reach the operator."""

@@ -12,6 +12,9 @@ class ListenerSettings(
     """Everything the listener reads from the environment. All seconds are wall-clock."""
 
     postgres_port: int = Field(5432, ge=1, le=65535, description="the port of PostgreSQL itself, not of PgBouncer")
+    listener_share: bool = Field(
+        False, description="true where several listeners share the accounts; without it a second one is a spare"
+    )
     listener_audit_s: float = Field(10.0, gt=0, le=25, description="seconds between two audits against REST")
     listener_history_days: int = Field(
         7, ge=0, le=730, description="how many days of executions a first start reads; demo accounts keep 7"

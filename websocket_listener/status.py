@@ -1,4 +1,4 @@
-"""May a bot's live state be trusted? `synced`: audited within the last 30 s and no known gap; else `stale` or `down`.
+"""May a bot's live state be trusted? `synced`: audited within the last 30 s (longer with many accounts) and no known gap; else `stale` or `down`.
 
 What is judged here is judged by a clock that never steps; wall-clock times are only shown. Readers judge in their turn, by
 the counter `beat` and the age of the audit that is written beside it (`alpha.live_state.freshness`).
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from alpha.bybit.request_plan import LEAST_VALID_S
 from alpha.clock import boottime_ms, wall_ms
-from alpha.live_state.freshness import VALID_S
 from alpha.live_state.read import DataState
 from websocket_listener import serialize
 from websocket_listener.redis_writer import Change
@@ -37,6 +37,8 @@ class BotStatus:
     put: Callable[[Change], None]
     wall_ms: Callable[[], int] = wall_ms
     steady_ms: Callable[[], int] = boottime_ms
+    #: So long after an audit the live state counts as compared with the exchange, in seconds.
+    valid_s: float = LEAST_VALID_S
     connected: bool = False
     connected_at_ms: int = 0
     last_message_ms: int = 0
@@ -63,7 +65,7 @@ class BotStatus:
         if not self.connected or self.refused:
             return DataState.DOWN
         age_ms = self._audit_age_ms()
-        if self.gaps or age_ms is None or age_ms > VALID_S * 1000:
+        if self.gaps or age_ms is None or age_ms > self.valid_s * 1000:
             return DataState.STALE
         return DataState.SYNCED
 
@@ -111,6 +113,7 @@ class BotStatus:
             "unread": str(self.unread),
             "unread_lost": str(self.unread_lost),
             "beat": str(self._beat),
+            "valid_ms": str(round(self.valid_s * 1000)),
             "audit_age_ms": serialize.text(self._audit_age_ms()),
         }
 
@@ -122,7 +125,7 @@ class BotStatus:
             return "The private stream is not connected."
         if self.gaps:
             return "; ".join(gap.what for gap in self.gaps.values())
-        return "" if self.state() is DataState.SYNCED else "No audit in the last 30 s."
+        return "" if self.state() is DataState.SYNCED else f"No audit in the last {self.valid_s:.0f} s."
 
     def say(self) -> None:
         """Write the hash when it changed, and an event when the state changed."""

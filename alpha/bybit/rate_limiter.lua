@@ -1,6 +1,8 @@
 -- Grants one call if both rolling windows have room, otherwise returns how long to wait. Atomic.
 -- KEYS  1 calls of the IP address  2 calls of the account and endpoint  3 ban  4 block of the account and endpoint
+--       5 accounts that have asked lately  6 calls of the account for which it takes only its part
 -- ARGV  1 now (ms)  2 window (ms)  3 id of this call  4 limit for this priority in 1  5 the same in 2 (0: no limit)
+--       6 the account, when this call takes only its part of 1 while half of that is in use; "" otherwise
 -- Returns {0, 0} granted, {1, ms} wait, {2, ms} banned.
 local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local banned_until = tonumber(redis.call('GET', KEYS[3]) or '0')
@@ -20,11 +22,24 @@ end
 
 local ip_room, own_room = tonumber(ARGV[4]), tonumber(ARGV[5])
 local longest = wait(KEYS[1], ip_room)
+local fair = ARGV[6] ~= ''
+if fair then
+  redis.call('ZADD', KEYS[5], now, ARGV[6])
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - 2 * window)
+  redis.call('PEXPIRE', KEYS[5], 4 * window)
+  if redis.call('ZCARD', KEYS[1]) * 2 >= ip_room then
+    longest = math.max(longest, wait(KEYS[6], math.ceil(ip_room / redis.call('ZCARD', KEYS[5]))))
+  end
+end
 if own_room > 0 then longest = math.max(longest, wait(KEYS[2], own_room)) end
 if longest > 0 then return {1, longest} end
 
 redis.call('ZADD', KEYS[1], now, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], 2 * window)
+if fair then
+  redis.call('ZADD', KEYS[6], now, ARGV[3])
+  redis.call('PEXPIRE', KEYS[6], 2 * window)
+end
 if own_room > 0 then
   redis.call('ZADD', KEYS[2], now, ARGV[3])
   redis.call('PEXPIRE', KEYS[2], 2 * window)

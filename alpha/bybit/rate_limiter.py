@@ -2,7 +2,8 @@
 
 Like Bybit's, the window is a rolling second: a call is granted when fewer than the limit were granted in the second
 before it. Lower priorities leave part of each limit free, so that an exit finds room at once during a backfill. The
-count is kept in Redis by one atomic script; while Redis is unavailable, each process keeps to a fixed share.
+count is kept in Redis by one atomic script. Accounts share fairly: once half of an address's budget is in use, a
+reconciliation or backfill gets at most its account's part of it. While Redis is unavailable, each process keeps to a fixed share.
 """
 
 import asyncio
@@ -32,8 +33,6 @@ LOCAL_SHARE_WRITE = 1 / 2
 LOCAL_SHARE_READ = 1 / 4
 _REDIS_TIMEOUT_S = 0.25
 _REDIS_PAUSE_MS = 1_000
-_BAN_KEY = "throttle:ban"
-_IP_KEY = "throttle:ip"
 _SCRIPT = files("alpha.bybit").joinpath("rate_limiter.lua").read_text(encoding="utf-8")
 
 
@@ -109,8 +108,13 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         ip_per_second: int = IP_PER_SECOND,
         ban_s: float = BAN_S,
+        egress: str = "",
     ) -> None:
-        """`redis` is database 15 (None: not shared, fixed shares); `now_ms` is the wall clock."""
+        """`redis` is database 15 (None: not shared, fixed shares); `now_ms` is the wall clock. Processes with the same
+        `egress` leave from the same IP address and share its budget."""
+        behind = f":{egress}" if egress else ""
+        self._ip_key, self._ban_key = f"throttle:ip{behind}", f"throttle:ban{behind}"
+        self._asking_key = f"throttle:asking{behind}"
         self._redis = redis
         self._now_ms = now_ms
         self._sleep = sleep
@@ -192,7 +196,7 @@ class RateLimiter:
     async def ban(self) -> AddressBanned:
         """Grant nothing to any process for ten minutes: the exchange answered 403. Returns the error to raise."""
         self._local.banned_until_ms = self._now_ms() + int(self._ban_s * 1_000)
-        await self._store(_BAN_KEY, self._local.banned_until_ms, int(self._ban_s * 1_000))
+        await self._store(self._ban_key, self._local.banned_until_ms, int(self._ban_s * 1_000))
         return self._banned(self._ban_s)
 
     def _banned(self, left_s: float) -> AddressBanned:
@@ -217,22 +221,26 @@ class RateLimiter:
                 async with asyncio.timeout(_REDIS_TIMEOUT_S):
                     code, wait = await self._redis.eval(
                         _SCRIPT,
-                        4,
-                        _IP_KEY,
+                        6,
+                        self._ip_key,
                         own_key,
-                        _BAN_KEY,
+                        self._ban_key,
                         block_key,
+                        self._asking_key,
+                        f"throttle:of:{account}",
                         str(now),
                         str(WINDOW_MS),
                         f"{self._me}:{self._calls}",
                         str(share(self._ip_per_second, rank)),
                         str(0 if limit is None else share(limit, rank)),
+                        # what protects money waits for nobody's share; public reads are nobody's
+                        account if rank >= Priority.RECONCILE and limit is not None else "",
                     )
                 return int(wait), int(code) == 2
             except (RedisError, OSError, TimeoutError):
                 self._redis_again_ms = now + _REDIS_PAUSE_MS
         self.counts.local += 1
-        limits = {_IP_KEY: share(_part(self._ip_per_second, LOCAL_SHARE_IP), rank)}
+        limits = {self._ip_key: share(_part(self._ip_per_second, LOCAL_SHARE_IP), rank)}
         if limit is not None:
             part = LOCAL_SHARE_WRITE if endpoint.write else LOCAL_SHARE_READ
             limits[own_key] = share(_part(limit, part), rank)

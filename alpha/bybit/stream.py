@@ -3,10 +3,10 @@
 import asyncio
 import random
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import (
     Connection,
     Handlers,
@@ -21,35 +21,6 @@ from alpha.errors import Retry
 from alpha.logs import logger
 
 log = logger(__name__)
-
-
-class ConnectBudget:
-    """How often this process opens connections: Bybit allows 500 in five minutes for each host, we use a fifth."""
-
-    def __init__(
-        self,
-        most: int = 100,
-        window_s: float = 300.0,
-        *,
-        now_s: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
-        self._most = most
-        self._window_s = window_s
-        self._now_s = now_s
-        self._sleep = sleep
-        self._opened: deque[float] = deque()
-
-    async def take(self) -> None:
-        """Wait until one more connection may be opened."""
-        while True:
-            now = self._now_s()
-            while self._opened and now - self._opened[0] >= self._window_s:
-                self._opened.popleft()
-            if len(self._opened) < self._most:
-                self._opened.append(now)
-                return
-            await self._sleep(self._opened[0] + self._window_s - now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +65,10 @@ class Stream:
         all_topics_needed: bool = True,
         draw: Callable[[], float] = random.random,
         open_socket: OpenSocket = WebsocketsSocket.open,
+        holds: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`holds` says whether its account has positions: it is connected before those that have none."""
+        self._holds = holds
         self.name = name
         self.reconnects = 0
         self.replaced = 0
@@ -172,7 +146,7 @@ class Stream:
                 await self._current.close()
 
     async def _open(self) -> Connection:
-        await self._budget.take()
+        await self._budget.take(holds=self._holds())
         connection = Connection(
             self._url, self._handlers, self._timing, login=self._login, open_socket=self._open_socket
         )

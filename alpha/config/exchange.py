@@ -48,6 +48,12 @@ class ExchangeSettings(Settings):
         None, description="The largest order in USDT that may be sent with real money", pattern=r"^\d+(\.\d+)?$"
     )
 
+    alpha_egress: str = Field(
+        "",
+        description="the name of the outgoing IP address, where several are used; each has its own request budget",
+        pattern="^[a-z0-9-]{0,32}$",
+    )
+
     @field_validator("alpha_live_max_order_usdt", mode="before")
     @classmethod
     def _largest_order(cls, value: Any) -> Any:

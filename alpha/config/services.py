@@ -30,8 +30,20 @@ class RedisSettings(Settings):
 
     redis_host: str = Field("127.0.0.1", description="the host of Redis")
     redis_port: int = Field(6379, ge=1, le=65535, description="the port of Redis")
+    redis_sentinels: str = Field(
+        "",
+        description="Redis Sentinels as host:port,host:port; REDIS_HOST and REDIS_PORT are not used then",
+        pattern=r"^$|^[A-Za-z0-9_.-]+:[0-9]{1,5}(,[A-Za-z0-9_.-]+:[0-9]{1,5})*$",
+    )
+    redis_sentinel_name: str = Field("alpha", description="the name of the Redis that the Sentinels watch")
     redis_username: str = Field("default", description="the Redis user of this service")
     redis_password: SecretStr = Field(description="the password of this Redis user")
+
+    @property
+    def sentinels(self) -> list[tuple[str, int]]:
+        """Hosts and ports of the Sentinels; empty without them."""
+        pairs = (each.rpartition(":") for each in self.redis_sentinels.split(",") if each)
+        return [(host, int(port)) for host, _, port in pairs]
 
 
 class LogSettings(Settings):

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry as RedisRetry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -26,10 +27,18 @@ class RedisClients:
         self._settings = settings
         self._clients: dict[int, TextRedis] = {}
         self._writers: list[TextRedis] = []
+        # Each connection asks the Sentinels which Redis leads, so a failover needs no restart.
+        self._sentinel = (
+            cast(Any, Sentinel)(settings.sentinels, socket_connect_timeout=1.0, socket_timeout=1.0)
+            if settings.sentinels
+            else None
+        )
 
     @property
     def address(self) -> str:
-        """Host and port, for messages."""
+        """Host and port, or the Sentinels, for messages."""
+        if self._sentinel is not None:
+            return f"{self._settings.redis_sentinels} ({self._settings.redis_sentinel_name})"
         return f"{self._settings.redis_host}:{self._settings.redis_port}"
 
     def database(self, number: int) -> TextRedis:
@@ -49,23 +58,22 @@ class RedisClients:
         self._writers.append(client)
         return client
 
-    def _client(self, number: int, **options: Any) -> TextRedis:
-        return cast(
-            TextRedis,
-            Redis(
-                host=self._settings.redis_host,
-                port=self._settings.redis_port,
-                db=number,
-                username=self._settings.redis_username,
-                password=self._settings.redis_password.get_secret_value(),
-                decode_responses=True,
-                socket_connect_timeout=2.0,
-                retry=RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
-                # the response types that TextRedis declares
-                protocol=2,
-                **options,
-            ),
-        )
+    def _client(self, number: int, *, single_connection_client: bool = False, **options: Any) -> TextRedis:
+        common: dict[str, Any] = {
+            "db": number,
+            "username": self._settings.redis_username,
+            "password": self._settings.redis_password.get_secret_value(),
+            "decode_responses": True,
+            "socket_connect_timeout": 2.0,
+            "retry": RedisRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+            # the response types that TextRedis declares
+            "protocol": 2,
+            **options,
+        }
+        if self._sentinel is not None:
+            return cast(TextRedis, self._sentinel.master_for(self._settings.redis_sentinel_name, **common))
+        host, port = self._settings.redis_host, self._settings.redis_port
+        return cast(TextRedis, Redis(host=host, port=port, single_connection_client=single_connection_client, **common))
 
     def of(self, bot: Bot) -> TextRedis:
         """The client of the bot's own database."""
@@ -96,5 +104,7 @@ class RedisClients:
         """Close all clients."""
         clients = (*self._clients.values(), *self._writers)
         await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
+        if self._sentinel is not None:
+            await asyncio.gather(*(each.aclose() for each in self._sentinel.sentinels), return_exceptions=True)
         self._clients.clear()
         self._writers.clear()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 #: `synced` means: compared with the exchange within this time.
 VALID_S = 30.0
+#: With many accounts audits are rarer, and the listener writes a longer time beside its status; at most this one is believed.
+MOST_VALID_S = 300.0
 #: The listener beats every second. A reader that has watched a counter for longer knows that it has stopped.
 BEAT_S = 1.0
 PATIENCE_S = 2.5

@@ -13,7 +13,7 @@ import msgspec
 from alpha.clock import boottime_ms, wall_ms
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
-from alpha.live_state.freshness import PATIENCE_S, VALID_S, Beats
+from alpha.live_state.freshness import MOST_VALID_S, PATIENCE_S, VALID_S, Beats
 from alpha.model.money import amount, amount_or_none, amount_or_zero
 from alpha.model.timestamp import at, ms_of
 
@@ -227,10 +227,15 @@ async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIEN
         beat_age_s = beats.age_s(now_ms)
         if beat_age_s is not None and fields.get("audit_age_ms"):
             age_s = beat_age_s + int(fields["audit_age_ms"]) / 1000
-        proven = state is not DataState.SYNCED or (age_s is not None and age_s <= VALID_S)
+        proven = state is not DataState.SYNCED or (age_s is not None and age_s <= _valid_s(fields))
         if proven or beats.watched_s(now_ms) >= patience_s:
             return _parse_status(fields, state if proven else DataState.STALE, age_s)
         await asyncio.sleep(_READ_AGAIN_S)
+
+
+def _valid_s(fields: Mapping[str, str]) -> float:
+    text = fields.get("valid_ms", "")
+    return min(MOST_VALID_S, int(text) / 1000) if text.isdecimal() else VALID_S
 
 
 def _by_wall_clock(state: DataState, synced_at: str | None) -> tuple[DataState, float | None]:

@@ -49,6 +49,9 @@ class MigrateSettings(DatabaseSettings, RegistrySettings):
     alpha_ticks_db_password: SecretStr | None = Field(None, description="the password of alpha_ticks")
     bots_file: Path | None = Field(None, description="the former name of ALPHA_BOTS_FILE; read for one more release")
     alpha_analysis_db_password: SecretStr | None = Field(None, description="the password of alpha_analysis")
+    postgres_create_db: bool = Field(
+        False, description="true makes the database where it is missing: a new cluster has none (docker-compose.ha.yml)"
+    )
     migrate_only_simulated: bool = Field(
         False, description="true refuses a database that holds other accounts than simulated ones; the demo's"
     )
@@ -183,6 +186,8 @@ async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str |
 async def run(settings: MigrateSettings) -> list[str]:
     """Migrate the database, register bots and set passwords; returns the names of the files applied now."""
     registry = load_registry(settings.bots_file or settings.alpha_bots_file)
+    if settings.postgres_create_db:
+        await _create_database(settings)
     try:
         connection = await connect(settings, "migrate")
     except Misconfigured as fault:
@@ -199,6 +204,17 @@ async def run(settings: MigrateSettings) -> list[str]:
     finally:
         await connection.close()
     return applied
+
+
+async def _create_database(settings: MigrateSettings) -> None:
+    """Make the database where it does not exist."""
+    connection = await connect(settings.model_copy(update={"postgres_db": "postgres"}), "migrate")
+    try:
+        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", settings.postgres_db):
+            name = settings.postgres_db.replace('"', '""')
+            await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
 
 
 async def _refuse_other_accounts(connection: Connection) -> None:

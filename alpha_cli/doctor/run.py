@@ -1,16 +1,19 @@
 """Runs every check of the doctor, in the order in which a start needs them."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TypeVar
 
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.config import env_file
 from alpha.config.exchange import ExchangeSettings
+from alpha.config.keys import load_reading_keys
 from alpha.config.loader import Settings, chosen_env_file, load
 from alpha.config.services import DatabaseSettings, RedisSettings, RegistrySettings
 from alpha.errors import AlphaError, Misconfigured
 from alpha.influx import InfluxSettings
 from alpha.registry import Registry, load_registry
+from alpha_cli.doctor.budget import check_budget
 from alpha_cli.doctor.egress import check_egress
 from alpha_cli.doctor.exchange import KeyChecks, check_clock
 from alpha_cli.doctor.finding import Finding, carried_out, fault, note, ok
@@ -40,6 +43,10 @@ async def findings() -> AsyncIterator[Finding]:
             yield finding
         async for finding in carried_out("keys", KeyChecks(exchange, registry, throttle).check):
             yield finding
+        accounts = _with_keys(registry)
+        if accounts:
+            async for finding in carried_out("request budget", lambda: check_budget(accounts, exchange.alpha_egress)):
+                yield finding
     database, faults = _settings(DatabaseSettings)
     for finding in faults:
         yield finding
@@ -99,3 +106,13 @@ async def _check_control(registry: Registry) -> AsyncIterator[Finding]:
         yield ok("bot control", f"{settings.bot_control_url} answers: {running} of {len(processes)} run.")
     finally:
         await control.close()
+
+
+def _with_keys(registry: Registry) -> int:
+    """How many bots have a key."""
+    count = 0
+    for bot in registry.bots:
+        with suppress(Misconfigured):
+            load_reading_keys(bot)
+            count += 1
+    return count

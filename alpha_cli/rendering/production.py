@@ -44,6 +44,10 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             "channels": compose_channels(registry),
             "bots": compose_services(registry),
         },
+        "docker-compose.ha.yml": {
+            "images": compose_images(root / "docker" / "base-images.env"),
+            "bots": ha_services(registry),
+        },
         "docker-compose.demo.yml": {
             "keys": demo_keys(registry),
             "allowed": f"      alpha.allowed: {_digest(demo_proxy)}\n",
@@ -277,6 +281,11 @@ def compose_channels(registry: Registry) -> str:
     """The variables of each bot's Telegram channel, for the command centre."""
     names = [f"{bot.prefix}_TELEGRAM_{what}" for bot in registry.bots for what in ("BOT_TOKEN", "CHANNEL_ID")]
     return "".join(f"      {name}: ${{{name}:-}}\n" for name in names)
+
+
+def ha_services(registry: Registry) -> str:
+    """What each container of bots needs besides where the stores are replicated."""
+    return "".join(f"  {container}:\n    environment: *sentinels\n" for container in registry.containers)
 
 
 def compose_services(registry: Registry) -> str:

@@ -35,5 +35,18 @@ acl=/tmp/users.acl
 } >"$acl"
 # As many databases as the bots need, rendered with their users.
 databases=$(sed -n 's/^# databases \([0-9]*\)$/\1/p' /etc/alpha/users.acl.template)
-exec redis-server --aclfile "$acl" --databases "${databases:-256}" --maxmemory-policy noeviction --appendonly yes --save '' \
+set -- --aclfile "$acl" --databases "${databases:-256}" --maxmemory-policy noeviction --appendonly yes --save '' \
   --dir /data --protected-mode no --logfile ''
+# One of several (docker-compose.ha.yml): its name for the others, whose copy it is at first, and how many copies a write needs. In a
+# file, so that the password is in no list of processes; Sentinel rewrites it.
+if [ -n "${REDIS_ANNOUNCE:-}" ]; then
+  conf=/tmp/replication.conf
+  {
+    printf 'replica-announce-ip %s\n' "$REDIS_ANNOUNCE"
+    printf 'masteruser default\nmasterauth "%s"\n' "$(owner | sed 's/["\\]/\\&/g')"
+    printf 'min-replicas-to-write %s\nmin-replicas-max-lag 5\n' "${REDIS_MIN_REPLICAS:-0}"
+    if [ -n "${REDIS_REPLICA_OF:-}" ]; then printf 'replicaof %s 6379\n' "$REDIS_REPLICA_OF"; fi
+  } >"$conf"
+  set -- "$conf" "$@"
+fi
+exec redis-server "$@"

@@ -32,9 +32,10 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alerts
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.messages import decode
-from alpha.bybit.stream import ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
 from alpha.clock import BusinessClock, wall_ms
 from alpha.config.exchange import Environment
 from alpha.live_state.connect import RedisClients

@@ -82,8 +82,26 @@ class FaultEnv:
             raise RuntimeError("the arena is not open")
         return self._links
 
-    async def open(self) -> None:
-        """Start everything; returns when all bots are synced."""
+    def make_listener(self, name: str, **more: str) -> Process:
+        """A listener of all bots, not started yet. `more` are additional variables."""
+        return Process(
+            name,
+            ["-m", "websocket_listener"],
+            {
+                **self.postgres.environment(),
+                "POSTGRES_USER": "alpha_listener",
+                **self.redis.environment(),
+                **self.proxy.environment(),
+                **LISTENER,
+                "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
+                **{name: value for bot in BOTS for name, value in bot.environment().items()},
+                **more,
+            },
+            self.folder,
+        )
+
+    async def open(self, **listener: str) -> None:
+        """Start everything; returns when all bots are synced. `listener` are additional variables of the listener."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.postgres.start()
         self.redis.start()
@@ -101,20 +119,7 @@ class FaultEnv:
         await self.proxy.start()
         self._links = RedisClients(self.redis.settings())
         await self.follow()
-        self.listener = Process(
-            "listener",
-            ["-m", "websocket_listener"],
-            {
-                **environment,
-                "POSTGRES_USER": "alpha_listener",
-                **self.redis.environment(),
-                **self.proxy.environment(),
-                **LISTENER,
-                "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
-                **{name: value for bot in BOTS for name, value in bot.environment().items()},
-            },
-            self.folder,
-        )
+        self.listener = self.make_listener("listener", **listener)
         self.listener.start()
         await self.synced_since(0, 90)
         self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]

@@ -14,6 +14,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_readonly": {},
     "alpha_listener": {
         "trading.listener_leases": {"INSERT", "UPDATE"},
+        "trading.listener_members": {"INSERT", "UPDATE", "DELETE"},
         "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees"},
         "trading.orders": {"INSERT", "UPDATE"},
         "trading.opening_positions": {"INSERT", "UPDATE", "DELETE"},
@@ -24,6 +25,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_sync": {
         "trading.completed_trades": {"INSERT", "UPDATE"},
         "trading.sync_runs": {"INSERT", "UPDATE"},
+        "trading.service_leases": {"INSERT", "UPDATE"},
         "trading.transfers": {"INSERT", "UPDATE"},
         "trading.reconciliation_issues": {"INSERT", "UPDATE"},
         "trading.sync_coverage": {"INSERT", "UPDATE", "DELETE"},
@@ -42,6 +44,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "audit.commands": {"INSERT", "UPDATE outcome answer finished_at"},
         "audit.command_centre": {"INSERT", "UPDATE", "DELETE"},
         "trading.model_checks": {"INSERT"},
+        "trading.service_leases": {"INSERT", "UPDATE"},
     },
     "alpha_strategy": {
         "trading.strategy_state": {"INSERT", "UPDATE"},
@@ -49,9 +52,10 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.order_intents": {"INSERT"},
         "trading.predictions": {"INSERT", "UPDATE outcome"},
     },
-    "alpha_ticks": {"audit.rejected_messages": {"INSERT"}},
+    "alpha_ticks": {"audit.rejected_messages": {"INSERT"}, "trading.service_leases": {"INSERT", "UPDATE"}},
     "alpha_analysis": {
         "trading.analysis": {"INSERT"},
+        "trading.service_leases": {"INSERT", "UPDATE"},
         "trading.analysis_schemas": {"INSERT"},
         "audit.rejected_messages": {"INSERT"},
     },

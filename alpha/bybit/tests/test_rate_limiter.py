@@ -82,7 +82,7 @@ async def test_an_exit_finds_room_while_a_back_fill_takes_all_it_can_get(redis_l
     throttle = _throttle(redis_links.shared, clock)
     assert await _count(throttle, "a", CLOSED_PNL, Priority.BACKFILL) == 46
     assert await _count(throttle, "b", CLOSED_PNL, Priority.BACKFILL) == 10
-    assert await _count(throttle, "a", POSITIONS, Priority.RECONCILE) == 1
+    assert await _count(throttle, "c", POSITIONS, Priority.RECONCILE) == 1
     assert await _count(throttle, "a", TRADING_STOP, Priority.STOP) == 1
     assert await _granted(throttle, "a", CREATE_ORDER, Priority.EXIT)
     assert await _granted(throttle, "c", POSITIONS, Priority.EXIT)
@@ -269,3 +269,37 @@ def test_any_order_of_calls_keeps_the_limits_without_redis(wanted: Calls) -> Non
     for key, moments in times.items():
         limit = 10 if key == "address" else 5 if "order/create" in str(key) else 12
         assert _most_within_a_second(moments) <= limit
+
+
+async def test_a_backfill_leaves_the_other_accounts_their_part_and_exits_wait_for_nobody(
+    redis_links: RedisClients,
+) -> None:
+    clock = HandClock()
+    throttle = _throttle(redis_links.shared, clock)
+    alone = await _count(throttle, "one", POSITIONS, Priority.BACKFILL)
+    assert alone > IP_PER_SECOND / 2, "alone it takes what the endpoint gives"
+    clock.ms += 1_000
+    for account in ("two", "three", "four"):
+        assert await _granted(throttle, account, POSITIONS, Priority.RECONCILE)
+    await _count(throttle, "one", POSITIONS, Priority.BACKFILL)
+    left = [await _count(throttle, account, CLOSED_PNL, Priority.RECONCILE) for account in ("two", "three", "four")]
+    assert sum(left) >= IP_PER_SECOND / 3
+    assert min(left) >= 1
+    assert await _granted(throttle, "one", POSITIONS, Priority.EXIT)
+
+
+async def test_each_outgoing_address_has_its_own_budget(redis_links: RedisClients) -> None:
+    clock = HandClock()
+
+    def behind(egress: str) -> RateLimiter:
+        return RateLimiter(redis_links.shared, now_ms=clock.now_ms, sleep=clock.sleep, egress=egress)
+
+    one, two = behind("eth1"), behind("eth2")
+    assert await _count(one, "market", KLINE, Priority.EXIT) == IP_PER_SECOND
+    assert await _count(behind("eth1"), "market", KLINE, Priority.EXIT) == 0
+    assert await _count(two, "market", KLINE, Priority.EXIT) == IP_PER_SECOND
+    await one.ban()
+    with pytest.raises(AddressBanned):
+        await one.acquire("a", KLINE, Priority.EXIT, wait_s=0)
+    clock.ms += 1_000
+    await two.acquire("a", KLINE, Priority.EXIT, wait_s=0)

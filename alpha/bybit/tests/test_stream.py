@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
-from alpha.bybit.stream import Backoff, ConnectBudget, Stream, Watch
+from alpha.bybit.stream import Backoff, Stream, Watch
 from tests.support.world import until
 
 QUICK = Timing(connect_s=2, answer_s=1, ping_s=0.1, silence_s=0.5)

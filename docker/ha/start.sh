@@ -1,0 +1,110 @@
+#!/bin/sh
+# `patroni`: writes the configuration from the environment and /run/secrets, then becomes Patroni. `etcd`: becomes etcd.
+set -eu
+umask 077
+if [ "${1:-patroni}" = etcd ]; then
+  exec etcd --name "$NODE" --data-dir /var/lib/etcd --initial-cluster "$ETCD_CLUSTER" --initial-cluster-token alpha \
+    --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls "http://$NODE:2379" \
+    --listen-peer-urls http://0.0.0.0:2380 --initial-advertise-peer-urls "http://$NODE:2380" --auto-compaction-retention 1h
+fi
+
+secret() { # NAME: the file of that name in /run/secrets, or the variable
+  file=/run/secrets/$(printf %s "$1" | tr 'A-Z' 'a-z')
+  if [ -s "$file" ]; then tr -d '\r\n' <"$file"; return; fi
+  eval "printf %s \"\${$1:-}\""
+}
+quoted() { sed "s/'/''/g"; }
+password=$(secret POSTGRES_PASSWORD)
+if [ -z "$password" ]; then
+  echo "POSTGRES_PASSWORD is not set. Put it into .env, or run 'alpha init'." >&2
+  exit 2
+fi
+password=$(printf %s "$password" | quoted)
+data=/var/lib/postgresql/data/alpha
+bin=$(dirname "$(readlink -f "$(command -v postgres)")")
+cipher=$(secret PGBACKREST_CIPHER_PASS)
+archive='archive_mode: "off"'
+restore=''
+if [ -n "$cipher" ]; then
+  cat >/tmp/pgbackrest.conf <<CONF
+[global]
+repo1-path=${PGBACKREST_REPO_PATH:-/var/lib/pgbackrest}
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=$cipher
+repo1-retention-full=${PGBACKREST_KEEP_FULL:-2}
+start-fast=y
+compress-type=zst
+log-level-console=warn
+log-level-file=off
+lock-path=/tmp/pgbackrest
+spool-path=/tmp/pgbackrest-spool
+${PGBACKREST_MORE:-}
+
+[alpha]
+pg1-path=$data
+pg1-port=5432
+pg1-socket-path=/tmp
+pg1-user=trading_user
+pg1-database=postgres
+CONF
+  archive="archive_mode: \"on\"
+        archive_timeout: \"${ARCHIVE_TIMEOUT_S:-30}\"
+        archive_command: pgbackrest --config=/tmp/pgbackrest.conf --stanza=alpha archive-push %p"
+  restore='  recovery_conf:
+    restore_command: pgbackrest --config=/tmp/pgbackrest.conf --stanza=alpha archive-get %f "%p"'
+  PGBACKREST_CONFIG=/tmp/pgbackrest.conf
+  export PGBACKREST_CONFIG
+  /bin/sh /opt/ha/backup.sh &
+fi
+cat >/tmp/patroni.yml <<CONF
+scope: alpha
+name: $NODE
+restapi:
+  listen: 0.0.0.0:8008
+  connect_address: $NODE:8008
+etcd3:
+  hosts: $ETCD_HOSTS
+bootstrap:
+  dcs:
+    ttl: 20
+    loop_wait: 3
+    retry_timeout: 5
+    synchronous_mode: true
+    primary_start_timeout: 0
+    postgresql:
+      use_pg_rewind: true
+      use_slots: true
+      parameters:
+        max_connections: 100
+        wal_log_hints: "on"
+        timezone: UTC
+        log_timezone: UTC
+        password_encryption: scram-sha-256
+        log_min_duration_statement: 1000
+        $archive
+  initdb:
+    - encoding: UTF8
+    - locale: C.UTF-8
+    - data-checksums
+postgresql:
+  listen: "*:5432"
+  connect_address: $NODE:5432
+  data_dir: $data
+  bin_dir: $bin
+  pgpass: /tmp/pgpass
+  authentication:
+    superuser: { username: trading_user, password: '$password' }
+    replication: { username: replicator, password: '$password' }
+    rewind: { username: trading_user, password: '$password' }
+  parameters:
+    unix_socket_directories: /tmp
+    shared_buffers: 128MB
+  pg_hba:
+    - local all all trust
+    - host replication replicator all scram-sha-256
+    - host all all all scram-sha-256
+$restore
+CONF
+mkdir -p "$data"
+chmod 700 "$data"
+exec patroni /tmp/patroni.yml

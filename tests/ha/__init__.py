@@ -1,0 +1,1 @@
+"""What survives a host: listeners that share accounts, and (`make test-ha`) Patroni, etcd and Sentinel on loopback."""
