@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
-import numpy as np
 
 from alpha.analysis import Definition
 from alpha.bybit.client import Gateway
@@ -239,7 +238,7 @@ class CandleFeed:
         async def one(symbol: str, interval: str, candles: SymbolCandles) -> None:
             async with self._room:
                 page = await self._gateway.kline(symbol, interval, limit=_COMPARED + 1)
-            theirs = columns_of([_row(candle) for candle in page if candle.closed])
+            theirs = Columns.of([_row(candle) for candle in page if candle.closed])
             differences = disagreements(candles.windows[interval].columns, theirs)
             found.extend(f"{symbol} {interval}: {text}" for text in differences)
 
@@ -247,15 +246,6 @@ class CandleFeed:
             for interval in self._definition.intervals[1:]:
                 await one(symbol, interval, candles)
         return found
-
-
-def columns_of(rows: list[Row]) -> Columns:
-    """Rows as columns."""
-    if not rows:
-        empty = np.empty(0)
-        return Columns(np.empty(0, dtype=np.int64), empty, empty, empty, empty, empty)
-    starts, *values = zip(*rows, strict=True)
-    return Columns(np.array(starts, dtype=np.int64), *(np.array(column, dtype=np.float64) for column in values))
 
 
 def _row(candle: Kline) -> Row:

@@ -10,6 +10,7 @@ from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.live_state.events import Event, EventReader, EventType
 from alpha.live_state.read import Candle
 from alpha.logs import logger
+from bot_runner.candle_check import CandleCheck
 from bot_runner.context import BotContext
 from bot_runner.foreign_orders import ForeignOrders
 from bot_runner.universe import followed
@@ -41,12 +42,15 @@ class LiveLoop:
         commands, taker = crew.commander()
         taking = asyncio.create_task(crew.take_commands(taker))
         watching = asyncio.create_task(self._intruders.watch())
+        check = CandleCheck(self._feed, crew.strategy.timeframes, crew.gateway, self._differ)
+        comparing = asyncio.create_task(check.run())
         tick_ms = 0
         try:
             while not crew.stopping:
                 await crew.still_ours()
-                if watching.done():
-                    await watching
+                for task in (watching, comparing):
+                    if task.done():
+                        await task
                 events = await self._read(reader)
                 for event in events:
                     await self._take(event)
@@ -66,6 +70,14 @@ class LiveLoop:
         finally:
             taking.cancel()
             watching.cancel()
+            comparing.cancel()
+
+    async def _differ(self, count: int, first: str) -> None:
+        await self._trader.journal.warn(
+            "candles",
+            f"{count} values of candles made of {self._feed.interval}-minute candles are not the exchange's own; the first: {first}.",
+            "The bot goes on with its own. Compare both; a restart reads the exchange's candles anew.",
+        )
 
     async def _read(self, reader: EventReader) -> list[Event]:
         try:

@@ -1,7 +1,8 @@
 """Joining candles into longer ones."""
 
+from collections.abc import Sequence
 from math import fsum
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ class Columns(NamedTuple):
     low: Floats
     close: Floats
     volume: Floats
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[tuple[int, SupportsFloat, SupportsFloat, SupportsFloat, SupportsFloat, SupportsFloat]]
+    ) -> "Columns":
+        """Rows of start (ms), open, high, low, close, volume as columns."""
+        starts = np.array([row[0] for row in rows], dtype=np.int64)
+        return cls(starts, *(np.array([float(row[place]) for row in rows]) for place in range(1, 6)))
 
 
 def from_place(candles: Columns, first: int) -> Columns:
