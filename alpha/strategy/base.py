@@ -101,6 +101,7 @@ class Strategy(ABC, Generic[P, S]):
         self.parameters = parameters
         #: Set by a back-test; None live.
         self.score_source: ScoreSource | None = None
+        self._entry_signals: dict[str, tuple[Series, BoolArray]] = {}
 
     @property
     @abstractmethod
@@ -158,6 +159,16 @@ class Strategy(ABC, Generic[P, S]):
         its name still finds it) where this is False.
         """
         return np.ones(len(series.bars), dtype=np.bool_)
+
+    def enters(self, bar: BarView) -> bool:
+        """Whether `may_enter` holds at this bar of the base interval, so that `evaluate` need not repeat the rule.
+
+        Computed once per series: live for each new bar's window, in a back-test for the whole history.
+        """
+        known = self._entry_signals.get(bar.symbol)
+        if known is None or known[0] is not bar.series:
+            known = self._entry_signals[bar.symbol] = (bar.series, self.may_enter(bar.series))
+        return bool(known[1][bar.index])
 
     def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
         """The rules as arrays over all bars, for a walk in compiled code; None (default) when they cannot be told so."""

@@ -1,5 +1,7 @@
 """LXAlgo: buys a symbol that has just risen fast, and lets go of it early when it does not go on."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 
@@ -101,7 +103,7 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
     def may_enter(self, series: Series) -> BoolArray:
         """Where there is a signal."""
         p, of = self.parameters, series.indicators
-        rule8 = (of["score"] >= p.rule8_score) & (of["spread"] < p.rule8_spread_pct)
+        rule8: BoolArray = self._is_rule8(of)
         rule6 = (of["rsi"] > p.rule6_rsi) & (of["volatility"] > p.rule6_volatility_pct)
         holds: BoolArray = (of["pump"] >= p.min_pump_pct) & (rule8 | rule6)
         return holds
@@ -121,9 +123,9 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
                 leaving += isinstance(wish, Exit)
         span = moment.close_ms // (self.parameters.bucket_hours * HOUR_MS) * self.parameters.bucket_hours * HOUR_MS
         signals = [
-            (bar, rule)
+            (bar, "rule 8" if self._is_rule8(bar) else "rule 6")
             for symbol, bar in moment.bars.items()
-            if symbol not in held and state.bought.get(symbol) != span and (rule := self._rule(bar))
+            if symbol not in held and state.bought.get(symbol) != span and self.enters(bar)
         ]
         signals.sort(key=lambda signal: signal[0]["pump"], reverse=True)
         for bar, rule in signals[: max(0, self.parameters.max_positions - len(held) + leaving)]:
@@ -147,16 +149,9 @@ class LXAlgo(Strategy[LXAlgoParameters, LXAlgoState]):
             return MoveStop(position.symbol, even, Reason.BREAK_EVEN, why="the gain paid for the way out")
         return None
 
-    def _rule(self, bar: BarView) -> str:
-        """The rule that this bar's signal meets: "rule 8", "rule 6", or "" for none."""
-        p = self.parameters
-        if bar["pump"] < p.min_pump_pct:
-            return ""
-        if bar["score"] >= p.rule8_score and bar["spread"] < p.rule8_spread_pct:
-            return "rule 8"
-        if bar["rsi"] > p.rule6_rsi and bar["volatility"] > p.rule6_volatility_pct:
-            return "rule 6"
-        return ""
+    def _is_rule8(self, of: Any) -> Any:
+        """Whether rule 8 holds: for one bar, or for the indicators of all bars at once."""
+        return (of["score"] >= self.parameters.rule8_score) & (of["spread"] < self.parameters.rule8_spread_pct)
 
     def _entry(self, bar: BarView, rule: str) -> Enter:
         p = self.parameters

@@ -178,7 +178,7 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
                 intents.append(MoveStop(symbol, raised, Reason.TRAILING_STOP, why=RAISED))
         if not self._filter_open(moment):
             return intents
-        signals = [bar for symbol, bar in moment.bars.items() if symbol not in held and self._enters(bar)]
+        signals = [bar for symbol, bar in moment.bars.items() if symbol not in held and self.enters(bar)]
         signals.sort(key=self._score, reverse=True)
         return intents + [self._entry(bar) for bar in signals]
 
@@ -187,16 +187,6 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
             return True
         btc = moment.bars.get(BTC)
         return btc is not None and btc["rising"] == 1.0
-
-    def _enters(self, bar: BarView) -> bool:
-        p = self.parameters
-        close = bar.close
-        return (
-            bar["percentile"] < p.max_width_percentile
-            and close > bar["upper"]
-            and bar["rvr"] > p.min_relative_volume
-            and close > bar["sma"]
-        )
 
     def _score(self, bar: BarView) -> float:
         """Narrowness, volume and rise, each 0 to 1, in equal parts."""

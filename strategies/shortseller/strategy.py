@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
+from typing import Any, overload
 
 import numpy as np
 
@@ -69,12 +70,11 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         }
 
     def may_enter(self, series: Series) -> BoolArray:
-        """Where the entry rule holds; the same comparison as `_crosses`, over all bars."""
+        """Where a bar closes below both averages and the bar before did not close below one of them."""
         close, fast, slow = series.bars.close, series.indicators[FAST], series.indicators[SLOW]
-        below_fast, below_slow = close < fast, close < slow
         result = np.zeros(len(close), dtype=np.bool_)
-        crossed = (below_fast[1:] & (close[:-1] >= fast[:-1])) | (below_slow[1:] & (close[:-1] >= slow[:-1]))
-        result[1:] = below_fast[1:] & below_slow[1:] & crossed
+        crossed = (close[:-1] >= fast[:-1]) | (close[:-1] >= slow[:-1])
+        result[1:] = _falling(close, series.indicators)[1:] & crossed
         return result
 
     def arrays(self, series: Mapping[str, Series]) -> ArrayRules | None:
@@ -82,8 +82,7 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         own = self.parameters
         leaves = {}
         for symbol, one in series.items():
-            close, of = one.bars.close, one.indicators
-            leaves[symbol] = ~((close < of[FAST]) & (close < of[SLOW]))
+            leaves[symbol] = ~_falling(one.bars.close, one.indicators)
         return ArrayRules(
             direction=Direction.SHORT,
             size=OfEquity(own.margin * own.leverage),
@@ -112,7 +111,7 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
                 leave = self._exit(position, bar, moment.close_ms)
                 if leave is not None:
                     intents.append(leave)
-            elif symbol in self.parameters.symbols and _falling(bar) and _crosses(bar):
+            elif symbol in self.parameters.symbols and self.enters(bar):
                 intents.append(self._enter(symbol, bar))
         return intents
 
@@ -121,7 +120,7 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         held_ms = position.held_ms(close_ms)
         if held_ms >= own.time_limit_hours * HOUR_MS:
             return self._leave(held_ms, bar)
-        if held_ms >= own.regime_exit_after_hours * HOUR_MS and not _falling(bar):
+        if held_ms >= own.regime_exit_after_hours * HOUR_MS and not _falling(bar.close, bar):
             return self._leave(held_ms, bar)
         return None
 
@@ -143,16 +142,10 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
         )
 
 
-def _falling(bar: BarView) -> bool:
-    """The regime ACTIVE: closed below both averages."""
-    return bar.close < bar[FAST] and bar.close < bar[SLOW]
-
-
-def _crosses(bar: BarView) -> bool:
-    """Closed below an average that the bar before did not close below."""
-    before = bar.before()
-    if before is None:
-        return False
-    return (bar.close < bar[FAST] and before.close >= before[FAST]) or (
-        bar.close < bar[SLOW] and before.close >= before[SLOW]
-    )
+@overload
+def _falling(close: float, averages: BarView) -> bool: ...
+@overload
+def _falling(close: FloatArray, averages: Mapping[str, FloatArray]) -> BoolArray: ...
+def _falling(close: Any, averages: Any) -> Any:
+    """The regime ACTIVE, of one bar or of all: closed below both averages."""
+    return (close < averages[FAST]) & (close < averages[SLOW])

@@ -79,7 +79,10 @@ def test_the_hint_is_true_exactly_where_the_rule_buys(seed: int) -> None:
     hint = strategy.may_enter(series)
     assert (hint & series.ready).any()
     for place in np.flatnonzero(series.ready).tolist():
-        view = series.view(place)
+        view, p = series.view(place), strategy.parameters
+        eight = view["score"] >= p.rule8_score and view["spread"] < p.rule8_spread_pct
+        six = view["rsi"] > p.rule6_rsi and view["volatility"] > p.rule6_volatility_pct
+        assert (view["pump"] >= p.min_pump_pct and (eight or six)) == bool(hint[place])
         moment = BarContext(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
         assert bool(strategy.evaluate(moment, LXAlgoState())) == bool(hint[place])
 

@@ -51,7 +51,9 @@ def test_the_hint_is_true_exactly_where_the_rule_buys(seed: int) -> None:
     series = Series.of(bars := random_bars(seed, 600), strategy.indicators(bars))
     hint = strategy.may_enter(series)
     for place in np.flatnonzero(series.ready).tolist():
-        view = series.view(place)
+        view, p = series.view(place), strategy.parameters
+        narrow, strong = view["percentile"] < p.max_width_percentile, view["rvr"] > p.min_relative_volume
+        assert (narrow and strong and view.close > view["upper"] and view.close > view["sma"]) == bool(hint[place])
         moment = BarContext(view.start_ms, view.start_ms + INTERVAL_MS, {view.symbol: view}, Portfolio({}))
         assert bool(strategy.evaluate(moment, StrategyState())) == bool(hint[place])
 

@@ -166,6 +166,31 @@ def test_the_hint_is_true_exactly_where_the_rule_sells(seed: int) -> None:
     hint = strategy.may_enter(series)
     assert hint[series.ready].any()
     for place in np.flatnonzero(series.ready).tolist():
-        view = series.view(place)
-        moment = BarContext(view.start_ms, view.end_ms, {view.symbol: view}, Portfolio({}))
+        bar, before = series.view(place), series.view(place - 1)
+        falling = bar.close < bar["ema_fast"] and bar.close < bar["ema_slow"]
+        crossed = before.close >= before["ema_fast"] or before.close >= before["ema_slow"]
+        assert (falling and crossed) == bool(hint[place])
+        moment = BarContext(bar.start_ms, bar.end_ms, {bar.symbol: bar}, Portfolio({}))
         assert bool(strategy.evaluate(moment, StrategyState())) == bool(hint[place])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sells"),
+    [
+        ((10.0, 10.0, 20.0), (9.0, 10.0, 20.0), True),  # on the fast average, then below: crossed
+        ((10.0, 9.0, 10.0), (9.0, 9.5, 10.0), True),  # on the slow average, then below
+        ((9.9, 10.0, 20.0), (9.0, 10.0, 20.0), False),  # below both before: no cross
+        ((11.0, 10.0, 10.0), (10.0, 10.0, 10.5), False),  # closes on the fast average: not below
+        ((11.0, 10.0, 10.0), (10.0, 10.5, 10.0), False),  # closes on the slow average: not below
+    ],
+)
+def test_at_equality_a_close_on_an_average_is_not_below_it(
+    before: tuple[float, float, float], after: tuple[float, float, float], sells: bool
+) -> None:
+    strategy = ShortSeller(ShortSellerParameters())
+    close, fast, slow = (np.array(column) for column in zip(before, after, strict=True))
+    bars = Bars("BTCUSDT", 300_000, np.array([0, 300_000]), close, close, close, close, close)
+    series = Series.of(bars, {"ema_fast": fast, "ema_slow": slow})
+    bar = series.view(1)
+    moment = BarContext(bar.start_ms, bar.end_ms, {bar.symbol: bar}, Portfolio({}))
+    assert bool(strategy.evaluate(moment, StrategyState())) is sells
