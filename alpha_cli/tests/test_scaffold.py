@@ -41,7 +41,7 @@ def test_a_new_strategy_passes_its_own_tests(house: Path) -> None:
         [*tests, "strategies/breakout"], cwd=house, env=environment, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "5 passed" in ran.stdout
+    assert "6 passed" in ran.stdout
 
 
 @pytest.mark.parametrize("name", ["Breakout", "1st", "a", "with-dash", "class name", "shortseller"])
