@@ -109,6 +109,18 @@ def test_a_stop_beyond_the_liquidation_is_moved_before_it() -> None:
     assert D(70) < price < D(100)
 
 
+@pytest.mark.parametrize(("side", "liquidation", "wanted"), [("Buy", "70", "76"), ("Sell", "130", "124")])
+def test_a_stop_exactly_at_the_liquidation_is_moved_a_fifth_of_the_way_to_the_market(
+    side: str, liquidation: str, wanted: str
+) -> None:
+    row = position(side=side, stopLoss=liquidation, liqPrice=liquidation)
+    direction = Direction.LONG if side == "Buy" else Direction.SHORT
+    assert verdict(row, "100", own(liquidation, direction)) == (Need.STOP, D(wanted))
+    one_tick = D("0.1") if side == "Buy" else D("-0.1")
+    inside = position(side=side, stopLoss=str(D(liquidation) + one_tick), liqPrice=liquidation)
+    assert verdict(inside, "100", own(liquidation, direction)) == (Need.NOTHING, None)
+
+
 def test_a_position_opened_by_hand_is_reported_and_not_touched() -> None:
     assert verdict(position(stopLoss=""), "100") == (Need.REPORT, None)
     assert verdict(position(), "100") == (Need.NOTHING, None)
