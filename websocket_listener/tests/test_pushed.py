@@ -39,7 +39,7 @@ KINDS: tuple[tuple[dict[str, object], Quick, Careful], ...] = (
     (POSITION, read_positions, parse_position),
 )
 GONE = object()
-ODD = (
+ODD: tuple[object, ...] = (
     *(GONE, None, "", "0", "0.00", "-1", "-0", "1e3", "1E-7", "NaN", "Infinity", "1e400", "1" + "0" * 60, "12a", " 5 ", "1_0",
      "UNKNOWN", "Sell", "linear", 5, 0, -1, 10**30, 5.5, True, False, [], {}, {"USDT": "x"}, [{"fee": "1"}],
      str(START_MS + 1), START_MS, "99999999999999999999"),
