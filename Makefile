@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz properties test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-clients: $(VENV)/.demo $(CLIENTS)/.installed ## published clients on the si
 
 faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARGS='--rounds 20 --seed 7')
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+properties: $(VENV)/.dev ## the simulated exchange's books over 5,000 random flows of every kind of account (about an hour)
+	@$(BIN)/python -m pytest -q -m long exchange_simulator/tests/engine/test_properties.py $(ARGS)
 
 fence: $(VENV)/.dev ## freeze and takeover at length: 1,000 rounds, seed printed (ARGS='--rounds 100 --pairs 3')
 	@$(BIN)/python -m tests.fence $(ARGS)

@@ -38,7 +38,7 @@ ORDER BY closed_at, opened_at, symbol"""
 _EQUITY = """
 SELECT s.taken_at AS time, a.environment, s.equity, s.wallet_balance
 FROM trading.equity_snapshots s JOIN trading.accounts a USING (account_id)
-WHERE a.bot_id = $1 AND s.taken_at >= $2 AND s.taken_at < $3
+WHERE a.bot_id = $1 AND s.coin = 'USDT' AND s.taken_at >= $2 AND s.taken_at < $3
 ORDER BY s.taken_at"""
 
 
@@ -48,7 +48,7 @@ def fills(bot: str, since: datetime, until: datetime, *, settings: DatabaseSetti
 
 
 def round_trips(bot: str, since: datetime, until: datetime, *, settings: DatabaseSettings) -> pl.DataFrame:
-    """Every position of a bot that ended in `since <= exit_time < until`; amounts in USDT, net = gross - fees + funding."""
+    """Every position of a bot that ended in `since <= exit_time < until`; amounts in the symbol's settle coin, net = gross - fees + funding."""
     frame = _frame(_ROUND_TRIPS, bot, since, until, settings)
     import polars as pl
 

@@ -32,7 +32,7 @@ from bot_runner import heartbeat
 from bot_runner.account import AccountView
 from bot_runner.broker import Broker
 from bot_runner.candle_feed import CandleFeed
-from bot_runner.checks import check_account, check_key
+from bot_runner.checks import check_account, check_key, check_modes
 from bot_runner.context import BotContext
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
@@ -209,6 +209,7 @@ class BotProcess:
         feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, history)
 
         async def check() -> None:
+            await check_modes(self._gateway, self._bot, [symbol for symbol in symbols if symbol not in checked])
             await check_account(self._gateway, broker, self._bot, checked, leverage)
 
         # Neither needs the other, and both take seconds: leverage is set ten times a second at most.

@@ -9,6 +9,7 @@ from alpha.bybit.models import ApiKeyInfo
 from alpha.concurrency import gather_bounded
 from alpha.errors import Misconfigured, Rejected
 from alpha.logs import logger
+from alpha.model.position import Position
 from alpha.registry import Bot
 from bot_runner.broker import Broker
 
@@ -25,6 +26,24 @@ def check_key(key: ApiKeyInfo, bot: Bot) -> None:
         )
     if not key.can_trade:
         raise Misconfigured(f"{bot.key_variable} may not trade. Give the key Orders and Positions of derivatives.")
+
+
+async def check_modes(gateway: Gateway, bot: Bot, symbols: Sequence[str]) -> None:
+    """Raise Misconfigured unless each of these symbols is in one-way mode: the mode is per symbol, and shows when flat."""
+
+    async def check(symbol: str) -> None:
+        for row in await gateway.positions(symbol):
+            _refuse_hedge_mode(bot, row)
+
+    await gather_bounded(partial(check, symbol) for symbol in symbols)
+
+
+def _refuse_hedge_mode(bot: Bot, row: Position) -> None:
+    if row.position_idx != 0:
+        raise Misconfigured(
+            f"The account of {bot.id} is in hedge mode ({row.symbol}), and a bot trades one-way mode only. "
+            "Close its positions and switch it to one-way mode on bybit.com; watching it works as it is."
+        )
 
 
 async def check_account(gateway: Gateway, broker: Broker, bot: Bot, symbols: Sequence[str], leverage: Decimal) -> None:
@@ -44,11 +63,7 @@ async def check_account(gateway: Gateway, broker: Broker, bot: Bot, symbols: Seq
 
     async def check(symbol: str) -> None:
         for row in await gateway.positions(symbol):
-            if row.position_idx != 0:
-                raise Misconfigured(
-                    f"The account of {bot.id} is in hedge mode ({symbol}). "
-                    "Close its positions and switch it to one-way mode on bybit.com."
-                )
+            _refuse_hedge_mode(bot, row)
             if row.is_flat and row.leverage != leverage:
                 try:
                     await broker.set_leverage(symbol, leverage)

@@ -10,6 +10,7 @@ from datetime import datetime
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.live_state.read import Candle, read_candles
+from alpha.model.coin import USDT
 from alpha.model.timestamp import ms_of
 from dashboard.asked import Asked
 from operations import analytics, history, positions, search
@@ -124,7 +125,7 @@ def _trade(row: TripRow, platform: Operations) -> Json:
         "from": [ms_of(row.opened_at) // 1000, float(row.entry_price)],
         "to": [ms_of(row.closed_at) // 1000, float(row.exit_price)],
         "won": row.net >= 0,
-        "text": f"{short(row.bot)} {row.direction} {number(row.size).text}: {won} USDT in {span(row.held).text}, {row.reason}",
+        "text": f"{short(row.bot)} {row.direction} {number(row.size).text}: {won} {row.coin} in {span(row.held).text}, {row.reason}",
     }
 
 
@@ -154,7 +155,8 @@ async def equity(platform: Operations, asked: Asked) -> Json:
         analytics.equity_curve(platform, None, period),
         *(analytics.equity_curve(platform, bot, period) for bot in platform.registry.bots),
     )
-    latest = {row.bot: row for row in await positions.balance(platform) if row.true}
+    # one chart shows one coin: the curves are those of USDT
+    latest = {row.bot: row for row in await positions.balance(platform) if row.true and row.coin == USDT}
     named = {"all": _points(curves[0])}
     for bot, curve in zip(platform.registry.bots, curves[1:], strict=True):
         points = _points(curve)

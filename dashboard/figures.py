@@ -14,6 +14,7 @@ from dashboard.charts import HEIGHT, LEFT, WIDTH, Scale, svg
 from operations import analytics
 from operations.analytics import TripRow
 from operations.business_time import business_now
+from operations.coins import coins_of, of_coin
 from operations.context import Operations
 from operations.formatting import span, usdt
 from operations.search import Filter, trips
@@ -33,17 +34,19 @@ async def figures(platform: Operations, asked: Asked) -> str:
         analytics.spans(platform, "daily", asked.bot, days, min(now, period.end - timedelta(seconds=1))),
         trips(platform, Filter(asked.bot, period, limit=_MOST_TRADES)),
     )
+    # a figure shows one coin: USDT where there is any
+    coin = coins_of([*spans, *found.rows])[0]
     nets: dict[date, Decimal] = defaultdict(lambda: ZERO)
-    for row in spans:
+    for row in of_coin(spans, coin):
         if row.start >= period.start.date():
             nets[row.start] += row.net
-    rows = found.rows
+    rows = of_coin(found.rows, coin)
     note = f"The newest {_MOST_TRADES:,} trades of the range." if found.more else f"{len(rows):,} trades."
     parts = (
-        _card("Net of each day, USDT", calendar(nets), "whole"),
-        _card("Results of trades, USDT", distribution([row.net for row in rows])),
+        _card(f"Net of each day, {coin}", calendar(nets), "whole"),
+        _card(f"Results of trades, {coin}", distribution([row.net for row in rows])),
         _card("Holding time against result", scatter(rows)),
-        _card("Net by hour and weekday of the entry, USDT", heat_map(rows, platform)),
+        _card(f"Net by hour and weekday of the entry, {coin}", heat_map(rows, platform)),
     )
     dim = (
         f"<p class=dim>{escape(note)} Net of fees and funding; calendar days are UTC, hours in the operator's zone.</p>"
@@ -84,7 +87,7 @@ def _month(year: int, month: int, nets: dict[date, Decimal], most: Decimal) -> s
             text = usdt(value)
             kind = "gain" if value >= 0 else "loss"
             cells.append(
-                f'<td class={kind} style="--s:{_strength(value, most)}" title="{day}: {text.text} USDT">'
+                f'<td class={kind} style="--s:{_strength(value, most)}" title="{day}: {text.text}">'
                 f"<i>{day.day}</i><b>{text.short}</b></td>"
             )
     weeks = [cells[at : at + 7] for at in range(0, len(cells), 7)]
@@ -140,7 +143,7 @@ def scatter(rows: Sequence[TripRow]) -> str:
         kind = "gain" if net >= 0 else "loss"
         parts.append(
             f'<a href="/trade/{row.trade_id}"><circle class={kind} cx="{x(math.log(held)):.1f}" cy="{y(net):.1f}" r="4">'
-            f"<title>{escape(row.symbol)} {span(row.held).text}: {usdt(row.net).text} USDT</title></circle></a>"
+            f"<title>{escape(row.symbol)} {span(row.held).text}: {usdt(row.net).text} {row.coin}</title></circle></a>"
         )
     for mark, text in ((1 / 60, "1 m"), (1, "1 h"), (6, "6 h"), (24, "1 d"), (168, "1 w")):
         if min(hours) <= mark <= max(hours):
@@ -174,7 +177,7 @@ def heat_map(rows: Sequence[TripRow], platform: Operations) -> str:
             kind = "gain" if value >= 0 else "loss"
             cells.append(
                 f'<td class={kind} style="--s:{_strength(value, most)}" '
-                f'title="{name} {hour:02}:00: {usdt(value).text} USDT in {counts[weekday, hour]} trades"></td>'
+                f'title="{name} {hour:02}:00: {usdt(value).text} in {counts[weekday, hour]} trades"></td>'
             )
         lines.append(f"<tr><th scope=row>{name}</th>{''.join(cells)}</tr>")
     return f"<table class=heat><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

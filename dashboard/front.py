@@ -16,12 +16,13 @@ from dashboard.control import BLIND
 from dashboard.markup import cell_html, page_html
 from operations import analytics, health, history, pages, positions, risk_pages
 from operations.business_time import business_now
+from operations.coins import Amounts, amounts, coins_of, named, of_coin, sums, together, units
 from operations.context import Operations
 from operations.formatting import NONE, count, full_moment, usdt
 from operations.many_bots import GROUP_FROM, grouped, is_well, states
 from operations.page import BarChart, Cell, Page, Tone, Words
 from operations.positions import BalanceRow
-from operations.risk import ExposureRow, exposure_of, risk_of
+from operations.risk import ExposureRow, exposures_of, risk_of
 from operations.status import BotState, BotStatus, Status, status
 from operations.system import Light, lights
 
@@ -57,10 +58,7 @@ async def live_places(platform: Operations) -> dict[str, str]:
         faults = list(dict.fromkeys([*faults, _said(balances)]))
         balances = []
     held = [row for bot in seen.bots for row in bot.positions]
-    wallets = {row.bot: row for row in balances}
-    exposed = [
-        exposure_of(bot.bot, [row for row in held if row.bot == bot.bot], wallets.get(bot.bot)) for bot in seen.bots
-    ]
+    exposed = [row for bot in seen.bots for row in exposures_of(bot.bot, held, balances)]
     now = seen.business_time or seen.wall_time
     return {
         "head": _head(platform, seen, balances, exposed, faults),
@@ -114,10 +112,11 @@ async def past_place(platform: Operations, asked: Asked) -> str:
     except AlphaError as fault:
         return page_html(Page(f"The last {asked.span}", [Words(str(fault), Tone.BAD)]))
     nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    for row in days:
+    coin = coins_of(days)[0]
+    for row in of_coin(days, coin):
         if period.start.date() <= row.start < period.end.date():
             nets[f"{row.start:%Y-%m-%d}"] += row.net
-    daily = BarChart("Net of each day, USDT", sorted(nets), [float(nets[day]) for day in sorted(nets)])
+    daily = BarChart(f"Net of each day, {coin}", sorted(nets), [float(nets[day]) for day in sorted(nets)])
     chart = chart_html("equity", asked.url("/data/equity"), f"Equity and drawdown, {period.label}")
     return (
         f"{range_bar(asked)}<div class=pair>"
@@ -132,7 +131,7 @@ def reasons_html(rows: Sequence[analytics.ReasonRow], label: str) -> str:
         return f"<h2>Why trades ended, {escape(label)}</h2><p class=dim>No trade has ended yet.</p>"
     most = max(row.trips for row in rows)
     lines = "".join(
-        f"<tr><td>{escape(pages.short(row.bot))}</td><td>{escape(row.reason.replace('_', ' '))}</td>"
+        f"<tr><td>{escape(named(pages.short(row.bot), row.coin))}</td><td>{escape(row.reason.replace('_', ' '))}</td>"
         f'<td class=right>{row.trips:,}</td><td class="bar wide"><i style="width:{row.trips / most * 100:.0f}%"></i></td>'
         f"<td class='right wide'>{_won(row)}</td><td class=right>{cell_html(usdt(row.net))}</td></tr>"
         for row in rows
@@ -156,23 +155,22 @@ def _head(
     faults: Sequence[str],
 ) -> str:
     """The totals (equity, P&L, today) in one line, and any faults below them."""
-    equity = {row.bot: row.equity for row in balances}
-    bots = [bot.bot for bot in seen.bots]
-    total = usdt(_total([equity.get(bot) for bot in bots]), signed=False)
+    equity = _equities(balances)
+    total = amounts(together(equity.get(bot.bot) for bot in seen.bots), signed=False)
     tiles = (
-        ("equity, USDT", total),
-        ("open P&L", usdt(_total([bot.unrealised_pnl for bot in seen.bots]))),
-        ("today, net", usdt(_total([bot.today_net for bot in seen.bots]))),
+        (f"equity, {units(coins_of(balances))}", total),
+        ("open P&L", amounts(together(bot.unrealised for bot in seen.bots))),
+        ("today, net", amounts(together(bot.today for bot in seen.bots))),
         ("trades today", _trades(seen)),
         ("positions", count(sum(len(bot.positions) for bot in seen.bots))),
-        ("exposure", usdt(sum((row.gross for row in exposed), ZERO), signed=False)),
+        ("exposure", amounts(sums(exposed, lambda row: row.gross), signed=False)),
         ("open risk", _open_risk(exposed)),
         ("live data", _data(seen)),
     )
     shown = "".join(f"<div><span class=dim>{escape(name)}</span><b>{cell_html(cell)}</b></div>" for name, cell in tiles)
     halts = [f"HALT {halt.kind} {pages.short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}" for halt in seen.halts]
     wrong = "".join(f"<p class=bad>{escape(text)}</p>" for text in (*halts, *faults))
-    today = usdt(_total([bot.today_net for bot in seen.bots])).text
+    today = amounts(together(bot.today for bot in seen.bots)).text
     title = f'<span hidden data-title="{escape(today)} today, Alpha"></span>'
     return f"<section>{title}<div class=tiles>{shown}</div>{wrong}<p class=dim>{escape(_moment(platform, seen))}</p></section>"
 
@@ -181,14 +179,15 @@ def _open_risk(exposed: Sequence[ExposureRow]) -> Cell:
     """What is lost from now on if every stop is hit; not a figure while a position has none."""
     if any(row.bare for row in exposed):
         return Cell("no stop", Tone.BAD)
-    return usdt(_total([row.open_risk for row in exposed]), signed=False)
+    return amounts(sums(exposed, lambda row: row.open_risk), signed=False)
 
 
 def _moment(platform: Operations, seen: Status) -> str:
     if seen.business_time is None:
         return f"{full_moment(seen.wall_time, platform.zone)}; the exchange's time is not known."
     return (
-        f"Exchange time {full_moment(seen.business_time, platform.zone)}. All amounts in USDT, after fees and funding."
+        f"Exchange time {full_moment(seen.business_time, platform.zone)}. "
+        "Amounts in USDT where no other coin is named, after fees and funding."
     )
 
 
@@ -203,46 +202,48 @@ def _data(seen: Status) -> Cell:
     return Cell("synced" if every else f"{synced} of {len(seen.bots)} synced", Tone.GOOD if every else Tone.WARN)
 
 
-def _total(values: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None if a value is unknown: a partial sum is not a total."""
-    known = [value for value in values if value is not None]
-    return sum(known, ZERO) if known and len(known) == len(values) else None
+def _equities(balances: Sequence[BalanceRow]) -> dict[str, dict[str, Decimal]]:
+    """The equity of each bot per settle coin."""
+    found: dict[str, dict[str, Decimal]] = defaultdict(dict)
+    for row in balances:
+        found[row.bot][row.coin] = row.equity
+    return found
 
 
 def _bots(seen: Status, balances: Sequence[BalanceRow]) -> str:
-    equity = {row.bot: row.equity for row in balances}
+    equity = _equities(balances)
     if len(seen.bots) <= GROUP_FROM:
         return _cards(seen.bots, equity)
     # The totals of all stand in the head; each strategy has its own, its bots folded up below unless one needs somebody.
     parts = []
     for name, rows in grouped(seen.bots).items():
-        opened, today = _total([row.unrealised_pnl for row in rows]), _total([row.today_net for row in rows])
-        total = _total([equity.get(row.bot) for row in rows])
+        opened, today = together(row.unrealised for row in rows), together(row.today for row in rows)
+        total = together(equity.get(row.bot) for row in rows)
         troubled = [row for row in rows if not is_well(row)]
         shown = (
             "" if not troubled else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity)}"
         )
         parts.append(
             f"<section><h2>{escape(name)} <span class=dim>{len(rows)} bots: {escape(states(rows))}</span></h2>"
-            f"<p><span class=big>{cell_html(usdt(total, signed=False))}</span> &nbsp; open {cell_html(usdt(opened))} &nbsp; "
-            f"today {cell_html(usdt(today))} &nbsp; positions {sum(len(row.positions) for row in rows)}</p>{shown}"
+            f"<p><span class=big>{cell_html(amounts(total, signed=False))}</span> &nbsp; open {cell_html(amounts(opened))} &nbsp; "
+            f"today {cell_html(amounts(today))} &nbsp; positions {sum(len(row.positions) for row in rows)}</p>{shown}"
             f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity)}</details></section>"
         )
     return "".join(parts)
 
 
-def _cards(bots: Sequence[BotStatus], equity: dict[str, Decimal]) -> str:
+def _cards(bots: Sequence[BotStatus], equity: dict[str, dict[str, Decimal]]) -> str:
     return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot)) for bot in bots)}</div>"
 
 
-def _card(bot: BotStatus, equity: Decimal | None) -> str:
+def _card(bot: BotStatus, equity: Amounts | None) -> str:
     age = "" if bot.data_age_s is None or bot.data == "synced" else f", heard {bot.data_age_s:.0f} s ago"
     data = Tone.GOOD if bot.data == "synced" else Tone.WARN
     return (
         f"<section class=card><h2><a href='/analytics?bot={escape(bot.bot)}'>{escape(pages.short(bot.bot))}</a>"
         f"<span class='state {_TONES[bot.state].value}'>{escape(bot.state.value)}</span></h2>"
-        f"<p class=big>{cell_html(usdt(equity, signed=False))}</p>"
-        f"<p>open {cell_html(usdt(bot.unrealised_pnl))} &nbsp; today {cell_html(usdt(bot.today_net))}</p>"
+        f"<p class=big>{cell_html(amounts(equity, signed=False))}</p>"
+        f"<p>open {cell_html(amounts(bot.unrealised))} &nbsp; today {cell_html(amounts(bot.today))}</p>"
         f"<p class=dim>data <span class={data.value}>{escape(bot.data)}</span>{escape(age)}. {escape(bot.note)}</p>"
         "</section>"
     )

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from alpha.model.coin import USDT
 from demo.timeline import Kind, Line, money
 from operations.pages import short
 from operations.positions import BalanceRow
@@ -94,7 +95,7 @@ def _bots(scene: Scene, wide: bool) -> RenderableType:
     for name in ("equity", "open P&L", "today net", "open"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("waits for" if wide else "", ratio=1, no_wrap=True, overflow="ellipsis")
-    equity = {row.bot: row.equity for row in scene.balances}
+    equity = {row.bot: row.equity for row in scene.balances if row.coin == USDT}
     for number, bot in enumerate(scene.status.bots):
         own = equity.get(bot.bot)
         table.add_row(

@@ -1,12 +1,13 @@
 """Trading results: round trips, days, weeks and months, performance over a period, and exit reasons."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alpha.errors import Rejected
+from alpha.errors import Misconfigured, Rejected
+from alpha.model.coin import USDC, USDT, settle_coin
 from alpha.model.money import ZERO
 from alpha.registry import Bot
 from operations.accounts import CurrentAccount, account_ids, current_accounts
@@ -20,7 +21,7 @@ CURVE_POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class TripRow:
-    """One position from flat to flat. Amounts in USDT, `return_pct` of the entry value."""
+    """One position from flat to flat. Amounts in `coin`, `return_pct` of the entry value."""
 
     bot: str
     symbol: str
@@ -41,10 +42,15 @@ class TripRow:
     provisional: bool
     trade_id: str
 
+    @property
+    def coin(self) -> str:
+        """The settle coin of the symbol."""
+        return settle_coin(self.symbol)
+
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """The performance of one bot's account over a period. Amounts in USDT, `_pct` in per cent.
+    """The performance of one bot's account in one settle coin over a period. Amounts in `coin`, `_pct` in per cent.
 
     None where the history cannot say: no trades to divide by, no equity to measure against.
     """
@@ -67,11 +73,12 @@ class Performance:
     max_drawdown_pct: Decimal | None
     volume: Decimal
     fills: int
+    coin: str = USDT
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonRow:
-    """Exit reasons of round trips over a period."""
+    """Exit reasons of round trips in one settle coin over a period."""
 
     bot: str
     reason: str
@@ -82,6 +89,7 @@ class ReasonRow:
     net: Decimal
     held: timedelta | None
     profit_factor: Decimal | None
+    coin: str = USDT
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +104,15 @@ class SymbolRow:
     funding: Decimal
     net: Decimal
 
+    @property
+    def coin(self) -> str:
+        """The settle coin of the symbol."""
+        return settle_coin(self.symbol)
+
 
 @dataclass(frozen=True, slots=True)
 class SpanRow:
-    """The result of one UTC day, week (from Monday) or month, cash basis, USDT."""
+    """The result of one UTC day, week (from Monday) or month in one settle coin, cash basis."""
 
     bot: str
     start: date
@@ -112,15 +125,30 @@ class SpanRow:
     fees: Decimal
     funding: Decimal
     net: Decimal
+    coin: str = USDT
 
 
 @dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """Equity at an exchange time, USDT, and the drawdown from its previous peak, per cent, zero or below."""
+    """Equity at an exchange time, in one settle coin, and the drawdown from its previous peak, per cent, zero or below."""
 
     time: datetime
     equity: Decimal
     drawdown_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFees:
+    """Fees paid in another coin than the settle coin (MNT); no part of `fees` and `net`.
+
+    `value` is what of `amount` has a price, in USDT at the price of each fill's moment; `unvalued` is the rest.
+    """
+
+    bot: str
+    currency: str
+    amount: Decimal
+    value: Decimal
+    unvalued: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +160,9 @@ class Analytics:
     reasons: list[ReasonRow]
     symbols: list[SymbolRow]
     equity: list[EquityPoint]
+    #: The coin of `equity`: USDT where there is any.
+    equity_coin: str = USDT
+    other_fees: list[OtherFees] = field(default_factory=list)
 
 
 async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) -> list[TripRow]:
@@ -201,6 +232,7 @@ async def _ask(platform: Operations, accounts: list[CurrentAccount], period: Per
         period.end.date(),
     )
     order = {account.account_id: number for number, account in enumerate(accounts)}
+    # the rows of an account keep their order: USDT first
     return sorted(rows, key=lambda row: order[row["account_id"]])
 
 
@@ -233,6 +265,7 @@ def _performance(row: Any) -> Performance:
         max_drawdown_pct=row["max_drawdown_pct"],
         volume=row["volume"],
         fills=row["fills"],
+        coin=row.get("settle_coin", USDT),
     )
 
 
@@ -257,6 +290,7 @@ async def _reasons(platform: Operations, accounts: list[CurrentAccount], period:
             net=row["total_net"],
             held=row["average_holding"],
             profit_factor=row["profit_factor"],
+            coin=row.get("settle_coin", USDT),
         )
         for row in await _ask(platform, accounts, period, "exit_reasons")
     ]
@@ -283,10 +317,11 @@ _SNAPSHOT_POINTS = """
 WITH seen AS (
     SELECT a.account_id, before.eve, within.first, within.last
     FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
-        SELECT max(taken_at) AS eve FROM trading.equity_snapshots WHERE account_id = a.account_id AND taken_at < $2
+        SELECT max(taken_at) AS eve FROM trading.equity_snapshots
+        WHERE account_id = a.account_id AND coin = $5 AND taken_at < $2
     ) AS before, LATERAL (
         SELECT min(taken_at) AS first, max(taken_at) AS last FROM trading.equity_snapshots
-        WHERE account_id = a.account_id AND taken_at >= $2 AND taken_at < $3
+        WHERE account_id = a.account_id AND coin = $5 AND taken_at >= $2 AND taken_at < $3
     ) AS within
 ), bounds AS (
     SELECT min(CASE WHEN eve IS NULL THEN first ELSE $2 END) AS first, max(last) AS last FROM seen
@@ -297,7 +332,7 @@ WITH seen AS (
 SELECT p.place, a.account_id, greatest(s.taken_at, $2) AS taken_at, s.equity
 FROM places AS p CROSS JOIN seen AS a, LATERAL (
     SELECT taken_at, equity FROM trading.equity_snapshots
-    WHERE account_id = a.account_id AND taken_at >= coalesce(a.eve, $2)
+    WHERE account_id = a.account_id AND coin = $5 AND taken_at >= coalesce(a.eve, $2)
         AND taken_at <= CASE WHEN p.place = 0 THEN coalesce(a.eve, p.until) ELSE p.until END
     ORDER BY taken_at DESC LIMIT 1
 ) AS s
@@ -305,38 +340,42 @@ ORDER BY p.place, s.taken_at
 """
 _DAILY_POINTS = """
 SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
-FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND day >= $2 AND day < $3
+FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND coin = $4 AND day >= $2 AND day < $3
 UNION ALL
 SELECT s.place, a.account_id, s.taken_at, s.equity
 FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
     (
         SELECT $2::date - 1 - DATE '1970-01-01' AS place, $2::date::timestamp AT TIME ZONE 'UTC' AS taken_at, last AS equity
-        FROM trading.daily_equity WHERE account_id = a.account_id AND day < $2 ORDER BY day DESC LIMIT 1
+        FROM trading.daily_equity WHERE account_id = a.account_id AND coin = $4 AND day < $2 ORDER BY day DESC LIMIT 1
     ) UNION ALL (
         SELECT day - 1 - DATE '1970-01-01', first_at, first
-        FROM trading.daily_equity WHERE account_id = a.account_id AND day >= $2 AND day < $3 ORDER BY day LIMIT 1
+        FROM trading.daily_equity WHERE account_id = a.account_id AND coin = $4 AND day >= $2 AND day < $3 ORDER BY day LIMIT 1
     ) ORDER BY place LIMIT 1
 ) AS s
 ORDER BY place, taken_at
 """
 
 
-async def equity_curve(platform: Operations, bot: Bot | None, period: Period) -> list[EquityPoint]:
-    """Return equity over a period, summed over these bots, in at most `CURVE_POINTS` points.
+async def equity_curve(platform: Operations, bot: Bot | None, period: Period, coin: str = USDT) -> list[EquityPoint]:
+    """Return equity in one settle coin over a period, summed over these bots, in at most `CURVE_POINTS` points.
 
     Snapshots are thinned; for long periods the last of each day is used. The curve begins with the equity at the
     period's start, as in `trading.bot_performance`, if known. Each account counts from its first snapshot on, with the
     last value known at each point. Transfers are not removed; `trading.bot_performance` removes them.
     """
-    return await _equity(platform, await current_accounts(platform, bot), period)
+    return await _equity(platform, await current_accounts(platform, bot), period, coin)
 
 
-async def _equity(platform: Operations, current: list[CurrentAccount], period: Period) -> list[EquityPoint]:
+async def _equity(platform: Operations, current: list[CurrentAccount], period: Period, coin: str) -> list[EquityPoint]:
     accounts = [account.account_id for account in current]
     daily = period.days > CURVE_POINTS
     points = _DAILY_POINTS if daily else _SNAPSHOT_POINTS
     arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
-    rows = await platform.history.rows(points, accounts, *arguments)
+    try:
+        rows = await platform.history.rows(points, accounts, *arguments, coin)
+    except Misconfigured:
+        # a schema of the release before, which knows no coins: the figures are shown without a chart
+        return []
     return curve_of([(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows])
 
 
@@ -359,15 +398,32 @@ def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint
 
 
 async def analytics(platform: Operations, bot: Bot | None, period: Period) -> Analytics:
-    """Return everything about these bots over a period; the four queries run concurrently."""
+    """Return everything about these bots over a period; the queries run concurrently."""
     accounts = await current_accounts(platform, bot)
-    figures, why, what, equity = await asyncio.gather(
+    figures, why, what, fees, equity = await asyncio.gather(
         _performances(platform, accounts, period),
         _reasons(platform, accounts, period),
         _symbols(platform, accounts, period),
-        _equity(platform, accounts, period),
+        _other_fees(platform, accounts, period),
+        _equity(platform, accounts, period, USDT),
     )
-    return Analytics(period, figures, why, what, equity)
+    coin = USDT
+    if not equity and any(row.coin == USDC for row in figures):
+        coin, equity = USDC, await _equity(platform, accounts, period, USDC)
+    return Analytics(period, figures, why, what, equity, coin, fees)
+
+
+async def other_fees(platform: Operations, bot: Bot | None, period: Period) -> list[OtherFees]:
+    """Return what these bots paid of their fees in another coin than the settle coin."""
+    return await _other_fees(platform, await current_accounts(platform, bot), period)
+
+
+async def _other_fees(platform: Operations, accounts: list[CurrentAccount], period: Period) -> list[OtherFees]:
+    try:
+        rows = await _ask(platform, accounts, period, "other_fees")
+    except Misconfigured:
+        return []
+    return [OtherFees(row["bot_id"], row["currency"], row["amount"], row["value"], row["unvalued"]) for row in rows]
 
 
 async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, now: datetime) -> list[SpanRow]:
@@ -386,11 +442,11 @@ async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, no
         SELECT d.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
                sum(d.round_trips)::bigint AS trips, sum(d.wins)::bigint AS wins, sum(d.losses)::bigint AS losses,
                sum(d.volume) AS volume, sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
-               sum(d.net) AS net
+               sum(d.net) AS net, coalesce(to_jsonb(d) ->> 'settle_coin', 'USDT') AS coin
         FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
         CROSS JOIN LATERAL trading.daily_performance(wanted.bot_id, $3, $4) AS d
         WHERE d.account_id = wanted.account_id
-        GROUP BY 1, 2
+        GROUP BY d.bot_id, start, coin
         """,
         list(order),
         [account.account_id for account in accounts],
@@ -398,7 +454,7 @@ async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, no
         last,
         unit,
     )
-    return sorted((_span(row) for row in rows), key=lambda row: (row.start, order[row.bot]))
+    return sorted((_span(row) for row in rows), key=lambda row: (row.start, order[row.bot], row.coin != USDT))
 
 
 def _span(row: Any) -> SpanRow:
@@ -414,6 +470,7 @@ def _span(row: Any) -> SpanRow:
         fees=row["fees"],
         funding=row["funding"],
         net=row["net"],
+        coin=row["coin"],
     )
 
 

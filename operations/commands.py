@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from alpha.errors import Rejected
+from alpha.errors import AlphaError, Rejected
 from alpha.registry import Bot
 from operations import (
     analysis,
@@ -98,7 +98,13 @@ async def _orders(platform: Operations, args: Arguments) -> Page:
 
 
 async def _balance(platform: Operations, args: Arguments) -> Page:
-    return pages.balance_page(await positions.balance(platform, args.bot))
+    rows = await positions.balance(platform, args.bot)
+    try:
+        settings = await history.account_settings(platform, args.bot)
+    except AlphaError:
+        # wallets are live state: they are shown without PostgreSQL, and before its migration, too
+        settings = {}
+    return pages.balance_page(rows, settings)
 
 
 async def _exposure(platform: Operations, args: Arguments) -> Page:

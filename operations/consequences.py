@@ -11,10 +11,11 @@ from alpha.live_state import keys
 from alpha.live_state.read import read_status
 from alpha.registry import Bot
 from operations import history, models
+from operations.coins import said
 from operations.context import Operations, redis_faults
 from operations.formatting import full_moment, number, usdt
 from operations.history import DesiredState, HaltRow
-from operations.positions import PositionRow, orders, positions, total_unrealised, trusted
+from operations.positions import PositionRow, orders, positions, trusted, unrealised_by_coin
 
 #: How long a warning may read positions: a panic must not wait.
 LOOK_S = 1.0
@@ -22,7 +23,7 @@ LOOK_S = 1.0
 
 def position_line(row: PositionRow) -> str:
     """One position: `BTCUSDT short 0.5: +500.00 USDT`."""
-    return f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} USDT"
+    return f"{row.symbol} {row.direction} {number(row.size).text}: {usdt(row.unrealised_pnl).text} {row.coin}"
 
 
 async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
@@ -34,7 +35,7 @@ async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | N
     held = [row for row in rows if symbol in (None, row.symbol)]
     if not held:
         return "No open position is known."
-    return "\n".join([*map(position_line, held), f"Open P&L {usdt(total_unrealised(held)).text} USDT."])
+    return "\n".join([*map(position_line, held), f"Open P&L {said(unrealised_by_coin(held))}."])
 
 
 async def of_flatten(platform: Operations, bot: Bot, symbol: str | None) -> str:

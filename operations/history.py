@@ -1,11 +1,13 @@
 """Events and desired states from PostgreSQL: fills, desired states, halts, issues, sync runs, alerts and commands."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from alpha.errors import Rejected
+from alpha.model.coin import USDT, fee_coin
 from alpha.model.money import ZERO
 from alpha.registry import Bot
 from operations.accounts import current_accounts
@@ -30,17 +32,19 @@ class FillRow:
     fee: Decimal
     is_maker: bool
     exec_id: str
+    fee_currency: str = USDT
 
 
 @dataclass(frozen=True, slots=True)
 class DayTotal:
-    """A bot's result on one UTC day, cash basis, USDT."""
+    """A bot's result on one UTC day, cash basis; `net` is in USDT."""
 
     net: Decimal
     trips: int
+    by_coin: Mapping[str, Decimal]
 
 
-NO_TOTAL = DayTotal(ZERO, 0)
+NO_TOTAL = DayTotal(ZERO, 0, {USDT: ZERO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -
         """
         SELECT f.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
         CROSS JOIN LATERAL (
-            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, is_maker, exec_id, seq, closed_size
+            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, fee_currency, is_maker, exec_id, seq,
+                closed_size
             FROM trading.fills WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id
             ORDER BY exec_time DESC LIMIT $3
         ) AS f
@@ -156,6 +161,7 @@ def fill_of(row: Any) -> FillRow:
         fee=row["fee"],
         is_maker=row["is_maker"],
         exec_id=row["exec_id"],
+        fee_currency=fee_coin(row["symbol"], row.get("fee_currency")),
     )
 
 
@@ -164,13 +170,15 @@ async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
     found = {}
     for account in await current_accounts(platform):
         rows = await platform.history.rows(
-            "SELECT net, round_trips FROM trading.account_days($1, $2, $3)",
+            "SELECT * FROM trading.account_days($1, $2, $3)",
             account.account_id,
             day,
             day + timedelta(days=1),
         )
         if rows:
-            found[account.bot] = DayTotal(rows[0]["net"], rows[0]["round_trips"])
+            net = {row.get("settle_coin", USDT): row["net"] for row in rows}
+            trips = sum(row["round_trips"] for row in rows)
+            found[account.bot] = DayTotal(net.get(USDT, ZERO), trips, net)
     return found
 
 
@@ -223,11 +231,23 @@ async def halts(platform: Operations, bot: Bot | None = None) -> list[HaltRow]:
     ]
 
 
+async def account_settings(platform: Operations, bot: Bot | None = None) -> dict[str, dict[str, str]]:
+    """Return the settings of each bot's current account that change what its figures mean, by bot and name."""
+    found: dict[str, dict[str, str]] = {}
+    for account in await current_accounts(platform, bot):
+        rows = await platform.history.rows(
+            "SELECT name, value FROM trading.account_settings WHERE account_id = $1", account.account_id
+        )
+        found[account.bot] = {row["name"]: row["value"] for row in rows}
+    return found
+
+
 async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) -> list[IssueRow]:
     """Return the open differences between the ledger and the exchange, newest first."""
     rows = await platform.history.rows(
         "SELECT issue_id, bot_id, kind, symbol, subject, ours::text, theirs::text, explanation, first_seen_at "
-        "FROM trading.reconciliation_issues WHERE state = 'open' AND bot_id = ANY($1) "
+        "FROM trading.reconciliation_issues "
+        "WHERE (state = 'open' OR (state = 'explained' AND kind = 'outside_figures')) AND bot_id = ANY($1) "
         "ORDER BY first_seen_at DESC LIMIT $2",
         _ids(platform, bot),
         row_count(count),

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from alpha.model.money import ZERO
 from alpha.model.timestamp import ms_of
-from operations.analytics import Analytics, EquityPoint, Performance, ReasonRow, SpanRow, SymbolRow, TripRow
+from operations.analytics import Analytics, EquityPoint, OtherFees, Performance, ReasonRow, SpanRow, SymbolRow, TripRow
+from operations.coins import amounts, coins_of, named, of_coin, said, sums, units
 from operations.formatting import NONE, count, full_moment, moment, number, percent, ratio, span, usdt, zone_name
 from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, Table, Tone, Words
-from operations.pages import bot_cell, several, short, symbol_cell
+from operations.pages import bot_cell, fee_cell, several, short, symbol_cell
 from operations.periods import Period
 from operations.trade import TradeDetail
 
@@ -68,12 +69,13 @@ def trips_page(rows: list[TripRow], zone: tzinfo, now: datetime) -> Page:
     )
     blocks: list[Block] = [table]
     if rows:
-        total = usdt(sum((row.net for row in rows), ZERO))
+        total = sums(rows, lambda row: row.net)
         wins = sum(row.net > 0 for row in rows)
-        blocks.append(Words(f"{len(rows)} trades, {wins} won, net {total.text} USDT.", total.tone, ""))
+        blocks.append(Words(f"{len(rows)} trades, {wins} won, net {said(total)}.", amounts(total).tone, ""))
     if any(row.provisional for row in rows):
         blocks.append(Words("* is being worked out again after a late fill.", Tone.WARN))
-    blocks.append(Words(f"Net of fees and funding, USDT; times in {zone_name(now, zone)}.", Tone.DIM))
+    coins = units(coins_of(rows))
+    blocks.append(Words(f"Net of fees and funding, {coins}; times in {zone_name(now, zone)}.", Tone.DIM))
     return Page("Trades", blocks, rows)
 
 
@@ -147,7 +149,7 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
                     Cell(each.side, mark=each.side[:1].upper()),
                     number(each.qty),
                     number(each.price),
-                    number(each.fee),
+                    fee_cell(each),
                     Cell(each.reason),
                 ]
                 for each in seen.fills
@@ -191,7 +193,7 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
                 title="What people asked meanwhile",
             )
         )
-    blocks.append(Words(f"USDT; times in {zone_name(row.closed_at, zone)}.", Tone.DIM))
+    blocks.append(Words(f"{row.coin}; times in {zone_name(row.closed_at, zone)}.", Tone.DIM))
     return Page(f"Trade {row.trade_id}: {row.symbol} {row.direction}", blocks, seen)
 
 
@@ -205,7 +207,11 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
 
     Several bots are shown side by side with their sums; a single bot in full.
     """
-    blocks: list[Block] = _together(seen) if len(seen.performance) > 1 else [_figures(row) for row in seen.performance]
+    coins = coins_of(seen.performance)
+    blocks: list[Block] = []
+    for coin in coins:
+        rows = of_coin(seen.performance, coin)
+        blocks += _together(seen, coin) if len(rows) > 1 else [_figures(row) for row in rows]
     if any(row.trips < FEW_TRIPS for row in seen.performance):
         blocks.append(Words(f"Fewer than {FEW_TRIPS} trades: the ratios say little yet.", Tone.DIM))
     blocks.append(
@@ -219,7 +225,10 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
                 Column("net", right=True),
                 Column("held", right=True, phone=False),
             ),
-            [_reason_row(name, rows, seen.reasons) for name, rows in _by(seen.reasons, lambda row: row.reason)],
+            [
+                _reason_row(name, rows, seen.reasons)
+                for name, rows in _by(seen.reasons, lambda row: named(row.reason, row.coin))
+            ],
             empty="No trade ended in this period.",
             title="By exit reason",
         )
@@ -239,9 +248,10 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
             title="By symbol",
         )
     )
-    blocks.append(Words("USDT, net of fees and funding; UTC days.", Tone.DIM))
-    bots = seen.performance
-    name = f"Analytics {short(bots[0].bot)}" if len(bots) == 1 else "Analytics"
+    blocks += _other_fees(seen)
+    blocks.append(Words(f"{units(coins)}, net of fees and funding; UTC days.", Tone.DIM))
+    bots = {row.bot for row in seen.performance}
+    name = f"Analytics {short(bots.pop())}" if len(bots) == 1 else "Analytics"
     return Page(f"{name}, {seen.period.label}", blocks, seen, _with_return(seen, zone))
 
 
@@ -291,7 +301,7 @@ def _reason_row(name: str, rows: list[ReasonRow], every: list[ReasonRow]) -> lis
     return [
         Cell(name),
         count(trips),
-        percent(Decimal(100 * trips) / sum(row.trips for row in every), signed=False, digits=0),
+        percent(Decimal(100 * trips) / sum(row.trips for row in of_coin(every, rows[0].coin)), signed=False, digits=0),
         _won(rows),
         usdt(net / trips),
         usdt(net),
@@ -310,14 +320,30 @@ def _symbol_row(name: str, rows: list[SymbolRow]) -> list[Cell]:
     ]
 
 
-def _together(seen: Analytics) -> list[Block]:
-    """Figures that add up across bots, and each bot side by side."""
-    rows = seen.performance
+def _other_fees(seen: Analytics) -> list[Block]:
+    """Fees in another coin than the settle coin: apart from every net above."""
+    found: dict[str, list[OtherFees]] = defaultdict(list)
+    for fee in seen.other_fees:
+        found[fee.currency].append(fee)
+    blocks: list[Block] = []
+    for coin, fees in sorted(found.items()):
+        amount, value = sum((fee.amount for fee in fees), ZERO), sum((fee.value for fee in fees), ZERO)
+        missing = sum((fee.unvalued for fee in fees), ZERO)
+        text = f"Besides, fees of {number(amount).text} {coin} were paid, {usdt(value, signed=False).text} USDT when they were paid"
+        text += f" ({number(missing).text} {coin} have no price)" if missing else ""
+        blocks.append(Words(f"{text}. They are not in fees and net."))
+    return blocks
+
+
+def _together(seen: Analytics, coin: str) -> list[Block]:
+    """Figures in one settle coin that add up across bots, and each bot side by side."""
+    rows = of_coin(seen.performance, coin)
     trips, wins = sum(row.trips for row in rows), sum(row.wins for row in rows)
     losses = sum(row.losses for row in rows)
     gross = sum((row.gross for row in rows), ZERO)
     made = gross if gross > 0 else None
-    worst = min((point.drawdown_pct for point in seen.equity), default=None)
+    points = seen.equity if coin == seen.equity_coin else []
+    worst = min((point.drawdown_pct for point in points), default=None)
     facts = Facts(
         [
             ("net", usdt(sum((row.net for row in rows), ZERO))),
@@ -329,16 +355,16 @@ def _together(seen: Analytics) -> list[Block]:
             ("funding", _part(sum((row.funding for row in rows), ZERO), made)),
             ("volume", usdt(sum((row.volume for row in rows), ZERO), signed=False)),
         ],
-        title="All bots",
+        title=named("All bots", coin),
     )
-    return [facts, _beside(rows, "By bot")]
+    return [facts, _beside(rows, named("By bot", coin))]
 
 
 def _beside(rows: list[Performance], title: str = "") -> Table:
     """Bots side by side, and their sum."""
     lines = [
         [
-            Cell(short(row.bot)),
+            Cell(named(short(row.bot), row.coin)),
             count(row.trips),
             percent(row.win_rate_pct, signed=False, digits=0),
             ratio(row.profit_factor),
@@ -352,11 +378,14 @@ def _beside(rows: list[Performance], title: str = "") -> Table:
         ]
         for row in rows
     ]
-    if len(rows) > 1:
-        trips, wins = sum(row.trips for row in rows), sum(row.wins for row in rows)
-        sums = [sum(values, ZERO) for values in zip(*((-row.fees, row.funding, row.net) for row in rows), strict=True)]
+    for coin in coins_of(rows):
+        of_one = of_coin(rows, coin)
+        if len(of_one) < 2:
+            continue
+        trips, wins = sum(row.trips for row in of_one), sum(row.wins for row in of_one)
+        added = [sum(each, ZERO) for each in zip(*((-row.fees, row.funding, row.net) for row in of_one), strict=True)]
         won = percent(Decimal(100 * wins) / trips if trips else None, signed=False, digits=0)
-        lines.append([Cell("all"), count(trips), won, *[NONE] * 5, *(usdt(value) for value in sums)])
+        lines.append([Cell(named("all", coin)), count(trips), won, *[NONE] * 5, *(usdt(value) for value in added)])
     return Table(
         (
             Column("bot"),
@@ -394,7 +423,7 @@ def _figures(row: Performance) -> Facts:
             ("funding", _part(row.funding, made)),
             ("volume", usdt(row.volume, signed=False)),
         ],
-        title=f"{short(row.bot)} ({row.environment})",
+        title=named(f"{short(row.bot)} ({row.environment})", row.coin),
     )
 
 
@@ -406,16 +435,22 @@ def _part(value: Decimal, of: Decimal | None) -> Cell:
 
 def performance_page(rows: list[Performance], label: str) -> Page:
     """All bots side by side."""
-    picture = BarChart(f"Net, {label}", [short(row.bot) for row in rows], [float(row.net) for row in rows])
-    words = Words("USDT, net of fees and funding; n trades, PF profit factor.", Tone.DIM)
+    names = [named(short(row.bot), row.coin) for row in rows]
+    picture = BarChart(f"Net, {label}", names, [float(row.net) for row in rows])
+    words = Words(f"{units(coins_of(rows))}, net of fees and funding; n trades, PF profit factor.", Tone.DIM)
     return Page(f"Performance, {label}", [_beside(rows), words], rows, picture if rows else None)
 
 
 def spans_page(kind: str, rows: list[SpanRow], bot: str = "") -> Page:
     """Days, weeks or months, newest first, of one bot or of all; several are summed here and separate in `data`."""
-    sums: dict[str, list[SpanRow]] = defaultdict(list)
+    parts_of: dict[tuple[str, str], list[SpanRow]] = defaultdict(list)
     for row in rows:
-        sums[f"{row.start:%Y-%m}" if kind == "monthly" else f"{row.start:%Y-%m-%d}"].append(row)
+        label = f"{row.start:%Y-%m}" if kind == "monthly" else f"{row.start:%Y-%m-%d}"
+        parts_of[label, row.coin].append(row)
+    coins = coins_of(rows)
+    totals = [
+        (("total", coin), of_coin(rows, coin)) for coin in coins if len({key for key in parts_of if key[1] == coin}) > 1
+    ]
     table = Table(
         (
             Column("month" if kind == "monthly" else "week of" if kind == "weekly" else "day"),
@@ -428,7 +463,7 @@ def spans_page(kind: str, rows: list[SpanRow], bot: str = "") -> Page:
         ),
         [
             [
-                Cell(label),
+                Cell(named(*key)),
                 count(sum(row.trips for row in parts)),
                 count(sum(row.wins for row in parts)),
                 usdt(sum((row.gross for row in parts), ZERO)),
@@ -436,13 +471,16 @@ def spans_page(kind: str, rows: list[SpanRow], bot: str = "") -> Page:
                 usdt(sum((row.funding for row in parts), ZERO)),
                 usdt(sum((row.net for row in parts), ZERO)),
             ]
-            for label, parts in [*sorted(sums.items(), reverse=True), *([("total", rows)] if len(sums) > 1 else [])]
+            for key, parts in [*sorted(parts_of.items(), reverse=True), *totals]
         ],
         empty="Nothing was traded.",
     )
-    labels = sorted(sums)
-    values = [float(sum((row.net for row in sums[label]), ZERO)) for label in labels]
+    # one chart shows one coin
+    labels = sorted(label for label, coin in parts_of if coin == coins[0])
+    values = [float(sum((row.net for row in parts_of[label, coins[0]]), ZERO)) for label in labels]
     title = {"daily": "Daily", "weekly": "Weekly", "monthly": "Monthly"}[kind]
-    picture = BarChart(f"{title} net", [label[5:] if kind != "monthly" else label for label in labels], values)
-    blocks: list[Block] = [table, Words("USDT on cash basis, UTC days; n trades closed.", Tone.DIM)]
+    picture = BarChart(
+        named(f"{title} net", coins[0]), [label[5:] if kind != "monthly" else label for label in labels], values
+    )
+    blocks: list[Block] = [table, Words(f"{units(coins)} on cash basis, UTC days; n trades closed.", Tone.DIM)]
     return Page(f"{title} {short(bot)}".strip(), blocks, rows, picture if rows else None)

@@ -1,17 +1,20 @@
 """Pages of current state: status, positions, orders, balance, fills, health, issues, sync, alerts, commands, logs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Protocol
 
+from alpha.model.coin import SETTLE_COINS
+from alpha.model.leg import BOTH
+from operations.coins import amounts, coins_of, named, of_coin, said, together, units
 from operations.formatting import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
 from operations.health import HealthRow
 from operations.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
 from operations.log_lines import readable
 from operations.many_bots import GROUP_FROM, NAMED, grouped, is_well, page_of, states
 from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
-from operations.positions import BalanceRow, OrderRow, PositionRow, total_unrealised
+from operations.positions import BalanceRow, OrderRow, PositionRow, unrealised_by_coin
 from operations.status import BotState, BotStatus, ServiceStatus, Status
 
 
@@ -46,6 +49,9 @@ _STATE_SIGN = {
 }
 _KIND_MARK = {"StopLoss": "stop", "TakeProfit": "target", "TrailingStop": "trail", "Market": "market", "Limit": "limit"}
 _LEVEL_TONE = {"critical": Tone.BAD, "error": Tone.BAD, "warning": Tone.WARN}
+CROSS = "REGULAR_MARGIN"
+#: From this rank on a position may be deleveraged soon.
+ADL_HIGH = 4
 _OLD = Words("The data of some bots may be old: the listener is not synced. See /health.", Tone.WARN)
 
 
@@ -147,8 +153,9 @@ def _around(seen: Status, zone: tzinfo) -> list[Block]:
         blocks += [Words(f"{service.service}: {service.detail}", Tone.BAD) for service in ill]
     blocks += [Words(fault, Tone.BAD) for fault in seen.faults]
     known = seen.business_time
-    said = f"USDT; exchange {full_moment(known, zone)}" if known else f"USDT; {full_moment(seen.wall_time, zone)}"
-    blocks.append(Words(said, Tone.DIM))
+    coins = units(coins_of([position for row in seen.bots for position in row.positions]))
+    when = f"exchange {full_moment(known, zone)}" if known else full_moment(seen.wall_time, zone)
+    blocks.append(Words(f"{coins}; {when}", Tone.DIM))
     return blocks
 
 
@@ -162,8 +169,8 @@ def _status_row(row: BotStatus) -> list[Cell]:
         _state(row),
         Cell(row.data, Tone.GOOD if row.data == "synced" else Tone.WARN),
         NONE if row.unrealised_pnl is None else count(len(row.positions)),
-        usdt(row.unrealised_pnl),
-        usdt(row.today_net),
+        amounts(row.unrealised),
+        amounts(row.today),
     ]
 
 
@@ -179,15 +186,13 @@ def _state(row: BotStatus) -> Cell:
 
 
 def _status_sum(rows: list[BotStatus]) -> list[Cell]:
-    opened = [row.unrealised_pnl for row in rows]
-    today = [row.today_net for row in rows]
     return [
         Cell("all"),
         Cell(""),
         Cell(""),
         count(sum(len(row.positions) for row in rows)),
-        usdt(sum((value for value in opened if value is not None), Decimal(0)) if None not in opened else None),
-        usdt(sum((value for value in today if value is not None), Decimal(0)) if None not in today else None),
+        amounts(together(row.unrealised for row in rows)),
+        amounts(together(row.today for row in rows)),
     ]
 
 
@@ -229,6 +234,10 @@ def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page
             Column("%", right=True, phone=False),
             Column("stop", right=True, phone=False),
             Column("target", right=True, phone=False),
+            Column("liq", right=True, phone=False),
+            Column("margin", right=True, phone=False),
+            Column("lev", right=True, phone=False),
+            Column("ADL", right=True, phone=False),
             Column("opened", phone=False),
         ),
         [
@@ -244,6 +253,10 @@ def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page
                 percent(row.pnl_pct, digits=2),
                 number(row.stop_loss) if row.stop_loss else Cell("NO STOP", Tone.BAD),
                 number(row.take_profit),
+                number(row.liq_price),
+                usdt(row.margin, signed=False),
+                number(row.leverage),
+                Cell(str(row.adl_rank), Tone.BAD if row.adl_rank >= ADL_HIGH else Tone.PLAIN),
                 moment(row.opened_at, zone),
             ]
             for row in rows
@@ -252,17 +265,25 @@ def positions_page(rows: list[PositionRow], zone: tzinfo, now: datetime) -> Page
         narrow=_narrow_positions(rows),
     )
     blocks: list[Block] = [table]
-    bare = [f"{short(row.bot)} {row.symbol}" for row in rows if not row.stop_loss]
+    bare = [f"{short(row.bot)} {row.symbol}{_leg(row)}" for row in rows if not row.stop_loss]
     if bare:
         blocks.append(Words(f"Without a stop: {', '.join(bare)}.", Tone.BAD))
     if rows:
-        total = usdt(total_unrealised(rows))
+        total = unrealised_by_coin(rows)
         noun = "position" if len(rows) == 1 else "positions"
-        blocks.append(Words(f"Open P&L {total.text} USDT in {len(rows)} {noun}.", total.tone, ""))
+        blocks.append(Words(f"Open P&L {said(total)} in {len(rows)} {noun}.", amounts(total).tone, ""))
+        queue = [f"{short(row.bot)} {row.symbol} {row.direction}" for row in rows if row.adl_rank >= ADL_HIGH]
+        if queue:
+            blocks.append(Words(f"Near the front of auto-deleveraging: {', '.join(queue)}.", Tone.BAD))
     if any(not row.true for row in rows):
         blocks.append(_OLD)
-    blocks.append(Words(f"Prices in USDT, times in {zone_name(now, zone)}.", Tone.DIM))
+    blocks.append(Words(f"Amounts in {units(coins_of(rows))}, times in {zone_name(now, zone)}.", Tone.DIM))
     return Page("Positions", blocks, rows)
+
+
+def _leg(row: PositionRow) -> str:
+    """The leg of hedge mode, which a symbol alone does not tell."""
+    return "" if row.leg == BOTH else f" {row.leg}"
 
 
 def _narrow_positions(rows: list[PositionRow]) -> list[tuple[str, str]]:
@@ -310,8 +331,8 @@ def orders_page(rows: list[OrderRow], zone: tzinfo, now: datetime) -> Page:
     return Page("Orders", [table, Words(f"Prices in USDT, times in {zone_name(now, zone)}.", Tone.DIM)], rows)
 
 
-def balance_page(rows: list[BalanceRow]) -> Page:
-    """The USDT wallets and their sum."""
+def balance_page(rows: list[BalanceRow], settings: Mapping[str, Mapping[str, str]] | None = None) -> Page:
+    """The wallets, a line per settle coin, and the sum of each coin; what of the accounts' `settings` is unusual."""
     table = Table(
         (
             Column("bot"),
@@ -322,7 +343,7 @@ def balance_page(rows: list[BalanceRow]) -> Page:
         ),
         [
             [
-                Cell(short(row.bot)),
+                Cell(named(short(row.bot), row.coin)),
                 usdt(row.equity, signed=False),
                 usdt(row.wallet_balance, signed=False),
                 usdt(row.available, signed=False),
@@ -332,11 +353,20 @@ def balance_page(rows: list[BalanceRow]) -> Page:
         ],
         empty="No wallet has been seen yet.",
     )
-    if len(rows) > 1:
-        table.rows.append([Cell("all"), *_wallet_sums(rows)])
-    blocks: list[Block] = [table, Words("USDT.", Tone.DIM)]
+    coins = coins_of(rows)
+    for coin in coins:
+        of_one = of_coin(rows, coin)
+        if len(of_one) > 1:
+            table.rows.append([Cell(named("all", coin)), *_wallet_sums(of_one)])
+    blocks: list[Block] = [table, Words(f"{units(coins)}.", Tone.DIM)]
     if any(not row.true for row in rows):
         blocks.append(_OLD)
+    for bot, of_bot in (settings or {}).items():
+        if of_bot.get("fees_in_mnt") == "on":
+            blocks.append(Words(f"{short(bot)} pays its fees in MNT: they are in no fees and net. See /analytics."))
+        if of_bot.get("margin_mode", CROSS) != CROSS:
+            mode = of_bot["margin_mode"].lower().replace("_", " ")
+            blocks.append(Words(f"{short(bot)}: {mode}; what is available is per coin.", Tone.DIM))
     return Page("Balance", blocks, rows)
 
 
@@ -349,6 +379,12 @@ def _wallet_sums(rows: list[BalanceRow]) -> list[Cell]:
         usdt(sum(free, nothing) if len(free) == len(rows) else None, signed=False),
         usdt(sum((row.unrealised_pnl for row in rows), nothing)),
     ]
+
+
+def fee_cell(row: FillRow) -> Cell:
+    """A fee, with its coin where that is not the settle coin (MNT)."""
+    cell = number(row.fee)
+    return cell if row.fee_currency in SETTLE_COINS else Cell(f"{cell.text} {row.fee_currency}")
 
 
 def fills_page(rows: list[FillRow], zone: tzinfo, now: datetime) -> Page:
@@ -373,7 +409,7 @@ def fills_page(rows: list[FillRow], zone: tzinfo, now: datetime) -> Page:
                 Cell(row.side, mark=row.side[:1].upper() if row.exec_type == "Trade" else row.exec_type[:4]),
                 number(row.qty),
                 number(row.price),
-                number(row.fee),
+                fee_cell(row),
                 Cell(row.exec_type),
                 Cell(row.reason),
             ]

@@ -15,17 +15,24 @@ from alpha.live_state.read import (
     read_orders,
     read_positions,
     read_status,
-    read_wallet,
+    read_wallets,
 )
+from alpha.model.coin import USDT, settle_coin
+from alpha.model.leg import BOTH
 from alpha.model.money import ZERO, amount_or_none
 from alpha.model.timestamp import at
 from alpha.registry import Bot
+from operations.coins import sums
 from operations.context import Operations, redis_faults
 
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """An open position. Sizes in base coin, prices and amounts in USDT; `true` is False if the data may be stale."""
+    """An open position. Sizes in base coin, amounts in `coin`; `true` is False if the data may be stale.
+
+    `leg` is `both` in one-way mode, `long` or `short` in hedge mode; `margin` is its initial margin, the whole stake in
+    isolated margin; `adl_rank` is 0 to 5, where 5 is deleveraged next.
+    """
 
     bot: str
     symbol: str
@@ -43,6 +50,14 @@ class PositionRow:
     leverage: Decimal | None
     opened_at: datetime | None
     true: bool
+    leg: str = BOTH
+    margin: Decimal | None = None
+    adl_rank: int = 0
+
+    @property
+    def coin(self) -> str:
+        """The settle coin of the symbol."""
+        return settle_coin(self.symbol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """A bot's USDT wallet. Amounts in USDT, `updated_at` in exchange time."""
+    """One settle coin of a bot's wallet. Amounts in `coin`, `updated_at` in exchange time."""
 
     bot: str
     equity: Decimal
@@ -74,6 +89,7 @@ class BalanceRow:
     unrealised_pnl: Decimal
     updated_at: datetime
     true: bool
+    coin: str = USDT
 
 
 def trusted(status: LiveStatus | None) -> bool:
@@ -119,6 +135,9 @@ def _position(bot: Bot, row: LivePosition, true: bool) -> PositionRow:
         leverage=row.leverage,
         opened_at=row.opened_at,
         true=true,
+        leg=row.leg,
+        margin=row.margin,
+        adl_rank=row.adl_rank,
     )
 
 
@@ -169,29 +188,35 @@ def _moment(text: str) -> datetime | None:
 
 
 async def balance(platform: Operations, bot: Bot | None = None) -> list[BalanceRow]:
-    """Return the wallet of each bot that has one. Raises Retry while Redis is unavailable."""
+    """Return the settle coins of each bot's wallet, USDT first. Raises Retry while Redis is unavailable."""
     rows: list[BalanceRow] = []
     await watch_all(platform, bot)
     async with redis_faults(platform.live):
         for each in platform.bots(bot):
             database = platform.live.of(each)
-            wallet = await read_wallet(database, each.id)
-            if wallet is not None:
-                true = trusted(await read_status(database, each.id))
-                rows.append(
-                    BalanceRow(
-                        each.id,
-                        wallet.equity,
-                        wallet.wallet_balance,
-                        wallet.available,
-                        wallet.unrealised_pnl,
-                        wallet.updated_at,
-                        true,
-                    )
+            wallets = await read_wallets(database, each.id)
+            true = bool(wallets) and trusted(await read_status(database, each.id))
+            rows += [
+                BalanceRow(
+                    each.id,
+                    wallet.equity,
+                    wallet.wallet_balance,
+                    wallet.available,
+                    wallet.unrealised_pnl,
+                    wallet.updated_at,
+                    true,
+                    wallet.coin,
                 )
+                for wallet in wallets
+            ]
     return rows
 
 
 def total_unrealised(rows: list[PositionRow]) -> Decimal:
-    """The unrealised P&L of these positions, USDT."""
-    return sum((row.unrealised_pnl for row in rows if row.unrealised_pnl is not None), ZERO)
+    """The unrealised P&L of these positions that settle in USDT."""
+    return unrealised_by_coin(rows).get(USDT, ZERO)
+
+
+def unrealised_by_coin(rows: list[PositionRow]) -> dict[str, Decimal]:
+    """The unrealised P&L of these positions per settle coin."""
+    return sums(rows, lambda row: row.unrealised_pnl)

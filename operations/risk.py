@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from alpha.model.coin import USDT, settle_coin
 from alpha.model.money import ZERO
 from alpha.registry import Bot
+from operations.coins import coins_of, of_coin
 from operations.context import Operations
 from operations.positions import BalanceRow, PositionRow, balance, positions
 
@@ -15,7 +17,7 @@ from operations.positions import BalanceRow, PositionRow, balance, positions
 class RiskRow:
     """One position. Distances are per cent of the mark price; None where there is no stop, liquidation or mark price.
 
-    `at_risk` is what is lost from now on if the stop is hit at its price, USDT; `at_stop` the result against the entry
+    `at_risk` is what is lost from now on if the stop is hit at its price, in `coin`; `at_stop` the result against the entry
     then. Slippage and fees are not in it.
     """
 
@@ -31,10 +33,15 @@ class RiskRow:
     at_stop: Decimal | None
     true: bool
 
+    @property
+    def coin(self) -> str:
+        """The settle coin of the symbol."""
+        return settle_coin(self.symbol)
+
 
 @dataclass(frozen=True, slots=True)
 class ExposureRow:
-    """One bot's account. Amounts in USDT; `leverage` is the held value against the equity.
+    """One settle coin of a bot's account. Amounts in `coin`; `leverage` is the held value against the equity.
 
     `open_risk` is what is lost from now on if every stop is hit; None while a position has no stop, which `bare` names.
     """
@@ -49,6 +56,7 @@ class ExposureRow:
     margin_used: Decimal | None
     open_risk: Decimal | None
     bare: tuple[str, ...]
+    coin: str = USDT
 
 
 def risk_of(row: PositionRow) -> RiskRow:
@@ -75,8 +83,17 @@ def risk_of(row: PositionRow) -> RiskRow:
     )
 
 
-def exposure_of(bot: str, held: Sequence[PositionRow], wallet: BalanceRow | None) -> ExposureRow:
-    """Add up one bot's positions against its wallet."""
+def exposures_of(bot: str, held: Sequence[PositionRow], wallets: Sequence[BalanceRow]) -> list[ExposureRow]:
+    """Add up one bot's positions against its wallet, for each settle coin by itself."""
+    by_coin = {row.coin: row for row in wallets if row.bot == bot}
+    own = [row for row in held if row.bot == bot]
+    return [
+        exposure_of(bot, of_coin(own, coin), by_coin.get(coin), coin) for coin in coins_of([*by_coin.values(), *own])
+    ]
+
+
+def exposure_of(bot: str, held: Sequence[PositionRow], wallet: BalanceRow | None, coin: str = USDT) -> ExposureRow:
+    """Add up one bot's positions in one settle coin against that line of its wallet."""
     sides = {
         side: sum((row.value or ZERO for row in held if row.direction == side), ZERO) for side in ("long", "short")
     }
@@ -96,6 +113,7 @@ def exposure_of(bot: str, held: Sequence[PositionRow], wallet: BalanceRow | None
         margin_used=equity - free if equity is not None and free is not None else None,
         open_risk=sum(known, ZERO) if len(known) == len(risks) else None,
         bare=tuple(row.symbol for row in risks if row.stop_loss is None),
+        coin=coin,
     )
 
 
@@ -107,8 +125,4 @@ async def risk(platform: Operations, bot: Bot | None = None) -> list[RiskRow]:
 async def exposure(platform: Operations, bot: Bot | None = None) -> list[ExposureRow]:
     """Return the exposure of each bot. Raises Retry while Redis is unavailable."""
     held, wallets = await asyncio.gather(positions(platform, bot), balance(platform, bot))
-    by_bot = {row.bot: row for row in wallets}
-    return [
-        exposure_of(each.id, [row for row in held if row.bot == each.id], by_bot.get(each.id))
-        for each in platform.bots(bot)
-    ]
+    return [row for each in platform.bots(bot) for row in exposures_of(each.id, held, wallets)]

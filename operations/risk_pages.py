@@ -5,6 +5,7 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 
 from alpha.model.money import ZERO
+from operations.coins import coins_of, named, of_coin, said, sums, units
 from operations.formatting import NONE, full_moment, number, percent, ratio, span, text, usdt
 from operations.inventory import ProcessRow, SettingRow, SymbolsRow, Versions
 from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Words
@@ -27,7 +28,7 @@ def exposure_page(rows: list[ExposureRow]) -> Page:
         ),
         [
             [
-                Cell(short(row.bot)),
+                Cell(named(short(row.bot), row.coin)),
                 usdt(row.equity, signed=False),
                 usdt(row.long, signed=False),
                 usdt(row.short, signed=False),
@@ -40,13 +41,18 @@ def exposure_page(rows: list[ExposureRow]) -> Page:
         ],
         empty="No bot.",
     )
-    if len(rows) > 1:
-        table.rows.append(_sums(rows))
+    for coin in coins_of(rows):
+        if len(of_one := of_coin(rows, coin)) > 1:
+            table.rows.append(_sums(of_one))
     blocks: list[Block] = [table]
     bare = [f"{short(row.bot)} {', '.join(row.bare)}" for row in rows if row.bare]
     if bare:
         blocks.append(Words(f"Without a stop: {'; '.join(bare)}. Their risk is not bounded.", Tone.BAD))
-    blocks.append(Words("USDT. Open risk: what is lost from now on if every stop is hit at its price.", Tone.DIM))
+    blocks.append(
+        Words(
+            f"{units(coins_of(rows))}. Open risk: what is lost from now on if every stop is hit at its price.", Tone.DIM
+        )
+    )
     return Page("Exposure", blocks, rows)
 
 
@@ -62,7 +68,7 @@ def _sums(rows: Sequence[ExposureRow]) -> list[Cell]:
     equity, gross = total([row.equity for row in rows]), sum((row.gross for row in rows), ZERO)
     risk = total([row.open_risk for row in rows])
     return [
-        Cell("all"),
+        Cell(named("all", rows[0].coin)),
         usdt(equity, signed=False),
         usdt(sum((row.long for row in rows), ZERO), signed=False),
         usdt(sum((row.short for row in rows), ZERO), signed=False),
@@ -105,7 +111,7 @@ def risk_page(rows: list[RiskRow]) -> Page:
     known = [row.at_risk for row in rows if row.at_risk is not None]
     if rows and len(known) == len(rows):
         blocks.append(
-            Words(f"{usdt(sum(known, ZERO), signed=False).text} USDT are lost if every stop is hit.", mark="")
+            Words(f"{said(sums(rows, lambda row: row.at_risk), signed=False)} are lost if every stop is hit.", mark="")
         )
     if any(not row.true for row in rows):
         blocks.append(Words("The data of some bots may be old: the listener is not synced. See /health.", Tone.WARN))

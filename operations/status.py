@@ -1,5 +1,6 @@
 """System status: each bot, its data, its positions and today's net; and the services."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ from bot_control import Process
 from operations import history
 from operations.business_time import business_now
 from operations.context import Operations, redis_faults
-from operations.positions import PositionRow, positions, total_unrealised, trusted, watch_all
+from operations.positions import PositionRow, positions, total_unrealised, trusted, unrealised_by_coin, watch_all
 
 #: A strategy writes its heartbeat every few seconds; one older than this means that it is not alive.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
@@ -33,7 +34,9 @@ class BotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BotStatus:
-    """The status of one bot. Amounts in USDT; None where the part of the system that knows the value is unavailable.
+    """The status of one bot. `unrealised_pnl` and `today_net` are in USDT.
+
+    None where the part of the system that knows the value is unavailable.
 
     `note` says what it is waiting for, or what is wrong with it, in one sentence.
     """
@@ -50,6 +53,9 @@ class BotStatus:
     today_trips: int | None
     #: The class of its strategy, by which many bots are grouped.
     strategy: str = ""
+    #: The same two per settle coin.
+    unrealised: Mapping[str, Decimal] | None = None
+    today: Mapping[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,8 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
                 today_net=None if day is None else day.net,
                 today_trips=None if day is None else day.trips,
                 strategy=each.strategy.rpartition(":")[2],
+                unrealised=None if open_positions is None else unrealised_by_coin(open_positions),
+                today=None if day is None else day.by_coin,
             )
         )
     own = {each.container for each in platform.registry.bots}

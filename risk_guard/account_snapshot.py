@@ -1,12 +1,15 @@
 """One account snapshot per second: from Redis while the listener vouches for it, else from the exchange."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.events import EventReader, EventType
-from alpha.live_state.read import DataState, LivePosition, Side, read_positions, read_status, read_wallet
+from alpha.live_state.read import DataState, LivePosition, Side, read_positions, read_status, read_wallets
+from alpha.model.coin import SETTLE_COINS, USDT, settle_coin
+from alpha.model.money import ZERO
 from alpha.model.order_link import GUARD_TAG
 from alpha.model.position import Position
 from alpha.model.timestamp import ms_of
@@ -44,26 +47,31 @@ class SnapshotReader:
             status = await read_status(self._redis, bot)
             if status is None or status.state is not DataState.SYNCED or not status.is_of(self._account.text):
                 return None
-            wallet = await read_wallet(self._redis, bot)
-            if wallet is None:
+            wallets = {row.coin: row for row in await read_wallets(self._redis, bot)}
+            if not wallets:
                 return None
             positions = await read_positions(self._redis, bot)
         except (*REDIS_UNAVAILABLE, AlphaError):
             return None
-        now_ms = ms_of(wallet.updated_at)
+        now_ms = max(ms_of(wallet.updated_at) for wallet in wallets.values())
         if self._account.gateway.business.known:
             now_ms = max(now_ms, self._account.gateway.business.now_ms())
-        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+        amounts = {coin: (row.equity, row.wallet_balance) for coin, row in wallets.items()}
+        return _seen(now_ms, amounts, positions, self._last_minute(now_ms))
 
     async def direct(self) -> Seen:
         """The account as the exchange shows it. Raises the gateway's errors."""
         gateway = self._account.gateway
-        wallet = (await gateway.wallet(rank=Priority.STOP)).usdt
-        positions = [_live(row) for row in await gateway.positions(rank=Priority.STOP) if not row.is_flat]
-        if wallet is None:
-            raise _NoUsdt(f"The account of {self._account.bot.id} shows no USDT.")
+        wallet = await gateway.wallet(rank=Priority.STOP)
+        found = [line for coin in SETTLE_COINS if (line := wallet.coin(coin)) is not None]
+        amounts = {line.coin: (line.equity, line.wallet_balance) for line in found}
+        positions = [
+            _live(row) for row in await gateway.positions(coins=SETTLE_COINS, rank=Priority.STOP) if not row.is_flat
+        ]
+        if not amounts:
+            raise _NoMoney(f"The account of {self._account.bot.id} shows neither USDT nor USDC.")
         now_ms = gateway.business.now_ms()
-        return Seen(now_ms, wallet.equity, wallet.wallet_balance, positions, self._last_minute(now_ms))
+        return _seen(now_ms, amounts, positions, self._last_minute(now_ms))
 
     def new_orders(self) -> list[SeenOrder]:
         """The orders seen on the stream since the previous call."""
@@ -90,8 +98,20 @@ class SnapshotReader:
         return len(self._orders)
 
 
-class _NoUsdt(AlphaError):
-    """An account without USDT has no equity to judge."""
+class _NoMoney(AlphaError):
+    """An account without a settle coin has no equity to judge."""
+
+
+def _seen(now_ms: int, amounts: dict[str, tuple[Decimal, Decimal]], positions: list[LivePosition], orders: int) -> Seen:
+    """The snapshot: USDT first, which an account in USDC has none of; a coin without money and positions is left out."""
+    held = {settle_coin(row.symbol) for row in positions}
+    others = tuple(
+        Seen(now_ms, equity, balance, positions, 0, coin)
+        for coin, (equity, balance) in amounts.items()
+        if coin != USDT and (equity or balance or coin in held)
+    )
+    equity, balance = amounts.get(USDT, (ZERO, ZERO))
+    return Seen(now_ms, equity, balance, positions, orders, USDT, others)
 
 
 def _live(row: Position) -> LivePosition:
@@ -110,4 +130,7 @@ def _live(row: Position) -> LivePosition:
         opened_at=None,
         updated_at=None,
         seq=row.seq,
+        leg=row.leg,
+        margin=row.initial_margin,
+        adl_rank=row.adl_rank,
     )

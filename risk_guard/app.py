@@ -298,8 +298,8 @@ class GuardApp:
     async def _close_all(self, account: GuardedAccount, why: str, by: str) -> None:
         await self._desk.close_all(account, Reason.RISK_LIMIT, why, by)
 
-    async def _close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
-        await self._desk.close_one(account, symbol, reason)
+    async def _close_one(self, account: GuardedAccount, slot: str, reason: Reason) -> None:
+        await self._desk.close_one(account, slot, reason)
 
     async def _lifted(self, bot: str | None) -> None:
         """End breaches that wait for the operator; measure the portfolio anew as soon as one bot may enter again."""

@@ -23,6 +23,8 @@ from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.logs import logger
+from alpha.model.coin import SETTLE_COINS
+from alpha.model.leg import BOTH, slot_of, split_slot
 from alpha.model.money import plain
 from alpha.model.order import Order
 from alpha.model.order_link import guard_order_link_id
@@ -50,7 +52,10 @@ class ClosingRefused(Rejected):
 
 
 class ClosingState(msgspec.Struct):
-    """What must survive a restart: the command, the symbol (None: all), the reason, the number of orders sent."""
+    """What must survive a restart: the command, the symbol (None: all), the reason, the number of orders sent.
+
+    `symbol` may name one leg of hedge mode (`BTCUSDT:long`).
+    """
 
     command_id: str
     reason: Reason
@@ -143,17 +148,20 @@ class Closing:
 
     async def _round(self) -> bool:
         """One snapshot and the actions that follow; False when the exchange reports flat and no orders."""
-        gateway, symbol = self._account.gateway, self.state.symbol
+        gateway = self._account.gateway
+        symbol, leg = (None, BOTH) if self.state.symbol is None else split_slot(self.state.symbol)
         try:
-            positions = [row for row in await gateway.positions(symbol, rank=Priority.EXIT) if not row.is_flat]
-            orders = await gateway.open_orders(symbol, rank=Priority.EXIT)
+            rows = await gateway.positions(symbol, coins=SETTLE_COINS, rank=Priority.EXIT)
+            positions = [row for row in rows if not row.is_flat and leg in (BOTH, row.leg)]
+            orders = await gateway.open_orders(symbol, coins=SETTLE_COINS, rank=Priority.EXIT)
+            orders = [order for order in orders if leg in (BOTH, order.leg)]
         except Refused as refusal:
             if symbol is None:
                 raise
             raise ClosingRefused(f"Bybit refuses {symbol}: {refusal}") from None
-        held = {row.symbol for row in positions}
+        held = {row.slot for row in positions}
         # The stop of an open position protects it until the position is closed.
-        waiting = [order for order in orders if not (order.symbol in held and _protects(order))]
+        waiting = [order for order in orders if not (slot_of(order.symbol, order.leg) in held and _protects(order))]
         steps = [self._cancel(order) for order in waiting] + [self._close(position) for position in positions]
         # A refusal for one position must not prevent the others from being closed.
         for fault in await asyncio.gather(*steps, return_exceptions=True):
@@ -195,7 +203,7 @@ class Closing:
         except NothingToClose:
             return
         side = "long" if position.side == BUY else "short"
-        state.closed.setdefault(position.symbol, f"{side} {plain(position.size)} at {plain(position.entry_price)}")
+        state.closed.setdefault(position.slot, f"{side} {plain(position.size)} at {plain(position.entry_price)}")
         await self._say(f"{account.bot.id}: closing {position.symbol}, {side} {plain(position.size)}.")
 
     async def _reference(self, position: Position) -> Decimal:

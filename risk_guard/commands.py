@@ -16,6 +16,8 @@ from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.control import Command, CommandConsumer, read_replies, send_command
 from alpha.logs import logger
+from alpha.model.coin import SETTLE_COINS
+from alpha.model.leg import split_slot
 from alpha.model.reason import Reason
 from alpha.process import end_tasks
 from alpha.registry import Registry
@@ -132,10 +134,10 @@ class CommandDesk:
         self._beside(self._silence(account, why, _silent))
         await self._halt(account, None, "flatten", why, created_by)
 
-    async def close_one(self, account: GuardedAccount, symbol: str, reason: Reason) -> None:
+    async def close_one(self, account: GuardedAccount, slot: str, reason: Reason) -> None:
         """Close one position whose stop was passed, without a halt. Returns once the closing has started."""
-        if self._under_way(account, symbol) is None:
-            self._begin(account, ClosingState(uuid.uuid4().hex, reason, "guard", symbol, halted=False), _silent)
+        if self._under_way(account, slot) is None:
+            self._begin(account, ClosingState(uuid.uuid4().hex, reason, "guard", slot, halted=False), _silent)
 
     async def _run(self, command: Command, taker: CommandConsumer) -> None:
         log.warning("command", command=command.name, args=command.args, issuer=command.issuer)
@@ -181,8 +183,10 @@ class CommandDesk:
             return ""
         try:
             async with asyncio.timeout(ASK_S):
-                held = {row.symbol for row in await account.gateway.positions(rank=Priority.EXIT) if not row.is_flat}
-                ordered = {row.symbol for row in await account.gateway.open_orders(rank=Priority.EXIT)}
+                rows = await account.gateway.positions(coins=SETTLE_COINS, rank=Priority.EXIT)
+                held = {row.symbol for row in rows if not row.is_flat}
+                orders = await account.gateway.open_orders(coins=SETTLE_COINS, rank=Priority.EXIT)
+                ordered = {row.symbol for row in orders}
                 known = await account.gateway.instruments(rank=Priority.EXIT)
         except (AlphaError, TimeoutError):
             return ""
@@ -300,8 +304,8 @@ class CommandDesk:
         await self._put_away(account, state)
 
     def _under_way(self, account: GuardedAccount, symbol: str | None) -> "asyncio.Task[str] | None":
-        """A closing that includes this symbol (None: the whole account)."""
-        for wider in (None, symbol):
+        """A closing that includes this symbol, or leg of one (None: the whole account)."""
+        for wider in dict.fromkeys((None, split_slot(symbol)[0] if symbol else None, symbol)):
             task = self._running.get((account.bot.id, wider))
             if task is not None and self._goes_on(account.bot.id, wider):
                 return task

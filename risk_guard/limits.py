@@ -18,6 +18,7 @@ from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError
 from alpha.live_state.read import LivePosition
 from alpha.logs import logger
+from alpha.model.coin import USDT, settle_coin
 from alpha.model.money import ZERO
 from alpha.model.timestamp import at
 from alpha.strategy.risk_limits import DAY_MS, Breach, LimitState, RiskLimits, window_start
@@ -52,23 +53,29 @@ class PortfolioMemory(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One account snapshot: amounts in USDT, `now_ms` is the exchange's time."""
+    """One settle coin of an account snapshot: amounts in `coin`, `now_ms` is the exchange's time.
+
+    `others` are the account's other coins, each judged by itself: coins are never added.
+    """
 
     now_ms: int
     equity: Decimal
     wallet_balance: Decimal
     positions: list[LivePosition]
     orders_last_minute: int
+    coin: str = USDT
+    others: tuple["Seen", ...] = ()
 
     @property
     def exposures(self) -> tuple[Decimal, Decimal]:
-        """Gross and net exposure in USDT, at mark prices."""
-        values = [row.signed_size * (row.mark_price or row.entry_price or ZERO) for row in self.positions]
+        """Gross and net exposure of the contracts of this coin, at mark prices."""
+        rows = [row for row in self.positions if settle_coin(row.symbol) == self.coin]
+        values = [row.signed_size * (row.mark_price or row.entry_price or ZERO) for row in rows]
         return sum(map(abs, values), ZERO), abs(sum(values, ZERO))
 
 
 class BotLimits:
-    """The limits of one account."""
+    """The limits of one account: of its USDT, and of each other settle coin by itself."""
 
     def __init__(
         self,
@@ -78,8 +85,12 @@ class BotLimits:
         alerts: Alerts,
         close_all: CloseAll,
         *,
+        coin: str = USDT,
         monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
+        self._coin = coin
+        self._state = STATE if coin == USDT else f"{STATE}:{coin}"
+        self._others: dict[str, BotLimits] = {}
         self._account = account
         self._settings = settings
         self._store = store
@@ -105,7 +116,7 @@ class BotLimits:
         """Load the saved references. Raises Retry while PostgreSQL is unavailable."""
         if self._memory is not None or self._account.id is None:
             return
-        saved = await self._store.load(self._account.id, STATE)
+        saved = await self._store.load(self._account.id, self._state)
         self._memory = LimitsState() if saved is None else msgspec.convert(saved, LimitsState, strict=False)
         self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book)
 
@@ -118,9 +129,28 @@ class BotLimits:
         for breach in self._book.see(seen.now_ms, seen.equity, ZERO):
             await self._breached(breach, seen.now_ms)
         await self._save(self._memory)
+        for other in seen.others:
+            limits = self._of(other.coin)
+            await limits.load()
+            await limits.see(other)
+
+    def _of(self, coin: str) -> "BotLimits":
+        if coin not in self._others:
+            self._others[coin] = BotLimits(
+                self._account,
+                self._settings,
+                self._store,
+                self._alerts,
+                self._close_all,
+                coin=coin,
+                monotonic=self._monotonic,
+            )
+        return self._others[coin]
 
     def resume(self) -> None:
         """The operator lifted the halts: breaches that wait for the operator end and are measured anew."""
+        for other in self._others.values():
+            other.resume()
         self._book.resume()
         if self._memory is not None:
             self._memory.halted.clear()
@@ -129,7 +159,11 @@ class BotLimits:
         """Move references by transfers before checking equity. Raises Retry until the ledger explains the balance."""
         if self._watch is None:
             self._watch = TransferWatch(
-                self._account.gateway, memory.ledger_ms, rank=Priority.RECONCILE, monotonic=self._monotonic
+                self._account.gateway,
+                memory.ledger_ms,
+                rank=Priority.RECONCILE,
+                coin=self._coin,
+                monotonic=self._monotonic,
             )
         moved = await self._watch.see(seen.wallet_balance, seen.now_ms, small=seen.equity * _SMALL)
         memory.ledger_ms = self._watch.since_ms
@@ -140,12 +174,12 @@ class BotLimits:
     async def _breached(self, breach: Breach, now_ms: int) -> None:
         bot = self._account.bot.id
         limit = next(each for each in self._settings.bot_limits() if each.name == breach.name)
-        by = f"guard:{breach.name}"
+        by = self._by(breach.name)
         if breach.action is Action.CLOSE_ALL:
             does = ("halted and everything closed", f"/resume {bot} lifts the halt and restarts the measurement.")
         else:
             does = ("halted: no entries", f"It ends with the {limit.window}; /resume {bot} lifts it now.")
-        await self._tell(Level.CRITICAL, by, f"{bot}: {breach.text}", does)
+        await self._tell(Level.CRITICAL, by, f"{bot}{self._named}: {breach.text}", does)
         if breach.action is Action.CLOSE_ALL:
             await self._close_all(self._account, f"the guard's limit {breach.name} was met", by)
         elif not self._account.observe:
@@ -158,8 +192,8 @@ class BotLimits:
         gross, net = seen.exposures
         settings = self._settings
         measures = (
-            ("gross_exposure", gross, seen.equity * settings.guard_max_gross, "USDT gross exposure", "GUARD_MAX_GROSS"),
-            ("net_exposure", net, seen.equity * settings.guard_max_net, "USDT net exposure", "GUARD_MAX_NET"),
+            ("gross_exposure", gross, seen.equity * settings.guard_max_gross, f"{self._coin} gross exposure", "GUARD_MAX_GROSS"),
+            ("net_exposure", net, seen.equity * settings.guard_max_net, f"{self._coin} net exposure", "GUARD_MAX_NET"),
             ("positions", Decimal(len(seen.positions)), Decimal(settings.guard_max_positions), "positions", "GUARD_MAX_POSITIONS"),
             (
                 "orders_per_minute",
@@ -170,8 +204,9 @@ class BotLimits:
             ),
         )  # fmt: skip
         bot = self._account.bot.id
-        for name, value, most, unit, setting in measures:
-            by = f"guard:{name}"
+        # positions and orders are the account's: counted with its first coin
+        for name, value, most, unit, setting in measures if self._coin == USDT else measures[:2]:
+            by = self._by(name)
             if value > most and name not in memory.halted:
                 memory.halted.append(name)
                 why = f"{bot}: {value:.0f} {unit}, the limit is {most:.0f} ({setting})."
@@ -184,6 +219,14 @@ class BotLimits:
                     await self._store.lift(bot, by, "guard")
                 memory.halted.remove(name)
                 await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
+
+    def _by(self, name: str) -> str:
+        return f"guard:{name}" if self._coin == USDT else f"guard:{name}:{self._coin}"
+
+    @property
+    def _named(self) -> str:
+        """The coin, where it is not the usual one."""
+        return "" if self._coin == USDT else f" ({self._coin})"
 
     async def _tell(self, level: Level, key: str, text: str, does: tuple[str, str] | None = None) -> None:
         """`does` is what the breach does to the bot, and what the operator can do about it."""
@@ -201,7 +244,7 @@ class BotLimits:
         if self._account.id is None or state == self._saved:
             return
         try:
-            await self._store.save(self._account.id, STATE, state)
+            await self._store.save(self._account.id, self._state, state)
         except AlphaError as fault:
             log.warning("limits_not_saved", bot=self._account.bot.id, fault=str(fault))
             return

@@ -17,6 +17,7 @@ from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.read import read_heartbeat, read_status
 from alpha.logs import logger
+from alpha.model.coin import SETTLE_COINS
 from alpha.model.position import Position
 from alpha.model.timestamp import at
 from alpha.registry import Registry
@@ -120,7 +121,9 @@ class Monitor:
     async def _held(self, _now: datetime) -> list[Finding]:
         account = self._account
         positions: list[Position] = [
-            row for row in await account.gateway.positions(rank=Priority.RECONCILE) if not row.is_flat
+            row
+            for row in await account.gateway.positions(coins=SETTLE_COINS, rank=Priority.RECONCILE)
+            if not row.is_flat
         ]
         if self._clock_s() - self._instruments_s >= INSTRUMENTS_EVERY_S:
             # A delisting may be announced while a position in the symbol is open.
@@ -133,7 +136,7 @@ class Monitor:
 
     async def _orders(self, _now: datetime) -> list[Finding]:
         account = self._account
-        orders = await account.gateway.open_orders(rank=Priority.RECONCILE)
+        orders = await account.gateway.open_orders(coins=SETTLE_COINS, rank=Priority.RECONCILE)
         found = findings.strange_orders(
             account.bot, [(order.order_link_id, order.symbol) for order in orders], self._registry
         )

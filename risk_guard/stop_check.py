@@ -11,6 +11,9 @@ from alpha.bybit.rate_limiter import Priority
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
+from alpha.model.coin import SETTLE_COINS
+from alpha.model.execution import CORPORATE_ACTION
+from alpha.model.leg import BOTH
 from alpha.model.money import plain
 from alpha.model.order import Order
 from alpha.model.order_link import GUARD_TAG, parse_order_link_id
@@ -66,24 +69,25 @@ class StopCheck:
         if suspects:
             await self._sleep(self._grace_s)
             found, faults = await self._look()
-            acts = [self._act(*found[symbol]) for symbol in found if symbol in suspects]
+            acts = [self._act(*found[slot]) for slot in found if slot in suspects]
             faults += _faults(await asyncio.gather(*acts, return_exceptions=True))
         if faults:
             raise faults[0]
         self.walks += 1
 
     async def _look(self) -> tuple[dict[str, tuple[Position, StopDecision]], list[AlphaError]]:
-        """Faults by symbol, and what could not be checked. Raises when positions or orders cannot be read."""
+        """Faults by position (its slot), and what could not be checked. Raises when positions or orders cannot be read."""
         account = self._account
-        positions = [row for row in await account.gateway.positions(rank=Priority.STOP) if not row.is_flat]
+        rows = await account.gateway.positions(coins=SETTLE_COINS, rank=Priority.STOP)
+        positions = [row for row in rows if not row.is_flat]
         self._of_bot &= {(row.symbol, row.side) for row in positions}
         if not positions:
             return {}, []
-        orders = await account.gateway.open_orders(rank=Priority.STOP)
+        orders = await account.gateway.open_orders(coins=SETTLE_COINS, rank=Priority.STOP)
         await self._remember()
         results = await asyncio.gather(*(self._judge(row, orders) for row in positions), return_exceptions=True)
         found = {
-            row.symbol: (row, verdict)
+            row.slot: (row, verdict)
             for row, verdict in zip(positions, results, strict=True)
             if isinstance(verdict, StopDecision) and verdict.need is not Need.NOTHING
         }
@@ -91,8 +95,9 @@ class StopCheck:
 
     async def _judge(self, position: Position, orders: list[Order]) -> StopDecision:
         account, symbol = self._account, position.symbol
-        of_symbol = [order for order in orders if order.symbol == symbol]
-        own = self._own.get(symbol)
+        of_symbol = [order for order in orders if order.symbol == symbol and order.leg == position.leg]
+        # a bot trades in one-way mode only: legs of hedge mode are not its own
+        own = self._own.get(symbol) if position.leg == BOTH else None
         ours = self._settings.guard_protect_manual or self._by_us(position, of_symbol)
         return judge(
             position,
@@ -145,7 +150,7 @@ class StopCheck:
         pages = gateway.executions(now_ms - OPENED_WITHIN_MS, now_ms + 1, symbol=position.symbol, rank=Priority.STOP)
         async for page in pages:
             for row in page.rows:
-                if not row.changes_size:
+                if not row.changes_size or row.exec_type == CORPORATE_ACTION:
                     continue
                 if row.side != position.side:
                     left += row.qty
@@ -160,7 +165,7 @@ class StopCheck:
         return False
 
     async def _act(self, position: Position, verdict: StopDecision) -> None:
-        account, symbol = self._account, position.symbol
+        account, symbol = self._account, position.slot
         if verdict.need is Need.REPORT:
             await self._alert(Level.WARNING, symbol, verdict.why, "Set a stop, or GUARD_PROTECT_MANUAL=true.")
             return
@@ -172,7 +177,9 @@ class StopCheck:
             return
         if verdict.need is Need.STOP and verdict.price is not None:
             try:
-                await account.gateway.set_trading_stop(StopRequest(symbol=symbol, stop_loss=verdict.price))
+                await account.gateway.set_trading_stop(
+                    StopRequest(symbol=position.symbol, stop_loss=verdict.price, position_idx=position.position_idx)
+                )
             except Refused as fault:
                 # The market has passed the level in the meantime.
                 await self._alert(Level.CRITICAL, symbol, f"{verdict.why} The stop was refused ({fault}): closing.")

@@ -7,11 +7,11 @@ import msgspec
 from alpha.errors import Rejected
 from operations import analytics, history_pages, positions
 from operations.business_time import business_now
+from operations.coins import said
 from operations.context import Operations
-from operations.formatting import usdt
 from operations.page import Curve, Page, Words
 from operations.periods import parse_period
-from operations.positions import total_unrealised
+from operations.positions import unrealised_by_coin
 from telegram_manager import layout
 from telegram_manager.audience import Audience
 from telegram_manager.chart_worker import ChartWorker
@@ -94,7 +94,7 @@ async def summary(platform: Operations) -> tuple[Page, Curve | None]:
         await analytics.performance(platform, None, yesterday), f"{yesterday.start:%Y-%m-%d}"
     )
     open_now = await positions.positions(platform)
-    words = f"Open now: {len(open_now)} positions, {usdt(total_unrealised(open_now)).text} USDT."
+    words = f"Open now: {len(open_now)} positions, {said(unrealised_by_coin(open_now))}."
     month = parse_period("30d", now)
     picture = history_pages.equity_picture(await analytics.equity_curve(platform, None, month), month, platform.zone)
     shown = Page(f"Daily summary, {yesterday.start:%Y-%m-%d}", [*page.blocks, Words(words)], page.data)

@@ -8,6 +8,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from operations.accounts import current_accounts
+from operations.coins import named
 from operations.context import Operations
 from operations.control import STOP_GRACE_S
 from operations.positions import balance
@@ -103,21 +104,22 @@ class HealthWatch:
     async def _drawdowns(self) -> list[Alert]:
         if not self._drawdown_pct:
             return []
-        equities = {row.bot: row.equity for row in await balance(self._platform)}
+        accounts = {account.bot: account.account_id for account in await current_accounts(self._platform)}
         found = []
-        for account in await current_accounts(self._platform):
+        for row in await balance(self._platform):
             high = await self._platform.history.value(
-                "SELECT max(high) FROM trading.daily_equity WHERE account_id = $1 "
-                "AND day > (SELECT max(day) FROM trading.daily_equity WHERE account_id = $1) - 90",
-                account.account_id,
+                "SELECT max(high) FROM trading.daily_equity WHERE account_id = $1 AND coin = $2 "
+                "AND day > (SELECT max(day) FROM trading.daily_equity WHERE account_id = $1 AND coin = $2) - 90",
+                accounts.get(row.bot),
+                row.coin,
             )
-            equity = equities.get(account.bot)
-            if not high or equity is None:
+            if not high:
                 continue
-            fall = (1 - equity / high) * 100
+            fall = (1 - row.equity / high) * 100
             if fall >= self._drawdown_pct:
-                text = f"{account.bot} is {fall:.1f} % below its high of the last 90 days ({high:,.2f} USDT)."
-                found.append(Alert(Level.WARNING, f"drawdown:{account.bot}", text, "Look at /analytics.", account.bot))
+                text = f"{row.bot} is {fall:.1f} % below its high of the last 90 days ({high:,.2f} {row.coin})."
+                key = named(f"drawdown:{row.bot}", row.coin)
+                found.append(Alert(Level.WARNING, key, text, "Look at /analytics.", row.bot))
         return found
 
     async def _backups(self) -> list[Alert]:

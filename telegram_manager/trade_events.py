@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.model.coin import USDT, settle_coin
+from alpha.model.money import ZERO
 from alpha.registry import Bot
 from operations.accounts import CurrentAccount, current_accounts
+from operations.coins import said
 from operations.context import Operations
 from operations.formatting import number, percent, span, usdt
-from operations.positions import total_unrealised
+from operations.positions import unrealised_by_coin
 from operations.status import BotStatus, status
 from telegram_manager.state_store import StateStore
 
@@ -37,7 +40,7 @@ class TradeEventsState(msgspec.Struct):
 
 
 class PositionOpened(msgspec.Struct, frozen=True):
-    """A position that was opened. Prices in USDT."""
+    """A position that was opened."""
 
     symbol: str
     direction: str
@@ -47,7 +50,7 @@ class PositionOpened(msgspec.Struct, frozen=True):
 
 
 class PositionClosed(msgspec.Struct, frozen=True):
-    """A position that was closed, with its result in USDT, net of fees and funding."""
+    """A position that was closed, with its result in the symbol's settle coin, net of fees and funding."""
 
     symbol: str
     direction: str
@@ -183,16 +186,15 @@ class TradeEvents:
         day = f"{moment:%Y-%m-%d}" if moment is not None else ""
         ended = self._state.day.get(row.bot, "")
         if day and ended and day > ended:
-            await self._tell(bot, [await self._day_result(row.bot, ended, total_unrealised(row.positions))])
+            await self._tell(bot, [await self._day_result(row.bot, ended, unrealised_by_coin(row.positions))])
         if day and day > ended:
             self._state.day[row.bot] = day
             changed = True
         return changed
 
-    async def _day_result(self, bot: str, day: str, unrealised: Decimal) -> str:
+    async def _day_result(self, bot: str, day: str, unrealised: dict[str, Decimal]) -> str:
         rows = await self._platform.history.rows(
-            "SELECT coalesce(sum(net), 0) AS net, coalesce(sum(round_trips), 0) AS trips, coalesce(sum(wins), 0) AS wins "
-            "FROM trading.daily_performance($1, $2::date, $2::date + 1) WHERE account_id = ANY($3)",
+            "SELECT * FROM trading.daily_performance($1, $2::date, $2::date + 1) WHERE account_id = ANY($3)",
             bot,
             datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date(),
             [
@@ -200,11 +202,12 @@ class TradeEvents:
                 for account in await current_accounts(self._platform, self._platform.registry.find(bot))
             ],
         )
-        row = rows[0]
-        return (
-            f"📅 <b>{day}</b>: net <b>{usdt(row['net']).text} USDT</b>, {row['trips']} trades, {row['wins']} won; "
-            f"open {usdt(unrealised).text} USDT."
-        )
+        net: dict[str, Decimal] = {}
+        for row in rows:
+            coin = row.get("settle_coin", USDT)
+            net[coin] = net.get(coin, ZERO) + row["net"]
+        trips, wins = sum(row["round_trips"] for row in rows), sum(row["wins"] for row in rows)
+        return f"📅 <b>{day}</b>: net <b>{said(net)}</b>, {trips} trades, {wins} won; open {said(unrealised)}."
 
 
 def _entered(row: Any, qty: Decimal) -> PositionOpened:
@@ -236,7 +239,7 @@ def plain_of(event: PositionOpened | PositionClosed) -> str:
         return f"Entered {event.symbol} {event.direction} {number(event.qty).text} at {number(event.price).text}."
     share = f" ({percent(event.return_pct, digits=2).text})" if event.return_pct is not None else ""
     return (
-        f"Left {event.symbol} {event.direction} {number(event.qty).text}: {usdt(event.net).text} USDT{share}, "
+        f"Left {event.symbol} {event.direction} {number(event.qty).text}: {usdt(event.net).text} {settle_coin(event.symbol)}{share}, "
         f"{event.reason.replace('_', ' ')}, held {span(event.held).text}, "
         f"{number(event.entry).text} to {number(event.exit).text}."
     )

@@ -274,7 +274,7 @@ class AccountSync:
     async def _log(self, window: Interval, result: RunResult) -> None:
         moved: list[TransactionLogRow] = []
         count = 0
-        pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, rank=Priority.BACKFILL)
+        pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, currency=None, rank=Priority.BACKFILL)
         async with self._reading:
             async for page in pages:
                 if page.unreadable:

@@ -11,13 +11,14 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.models import TransactionLogRow
 from alpha.bybit.rate_limiter import Priority
 from alpha.errors import AlphaError, Rejected, Retry
+from alpha.model.coin import SETTLE_COINS
 from alpha.model.execution import Execution
 from alpha.model.timestamp import ms_of
 from trade_sync_service.context import AccountSession, ServiceContext
 from trade_sync_service.domain.closed_trades import Trip, closed_at, compare_closes, compare_trades, compare_trips
 from trade_sync_service.domain.coverage import Interval, cut
 from trade_sync_service.domain.difference import Difference, Kind, told_as_by_hand
-from trade_sync_service.domain.fills import ClosingFill, FillBooks, compare_fills
+from trade_sync_service.domain.fills import ClosingFill, CoinDay, FillBooks, compare_fills
 from trade_sync_service.domain.positions import compare_positions
 from trade_sync_service.domain.trade_rows import Trade, trades_of
 from trade_sync_service.domain.wallet import (
@@ -66,8 +67,8 @@ class WindowBooks(NamedTuple):
     trade_differences: list[Difference]
     trades: list[Trade]
     transfer_differences: list[Difference]
-    changed: dict[int, Decimal]
-    elsewhere: dict[int, Decimal]
+    changed: dict[CoinDay, Decimal]
+    elsewhere: dict[CoinDay, Decimal]
 
 
 async def reconcile_account(link: AccountSession, house: ServiceContext, span: Interval) -> Report:
@@ -92,6 +93,7 @@ class Reconciliation:
         self._store = store
         self._books = ReconciliationReader(store)
         self._grace_s = grace_s
+        self._hedged: frozenset[str] = frozenset()
 
     async def run(self, span: Interval) -> Report:
         """Run all comparisons over `span`, as far as the closed trades have been read.
@@ -103,6 +105,7 @@ class Reconciliation:
             raise Rejected(f"{self._store.bot_id}: no closed trade has been read yet. Run 'alpha sync' first.")
         span = Interval(span.start_ms, min(span.end_ms, covered[-1].end_ms - self._lag_ms))
         begins_ms = await self._books.record_begins_ms()
+        self._hedged = await self._books.hedged_symbols()
         room = asyncio.Semaphore(WINDOWS_AT_ONCE)
 
         async def one(window: Interval) -> WindowBooks:
@@ -137,7 +140,7 @@ class Reconciliation:
 
     async def _window(self, window: Interval, begins_ms: int | None, until_ms: int) -> WindowBooks:
         theirs = await self._executions(window)
-        fills = compare_fills(await self._books.fills(window), theirs, begins_ms)
+        fills = compare_fills(await self._books.fills(window), theirs, begins_ms, self._hedged)
         reading = await read_window(self._gateway, window, rank=Priority.RECONCILE)
         if reading.unreadable:
             raise Retry(f"{reading.unreadable[0]} The window cannot be reconciled.")
@@ -160,12 +163,14 @@ class Reconciliation:
         return rows
 
     async def _log(self, window: Interval) -> list[TransactionLogRow]:
-        rows: dict[tuple[str, str, str], TransactionLogRow] = {}
-        pages = self._gateway.transaction_log(window.start_ms, window.end_ms - 1, rank=Priority.RECONCILE)
+        rows: dict[tuple[str, str, str, str], TransactionLogRow] = {}
+        pages = self._gateway.transaction_log(
+            window.start_ms, window.end_ms - 1, currency=None, rank=Priority.RECONCILE
+        )
         async for page in pages:
             if page.unreadable:
                 raise Retry(f"{page.unreadable[0]} The window cannot be reconciled.")
-            rows.update({(row.id, row.trade_id, row.type): row for row in page.rows})
+            rows.update({(row.id, row.trade_id, row.type, row.currency): row for row in page.rows})
         return list(rows.values())
 
     async def _without_late_fills(
@@ -194,10 +199,10 @@ class Reconciliation:
         closed = closed_at(trades, closes)
         first_error: dict[str, int] = {}
         error: dict[str, Decimal] = {}
-        fees: dict[int, Decimal] = {}
-        funding: dict[int, Decimal] = {}
-        changed: dict[int, Decimal] = {}
-        elsewhere: dict[int, Decimal] = {}
+        fees: dict[CoinDay, Decimal] = {}
+        funding: dict[CoinDay, Decimal] = {}
+        changed: dict[CoinDay, Decimal] = {}
+        elsewhere: dict[CoinDay, Decimal] = {}
         for window in windows:
             for symbol, at_ms in window.fills.first_error_ms.items():
                 first_error[symbol] = min(at_ms, first_error.get(symbol, at_ms))
@@ -229,12 +234,16 @@ class Reconciliation:
 
     async def _positions(self, error: dict[str, Decimal]) -> list[Difference]:
         """Positions that differ in the same way in several reads: trading continues meanwhile."""
-        found = compare_positions(await self._books.positions(), await self._gateway.positions(), error)
+        found = compare_positions(
+            await self._books.positions(), await self._gateway.positions(coins=SETTLE_COINS), error
+        )
         for _ in range(LOOKS - 1):
             if not found:
                 return []
             await asyncio.sleep(self._grace_s / (LOOKS - 1))
-            again = compare_positions(await self._books.positions(), await self._gateway.positions(), error)
+            again = compare_positions(
+                await self._books.positions(), await self._gateway.positions(coins=SETTLE_COINS), error
+            )
             same = {(d.subject, _gap(d)) for d in found}
             found = [d for d in again if (d.subject, _gap(d)) in same]
         return found

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from alpha.bybit.models import Wallet, WalletCoin
 from alpha.live_state import keys
+from alpha.model.coin import settle_coin
 from alpha.model.order import Order
 from alpha.model.position import Position
 from websocket_listener import serialize
 from websocket_listener.redis_writer import Change
+from websocket_listener.wallet_state import WalletState
 
 #: Closed orders that are remembered, so that a late message cannot revive one.
 _CLOSED_KEPT = 10_000
@@ -36,37 +37,36 @@ class AccountState:
 
     def __init__(self, bot: str, put: Callable[[Change], None], marks: Mapping[str, Mark]) -> None:
         """`put` takes the changes for Redis in order; `marks` are the mark prices now, by symbol."""
+        #: By slot: the symbol, in hedge mode with the leg.
         self.positions: dict[str, Position] = {}
         self.orders: dict[str, Order] = {}
-        self.coin: WalletCoin | None = None
+        self.wallet = WalletState(bot, put)
         self._bot = bot
         self._put = put
         self._marks = marks
         self._opened_ms: dict[str, int | None] = {}
         self._closed: OrderedDict[str, int] = OrderedDict()
-        self._available: Decimal | None = None
-        self._wallet_ms = 0
-        self._marked: dict[str, Decimal] = {}
 
     # -- what the exchange says ---------------------------------------------------------------------------------
 
     def take_position(self, row: Position) -> bool:
         """Take a position; False when it is older by (seq, updated time) than the known one, or says nothing new."""
-        known = self.positions.get(row.symbol)
+        known = self.positions.get(row.slot)
         if known is not None:
             if position_age(row) < position_age(known):
                 return False
             if row.seq == known.seq and shows_the_same(row, known):
+                self._note_margin(row, known)
                 return False
         self._note_opening(row, known)
-        self.positions[row.symbol] = row
+        self.positions[row.slot] = row
         self._put(self._position_change("POSITION", row, event=True))
         return True
 
     def force_position(self, row: Position) -> None:
         """Take the exchange's word although what we hold claims to be newer."""
-        self._note_opening(row, self.positions.get(row.symbol))
-        self.positions[row.symbol] = row
+        self._note_opening(row, self.positions.get(row.slot))
+        self.positions[row.slot] = row
         self._put(self._position_change("FORCE", row, event=False))
 
     def take_order(self, row: Order) -> bool:
@@ -100,104 +100,71 @@ class AccountState:
         """Take the exchange's word of an open order although what we hold claims to be newer. Redis must be written anew."""
         self.orders[row.order_id] = row
 
-    def take_wallet(self, row: Wallet, at_ms: int) -> bool:
-        """Take a wallet as of `at_ms` (the exchange's time). False when it is older, has no USDT, or says nothing new."""
-        coin = row.usdt
-        if coin is None or at_ms < self._wallet_ms:
-            return False
-        available = coin.available if row.total_available is None else row.total_available
-        if coin == self.coin and available == self._available:
-            return False
-        # P&L that only moved with the marks is no news of the wallet: marks are written each second
-        event = self.coin is None or coin.wallet_balance != self.coin.wallet_balance or available != self._available
-        self.coin, self._available, self._wallet_ms = coin, available, at_ms
-        self._put(self._wallet_change(event=event))
-        return True
-
-    def force_wallet(self, row: Wallet, at_ms: int) -> None:
-        """Take the exchange's word although what we hold claims to be newer. Redis must be written anew."""
-        self._wallet_ms = 0
-        self.take_wallet(row, at_ms)
-
-    @property
-    def wallet_ms(self) -> int:
-        """As of when the wallet is, in the exchange's time."""
-        return self._wallet_ms
-
     # -- marks --------------------------------------------------------------------------------------------------
 
     def mark(self, now_ms: int) -> None:
         """Recompute unrealised P&L and equity from the marks; `marked_at` is when the (oldest) mark came, wall clock."""
-        moved = False
-        oldest_ms = now_ms
-        total = Decimal(0)
+        oldest_ms: dict[str, int] = {}
+        totals: dict[str, Decimal] = {}
         for row in self.positions.values():
             if not row.size:
                 continue
-            mark = self._marks.get(row.symbol)
+            coin, mark = settle_coin(row.symbol), self._marks.get(row.symbol)
             profit = serialize.unrealised(row, None if mark is None else mark.price)
-            total += profit
+            totals[coin] = totals.get(coin, _ZERO) + profit
             if mark is not None:
-                moved = True
-                oldest_ms = min(oldest_ms, mark.at_ms)
+                oldest_ms[coin] = min(oldest_ms.get(coin, now_ms), mark.at_ms)
                 self._put(
                     (
-                        *("MARK", keys.position(self._bot, row.symbol), "mark_price", serialize.text(mark.price)),
+                        *("MARK", keys.position(self._bot, row.slot), "mark_price", serialize.text(mark.price)),
                         *("unrealised_pnl", serialize.text(profit), "marked_at", str(mark.at_ms)),
                     )
                 )
-        if self.coin is None or not (moved or self.coin.unrealised_pnl):
-            return
-        self.coin = structs.replace(self.coin, unrealised_pnl=total, equity=self.coin.wallet_balance + total)
-        self._put(
-            (
-                *("MARK", keys.wallet(self._bot), "equity", serialize.text(self.coin.equity)),
-                *("unrealised_pnl", serialize.text(total), "marked_at", str(oldest_ms)),
-            )
-        )
+        self.wallet.mark(totals, oldest_ms, now_ms)
 
     # -- the whole ----------------------------------------------------------------------------------------------
 
     def rebuild(self) -> list[Change]:
         """The changes that write the whole state, whatever Redis holds."""
-        open_symbols = [symbol for symbol, row in self.positions.items() if row.size]
-        changes: list[Change] = [("FLATTEN", *open_symbols), ("FORGET",)]
+        open_slots = [slot for slot, row in self.positions.items() if row.size]
+        changes: list[Change] = [("FLATTEN", *open_slots), ("FORGET",)]
         changes += [self._position_change("FORCE", row, event=False) for row in self.positions.values()]
         changes += [
             ("ORDER", row.order_id, str(row.updated_ms), "", serialize.order_json(row)) for row in self.orders.values()
         ]
-        if self.coin is not None:
-            changes.append(self._wallet_change(event=False))
-        return changes
+        return [*changes, *self.wallet.rebuild()]
 
-    @property
-    def available(self) -> Decimal | None:
-        """What is free for new positions, in USDT, as the exchange last said."""
-        return self._available
+    def _note_margin(self, row: Position, known: Position) -> None:
+        """Liquidation price, margin and ADL rank move with the market and with margin added: shown, but no news."""
+        now = (row.liq_price, row.initial_margin, row.adl_rank)
+        if not row.size or now == (known.liq_price, known.initial_margin, known.adl_rank):
+            return
+        self.positions[row.slot] = structs.replace(
+            known,
+            liq_price=row.liq_price,
+            initial_margin=row.initial_margin,
+            maintenance_margin=row.maintenance_margin,
+            adl_rank=row.adl_rank,
+        )
+        fields = dict(zip(("liq_price", "margin", "adl_rank"), map(serialize.text, now), strict=True))
+        flat_fields = [part for pair in fields.items() for part in pair]
+        self._put(("MARK", keys.position(self._bot, row.slot), *flat_fields))
 
     def _note_opening(self, row: Position, known: Position | None) -> None:
         if not row.size:
-            self._opened_ms[row.symbol] = None
+            self._opened_ms[row.slot] = None
         elif row.open_ms is not None:
-            self._opened_ms[row.symbol] = row.open_ms
+            self._opened_ms[row.slot] = row.open_ms
         elif known is None or not known.size or known.side != row.side:
-            self._opened_ms[row.symbol] = row.updated_ms
+            self._opened_ms[row.slot] = row.updated_ms
 
     def _position_change(self, word: str, row: Position, *, event: bool) -> Change:
         mark = self._marks.get(row.symbol) if row.size else None
-        fields = serialize.position_fields(row, None if mark is None else mark.price, self._opened_ms.get(row.symbol))
-        data = serialize.json_text({"symbol": row.symbol, **fields}) if event else ""
+        fields = serialize.position_fields(row, None if mark is None else mark.price, self._opened_ms.get(row.slot))
+        data = serialize.json_text({"symbol": row.symbol, "leg": row.leg, **fields}) if event else ""
         flat = [part for pair in fields.items() for part in pair]
         seq, updated = str(row.seq), serialize.text(row.updated_ms)
-        return (word, row.symbol, seq, updated, "1" if row.size else "0", data, *flat)
-
-    def _wallet_change(self, *, event: bool) -> Change:
-        if self.coin is None:
-            raise ValueError("there is no wallet to write")
-        fields = serialize.wallet_fields(self.coin, self._available, self._wallet_ms)
-        flat = [part for pair in fields.items() for part in pair]
-        data = serialize.json_text(fields) if event else ""
-        return ("WALLET", str(self._wallet_ms), data, *flat)
+        return (word, row.slot, seq, updated, "1" if row.size else "0", data, *flat)
 
 
 def shows_the_same(row: Position, known: Position) -> bool:
@@ -206,6 +173,7 @@ def shows_the_same(row: Position, known: Position) -> bool:
         row.size == known.size
         and row.side == known.side
         and row.entry_price == known.entry_price
+        and row.session_price == known.session_price
         and row.stop_loss == known.stop_loss
         and row.take_profit == known.take_profit
         and row.trailing_stop == known.trailing_stop

@@ -83,6 +83,7 @@ class Listener:
             self.market.marks,
             self.leases,
             AuditSchedule(len(keyed), settings.listener_audit_s),
+            self.market.drawdowns,
             *([self.sharing.attempt] if self.sharing is not None else []),
         )
         self.bots = [

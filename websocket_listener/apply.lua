@@ -12,7 +12,7 @@
 --   ORDER id updated ts json                           guarded by updatedTime; event only when it is taken
 --   CLOSED id updated ts json                          the end of an order, whatever time its last state claimed
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
---   WALLET updated data field value ...                guarded by updated_at; data "" for no event
+--   WALLET key updated data field value ...            guarded by updated_at; data "" for no event
 --   STATUS field value ...
 -- Returns -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, -3 when the lease must be proved
 -- first, else how many were ignored as old.
@@ -83,15 +83,15 @@ function apply.ORDER(c) order(c, true) end
 
 function apply.CLOSED(c) order(c, false) end
 
-function apply.FORGET() redis.call('DEL', orders, wallet) end
+function apply.FORGET() redis.call('DEL', orders, wallet, wallet .. ':USDC') end
 
 function apply.WALLET(c)
-  if number(redis.call('HGET', wallet, 'updated_at')) > number(c[2]) then
+  if number(redis.call('HGET', c[2], 'updated_at')) > number(c[3]) then
     ignored = ignored + 1
     return
   end
-  redis.call('HSET', wallet, unpack(c, 4))
-  if c[3] ~= '' then event('wallet', c[2], c[3]) end
+  redis.call('HSET', c[2], unpack(c, 5))
+  if c[4] ~= '' then event('wallet', c[3], c[4]) end
 end
 
 function apply.STATUS(c) redis.call('HSET', status, unpack(c, 2)) end

@@ -24,7 +24,9 @@ from alpha.postgres.database import Pool
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
 from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
-from websocket_listener.dispatcher import LINEAR, Dispatcher
+from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.leg_keeper import LegKeeper
+from websocket_listener.legs import LINEAR
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution
 from websocket_listener.store import OnlyHolder, move_watermark, moved_stops, read_watermark
 from websocket_listener.windows import Windows, holds_too_much, narrower
@@ -91,6 +93,9 @@ class Backfill:
         self._history_ms = history_days * DAY_MS
         self._too_late = too_late
         self._only_holder = only_holder
+        self.legs = LegKeeper(feed.legs, feed.account, gateway, pool)
+        #: What must be looked at after each read.
+        self.follow_ups: list[Callable[[], Awaitable[None]]] = [self.legs.settle]
         self._reported_ms: int | None = None
         self._unreadable_reads = 0
 
@@ -106,6 +111,11 @@ class Backfill:
         except RowUnreadable:
             self._unreadable_reads += 1
             raise
+
+    async def settle(self) -> None:
+        """Do what follows from what was read: legs corrected, corporate actions adjusted. Raises as `read`."""
+        for follow_up in self.follow_ups:
+            await follow_up()
 
     async def _read(self, overlap_ms: int, *, announce: bool) -> Read:
         end_ms = await self._gateway.server_time_ms()
@@ -225,7 +235,11 @@ class Backfill:
         for chunk in list(chunks(rows, _CHUNK, _unit)) or [rows]:
             stored += len(chunk)
             received_at = at(wall_ms())
-            fills: list[Fill] = [fill_of(row, feed.account, feed.reason(row), received_at) for row in chunk]
+            legs = await self.legs.legs_of(chunk)
+            fills: list[Fill] = [
+                fill_of(row, feed.account, feed.reason(row), received_at, leg)
+                for row, leg in zip(chunk, legs, strict=True)
+            ]
             end_ms = read_to_ms if stored == len(rows) else None
             try:
                 inserted += await self._commit(fills, end_ms)

@@ -33,13 +33,18 @@ from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import Bot
 from websocket_listener.account import Account
+from websocket_listener.account_settings import AccountSettingsWatch
 from websocket_listener.account_state import AccountState, Mark
+from websocket_listener.adl import AdlWatch, Drawdown
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill
+from websocket_listener.corporate_actions import CorporateActions
 from websocket_listener.dispatcher import TOPICS, Dispatcher
+from websocket_listener.fee_values import FeeValues
 from websocket_listener.lease import AccountLease, Leases, always, take
 from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
+from websocket_listener.other_categories import OtherCategories
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.reconciler import AccountReconciler
 from websocket_listener.redis_writer import Change, RedisWriter
@@ -80,6 +85,7 @@ class Shared:
     marks: Mapping[str, Mark]
     leases: Leases
     audits: AuditSchedule
+    drawdowns: Mapping[str, Drawdown]
     #: Says whether one more account may be taken now.
     attempt: Callable[[], AbstractAsyncContextManager[bool]] = always
 
@@ -125,6 +131,7 @@ class BotListener:
         self.live = RedisWriter(self._writer, self.bot.id, rebuild=self._rebuild, restored=self._restored)
         self.status = BotStatus(self.live.put, valid_s=self._shared.audits.valid_s)
         self.book = AccountState(self.bot.id, self.live.put, self._shared.marks)
+        self.adl = AdlWatch(self.bot.id, self._shared.drawdowns, self._shared.grouped)
         self.account, self.feed, self.auditor, self.stream = None, None, None, None
         self.backfill, self.lease, self._known = None, None, False
 
@@ -281,6 +288,9 @@ class BotListener:
             only_holder=lease.only_holder,
             too_late=self._too_late,
         )
+        corporate = CorporateActions(account, self.gateway, shared.pool, shared.grouped)
+        others = OtherCategories(feed, self.gateway, shared.pool, lease.only_holder)
+        self.backfill.follow_ups += [corporate.settle, others.settle]
         refusals = Refusals(account, shared.pool, shared.grouped)
         self.auditor = AccountReconciler(
             feed,
@@ -318,7 +328,10 @@ class BotListener:
     async def _start(self, stream: Stream, auditor: AccountReconciler, meanings: StopReasons) -> None:
         await self._recall()
         await meanings.begin()
+        account, shared = auditor.account, self._shared
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(AccountSettingsWatch(account, self.gateway, shared.pool, shared.grouped).run())
+            tasks.create_task(FeeValues(account, self.gateway, shared.pool).run())
             tasks.create_task(meanings.run())
             tasks.create_task(stream.run())
             tasks.create_task(auditor.run())
@@ -430,7 +443,10 @@ class BotListener:
             await asyncio.sleep(1.0)
             now_ms = wall_ms()
             self.book.mark(now_ms)
+            self.adl.look(self.book.positions.values())
             if self.feed is not None and self.auditor is not None:
+                if why := self.feed.wanted(time.monotonic()):
+                    self.auditor.ask(why, gap=False)
                 overdue = self.feed.explain.overdue(time.monotonic())
                 if overdue and "unexplained" not in self.status.gaps:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
@@ -455,21 +471,16 @@ class BotListener:
             await self._snapshot()
 
     async def _snapshot(self) -> None:
-        coin, business = self.book.coin, self.gateway.business
-        if coin is None or self.account is None or not business.known:
+        wallet, business = self.book.wallet, self.gateway.business
+        if not wallet.coins or self.account is None or not business.known:
             return
         self._snapshot_ms = wall_ms()
         try:
             async with self._shared.pool.acquire(timeout=2.0) as connection:
-                await insert_snapshot(
-                    connection,
-                    self.account.id,
-                    at(business.now_ms()),
-                    coin.equity,
-                    coin.wallet_balance,
-                    self.book.available,
-                    coin.unrealised_pnl,
-                )
+                for name, line in sorted(wallet.coins.items(), reverse=True):
+                    await insert_snapshot(
+                        *(connection, self.account.id, at(business.now_ms()), name, line, wallet.available.get(name))
+                    )
         except POSTGRES_ERRORS as fault:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 

@@ -23,6 +23,7 @@ from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
+from websocket_listener.legs import LINEAR, Legs
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.redis_writer import RedisWriter
@@ -32,9 +33,12 @@ from websocket_listener.stop_reasons import StopReason
 from websocket_listener.unexplained import Explainer
 
 TOPICS = ("execution", "order", "position", "wallet")
-LINEAR = "linear"
 #: Executions that are remembered, so that a repeat is known as one.
 _SEEN_KEPT = 20_000
+#: Pushed executions that wait to hear whether their symbol is in hedge mode.
+_UNDECIDED_KEPT = 1_000
+#: An execution's order and position come within milliseconds; after this the exchange is asked.
+MODE_WAIT_S = 1.0
 #: A time so far ahead of the exchange's clock is damage; it would hold back everything that follows.
 _AHEAD_MS = 30 * 24 * 3_600_000
 _rows = msgspec.json.Decoder(list[object])
@@ -59,10 +63,16 @@ class Dispatcher:
         """`lost(what)` is called when something that was sent could not be read: it must be read over REST."""
         self.account = account
         self.explain = Explainer()
+        self.legs = Legs()
+        self._undecided: list[Execution] = []
+        self._undecided_s = 0.0
+        self._without_seq = ""
         self.duplicates = 0
         self.unread = 0
         self.messages = 0
         self.wallet_pushes = 0
+        #: Pushed executions of other categories than linear.
+        self.outside = 0
         self.position_pushes: dict[str, int] = {}
         self.stop_meanings: dict[str, StopReason] = {}
         #: The meanings of single stop orders, as read for fills that are read late.
@@ -137,6 +147,11 @@ class Dispatcher:
             # what has no order (a settlement) is taken from the exchange's list, where nothing gets lost on its way
             raise Rejected(f"The execution {execution.exec_id} was pushed without an orderId.")
         self._check_ms("execTime", execution.exec_time_ms)
+        if execution.seq is None and execution.category == LINEAR:
+            # an older form of Funding: the exchange's list has it, in its place among the others
+            self._without_seq = execution.exec_id
+            return
+        self.outside += execution.category != LINEAR
         self.learn(execution, pushed=True)
 
     def _take_order(self, order: Order, envelope: Envelope) -> None:
@@ -145,13 +160,13 @@ class Dispatcher:
 
     def _take_position(self, position: Position, envelope: Envelope) -> None:
         self._check_ms("updatedTime", position.updated_ms)
-        self.position_pushes[position.symbol] = self.position_pushes.get(position.symbol, 0) + 1
+        self.position_pushes[position.slot] = self.position_pushes.get(position.slot, 0) + 1
         self.take_position(position)
 
     def _take_wallet(self, wallet: Wallet, envelope: Envelope) -> None:
         self._check_ms("creationTime", envelope.creation_ms)
         self.wallet_pushes += 1
-        self._book.take_wallet(wallet, envelope.creation_ms)
+        self._book.wallet.take(wallet, envelope.creation_ms)
 
     # -- rows, pushed or read over REST -------------------------------------------------------------------------
 
@@ -165,18 +180,47 @@ class Dispatcher:
         if known is not None and (known or not pushed):
             self.duplicates += pushed
             return False
+        leg = self.legs.of(execution)
+        if leg is None:
+            self._wait_for_mode(execution)
+            return False
         self._seen[key] = pushed
         if len(self._seen) > _SEEN_KEPT:
             self._seen.popitem(last=False)
         reason = self.reason(execution)
         if known is None:
-            self.explain.fill(execution, time.monotonic())
+            self.explain.fill(execution, time.monotonic(), leg)
             if announce:
                 self._status.last_fill_ms = wall_ms()
-                self._live.put(("EVENT", "fill", str(execution.exec_time_ms), serialize.fill_event(execution, reason)))
+                told = serialize.fill_event(execution, reason, leg)
+                self._live.put(("EVENT", "fill", str(execution.exec_time_ms), told))
         if pushed:
-            self._database.put(fill_of(execution, self.account, reason, _now()))
+            self._database.put(fill_of(execution, self.account, reason, _now(), leg))
         return known is None
+
+    def _wait_for_mode(self, execution: Execution) -> None:
+        """The first execution of a symbol: its order or position, which come next, tell whether it is in hedge mode."""
+        if not self._undecided:
+            self._undecided_s = time.monotonic()
+        if len(self._undecided) < _UNDECIDED_KEPT:
+            self._undecided.append(execution)
+
+    def wanted(self, now_s: float) -> str:
+        """Why the exchange should be asked now although nothing was lost; "" when it need not be."""
+        if self._without_seq:
+            exec_id, self._without_seq = self._without_seq, ""
+            return f"the execution {exec_id} was pushed without a seq"
+        if self._undecided and now_s - self._undecided_s >= MODE_WAIT_S:
+            self._undecided_s = now_s
+            return f"whether {self._undecided[0].symbol} is in hedge mode is not known"
+        return ""
+
+    def _decide(self) -> None:
+        if not self._undecided:
+            return
+        waiting, self._undecided = self._undecided, []
+        for execution in waiting:
+            self.learn(execution, pushed=True)
 
     def knows(self, execution: Execution) -> bool:
         """True for an execution that was taken before."""
@@ -199,6 +243,8 @@ class Dispatcher:
 
     def take_order(self, order: Order, *, known_before: bool = False) -> bool:
         """Take an order from the stream or REST; True when it was news."""
+        self.legs.order(order)
+        self._decide()
         if order.category != LINEAR:
             self.store_order(order)
             return True
@@ -230,6 +276,8 @@ class Dispatcher:
 
     def take_position(self, position: Position) -> bool:
         """Take a position from the stream or REST; True when it was news."""
+        self.legs.position(position)
+        self._decide()
         if position.category != LINEAR or not self._book.take_position(position):
             return False
         self.explain.position(position, time.monotonic())

@@ -14,13 +14,14 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused
 from alpha.logs import logger
 from alpha.model.execution import SIZE_CHANGING
+from alpha.model.leg import split_slot
 from alpha.model.position import Position
 from alpha.model.side import BUY, SELL
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
 from websocket_listener.account import Account
-from websocket_listener.dispatcher import LINEAR
+from websocket_listener.legs import LINEAR
 from websocket_listener.refusals import Refusals
 from websocket_listener.store import (
     OnlyHolder,
@@ -106,38 +107,39 @@ class Openings:
     async def record(self, positions: Sequence[Position]) -> None:
         """Record what `positions` hold beyond the stored fills; these must reach up to each position's last one."""
         now_ms = await self._gateway.server_time_ms()
-        rows = {row.symbol: _held(row) for row in positions}
+        rows = {row.slot: _held(row) for row in positions}
         async with self._pool.acquire(timeout=5.0) as connection:
             fills = await stored_fills(connection, self._account.id, LINEAR, sorted(SIZE_CHANGING))
-        for symbol in fills.keys() - rows.keys():
-            held = await self._position_of(symbol)
+        for slot in fills.keys() - rows.keys():
+            held = await self._position_of(slot)
             if held is not None:
-                rows[symbol] = held
+                rows[slot] = held
         found = []
-        for symbol, row in sorted(rows.items()):
-            included = [fill for fill in fills.get(symbol, []) if fill.seq <= row.seq]
+        for slot, row in sorted(rows.items()):
+            included = [fill for fill in fills.get(slot, []) if fill.seq <= row.seq]
             opening = row.signed_size - sum((fill.signed_qty for fill in included), _ZERO)
             if opening:
-                price = await self._price(symbol, row, opening, included)
+                price = await self._price(split_slot(slot)[0], row, opening, included)
                 as_of_ms = included[0].exec_time_ms if included else now_ms
-                found.append((symbol, opening, price, as_of_ms))
+                found.append((slot, opening, price, as_of_ms))
         async with self._pool.acquire(timeout=5.0) as connection, connection.transaction():
-            for symbol, opening, price, as_of_ms in found:
+            for slot, opening, price, as_of_ms in found:
                 side = BUY if opening > 0 else SELL
                 await insert_opening(
-                    connection, self._account.id, LINEAR, symbol, side, abs(opening), price, at(as_of_ms)
+                    connection, self._account.id, LINEAR, slot, side, abs(opening), price, at(as_of_ms)
                 )
-                log.info("opening", account=str(self._account), symbol=symbol, qty=str(opening), price=str(price))
+                log.info("opening", account=str(self._account), slot=slot, qty=str(opening), price=str(price))
             await move_watermark(connection, self._account.id, DONE, at(now_ms), self._only_holder)
         if found:
             # what follows an opening is computed anew; of a long record by steps
             async with self._pool.acquire(timeout=5.0) as connection:
                 await recompute_pending(connection)
 
-    async def _position_of(self, symbol: str) -> Held | None:
-        """The position of a symbol that is not open; None when the exchange refuses it, and nothing says that it ended."""
+    async def _position_of(self, slot: str) -> Held | None:
+        """A position that is not open; None when the exchange refuses it, and nothing says that it ended."""
+        symbol = split_slot(slot)[0]
         try:
-            row = next(iter(await self._gateway.positions(symbol)), None)
+            row = next((row for row in await self._gateway.positions(symbol) if row.slot == slot), None)
         except Refused as fault:
             if await self._refusals.delivered([symbol]):
                 return _DELIVERED

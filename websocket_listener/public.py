@@ -18,6 +18,7 @@ from alpha.errors import Rejected
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.logs import logger
+from alpha.model.coin import settle_coin
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
 from websocket_listener.bot import BotListener, timing_of
@@ -101,7 +102,7 @@ class PublicFeed:
                         symbols, intervals = await pipe.execute()
                 except (RedisError, OSError, TimeoutError):
                     continue
-                held = {symbol for symbol, row in bot.book.positions.items() if row.size}
+                held = _held(bot)
                 self._symbols[bot.bot.id] = set(symbols) | held
                 self._series[bot.bot.id] = {(symbol, interval) for symbol in symbols for interval in intervals}
             followed = {symbol for symbols in self._symbols.values() for symbol in symbols}
@@ -110,9 +111,14 @@ class PublicFeed:
             self.candles.follow(series)
             topics = {f"tickers.{symbol}" for symbol in followed}
             topics |= {f"kline.{interval}.{symbol}" for symbol, interval in series}
+            # pushed each second with every symbol: only while something is held
+            topics |= {f"adlAlert.{settle_coin(symbol)}" for symbol in self._held()}
             self.stream.set_topics(topics)
             self.candles.overdue(self.market.newest_ms)
             await asyncio.sleep(_LOOK_S)
+
+    def _held(self) -> set[str]:
+        return {symbol for bot, _ in self._bots for symbol in _held(bot)}
 
     def _data(self, envelope: Envelope, frame: str | bytes) -> None:
         try:
@@ -120,6 +126,8 @@ class PublicFeed:
                 self.market.ticker(envelope)
             elif envelope.topic.startswith("kline."):
                 self.candles.kline(envelope)
+            elif envelope.topic.startswith("adlAlert."):
+                self.market.adl(envelope)
         except (Rejected, IndexError) as fault:
             self._reject(frame, str(fault), envelope.topic)
 
@@ -165,3 +173,7 @@ class PublicFeed:
             starts.append(found)
         known = [start for start in starts if start is not None]
         return min(known) if known else None
+
+
+def _held(bot: BotListener) -> set[str]:
+    return {row.symbol for row in bot.book.positions.values() if row.size}

@@ -113,6 +113,7 @@ class _Position(msgspec.Struct, rename="camel", gc=False):
     open_time: int = 0
     created_time: str = ""
     updated_time: str = ""
+    session_avg_price: str = ""
 
 
 _executions = msgspec.json.Decoder(list[_Execution])
@@ -292,6 +293,7 @@ def _position(row: _Position) -> Position:
         created_ms=_ms_or_none(row.created_time),
         updated_ms=_ms_or_none(row.updated_time),
         seq=row.seq,
+        session_price=_level(row.session_avg_price),
     )
 
 

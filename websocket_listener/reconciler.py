@@ -4,17 +4,20 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from msgspec import structs
+
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
-from alpha.bybit.models import Wallet
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Rejected, Retry
 from alpha.logs import logger
+from alpha.model.coin import SETTLE_COINS
 from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
+from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill, Read
@@ -100,6 +103,11 @@ class AccountReconciler:
         self._again_at_s: float | None = None
         self._suspects: set[str] = set()
         self._suspected_before: set[str] = set()
+
+    @property
+    def account(self) -> Account:
+        """The audited account."""
+        return self._feed.account
 
     def gap(self) -> None:
         """The stream could not bring everything: what is found missing from now on is no surprise."""
@@ -187,6 +195,7 @@ class AccountReconciler:
             self._gap = self._gap or after_gap
             raise
         await self._unexplained()
+        await self._backfill.settle()
         self.audits += 1
         self.last_s = time.monotonic() - began_s
         if not self._gap:
@@ -220,7 +229,7 @@ class AccountReconciler:
 
     async def _record_openings(self) -> None:
         """At a first start: read the positions, then once more every fill that is in them, then compare."""
-        positions = await self._gateway.positions()
+        positions = await self._gateway.positions(coins=SETTLE_COINS)
         await self._backfill.read(OVERLAP_AFTER_GAP_MS)
         await self._openings.record(positions)
 
@@ -228,34 +237,42 @@ class AccountReconciler:
         pushes = dict(self._feed.position_pushes)
         rows: dict[str, Position] = {}
         try:
-            rows = {row.symbol: row for row in await self._gateway.positions()}
+            rows = {row.slot: row for row in await self._gateway.positions(coins=SETTLE_COINS)}
         except UnreadableRow as fault:
             # one row spoils the list: those we hold are asked for one by one, and the account is not synced meanwhile
             self._unreadable("positions", fault)
-        for symbol in [symbol for symbol, row in self._book.positions.items() if row.size and symbol not in rows]:
-            rows |= await self._position_of(symbol)
-        for symbol, row in rows.items():
-            quiet = self._feed.position_pushes.get(symbol, 0) == pushes.get(symbol, 0)
+        for slot in [slot for slot, row in self._book.positions.items() if row.size and slot not in rows]:
+            rows |= await self._position_of(slot)
+        for slot, row in rows.items():
+            quiet = self._feed.position_pushes.get(slot, 0) == pushes.get(slot, 0)
             if self._feed.take_position(row):
                 self.repaired += self._first_done is None
                 continue
-            known = self._book.positions.get(symbol)
+            known = self._book.positions.get(slot)
             if known is None or not quiet or position_age(known) <= position_age(row):
                 continue
-            if self._is_damage(f"position {symbol}", differs=not shows_the_same(row, known)):
+            if self._is_damage(f"position {slot}", differs=not shows_the_same(row, known)):
                 self._book.force_position(row)
                 self._feed.explain.position(row, time.monotonic())
 
-    async def _position_of(self, symbol: str) -> dict[str, Position]:
-        """The position of a symbol that we hold and the exchange's list of open positions does not have. A refusal is that
+    async def _position_of(self, slot: str) -> dict[str, Position]:
+        """A position that we hold and the exchange's list of open positions does not have. A refusal is that
         symbol's alone: refused twice in a row it is flat, for it was delivered, or a spoiled message named it."""
+        known = self._book.positions[slot]
+        symbol = known.symbol
         try:
-            return {row.symbol: row for row in await self._gateway.positions(symbol)}
+            rows = {row.slot: row for row in await self._gateway.positions(symbol)}
+            if rows and slot not in rows:
+                # the symbol is in the other position mode now, which it can only enter flat
+                seq, updated_ms = max(position_age(row) for row in rows.values())
+                rows[slot] = structs.replace(
+                    flat(known), seq=max(seq, known.seq), updated_ms=updated_ms or known.updated_ms
+                )
+            return rows
         except UnreadableRow as fault:
-            self._unreadable(f"position {symbol}", fault)
+            self._unreadable(f"position {slot}", fault)
         except Refused as fault:
-            known = self._book.positions[symbol]
-            if self._is_damage(f"position {symbol}", differs=True):
+            if self._is_damage(f"position {slot}", differs=True):
                 delivered = await self._refusals.delivered([symbol])
                 log.warning("refused_symbol", symbol=symbol, delivered=bool(delivered), why=str(fault)[:300])
                 row = flat(known)
@@ -299,7 +316,7 @@ class AccountReconciler:
     async def _orders(self) -> set[str]:
         before = dict(self._book.orders)
         try:
-            listed = {row.order_id: row for row in await self._gateway.open_orders()}
+            listed = {row.order_id: row for row in await self._gateway.open_orders(coins=SETTLE_COINS)}
         except UnreadableRow as fault:
             # which orders are gone cannot be told from a list that was not read to its end
             self._unreadable("open orders", fault)
@@ -347,14 +364,11 @@ class AccountReconciler:
         wallet, now_ms = await self._gateway.wallet(), self._gateway.business.now_ms()
         if self._feed.wallet_pushes != pushes:
             return
-        if now_ms >= self._book.wallet_ms:
-            self._book.take_wallet(wallet, now_ms)
-        elif self._is_damage("wallet", differs=self._balance_differs(wallet)):
-            self._book.force_wallet(wallet, now_ms)
-
-    def _balance_differs(self, wallet: Wallet) -> bool:
-        known, coin = self._book.coin, wallet.usdt
-        return known is not None and coin is not None and known.wallet_balance != coin.wallet_balance
+        held = self._book.wallet
+        if now_ms >= held.newest_ms:
+            held.take(wallet, now_ms)
+        elif self._is_damage("wallet", differs=held.differs(wallet)):
+            held.force(wallet, now_ms)
 
     async def _unexplained(self) -> None:
         """What the fills still do not explain after everything was read: ask order by order, then believe the exchange."""

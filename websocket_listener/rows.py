@@ -7,7 +7,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from alpha.errors import Rejected
-from alpha.model.execution import Execution
+from alpha.model.execution import SETTLEMENTS, Execution
+from alpha.model.leg import BOTH
 from alpha.model.order import Order
 from alpha.model.order_link import parse_order_link_id
 from alpha.model.reason import Reason, reason_of_exchange
@@ -55,17 +56,18 @@ class OrderRow(Struct, frozen=True, gc=False):
     created_at: datetime
     updated_at: datetime
     received_at: datetime
+    leg: str = "both"
 
 
 def check_execution(execution: Execution) -> None:
     """Raise Rejected for an execution that cannot be true: negative quantity, a value that is not price x quantity,
-    no side, no sequence number that can be one, a trade without an order. Such a row is damaged on its way; the exchange's list has the
+    no side, a sequence number that can be none, a trade without an order. Such a row is damaged on its way; the exchange's list has the
     true one."""
     if not execution.order_id and execution.exec_type == "Trade":
         raise Rejected(f"The execution {execution.exec_id} has no orderId.")
-    if execution.side not in {"Buy", "Sell"}:
+    if execution.side not in {"Buy", "Sell"} and not (execution.side == "" and execution.exec_type in SETTLEMENTS):
         raise Rejected(f"The execution {execution.exec_id} has the side {execution.side!r}.")
-    if execution.seq is None or not 0 <= execution.seq <= _MOST_SEQ:
+    if execution.seq is not None and not 0 <= execution.seq <= _MOST_SEQ:
         raise Rejected(f"The execution {execution.exec_id} has the seq {execution.seq}.")
     if execution.qty < 0 or execution.price < 0:
         raise Rejected(f"The execution {execution.exec_id} has the quantity {execution.qty} at {execution.price}.")
@@ -100,7 +102,7 @@ def _reason(exec_type: str, create_type: str, stop_type: str, link_id: str, stop
     return link.reason if link is not None else Reason.MANUAL
 
 
-def fill_of(execution: Execution, account: Account, reason: Reason, received_at: datetime) -> Fill:
+def fill_of(execution: Execution, account: Account, reason: Reason, received_at: datetime, leg: str = BOTH) -> Fill:
     """The row of `trading.fills` for one execution."""
     return Fill(
         account_id=account.id,
@@ -125,6 +127,7 @@ def fill_of(execution: Execution, account: Account, reason: Reason, received_at:
         seq=-1 if execution.seq is None else execution.seq,
         exec_time=at(execution.exec_time_ms),
         received_at=received_at,
+        leg=leg,
     )
 
 
@@ -169,4 +172,5 @@ def order_row(order: Order, account: Account, reason: Reason, received_at: datet
         created_at=at(order.created_ms),
         updated_at=at(order.updated_ms),
         received_at=received_at,
+        leg=order.leg,
     )

@@ -27,12 +27,15 @@ def json_text(fields: object) -> str:
 
 
 def unrealised(position: Position, mark: Decimal | None) -> Decimal:
-    """(mark - entry) x size x direction, in USDT; what the exchange last said while no mark is known."""
+    """(mark - entry) x size x direction, in the settle coin; what the exchange last said while no mark is known.
+
+    A contract in USDC realises its profit at each session: there the price of the last settlement stands for the entry.
+    """
     if not position.size:
         return Decimal(0)
     if mark is None:
         return position.unrealised_pnl
-    gain = (mark - position.entry_price) * position.size
+    gain = (mark - (position.session_price or position.entry_price)) * position.size
     return -gain if position.side == SELL else gain
 
 
@@ -46,6 +49,8 @@ def position_fields(position: Position, mark: Decimal | None, opened_ms: int | N
         "unrealised_pnl": text(unrealised(position, mark)),
         "leverage": text(position.leverage),
         "liq_price": text(position.liq_price),
+        "margin": text(position.initial_margin),
+        "adl_rank": text(position.adl_rank),
         "stop_loss": text(position.stop_loss),
         "take_profit": text(position.take_profit),
         "trailing_stop": text(position.trailing_stop),
@@ -56,8 +61,9 @@ def position_fields(position: Position, mark: Decimal | None, opened_ms: int | N
 
 
 def wallet_fields(coin: WalletCoin, available: Decimal | None, updated_ms: int) -> dict[str, str]:
-    """The hash of a wallet: its USDT coin."""
+    """The hash of one settle coin of a wallet."""
     return {
+        "coin": coin.coin,
         "equity": text(coin.equity),
         "wallet_balance": text(coin.wallet_balance),
         "available": text(available),
@@ -66,7 +72,7 @@ def wallet_fields(coin: WalletCoin, available: Decimal | None, updated_ms: int) 
     }
 
 
-def fill_event(execution: Execution, reason: str) -> str:
+def fill_event(execution: Execution, reason: str, leg: str) -> str:
     """The data of a `fill` event."""
     return json_text(
         {
@@ -75,6 +81,7 @@ def fill_event(execution: Execution, reason: str) -> str:
             "order_link_id": execution.order_link_id,
             "category": execution.category,
             "symbol": execution.symbol,
+            "leg": leg,
             "side": execution.side,
             "exec_type": execution.exec_type,
             "reason": reason,
@@ -103,6 +110,7 @@ def order_json(order: Order) -> str:
             "category": order.category,
             "symbol": order.symbol,
             "side": order.side,
+            "positionIdx": order.position_idx,
             "orderType": order.order_type,
             "orderStatus": order.status,
             "timeInForce": order.time_in_force,

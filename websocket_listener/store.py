@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from alpha.bybit.models import WalletCoin
+from alpha.model.coin import USDT
 from alpha.model.execution import SIZE_CHANGING
+from alpha.model.leg import slot_of, split_slot
 from alpha.model.order import CLOSED_STATUSES
 from alpha.model.reason import Reason
 from alpha.model.side import BUY
@@ -128,7 +131,7 @@ class StoredFill(NamedTuple):
 
 
 _STORED_FILLS = """
-SELECT symbol, side, qty, price, exec_time, seq, order_id FROM trading.fills
+SELECT symbol, leg, side, qty, price, exec_time, seq, order_id FROM trading.fills
 WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_time, seq, trading.fill_rank(closed_size, qty), exec_id
 """
 
@@ -146,12 +149,12 @@ DELIVERIES = frozenset({"Delivery", "Settle"})
 async def stored_fills(
     connection: Connection, account_id: int, category: str, exec_types: list[str]
 ) -> dict[str, list[StoredFill]]:
-    """The fills of an account by symbol, in the order of the account. Only for the short record of a first start."""
+    """The fills of an account by slot, in the order of the account. Only for the short record of a first start."""
     found: dict[str, list[StoredFill]] = {}
     for row in await connection.fetch(_STORED_FILLS, account_id, category, exec_types):
         signed = row["qty"] if row["side"] == BUY else -row["qty"]
         fill = StoredFill(signed, row["price"], ms_of(row["exec_time"]), row["seq"], row["order_id"])
-        found.setdefault(row["symbol"], []).append(fill)
+        found.setdefault(slot_of(row["symbol"], row["leg"]), []).append(fill)
     return found
 
 
@@ -165,7 +168,7 @@ async def insert_opening(
     connection: Connection,
     account_id: int,
     category: str,
-    symbol: str,
+    slot: str,
     side: str,
     qty: Decimal,
     entry_price: Decimal,
@@ -173,11 +176,11 @@ async def insert_opening(
 ) -> None:
     """Store what an account held before its record begins."""
     await connection.execute(
-        "INSERT INTO trading.opening_positions (account_id, category, symbol, side, qty, entry_price, as_of) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        "INSERT INTO trading.opening_positions (account_id, category, symbol, leg, side, qty, entry_price, as_of) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         account_id,
         category,
-        symbol,
+        *split_slot(slot),
         side,
         qty,
         entry_price,
@@ -186,21 +189,15 @@ async def insert_opening(
 
 
 async def insert_snapshot(
-    connection: Connection,
-    account_id: int,
-    taken_at: datetime,
-    equity: Decimal,
-    wallet_balance: Decimal,
-    available: Decimal | None,
-    unrealised_pnl: Decimal,
+    connection: Connection, account_id: int, taken_at: datetime, coin: str, line: WalletCoin, available: Decimal | None
 ) -> None:
-    """Store one point of the equity curve."""
-    await connection.execute(
-        "INSERT INTO trading.equity_snapshots VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        account_id,
-        taken_at,
-        equity,
-        wallet_balance,
-        available,
-        unrealised_pnl,
-    )
+    """Store one point of the equity curve of one settle coin."""
+    values = (account_id, taken_at, line.equity, line.wallet_balance, available, line.unrealised_pnl)
+    columns = "account_id, taken_at, equity, wallet_balance, available, unrealised_pnl"
+    if coin == USDT:
+        # a schema of the release before knows no other coin
+        statement = f"INSERT INTO trading.equity_snapshots ({columns}) VALUES ($1, $2, $3, $4, $5, $6)"  # noqa: S608
+        await connection.execute(f"{statement} ON CONFLICT DO NOTHING", *values)
+        return
+    statement = f"INSERT INTO trading.equity_snapshots ({columns}, coin) VALUES ($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608
+    await connection.execute(f"{statement} ON CONFLICT DO NOTHING", *values, coin)

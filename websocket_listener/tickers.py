@@ -13,6 +13,7 @@ from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.model.money import amount_or_none
 from websocket_listener.account_state import Mark
+from websocket_listener.adl import Drawdown
 
 #: Prices are written at most so often.
 FLUSH_S = 0.1
@@ -29,11 +30,23 @@ MayWrite = Callable[[], Awaitable[None]]
 _ticker = msgspec.json.Decoder(dict[str, object])
 
 
+class _Adl(msgspec.Struct):
+    """A row of `adlAlert`: drawdown ratio and trigger ratio of a symbol's insurance pool; numbers or texts."""
+
+    s: str
+    pr: float | str = ""
+    i_pr: float | str = ""
+
+
+_adl = msgspec.json.Decoder(list[_Adl] | _Adl)
+
+
 class Tickers:
     """The newest prices by symbol."""
 
     def __init__(self, shared_db: TextRedis, may_write: MayWrite) -> None:
         self.marks: dict[str, Mark] = {}
+        self.drawdowns: dict[str, Drawdown] = {}
         self.newest_ms = 0
         self._redis = shared_db
         self._may_write = may_write
@@ -48,6 +61,8 @@ class Tickers:
             raise Rejected(f"A ticker cannot be read: {fault}.") from None
         symbol = envelope.topic.split(".", 1)[1]
         row = {} if envelope.type == "snapshot" else dict(self._rows.get(symbol, {}))
+        if envelope.type == "snapshot" and (drawdown := self.drawdowns.get(symbol)) is not None:
+            row = _adl_fields(drawdown)
         for theirs, ours in _FIELDS.items():
             value = data.get(theirs)
             if value is None:
@@ -65,6 +80,22 @@ class Tickers:
         self._rows[symbol] = row
         self._changed.add(symbol)
         self.newest_ms = max(self.newest_ms, envelope.ts)
+
+    def adl(self, envelope: Envelope) -> None:
+        """`adlAlert.<coin>`: how near each symbol is to auto-deleveraging. Rejected when unreadable."""
+        try:
+            rows = _adl.decode(envelope.data)
+        except UNREADABLE as fault:
+            raise Rejected(f"An ADL alert cannot be read: {fault}.") from None
+        for sent in rows if isinstance(rows, list) else [rows]:
+            ratio, trigger = amount_or_none(str(sent.pr), "pr"), amount_or_none(str(sent.i_pr), "i_pr")
+            if ratio is None or trigger is None:
+                continue
+            known = self.drawdowns.get(sent.s)
+            self.drawdowns[sent.s] = drawdown = Drawdown(ratio, trigger)
+            if sent.s in self._rows and drawdown != known:
+                self._rows[sent.s] |= _adl_fields(drawdown)
+                self._changed.add(sent.s)
 
     def forget(self, followed: set[str]) -> None:
         """Prices of symbols that nobody follows any more get no newer: stop using them."""
@@ -95,3 +126,7 @@ class Tickers:
             except (RedisError, OSError, TimeoutError, Retry):
                 self._changed |= changed
                 await asyncio.sleep(0.5)
+
+
+def _adl_fields(drawdown: Drawdown) -> dict[str, str]:
+    return {"adl_drawdown": str(drawdown.ratio), "adl_trigger": str(drawdown.trigger)}

@@ -7,7 +7,8 @@ order carries how much of it was executed.
 from collections import OrderedDict
 from decimal import Decimal
 
-from alpha.model.execution import Execution
+from alpha.model.execution import CORPORATE_ACTION, Execution
+from alpha.model.leg import BOTH, slot_of
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.model.side import SELL
@@ -18,10 +19,10 @@ _STEPS_KEPT = 64
 _ZERO = Decimal(0)
 
 
-class _Symbol:
-    """The running size of one symbol, from a base that the exchange stated."""
+class _Slot:
+    """The running size of one position (a symbol's, or one leg of it), from a base that the exchange stated."""
 
-    __slots__ = ("base_ms", "base_seq", "net", "seq", "size", "steps", "wrong_since_s")
+    __slots__ = ("base_ms", "base_seq", "net", "seq", "size", "split_seq", "steps", "wrong_since_s")
 
     def __init__(self, size: Decimal, seq: int, base_ms: int) -> None:
         self.base_seq = seq
@@ -31,6 +32,15 @@ class _Symbol:
         self.seq = seq
         self.steps: OrderedDict[int, Decimal] = OrderedDict({seq: size})
         self.wrong_since_s: float | None = None
+        #: A corporate action whose new size the exchange has not stated yet.
+        self.split_seq: int | None = None
+
+    def resized(self, seq: int) -> None:
+        """A corporate action: the exchange's next size, or the one that came with it, is the new base."""
+        if self.seq >= seq:
+            self.net, self.split_seq = self.size, None
+        else:
+            self.split_seq = seq
 
     def judge(self, now_s: float) -> None:
         if self.net == self.size or self.steps.get(self.seq) == self.size:
@@ -62,22 +72,26 @@ class Explainer:
 
     def __init__(self, wait_s: float = WAIT_S) -> None:
         self._wait_s = wait_s
-        self._symbols: dict[str, _Symbol] = {}
+        self._slots: dict[str, _Slot] = {}
         self._orders: OrderedDict[str, _Filled] = OrderedDict()
         self._suspects: set[str] = set()
         self._suspect_orders: set[str] = set()
         #: Fills at or before this time of the exchange are in every position that was not listed then.
         self.begins_ms = 0
 
-    def fill(self, row: Execution, now_s: float) -> None:
+    def fill(self, row: Execution, now_s: float, leg: str = BOTH) -> None:
         """A fill that was not seen before."""
         if row.category != "linear" or not row.changes_size:
             return
+        slot = slot_of(row.symbol, leg)
         signed = -row.qty if row.side == SELL else row.qty
         seq = -1 if row.seq is None else row.seq
-        symbol = self._symbols.get(row.symbol)
+        symbol = self._slots.get(slot)
         if symbol is None:
-            symbol = self._symbols[row.symbol] = _Symbol(_ZERO, -1, self.begins_ms)
+            symbol = self._slots[slot] = _Slot(_ZERO, -1, self.begins_ms)
+        if row.exec_type == CORPORATE_ACTION:
+            symbol.resized(seq)
+            return
         if seq > symbol.base_seq and row.exec_time_ms > symbol.base_ms:
             symbol.net += signed
             symbol.steps[seq] = symbol.net
@@ -85,7 +99,7 @@ class Explainer:
                 symbol.steps.popitem(last=False)
             symbol.judge(now_s)
             if symbol.wrong_since_s is not None:
-                self._suspects.add(row.symbol)
+                self._suspects.add(slot)
         if row.order_id:
             order = self._order(row.order_id, row.symbol)
             order.sum += row.qty
@@ -93,14 +107,16 @@ class Explainer:
 
     def position(self, row: Position, now_s: float) -> None:
         """A position that is newer than the one before."""
-        symbol = self._symbols.get(row.symbol)
+        symbol = self._slots.get(row.slot)
         if symbol is None:
-            self._symbols[row.symbol] = _Symbol(row.signed_size, row.seq, 0)
+            self._slots[row.slot] = _Slot(row.signed_size, row.seq, 0)
             return
         symbol.size, symbol.seq = row.signed_size, row.seq
+        if symbol.split_seq is not None and row.seq >= symbol.split_seq:
+            symbol.net, symbol.split_seq = row.signed_size, None
         symbol.judge(now_s)
         if symbol.wrong_since_s is not None:
-            self._suspects.add(row.symbol)
+            self._suspects.add(row.slot)
 
     def order(self, row: Order, now_s: float, *, known_before: bool) -> None:
         """An order. `known_before`: its fills so far came before this listener listened, and were read over REST."""
@@ -120,7 +136,7 @@ class Explainer:
         """What has not been explained for too long: one sentence each."""
         found = []
         for name in list(self._suspects):
-            symbol = self._symbols[name]
+            symbol = self._slots[name]
             if symbol.wrong_since_s is None:
                 self._suspects.discard(name)
             elif now_s - symbol.wrong_since_s >= self._wait_s:
@@ -147,8 +163,8 @@ class Explainer:
         """Everything was read and some things are still unexplained: take the exchange's word. Returns them."""
         left = self.overdue(now_s)
         for name in self._suspects:
-            symbol = self._symbols[name]
-            self._symbols[name] = _Symbol(symbol.size, symbol.seq, 0)
+            symbol = self._slots[name]
+            self._slots[name] = _Slot(symbol.size, symbol.seq, 0)
         for order_id in self._suspect_orders:
             self._orders.pop(order_id, None)
         self._suspects.clear()

@@ -25,7 +25,7 @@ from alpha.bybit.models import (
     Wallet,
     WalletCoin,
 )
-from alpha.model.execution import Execution
+from alpha.model.execution import SETTLEMENTS, Execution
 from alpha.model.instrument import Instrument
 from alpha.model.interval import end_of
 from alpha.model.order import Order
@@ -146,6 +146,7 @@ def parse_position(row: object, category: str = "linear") -> Position:
         created_ms=f.ms_or_none("createdTime"),
         updated_ms=f.ms_or_none("updatedTime"),
         seq=-1 if (seq := f.integer_or_none("seq")) is None else seq,
+        session_price=f.level_or_none("sessionAvgPrice"),
     )
 
 
@@ -288,8 +289,8 @@ def parse_ticker(row: object) -> Ticker:
 def parse_closed_pnl(row: object) -> ClosedPnl:
     """Parse a row of `position/closed-pnl`."""
     f = Fields("closed-pnl", row)
-    side = f.text("side")
-    if side not in {"Buy", "Sell"}:
+    side, exec_type = f.any_text("side"), f.any_text("execType")
+    if side not in {"Buy", "Sell"} and not (side == "" and exec_type in SETTLEMENTS):
         f.fail("side", f"is {side!r}")
     return ClosedPnl(
         symbol=f.text("symbol"),
@@ -298,7 +299,7 @@ def parse_closed_pnl(row: object) -> ClosedPnl:
         qty=f.number("qty"),
         order_price=f.number_or_zero("orderPrice"),
         order_type=_known(f.any_text("orderType")),
-        exec_type=f.any_text("execType"),
+        exec_type=exec_type,
         closed_size=f.number("closedSize"),
         entry_value=f.number("cumEntryValue"),
         entry_price=f.number("avgEntryPrice"),
@@ -370,6 +371,11 @@ def parse_account_info(row: object) -> AccountInfo:
     """Parse the result of `account/info`."""
     f = Fields("account-info", row)
     return AccountInfo(unified_margin_status=f.integer("unifiedMarginStatus"), margin_mode=f.text("marginMode"))
+
+
+def parse_fees_in_mnt(row: object) -> bool:
+    """Parse `fmsef` of `account/user-setting-config`: fees of contracts are paid in MNT."""
+    return Fields("user-setting-config", row).flag_or_false("fmsef")
 
 
 def parse_fee_rate(row: object) -> FeeRate:

@@ -31,6 +31,7 @@ SYSTEM_STATUS = Endpoint("system/status", "get_system_status", None, signed=Fals
 KEY_INFO = Endpoint("user/query-api", "get_api_key_information", 10)
 WALLET = Endpoint("account/wallet-balance", "get_wallet_balance", 50)
 ACCOUNT_INFO = Endpoint("account/info", "get_account_info", 50)
+USER_SETTINGS = Endpoint("account/user-setting-config", "get_user_setting_config", 50)
 TRANSACTION_LOG = Endpoint("account/transaction-log", "get_transaction_log", 25)
 FEE_RATES = Endpoint("account/fee-rate", "get_fee_rates", 5)
 POSITIONS = Endpoint("position/list", "get_positions", 50)

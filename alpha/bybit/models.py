@@ -103,7 +103,10 @@ class Ticker(Struct, frozen=True, gc=False):
 
 
 class ClosedPnl(Struct, frozen=True, gc=False):
-    """One closed position as Bybit records it. `closing_side` is the side of the closing order: Sell closed a long."""
+    """One closed position as Bybit records it. `closing_side` is the side of the closing order: Sell closed a long.
+
+    It is "" on the settlement of a session, which closes nothing.
+    """
 
     symbol: str
     order_id: str

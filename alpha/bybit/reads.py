@@ -1,6 +1,6 @@
 """Bybit's read calls, one method per call, each with typed rows."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from alpha.bybit import decode
@@ -25,6 +25,7 @@ from alpha.bybit.rate_limiter import Priority
 from alpha.bybit.session import Caller
 from alpha.clock import BusinessClock
 from alpha.config.exchange import Environment
+from alpha.model.coin import USDT
 from alpha.model.execution import Execution
 from alpha.model.fill_order import oldest_first
 from alpha.model.instrument import Instrument
@@ -33,7 +34,7 @@ from alpha.model.position import Position
 
 T = TypeVar("T")
 LINEAR = "linear"
-SETTLE_COIN = "USDT"
+SETTLE_COIN = USDT
 #: How much later than its content Bybit may stamp an answer, in milliseconds.
 STAMP_MS = 1_000
 
@@ -161,6 +162,10 @@ class Reads:
         """The margin mode of the account."""
         return decode.parse_account_info(await self._caller.read(at_bybit.ACCOUNT_INFO, {}, rank))
 
+    async def fees_in_mnt(self, *, rank: Priority = Priority.RECONCILE) -> bool:
+        """True when the account pays the fees of contracts in MNT while it has any."""
+        return decode.parse_fees_in_mnt(await self._caller.read(at_bybit.USER_SETTINGS, {}, rank))
+
     async def wallet(self, *, rank: Priority = Priority.RECONCILE) -> Wallet:
         """The unified account with its coins."""
         rows = await self._list(at_bybit.WALLET, {"accountType": "UNIFIED"}, decode.parse_wallet, rank)
@@ -176,17 +181,28 @@ class Reads:
         rows = await self._list(at_bybit.FEE_RATES, params, decode.parse_fee_rate, rank)
         return {row.symbol: row for row in rows}
 
-    async def positions(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Position]:
-        """The open USDT positions; with `symbol`, that symbol's position even when flat."""
-        params: dict[str, object] = {"category": LINEAR, "limit": 200}
-        params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
-        return await self._every(at_bybit.POSITIONS, params, decode.parse_position, rank)
+    async def positions(
+        self,
+        symbol: str | None = None,
+        *,
+        coins: Sequence[str] = (SETTLE_COIN,),
+        rank: Priority = Priority.RECONCILE,
+    ) -> list[Position]:
+        """The open positions that settle in `coins`; with `symbol`, those of that symbol even when flat.
 
-    async def open_orders(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> list[Order]:
-        """The open orders, including conditional orders and stops, of one symbol or of all USDT contracts."""
-        params: dict[str, object] = {"category": LINEAR, "limit": 50}
-        params |= {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
-        return await self._every(at_bybit.OPEN_ORDERS, params, decode.parse_order, rank)
+        A symbol in one-way mode has one, a symbol in hedge mode two.
+        """
+        return await self._by_coin(at_bybit.POSITIONS, symbol, coins, 200, decode.parse_position, rank)
+
+    async def open_orders(
+        self,
+        symbol: str | None = None,
+        *,
+        coins: Sequence[str] = (SETTLE_COIN,),
+        rank: Priority = Priority.RECONCILE,
+    ) -> list[Order]:
+        """The open orders, including conditional orders and stops, of one symbol or of all contracts of `coins`."""
+        return await self._by_coin(at_bybit.OPEN_ORDERS, symbol, coins, 50, decode.parse_order, rank)
 
     async def order_by_link_id(self, symbol: str, link_id: str, *, rank: Priority = Priority.RECONCILE) -> Order | None:
         """The order with this `orderLinkId`, open or closed; None when the exchange does not know it."""
@@ -199,10 +215,20 @@ class Reads:
     # -- histories, by window (at most seven days) and page -----------------------------------------------------
 
     def executions(
-        self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
+        self,
+        start_ms: int,
+        end_ms: int,
+        *,
+        symbol: str | None = None,
+        category: str = LINEAR,
+        rank: Priority = Priority.RECONCILE,
     ) -> AsyncIterator[Page[Execution]]:
         """The pages of `execution/list`: windows oldest first, rows within a window newest first."""
-        return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, decode.parse_execution, rank)
+
+        def row(sent: object) -> Execution:
+            return decode.parse_execution(sent, category)
+
+        return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, row, rank, category=category)
 
     async def executions_oldest_first(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
@@ -234,10 +260,10 @@ class Reads:
         return self._history(at_bybit.CLOSED_PNL, start_ms, end_ms, symbol, 100, decode.parse_closed_pnl, rank)
 
     def transaction_log(
-        self, start_ms: int, end_ms: int, *, currency: str = SETTLE_COIN, rank: Priority = Priority.RECONCILE
+        self, start_ms: int, end_ms: int, *, currency: str | None = SETTLE_COIN, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[TransactionLogRow]]:
-        """The pages of `account/transaction-log` for one coin."""
-        more = {"accountType": "UNIFIED", "currency": currency}
+        """The pages of `account/transaction-log` for one coin; None: for all coins."""
+        more = {"accountType": "UNIFIED"} | ({"currency": currency} if currency else {})
         return self._history(
             at_bybit.TRANSACTION_LOG, start_ms, end_ms, None, 50, decode.parse_transaction, rank, category=None, **more
         )
@@ -278,6 +304,23 @@ class Reads:
 
         async for page in follow(fetch):
             yield page
+
+    async def _by_coin(
+        self,
+        endpoint: Endpoint,
+        symbol: str | None,
+        coins: Sequence[str],
+        limit: int,
+        row: Callable[[object], T],
+        rank: Priority,
+    ) -> list[T]:
+        params: dict[str, object] = {"category": LINEAR, "limit": limit}
+        if symbol:
+            return await self._every(endpoint, {**params, "symbol": symbol}, row, rank)
+        found: list[T] = []
+        for coin in coins:
+            found += await self._every(endpoint, {**params, "settleCoin": coin}, row, rank)
+        return found
 
     async def _every(
         self, endpoint: Endpoint, params: Mapping[str, object], row: Callable[[object], T], rank: Priority

@@ -9,6 +9,7 @@ from alpha.bybit.rate_limiter import Priority
 from alpha.clock import monotonic_ms
 from alpha.errors import Retry
 from alpha.logs import logger
+from alpha.model.coin import USDT
 from alpha.model.money import ZERO, plain
 
 log = logger(__name__)
@@ -24,9 +25,16 @@ class TransferWatch:
     """Watches one account's balance. A transfer is neither profit nor loss, so equity references move with it."""
 
     def __init__(
-        self, gateway: Gateway, since_ms: int = 0, *, rank: Priority, monotonic: Callable[[], int] = monotonic_ms
+        self,
+        gateway: Gateway,
+        since_ms: int = 0,
+        *,
+        rank: Priority,
+        coin: str = USDT,
+        monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
-        """`since_ms` is the time up to which the previous process read the ledger; 0 for never."""
+        """Watch one settle coin. `since_ms` is up to when the previous process read the ledger; 0 for never."""
+        self._coin = coin
         #: Time up to which the ledger was read, in exchange time; the caller persists it. 0 before the first read.
         self.since_ms = since_ms
         self._gateway = gateway
@@ -40,7 +48,7 @@ class TransferWatch:
     async def see(self, wallet_balance: Decimal, now_ms: int, *, small: Decimal = ZERO) -> Decimal:
         """Record the balance at exchange time `now_ms`; returns the transfers since the last call, deposits positive.
 
-        A change of at most `small` USDT is left for a later call. Raises Retry (do not judge equity) while the ledger
+        A change of at most `small` is left for a later call. Raises Retry (do not judge equity) while the ledger
         cannot be read or does not explain the balance yet: a transfer it does not show would be judged as profit
         or loss. After EXPLAINED_MS the balance is accepted as it is.
         """
@@ -72,7 +80,7 @@ class TransferWatch:
         begin_ms = max(begin_ms, now_ms - _FOUR_WEEKS_MS)
         rows: list[TransactionLogRow] = []
         if begin_ms <= now_ms:
-            async for page in self._gateway.transaction_log(begin_ms, now_ms + 1, rank=self._rank):
+            async for page in self._gateway.transaction_log(begin_ms, now_ms + 1, currency=self._coin, rank=self._rank):
                 rows.extend(page.rows)
         return rows
 
@@ -82,5 +90,5 @@ class TransferWatch:
         if self._unexplained_ms is None:
             self._unexplained_ms = now_ms
         if now_ms - self._unexplained_ms < EXPLAINED_MS:
-            raise Retry(f"The ledger does not explain {plain(unexplained)} USDT of the balance yet.")
+            raise Retry(f"The ledger does not explain {plain(unexplained)} {self._coin} of the balance yet.")
         log.warning("balance_not_explained", account=self._gateway.account, usdt=plain(unexplained))

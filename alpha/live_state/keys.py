@@ -1,17 +1,22 @@
 """The names of all Redis keys. No other module spells one."""
 
+from alpha.model.coin import USDT
+
 CANDLES_KEPT = 5_000
 EVENTS_KEPT = 10_000
 ALERTS_KEPT = 10_000
 
 
-def position(bot: str, symbol: str) -> str:
-    """Hash: one position. A flat one remains, with size 0, so that an old update cannot revive it."""
-    return f"position:{bot}:{symbol}"
+def position(bot: str, slot: str) -> str:
+    """Hash: one position. `slot` is the symbol, in hedge mode with `:long` or `:short`.
+
+    A flat one remains, with size 0, so that an old update cannot revive it.
+    """
+    return f"position:{bot}:{slot}"
 
 
 def positions(bot: str) -> str:
-    """Set: the symbols with an open position."""
+    """Set: the symbols with an open position, in hedge mode with their leg (`BTCUSDT:long`)."""
     return f"positions:{bot}"
 
 
@@ -25,9 +30,9 @@ def orders(bot: str) -> str:
     return f"orders:{bot}"
 
 
-def wallet(bot: str) -> str:
-    """Hash: equity, wallet_balance, available, unrealised_pnl, updated_at."""
-    return f"wallet:{bot}"
+def wallet(bot: str, coin: str = USDT) -> str:
+    """Hash: coin, equity, wallet_balance, available, unrealised_pnl, updated_at; `wallet:<bot>` is USDT."""
+    return f"wallet:{bot}" if coin == USDT else f"wallet:{bot}:{coin}"
 
 
 def status(bot: str) -> str:

@@ -14,6 +14,8 @@ from alpha.clock import boottime_ms, wall_ms
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.live_state.freshness import MOST_VALID_S, PATIENCE_S, VALID_S, Beats
+from alpha.model.coin import SETTLE_COINS, USDT
+from alpha.model.leg import BOTH, split_slot
 from alpha.model.money import amount, amount_or_none, amount_or_zero
 from alpha.model.timestamp import at, ms_of
 
@@ -36,7 +38,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LivePosition:
-    """`position:<bot>:<symbol>`. Sizes in base coin, prices and amounts in USDT, times of the exchange."""
+    """`position:<bot>:<symbol>[:<leg>]`. Sizes in base coin, amounts in the settle coin, times of the exchange.
+
+    `margin` is the initial margin; in isolated margin the whole stake of this position.
+    """
 
     symbol: str
     side: Side
@@ -52,6 +57,9 @@ class LivePosition:
     opened_at: datetime | None
     updated_at: datetime | None
     seq: int
+    leg: str = BOTH
+    margin: Decimal | None = None
+    adl_rank: int = 0
 
     @property
     def signed_size(self) -> Decimal:
@@ -61,13 +69,14 @@ class LivePosition:
 
 @dataclass(frozen=True, slots=True)
 class LiveWallet:
-    """`wallet:<bot>`, the USDT coin of the account."""
+    """`wallet:<bot>` (USDT) or `wallet:<bot>:USDC`: one settle coin of the account, in that coin."""
 
     equity: Decimal
     wallet_balance: Decimal
     available: Decimal | None
     unrealised_pnl: Decimal
     updated_at: datetime
+    coin: str = USDT
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,24 +150,25 @@ def _moment(text: str | None) -> datetime | None:
     return at(int(text)) if text and int(text) > 0 else None
 
 
-async def read_position(bot_db: TextRedis, bot: str, symbol: str) -> LivePosition | None:
-    """The position of `symbol`, flat or open; None when none was ever seen."""
-    fields = await bot_db.hgetall(keys.position(bot, symbol))
-    return parse_position(symbol, fields) if fields else None
+async def read_position(bot_db: TextRedis, bot: str, slot: str) -> LivePosition | None:
+    """The position of a symbol (in hedge mode `symbol:leg`), flat or open; None when none was ever seen."""
+    fields = await bot_db.hgetall(keys.position(bot, slot))
+    return parse_position(slot, fields) if fields else None
 
 
 async def read_positions(bot_db: TextRedis, bot: str) -> list[LivePosition]:
-    """All open positions, by symbol."""
-    symbols = sorted(await bot_db.smembers(keys.positions(bot)))
+    """All open positions, by symbol and leg."""
+    slots = sorted(await bot_db.smembers(keys.positions(bot)))
     async with bot_db.pipeline(transaction=False) as pipe:
-        for symbol in symbols:
-            pipe.hgetall(keys.position(bot, symbol))
+        for slot in slots:
+            pipe.hgetall(keys.position(bot, slot))
         rows = await pipe.execute()
-    return [parse_position(symbol, row) for symbol, row in zip(symbols, rows, strict=True) if row]
+    return [parse_position(slot, row) for slot, row in zip(slots, rows, strict=True) if row]
 
 
-def parse_position(symbol: str, fields: Mapping[str, str]) -> LivePosition:
-    """The position in a hash."""
+def parse_position(slot: str, fields: Mapping[str, str]) -> LivePosition:
+    """The position in the hash of this slot (`BTCUSDT`, or `BTCUSDT:long`)."""
+    symbol, leg = split_slot(slot)
 
     def price(name: str) -> Decimal | None:
         value = amount_or_none(fields.get(name), name)
@@ -179,6 +189,9 @@ def parse_position(symbol: str, fields: Mapping[str, str]) -> LivePosition:
         opened_at=_moment(fields.get("opened_at")),
         updated_at=_moment(fields.get("updated_at")),
         seq=int(fields.get("seq") or -1),
+        leg=leg,
+        margin=price("margin"),
+        adl_rank=int(fields.get("adl_rank") or 0),
     )
 
 
@@ -188,9 +201,15 @@ async def read_orders(bot_db: TextRedis, bot: str) -> dict[str, dict[str, object
     return {order_id: msgspec.json.decode(row) for order_id, row in rows.items()}
 
 
-async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
-    """The wallet; None before it was first seen."""
-    fields = await bot_db.hgetall(keys.wallet(bot))
+async def read_wallets(bot_db: TextRedis, bot: str) -> list[LiveWallet]:
+    """The wallet's settle coins, USDT first; empty before it was first seen."""
+    found = [await read_wallet(bot_db, bot, coin) for coin in SETTLE_COINS]
+    return [wallet for wallet in found if wallet is not None]
+
+
+async def read_wallet(bot_db: TextRedis, bot: str, coin: str = USDT) -> LiveWallet | None:
+    """One settle coin of the wallet; None when the account has never had it."""
+    fields = await bot_db.hgetall(keys.wallet(bot, coin))
     if not fields:
         return None
     return LiveWallet(
@@ -199,6 +218,7 @@ async def read_wallet(bot_db: TextRedis, bot: str) -> LiveWallet | None:
         available=amount_or_none(fields.get("available"), "available"),
         unrealised_pnl=amount_or_zero(fields.get("unrealised_pnl"), "unrealised_pnl"),
         updated_at=at(int(fields["updated_at"])),
+        coin=coin,
     )
 
 

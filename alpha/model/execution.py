@@ -4,6 +4,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+#: A split or reverse split of a stock perpetual: size and average price change together, at no price and for no money.
+CORPORATE_ACTION = "CorporateAction"
+#: Types that settle a session's profit or a contract. Rows of them may come without a side.
+SETTLEMENTS = frozenset({"SessionSettlePnL", "Settle", "Delivery"})
 #: Execution types that change a position; Funding and the like do not.
 SIZE_CHANGING = frozenset(
     {
@@ -15,7 +19,7 @@ SIZE_CHANGING = frozenset(
         "BlockTrade",
         "MovePosition",
         "FutureSpread",
-        "CorporateAction",
+        CORPORATE_ACTION,
     }
 )
 

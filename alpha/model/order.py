@@ -4,6 +4,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from alpha.model.leg import leg_of_index
+
 CLOSED_STATUSES = frozenset({"Rejected", "PartiallyFilledCanceled", "Filled", "Cancelled", "Deactivated"})
 
 
@@ -41,6 +43,11 @@ class Order(Struct, frozen=True, gc=False):
     tpsl_mode: str
     created_ms: int
     updated_ms: int
+
+    @property
+    def leg(self) -> str:
+        """The leg it belongs to: `both`, `long` or `short`."""
+        return leg_of_index(self.position_idx)
 
     @property
     def is_open(self) -> bool:

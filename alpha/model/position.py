@@ -4,11 +4,15 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from alpha.model.leg import leg_of_index, slot_of
 from alpha.model.side import SELL
 
 
 class Position(Struct, frozen=True, gc=False):
-    """One position (one-way mode: index 0). `side` is "" and `size` zero when flat; unset levels are None."""
+    """One position: a symbol's in one-way mode (index 0), one leg of it in hedge mode (1 long, 2 short).
+
+    `side` is "" and `size` zero when flat; unset levels are None.
+    """
 
     category: str
     symbol: str
@@ -37,11 +41,23 @@ class Position(Struct, frozen=True, gc=False):
     created_ms: int | None
     updated_ms: int | None
     seq: int
+    #: Contracts in USDC: the price of the last session's settlement, from which unrealised P&L counts.
+    session_price: Decimal | None = None
 
     @property
     def is_flat(self) -> bool:
         """True when the position is flat."""
         return not self.size
+
+    @property
+    def leg(self) -> str:
+        """`both`, `long` or `short`."""
+        return leg_of_index(self.position_idx)
+
+    @property
+    def slot(self) -> str:
+        """The name of this position within its account: symbol, in hedge mode with the leg."""
+        return slot_of(self.symbol, self.leg)
 
     @property
     def signed_size(self) -> Decimal:

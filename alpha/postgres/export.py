@@ -20,7 +20,7 @@ from alpha.postgres.database import Connection
 QUERIES = {
     "fills.csv": """
 SELECT f.exec_time AS time, a.environment, f.symbol, f.side, f.qty, f.price, f.price * f.qty AS value, f.fee,
-    coalesce(f.fee_currency, 'USDT') AS fee_currency, f.exec_type, f.reason, f.is_maker, f.order_id, f.exec_id
+    coalesce(nullif(f.fee_currency, ''), trading.settle_coin(f.symbol)) AS fee_currency, f.exec_type, f.reason, f.is_maker, f.order_id, f.exec_id
 FROM trading.fills f JOIN trading.accounts a USING (account_id)
 WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type <> 'Funding'
 ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",
@@ -32,7 +32,7 @@ WHERE bot_id = $1 AND closed_at >= $2 AND closed_at < $3
 ORDER BY closed_at""",
     "funding.csv": """
 SELECT f.exec_time AS time, a.environment, f.symbol, f.side AS position, f.qty, -f.fee AS received,
-    coalesce(f.fee_currency, 'USDT') AS currency, f.exec_id
+    coalesce(nullif(f.fee_currency, ''), trading.settle_coin(f.symbol)) AS currency, f.exec_id
 FROM trading.fills f JOIN trading.accounts a USING (account_id)
 WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type = 'Funding'
 ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",

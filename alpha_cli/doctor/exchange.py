@@ -16,11 +16,14 @@ from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
 from alpha.config.keys import BotKeys, has_reading_key, load_guarding_keys, load_reading_keys, read_only_advice
 from alpha.config.loader import chosen_env_file
 from alpha.config.regions import REGIONS
-from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.errors import AlphaError, Misconfigured, Rejected, Retry
+from alpha.model.coin import SETTLE_COINS
 from alpha.registry import Bot, Registry
 from alpha_cli.doctor.finding import Finding, fault, note, ok
 
 SKEW_LIMIT_MS = 500
+#: The mode is per symbol; who switches it does so for all symbols of a coin, or for these first.
+_ASKED = ("BTCUSDT", "ETHUSDT")
 EXPIRY_WARNING = timedelta(days=14)
 
 
@@ -111,15 +114,41 @@ class KeyChecks:
             for finding in _rights(bot, info):
                 yield finding
             mode = await gateway.account_info()
-            hedged = [row.symbol for row in await gateway.positions() if row.position_idx != 0]
-            if hedged:
+            hedged = await self._hedged(gateway)
+            if hedged and trades:
                 yield fault(
                     bot.container,
-                    f"The account is in hedge mode ({hedged[0]}).",
-                    "Close its positions and switch it to one-way mode.",
+                    f"The account is in hedge mode ({', '.join(hedged[:5])}), and a bot trades one-way mode only.",
+                    "Close its positions and switch it to one-way mode on bybit.com; or use a key that only reads.",
+                )
+            elif hedged:
+                yield note(
+                    bot.container,
+                    f"The account is in hedge mode ({', '.join(hedged[:5])}): both legs are recorded and watched.",
+                    "A bot can trade it once it is in one-way mode.",
                 )
             else:
                 yield ok(bot.container, f"The account is in one-way mode, margin mode {mode.margin_mode}.")
+            if await self._fees_in_mnt(gateway):
+                yield note(
+                    bot.container,
+                    "The account pays its fees in MNT: they are booked in MNT and are not in fees and net.",
+                    "Switch it off on bybit.com where every figure should be in one coin.",
+                )
+
+    async def _fees_in_mnt(self, gateway: Gateway) -> bool:
+        """Whether fees are paid in MNT; demo trading does not have the call."""
+        try:
+            return await gateway.fees_in_mnt()
+        except Rejected:
+            return False
+
+    async def _hedged(self, gateway: Gateway) -> list[str]:
+        """Symbols in hedge mode. A flat account lists no position, so the largest symbols are asked for by name."""
+        found = {row.symbol for row in await gateway.positions(coins=SETTLE_COINS) if row.position_idx != 0}
+        for symbol in _ASKED:
+            found |= {row.symbol for row in await gateway.positions(symbol) if row.position_idx != 0}
+        return sorted(found)
 
     async def _check_reading(self, bot: Bot, trading: BotKeys) -> AsyncIterator[Finding]:
         """Check the read-only key of listener and trade sync: present, of the same account, and unable to trade."""

@@ -89,7 +89,7 @@ async def judged(stage: BotHarness, registry: Registry, monkeypatch: pytest.Monk
 def held(symbol: str, size: str, mark: str = "100") -> LivePosition:
     qty = D(size)
     return LivePosition(
-        symbol=symbol, side=Side.LONG if qty > 0 else Side.SHORT, size=abs(qty), entry_price=D(90), mark_price=D(mark),
+        symbol=f"{symbol}USDT", side=Side.LONG if qty > 0 else Side.SHORT, size=abs(qty), entry_price=D(90), mark_price=D(mark),
         unrealised_pnl=ZERO, leverage=None, liq_price=None, stop_loss=None, take_profit=None, trailing_stop=None,
         opened_at=None, updated_at=None, seq=1,
     )  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Any
 
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE
-from alpha.live_state.read import read_orders, read_positions, read_status, read_wallet
+from alpha.live_state.read import read_orders, read_positions, read_status, read_wallets
+from alpha.model.leg import leg_of_index, slot_of
 from alpha.postgres.database import POSTGRES_ERRORS
 from tests.faults.fault_env import DATABASES, FaultEnv
 from tests.support.world import BOTS, BotKey, until
@@ -38,6 +39,12 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
         if row["exec_id"] in stored:
             faults.append(f"{bot.bot}: {row['exec_id']} is stored twice")
         stored[row["exec_id"]] = row
+    legs = await connection.fetch(
+        "SELECT f.exec_id, f.leg, o.leg AS of_order FROM trading.fills f JOIN trading.orders o USING (account_id, order_id) "
+        "WHERE f.bot_id = $1 AND f.leg <> o.leg",
+        bot.bot,
+    )
+    faults += [f"{bot.bot}: {row['exec_id']} is in {row['leg']}, its order in {row['of_order']}" for row in legs]
     missing, strange = sorted(ledger.keys() - stored.keys()), sorted(stored.keys() - ledger.keys())
     faults += [f"{bot.bot}: {exec_id} is missing" for exec_id in missing]
     faults += [f"{bot.bot}: {exec_id} is not the exchange's" for exec_id in strange]
@@ -65,8 +72,8 @@ async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
     account = await arena.simulator.account(bot.key)
     database = arena.links.database(DATABASES[bot.bot])
     faults = []
-    ours = {row.symbol: row for row in await read_positions(database, bot.bot)}
-    theirs = {row["symbol"]: row for row in account["positions"]}
+    ours = {slot_of(row.symbol, row.leg): row for row in await read_positions(database, bot.bot)}
+    theirs = {slot_of(row["symbol"], leg_of_index(row["positionIdx"])): row for row in account["positions"]}
     if ours.keys() != theirs.keys():
         faults.append(f"{bot.bot}: positions {sorted(ours)} in Redis, {sorted(theirs)} at the exchange")
     for symbol in ours.keys() & theirs.keys():
@@ -81,9 +88,11 @@ async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
             f"{bot.bot}: open orders differ: only in Redis {sorted(open_here - open_there)}, "
             f"only at the exchange {sorted(open_there - open_here)}"
         )
-    wallet = await read_wallet(database, bot.bot)
-    if wallet is None or wallet.wallet_balance != Decimal(account["wallet_balance"]):
-        faults.append(f"{bot.bot}: wallet {wallet} in Redis, {account['wallet_balance']} at the exchange")
+    wallets = {row.coin: row.wallet_balance for row in await read_wallets(database, bot.bot)}
+    lines = {row["coin"]: Decimal(row["walletBalance"]) for row in account["wallet"]["coin"]}
+    stated = {coin: balance for coin, balance in lines.items() if coin in wallets or coin == "USDT" or balance}
+    if wallets != stated:
+        faults.append(f"{bot.bot}: wallet {wallets} in Redis, {stated} at the exchange")
     return faults
 
 

@@ -19,6 +19,7 @@ from alpha.postgres.database import POSTGRES_ERRORS
 from alpha.postgres.migrate import MigrateSettings, run
 from demo.postgres import DATABASE, OWNER, EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
 from tests.faults.disk import SmallDisk
 from tests.faults.memory import Memory
 from tests.support.tcp_proxy import Proxy
@@ -37,6 +38,10 @@ LISTENER = {
     "LISTENER_SNAPSHOT_S": "5",
     "LOG_LEVEL": "info",
 }
+
+
+#: One account in one-way mode and USDT, one in hedge mode, one that trades a contract in USDC as well.
+KINDS = {"lxalgo_001": "hedge", "momentum_001": "usdc=100000"}
 
 
 @dataclass
@@ -59,7 +64,11 @@ class FaultEnv:
         self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
         self.redis = EmbeddedRedis(folder / "redis", PASSWORD)
         self.simulator = Simulator(
-            folder, speed="60", seed=draw.randrange(1, 10_000), options=("--no-rate-limits", "--depth-usdt", "2000")
+            folder,
+            speed="60",
+            seed=draw.randrange(1, 10_000),
+            options=("--no-rate-limits", "--depth-usdt", "2000", "--symbols", ",".join((*DEFAULT_SYMBOLS, "BTCPERP"))),
+            accounts_are=KINDS,
         )
         self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
         self.sent = Sent()
@@ -185,23 +194,35 @@ class FaultEnv:
         draw = random.Random(self.draw.random())
         trader = Trader(self.simulator.url, bot)
         acknowledged = self.sent.acknowledged.setdefault(bot.key, [])
-        side = {symbol: draw.choice(("Buy", "Sell")) for symbol in SYMBOLS}
-        qty = {"BTCUSDT": "0.01", "ETHUSDT": "0.3", "SOLUSDT": "5"}
+        kind_of_account = KINDS.get(bot.bot, "")
+        symbols = ("BTCPERP", *SYMBOLS[1:]) if "usdc" in kind_of_account else SYMBOLS
+        indexes = (1, 2) if kind_of_account == "hedge" else (0,)
+        # the first order of a leg opens it
+        side = {
+            (symbol, idx): ("Sell", "Buy")[idx - 1] if idx else draw.choice(("Buy", "Sell"))
+            for symbol in symbols
+            for idx in indexes
+        }
+        qty = {"BTCUSDT": "0.01", "BTCPERP": "0.01", "ETHUSDT": "0.3", "SOLUSDT": "5"}
         try:
             while True:
                 await self._trading.wait()
                 await asyncio.sleep(draw.uniform(0.01, 0.06) * self.pace)
-                symbol = draw.choice(SYMBOLS)
+                symbol = draw.choice(symbols)
+                idx = draw.choice(indexes) if len(indexes) > 1 else 0
                 kind = draw.random()
                 try:
                     if kind < 0.75:
-                        side[symbol] = "Sell" if side[symbol] == "Buy" else "Buy"
-                        answer = await trader.order(symbol, side[symbol], qty[symbol])
+                        way = side[symbol, idx] = "Sell" if side[symbol, idx] == "Buy" else "Buy"
+                        answer = await trader.order(symbol, way, qty[symbol], positionIdx=idx)
                         if answer["retCode"] == 0:
                             acknowledged.append((wall_ms(), answer["result"]["orderId"]))
                     elif kind < 0.9:
-                        price = {"BTCUSDT": "20000", "ETHUSDT": "500", "SOLUSDT": "20"}[symbol]
-                        answer = await trader.order(symbol, "Buy", qty[symbol], orderType="Limit", price=price)
+                        price = {"BTCUSDT": "20000", "BTCPERP": "20000", "ETHUSDT": "500", "SOLUSDT": "20"}[symbol]
+                        leg = min(idx, 1)
+                        answer = await trader.order(
+                            symbol, "Buy", qty[symbol], orderType="Limit", price=price, positionIdx=leg
+                        )
                     else:
                         answer = await trader.post("/v5/order/cancel-all", {"category": "linear", "symbol": symbol})
                     self.sent.orders += 1

@@ -15,11 +15,12 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_listener": {
         "trading.listener_leases": {"INSERT", "UPDATE"},
         "trading.listener_members": {"INSERT", "UPDATE", "DELETE"},
-        "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees"},
+        "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees fee_price"},
         "trading.orders": {"INSERT", "UPDATE"},
         "trading.opening_positions": {"INSERT", "UPDATE", "DELETE"},
         "trading.equity_snapshots": {"INSERT", "UPDATE"},
         "trading.watermarks": {"INSERT", "UPDATE"},
+        "trading.account_settings": {"INSERT", "UPDATE"},
         "audit.rejected_messages": {"INSERT"},
     },
     "alpha_sync": {
@@ -62,11 +63,20 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
-    "fill_rank", "settle_coin",
+    "fill_rank", "settle_coin", "other_fees",
 }  # fmt: skip
 FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_readonly": PERIOD_FUNCTIONS,
-    "alpha_listener": PERIOD_FUNCTIONS | {"register_account", "recompute_step", "recompute_pending", "settle"},
+    "alpha_listener": PERIOD_FUNCTIONS
+    | {
+        "register_account",
+        "recompute_step",
+        "recompute_pending",
+        "settle",
+        "note_issue",
+        "correct_leg",
+        "add_adjustment",
+    },
     "alpha_sync": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account", "register_model", "promote_model", "retire_model"},

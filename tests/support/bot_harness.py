@@ -66,13 +66,20 @@ class BotHarness:
         seed: int = 1,
         options: tuple[str, ...] = (),
         servers: Servers | None = None,
+        accounts_are: Mapping[str, str] | None = None,
         bots_file: Path = ROOT / "bots.toml",
     ) -> None:
         self.folder = folder
         self._own = servers is None
         self._bots_file = bots_file
         self.servers = Servers() if servers is None else servers
-        self.simulator = Simulator(folder, speed=speed, seed=seed, options=("--no-rate-limits", "--faults", *options))
+        self.simulator = Simulator(
+            folder,
+            speed=speed,
+            seed=seed,
+            options=("--no-rate-limits", "--faults", *options),
+            accounts_are=accounts_are,
+        )
         self.processes: list[Process] = []
         self._database = f"stage_{uuid.uuid4().hex[:12]}"
 

@@ -52,7 +52,7 @@ class History:
         return {"list": rows, "nextPageCursor": str(oldest - 1) if oldest > first else "", "category": "linear"}
 
     def application(self) -> web.Application:
-        """The web application: answers every GET with a page of executions and the time."""
+        """The web application: answers every GET with a page of executions, no position, or the time."""
 
         async def answer(request: web.Request) -> web.Response:
             await asyncio.sleep(self.line_ms / 1_000)
@@ -64,6 +64,8 @@ class History:
                 if self.hold is not None:
                     await self.hold(start_ms)
                 result = self.page(start_ms, int(request.query["endTime"]), request.query.get("cursor", ""))
+            elif request.path.endswith("/position/list"):
+                result = {"list": [], "nextPageCursor": "", "category": "linear"}
             body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": self.end_ms}
             return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 

@@ -18,6 +18,7 @@ from alpha.bybit.session import Credentials
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.model.execution import Execution
+from alpha.model.leg import BOTH, hedge_leg
 from alpha.model.reason import Reason, reason_of_exchange
 from alpha.model.timestamp import at
 from alpha.postgres.database import Connection, connect
@@ -69,6 +70,11 @@ class World:
     keys: dict[str, Key]
     throttle: RateLimiter
     alerts: list[Alert] = field(default_factory=list)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is traded here."""
+        return tuple(self.exchange.market.instruments)
 
     @property
     def url(self) -> str:
@@ -129,7 +135,7 @@ class World:
             due += pause
             self.move(round(due))
             due -= round(due)
-            bot, symbol = rng.choice(names), rng.choice(SYMBOLS)
+            bot, symbol = rng.choice(names), rng.choice(self.symbols)
             try:
                 self._act(rng, bot, symbol)
             except Refused:
@@ -138,27 +144,29 @@ class World:
     def _act(self, rng: random.Random, bot: str, symbol: str) -> None:
         price = self.price(symbol)
         step = self.exchange.market.instruments[symbol].qty_step
-        size = self.account(bot).size(symbol)
+        hedged = symbol in self.account(bot).hedged
+        idx = rng.choice((1, 2)) if hedged else 0
+        size = self.account(bot).position(symbol, idx).size
         qty = max(step, (Decimal(rng.randrange(200, 3_000)) / price / step).to_integral_value() * step)
         if not size:
-            side = rng.choice(("Buy", "Sell"))
+            side = ("Buy", "Sell")[idx - 1] if hedged else rng.choice(("Buy", "Sell"))
             stop = price * (Decimal("0.99") if side == "Buy" else Decimal("1.01"))
             tick = self.exchange.market.instruments[symbol].tick_size
             level = (stop / tick).to_integral_value() * tick if rng.random() < 0.4 else None
-            self.order(bot, symbol, side, qty, stop_loss=level)
+            self.order(bot, symbol, side, qty, stop_loss=level, idx=idx)
             return
         closing = "Sell" if size > 0 else "Buy"
         held = abs(size)
         kind = rng.random()
         if kind < 0.6:
-            self.order(bot, symbol, closing, held, reduce_only=True)
+            self.order(bot, symbol, closing, held, reduce_only=True, idx=idx)
         elif kind < 0.8:
             part = max(step, (held / 2 / step).to_integral_value() * step)
-            self.order(bot, symbol, closing, min(part, held), reduce_only=True)
-        elif kind < 0.9:
+            self.order(bot, symbol, closing, min(part, held), reduce_only=True, idx=idx)
+        elif kind < 0.9 and not hedged:
             self.order(bot, symbol, closing, held + qty)
         else:
-            self.order(bot, symbol, "Buy" if size > 0 else "Sell", qty)
+            self.order(bot, symbol, "Buy" if size > 0 else "Sell", qty, idx=idx)
 
     # -- the exchange's own ledger ------------------------------------------------------------------------------
 
@@ -185,10 +193,15 @@ class World:
 KEYS = {bot: f"key{number}:secret{number}:100000" for number, bot in enumerate(BOTS)}
 
 
-def make_exchange(seed: int = 7, rules: Rules | None = None) -> Exchange:
-    """An exchange that starts on 2025-01-01 with 100,000 USDT per bot and a step clock."""
-    market = GeneratedMarket(seed, SYMBOLS)
-    keys = [parse_account(text) for text in KEYS.values()]
+def make_exchange(
+    seed: int = 7, rules: Rules | None = None, *, options: str = "", symbols: tuple[str, ...] = SYMBOLS
+) -> Exchange:
+    """An exchange that starts on 2025-01-01 with 100,000 USDT per bot and a step clock.
+
+    `options` are those of the accounts (`hedge`, `usdc=50000`, `mnt=1000`), in the syntax of `--account`.
+    """
+    market = GeneratedMarket(seed, symbols)
+    keys = [parse_account(f"{text}:{options}" if options else text) for text in KEYS.values()]
     return Exchange(market, keys, Setup(rules or Rules(), seed=seed, start_ms=START_MS, step_clock=True))
 
 
@@ -217,8 +230,9 @@ async def world(
             await running.app._runner.cleanup()
 
 
-def fill_of(execution: Execution, account_id: int, bot: str) -> Fill:
+def fill_of(execution: Execution, account_id: int, bot: str, *, hedged: bool = False) -> Fill:
     """The row the listener would store."""
+    leg = hedge_leg(execution.side, execution.closed_size, funding=execution.exec_type == "Funding")
     reason = reason_of_exchange(execution.exec_type, execution.create_type, execution.stop_order_type)
     return Fill(
         account_id=account_id,
@@ -243,6 +257,7 @@ def fill_of(execution: Execution, account_id: int, bot: str) -> Fill:
         seq=execution.seq or 0,
         exec_time=at(execution.exec_time_ms),
         received_at=datetime.now(UTC),
+        leg=leg if hedged and leg is not None else BOTH,
     )
 
 
@@ -251,7 +266,8 @@ async def store_fills(owner: Connection, world: World, bot: str) -> int:
     account: int = await owner.fetchval(
         "SELECT trading.register_account('simulated', $1, $2)", str(world.keys[bot].uid), bot
     )
-    fills = [fill_of(execution, account, bot) for execution in world.executions(bot)]
+    hedged = world.account(bot).hedged
+    fills = [fill_of(row, account, bot, hedged=row.symbol in hedged) for row in world.executions(bot)]
     for start in range(0, len(fills), 1_000):
         await insert_fills(owner, fills[start : start + 1_000])
     return account

@@ -122,9 +122,22 @@ class Process:
 class Simulator:
     """The simulated exchange as a process."""
 
-    def __init__(self, folder: Path, *, speed: str = "60", seed: int = 1, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        speed: str = "60",
+        seed: int = 1,
+        options: tuple[str, ...] = (),
+        accounts_are: Mapping[str, str] | None = None,
+    ) -> None:
+        """`accounts_are` has options of the accounts by bot: `hedge`, `isolated`, `usdc=50000`, `mnt=1000`."""
         self.port = free_port()
-        accounts = [text for bot in BOTS for text in ("--account", f"{bot.key}:{bot.secret}:100000")]
+        kinds = accounts_are or {}
+        accounts = []
+        for bot in BOTS:
+            kind = f":{kinds[bot.bot]}" if bot.bot in kinds else ""
+            accounts += ["--account", f"{bot.key}:{bot.secret}:100000{kind}"]
         for bot in BOTS:
             accounts += ["--account", f"{bot.key}-reads:{bot.secret}-reads:0:of={bot.key},read-only"]
         arguments = ["-m", "exchange_simulator", "--port", str(self.port), "--speed", speed, "--seed", str(seed)]

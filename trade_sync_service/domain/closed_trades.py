@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from alpha.model.execution import CORPORATE_ACTION
 from trade_sync_service.domain.corrections import changes
 from trade_sync_service.domain.difference import TOLERANCE_USDT, Difference, Kind, moment, side
 from trade_sync_service.domain.fills import ClosingFill
 from trade_sync_service.domain.trade_rows import Trade
 
 ZERO = Decimal(0)
+_WITHOUT_EXECUTION = frozenset({"SessionSettlePnL", CORPORATE_ACTION})
 
 
 class Trip(NamedTuple):
@@ -38,7 +40,11 @@ def compare_trades(stored: Iterable[Trade], read: Sequence[Trade]) -> list[Diffe
 def compare_closes(
     closes: Iterable[ClosingFill], trades: Iterable[Trade], start_ms: int, end_ms: int
 ) -> list[Difference]:
-    """Check that every closing execution has its closed trade, and every closed trade its executions."""
+    """Check that every closing execution has its closed trade, and every closed trade its executions.
+
+    A session's settlement and a corporate action are booked without an execution.
+    """
+    trades = [trade for trade in trades if trade.exec_type not in _WITHOUT_EXECUTION]
     executed: dict[str, list[ClosingFill]] = defaultdict(list)
     for close in closes:
         executed[close.order_id].append(close)

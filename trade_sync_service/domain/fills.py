@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from alpha.model.execution import SIZE_CHANGING, Execution
+from alpha.model.coin import fee_coin, settle_coin
+from alpha.model.execution import CORPORATE_ACTION, SIZE_CHANGING, Execution
+from alpha.model.leg import BOTH, hedge_leg, slot_of
 from alpha.model.order_link import parse_order_link_id
 from alpha.model.reason import reason_of_exchange
 from alpha.model.side import BUY
@@ -14,6 +16,8 @@ from trade_sync_service.settings import DAY_MS
 
 ZERO = Decimal(0)
 Key = tuple[str, str]
+#: A coin, and a UTC day as its number since 1970.
+CoinDay = tuple[str, int]
 
 
 class OurFill(NamedTuple):
@@ -32,6 +36,7 @@ class OurFill(NamedTuple):
     closed_size: Decimal | None
     is_maker: bool
     exec_ms: int
+    leg: str = BOTH
 
     @property
     def key(self) -> Key:
@@ -51,22 +56,24 @@ class ClosingFill(NamedTuple):
 class FillBooks(NamedTuple):
     """The result of one window's comparison.
 
-    `position_error` is our position's error caused by the differences, per symbol (ours minus theirs);
-    `first_error_ms` is the time of the earliest; `fees` and `funding` are the exchange's sums per UTC day (day number),
-    funding positive when received; `by_hand` are manual orders, created neither by a bot nor by the exchange.
+    `position_error` is our position's error caused by the differences, per slot (ours minus theirs);
+    `first_error_ms` is the time of the earliest, per symbol; `fees` and `funding` are the exchange's sums per coin and UTC day
+    (day number), funding positive when received; `by_hand` are manual orders, created neither by a bot nor by the exchange.
     """
 
     differences: list[Difference]
     position_error: dict[str, Decimal]
     first_error_ms: dict[str, int]
     closes: list[ClosingFill]
-    fees: dict[int, Decimal]
-    funding: dict[int, Decimal]
+    fees: dict[CoinDay, Decimal]
+    funding: dict[CoinDay, Decimal]
     by_hand: set[str]
 
 
-def as_ours(execution: Execution) -> OurFill:
-    """The row we should have recorded for an execution."""
+def as_ours(execution: Execution, *, hedged: bool = False) -> OurFill:
+    """The row we should have recorded for an execution; the leg is "" where its own fields do not tell it."""
+    funding = execution.exec_type == "Funding"
+    told = hedge_leg(execution.side, execution.closed_size, funding=funding) if hedged else BOTH
     return OurFill(
         symbol=execution.symbol,
         exec_id=execution.exec_id,
@@ -81,17 +88,26 @@ def as_ours(execution: Execution) -> OurFill:
         closed_size=execution.closed_size,
         is_maker=execution.is_maker,
         exec_ms=execution.exec_time_ms,
+        leg=told or "",
     )
 
 
-def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], record_begins_ms: int | None) -> FillBooks:
-    """Compare one window. `record_begins_ms` explains anything older; None (no record) explains nothing."""
+def compare_fills(
+    ours: Mapping[Key, OurFill],
+    theirs: Iterable[Execution],
+    record_begins_ms: int | None,
+    hedged: frozenset[str] = frozenset(),
+) -> FillBooks:
+    """Compare one window. `record_begins_ms` explains anything older; None (no record) explains nothing.
+
+    `hedged` are the symbols that were traded in hedge mode: there each execution has a leg.
+    """
     found = FillBooks(
         [], defaultdict(lambda: ZERO), {}, [], defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), set()
     )
     seen: set[Key] = set()
     for execution in theirs:
-        wanted = as_ours(execution)
+        wanted = as_ours(execution, hedged=execution.symbol in hedged)
         if wanted.key in seen:
             continue
         seen.add(wanted.key)
@@ -109,7 +125,7 @@ def compare_fills(ours: Mapping[Key, OurFill], theirs: Iterable[Execution], reco
 
 def signed(fill: OurFill) -> Decimal:
     """The signed quantity a fill adds to the position; zero for executions that do not change it."""
-    if fill.exec_type not in SIZE_CHANGING:
+    if fill.exec_type not in SIZE_CHANGING or fill.exec_type == CORPORATE_ACTION:
         return ZERO
     return fill.qty if fill.side == BUY else -fill.qty
 
@@ -126,9 +142,9 @@ def _add_to_sums(found: FillBooks, execution: Execution) -> None:
         found.by_hand.add(execution.order_id)
     day = execution.exec_time_ms // DAY_MS
     if execution.exec_type == "Funding":
-        found.funding[day] -= execution.fee
+        found.funding[settle_coin(execution.symbol), day] -= execution.fee
     else:
-        found.fees[day] += execution.fee
+        found.fees[fee_coin(execution.symbol, execution.fee_currency), day] += execution.fee
     if execution.changes_size and execution.closed_size:
         found.closes.append(
             ClosingFill(execution.order_id, execution.symbol, execution.exec_time_ms, execution.closed_size)
@@ -140,6 +156,8 @@ def _fields_that_differ(have: OurFill, wanted: OurFill) -> tuple[str, ...]:
     for name, ours, theirs in zip(OurFill._fields, have, wanted, strict=True):
         if name == "closed_size" and (ours is None or theirs is None):
             continue  # an unknown value is not a difference
+        if name == "leg" and "" in (ours, theirs):
+            continue
         if ours != theirs:
             names.append(name)
     return tuple(names)
@@ -156,8 +174,11 @@ def _note(
     one = have or wanted
     if one is None:
         raise ValueError("a difference has at least one side")
-    error = (ZERO if have is None else signed(have)) - (ZERO if wanted is None else signed(wanted))
-    found.position_error[one.symbol] += error
+    if have is not None:
+        found.position_error[slot_of(have.symbol, have.leg or BOTH)] += signed(have)
+    if wanted is not None:
+        leg = wanted.leg or (have.leg if have is not None else BOTH)
+        found.position_error[slot_of(wanted.symbol, leg)] -= signed(wanted)
     found.first_error_ms[one.symbol] = min(
         one.exec_ms, found.first_error_ms.get(one.symbol, one.exec_ms), wanted.exec_ms if wanted else one.exec_ms
     )

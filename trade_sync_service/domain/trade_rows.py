@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from alpha.bybit.models import ClosedPnl
-from alpha.model.side import SELL
+from alpha.model.side import BUY, SELL
 
 
 class TradeKey(NamedTuple):
@@ -20,7 +20,7 @@ class TradeKey(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One closed trade as Bybit reports it. Fees are positive when paid, funding when received; both in USDT."""
+    """One closed trade as Bybit reports it. Fees are positive when paid, funding when received; in the settle coin."""
 
     key: TradeKey
     symbol: str
@@ -70,11 +70,13 @@ def _trade(row: ClosedPnl, ordinal: int) -> Trade:
     if row.open_fee is None or row.close_fee is None:
         raise FeesMissing(f"The closed-P&L row of order {row.order_id} carries no fees.")
     difference = row.exit_value - row.entry_value
-    gross = difference if row.closing_side == SELL else -difference
+    # a settlement closes nothing and says no side: its P&L tells which side would have closed
+    side = row.closing_side or (SELL if difference * row.closed_pnl >= 0 else BUY)
+    gross = difference if side == SELL else -difference
     return Trade(
         key=TradeKey(row.order_id, row.updated_ms, row.closed_size, row.exit_value, ordinal),
         symbol=row.symbol,
-        side=row.closing_side,
+        side=side,
         exec_type=row.exec_type,
         order_type=row.order_type,
         order_price=row.order_price,

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from alpha.bybit.models import TransactionLogRow
 from alpha.bybit.reads import LINEAR
+from alpha.model.coin import USDT, settle_coin
 from alpha.model.timestamp import at
 from trade_sync_service.account import TRADING_TYPES
 from trade_sync_service.domain.difference import TOLERANCE_USDT, Difference, Kind, moment, side
+from trade_sync_service.domain.fills import CoinDay
 from trade_sync_service.domain.trade_rows import Trade
 from trade_sync_service.settings import DAY_MS
 
@@ -42,20 +44,20 @@ def transfers_of(rows: Iterable[TransactionLogRow]) -> list[Transfer]:
     ]
 
 
-def trading_change(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
-    """The balance change by trading, per UTC day (day number since 1970)."""
+def trading_change(rows: Iterable[TransactionLogRow]) -> dict[CoinDay, Decimal]:
+    """The balance change by trading, per coin and UTC day (day number since 1970)."""
     return _per_day(row for row in rows if row.type in TRADING_TYPES)
 
 
-def change_elsewhere(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
-    """The part of `trading_change` outside USDT perpetuals: spot, options and the like, which no bot trades."""
+def change_elsewhere(rows: Iterable[TransactionLogRow]) -> dict[CoinDay, Decimal]:
+    """The part of `trading_change` outside linear contracts: spot, options and the like, which no bot trades."""
     return _per_day(row for row in rows if row.type in TRADING_TYPES and row.category not in ("", LINEAR))
 
 
-def _per_day(rows: Iterable[TransactionLogRow]) -> dict[int, Decimal]:
-    days: dict[int, Decimal] = defaultdict(lambda: ZERO)
+def _per_day(rows: Iterable[TransactionLogRow]) -> dict[CoinDay, Decimal]:
+    days: dict[CoinDay, Decimal] = defaultdict(lambda: ZERO)
     for row in rows:
-        days[row.time_ms // DAY_MS] += row.change
+        days[row.currency, row.time_ms // DAY_MS] += row.change
     return days
 
 
@@ -77,36 +79,43 @@ def compare_transfers(ours: Mapping[TransferKey, Transfer], theirs: Iterable[Tra
 
 
 def compare_wallet(
-    changed: Mapping[int, Decimal],
+    changed: Mapping[CoinDay, Decimal],
     closed: Mapping[Trade, int],
-    fees: Mapping[int, Decimal],
-    funding: Mapping[int, Decimal],
-    elsewhere: Mapping[int, Decimal],
+    fees: Mapping[CoinDay, Decimal],
+    funding: Mapping[CoinDay, Decimal],
+    elsewhere: Mapping[CoinDay, Decimal],
     start_ms: int,
     end_ms: int,
 ) -> list[Difference]:
-    """Check that each day's trading change equals closed gross - fees paid + funding received.
+    """Check that each day's trading change of each coin equals closed gross - fees paid + funding received in that coin.
 
-    A difference equal to the change by manual trades outside USDT perpetuals (`elsewhere`) is explained by it.
+    A difference equal to the change by manual trades outside linear contracts (`elsewhere`) is explained by it.
     """
-    gross: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    gross: dict[CoinDay, Decimal] = defaultdict(lambda: ZERO)
     for trade, at_ms in closed.items():
         if start_ms <= at_ms < end_ms:
-            gross[at_ms // DAY_MS] += trade.gross
+            gross[settle_coin(trade.symbol), at_ms // DAY_MS] += trade.gross
     found = []
-    for day in sorted({*changed, *gross, *fees, *funding}):
-        ours = gross[day] - fees.get(day, ZERO) + funding.get(day, ZERO)
-        theirs = changed.get(day, ZERO)
+    for key in sorted({*changed, *gross, *fees, *funding}):
+        coin, day = key
+        ours = gross[key] - fees.get(key, ZERO) + funding.get(key, ZERO)
+        theirs = changed.get(key, ZERO)
         if abs(ours - theirs) > TOLERANCE_USDT:
             found.append(
                 Difference(
                     Kind.WALLET,
-                    f"{at(day * DAY_MS):%Y-%m-%d}",
+                    f"{at(day * DAY_MS):%Y-%m-%d}" + ("" if coin == USDT else f":{coin}"),
                     None,
                     max(day * DAY_MS, start_ms),
-                    side(gross=gross[day], fees=fees.get(day, ZERO), funding=funding.get(day, ZERO), change=ours),
+                    side(
+                        coin=coin,
+                        gross=gross[key],
+                        fees=fees.get(key, ZERO),
+                        funding=funding.get(key, ZERO),
+                        change=ours,
+                    ),
                     side(change=theirs),
-                    _why(theirs - ours, elsewhere.get(day, ZERO)),
+                    _why(theirs - ours, elsewhere.get(key, ZERO)),
                 )
             )
     return found
@@ -115,7 +124,7 @@ def compare_wallet(
 def _why(difference: Decimal, elsewhere: Decimal) -> str | None:
     if elsewhere and abs(difference - elsewhere) <= TOLERANCE_USDT:
         return (
-            "Manual trades outside USDT perpetuals (spot, options) changed the balance; these books hold none of them."
+            "Manual trades outside linear contracts (spot, options) changed the balance; these books hold none of them."
         )
     return None
 

@@ -1,7 +1,7 @@
 -- name: fills_between
 -- Our fills of a range.
 SELECT symbol, exec_id, order_id, coalesce(order_link_id, ''), side, exec_type, price, qty, value, fee, closed_size,
-    is_maker, exec_time
+    is_maker, exec_time, leg
 FROM trading.fills
 WHERE account_id = $1 AND bot_id = $2 AND category = 'linear' AND exec_time >= $3 AND exec_time < $4;
 
@@ -39,9 +39,13 @@ SELECT log_id, trade_id, type, currency, amount, transferred_at FROM trading.tra
 WHERE account_id = $1 AND transferred_at >= $2 AND transferred_at < $3;
 
 -- name: positions
--- The signed size that our books hold of each symbol.
-SELECT symbol, sum(CASE WHEN is_long THEN held ELSE -held END) AS signed_size, bool_or(redo_time IS NOT NULL) AS provisional
-FROM trading.position_states WHERE account_id = $1 AND category = 'linear' GROUP BY symbol;
+-- The signed size that our books hold of each symbol and leg.
+SELECT symbol, leg, CASE WHEN is_long THEN held ELSE -held END AS signed_size
+FROM trading.position_states WHERE account_id = $1 AND category = 'linear';
+
+-- name: hedged_symbols
+-- Symbols with a ledger per leg.
+SELECT DISTINCT symbol FROM trading.position_states WHERE account_id = $1 AND category = 'linear' AND leg <> 'both';
 
 -- name: put_issue
 -- A difference, once; true when it is new or has come back.

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from alpha.model.leg import slot_of
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import Connection
 from trade_sync_service.domain.closed_trades import Trip
@@ -30,7 +31,7 @@ class ReconciliationReader:
     async def fills(self, span: Interval) -> dict[Key, OurFill]:
         """Our fills in a range."""
         rows = await self._rows("fills_between", self._account, self._bot, at(span.start_ms), at(span.end_ms))
-        fills = [OurFill._make((*row[:12], ms_of(row[12]))) for row in rows]
+        fills = [OurFill._make((*row[:12], ms_of(row[12]), row[13])) for row in rows]
         return {fill.key: fill for fill in fills}
 
     async def have(self, keys: Sequence[Key]) -> set[Key]:
@@ -59,9 +60,14 @@ class ReconciliationReader:
         found = [Transfer._make((*row[:5], ms_of(row[5]))) for row in rows]
         return {transfer.key: transfer for transfer in found}
 
+    async def hedged_symbols(self) -> frozenset[str]:
+        """The symbols that were ever traded in hedge mode."""
+        return frozenset(row["symbol"] for row in await self._rows("hedged_symbols", self._account))
+
     async def positions(self) -> dict[str, Decimal]:
-        """Signed position sizes per symbol."""
-        return {row["symbol"]: row["signed_size"] for row in await self._rows("positions", self._account)}
+        """Signed position sizes per slot: symbol, in hedge mode with its leg."""
+        rows = await self._rows("positions", self._account)
+        return {slot_of(row["symbol"], row["leg"]): row["signed_size"] for row in rows}
 
     async def note(
         self, differences: Iterable[Difference], span: Interval, kinds: Iterable[str], now: datetime

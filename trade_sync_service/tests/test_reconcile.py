@@ -11,10 +11,20 @@ import pytest
 from alpha.bybit.models import TransactionLogRow
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
+from alpha.model.leg import slot_of
 from alpha.model.order_link import order_link_id
 from alpha.model.reason import Reason
 from alpha.postgres.database import Connection
-from tests.support.sync_world import DAY_MS, START_MS, World, open_store, store_fills
+from tests.support.sync_world import (
+    DAY_MS,
+    START_MS,
+    SYMBOLS,
+    World,
+    make_exchange,
+    open_store,
+    store_fills,
+    world,
+)
 from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.domain.difference import Difference, Kind
 from trade_sync_service.domain.wallet import change_elsewhere, compare_wallet, trading_change
@@ -96,7 +106,7 @@ async def _plant(owner: Connection, rng: random.Random, each: int) -> Counter[tu
     for row in (trades.pop() for _ in range(each)):
         await owner.execute("DELETE FROM trading.completed_trades WHERE order_id = $1", row["order_id"])
         expected["closed_pnl_missing", row["order_id"]] += 1
-    for column, value in (("closed_pnl", "closed_pnl + 1"), ("side", "CASE side WHEN 'Buy' THEN 'Sell' ELSE 'Buy' END"), ("open_fee", "0")):  # fmt: skip
+    for column, value in (("closed_pnl", "closed_pnl + 1"), ("side", "CASE side WHEN 'Buy' THEN 'Sell' ELSE 'Buy' END"), ("open_fee", "open_fee + 1")):  # fmt: skip
         for row in (trades.pop() for _ in range(max(1, each // 2))):
             await owner.execute(
                 f"UPDATE trading.completed_trades SET {column} = {value} WHERE order_id = $1", row["order_id"]
@@ -130,8 +140,13 @@ async def _plant_few(owner: Connection) -> Counter[tuple[str, str]]:
         "transferred_at FROM trading.transfers LIMIT 1"
     )
     expected["transfer_extra", "bogus::BONUS"] += 1
-    await owner.execute("UPDATE trading.position_states SET held = held + 1 WHERE symbol = 'SOLUSDT'")
-    expected["position", "SOLUSDT"] += 1
+    state = await owner.fetchrow("SELECT symbol, leg FROM trading.position_states ORDER BY symbol DESC, leg LIMIT 1")
+    await owner.execute(
+        "UPDATE trading.position_states SET held = held + 1 WHERE symbol = $1 AND leg = $2",
+        state["symbol"],
+        state["leg"],
+    )
+    expected["position", slot_of(state["symbol"], state["leg"])] += 1
     trip = await owner.fetchrow("SELECT * FROM trading.round_trips ORDER BY closed_at LIMIT 1")
     await owner.execute("UPDATE trading.round_trips SET gross = gross + 1 WHERE closed_id = $1", trip["closed_id"])
     expected["round_trip", f"{trip['symbol']}:{trip['closed_id']}"] += 1
@@ -167,11 +182,38 @@ async def test_fifty_planted_differences_of_every_kind_are_found_and_no_other(
         simulated.exchange.engine.transfer(simulated.account(BOT), Decimal(amount))
     simulated.trade(13, days=4, per_day=100, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
+    await _fifty_are_found(simulated, sync_settings, owner)
+
+
+@pytest.mark.parametrize(
+    ("options", "symbols"),
+    [("hedge", SYMBOLS), ("usdc=100000", ("BTCPERP", "ETHPERP", "SOLUSDT")), ("mnt=5000", SYMBOLS)],
+    ids=["hedge mode", "USDC", "fees in MNT"],
+)
+async def test_accounts_as_people_have_them_are_reconciled_to_the_last_difference(
+    options: str, symbols: tuple[str, ...], sync_settings: DatabaseSettings, owner: Connection
+) -> None:
+    exchange = make_exchange(options=options, symbols=symbols)
+    async with world(exchange) as running:
+        for amount in ("-5", "7.5", "-0.25"):
+            exchange.engine.transfer(running.account(BOT), Decimal(amount))
+        running.trade(13, days=3, per_day=120, bots=[BOT])
+        await _booked(running, sync_settings, owner)
+        clean = await _report(running, sync_settings)
+        assert clean.differences == []
+        assert clean.trades > 60
+        legs = {row["leg"] for row in await owner.fetch("SELECT DISTINCT leg FROM trading.fills")}
+        assert legs == ({"long", "short"} if options == "hedge" else {"both"})
+        await _fifty_are_found(running, sync_settings, owner)
+    exchange.close()
+
+
+async def _fifty_are_found(world: World, settings: DatabaseSettings, owner: Connection) -> None:
     few = await _plant_few(owner)
     planted = await _plant(owner, random.Random(5), each=8)
     planted += few
     assert sum(planted.values()) >= 50
-    report = await _report(simulated, sync_settings)
+    report = await _report(world, settings)
     assert _by_order(_found(report)) == planted
     stored = await owner.fetch("SELECT kind, subject, state, ours, theirs FROM trading.reconciliation_issues")
     assert _by_order(Counter((row["kind"], row["subject"]) for row in stored)) == planted
@@ -246,7 +288,7 @@ async def test_a_missing_fill_of_a_manual_trade_says_so_and_stays_open(
     )
     found = {row["order_id"]: (row["explanation"], row["state"]) for row in rows}
     assert found[opened] == (None, "open")
-    assert found[by_hand][0].startswith("A manual trade: its order carries no id of ours")
+    assert found[by_hand][0].startswith("A manual trade: its order has no Alpha order id")
     assert found[by_hand][1] == "open"
 
 
@@ -258,7 +300,7 @@ def test_a_manual_trade_outside_perpetuals_explains_what_it_changed_and_no_more(
             change=Decimal(change), cash_balance=Decimal(0), trade_id="", order_id="", order_link_id="",
         )  # fmt: skip
 
-    day = START_MS // DAY_MS
+    day = ("USDT", START_MS // DAY_MS)
 
     def compared(*lines: TransactionLogRow) -> list[Difference]:
         return compare_wallet(

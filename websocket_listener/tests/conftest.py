@@ -17,6 +17,7 @@ from alpha.postgres.database import create_pool
 from alpha.postgres.migrate import MigrateSettings, run
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
 from tests.support.world import ROOT, Process, Simulator
 
 PASSWORD = "password-of-the-owner"
@@ -88,6 +89,9 @@ def exchange(stores: Stores) -> Iterator[Simulator]:
     accounts = [text for n in range(1, 16) for text in ("--account", f"key-{n}:secret-{n}:100000")]
     accounts += ["--account", "key-watch:secret-watch:100000:of=key-1,read-only"]
     accounts += ["--account", "key-twin:secret-twin:100000:of=key-2"]
+    for name, options in (("hedge", "hedge"), ("legs", "hedge"), ("usdc", "usdc=50000"), ("mnt", "mnt=1000")):
+        accounts += ["--account", f"key-{name}:secret-{name}:100000:{options}"]
+    accounts += ["--symbols", f"{','.join(DEFAULT_SYMBOLS)},BTCPERP,MNTUSDT"]
     simulator = Simulator(stores.folder, speed="120", seed=11, options=(*accounts, "--no-rate-limits", "--faults"))
     asyncio.run(simulator.start())
     yield simulator

@@ -113,7 +113,6 @@ def test_every_execution_has_a_reason(changes: dict[str, object], meaning: Reaso
         {"execValue": "1"},
         {"side": ""},
         {"orderId": None},
-        {"seq": None},
         {"seq": -5},
         {"seq": 1 << 63},
         {"execQty": "-0.5", "execValue": "-18550"},

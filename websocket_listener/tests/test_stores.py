@@ -25,7 +25,7 @@ from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from tests.support.world import until
 from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
-from websocket_listener.dispatcher import Dispatcher
+from websocket_listener.dispatcher import MODE_WAIT_S, Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
@@ -80,6 +80,7 @@ async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     grouped = AlertBatcher(Alerts(links.shared, "test"))
     rejected = RejectedMessages(pool, grouped)
     feed = Dispatcher(account, book, live, database, status, rejected, BusinessClock(), lost.append)
+    feed.legs.hedged |= dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT"), False)
     tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
     live.start(Held())
     yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
@@ -361,7 +362,7 @@ async def test_an_absurd_sequence_that_an_earlier_process_left_in_redis_holds_no
 
 async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position(size="2", entryPrice="37000"))
-    wired.book.take_wallet(wallet(), START_MS)
+    wired.book.wallet.take(wallet(), START_MS)
     wired.book.mark(START_MS)
     await settled(wired)
     found, money = await read_position(links.database(2), BOT, "BTCUSDT"), await read_wallet(links.database(2), BOT)
@@ -374,7 +375,7 @@ async def test_marks_move_profit_and_equity_without_a_push(wired: Wired, links: 
 async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: Wired, links: RedisClients) -> None:
     wired.feed.take_position(position())
     wired.feed.take_order(order())
-    wired.book.take_wallet(wallet(), START_MS)
+    wired.book.wallet.take(wallet(), START_MS)
     await settled(wired)
     await links.database(2).flushdb()
     take(wired, pushed("execution", execution_row(execId="while-it-was-empty", seq=11)))
@@ -389,3 +390,17 @@ async def test_an_emptied_redis_is_written_anew_and_no_fill_goes_untold(wired: W
     assert money.wallet_balance == 1000
     assert len(await events(links, "resync")) == 1
     assert [event["exec_id"] for event in await events(links, "fill")] == ["while-it-was-empty"]
+
+
+async def test_the_first_fill_of_a_symbol_waits_for_its_order_and_is_no_gap(wired: Wired, pool: Any) -> None:
+    take(wired, pushed("execution", execution_row(symbol="XRPUSDT", execId="first", orderId="order-x")))
+    assert wired.feed.wanted(time.monotonic()) == ""
+    assert "XRPUSDT" in wired.feed.wanted(time.monotonic() + MODE_WAIT_S)
+    assert wired.lost == [], "nothing was lost"
+    wired.feed.take_order(order(symbol="XRPUSDT", orderId="order-x", positionIdx=2))
+    await settled(wired)
+    row = await pool.fetchrow("SELECT leg FROM trading.fills WHERE account_id = $1", wired.account.id)
+    assert row["leg"] == "short"
+    take(wired, pushed("execution", {**execution_row(execId="old form", execType="Funding"), "seq": None}))
+    assert "old form" in wired.feed.wanted(time.monotonic())
+    assert wired.lost == []
