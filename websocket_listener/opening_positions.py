@@ -5,7 +5,7 @@ exchange's average entry price. Recorded once for each account, after its histor
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from typing import NamedTuple
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused
 from alpha.logs import logger
-from alpha.model.execution import SIZE_CHANGING
-from alpha.model.leg import split_slot
+from alpha.model.execution import CORPORATE_ACTION, SIZE_CHANGING
+from alpha.model.leg import slot_of, split_slot
 from alpha.model.position import Position
 from alpha.model.side import BUY, SELL
 from alpha.model.timestamp import at
@@ -37,6 +37,10 @@ log = logger(__name__)
 #: The watermark of this name says that the openings of an account were recorded.
 DONE = "openings"
 _ZERO = Decimal(0)
+_SPLIT = """
+SELECT DISTINCT symbol, leg FROM trading.fills
+WHERE account_id = $1 AND category = 'linear' AND exec_type = 'CorporateAction'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +108,30 @@ class Openings:
         async with self._pool.acquire(timeout=5.0) as connection:
             return await read_watermark(connection, self._account.id, DONE) is None
 
-    async def record(self, positions: Sequence[Position]) -> None:
-        """Record what `positions` hold beyond the stored fills; these must reach up to each position's last one."""
+    async def record(self, positions: Sequence[Position], read: Callable[[], Awaitable[object]]) -> None:
+        """Record what `positions` hold beyond the fills. `read` stores every execution that there is by now.
+
+        The fills must reach up to each position's last one: they are read after the positions, and once more after those
+        that had to be asked for.
+        """
         now_ms = await self._gateway.server_time_ms()
         rows = {row.slot: _held(row) for row in positions}
-        async with self._pool.acquire(timeout=5.0) as connection:
-            fills = await stored_fills(connection, self._account.id, LINEAR, sorted(SIZE_CHANGING))
-        for slot in fills.keys() - rows.keys():
+        await read()
+        fills = await self._fills()
+        missing = fills.keys() - rows.keys()
+        for slot in missing:
             held = await self._position_of(slot)
             if held is not None:
                 rows[slot] = held
+        if missing:
+            await read()
+            fills = await self._fills()
         found = []
+        split = await self._split_slots()
         for slot, row in sorted(rows.items()):
+            if slot in split:
+                # what is held since a corporate action is an adjustment's to say
+                continue
             included = [fill for fill in fills.get(slot, []) if fill.seq <= row.seq]
             opening = row.signed_size - sum((fill.signed_qty for fill in included), _ZERO)
             if opening:
@@ -134,6 +150,15 @@ class Openings:
             # what follows an opening is computed anew; of a long record by steps
             async with self._pool.acquire(timeout=5.0) as connection:
                 await recompute_pending(connection)
+
+    async def _fills(self) -> dict[str, list[StoredFill]]:
+        async with self._pool.acquire(timeout=5.0) as connection:
+            return await stored_fills(connection, self._account.id, LINEAR, sorted(SIZE_CHANGING - {CORPORATE_ACTION}))
+
+    async def _split_slots(self) -> set[str]:
+        async with self._pool.acquire(timeout=5.0) as connection:
+            rows = await connection.fetch(_SPLIT, self._account.id)
+        return {slot_of(row["symbol"], row["leg"]) for row in rows}
 
     async def _position_of(self, slot: str) -> Held | None:
         """A position that is not open; None when the exchange refuses it, and nothing says that it ended."""

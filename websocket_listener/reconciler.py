@@ -230,8 +230,7 @@ class AccountReconciler:
     async def _record_openings(self) -> None:
         """At a first start: read the positions, then once more every fill that is in them, then compare."""
         positions = await self._gateway.positions(coins=SETTLE_COINS)
-        await self._backfill.read(OVERLAP_AFTER_GAP_MS)
-        await self._openings.record(positions)
+        await self._openings.record(positions, lambda: self._backfill.read(OVERLAP_AFTER_GAP_MS))
 
     async def _positions(self) -> None:
         pushes = dict(self._feed.position_pushes)
