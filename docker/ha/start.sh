@@ -1,5 +1,6 @@
 #!/bin/sh
 # `patroni`: writes the configuration from the environment and /run/secrets, then becomes Patroni. `etcd`: becomes etcd.
+# `restore MOMENT`: brings the state of that moment into /restore and serves it from there, beside the running cluster.
 set -eu
 umask 077
 if [ "${1:-patroni}" = etcd ]; then
@@ -54,8 +55,25 @@ CONF
     restore_command: pgbackrest --config=/tmp/pgbackrest.conf --stanza=alpha archive-get %f "%p"'
   PGBACKREST_CONFIG=/tmp/pgbackrest.conf
   export PGBACKREST_CONFIG
-  /bin/sh /opt/ha/backup.sh &
 fi
+if [ "${1:-patroni}" = restore ]; then
+  if [ -z "$cipher" ]; then
+    echo "PGBACKREST_CIPHER_PASS is not set, so there is no repository to restore from." >&2
+    exit 2
+  fi
+  if [ -n "$(ls -A /restore 2>/dev/null)" ]; then
+    echo "/restore is not empty. Mount an empty volume there." >&2
+    exit 2
+  fi
+  chmod 700 /restore
+  printf 'local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n' >/tmp/hba.conf
+  pgbackrest --stanza=alpha --pg1-path=/restore --type=time --target="$2" --target-action=promote \
+    --archive-mode=off restore
+  # what was restored is a copy: it must neither archive nor wait for a standby
+  exec postgres -D /restore -c archive_mode=off -c synchronous_standby_names= -c unix_socket_directories=/tmp -c hba_file=/tmp/hba.conf \
+    -c ident_file=/dev/null -c listen_addresses=127.0.0.1 -c hot_standby=on -c max_connections=100 -c cluster_name=restored
+fi
+if [ -n "$cipher" ]; then /bin/sh /opt/ha/backup.sh & fi
 cat >/tmp/patroni.yml <<CONF
 scope: alpha
 name: $NODE

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from alpha.config.keys import BotKeys, ReadingKeys
 from alpha.config.loader import Settings
 from alpha.postgres.migrate import MigrateSettings
+from alpha.postgres.standby import StandbySettings
 from analysis_service.settings import AnalysisSettings
 from bot_runner.settings import BotSettings
 from dashboard.settings import DashboardSettings
@@ -49,6 +50,7 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ),
     ("Dashboard", "`dashboard`", DashboardSettings, ""),
     ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
+    ("A second instance", "trade sync, command centre, tick recorder, analysis", StandbySettings, ""),
     ("Analysis", "`analysis_service`", AnalysisSettings, ""),
     ("Terminal", "The `alpha` command's queries and commands.", OperationsSettings, ""),
     ("Migrations", "`python -m alpha.postgres.migrate`", MigrateSettings, ""),

@@ -77,7 +77,9 @@ class SentinelRedis:
         return process.pid if process is not None and process.poll() is None else None
 
     def start(self) -> None:
-        """Start all; `whole` waits until they know each other."""
+        """Start all, once; `whole` waits until they know each other."""
+        if self._sentinels:
+            return
         self.nodes[0].start(None)
         for node in self.nodes[1:]:
             node.start(self.nodes[0].port)
