@@ -103,7 +103,7 @@ docs: $(VENV)/.dev ## build the documents into site/
 	@$(BIN)/python -m tests.docs.configuration
 	@$(BIN)/python -m tests.docs.reference
 	@$(BIN)/python -m tests.docs.diagrams
-	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict && $(BIN)/python -m tests.docs.llms site && echo "site/index.html"
 
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository
 	@exec $(BIN)/python -m alpha_cli.submodules $(ARGS)

@@ -4,6 +4,7 @@ A health check must be able to fail: `/healthz` answers 200 only when the loop r
 service's own work passes, otherwise 503 with one line per fault.
 """
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from alpha.config.services import HealthSettings
+from alpha.drift import NOTES
 from alpha.errors import Misconfigured
 from alpha.process import LoopPulse
 
@@ -41,6 +43,8 @@ class HealthServer:
         self._pulse = pulse
         self._checks = checks
         self._details = details
+        with contextlib.suppress(ValueError):  # registered by an earlier server of this process
+            registry.register(NOTES)
         self._metrics = make_wsgi_app(registry)
         try:
             self._server: WSGIServer = make_server(

@@ -21,8 +21,9 @@ from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
+from alpha.postgres.drift import keep_drift
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
-from alpha.process import LoopPulse
+from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from alpha.retry import RetryLoop, Stopped
 from alpha.strategy.base import Strategy
@@ -119,9 +120,11 @@ class BotProcess:
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:
         """Until `stop`. Positions stay as they are, with their stops on the exchange."""
         health = HealthServer(self._settings, pulse, {"trading": self.fault})
+        drift = asyncio.create_task(keep_drift(self._settings, self._bot.container))
         try:
             await self.trade(stop)
         finally:
+            await end_tasks([drift])
             health.close()
 
     async def trade(self, stop: asyncio.Event) -> None:

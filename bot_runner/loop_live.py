@@ -13,6 +13,7 @@ from alpha.logs import logger
 from bot_runner.candle_check import CandleCheck
 from bot_runner.context import BotContext
 from bot_runner.foreign_orders import ForeignOrders
+from bot_runner.persistent_fault import PersistentFault
 from bot_runner.universe import followed
 
 log = logger(__name__)
@@ -28,6 +29,11 @@ class LiveLoop:
         self._crew = crew
         self._feed = crew.feed
         self._trader = crew.trader
+        name, journal = crew.bot.name, crew.trader.journal
+        self._stuck = {
+            "cycle": PersistentFault(journal, "cycle-stuck", f"No cycle of {name} was finished"),
+            "tick": PersistentFault(journal, "tick-stuck", f"The stops of {name} were not checked"),
+        }
         self._intruders = ForeignOrders(crew.bot, crew.trader.journal, crew.gateway, crew.clock)
         self._candle_ms = monotonic_ms()
         self._refreshed_ms = crew.clock.now_ms()
@@ -91,7 +97,10 @@ class LiveLoop:
             await cycle()
         except (Retry, Unknown, Rejected) as fault:
             log.warning("cycle_postponed", why=str(fault))
+            await self._stuck["cycle"].failed(fault)
             await self._crew.patience.pause(0.2)
+        else:
+            self._stuck["cycle"].passed()
 
     async def _take(self, event: Event) -> None:
         # The listener's own events carry its wall clock, which is not business time on a simulated exchange.
@@ -133,6 +142,9 @@ class LiveLoop:
                 self._refreshed_ms = crew.clock.now_ms()
         except (Retry, Unknown, Rejected) as fault:
             log.warning("tick_postponed", why=str(fault))
+            await self._stuck["tick"].failed(fault)
+        else:
+            self._stuck["tick"].passed()
 
     async def _ask_for_bars(self) -> None:
         """No candle came for a while: ask the exchange what time it is and whether a bar has closed."""

@@ -23,6 +23,7 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.postgres.drift import keep_drift
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from alpha.strategy.parameters import read_environment
@@ -107,6 +108,7 @@ class SharedRunner:
         self._stop = stop
         health = HealthServer(self._settings, pulse, {"bots": self._fault}, details=self.details)
         watching = asyncio.create_task(self._watch_desired())
+        drift = asyncio.create_task(keep_drift(self._settings, self._members[0].bot.container))
         keeping = [asyncio.create_task(self._keep(member)) for member in self._members if member.keys]
         log.info("runner_started", bots=[member.bot.id for member in self._members if member.keys])
         try:
@@ -123,7 +125,7 @@ class SharedRunner:
             watching.cancel()
             if keeping:
                 await asyncio.wait(keeping, timeout=END_S)
-            await end_tasks(keeping, 2.0)
+            await end_tasks([drift, *keeping], 2.0)
             health.close()
             await self._shared.queries.close()
             await self._shared.leases.close()

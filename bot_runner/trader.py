@@ -22,6 +22,7 @@ from bot_runner.candle_feed import CandleFeed
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
 from bot_runner.partial_exits import PartialExits
+from bot_runner.persistent_fault import PersistentFault
 from bot_runner.position_reconciler import PositionReconciler
 from bot_runner.resting_orders import RestingOrders
 from bot_runner.scorer import Scorer
@@ -88,6 +89,8 @@ class Trader:
         # Models look further back than the strategy, whose indicators need not be computed over that.
         self._history = 0 if scorer is None else base_history(core.strategy)
         self._monotonic = monotonic
+        name = journal.bot.name
+        self._unjudged = PersistentFault(journal, "limits-unjudged", f"The limits of {name} were not judged", monotonic)
         self._waiting: tuple[int, int] | None = None
         self._late_to_ms: int | None = None
 
@@ -154,7 +157,9 @@ class Trader:
                 look = await self._view.snapshot_from_exchange()
         except (Retry, Rejected) as fault:
             log.warning("limits_postponed", why=str(fault))
+            await self._unjudged.failed(fault)
             return
+        self._unjudged.passed()
         closes, breaches = self.core.see(now_ms, look.equity, look.open_profit)
         for breach in breaches:
             level = Level.CRITICAL if breach.action is Action.CLOSE_ALL else Level.WARNING

@@ -170,6 +170,8 @@ def _head(
     shown = "".join(f"<div><span class=dim>{escape(name)}</span><b>{cell_html(cell)}</b></div>" for name, cell in tiles)
     halts = [f"HALT {halt.kind} {pages.short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}" for halt in seen.halts]
     wrong = "".join(f"<p class=bad>{escape(text)}</p>" for text in (*halts, *faults))
+    announced = [words.text for words in pages.maintenance_words(seen, platform.zone) if isinstance(words, Words)]
+    wrong += "".join(f"<p class=warn>{escape(text)}</p>" for text in announced)
     today = amounts(together(bot.today for bot in seen.bots)).text
     title = f'<span hidden data-title="{escape(today)} today, Alpha"></span>'
     return f"<section>{title}<div class=tiles>{shown}</div>{wrong}<p class=dim>{escape(_moment(platform, seen))}</p></section>"

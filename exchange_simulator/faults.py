@@ -34,6 +34,7 @@ Kind = Literal[
     "revoke",
     "reject",
     "drift",
+    "push",
 ]
 Stream = Literal["private", "public", "all"]
 PUSH_KINDS = frozenset({"drop", "duplicate", "delay", "reorder", "drift"})
@@ -79,13 +80,16 @@ class Faults:
     # --- adding and removing ------------------------------------------------------------------------------------
 
     def add(self, fault: Fault) -> int:
-        """Activates a fault; a one-off event (`cut`) is executed at once. Returns its id."""
+        """Activates a fault; a one-off event (`cut`, `push`) is executed at once. Returns its id."""
         if fault.every < 1 or fault.times < 0:
             raise ValueError("every must be at least 1 and times at least 0")
         self._last_id += 1
         fault.id = self._last_id
         if fault.kind == "cut":
             fault.struck = self.cut(fault)
+            return fault.id
+        if fault.kind == "push":
+            fault.struck = self.push(fault)
             return fault.id
         if fault.kind == "revoke":
             self._revoke(fault.key, revoked=True)
@@ -123,6 +127,20 @@ class Faults:
         struck = [session for session in self._sessions() if self._meant(fault, session)]
         for session in struck:
             session.abort()
+        return len(struck)
+
+    def push(self, fault: Fault) -> int:
+        """Sends one message of a topic that nobody subscribed to; returns on how many connections."""
+        struck = [session for session in self._sessions() if self._meant(fault, session)]
+        for session in struck:
+            now = self._exchange.now_ms
+            body = {
+                "id": str(fault.id),
+                "topic": fault.topic,
+                "creationTime": now,
+                "data": [{fault.field: fault.value}],
+            }
+            session.push_raw(encode(body))
         return len(struck)
 
     def _meant(self, fault: Fault, session: "Session") -> bool:

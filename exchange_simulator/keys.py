@@ -70,6 +70,7 @@ class Key:
     demo: bool = False  # a demo trading account
     hedge: bool = False  # the account starts in hedge mode
     isolated: bool = False  # the account starts in isolated margin
+    dcp: bool = False  # disconnect protection is on: a lost connection cancels the account's orders
 
     def allows(self, group: str) -> bool:
         return group in self.permissions
@@ -88,7 +89,7 @@ def parse_account(text: str) -> Key:
     `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` sets its expiry; `ip=ADDRESS`
     binds it to an address; `usdc=AMOUNT` also deposits USDC; `mnt=AMOUNT` deposits MNT and pays fees from it;
     `region=NAME` registers the account on another Bybit site; `demo` makes it a demo trading account; `hedge` and
-    `isolated` start the account in hedge mode and in isolated margin.
+    `isolated` start the account in hedge mode and in isolated margin; `dcp` shows disconnect protection as on.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -128,7 +129,7 @@ def _apply(key: Key, option: str) -> None:
         key.mnt = amount
     elif name == "region" and value in REGIONS.values():
         key.region = value
-    elif name in ("demo", "hedge", "isolated") and not value:
+    elif name in ("demo", "hedge", "isolated", "dcp") and not value:
         setattr(key, name, True)
     elif name == "ends" and (day := _day(value)) is not None:
         key.ends = day

@@ -181,6 +181,10 @@ async def _alerts(platform: Operations, args: Arguments) -> Page:
     return pages.alerts_page(await health.alerts(platform, _n(args, 10)), platform.zone)
 
 
+async def _drift(platform: Operations, args: Arguments) -> Page:
+    return pages.drift_page(await history.drift(platform, _n(args, 30)), platform.zone)
+
+
 async def _audit(platform: Operations, args: Arguments) -> Page:
     return pages.commands_page(await history.commands(platform, _n(args, 20)), platform.zone)
 
@@ -368,6 +372,7 @@ QUERIES = (
     Query("health", "every part of the system", "every part", "", "/health", _health),
     Query("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),
     Query("issues", "where our books and the exchange's differ", "where books differ", "[bot]", "/issues", _issues),
+    Query("drift", "what Bybit sends beyond its documents", "new from Bybit", "[n]", "/drift", _drift),
     Query("alerts", "the latest alerts", "the latest", "[n]", "/alerts 20", _alerts),
     Query("model", "models: shadow and live, and their figures", "shadow and live", "[rest]", "/model trend", _model),
     Query(

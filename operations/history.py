@@ -114,6 +114,18 @@ class CommandRow:
     answer: str
 
 
+@dataclass(frozen=True, slots=True)
+class DriftRow:
+    """Something of the exchange that its documents did not know, as first seen (wall clock)."""
+
+    kind: str
+    place: str
+    name: str
+    first_seen: datetime
+    service: str
+    example: str
+
+
 def row_count(count: int) -> int:
     """Return `count`; Rejected outside 1 to MOST_ROWS."""
     if not 1 <= count <= MOST_ROWS:
@@ -345,3 +357,14 @@ async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
         )
         for row in rows
     ]
+
+
+async def drift(platform: Operations, count: int = 30, since: datetime | None = None) -> list[DriftRow]:
+    """The newest things of the exchange that its documents did not know, newest first; `since` a wall-clock time."""
+    rows = await platform.history.rows(
+        "SELECT kind, place, name, first_seen, service, example FROM audit.venue_drift "
+        "WHERE $2::timestamptz IS NULL OR first_seen >= $2 ORDER BY first_seen DESC, kind, place, name LIMIT $1",
+        row_count(count),
+        since,
+    )
+    return [DriftRow(**dict(row)) for row in rows]

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from alpha.model.coin import SETTLE_COINS
 from alpha.model.leg import BOTH
+from alpha.model.timestamp import at, ms_of
 from operations.coins import amounts, coins_of, named, of_coin, said, together, units
 from operations.formatting import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
 from operations.health import HealthRow
-from operations.history import AlertRow, CommandRow, FillRow, IssueRow, SyncRow
+from operations.history import AlertRow, CommandRow, DriftRow, FillRow, IssueRow, SyncRow
 from operations.log_lines import readable
 from operations.many_bots import GROUP_FROM, NAMED, grouped, is_well, page_of, states
 from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Verbatim, Words
@@ -144,6 +145,7 @@ def _around(seen: Status, zone: tzinfo) -> list[Block]:
         Words(f"HALT {halt.kind} {short(halt.bot) or 'all'} {halt.symbol}: {halt.reason}", Tone.BAD)
         for halt in seen.halts
     ]
+    blocks += maintenance_words(seen, zone)
     if seen.services:
         ill = [service for service in seen.services if not _serves(service)]
         well = len(seen.services) - len(ill)
@@ -157,6 +159,19 @@ def _around(seen: Status, zone: tzinfo) -> list[Block]:
     when = f"exchange {full_moment(known, zone)}" if known else full_moment(seen.wall_time, zone)
     blocks.append(Words(f"{coins}; {when}", Tone.DIM))
     return blocks
+
+
+def maintenance_words(seen: Status, zone: tzinfo) -> list[Block]:
+    """One line per announced maintenance of the exchange."""
+    lines: list[Block] = []
+    now_ms = None if seen.business_time is None else ms_of(seen.business_time)
+    for window in seen.maintenance.windows:
+        begins = full_moment(at(window.begin_ms), zone)
+        ends = "an unknown end" if window.end_ms is None else full_moment(at(window.end_ms), zone)
+        on = now_ms is not None and window.ongoing(now_ms)
+        verb = "is in maintenance" if on else "announces maintenance"
+        lines.append(Words(f"Bybit {verb} ({window.title}): {begins} to {ends}.", Tone.WARN))
+    return lines
 
 
 def _serves(service: ServiceStatus) -> bool:
@@ -530,3 +545,33 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
 def logs_page(bot: str, output: str, zone: tzinfo) -> Page:
     """A bot's output, newest last, times in `zone`; `data` is the raw output."""
     return Page(f"Logs of {short(bot)}", [Verbatim(readable(output, zone) or "No output.")], output)
+
+
+def drift_page(rows: list[DriftRow], zone: tzinfo) -> Page:
+    """What the exchange sends that its documents did not know."""
+    if not rows:
+        return Page("Drift", [Words("Bybit sends only what it documents.", Tone.GOOD)], rows)
+    table = Table(
+        (
+            Column("first seen"),
+            Column("new"),
+            Column("where"),
+            Column("what"),
+            Column("example", phone=False),
+            Column("seen by", phone=False),
+        ),
+        [
+            [
+                moment(row.first_seen, zone),
+                Cell(row.kind),
+                Cell(row.place),
+                Cell(row.name),
+                text(row.example),
+                Cell(row.service),
+            ]
+            for row in rows
+        ],
+        empty="",
+    )
+    words = "Nothing was refused for it: unknown fields are ignored, unknown values kept."
+    return Page("Drift", [table, Words(words, Tone.DIM)], rows)

@@ -1,12 +1,13 @@
 """System status: each bot, its data, its positions and today's net; and the services."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from alpha.errors import AlphaError
+from alpha.live_state.maintenance import MaintenanceState, read_maintenance
 from alpha.live_state.read import Heartbeat, LiveStatus, read_heartbeat, read_status
 from alpha.model.timestamp import ms_of
 from alpha.registry import Bot
@@ -78,6 +79,7 @@ class Status:
     faults: list[str]
     business_time: datetime | None
     wall_time: datetime
+    maintenance: MaintenanceState = field(default_factory=MaintenanceState)
 
 
 async def status(platform: Operations, bot: Bot | None = None) -> Status:
@@ -141,7 +143,14 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
         for p in (processes or {}).values()
         if p.container not in own
     ]
-    return Status(rows, services, halts, faults, moment, platform.wall_now())
+    announced = MaintenanceState()
+    try:
+        async with redis_faults(platform.live):
+            announced = await read_maintenance(platform.live.shared)
+    except AlphaError as fault:
+        if str(fault) not in faults:
+            faults.append(str(fault))
+    return Status(rows, services, halts, faults, moment, platform.wall_now(), announced)
 
 
 def judge(

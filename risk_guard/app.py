@@ -19,6 +19,7 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
+from alpha.postgres.drift import keep_drift
 from alpha.postgres.lease import GUARD_LEASE, PostgresLease
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
@@ -137,6 +138,7 @@ class GuardApp:
                 ("desk", self._desk.serve()),
                 ("portfolio", self._portfolio()),
                 ("housekeeping", self._housekeeping()),
+                ("drift", keep_drift(self._settings, "risk_guard")),
             )
         ]
         ending = asyncio.create_task(stop.wait())

@@ -99,8 +99,10 @@ def clock_skew(skew_ms: int) -> list[Finding]:
     return [Finding("clock", Level.CRITICAL, text, "Synchronise the clock with NTP.")]
 
 
-def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool) -> list[Finding]:
-    """The key's rights and expiry; `observe`: the guard is set to observe only."""
+def key_state(
+    bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool, live: bool = False, dcp: bool = False
+) -> list[Finding]:
+    """The key's rights and expiry; `observe`: the guard is set to observe only; `live`: real money; `dcp`: it is on."""
     if key is None:
         return []
     found = []
@@ -110,6 +112,14 @@ def key_state(bot: Bot, key: ApiKeyInfo | None, now: datetime, *, observe: bool)
     if not key.can_trade and not observe:
         text = f"The key of {bot.id} may not trade: the guard can only observe, it protects nothing there."
         found.append(Finding("key_trade", Level.CRITICAL, text, f"{renew} (or set GUARD_OBSERVE=true)"))
+    if live and not key.ip_bound:
+        text = f"The key of {bot.id} works from any address: Bybit ends it 90 days after it was made, and 7 days after a change of the password."
+        found.append(Finding("key_unbound", Level.WARNING, text, "Bind it to this host's address on Bybit."))
+    if dcp:
+        text = f"Disconnect protection (DCP) is on for {bot.id}: with a lost connection Bybit cancels orders, and stops may be among them."
+        found.append(
+            Finding("dcp", Level.WARNING, text, "Switch it off on Bybit. Lost stops are set anew within a minute.")
+        )
     try:
         ends = datetime.fromisoformat(key.expires_at)
     except ValueError:

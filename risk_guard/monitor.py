@@ -15,6 +15,7 @@ from alpha.clock import wall_ms
 from alpha.config.exchange import Environment
 from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.live_state.maintenance import read_maintenance
 from alpha.live_state.read import read_heartbeat, read_status
 from alpha.logs import logger
 from alpha.model.coin import SETTLE_COINS
@@ -64,6 +65,7 @@ class Monitor:
         self._clock_s = clock_s
         self._began_s = clock_s()
         self._key_s = clock_s()
+        self._dcp = False
         self._instruments_s = clock_s()
         self._orders_since_ms: int | None = None
         self._unnoted: set[tuple[str, str]] = set()
@@ -97,11 +99,13 @@ class Monitor:
         if self._clock_s() - self._key_s >= KEY_EVERY_S:
             try:
                 await self._account.read_key(observe=self._settings.guard_observe)
+                self._dcp = (await self._account.gateway.account_info()).dcp
             except KeyRefused as fault:
                 return [findings.refused_key(self._account.bot, fault)]
             self._key_s = self._clock_s()
         observe = self._settings.guard_observe or not self._account.trades
-        return findings.key_state(self._account.bot, self._account.key, now, observe=observe)
+        live = self._account.environment is Environment.LIVE
+        return findings.key_state(self._account.bot, self._account.key, now, observe=observe, live=live, dcp=self._dcp)
 
     async def _life(self, now: datetime) -> list[Finding]:
         bot, redis = self._account.bot, self._links.of(self._account.bot)
@@ -112,7 +116,10 @@ class Monitor:
             return [self._as_done(finding) for finding in strange]
         if self._clock_s() - self._began_s <= FIRST_MINUTE_S:
             return []
-        return findings.bot_signs(bot, await self._wish(), heartbeat, status, now)
+        signs = findings.bot_signs(bot, await self._wish(), heartbeat, status, now)
+        # in an announced maintenance the exchange is away for everybody, and the listener has told so
+        ongoing = (await read_maintenance(self._links.shared)).ongoing
+        return [finding for finding in signs if not (ongoing and finding.key == "data")]
 
     async def _wish(self) -> str:
         rows = await self._store.rows("SELECT wish FROM trading.bots WHERE bot_id = $1", self._account.bot.id)
@@ -169,6 +176,9 @@ class Monitor:
         gateway = self._account.gateway
         near = findings.maintenance(await gateway.system_status(), gateway.business.now_ms())
         before, self._maintenance = self._maintenance, near
+        if not self._settings.alpha_pause_in_maintenance:
+            await self._hold(_MAINTENANCE, None)
+            return []  # the listener tells of it
         if near is not None:
             finding = findings.maintenance_finding(near)
             await self._hold(_MAINTENANCE, finding.text)

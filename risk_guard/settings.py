@@ -16,6 +16,10 @@ class GuardSettings(
     """Everything the guard reads from the environment except the bots' keys."""
 
     guard_observe: bool = Field(False, description="true: everything is watched, nothing is sent")
+    alpha_pause_in_maintenance: bool = Field(
+        True,
+        description="true: no entries from shortly before an announced maintenance of the exchange until it is over",
+    )
     guard_patrol_s: int = Field(
         60, ge=1, le=60, description="how often positions are compared with their stops, in seconds"
     )

@@ -21,6 +21,8 @@ from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 STATE = "alerts"
+#: A row of this name in audit.command_centre is an acknowledgement from the terminal, taken once.
+FROM_TERMINAL = "acknowledge"
 
 
 class AlertDelivery:
@@ -31,11 +33,14 @@ class AlertDelivery:
         platform: Operations,
         book: AlertPolicy,
         memory: StateStore,
-        audience: Audience,
-        letters: TelegramSender,
+        audience: Audience | None,
+        letters: TelegramSender | None,
         own: Alerts,
+        others: Callable[[Notice], None] | None = None,
     ) -> None:
+        """`audience` and `letters` are None without Telegram; `others` gets every notice too and must not wait."""
         self._platform = platform
+        self._others = others
         self._book = book
         self._memory = memory
         self._audience = audience
@@ -90,6 +95,14 @@ class AlertDelivery:
             log.info("alerts_acknowledged", who=who, count=count)
         return count
 
+    async def look_for_terminal(self) -> None:
+        """Take an acknowledgement that `alpha alert ack` has left in the database."""
+        taken = await self._platform.history.value(
+            "DELETE FROM audit.command_centre WHERE name = $1 RETURNING name", FROM_TERMINAL
+        )
+        if taken is not None:
+            await self.acknowledge("alpha alert ack")
+
     async def _tell(self, alerts: list[Raised]) -> bool:
         """Deliver the notices that the policy produces; True if there were any."""
         notices = self._book.take(alerts, self._platform.wall_ms())
@@ -98,16 +111,21 @@ class AlertDelivery:
         return bool(notices)
 
     async def _deliver(self, notice: Notice) -> None:
-        people = self._audience.wanting(notice.level, self._platform.wall_ms())
+        if self._others is not None:
+            self._others(notice)
+        audience, letters = self._audience, self._letters
+        if audience is None or letters is None:
+            return
+        people = audience.wanting(notice.level, self._platform.wall_ms())
 
         async def tell(person: int) -> None:
             data = f"a|{','.join(notice.ids)}"
-            buttons = ((("👍 Acknowledge", data),),) if notice.ids and self._audience.may_acknowledge(person) else ()
+            buttons = ((("👍 Acknowledge", data),),) if notice.ids and audience.may_acknowledge(person) else ()
             silent = notice.silent or notice.level == "info"
             try:
-                await self._letters.say(ChatRef(person), notice.html, buttons, silent=silent, life_s=None)
+                await letters.say(ChatRef(person), notice.html, buttons, silent=silent, life_s=None)
             except Rejected as fault:
-                await self._audience.unreachable(person, str(fault))
+                await audience.unreachable(person, str(fault))
 
         await asyncio.gather(*(tell(person) for person in people))
 

@@ -19,6 +19,8 @@ AGAIN_MS = 30 * 60_000
 FORGET_MS = 60 * 60_000
 #: An acknowledged problem not raised for this long has ended: watchers raise a lasting problem every ten minutes.
 OVER_MS = 25 * 60_000
+#: A problem raised again after so long has a watcher, whose silence means its end.
+WATCHED_MS = 60_000
 #: Maximum keys remembered; maximum critical alerts per message, so that its button can name each of them.
 MOST_KNOWN, MOST_IN_ONE = 2_000, 6
 #: Measurements: they change without making it a different problem.
@@ -146,11 +148,18 @@ class AlertPolicy:
         return True
 
     def _over(self, raised: set[str], now_ms: int) -> list[Notice]:
-        """Acknowledged problems that were not raised for a while have ended: report that and forget their keys."""
+        """Acknowledged problems that were not raised for a while have ended: report that and forget their keys.
+
+        What was raised only once says nothing by its silence (a halt that a limit has set stays without repeating itself):
+        its end is not told.
+        """
         ended = [
             key
             for key, known in self.state.known.items()
-            if known.acknowledged and now_ms - known.last_ms > OVER_MS and key not in raised
+            if known.acknowledged
+            and known.last_ms - known.begun_ms >= WATCHED_MS
+            and now_ms - known.last_ms > OVER_MS
+            and key not in raised
         ]
         lines = []
         for key in ended:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from telegram.error import InvalidToken, TelegramError
@@ -31,6 +31,9 @@ from telegram_manager.trade_events import TradeEvents
 from telegram_manager.webhook import Webhook
 from telegram_manager.wiring import Setup, first_offset, introduce, make_desk, make_poller, report_interrupted, set_up
 
+if TYPE_CHECKING:
+    from telegram_manager.other_channels import OtherChannels
+
 log = logger(__name__)
 SERVICE = "telegram_manager"
 #: How long to wait for the stores at startup.
@@ -39,7 +42,7 @@ STORES_WAIT_S = 60.0
 DEAF_MS = 120_000
 #: Unhealthy when the stores have been unavailable for longer than this; and the timeout of a store check.
 BLIND_MS, STORES_S = 30_000, 5.0
-WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S = 5.0, 300.0, 2.0, 30.0, 10.0
+WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S = 5.0, 300.0, 2.0, 30.0, 10.0, 3.0
 CLOSE_WAIT_S = 5.0
 #: The webhook gets each alert once: it repeats nothing and has no quiet hours.
 NEVER_MS = 1 << 60
@@ -116,12 +119,23 @@ class CommandCentre:
         async with httpx.AsyncClient(timeout=15) as client:
             steady = await self._steady(setup, channels, stop)
             pump: AlertDelivery | None = None
+            others = self._other_channels()
+            if others is not None:
+                steady["other channels"] = others.run(stop)
             if setup is not None:
                 setup.audience.report_to(self._alerts)
+            if setup is not None or others is not None:
                 pump = AlertDelivery(
-                    self._platform, self._book, self._memory, setup.audience, setup.letters, self._alerts
+                    self._platform,
+                    self._book,
+                    self._memory,
+                    None if setup is None else setup.audience,
+                    None if setup is None else setup.letters,
+                    self._alerts,
+                    None if others is None else others.put,
                 )
                 steady["alerts"] = pump.run(stop)
+                steady["acknowledgements"] = forever("acknowledgements", pump.look_for_terminal, ACK_S, stop)
             if self._settings.c2_webhook_url is not None:
                 steady["webhook"] = (await self._webhook(client)).run(stop)
             at_once: dict[str, Coroutine[Any, Any, None]] = {}
@@ -188,6 +202,15 @@ class CommandCentre:
             )
             parts["summary"] = forever("summary", summary.look, SUMMARY_S, stop)
         return parts
+
+    def _other_channels(self) -> "OtherChannels | None":
+        """The channels of ALERT_URLS; None without any."""
+        urls = self._settings.alert_urls
+        if urls is None:
+            return None
+        from telegram_manager.other_channels import OtherChannels, parse_urls  # heavy, and only needed with addresses
+
+        return OtherChannels(parse_urls(urls.get_secret_value()), self._alerts)
 
     async def _webhook(self, client: httpx.AsyncClient) -> Webhook:
         """The second alert channel; it keeps its own record of what it has posted."""

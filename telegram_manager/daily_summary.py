@@ -4,8 +4,8 @@ from datetime import time, timedelta
 
 import msgspec
 
-from alpha.errors import Rejected
-from operations import analytics, history_pages, positions
+from alpha.errors import Rejected, Retry
+from operations import analytics, history, history_pages, positions
 from operations.business_time import business_now
 from operations.coins import said
 from operations.context import Operations
@@ -20,6 +20,7 @@ from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import StateStore
 
 STATE = "daily_summary"
+MONDAY = 0
 
 
 class SummaryState(msgspec.Struct):
@@ -95,7 +96,22 @@ async def summary(platform: Operations) -> tuple[Page, Curve | None]:
     )
     open_now = await positions.positions(platform)
     words = f"Open now: {len(open_now)} positions, {said(unrealised_by_coin(open_now))}."
+    news = await _new_from_bybit(platform) if platform.wall_now().astimezone(platform.zone).weekday() == MONDAY else []
     month = parse_period("30d", now)
     picture = history_pages.equity_picture(await analytics.equity_curve(platform, None, month), month, platform.zone)
-    shown = Page(f"Daily summary, {yesterday.start:%Y-%m-%d}", [*page.blocks, Words(words)], page.data)
+    shown = Page(f"Daily summary, {yesterday.start:%Y-%m-%d}", [*page.blocks, Words(words), *news], page.data)
     return shown, picture
+
+
+async def _new_from_bybit(platform: Operations) -> list[Words]:
+    """A sentence on what Bybit sent within the last week that its documents did not know; none where there is nothing."""
+    try:
+        rows = await history.drift(platform, 1_000, platform.wall_now() - timedelta(days=7))
+    except Retry:
+        # an older schema, or PostgreSQL is away: the summary does not wait for it
+        return []
+    if not rows:
+        return []
+    named = ", ".join(f"{row.kind} {row.name} ({row.place})" for row in rows[:5])
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    return [Words(f"New from Bybit this week: {named}{more}. /drift lists it; nothing depends on it.")]

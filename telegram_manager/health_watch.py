@@ -152,7 +152,8 @@ def troubles(seen: Status) -> list[Alert]:
             found.append(
                 Alert(Level.CRITICAL, f"guard:heartbeat:{bot.bot}", f"{bot.bot} is unhealthy.", bot.note, bot.bot)
             )
-        if bot.data in ("stale", "down"):
+        # in an announced maintenance the exchange is away for everybody, and the listener has told so
+        if bot.data in ("stale", "down") and not seen.maintenance.ongoing:
             text = f"The live data of {bot.bot} is {bot.data}."
             found.append(
                 Alert(Level.WARNING, f"guard:data:{bot.bot}", text, "Look at the log of websocket_listener.", bot.bot)

@@ -90,6 +90,10 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
     c2_daily_summary_at: str = Field(
         "", description="when the daily summary is sent, in ALPHA_TIMEZONE, for example 08:00"
     )
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="addresses of Apprise that get the alerts too, separated by blanks, each with LEVEL= before it or not",
+    )
     c2_webhook_url: SecretStr | None = Field(None, description="an address that gets every alert as JSON")
     c2_heartbeat_url: SecretStr | None = Field(
         None, description="URL that is requested every minute while everything is healthy"
@@ -155,6 +159,15 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
             raise ValueError(f"it is not a URL: {fault}") from None
         if parts.scheme not in ("http", "https") or not parts.host:
             raise ValueError("it is not a URL; it must begin with https://")
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _channels(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            from telegram_manager.other_channels import parse_urls  # Apprise is heavy, and only needed with addresses
+
+            parse_urls(value.get_secret_value())
         return value
 
     @field_validator("c2_telegram_access_code_hash")

@@ -25,6 +25,7 @@ from alpha.lease import Act
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
 from alpha.postgres.database import Pool, create_pool
+from alpha.postgres.drift import keep_drift
 from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from alpha.process import LoopPulse
@@ -32,6 +33,7 @@ from alpha.registry import Bot, load_registry
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.bot import BotListener, Shared
 from websocket_listener.lease import Leases
+from websocket_listener.maintenance import MaintenanceWatch
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
@@ -97,6 +99,9 @@ class Listener:
             may_write=self._may_write_public,
             writes=None if self.sharing is None else lambda: self.leases.writes_public,
         )
+        self.maintenance = MaintenanceWatch(
+            public_hosts, settings, budget, links.shared, self._market_gateway, self.alerts, self._may_write_public
+        )
         self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
         self._redis_run = ""
         self._redis_seen_s = time.monotonic()
@@ -117,6 +122,7 @@ class Listener:
             return
         self._redis_seen_s = self._exchange_seen_s = time.monotonic()
         jobs = [self.database.run(), self.rejected.run(), self.grouped.run()]
+        jobs.append(keep_drift(self._settings, "websocket_listener"))
         if self.sharing is None:
             jobs.append(self.leases.public.keep())
         else:
@@ -156,6 +162,7 @@ class Listener:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.public.run())
+            tasks.create_task(self.maintenance.run())
             tasks.create_task(self._watch_redis())
             tasks.create_task(self._watch_exchange())
             for bot in self.bots:

@@ -62,6 +62,8 @@ _ACCOUNT_TAKEN = "AL001"
 _IDENTIFY_AGAIN_S = 10.0
 #: How long the live state of an account that is given up may take to be written.
 _GIVE_UP_S = 3.0
+#: An identification that fails for so long is an alert.
+_UNIDENTIFIED_S = 60.0
 #: A pause before an account begins anew after a fault that nobody foresaw.
 _BEGIN_AGAIN_S = 5.0
 
@@ -238,6 +240,7 @@ class BotListener:
             self._held_before = bool(await self._redis.smembers(keys.positions(self.bot.id)))
 
     async def _identified(self) -> Account | None:
+        began_s, told = time.monotonic(), False
         while True:
             try:
                 async with self._shared.audits.turn(holds=self._held_before):
@@ -250,10 +253,20 @@ class BotListener:
                 await self.refuse(str(fault))
             except (AlphaError, *POSTGRES_ERRORS) as fault:
                 log.warning("not_identified", bot=self.bot.id, why=f"{type(fault).__name__}: {fault}"[:300])
+                if not told and time.monotonic() - began_s >= _UNIDENTIFIED_S:
+                    told = True
+                    await self._unidentified(fault)
             else:
                 self.status.refused = ""
                 return account
             await asyncio.sleep(_IDENTIFY_AGAIN_S)
+
+    async def _unidentified(self, fault: Exception) -> None:
+        """The account behind the key could not be learnt for a while: nothing of it is recorded meanwhile."""
+        text = f"{self.bot.id} is not listened to: its account is not known, because {first_line(fault)}"
+        remedy = "It is tried again. Nothing of it is recorded meanwhile; what happens is read afterwards."
+        alert = Alert(Level.CRITICAL, f"unidentified:{self.bot.id}", text, remedy, self.bot.id)
+        await self._shared.alerts.raise_alert(alert, wall_ms())
 
     async def refuse(self, why: str) -> None:
         """This bot cannot be listened to: say so in its status and to the operator."""
@@ -452,6 +465,8 @@ class BotListener:
                     log.warning("unexplained", bot=self.bot.id, what=overdue[:5])
                     self.status.gap("unexplained", overdue[0])
                     self.auditor.ask(overdue[0], gap=False)
+            if self.feed is not None:
+                await self.feed.look_for_drift()
             self.status.unread = self.feed.unread if self.feed is not None else 0
             self.status.unread_lost = self._shared.rejected.lost_of[self.bot.id]
             self.status.beat()

@@ -1,7 +1,8 @@
 """What one bot's private stream says, taken apart: fills to PostgreSQL and Redis, orders, positions, wallet."""
 
+import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -10,9 +11,11 @@ from typing import Any
 import msgspec
 
 from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.documented import note_row
 from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import Wallet
 from alpha.clock import BusinessClock, wall_ms
+from alpha.drift import NOTES, DriftKind
 from alpha.errors import Rejected
 from alpha.model.execution import Execution
 from alpha.model.order import Order
@@ -39,6 +42,8 @@ _SEEN_KEPT = 20_000
 _UNDECIDED_KEPT = 1_000
 #: An execution's order and position come within milliseconds; after this the exchange is asked.
 MODE_WAIT_S = 1.0
+#: Frames of one second that are looked through for what Bybit does not document; in a burst the newest ones.
+_LOOKED_THROUGH = 1_000
 #: A time so far ahead of the exchange's clock is damage; it would hold back everything that follows.
 _AHEAD_MS = 30 * 24 * 3_600_000
 _rows = msgspec.json.Decoder(list[object])
@@ -86,6 +91,7 @@ class Dispatcher:
         self._business = business
         self._lost = lost
         self._seen: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._unlooked: deque[tuple[str, msgspec.Raw]] = deque(maxlen=_LOOKED_THROUGH)
         self._readers: dict[str, tuple[_Quick, _Careful, Callable[[Any, Envelope], None]]] = {
             "execution": (read_executions, parse_execution, self._take_execution),
             "order": (read_orders, parse_order, self._take_order),
@@ -102,10 +108,13 @@ class Dispatcher:
         topic = envelope.topic
         found = self._readers.get(topic) or self._readers.get(topic.split(".", 1)[0])
         if found is None:
+            NOTES.note(DriftKind.TOPIC, "private stream", topic, as_text(frame))
             return
         quick, careful, take = found
         rows: Sequence[object] | None = quick(envelope.data)
         faults = []
+        if rows:
+            self._unlooked.append((topic.split(".", 1)[0], envelope.data))
         if rows is None:
             rows = []
             try:
@@ -125,6 +134,18 @@ class Dispatcher:
                 faults.append(str(fault))
         if faults:
             self._reject(frame, " ".join(faults), topic)
+
+    async def look_for_drift(self) -> None:
+        """Note what Bybit does not document in the rows that were read the quick way, which sees known fields only."""
+        looked = 0
+        while self._unlooked:
+            kind, data = self._unlooked.popleft()
+            for row in _rows.decode(data):
+                if isinstance(row, dict):
+                    note_row(kind, row)
+            looked += 1
+            if looked % 50 == 0:
+                await asyncio.sleep(0)
 
     def on_malformed(self, frame: str | bytes, fault: str) -> None:
         """A frame that is no message at all."""

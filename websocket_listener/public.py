@@ -14,6 +14,7 @@ from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
 from alpha.bybit.stream import Stream, Watch
 from alpha.clock import wall_ms
+from alpha.drift import NOTES, DriftKind
 from alpha.errors import Rejected
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
@@ -128,6 +129,8 @@ class PublicFeed:
                 self.candles.kline(envelope)
             elif envelope.topic.startswith("adlAlert."):
                 self.market.adl(envelope)
+            else:
+                NOTES.note(DriftKind.TOPIC, "public stream", envelope.topic.split(".")[0], as_text(frame))
         except (Rejected, IndexError) as fault:
             self._reject(frame, str(fault), envelope.topic)
 

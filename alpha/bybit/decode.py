@@ -370,7 +370,11 @@ def parse_key_info(row: object) -> ApiKeyInfo:
 def parse_account_info(row: object) -> AccountInfo:
     """Parse the result of `account/info`."""
     f = Fields("account-info", row)
-    return AccountInfo(unified_margin_status=f.integer("unifiedMarginStatus"), margin_mode=f.text("marginMode"))
+    return AccountInfo(
+        unified_margin_status=f.integer("unifiedMarginStatus"),
+        margin_mode=f.text("marginMode"),
+        dcp=f.any_text("dcpStatus").upper() == "ON",
+    )
 
 
 def parse_fees_in_mnt(row: object) -> bool:

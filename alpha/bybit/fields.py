@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import NoReturn
 
+from alpha.bybit.documented import note_row
 from alpha.bybit.errors import UnreadableRow
 from alpha.model.timestamp import ms_of
 
@@ -25,6 +26,7 @@ class Fields:
         self.kind = kind
         self.row = row
         self._get = row.get
+        note_row(kind, row)
 
     def fail(self, name: str, what: str) -> NoReturn:
         """Refuse the row because of the field `name`."""

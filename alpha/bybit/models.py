@@ -196,6 +196,8 @@ class AccountInfo(Struct, frozen=True, gc=False):
 
     unified_margin_status: int
     margin_mode: str
+    #: Disconnect protection: the exchange cancels the account's orders when its connection is lost.
+    dcp: bool = False
 
 
 class FeeRate(Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from alpha.bybit import retry_policy
+from alpha.bybit.documented import note_code
 from alpha.bybit.endpoints import SERVER_TIME, Endpoint
 from alpha.bybit.errors import (
     Busy,
@@ -291,6 +292,7 @@ class Caller:
 def _final(endpoint: Endpoint, answer: Answer, hosts: Hosts) -> AlphaError:
     text = _text(endpoint, answer)
     code = answer.ret_code
+    note_code(endpoint.path, code, answer.message)
     match answer.kind:
         case ErrorKind.KEY_REFUSED:
             note = f" {REGIONS[hosts.region].note}" if REGIONS[hosts.region].note else ""

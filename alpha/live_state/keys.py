@@ -85,6 +85,8 @@ ALL_INTERVALS = "all"
 #: Stream in database 15: every new analysis. Set: the symbols that are analysed.
 ANALYSIS_EVENTS = "analysis:events"
 ANALYSIS_SYMBOLS = "analysis:symbols"
+#: String in database 15: announced maintenance of the exchange, as JSON.
+MAINTENANCE = "venue:maintenance"
 ALERTS = "alerts"
 EVENTS_CHANNEL = "alpha:events"
 GUARD = "guard"

@@ -12,6 +12,7 @@ from alpha.config.services import DatabaseSettings, RegistrySettings
 from alpha.errors import Misconfigured, Rejected
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
+from alpha.postgres.tax import FORMATS, export_tax
 from alpha.registry import load_registry
 
 
@@ -23,6 +24,11 @@ def register(app: typer.Typer) -> None:
         bot: str = typer.Option(..., "--bot", help="The bot: its id, name, tag or container."),
         year: int = typer.Option(..., "--year", min=2018, max=2100, help="The calendar year."),
         tz: str = typer.Option("UTC", "--tz", help="The time zone whose year it is, for example Europe/Berlin."),
+        style: str | None = typer.Option(
+            None,
+            "--format",
+            help="koinly, cointracking or generic: every movement of money, and a statement of the year.",
+        ),
         output: Path | None = typer.Option(None, "--output", help="The folder; export/<bot>-<year> when left out."),
     ) -> None:
         """Write fills, round trips, funding and transfers of a year as CSV."""
@@ -33,7 +39,9 @@ def register(app: typer.Typer) -> None:
         bot_id = _id_of(bot)
         folder = output or Path("export") / f"{bot_id}-{year}"
         console = Console(soft_wrap=True)
-        for path, rows in asyncio.run(_export(bot_id, year, zone, folder)).items():
+        if style is not None and style.lower() not in FORMATS:
+            raise Rejected(f"There is no format {style!r}. Name one of {', '.join(FORMATS)}.")
+        for path, rows in asyncio.run(_export(bot_id, year, zone, folder, style)).items():
             console.print(f"{rows:>9,} rows  {path}")
 
 
@@ -51,10 +59,12 @@ def _id_of(name: str) -> str:
         return name
 
 
-async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path) -> dict[Path, int]:
+async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path, style: str | None) -> dict[Path, int]:
     settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
+        if style is not None:
+            return await export_tax(connection, bot, year, zone, folder, style.lower())
         return await export_year(connection, bot, year, zone, folder)
     finally:
         await connection.close()

@@ -25,6 +25,8 @@ SKEW_LIMIT_MS = 500
 #: The mode is per symbol; who switches it does so for all symbols of a coin, or for these first.
 _ASKED = ("BTCUSDT", "ETHUSDT")
 EXPIRY_WARNING = timedelta(days=14)
+#: A Bybit user has a main account and 20 standard sub-accounts; each bot needs one.
+ACCOUNTS, SPARE = 21, 2
 
 
 async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> AsyncIterator[Finding]:
@@ -83,6 +85,19 @@ class KeyChecks:
                 yield await self._refused(bot, error, keys)
             except AlphaError as error:
                 yield fault(bot.container, str(error))
+        if configured > ACCOUNTS:
+            yield fault(
+                "accounts",
+                f"{configured} bots need {configured} accounts, and a Bybit user has {ACCOUNTS}: the main one and {ACCOUNTS - 1} "
+                "standard sub-accounts.",
+                "Spread the bots over several users, or take bots out of bots.toml.",
+            )
+        elif configured > ACCOUNTS - SPARE:
+            yield note(
+                "accounts",
+                f"{configured} of the {ACCOUNTS} accounts that a Bybit user has are in use.",
+                "Each bot needs one.",
+            )
         if configured == 0:
             yield fault(
                 "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
@@ -111,9 +126,15 @@ class KeyChecks:
                 )
                 return
             yield ok(bot.container, f"The key is valid on {gateway.environment}, account {info.user_id}.")
-            for finding in _rights(bot, info):
+            for finding in _rights(bot, info, live=gateway.environment is Environment.LIVE):
                 yield finding
             mode = await gateway.account_info()
+            if mode.dcp:
+                yield note(
+                    bot.container,
+                    "Disconnect protection (DCP) is on: with a lost connection Bybit cancels orders, and stops may be among them.",
+                    "Switch it off on Bybit, or the guard sets lost stops anew within a minute.",
+                )
             hedged = await self._hedged(gateway)
             if hedged and trades:
                 yield fault(
@@ -183,7 +204,9 @@ class KeyChecks:
         return Gateway(hosts_of(self._settings, keys), credentials, self._throttle, account=bot.id)
 
 
-def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:
+def _rights(bot: Bot, info: ApiKeyInfo, *, live: bool) -> list[Finding]:
+    """What the key may do and how long; what can stop trading with real money is a fault, elsewhere a note."""
+    serious = fault if live else note
     found: list[Finding] = []
     if info.can_withdraw:
         found.append(
@@ -202,10 +225,23 @@ def _rights(bot: Bot, info: ApiKeyInfo) -> list[Finding]:
             )
         )
     if not info.ip_bound:
-        found.append(note(bot.container, "The key works from any address.", "Bind it to this host's address."))
+        found.append(
+            serious(
+                bot.container,
+                "The key works from any address; Bybit ends such a key 90 days after it was made, and 7 days after the account's "
+                "password was changed.",
+                "Bind it to this host's address on Bybit; that cannot be done by API.",
+            )
+        )
     expires = _expiry(info)
     if expires is not None and expires - datetime.now(UTC) < EXPIRY_WARNING:
-        found.append(note(bot.container, f"The key ends on {expires:%Y-%m-%d}.", "Make a new one in time."))
+        found.append(
+            serious(
+                bot.container,
+                f"The key ends on {expires:%Y-%m-%d}.",
+                f"Make a new one, then: alpha key {bot.container}",
+            )
+        )
     return found
 
 

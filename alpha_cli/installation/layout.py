@@ -53,7 +53,10 @@ def tokens(registry: Registry) -> list[str]:
 
 def given(registry: Registry) -> list[str]:
     """The names of all secrets that only the operator can provide."""
-    return [name for bot in registry.bots for pair in key_pairs(bot) for name in pair] + tokens(registry)
+    return [name for bot in registry.bots for pair in key_pairs(bot) for name in pair] + [
+        *tokens(registry),
+        "ALERT_URLS",
+    ]
 
 
 def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str] = ()) -> dict[str, str]:
@@ -101,6 +104,7 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
         place_pair(bot.container, key_pairs(bot)[0], key_pairs(bot)[0])
         place("telegram_manager", f"{bot.prefix}_TELEGRAM_BOT_TOKEN", f"{bot.prefix}_TELEGRAM_BOT_TOKEN")
     place("telegram_manager", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
+    place("telegram_manager", "ALERT_URLS", "ALERT_URLS")
     place("doctor", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
     place("dashboard", "DASHBOARD_TOKEN", "DASHBOARD_TOKEN")
     place("tick_recorder", "INFLUX_TOKEN", "INFLUX_TOKEN")

@@ -165,7 +165,7 @@ def redis_users(registry: Registry) -> str:
         # the listener writes live state and markets; every user may raise alerts and shares the request budget
         _user(
             "websocket_listener",
-            writes=[*state, "market:*", "candles:*"],
+            writes=[*state, "market:*", "candles:*", "venue:*"],
             reads=["symbols:*", "intervals:*"],
             shout=True,
         ),
@@ -173,7 +173,7 @@ def redis_users(registry: Registry) -> str:
         _user(
             "risk_guard",
             writes=["control:*", "control_replies:guard", "symbols:*", "heartbeat:guard"],
-            reads=[*state, "market:*", "candles:*", "heartbeat:*", "control_replies:*", "intervals:*"],
+            reads=[*state, "market:*", "candles:*", "venue:*", "heartbeat:*", "control_replies:*", "intervals:*"],
         ),
         _user("telegram_manager", writes=["control:*"], reads=["*"]),
         _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),

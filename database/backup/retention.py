@@ -1,6 +1,7 @@
 """The folder of backups: daily, weekly, monthly. The first daily backup of a week or month becomes that period's."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -11,6 +12,10 @@ from alpha.errors import Misconfigured
 SHELVES = ("daily", "weekly", "monthly")
 _FORM = "%Y%m%dT%H%M%SZ"
 _DUMP, _CARD, _PARTIAL = ".dump", ".json", ".partial"
+#: An encrypted backup has this ending too; its manifest stays readable.
+AGE = ".age"
+#: Folders in which a backup stands decrypted for the time of a drill.
+DRILL = ".drill-"
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -23,7 +28,13 @@ class Backup:
     @property
     def manifest(self) -> Path:
         """The path of its manifest."""
-        return self.path.with_suffix(_CARD)
+        plain = self.path.with_suffix("") if self.encrypted else self.path
+        return plain.with_suffix(_CARD)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it needs the operator's key."""
+        return self.path.suffix == AGE
 
     @property
     def name(self) -> str:
@@ -53,6 +64,8 @@ class BackupStore:
                 (self.folder / shelf).mkdir(mode=0o750, parents=True, exist_ok=True)
                 for left in (self.folder / shelf).glob(f"*{_PARTIAL}"):
                     left.unlink()
+            for drill in self.folder.glob(f"{DRILL}*"):
+                shutil.rmtree(drill, ignore_errors=True)
         except OSError as fault:
             raise Misconfigured(
                 f"BACKUP_DIR {self.folder} cannot be written: {fault.strerror}. Give it to the user of this service."
@@ -61,8 +74,9 @@ class BackupStore:
     def backups(self, shelf: str = "daily") -> list[Backup]:
         """The backups of one shelf (daily, weekly or monthly), oldest first."""
         found = []
-        for path in (self.folder / shelf).glob(f"*{_DUMP}"):
-            stamp = path.stem.rsplit("-", 1)[-1]
+        folder = self.folder / shelf
+        for path in (*folder.glob(f"*{_DUMP}"), *folder.glob(f"*{_DUMP}{AGE}")):
+            stamp = path.name.removesuffix(AGE).removesuffix(_DUMP).rsplit("-", 1)[-1]
             try:
                 found.append(Backup(datetime.strptime(stamp, _FORM).replace(tzinfo=UTC), path))
             except ValueError:
@@ -103,6 +117,21 @@ class BackupStore:
         if all((other.taken_at.year, other.taken_at.month) != month for other in self.backups("monthly")):
             self._link(backup, "monthly")
         return backup
+
+    def replace(self, backup: Backup, encrypted: Path) -> Backup:
+        """Put the encrypted file in the place of the plain one, on every shelf; the plain one is gone afterwards."""
+        made = Backup(backup.taken_at, backup.path.with_name(backup.path.name + AGE))
+        _sync(encrypted)
+        encrypted.replace(made.path)
+        _sync(made.path.parent)
+        for shelf in SHELVES:
+            plain = self.folder / shelf / backup.path.name
+            if plain.exists():
+                if shelf != "daily":
+                    os.link(made.path, plain.with_name(made.path.name))
+                plain.unlink()
+                _sync(plain.parent)
+        return made
 
     def _link(self, backup: Backup, shelf: str) -> None:
         for path in (backup.manifest, backup.path):

@@ -12,6 +12,7 @@ from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, connect
 from alpha.postgres.schema import present
 from database.backup.dump import take
+from database.backup.encryption import DRILL_EVERY, encrypt, last_drill, run_hook
 from database.backup.restore import rehearse
 from database.backup.retention import Backup, BackupStore, due_at
 from database.backup.settings import BackupSettings
@@ -76,23 +77,53 @@ class BackupService:
         except AlphaError as fault:
             await self._failed("backup", started, str(fault))
             return False
+        # what is encrypted nobody here can read: it is rehearsed before, every night
+        if self._settings.recipients():
+            if not await self._rehearse(backup):
+                return False
+            try:
+                backup = await encrypt(self._settings, self.shelves, backup)
+            except AlphaError as fault:
+                await self._failed("backup", started, f"It is good, but not encrypted: {fault}")
+                return False
+            first_of_week = False
         gone = self.shelves.clear(self._settings.kept())
         await self._record("backup", started, True, f"{len(gone)} old ones removed.", backup)
         log.info("backup_taken", file=backup.name, bytes=backup.path.stat().st_size, removed=len(gone))
         self._fault = None
         if first_of_week:
             await self._rehearse(backup)
+        try:
+            await run_hook(self._settings, backup)
+        except AlphaError as fault:
+            await self._failed("copy", started, str(fault))
+        await self._remind(started)
         return True
 
-    async def _rehearse(self, backup: Backup) -> None:
+    async def _remind(self, now: datetime) -> None:
+        """Encrypted backups are worth what the operator's key can read of them: a month without a drill is told."""
+        if not self._settings.recipients() or self._alerts is None:
+            return
+        drilled = last_drill(self.shelves)
+        if drilled is not None and now - drilled < DRILL_EVERY:
+            return
+        when = "never" if drilled is None else f"on {drilled:%Y-%m-%d}"
+        text = (
+            f"The encrypted backups were last read with your key {when}; once a month proves that the key still fits."
+        )
+        remedy = "postgres_backup drill latest --identity FILE"
+        await self._alerts.raise_alert(Alert(Level.WARNING, "backup-drill", text, remedy), ms_of(self._now()))
+
+    async def _rehearse(self, backup: Backup) -> bool:
         started = self._now()
         try:
             rows = await rehearse(self._settings, backup)
         except AlphaError as fault:
             await self._failed("rehearsal", started, str(fault))
-            return
+            return False
         await self._record("rehearsal", started, True, f"{rows} rows restored; all counts and sums are equal.", backup)
         log.info("backup_rehearsed", file=backup.name, rows=rows)
+        return True
 
     async def _failed(self, kind: str, started: datetime, sentence: str) -> None:
         self._fault = f"The {kind} of {started:%Y-%m-%d %H:%M} UTC failed: {sentence}"

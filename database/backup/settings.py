@@ -17,8 +17,21 @@ class BackupSettings(DatabaseSettings, LogSettings, HealthSettings):
     backup_keep_daily: int = Field(30, ge=1, description="how many daily backups are kept")
     backup_keep_weekly: int = Field(12, ge=0, description="how many weekly backups are kept")
     backup_keep_monthly: int = Field(12, ge=0, description="how many monthly backups are kept")
+    backup_age_recipients: str | None = Field(
+        None,
+        description="public keys of age (age1...), separated by blanks: backups are encrypted for them; none when empty",
+    )
+    backup_age_program: str = Field("age", description="the program age")
+    backup_hook: Path | None = Field(
+        None,
+        description="a program that is run with the path of each new backup, to copy it elsewhere; none when empty",
+    )
     backup_programs: Path | None = Field(None, description="the folder of pg_dump and pg_restore; the PATH when empty")
     redis_host: str | None = Field(None, description="the host of Redis, for alerts; none when empty")
+
+    def recipients(self) -> list[str]:
+        """The public keys that backups are encrypted for."""
+        return (self.backup_age_recipients or "").split()
 
     def program(self, name: str) -> str:
         """The path of pg_dump or pg_restore."""

@@ -35,10 +35,21 @@ def account_info(call: Call) -> Row:
         "isMasterTrader": False,
         "spotHedgingStatus": "OFF",
         "updatedTime": str(account.updated_ms),
-        "dcpStatus": "OFF",
+        "dcpStatus": "ON" if _protected(call) else "OFF",
         "timeWindow": 0,
         "smpGroup": 0,
     }
+
+
+def _protected(call: Call) -> bool:
+    """Whether disconnect protection (DCP) is on for the account."""
+    return any(key.dcp for key in call.exchange.keys.values() if key.uid == call.account.uid)
+
+
+def dcp_info(call: Call) -> Row:
+    """The products for which disconnect protection is set up; none where it never was."""
+    rows = [{"product": "DERIVATIVES", "dcpStatus": "ON", "timeWindow": "10"}] if _protected(call) else []
+    return {"dcpInfos": rows}
 
 
 def fee_rate(call: Call) -> Row:
@@ -305,6 +316,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", f"{_ACCOUNT}/borrow-history", no_loans, (Param("currency"), *WINDOW, limit(20, 50), CURSOR), calls=50
     ),
+    Endpoint("GET", f"{_ACCOUNT}/query-dcp-info", dcp_info, (), calls=5),
     Endpoint("GET", "/v5/system/status", system_status, (Param("id"), Param("state")), private=False),
     Endpoint(
         "GET",

@@ -86,6 +86,13 @@ def test_a_key_that_ends_soon_may_withdraw_or_may_not_trade_is_told(bot: Bot) ->
     assert kinds([findings.refused_key(bot, KeyRefused("API key is invalid.", 10003))]) == ["key_refused"]
 
 
+def test_a_live_key_without_an_address_and_disconnect_protection_are_told(bot: Bot) -> None:
+    assert kinds(findings.key_state(bot, key(), NOW, observe=False, live=True)) == ["key_unbound"]
+    assert kinds(findings.key_state(bot, key(), NOW, observe=False, dcp=True)) == ["dcp"]
+    (unbound,) = findings.key_state(bot, key(), NOW, observe=False, live=True)
+    assert "90 days after it was made, and 7 days after a change of the password" in unbound.text
+
+
 def link(tag: str, number: int) -> str:
     return order_link_id(tag, Reason.ENTRY, account="a", symbol="BTCUSDT", bar_ms=number, intent="enter")
 

@@ -83,6 +83,15 @@ def test_an_acknowledgement_holds_for_the_episode_whose_end_is_told_and_then_the
     assert len(book.take([], ended + 3 + REPEAT_MS)) == 1
 
 
+def test_what_was_raised_once_is_never_called_over_although_its_key_is_new_after_a_while() -> None:
+    book = _book()
+    book.take([_alert(level="critical", text="The daily loss is reached: halted.")], 0)
+    book.acknowledge()
+    assert [book.take([], minute * 60_000) for minute in range(1, 180)] == [[]] * 179
+    (again,) = book.take([_alert(level="critical", text="The daily loss is reached: halted.")], 180 * 60_000)
+    assert "halted" in again.html
+
+
 def test_acknowledged_trouble_in_other_words_is_news_and_other_measurements_are_not() -> None:
     book = _book()
     book.take([_alert(level="critical", text="No sign of life (not for 65 s), 3.2 % down.")], 0)

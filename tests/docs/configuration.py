@@ -23,6 +23,7 @@ from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
 from websocket_listener.settings import ListenerSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     (
@@ -94,6 +95,8 @@ def _row(variable: str, field: FieldInfo) -> str:
         default = "none"
     else:
         value = field.default
+        if isinstance(value, Path) and value.is_relative_to(ROOT):
+            value = value.relative_to(ROOT)  # the page is the same in every checkout
         default = f"`{str(value).lower() if isinstance(value, bool) else ','.join(map(str, value)) if isinstance(value, tuple) else value}`"
     text = (field.description or "").rstrip(".")
     return f"| `{variable}` | {default} | {_sentence(text)}{' (secret)' if secret else ''} |"

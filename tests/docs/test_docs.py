@@ -1,6 +1,7 @@
 """The documents say what is so."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import schemdraw
 
 from alpha.config.regions import REGIONS
-from tests.docs import diagrams
+from tests.docs import diagrams, llms
 from tests.docs.configuration import PAGE, PARTS, page, settings_models
 from tests.docs.diagrams import DIAGRAMS
 from tests.docs.reference import FOLDER, PAGES, metrics
@@ -85,3 +86,23 @@ def test_the_table_of_regions_is_the_one_of_the_program() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}`"))
         assert f"`{region.rest}`" in row, name
         assert f"`{region.streams}`" in row, name
+
+
+def test_every_command_of_the_comparison_runs_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.venv/bin/python -m pytest -q -n 0 (\S+)(?: -k (\S+))?$", text, re.MULTILINE)
+    assert len(commands) >= text.count("\n## "), "each case has a command"
+    for path, words in commands:
+        tests = re.findall(r"def (test_\w+)", (ROOT / path).read_text(encoding="utf-8"))
+        assert [name for name in tests if words in name], f"{path} has no test of {words!r}"
+
+
+def test_programs_that_read_documents_get_every_page() -> None:
+    listed, whole = llms.short(), llms.full()
+    pages = llms.pages()
+    assert len(pages) > 20
+    assert listed.startswith(f"# Alpha\n\n> {llms.SUMMARY}")
+    for _, title, path in pages:
+        assert f"- [{title}](" in listed
+        assert path.read_text(encoding="utf-8").strip() in whole
+    assert llms.first_sentence("# Head\n\nA `b` [c](d.md): e.\n") == "A b c"

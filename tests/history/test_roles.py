@@ -13,6 +13,7 @@ from tests.history.roles import PASSWORDS
 ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "alpha_readonly": {},
     "alpha_listener": {
+        "audit.venue_drift": {"INSERT"},
         "trading.listener_leases": {"INSERT", "UPDATE"},
         "trading.listener_members": {"INSERT", "UPDATE", "DELETE"},
         "trading.fills": {"INSERT", "UPDATE order_link_id fee_currency closed_size exec_pnl extra_fees fee_price"},
@@ -24,6 +25,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "audit.rejected_messages": {"INSERT"},
     },
     "alpha_sync": {
+        "audit.venue_drift": {"INSERT"},
         "trading.completed_trades": {"INSERT", "UPDATE"},
         "trading.sync_runs": {"INSERT", "UPDATE"},
         "trading.service_leases": {"INSERT", "UPDATE"},
@@ -34,6 +36,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "audit.rejected_messages": {"INSERT"},
     },
     "alpha_guard": {
+        "audit.venue_drift": {"INSERT"},
         "trading.halts": {"INSERT", "UPDATE"},
         "trading.guard_state": {"INSERT", "UPDATE", "DELETE"},
         "trading.guard_lease": {"INSERT", "UPDATE"},
@@ -48,12 +51,17 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.service_leases": {"INSERT", "UPDATE"},
     },
     "alpha_strategy": {
+        "audit.venue_drift": {"INSERT"},
         "trading.strategy_state": {"INSERT", "UPDATE"},
         "trading.bot_leases": {"INSERT", "UPDATE"},
         "trading.order_intents": {"INSERT"},
         "trading.predictions": {"INSERT", "UPDATE outcome"},
     },
-    "alpha_ticks": {"audit.rejected_messages": {"INSERT"}, "trading.service_leases": {"INSERT", "UPDATE"}},
+    "alpha_ticks": {
+        "audit.rejected_messages": {"INSERT"},
+        "audit.venue_drift": {"INSERT"},
+        "trading.service_leases": {"INSERT", "UPDATE"},
+    },
     "alpha_analysis": {
         "trading.analysis": {"INSERT"},
         "trading.service_leases": {"INSERT", "UPDATE"},
