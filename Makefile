@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz properties test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz properties accounts test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ faults: $(VENV)/.dev ## the fault suite at length: 200 rounds, seed printed (ARG
 
 properties: $(VENV)/.dev ## the simulated exchange's books over 5,000 random flows of every kind of account (about an hour)
 	@$(BIN)/python -m pytest -q -m long exchange_simulator/tests/engine/test_properties.py $(ARGS)
+
+accounts: $(VENV)/.dev ## hedge mode, isolated margin, USDC and fees in MNT at length: pages, guard, reconciliation against the exchange
+	@$(BIN)/python -m pytest -q -n 0 tests/accounts risk_guard/tests/test_kinds_of_accounts.py trade_sync_service/tests/test_reconcile.py $(ARGS)
 
 fence: $(VENV)/.dev ## freeze and takeover at length: 1,000 rounds, seed printed (ARGS='--rounds 100 --pairs 3')
 	@$(BIN)/python -m tests.fence $(ARGS)

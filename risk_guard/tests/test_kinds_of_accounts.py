@@ -59,6 +59,7 @@ async def test_a_guard_that_observes_wants_a_stop_for_each_leg(kinds: BotHarness
     await hands.close()
 
 
+@pytest.mark.long
 async def test_a_leg_gets_its_own_stop_and_flatten_closes_both(kinds: BotHarness) -> None:
     hands = Hands(kinds, HEDGE)
     await hands.open("ETHUSDT", "Buy", "1", positionIdx=1)
@@ -101,6 +102,7 @@ async def test_a_contract_in_usdc_is_protected_and_flattened(kinds: BotHarness) 
     await hands.close()
 
 
+@pytest.mark.long
 async def test_a_stop_beyond_the_liquidation_of_an_isolated_position_is_moved_inside(kinds: BotHarness) -> None:
     hands = Hands(kinds, ISOLATED)
     await hands.order("SOLUSDT", "Buy", "1")

@@ -139,6 +139,8 @@ def words_of(page: Page) -> str:
     return "\n".join(said)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_every_number_shown_is_the_exchanges(stage: BotHarness, platform: Operations, registry: Registry) -> None:
     stage.listener().start()
     draw = random.Random(20)

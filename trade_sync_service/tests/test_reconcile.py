@@ -187,8 +187,11 @@ async def test_fifty_planted_differences_of_every_kind_are_found_and_no_other(
 
 @pytest.mark.parametrize(
     ("options", "symbols"),
-    [("hedge", SYMBOLS), ("usdc=100000", ("BTCPERP", "ETHPERP", "SOLUSDT")), ("mnt=5000", SYMBOLS)],
-    ids=["hedge mode", "USDC", "fees in MNT"],
+    [
+        pytest.param("hedge", SYMBOLS, id="hedge mode"),
+        pytest.param("usdc=100000", ("BTCPERP", "ETHPERP", "SOLUSDT"), id="USDC", marks=pytest.mark.long),
+        pytest.param("mnt=5000", SYMBOLS, id="fees in MNT", marks=pytest.mark.long),
+    ],
 )
 async def test_accounts_as_people_have_them_are_reconciled_to_the_last_difference(
     options: str, symbols: tuple[str, ...], sync_settings: DatabaseSettings, owner: Connection
