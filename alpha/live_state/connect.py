@@ -6,7 +6,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.asyncio.sentinel import Sentinel
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -18,6 +18,10 @@ from alpha.registry import SHARED_DB, Bot
 
 #: The errors raised while Redis is unavailable; all of them are transient.
 REDIS_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+#: A command to a leader that Sentinels watch must be answered within this time; no reader blocks for longer.
+_LEADER_ANSWERS_S = 3.0
 
 
 class RedisClients:
@@ -71,6 +75,11 @@ class RedisClients:
             **options,
         }
         if self._sentinel is not None:
+            # A leader that is paused closes nothing: each of its connections costs one timeout. Retries and pings on the same
+            # connection would multiply it; the next command asks the Sentinels again.
+            common |= {"retry": RedisRetry(NoBackoff(), 0), "health_check_interval": 0}
+            if options.get("socket_timeout"):
+                common["socket_timeout"] = _LEADER_ANSWERS_S
             return cast(TextRedis, self._sentinel.master_for(self._settings.redis_sentinel_name, **common))
         host, port = self._settings.redis_host, self._settings.redis_port
         return cast(TextRedis, Redis(host=host, port=port, single_connection_client=single_connection_client, **common))
