@@ -119,8 +119,12 @@ class Lease:
         what: str,
         holder: str = "",
         clock_ms: Callable[[], int] = boottime_ms,
+        settle_wait_ms: int | None = None,
     ) -> None:
-        """`what` names what is leased, for messages; `clock_ms` must keep running during suspend."""
+        """`what` names what is leased, for messages; `clock_ms` must keep running during suspend.
+
+        `settle_wait_ms`: how long a successor waits instead of `settle_ms`; for a simulated exchange only.
+        """
         self.token = 0
         self.lost = False
         self.seconds = seconds
@@ -129,6 +133,7 @@ class Lease:
         self._what = what
         self._clock_ms = clock_ms
         self._deadline_ms = 0
+        self._settle_wait_ms = settle_ms(seconds) if settle_wait_ms is None else settle_wait_ms
         self._settled_ms = 0
         self._unanswered_ms: int | None = None
         self._asking = asyncio.Lock()
@@ -146,7 +151,7 @@ class Lease:
             self._deadline_ms = asked_ms + int(self.seconds * 1000)
             # Count from after the grant: until then the earlier holder may have renewed.
             now_ms = self._clock_ms()
-            self._settled_ms = now_ms if grant.handed_over else now_ms + settle_ms(self.seconds)
+            self._settled_ms = now_ms if grant.handed_over else now_ms + self._settle_wait_ms
             self._unanswered_ms = None
             return True
 

@@ -35,7 +35,7 @@ from bot_runner.broker import Broker
 from bot_runner.candle_feed import CandleFeed
 from bot_runner.checks import check_account, check_key, check_modes
 from bot_runner.context import BotContext
-from bot_runner.entries import Entries
+from bot_runner.entries import ABSENT_MS, Entries
 from bot_runner.exits import Exits
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
@@ -167,7 +167,9 @@ class BotProcess:
             timeout_s=max(1.0, seconds / 2),
             questions=None if self._shared is None else self._shared.leases,
         )
-        lease = Lease(row, seconds, what=f"the account {account.text}")
+        lease = Lease(
+            row, seconds, what=f"the account {account.text}", settle_wait_ms=self._settings.alpha_takeover_wait_ms
+        )
         self._gateway.fence_by(lease)
         try:
             await self._take(lease, row)
@@ -235,7 +237,9 @@ class BotProcess:
             view=view,
             feed=feed,
             executor=executor,
-            entries=Entries(core, journal, broker, view, executor),
+            entries=Entries(
+                *(core, journal, broker, view, executor), absent_ms=settings.alpha_takeover_wait_ms or ABSENT_MS
+            ),
             reconciler=reconciler,
             resting=RestingOrders(
                 core,

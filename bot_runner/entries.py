@@ -39,14 +39,20 @@ class Entries:
         view: AccountView,
         executor: Exits,
         clock_ms: Callable[[], int] = boottime_ms,
+        *,
+        absent_ms: int = ABSENT_MS,
     ) -> None:
-        """`executor` closes what cannot be protected; `clock_ms` goes on during suspend."""
+        """`executor` closes what cannot be protected; `clock_ms` goes on during suspend.
+
+        `absent_ms`: after how long an order that the exchange does not show never happened.
+        """
         self._core = core
         self._journal = journal
         self._broker = broker
         self._view = view
         self._executor = executor
         self._clock_ms = clock_ms
+        self._absent_after_ms = absent_ms
         self._absent_ms: dict[str, int] = {}
 
     async def read_filters(self, symbols: list[str]) -> None:
@@ -126,7 +132,7 @@ class Entries:
         """True once the exchange has not shown an order for so long that it can accept it no more, whoever sent it."""
         now_ms = self._clock_ms()
         first_ms = self._absent_ms.setdefault(link_id, now_ms)
-        return now_ms - first_ms >= ABSENT_MS and not self._journal.lease.settles_in_ms
+        return now_ms - first_ms >= self._absent_after_ms and not self._journal.lease.settles_in_ms
 
     async def _entered(self, order: EntryOrder, pending: PendingEntry, filled: Filled) -> None:
         symbol = order.enter.symbol

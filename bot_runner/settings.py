@@ -1,8 +1,9 @@
 """What can be set about a bot's process. The strategy's own parameters are variables with the bot's prefix."""
 
 from decimal import Decimal
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alpha.bybit.caps import OrderCaps
 from alpha.config.exchange import Environment, ExchangeSettings
@@ -20,6 +21,12 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
     )
     alpha_lease_seconds: int = Field(
         10, ge=2, le=600, description="how long an account stays reserved for a bot that no longer renews, in seconds"
+    )
+    alpha_takeover_wait_ms: int | None = Field(
+        None,
+        ge=200,
+        description="how long a bot that takes over waits before it opens anything, in milliseconds; on a simulated exchange only, "
+        "elsewhere it follows from the lease",
     )
     alpha_candle_grace_ms: int = Field(
         2_000, ge=0, description="how long a bar waits for the candles of all symbols, in milliseconds of wall time"
@@ -40,6 +47,12 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
     model_deadline_ms: int = Field(
         500, ge=1, le=60_000, description="how long the model server may take per bar, in milliseconds of wall time"
     )
+
+    @model_validator(mode="after")
+    def _real_takeovers_take_their_time(self) -> Self:
+        if self.alpha_takeover_wait_ms is not None and self.bybit_rest_url is None:
+            raise ValueError("ALPHA_TAKEOVER_WAIT_MS is for a simulated exchange (BYBIT_REST_URL); remove it")
+        return self
 
     def caps(self, environment: Environment) -> OrderCaps:
         """The hard caps. A simulated market runs thousands of times faster: orders a minute are then not capped."""

@@ -245,7 +245,7 @@ async def test_panic_leaves_every_account_flat_with_half_the_calls_failing(stage
 async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_restart(
     stage: BotHarness, hands: Hands
 ) -> None:
-    process = guard(stage, GUARD_CONFIRM_S="6", GUARD_LEASE_S="3")
+    process = guard(stage, GUARD_CONFIRM_S="6")
     process.start()
     await acts(process)
     await hands.open("BTCUSDT", "Buy", "0.2")
@@ -264,7 +264,7 @@ async def test_a_guard_killed_in_the_middle_of_a_flatten_goes_on_after_its_resta
 
     await until(expired, 10, "the command to be too old to be begun")
     await stage.fault_free()
-    again = guard(stage, "guard-again", GUARD_LEASE_S="3")
+    again = guard(stage, "guard-again")
     again.start()
     await until(lambda: flat(stage), 60, "the second guard to close what the first could not")
     # From its saved state or from the unanswered command, whichever it reads first.
@@ -364,7 +364,7 @@ async def _has_stop(hands: Hands, symbol: str) -> bool:
 async def test_a_guard_that_starts_while_postgresql_is_away_protects_all_the_same(
     stage: BotHarness, hands: Hands
 ) -> None:
-    process = guard(stage, GUARD_LEASE_S="3")
+    process = guard(stage)
     stage.servers.postgres.stop("immediate")
     try:
         process.start()
@@ -435,7 +435,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
 ) -> None:
     listener = stage.listener()
     listener.start()
-    process = guard(stage, GUARD_LEASE_S="3")
+    process = guard(stage)
     process.start()
     await acts(process)
 
@@ -449,7 +449,7 @@ async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_surv
     await stage.sql(
         "UPDATE trading.guard_state SET state = jsonb_set(state, '{book,references,day}', '\"200000\"') WHERE name = 'limits'"
     )
-    again = guard(stage, "again", GUARD_LEASE_S="3")
+    again = guard(stage, "again")
     again.start()
 
     async def halted() -> bool:
@@ -589,7 +589,7 @@ async def test_the_guard_listens_on_nothing_but_its_health_port(stage: BotHarnes
 async def test_a_typing_error_in_a_symbol_is_refused_before_anything_is_halted_and_an_old_one_ends(
     stage: BotHarness, hands: Hands
 ) -> None:
-    first = guard(stage, "first", GUARD_LEASE_S="3")
+    first = guard(stage, "first")
     first.start()
     await acts(first)
     first.kill()
@@ -600,7 +600,7 @@ async def test_a_typing_error_in_a_symbol_is_refused_before_anything_is_halted_a
         BOT.bot,
         {"command_id": "old", "reason": "manual", "issuer": "operator:1", "symbol": "BTCUSD", "closed": {}},
     )
-    process = guard(stage, GUARD_LEASE_S="3")
+    process = guard(stage)
     process.start()
     await acts(process)
 

@@ -28,7 +28,7 @@ async def test_a_bot_frozen_in_a_batch_of_entries_sends_none_after_its_successor
             "SHORTSELLER_SYMBOLS": str(list(SYMBOLS)).replace("'", '"'),
             "SHORTSELLER_HOLD_BARS": "90",
         }
-        first, second = stage.toy("first", **more), stage.toy("second", **more)
+        first, second = stage.toy("first", real_takeover=True, **more), stage.toy("second", real_takeover=True, **more)
         await stage.play(first)
         second.start()
 

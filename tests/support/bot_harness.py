@@ -162,9 +162,13 @@ class BotHarness:
         step: bool = True,
         key: BotKey = BOTS[0],
         strategy: str = "tests.support.toy_bot:Toy",
+        real_takeover: bool = False,
         **more: str,
     ) -> Process:
-        """A bot that trades the toy strategy under ShortSeller's name, with the step clock by default."""
+        """A bot that trades the toy strategy under ShortSeller's name, with the step clock by default.
+
+        `real_takeover`: it waits as long after a takeover as on Bybit.
+        """
         bots = self.folder / "bots.toml"
         text = (ROOT / "bots.toml").read_text()
         bots.write_text(text.replace("strategies.shortseller.strategy:ShortSeller", strategy))
@@ -174,9 +178,13 @@ class BotHarness:
             "SHORTSELLER_BYBIT_API_SECRET": key.secret,
             "ALPHA_BOTS_FILE": str(bots),
             "ALPHA_LEASE_SECONDS": "2",
+            # Nothing of a killed process arrives later on loopback; `tests/fence` and `test_takeover` wait in full.
+            "ALPHA_TAKEOVER_WAIT_MS": "300",
             **({"ALPHA_STEP_URL": self.simulator.url} if step else {}),
             **more,
         }
+        if real_takeover:
+            del variables["ALPHA_TAKEOVER_WAIT_MS"]
         return self.process(name, [str(ROOT / ENTRIES["shortseller_001"])], variables)
 
     async def play(self, bot: Process, client: str = "shortseller_001") -> None:

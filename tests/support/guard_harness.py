@@ -34,6 +34,7 @@ def guard(stage: BotHarness, name: str = "guard", **more: str) -> Process:
             "GUARD_PATROL_S": "1",
             "GUARD_CONFIRM_S": "2",
             "GUARD_ANSWER_S": "0.5",
+            "GUARD_LEASE_S": "2",
             "BOT_CONTROL_URL": "unix:///no/such/socket",
             **more,
         },
