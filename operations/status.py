@@ -162,7 +162,7 @@ def judge(
     now: datetime,
 ) -> tuple[BotState, str]:
     """Derive a bot's state and the reason for it; `now` is wall-clock time."""
-    beats = heartbeat is not None and now - heartbeat.alive_at <= HEARTBEAT_LIMIT
+    beats = heartbeat is not None and heartbeat.age(now) <= HEARTBEAT_LIMIT
     if control_answers and (process is None or not process.running):
         if wish == "stopped":
             return BotState.STOPPED, "Stopped by an operator; /start starts it again."
@@ -183,7 +183,7 @@ def judge(
     if heartbeat is None or not beats:
         if not control_answers and heartbeat is None:
             return BotState.UNKNOWN, "Neither bot control nor Redis knows of it."
-        since = "never" if heartbeat is None else f"not for {(now - heartbeat.alive_at).total_seconds():.0f} s"
+        since = "never" if heartbeat is None else f"not for {heartbeat.age(now).total_seconds():.0f} s"
         return BotState.UNHEALTHY, f"Its strategy has shown no sign of life ({since}): look at /logs."
     if wish == "paused" or heartbeat.state == "paused":
         return BotState.PAUSED, heartbeat.waits_for or "No new entries; positions stay managed. /resume lifts it."

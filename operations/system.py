@@ -112,7 +112,7 @@ async def _bots(platform: Operations) -> list[Light]:
         if beat is None:
             found.append(Light(bot.container, Tone.WARN, "has not been heard of"))
             continue
-        age = platform.wall_now() - beat.alive_at
+        age = beat.age(platform.wall_now())
         tone = Tone.BAD if age > _BEAT else Tone.WARN if beat.state == "paused" else Tone.GOOD
         found.append(Light(bot.container, tone, f"{beat.state}, heartbeat {span(age).text} ago"))
     return found

@@ -29,6 +29,7 @@ from risk_guard.account import GuardedAccount, open_account
 from risk_guard.account_snapshot import SnapshotReader
 from risk_guard.commands import CommandDesk
 from risk_guard.lease import GuardLease
+from risk_guard.left_orders import LeftOrders
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.monitor import Monitor
 from risk_guard.settings import GuardSettings
@@ -59,6 +60,7 @@ class BotGuard:
     patrol: StopCheck
     looks: SnapshotReader
     lookout: Monitor
+    left: LeftOrders
     seen: Seen | None = None
     seen_s: float = 0.0
     live: bool = False
@@ -100,6 +102,7 @@ class GuardApp:
                 StopCheck(account, settings, self._store, self._alerts, self._close_one),
                 looks,
                 Monitor(account, settings, self._store, self._links, self._registry, self._watchman, looks),
+                LeftOrders(account, self._store, self._alerts),
             )
         if not self._posts:
             raise Misconfigured(
@@ -189,7 +192,7 @@ class GuardApp:
     async def _round(self, post: BotGuard) -> bool:
         """One patrol and one monitor round; False when part of it failed."""
         faults: list[AlphaError] = []
-        for part in (self._take_up, self._patrol, self._watch, self._look_directly):
+        for part in (self._take_up, self._patrol, self._watch, self._look_directly, self._clear):
             if not self._lease.leads:
                 break  # frozen or unanswered: another guard may act on what was seen by now
             try:
@@ -217,6 +220,9 @@ class GuardApp:
         await post.lookout.look()
         if post.lookout.faults:
             raise post.lookout.faults[0]
+
+    async def _clear(self, post: BotGuard) -> None:
+        await post.left.clear()
 
     async def _look_directly(self, post: BotGuard) -> None:
         """Check the limits against the exchange's own data while the listener does not vouch for Redis."""

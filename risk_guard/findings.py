@@ -62,8 +62,8 @@ def bot_signs(
 ) -> list[Finding]:
     """Heartbeats of the bot and the listener; `now` is wall-clock time. A stopped bot needs none."""
     found = []
-    if wish != "stopped" and (heartbeat is None or now - heartbeat.alive_at > HEARTBEAT_LIMIT):
-        age = "never" if heartbeat is None else f"not for {(now - heartbeat.alive_at).total_seconds():.0f} s"
+    if wish != "stopped" and (heartbeat is None or heartbeat.age(now) > HEARTBEAT_LIMIT):
+        age = "never" if heartbeat is None else f"not for {heartbeat.age(now).total_seconds():.0f} s"
         found.append(
             Finding(
                 "heartbeat",

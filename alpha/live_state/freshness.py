@@ -21,6 +21,8 @@ PATIENCE_S = 2.5
 class Beats:
     """One bot's counter as seen by one reader. Times are of the reader's own clock, in milliseconds."""
 
+    #: Whether it was ever seen to move.
+    moved: bool = False
     _last: tuple[str, int] | None = None
     _first_asked_ms: int = 0
     _last_asked_ms: int = 0
@@ -33,6 +35,7 @@ class Beats:
             moved = self._last is not None and (writer != self._last[0] or beat > self._last[1])
             # this value was not there when the previous read was requested, so it is not older than that
             self._before_ms = self._last_asked_ms if moved else None
+            self.moved = self.moved or moved
             self._last, self._first_asked_ms = found, asked_ms
         self._last_asked_ms = asked_ms
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from weakref import WeakKeyDictionary
@@ -107,6 +107,15 @@ class Heartbeat:
     alive_at: datetime
     state: str
     waits_for: str
+    #: For how long this reader has seen the same counter, by its own clock; None for a writer without a counter.
+    stands_s: float | None = None
+    #: Whether this reader has ever seen the counter move: then wall clocks, which step, say nothing.
+    moved: bool = False
+
+    def age(self, now: datetime) -> timedelta:
+        """How long ago the last beat was; `now` is the reader's wall clock, which counts until the counter has moved once."""
+        stands = timedelta(seconds=self.stands_s or 0)
+        return stands if self.moved else max(stands, now - self.alive_at, timedelta())
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +291,16 @@ def _parse_status(fields: Mapping[str, str], state: DataState, age_s: float | No
 
 async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
     """The strategy's last heartbeat; None before the first."""
+    asked_ms = boottime_ms()
     fields = await bot_db.hgetall(keys.heartbeat(bot))
     if not fields:
         return None
-    return Heartbeat(at(int(fields["alive_at"])), fields.get("state", ""), fields.get("waits_for", ""))
+    alive_at, state, waits_for = at(int(fields["alive_at"])), fields.get("state", ""), fields.get("waits_for", "")
+    if "beat" not in fields:
+        return Heartbeat(alive_at, state, waits_for)
+    beats = _seen.setdefault(bot_db, {}).setdefault(keys.heartbeat(bot), Beats())
+    beats.saw(fields.get("writer", ""), int(fields["beat"]), asked_ms)
+    return Heartbeat(alive_at, state, waits_for, beats.watched_s(boottime_ms()), beats.moved)
 
 
 async def read_quote(shared_db: TextRedis, symbol: str) -> MarketQuote | None:

@@ -240,3 +240,23 @@ async def test_a_process_that_lost_its_lease_cannot_overwrite_the_state(
         await connection.execute(save, account, 1)
     await connection.execute(save, account, 2)
     await connection.close()
+
+
+async def test_a_listener_frozen_in_a_transaction_does_not_keep_its_lease_from_the_next(
+    owner: Connection, history_settings: DatabaseSettings
+) -> None:
+    """The row of the lease is locked while a watermark moves: the server must end a transaction that stands still."""
+    frozen = await log_in(history_settings, "alpha_listener")
+    await owner.execute(
+        "INSERT INTO trading.listener_leases (name, holder, token, acquisitions, acquired_at, expires_at, handed_over) "
+        "VALUES ('account:30000', 'one', 1, 1, now(), now(), true)"
+    )
+    transaction = frozen.transaction()
+    await transaction.start()
+    await frozen.fetchval("SELECT token FROM trading.listener_leases WHERE name = 'account:30000' FOR SHARE")
+    # What a successor does; without an end of the transaction it would wait for ever.
+    await owner.execute("UPDATE trading.listener_leases SET holder = 'two' WHERE name = 'account:30000'", timeout=12)
+    assert await owner.fetchval("SELECT holder FROM trading.listener_leases WHERE name = 'account:30000'") == "two"
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        await transaction.commit()
+    frozen.terminate()
