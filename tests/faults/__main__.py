@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.books import settle
+from tests.faults.books import figures_differ, settle
 from tests.faults.fault_env import FaultEnv
 from tests.faults.rounds import FAULTS, RARE, Fault
 from tests.faults.run import play
@@ -63,7 +63,7 @@ async def main(numbers: range, seed: int, outage_s: float) -> int:
             broken += bool(outcome.faults)
             if broken and not arena.listener_alive():
                 break
-        for fault in await settle(arena, 60.0, whole=True):
+        for fault in [*await settle(arena, 60.0, whole=True), *await figures_differ(arena)]:
             broken += 1
             print(f"      at the end, all books: {fault}", flush=True)
     finally:
@@ -74,6 +74,8 @@ async def main(numbers: range, seed: int, outage_s: float) -> int:
             f"{len(recoveries)} rounds, {broken} broken; recovery median {recoveries[len(recoveries) // 2]:.1f} s, "
             f"longest {recoveries[-1]:.1f} s; replay one with --seed {seed} --only N"
         )
+    for late in arena.late:
+        print(f"late: {late}")
     if not broken:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if broken else 0

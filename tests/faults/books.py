@@ -9,9 +9,12 @@ from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.live_state.read import read_orders, read_positions, read_status, read_wallets
 from alpha.model.leg import leg_of_index, slot_of
 from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.postgres.ledger import verify
 from tests.faults.fault_env import DATABASES, FaultEnv
 from tests.support.world import BOTS, BotKey, until
 
+#: Bybit rounds each row of closed P&L to this.
+_ROUNDED = Decimal("0.00000001")
 #: Column of trading.fills -> field of an execution, for values that must be exactly equal.
 _AMOUNTS = {"price": "execPrice", "qty": "execQty", "value": "execValue", "fee": "execFee"}
 _TEXTS = {"order_id": "orderId", "side": "side", "exec_type": "execType", "symbol": "symbol"}
@@ -126,6 +129,40 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
     except AssertionError:
         return [*faults, *[fault for bot in BOTS for fault in await fills_differ(arena, bot, whole=True)]]
     return []
+
+
+async def figures_differ(arena: FaultEnv) -> list[str]:
+    """Round trips, totals and views against an exact recomputation, and against what the exchange booked as closed P&L.
+
+    Every position is closed for it first, so that each fill belongs to a closed trip.
+    """
+    await arena.flatten()
+    if faults := await settle(arena, 60.0):
+        return faults
+    findings = await verify(arena.owner(), lambda _: None)
+    faults = list(findings.differences)
+    connection = await arena.database("books")
+    views = await connection.fetch("SELECT bot_id, sum(net) AS net FROM trading.bot_daily_performance GROUP BY bot_id")
+    of_days = {row["bot_id"]: row["net"] for row in views}
+    for bot in BOTS:
+        rows = await connection.fetch(
+            "SELECT symbol, sum(gross - fees + funding) AS net FROM trading.round_trips "
+            "JOIN trading.accounts a USING (account_id) WHERE a.bot_id = $1 GROUP BY symbol",
+            bot.bot,
+        )
+        ours = {row["symbol"]: row["net"] for row in rows}
+        closed = await arena.simulator.closed_pnl(bot.key)
+        theirs: dict[str, Decimal] = {}
+        for row in closed:
+            theirs[row["symbol"]] = theirs.get(row["symbol"], Decimal(0)) + Decimal(row["closedPnl"])
+        for symbol in sorted(ours.keys() | theirs.keys()):
+            net, booked = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
+            if abs(net - booked) > _ROUNDED * max(1, len(closed)):
+                faults.append(f"{bot.bot}: trips of {symbol} come to {net}, the exchange has booked {booked}")
+        total = sum(ours.values(), Decimal(0))
+        if of_days.get(bot.bot, Decimal(0)) != total:
+            faults.append(f"{bot.bot}: its days come to {of_days.get(bot.bot)}, its trips to {total}")
+    return faults
 
 
 class Watcher:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx
 
 from alpha.clock import wall_ms
 from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.read import read_status
@@ -77,6 +79,10 @@ class FaultEnv:
         #: Factor on the bots' pause between two orders.
         self.pace = 1.0
         self.listener: Process | None = None
+        #: Takeovers that took longer than promised; on a crowded machine that alone breaks nothing.
+        self.late: list[str] = []
+        #: A second listener, which is started by the faults that need one.
+        self.spare: Process | None = None
         #: By bot: the ledger number up to which the ledgers agreed, and the number of fills up to there.
         self.agreed: dict[str, tuple[int, int]] = {}
         self._links: RedisClients | None = None
@@ -131,6 +137,7 @@ class FaultEnv:
         self.listener = self.make_listener("listener", **listener)
         self.listener.start()
         await self.synced_since(0, 90)
+        self.spare = self.listener.twin("spare")
         self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
 
     async def close(self) -> None:
@@ -138,8 +145,9 @@ class FaultEnv:
         for task in self._traders:
             task.cancel()
         await asyncio.gather(*self._traders, return_exceptions=True)
-        if self.listener is not None:
-            self.listener.kill()
+        for listener in (self.listener, self.spare):
+            if listener is not None:
+                listener.kill()
         await self.proxy.stop()
         self.simulator.process.kill()
         if self._links is not None:
@@ -231,6 +239,36 @@ class FaultEnv:
                     self.sent.failed += 1
         finally:
             await trader.close()
+
+    async def replenish(self) -> None:
+        """Whoever has lost half of what it began with gets it back, so that trading never ends."""
+        for bot in BOTS:
+            if Decimal((await self.simulator.account(bot.key))["wallet_balance"]) > 50_000:
+                continue
+            trader = Trader(self.simulator.url, bot)
+            try:
+                coins = [{"coin": "USDT", "amountStr": "50000"}]
+                await trader.post("/v5/account/demo-apply-money", {"adjustType": 0, "utaDemoApplyMoney": coins})
+            finally:
+                await trader.close()
+
+    async def flatten(self) -> None:
+        """Close every position and cancel every order."""
+        for bot in BOTS:
+            trader = Trader(self.simulator.url, bot)
+            try:
+                for row in (await self.simulator.account(bot.key))["positions"]:
+                    side = "Sell" if row["side"] == "Buy" else "Buy"
+                    answer = await trader.order(row["symbol"], side, row["size"], reduceOnly=True)
+                    assert answer["retCode"] == 0, answer
+                for symbol in SYMBOLS:
+                    await trader.post("/v5/order/cancel-all", {"category": "linear", "symbol": symbol})
+            finally:
+                await trader.close()
+
+    def owner(self) -> DatabaseSettings:
+        """Connection settings of the database's owner."""
+        return self.postgres.settings()
 
     # -- observing ----------------------------------------------------------------------------------------------
 

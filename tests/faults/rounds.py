@@ -1,15 +1,18 @@
 """The faults. Each breaks something while bots trade and repairs it; the ledgers are compared afterwards."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from alpha.clock import wall_ms
 from alpha.postgres import database
 from tests.faults.fault_env import BUFFER_ROWS, SILENCE_S, FaultEnv
 from tests.support.tcp_proxy import RestRules
-from tests.support.world import BOTS
+from tests.support.world import BOTS, until
 
 Break = Callable[[FaultEnv], Awaitable[None]]
 
@@ -54,6 +57,78 @@ async def freeze_listener(arena: FaultEnv) -> None:
     if arena.listener is not None:
         arena.listener.signal(signal.SIGSTOP)
         await _wait(arena, 0.3, SILENCE_S + 1)
+        arena.listener.signal(signal.SIGCONT)
+
+
+#: A hung listener is replaced within this time.
+TAKEOVER_S = 15.0
+
+
+async def two_listeners(arena: FaultEnv) -> None:
+    """A second listener waits; the first is frozen or killed, and goes on or is started again when the second works."""
+    first, spare = arena.listener, arena.spare
+    if first is None or spare is None:
+        return
+    spare.start()
+    said = spare.said().count("another_listener")
+
+    async def waits() -> bool:
+        return spare.said().count("another_listener") > said
+
+    await until(waits, 60, "the second listener to wait")
+    frozen = arena.draw.random() < 0.7
+    struck_ms = wall_ms()
+    if frozen:
+        first.signal(signal.SIGSTOP)
+    else:
+        first.kill()
+    try:
+        # A crowded machine is no fault of the listener's.
+        took_s = await arena.synced_since(struck_ms, 4 * TAKEOVER_S)
+        if took_s > TAKEOVER_S:
+            arena.late.append(f"the second listener took {took_s:.1f} s")
+    finally:
+        if frozen:
+            first.signal(signal.SIGCONT)
+            await _wait(arena, 0.5, 3.0)
+    await asyncio.to_thread(first.stop, 10.0)
+    arena.listener, arena.spare = spare, first
+
+
+async def freeze_redis(arena: FaultEnv) -> None:
+    """Redis stands still: connections stay open and nothing is answered."""
+    if arena.redis.pid is not None:
+        await _freeze(arena, [arena.redis.pid], 8.0)
+
+
+async def freeze_postgres(arena: FaultEnv) -> None:
+    """PostgreSQL and all its backends stand still."""
+    if arena.postgres.pid is not None:
+        await _freeze(arena, [arena.postgres.pid, *_children(arena.postgres.pid)], 12.0)
+
+
+async def _freeze(arena: FaultEnv, pids: list[int], most_s: float) -> None:
+    def send(number: int) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    send(signal.SIGSTOP)
+    try:
+        await _wait(arena, 0.5, most_s)
+    finally:
+        send(signal.SIGCONT)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def freeze_long(arena: FaultEnv) -> None:
+    """The listener is frozen for longer than its lease, and nobody takes over."""
+    if arena.listener is not None:
+        arena.listener.signal(signal.SIGSTOP)
+        await _wait(arena, 9.0, 30.0)
         arena.listener.signal(signal.SIGCONT)
 
 
@@ -210,6 +285,9 @@ FAULTS = (
     Fault("listener killed", kill_listener, 4),
     Fault("listener stopped", stop_listener),
     Fault("listener frozen", freeze_listener),
+    Fault("two listeners", two_listeners),
+    Fault("postgres frozen", freeze_postgres),
+    Fault("redis frozen", freeze_redis),
     Fault("postgres restarted", restart_postgres, 2),
     Fault("postgres disk full", disk_full),
     Fault("postgres locked", hold_lock),
@@ -233,4 +311,4 @@ FAULTS = (
     Fault("clock off", clock_off),
     Fault("key revoked", revoke_key),
 )
-RARE = (Fault("buffer overflowed", overflow_buffer),)
+RARE = (Fault("buffer overflowed", overflow_buffer), Fault("listener frozen for long", freeze_long))

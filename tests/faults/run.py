@@ -34,6 +34,7 @@ async def play(arena: FaultEnv, troubles: tuple[Fault, ...]) -> Outcome:
     faults: list[str] = []
     recovery_s = -1.0
     try:
+        await arena.replenish()
         arena.trade()
         await asyncio.sleep(arena.draw.uniform(0.1, 0.5))
         try:

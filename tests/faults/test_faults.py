@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from alpha.clock import wall_ms
-from tests.faults.books import settle
+from tests.faults.books import figures_differ, settle
 from tests.faults.fault_env import FaultEnv
 from tests.faults.rounds import FAULTS, Fault
 from tests.faults.run import play
@@ -29,6 +29,9 @@ SHORT = (
     ("pushes far ahead",),
     ("pushes reordered", "5xx storm"),
     ("key revoked",),
+    ("redis frozen",),
+    ("postgres frozen", "streams cut"),
+    pytest.param(("two listeners",), marks=pytest.mark.long),
 )
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -46,7 +49,7 @@ async def arena() -> AsyncIterator[FaultEnv]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("names", SHORT, ids=" + ".join)
+@pytest.mark.parametrize("names", SHORT, ids=lambda names: " + ".join(names))
 async def test_every_execution_is_stored_once_and_the_status_never_lies(
     arena: FaultEnv, names: tuple[str, ...]
 ) -> None:
@@ -74,3 +77,9 @@ async def test_a_connection_that_stands_and_brings_nothing_is_replaced(arena: Fa
         arena.rest()
     await arena.synced_since(wall_ms(), 90)
     assert await settle(arena, 30) == []
+
+
+async def test_after_all_this_every_figure_is_exact_and_equals_what_the_exchange_booked(arena: FaultEnv) -> None:
+    """The last of this module: what the rounds before have left is recomputed from every fill."""
+    arena.rest()
+    assert await figures_differ(arena) == []

@@ -64,6 +64,10 @@ class Process:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
+    def twin(self, name: str) -> "Process":
+        """A second process with the same arguments and environment, not started yet."""
+        return Process(name, self._arguments, self._environment, self._folder)
+
     @property
     def pid(self) -> int:
         """Its PID."""
@@ -178,6 +182,21 @@ class Simulator:
                 page = answer.json()
                 rows += page["executions"]
                 if not page["executions"] or page.get("next") is None:
+                    return rows
+                after = page["next"]
+
+    async def closed_pnl(self, key: str) -> list[dict[str, Any]]:
+        """The account's rows of closed P&L from the exchange's own ledger, oldest first."""
+        rows: list[dict[str, Any]] = []
+        after = 0
+        async with httpx.AsyncClient(timeout=30) as client:
+            while True:
+                answer = await client.get(
+                    f"{self.url}/_sim/closed-pnl", params={"key": key, "after": after, "limit": 1000}
+                )
+                page = answer.json()
+                rows += page["closed_pnl"]
+                if not page["closed_pnl"] or page.get("next") is None:
                     return rows
                 after = page["next"]
 
