@@ -121,3 +121,23 @@ async def test_a_key_to_read_with_that_may_trade_is_weaker_and_one_of_another_ac
         assert set(await said(**first.reading())) == {"ok"}
     finally:
         stage.close()
+
+
+async def test_a_flat_account_in_hedge_mode_is_reported_and_may_be_watched(tmp_path: Path, servers: Servers) -> None:
+    hedge, mnt, _ = BOTS
+    stage = BotHarness(tmp_path, servers=servers, accounts_are={hedge.bot: "hedge", mnt.bot: "mnt=100"})
+    await stage.open()
+    try:
+        keys = {**hedge.environment(), **mnt.environment()}
+        code, findings = await examined(tmp_path, {**stage.environment("alpha_readonly"), **keys})
+        assert code == 1
+        outcomes = {row["text"]: row["outcome"] for row in findings}
+        assert [each for text, each in outcomes.items() if "hedge mode (BTCUSDT, ETHUSDT)" in text] == ["fault"], (
+            findings
+        )
+        assert [each for text, each in outcomes.items() if "pays its fees in MNT" in text] == ["note"], findings
+        _, findings = await examined(tmp_path, {**stage.environment("alpha_readonly"), **hedge.reading()})
+        (hedged,) = [row for row in findings if "hedge mode" in row["text"]]
+        assert hedged["outcome"] == "note", "a key that only reads records both legs"
+    finally:
+        stage.close()
