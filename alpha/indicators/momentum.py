@@ -61,9 +61,14 @@ def cci(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
     count = len(close) - n + 1
     if count <= 0:
         return result
-    away = np.zeros(count)
-    for place in range(n):
-        away += np.abs(typical[place : place + count] - mean[n - 1 :])
+    centre = mean[n - 1 :]
+    if count <= 4:
+        distances = (np.abs(typical[place : place + n] - centre[place]) for place in range(count))
+        away = np.array([np.add.accumulate(each)[-1] + 0.0 for each in distances])
+    else:
+        away = np.zeros(count)
+        for place in range(n):
+            away += np.abs(typical[place : place + count] - centre)
     scale = 0.015 * away / n
     result[n - 1 :] = np.where(scale == 0.0, 0.0, ratio(typical[n - 1 :] - mean[n - 1 :], scale))
     return result

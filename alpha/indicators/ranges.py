@@ -151,6 +151,9 @@ def _extreme(values: Floats, n: int, of: np.ufunc) -> Floats:
     count = len(values) - n + 1
     if count <= 0:
         return result
+    if count <= 4:
+        result[n - 1 :] = [of.reduce(values[place : place + n]) for place in range(count)]
+        return result
     found = values[:count].copy()
     for place in range(1, n):
         of(found, values[place : place + count], out=found)

@@ -53,6 +53,11 @@ def deviation(values: Floats, n: int, mean: Floats | None = None) -> Floats:
     if count <= 0:
         return result
     centre = (sma(values, n) if mean is None else mean)[n - 1 :]
+    if count <= _FEW:
+        for place in range(count):
+            away = values[place : place + n] - centre[place]
+            result[n - 1 + place] = np.sqrt((np.add.accumulate(away * away)[-1] + 0.0) / (n - 1))
+        return result
     squares = np.zeros(count)
     for place in range(n):
         away = values[place : place + count] - centre
