@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence fuzz properties accounts test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence simulate fuzz properties accounts test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ accounts: $(VENV)/.dev ## hedge mode, isolated margin, USDC and fees in MNT at l
 
 fence: $(VENV)/.dev ## freeze and takeover at length: 1,000 rounds, seed printed (ARGS='--rounds 100 --pairs 3')
 	@$(BIN)/python -m tests.fence $(ARGS)
+simulate: $(VENV)/.dev ## listener, bot and guard on a virtual clock with faults drawn from a seed (ARGS='--seeds 100000 --processes 2', ARGS='--seed 7 --trace')
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(ARGS)
+
 fuzz: $(VENV)/.dev ## strange inputs at every border, seed printed (ARGS='--rounds 100000 --seed 7 env candles')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 

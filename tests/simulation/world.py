@@ -1,0 +1,309 @@
+"""One world: exchange, stores, and processes of listener, bot and guard that are started again when they end."""
+
+import asyncio
+import gc
+import os
+import random
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+
+import alpha.bybit.session
+import alpha.bybit.stream
+import alpha.lease
+import alpha.postgres.bounded_database
+import bot_runner.app
+import risk_guard.app
+import websocket_listener.app
+import websocket_listener.lease
+from alpha.bybit.connect_budget import ConnectBudget
+from alpha.config.keys import load_keys
+from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
+from alpha.errors import AlphaError, Misconfigured, Rejected, Retry
+from alpha.live_state.client import TextRedis
+from alpha.live_state.connect import RedisClients
+from alpha.postgres.errors import POSTGRES_ERRORS, explained
+from alpha.process import LoopPulse
+from alpha.registry import Bot, load_registry
+from bot_runner.app import BotProcess
+from bot_runner.settings import BotSettings
+from risk_guard.app import GuardApp
+from risk_guard.closing import Closing
+from risk_guard.monitor import Monitor
+from risk_guard.settings import GuardSettings
+from tests.simulation.exchange import KEY, SECRET, SYMBOLS, SimulatedTransport, Venue
+from tests.simulation.faults import Outages
+from tests.simulation.postgres_store import ConnectionPool, PostgresServer
+from tests.simulation.redis_store import RedisClient, RedisServer
+from tests.simulation.virtual_loop import EPOCH_S, Process, VirtualLoop, clocks_of, current
+from tests.support.toy_bot import Toy, ToyParameters
+from websocket_listener.app import serve
+from websocket_listener.audit_schedule import AuditSchedule
+from websocket_listener.settings import ListenerSettings
+from websocket_listener.sharing import Sharing
+
+BOT = "shortseller_001"
+ROOT = Path(__file__).resolve().parents[2]
+_BASE: dict[str, Any] = {
+    "bybit_rest_url": "http://127.0.0.1:1",
+    "bybit_ws_url": "ws://127.0.0.1:1",
+    "postgres_password": "unused",
+    "redis_password": "unused",
+}
+LEASE_S = 3
+
+
+class MinuteToy(Toy):
+    """The toy on bars of one minute."""
+
+    @property
+    def interval(self) -> str:
+        """One minute."""
+        return "1"
+
+
+#: Whose default clock was bound when the module was imported.
+_CLOCKS = (
+    (ConnectBudget, "now_s"),
+    (Sharing, "now_s"),
+    (AuditSchedule, "now_s"),
+    (Monitor, "clock_s"),
+    (Closing, "clock_s"),
+)
+
+
+class NoServer:
+    """Instead of the health server."""
+
+    port = 0
+
+    def __init__(self, *_: object, **__: object) -> None:
+        return
+
+    def close(self) -> None:
+        """Nothing listens."""
+
+
+class NoControl:
+    """A bot control that is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_: object, **__: object) -> None:
+            if name != "close":
+                raise Retry("The bot control does not answer.")
+
+        return refuse
+
+
+@dataclass
+class World:
+    """Everything of one run."""
+
+    loop: VirtualLoop
+    draw: random.Random
+    redis: RedisServer
+    postgres: PostgresServer
+    venue: Venue
+    settings: dict[str, Any]
+    bot: Bot
+    strategy: ToyParameters
+    processes: dict[str, list[Process]] = field(default_factory=dict)
+    stops: dict[Process, asyncio.Event] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    started: int = 0
+
+    def say(self, text: str) -> None:
+        """A line of the trace."""
+        self.trace.append(f"{self.loop.now_s:9.4f} {current().name:<14} {text}")
+
+    # --- processes -------------------------------------------------------------------------------------------------
+
+    def start(self, role: str) -> Process:
+        """Start one more process of this kind; it is started again when it ends."""
+        self.started += 1
+        process = Process(f"{role}-{self.started}")
+        self.processes.setdefault(role, []).append(process)
+        self.loop.spawn(process, self._life(role, process))
+        return process
+
+    def living(self, role: str) -> list[Process]:
+        """The processes of this kind that are alive."""
+        return [process for process in self.processes.get(role, []) if process.alive]
+
+    def crash(self, process: Process, role: str, again_s: float) -> None:
+        """Kill it, and start another one after a while, as a container engine does."""
+        self.loop.kill(process)
+        self.venue.cut(process)
+        row = self.postgres.state.get((1, "runtime"))
+        if role == "bot" and row is not None:
+            # A crash every few seconds would pause it: here the crashes are the test, not a fault.
+            row["state"]["starts_ms"] = []
+        self.loop.call_later(again_s, self.start, role, context=self.loop.outside.context)
+
+    async def _life(self, role: str, process: Process) -> None:
+        stop = asyncio.Event()
+        self.stops[process] = stop
+        try:
+            await self._work(role, stop)
+            why = "stopped"
+        except AlphaError as fault:
+            why = f"{type(fault).__name__}: {fault}"
+            if isinstance(fault, Misconfigured | Rejected):
+                self.ended.append(f"{process.name} {why}")
+        except Exception as fault:  # noqa: BLE001 - a fault nobody foresaw is judged by the invariants
+            where = traceback.extract_tb(fault.__traceback__)[-1]
+            why = f"UNFORESEEN {type(fault).__name__} at {Path(where.filename).name}:{where.lineno}: {fault}"
+            self.ended.append(f"{process.name} {why}")
+        self.say(f"ended: {why}")
+        self.loop.call_soon(self.crash, process, role, 0.5, context=self.loop.outside.context)
+
+    async def _work(self, role: str, stop: asyncio.Event) -> None:
+        if role == "listener":
+            await serve(
+                load(ListenerSettings, env_file=None, **self.settings, listener_audit_s=5.0, listener_history_days=1, listener_silence_s=6.0,
+                     listener_ping_s=2.0),
+                stop,
+                LoopPulse(),
+            )  # fmt: skip
+        elif role == "guard":
+            settings = load(GuardSettings, env_file=None, **self.settings, guard_patrol_s=5, guard_lease_s=3)
+            await GuardApp(settings).run(stop, LoopPulse())
+        else:
+            own = load(BotSettings, env_file=None, **self.settings, alpha_lease_seconds=LEASE_S)
+            keys = load_keys(self.bot, env_file=None)
+            await BotProcess(own, self.bot, keys, MinuteToy(self.strategy)).run(stop, LoopPulse())
+
+
+@contextmanager
+def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
+    """A world that is not started yet; product code reaches only what is simulated while it lasts."""
+    draw = random.Random(f"interleaving {seed}")
+    random.seed(seed)
+    loop = VirtualLoop(draw)
+    with tempfile.TemporaryDirectory(prefix="alpha-simulation-") as folder, clocks_of(loop):
+        bots = _one_bot(Path(folder))
+        redis = RedisServer(Outages(random.Random(f"redis {seed}")), lambda: int((EPOCH_S + loop.now_s) * 1000))
+        postgres = PostgresServer(Outages(random.Random(f"postgres {seed}")), lambda: EPOCH_S + loop.now_s)
+        start_ms = 1_740_787_200_000 + (seed % 1_000) * 60_000
+        venue = Venue(loop, random.Random(f"network {seed}"), start_ms)
+        postgres.accounts["simulated", str(venue.account.uid)] = (1, BOT)
+        strategy = ToyParameters(symbols=SYMBOLS, hold_bars=draw.choice((1, 1, 2, 12)), stop=cast(Any, "0.004"))
+        world = World(
+            loop,
+            draw,
+            redis,
+            postgres,
+            venue,
+            {**_BASE, "alpha_bots_file": bots},
+            load_registry(bots).find(BOT),
+            strategy,
+        )
+
+        def unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if "handle" in context:
+                world.ended.append(f"{context['message']}: {context.get('exception')!r}")
+
+        loop.set_exception_handler(unforeseen)
+        with _replaced(world, traced=traced):
+            try:
+                yield world
+            finally:
+                venue.exchange.close()
+                loop.close()
+
+
+def _one_bot(folder: Path) -> Path:
+    path = folder / "bots.toml"
+    first = (ROOT / "bots.toml").read_text().split("\n[[bot]]\n")[1]
+    path.write_text(f"[[bot]]\n{first}")
+    return path
+
+
+@contextmanager
+def _replaced(world: World, *, traced: bool) -> Iterator[None]:
+    """The drivers of the product, replaced."""
+
+    async def pool(settings: DatabaseSettings, _application: str, *, min_size: int = 1, **__: object) -> ConnectionPool:
+        made = ConnectionPool(world.postgres)
+        try:
+            if min_size:
+                await made.take(10.0)
+        except POSTGRES_ERRORS as fault:
+            raise explained(fault, settings) from None
+        return made
+
+    def client(_links: RedisClients, number: int, **_: object) -> TextRedis:
+        return cast(TextRedis, RedisClient(world.redis, number))
+
+    transport = type("WorldTransport", (SimulatedTransport,), {"venue": world.venue})
+    stream = cast(dict[str, Any], alpha.bybit.stream.Stream.__init__.__kwdefaults__)
+    clocks = [(cast(dict[str, Any], kind.__init__.__kwdefaults__), name) for kind, name in _CLOCKS]
+    put: list[tuple[Any, str, Any]] = [
+        (alpha.bybit.session, "Transport", transport),
+        (alpha.postgres.bounded_database, "create_pool", pool),
+        (websocket_listener.app, "create_pool", pool),
+        (websocket_listener.app, "HealthServer", NoServer),
+        (websocket_listener.app, "spare_collector", lambda: None),
+        (websocket_listener.app, "ListenerMetrics", lambda *_: _Nothing()),
+        (bot_runner.app, "HealthServer", NoServer),
+        (risk_guard.app, "HealthServer", NoServer),
+        (risk_guard.app, "open_control", lambda *_: NoControl()),
+        (RedisClients, "_client", client),
+        (alpha.lease, "process_name", lambda: f"host:{current().name}:1"),
+        (websocket_listener.lease, "process_name", lambda: f"host:{current().name}:1"),
+    ]
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in put]
+    environment = {"SHORTSELLER_BYBIT_API_KEY": KEY, "SHORTSELLER_BYBIT_API_SECRET": SECRET}
+    environment |= {
+        "SHORTSELLER_BYBIT_READ_API_KEY": f"{KEY}-reads",
+        "SHORTSELLER_BYBIT_READ_API_SECRET": f"{SECRET}-reads",
+    }
+    os.environ.update(environment)
+    stream_before, clocks_before = dict(stream), [dict(defaults) for defaults, _ in clocks]
+    stream["open_socket"] = world.venue.connect
+    for defaults, name in clocks:
+        defaults[name] = time.monotonic
+    for owner, name, value in put:
+        setattr(owner, name, value)
+    _log_to(world if traced else None)
+    collects = gc.isenabled()
+    gc.disable()  # what a kill leaves unfinished must not be collected in the middle of a run
+    try:
+        yield
+    finally:
+        for owner, name, value in kept:
+            setattr(owner, name, value)
+        stream.update(stream_before)
+        for (defaults, _), before in zip(clocks, clocks_before, strict=True):
+            defaults.update(before)
+        for name in environment:
+            os.environ.pop(name, None)
+        if collects:
+            gc.enable()
+
+
+class _Nothing:
+    def collect(self) -> list[Any]:
+        return []
+
+
+def _log_to(world: World | None) -> None:
+    """The product's log lines go into the trace, or nowhere."""
+
+    def keep(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        if world is not None:
+            with suppress(LookupError):
+                name = event.pop("event")
+                world.say(f"{name} {' '.join(f'{key}={value}' for key, value in event.items())}"[:400])
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep], wrapper_class=structlog.stdlib.BoundLogger, cache_logger_on_first_use=False)
