@@ -33,7 +33,12 @@ $(VENV)/.dev: locks/dev.lock $(VENV)/.demo
 	@$(BIN)/python locks/install.py locks/dev.lock
 	@touch $@
 
-demo: $(VENV)/.demo ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR)
+# What trains models, for the demo with one.
+$(VENV)/.train: locks/train.lock $(VENV)/.demo
+	@test -e $(VENV)/.dev || { echo "Installing what trains models (once) ..."; $(BIN)/python locks/install.py locks/train.lock; }
+	@touch $@
+
+demo: $(VENV)/.demo $(if $(findstring --with-model,$(ARGS)),$(VENV)/.train) ## the whole system on this machine: no keys, no Docker (DEMO_SECONDS=60, DEMO_REPLAY=DIR, ARGS=--with-model)
 	@exec $(BIN)/python -m demo $(ARGS)
 
 alpha: $(VENV)/.demo ## install the command .venv/bin/alpha

@@ -29,7 +29,8 @@ class Service:
     """One service. `name` is its package, its container and process, its Redis user and its folder in `secrets/`.
 
     A `must_run` service works with the schema of the previous release and while PostgreSQL is unavailable.
-    A service that is not `resident` runs on demand and exits.
+    A service that is not `resident` runs on demand and exits. One without a `role` uses neither PostgreSQL nor Redis: it
+    has no Redis user and no folder in `secrets/`.
     """
 
     name: str
@@ -49,6 +50,7 @@ SERVICES = (
     Service("dashboard", "alpha_readonly"),
     Service("tick_recorder", "alpha_ticks"),
     Service("analysis_service", "alpha_analysis"),
+    Service("model_server", "", demo=DemoStart.BEFORE_BOTS),
     Service("doctor", "alpha_readonly", Keys.TRADING | Keys.READING, resident=False, demo=DemoStart.NEVER),
 )
 RESIDENT = tuple(service.name for service in SERVICES if service.resident)

@@ -17,12 +17,22 @@ PLACES = {
     "start_trading.py.tmpl": "scripts/start_trading.py",
     "test_rules.py.tmpl": "tests/test_rules.py",
 }
+#: The same with a model: other rules, and what is trained.
+SCORED = {
+    **PLACES,
+    "scored_README.md.tmpl": "README.md",
+    "scored_parameters.py.tmpl": "parameters.py",
+    "scored_strategy.py.tmpl": "strategy.py",
+    "scored_test_rules.py.tmpl": "tests/test_rules.py",
+}
+MODEL = "model.toml.tmpl"
 EMPTY = ("scripts/__init__.py", "tests/__init__.py")
 
 
-def scaffold(name: str, root: Path) -> list[Path]:
+def scaffold(name: str, root: Path, *, with_model: bool = False) -> list[Path]:
     """Write `strategies/<name>` and its entry in `bots.toml` below `root`; returns the files written or changed.
 
+    `with_model`: its entries follow the scores of a model, whose training is set in `models/<name>.toml`.
     Raises Misconfigured when the name is not a valid package name or is taken, or all Redis databases are in use.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]{2,20}", name):
@@ -49,8 +59,11 @@ def scaffold(name: str, root: Path) -> list[Path]:
     listed = bots_file.read_text(encoding="utf-8") + Template(_ENTRY).substitute(words)
     parse_registry(listed, bots_file)
     written = []
-    for source, place in PLACES.items():
-        path = folder / place
+    places = {place: source for source, place in (SCORED if with_model else PLACES).items()}
+    paths = [(folder / place, source) for place, source in places.items()]
+    if with_model:
+        paths.append((root / "models" / f"{name}.toml", MODEL))
+    for path, source in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = files("alpha_cli").joinpath("template", source).read_text(encoding="utf-8")
         path.write_text(Template(text).substitute(words), encoding="utf-8")

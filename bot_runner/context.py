@@ -96,7 +96,7 @@ class BotContext:
         if paused:
             await self.heartbeat.beat(heartbeat.PAUSED, f"to be resumed ({paused})")
             return
-        barred = trader.core.limits.blocks_entries or await self._barred()
+        barred = trader.core.limits.blocks_entries or await self._barred() or trader.without_score
         last_ms = trader.core.state.last_bar_ms
         waits = f"the {self.strategy.interval}-minute bar"
         if last_ms >= 0:

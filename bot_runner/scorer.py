@@ -59,6 +59,8 @@ class Scorer:
         self._windows: dict[tuple[str, str], _Window] = {}
         self._ripened: set[str] = set()
         self._silent: set[str] = set()
+        #: Why the newest bar has no score, for the heartbeat; empty when every symbol has one.
+        self.why = ""
 
     async def bars_needed(self) -> int:
         """Closed bars that the models on record need; 0 without any. Raises Retry."""
@@ -82,6 +84,8 @@ class Scorer:
                 for scores in found.values():
                     scores.update(dict.fromkeys(self.names, Score(None, f"away: {fault}")))
             await self._tell(found)
+            missing = [(name, one.why) for scores in found.values() for name, one in scores.items() if not one]
+            self.why = f"{missing[0][0]} gives no score: {missing[0][1]}" if missing else ""
         return {
             symbol: with_scores(
                 view, {n: ScoreColumn.newest(len(view.series.bars), one) for n, one in found[symbol].items()}

@@ -331,6 +331,11 @@ class Trader:
         look = await self._view.snapshot()
         return look.equity, look.open_profit
 
+    @property
+    def without_score(self) -> str:
+        """Why a model gives no score now; empty when all do, and without a model."""
+        return "" if self._scorer is None else self._scorer.why
+
     async def entries_barred(self) -> str | None:
         """Why no entry may be sent now, or None. Exits never ask."""
         if self.stopping:

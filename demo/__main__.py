@@ -1,6 +1,7 @@
 """Entry point of `make demo`."""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from alpha.process import leave
 from alpha.terminal import make_safe
 from demo.run import run_demo
 from demo.settings import DemoSettings
+
+#: A bot with a model, on a market with an effect; `--with-model ordinary`: without one.
+WITH_MODEL = "--with-model"
 
 
 async def _main() -> int:
@@ -39,7 +43,11 @@ def _usage() -> str:
 def main() -> int:
     """Run the demo. Prints one sentence on a fault; returns the exit code."""
     make_safe()
-    if asked := sys.argv[1:]:
+    asked = sys.argv[1:]
+    if asked[:1] == [WITH_MODEL] and asked[1:] in ([], ["planted"], ["ordinary"]):
+        os.environ["DEMO_MODEL"] = asked[1] if asked[1:] else "planted"
+        asked = []
+    if asked:
         helped = asked[0] in {"-h", "--help"}
         (sys.stdout if helped else sys.stderr).write(
             _usage() if helped else f"The demo does not understand {asked[0]!r}.\n{_usage()}"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from alpha.errors import AlphaError, Retry
 from alpha.registry import Bot
-from operations import control
+from operations import control, models
 from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
 from operations.command_result import CommandResult
 from operations.context import Operations
@@ -18,12 +18,21 @@ from operations.status import BotState, Status
 
 _Act = Callable[[Operations, Bot, str], Awaitable[CommandResult]]
 _BY = "demo"
+MODEL = "trend"
+
+
+async def _promote(platform: Operations, bot: Bot, by: str) -> CommandResult:
+    """Let the demo's model trade; refused while it may not."""
+    return await models.promote(platform, MODEL, None, by)
 
 
 class KeyCommands:
     """The chosen bot, the last answer, and the action of each key."""
 
-    def __init__(self, platform: Operations, dashboard_url: str, stop: asyncio.Event) -> None:
+    def __init__(
+        self, platform: Operations, dashboard_url: str, stop: asyncio.Event, *, with_model: bool = False
+    ) -> None:
+        self._with_model = with_model
         self._platform = platform
         self._url = dashboard_url
         self._stop = stop
@@ -42,6 +51,7 @@ class KeyCommands:
             (f"1-{len(self._platform.registry.bots)}", "choose a bot"),
             ("p", "resume it" if state is BotState.PAUSED else "pause it"),
             ("s", "start it" if state is BotState.STOPPED else "stop it"),
+            *([("m", "promote its model")] if self._with_model else []),
             ("d", "dashboard"),
             ("q", "quit"),
         ]
@@ -60,6 +70,8 @@ class KeyCommands:
         elif key == "p":
             paused = self._state() is BotState.PAUSED
             self._begin(*(("resume", control.resume) if paused else ("pause", control.pause)))
+        elif key == "m" and self._with_model:
+            self._begin("model_promote", _promote)
         elif key == "s":
             stopped = self._state() is BotState.STOPPED
             self._begin(*(("start", control.start) if stopped else ("stop", control.stop)))

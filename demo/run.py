@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ from demo.keyboard import Keyboard
 from demo.ledger_check import Ledger, check_books
 from demo.line_scheduler import LineScheduler
 from demo.log_tail import LogTail
+from demo.model import DemoModel, prepare, summary
 from demo.processes import State
 from demo.settings import DemoSettings
 from demo.speed_control import SpeedControl, bars_behind, bots_ready, next_closes
@@ -50,11 +52,16 @@ class DemoRun:
     """One run. `run` returns the exit code: 0 only when the ledgers agree."""
 
     def __init__(
-        self, settings: DemoSettings, registry: Registry, root: Path, watcher: Callable[[Scene], None] | None = None
+        self,
+        settings: DemoSettings,
+        registry: Registry,
+        root: Path,
+        watcher: Callable[[Scene], None] | None = None,
+        model: DemoModel | None = None,
     ) -> None:
-        """`watcher` receives every scene, for recording."""
+        """`watcher` receives every scene, for recording. `model`: what `demo.model` prepared, with its registry."""
         self._settings = settings
-        self._stack = DemoStack(settings, registry, root)
+        self._stack = DemoStack(settings, registry, root, model)
         self._console = Console()
         self._watcher = watcher
         self._story = TimelineWriter()
@@ -111,7 +118,7 @@ class DemoRun:
         return load(OperationsSettings, env_file=None, **known)
 
     async def _show(self, platform: Operations, stop: asyncio.Event) -> None:
-        desk = KeyCommands(platform, self._stack.dashboard_url, stop)
+        desk = KeyCommands(platform, self._stack.dashboard_url, stop, with_model=self._stack.model is not None)
         tasks = [
             *(asyncio.create_task(self._listen(platform, bot)) for bot in self._stack.registry.bots),
             asyncio.create_task(self._overhear()),
@@ -144,7 +151,9 @@ class DemoRun:
                 await end_tasks([key])
 
     async def _say(self, platform: Operations, ending: "asyncio.Task[bool]") -> None:
-        desk = KeyCommands(platform, self._stack.dashboard_url, asyncio.Event())
+        desk = KeyCommands(
+            platform, self._stack.dashboard_url, asyncio.Event(), with_model=self._stack.model is not None
+        )
         pause_s = SAY_S if self._watcher is None else REFRESH_S
         while not ending.done() and not self._over():
             if self._watcher is not None:
@@ -255,6 +264,9 @@ class DemoRun:
         self._console.print()
         for line in books.differences[:20]:
             self._console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        if self._stack.model is not None:
+            for line in await summary(platform, self._stack.model):
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         style = "green" if books.agree else "red bold"
         self._console.print(books.summary, style=style, markup=False, highlight=False, soft_wrap=True)
         return 0 if books.agree else 1
@@ -265,4 +277,12 @@ async def run_demo(root: Path, stop: asyncio.Event) -> int:
     # Log lines would break up the view.
     configure("demo", load(LogSettings, env_file=None, log_level="error"))
     settings = load(DemoSettings, env_file=None)
-    return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)
+    if not settings.demo_model:
+        return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)
+    folder = settings.demo_state.absolute() / f"model-{settings.demo_model}"
+    model = await asyncio.to_thread(prepare, folder, settings.demo_model, _to_stderr)
+    return await DemoRun(settings, model.registry, root, model=model).run(stop)
+
+
+def _to_stderr(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")

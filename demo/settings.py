@@ -2,6 +2,7 @@
 
 import secrets
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from pydantic import Field
@@ -35,6 +36,9 @@ class DemoSettings(Settings):
     )
     demo_ticks: bool = Field(False, description="true to record every tick of the demo's market")
     demo_analysis: bool = Field(True, description="false to run the demo without the analysis service")
+    demo_model: Literal["", "planted", "ordinary"] = Field(
+        "", description="planted or ordinary: a bot with a model, trained on a made market with or without an effect"
+    )
     demo_deposit_usdt: int = Field(10_000, ge=1, description="what each account starts with, in USDT")
 
 

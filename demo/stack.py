@@ -22,6 +22,7 @@ from alpha.registry import Bot, Registry, check_folders
 from alpha.services import RESIDENT, SERVICES, DemoStart, Keys, Service
 from demo.api import SupervisorApi
 from demo.lock import DemoLock
+from demo.model import TAKER_FEE, TRAINED_BARS, DemoModel, put_on_record
 from demo.ports import free_port, require_free
 from demo.postgres import EmbeddedPostgres
 from demo.processes import Spec, Supervisor, base_environment
@@ -41,6 +42,8 @@ SYMBOLS = (
 TICK_RECORDER = "tick_recorder"
 #: Only with DEMO_ANALYSIS, the default.
 ANALYSIS = "analysis_service"
+#: Only with DEMO_MODEL.
+MODEL_SERVER = "model_server"
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -56,8 +59,11 @@ class Addresses(msgspec.Struct, frozen=True):
 class DemoStack:
     """The whole demo. `open` starts it in order, `close` stops it in order and keeps the data."""
 
-    def __init__(self, settings: DemoSettings, registry: Registry, root: Path) -> None:
+    def __init__(self, settings: DemoSettings, registry: Registry, root: Path, model: DemoModel | None = None) -> None:
+        """`model`: what `demo.model` prepared; `registry` is then its own."""
         self._settings = settings
+        self.model = model
+        self._bots_file = root / "bots.toml" if model is None else model.bots_file
         self.registry = registry
         self._root = root
         # Each market has its own exchange, account and history: they must not mix.
@@ -75,6 +81,7 @@ class DemoStack:
         self.exchange_port = _port(settings.demo_exchange_port, "DEMO_EXCHANGE_PORT")
         self.exchange_url = f"http://127.0.0.1:{self.exchange_port}"
         self._dashboard_port = _port(settings.demo_dashboard_port, "DEMO_DASHBOARD_PORT")
+        self._model_port = free_port()
         self._dashboard_token = secrets.token_urlsafe(16)
         self.supervisor = Supervisor(self.folder / "logs", root)
         self._lock: DemoLock | None = None
@@ -102,7 +109,13 @@ class DemoStack:
                 **{name.lower(): value for name, value in self._owner_environment().items()},
             )
         )
-        chosen = {TICK_RECORDER: self._settings.demo_ticks, ANALYSIS: self._settings.demo_analysis}
+        if self.model is not None:
+            await put_on_record(self.postgres.settings(), self.model)
+        chosen = {
+            TICK_RECORDER: self._settings.demo_ticks,
+            ANALYSIS: self._settings.demo_analysis,
+            MODEL_SERVER: self.model is not None,
+        }
         without = {name for name, wanted in chosen.items() if not wanted}
         for service in SERVICES:
             if service.demo is DemoStart.NEVER or service.name in without:
@@ -159,11 +172,11 @@ class DemoStack:
             **self.postgres.environment(),
             **self.redis.environment(),
             "POSTGRES_USER": role,
-            "POSTGRES_PASSWORD": self.secrets.roles[role],
+            "POSTGRES_PASSWORD": self.secrets.roles[role] if role else "",
             "BYBIT_REST_URL": self.exchange_url,
             "BYBIT_WS_URL": self.exchange_url.replace("http://", "ws://"),
             "BOT_CONTROL_URL": f"supervisor://{self._socket}",
-            "ALPHA_BOTS_FILE": str(self._root / "bots.toml"),
+            "ALPHA_BOTS_FILE": str(self._bots_file),
             # ignore a .env with real keys in the checkout
             "ALPHA_ENV_FILE": os.devnull,
             "LOG_FORMAT": "json",
@@ -173,7 +186,7 @@ class DemoStack:
 
     def _owner_environment(self) -> dict[str, str]:
         passwords = {f"{role}_db_password": password for role, password in self.secrets.roles.items()}
-        return {**self.postgres.environment(), **passwords, "alpha_bots_file": str(self._root / "bots.toml")}
+        return {**self.postgres.environment(), **passwords, "alpha_bots_file": str(self._bots_file)}
 
     def _exchange(self) -> Spec:
         deposit = self._settings.demo_deposit_usdt
@@ -181,7 +194,9 @@ class DemoStack:
         accounts = [f"{key}:{secret}:{deposit}" for key, secret in keys.values()]
         accounts += [f"{key}:{secret}:0:of={keys[bot][0]},read-only" for bot, (key, secret) in reading.items()]
         arguments = ["--port", str(self.exchange_port), "--speed", str(min(SLOWEST, self._settings.demo_speed))]
-        if self._settings.demo_replay is not None:
+        if self.model is not None:
+            arguments += ["--replay", str(self.model.market), "--warmup", str(TRAINED_BARS), "--taker-fee", TAKER_FEE]
+        elif self._settings.demo_replay is not None:
             arguments += ["--replay", str(self._settings.demo_replay.absolute())]
         else:
             arguments += ["--seed", str(self._settings.demo_seed), "--symbols", ",".join(SYMBOLS)]
@@ -201,6 +216,8 @@ class DemoStack:
     def _service(self, service: Service) -> Spec:
         port, name = free_port(), service.name
         environment = {**self.environment_of(service.role), "HEALTH_PORT": str(port), **self._keys(service.keys)}
+        if name == MODEL_SERVER and self.model is not None:
+            environment |= {"MODELS_DIR": str(self.model.models), "MODELS_PORT": str(self._model_port)}
         if name == "telegram_manager":
             environment |= {key: value for key, value in os.environ.items() if key.startswith(TELEGRAM_VARIABLES)}
             for bot in self.registry.bots:
@@ -231,6 +248,9 @@ class DemoStack:
             environment["ALPHA_CONTAINER"] = container
         for bot in bots:
             environment[bot.key_variable], environment[bot.secret_variable] = self.secrets.keys[bot.id]
+            if self.model is not None:
+                environment["MODEL_SERVER_URL"] = f"http://127.0.0.1:{self._model_port}"
+                environment[f"{bot.prefix}_THRESHOLD"] = repr(self.model.manifest.threshold)
             if bot.prefix == "MOMENTUM" and self._settings.demo_replay is None:
                 environment["MOMENTUM_SYMBOLS"] = json.dumps(SYMBOLS)
         entry = [str(self._root / bots[0].folder / bots[0].entry)] if len(bots) == 1 else ["-m", "bot_runner"]
@@ -256,6 +276,8 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _market_name(settings: DemoSettings) -> str:
+    if settings.demo_model:
+        return f"model-{settings.demo_model}"
     if settings.demo_replay is None:
         return f"generated-{settings.demo_seed}"
     folder = settings.demo_replay.absolute()

@@ -6,6 +6,7 @@ from alpha.config.loader import Settings
 from analysis_service.settings import AnalysisSettings
 from bot_runner.settings import BotSettings
 from database.backup.settings import BackupSettings
+from model_server.settings import ModelServerSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
 from tests.test_keys_apart import PRODUCTION, filled, services
@@ -16,7 +17,7 @@ from websocket_listener.settings import ListenerSettings
 #: The same in every container, by its image; a step clock is for tests.
 BY_IMAGE = {
     "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL", "TICKS_DIR",
-    "ANALYSIS_FILE",
+    "ANALYSIS_FILE", "MODELS_DIR", "MODELS_HOST", "MODELS_PORT",
 }  # fmt: skip
 OWN = (
     "GUARD_",
@@ -31,6 +32,8 @@ OWN = (
     "TICKS_",
     "INFLUX_",
     "ANALYSIS_",
+    "MODEL_",
+    "MODELS_",
 )
 
 
@@ -44,6 +47,7 @@ OWN = (
         ("postgres_backup", BackupSettings),
         ("tick_recorder", RecorderSettings),
         ("analysis_service", AnalysisSettings),
+        ("model_server", ModelServerSettings),
         ("shortseller", BotSettings),
         ("lxalgo", BotSettings),
         ("momentum", BotSettings),

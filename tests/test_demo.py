@@ -90,14 +90,16 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-m", "demo"])
         self._seen = ""
         self._ended = False
+        #: What it wrote after it had let go of the screen.
+        self.text = ""
 
     def press(self, key: str) -> None:
         self._seen = ""
         os.write(self._fd, key.encode())
 
-    def wait_for(self, text: str) -> None:
+    def wait_for(self, text: str, limit_s: float = STUCK_S) -> None:
         """Until it has been drawn since the last key."""
-        deadline = time.monotonic() + STUCK_S
+        deadline = time.monotonic() + limit_s
         while text not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._seen):
             assert time.monotonic() < deadline, f"waited in vain for {text!r}:\n{self._seen[-3000:]}"
             ready, _, _ = select.select([self._fd], [], [], 1)
@@ -108,8 +110,8 @@ class Terminal:
         self._ended = True
         # Its terminal stays open until it has let go of it: a closed one would end it.
         with contextlib.suppress(OSError):
-            while os.read(self._fd, 65_536):
-                pass
+            while said := os.read(self._fd, 65_536):
+                self.text += said.decode(errors="replace")
         os.close(self._fd)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 

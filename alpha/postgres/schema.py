@@ -27,7 +27,9 @@ OLDEST_SCHEMA = 18
 #: Services that run with every schema from OLDEST_SCHEMA on, and also while PostgreSQL is unavailable.
 MUST_RUN = frozenset(service.name for service in SERVICES if service.must_run)
 #: Services that do not need the schema, or create it.
-NEED_NONE = frozenset({"", "base", "doctor", "exchange_simulator", "postgres_backup"})
+NEED_NONE = frozenset(
+    {"", "base", "doctor", "exchange_simulator", "postgres_backup", *(one.name for one in SERVICES if not one.role)}
+)
 #: The image's record of its newest migration: the files themselves are only in the image of `migrate`.
 IMAGE_NOTE = Path("/app/schema_version")
 PAUSE_S = 1.0

@@ -19,7 +19,7 @@ BACKUP = "postgres_backup"
 
 def generated(registry: Registry) -> list[str]:
     """The names of all passwords that Alpha generates."""
-    redis_users = [*(service.name for service in SERVICES), BACKUP, *registry.containers]
+    redis_users = [*(service.name for service in SERVICES if service.role), BACKUP, *registry.containers]
     return [
         OWNER,
         "REDIS_PASSWORD",
@@ -86,6 +86,8 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
     place(BACKUP, "redis_password", redis_variable(BACKUP))
     for service in SERVICES:
         name, sees = service.name, service.keys
+        if not service.role:
+            continue
         place(name, OWNER, f"{service.role}_DB_PASSWORD".upper())
         place(name, "redis_password", redis_variable(name))
         place("redis", redis_variable(name), redis_variable(name))

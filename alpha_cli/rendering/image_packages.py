@@ -19,6 +19,7 @@ ROOTS = {
     "dashboard": ("dashboard.__main__",),
     "tick_recorder": ("tick_recorder.__main__", "alpha_cli.commands.ticks", "alpha_cli.main"),
     "analysis_service": ("analysis_service.__main__",),
+    "model_server": ("model_server.__main__",),
     "exchange_simulator": ("exchange_simulator.__main__",),
     "strategies": (
         "bot_runner.__main__",

@@ -8,6 +8,7 @@ import pytest
 from alpha.errors import Misconfigured
 from alpha.registry import load_registry
 from alpha_cli.scaffold import scaffold
+from research.models.config import read_config
 from tests.support.fixtures import ROOT
 
 
@@ -42,6 +43,20 @@ def test_a_new_strategy_passes_its_own_tests(house: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "6 passed" in ran.stdout
+
+
+def test_a_new_strategy_with_a_model_passes_its_own_tests_and_its_training_can_be_read(house: Path) -> None:
+    written = scaffold("gradient", house, with_model=True)
+    assert house / "models" / "gradient.toml" in written
+    config = read_config(house / "models" / "gradient.toml")
+    assert (config.name, config.label.bars) == ("gradient", 12)
+    environment = {"PYTHONPATH": f"{house}:{ROOT}", "PATH": "/usr/bin:/bin", "HOME": str(house)}
+    tests = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    ran = subprocess.run(
+        [*tests, "strategies/gradient"], cwd=house, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "3 passed" in ran.stdout
 
 
 @pytest.mark.parametrize("name", ["Breakout", "1st", "a", "with-dash", "class name", "shortseller"])

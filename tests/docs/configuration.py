@@ -16,6 +16,7 @@ from bot_runner.settings import BotSettings
 from dashboard.settings import DashboardSettings
 from database.backup.settings import BackupSettings
 from demo.settings import DemoSettings
+from model_server.settings import ModelServerSettings
 from operations.context import OperationsSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import ChannelKeys, CommandCentreSettings
@@ -53,6 +54,7 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
     ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
     ("A second instance", "trade sync, command centre, tick recorder, analysis", StandbySettings, ""),
     ("Analysis", "`analysis_service`", AnalysisSettings, ""),
+    ("Model server", "`model_server`", ModelServerSettings, ""),
     ("Terminal", "The `alpha` command's queries and commands.", OperationsSettings, ""),
     ("Migrations", "`python -m alpha.postgres.migrate`", MigrateSettings, ""),
     ("Backups", "`postgres_backup`", BackupSettings, ""),
