@@ -29,6 +29,8 @@ PARTS = {
     "sync": "sync",
     "backtest": "backtest",
     "sweep": "sweep",
+    "compare": "compare",
+    "portfolio": "portfolio",
     "check": "check",
     "data": "data",
     "new-strategy": "new_strategy",
@@ -71,7 +73,7 @@ SECTIONS = (
     ("Performance", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance", "entries")),
     ("Control", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
     ("Reconciliation", ("sync", "issues", "drift", "audit", "db", "export")),
-    ("Test a strategy", ("data", "backtest", "check", "sweep")),
+    ("Test a strategy", ("data", "backtest", "check", "sweep", "portfolio", "compare")),
     ("Models", ("model",)),
     ("Market", ("analysis", "ticks", "slippage")),
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 from alpha.errors import Misconfigured
 from alpha.strategy.bars import Bars
 from backtester.candle_cache import cached, content_name, keep
-from backtester.candles import COLUMNS, between, column
+from backtester.candles import COLUMNS, between, column, end_ms, first_ms, longest, moment
+from backtester.candles import gaps as gaps_of
 from backtester.csv_format import write_parquet
 from exchange_simulator.candle_files import CandleFault, candle_files, read_candles
 
@@ -22,23 +23,35 @@ def symbols_of(folder: Path) -> list[str]:
 
 
 def read_folder(
-    folder: Path, symbols: Sequence[str] = (), *, from_ms: int | None = None, to_ms: int | None = None
+    folder: Path,
+    symbols: Sequence[str] = (),
+    *,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    left_out: list[str] | None = None,
 ) -> dict[str, Bars]:
     """The candles of `symbols` (empty: all of the folder), by symbol. Misconfigured names what is missing or wrong.
 
     Of a range only what it needs is checked for gaps: its own candles, and those before it that reach it without one. A
-    symbol that has none in the range is left out.
+    symbol that has none in the range is left out. With `left_out`, a symbol with a gap in the range is taken with its longest
+    part without one, and what was left out is written there.
     """
     files = _files(folder)
     if missing := sorted(set(symbols) - set(files)):
         raise Misconfigured(f"{folder} has no candles of {', '.join(missing)}; it has {', '.join(sorted(files))}.")
     read = {
-        symbol: read_file(files[symbol], symbol, from_ms=from_ms, to_ms=to_ms) for symbol in sorted(symbols or files)
+        symbol: read_file(files[symbol], symbol, from_ms=from_ms, to_ms=to_ms, gaps=left_out is not None)
+        for symbol in sorted(symbols or files)
     }
     lengths = {candles.interval_ms: symbol for symbol, candles in read.items()}
     if len(lengths) > 1:
         told = ", ".join(f"{symbol} {length // 1000} s" for length, symbol in lengths.items())
         raise Misconfigured(f"{folder} mixes candles of different lengths ({told}): keep one length a folder.")
+    if left_out is not None:
+        for symbol, candles in read.items():
+            if len(candles) and gaps_of(candles):
+                read[symbol] = part = longest(candles, from_ms)
+                left_out.append(f"{symbol}: {len(candles) - len(part)} candles outside of {_span(part)}")
     return {symbol: candles for symbol, candles in read.items() if len(candles)}
 
 
@@ -58,6 +71,10 @@ def read_file(
     if name and from_ms is None and to_ms is None and not found.gaps:
         keep(name, bars)
     return bars
+
+
+def _span(bars: Bars) -> str:
+    return f"{moment(first_ms(bars))} to {moment(end_ms(bars))}"
 
 
 def _cut(bars: Bars, from_ms: int | None, to_ms: int | None) -> Bars:

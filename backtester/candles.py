@@ -85,6 +85,19 @@ def gaps(candles: Bars) -> list[tuple[int, int]]:
     return [(int(candles.start_ms[place]), int(candles.start_ms[place + 1])) for place in places]
 
 
+def longest(candles: Bars, from_ms: int | None = None) -> Bars:
+    """The longest part without a gap; of parts that reach into the range from `from_ms` on, where it is given."""
+    holes = gaps(candles)
+    starts = [first_ms(candles), *(after for _, after in holes)]
+    ends = [*(before + candles.interval_ms for before, _ in holes), end_ms(candles)]
+    parts = list(zip(starts, ends, strict=True))
+    if from_ms is not None:
+        parts = [(first, last) for first, last in parts if last > from_ms] or parts
+    low = from_ms or 0
+    first, last = max(parts, key=lambda part: part[1] - max(part[0], low))
+    return between(candles, first, last)
+
+
 def moment(ms: int) -> str:
     """A UTC time as people write it: 2025-07-02 17:00."""
     return at(ms).strftime("%Y-%m-%d %H:%M")

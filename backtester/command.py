@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -13,6 +13,7 @@ from typing import Any
 from alpha.errors import Misconfigured
 from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
+from alpha.strategy.bars import Bars
 from alpha.strategy.base import Parameters, ScoreSource, Strategy
 from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candle_files import read_folder, symbols_of
@@ -24,10 +25,13 @@ from backtester.instruments import read_instruments
 from backtester.lookahead import Finding, check
 from backtester.market import MarketData
 from backtester.result import Result
+from backtester.slippage import MODEL, modelled, read_slippage
+from backtester.universe_file import listed, read_universe
 from backtester.venue import Costs
 
 ALL = "all"
 MAKER_FEE = "0.0002"
+REFUSE, LONGEST = "refuse", "longest"
 DAY_MS = 86_400_000
 
 
@@ -48,6 +52,7 @@ class Request:
     resume_days: int | None
     bots: Path
     maker_fee: str = MAKER_FEE
+    holes: str = REFUSE
     models: Sequence[str] = ()
     models_dir: Path = Path("models")
 
@@ -62,6 +67,7 @@ class Prepared:
     data: MarketData
     terms: BacktestConfig
     constant_funding: Decimal | None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def carry_out(request: Request) -> Outcome:
         ),
         command=_command(request),
         module=type(ready.strategy).__module__,
+        left_out=ready.left_out,
     )
     return Outcome(result, description, data)
 
@@ -118,11 +125,6 @@ def _fresh(ready: Prepared) -> Strategy[Any, Any]:
 def prepare(request: Request) -> Prepared:
     """Read the data and make the strategy. Misconfigured says in a sentence what is wrong with the request."""
     kind = find_strategy(request.strategy, request.bots)
-    costs = Costs(
-        _share(request.taker_fee, "--fee"),
-        _amount(request.slippage_bps, "--slippage-bps", most=Decimal(500)),
-        _share(request.maker_fee, "--maker-fee"),
-    )
     cash = _amount(request.cash, "--cash")
     if cash <= 0:
         raise Misconfigured("--cash must be above zero.")
@@ -137,7 +139,11 @@ def prepare(request: Request) -> Prepared:
     wanted_to = None if request.to_text is None else moment_ms(request.to_text, "--to")
     if wanted_from is not None and wanted_to is not None and wanted_from >= wanted_to:
         raise Misconfigured(f"--from {request.from_text} is not before --to {request.to_text}.")
-    known = read_folder(request.data, strategy.universe.symbols, from_ms=wanted_from, to_ms=wanted_to)
+    left_out: list[str] | None = [] if _holes(request.holes) else None
+    known = read_folder(
+        request.data, strategy.universe.symbols, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out
+    )
+    known = listed(known, read_universe(request.data))
     if not known:
         raise Misconfigured(
             f"{request.data} has no candles of the range --from {request.from_text or '(the first)'} "
@@ -147,11 +153,12 @@ def prepare(request: Request) -> Prepared:
     to_ms = max(map(end_ms, known.values())) if wanted_to is None else wanted_to
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
     data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
+    costs = _costs(request, known, cash)
     terms = BacktestConfig(
         from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
     )
     changed = tuple(name for name in overrides if name != "symbols")
-    return Prepared(strategy, parameters, changed, data, terms, constant)
+    return Prepared(strategy, parameters, changed, data, terms, constant, tuple(left_out or ()))
 
 
 def _scores(strategy: Strategy[Any, Any], request: Request) -> ScoreSource | None:
@@ -212,7 +219,10 @@ def moment_ms(text: str, option: str) -> int:
 
 
 def _symbols(text: str, folder: Path) -> str:
-    names = symbols_of(folder) if text.strip().lower() == ALL else [part.strip() for part in text.split(",")]
+    names = [part.strip() for part in text.split(",")]
+    if text.strip().lower() == ALL:
+        universe = read_universe(folder)
+        names = [symbol for symbol in symbols_of(folder) if not universe or symbol in universe]
     return '["' + '", "'.join(name for name in names if name) + '"]'
 
 
@@ -226,6 +236,28 @@ def _amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
         limit = "" if most is None else f" and at most {most}"
         raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text}.")
     return value
+
+
+def _costs(request: Request, known: Mapping[str, Bars], cash: Decimal) -> Costs:
+    """Fees, and slippage as a number, by a file, or by the model for orders of the whole cash."""
+    taker, maker = _share(request.taker_fee, "--fee"), _share(request.maker_fee, "--maker-fee")
+    text = request.slippage_bps.strip()
+    if text.lower() == MODEL:
+        return Costs(taker, Decimal(2), maker, modelled(known, cash))
+    if text.lower().endswith(".csv"):
+        found = read_slippage(Path(text))
+        # A coin that was never traded costs what the dearest of the others did.
+        return Costs(
+            taker, max(found.values()), maker, {symbol: bps for symbol, bps in found.items() if symbol in known}
+        )
+    return Costs(taker, _amount(text, "--slippage-bps", most=Decimal(500)), maker)
+
+
+def _holes(text: str) -> bool:
+    """True when a symbol with a hole is tested over its longest part without one."""
+    if text not in {REFUSE, LONGEST}:
+        raise Misconfigured(f"--holes must be {REFUSE} or {LONGEST}, got {text!r}.")
+    return text == LONGEST
 
 
 def _share(text: str, option: str) -> Decimal:
@@ -260,6 +292,8 @@ def _command(request: Request) -> str:
     if request.maker_fee != MAKER_FEE:
         words += ["--maker-fee", request.maker_fee]
     words += ["--funding", request.funding]
+    if request.holes != REFUSE:
+        words += ["--holes", request.holes]
     for chosen in request.models:
         words += ["--model", chosen]
     if request.resume_days is not None:

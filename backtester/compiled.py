@@ -55,6 +55,8 @@ def unfit(strategy: Strategy[Any, Any], interval_ms: int) -> str:
     """Why the kernel cannot walk a strategy with these account rules; "" when it can."""
     if _depth(strategy, "evaluate") < _depth(strategy, "arrays"):
         return "its `evaluate` was written over without its `arrays`"
+    if strategy.models or strategy.score_source is not None:
+        return "it uses the scores of models"
     rules, universe = strategy.rules, strategy.universe
     if not universe.symbols:
         return "its universe changes"
@@ -90,8 +92,8 @@ def walked(
     if market is None:
         return None
     parts = _parts(rules, market)
-    slip = whole(span.costs.slippage_bps / 10_000)
-    if parts is None or slip is None:
+    slips = [whole(span.costs.slippage_of(symbol) / 10_000) for symbol in market.symbols]
+    if parts is None or None in slips:
         return None
     account = strategy.rules
     sign = rules.direction.sign
@@ -102,7 +104,6 @@ def walked(
         [
             data.interval_ms,
             data.first_ms,
-            slip,
             account.cooldown_ms,
             -1 if account.entries_per_day is None else account.entries_per_day,
             -1 if account.max_positions is None else account.max_positions,
@@ -155,6 +156,7 @@ def walked(
             market.value,
             *flags,
             *parts,
+            np.array(slips, dtype=np.int64),
             months,
             *limits,
             whole_numbers,

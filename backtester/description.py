@@ -28,6 +28,7 @@ class Description:
     operator: str
     command: str
     module: str = ""
+    left_out: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of everything but the parameters, for people."""
@@ -41,10 +42,19 @@ class Description:
             ("Starting cash", f"{self.cash:,.2f} USDT"),
             ("Taker fee", f"{self.costs.taker_fee * 100:f} % of the value, each side"),
             ("Maker fee", f"{self.costs.maker_fee * 100:f} % of the value, each resting order"),
-            ("Slippage", f"{self.costs.slippage_bps:f} basis points of the price, each market order"),
+            ("Slippage", slippage_text(self.costs)),
             ("Funding", self.funding),
             ("The operator", self.operator),
+            *(("Left out", text) for text in self.left_out),
         ]
+
+
+def slippage_text(costs: Costs) -> str:
+    """The slippage in a sentence."""
+    if not costs.by_symbol:
+        return f"{costs.slippage_bps:f} basis points of the price, each market order"
+    own = ", ".join(f"{symbol} {bps:f}" for symbol, bps in sorted(costs.by_symbol.items()))
+    return f"basis points of the price, each market order: {own}; others {costs.slippage_bps:f}"
 
 
 def funding_text(data: MarketData, constant: Decimal | None) -> str:

@@ -23,7 +23,7 @@ from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import plain
 from alpha.strategy.bars import Bars
 from backtester.candle_files import FUNDING_SUFFIX, read_file, write_file
-from backtester.candles import COLUMNS, check, column, end_ms, first_ms, gaps, moment
+from backtester.candles import COLUMNS, check, column, end_ms, first_ms, moment
 from backtester.funding import read_rows, write_funding
 from backtester.instruments import FILE, recorded_instruments
 
@@ -119,12 +119,6 @@ class _Fetch:
                 f"The exchange has no candles of {self.symbol} between {moment(self.from_ms)} and {moment(self.to_ms)}."
             )
         self.progress(self.symbol, 1, 1)
-        for before, after in gaps(self.have)[:1]:
-            missing = (after - before) // self.length - 1
-            raise Misconfigured(
-                f"The exchange has not {missing} candles of {self.symbol} after {moment(before)}. What is sound on both sides "
-                f"is kept in {self.path}: take a range without the gap, such as --from {moment(after).replace(' ', 'T')}."
-            )
         return self.have
 
     async def _range(self, first: int, last: int, *, save_early: bool) -> None:

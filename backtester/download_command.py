@@ -16,7 +16,7 @@ from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import load
 from alpha.errors import Misconfigured
 from alpha.strategy.parameters import load_parameters, parse_overrides
-from backtester.candles import end_ms, fingerprint, first_ms, moment
+from backtester.candles import end_ms, fingerprint, first_ms, gaps, moment
 from backtester.command import ALL, find_strategy, moment_ms
 from backtester.download import download
 
@@ -86,4 +86,8 @@ async def _download(
         console.print(
             f"{symbol}: {len(candles):,} candles, {moment(first_ms(candles))} to {moment(end_ms(candles))} UTC"
         )
-    console.print(f"No gaps. Fingerprint {fingerprint(found.values())}, in {request.folder}")
+        for before, after in gaps(candles):
+            missing = (after - before) // candles.interval_ms - 1
+            console.print(f"  hole: the exchange has not {missing} candles after {moment(before)}")
+    whole = "No gaps. " if not any(gaps(candles) for candles in found.values()) else ""
+    console.print(f"{whole}Fingerprint {fingerprint(found.values())}, in {request.folder}")

@@ -32,9 +32,10 @@ class Equity:
 
     def at_closes(self, cash: float, wallets: Iterable[tuple[int, float]], spans: Iterable[Span]) -> Floats:
         """Equity in USDT at the close of each tested bar. `wallets` are balances from the bar on in which they changed."""
-        equity = np.full(self.end - self.first, cash)
-        for number, wallet in wallets:
-            equity[number - self.first :] = wallet
+        steps = list(wallets)
+        starts = np.array([number - self.first for number, _ in steps], dtype=np.int64)
+        lengths = np.diff(np.concatenate(([0], starts, [self.end - self.first])))
+        equity = np.repeat(np.array([cash, *(wallet for _, wallet in steps)]), lengths)
         for span in spans:
             self._mark(equity, span)
         return equity

@@ -70,6 +70,7 @@ def walk(
     target_part: Any,
     trail_part: Any,
     active_part: Any,
+    slips: Any,
     month_of_day: Any,
     limit_window: Any,
     limit_fraction: Any,
@@ -89,11 +90,11 @@ def walk(
     kind, bar, point, limit, reference's bar, reference's point, events before the reference, -1.
     """
     first, end, sign = shape[0], shape[1], shape[2]
-    interval_ms, grid_ms, slip = whole[0], whole[1], whole[2]
-    cooldown_ms, per_day, max_positions = whole[3], whole[4], whole[5]
-    after_ms, limit_ms, raise_part = whole[6], whole[7], whole[8]
-    low_first, held_order, has_score, resume_ms = whole[9] == 1, whole[10] == 1, whole[11] == 1, whole[12]
-    of_equity = whole[13] == 1
+    interval_ms, grid_ms = whole[0], whole[1]
+    cooldown_ms, per_day, max_positions = whole[2], whole[3], whole[4]
+    after_ms, limit_ms, raise_part = whole[5], whole[6], whole[7]
+    low_first, held_order, has_score, resume_ms = whole[8] == 1, whole[9] == 1, whole[10] == 1, whole[11]
+    of_equity = whole[12] == 1
     cash, fee, size, exposure, leverage, worst_rate = real[0], real[1], real[2], real[3], real[4], real[5]
     n_symbols, n_limits = len(base), len(limit_window)
     most_events = len(events)
@@ -221,7 +222,7 @@ def walk(
             elif towards <= stop[s] * sign:
                 why = RAISED_STOP if raised[s] else STOPPED
             if why >= 0:
-                got = _slipped(p, tick[s], slip, sign < 0)
+                got = _slipped(p, tick[s], slips[s], sign < 0)
                 value = qty[s] * got * unit[s]
                 wallet += sign * (value - qty[s] * entry[s] * unit[s]) - value * fee
                 events[used, 0], events[used, 1], events[used, 2], events[used, 3] = CLOSED, n, 0, s
@@ -310,7 +311,7 @@ def walk(
                         why, level = (RAISED_STOP if raised[s] else STOPPED), stop[s]
                     price[s] = p
                     if why >= 0:
-                        got = _slipped(level, tick[s], slip, sign < 0)
+                        got = _slipped(level, tick[s], slips[s], sign < 0)
                         value = qty[s] * got * unit[s]
                         wallet += sign * (value - qty[s] * entry[s] * unit[s]) - value * fee
                         events[used, 0], events[used, 1], events[used, 2], events[used, 3] = CLOSED, n, point, s
@@ -408,7 +409,7 @@ def walk(
                         s = order[q]
                         if not leaving[s]:
                             continue
-                        got = _slipped(price[s], tick[s], slip, sign < 0)
+                        got = _slipped(price[s], tick[s], slips[s], sign < 0)
                         value = qty[s] * got * unit[s]
                         wallet += sign * (value - qty[s] * entry[s] * unit[s]) - value * fee
                         events[used, 0], events[used, 1], events[used, 2], events[used, 3] = CLOSED, n, 0, s
@@ -432,7 +433,7 @@ def walk(
                             raised[s] = True
                             stop[s] = moved
                             if price[s] * sign <= moved * sign:
-                                got = _slipped(price[s], tick[s], slip, sign < 0)
+                                got = _slipped(price[s], tick[s], slips[s], sign < 0)
                                 value = qty[s] * got * unit[s]
                                 wallet += sign * (value - qty[s] * entry[s] * unit[s]) - value * fee
                                 events[used, 0], events[used, 1], events[used, 2], events[used, 3] = CLOSED, n, 0, s
@@ -543,7 +544,7 @@ def walk(
                             if p * sign <= carried * sign:
                                 refused[TOO_LATE] += 1
                                 continue
-                            got = _slipped(p, tick[s], slip, sign > 0)
+                            got = _slipped(p, tick[s], slips[s], sign > 0)
                             amount = steps[s] * step[s]
                             value = amount * got * unit[s]
                             available = wallet

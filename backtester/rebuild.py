@@ -139,34 +139,27 @@ class Rebuild:
         self.books.ledger.opened(held, bar)
 
     def _check_size(self, size: Any, qty: Decimal, close: float, symbol: str, bar: int) -> None:
-        """The kernel's quantity must be what the exact equity gives; under an exposure limit, at most that."""
-        venue, price = self.books.venue, to_decimal(close)
-        if isinstance(size, OfEquity):
-            key = (bar, 0, -1)
-            if key not in self.books.seen:
-                for other in venue.holdings:
-                    venue.last[other] = self._float(other, bar, 0)
-                self.books.seen[key] = venue.equity()
-            notional = size.fraction * self.books.seen[key]
-        else:
-            notional = size.usdt
+        """The kernel's quantity must be what the exact equity gives; under an exposure limit, at most what is left of it."""
+        venue, price, most = self.books.venue, to_decimal(close), self.strategy.rules.max_exposure
+        key = (bar, 0, -1)
+        if key not in self.books.seen and (isinstance(size, OfEquity) or most is not None):
+            for other in venue.holdings:
+                venue.last[other] = self._float(other, bar, 0)
+            self.books.seen[key] = venue.equity()
+        notional = size.fraction * self.books.seen[key] if isinstance(size, OfEquity) else size.usdt
         for scale in (Decimal(1), Decimal("0.5")):
             try:
                 if fit_qty(notional * scale / price, price, self.data.instruments[symbol], market=True) == qty:
                     return
             except TooSmall:
                 continue
-        if self.strategy.rules.max_exposure is None:
+        if most is None:
             raise Differs(f"{symbol}: a quantity of {qty}")
-        step = self.data.instruments[symbol].qty_step
-        equity = self.books.seen[(bar, 0, -1)] if isinstance(size, OfEquity) else venue.equity()
-        room = self.strategy.rules.max_exposure * equity
+        # What was sized before it and then not entered has taken room as well, so this is the most and not the amount.
+        room = most * self.books.seen[key]
         for held in venue.holdings.values():
-            if held.opened_ms == self._ms(bar, 0):  # entered at this bar: what it took is its size at its own close
-                room -= held.size * to_decimal(self._close_before(held.symbol, bar))
-            else:
-                room -= held.size * to_decimal(self._close_before(held.symbol, bar))
-        if not room / price - step < qty <= room / price:
+            room -= held.size * to_decimal(self._close_before(held.symbol, bar))
+        if qty > min(room, notional) / price:
             raise Differs(f"{symbol}: a quantity of {qty} under the exposure limit")
 
     def _close(self, row: list[int]) -> None:

@@ -15,7 +15,7 @@ from alpha.model.timestamp import at
 from backtester.command import Outcome
 from backtester.confidence import confidence
 from backtester.metrics import by_month, by_reason, by_symbol, by_year, measure
-from backtester.regimes import SLIPPAGES_BPS, by_regime, held, with_costs
+from backtester.regimes import SLIPPAGES_BPS, by_regime, doubled, held, with_costs
 
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
         "figures": plainly(measure(result)),
         "confidence": confidence(result).as_dict(),
         "held": plainly(held(result, outcome.data)),
-        "costs_doubled_net": with_costs(result, costs, slippage_bps=2 * float(costs.slippage_bps), fee_factor=2.0),
+        "costs_doubled_net": doubled(result, costs),
         "net_by_slippage_bps": {str(bps): with_costs(result, costs, slippage_bps=bps) for bps in SLIPPAGES_BPS},
         "regimes": plainly(by_regime(result, outcome.data)),
         "by_symbol": plainly(by_symbol(result.trades)),

@@ -57,11 +57,20 @@ def with_costs(result: Result, costs: Costs, *, slippage_bps: float, fee_factor:
     First order: sizes and entries stay, each side of each trade is moved by the difference in slippage. A run with
     other costs compounds differently and may meet other limits.
     """
-    more = (slippage_bps - float(costs.slippage_bps)) / _BPS
+    total = 0.0
+    for trade in result.trades:
+        more = (slippage_bps - float(costs.slippage_of(trade.symbol))) / _BPS
+        value = float(trade.entry_price * trade.size) + float(trade.exit_price * trade.size)
+        total += float(trade.net) - value * more - float(trade.fees) * (fee_factor - 1.0)
+    return total
+
+
+def doubled(result: Result, costs: Costs) -> float:
+    """The net in USDT of the same trades with fees and slippage doubled; first order, as `with_costs`."""
     total = 0.0
     for trade in result.trades:
         value = float(trade.entry_price * trade.size) + float(trade.exit_price * trade.size)
-        total += float(trade.net) - value * more - float(trade.fees) * (fee_factor - 1.0)
+        total += float(trade.net) - value * float(costs.slippage_of(trade.symbol)) / _BPS - float(trade.fees)
     return total
 
 

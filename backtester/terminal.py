@@ -11,7 +11,7 @@ from backtester.confidence import confidence
 from backtester.description import Description
 from backtester.market import MarketData
 from backtester.metrics import Group, Metrics, Period, by_month, by_reason, by_symbol, by_year, measure
-from backtester.regimes import SLIPPAGES_BPS, by_regime, held, with_costs
+from backtester.regimes import SLIPPAGES_BPS, by_regime, doubled, held, with_costs
 from backtester.result import Result
 
 _YEARS_FROM_MS = 400 * 86_400_000
@@ -67,7 +67,6 @@ def qualifying_rows(result: Result, data: MarketData, description: Description) 
     """What qualifies the figures: chance, the best trades, holding the coins instead, other costs."""
     found, kept, costs = confidence(result), held(result, data), description.costs
     bps = ", ".join(f"{one} bps {money_of(with_costs(result, costs, slippage_bps=one))}" for one in SLIPPAGES_BPS)
-    doubled = with_costs(result, costs, slippage_bps=2 * float(costs.slippage_bps), fee_factor=2.0)
     interval = (
         "-"
         if found.mean_low_pct is None or found.mean_high_pct is None
@@ -75,7 +74,8 @@ def qualifying_rows(result: Result, data: MarketData, description: Description) 
     )
     best = "-" if found.best_five is None else money_of(found.best_five)
     if found.best_five_pct is not None:
-        best += f", {found.best_five_pct:.0f} % of the net"
+        share = found.best_five_pct
+        best += f", {share:.0f} % of the net" if share < 1_000 else ", more than ten times the net"
     hours = "-" if found.held_mean_hours is None else f"{found.held_mean_hours:.1f} h"
     middle = "-" if found.held_median_hours is None else f"{found.held_median_hours:.1f} h"
     longest = "-" if found.held_longest_hours is None else f"{found.held_longest_hours:.1f} h"
@@ -86,7 +86,7 @@ def qualifying_rows(result: Result, data: MarketData, description: Description) 
         ("Best five trades", best),
         ("BTC held", percent(kept.bitcoin_pct)),
         (f"Equal weight of the {kept.coins} coins held", percent(kept.equal_weight_pct)),
-        ("Net with all costs doubled", money_of(doubled)),
+        ("Net with all costs doubled", money_of(doubled(result, costs))),
         ("Net by slippage", bps),
         ("Turnover", f"{found.turnover:.1f} times the mean equity"),
         ("Held, mean / median / longest", f"{hours} / {middle} / {longest}"),

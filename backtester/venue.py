@@ -7,7 +7,7 @@ nothing can happen, and compare prices, which is exact for prices of at most 15 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from alpha.model.instrument import Instrument
@@ -23,11 +23,19 @@ _MARGIN_STEP = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What trading costs: `taker_fee` and `maker_fee` of the value, `slippage_bps` of a taker's price (1 is 0.01 %)."""
+    """What trading costs: `taker_fee` and `maker_fee` of the value, `slippage_bps` of a taker's price (1 is 0.01 %).
+
+    `by_symbol` has the slippage of symbols that have their own.
+    """
 
     taker_fee: Decimal = Decimal("0.00055")
     slippage_bps: Decimal = ZERO
     maker_fee: Decimal = Decimal("0.0002")
+    by_symbol: Mapping[str, Decimal] = field(default_factory=dict, hash=False)
+
+    def slippage_of(self, symbol: str) -> Decimal:
+        """The slippage of a symbol, in basis points."""
+        return self.by_symbol.get(symbol, self.slippage_bps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,7 @@ class Venue:
         self.fills: list[Fill] = []
         self.endangered = True  # False while the owner knows that no price of the bar can use up the margin
         self._instruments = instruments
-        self._buy = ONE + costs.slippage_bps / _BPS
-        self._sell = ONE - costs.slippage_bps / _BPS
+        self._slips = {symbol: costs.slippage_of(symbol) / _BPS for symbol in instruments}
 
     # --- figures ------------------------------------------------------------------------------------------------
 
@@ -134,10 +141,11 @@ class Venue:
 
     def slipped(self, symbol: str, price: Decimal, *, buy: bool) -> Decimal:
         """What a taker pays or gets at `price`: worse by the slippage, on a tick."""
-        if not self.costs.slippage_bps:
+        slip = self._slips[symbol]
+        if not slip:
             return price
         tick = self._instruments[symbol].tick_size
-        moved = price * (self._buy if buy else self._sell)
+        moved = price * (ONE + slip if buy else ONE - slip)
         return max((moved / tick).to_integral_value(ROUND_CEILING if buy else ROUND_FLOOR) * tick, tick)
 
     def affords(self, symbol: str, direction: Direction, size: Decimal) -> bool:

@@ -61,6 +61,7 @@ def start(studies: Studies, request: SweepRequest) -> Sweep:
             "taker_fee": str(terms.costs.taker_fee),
             "slippage_bps": str(terms.costs.slippage_bps),
             "maker_fee": str(terms.costs.maker_fee),
+            "by_symbol": {symbol: str(bps) for symbol, bps in terms.costs.by_symbol.items()},
         },
         "resume_after_ms": terms.resume_after_ms,
         "walk_forward": {

@@ -77,7 +77,12 @@ def terms_of(config: dict[str, Any]) -> Terms:
         config["from_ms"],
         config["to_ms"],
         Decimal(config["cash"]),
-        Costs(Decimal(costs["taker_fee"]), Decimal(costs["slippage_bps"]), Decimal(costs["maker_fee"])),
+        Costs(
+            Decimal(costs["taker_fee"]),
+            Decimal(costs["slippage_bps"]),
+            Decimal(costs["maker_fee"]),
+            {symbol: Decimal(bps) for symbol, bps in costs["by_symbol"].items()},
+        ),
         config["resume_after_ms"],
         config["objective"],
         config["fixed"],

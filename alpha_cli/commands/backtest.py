@@ -39,7 +39,10 @@ def backtest(
     fee: Annotated[str, typer.Option("--fee", help="Taker fee, as a fraction of the value.")] = "0.00055",
     maker_fee: Annotated[str, typer.Option("--maker-fee", help="Maker fee, as a fraction of the value.")] = "0.0002",
     slippage_bps: Annotated[
-        str, typer.Option("--slippage-bps", help="Slippage of each market order, in basis points of the price.")
+        str,
+        typer.Option(
+            "--slippage-bps", help="Slippage of a market order in basis points; a CSV of symbol,bps; or the word model."
+        ),
     ] = "2",
     funding: Annotated[
         str,
@@ -49,6 +52,9 @@ def backtest(
         int | None,
         typer.Option("--resume-days", min=0, help="The operator resumes so many days after a halt; without: never."),
     ] = None,
+    holes: Annotated[
+        str, typer.Option("--holes", help="A symbol with a hole: refuse, or longest: its longest part without one.")
+    ] = "refuse",
     no_costs: Annotated[bool, typer.Option("--no-costs", help=COSTS)] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Look for look-ahead first, as alpha check does; ends with 1 when found.")
@@ -91,6 +97,7 @@ def backtest(
         resume_days=resume_days,
         bots=bots,
         maker_fee="0" if no_costs else maker_fee,
+        holes=holes,
         models=tuple(model or ()),
         models_dir=models,
     )

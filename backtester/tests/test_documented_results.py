@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alpha_cli.main import main
+from tests.docs import strategies
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -36,3 +37,15 @@ def test_a_documented_row_is_what_its_command_prints(
     assert main(shlex.split(command.replace("$DATA", str(DATA)))) == 0
     printed = capsys.readouterr().out
     assert [figure for figure in figures if f" {figure} " not in printed] == []
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not DATA.exists(), reason="the recorded candles are not on this machine")
+def test_the_page_is_what_its_generator_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "strategies.md"
+    page.write_text(strategies.PAGE.read_text())
+    monkeypatch.setattr(strategies, "PAGE", page)
+    monkeypatch.setattr("sys.argv", ["strategies", str(DATA)])
+    monkeypatch.chdir(ROOT)
+    strategies.main()
+    assert page.read_text() == (ROOT / "docs" / "strategies.md").read_text()

@@ -6,8 +6,8 @@ they are the seconds on the wall.
     python -m tests.benchmarks.bench_backtest [--data-5m DIR] [--data-4h DIR] [--repeat 3]
 
 Without folders it trades random walks of the same length (3 x 25,920 and 33 x 8,761 candles). The floor is a
-process that starts Python, imports the same modules and reads the same files, and does nothing else. Last, a simple
-strategy in the published library `backtesting` stands beside ours.
+process that starts Python, imports the same modules and reads the same files, and does nothing else. Last, `side_by_side`:
+a simple strategy here and in published libraries, and what one trial of a sweep takes.
 """
 
 import argparse
@@ -18,11 +18,8 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,25 +136,6 @@ def draw(folder: Path, symbols: tuple[str, ...], bars: int, minutes: int, volati
     return folder
 
 
-def libraries(folder: Path) -> tuple[float, float, int, int]:
-    """Seconds of the crossing of two averages on one symbol: ours, then the library's; and the trades of each."""
-    from backtester.candle_files import read_folder
-    from backtester.tests.test_honesty import library_trades
-    from tests.support.toy_strategies import Crossing, CrossingParameters, backtest_of, market
-
-    bars = next(iter(read_folder(folder).values()))
-    data = market(bars)
-    strategy = Crossing(CrossingParameters(symbols=(bars.symbol,), stop=Decimal("0.9"), take_profit=None))
-    strategy.minutes = bars.interval_ms // 60_000
-    started = time.process_time()
-    ours = len(backtest_of(strategy, data).trades)
-    middle = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = len(library_trades(bars))
-    return middle - started, time.process_time() - middle, ours, theirs
-
-
 def main() -> None:
     """Run all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,11 +181,7 @@ def main() -> None:
             )
         console = Console()
         console.print(table)
-        ours, theirs, trades, library = libraries(minutes5)
-        console.print(
-            f"Crossing of two averages, one symbol, in memory: ours {ours:.2f} s ({trades} trades), "
-            f"the library backtesting {theirs:.2f} s ({library} trades)."
-        )
+    subprocess.run([sys.executable, "-m", "tests.benchmarks.side_by_side"], cwd=ROOT, check=True)
 
 
 # What only the parent needs is imported where it is used: a child pays for the back-test alone.

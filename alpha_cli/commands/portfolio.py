@@ -1,0 +1,58 @@
+"""`alpha portfolio`: several strategies side by side over the same days."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("portfolio")(portfolio)
+
+
+def portfolio(
+    parts: Annotated[list[str], typer.Argument(help="Strategy and its folder: momentum=data/4h shortseller=data/5m.")],
+    from_: Annotated[str | None, typer.Option("--from", help="First bar, UTC.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
+    resume_days: Annotated[
+        int | None, typer.Option("--resume-days", min=0, help="The operator resumes after a halt.")
+    ] = None,
+    bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
+        "bots.toml"
+    ),
+) -> None:
+    """Back-test several strategies, each on its own account: joined curve, correlation, contribution, weights of equal risk."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from alpha.errors import Misconfigured
+    from backtester.command import Request, carry_out
+    from research.portfolio import portfolio as join
+
+    results = {}
+    for part in parts:
+        name, equals, folder = part.partition("=")
+        if not equals:
+            raise Misconfigured(f"{part!r} must be written STRATEGY=FOLDER, such as momentum=data/4h.")
+        request = Request(
+            name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", "2", "0.0001",
+            resume_days, bots,
+        )  # fmt: skip
+        results[name] = carry_out(request).result
+    found = join(results)
+    table = Table(title=f"{len(found.days)} days in common", title_justify="left")
+    for column in ("", "weight", "contribution", "share of the risk", "weight of equal risk", *found.names):
+        table.add_column(column, justify="left" if not column else "right")
+    for place, name in enumerate(found.names):
+        cells = [f"{found.correlation[place, other]:.2f}" for other in range(len(found.names))]
+        table.add_row(
+            name, f"{found.weights[place]:.2f}", f"{found.contribution[place]:+.1f} %", f"{found.risk_share[place]:.2f}",
+            f"{found.parity[place]:.2f}", *cells,
+        )  # fmt: skip
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Together {(found.joined[-1] - 1) * 100:+.1f} %, Sharpe ratio {found.sharpe:.2f}, deepest fall {found.drawdown * 100:.1f} %. "
+        "Weights are a report; nothing trades them."
+    )

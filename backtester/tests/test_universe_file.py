@@ -1,0 +1,69 @@
+"""`universe.csv`: a past day's universe holds what was listed then, coins that are gone included."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from alpha.errors import Misconfigured
+from alpha.strategy.bars import Bars
+from alpha_cli.main import main
+from backtester.candle_files import write_file
+from backtester.universe_file import read_universe
+from tests.support.toy_strategies import random_bars
+
+TOY = "tests.support.toy_strategies:Crossing"
+
+
+def test_a_delisted_coin_is_traded_until_it_goes_and_one_not_named_never(tmp_path: Path) -> None:
+    for number, symbol in enumerate(("AUSDT", "GONEUSDT", "OTHERUSDT")):
+        write_file(tmp_path / f"{symbol}.parquet", random_bars(number, 600, symbol))
+    (tmp_path / "universe.csv").write_text("symbol,from,to\nAUSDT,2024-01-10,\nGONEUSDT,,2024-01-15\n")
+    out = tmp_path / "out"
+    assert main(["backtest", TOY, "--data", str(tmp_path), "--symbols", "all", "--report", str(out)]) == 0
+    trades = pl.read_parquet(out / "trades.parquet")
+    assert set(trades["symbol"]) == {"AUSDT", "GONEUSDT"}
+    days = trades.group_by("symbol").agg(
+        pl.col("entry_time").min().alias("first"), pl.col("exit_time").max().alias("last")
+    )
+    rows = {row["symbol"]: row for row in days.iter_rows(named=True)}
+    assert f"{rows['AUSDT']['first']:%Y-%m-%d}" >= "2024-01-10"
+    assert f"{rows['GONEUSDT']['last']:%Y-%m-%d}" <= "2024-01-15"
+    assert json.loads((out / "result.json").read_text())["symbols"] == ["AUSDT", "GONEUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("coin,from,to\nA,,\n", "needs the columns"),
+        ("symbol,from,to\n,,\n", "line 2: it names no symbol"),
+        ("symbol,from,to\nA,soon,\n", "no date"),
+        ("symbol,from,to\nA,2024-02-01,2024-01-01\n", "is not before"),
+        ("symbol,from,to\nA,,\nA,,\n", "is there 2 times"),
+    ],
+)
+def test_a_universe_that_is_none_is_said_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "universe.csv").write_text(text)
+    with pytest.raises(Misconfigured, match=said):
+        read_universe(tmp_path)
+
+
+def test_a_symbol_with_a_hole_is_tested_over_its_longest_part_and_what_was_left_out_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_file(tmp_path / "AUSDT.parquet", random_bars(1, 600, "AUSDT"))
+    bars = random_bars(2, 600, "BUSDT")
+    keep = np.ones(600, dtype=np.bool_)
+    keep[100:104] = False
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    holed = Bars("BUSDT", bars.interval_ms, bars.start_ms[keep], *(column[keep] for column in columns))
+    write_file(tmp_path / "BUSDT.parquet", holed)
+    words = ["backtest", TOY, "--data", str(tmp_path), "--symbols", "all"]
+    assert main(words) == 2
+    assert main([*words, "--holes", "longest", "--report", str(tmp_path / "out")]) == 0
+    assert "BUSDT: 100 candles outside of 2024-01-05 08:00" in " ".join(capsys.readouterr().out.split())
+    trades = pl.read_parquet(tmp_path / "out" / "trades.parquet").filter(pl.col("symbol") == "BUSDT")
+    assert str(trades["entry_time"].min()) >= "2024-01-05"
+    assert main([*words, "--holes", "fill"]) == 2
