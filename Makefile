@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 CLIENTS := .venv-clients
+MUTATION := .venv-mutation
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
@@ -67,6 +68,14 @@ $(CLIENTS)/.installed: tests/clients/requirements.txt
 	@echo "Installing the clients that are tried (once) ..."
 	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
+
+$(MUTATION)/.installed: tests/mutation/requirements.txt
+	@$(PYTHON) -m venv $(MUTATION)
+	@$(MUTATION)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/mutation/requirements.txt
+	@touch $@
+
+mutation: $(VENV)/.dev $(MUTATION)/.installed ## mutants of the pure modules that no test notices (ARGS='--only stop_policy')
+	@exec $(BIN)/python -m tests.mutation $(ARGS)
 
 test-clients: $(VENV)/.demo $(CLIENTS)/.installed ## published clients on the simulated exchange at speed 1 and 60, as a table (ARGS='--only pybit')
 	@$(BIN)/python -m tests.clients.run $(ARGS)

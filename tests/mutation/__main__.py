@@ -1,0 +1,93 @@
+"""Mutation testing of the pure modules: `make mutation ARGS='--only stop_policy'`.
+
+cosmic-ray changes one operator, constant or branch at a time in a copy of the checkout and runs the module's own tests. A
+mutant that no test notices has survived: it is printed with its place, and the score is the share that was killed.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv" / "bin" / "python"
+TOOL = ROOT / ".venv-mutation" / "bin"
+#: Module to the tests that must notice a change of it.
+PURE = {
+    "risk_guard/stop_policy.py": "risk_guard/tests/test_stop_policy.py",
+    "alpha/bybit/retry_policy.py": "alpha/bybit/tests/test_retry_policy.py",
+    "alpha/bybit/caps.py": "alpha/bybit/tests/test_caps.py",
+    "alpha/bybit/rate_limiter.py": "alpha/bybit/tests/test_rate_limiter.py",
+    "alpha/model/sizing.py": "alpha/model/tests/test_sizing.py",
+    "alpha/model/order_link.py": "alpha/model/tests/test_order_link.py",
+    "trade_sync_service/domain/coverage.py": "trade_sync_service/tests/test_coverage.py",
+    "tests/history/reference.py": "tests/history/test_units.py",
+    "telegram_manager/confirmations.py": "telegram_manager/tests/test_access.py",
+}
+CONFIG = """[cosmic-ray]
+module-path = "{module}"
+timeout = {timeout}
+test-command = "{python} -m pytest -q -x -n 0 -p no:cacheprovider -m 'not containers and not long' {tests}"
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def run(copy: Path, module: str, timeout_s: float) -> tuple[int, list[str]]:
+    """Mutate one module in the copy; returns how many mutants there were and the survivors as `line: change`."""
+    config, session = copy / "mutation.toml", copy / "mutation.sqlite"
+    session.unlink(missing_ok=True)
+    config.write_text(
+        CONFIG.format(module=module, tests=PURE[module], python=PYTHON, timeout=timeout_s), encoding="utf-8"
+    )
+    for words in (["init", config, session], ["baseline", config], ["exec", config, session]):
+        subprocess.run([TOOL / "cosmic-ray", *words], cwd=copy, check=True, stdout=subprocess.DEVNULL)
+    report = subprocess.run(
+        [TOOL / "cr-report", "--surviving-only", "--show-diff", session],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    counts = subprocess.run([TOOL / "cr-report", session], cwd=copy, check=True, capture_output=True, text=True).stdout
+    mutants = sum(line.startswith("[job-id]") for line in counts.splitlines())
+    return mutants, _survivors(report)
+
+
+def _survivors(report: str) -> list[str]:
+    found: list[str] = []
+    place = ""
+    for line in report.splitlines():
+        if line.startswith("@@"):
+            place = line.split()[1].split(",")[0].lstrip("-")
+        elif line.startswith("+") and not line.startswith("+++"):
+            found.append(f"near line {place}: {line[1:].strip()}")
+    return found
+
+
+def main() -> int:
+    """Run the chosen modules; prints a line per module and each survivor."""
+    parser = argparse.ArgumentParser(prog="make mutation", description="Mutation testing of the pure modules.")
+    parser.add_argument("--only", default="", help="modules whose path holds this word")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds that the tests of one mutant may take")
+    words = parser.parse_args()
+    chosen = [module for module in PURE if words.only in module]
+    if not chosen:
+        sys.stderr.write(f"No module's path holds {words.only!r}. The modules are: {', '.join(PURE)}.\n")
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(copy)], input=archive, check=True)
+        for module in chosen:
+            mutants, survivors = run(copy, module, words.timeout)
+            killed = mutants - len(survivors)
+            sys.stdout.write(f"{module}: {killed} of {mutants} killed ({killed / max(1, mutants):.0%})\n")
+            sys.stdout.writelines(f"    survived {line}\n" for line in survivors)
+            sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
