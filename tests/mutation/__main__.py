@@ -41,7 +41,12 @@ def run(copy: Path, module: str, timeout_s: float) -> tuple[int, list[str]]:
     config.write_text(
         CONFIG.format(module=module, tests=PURE[module], python=PYTHON, timeout=timeout_s), encoding="utf-8"
     )
-    for words in (["init", config, session], ["baseline", config], ["exec", config, session]):
+    commands: tuple[tuple[str | Path, ...], ...] = (
+        ("init", config, session),
+        ("baseline", config),
+        ("exec", config, session),
+    )
+    for words in commands:
         subprocess.run([TOOL / "cosmic-ray", *words], cwd=copy, check=True, stdout=subprocess.DEVNULL)
     report = subprocess.run(
         [TOOL / "cr-report", "--surviving-only", "--show-diff", session],
