@@ -31,6 +31,13 @@ _ANSWER_S = 2.0
 _AGAIN_S = 0.5
 #: Who waits for so long says so: perhaps nobody listens for some bot.
 _SAY_AFTER_S = 30.0
+#: Renewals that come within this time go in one statement: sixty accounts are sixty leases.
+_TOGETHER_S = 0.05
+_RENEW_MANY = """
+UPDATE trading.listener_leases AS l SET expires_at = clock_timestamp() + make_interval(secs => $2)
+FROM unnest($3::text[], $4::bigint[]) AS due(name, token)
+WHERE l.holder = $1 AND l.name = due.name AND l.token = due.token RETURNING l.name
+"""
 _NEWEST = "SELECT token FROM trading.listener_leases WHERE name = $1 FOR SHARE"
 
 
@@ -40,12 +47,18 @@ class _Row(PostgresLease):
     def __init__(self, leases: "Leases", settings: DatabaseSettings, values: Mapping[str, object]) -> None:
         super().__init__(settings, "", LISTENER_LEASES, values, timeout_s=_ANSWER_S, questions=leases.questions)
         self._leases = leases
+        self.name = str(values["name"])
 
     async def acquire(self, holder: str, seconds: float) -> Grant | None:
         return await self._leases.noting(super().acquire(holder, seconds))
 
     async def renew(self, holder: str, token: int, seconds: float) -> bool:
-        return await self._leases.noting(super().renew(holder, token, seconds))
+        return await self._leases.renew_together(self.name, token, seconds)
+
+    async def renew_many(self, holder: str, tokens: Mapping[str, int], seconds: float) -> set[str]:
+        """Renew these leases in one statement; returns the names of those that are still the holder's."""
+        rows = await self._fetch(_RENEW_MANY, holder, seconds, list(tokens), list(tokens.values()))
+        return {str(row["name"]) for row in rows}
 
 
 class AccountLease(Lease):
@@ -80,6 +93,10 @@ class Leases:
         self._waits = waits
         # one name for the process: an account that begins anew takes its own lease again at once
         self._name = process_name()
+        #: Leases to renew with the next statement, the task that sends it, and whether it is on its way.
+        self._due: dict[str, int] = {}
+        self._renewing: asyncio.Task[set[str]] | None = None
+        self._sent = False
         self._public_row = _Row(self, settings, {"name": PUBLIC})
         self.public = AccountLease(self._public_row, PUBLIC, "prices and candles", self._name)
 
@@ -112,6 +129,20 @@ class Leases:
     async def holder(self) -> str:
         """Host and process of whoever listens."""
         return (await self._public_row.holder()).rpartition(":")[0]
+
+    async def renew_together(self, name: str, token: int, seconds: float) -> bool:
+        """Renew one lease, in one statement with all others that are due now."""
+        self._due[name] = token
+        if self._renewing is None or self._sent:
+            self._due, self._sent = {name: token}, False
+            self._renewing = asyncio.create_task(self._renew_due(self._due, seconds))
+        renewing = self._renewing
+        return name in await asyncio.shield(renewing)
+
+    async def _renew_due(self, due: dict[str, int], seconds: float) -> set[str]:
+        await asyncio.sleep(_TOGETHER_S)
+        self._sent = True
+        return await self.noting(self._public_row.renew_many(self._name, due, seconds))
 
     async def noting(self, asked: Awaitable[T]) -> T:
         """What was asked; whether PostgreSQL has answered is noted."""
