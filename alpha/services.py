@@ -48,6 +48,7 @@ SERVICES = (
     Service("risk_guard", "alpha_guard", Keys.TRADING, must_run=True, demo=DemoStart.BEFORE_BOTS),
     Service("telegram_manager", "alpha_c2", must_run=True),
     Service("dashboard", "alpha_readonly"),
+    Service("api_server", "alpha_api"),
     Service("tick_recorder", "alpha_ticks"),
     Service("analysis_service", "alpha_analysis"),
     Service("model_server", "", demo=DemoStart.BEFORE_BOTS),
@@ -66,7 +67,7 @@ INFRASTRUCTURE = (
 #: Exchange of the demo, one-shot jobs and compose services that are no containers of their own name.
 OTHER = (
     *("exchange_simulator", "base", "prepare", "migrate", "export", "postgres", "pgbouncer", "redis", "influxdb"),
-    *("trading_ports", "ports", "dashboard_port", "influxdb_port"),
+    *("trading_ports", "ports", "dashboard_port", "api_port", "influxdb_port"),
     # docker-compose.ha.yml
     *(f"{prefix}{name}" for name in ("etcd1", "etcd2", "etcd3", "patroni1", "patroni2") for prefix in ("", "trading_")),
     *(f"{prefix}redis{number}" for number in (2, 3) for prefix in ("", "trading_")),

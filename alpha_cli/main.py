@@ -35,6 +35,8 @@ PARTS = {
     "data": "data",
     "new-strategy": "new_strategy",
     "access-code": "access_code",
+    "token": "token",
+    "mcp": "mcp",
     "ticks": "ticks",
     "slippage": "ticks",
     "model": "model",
@@ -50,7 +52,10 @@ Every command has --help. The same queries and commands work in Telegram, as /st
 #: The commands by purpose, in the order they are needed.
 SECTIONS = (
     ("Watch an account of your own", ("observe",)),
-    ("Set up", ("init", "upgrade", "doctor", "key", "password", "access-code", "new-strategy", "render")),
+    (
+        "Set up",
+        ("init", "upgrade", "doctor", "key", "password", "access-code", "token", "mcp", "new-strategy", "render"),
+    ),
     (
         "Current state",
         (
@@ -71,7 +76,25 @@ SECTIONS = (
         ),
     ),
     ("Performance", ("analytics", "trades", "trade", "daily", "weekly", "monthly", "performance", "entries")),
-    ("Control", ("start", "stop", "restart", "pause", "resume", "adopt", "flatten", "panic", "cancel")),
+    (
+        "Control",
+        (
+            "start",
+            "stop",
+            "restart",
+            "pause",
+            "resume",
+            "adopt",
+            "close",
+            "movestop",
+            "cancelorder",
+            "blacklist",
+            "unblacklist",
+            "flatten",
+            "panic",
+            "cancel",
+        ),
+    ),
     ("Reconciliation", ("sync", "issues", "drift", "audit", "db", "export")),
     ("Test a strategy", ("data", "backtest", "check", "sweep", "portfolio", "compare")),
     ("Models", ("model",)),

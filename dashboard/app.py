@@ -17,9 +17,9 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
+from bot_control.no_control import NoControl
 from dashboard import chart_data, figures, front, log_files, scripts, tables, views
 from dashboard.asked import Asked, read
-from dashboard.control import NoControl
 from dashboard.settings import DashboardSettings
 from operations.context import History, Operations
 from operations.storable import storable

@@ -10,9 +10,9 @@ from typing import Any
 
 from alpha.errors import AlphaError, Rejected
 from alpha.model.money import ZERO
+from bot_control.no_control import BLIND
 from dashboard.asked import Asked, range_bar
 from dashboard.charts import bars_svg, chart_html
-from dashboard.control import BLIND
 from dashboard.markup import cell_html, page_html
 from operations import analytics, health, history, pages, positions, risk_pages
 from operations.business_time import business_now

@@ -6,10 +6,12 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from alpha.errors import Misconfigured, Rejected
 from alpha.model.interval import INTERVAL_MS
+from alpha.model.money import plain
 from alpha.registry import Bot, Registry
 from operations.storable import brief
 
@@ -20,6 +22,9 @@ _NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
 _TRADE = re.compile(r"[0-9a-f]{10}|[1-9][0-9]{0,2}")
 #: A command of two words and its name: `/model promote x` is `/model_promote x`.
 _TWO_WORDS = re.compile(r"/?model(?P<at>@\S+)?\s+(?P<verb>promote|retire)(?=\s|$)", re.IGNORECASE)
+_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,10})?")
+#: As Bybit makes them.
+_ORDER = re.compile(r"[A-Za-z0-9-]{4,60}")
 _PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
 
 
@@ -31,6 +36,9 @@ class Arguments:
     symbol: str | None = None
     n: int | None = None
     trade: str | None = None
+    price: Decimal | None = None
+    percent: int | None = None
+    order: str | None = None
     period: str | None = None
     rest: str | None = None
     interval: str | None = None
@@ -45,6 +53,9 @@ class Arguments:
             self.symbol,
             None if self.n is None else str(self.n),
             self.trade,
+            None if self.price is None else plain(self.price),
+            None if self.percent is None else str(self.percent),
+            self.order,
             self.period,
             self.interval,
             self.rest,
@@ -97,12 +108,20 @@ def _take(name: str, left: list[str], registry: Registry) -> tuple[Any, list[str
     return None
 
 
-def _read(name: str, word: str, registry: Registry) -> Bot | str | int | None:
+def _read(name: str, word: str, registry: Registry) -> Bot | Decimal | str | int | None:
     if name == "bot":
         try:
             return registry.find(word)
         except Misconfigured:
             return None
+    if name == "price":
+        shown = word.replace(",", "")
+        return Decimal(shown) if _PRICE.fullmatch(shown) else None
+    if name == "percent":
+        share = word.removesuffix("%")
+        return int(share) if share.isascii() and share.isdecimal() and 0 < int(share[:4]) <= 100 else None
+    if name == "order":
+        return word if _ORDER.fullmatch(word) else None
     if name == "trade":
         return word.lower() if _TRADE.fullmatch(word.lower()) else None
     if name == "interval":
@@ -134,6 +153,9 @@ def _said(name: str, registry: Registry) -> str:
         "bot": f"a bot ({_bots(registry)})",
         "symbol": "a symbol such as BTCUSDT",
         "n": "a number",
+        "price": "a price such as 96000.5",
+        "percent": "a share in per cent, 1 to 100",
+        "order": "the id of an order (see /orders)",
         "trade": "the id of a trade (see /trades), or 1 for the last one",
         "interval": "an interval such as 60, 4h or D",
         "period": "a period such as 7d",

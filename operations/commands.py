@@ -246,6 +246,48 @@ async def _cancel(platform: Operations, args: Arguments, by: str, tell: Tell) ->
     return await control.cancel(platform, the_bot(args), args.symbol, by)
 
 
+async def _close(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.close(platform, the_bot(args), args.symbol or "", args.percent or 100, by, tell)
+
+
+async def _move_stop(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    if args.price is None:
+        raise Rejected("Say where the stop shall be.")
+    return await control.move_stop(platform, the_bot(args), args.symbol or "", args.price, by)
+
+
+async def _cancel_order(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.cancel_order(platform, the_bot(args), args.symbol or "", args.order or "", by)
+
+
+async def _forbid(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.forbid(platform, the_bot(args), args.symbol or "", by)
+
+
+async def _allow(platform: Operations, args: Arguments, by: str, tell: Tell) -> CommandResult:
+    return await control.allow(platform, the_bot(args), args.symbol or "", by)
+
+
+async def _warn_close(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_close(platform, the_bot(args), args.symbol or "", args.percent or 100)
+
+
+async def _warn_move_stop(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_move_stop(platform, the_bot(args), args.symbol or "", args.price)
+
+
+async def _warn_cancel_order(platform: Operations, args: Arguments) -> str:
+    return await consequences.of_cancel_order(platform, the_bot(args), args.order or "")
+
+
+async def _warn_forbid(platform: Operations, args: Arguments) -> str:
+    return f"Forbid {the_bot(args).id} to enter {args.symbol}? An open position stays managed."
+
+
+async def _warn_allow(platform: Operations, args: Arguments) -> str:
+    return f"Allow {the_bot(args).id} to enter {args.symbol} again?"
+
+
 async def _warn_stop(platform: Operations, args: Arguments) -> str:
     return f"Stop {the_bot(args).id}? {await control.stop_warning(platform, the_bot(args))}"
 
@@ -457,6 +499,51 @@ COMMANDS = (
         "/flatten momentum",
         _flatten,
         _warn_flatten,
+    ),
+    Command(
+        "close",
+        "close a position at market, or a part of it; the bot goes on",
+        "a position or a part",
+        "<bot> <symbol> [percent]",
+        "/close lxalgo BTCUSDT 50",
+        _close,
+        _warn_close,
+    ),
+    Command(
+        "movestop",
+        "move a position's stop; it binds until it is flat",
+        "of a position",
+        "<bot> <symbol> <price>",
+        "/movestop lxalgo BTCUSDT 96000",
+        _move_stop,
+        _warn_move_stop,
+    ),
+    Command(
+        "cancelorder",
+        "cancel one open order",
+        "one open order",
+        "<bot> <symbol> <order>",
+        "/cancelorder momentum BTCUSDT 5f0b1c9e",
+        _cancel_order,
+        _warn_cancel_order,
+    ),
+    Command(
+        "blacklist",
+        "no new entries of a bot in a symbol",
+        "forbid a symbol",
+        "<bot> <symbol>",
+        "/blacklist momentum DOGEUSDT",
+        _forbid,
+        _warn_forbid,
+    ),
+    Command(
+        "unblacklist",
+        "allow a forbidden symbol again",
+        "allow it again",
+        "<bot> <symbol>",
+        "/unblacklist momentum DOGEUSDT",
+        _allow,
+        _warn_allow,
     ),
     Command(
         "cancel",

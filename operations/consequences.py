@@ -5,6 +5,8 @@ command may still be confirmed.
 """
 
 import asyncio
+from dataclasses import replace
+from decimal import Decimal
 
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
@@ -15,7 +17,8 @@ from operations.coins import said
 from operations.context import Operations, redis_faults
 from operations.formatting import full_moment, number, usdt
 from operations.history import DesiredState, HaltRow
-from operations.positions import PositionRow, orders, positions, trusted, unrealised_by_coin
+from operations.positions import PositionRow, open_order, orders, positions, trusted, unrealised_by_coin
+from operations.risk import risk_of
 
 #: How long a warning may read positions: a panic must not wait.
 LOOK_S = 1.0
@@ -113,7 +116,11 @@ def _by(desired: DesiredState, platform: Operations) -> str:
 
 
 async def _halts(platform: Operations, bot: Bot) -> list[HaltRow]:
-    return [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
+    return [
+        halt
+        for halt in await history.halts(platform, bot)
+        if halt.bot in ("", bot.id) and halt.kind != history.BLACKLIST
+    ]
 
 
 def _halt_lines(halts: list[HaltRow], platform: Operations) -> str:
@@ -145,6 +152,50 @@ async def _kept(platform: Operations, bot: Bot, how: str) -> str:
     if not rows:
         return "It holds no position."
     return "\n".join([f"Its positions {how}:", *map(position_line, rows)])
+
+
+async def _position(platform: Operations, bot: Bot, symbol: str) -> PositionRow:
+    """The open position of this symbol. Raises Rejected if there is none."""
+    rows = await positions(platform, bot)
+    for row in rows:
+        if row.symbol == symbol:
+            return row
+    raise Rejected(f"{bot.id} has no position in {symbol}. {_holds({row.symbol for row in rows})}")
+
+
+async def of_close(platform: Operations, bot: Bot, symbol: str, percent: int) -> str:
+    """What is closed and what is left. Raises Rejected if there is no such position."""
+    row = await _position(platform, bot, symbol)
+    what = "all" if percent == 100 else f"{percent} %"
+    left = "" if percent == 100 else " The rest keeps its stop."
+    return f"Close {what} of {bot.id} {symbol} at market? {position_line(row)}.{left} The bot goes on."
+
+
+async def of_move_stop(platform: Operations, bot: Bot, symbol: str, price: Decimal | None) -> str:
+    """Where the stop is and what it would cost then. Raises Rejected if there is no such position."""
+    row = await _position(platform, bot, symbol)
+    if price is None:
+        raise Rejected("Say where the stop shall be.")
+    moved = risk_of(replace(row, stop_loss=price))
+    mark, sign = row.mark_price, 1 if row.direction == "long" else -1
+    if mark is not None and (mark - price) * sign <= 0:
+        beyond = "below" if sign > 0 else "above"
+        raise Rejected(
+            f"A stop of this position must be {beyond} the market at {number(mark).text}, got {number(price).text}."
+        )
+    at_stop = "" if moved.at_stop is None else f" If it is hit: {usdt(moved.at_stop).text} USDT against the entry."
+    before = number(row.stop_loss).text if row.stop_loss else "none"
+    return (
+        f"Move the stop of {bot.id} {symbol} to {number(price).text}? Now: {before}.{at_stop} "
+        "It binds until the position is flat; the bot may only tighten it."
+    )
+
+
+async def of_cancel_order(platform: Operations, bot: Bot, order_id: str) -> str:
+    """Which order. Raises Rejected if it is not open."""
+    row = await open_order(platform, bot, order_id)
+    price = number(row.trigger_price or row.price).text
+    return f"Cancel the order {row.side} {number(row.qty).text} {row.symbol} at {price} of {bot.id}?"
 
 
 async def of_cancel(bot: Bot, symbol: str | None) -> str:

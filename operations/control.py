@@ -6,18 +6,20 @@ The caller has already authorised, confirmed and audited each command. Progress 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected, Retry, Unknown
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.live_state.control import read_replies, send_command
+from alpha.model.money import plain
 from alpha.registry import Bot
 from operations import history, shared_control
 from operations.command_result import CommandResult
 from operations.context import Operations, redis_faults
 from operations.formatting import number
-from operations.positions import positions
+from operations.positions import open_order, positions
 
 #: Receives one sentence of progress.
 Tell = Callable[[str], Awaitable[None]]
@@ -103,7 +105,11 @@ async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Lift a pause and the guard's halts on this bot. Rejected for a stopped bot, which must be started first."""
     if (await history.wishes(platform)).get(bot.id) == "stopped":
         raise Rejected(f"{bot.id} was stopped by an operator: /start it first, then /resume it.")
-    held = [halt for halt in await history.halts(platform, bot) if halt.bot in ("", bot.id)]
+    held = [
+        halt
+        for halt in await history.halts(platform, bot)
+        if halt.bot in ("", bot.id) and halt.kind != history.BLACKLIST
+    ]
     if held:
         lifted = await _ask_guard(platform, "lift", {"bot": bot.id}, by, silent, BOT_ANSWER_S)
         if not lifted.done:
@@ -141,6 +147,36 @@ async def cancel(platform: Operations, bot: Bot, symbol: str | None, by: str) ->
     """Cancel a closing in progress. Its halt stays."""
     args = {"bot": bot.id} if symbol is None else {"bot": bot.id, "symbol": symbol}
     return await _ask_guard(platform, "cancel", args, by, silent, BOT_ANSWER_S)
+
+
+async def close(
+    platform: Operations, bot: Bot, symbol: str, percent: int, by: str, tell: Tell = silent
+) -> CommandResult:
+    """Close a part of one position at market, or all of it, through the guard. The bot goes on."""
+    args = {"bot": bot.id, "symbol": symbol, "percent": str(percent)}
+    return await _ask_guard(platform, "reduce", args, by, tell, GUARD_ANSWER_S)
+
+
+async def move_stop(platform: Operations, bot: Bot, symbol: str, price: Decimal, by: str) -> CommandResult:
+    """Move the stop of a position, through the guard. It binds until the position is flat."""
+    args = {"bot": bot.id, "symbol": symbol, "price": plain(price)}
+    return await _ask_guard(platform, "move_stop", args, by, silent, BOT_ANSWER_S)
+
+
+async def cancel_order(platform: Operations, bot: Bot, symbol: str, order_id: str, by: str) -> CommandResult:
+    """Cancel one open order, through the guard. Rejected if no open order's id begins so."""
+    args = {"bot": bot.id, "symbol": symbol, "order_id": (await open_order(platform, bot, order_id)).order_id}
+    return await _ask_guard(platform, "cancel_order", args, by, silent, BOT_ANSWER_S)
+
+
+async def forbid(platform: Operations, bot: Bot, symbol: str, by: str) -> CommandResult:
+    """Forbid new entries of a bot in a symbol, until it is allowed again."""
+    return await _ask_guard(platform, "blacklist", {"bot": bot.id, "symbol": symbol}, by, silent, BOT_ANSWER_S)
+
+
+async def allow(platform: Operations, bot: Bot, symbol: str, by: str) -> CommandResult:
+    """Allow entries in a forbidden symbol again."""
+    return await _ask_guard(platform, "unblacklist", {"bot": bot.id, "symbol": symbol}, by, silent, BOT_ANSWER_S)
 
 
 async def panic(platform: Operations, by: str, tell: Tell = silent) -> CommandResult:

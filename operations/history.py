@@ -14,6 +14,8 @@ from operations.accounts import current_accounts
 from operations.context import Operations
 
 MOST_ROWS = 1_000
+#: The kind of halt by which an operator forbids a symbol.
+BLACKLIST = "blacklist"
 
 
 @dataclass(frozen=True, slots=True)

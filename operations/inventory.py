@@ -15,9 +15,6 @@ from alpha.registry import Bot
 from operations import history
 from operations.context import Operations, redis_faults
 
-#: The kind of halt by which a symbol is forbidden.
-BLACKLIST = "blacklist"
-
 
 @dataclass(frozen=True, slots=True)
 class SymbolsRow:
@@ -57,7 +54,7 @@ class SettingRow:
 
 async def blacklist(platform: Operations, bot: Bot | None = None) -> list[SymbolsRow]:
     """Return the symbols that each bot may not enter."""
-    halts = [halt for halt in await history.halts(platform, bot) if halt.kind == BLACKLIST]
+    halts = [halt for halt in await history.halts(platform, bot) if halt.kind == history.BLACKLIST]
     return [
         SymbolsRow(each.id, tuple(sorted({halt.symbol for halt in halts if halt.bot == each.id})))
         for each in platform.bots(bot)

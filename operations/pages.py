@@ -327,6 +327,7 @@ def orders_page(rows: list[OrderRow], zone: tzinfo, now: datetime) -> Page:
             Column("price", right=True),
             Column("reduces", phone=False),
             Column("made", phone=False),
+            Column("id", phone=False),
         ),
         [
             [
@@ -338,6 +339,7 @@ def orders_page(rows: list[OrderRow], zone: tzinfo, now: datetime) -> Page:
                 number(row.trigger_price or row.price),
                 Cell("yes" if row.reduce_only else "no"),
                 moment(row.created_at, zone),
+                Cell(row.order_id[:13]),
             ]
             for row in rows
         ],

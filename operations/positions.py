@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from alpha.errors import Retry
+from alpha.errors import Rejected, Retry
 from alpha.live_state.read import (
     DataState,
     LivePosition,
@@ -149,6 +149,15 @@ async def orders(platform: Operations, bot: Bot | None = None) -> list[OrderRow]
             found = await read_orders(platform.live.of(each), each.id)
             rows += sorted((_order(each, order_id, row) for order_id, row in found.items()), key=lambda o: o.symbol)
     return rows
+
+
+async def open_order(platform: Operations, bot: Bot, order_id: str) -> OrderRow:
+    """Return the open order whose id begins so. Rejected if there is none, or more than one."""
+    found = [row for row in await orders(platform, bot) if row.order_id.startswith(order_id)]
+    if len(found) != 1:
+        what = "no open order" if not found else f"{len(found)} open orders that begin with"
+        raise Rejected(f"{bot.id} has {what} {order_id!r}. /orders lists them.")
+    return found[0]
 
 
 def _order(bot: Bot, order_id: str, row: dict[str, object]) -> OrderRow:

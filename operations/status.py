@@ -96,7 +96,7 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
     moment: datetime | None = None
     try:
         wishes = await history.wishes(platform)
-        halts = await history.halts(platform, bot)
+        halts = [halt for halt in await history.halts(platform, bot) if halt.kind != history.BLACKLIST]
         moment = await business_now(platform, bot)
         today = await history.day_totals(platform, moment.date())
     except AlphaError as fault:

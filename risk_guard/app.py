@@ -214,6 +214,7 @@ class GuardApp:
 
     async def _patrol(self, post: BotGuard) -> None:
         await post.patrol.walk()
+        await self._desk.manual.enforce(post.account)
         post.patrolled_s = time.monotonic()
 
     async def _watch(self, post: BotGuard) -> None:

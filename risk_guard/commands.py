@@ -22,8 +22,10 @@ from alpha.model.reason import Reason
 from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_control.interface import BotControl
+from risk_guard import manual
 from risk_guard.account import GuardedAccount
 from risk_guard.closing import Closing, ClosingRefused, ClosingState, Tell
+from risk_guard.manual import ManualControl
 from risk_guard.store import DesiredState, GuardStore, Halt
 from risk_guard.write_behind import WriteBehind
 
@@ -60,6 +62,7 @@ class CommandDesk:
         """
         self.last_flat_s: float | None = None
         self._accounts = accounts
+        self.manual = ManualControl(store)
         self._registry = registry
         self._store = store
         self._links = links
@@ -157,6 +160,8 @@ class CommandDesk:
             return await self._close_many(
                 list(self._accounts.values()), None, Reason.KILL_SWITCH, "panic", command, tell
             )
+        if command.name in manual.COMMANDS:
+            return await self._by_hand(command, tell)
         if command.name not in {"flatten", "lift", "cancel"}:
             return "refused", f"The guard knows flatten, panic, cancel and lift, not {command.name[:40]!r}."
         name = command.args.get("bot", "")
@@ -173,6 +178,21 @@ class CommandDesk:
             if refusal:
                 return "refused", refusal
         return await self._close_many([self._accounts[bot.id]], symbol, Reason.MANUAL, "flatten", command, tell)
+
+    async def _by_hand(self, command: Command, tell: Tell) -> tuple[str, str]:
+        bot = self._registry.find(command.args.get("bot", ""))
+        account = self._accounts.get(bot.id)
+        if account is None:
+            return "refused", f"The guard has no key of {bot.id}."
+        symbol = command.args.get("symbol")
+        if command.name in {"reduce", "move_stop"} and any(
+            self._under_way(account, part) is not None for part in (None, symbol)
+        ):
+            return "refused", f"{bot.id} is being closed right now; nothing was changed."
+        outcome, text = await self.manual.run(account, command, tell)
+        if outcome == "done" and command.name != "cancel_order":
+            await self._alert(Level.INFO, f"{command.name}:{symbol}", account, f"{text} By {command.issuer}.", "")
+        return outcome, text
 
     async def _refusal(self, account: GuardedAccount, symbol: str) -> str:
         """Why a symbol has nothing to close: it is not an instrument, and no position or order of it exists.

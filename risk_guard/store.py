@@ -28,9 +28,15 @@ INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by,
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 """
+# A symbol that an operator has forbidden stays so over a /resume; it is allowed again by name.
 _LIFT = """
 UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
-WHERE lifted_at IS NULL AND ($1::text IS NULL OR bot_id = $1) AND ($2::text IS NULL OR created_by = $2)
+WHERE lifted_at IS NULL AND kind <> 'blacklist' AND ($1::text IS NULL OR bot_id = $1) AND ($2::text IS NULL OR created_by = $2)
+RETURNING halt_id
+"""
+_LIFT_SYMBOL = """
+UPDATE trading.halts SET lifted_at = now(), lifted_by = $4
+WHERE lifted_at IS NULL AND bot_id = $1 AND symbol = $2 AND kind = $3
 RETURNING halt_id
 """
 # A bot that the operator has stopped stays stopped.
@@ -209,11 +215,18 @@ class GuardStore:
         waited = [
             each
             for each in self._waiting
-            if isinstance(each, Halt) and bot_id in {None, each.bot_id} and created_by in {None, each.created_by}
+            if isinstance(each, Halt)
+            and each.kind != "blacklist"
+            and bot_id in {None, each.bot_id}
+            and created_by in {None, each.created_by}
         ]
         lifted = len(await self._fetch(_LIFT, bot_id, created_by, by))
         self._waiting = [each for each in self._waiting if not any(each is dropped for dropped in waited)]
         return lifted + len(waited)
+
+    async def lift_symbol(self, bot_id: str, symbol: str, kind: str, by: str) -> bool:
+        """Lift the halt of this kind on one symbol; False if none is in force."""
+        return bool(await self._fetch(_LIFT_SYMBOL, bot_id, symbol, kind, by))
 
     async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
         """The rows of one query."""

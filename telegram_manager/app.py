@@ -20,10 +20,11 @@ from telegram_manager import webhook
 from telegram_manager.alert_delivery import STATE, AlertDelivery, ask_every_minute, forever
 from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
 from telegram_manager.channels import Channels
-from telegram_manager.daily_summary import DailySummary
+from telegram_manager.daily_summary import DailySummary, Digest
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.health_watch import HealthWatch
 from telegram_manager.poller import Poller
+from telegram_manager.proposals import Proposals
 from telegram_manager.session_commands import SessionCommands
 from telegram_manager.settings import CommandCentreSettings, clock_time
 from telegram_manager.state_store import StateStore
@@ -42,7 +43,7 @@ STORES_WAIT_S = 60.0
 DEAF_MS = 120_000
 #: Unhealthy when the stores have been unavailable for longer than this; and the timeout of a store check.
 BLIND_MS, STORES_S = 30_000, 5.0
-WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S = 5.0, 300.0, 2.0, 30.0, 10.0, 3.0
+WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S, PROPOSALS_S = 5.0, 300.0, 2.0, 30.0, 10.0, 3.0, 5.0
 CLOSE_WAIT_S = 5.0
 #: The webhook gets each alert once: it repeats nothing and has no quiet hours.
 NEVER_MS = 1 << 60
@@ -199,8 +200,21 @@ class CommandCentre:
                 setup.letters,
                 setup.painter,
                 clock_time(self._settings.c2_daily_summary_at),
+                tuple(self._settings.c2_summaries.split(",")),
             )
             parts["summary"] = forever("summary", summary.look, SUMMARY_S, stop)
+        if setup is not None and self._settings.c2_digest_at:
+            digest = Digest(
+                self._platform,
+                self._memory,
+                setup.audience,
+                setup.letters,
+                setup.painter,
+                clock_time(self._settings.c2_digest_at),
+            )
+            parts["digest"] = forever("digest", digest.look, SUMMARY_S, stop)
+        if setup is not None:
+            parts["proposals"] = forever("proposals", Proposals(self._platform, setup).look, PROPOSALS_S, stop)
         return parts
 
     def _other_channels(self) -> "OtherChannels | None":

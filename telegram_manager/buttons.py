@@ -22,27 +22,31 @@ from telegram_manager.sender import Buttons
 MENU = (
     (("📊 Status", "q|status||0"), ("📈 Positions", "q|positions||0"), ("📋 Orders", "q|orders||0")),
     (("💰 Balance", "q|balance||0"), ("🧾 Trades", "q|trades||0"), ("⚡ Fills", "q|fills||0")),
+    (("🔎 Last trade", "q|trade||0"), ("🛡 Risk", "q|risk||0"), ("⚖️ Exposure", "q|exposure||0")),
     (("📉 Analytics", "q|analytics||0"), ("🏁 Performance", "q|performance||0")),
     (("📅 Daily", "q|daily||0"), ("🗓 Weekly", "q|weekly||0"), ("📆 Monthly", "q|monthly||0")),
-    (("🩺 Health", "q|health||0"), ("🔄 Sync", "q|sync||0"), ("⚖️ Issues", "q|issues||0")),
+    (("🩺 Health", "q|health||0"), ("🔄 Sync", "q|sync||0"), ("📚 Issues", "q|issues||0")),
 )
 #: A separate menu, so that a bot cannot be stopped by accident while looking for a figure.
 STEERING = (
     (("▶️ Start", "p|start"), ("⏹ Stop", "p|stop"), ("🔁 Restart", "p|restart")),
     (("⏸ Pause", "p|pause"), ("⏯ Resume", "p|resume"), ("🤝 Adopt", "p|adopt")),
-    (("🧹 Flatten", "p|flatten"), ("↩️ Cancel", "p|cancel")),
+    (("✖️ Close", "p|close"), ("🛡 Move stop", "p|movestop"), ("✂️ Cancel order", "p|cancelorder")),
+    (("🧹 Flatten", "p|flatten"), ("↩️ Take back", "p|cancel")),
+    (("🚫 Forbid symbol", "p|blacklist"), ("🆗 Allow symbol", "p|unblacklist")),
     (("📜 Logs", "p|logs"),),
     (("🚨 PANIC", "o|panic|"),),
 )
 YOU = (
     (("🔔 Latest alerts", "q|alerts||0"), ("👤 Who am I", "y|whoami|")),
+    (("📃 Symbols", "q|whitelist||0"), ("🏷 Version", "q|version||0")),
     (("All alerts", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
     (("🔕 Mute 1 h", "y|mute|1h"), ("Mute 8 h", "y|mute|8h"), ("Unmute", "y|mute|off")),
     (("Alerts on", "y|alerts|on"), ("Alerts off …", "y|alerts|off")),
     (("❓ Help", "y|help|"),),
 )
 OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
-ADMINS = ((("🕵️ Audit", "q|audit||0"),),)
+ADMINS = ((("🕵️ Audit", "q|audit||0"), ("⚙️ Settings", "q|config||0")),)
 #: Session commands that a button may carry. An access code is typed, never on a button.
 OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout"})
 #: So many bots fit into one row of buttons, and on one page of a choice.

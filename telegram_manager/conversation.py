@@ -19,6 +19,7 @@ from telegram_manager.chart_worker import ChartWorker
 from telegram_manager.chat_ref import ChatRef
 from telegram_manager.confirmations import Confirmations, Pending, Pressed
 from telegram_manager.incoming_update import IncomingUpdate
+from telegram_manager.row_buttons import row_buttons
 from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import AuditTrail
 
@@ -97,7 +98,7 @@ class Conversation:
         if role < command.role:
             return await self._not_allowed(place, command)
         if isinstance(command, Query):
-            return await self.question(place, command, words)
+            return await self.question(place, command, words, role)
         return await self.ask_back(place, person, command, words, attempt)
 
     async def press(self, seen: IncomingUpdate, role: Role, attempt: str, press: Press | None) -> Ended:
@@ -136,7 +137,7 @@ class Conversation:
             return await self.ask_back(place, person, command, press.words, attempt)
         if press.kind == "g":
             return await self._picture(place, command, press.words)
-        return await self.question(place, command, press.words, press.page, message_id)
+        return await self.question(place, command, press.words, role, press.page, message_id)
 
     async def _pick(self, place: ChatRef, message_id: int, command: Query | Command, press: Press) -> Ended:
         """Ask for the bot and, once it is known, for the position."""
@@ -165,9 +166,15 @@ class Conversation:
         return "done", ""
 
     async def question(
-        self, place: ChatRef, question: Query, said: tuple[str, ...], page: int = 0, message_id: int | None = None
+        self,
+        place: ChatRef,
+        question: Query,
+        said: tuple[str, ...],
+        role: Role,
+        page: int = 0,
+        message_id: int | None = None,
     ) -> Ended:
-        """Show a query's page; in place if a message is given."""
+        """Show a query's page with the buttons that this role may use; in place if a message is given."""
         args = await self._arguments(place, question, said)
         if args is None:
             return "refused", "wrong words"
@@ -184,6 +191,8 @@ class Conversation:
         buttons = under_question(
             self._platform.registry, question, args.words, number, len(pages), picture=shown.picture is not None
         )
+        own = row_buttons(self._platform.registry, question.name, shown.data, role) if number == len(pages) - 1 else []
+        buttons = [*own, *buttons]
         if message_id is not None:
             await self._letters.edit(place, message_id, pages[number], buttons)
         elif shown.picture is None:

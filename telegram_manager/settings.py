@@ -94,6 +94,14 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
         None,
         description="addresses of Apprise that get the alerts too, separated by blanks, each with LEVEL= before it or not",
     )
+    c2_summaries: str = Field(
+        "daily,weekly,monthly",
+        description="which summaries come at that time: daily, weekly (Mondays), monthly (the first), separated by commas",
+    )
+    c2_digest_at: str = Field(
+        "",
+        description="when a quiet word comes whether all is well, in ALPHA_TIMEZONE, for example 20:00; never when empty",
+    )
     c2_webhook_url: SecretStr | None = Field(None, description="an address that gets every alert as JSON")
     c2_heartbeat_url: SecretStr | None = Field(
         None, description="URL that is requested every minute while everything is healthy"
@@ -126,7 +134,16 @@ class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
                 raise ValueError(f"{text!r} is not a range of hours (example: 22:30-07:00)")
         return text
 
-    @field_validator("c2_daily_summary_at")
+    @field_validator("c2_summaries")
+    @classmethod
+    def _summaries(cls, text: str) -> str:
+        kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
+        wrong = [kind for kind in kinds if kind not in ("daily", "weekly", "monthly")]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not daily, weekly or monthly")
+        return ",".join(kinds)
+
+    @field_validator("c2_daily_summary_at", "c2_digest_at")
     @classmethod
     def _summary(cls, text: str) -> str:
         if text:

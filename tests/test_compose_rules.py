@@ -134,7 +134,7 @@ SHARED = {"image of postgres:17", "image of redis:8", "image of haproxy:3.0", "i
 #: Who speaks to the exchange or to Telegram; the doctor asks both. The ports are only carried in.
 NEED_A_WAY_OUT = {
     "shortseller", "lxalgo", "momentum", "risk_guard", "websocket_listener", "trade_sync_service", "telegram_manager", "doctor",
-    "tick_recorder", "analysis_service", "ports", "dashboard_port", "influxdb_port",
+    "tick_recorder", "analysis_service", "ports", "dashboard_port", "api_port", "influxdb_port",
 }  # fmt: skip
 
 
@@ -146,5 +146,5 @@ def test_only_who_needs_a_way_out_has_one_and_only_the_forwarder_publishes() -> 
             continue
         open_ones = [name for name in part["networks"] if not networks[name].get("internal")]
         assert bool(open_ones) == (service in NEED_A_WAY_OUT), service
-        assert bool(part.get("ports")) == (service in {"ports", "dashboard_port", "influxdb_port"}), service
+        assert bool(part.get("ports")) == (service in {"ports", "dashboard_port", "api_port", "influxdb_port"}), service
         assert all(str(port).startswith("127.0.0.1:") for port in part.get("ports", ())), service

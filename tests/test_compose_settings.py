@@ -4,6 +4,7 @@ import pytest
 
 from alpha.config.loader import Settings
 from analysis_service.settings import AnalysisSettings
+from api_server.settings import ApiSettings
 from bot_runner.settings import BotSettings
 from database.backup.settings import BackupSettings
 from model_server.settings import ModelServerSettings
@@ -34,6 +35,9 @@ OWN = (
     "ANALYSIS_",
     "MODEL_",
     "MODELS_",
+    "API_REQUESTS",
+    "API_FAILURES",
+    "API_HOSTS",
 )
 
 
@@ -45,6 +49,7 @@ OWN = (
         ("trade_sync_service", SyncSettings),
         ("telegram_manager", CommandCentreSettings),
         ("postgres_backup", BackupSettings),
+        ("api_server", ApiSettings),
         ("tick_recorder", RecorderSettings),
         ("analysis_service", AnalysisSettings),
         ("model_server", ModelServerSettings),

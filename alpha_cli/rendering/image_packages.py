@@ -17,6 +17,7 @@ ROOTS = {
     "risk_guard": ("risk_guard.__main__",),
     "telegram_manager": ("telegram_manager.__main__", "alpha_cli.main", "alpha_cli.commands.operate"),
     "dashboard": ("dashboard.__main__",),
+    "api_server": ("api_server.__main__",),
     "tick_recorder": ("tick_recorder.__main__", "alpha_cli.commands.ticks", "alpha_cli.main"),
     "analysis_service": ("analysis_service.__main__",),
     "model_server": ("model_server.__main__",),

@@ -179,6 +179,7 @@ def redis_users(registry: Registry) -> str:
         _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),
         _user("postgres_backup", writes=[], reads=[], budget=False),
         _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
+        _user("api_server", writes=[], reads=["*"], alerts=False, budget=False),
         _user("tick_recorder", writes=[], reads=["symbols:*"]),
         _user("analysis_service", writes=["analysis:*"], reads=["symbols:*"]),
         *(_bots_user(container, bots) for container, bots in registry.containers.items()),

@@ -22,10 +22,10 @@ from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import Candle, encode_candle
 from alpha.registry import Registry
+from bot_control.no_control import NoControl
 from dashboard import log_files
 from dashboard.app import Dashboard
 from dashboard.chart_data import joined
-from dashboard.control import NoControl
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
 from dashboard.tables import _cell

@@ -42,6 +42,9 @@ WORDS = {
     "<bot> [symbol]": "momentum",
     "<bot> <symbol>": "shortseller BTCUSDT",
     "<bot> [n]": "momentum",
+    "<bot> <symbol> [percent]": "shortseller BTCUSDT 50",
+    "<bot> <symbol> <price>": "shortseller BTCUSDT 95500",
+    "<bot> <symbol> <order>": "shortseller BTCUSDT order-1",
 }
 
 

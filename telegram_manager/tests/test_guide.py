@@ -12,6 +12,7 @@ GUIDE = ROOT / "docs" / "telegram" / "README.md"
 NO_PICTURE_YET = {
     *("analysis", "cancel", "config", "drift", "exposure", "model", "model_promote", "model_retire", "risk", "trade"),
     *("version", "whitelist", "entries", "slippage"),
+    *("close", "movestop", "cancelorder", "blacklist", "unblacklist"),
 }
 #: Settings for tests and tuning; the configuration reference has them.
 LEFT_OUT = {"c2_telegram_api_url", "c2_telegram_rate_per_minute"}

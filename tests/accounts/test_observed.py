@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from dashboard.control import NoControl
 
 from alpha.clock import wall_ms
 from alpha.live_state.connect import RedisClients
@@ -18,7 +19,6 @@ from alpha.postgres.database import Connection, connect
 from alpha.registry import Registry
 from dashboard import front
 from dashboard.asked import Asked
-from dashboard.control import NoControl
 from operations import analytics, history_pages, pages, positions
 from operations.business_time import business_now
 from operations.context import History, Operations

@@ -12,6 +12,7 @@ from alpha.config.loader import Settings
 from alpha.postgres.migrate import MigrateSettings
 from alpha.postgres.standby import StandbySettings
 from analysis_service.settings import AnalysisSettings
+from api_server.settings import ApiSettings
 from bot_runner.settings import BotSettings
 from dashboard.settings import DashboardSettings
 from database.backup.settings import BackupSettings
@@ -51,6 +52,7 @@ PARTS: tuple[tuple[str, str, type[Settings], str], ...] = (
         "SHORTSELLER_",
     ),
     ("Dashboard", "`dashboard`", DashboardSettings, ""),
+    ("API", "`api_server`", ApiSettings, ""),
     ("Tick recorder", "`tick_recorder`", RecorderSettings, ""),
     ("A second instance", "trade sync, command centre, tick recorder, analysis", StandbySettings, ""),
     ("Analysis", "`analysis_service`", AnalysisSettings, ""),

@@ -49,6 +49,8 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "audit.command_centre": {"INSERT", "UPDATE", "DELETE"},
         "trading.model_checks": {"INSERT"},
         "trading.service_leases": {"INSERT", "UPDATE"},
+        "audit.api_tokens": {"INSERT", "UPDATE revoked_at revoked_by"},
+        "audit.proposals": {"UPDATE told_at"},
     },
     "alpha_strategy": {
         "audit.venue_drift": {"INSERT"},
@@ -68,6 +70,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.analysis_schemas": {"INSERT"},
         "audit.rejected_messages": {"INSERT"},
     },
+    "alpha_api": {"audit.proposals": {"INSERT"}},
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
@@ -91,6 +94,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_ticks": set(),
     "alpha_analysis": {"prepare_analysis", "prune_analysis"},
+    "alpha_api": PERIOD_FUNCTIONS,
 }
 
 
@@ -204,7 +208,7 @@ async def test_history_is_readable_to_all_who_trade_or_ask_and_the_audit_to_thos
                 assert await refused(connection, f"SELECT * FROM trading.{view} LIMIT 1")
             else:
                 await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")
-        if role != "alpha_c2":
+        if role not in ("alpha_c2", "alpha_api"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch("SELECT * FROM audit.commands")
         await connection.close()

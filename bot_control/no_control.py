@@ -1,9 +1,9 @@
-"""Bot control for the dashboard, which controls nothing and sees no containers: it relies on live state alone."""
+"""Bot control for the dashboard and the API, which control nothing and see no containers: they rely on live state alone."""
 
 from alpha.errors import Rejected, Retry
 from bot_control.interface import Process
 
-BLIND = "The dashboard does not see containers."
+BLIND = "Containers are not visible from here."
 
 
 class NoControl:
@@ -15,19 +15,19 @@ class NoControl:
 
     async def start(self, container: str) -> bool:
         """Refused."""
-        raise Rejected(f"The dashboard only reads; start {container} with the command centre.")
+        raise Rejected(f"This only reads; start {container} with the command centre.")
 
     async def stop(self, container: str, grace_s: int = 10) -> bool:
         """Refused."""
-        raise Rejected(f"The dashboard only reads; stop {container} with the command centre.")
+        raise Rejected(f"This only reads; stop {container} with the command centre.")
 
     async def restart(self, container: str, grace_s: int = 10) -> None:
         """Refused."""
-        raise Rejected(f"The dashboard only reads; restart {container} with the command centre.")
+        raise Rejected(f"This only reads; restart {container} with the command centre.")
 
     async def logs(self, container: str, lines: int) -> str:
         """Refused."""
-        raise Rejected(f"The dashboard only reads; ask the command centre for the log of {container}.")
+        raise Rejected(f"This only reads; ask the command centre for the log of {container}.")
 
     async def close(self) -> None:
         """Nothing to close."""
