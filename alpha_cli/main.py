@@ -1,5 +1,6 @@
 """The command `alpha`: each package adds its own commands, and only the requested one is imported."""
 
+import asyncio
 import errno
 import importlib
 import importlib.util
@@ -124,6 +125,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code. Expected errors are one sentence on standard error."""
     words = sys.argv[1:] if arguments is None else arguments
     make_safe()
+    if not words and sys.stdout.isatty() and sys.stdin.isatty():
+        watched = _watch()
+        if watched is not None:
+            return watched
     try:
         typer.main.get_command(build(words))(words, prog_name="alpha")
     except AlphaError as fault:
@@ -141,6 +146,23 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Not done.\n")
         return 130
+    return 0
+
+
+def _watch() -> int | None:
+    """The live view; None where no settings are at hand, or nothing answers: the help says more then."""
+    try:
+        from rich.console import Console
+
+        from alpha.config.loader import load
+        from alpha_cli.live import show
+        from operations.context import OperationsSettings
+
+        asyncio.run(show(load(OperationsSettings), Console()))
+    except (ModuleNotFoundError, AlphaError):
+        return None
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

@@ -18,10 +18,15 @@ _STYLES = {
 }
 
 
+#: A terminal narrower than this shows the columns of a phone.
+NARROW = 100
+
+
 def print_page(page: Page, console: Console | None = None) -> None:
-    """Print a page. In a file or pipe it is 200 columns wide, so that rows do not wrap."""
+    """Print a page. A terminal below 100 columns gets the columns of a phone; a file or pipe all of them, unwrapped."""
     out = console or Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    out.print(Group(Text(page.title, style="bold"), *(_rendered(block) for block in page.blocks)))
+    narrow = out.width < NARROW
+    out.print(Group(Text(page.title, style="bold"), *(rendered(block, narrow=narrow) for block in page.blocks)))
 
 
 def print_json(data: object) -> None:
@@ -31,11 +36,12 @@ def print_json(data: object) -> None:
     sys.stdout.flush()
 
 
-def _text(cell: Cell) -> Text:
-    return Text(cell.text, style=_STYLES[cell.tone])
+def _text(cell: Cell, *, narrow: bool = False) -> Text:
+    return Text((cell.mark if narrow else "") or cell.text, style=_STYLES[cell.tone])
 
 
-def _rendered(block: Block) -> RenderableType:
+def rendered(block: Block, *, narrow: bool = False) -> RenderableType:
+    """One block for the terminal; `narrow` leaves out what a phone has no room for."""
     match block:
         case Words(text, tone):
             return Text(text, style=_STYLES[tone])
@@ -50,8 +56,10 @@ def _rendered(block: Block) -> RenderableType:
             if not lines:
                 return Text(f"{title}: {empty}" if title else empty, style="dim")
             table = RichTable(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
-            for column in columns:
-                table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+            shown = [place for place, column in enumerate(columns) if column.phone or not narrow]
+            for column in (columns[place] for place in shown):
+                title = (column.brief if narrow else "") or column.title
+                table.add_column(title, justify="right" if column.right else "left", no_wrap=True)
             for line in lines:
-                table.add_row(*(_text(cell) for cell in line))
+                table.add_row(*(_text(line[place], narrow=narrow) for place in shown))
             return table

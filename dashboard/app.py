@@ -22,6 +22,7 @@ from dashboard import chart_data, figures, front, log_files, scripts, tables, vi
 from dashboard.asked import Asked, read
 from dashboard.settings import DashboardSettings
 from operations.context import History, Operations
+from operations.minute_limit import MinuteLimit
 from operations.storable import storable
 from operations.trade import find_trade
 
@@ -50,6 +51,7 @@ class Dashboard:
         self._platform = platform
         # The cookie is not the token: it is only valid for this process.
         self._session = secrets.token_urlsafe(32)
+        self._failures = MinuteLimit(settings.dashboard_failures_per_minute)
         self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
         self.looked_ms = wall_ms()
         self.stores_ms = monotonic_ms()
@@ -82,12 +84,24 @@ class Dashboard:
     @web.middleware
     async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give a cookie for the token; refuse requests with neither."""
-        shown = request.query.get("token", "")
+        shown, address = request.query.get("token", ""), request.remote or "unknown"
+        wait_s = self._failures.left_s(address, count=False)
+        if wait_s:
+            # a guess is not even compared: what is limited cannot be tried out
+            headers = {**_HEADERS, "Retry-After": f"{wait_s:.0f}"}
+            if shown or not _same(request.cookies.get(COOKIE, ""), self._session):
+                return web.Response(status=429, text="Too many requests without the right token.\n", headers=headers)
         if shown and _same(shown, self._settings.dashboard_token.get_secret_value()):
-            answer = web.Response(status=303, headers={"Location": request.path})
-            answer.set_cookie(COOKIE, self._session, httponly=True, samesite="Strict", max_age=7 * 86_400)
+            # a path that begins with two slashes would lead to another host
+            answer = web.Response(status=303, headers={"Location": "/" + request.path.lstrip("/\\")})
+            answer.set_cookie(
+                COOKIE, self._session, httponly=True, samesite="Strict", secure=request.secure, max_age=7 * 86_400
+            )
             return answer
         if not _same(request.cookies.get(COOKIE, ""), self._session):
+            if shown or COOKIE in request.cookies:
+                self._failures.left_s(address)
+                log.warning("login_refused", address=address)
             return web.Response(
                 status=401, text="Open this page once with ?token=... (DASHBOARD_TOKEN).\n", headers=_HEADERS
             )

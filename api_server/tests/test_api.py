@@ -22,12 +22,12 @@ from schemathesis.specs.openapi.checks import (
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
-from api_server.access import MinuteLimit
 from api_server.app import create_app
 from api_server.mcp_server import build, data
 from api_server.settings import ApiSettings
 from operations import analytics, api_tokens, positions, proposals
 from operations.context import History, Operations
+from operations.minute_limit import MinuteLimit
 from tests.support.operations import as_role
 
 

@@ -268,6 +268,20 @@ async def test_no_query_leads_to_a_trace_or_past_the_token(address: str) -> None
     assert statuses[400] > 0
 
 
+async def test_guessing_is_limited_and_the_token_leads_to_no_other_host(served: tuple[Dashboard, str]) -> None:
+    address = served[1]
+    async with httpx.AsyncClient(base_url=address) as client:
+        answer = await client.get(f"{address}//elsewhere.example/?token={TOKEN}")
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/elsewhere.example/")
+    async with httpx.AsyncClient(base_url=address) as inside, httpx.AsyncClient(base_url=address) as guessing:
+        await inside.get(f"/?token={TOKEN}")
+        statuses = [(await guessing.get(f"/?token=guess{number}")).status_code for number in range(25)]
+        assert statuses == [401] * 20 + [429] * 5
+        assert (await guessing.get(f"/?token={TOKEN}")).status_code == 429
+        # who is in stays in
+        assert (await inside.get("/trades")).status_code == 200
+
+
 async def test_the_url_holds_range_bot_filters_and_page_and_what_is_shown_is_also_csv(address: str) -> None:
     async with httpx.AsyncClient(base_url=address) as client:
         await client.get(f"/?token={TOKEN}")
