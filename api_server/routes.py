@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from operations.business_time import business_now
 from operations.context import Operations
 from operations.periods import parse_period
 from operations.search import Filter
-from operations.status import Status, status
+from operations.status import BotStatus, ServiceStatus, Status, status
 from operations.system import Light, lights
 from operations.trade import TradeDetail, trade
 
@@ -32,6 +33,17 @@ class Rows(BaseModel, Generic[T]):
 
     rows: list[T]
     next_offset: int | None
+
+
+class CurrentStatus(BaseModel):
+    """The overall status. `faults` says what could not be read."""
+
+    bots: list[BotStatus]
+    services: list[ServiceStatus]
+    halts: list[history.HaltRow]
+    faults: list[str]
+    business_time: datetime | None
+    wall_time: datetime
 
 
 class Fault(BaseModel):
@@ -86,9 +98,17 @@ def _page(found: search.Rows[T], asked: Filter) -> dict[str, object]:
 
 
 @router.get("/status")
-async def get_status(platform: Platform, bot: BotName = None) -> Status:
+async def get_status(platform: Platform, bot: BotName = None) -> CurrentStatus:
     """Each bot, its data, positions and today's net; halts; what could not be read."""
-    return await status(platform, _bot(platform, bot))
+    seen = await status(platform, _bot(platform, bot))
+    return CurrentStatus(
+        bots=seen.bots,
+        services=seen.services,
+        halts=seen.halts,
+        faults=seen.faults,
+        business_time=seen.business_time,
+        wall_time=seen.wall_time,
+    )
 
 
 @router.get("/positions")

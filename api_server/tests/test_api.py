@@ -138,7 +138,11 @@ def _draw(strategy: Any) -> Any:
     found: list[Any] = []
     once = settings(max_examples=1, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     keep: Any = given(strategy)
-    run: Any = once(keep(found.append))
+
+    def take(case: Any) -> None:
+        found.append(case)
+
+    run: Any = once(keep(take))
     run()
     return found[0]
 

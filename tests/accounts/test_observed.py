@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dashboard.control import NoControl
 
 from alpha.clock import wall_ms
 from alpha.live_state.connect import RedisClients
@@ -17,6 +16,7 @@ from alpha.live_state.read import read_positions, read_status
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import Connection, connect
 from alpha.registry import Registry
+from bot_control.no_control import NoControl
 from dashboard import front
 from dashboard.asked import Asked
 from operations import analytics, history_pages, pages, positions
