@@ -59,7 +59,7 @@ GRANT EXECUTE ON FUNCTION
     trading.account_days(smallint, date, date), trading.daily_performance(text, date, date), trading.exit_reasons(text, date, date),
     trading.symbol_results(text, date, date), trading.bot_performance(text, date, date),
     trading.exec_pnl_check(text, timestamptz, timestamptz), trading.schema_version(), trading.settle_coin(text),
-    trading.fill_rank(numeric, numeric)
+    trading.fill_rank(numeric, numeric), trading.other_fees(text, date, date)
     TO alpha_api;
 GRANT SELECT ON audit.alerts, audit.backups, audit.commands, audit.api_tokens TO alpha_api;
 GRANT INSERT (client, command, words, why) ON audit.proposals TO alpha_api;
