@@ -259,7 +259,8 @@ class FaultEnv:
             try:
                 for row in (await self.simulator.account(bot.key))["positions"]:
                     side = "Sell" if row["side"] == "Buy" else "Buy"
-                    answer = await trader.order(row["symbol"], side, row["size"], reduceOnly=True)
+                    idx = row["positionIdx"]
+                    answer = await trader.order(row["symbol"], side, row["size"], reduceOnly=True, positionIdx=idx)
                     assert answer["retCode"] == 0, answer
                 for symbol in SYMBOLS:
                     await trader.post("/v5/order/cancel-all", {"category": "linear", "symbol": symbol})
