@@ -17,7 +17,7 @@ from websocket_listener.settings import ListenerSettings
 
 #: The same in every container, by its image; a step clock is for tests.
 BY_IMAGE = {
-    "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "ALPHA_STEP_URL", "TICKS_DIR",
+    "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "BACKUP_AGE_PROGRAM", "ALPHA_STEP_URL", "TICKS_DIR",
     "ANALYSIS_FILE", "MODELS_DIR", "MODELS_HOST", "MODELS_PORT",
 }  # fmt: skip
 OWN = (
