@@ -82,7 +82,7 @@ def test_a_planted_leak_is_found_and_named(tmp_path: Path, monkeypatch: pytest.M
     leak = Formula(1, tomorrow, lambda ms, n: 1, lambda ms, n: n, "the future")
     monkeypatch.setitem(FORMULAS_BY_NAME, "tomorrow", leak)
     config = msgspec.structs.replace(small_config(), features=["rsi(14)", "tomorrow(12)"])
-    with pytest.raises(Misconfigured, match=r"tomorrow\(12\) of SOLUSDT .* It holds the future"):
+    with pytest.raises(Misconfigured, match=r"tomorrow\(12\) of LTCUSDT .* It holds the future"):
         train_on_made(1, 0.0, tmp_path, bars=2_000, config=config)
     short = dataclasses.replace(FORMULAS_BY_NAME["change"], history=lambda ms, n: 2)
     monkeypatch.setitem(feature_module.FORMULAS_BY_NAME, "change", short)
