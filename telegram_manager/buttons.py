@@ -25,6 +25,8 @@ MENU = (
     (("🔎 Last trade", "q|trade||0"), ("🛡 Risk", "q|risk||0"), ("⚖️ Exposure", "q|exposure||0")),
     (("📉 Analytics", "q|analytics||0"), ("🏁 Performance", "q|performance||0")),
     (("📅 Daily", "q|daily||0"), ("🗓 Weekly", "q|weekly||0"), ("📆 Monthly", "q|monthly||0")),
+    (("🧭 Analysis", "q|analysis||0"), ("🎯 Entries", "q|entries||0"), ("🫧 Slippage", "q|slippage||0")),
+    (("🧠 Model", "q|model||0"), ("🆕 Drift", "q|drift||0")),
     (("🩺 Health", "q|health||0"), ("🔄 Sync", "q|sync||0"), ("📚 Issues", "q|issues||0")),
 )
 #: A separate menu, so that a bot cannot be stopped by accident while looking for a figure.
