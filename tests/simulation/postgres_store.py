@@ -106,6 +106,8 @@ class PostgresServer:
             if row is not None and connection is not None and connection.undo is not None:
                 self.shared_locks.setdefault((table, a[0]), set()).add(connection)
             return [] if row is None else [{"token": row["token"]}]
+        if "unnest($3::text[], $4::bigint[])" in text:
+            return self._renew_many(table, a[0], a[1], dict(zip(a[2], a[3], strict=True)))
         releases = "released_token = token" in text
         holder, token, key = (a[0], a[1], a[2]) if releases else (a[0], a[2], a[3])
         row = self.leases.get((table, key))
@@ -116,6 +118,15 @@ class PostgresServer:
         else:
             row["expires_at"] = now + timedelta(seconds=a[1])
         return [{"token": token}]
+
+    def _renew_many(self, table: str, holder: str, seconds: float, tokens: dict[str, int]) -> list[dict[str, Any]]:
+        kept = []
+        for name, token in tokens.items():
+            row = self.leases.get((table, name))
+            if row is not None and row["holder"] == holder and row["token"] == token:
+                row["expires_at"] = self.now() + timedelta(seconds=seconds)
+                kept.append({"name": name})
+        return kept
 
     def _acquire(self, table: str, key: Any, holder: str, seconds: float) -> list[dict[str, Any]]:
         now = self.now()
