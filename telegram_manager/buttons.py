@@ -36,6 +36,7 @@ STEERING = (
     (("✖️ Close", "p|close"), ("🛡 Move stop", "p|movestop"), ("✂️ Cancel order", "p|cancelorder")),
     (("🧹 Flatten", "p|flatten"), ("↩️ Take back", "p|cancel")),
     (("🚫 Forbid symbol", "p|blacklist"), ("🆗 Allow symbol", "p|unblacklist")),
+    (("🧠 Promote model", "o|model_promote|"), ("Retire model", "o|model_retire|")),
     (("📜 Logs", "p|logs"),),
     (("🚨 PANIC", "o|panic|"),),
 )
