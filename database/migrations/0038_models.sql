@@ -41,6 +41,7 @@ COMMENT ON TABLE trading.predictions IS 'One row per model, symbol and closed ba
 COMMENT ON COLUMN trading.predictions.closed_at IS 'When the bar closed, business time.';
 COMMENT ON COLUMN trading.predictions.features_hash IS 'First 16 hex digits of the SHA-256 of the features as float32, little-endian; "" without features.';
 COMMENT ON COLUMN trading.predictions.features IS 'The features that were sent, in the manifest''s order; null where candles were missing.';
+COMMENT ON COLUMN trading.predictions.score IS 'The model''s output, a probability for a classifier; null when there is none.';
 COMMENT ON COLUMN trading.predictions.reason IS 'Why there is no score; "" when there is one.';
 COMMENT ON COLUMN trading.predictions.latency_ms IS 'Wall-clock milliseconds from the request to the answer.';
 COMMENT ON COLUMN trading.predictions.outcome IS 'Net return of the trade that training would have labelled there, a fraction; null until it is ripe.';

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import connect
 from operations.commands import BY_NAME, COMMANDS, Command, Query, Role
+from telegram_manager import access
 from telegram_manager.access import (
     AUDITED_PER_MINUTE,
     BEFORE_LOGIN,
@@ -45,6 +46,7 @@ WORDS = {
     "<bot> <symbol> [percent]": "shortseller BTCUSDT 50",
     "<bot> <symbol> <price>": "shortseller BTCUSDT 95500",
     "<bot> <symbol> <order>": "shortseller BTCUSDT order-1",
+    "<rest>": "trend",
 }
 
 
@@ -60,7 +62,23 @@ async def _outcomes(centre: Centre) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-async def test_every_command_acts_only_for_those_whose_role_allows_it(centre: Centre) -> None:
+async def test_every_command_acts_only_for_those_whose_role_allows_it(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "AUDITED_PER_MINUTE", 1_000)  # every refusal is looked at
+    monkeypatch.setattr(access, "STRANGERS_AUDITED_PER_MINUTE", 1_000)
+    auc = {"value": 0.6, "low": 0.55, "high": 0.65}
+    manifest = {
+        "name": "trend",
+        "verdict": "pass",
+        "shadow_days": 14,
+        "label": {"kind": "sign"},
+        "metrics": {"attempts": 1, "auc": auc},
+        "drift_bars": 10,
+        "ranges": {},
+        "features": [],
+    }
+    await centre.platform.history.value("SELECT trading.register_model($1, $2, 'tests')", "a" * 64, manifest)
     for person in PEOPLE:
         for command in BY_NAME.values():
             centre.api.says(person, _text(command))

@@ -106,3 +106,11 @@ def test_programs_that_read_documents_get_every_page() -> None:
         assert f"- [{title}](" in listed
         assert path.read_text(encoding="utf-8").strip() in whole
     assert llms.first_sentence("# Head\n\nA `b` [c](d.md): e.\n") == "A b c"
+
+
+def test_every_decision_has_its_number_and_its_day() -> None:
+    text = (ROOT / "docs/decisions.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)\n(.*)$", text, re.MULTILINE)
+    numbers = [int(heading.split(".")[0]) for heading, _ in headings]
+    assert numbers == list(range(1, len(headings) + 1))
+    assert not [heading for heading, day in headings if not re.fullmatch(r"\*\d{4}-\d\d-\d\d\*", day)]
