@@ -19,7 +19,8 @@ class DemoSettings(Settings):
         None, ge=1, description="after how many seconds it ends by itself; never when unset"
     )
     demo_replay: Path | None = Field(
-        None, description="a folder of recorded candles to trade on, instead of generated ones"
+        None,
+        description="a folder of recorded candles, or of the tick recorder, to trade on, instead of a generated market",
     )
     demo_seed: int = Field(7, ge=0, description="the seed of the generated market")
     demo_speed: int = Field(6_000, ge=1, le=100_000, description="how many times faster than real time the market runs")

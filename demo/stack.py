@@ -197,7 +197,9 @@ class DemoStack:
         if self.model is not None:
             arguments += ["--replay", str(self.model.market), "--warmup", str(TRAINED_BARS), "--taker-fee", TAKER_FEE]
         elif self._settings.demo_replay is not None:
-            arguments += ["--replay", str(self._settings.demo_replay.absolute())]
+            folder = self._settings.demo_replay.absolute()
+            # the tick recorder's folder has one of its own for each kind of rows; a folder of candles has files alone
+            arguments += ["--ticks" if (folder / "trades").is_dir() else "--replay", str(folder)]
         else:
             arguments += ["--seed", str(self._settings.demo_seed), "--symbols", ",".join(SYMBOLS)]
         arguments += ["--data", str(self.folder / "exchange.db")]
@@ -282,7 +284,9 @@ def _market_name(settings: DemoSettings) -> str:
         return f"generated-{settings.demo_seed}"
     folder = settings.demo_replay.absolute()
     if not folder.is_dir():
-        raise Misconfigured(f"DEMO_REPLAY names {settings.demo_replay}, which is not a folder of candle files.")
+        raise Misconfigured(
+            f"DEMO_REPLAY names {settings.demo_replay}, which is not a folder of candle files or recorded ticks."
+        )
     return f"replay-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
 
 

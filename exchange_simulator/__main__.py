@@ -10,6 +10,7 @@ import uvloop
 from exchange_simulator.app import App
 from exchange_simulator.exchange import Exchange
 from exchange_simulator.market.model import LiveMarket, MarketError
+from exchange_simulator.market.ticks import TickMarket
 from exchange_simulator.options import BadOption, Options, parse
 from exchange_simulator.storage import StorageError
 
@@ -32,6 +33,11 @@ async def serve(options: Options) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     sys.stdout.write(f"REST http://{host}:{app.port}\nWS   ws://{host}:{app.port}\n")
     sys.stdout.flush()
+    if isinstance(options.market, TickMarket) and (gaps := options.market.gaps()):
+        named = ", ".join(f"{symbol} {count}" for symbol, count in gaps.items())
+        sys.stderr.write(
+            f"The recording has gaps, over which prices stand still: {named}. alpha ticks ls --gaps lists them.\n"
+        )
     failed = asyncio.create_task(app.wait())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -20,9 +20,11 @@ from exchange_simulator.live_timeline import LiveTimeline
 from exchange_simulator.maintenance import Maintenance
 from exchange_simulator.market.awkward import Change
 from exchange_simulator.market.model import Instrument, LiveMarket, Market, Path
+from exchange_simulator.market.ticks import TickMarket
 from exchange_simulator.persistence import dump, restore
 from exchange_simulator.quotes import Quotes
 from exchange_simulator.storage import Storage
+from exchange_simulator.tick_timeline import TickTimeline
 from exchange_simulator.timeline import Timeline
 from exchange_simulator.ws.hub import Hub
 from exchange_simulator.ws.public_feed import PublicFeed
@@ -54,12 +56,21 @@ class Exchange:
         self.engine = Engine(market.instruments, setup.rules, setup.seed, self._index_price)
         self.hub = Hub()
         self.engine.heard = self.hub.private.__contains__
-        kind = LiveTimeline if isinstance(market, LiveMarket) else Timeline
+        kind = (
+            LiveTimeline
+            if isinstance(market, LiveMarket)
+            else TickTimeline
+            if isinstance(market, TickMarket)
+            else Timeline
+        )
         self.timeline = kind(self.engine, market, setup.path, setup.start_ms, self._bars_closed, self.commit)
         self.candles = Candles(market, self.timeline)
         self.quotes = Quotes(self.engine, market)
         self.builder = HistoryBuilder()
         self.feed = PublicFeed(self)
+        if isinstance(self.timeline, TickTimeline):
+            self.timeline.on_trade = self.feed.printed
+            self.timeline.on_quote = self.feed.quoted
         self.storage = Storage(setup.data)
         self.keys: dict[str, Key] = {}
         self.maintenance = Maintenance(lambda: self.now_ms)

@@ -20,6 +20,7 @@ from exchange_simulator.market.generator import GeneratedMarket
 from exchange_simulator.market.live import BybitMarket
 from exchange_simulator.market.model import PATHS, Market, MarketError
 from exchange_simulator.market.replay import open_folder
+from exchange_simulator.market.ticks import open_ticks
 from exchange_simulator.market.upstream import BYBIT
 
 DEFAULT_START = "2025-01-01"
@@ -60,13 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--market", choices=("generator", "replay", "live"), help="where prices come from (default generator)")
     add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz; means --market replay")
+    add("--ticks", metavar="DIR", help="folder of the tick recorder: its trades and quotes as they were")
     add(
         "--upstream",
         metavar="WS_URL",
         help=f"with --market live: the exchange whose prices these are (default {BYBIT})",
     )
     add("--seed", type=int, default=1, help="seed of the market and of ids (default %(default)s)")
-    add("--symbols", help="symbols, separated by commas (default: 30 of the largest; with --replay all of the folder)")
+    add(
+        "--symbols",
+        help="symbols, separated by commas (default: 30 of the largest; with --replay or --ticks all of the folder)",
+    )
     add(
         "--awkward", action="store_true", help="symbols with awkward filters, a USDC one, a launch, a delisting as well"
     )
@@ -74,14 +79,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--step", action="store_true", help="time moves only at POST /_sim/advance")
     add("--path", choices=PATHS, default="toward-close", help="order of a candle's extremes (default %(default)s)")
     add("--start", help="business time of the start, as 2025-01-31 or 2025-01-31T12:00 UTC")
-    add("--warmup", type=int, default=5_000, metavar="BARS", help="with --replay: recorded bars before the start")
+    add(
+        "--warmup",
+        type=int,
+        metavar="BARS",
+        help="recorded bars before the start (default with --replay 5000, with --ticks, whose bars are minutes, 0)",
+    )
     add("--spread-ticks", type=int, default=0, help="best ask less best bid (default %(default)s)")
     add("--slippage-bps", default="0", help="added to every taker price (default %(default)s)")
     add("--depth-usdt", default="0", help="value at one level of the book; 0: without limit (default %(default)s)")
     add("--taker-fee", default="0.00055", help="default %(default)s")
     add("--maker-fee", default="0.0002", help="default %(default)s")
     add("--leverage", default="10", help="leverage of a symbol before it is set (default %(default)s)")
-    add("--funding-rate", default="0.0001", help="with --replay: the funding rate (default %(default)s)")
+    add("--funding-rate", default="0.0001", help="with --replay or --ticks: the funding rate (default %(default)s)")
     add("--data", metavar="FILE", help="SQLite file that keeps state and history over restarts")
     add("--no-rate-limits", action="store_true", help="no limits on requests")
     add("--faults", action="store_true", help="faults can be asked for at /_sim/faults; also SIM_FAULTS=1")
@@ -132,7 +142,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
         slippage_bps=_number("--slippage-bps", found.slippage_bps),
         depth_usdt=_number("--depth-usdt", found.depth_usdt),
         default_leverage=_number("--leverage", found.leverage, Decimal(1)),
-        through_ticks=1 if found.step else 0,
+        through_ticks=1 if found.step or found.ticks else 0,
     )
     speed = 0.0 if found.speed == "max" else float(_number("--speed", found.speed))
     if found.speed != "max" and not speed:
@@ -164,8 +174,10 @@ def _changes(market: Market, start_ms: int) -> tuple[Change, ...]:
 
 def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market, int]:
     """Returns the market and the business time at which trading starts; a live market sets it at startup."""
-    if found.awkward and (found.replay or found.market not in (None, "generator")):
-        raise BadOption("--awkward belongs to the generator: leave --replay and --market out.")
+    if found.awkward and (found.replay or found.ticks or found.market not in (None, "generator")):
+        raise BadOption("--awkward belongs to the generator: leave --replay, --ticks and --market out.")
+    if found.ticks and (found.replay or found.market or found.upstream):
+        raise BadOption("--ticks is a market of its own: leave --market, --replay and --upstream out.")
     chosen = found.market or ("replay" if found.replay else "generator")
     if (chosen == "replay") != bool(found.replay):
         raise BadOption("--market replay needs --replay DIR, and --replay DIR no other market.")
@@ -175,13 +187,17 @@ def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market
         if found.step or found.speed != "1" or found.start:
             raise BadOption("--market live follows its upstream's time: leave --step, --speed and --start out.")
         return BybitMarket(found.upstream or BYBIT, symbols or None), 0
-    if chosen == "replay":
-        market: Market = open_folder(
-            Path(found.replay), symbols=symbols, funding_rate=_number("--funding-rate", found.funding_rate, Decimal(-1))
-        )
-        if found.warmup < 0:
-            raise BadOption(f"--warmup {found.warmup} must not be below 0.")
-        start = _start_ms(found.start) if found.start else market.first_ms + found.warmup * market.base_ms
+    if chosen == "replay" or found.ticks:
+        rate = _number("--funding-rate", found.funding_rate, Decimal(-1))
+        market: Market
+        if found.ticks:
+            market, warmup = open_ticks(Path(found.ticks), symbols=symbols, funding_rate=rate), 0
+        else:
+            market, warmup = open_folder(Path(found.replay), symbols=symbols, funding_rate=rate), 5_000
+        warmup = warmup if found.warmup is None else found.warmup
+        if warmup < 0:
+            raise BadOption(f"--warmup {warmup} must not be below 0.")
+        start = _start_ms(found.start) if found.start else market.first_ms + warmup * market.base_ms
     else:
         chosen_symbols = symbols or DEFAULT_SYMBOLS
         if found.awkward:

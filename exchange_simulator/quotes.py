@@ -95,10 +95,10 @@ class Quotes:
             "basisRateYear": "",
             "deliveryFeeRate": "",
             "deliveryTime": str(instrument.delivery_ms),
-            "bid1Price": text(bids[0][0]),
-            "bid1Size": text(bids[0][1]),
-            "ask1Price": text(asks[0][0]),
-            "ask1Size": text(asks[0][1]),
+            "bid1Price": text(bids[0][0]) if bids else "",
+            "bid1Size": text(bids[0][1]) if bids else "",
+            "ask1Price": text(asks[0][0]) if asks else "",
+            "ask1Size": text(asks[0][1]) if asks else "",
             "preOpenPrice": "",
             "preQty": "",
             "curPreListingPhase": "ContinuousTrading" if instrument.pre_market else "",
@@ -107,7 +107,10 @@ class Quotes:
         }
 
     def levels(self, symbol: str, depth: int) -> tuple[list[Level], list[Level]]:
-        """Visible bids and asks, best first. Never locked: the best ask is at least one tick above the best bid."""
+        """Visible bids and asks, best first. Never locked: the best ask is at least one tick above the best bid.
+
+        A recorded best bid and offer are shown as they were; a side that was empty is empty.
+        """
         book = self.engine.books[symbol]
         tick, step = book.instrument.tick_size, book.instrument.qty_step
         bid, ask = book.bid, max(book.ask, book.bid + tick)
@@ -115,11 +118,15 @@ class Quotes:
         limited = book.rules.depth_usdt > 0
         bids: list[Level] = []
         asks: list[Level] = []
+        best = book.best
         for number in range(depth):
             for side, price in ((bids, bid - number * gap), (asks, ask + number * gap)):
-                if price < tick:
+                shown = None if best is None else best.bid if side is bids else best.ask
+                if price < tick or (best is not None and shown is None):
                     continue
-                if limited:
+                if shown is not None and not number:
+                    size = shown[1]
+                elif limited:
                     size = book.level_size(price)
                 else:
                     share = 500 + (int(price / tick) * 2654435761 >> 7) % 1000

@@ -1,12 +1,14 @@
 """The market of one symbol as the engine sees it: the last price, a book made around it, and what waits for a price.
 
 Levels that wait lie strictly beyond the last price, in two heaps: those that fire when it falls and those that fire
-when it rises. An entry whose order has closed or moved since (its `version`) is skipped when it comes up.
+when it rises. An entry whose order has closed or moved since (its `version`) is skipped when it comes up. On recorded
+ticks the best bid and offer are the recorded ones.
 """
 
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from exchange_simulator.engine.account import Account
 from exchange_simulator.engine.model import BUY, ZERO, Order, Rules
@@ -16,6 +18,13 @@ MAX_LEVELS = 200
 STALE_LIMIT = 1000
 _BPS = Decimal(10_000)
 _UNLIMITED = Decimal("1e15")
+
+
+class Best(NamedTuple):
+    """A recorded best bid and offer: price and size, None for an empty side."""
+
+    bid: tuple[Decimal, Decimal] | None
+    ask: tuple[Decimal, Decimal] | None
 
 
 class Book:
@@ -35,14 +44,21 @@ class Book:
         self.mark_waiting: dict[str, Order] = {}  # while the mark does not follow the last price
         self.trailing: dict[str, Order] = {}
         self.holders: dict[int, Account] = {}
+        self.best: Best | None = None  # the newest recorded quote
+        self._quoted = False
         self._stale = 0
         self._spread()
 
     def _spread(self) -> None:
-        tick, ticks = self.instrument.tick_size, self.rules.spread_ticks
+        tick, ticks = self.instrument.tick_size, 0 if self._quoted else self.rules.spread_ticks
         self._below = (ticks // 2) * tick
         self._above = (ticks - ticks // 2) * tick
         self._through = self.rules.through_ticks * tick
+
+    def follow_quotes(self) -> None:
+        """From now on the best bid and offer are those of `best`; none are made around the last price."""
+        self._quoted = True
+        self._spread()
 
     def split(self, ratio: Decimal) -> None:
         """Prices after a split, on the tick that the instrument has by now. No order may wait any more."""
@@ -52,10 +68,14 @@ class Book:
 
     @property
     def bid(self) -> Decimal:
+        if self.best is not None and self.best.bid is not None:
+            return self.best.bid[0]
         return max(self.last - self._below, self.instrument.tick_size)
 
     @property
     def ask(self) -> Decimal:
+        if self.best is not None and self.best.ask is not None:
+            return self.best.ask[0]
         return self.last + self._above
 
     @property
@@ -139,16 +159,36 @@ class Book:
             heappop(heap)
         return None
 
+    def crossed(self) -> list[Order]:
+        """Resting limit orders that the recorded quote has reached, best price first."""
+        if self.best is None:
+            return []
+        bid, ask = self.best
+        buys, sells = (
+            [order for _, _, version, order in heap if order.version == version and order.open and not order.waiting]
+            for heap in (self.falling, self.rising)
+        )
+        bought = [order for order in buys if ask is not None and order.price >= ask[0]]
+        sold = [order for order in sells if bid is not None and order.price <= bid[0]]
+        return [
+            *sorted(bought, key=lambda order: (-order.price, order.serial)),
+            *sorted(sold, key=lambda order: (order.price, order.serial)),
+        ]
+
     # --- the made book ------------------------------------------------------------------------------------------
 
     def levels(self, side: str) -> Iterator[tuple[Decimal, Decimal]]:
         """Price and size that a taker of `side` meets, best first, slippage included.
 
         Without a depth there is one level of any size. With one, sizes vary level by level, but always alike for the
-        same price, so that a book does not depend on who looks.
+        same price, so that a book does not depend on who looks. A recorded quote has its own size at the best level; what
+        is more is made one tick further, nothing where that side was empty.
         """
         rules, instrument = self.rules, self.instrument
         tick = instrument.tick_size
+        if self.best is not None:
+            yield from self._recorded(side, self.best)
+            return
         start = self.ask if side == BUY else self.bid
         start = self.slipped(start, side)
         if rules.depth_usdt <= 0:
@@ -162,6 +202,19 @@ class Book:
                 return
             yield price, self.level_size(price)
             price += step
+
+    def _recorded(self, side: str, best: Best) -> Iterator[tuple[Decimal, Decimal]]:
+        found = best.ask if side == BUY else best.bid
+        if found is None:
+            return
+        price, size = self.slipped(found[0], side), found[1]
+        yield price, size
+        tick = self.instrument.tick_size if side == BUY else -self.instrument.tick_size
+        for number in range(1, MAX_LEVELS):
+            further = price + number * tick
+            if further <= 0:
+                return
+            yield further, self.level_size(further) if self.rules.depth_usdt > 0 else _UNLIMITED
 
     def slipped(self, price: Decimal, side: str) -> Decimal:
         """The price a taker of `side` gets: worse by the slippage, on a tick, rounded against the taker."""

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from exchange_simulator.engine import liquidation, matching
 from exchange_simulator.engine.account import Account, order_margin
-from exchange_simulator.engine.book import Book
+from exchange_simulator.engine.book import Best, Book
 from exchange_simulator.engine.model import ZERO, Order, Position
 from exchange_simulator.engine.state import Engine
 
@@ -48,6 +48,39 @@ def move(engine: Engine, symbol: str, target: Decimal, jump: bool = False) -> No
         book.set_last(target)
     if book.index_waiting:
         _fire_index(engine, book)
+    run_due(engine)
+
+
+def traded(engine: Engine, symbol: str, price: Decimal) -> None:
+    """A recorded trade. Whatever waits for this price fires, wherever the last one was: recorded trades go to and fro across
+    the spread. Stops fire at this price, as after a jump.
+    """
+    book = engine.books[symbol]
+    if not book.last or book.quiet:
+        book.set_last(price)
+        return
+    book.set_last(price)
+    for account in list(book.holders.values()):
+        if not _beyond_reach(engine, book, account, price):
+            liquidation.check(engine, account)
+    for up in (False, True):
+        while _fire_next(engine, book, price, up, jumped=True):
+            pass
+    _follow(book)
+    if book.index_waiting:
+        _fire_index(engine, book)
+    run_due(engine)
+
+
+def quoted(engine: Engine, symbol: str, best: Best) -> None:
+    """A recorded best bid and offer. Resting limit orders that it reaches fill at their own price."""
+    book = engine.books[symbol]
+    book.best = best
+    if not (book.falling or book.rising):
+        return
+    for order in book.crossed():
+        if order.open:
+            matching.fill_maker(engine, engine.accounts[order.uid], order, through=True)
     run_due(engine)
 
 

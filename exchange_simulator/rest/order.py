@@ -128,6 +128,8 @@ def _best_bid_offer(call: Call, args: Args) -> Decimal:
     bids, asks = call.exchange.quotes.levels(call.symbol(), 5)
     own, other = (bids, asks) if args.text("side") == "Buy" else (asks, bids)
     levels = own if args.text("bboSideType") == "Queue" else other
+    if not levels:
+        raise Refused(110003, "There is no order on that side of the book")
     return levels[int(args.text("bboLevel") or "1") - 1][0]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from exchange_simulator.engine.ids import IdSource
 from exchange_simulator.engine.model import Liquidated
 from exchange_simulator.market.model import walk
+from exchange_simulator.market.ticks import Print, TickMarket
 from exchange_simulator.render import Row, text
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class PublicFeed:
             elif kind == "adlAlert" and self._clock() - self._sent.get(topic, 0.0) >= ALERT_S:
                 self._sent[topic] = self._clock()
                 exchange.hub.publish(topic, self._alert(topic, rest, now))
+        if isinstance(exchange.market, TickMarket):
+            return  # its trades are pushed one by one
         # whoever was listened to once goes on trading: who was cut off finds what he missed in the newest trades
         for symbol in self._tapes:
             self._trade(f"publicTrade.{symbol}", symbol, now)
@@ -190,12 +193,46 @@ class PublicFeed:
         self._tapes[symbol].append(row)
         self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": now, "data": [row]})
 
+    def printed(self, trade: Print) -> None:
+        """Pushes a recorded trade as it was."""
+        topic, symbol = f"publicTrade.{trade.symbol}", trade.symbol
+        if symbol not in self._tapes:
+            return
+        row = self._printed_row(trade)
+        self._tapes[symbol].append(row)
+        self.exchange.hub.publish(topic, {"topic": topic, "type": "snapshot", "ts": trade.time_ms, "data": [row]})
+
+    def _printed_row(self, trade: Print) -> Row:
+        book = self.exchange.engine.books[trade.symbol]
+        return {
+            "T": trade.time_ms,
+            "s": trade.symbol,
+            "S": trade.side,
+            "v": text(book.instrument.qty(trade.qty)),
+            "p": text(book.instrument.price(trade.price)),
+            "L": book.tick_direction,
+            "i": trade.trade_id,
+            "BT": False,
+            "RPI": False,
+            "seq": book.next_seq(),
+        }
+
+    def quoted(self, symbol: str) -> None:
+        """Pushes a recorded best bid and offer, if it has changed."""
+        topic = f"orderbook.1.{symbol}"
+        if topic in self.exchange.hub.public:
+            self._book(topic, symbol, 1, self.exchange.now_ms)
+
     def recent_trades(self, symbol: str, limit: int) -> list[Row]:
         """The newest public trades, newest first: those that were pushed, and before them one a point of each bar walked."""
         pushed = [_recent(row) for row in reversed(self._tapes.get(symbol, ()))][:limit]
         if len(pushed) == limit:
             return pushed
         oldest_ms = int(str(pushed[-1]["time"])) if pushed else None
+        if isinstance(market := self.exchange.market, TickMarket):
+            before_ms = self.exchange.now_ms + 1 if oldest_ms is None else oldest_ms
+            stored = market.trades_before(symbol, before_ms, limit - len(pushed))
+            return pushed + [_recent(self._printed_row(trade)) for trade in stored]
         walked = [
             row for row in self._walked_trades(symbol, limit) if oldest_ms is None or int(str(row["time"])) < oldest_ms
         ]
