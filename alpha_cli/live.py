@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha_cli.show_page import rendered
 from operations import health, history, pages, positions, risk, risk_pages
@@ -24,6 +25,11 @@ REFRESH_S = 2.0
 #: A terminal narrower than this gets the columns of a phone.
 WIDE = 100
 _ALERTS, _FILLS = 5, 6
+
+
+async def watch() -> None:
+    """The view in this terminal, with the settings at hand."""
+    await show(load(OperationsSettings), Console())
 
 
 async def show(settings: OperationsSettings, console: Console, rounds: int | None = None) -> None:

@@ -152,13 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _watch() -> int | None:
     """The live view; None where no settings are at hand, or nothing answers: the help says more then."""
     try:
-        from rich.console import Console
-
-        from alpha.config.loader import load
-        from alpha_cli.live import show
-        from operations.context import OperationsSettings
-
-        asyncio.run(show(load(OperationsSettings), Console()))
+        # By name, as the commands are: images that hold only some commands would otherwise get the pages, too.
+        asyncio.run(importlib.import_module(f"{__package__}.live").watch())
     except (ModuleNotFoundError, AlphaError):
         return None
     except KeyboardInterrupt:
