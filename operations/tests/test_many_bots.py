@@ -27,6 +27,7 @@ def sixty(*, troubled: int = 2) -> Status:
             f"bot_{number + 100}", BotState.UNHEALTHY if number < troubled else BotState.RUNNING, "synced", 1.0, "running",
             "Look." if number < troubled else "Waits.", [], Decimal(1), Decimal(2), 1,
             strategy=("Momentum", "LXAlgo", "ShortSeller")[number % 3],
+            unrealised={"USDT": Decimal(1)}, today={"USDT": Decimal(2)},
         )
         for number in range(60)
     ]  # fmt: skip

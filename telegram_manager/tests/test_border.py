@@ -314,8 +314,8 @@ async def test_in_a_group_only_commands_replies_and_mentions_are_answered(centre
     centre.api.says(VIEWER, "@alpha_test_bot, are you there?", chat=GROUP, topic=TOPIC)
     centre.api.says(VIEWER, "/whoami", chat=GROUP, topic=TOPIC)
     await centre.settle()
-    assert [said.text[:12] for said in centre.api.to(GROUP)[:2]] == ["I understand", "I understand"]
-    assert len(centre.api.to(GROUP)) == 3
+    # a command that is known is answered in a lane of its own, so it may come first
+    assert sorted(said.text[:12] == "I understand" for said in centre.api.to(GROUP)) == [False, True, True]
 
 
 async def test_a_group_that_became_a_supergroup_goes_on_and_the_admins_hear_which_setting_to_change(

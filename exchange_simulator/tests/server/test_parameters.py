@@ -56,6 +56,7 @@ DOCUMENTED = {
     "GET /v5/position/closed-pnl": f"category symbol {_WINDOW}",
     "GET /v5/account/wallet-balance": "accountType coin",
     "GET /v5/account/info": "",
+    "GET /v5/account/query-dcp-info": "",
     "GET /v5/account/fee-rate": "category symbol baseCoin",
     "GET /v5/account/transaction-log": f"accountType category currency baseCoin type transSubType {_WINDOW}",
     "POST /v5/account/set-margin-mode": "setMarginMode",
@@ -98,7 +99,7 @@ LIMITS = {  # calls per UID and second; `demo-apply-money` per minute
         "account/info account/user-setting-config account/collateral-info account/borrow-history asset/delivery-record asset/settlement-record"
     ),
     25: "account/transaction-log",
-    5: "account/fee-rate account/set-margin-mode asset/coin/query-info",
+    5: "account/query-dcp-info account/fee-rate account/set-margin-mode asset/coin/query-info",
     1: "account/demo-apply-money",
 }
 ALWAYS = {"category": "linear", "symbol": "BTCUSDT", "interval": "5", "intervalTime": "1h", "accountType": "UNIFIED"}
