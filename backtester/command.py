@@ -26,6 +26,8 @@ from backtester.lookahead import Finding, check
 from backtester.market import MarketData
 from backtester.result import Result
 from backtester.slippage import MODEL, modelled, read_slippage
+from backtester.tick_run import TickRun
+from backtester.ticks import CANDLES, RecordedTicks, described, open_ticks
 from backtester.universe_file import listed, read_universe
 from backtester.venue import Costs
 
@@ -55,6 +57,8 @@ class Request:
     holes: str = REFUSE
     models: Sequence[str] = ()
     models_dir: Path = Path("models")
+    ticks: Path | None = None
+    gaps: str = REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Prepared:
     terms: BacktestConfig
     constant_funding: Decimal | None
     left_out: tuple[str, ...] = ()
+    ticks: RecordedTicks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,13 @@ def carry_out(request: Request) -> Outcome:
     """Run the back-test that was asked for. Misconfigured says in a sentence what is wrong with the request."""
     ready = prepare(request)
     data, terms = ready.data, ready.terms
-    result = run(ready.strategy, data, terms)
+    fills = ""
+    if request.ticks is None or ready.ticks is None:
+        result = run(ready.strategy, data, terms)
+    else:
+        on_ticks = TickRun(ready.strategy, data, terms, ready.ticks)
+        result = on_ticks.result()
+        fills = described(request.ticks, ready.ticks, on_ticks.by_candle)
     symbols = tuple(data.bars)
     description = Description(
         strategy=type(ready.strategy).__name__,
@@ -106,6 +117,7 @@ def carry_out(request: Request) -> Outcome:
         command=_command(request),
         module=type(ready.strategy).__module__,
         left_out=ready.left_out,
+        fills=fills,
     )
     return Outcome(result, description, data)
 
@@ -151,6 +163,12 @@ def prepare(request: Request) -> Prepared:
         )
     from_ms = min(map(first_ms, known.values())) if wanted_from is None else wanted_from
     to_ms = max(map(end_ms, known.values())) if wanted_to is None else wanted_to
+    ticks = _ticks(request, list(known))
+    if ticks is not None:
+        first, last = ticks.span(next(iter(known.values())).interval_ms)
+        from_ms, to_ms = (first if wanted_from is None else from_ms), (last if wanted_to is None else to_ms)
+        if request.gaps == REFUSE:
+            ticks.refuse_gaps(from_ms, to_ms)
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
     data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
     costs = _costs(request, known, cash)
@@ -158,7 +176,13 @@ def prepare(request: Request) -> Prepared:
         from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
     )
     changed = tuple(name for name in overrides if name != "symbols")
-    return Prepared(strategy, parameters, changed, data, terms, constant, tuple(left_out or ()))
+    return Prepared(strategy, parameters, changed, data, terms, constant, tuple(left_out or ()), ticks)
+
+
+def _ticks(request: Request, symbols: Sequence[str]) -> RecordedTicks | None:
+    if request.gaps not in {REFUSE, CANDLES}:
+        raise Misconfigured(f"--gaps must be {REFUSE} or {CANDLES}, got {request.gaps!r}.")
+    return None if request.ticks is None else open_ticks(request.ticks, symbols)
 
 
 def _scores(strategy: Strategy[Any, Any], request: Request) -> ScoreSource | None:
@@ -294,6 +318,9 @@ def _command(request: Request) -> str:
     words += ["--funding", request.funding]
     if request.holes != REFUSE:
         words += ["--holes", request.holes]
+    if request.ticks is not None:
+        words += ["--ticks", request.ticks.name]
+        words += [] if request.gaps == REFUSE else ["--gaps", request.gaps]
     for chosen in request.models:
         words += ["--model", chosen]
     if request.resume_days is not None:

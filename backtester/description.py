@@ -29,6 +29,7 @@ class Description:
     command: str
     module: str = ""
     left_out: tuple[str, ...] = ()
+    fills: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of everything but the parameters, for people."""
@@ -39,6 +40,7 @@ class Description:
             ("Symbols", named),
             ("Fingerprint of the data", self.fingerprint),
             ("Traded", f"{moment(self.from_ms)} to {moment(self.to_ms)} UTC"),
+            *((("Fills", self.fills),) if self.fills else ()),
             ("Starting cash", f"{self.cash:,.2f} USDT"),
             ("Taker fee", f"{self.costs.taker_fee * 100:f} % of the value, each side"),
             ("Maker fee", f"{self.costs.maker_fee * 100:f} % of the value, each resting order"),

@@ -319,6 +319,11 @@ class Run:
         else:
             for symbol, price in prices.open.items():
                 self._move(symbol, price, start_ms, jump=True)
+        self._fund(number, start_ms)
+
+    def _fund(self, number: int, start_ms: int) -> None:
+        """Charge the funding that is due at a bar's open."""
+        venue = self.venue
         for symbol in list(venue.holdings):
             rate = self._rates_of(symbol).get(number)
             if rate is not None and symbol in venue.holdings:

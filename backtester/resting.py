@@ -127,13 +127,13 @@ class RestingVenue(Venue):
     def part(self, symbol: str, qty: Decimal, time_ms: int) -> None:
         """A market order closes a part of a position at the last price."""
         held = self.holdings[symbol]
-        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT)
+        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT, qty=qty)
         self._part(held, qty, price, self.costs.taker_fee, time_ms)
 
     def add(self, symbol: str, size: Decimal, stop: Decimal, time_ms: int) -> Decimal:
         """A market order adds to a position and sets its stop; returns its price."""
         held = self.holdings[symbol]
-        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.LONG)
+        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.LONG, qty=size)
         fee = price * size * self.costs.taker_fee
         self.wallet -= fee
         held.add(size, price, fee)
@@ -227,6 +227,8 @@ class RestingVenue(Venue):
             return
         price = self.slipped(symbol, self.price(symbol), buy=buy)
         if price <= one.price if buy else price >= one.price:
+            got = self.slipped(symbol, self.price(symbol), buy=buy, qty=one.leaves)
+            price = min(got, one.price) if buy else max(got, one.price)
             if order.post_only:
                 self.events.append(Ended(order, WOULD_TAKE))
             elif one.is_entry:
@@ -241,10 +243,12 @@ class RestingVenue(Venue):
         order, symbol = one.order, one.order.symbol
         self._drop(one)
         if order.trigger:
-            price = self.slipped(symbol, self.price(symbol), buy=order.side == Direction.LONG.value)
+            buy = order.side == Direction.LONG.value
+            price = self.slipped(symbol, self.price(symbol), buy=buy)
             if self._needs(one.leaves, price) > max(self._available(), ZERO):
                 self.events.append(Ended(order, NO_MARGIN))
                 return
+            price = self.slipped(symbol, self.price(symbol), buy=buy, qty=one.leaves)
             self._enter(one, price, self.costs.taker_fee, time_ms)
         elif one.is_entry:
             self._enter(one, one.price, self.costs.maker_fee, time_ms)

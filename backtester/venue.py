@@ -139,8 +139,8 @@ class Venue:
 
     # --- orders of ours -----------------------------------------------------------------------------------------
 
-    def slipped(self, symbol: str, price: Decimal, *, buy: bool) -> Decimal:
-        """What a taker pays or gets at `price`: worse by the slippage, on a tick."""
+    def slipped(self, symbol: str, price: Decimal, *, buy: bool, qty: Decimal = ZERO) -> Decimal:
+        """What a taker of `qty` pays or gets at `price`: worse by the slippage, on a tick."""
         slip = self._slips[symbol]
         if not slip:
             return price
@@ -155,7 +155,7 @@ class Venue:
 
     def open(self, symbol: str, direction: Direction, size: Decimal, time_ms: int) -> HeldPosition:
         """A market order that opens a position; the symbol must be flat."""
-        price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG)
+        price = self.slipped(symbol, self.price(symbol), buy=direction is Direction.LONG, qty=size)
         fee = price * size * self.costs.taker_fee
         self.wallet -= fee
         held = self.holdings[symbol] = HeldPosition(symbol, direction, size, price, fee, time_ms)
@@ -165,7 +165,7 @@ class Venue:
     def close(self, symbol: str, time_ms: int, reason: Reason) -> ClosedPosition:
         """A market order that closes the whole position at the last price."""
         held = self.holdings[symbol]
-        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT)
+        price = self.slipped(symbol, self.price(symbol), buy=held.direction is Direction.SHORT, qty=held.size)
         return self._leave(held, price, time_ms, reason)
 
     def _leave(self, held: HeldPosition, price: Decimal, time_ms: int, reason: Reason) -> ClosedPosition:

@@ -39,11 +39,13 @@ def backtest(
     fee: Annotated[str, typer.Option("--fee", help="Taker fee, as a fraction of the value.")] = "0.00055",
     maker_fee: Annotated[str, typer.Option("--maker-fee", help="Maker fee, as a fraction of the value.")] = "0.0002",
     slippage_bps: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--slippage-bps", help="Slippage of a market order in basis points; a CSV of symbol,bps; or the word model."
+            "--slippage-bps",
+            help="Slippage of a market order in basis points; a CSV of symbol,bps; or the word model. "
+            "Without: 2; with --ticks 0, since the spread is in the quotes.",
         ),
-    ] = "2",
+    ] = None,
     funding: Annotated[
         str,
         typer.Option("--funding", help="Rate every 8 hours where the data have none; recorded: only recorded ones."),
@@ -54,6 +56,13 @@ def backtest(
     ] = None,
     holes: Annotated[
         str, typer.Option("--holes", help="A symbol with a hole: refuse, or longest: its longest part without one.")
+    ] = "refuse",
+    ticks: Annotated[
+        Path | None,
+        typer.Option("--ticks", help="The folder of the tick recorder: orders meet recorded trades and quotes."),
+    ] = None,
+    gaps: Annotated[
+        str, typer.Option("--gaps", help="Where ticks are missing: refuse, or candles: the walk of the candle there.")
     ] = "refuse",
     no_costs: Annotated[bool, typer.Option("--no-costs", help=COSTS)] = False,
     check: Annotated[
@@ -83,6 +92,7 @@ def backtest(
         data = download_for(strategy, bots, data, from_, to, symbols, set_ or [])
     elif data is None:
         raise Misconfigured("Name the folder of candles with --data, or fetch them with --download --from 2026-01-31.")
+    slippage = "0" if no_costs else slippage_bps or ("2" if ticks is None else "0")
     request = Request(
         strategy=strategy,
         data=data,
@@ -92,7 +102,7 @@ def backtest(
         symbols=symbols,
         cash=cash,
         taker_fee="0" if no_costs else fee,
-        slippage_bps="0" if no_costs else slippage_bps,
+        slippage_bps=slippage,
         funding="0" if no_costs else funding,
         resume_days=resume_days,
         bots=bots,
@@ -100,6 +110,8 @@ def backtest(
         holes=holes,
         models=tuple(model or ()),
         models_dir=models,
+        ticks=ticks,
+        gaps=gaps,
     )
     if check:
         report_findings(look_ahead(request, bars=12, seed=1))

@@ -17,7 +17,7 @@ from exchange_simulator.market import catalogue
 from exchange_simulator.market.intervals import Rows
 from exchange_simulator.market.model import HOUR_MS, MINUTE_MS, Instrument, MarketError
 from exchange_simulator.market.replay import ReplayMarket
-from exchange_simulator.market.tick_files import QUOTES, TRADES, TickFolder, polars
+from exchange_simulator.tick_files import QUOTES, TRADES, TickFault, TickFolder, polars
 
 _EXACT = 2**53
 _DECIMALS = 12
@@ -113,7 +113,7 @@ class TickMarket(ReplayMarket):
 
     def gaps(self) -> Mapping[str, int]:
         """How many gaps in its trades or quotes each symbol has, where any."""
-        counted = {symbol: self._folder.gaps(symbol) for symbol in self._scales}
+        counted = {symbol: len(self._folder.gaps(symbol)) for symbol in self._scales}
         return {symbol: count for symbol, count in counted.items() if count}
 
     def first_quote(self, symbol: str) -> Shown | None:
@@ -161,6 +161,13 @@ def is_ticks(folder: Path) -> bool:
 
 def open_ticks(root: Path, *, symbols: tuple[str, ...] = (), funding_rate: Decimal = Decimal("0.0001")) -> TickMarket:
     """Opens a folder of recorded ticks, or only `symbols` of it. Raises `MarketError` naming folder or file."""
+    try:
+        return _open_folder(root, symbols, funding_rate)
+    except TickFault as fault:
+        raise MarketError(str(fault)) from None
+
+
+def _open_folder(root: Path, symbols: tuple[str, ...], funding_rate: Decimal) -> TickMarket:
     if not root.is_dir():
         raise MarketError(f"{root} is not a folder: give the folder of the tick recorder (TICKS_DIR).")
     folder = TickFolder(root)

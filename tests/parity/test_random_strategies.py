@@ -53,14 +53,16 @@ def market(folder: Path, seed: int) -> tuple[Path, datetime]:
     return with_instruments(folder / "made", folder / "candles"), begin + timedelta(days=2)
 
 
-def back(folder: Path, start: datetime, seed: int, bots: Path) -> tuple[Outcome, Result]:
+def back(
+    folder: Path, start: datetime, seed: int, bots: Path, *, bars: int = BARS, ticks: Path | None = None
+) -> tuple[Outcome, Result]:
     """In the back-test."""
     outcome = carry_out(
         Request(
             strategy="shortseller",
             data=folder,
             from_text=start.isoformat(),
-            to_text=(start + timedelta(minutes=5 * BARS)).isoformat(),
+            to_text=(start + timedelta(minutes=5 * bars)).isoformat(),
             overrides=[f"seed={seed}", f"symbols={json.dumps(SYMBOLS)}"],
             symbols=None,
             cash=CASH,
@@ -69,6 +71,7 @@ def back(folder: Path, start: datetime, seed: int, bots: Path) -> tuple[Outcome,
             funding="0.0001",
             resume_days=None,
             bots=bots,
+            ticks=ticks,
         )
     )
     result = outcome.result
@@ -78,12 +81,14 @@ def back(folder: Path, start: datetime, seed: int, bots: Path) -> tuple[Outcome,
     return Outcome(_by_symbol(fills), wallet, held), result
 
 
-async def live(folder: Path, candles: Path, start: datetime, seed: int, bots: Path, servers: Servers) -> Outcome:
-    """As real processes."""
+async def live(
+    folder: Path, market: tuple[str, ...], start: datetime, seed: int, bots: Path, servers: Servers, *, bars: int = BARS
+) -> Outcome:
+    """As real processes, on a market that the simulated exchange is given by these options."""
     stage = BotHarness(
         folder,
         options=(
-            *("--replay", str(candles), "--step", "--path", "low-first", "--warmup", "500"),
+            *(*market, "--step", "--path", "low-first", "--warmup", "500"),
             *("--start", start.strftime("%Y-%m-%dT%H:%M")),
         ),
         servers=servers,
@@ -109,7 +114,7 @@ async def live(folder: Path, candles: Path, start: datetime, seed: int, bots: Pa
             return BOT in (await sim(stage, "POST", "/_sim/clients", client="", remove=True))["clients"]
 
         await until(joined, 150, "the bot to join the step clock")
-        to_ms = int(start.timestamp() * 1000) + BARS * 300_000 - 1
+        to_ms = int(start.timestamp() * 1000) + bars * 300_000 - 1
         state = await sim(stage, "POST", "/_sim/advance", to_ms=to_ms, timeout_s=120)
         (folder / "bot.log").write_text(bot.said())
         if state["waiting_for"] or not bot.running:
@@ -162,6 +167,6 @@ async def test_a_random_strategy_trades_the_same_live_and_in_the_back_test(
     bots = bots_file(tmp_path)
     candles, start = market(tmp_path, seed)
     expected, _ = back(candles, start, seed, bots)
-    found = await live(tmp_path, candles, start, seed, bots, servers)
+    found = await live(tmp_path, ("--replay", str(candles)), start, seed, bots, servers)
     assert found.fills == expected.fills
     assert found == expected

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import ClassVar
 
 import numpy as np
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ class Pair:
     number: int = 0
     kinds: set[str] = field(default_factory=set)
     told: int = 0
+    venue_type: ClassVar[type[RestingVenue]] = RestingVenue
 
     @classmethod
     def begin(cls, bps: Decimal, leverage: Decimal) -> "Pair":
@@ -45,7 +47,7 @@ class Pair:
         engine = Engine(made, Rules(slippage_bps=bps, default_leverage=leverage, through_ticks=1), seed=1)
         account = engine.open_account(1, CASH)
         known = {SYMBOL: parse_instrument(instrument_row(made[SYMBOL], 1))}
-        pair = cls(engine, account, RestingVenue(CASH, Costs(slippage_bps=bps), known, leverage).begin())
+        pair = cls(engine, account, cls.venue_type(CASH, Costs(slippage_bps=bps), known, leverage).begin())
         price_moves.move(engine, SYMBOL, START)
         pair.venue.last[SYMBOL] = float(START)
         engine.drain()
@@ -195,10 +197,10 @@ class Pair:
         self.venue.events.clear()
 
 
-def drive(seed: int, bps: str, leverage: int, size: float) -> set[str]:
+def drive(seed: int, bps: str, leverage: int, size: float, kind: type[Pair] = Pair) -> set[str]:
     """Random requests and moves; returns the kinds of things that happened."""
     draw = np.random.default_rng(seed)
-    pair = Pair.begin(Decimal(bps), Decimal(leverage))
+    pair = kind.begin(Decimal(bps), Decimal(leverage))
     step = pair.engine.instruments[SYMBOL].qty_step
 
     def qty() -> Decimal:

@@ -1,10 +1,9 @@
 """Recorded ticks as a market: every trade and quote at its time, and orders matched against them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from exchange_simulator.engine import orders, settings
@@ -16,7 +15,8 @@ from exchange_simulator.exchange import Exchange, Setup
 from exchange_simulator.market import Bar, Market, MarketError
 from exchange_simulator.market.ticks import Print, Shown, TickMarket, open_ticks
 from exchange_simulator.options import BadOption, parse
-from tick_recorder.schema import HOUR_MS, SCHEMAS, Kind
+from tests.support.recorded_ticks import write
+from tick_recorder.schema import HOUR_MS, Kind
 from tick_recorder.store import TickStore
 
 D = Decimal
@@ -45,24 +45,6 @@ def quotes(*rows: tuple[int, str | None, str | None]) -> list[dict[str, object]]
         }
         for number, (ms, bid, ask) in enumerate(rows)
     ]
-
-
-def write(root: Path, kind: Kind, rows: Sequence[dict[str, object]], symbol: str = BTC) -> None:
-    """Stores rows as the recorder does, a part for each hour."""
-    store, schema = TickStore(root), SCHEMAS[kind]
-    for hour in sorted({int(str(row["ts"])) // HOUR_MS for row in rows}):
-        own = [
-            {name: row.get(name, 0 if name == "ordinal" else None) for name in schema} | {"ordinal": number}
-            for number, row in enumerate(rows)
-            if int(str(row["ts"])) // HOUR_MS == hour
-        ]
-        columns = {
-            name: pl.Series([row[name] for row in own]).cast(kind_)
-            if name != "ts"
-            else pl.Series([row["ts"] for row in own]).cast(pl.Int64).cast(kind_)
-            for name, kind_ in schema.items()
-        }
-        store.write_part(kind, symbol, hour, pl.DataFrame(columns))
 
 
 OPEN: list[Exchange] = []

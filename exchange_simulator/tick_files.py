@@ -1,4 +1,4 @@
-"""Files of recorded ticks: `<kind>/symbol=<S>/date=<D>/<HH>.<number>[.part].parquet`, as the tick recorder writes them.
+"""The reader of recorded ticks, shared by the simulated exchange and the back-tester. The files are `<kind>/symbol=<S>/date=<D>/<HH>.<number>[.part].parquet`, as the tick recorder writes them.
 
 A joined file (without `.part`) replaces the files of its hour with a smaller number. Names of any other form are ignored.
 polars, which reads Parquet, is imported on first use.
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from exchange_simulator.market.model import HOUR_MS, MarketError
-
+HOUR_MS = 3_600_000
 TRADES, QUOTES, GAPS = "trades", "bbo", "gaps"
 _NAME = re.compile(r"(\d{2})\.(\d{6})(\.part)?\.parquet")
 _SYMBOL = re.compile(r"symbol=([A-Z0-9-]+)")
@@ -21,19 +20,32 @@ _DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _COLUMNS = {
     TRADES: ("ts", "ordinal", "id", "side", "price", "size", "block"),
     QUOTES: ("ts", "ordinal", "bid_price", "bid_size", "ask_price", "ask_size"),
-    GAPS: ("received", "gap_id", "kind", "state"),
+    GAPS: ("ts", "until", "reason", "received", "gap_id", "kind", "state"),
 }
 
 
 def polars() -> ModuleType:
-    """The package polars; `MarketError` where it is not installed."""
+    """The package polars; `TickFault` where it is not installed."""
     try:
         import polars as pl
     except ImportError:
-        raise MarketError(
+        raise TickFault(
             "Recorded ticks are Parquet files, which need the package polars: pip install polars."
         ) from None
     return pl
+
+
+class TickFault(ValueError):
+    """Ticks cannot be used. One sentence: folder or file, what is wrong, what to do."""
+
+
+class TickGap(NamedTuple):
+    """From `from_ms` to `until_ms` (None: to this day) rows of a kind and symbol were not received."""
+
+    from_ms: int
+    until_ms: int | None
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +93,23 @@ class TickFolder:
                 frame = pl.read_parquet(path, columns=list(_COLUMNS[kind]), hive_partitioning=False)
             except (OSError, pl.exceptions.PolarsError) as fault:
                 reason = (str(fault).splitlines() or ["damaged"])[0].rstrip(".")[:200]
-                raise MarketError(f"{path} cannot be read: {reason}. Remove it, or restore it from a copy.") from None
+                raise TickFault(f"{path} cannot be read: {reason}. Remove it, or restore it from a copy.") from None
             except BaseException as fault:
                 # a damaged file can make polars panic; PanicException is not a subclass of Exception
                 if type(fault).__name__ != "PanicException":
                     raise
-                raise MarketError(f"{path} cannot be read: it is damaged. Remove it, or restore it.") from None
+                raise TickFault(f"{path} cannot be read: it is damaged. Remove it, or restore it.") from None
             frames.append(frame)
         found = pl.concat(frames)
         return found.filter(~pl.col("block").fill_null(False)) if kind == TRADES else found
 
-    def gaps(self, symbol: str) -> int:
-        """How often trades or quotes of a symbol were lost; `filled` interruptions lost nothing."""
+    def gaps(self, symbol: str) -> list[TickGap]:
+        """Where trades or quotes of a symbol were lost, oldest first; `filled` interruptions lost nothing."""
         paths = [path for files in self.hours(GAPS, symbol).values() for path in files]
         if not paths:
-            return 0
+            return []
         pl = polars()
         newest = self.read(GAPS, paths).sort("received").unique("gap_id", keep="last")
         lost = newest.filter((pl.col("state") != "filled") & pl.col("kind").is_in([TRADES, QUOTES]))
-        return int(lost.height)
+        times = (pl.col("ts").dt.epoch("ms"), pl.col("until").dt.epoch("ms"))
+        return [TickGap(*row) for row in lost.sort("ts").select(*times, "kind", "reason").iter_rows()]
