@@ -6,12 +6,13 @@ opposite quote reaching it; stops fire by a trade. A bar in which ticks are miss
 for.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import merge
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,11 +180,12 @@ class TickVenue(RestingVenue):
         The last price stands for a side that was empty.
         """
         quote = self.best.get(symbol)
-        shown = quote is not None and (quote.ask if buy else quote.bid)
-        if quote is None or not shown or shown != shown:
+        if quote is None:
             return super().slipped(symbol, price, buy=buy)
-        best = super().slipped(symbol, to_decimal(shown), buy=buy)
-        size = to_decimal(quote.ask_size if buy else quote.bid_size)
+        shown, there = (quote.ask, quote.ask_size) if buy else (quote.bid, quote.bid_size)
+        if math.isnan(shown):
+            return super().slipped(symbol, price, buy=buy)
+        best, size = super().slipped(symbol, to_decimal(shown), buy=buy), to_decimal(there)
         if qty <= size:
             return best
         tick = self._instruments[symbol].tick_size
@@ -218,7 +220,7 @@ class TickVenue(RestingVenue):
                 self._fire(one, time_ms)
 
 
-def described(root: Path, ticks: Any, bars_by_candle: int) -> str:
+def described(root: Path, ticks: RecordedTicks, bars_by_candle: int) -> str:
     """Where fills come from, in a sentence."""
     said = f"recorded trades and quotes of {root.name}, {len(ticks.by_symbol)} symbols"
     return f"{said}; {bars_by_candle} bars with gaps by their candles" if bars_by_candle else said

@@ -7,7 +7,9 @@ from shutil import copytree
 import pytest
 
 from alpha.errors import Misconfigured
+from alpha.model.reason import Reason
 from alpha.model.side import Direction
+from alpha.strategy.resting import RestingOrder, Role
 from backtester.command import Outcome, Request, carry_out
 from backtester.ticks import Quote, TickVenue, open_ticks
 from backtester.venue import Costs
@@ -111,3 +113,24 @@ def test_a_taker_pays_the_best_price_and_one_tick_more_for_what_exceeds_its_size
     assert venue.slipped("ETHUSDT", D(3400), buy=False, qty=D(1)) == D("3399.9")
     venue.best["ETHUSDT"] = Quote(float("nan"), float("nan"), 3400.1, 3.0)
     assert venue.slipped("ETHUSDT", D(3400), buy=False, qty=D(1)) == D(3400)
+
+
+def test_a_resting_order_fills_by_a_quote_at_it_and_by_a_trade_beyond_it_but_not_by_a_touch(
+    market: tuple[Path, Path, Path],
+) -> None:
+    instruments = back_test(market, ticks=market[0]).data.instruments
+    for sign, direction in ((-1, Direction.LONG), (1, Direction.SHORT)):
+        for quoted, by, fills in ((False, 0, 0), (False, 1, 1), (True, 0, 1), (True, -1, 0)):
+            venue = TickVenue(D(100_000), Costs(), instruments, D(5)).begin()
+            venue.last["ETHUSDT"], venue.best["ETHUSDT"] = 3400.0, Quote(3399.0, 1.0, 3401.0, 1.0)
+            order = RestingOrder(
+                ref="r", role=Role.ENTRY, symbol="ETHUSDT", direction=direction, price=D(3400) + sign * 10, qty=D(1),
+                bar_ms=0, close_ms=0, intent="", reason=Reason.ENTRY,
+            )  # fmt: skip
+            venue.place(order, 0)
+            at = 3400 + sign * 10 + sign * by * 0.01
+            if quoted:
+                venue.quoted("ETHUSDT", Quote(at, 1.0, 3500.0, 1.0) if sign > 0 else Quote(3300.0, 1.0, at, 1.0), 1)
+            else:
+                venue.traded("ETHUSDT", at, 1)
+            assert [fill.price for fill in venue.fills] == [order.price] * fills, (direction, quoted, by)
