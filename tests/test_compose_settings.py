@@ -1,8 +1,11 @@
 """What `.env` sets reaches the container that reads it: compose passes on what its file names, and nothing else."""
 
+import re
+
 import pytest
 
 from alpha.config.loader import Settings
+from alpha.postgres.migrate import ROLES
 from analysis_service.settings import AnalysisSettings
 from api_server.settings import ApiSettings
 from bot_runner.settings import BotSettings
@@ -10,6 +13,7 @@ from database.backup.settings import BackupSettings
 from model_server.settings import ModelServerSettings
 from risk_guard.settings import GuardSettings
 from telegram_manager.settings import CommandCentreSettings
+from tests.support.world import ROOT
 from tests.test_keys_apart import PRODUCTION, filled, services
 from tick_recorder.settings import RecorderSettings
 from trade_sync_service.settings import SyncSettings
@@ -65,3 +69,11 @@ def test_every_setting_of_a_service_reaches_its_container(service: str, kind: ty
     assert wanted
     reached = {name for name in wanted if filled(str(environment.get(name, "")), {name: "as set"}) == "as set"}
     assert set(wanted) - reached == set()
+
+
+def test_the_pooler_lets_in_every_role() -> None:
+    listed = re.search(
+        r"^for role in (.*); do$", (ROOT / "pgbouncer/start.sh").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert listed is not None
+    assert listed[1].split() == [role.upper() for role in ROLES]
