@@ -10,7 +10,7 @@ from alpha.errors import AlphaError
 from alpha.logs import logger
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, connect
-from alpha.postgres.schema import present
+from alpha.postgres.schema import needed, present
 from database.backup.dump import take
 from database.backup.encryption import DRILL_EVERY, encrypt, last_drill, run_hook
 from database.backup.restore import rehearse
@@ -18,7 +18,10 @@ from database.backup.retention import Backup, BackupStore, due_at
 from database.backup.settings import BackupSettings
 
 log = logger(__name__)
+SERVICE = "postgres_backup"
 SCHEMA_PAUSE_S = 1.0
+#: How long a schema may stay behind this image before it is taken as it is.
+STEADY = timedelta(seconds=30)
 AGAIN_AFTER = timedelta(minutes=15)
 #: One day between backups, plus two hours to take one.
 TOO_OLD = timedelta(hours=26)
@@ -56,13 +59,20 @@ class BackupService:
                 await asyncio.wait_for(stop.wait(), wait.total_seconds())
 
     async def _wait_for_schema(self, stop: asyncio.Event) -> None:
-        """Wait while the database is empty: on a fresh host `migrate` runs at the same time."""
+        """Wait while `migrate` is at work: on a fresh host both start together, and pg_dump fails beside a migration.
+
+        A schema that is older than this image's and does not change for STEADY is backed up as it is.
+        """
+        wanted, seen, since = needed(SERVICE), 0, self._now()
         while not stop.is_set():
             try:
-                if await present(self._settings) > 0:
-                    break
+                found = await present(self._settings)
             except AlphaError:
                 break  # the backup itself fails with its reason
+            if found != seen:
+                seen, since = found, self._now()
+            if found >= wanted or (found > 0 and self._now() - since >= STEADY):
+                break
             self._fault = "The database has no schema yet. Run 'alpha upgrade', or see: docker compose logs migrate."
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), SCHEMA_PAUSE_S)
