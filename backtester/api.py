@@ -19,6 +19,7 @@ from backtester.candles import COLUMNS, check, end_ms, first_ms
 from backtester.funding import USUAL_RATE, Funding, constant_funding, read_funding
 from backtester.instruments import fitting_instrument, read_instruments
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.venue import Costs
 
@@ -53,7 +54,7 @@ def run(
     """
     settings = Settings() if config is None else config
     data = market_of(strategy, candles, settings)
-    config_of_run = engine.BacktestConfig(
+    config_of_run = BacktestConfig(
         data.first_ms if settings.from_ms is None else settings.from_ms,
         data.end_ms if settings.to_ms is None else settings.to_ms,
         settings.cash,

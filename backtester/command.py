@@ -19,11 +19,12 @@ from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candle_files import read_folder, symbols_of
 from backtester.candles import end_ms, first_ms
 from backtester.description import Description, fingerprint_of, funding_text
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
 from backtester.funding import read_funding
 from backtester.instruments import read_instruments
 from backtester.lookahead import Finding, check
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.slippage import MODEL, modelled, read_slippage
 from backtester.tick_run import TickRun

@@ -6,19 +6,14 @@ exchange. A bar in which nothing can happen, by bounds that are on the safe side
 """
 
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from alpha.errors import Misconfigured
-from alpha.model.instrument import Instrument
-from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
-from alpha.strategy.bars import BarView, BoolArray, SomeViews
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import CloseOrder, DecisionCore, EntryOrder, Plan, StopUpdate
 from alpha.strategy.frames import series_of
@@ -26,30 +21,15 @@ from alpha.strategy.positions import OwnPosition, stop_passed
 from alpha.strategy.resting import Phase, RestingOrder, Role
 from alpha.strategy.risk_limits import Breach
 from alpha.strategy.risk_rules import Until
-from backtester.candles import moment
 from backtester.equity import Equity
 from backtester.ledger import Ledger
-from backtester.market import MarketData, OhlcSeries, UniverseMembership
+from backtester.market import MarketData, UniverseMembership
+from backtester.prepared import DAY_MS, BacktestConfig, BarPrices, PreparedMarket, bars_tested, check_leverage
 from backtester.resting import Ended, Left, RestingFill, RestingVenue
 from backtester.result import LimitHit, OpenAtEnd, Result
-from backtester.venue import ClosedPosition, Costs
+from backtester.venue import ClosedPosition
 
-DAY_MS = 86_400_000
 _NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave it to Decimals
-
-
-@dataclass(frozen=True, slots=True)
-class BacktestConfig:
-    """What one back-test is run with. Bars that start within `from_ms <= start < to_ms` are traded; earlier ones warm up.
-
-    A limit that holds until the operator resumes holds to the end, or for `resume_after_ms`, rounded up to a UTC day.
-    """
-
-    from_ms: int
-    to_ms: int
-    cash: Decimal
-    costs: Costs
-    resume_after_ms: int | None = None
 
 
 def run(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig, walk: str = "auto") -> Result:
@@ -90,62 +70,19 @@ def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestCon
         return None
 
 
-def bars_tested(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> tuple[int, int]:
-    """The first bar of the grid that is tested and the end, exclusive. Misconfigured when data and range do not fit."""
-    interval_ms = data.interval_ms
-    if INTERVAL_MS.get(strategy.interval) != interval_ms:
-        raise Misconfigured(
-            f"The strategy trades {strategy.interval}-minute bars and the data are of {interval_ms / 60_000:g} "
-            "minutes: give a folder with the right candles."
-        )
-    first = max(0, -(-(terms.from_ms - data.first_ms) // interval_ms))
-    end = -(-(min(terms.to_ms, data.end_ms) - data.first_ms) // interval_ms)
-    if end - first < 2:
-        raise Misconfigured(
-            f"There is nothing to test between {moment(terms.from_ms)} and {moment(terms.to_ms)}: the data reach "
-            f"from {moment(data.first_ms)} to {moment(data.end_ms)}."
-        )
-    return first, end
-
-
-def check_leverage(strategy: Strategy[Any, Any], data: MarketData, symbols: Iterable[str]) -> None:
-    """Misconfigured when a symbol does not allow the strategy's leverage."""
-    for symbol in symbols:
-        most = data.instruments[symbol].max_leverage
-        if strategy.rules.leverage > most:
-            raise Misconfigured(
-                f"The leverage is {strategy.rules.leverage:f}, and {symbol} allows {most:f} at most. Choose {most:f} or less."
-            )
-
-
-class _Prices(NamedTuple):
-    """Prices by symbol at the points of one bar."""
-
-    open: dict[str, float]
-    low: dict[str, float]
-    high: dict[str, float]
-    close: dict[str, float]
-
-
 class Run:
     """One back-test under way."""
 
     def __init__(self, strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> None:
-        self.interval_ms = data.interval_ms
+        self.market = market = PreparedMarket(strategy, data, terms)
+        self.interval_ms, self.grid_ms = market.interval_ms, market.grid_ms
+        self.first, self.end = market.first, market.end
+        self.symbols, self.quotes, self.signals = market.symbols, market.quotes, market.signals
         self.data = data
         self.terms = terms
-        self.grid_ms = data.first_ms
-        self.first, self.end = bars_tested(strategy, data, terms)
-        self.members = UniverseMembership(strategy.universe, data)
-        self.symbols = self.members.all_symbols
-        self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
-        self.series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in self.symbols}
-        check_leverage(strategy, data, self.symbols)
-        self.core = DecisionCore(strategy, self.interval_ms, self._instrument)
+        self.core = DecisionCore(strategy, self.interval_ms, data.instruments.get)
         self.venue = RestingVenue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage).begin()
         self.low_first = strategy.rules.adverse_first != "high-first"
-        self.signals = self._signals(strategy)
-        self._funded: dict[str, dict[int, Decimal]] = {}
         self.worst_rate = max(
             0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
         )
@@ -156,60 +93,11 @@ class Run:
         self.left: list[ClosedPosition] = []  # of symbols without resting orders, until those with are settled
         self.seen: tuple[Decimal, Decimal, int] | None = None
 
-    # --- before the first bar -----------------------------------------------------------------------------------
-
-    def _signals(self, strategy: Strategy[Any, Any]) -> BoolArray:
-        """At which bars of the grid an entry is possible in any symbol. Notes in which, unless that is nearly all."""
-        signals = np.zeros(self.end + 1, dtype=np.bool_)
-        places, owners = [], []
-        for owner, (symbol, series) in enumerate(self.series.items()):
-            may = strategy.may_enter(series) & series.ready
-            offset = self.quotes[symbol].offset
-            count = min(len(may), self.end - offset)
-            if count > 0:
-                signals[offset : offset + count] |= may[:count]
-                found = np.flatnonzero(may[:count]) + offset
-                places.append(found)
-                owners.append(np.full(len(found), owner))
-        self.signalled: dict[int, list[str]] | None = None
-        total = sum(map(len, places))
-        if not self.members.changes and total * 4 < self.end * len(self.symbols):
-            at, who = np.concatenate(places), np.concatenate(owners)
-            order = np.lexsort((who, at))
-            self.signalled = {}
-            for number, owner in zip(at[order].tolist(), who[order].tolist(), strict=True):
-                self.signalled.setdefault(number, []).append(self.symbols[owner])
-        return signals
-
-    def _rates_of(self, symbol: str) -> dict[int, Decimal]:
-        """Funding rates of a symbol by the bar at whose open they are charged; made when it is first held."""
-        found = self._funded.get(symbol)
-        if found is None:
-            funding, found = self.data.funding[symbol], {}
-            numbers = (funding.time_ms - self.grid_ms) // self.interval_ms
-            for number, rate in zip(numbers.tolist(), funding.rate, strict=True):
-                found[number] = found[number] + rate if number in found else rate
-            self._funded[symbol] = found
-        return found
-
-    def _is_funded(self, number: int) -> bool:
-        """True when something that is held is charged funding at this bar's open."""
-        return any(number in self._rates_of(symbol) for symbol in self.venue.holdings)
-
-    def _instrument(self, symbol: str) -> Instrument | None:
-        return self.data.instruments.get(symbol)
-
     # --- the bars -----------------------------------------------------------------------------------------------
 
     def result(self) -> Result:
         """Walk all bars and sum up."""
-        starts = self.grid_ms + np.arange(self.end, dtype=np.int64) * self.interval_ms
-        wakes = starts % DAY_MS < self.interval_ms
-        wakes[1:] |= self.signals[: self.end - 1]
-        wakes[: self.first] = False
-        wakes[self.first] = True
-        waking: list[int] = np.flatnonzero(wakes).tolist()
-        following, number = iter(waking), self.first
+        following, number = iter(self.market.waking()), self.first
         upcoming = next(following)
         while number < self.end:
             idle = not self.venue.holdings and not self.venue.waiting
@@ -271,23 +159,16 @@ class Run:
                     venue.events.append(Ended(one.order, "the contract has ended"))
             self._settle(number, now_ms)
 
-    def _prices(self, number: int) -> "_Prices":
-        """The four prices of a bar for all that is held or waits; the last price where a symbol has no such bar."""
-        found = _Prices({}, {}, {}, {})
+    def _prices(self, number: int) -> BarPrices:
+        """The prices of a bar for all that is held or waits."""
         symbols: Iterable[str] = self.venue.holdings
         if self.venue.waiting:
             symbols = dict.fromkeys((*self.venue.holdings, *self.venue.waiting))
-        for symbol in symbols:
-            quotes = self.quotes[symbol]
-            place = number - quotes.offset
-            if 0 <= place < quotes.count:
-                found.open[symbol] = quotes.open.item(place)
-                found.low[symbol], found.high[symbol] = quotes.low.item(place), quotes.high.item(place)
-                found.close[symbol] = quotes.close.item(place)
-            else:
-                last = self.venue.last[symbol]
-                found.open[symbol] = found.low[symbol] = found.high[symbol] = found.close[symbol] = last
-        return found
+        return self.market.prices(symbols, number, self.venue.last)
+
+    def _is_funded(self, number: int) -> bool:
+        """True when something that is held is charged funding at this bar's open."""
+        return any(number in self.market.rates_of(symbol) for symbol in self.venue.holdings)
 
     def _is_quiet(self, now_ms: int, lows: dict[str, float], highs: dict[str, float]) -> bool:
         """True when no price between these meets a level, a resting order, an account limit or the margin."""
@@ -311,7 +192,7 @@ class Run:
         else:
             venue.last[symbol] = price
 
-    def _open_point(self, number: int, start_ms: int, prices: "_Prices") -> None:
+    def _open_point(self, number: int, start_ms: int, prices: BarPrices) -> None:
         """Prices jump to the open; then funding is charged."""
         venue = self.venue
         if self._is_quiet(start_ms, prices.open, prices.open):
@@ -325,7 +206,7 @@ class Run:
         """Charge the funding that is due at a bar's open."""
         venue = self.venue
         for symbol in list(venue.holdings):
-            rate = self._rates_of(symbol).get(number)
+            rate = self.market.rates_of(symbol).get(number)
             if rate is not None and symbol in venue.holdings:
                 self.left.extend(venue.fund(symbol, rate, start_ms))
 
@@ -394,7 +275,7 @@ class Run:
 
     def _decide(self, number: int, now_ms: int) -> bool:
         """Evaluate the bar that has just closed and carry out what follows; True when that was anything."""
-        views = self._views(number - 1, now_ms)
+        views = self.market.views(number - 1, now_ms, self.venue.holdings, self.venue.waiting)
         venue, resting = self.venue, bool(self.core.resting)
         bar_ms = now_ms - self.interval_ms
         if self.core.strategy.sees_equity:
@@ -418,37 +299,6 @@ class Run:
         for skipped in plan.skipped:
             self._skip(skipped.counted)
         return bool(plan.closes or plan.stops or plan.entries or resting or self.core.resting or followed)
-
-    def _views(self, number: int, now_ms: int) -> Mapping[str, BarView]:
-        """The bar of every symbol that is followed or held; those alone that are held or signal, where that is known."""
-        if self.signalled is not None:
-            shown = self.signalled.get(number, [])
-            busy = {*self.venue.holdings, *self.venue.waiting}
-            if busy:
-                wanted = busy.union(shown)
-                shown = [symbol for symbol in self.symbols if symbol in wanted] if len(wanted) > 1 else list(wanted)
-            views = {}
-            for symbol in shown:
-                view = self._view(symbol, number)
-                if view is not None:
-                    views[symbol] = view
-            return SomeViews(views, lambda symbol: self._view(symbol, number))
-        views = {}
-        symbols: Iterable[str] = self.members.at(now_ms)
-        if self.members.changes:
-            symbols = dict.fromkeys((*symbols, *self.venue.holdings))
-        for symbol in symbols:
-            view = self._view(symbol, number)
-            if view is not None:
-                views[symbol] = view
-        return views
-
-    def _view(self, symbol: str, number: int) -> BarView | None:
-        quotes = self.quotes.get(symbol)
-        if quotes is None:
-            return None
-        place = number - quotes.offset
-        return BarView(self.series[symbol], place) if 0 <= place < quotes.count else None
 
     def _move_stop(self, stop: StopUpdate, number: int, now_ms: int, plan: Plan) -> None:
         held = self.venue.holdings.get(stop.symbol)

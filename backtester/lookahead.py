@@ -18,8 +18,9 @@ from alpha.strategy.base import BarContext, Strategy, StrategyState
 from alpha.strategy.frames import base_history, series_of
 from alpha.strategy.intents import Intent
 from backtester.candles import COLUMNS, between, column, end_ms, first_ms, moment
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
 
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from alpha.strategy.base import Strategy
-from backtester.engine import BacktestConfig, Run, _Prices
+from backtester.engine import Run
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig, BarPrices
 from backtester.ticks import RecordedTicks, TickVenue
 
 
@@ -25,7 +26,7 @@ class TickRun(Run):
         """Never: quotes reach further than candles, so that each bar in which something is held or waits is walked."""
         return False
 
-    def _open_point(self, number: int, start_ms: int, prices: _Prices) -> None:
+    def _open_point(self, number: int, start_ms: int, prices: BarPrices) -> None:
         """Prices are those of the last trade before the bar; over a gap they jump to the open. Then funding is charged."""
         for symbol in prices.open:
             if not self._to_ticks(symbol, start_ms):

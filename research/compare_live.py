@@ -17,7 +17,8 @@ from alpha.registry import load_registry
 from alpha.strategy.parameters import load_parameters, read_environment
 from backtester.api import Settings, market_of
 from backtester.command import find_strategy
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
+from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
 from research.compare import Comparison, Intent, compare, live_trades, window
 

@@ -15,8 +15,9 @@ from alpha.strategy.frames import series_of
 from alpha.strategy.parameters import load_parameters
 from backtester import kernel
 from backtester.compiled import Span, walked
-from backtester.engine import BacktestConfig, Run, bars_tested
+from backtester.engine import Run
 from backtester.market import MarketData, UniverseMembership
+from backtester.prepared import BacktestConfig, bars_tested
 from backtester.result import Result
 from backtester.venue import Costs
 from research.folds import DAY_MS, Fold

@@ -15,8 +15,9 @@ from alpha.strategy.intents import Intent
 from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Rules, Until, Window
 from backtester import kernel
 from backtester.compiled import Span, Walk, unfit, walked
-from backtester.engine import BacktestConfig, Run, run
+from backtester.engine import Run, run
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.rebuild import Differs, Rebuild
 from backtester.result import Result
 from backtester.venue import Costs

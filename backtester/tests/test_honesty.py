@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from alpha.indicators import sma
 from alpha.model.reason import Reason
 from alpha.strategy.bars import Bars, to_decimal
-from backtester.engine import BacktestConfig, Run, run
+from backtester.engine import Run, run
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.result import Result, Trade
 from backtester.venue import Costs
 from tests.support.toy_strategies import (

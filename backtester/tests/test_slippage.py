@@ -9,7 +9,8 @@ import pytest
 from alpha.errors import Misconfigured
 from alpha_cli.main import main
 from backtester.candle_files import write_file
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
+from backtester.prepared import BacktestConfig
 from backtester.slippage import modelled, read_slippage
 from backtester.venue import Costs
 from tests.support.toy_strategies import Crossing, CrossingParameters, changed, market, random_bars

@@ -10,8 +10,9 @@ import pytest
 
 from alpha.strategy.bars import Bars
 from alpha.strategy.base import Strategy, Universe
-from backtester.engine import BacktestConfig, Run, run
+from backtester.engine import Run, run
 from backtester.market import MarketData, UniverseMembership
+from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
 from strategies.lxalgo.parameters import LXAlgoParameters
 from strategies.lxalgo.strategy import LXAlgo

@@ -25,8 +25,9 @@ from alpha.strategy.bars import Bars
 from alpha.strategy.base import Strategy
 from alpha.strategy.frames import series_of
 from backtester.compiled import Span, walked
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
 from strategies.momentum.parameters import MomentumParameters
 from strategies.momentum.strategy import Momentum

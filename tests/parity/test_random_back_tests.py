@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from backtester.engine import BacktestConfig, Run
+from backtester.engine import Run
+from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.venue import Costs
 from tests.parity.random_strategy import RandomParameters, RandomStrategy

@@ -16,10 +16,11 @@ from alpha.strategy.base import BarContext, Parameters, Strategy, StrategyState,
 from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, Notional, OfEquity, Size, Trailing
 from alpha.strategy.risk_rules import Rules
 from backtester.candles import end_ms, first_ms
-from backtester.engine import BacktestConfig, run
+from backtester.engine import run
 from backtester.funding import Funding, constant_funding
 from backtester.instruments import fitting_instrument
 from backtester.market import MarketData
+from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.venue import Costs
 
