@@ -5,7 +5,11 @@ timestamp the exchange has sent. The wall clock is for liveness, rate limits, ex
 signing. On a simulated exchange the two differ in speed by a factor of thousands.
 """
 
+import asyncio
+import random
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from alpha.errors import Retry
@@ -28,6 +32,46 @@ def monotonic_ms() -> int:
 def boottime_ms() -> int:
     """Milliseconds since an arbitrary start; keeps running during suspend and never runs backwards."""
     return time.clock_gettime_ns(_BOOTTIME) // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time, waiting and chance of this machine. Passed in, so that every rule can be tested at any moment.
+
+    `wall_ms` counts from 1970 UTC and can be set; `monotonic_ms` never runs backwards; `boottime_ms` also runs on during
+    suspend. `random` draws from [0, 1).
+    """
+
+    wall_ms: Callable[[], int] = wall_ms
+    monotonic_ms: Callable[[], int] = monotonic_ms
+    boottime_ms: Callable[[], int] = boottime_ms
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    random: Callable[[], float] = random.random
+
+    def monotonic_s(self) -> float:
+        """`monotonic_ms` in seconds."""
+        return self.monotonic_ms() / 1000
+
+
+#: The real one.
+SYSTEM_CLOCK = Clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts: doubling from `first_s` to `most_s`, each drawn from its upper half, so that clients spread.
+
+    `tries` counts all attempts of a caller that gives up, the first included.
+    """
+
+    first_s: float = 0.25
+    most_s: float = 5.0
+    tries: int = 5
+
+    def pause_s(self, failures: int, draw: float, *, least_s: float = 0.0) -> float:
+        """The pause after `failures` failures in a row (from 1); `draw` is from [0, 1). `least_s` is drawn from as well."""
+        longest: float = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 20))
+        return max(longest, least_s) * (0.5 + draw / 2)
 
 
 class BusinessClock:

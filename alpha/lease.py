@@ -21,12 +21,11 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from alpha.clock import boottime_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import AlphaError, Fatal, Retry
 from alpha.logs import logger
 
@@ -118,10 +117,10 @@ class Lease:
         *,
         what: str,
         holder: str = "",
-        clock_ms: Callable[[], int] = boottime_ms,
+        clock: Clock = SYSTEM_CLOCK,
         settle_wait_ms: int | None = None,
     ) -> None:
-        """`what` names what is leased, for messages; `clock_ms` must keep running during suspend.
+        """`what` names what is leased, for messages; the deadline is kept by `clock.boottime_ms`.
 
         `settle_wait_ms`: how long a successor waits instead of `settle_ms`; for a simulated exchange only.
         """
@@ -131,7 +130,7 @@ class Lease:
         self.holder = holder or process_name()
         self._row = row
         self._what = what
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._deadline_ms = 0
         self._settle_wait_ms = settle_ms(seconds) if settle_wait_ms is None else settle_wait_ms
         self._settled_ms = 0
@@ -143,14 +142,14 @@ class Lease:
     async def try_take(self) -> bool:
         """Take it if free; False while another process holds it. Raises the row's error when it cannot be queried."""
         async with self._asking:
-            asked_ms = self._clock_ms()
+            asked_ms = self._clock.boottime_ms()
             grant = await self._row.acquire(self.holder, self.seconds)
             if grant is None:
                 return False
             self.token, self.lost = grant.token, False
             self._deadline_ms = asked_ms + int(self.seconds * 1000)
             # Count from after the grant: until then the earlier holder may have renewed.
-            now_ms = self._clock_ms()
+            now_ms = self._clock.boottime_ms()
             self._settled_ms = now_ms if grant.handed_over else now_ms + self._settle_wait_ms
             self._unanswered_ms = None
             return True
@@ -165,11 +164,11 @@ class Lease:
             raise self._taken()
         if not self.token:
             return
-        asked_ms = self._clock_ms()
+        asked_ms = self._clock.boottime_ms()
         try:
             kept = await self._row.renew(self.holder, self.token, self.seconds)
         except AlphaError as fault:
-            self._unanswered_ms = self._clock_ms()
+            self._unanswered_ms = self._clock.boottime_ms()
             log.warning("lease_not_renewed", what=self._what, why=str(fault))
             return
         self._unanswered_ms = None
@@ -200,7 +199,7 @@ class Lease:
         """Remaining time in milliseconds; 0 when it is not held."""
         if self.lost or not self.token:
             return 0
-        return max(0, self._deadline_ms - self._clock_ms())
+        return max(0, self._deadline_ms - self._clock.boottime_ms())
 
     @property
     def held(self) -> bool:
@@ -210,7 +209,7 @@ class Lease:
     @property
     def settles_in_ms(self) -> int:
         """How long requests of an earlier holder may still be accepted, in milliseconds."""
-        return max(0, self._settled_ms - self._clock_ms())
+        return max(0, self._settled_ms - self._clock.boottime_ms())
 
     def check(self, act: Act = Act.CHANGE) -> None:
         """Raise LeaseLost, or LeaseNotHeld when `act` is not allowed now."""
@@ -253,7 +252,7 @@ class Lease:
     def _just_unanswered(self) -> bool:
         """True when PostgreSQL was asked within the last lease term and did not answer."""
         asked_ms = self._unanswered_ms
-        return asked_ms is not None and self._clock_ms() - asked_ms < self.seconds * 1000
+        return asked_ms is not None and self._clock.boottime_ms() - asked_ms < self.seconds * 1000
 
     def _taken(self) -> LeaseLost:
         return LeaseLost(f"Another process holds the lease of {self._what} now; this one ends.")

@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from alpha.clock import SYSTEM_CLOCK, Backoff
 from alpha.errors import Retry
 from alpha.logs import logger
 
 log = logger(__name__)
 T = TypeVar("T")
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
+_BACKOFF = Backoff(0.2, 5.0)
 
 
 class Stopped(Exception):
@@ -28,7 +28,7 @@ class RetryLoop:
         self, what: str, call: Callable[[], Awaitable[T]], tell: Callable[[str], Awaitable[None]] | None = None
     ) -> T:
         """Call until it raises no Retry; calls `tell(reason)` while retrying. Raises Stopped on shutdown."""
-        pause_s, told = _FIRST_PAUSE_S, ""
+        failures, told = 0, ""
         while not self.stop.is_set():
             try:
                 return await call()
@@ -38,8 +38,8 @@ class RetryLoop:
                     log.warning("waiting", waits_for=what, why=told)
                 if tell is not None:
                     await tell(f"{what}: {told}")
-                await self.rest(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                failures += 1
+                await self.rest(_BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
         raise Stopped
 
     async def rest(self, seconds: float) -> None:

@@ -252,7 +252,7 @@ class BotProcess:
             ),
             parts=PartialExits(core, journal, broker),
             transfers=Transfers(self._gateway, state.runtime, core.limits),
-            clock=self._clock,
+            business=self._clock,
             grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
             needs_live_state=settings.alpha_step_url is None,
             scorer=scorer,

@@ -1,7 +1,6 @@
 """Orders and stops of one bot: sent once, their outcome known before anything else is done."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,6 +9,7 @@ from alpha.bybit.errors import Refused, WriteUnknown
 from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Retry
 from alpha.model.execution import Execution
 from alpha.model.instrument import Instrument
@@ -54,13 +54,13 @@ class Broker:
         bot: Bot,
         account: str,
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`account` names the account in order ids (environment:userID)."""
         self._gateway = gateway
         self._bot = bot
         self._account = account
-        self._sleep = sleep
+        self._clock = clock
         self.instruments: dict[str, Instrument] = {}
         self._leveraged: set[str] = set()
 
@@ -141,7 +141,7 @@ class Broker:
         unread: Retry | None = None
         for pause_s in _OUTCOME_PAUSES_S:
             if pause_s:
-                await self._sleep(pause_s)
+                await self._clock.sleep(pause_s)
             try:
                 order = await self._gateway.order_by_link_id(symbol, link_id, rank=rank)
             except Retry as fault:

@@ -1,11 +1,11 @@
 """Whether the candles of further timeframes, which are made of base candles, are the exchange's own: asked hourly."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.models import Kline
 from alpha.bybit.rate_limiter import Priority
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 from alpha.strategy.bars import Bars
@@ -32,19 +32,19 @@ class CandleCheck:
         report: Report,
         *,
         every_s: float = EVERY_S,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._feed = feed
         self._timeframes = timeframes
         self._gateway = gateway
         self._report = report
         self._every_s = every_s
-        self._sleep = sleep
+        self._clock = clock
 
     async def run(self) -> None:
         """Compare again and again until cancelled; a difference is reported, and nothing is changed."""
         while self._timeframes:
-            await self._sleep(self._every_s)
+            await self._clock.sleep(self._every_s)
             try:
                 found = await self.differences()
             except (Retry, Rejected, OSError, TimeoutError) as fault:

@@ -1,11 +1,10 @@
 """Carrying out entries: sent once, protected at once, or closed again."""
 
 import asyncio
-from collections.abc import Callable
 
 from alpha.alerts import Level
 from alpha.bybit.errors import CapExceeded, Refused, TradingHalted
-from alpha.clock import boottime_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, STAMP_AHEAD_MS, LeaseNotHeld
 from alpha.logs import logger
@@ -38,11 +37,11 @@ class Entries:
         broker: Broker,
         view: AccountView,
         executor: Exits,
-        clock_ms: Callable[[], int] = boottime_ms,
+        clock: Clock = SYSTEM_CLOCK,
         *,
         absent_ms: int = ABSENT_MS,
     ) -> None:
-        """`executor` closes what cannot be protected; `clock_ms` goes on during suspend.
+        """`executor` closes what cannot be protected.
 
         `absent_ms`: after how long an order that the exchange does not show never happened.
         """
@@ -51,7 +50,7 @@ class Entries:
         self._broker = broker
         self._view = view
         self._executor = executor
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._absent_after_ms = absent_ms
         self._absent_ms: dict[str, int] = {}
 
@@ -130,7 +129,7 @@ class Entries:
 
     def _surely_absent(self, link_id: str) -> bool:
         """True once the exchange has not shown an order for so long that it can accept it no more, whoever sent it."""
-        now_ms = self._clock_ms()
+        now_ms = self._clock.boottime_ms()
         first_ms = self._absent_ms.setdefault(link_id, now_ms)
         return now_ms - first_ms >= self._absent_after_ms and not self._journal.lease.settles_in_ms
 

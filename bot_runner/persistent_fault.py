@@ -1,9 +1,7 @@
 """Tells a fault that passes from one that stays: what fails for a minute without a success in between is an alert."""
 
-from collections.abc import Callable
-
 from alpha.alerts import Level
-from alpha.clock import monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from bot_runner.state_persistence import StatePersistence
 
 #: A fault that lasts for so long does not pass by itself.
@@ -13,13 +11,11 @@ LASTS_MS = 60_000
 class PersistentFault:
     """One thing that is tried again and again. `what` begins the alert's sentence, as in "The limits of x were not judged"."""
 
-    def __init__(
-        self, journal: StatePersistence, key: str, what: str, clock_ms: Callable[[], int] = monotonic_ms
-    ) -> None:
+    def __init__(self, journal: StatePersistence, key: str, what: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._journal = journal
         self._key = key
         self._what = what
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._since_ms: int | None = None
 
     def passed(self) -> None:
@@ -28,7 +24,7 @@ class PersistentFault:
 
     async def failed(self, fault: Exception) -> None:
         """It did not work; the alert repeats while that lasts. LeaseLost as `StatePersistence.warn`."""
-        now_ms = self._clock_ms()
+        now_ms = self._clock.monotonic_ms()
         if self._since_ms is None:
             self._since_ms = now_ms
         if now_ms - self._since_ms >= LASTS_MS:

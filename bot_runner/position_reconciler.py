@@ -1,10 +1,9 @@
 """What the exchange holds against what the bot knows: exits explained, sizes corrected, unknown positions left alone."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from decimal import Decimal
 
-from alpha.clock import BusinessClock
+from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
 from alpha.logs import logger
 from alpha.model.money import plain
 from alpha.model.reason import Reason
@@ -27,16 +26,16 @@ class PositionReconciler:
         journal: StatePersistence,
         broker: Broker,
         view: AccountView,
-        clock: BusinessClock,
+        business: BusinessClock,
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._core = core
         self._journal = journal
         self._broker = broker
         self._view = view
+        self._business = business
         self._clock = clock
-        self._sleep = sleep
         self.unknown: dict[str, Held] = {}
         #: Symbols whose differences are explained elsewhere, by the executions of resting orders.
         self.explained_by_executions: Callable[[str], bool] = lambda symbol: False
@@ -119,8 +118,8 @@ class PositionReconciler:
         """A position is gone that this process did not see closed: why, when, at what price."""
         gone = None
         for pause_s in _SHOWN_AFTER_S:
-            await self._sleep(pause_s)
-            now_ms = self._clock.now_ms()
+            await self._clock.sleep(pause_s)
+            now_ms = self._business.now_ms()
             gone = await self._broker.how_it_ended(
                 position.symbol, position.direction, position.opened_ms, now_ms, position.stop_meaning
             )
@@ -128,7 +127,7 @@ class PositionReconciler:
                 break
         pending = self._journal.runtime.exits.pop(position.symbol, None)
         reason = Reason.MANUAL if gone is None else gone.reason
-        time_ms = self._clock.now_ms() if gone is None else gone.time_ms
+        time_ms = self._business.now_ms() if gone is None else gone.time_ms
         own = pending is not None and gone is not None and gone.reason is pending.reason
         decided_ms = pending.decided_ms if own and pending is not None else None
         self._core.closed(position.symbol, time_ms, decided_ms)

@@ -5,15 +5,13 @@ answer, a restart or several fills at once leave no doubt. What follows (levels,
 decision core's `upkeep` says, carried out in the same order as in a back-test.
 """
 
-from collections.abc import Callable
-
 from alpha.alerts import Level
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import BusinessClock, monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.logs import logger
 from alpha.model.execution import Execution
@@ -53,10 +51,10 @@ class RestingOrders:
         broker: Broker,
         executor: Exits,
         gateway: Gateway,
-        clock: BusinessClock,
+        business: BusinessClock,
         *,
         every_time: bool,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`every_time`: ask the exchange at each call (step clock), not only after events and on a beat."""
         self._core = core
@@ -64,9 +62,9 @@ class RestingOrders:
         self._broker = broker
         self._executor = executor
         self._gateway = gateway
-        self._clock = clock
+        self._business = business
         self._every_time = every_time
-        self._monotonic = monotonic
+        self._clock = clock
         self._touched = True
         self._asked_ms = 0
         self._absent_ms: dict[str, int] = {}
@@ -83,8 +81,8 @@ class RestingOrders:
         if not any(order.symbol == symbol for order in self._core.resting.values()):
             self._unexplained_ms.pop(symbol, None)
             return False
-        since_ms = self._unexplained_ms.setdefault(symbol, self._monotonic())
-        if self._monotonic() - since_ms < UNEXPLAINED_MS:
+        since_ms = self._unexplained_ms.setdefault(symbol, self._clock.monotonic_ms())
+        if self._clock.monotonic_ms() - since_ms < UNEXPLAINED_MS:
             self._touched = True
             return True
         return False
@@ -96,7 +94,7 @@ class RestingOrders:
 
         Executions are read for symbols whose orders, or sizes in `look`, are not as they are known.
         """
-        core, now_ms = self._core, self._monotonic()
+        core, now_ms = self._core, self._clock.monotonic_ms()
         if not core.resting:
             self._journal.runtime.cursors.clear()
             return False
@@ -136,7 +134,7 @@ class RestingOrders:
     async def _obey_halts(self) -> None:
         """A halt lets no entry through: what rests in its symbol is cancelled."""
         for symbol in {order.symbol for order in self._core.resting.values() if order.role is Role.ENTRY}:
-            if await self._journal.store.halt(self._journal.account, symbol, self._clock.now_ms()) is not None:
+            if await self._journal.store.halt(self._journal.account, symbol, self._business.now_ms()) is not None:
                 for order in self._core.entries_of(symbol):
                     order.leaving = True
 
@@ -154,19 +152,19 @@ class RestingOrders:
     async def _begin(self, symbol: str) -> None:
         """Start following a symbol: what was executed before is known already."""
         if symbol not in self._journal.runtime.cursors:
-            since_ms = self._clock.now_ms() - OVERLAP_MS
+            since_ms = self._business.now_ms() - OVERLAP_MS
             self._journal.runtime.cursors[symbol] = self._cursor(await self._read(symbol, since_ms), since_ms)
 
     async def _read(self, symbol: str, since_ms: int) -> list[Execution]:
         rows: dict[str, Execution] = {}
         async for page in self._gateway.executions(
-            since_ms, self._clock.now_ms() + 1, symbol=symbol, rank=Priority.EXIT
+            since_ms, self._business.now_ms() + 1, symbol=symbol, rank=Priority.EXIT
         ):
             rows |= {row.exec_id: row for row in page.rows if row.changes_size}
         return list(rows.values())
 
     def _cursor(self, rows: list[Execution], since_ms: int) -> FillCursor:
-        since_ms = max(since_ms, self._clock.now_ms() - OVERLAP_MS)
+        since_ms = max(since_ms, self._business.now_ms() - OVERLAP_MS)
         return FillCursor(since_ms, sorted(row.exec_id for row in rows if row.exec_time_ms >= since_ms))
 
     def _apply(self, row: Execution) -> None:
@@ -229,7 +227,7 @@ class RestingOrders:
                 self._touched = True
 
     def _surely_absent(self, link_id: str) -> bool:
-        now_ms = self._monotonic()
+        now_ms = self._clock.monotonic_ms()
         self._touched = True
         return now_ms - self._absent_ms.setdefault(link_id, now_ms) >= ABSENT_MS
 
@@ -318,7 +316,7 @@ class RestingOrders:
         if isinstance(levels, Reason):
             position.levels_due = False
             close = CloseOrder(symbol, position.direction, position.size, levels, "the market had passed the level")
-            now_ms = self._clock.now_ms()
+            now_ms = self._business.now_ms()
             self._executor.plan_exit(close, now_ms - now_ms % self._core.interval_ms, None)
             await self._journal.save()
             await self._executor.work_off_exits()

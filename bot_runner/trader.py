@@ -1,12 +1,11 @@
 """One cycle of a bot: look at the account, keep its positions true, apply limits, work off exits, evaluate bars."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from alpha.alerts import Level
 from alpha.bybit.client import Gateway
-from alpha.clock import BusinessClock, monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
 from alpha.config.exchange import Environment
 from alpha.errors import Rejected, Retry
 from alpha.lease import Act, LeaseNotHeld
@@ -61,11 +60,11 @@ class Trader:
         resting: RestingOrders,
         parts: PartialExits,
         transfers: Transfers,
-        clock: BusinessClock,
+        business: BusinessClock,
         grace_ms: int,
         needs_live_state: bool,
         scorer: Scorer | None = None,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`needs_live_state`: entries wait until the listener's state is synced (False in step clock)."""
         self.core = core
@@ -82,15 +81,15 @@ class Trader:
         self._parts = parts
         reconciler.explained_by_executions = resting.explains
         self._transfers = transfers
-        self._clock = clock
+        self._business = business
         self._grace_ms = grace_ms
         self._needs_live_state = needs_live_state
         self._scorer = scorer
         # Models look further back than the strategy, whose indicators need not be computed over that.
         self._history = 0 if scorer is None else base_history(core.strategy)
-        self._monotonic = monotonic
+        self._clock = clock
         name = journal.bot.name
-        self._unjudged = PersistentFault(journal, "limits-unjudged", f"The limits of {name} were not judged", monotonic)
+        self._unjudged = PersistentFault(journal, "limits-unjudged", f"The limits of {name} were not judged", clock)
         self._waiting: tuple[int, int] | None = None
         self._late_to_ms: int | None = None
 
@@ -102,7 +101,7 @@ class Trader:
         await self._limits(look)
         await self._work_off()
         await self._due_bars()
-        self.progress.last_cycle_ms = self._monotonic()
+        self.progress.last_cycle_ms = self._clock.monotonic_ms()
 
     @property
     def idle(self) -> bool:
@@ -113,7 +112,7 @@ class Trader:
     async def bars(self) -> None:
         """The bars that are due, without a look at the account; enough while the bot is idle."""
         await self._due_bars()
-        self.progress.last_cycle_ms = self._monotonic()
+        self.progress.last_cycle_ms = self._clock.monotonic_ms()
 
     async def tick(self) -> None:
         """Once a second: what events do not tell."""
@@ -128,7 +127,7 @@ class Trader:
             await self._work_off()
         if opens:
             await self._due_bars()
-        self.progress.last_cycle_ms = self._monotonic()
+        self.progress.last_cycle_ms = self._clock.monotonic_ms()
 
     async def _work_off(self) -> None:
         await self._executor.work_off_exits()
@@ -151,7 +150,7 @@ class Trader:
         return await self.reconciler.reconcile(look)
 
     async def _limits(self, look: AccountSnapshot) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._business.now_ms()
         try:
             if await self._transfers.see(look.wallet_balance, now_ms):
                 look = await self._view.snapshot_from_exchange()
@@ -204,7 +203,7 @@ class Trader:
             if not await self._complete(bar_ms, newest=bar_ms == newest_ms):
                 return
             newest_ms = max(newest_ms, self.feed.newest_ms or newest_ms)
-            self._clock.saw(bar_ms + interval_ms)
+            self._business.saw(bar_ms + interval_ms)
             await self._evaluate(bar_ms, fresh=bar_ms == newest_ms > self._late_to_ms and self._in_time(bar_ms))
             bar_ms += interval_ms
 
@@ -224,7 +223,7 @@ class Trader:
         """The next bar has not closed yet. A simulated market outruns its own stream: there the feed alone decides."""
         if self._gateway.environment is Environment.SIMULATED:
             return True
-        return self._clock.now_ms() < bar_ms + 2 * self.core.interval_ms
+        return self._business.now_ms() < bar_ms + 2 * self.core.interval_ms
 
     async def _complete(self, bar_ms: int, *, newest: bool) -> bool:
         """Every followed symbol has the bar, or cannot have it. False: wait a little for the others."""
@@ -232,7 +231,7 @@ class Trader:
         if not missing:
             self._waiting = None
             return True
-        now_ms = self._monotonic()
+        now_ms = self._clock.monotonic_ms()
         if newest:
             if self._waiting is None or self._waiting[0] != bar_ms:
                 self._waiting = (bar_ms, now_ms)

@@ -1,12 +1,11 @@
 """Money in or out of the account: neither profit nor loss, so the limits' references move with it."""
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.rate_limiter import Priority
 from alpha.bybit.transfers import TransferWatch
-from alpha.clock import monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.strategy.risk_limits import RiskLimits
 from bot_runner.state import RuntimeState
 
@@ -19,11 +18,11 @@ class Transfers:
         gateway: Gateway,
         runtime: RuntimeState,
         limits: RiskLimits,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._runtime = runtime
         self._limits = limits
-        self._watch = TransferWatch(gateway, runtime.transfers_ms, rank=Priority.ENTRY, monotonic=monotonic)
+        self._watch = TransferWatch(gateway, runtime.transfers_ms, rank=Priority.ENTRY, clock=clock)
 
     async def see(self, wallet_balance: Decimal, now_ms: int) -> bool:
         """Note the balance at business time `now_ms`. True when money was moved: equity is to be read anew then.

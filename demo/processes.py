@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, wall_ms
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.process import end_tasks
 
 log = logger(__name__)
-FIRST_PAUSE_S = 0.3
-LONGEST_PAUSE_S = 10.0
+BACKOFF = Backoff(0.6, 10.0)
 #: A process that ran this long before it died is restarted at once, in seconds.
 STEADY_S = 20.0
 _PR_SET_PDEATHSIG = 1
@@ -144,7 +143,7 @@ class Supervisor:
             await process.moved.wait()
 
     async def _keep(self, process: Process) -> None:
-        pause_s = FIRST_PAUSE_S
+        deaths = 0
         while True:
             process.changed.clear()
             if not process.wanted.is_set():
@@ -156,7 +155,8 @@ class Supervisor:
             if not process.wanted.is_set():
                 continue
             lived_s = asyncio.get_running_loop().time() - began
-            pause_s = FIRST_PAUSE_S if lived_s > STEADY_S else min(LONGEST_PAUSE_S, pause_s * 2)
+            deaths = 1 if lived_s > STEADY_S else deaths + 1
+            pause_s = BACKOFF.pause_s(deaths, SYSTEM_CLOCK.random())
             process.enter(State.RESTARTING)
             process.restarts += 1
             log.warning("process_died", name=process.spec.name, exit_code=process.exit_code, again_in_s=pause_s)

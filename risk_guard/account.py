@@ -8,7 +8,7 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import Priority, RateLimiter
-from alpha.bybit.session import Credentials
+from alpha.bybit.session import CallPolicy, Credentials
 from alpha.config.exchange import Environment
 from alpha.config.keys import load_guarding_keys
 from alpha.errors import AlphaError, Misconfigured
@@ -93,8 +93,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: RateLimiter) -> Gu
         throttle,
         account=bot.id,
         guard=OrderGuard(bot.id, environment, caps, _no_entries, live_bots=settings.alpha_live_trading),
-        timeout_s=5.0,
-        throttle_wait_s=5.0,
+        policy=CallPolicy(timeout_s=5.0, throttle_wait_s=5.0),
     )
     return GuardedAccount(bot, gateway, environment, trades=trades)
 

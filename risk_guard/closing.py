@@ -11,7 +11,6 @@ number was not durable yet is found by its order id as already sent, and the siz
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
@@ -21,6 +20,7 @@ from alpha.bybit.errors import NothingToClose, OrderGone, Refused
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.logs import logger
 from alpha.model.coin import SETTLE_COINS
@@ -81,8 +81,7 @@ class Closing:
         save: Callable[[ClosingState], object],
         tell: Tell,
         hindered: Tell,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        clock_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.state = state
         self.flat_after_s: float | None = None
@@ -91,8 +90,7 @@ class Closing:
         self._save = save
         self._tell = tell
         self._hindered = hindered
-        self._sleep = sleep
-        self._clock_s = clock_s
+        self._clock = clock
         self._told: set[str] = set()
         self._refused_since_s: float | None = None
 
@@ -102,7 +100,7 @@ class Closing:
         Two errors end it early: Misconfigured (a key that may not trade) and, when closing one symbol,
         ClosingRefused. Closing a whole account never gives up on a refusal.
         """
-        began_s = self._clock_s()
+        began_s = self._clock.monotonic_s()
         flat_since_s: float | None = None
         hindered_since_s: float | None = None
         while True:
@@ -114,18 +112,18 @@ class Closing:
                 # 10006, 5xx, a lost answer, a refused order: read again and continue.
                 log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
                 flat_since_s = None
-                now_s = self._clock_s()
+                now_s = self._clock.monotonic_s()
                 self._give_up_when_refused(fault, now_s)
                 hindered_since_s = now_s if hindered_since_s is None else hindered_since_s
                 if now_s - hindered_since_s >= HINDERED_S:
                     hindered_since_s = now_s
                     await self._hindered(f"{self._account.bot.id}: closing fails: {fault} It is tried again.")
-                await self._sleep(_FAULT_PAUSE_S)
+                await self._clock.sleep(_FAULT_PAUSE_S)
                 continue
-            now_s, hindered_since_s, self._refused_since_s = self._clock_s(), None, None
+            now_s, hindered_since_s, self._refused_since_s = self._clock.monotonic_s(), None, None
             if left:
                 flat_since_s = None
-                await self._sleep(_PAUSE_S)
+                await self._clock.sleep(_PAUSE_S)
                 continue
             if flat_since_s is None:
                 flat_since_s = now_s
@@ -136,7 +134,7 @@ class Closing:
                     )
             if now_s - flat_since_s >= self._confirm_s:
                 return self._report()
-            await self._sleep(_LOOK_S)
+            await self._clock.sleep(_LOOK_S)
 
     def _give_up_when_refused(self, fault: AlphaError, now_s: float) -> None:
         if self.state.symbol is None or not isinstance(fault, Refused) or fault.ret_code != _PARAMETER_ERROR:
@@ -199,7 +197,7 @@ class Closing:
             position_idx=position.position_idx,
         )
         try:
-            await place_order_once(account.gateway, request, sleep=self._sleep)
+            await place_order_once(account.gateway, request, clock=self._clock)
         except NothingToClose:
             return
         side = "long" if position.side == BUY else "short"

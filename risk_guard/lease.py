@@ -8,9 +8,8 @@ asks PostgreSQL before it sends anything.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 
-from alpha.clock import boottime_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import AlphaError
 from alpha.lease import Act, Lease, LeaseLost, LeaseNotHeld, LeaseRow
 from alpha.logs import logger
@@ -25,10 +24,10 @@ ALONE_AFTER_MS = 10_000
 class GuardLease:
     """The lease of this process, and the fence for all its gateways."""
 
-    def __init__(self, row: LeaseRow, lease_s: float, *, clock_ms: Callable[[], int] = boottime_ms) -> None:
-        self._lease = Lease(row, lease_s, what="the guard", clock_ms=clock_ms)
+    def __init__(self, row: LeaseRow, lease_s: float, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._lease = Lease(row, lease_s, what="the guard", clock=clock)
         self._lease_ms = int(lease_s * 1000)
-        self._clock_ms = clock_ms
+        self._clock = clock
         self._away_since_ms: int | None = None
         self._alone_until_ms = 0
         self._led = asyncio.Event()
@@ -77,7 +76,7 @@ class GuardLease:
         except LeaseLost as fault:
             log.warning("another_guard_acts", why=str(fault))
         except AlphaError as fault:
-            now_ms = self._clock_ms()
+            now_ms = self._clock.boottime_ms()
             self._away_since_ms = now_ms if self._away_since_ms is None else self._away_since_ms
             if now_ms - self._away_since_ms >= ALONE_AFTER_MS:
                 log.warning("acts_without_lease", fault=str(fault))
@@ -106,7 +105,7 @@ class GuardLease:
 
     @property
     def _alone(self) -> bool:
-        return self._clock_ms() < self._alone_until_ms
+        return self._clock.boottime_ms() < self._alone_until_ms
 
     def _check(self) -> None:
         if not self._alone:

@@ -14,7 +14,7 @@ import msgspec
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.rate_limiter import Priority
 from alpha.bybit.transfers import TransferWatch
-from alpha.clock import monotonic_ms, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock, wall_ms
 from alpha.errors import AlphaError
 from alpha.live_state.read import LivePosition
 from alpha.logs import logger
@@ -86,7 +86,7 @@ class BotLimits:
         close_all: CloseAll,
         *,
         coin: str = USDT,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._coin = coin
         self._state = STATE if coin == USDT else f"{STATE}:{coin}"
@@ -100,7 +100,7 @@ class BotLimits:
         self._book = RiskLimits(settings.bot_limits(), None)
         self._saved: object = None
         self._watch: TransferWatch | None = None
-        self._monotonic = monotonic
+        self._clock = clock
 
     @property
     def transferred(self) -> Decimal:
@@ -143,7 +143,7 @@ class BotLimits:
                 self._alerts,
                 self._close_all,
                 coin=coin,
-                monotonic=self._monotonic,
+                clock=self._clock,
             )
         return self._others[coin]
 
@@ -159,11 +159,7 @@ class BotLimits:
         """Move references by transfers before checking equity. Raises Retry until the ledger explains the balance."""
         if self._watch is None:
             self._watch = TransferWatch(
-                self._account.gateway,
-                memory.ledger_ms,
-                rank=Priority.RECONCILE,
-                coin=self._coin,
-                monotonic=self._monotonic,
+                self._account.gateway, memory.ledger_ms, rank=Priority.RECONCILE, coin=self._coin, clock=self._clock
             )
         moved = await self._watch.see(seen.wallet_balance, seen.now_ms, small=seen.equity * _SMALL)
         memory.ledger_ms = self._watch.since_ms

@@ -3,15 +3,13 @@
 The checks are independent: one that fails is recorded and does not prevent the others.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.models import SystemStatus, Ticker
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock, wall_ms
 from alpha.config.exchange import Environment
 from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
@@ -52,7 +50,7 @@ class Monitor:
         watchman: FindingReporter,
         looks: SnapshotReader,
         *,
-        clock_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.faults: list[AlphaError] = []
         self._account = account
@@ -62,11 +60,11 @@ class Monitor:
         self._registry = registry
         self._watchman = watchman
         self._looks = looks
-        self._clock_s = clock_s
-        self._began_s = clock_s()
-        self._key_s = clock_s()
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
+        self._key_s = clock.monotonic_s()
         self._dcp = False
-        self._instruments_s = clock_s()
+        self._instruments_s = clock.monotonic_s()
         self._orders_since_ms: int | None = None
         self._unnoted: set[tuple[str, str]] = set()
         self._acquisitions: int | None = None
@@ -82,7 +80,7 @@ class Monitor:
             self._life,
             self._held,
             self._orders,
-            self._clock,
+            self._clock_skew,
             self._announced,
             self._lease,
         ):
@@ -96,13 +94,13 @@ class Monitor:
         await self._watchman.report(self._account.bot.id, found, wall_ms())
 
     async def _key(self, now: datetime) -> list[Finding]:
-        if self._clock_s() - self._key_s >= KEY_EVERY_S:
+        if self._clock.monotonic_s() - self._key_s >= KEY_EVERY_S:
             try:
                 await self._account.read_key(observe=self._settings.guard_observe)
                 self._dcp = (await self._account.gateway.account_info()).dcp
             except KeyRefused as fault:
                 return [findings.refused_key(self._account.bot, fault)]
-            self._key_s = self._clock_s()
+            self._key_s = self._clock.monotonic_s()
         observe = self._settings.guard_observe or not self._account.trades
         live = self._account.environment is Environment.LIVE
         return findings.key_state(self._account.bot, self._account.key, now, observe=observe, live=live, dcp=self._dcp)
@@ -114,7 +112,7 @@ class Monitor:
         await self._hold(_ACCOUNT, strange[0].text if strange else None)
         if strange:
             return [self._as_done(finding) for finding in strange]
-        if self._clock_s() - self._began_s <= FIRST_MINUTE_S:
+        if self._clock.monotonic_s() - self._began_s <= FIRST_MINUTE_S:
             return []
         signs = findings.bot_signs(bot, await self._wish(), heartbeat, status, now)
         # in an announced maintenance the exchange is away for everybody, and the listener has told so
@@ -132,10 +130,10 @@ class Monitor:
             for row in await account.gateway.positions(coins=SETTLE_COINS, rank=Priority.RECONCILE)
             if not row.is_flat
         ]
-        if self._clock_s() - self._instruments_s >= INSTRUMENTS_EVERY_S:
+        if self._clock.monotonic_s() - self._instruments_s >= INSTRUMENTS_EVERY_S:
             # A delisting may be announced while a position in the symbol is open.
             account.instruments |= await account.gateway.instruments(rank=Priority.RECONCILE)
-            self._instruments_s = self._clock_s()
+            self._instruments_s = self._clock.monotonic_s()
         tickers: dict[str, Ticker] = {}
         for row in positions:
             tickers |= await account.gateway.tickers(row.symbol, rank=Priority.RECONCILE)
@@ -163,7 +161,7 @@ class Monitor:
             self._unnoted = {(link, symbol) for link, symbol in asked if f"unsent:{link}" in now_unnoted}
         return found
 
-    async def _clock(self, _now: datetime) -> list[Finding]:
+    async def _clock_skew(self, _now: datetime) -> list[Finding]:
         account = self._account
         if account.environment is Environment.SIMULATED:
             # A simulated market runs on its own time.

@@ -8,7 +8,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.errors import Refused
 from alpha.bybit.orders import StopRequest
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
 from alpha.model.coin import SETTLE_COINS
@@ -45,7 +45,7 @@ class StopCheck:
         alerts: Alerts,
         close: Close,
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
         grace_s: float = GRACE_S,
     ) -> None:
         self.walks = 0
@@ -55,7 +55,7 @@ class StopCheck:
         self._store = store
         self._alerts = alerts
         self._close = close
-        self._sleep = sleep
+        self._clock = clock
         self._grace_s = grace_s
         self._own: dict[str, OwnPosition] = {}
         self._of_bot: set[tuple[str, str]] = set()
@@ -67,7 +67,7 @@ class StopCheck:
         """
         suspects, faults = await self._look()
         if suspects:
-            await self._sleep(self._grace_s)
+            await self._clock.sleep(self._grace_s)
             found, faults = await self._look()
             acts = [self._act(*found[slot]) for slot in found if slot in suspects]
             faults += _faults(await asyncio.gather(*acts, return_exceptions=True))
@@ -195,7 +195,9 @@ class StopCheck:
 
     async def _alert(self, level: Level, symbol: str, text: str, remedy: str = "") -> None:
         bot = self._account.bot.id
-        await self._alerts.raise_alert(Alert(level, f"guard:stop:{bot}:{symbol}", text, remedy, bot), wall_ms())
+        await self._alerts.raise_alert(
+            Alert(level, f"guard:stop:{bot}:{symbol}", text, remedy, bot), self._clock.wall_ms()
+        )
 
 
 def _faults(results: Sequence[object]) -> list[AlphaError]:

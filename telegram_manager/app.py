@@ -9,7 +9,7 @@ import httpx
 from telegram.error import InvalidToken, TelegramError
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import monotonic_ms, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, monotonic_ms, wall_ms
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Retry
 from alpha.health import Check, HealthServer
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 SERVICE = "telegram_manager"
+_BACKOFF = Backoff(1.0, 30.0)
 #: How long to wait for the stores at startup.
 STORES_WAIT_S = 60.0
 #: Unhealthy when Telegram has not answered for longer than this.
@@ -238,7 +239,7 @@ class CommandCentre:
         """Answer people, as soon as Telegram can be reached."""
         # starting the chart process is slow on a loaded machine: only a request for a picture waits for it
         warming = asyncio.create_task(_quietly(setup.painter.open()), name="warm the painter")
-        pause_s = 1.0
+        failures = 0
         while True:
             try:
                 await setup.bot.initialize()
@@ -250,8 +251,8 @@ class CommandCentre:
                 ) from None
             except TelegramError as fault:
                 log.warning("telegram_not_reached", fault=fault.message)
-                await asyncio.sleep(pause_s)
-                pause_s = min(30.0, pause_s * 2)
+                failures += 1
+                await asyncio.sleep(_BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
 
         async def gate_changed() -> None:
             await self._memory.save("gate", setup.gate.state)

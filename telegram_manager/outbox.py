@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from alpha.clock import monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 from telegram_manager.rate_limit import RateLimit
@@ -21,7 +21,7 @@ from telegram_manager.rate_limit import RateLimit
 log = logger(__name__)
 T = TypeVar("T")
 #: The longest pause between two attempts.
-MOST_BACKOFF_S = 30.0
+BACKOFF = Backoff(1.0, 30.0)
 #: An answer to a person is useless after this.
 ANSWER_LIFE_S = 120.0
 #: Messages that may wait for one chat; more are refused, so that a flood cannot grow the queue without bound.
@@ -45,9 +45,9 @@ class _Message:
 
 
 class Outbox:
-    """The outgoing queue to Telegram. `clock` gives monotonic milliseconds; tests pass their own."""
+    """The outgoing queue to Telegram."""
 
-    def __init__(self, clock: Callable[[], int] = monotonic_ms, pace: RateLimit | None = None) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, pace: RateLimit | None = None) -> None:
         self._clock = clock
         self._pace = pace or RateLimit()
         self._letters: dict[int, list[_Message]] = {}
@@ -70,7 +70,7 @@ class Outbox:
         waiting = self._letters.setdefault(chat, [])
         if len(waiting) >= MOST_WAITING and not urgent and life_s is not None:
             raise Retry("Too many messages wait for this chat already. Ask again in a minute.")
-        give_up = None if life_s is None else self._clock() + int(life_s * 1000)
+        give_up = None if life_s is None else self._clock.monotonic_ms() + int(life_s * 1000)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         letter = _Message(0 if urgent else 1, next(self._numbers), send, done, give_up)
         heapq.heappush(waiting, letter)
@@ -92,17 +92,17 @@ class Outbox:
         letters = self._letters[chat]
         failures = 0
         while letters:
-            wait_ms = self._pace.wait_ms(chat, self._clock(), urgent=letters[0].rank == 0)
+            wait_ms = self._pace.wait_ms(chat, self._clock.monotonic_ms(), urgent=letters[0].rank == 0)
             if wait_ms:
                 await self._sleep(chat, wait_ms / 1000)
                 continue
             letter = heapq.heappop(letters)
             if letter.done.done():
                 continue
-            if letter.give_up_ms is not None and self._clock() >= letter.give_up_ms:
+            if letter.give_up_ms is not None and self._clock.monotonic_ms() >= letter.give_up_ms:
                 letter.done.set_exception(Retry("Telegram did not take the message in time."))
                 continue
-            self._pace.sent(chat, self._clock())
+            self._pace.sent(chat, self._clock.monotonic_ms())
             pause_s = await self._deliver(chat, letter, failures)
             if pause_s is None:
                 failures = 0
@@ -118,12 +118,12 @@ class Outbox:
         except RetryAfter as fault:
             after = fault.retry_after
             seconds = after.total_seconds() if isinstance(after, timedelta) else float(after)
-            self._pace.hold(chat, seconds, self._clock())
+            self._pace.hold(chat, seconds, self._clock.monotonic_ms())
             return 0.0
         except InvalidToken as fault:
             if letter.give_up_ms is None:
                 # messages without a deadline wait for the operator, who alone can fix the token
-                return MOST_BACKOFF_S
+                return BACKOFF.most_s
             _refuse(letter, fault)
             return None
         except (BadRequest, Forbidden, ChatMigrated) as fault:
@@ -136,10 +136,10 @@ class Outbox:
                     log.error("message_cannot_be_sent", fault=fault.message[:200])
                     _refuse(letter, fault)
                     return None
-            return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))
+            return BACKOFF.pause_s(failures + 1, self._clock.random())
         except TelegramError as fault:
             log.warning("telegram_fault", fault=fault.message)
-            return min(MOST_BACKOFF_S, 2.0 ** min(failures + 1, 5))
+            return BACKOFF.pause_s(failures + 2, self._clock.random())
         except Exception as fault:  # noqa: BLE001 - a message that cannot be built must not block the ones behind it
             if not letter.done.done():
                 letter.done.set_exception(fault)

@@ -1,6 +1,5 @@
 """Long polling: reads updates from a saved offset, through every network fault and every malformed update."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -8,7 +7,7 @@ import msgspec
 from telegram import Bot
 from telegram.error import Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
 
-from alpha.clock import monotonic_ms, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.logs import logger
 from telegram_manager.bot_client import UpdatesRequest, decode_update, fetch_updates
 from telegram_manager.dispatcher import UpdateDispatcher
@@ -17,7 +16,7 @@ from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 POLL_S = 25
-MOST_BACKOFF_S = 30.0
+BACKOFF = Backoff(1.0, 30.0)
 #: The pause after a batch that does not advance the offset: polling would otherwise spin.
 STUCK_PAUSE_S = 1.0
 REFUSED = "Telegram refuses C2_TELEGRAM_BOT_TOKEN. Ask @BotFather for the right one."
@@ -49,14 +48,14 @@ class Poller:
         poll_s: int = POLL_S,
         *,
         refused: Callable[[str], Awaitable[None]] | None = None,
-        now_ms: Callable[[], int] = wall_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._bot = bot
         self._desk = desk
         self._memory = memory
         self._poll_s = poll_s
         self._refused = refused
-        self._now_ms = now_ms
+        self._clock = clock
         self.fault = ""
         self.heard_ms: int | None = None
 
@@ -69,22 +68,22 @@ class Poller:
             while True:
                 try:
                     updates = await fetch_updates(self._bot, request, offset.next, self._poll_s)
-                    received_ms = self._now_ms()
-                    self.heard_ms, self.fault, failures = monotonic_ms(), "", 0
+                    received_ms = self._clock.wall_ms()
+                    self.heard_ms, self.fault, failures = self._clock.monotonic_ms(), "", 0
                     if updates and not await self._take(updates, offset, received_ms):
-                        await asyncio.sleep(STUCK_PAUSE_S)
+                        await self._clock.sleep(STUCK_PAUSE_S)
                 except TelegramError as fault:
                     failures += 1
                     self.fault = _sentence(fault)
                     log.warning("telegram_not_heard", fault=self.fault, failures=failures)
                     if isinstance(fault, InvalidToken | Forbidden) and self._refused is not None:
                         await self._refused(self.fault)
-                    await asyncio.sleep(_pause_s(fault, failures))
+                    await self._clock.sleep(_pause_s(fault, failures, self._clock.random()))
                 except Exception as fault:
                     failures += 1
                     self.fault = f"The poller failed ({type(fault).__name__}); the log has its trace."
                     log.exception("unforeseen_fault", name="poller", failures=failures)
-                    await asyncio.sleep(_pause_s(TelegramError(""), failures))
+                    await self._clock.sleep(_pause_s(TelegramError(""), failures, self._clock.random()))
         finally:
             await request.shutdown()
 
@@ -125,11 +124,11 @@ def _sentence(fault: TelegramError) -> str:
     return f"Telegram does not answer ({type(fault).__name__}: {fault.message})."
 
 
-def _pause_s(fault: TelegramError, failures: int) -> float:
+def _pause_s(fault: TelegramError, failures: int, draw: float) -> float:
     if isinstance(fault, RetryAfter):
         after = fault.retry_after
         return after.total_seconds() if isinstance(after, timedelta) else float(after)
     if isinstance(fault, InvalidToken | Forbidden):
         # the operator must fix it: retry slowly but never give up, since alerts and watch continue in this process
-        return MOST_BACKOFF_S
-    return min(MOST_BACKOFF_S, 0.5 * 2.0 ** min(failures, 6))
+        return BACKOFF.most_s
+    return BACKOFF.pause_s(failures, draw)

@@ -10,6 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import SYSTEM_CLOCK, Backoff
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
 from operations.context import Operations
@@ -19,7 +20,7 @@ from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 STATE = "webhook"
-MOST_BACKOFF_S = 60.0
+BACKOFF = Backoff(1.0, 60.0)
 
 
 class Webhook:
@@ -68,7 +69,7 @@ class Webhook:
     async def _post(self, alerts: list[Raised], stop: asyncio.Event) -> bool:
         """Post until settled: True; False if `stop` came first."""
         body = msgspec.json.encode({"alerts": alerts})
-        pause_s = 0.5
+        failures = 0
         while True:
             try:
                 answer = await self._client.post(self._url, content=body, headers={"Content-Type": "application/json"})
@@ -85,9 +86,9 @@ class Webhook:
             except httpx.HTTPError as error:
                 fault = type(error).__name__
             log.warning("webhook_not_reached", fault=fault, alerts=len(alerts))
+            failures += 1
             try:
-                await asyncio.wait_for(stop.wait(), pause_s)
+                await asyncio.wait_for(stop.wait(), BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
             except TimeoutError:
-                pause_s = min(MOST_BACKOFF_S, pause_s * 2)
-            else:
-                return False
+                continue
+            return False

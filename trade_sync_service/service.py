@@ -1,11 +1,9 @@
 """The service: syncs every bot hourly and independently, so that one bot's failure never affects another."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 
 from alpha.alerts import Alert, Level
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.logs import logger
@@ -22,8 +20,7 @@ from trade_sync_service.settings import DAY_MS, HOUR_MS, SyncSettings
 
 log = logger(__name__)
 #: Pauses after failed runs, doubling; and after an error that only the operator can fix.
-FIRST_PAUSE_S = 5.0
-MOST_PAUSE_S = 60.0
+BACKOFF = Backoff(5.0, 60.0)
 #: A transient error raises an alert once it has lasted this many runs.
 RUNS_BEFORE_ALERT = 4
 
@@ -36,14 +33,11 @@ class Service:
         house: ServiceContext,
         metrics: Metrics,
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        clock_s: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`clock_s` is the wall clock in seconds."""
         self._house = house
         self._metrics = metrics
-        self._sleep = sleep
-        self._clock_s = clock_s
+        self._clock = clock
         #: Message of each bot's last error; None after a successful run.
         self.faults: dict[str, str | None] = {}
         self.last_success_s: dict[str, float] = {}
@@ -75,23 +69,23 @@ class Service:
                 self._note(bot, fault, own=True)
                 if failed == 1:
                     await self._tell(bot, fault, Level.WARNING)
-                pause_s = min(MOST_PAUSE_S, self._house.settings.sync_interval_s)
+                pause_s = min(BACKOFF.most_s, self._house.settings.sync_interval_s)
             except AlphaError as fault:
                 failed += 1
                 self._note(bot, fault, own=False)
                 if failed == RUNS_BEFORE_ALERT:
                     await self._tell(bot, fault, Level.WARNING)
-                pause_s = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failed - 1, 10))
+                pause_s = BACKOFF.pause_s(failed, self._clock.random())
                 if isinstance(fault, Retry) and fault.after_s is not None:
                     pause_s = max(pause_s, fault.after_s)
             else:
                 failed = 0
                 self.faults[bot.id] = None
                 self._own_fault.discard(bot.id)
-                self.last_success_s[bot.id] = self._clock_s()
-                self._metrics.ran(bot.id, result, self._clock_s())
+                self.last_success_s[bot.id] = self._clock.wall_ms() / 1000
+                self._metrics.ran(bot.id, result, self._clock.wall_ms() / 1000)
                 pause_s = self._house.settings.sync_interval_s
-            await self._sleep(pause_s)
+            await self._clock.sleep(pause_s)
 
     async def once(self, bot: Bot) -> RunResult:
         """Run once for one bot: read, then reconcile the last days."""

@@ -3,11 +3,11 @@
 import asyncio
 import heapq
 import itertools
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from alpha.bybit.request_plan import audit_beat_s, valid_s
+from alpha.clock import SYSTEM_CLOCK, Clock
 
 #: So many accounts are read at the same time, at a start and after an outage.
 AT_ONCE = 8
@@ -22,13 +22,13 @@ class AuditSchedule:
         wanted_s: float,
         *,
         at_once: int = AT_ONCE,
-        now_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.beat_s = audit_beat_s(accounts, wanted_s)
         self.valid_s = valid_s(self.beat_s)
         self._accounts = max(1, accounts)
         self._free = at_once
-        self._now_s = now_s
+        self._clock = clock
         self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
 
@@ -36,8 +36,8 @@ class AuditSchedule:
         """Seconds until the next audit on the beat of the account at `place` among all: half to one and a half beats away."""
         beat_s = self.beat_s
         phase_s = beat_s * (place % self._accounts) / self._accounts
-        earliest_s = self._now_s() + beat_s / 2
-        return phase_s + beat_s * -(-(earliest_s - phase_s) // beat_s) - self._now_s()
+        earliest_s = self._clock.monotonic_s() + beat_s / 2
+        return phase_s + beat_s * -(-(earliest_s - phase_s) // beat_s) - self._clock.monotonic_s()
 
     @asynccontextmanager
     async def turn(self, *, holds: bool) -> AsyncIterator[None]:

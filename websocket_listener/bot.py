@@ -396,7 +396,7 @@ class BotListener:
             self._gap_in_buffer("rows were dropped while PostgreSQL was unavailable")
         else:
             # an audit that runs already does not close it: what is dropped now it may not see
-            known.since_ms = self.status.steady_ms()
+            known.since_ms = self.status.clock.boottime_ms()
             if self.auditor is not None:
                 self.auditor.ask(known.what)
 

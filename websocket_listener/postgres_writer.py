@@ -6,13 +6,12 @@ again. A row that PostgreSQL can never take does not hold up the others.
 """
 
 import asyncio
-import random
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.logs import logger
 from alpha.postgres.database import Connection, Pool
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
@@ -25,6 +24,7 @@ log = logger(__name__)
 MOST_ROWS = 5_000
 
 
+_BACKOFF = Backoff(0.1, 2.0)
 #: A row and when it came, on the monotonic clock. A plain tuple, which the garbage collector does not walk.
 Waiting = tuple[Fill | OrderRow, float]
 
@@ -52,7 +52,7 @@ class PostgresWriter:
         *,
         dropped: Callable[[int], None],
         refused: Callable[[Fill | OrderRow, str], Awaitable[None]],
-        draw: Callable[[], float] = random.random,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.counts = WriterCounts()
         self.failing_since_s: float | None = None
@@ -60,7 +60,7 @@ class PostgresWriter:
         self._most_rows = most_rows
         self._dropped = dropped
         self._refused = refused
-        self._draw = draw
+        self._clock = clock
         #: By account: rows that wait, and from arrival to commit in the last batch that had rows of it.
         self.waiting: dict[int, int] = {}
         self.lags_s: dict[int, float] = {}
@@ -83,9 +83,9 @@ class PostgresWriter:
 
     async def stored_until(self, moment_s: float, wait_s: float) -> bool:
         """Wait, at most so long, until nothing that came before this moment (monotonic) waits; False when it still does."""
-        deadline_s = time.monotonic() + wait_s
+        deadline_s = self._clock.monotonic_s() + wait_s
         while self.oldest_s is not None and self.oldest_s < moment_s:
-            if time.monotonic() > deadline_s:
+            if self._clock.monotonic_s() > deadline_s:
                 return False
             await asyncio.sleep(0.05)
         return True
@@ -96,7 +96,7 @@ class PostgresWriter:
             self.counts.dropped += 1
             self._dropped(row.account_id)
             return
-        self._rows.append((row, time.monotonic()))
+        self._rows.append((row, self._clock.monotonic_s()))
         self.waiting[row.account_id] = self.waiting.get(row.account_id, 0) + 1
         self._idle.clear()
         self._wake.set()
@@ -139,18 +139,18 @@ class PostgresWriter:
                 failures += 1
                 self.counts.failures += 1
                 if self.failing_since_s is None:
-                    self.failing_since_s = time.monotonic()
+                    self.failing_since_s = self._clock.monotonic_s()
                     log.warning("database_away", fault=f"{type(fault).__name__}: {fault}")
-                await asyncio.sleep(min(2.0, 0.05 * 2.0 ** min(failures, 10)) * (0.5 + self._draw() / 2))
+                await self._clock.sleep(_BACKOFF.pause_s(failures, self._clock.random()))
                 continue
             if self.failing_since_s is not None:
-                log.info("database_back", away_s=round(time.monotonic() - self.failing_since_s, 1))
+                log.info("database_back", away_s=round(self._clock.monotonic_s() - self.failing_since_s, 1))
             failures, self.failing_since_s = 0, None
             self._note_commit()
 
     def _note_commit(self) -> None:
         taken, self._taken = self._taken, []
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         self.counts.lag_s = now_s - taken[0][1]
         of_batch: dict[int, float] = {}
         for row, arrived_s in taken:

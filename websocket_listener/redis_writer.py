@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
+from alpha.clock import SYSTEM_CLOCK, Backoff
 from alpha.errors import Retry
 from alpha.lease import Act
 from alpha.live_state import keys
@@ -27,7 +28,7 @@ Change = tuple[str, ...]
 _SCRIPT = files("websocket_listener").joinpath("apply.lua").read_text(encoding="utf-8")
 #: A script call blocks Redis; so many changes take a few milliseconds.
 _MOST_CHANGES = 1_000
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 0.1, 2.0
+_BACKOFF = Backoff(0.1, 2.0)
 #: An answer that takes longer counts as lost.
 _ANSWER_S = 10.0
 #: The script's answers when the keys are another writer's, and when the lease must be proved first.
@@ -119,7 +120,7 @@ class RedisWriter:
 
     async def run(self) -> None:
         """Write until cancelled. Raises LeaseLost when another listener records this bot."""
-        pause_s = _FIRST_PAUSE_S
+        failures = 0
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -128,15 +129,15 @@ class RedisWriter:
             try:
                 if self.lost_since_s is not None:
                     await self._write_anew(self._fence)
-                    pause_s = _FIRST_PAUSE_S
+                    failures = 0
                 while self._waiting:
                     await self._write_waiting(self._fence)
                 self._idle.set()
             except (RedisError, OSError, TimeoutError, Retry) as fault:
                 self.lose(f"{type(fault).__name__}: {fault}")
                 self._idle.set()
-                await asyncio.sleep(pause_s)
-                pause_s = min(_MOST_PAUSE_S, pause_s * 2)
+                failures += 1
+                await asyncio.sleep(_BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
                 self._wake.set()
 
     async def _write_waiting(self, fence: WriteFence) -> None:

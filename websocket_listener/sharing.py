@@ -5,11 +5,11 @@ listeners there are. Two that count differently for a moment hold back or try mo
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS
@@ -54,7 +54,7 @@ class Sharing:
         name: str,
         accounts: Callable[[], Sequence[Recorded]],
         *,
-        now_s: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.members = 1
         #: Nothing is taken before the others were counted once.
@@ -62,8 +62,8 @@ class Sharing:
         self._questions = questions
         self._name = name
         self._accounts = accounts
-        self._now_s = now_s
-        self._since_s = now_s()
+        self._clock = clock
+        self._since_s = clock.monotonic_s()
         self._attempt = asyncio.Lock()
 
     @property
@@ -83,7 +83,7 @@ class Sharing:
         while True:
             await self.beat()
             self._rebalance()
-            await asyncio.sleep(_BEAT_S)
+            await self._clock.sleep(_BEAT_S)
 
     async def beat(self) -> None:
         """Say that this listener is there, and count the others. While PostgreSQL does not answer the last count stays."""
@@ -94,12 +94,12 @@ class Sharing:
             return
         members = 1 + int(rows[0]["others"])
         if members != self.members or not self.counted:
-            self._since_s = self._now_s()
+            self._since_s = self._clock.monotonic_s()
             log.info("listeners_counted", listeners=members, accounts=len(self._accounts()))
         self.members, self.counted = members, True
 
     def _rebalance(self) -> None:
-        if self._now_s() - self._since_s < _SETTLED_S:
+        if self._clock.monotonic_s() - self._since_s < _SETTLED_S:
             return
         held = [account for account in self._accounts() if account.recorded_here]
         surplus = len(held) - self.part

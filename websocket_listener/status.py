@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from alpha.bybit.request_plan import LEAST_VALID_S
-from alpha.clock import boottime_ms, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.live_state.read import DataState
 from websocket_listener import serialize
 from websocket_listener.redis_writer import Change
@@ -32,11 +32,10 @@ class Gap:
 
 @dataclass(slots=True)
 class BotStatus:
-    """The status of one bot. Times are wall-clock milliseconds; 0 is never. Both clocks can be given, for tests."""
+    """The status of one bot. Times are wall-clock milliseconds; 0 is never."""
 
     put: Callable[[Change], None]
-    wall_ms: Callable[[], int] = wall_ms
-    steady_ms: Callable[[], int] = boottime_ms
+    clock: Clock = SYSTEM_CLOCK
     #: So long after an audit the live state counts as compared with the exchange, in seconds.
     valid_s: float = LEAST_VALID_S
     connected: bool = False
@@ -58,7 +57,7 @@ class BotStatus:
 
     def now(self) -> Moment:
         """This moment."""
-        return Moment(self.steady_ms(), self.wall_ms())
+        return Moment(self.clock.boottime_ms(), self.clock.wall_ms())
 
     def state(self) -> DataState:
         """What is true now."""
@@ -74,9 +73,9 @@ class BotStatus:
         known = self.gaps.get(kind)
         if known is not None and known.what == what:
             # a storm of one trouble changes nothing that is shown
-            known.since_ms = self.steady_ms()
+            known.since_ms = self.clock.boottime_ms()
             return
-        self.gaps[kind] = Gap(self.steady_ms(), what)
+        self.gaps[kind] = Gap(self.clock.boottime_ms(), what)
         self.say()
 
     def audited(self, began: Moment) -> None:
@@ -87,7 +86,7 @@ class BotStatus:
 
     def up(self) -> None:
         """The private stream is live: what happened before is not known until an audit."""
-        self.connected, self.connected_at_ms = True, self.wall_ms()
+        self.connected, self.connected_at_ms = True, self.clock.wall_ms()
         self.gap("connection", "reconnected")
 
     def down(self) -> None:
@@ -138,7 +137,7 @@ class BotStatus:
         state = self.state()
         if state is not self._said:
             self._said = state
-            self.put(("EVENT", "status", str(self.wall_ms()), serialize.json_text(fields)))
+            self.put(("EVENT", "status", str(self.clock.wall_ms()), serialize.json_text(fields)))
 
     def anew(self) -> list[Change]:
         """The changes that write the status whole, after Redis was emptied."""
@@ -147,4 +146,4 @@ class BotStatus:
         return [("STATUS", *(part for pair in fields.items() for part in pair))]
 
     def _audit_age_ms(self) -> int | None:
-        return None if self._synced is None else max(0, self.steady_ms() - self._synced.steady)
+        return None if self._synced is None else max(0, self.clock.boottime_ms() - self._synced.steady)

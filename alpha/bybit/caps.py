@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.config.exchange import Environment, ExchangeSettings
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.model.money import plain
@@ -64,15 +64,15 @@ class OrderGuard:
         halt: HaltCheck,
         *,
         live_bots: tuple[str, ...] = (),
-        now_ms: Callable[[], int] = wall_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`live_bots` is ALPHA_LIVE_TRADING, `halt` reads the durable halt, `now_ms` is the wall clock."""
+        """`live_bots` is ALPHA_LIVE_TRADING, `halt` reads the durable halt."""
         self._bot = bot
         self._environment = environment
         self._caps = caps
         self._halt = halt
         self._live_bots = live_bots
-        self._now_ms = now_ms
+        self._clock = clock
         self._sent: deque[int] = deque()
 
     @property
@@ -136,7 +136,7 @@ class OrderGuard:
             raise TradingHalted(f"{symbol}: no entry is sent for {self._bot}: it is halted ({reason}).")
 
     def _count(self, order: OrderRequest) -> None:
-        now = self._now_ms()
+        now = self._clock.wall_ms()
         while self._sent and self._sent[0] <= now - MINUTE_MS:
             self._sent.popleft()
         most = self._caps.max_orders_per_minute * (EXIT_RATE_FACTOR if order.reduce_only else 1)

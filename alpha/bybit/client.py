@@ -5,9 +5,6 @@ A gateway belongs to one key. Reads are retried; a write that may have happened 
 the errors of `alpha.bybit.errors`, and all can be cancelled while they wait.
 """
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 from alpha.bybit import endpoints as at_bybit
@@ -20,11 +17,10 @@ from alpha.bybit.models import PlacedOrder
 from alpha.bybit.orders import OrderRequest, Params, StopRequest
 from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.reads import LINEAR, SETTLE_COIN, Reads
-from alpha.bybit.retry_policy import Backoff
-from alpha.bybit.session import CallCounts, Caller, Credentials
-from alpha.clock import BusinessClock, boottime_ms, wall_ms
+from alpha.bybit.session import CALL_POLICY, CallCounts, Caller, CallPolicy, Credentials
+from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
 from alpha.errors import Misconfigured, Rejected
-from alpha.lease import MOST_WINDOW_MS, Act, Fence
+from alpha.lease import Act, Fence
 from alpha.model.money import plain
 from alpha.model.order import Order
 
@@ -41,20 +37,12 @@ class Gateway(Reads):
         account: str,
         guard: OrderGuard | None = None,
         business: BusinessClock | None = None,
-        backoff: Backoff | None = None,
-        draw: Callable[[], float] = random.random,
-        now_ms: Callable[[], int] = wall_ms,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        timeout_s: float = 10.0,
-        recv_window_ms: int = MOST_WINDOW_MS,
-        throttle_wait_s: float = 30.0,
-        steady_ms: Callable[[], int] = boottime_ms,
+        policy: CallPolicy = CALL_POLICY,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`account` names the request budget (the bot's id), equal in all processes. Without `guard` it only reads.
 
-        `credentials` None makes a gateway for market data only. `business` receives the time of every answer; `draw`
-        returns random numbers in [0, 1) for jitter; `now_ms` is the wall clock, `steady_ms` a clock without steps that
-        keeps running during suspend; `throttle_wait_s` bounds each wait for room in the request budget.
+        `credentials` None makes a gateway for market data only. `business` receives the time of every answer.
         """
         super().__init__(
             Caller(
@@ -63,14 +51,8 @@ class Gateway(Reads):
                 throttle,
                 account=account,
                 business=business,
-                backoff=backoff,
-                draw=draw,
-                now_ms=now_ms,
-                sleep=sleep,
-                timeout_s=timeout_s,
-                recv_window_ms=recv_window_ms,
-                throttle_wait_s=throttle_wait_s,
-                steady_ms=steady_ms,
+                policy=policy,
+                clock=clock,
             )
         )
         self._guard = guard

@@ -7,16 +7,14 @@ Accounts with positions are connected first.
 import asyncio
 import heapq
 import itertools
-import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 
 from redis.exceptions import RedisError
 
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.live_state.client import TextRedis
 
 WINDOW_S = 300.0
@@ -46,8 +44,7 @@ class ConnectBudget:
         most: int = LOCAL_MOST,
         window_s: float = WINDOW_S,
         *,
-        now_s: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
         redis: TextRedis | None = None,
         egress: str = "",
         shared_most: int = SHARED_MOST,
@@ -55,8 +52,7 @@ class ConnectBudget:
         """`redis` is database 15 (None: not shared). `egress` names the outgoing address; `most` holds without Redis."""
         self._most = most
         self._window_s = window_s
-        self._now_s = now_s
-        self._sleep = sleep
+        self._clock = clock
         self._redis = redis
         self._key = f"throttle:connect:{egress}"
         self._shared_most = shared_most
@@ -76,7 +72,7 @@ class ConnectBudget:
                     wait_s = await self._room_s()
                     if not wait_s:
                         return
-                    await self._sleep(wait_s)
+                    await self._clock.sleep(wait_s)
                 else:
                     mine.leads.clear()
                     await mine.leads.wait()
@@ -89,7 +85,7 @@ class ConnectBudget:
     async def _room_s(self) -> float:
         """Zero when one more connection was counted, otherwise the seconds to wait."""
         shared_s = await self._shared_room_s()
-        now = self._now_s()
+        now = self._clock.monotonic_s()
         while self._opened and now - self._opened[0] >= self._window_s:
             self._opened.popleft()
         if shared_s is None and len(self._opened) >= self._most:
@@ -101,16 +97,24 @@ class ConnectBudget:
 
     async def _shared_room_s(self) -> float | None:
         """As `_room_s`, counted for all processes; None while Redis is unavailable."""
-        if self._redis is None or self._now_s() < self._redis_again_s:
+        if self._redis is None or self._clock.monotonic_s() < self._redis_again_s:
             return None
         window_ms, call = int(self._window_s * 1000), f"{self._me}:{next(self._numbers)}"
         keys = (self._key, "-", f"{self._key}:ban", f"{self._key}:block", "-", "-")
         try:
             async with asyncio.timeout(_REDIS_TIMEOUT_S):
                 _, wait = await self._redis.eval(
-                    _SCRIPT, len(keys), *keys, str(wall_ms()), str(window_ms), call, str(self._shared_most), "0", ""
+                    _SCRIPT,
+                    len(keys),
+                    *keys,
+                    str(self._clock.wall_ms()),
+                    str(window_ms),
+                    call,
+                    str(self._shared_most),
+                    "0",
+                    "",
                 )
         except (RedisError, OSError, TimeoutError):
-            self._redis_again_s = self._now_s() + _REDIS_PAUSE_S
+            self._redis_again_s = self._clock.monotonic_s() + _REDIS_PAUSE_S
             return None
         return int(wait) / 1000

@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 
 from alpha.bybit.messages import Answer, Envelope, answer_of, decode
 from alpha.bybit.stream_state import StreamState, move
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 
@@ -143,10 +144,12 @@ class Connection:
         *,
         login: Callable[[], Sequence[str | int]] | None = None,
         open_socket: OpenSocket = WebsocketsSocket.open,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`login` gives the arguments of the `auth` frame at the moment it is sent; None for a public connection."""
         self.state = StreamState.CONNECTING
-        self.opened_s = time.monotonic()
+        self._clock = clock
+        self.opened_s = clock.monotonic_s()
         self.last_frame_s = self.opened_s
         self._url = url
         self._handlers = handlers
@@ -170,7 +173,7 @@ class Connection:
         except Retry:
             self._close_state()
             raise
-        self.last_frame_s = time.monotonic()
+        self.last_frame_s = self._clock.monotonic_s()
         self._tasks = [asyncio.create_task(self._beat())]
         if self._login is not None:
             self._advance(StreamState.LOGGING_IN)
@@ -250,7 +253,7 @@ class Connection:
 
     def _took(self, frame: str | bytes) -> None:
         """One frame. A fault of ours outside the handler of data must never stop the reading in silence: it ends the connection."""
-        self.last_frame_s = time.monotonic()
+        self.last_frame_s = self._clock.monotonic_s()
         try:
             if self._handlers.raw is not None and self._taken_raw(self._handlers.raw, frame):
                 return
@@ -302,7 +305,7 @@ class Connection:
         step = min(self._timing.ping_s, self._timing.silence_s / 4)
         next_ping = 0.0
         while not self._end.done():
-            now = time.monotonic()
+            now = self._clock.monotonic_s()
             if now - self.last_frame_s > self._timing.silence_s:
                 self.end(f"silent for {now - self.last_frame_s:.1f} s")
                 return
@@ -310,4 +313,4 @@ class Connection:
                 next_ping = now + self._timing.ping_s
                 with suppress(Retry):
                     await self._send({"req_id": f"p{next(self._numbers)}", "op": "ping"})
-            await asyncio.sleep(step)
+            await self._clock.sleep(step)

@@ -10,8 +10,8 @@ from functools import partial
 from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import Hosts, bybit_hosts
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.retry_policy import Backoff
-from alpha.bybit.session import Credentials
+from alpha.bybit.session import CallPolicy, Credentials
+from alpha.clock import Backoff
 from alpha.concurrency import gather_bounded
 from alpha.config.exchange import Environment
 from alpha.config.regions import GLOBAL, REGION_NAMES, REGIONS
@@ -48,7 +48,13 @@ async def home_of(asked: Hosts, key: Credentials, *, timeout_s: float = 5.0) -> 
     accepting: list[Hosts] = []
 
     async def ask(hosts: Hosts) -> None:
-        gateway = Gateway(hosts, key, RateLimiter(None), account="home", backoff=Backoff(tries=1), timeout_s=timeout_s)
+        gateway = Gateway(
+            hosts,
+            key,
+            RateLimiter(None),
+            account="home",
+            policy=CallPolicy(backoff=Backoff(tries=1), timeout_s=timeout_s),
+        )
         async with gateway:
             try:
                 await gateway.key_info()

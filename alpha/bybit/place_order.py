@@ -7,13 +7,11 @@ send again -> refused, or the exchange is busy      the first send may have arri
 send again -> the lease has expired meanwhile       the same; not found means unknown until the first send expires
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import DuplicateOrder, WriteUnknown
 from alpha.bybit.orders import OrderRequest, Placement
 from alpha.bybit.rate_limiter import Priority
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import AlphaError
 from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.model.order import Order
@@ -27,7 +25,7 @@ async def place_order_once(
     gateway: Gateway,
     order: OrderRequest,
     *,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    clock: Clock = SYSTEM_CLOCK,
     sends: int = SENDS,
 ) -> Placement:
     """Send `order` until the exchange is known to have accepted or refused it.
@@ -40,7 +38,7 @@ async def place_order_once(
         try:
             placed = await gateway.create_order(order)
         except DuplicateOrder:
-            found = await _look_up(gateway, order, sleep)
+            found = await _look_up(gateway, order, clock)
             if found is None:
                 raise WriteUnknown(
                     f"{order.symbol}: Bybit says that {order.order_link_id} exists, but does not show it yet. "
@@ -48,7 +46,7 @@ async def place_order_once(
                 ) from None
             return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)
         except WriteUnknown:
-            found = await _look_up(gateway, order, sleep)
+            found = await _look_up(gateway, order, clock)
             if found is not None:
                 return Placement(order_id=found.order_id, order_link_id=order.order_link_id, sends=send, order=found)
         except LeaseLost:
@@ -56,7 +54,7 @@ async def place_order_once(
         except AlphaError as fault:
             if send == 1:
                 raise
-            found = await _look_up(gateway, order, sleep)
+            found = await _look_up(gateway, order, clock)
             if found is None and isinstance(fault, LeaseNotHeld):
                 raise WriteUnknown(
                     f"{order.symbol}: the answer to {order.order_link_id} was lost, and it may not be sent again: {fault}"
@@ -72,11 +70,11 @@ async def place_order_once(
     )
 
 
-async def _look_up(gateway: Gateway, order: OrderRequest, sleep: Callable[[float], Awaitable[object]]) -> Order | None:
+async def _look_up(gateway: Gateway, order: OrderRequest, clock: Clock) -> Order | None:
     """The order by its id; None only when the exchange answered every time that it does not know it."""
     unread: AlphaError | None = None
     for pause_s in LOOKUP_PAUSES_S:
-        await sleep(pause_s)
+        await clock.sleep(pause_s)
         try:
             found = await gateway.order_by_link_id(
                 order.symbol, order.order_link_id, rank=Priority.EXIT if order.reduce_only else Priority.ENTRY

@@ -10,7 +10,7 @@ import asyncio
 import math
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib.resources import files
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from alpha.bybit.endpoints import Endpoint
 from alpha.bybit.errors import AddressBanned, Throttled
 from alpha.bybit.retry_policy import BAN_S
-from alpha.clock import wall_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.live_state.client import TextRedis
 
 #: Requests per second of all processes together; Bybit bans an IP address at 120 per second (600 in 5 s).
@@ -104,20 +104,18 @@ class RateLimiter:
         self,
         redis: TextRedis | None,
         *,
-        now_ms: Callable[[], int] = wall_ms,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Clock = SYSTEM_CLOCK,
         ip_per_second: int = IP_PER_SECOND,
         ban_s: float = BAN_S,
         egress: str = "",
     ) -> None:
-        """`redis` is database 15 (None: not shared, fixed shares); `now_ms` is the wall clock. Processes with the same
+        """`redis` is database 15 (None: not shared, fixed shares). Processes with the same
         `egress` leave from the same IP address and share its budget."""
         behind = f":{egress}" if egress else ""
         self._ip_key, self._ban_key = f"throttle:ip{behind}", f"throttle:ban{behind}"
         self._asking_key = f"throttle:asking{behind}"
         self._redis = redis
-        self._now_ms = now_ms
-        self._sleep = sleep
+        self._clock = clock
         self._ip_per_second = ip_per_second
         self._ban_s = ban_s
         self._local = _Local()
@@ -130,7 +128,7 @@ class RateLimiter:
 
     def is_shared(self) -> bool:
         """True while the budget is kept in Redis; False while this process uses its local share."""
-        return self._redis is not None and self._now_ms() >= self._redis_again_ms
+        return self._redis is not None and self._clock.wall_ms() >= self._redis_again_ms
 
     def limit(self, account: str, endpoint: Endpoint) -> int | None:
         """Calls per second for this account and endpoint: Bybit's last stated limit, or its published default."""
@@ -141,7 +139,7 @@ class RateLimiter:
 
         Raises Throttled when there is no room within `wait_s`, and AddressBanned while Bybit bans this address.
         """
-        began = self._now_ms()
+        began = self._clock.wall_ms()
         # Callers for the same limit queue, so that only one of them asks at a time.
         turn = self._turns.setdefault((account, endpoint.path, rank), asyncio.Lock())
         try:
@@ -157,7 +155,7 @@ class RateLimiter:
 
     async def _wait_for_room(self, account: str, endpoint: Endpoint, rank: Priority, began: int, wait_s: float) -> None:
         while True:
-            now = self._now_ms()
+            now = self._clock.wall_ms()
             wait_ms, banned = await self._ask(account, endpoint, rank, now)
             if banned:
                 raise self._banned(wait_ms / 1_000)
@@ -170,7 +168,7 @@ class RateLimiter:
             if wait_ms > began + wait_s * 1_000 - now:
                 self.counts.refused += 1
                 raise self._no_room(account, endpoint, wait_s, wait_ms / 1_000)
-            await self._sleep(wait_ms / 1_000)
+            await self._clock.sleep(wait_ms / 1_000)
 
     def _no_room(self, account: str, endpoint: Endpoint, wait_s: float, after_s: float | None) -> Throttled:
         return Throttled(
@@ -189,13 +187,13 @@ class RateLimiter:
         """Grant nothing for this account and endpoint before `until_ms` (wall clock): the exchange answered 10006."""
         key = _block_key(account, endpoint)
         self._local.blocked_until_ms[key] = until_ms
-        left = until_ms - self._now_ms()
+        left = until_ms - self._clock.wall_ms()
         if left > 0:
             await self._store(key, until_ms, left)
 
     async def ban(self) -> AddressBanned:
         """Grant nothing to any process for ten minutes: the exchange answered 403. Returns the error to raise."""
-        self._local.banned_until_ms = self._now_ms() + int(self._ban_s * 1_000)
+        self._local.banned_until_ms = self._clock.wall_ms() + int(self._ban_s * 1_000)
         await self._store(self._ban_key, self._local.banned_until_ms, int(self._ban_s * 1_000))
         return self._banned(self._ban_s)
 
@@ -253,7 +251,7 @@ class RateLimiter:
             async with asyncio.timeout(_REDIS_TIMEOUT_S):
                 await self._redis.set(key, str(until_ms), px=left_ms)
         except (RedisError, OSError, TimeoutError):
-            self._redis_again_ms = self._now_ms() + _REDIS_PAUSE_MS
+            self._redis_again_ms = self._clock.wall_ms() + _REDIS_PAUSE_MS
 
 
 def _block_key(account: str, endpoint: Endpoint) -> str:

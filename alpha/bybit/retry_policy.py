@@ -16,7 +16,6 @@
 | BANNED | this address is banned: nothing is sent for ten minutes | as read |
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 BAN_S = 600.0
@@ -104,20 +103,3 @@ def kind_of_status(http_status: int) -> ErrorKind:
 def remedy_of(ret_code: int) -> str:
     """What the operator should do about a key refused with this code."""
     return _REMEDIES.get(ret_code, "look at the key on bybit.com")
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses between attempts: doubling from `first_s` up to `most_s`, each drawn from its upper half.
-
-    `tries` counts all sends of one call, including the first.
-    """
-
-    tries: int = 5
-    first_s: float = 0.25
-    most_s: float = 5.0
-
-    def pause_s(self, attempt: int, draw: float) -> float:
-        """The pause after failed attempt number `attempt` (from 1); `draw` is a random number in [0, 1)."""
-        top: float = min(self.most_s, self.first_s * 2.0 ** (attempt - 1))
-        return top * (0.5 + draw / 2)

@@ -1,8 +1,6 @@
 """One call from start to end: request budget, signing clock, send, and recovery from a failure."""
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from msgspec import Struct
@@ -25,9 +23,9 @@ from alpha.bybit.errors import (
 from alpha.bybit.fields import Fields
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.rate_limiter import Priority, RateLimiter
-from alpha.bybit.retry_policy import Backoff, ErrorKind
+from alpha.bybit.retry_policy import ErrorKind
 from alpha.bybit.transport import Answer, Permit, Transport, midpoint_offset
-from alpha.clock import BusinessClock, boottime_ms, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, BusinessClock, Clock
 from alpha.config.exchange import Environment
 from alpha.config.regions import REGIONS
 from alpha.errors import AlphaError
@@ -54,6 +52,18 @@ class Credentials(Struct, frozen=True):
     __str__ = __repr__
 
 
+class CallPolicy(Struct, frozen=True):
+    """How long a call may take: the pauses between attempts, and limits for an answer and for room in the request budget."""
+
+    backoff: Backoff = Backoff()
+    timeout_s: float = 10.0
+    recv_window_ms: int = MOST_WINDOW_MS
+    throttle_wait_s: float = 30.0
+
+
+CALL_POLICY = CallPolicy()
+
+
 class CallCounts(Struct):
     """Counts of what was sent."""
 
@@ -72,20 +82,10 @@ class Caller:
         *,
         account: str,
         business: BusinessClock | None = None,
-        backoff: Backoff | None = None,
-        draw: Callable[[], float] = random.random,
-        now_ms: Callable[[], int] = wall_ms,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        timeout_s: float = 10.0,
-        recv_window_ms: int = MOST_WINDOW_MS,
-        throttle_wait_s: float = 30.0,
-        steady_ms: Callable[[], int] = boottime_ms,
+        policy: CallPolicy = CALL_POLICY,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`now_ms` is this machine's wall clock, `draw` a source of random numbers in [0, 1), for jitter.
-
-        `steady_ms` is a clock without steps that runs on during suspend: between two measurements of the exchange's
-        clock, timestamps advance with it.
-        """
+        """Between two measurements of the exchange's clock, timestamps advance with `clock.boottime_ms`."""
         self.account = account
         #: Checked for every write at the instant it is signed; None: no other process writes for this key.
         self.fence: Fence | None = None
@@ -93,13 +93,9 @@ class Caller:
         self.business = business if business is not None else BusinessClock()
         self.counts = CallCounts()
         self._throttle = throttle
-        self._backoff = backoff if backoff is not None else Backoff()
-        self._draw = draw
-        self._now_ms = now_ms
-        self._sleep = sleep
-        self._throttle_wait_s = throttle_wait_s
-        self._steady_ms = steady_ms
-        self._wall_less_steady_ms = now_ms() - steady_ms()
+        self._policy = policy
+        self._clock = clock
+        self._wall_less_steady_ms = clock.wall_ms() - clock.boottime_ms()
         self._offset_ms = 0
         #: Maximum error of the measured offset: half the round trip of the measurement, in milliseconds.
         self._offset_error_ms = 0
@@ -110,9 +106,9 @@ class Caller:
             credentials.key if credentials else None,
             credentials.secret if credentials else None,
             clock_ms=self.signing_ms,
-            now_ms=steady_ms,
-            timeout_s=timeout_s,
-            recv_window_ms=recv_window_ms,
+            now_ms=clock.boottime_ms,
+            timeout_s=policy.timeout_s,
+            recv_window_ms=policy.recv_window_ms,
         )
 
     @property
@@ -122,7 +118,7 @@ class Caller:
 
     def signing_ms(self) -> int:
         """The timestamp to sign requests and WebSocket logins with: the exchange's clock as last measured, in ms."""
-        return self._steady_ms() + self._wall_less_steady_ms + self._offset_ms
+        return self._clock.boottime_ms() + self._wall_less_steady_ms + self._offset_ms
 
     async def close(self) -> None:
         """Stop the threads and close the connections."""
@@ -134,7 +130,7 @@ class Caller:
         On a simulated exchange whose time differs from the wall clock by more than a minute the skew is zero:
         that is business time, and requests are signed with the wall clock.
         """
-        answer = await self._read(SERVER_TIME, {}, Priority.RECONCILE, self._throttle_wait_s)
+        answer = await self._read(SERVER_TIME, {}, Priority.RECONCILE, self._policy.throttle_wait_s)
         nanoseconds = Fields("server-time", answer.result).integer("timeNano")
         self._take_offset(nanoseconds // 1_000_000, answer)
         return self._offset_ms
@@ -150,7 +146,7 @@ class Caller:
     ) -> Answer:
         """Like `read`, with the exchange's timestamp of the answer."""
         await self._keep_clock(endpoint)
-        return await self._read(endpoint, params, rank, self._throttle_wait_s if wait_s is None else wait_s)
+        return await self._read(endpoint, params, rank, self._policy.throttle_wait_s if wait_s is None else wait_s)
 
     async def write(
         self,
@@ -168,10 +164,10 @@ class Caller:
         the fence refuses it.
         """
         await self._keep_clock(endpoint)
-        wait = self._throttle_wait_s if wait_s is None else wait_s
+        wait = self._policy.throttle_wait_s if wait_s is None else wait_s
         if endpoint.repeatable:
             return (await self._read(endpoint, params, rank, wait, act)).result
-        for attempt in range(1, self._backoff.tries + 1):
+        for attempt in range(1, self._policy.backoff.tries + 1):
             answer = await self._send(endpoint, params, rank, wait, act)
             if answer.kind is ErrorKind.OK:
                 return answer.result
@@ -183,7 +179,7 @@ class Caller:
     async def _read(
         self, endpoint: Endpoint, params: Mapping[str, object], rank: Priority, wait_s: float, act: Act | None = None
     ) -> Answer:
-        for attempt in range(1, self._backoff.tries + 1):
+        for attempt in range(1, self._policy.backoff.tries + 1):
             answer = await self._send(endpoint, params, rank, wait_s, act)
             if answer.kind is ErrorKind.OK:
                 return answer
@@ -209,17 +205,19 @@ class Caller:
 
     async def _recover(self, endpoint: Endpoint, answer: Answer, attempt: int) -> None:
         """Recover from the failure before the next attempt; raise when none is allowed or left."""
-        last = attempt >= self._backoff.tries
-        pause_s = self._backoff.pause_s(attempt, self._draw())
+        last = attempt >= self._policy.backoff.tries
+        pause_s = self._policy.backoff.pause_s(attempt, self._clock.random())
         match answer.kind:
             case ErrorKind.LIMITED:
                 self.counts.limited += 1
                 until_ms = self._reset_ms(answer)
                 await self._throttle.block(self.account, endpoint, until_ms)
                 if last:
-                    after_s = max(0, until_ms - self._now_ms()) / 1_000
+                    after_s = max(0, until_ms - self._clock.wall_ms()) / 1_000
                     raise RateLimited(_text(endpoint, answer), after_s, answer.ret_code)
-                pause_s = self._draw() * 0.1  # the block delays the next attempt; the jitter spreads the attempts
+                pause_s = (
+                    self._clock.random() * 0.1
+                )  # the block delays the next attempt; the jitter spreads the attempts
             case ErrorKind.CLOCK:
                 if last:
                     raise ClockRefused(_text(endpoint, answer), None, answer.ret_code)
@@ -236,13 +234,13 @@ class Caller:
                 raise await self._throttle.ban()
             case _:
                 raise _final(endpoint, answer, self.hosts)
-        await self._sleep(pause_s)
+        await self._clock.sleep(pause_s)
 
     async def _keep_clock(self, endpoint: Endpoint) -> None:
         """Measure the clock before the first signed call and when the last offset is old; then failure is harmless."""
         if not endpoint.signed:
             return
-        now = self._steady_ms()
+        now = self._clock.boottime_ms()
         if self._measured_ms is not None and now - self._measured_ms < CLOCK_AGE_MS:
             return
         self._measured_ms = now
@@ -273,17 +271,17 @@ class Caller:
 
     def _take_offset(self, server_ms: int, answer: Answer) -> None:
         self._offset_error_ms = (answer.heard_ms - answer.sent_ms) // 2
-        self._wall_less_steady_ms = self._now_ms() - self._steady_ms()
+        self._wall_less_steady_ms = self._clock.wall_ms() - self._clock.boottime_ms()
         offset_ms = midpoint_offset(server_ms, answer) - self._wall_less_steady_ms
         if self.hosts.environment is Environment.SIMULATED and abs(offset_ms) > SIMULATED_SKEW_LIMIT_MS:
             offset_ms = 0
         self._offset_ms = offset_ms
         self._skew_ms = offset_ms
-        self._measured_ms = self._steady_ms()
+        self._measured_ms = self._clock.boottime_ms()
 
     def _reset_ms(self, answer: Answer) -> int:
         """When the limit resets, by this machine's clock; never in the past and never far in the future."""
-        now = self._now_ms()
+        now = self._clock.wall_ms()
         text = answer.headers.get("X-Bapi-Limit-Reset-Timestamp", "")
         reset = int(text) - self._offset_ms if text.isdecimal() and len(text) < 16 else now + LIMIT_PAUSE_MS
         return min(max(reset, now + 50), now + LIMIT_PAUSE_MOST_MS)

@@ -1,8 +1,6 @@
 """A stream that stays: connections one after another, with back-off, within the exchange's connection limits."""
 
 import asyncio
-import random
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,24 +15,16 @@ from alpha.bybit.connection import (
     WebsocketsSocket,
 )
 from alpha.bybit.stream_state import StreamState
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.errors import Retry
 from alpha.logs import logger
 
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses between attempts: doubling, each drawn from the upper half, so that many clients do not come at once."""
-
-    first_s: float = 0.25
-    most_s: float = 30.0
-    refused_s: float = 5.0
-
-    def pause_s(self, failures: int, draw: float, *, refused: bool) -> float:
-        """The pause after `failures` failures in a row; `draw` is a random number in [0, 1)."""
-        top: float = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 20))
-        return max(top, self.refused_s if refused else 0.0) * (0.5 + draw / 2)
+BACKOFF = Backoff(0.25, 30.0)
+#: The shortest range of pauses after a refused login or subscription, in seconds.
+REFUSED_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +50,11 @@ class Stream:
         topics: Iterable[str] = (),
         timing: Timing,
         budget: ConnectBudget,
-        backoff: Backoff | None = None,
+        backoff: Backoff = BACKOFF,
+        refused_pause_s: float = REFUSED_PAUSE_S,
         login: Callable[[], Sequence[str | int]] | None = None,
         all_topics_needed: bool = True,
-        draw: Callable[[], float] = random.random,
+        clock: Clock = SYSTEM_CLOCK,
         open_socket: OpenSocket = WebsocketsSocket.open,
         holds: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -77,10 +68,11 @@ class Stream:
         self._watch = watch
         self._timing = timing
         self._budget = budget
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff
+        self._refused_pause_s = refused_pause_s
         self._login = login
         self._needed = all_topics_needed
-        self._draw = draw
+        self._clock = clock
         self._open_socket = open_socket
         self._topics: set[str] = set(topics)
         self._confirmed: set[str] = set()
@@ -126,7 +118,7 @@ class Stream:
         try:
             while True:
                 refused = False
-                began = time.monotonic()
+                began = self._clock.monotonic_s()
                 try:
                     connection = await self._open()
                 except (LoginRefused, SubscriptionRefused) as fault:
@@ -135,12 +127,13 @@ class Stream:
                 except Retry as fault:
                     log.info("stream_not_opened", stream=self.name, why=str(fault))
                 else:
-                    began = time.monotonic()
+                    began = self._clock.monotonic_s()
                     await self._serve(connection)
                 # a connection that stood for a while starts the back-off anew
-                failures = 1 if time.monotonic() - began > self._timing.silence_s else failures + 1
+                failures = 1 if self._clock.monotonic_s() - began > self._timing.silence_s else failures + 1
                 self.reconnects += 1
-                await asyncio.sleep(self._backoff.pause_s(failures, self._draw(), refused=refused))
+                least_s = self._refused_pause_s if refused else 0.0
+                await self._clock.sleep(self._backoff.pause_s(failures, self._clock.random(), least_s=least_s))
         finally:
             if self._current is not None:
                 await self._current.close()
@@ -148,7 +141,7 @@ class Stream:
     async def _open(self) -> Connection:
         await self._budget.take(holds=self._holds())
         connection = Connection(
-            self._url, self._handlers, self._timing, login=self._login, open_socket=self._open_socket
+            self._url, self._handlers, self._timing, login=self._login, open_socket=self._open_socket, clock=self._clock
         )
         topics = sorted(self._topics)
         try:
@@ -171,7 +164,7 @@ class Stream:
         try:
             while True:
                 changed = asyncio.create_task(self._topics_changed.wait())
-                left_s = max(0.0, replace_at_s - time.monotonic())
+                left_s = max(0.0, replace_at_s - self._clock.monotonic_s())
                 await asyncio.wait({ended, changed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if ended.done():
@@ -179,10 +172,12 @@ class Stream:
                 if self._topics_changed.is_set():
                     self._topics_changed.clear()
                     await self._change_topics(connection)
-                if time.monotonic() >= replace_at_s:
+                if self._clock.monotonic_s() >= replace_at_s:
                     newer = await self._successor(connection)
                     if newer is None:
-                        replace_at_s = time.monotonic() + self._backoff.most_s * (0.5 + self._draw() / 2)
+                        replace_at_s = self._clock.monotonic_s() + self._backoff.most_s * (
+                            0.5 + self._clock.random() / 2
+                        )
                         continue
                     ended.cancel()
                     connection = self._current = newer

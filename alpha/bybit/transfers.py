@@ -1,12 +1,11 @@
 """Detects transfers: reads an account's ledger whenever its balance has moved, before equity is judged."""
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.models import TransactionLogRow
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import monotonic_ms
+from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Retry
 from alpha.logs import logger
 from alpha.model.coin import USDT
@@ -31,7 +30,7 @@ class TransferWatch:
         *,
         rank: Priority,
         coin: str = USDT,
-        monotonic: Callable[[], int] = monotonic_ms,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Watch one settle coin. `since_ms` is up to when the previous process read the ledger; 0 for never."""
         self._coin = coin
@@ -39,7 +38,7 @@ class TransferWatch:
         self.since_ms = since_ms
         self._gateway = gateway
         self._rank = rank
-        self._monotonic = monotonic
+        self._clock = clock
         self._balance: Decimal | None = None
         #: The newest rows that this process has read: others of the same millisecond may still come.
         self._known: set[TransactionLogRow] | None = None
@@ -86,7 +85,7 @@ class TransferWatch:
 
     def _wait(self, unexplained: Decimal) -> None:
         """Raise Retry until the ledger has had EXPLAINED_MS."""
-        now_ms = self._monotonic()
+        now_ms = self._clock.monotonic_ms()
         if self._unexplained_ms is None:
             self._unexplained_ms = now_ms
         if now_ms - self._unexplained_ms < EXPLAINED_MS:

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
@@ -185,7 +186,7 @@ def test_no_text_from_outside_can_end_its_element() -> None:
 
 def test_a_limit_counts_within_a_minute_and_keeps_few_keys() -> None:
     now = [0.0]
-    limit = MinuteLimit(2, lambda: now[0])
+    limit = MinuteLimit(2, Clock(monotonic_ms=lambda: int(now[0] * 1000)))
     assert [limit.left_s("a") for _ in range(3)] == [0.0, 0.0, 60.0]
     assert limit.left_s("b") == 0.0
     now[0] = 61.0

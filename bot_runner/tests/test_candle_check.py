@@ -9,6 +9,7 @@ import pytest
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.models import Kline
+from alpha.clock import Clock
 from alpha.errors import Retry
 from alpha.live_state.read import Candle
 from alpha.timeframes import Columns, aggregate
@@ -79,7 +80,7 @@ async def run_once(feed: CandleFeed, exchange: Exchange) -> list[tuple[int, str]
         if turns > 1:
             raise asyncio.CancelledError
 
-    check = CandleCheck(feed, ("60",), cast(Gateway, exchange), report, sleep=sleep)
+    check = CandleCheck(feed, ("60",), cast(Gateway, exchange), report, clock=Clock(sleep=sleep))
     with pytest.raises(asyncio.CancelledError):
         await check.run()
     return told

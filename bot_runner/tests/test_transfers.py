@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from alpha.bybit.transfers import EXPLAINED_MS
+from alpha.clock import Clock
 from alpha.errors import Retry
 from alpha.strategy.risk_limits import RiskLimits
 from alpha.strategy.risk_rules import Action, LossLimit, Until, Window
@@ -42,7 +43,7 @@ class Account:
         self.runtime = RuntimeState(transfers_ms=NOW)
         self.clock: HandClock = exchange.clock
         self.gateway = gateway_to(exchange)
-        self.transfers = Transfers(self.gateway, self.runtime, self.book, self.clock.now_ms)
+        self.transfers = Transfers(self.gateway, self.runtime, self.book, Clock(monotonic_ms=self.clock.now_ms))
 
     async def see(self, balance: str) -> bool:
         return await self.transfers.see(D(balance), NOW + 60_000)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alpha.alerts import Alerts
+from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.live_state.connect import RedisClients
@@ -76,8 +77,7 @@ class Scene:
             save=_kept,
             tell=_untold,
             hindered=_untold,
-            sleep=_hurried,
-            clock_s=clock_s,
+            clock=Clock(sleep=_hurried, monotonic_ms=lambda: int(clock_s() * 1000)),
         )
 
 
@@ -246,7 +246,7 @@ async def test_a_closing_that_finds_no_way_is_told_and_goes_on(
             save=_kept,
             tell=_untold,
             hindered=hindered,
-            clock_s=lambda: float(next(clock)),
+            clock=Clock(monotonic_ms=lambda: next(clock) * 1000),
         )
         await asyncio.wait_for(closing.run(), 60)
         assert len(told) == 1

@@ -8,6 +8,7 @@ import pytest
 
 from alpha.alerts import Alerts
 from alpha.bybit.rate_limiter import RateLimiter
+from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.errors import Retry
 from alpha.live_state import keys
@@ -226,7 +227,12 @@ async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
             closed.append(why)
 
         limits = BotLimits(
-            account, settings, store, Alerts(links.shared, "risk_guard"), close_all, monotonic=exchange.clock.now_ms
+            account,
+            settings,
+            store,
+            Alerts(links.shared, "risk_guard"),
+            close_all,
+            clock=Clock(monotonic_ms=exchange.clock.now_ms),
         )
         await limits.load()
 

@@ -9,7 +9,7 @@ import pytest
 
 from alpha.alerts import Alerts
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.clock import wall_ms
+from alpha.clock import Clock, wall_ms
 from alpha.config.exchange import Environment
 from alpha.config.loader import load
 from alpha.live_state import keys
@@ -71,7 +71,7 @@ async def watched(stage: BotHarness, registry: Registry, monkeypatch: pytest.Mon
         registry,
         FindingReporter(Alerts(links.shared, "risk_guard")),
         SnapshotReader(account, links),
-        clock_s=lambda: began_s.pop() if began_s else time.monotonic(),
+        clock=Clock(monotonic_ms=lambda: int((began_s.pop() if began_s else time.monotonic()) * 1000)),
     )
     yield Watched(stage, account, lookout, links)
     await account.gateway.close()

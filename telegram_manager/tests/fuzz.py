@@ -328,7 +328,7 @@ async def run(
         made = [updates.next() for _ in range(min(batch, count - done))]
         answer = json.dumps({"ok": True, "result": made}).encode()
         texts = UpdatesRequest.parse_json_payload(answer)["result"]
-        await poller._take(texts, offset, poller._now_ms())
+        await poller._take(texts, offset, poller._clock.wall_ms())
         await desk.drain()
         assert offset.next == done + len(texts) + 1, "the offset is behind what was taken"
         wrong = [said.text for said in api.said if "went wrong" in said.text or "Traceback" in said.text]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter
 
+from alpha.clock import Clock
 from alpha.errors import Rejected, Retry
 from demo.processes import Supervisor
 from operations.page import BarChart, Curve, Picture
@@ -113,7 +114,7 @@ async def test_what_telegram_refuses_for_good_is_not_sent_again(fault: Exception
 
 async def test_an_answer_that_comes_too_late_is_given_up() -> None:
     moments = itertools.count(0, 1_000)
-    outbox = Outbox(clock=lambda: next(moments), pace=RateLimit(chat_ms=0))
+    outbox = Outbox(Clock(monotonic_ms=lambda: next(moments)), pace=RateLimit(chat_ms=0))
 
     async def send() -> None:
         raise NetworkError("away")

@@ -17,7 +17,7 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
-from alpha.bybit.session import Credentials
+from alpha.bybit.session import CallPolicy, Credentials
 from alpha.config.exchange import Environment
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
@@ -102,7 +102,7 @@ async def main(account: int, key: str, secret: str, url: str, lease_s: float) ->
         NoLimit(),
         account=key,
         guard=OrderGuard("shortseller_001", Environment.SIMULATED, _CAPS, no_halt),
-        timeout_s=2.0,
+        policy=CallPolicy(timeout_s=2.0),
     )
     numbers = itertools.count()
     kind = Broken if os.environ.get("FENCE_BREAK") else Lease

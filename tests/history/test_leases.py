@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from alpha.clock import wall_ms
+from alpha.clock import Clock, wall_ms
 from alpha.config.services import DatabaseSettings
 from alpha.lease import CLOCK_ERROR_MS, Act, Lease, LeaseLost, LeaseNotHeld, settle_ms
 from alpha.postgres.database import Connection
@@ -16,7 +16,7 @@ SECONDS = 10.0
 
 
 @dataclass
-class Clock:
+class MovedClock:
     """A clock that only the test moves."""
 
     now_ms: int = 1_000
@@ -32,13 +32,13 @@ class Place:
     settings: DatabaseSettings
     owner: Connection
     account: int
-    clock: Clock = field(default_factory=Clock)
+    clock: MovedClock = field(default_factory=MovedClock)
     rows: list[PostgresLease] = field(default_factory=list)
 
     def lease(self, table: LeaseTable = BOT_LEASES, *, seconds: float = SECONDS, timeout_s: float = 10.0) -> Lease:
         values = {"account_id": self.account, "bot_id": "lxalgo_001", "only_row": True}
         self.rows.append(PostgresLease(self.settings, "test", table, values, timeout_s=timeout_s))
-        return Lease(self.rows[-1], seconds, what="the account", clock_ms=self.clock)
+        return Lease(self.rows[-1], seconds, what="the account", clock=Clock(boottime_ms=self.clock))
 
     async def expire(self) -> None:
         """Make the lease expire in the database."""

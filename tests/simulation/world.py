@@ -5,7 +5,6 @@ import gc
 import os
 import random
 import tempfile
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,6 @@ import bot_runner.app
 import risk_guard.app
 import websocket_listener.app
 import websocket_listener.lease
-from alpha.bybit.connect_budget import ConnectBudget
 from alpha.config.keys import load_keys
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
@@ -36,8 +34,6 @@ from alpha.registry import Bot, load_registry
 from bot_runner.app import BotProcess
 from bot_runner.settings import BotSettings
 from risk_guard.app import GuardApp
-from risk_guard.closing import Closing
-from risk_guard.monitor import Monitor
 from risk_guard.settings import GuardSettings
 from tests.simulation.exchange import KEY, SECRET, SYMBOLS, SimulatedTransport, Venue
 from tests.simulation.faults import Outages
@@ -46,9 +42,7 @@ from tests.simulation.redis_store import RedisClient, RedisServer
 from tests.simulation.virtual_loop import EPOCH_S, Process, VirtualLoop, clocks_of, current
 from tests.support.toy_bot import Toy, ToyParameters
 from websocket_listener.app import serve
-from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.settings import ListenerSettings
-from websocket_listener.sharing import Sharing
 
 BOT = "shortseller_001"
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,16 +62,6 @@ class MinuteToy(Toy):
     def interval(self) -> str:
         """One minute."""
         return "1"
-
-
-#: Whose default clock was bound when the module was imported.
-_CLOCKS = (
-    (ConnectBudget, "now_s"),
-    (Sharing, "now_s"),
-    (AuditSchedule, "now_s"),
-    (Monitor, "clock_s"),
-    (Closing, "clock_s"),
-)
 
 
 class NoServer:
@@ -246,7 +230,6 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
 
     transport = type("WorldTransport", (SimulatedTransport,), {"venue": world.venue})
     stream = cast(dict[str, Any], alpha.bybit.stream.Stream.__init__.__kwdefaults__)
-    clocks = [(cast(dict[str, Any], kind.__init__.__kwdefaults__), name) for kind, name in _CLOCKS]
     put: list[tuple[Any, str, Any]] = [
         (alpha.bybit.session, "Transport", transport),
         (alpha.postgres.bounded_database, "create_pool", pool),
@@ -268,10 +251,8 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
         "SHORTSELLER_BYBIT_READ_API_SECRET": f"{SECRET}-reads",
     }
     os.environ.update(environment)
-    stream_before, clocks_before = dict(stream), [dict(defaults) for defaults, _ in clocks]
+    stream_before = dict(stream)
     stream["open_socket"] = world.venue.connect
-    for defaults, name in clocks:
-        defaults[name] = time.monotonic
     for owner, name, value in put:
         setattr(owner, name, value)
     _log_to(world if traced else None)
@@ -283,8 +264,6 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
         for owner, name, value in kept:
             setattr(owner, name, value)
         stream.update(stream_before)
-        for (defaults, _), before in zip(clocks, clocks_before, strict=True):
-            defaults.update(before)
         for name in environment:
             os.environ.pop(name, None)
         if collects:

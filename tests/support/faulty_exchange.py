@@ -12,8 +12,8 @@ from alpha.bybit.caps import OrderCaps, OrderGuard
 from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.retry_policy import Backoff
-from alpha.bybit.session import Credentials
+from alpha.bybit.session import CallPolicy, Credentials
+from alpha.clock import Backoff, Clock
 from alpha.config.exchange import Environment
 from alpha.model.money import amount
 from tests.support.clocks import HandClock
@@ -135,16 +135,15 @@ def gateway_to(exchange: FaultyExchange, *, tries: int = 3, timeout_s: float = 5
         return None
 
     caps = OrderCaps(max_order_usdt=amount("100000", "cap"), max_orders_per_minute=1_000)
+    time = Clock(
+        wall_ms=clock.now_ms, boottime_ms=clock.now_ms, monotonic_ms=clock.now_ms, sleep=clock.sleep, random=lambda: 0.5
+    )
     return Gateway(
         simulated_hosts(exchange.url, exchange.url.replace("http", "ws")),
         CREDENTIALS,
-        RateLimiter(None, now_ms=clock.now_ms, sleep=clock.sleep),
+        RateLimiter(None, clock=time),
         account="bot",
-        guard=OrderGuard("bot", Environment.SIMULATED, caps, no_halt, now_ms=clock.now_ms),
-        backoff=Backoff(tries=tries),
-        draw=lambda: 0.5,
-        now_ms=clock.now_ms,
-        steady_ms=clock.now_ms,
-        sleep=clock.sleep,
-        timeout_s=timeout_s,
+        guard=OrderGuard("bot", Environment.SIMULATED, caps, no_halt, clock=time),
+        policy=CallPolicy(backoff=Backoff(tries=tries), timeout_s=timeout_s),
+        clock=time,
     )

@@ -12,8 +12,8 @@ from aiohttp import web
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import simulated_hosts
-from alpha.bybit.retry_policy import Backoff
-from alpha.bybit.session import Credentials
+from alpha.bybit.session import CallPolicy, Credentials
+from alpha.clock import Backoff
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
 from alpha.model.timestamp import at
@@ -66,8 +66,7 @@ def _gateway(world: World) -> Gateway:
         Credentials(key.api_key, key.secret),
         world.throttle,
         account=BOT,
-        backoff=Backoff(tries=3, first_s=0.01, most_s=0.02),
-        timeout_s=2.0,
+        policy=CallPolicy(backoff=Backoff(tries=3, first_s=0.01, most_s=0.02), timeout_s=2.0),
     )
 
 

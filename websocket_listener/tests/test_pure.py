@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpha.bybit.messages import answer_of, decode
-from alpha.bybit.stream import Backoff
+from alpha.bybit.stream import BACKOFF, REFUSED_PAUSE_S
 from alpha.bybit.stream_state import MOVES, StreamState, move
 from alpha.errors import Rejected
 from alpha.model.order_link import order_link_id
@@ -79,7 +79,7 @@ def test_a_connection_moves_only_as_the_table_says() -> None:
 
 @given(failures=st.integers(1, 1_000), draw=st.floats(0, 1, exclude_max=True), refused=st.booleans())
 def test_pauses_between_attempts_stay_within_their_bounds(failures: int, draw: float, refused: bool) -> None:
-    pause = Backoff().pause_s(failures, draw, refused=refused)
+    pause = BACKOFF.pause_s(failures, draw, least_s=REFUSED_PAUSE_S if refused else 0.0)
     assert 0.125 <= pause <= 30.0
     assert not refused or pause >= 2.5
 

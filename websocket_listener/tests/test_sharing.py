@@ -5,6 +5,7 @@ from typing import cast
 
 import asyncpg
 
+from alpha.clock import Clock
 from alpha.postgres.bounded_database import BoundedDatabase
 from websocket_listener.sharing import Sharing
 
@@ -35,7 +36,9 @@ class Members:
 
 def sharing(accounts: list[Account], clock: list[float]) -> tuple[Sharing, Members]:
     members = Members()
-    return Sharing(cast(BoundedDatabase, members), "me", lambda: accounts, now_s=lambda: clock[0]), members
+    return Sharing(
+        cast(BoundedDatabase, members), "me", lambda: accounts, clock=Clock(monotonic_ms=lambda: int(clock[0] * 1000))
+    ), members
 
 
 async def test_it_takes_its_part_one_after_another() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from alpha.clock import wall_ms
+from alpha.clock import Clock, wall_ms
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.freshness import Beats
@@ -38,7 +38,7 @@ class Clocks:
 
 def judged(clocks: Clocks) -> BotStatus:
     """A status by these clocks."""
-    return BotStatus(lambda change: None, lambda: clocks.wall, lambda: clocks.steady)
+    return BotStatus(lambda change: None, Clock(wall_ms=lambda: clocks.wall, boottime_ms=lambda: clocks.steady))
 
 
 def test_a_gap_is_closed_only_by_an_audit_that_began_after_it() -> None:

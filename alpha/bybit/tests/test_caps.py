@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from alpha.bybit.caps import OrderCaps, OrderGuard, caps_for
 from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest, StopRequest
+from alpha.clock import Clock
 from alpha.config.exchange import Environment, ExchangeSettings
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected, Retry
@@ -37,7 +38,9 @@ class Halts:
 def _guard(
     halts: Halts, clock: HandClock, environment: Environment = Environment.DEMO, live: tuple[str, ...] = ()
 ) -> OrderGuard:
-    return OrderGuard("shortseller_001", environment, CAPS, halts.check, live_bots=live, now_ms=clock.now_ms)
+    return OrderGuard(
+        "shortseller_001", environment, CAPS, halts.check, live_bots=live, clock=Clock(wall_ms=clock.now_ms)
+    )
 
 
 async def test_an_order_within_all_caps_passes_and_the_halt_was_asked() -> None:

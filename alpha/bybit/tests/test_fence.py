@@ -16,6 +16,7 @@ from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.bybit.transport import WRITE_THREADS
+from alpha.clock import Clock
 from alpha.errors import Retry
 from alpha.lease import CLOCK_ERROR_MS, Grant, Lease, LeaseLost, LeaseNotHeld
 from tests.support.clocks import HandClock
@@ -87,7 +88,7 @@ class Fenced:
 async def fenced() -> AsyncIterator[Fenced]:
     async with faulty_exchange() as exchange, gateway_to(exchange) as gateway:
         row = Row()
-        lease = Lease(row, 10.0, what="the account", clock_ms=exchange.clock.now_ms)
+        lease = Lease(row, 10.0, what="the account", clock=Clock(boottime_ms=exchange.clock.now_ms))
         await lease.try_take()
         gateway.fence_by(lease)
         await gateway.sync_clock()
@@ -148,7 +149,7 @@ async def test_a_resend_asks_again(fenced: Fenced) -> None:
 
     fenced.exchange.script(CREATE, lost_with_the_lease, RECEIPT)
     with pytest.raises(LeaseLost):
-        await place_order_once(fenced.gateway, order(), sleep=fenced.exchange.clock.sleep)
+        await place_order_once(fenced.gateway, order(), clock=Clock(sleep=fenced.exchange.clock.sleep))
     assert fenced.exchange.count(CREATE) == 1
 
 
@@ -160,7 +161,7 @@ async def test_what_may_not_be_sent_again_and_is_not_found_is_unknown(fenced: Fe
 
     fenced.exchange.script(CREATE, lost_with_postgresql, RECEIPT)
     with pytest.raises(errors.WriteUnknown, match="may not be sent again"):
-        await place_order_once(fenced.gateway, order(), sleep=fenced.exchange.clock.sleep)
+        await place_order_once(fenced.gateway, order(), clock=Clock(sleep=fenced.exchange.clock.sleep))
     assert fenced.exchange.count(CREATE) == 1
 
 
@@ -237,8 +238,7 @@ async def test_a_step_of_the_wall_clock_moves_no_stamp() -> None:
             Credentials("key", "secret"),
             RateLimiter(None),
             account="bot",
-            now_ms=wall.now_ms,
-            steady_ms=exchange.clock.now_ms,
+            clock=Clock(wall_ms=wall.now_ms, boottime_ms=exchange.clock.now_ms),
         )
         async with gateway:
             exchange.script("position/list", ok({"list": [], "nextPageCursor": ""}))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from alpha.bybit.endpoints import CLOSED_PNL, CREATE_ORDER, KLINE, POSITIONS, TRADING_STOP, Endpoint
 from alpha.bybit.errors import AddressBanned, Throttled
 from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, RateLimiter, share
+from alpha.clock import Clock
 from alpha.live_state.client import TextRedis
 from alpha.live_state.connect import RedisClients
 from demo.redis import EmbeddedRedis
@@ -17,7 +18,7 @@ from tests.support.clocks import HandClock
 
 
 def _throttle(redis: TextRedis | None, clock: HandClock) -> RateLimiter:
-    return RateLimiter(redis, now_ms=clock.now_ms, sleep=clock.sleep)
+    return RateLimiter(redis, clock=Clock(wall_ms=clock.now_ms, sleep=clock.sleep))
 
 
 def _most_within_a_second(times: list[int]) -> int:
@@ -119,7 +120,7 @@ async def test_a_wait_can_be_cancelled(redis_links: RedisClients) -> None:
         entered.set()
         await asyncio.Event().wait()
 
-    throttle = RateLimiter(redis_links.shared, now_ms=clock.now_ms, sleep=sleep_for_ever)
+    throttle = RateLimiter(redis_links.shared, clock=Clock(wall_ms=clock.now_ms, sleep=sleep_for_ever))
     await _count(throttle, "a", CREATE_ORDER, Priority.EXIT)
     waiting = asyncio.create_task(throttle.acquire("a", CREATE_ORDER, Priority.EXIT))
     await entered.wait()
@@ -152,7 +153,7 @@ async def test_a_caller_that_gives_up_lets_the_next_one_pass(redis_links: RedisC
         await released.wait()
         await clock.sleep(seconds)
 
-    throttle = RateLimiter(redis_links.shared, now_ms=clock.now_ms, sleep=sleep)
+    throttle = RateLimiter(redis_links.shared, clock=Clock(wall_ms=clock.now_ms, sleep=sleep))
     await _count(throttle, "a", CREATE_ORDER, Priority.EXIT)
     first = asyncio.create_task(throttle.acquire("a", CREATE_ORDER, Priority.EXIT))
     await entered.wait()
@@ -292,7 +293,7 @@ async def test_each_outgoing_address_has_its_own_budget(redis_links: RedisClient
     clock = HandClock()
 
     def behind(egress: str) -> RateLimiter:
-        return RateLimiter(redis_links.shared, now_ms=clock.now_ms, sleep=clock.sleep, egress=egress)
+        return RateLimiter(redis_links.shared, egress=egress, clock=Clock(wall_ms=clock.now_ms, sleep=clock.sleep))
 
     one, two = behind("eth1"), behind("eth2")
     assert await _count(one, "market", KLINE, Priority.EXIT) == IP_PER_SECOND

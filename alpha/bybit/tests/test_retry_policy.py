@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit.retry_policy import Backoff, ErrorKind, kind_of_code, kind_of_status
+from alpha.bybit.retry_policy import ErrorKind, kind_of_code, kind_of_status
+from alpha.clock import Backoff
 
 CODES = [
     (0, ErrorKind.OK),

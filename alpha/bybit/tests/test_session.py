@@ -15,6 +15,7 @@ from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.bybit.signing import rest_signature
+from alpha.clock import Clock
 from alpha.errors import Misconfigured
 from tests.support import bybit_samples
 from tests.support.clocks import HandClock
@@ -296,9 +297,13 @@ async def test_business_time_far_from_the_wall_clock_is_no_skew(exchange: Faulty
 async def test_a_gateway_without_a_guard_changes_nothing(exchange: FaultyExchange) -> None:
     clock = exchange.clock
     hosts = simulated_hosts(exchange.url, exchange.url.replace("http", "ws"))
-    throttle = RateLimiter(None, now_ms=clock.now_ms, sleep=clock.sleep)
+    throttle = RateLimiter(None, clock=Clock(wall_ms=clock.now_ms, sleep=clock.sleep))
     async with Gateway(
-        hosts, CREDENTIALS, throttle, account="bot", now_ms=clock.now_ms, steady_ms=clock.now_ms, sleep=clock.sleep
+        hosts,
+        CREDENTIALS,
+        throttle,
+        account="bot",
+        clock=Clock(wall_ms=clock.now_ms, boottime_ms=clock.now_ms, sleep=clock.sleep),
     ) as reader:
         with pytest.raises(Misconfigured):
             await reader.create_order(ORDER)
@@ -310,7 +315,7 @@ async def test_a_gateway_without_a_guard_changes_nothing(exchange: FaultyExchang
 async def test_a_gateway_without_a_key_reads_the_market_alone(exchange: FaultyExchange) -> None:
     exchange.script("market/tickers", ok({"list": [bybit_samples.TICKER]}))
     clock = HandClock()
-    throttle = RateLimiter(None, now_ms=clock.now_ms, sleep=clock.sleep)
+    throttle = RateLimiter(None, clock=Clock(wall_ms=clock.now_ms, sleep=clock.sleep))
     async with market_gateway(simulated_hosts(exchange.url, exchange.url.replace("http", "ws")), throttle) as market:
         assert (await market.tickers())["BTCUSDT"].mark == Decimal("16596.00")
         with pytest.raises(Misconfigured, match="key"):

@@ -11,7 +11,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
-from alpha.bybit.stream import Backoff, Stream, Watch
+from alpha.bybit.stream import Stream, Watch
+from alpha.clock import Backoff, Clock
 from tests.support.world import until
 
 QUICK = Timing(connect_s=2, answer_s=1, ping_s=0.1, silence_s=0.5)
@@ -65,7 +66,8 @@ async def streaming(
             topics=("execution", "order"),
             timing=timing,
             budget=ConnectBudget(),
-            backoff=Backoff(first_s=0.02, most_s=0.2, refused_s=0.02),
+            backoff=Backoff(first_s=0.02, most_s=0.2),
+            refused_pause_s=0.02,
             login=lambda: ["key", 1, "signature"],
             all_topics_needed=needed,
         )
@@ -165,7 +167,7 @@ async def test_connections_are_opened_within_their_budget() -> None:
         slept.append(seconds)
         now_s += seconds
 
-    budget = ConnectBudget(3, 300.0, now_s=lambda: now_s, sleep=sleep)
+    budget = ConnectBudget(3, 300.0, clock=Clock(monotonic_ms=lambda: int(now_s * 1000), sleep=sleep))
     for _ in range(3):
         await budget.take()
         now_s += 10
