@@ -16,6 +16,7 @@ from alpha.strategy.base import Strategy
 from backtester import engine
 from backtester.candle_files import read_folder
 from backtester.candles import COLUMNS, check, end_ms, first_ms
+from backtester.columns import read_columns
 from backtester.funding import USUAL_RATE, Funding, constant_funding, read_funding
 from backtester.instruments import fitting_instrument, read_instruments
 from backtester.market import MarketData
@@ -72,11 +73,17 @@ def market_of(
         return candles
     if isinstance(candles, str | Path):
         folder = Path(candles)
-        known = read_folder(folder, strategy.universe.symbols, from_ms=settings.from_ms, to_ms=settings.to_ms)
+        wanted = strategy.universe.symbols and tuple(dict.fromkeys((*strategy.universe.symbols, *strategy.references)))
+        known = read_folder(folder, wanted, from_ms=settings.from_ms, to_ms=settings.to_ms)
         if not known:
             raise Misconfigured(f"{folder} has no candles of the range.")
         spans = {symbol: (first_ms(bars), end_ms(bars)) for symbol, bars in known.items()}
-        return MarketData(known, read_funding(folder, spans, settings.funding), read_instruments(folder, known))
+        return MarketData(
+            known,
+            read_funding(folder, spans, settings.funding),
+            read_instruments(folder, known),
+            read_columns(strategy, folder, known, settings.funding),
+        )
     bars = {symbol: bars_of(symbol, table, INTERVAL_MS[strategy.interval]) for symbol, table in candles.items()}
     if not bars:
         raise Misconfigured("No candles were given: give at least one symbol.")

@@ -33,7 +33,8 @@ def between(bars: Bars, from_ms: int, to_ms: int) -> Bars:
     """The candles that start within `from_ms <= start < to_ms`."""
     low, high = np.searchsorted(bars.start_ms, (from_ms, to_ms))
     part = slice(int(low), int(high))
-    return Bars(bars.symbol, bars.interval_ms, bars.start_ms[part], *(column(bars, name)[part] for name in COLUMNS))
+    columns = (column(bars, name)[part] for name in COLUMNS)
+    return Bars(bars.symbol, bars.interval_ms, bars.start_ms[part], *columns, auxiliary=bars.auxiliary)
 
 
 def fingerprint(series: Iterable[Bars]) -> str:

@@ -18,6 +18,7 @@ from alpha.strategy.base import Parameters, ScoreSource, Strategy
 from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candle_files import read_folder, symbols_of
 from backtester.candles import end_ms, first_ms
+from backtester.columns import read_columns
 from backtester.description import Description, fingerprint_of, funding_text
 from backtester.engine import run
 from backtester.funding import read_funding
@@ -60,6 +61,7 @@ class Request:
     models_dir: Path = Path("models")
     ticks: Path | None = None
     gaps: str = REFUSE
+    columns: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,8 @@ def prepare(request: Request) -> Prepared:
     if wanted_from is not None and wanted_to is not None and wanted_from >= wanted_to:
         raise Misconfigured(f"--from {request.from_text} is not before --to {request.to_text}.")
     left_out: list[str] | None = [] if _holes(request.holes) else None
-    known = read_folder(
-        request.data, strategy.universe.symbols, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out
-    )
+    wanted = strategy.universe.symbols and tuple(dict.fromkeys((*strategy.universe.symbols, *strategy.references)))
+    known = read_folder(request.data, wanted, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out)
     known = listed(known, read_universe(request.data))
     if not known:
         raise Misconfigured(
@@ -171,7 +172,12 @@ def prepare(request: Request) -> Prepared:
         if request.gaps == REFUSE:
             ticks.refuse_gaps(from_ms, to_ms)
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
-    data = MarketData(known, read_funding(request.data, spans, constant), read_instruments(request.data, known))
+    data = MarketData(
+        known,
+        read_funding(request.data, spans, constant),
+        read_instruments(request.data, known),
+        read_columns(strategy, request.data, known, constant, request.columns),
+    )
     costs = _costs(request, known, cash)
     terms = BacktestConfig(
         from_ms, to_ms, cash, costs, None if request.resume_days is None else request.resume_days * DAY_MS
@@ -322,6 +328,8 @@ def _command(request: Request) -> str:
     if request.ticks is not None:
         words += ["--ticks", request.ticks.name]
         words += [] if request.gaps == REFUSE else ["--gaps", request.gaps]
+    if request.columns is not None:
+        words += ["--columns", str(request.columns)]
     for chosen in request.models:
         words += ["--model", chosen]
     if request.resume_days is not None:

@@ -21,9 +21,12 @@ from alpha.errors import Misconfigured
 from alpha.model.instrument import Instrument
 from alpha.model.interval import INTERVAL_MS
 from alpha.model.money import plain
+from alpha.strategy.auxiliary import open_interest_step
 from alpha.strategy.bars import Bars
+from alpha.strategy.column_files import read_rows as read_column_file
 from backtester.candle_files import FUNDING_SUFFIX, read_file, write_file
 from backtester.candles import COLUMNS, check, column, end_ms, first_ms, moment
+from backtester.csv_format import write_parquet
 from backtester.funding import read_rows, write_funding
 from backtester.instruments import FILE, recorded_instruments
 
@@ -46,6 +49,8 @@ async def download(
     from_ms: int,
     to_ms: int,
     progress: Progress,
+    *,
+    open_interest: bool = False,
 ) -> dict[str, Bars]:
     """Bring `folder` up to date for `symbols`: candles of `interval`, funding, instruments. Returns the candles.
 
@@ -71,6 +76,8 @@ async def download(
             path = folder / f"{symbol}.parquet"
             bars = await _Fetch(gateway, path, symbol, interval, length, first, to_ms, progress).candles()
             await _funding(gateway, folder, symbol, first_ms(bars), end_ms(bars))
+            if open_interest:
+                await _open_interest(gateway, folder, symbol, length, first_ms(bars), end_ms(bars))
             return bars
 
     done = await asyncio.gather(*(one(symbol) for symbol in symbols), return_exceptions=True)
@@ -184,6 +191,26 @@ async def _funding(gateway: Gateway, folder: Path, symbol: str, from_ms: int, to
             end = rows[0].time_ms - 1
     if known:
         write_funding(path, known)
+
+
+async def _open_interest(
+    gateway: Gateway, folder: Path, symbol: str, interval_ms: int, from_ms: int, to_ms: int
+) -> None:
+    """Open interest of `from_ms <= time < to_ms` in the step that fits the candles, after what is on disk already."""
+    path = folder / f"{symbol}.open_interest.parquet"
+    step, step_ms = open_interest_step(interval_ms)
+    known: dict[int, float] = {}
+    if path.exists():
+        have = read_column_file(path)
+        known = dict(zip(have.time_ms.tolist(), have.values.tolist(), strict=True))
+    since = max(known, default=from_ms - step_ms) + step_ms
+    for first in range(since, to_ms, 200 * step_ms):
+        last = min(to_ms, first + 200 * step_ms) - 1
+        rows = await gateway.open_interest(symbol, step, start_ms=first, end_ms=last)
+        known.update({row.time_ms: float(row.amount) for row in rows})
+    if known:
+        times = sorted(known)
+        write_parquet(path, {"time_ms": np.array(times, dtype=np.int64), "value": [known[time] for time in times]})
 
 
 def _write_instruments(folder: Path, instruments: dict[str, Instrument]) -> None:

@@ -15,6 +15,7 @@ from alpha.clock import wall_ms
 from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import load
 from alpha.errors import Misconfigured
+from alpha.strategy.auxiliary import OPEN_INTEREST
 from alpha.strategy.parameters import load_parameters, parse_overrides
 from backtester.candles import end_ms, fingerprint, first_ms, gaps, moment
 from backtester.command import ALL, find_strategy, moment_ms
@@ -30,6 +31,7 @@ class DownloadRequest:
     from_text: str
     to_text: str | None
     folder: Path
+    open_interest: bool = False
 
 
 def carry_out(request: DownloadRequest) -> None:
@@ -63,7 +65,9 @@ def download_for(
             f"{strategy} follows no fixed symbols: name what to fetch, such as --symbols BTCUSDT,ETHUSDT."
         )
     into = folder if folder is not None else Path("data") / chosen.interval
-    carry_out(DownloadRequest(names, chosen.interval, from_text, to_text, into))
+    interest = OPEN_INTEREST in chosen.columns
+    wanted = tuple(dict.fromkeys((*names, *chosen.references)))
+    carry_out(DownloadRequest(wanted, chosen.interval, from_text, to_text, into, interest))
     return into
 
 
@@ -81,7 +85,10 @@ async def _download(
             bars.update(tasks[symbol], completed=done / total)
 
         async with market_gateway(hosts, RateLimiter(None)) as gateway:
-            found = await download(gateway, request.folder, symbols, request.interval, from_ms, to_ms, progress)
+            found = await download(
+                *(gateway, request.folder, symbols, request.interval, from_ms, to_ms, progress),
+                open_interest=request.open_interest,
+            )
     for symbol, candles in sorted(found.items()):
         console.print(
             f"{symbol}: {len(candles):,} candles, {moment(first_ms(candles))} to {moment(end_ms(candles))} UTC"

@@ -58,7 +58,7 @@ def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestCon
     first, end = bars_tested(strategy, data, terms)
     symbols = UniverseMembership(strategy.universe, data).all_symbols
     check_leverage(strategy, data, symbols)
-    series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in symbols}
+    series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in symbols}
     resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
     span = Span(first, end, terms.cash, terms.costs, resume)
     walk = walked(strategy, data, series, span)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpha.errors import Misconfigured
+from alpha.strategy.column_files import read_csv_texts
 from backtester.candle_files import FUNDING_SUFFIX
 from backtester.csv_format import read_parquet, write_parquet
 
@@ -43,14 +44,23 @@ def read_funding(
     """
     found = {}
     for symbol, (from_ms, to_ms) in symbols.items():
-        path = folder / f"{symbol}{FUNDING_SUFFIX}"
-        if path.exists():
+        path = funding_file(folder, symbol)
+        if path is not None:
             found[symbol] = _read(path, from_ms, to_ms)
         elif otherwise is not None:
             found[symbol] = constant_funding(otherwise, from_ms, to_ms)
         else:
-            raise Misconfigured(f"{folder} has no {path.name}: download it, or give a constant rate with --funding.")
+            name = f"{symbol}{FUNDING_SUFFIX}"
+            raise Misconfigured(f"{folder} has no {name}: download it, or give a constant rate with --funding.")
     return found
+
+
+def funding_file(folder: Path, symbol: str) -> Path | None:
+    """The recorded funding of a symbol: Parquet, or CSV (`time_ms,rate`); None when the folder has none."""
+    for path in (folder / f"{symbol}{FUNDING_SUFFIX}", folder / f"{symbol}.funding.csv"):
+        if path.exists():
+            return path
+    return None
 
 
 def write_funding(path: Path, rows: Mapping[int, Decimal]) -> None:
@@ -72,7 +82,9 @@ def _read(path: Path, from_ms: int, to_ms: int) -> Funding:
 
 def read_rows(path: Path) -> tuple[NDArray[np.int64], tuple[Decimal, ...]]:
     """Times and rates of a funding file, oldest first."""
-    found = read_parquet(path, ("time_ms", "rate"))
+    found = (
+        read_csv_texts(path, ("time_ms", "rate")) if path.suffix == ".csv" else read_parquet(path, ("time_ms", "rate"))
+    )
     try:
         times = found["time_ms"].astype(np.int64)
         rates = tuple(Decimal(str(rate)) for rate in found["rate"])

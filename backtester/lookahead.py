@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from alpha.errors import Misconfigured
+from alpha.strategy.auxiliary import Column, Rows
 from alpha.strategy.bars import Bars, FloatArray, Series
 from alpha.strategy.base import BarContext, Strategy, StrategyState
 from alpha.strategy.frames import base_history, series_of
@@ -65,7 +66,7 @@ def check(
             "Give a longer history."
         )
     for symbol in symbols:
-        series = data.bars[symbol]
+        series = data.shown(strategy, symbol)
         if len(series) < need + 50:
             continue
         places = np.sort(
@@ -99,12 +100,49 @@ def _hint(strategy: Strategy[Any, Any], series: Series) -> FloatArray:
 
 
 def _changes(series: Bars, place: int, draw: np.random.Generator) -> list[tuple[str, Bars]]:
-    """The bars up to `place`, with another future each."""
-    return [
-        ("changes when later bars are cut off", between(series, 0, int(series.start_ms[place]) + 1)),
-        ("changes when later bars are replaced by noise", noisy(series, place, draw)),
-        ("changes when later bars are shifted", shifted(series, place)),
-    ]
+    """The bars up to `place`, with another future each; what is seen beside them likewise."""
+    start_ms = int(series.start_ms[place])
+    found = [("changes when later bars are cut off", _beside(between(series, 0, start_ms + 1), start_ms, "cut", draw))]
+    for how, bars in (("noise", noisy(series, place, draw)), ("shifted", shifted(series, place))):
+        words = "are replaced by noise" if how == "noise" else "are shifted"
+        found.append((f"changes when later bars {words}", _beside(bars, start_ms, how, draw)))
+    if series.auxiliary is not None:
+        alone = _beside(series, start_ms, "noise", draw)
+        found.append(
+            ("changes when other symbols' later bars and rows that are not known yet are replaced by noise", alone)
+        )
+    return found
+
+
+def _beside(bars: Bars, start_ms: int, how: str, draw: np.random.Generator) -> Bars:
+    """The same bars, and what is seen beside them with another future after the bar that starts at `start_ms`."""
+    auxiliary = bars.auxiliary
+    if auxiliary is None:
+        return bars
+    end_ms = start_ms + bars.interval_ms
+    references = {name: _other_future(one, start_ms, how, draw) for name, one in auxiliary.references.items()}
+    rows = {
+        name: unknown_changed(one, auxiliary.columns[name], end_ms, how, draw) for name, one in auxiliary.rows.items()
+    }
+    return replace(bars, auxiliary=replace(auxiliary, references=references, rows=rows))
+
+
+def _other_future(bars: Bars, start_ms: int, how: str, draw: np.random.Generator) -> Bars:
+    place = int(np.searchsorted(bars.start_ms, start_ms, side="right")) - 1
+    if how == "cut" or place < 0:
+        return between(bars, 0, start_ms + 1)
+    return noisy(bars, place, draw) if how == "noise" else shifted(bars, place)
+
+
+def unknown_changed(rows: Rows, column: Column, end_ms: int, how: str, draw: np.random.Generator) -> Rows:
+    """The same rows, those that are not known at `end_ms` yet cut off, of another size, or moved by one."""
+    first = len(rows.known_by(column, end_ms).time_ms)
+    if how == "cut":
+        return rows.known_by(column, end_ms)
+    values = rows.values.copy()
+    later = values[first:]
+    values[first:] = later * draw.uniform(2, 3, len(later)) + 1.0 if how == "noise" else np.roll(later, 1) * 1.03 + 0.01
+    return replace(rows, values=values)
 
 
 def noisy(series: Bars, place: int, draw: np.random.Generator, *, keep_open: bool = False) -> Bars:
@@ -134,7 +172,7 @@ def _with_future(series: Bars, place: int, change: Callable[[str, FloatArray], F
         columns["open"][place + 1] = series.open[place + 1]
     columns["high"] = np.maximum.reduce([columns["high"], columns["open"], columns["close"]])
     columns["low"] = np.minimum.reduce([columns["low"], columns["open"], columns["close"]])
-    return Bars(series.symbol, series.interval_ms, series.start_ms, **columns)
+    return Bars(series.symbol, series.interval_ms, series.start_ms, **columns, auxiliary=series.auxiliary)
 
 
 def _compare_values(
@@ -190,7 +228,9 @@ def _compare_decisions(
 ) -> None:
     stop_ms = max(end_ms(data.bars[symbol]) for symbol in symbols)
     start_ms = stop_ms - (need + span) * data.interval_ms
-    parts = {symbol: between(data.bars[symbol], start_ms, stop_ms) for symbol in symbols}
+    strategy = make()
+    names = dict.fromkeys((*symbols, *strategy.references))
+    parts = {symbol: between(data.bars[symbol], start_ms, stop_ms) for symbol in names}
     parts = {symbol: part for symbol, part in parts.items() if len(part)}
     part = replace(data, bars=parts)
     from_ms = max(start_ms, min(first_ms(one) for one in parts.values())) + need * data.interval_ms
@@ -215,7 +255,14 @@ def _compare_decisions(
                     changed[symbol] = noisy(one, place, draw, keep_open=True)
                 else:
                     changed[symbol] = shifted(one, place, keep_open=True)
-            other = _decisions(make(), replace(part, bars=changed), from_ms, stop_ms)
+            columns = {
+                column.name: {
+                    symbol: unknown_changed(one, column, bar_ms + data.interval_ms, how, draw)
+                    for symbol, one in data.columns.get(column.name, {}).items()
+                }
+                for column in strategy.columns
+            }
+            other = _decisions(make(), replace(part, bars=changed, columns=columns), from_ms, stop_ms)
             for at_ms in sorted({*whole, *other}):
                 if at_ms <= bar_ms and whole.get(at_ms) != other.get(at_ms):
                     named = sorted({intent.symbol for intent in (*whole.get(at_ms, ()), *other.get(at_ms, ()))})

@@ -1,15 +1,17 @@
 """The market of a back-test: candles on one grid of bars, funding, instruments, and who belonged to it when."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from alpha.errors import Misconfigured
 from alpha.indicators import Floats, rolling_sum
 from alpha.model.instrument import Instrument
+from alpha.strategy.auxiliary import Rows, auxiliary_of
 from alpha.strategy.bars import Bars
-from alpha.strategy.base import Universe
+from alpha.strategy.base import Strategy, Universe
 from backtester.candles import end_ms, first_ms
 from backtester.funding import Funding
 
@@ -24,8 +26,22 @@ class MarketData:
     bars: Mapping[str, Bars]
     funding: Mapping[str, Funding]
     instruments: Mapping[str, Instrument]
+    #: By the name of a column that a strategy names, and by symbol.
+    columns: Mapping[str, Mapping[str, Rows]] = field(default_factory=dict)
     #: What was computed from it once and does not change, by name.
     cache: dict[object, object] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def shown(self, strategy: Strategy[Any, Any], symbol: str) -> Bars:
+        """The bars of a symbol with what the strategy named beside them. Misconfigured for a reference without candles."""
+        bars = self.bars[symbol]
+        if missing := [name for name in strategy.references if name not in self.bars]:
+            raise Misconfigured(
+                f"The strategy looks at {', '.join(missing)}, and the data have no candles of it: download them."
+            )
+        references = {name: self.bars[name] for name in strategy.references}
+        rows = {name: found[symbol] for name, found in self.columns.items() if symbol in found}
+        auxiliary = auxiliary_of(strategy, references, rows)
+        return bars if auxiliary is None else replace(bars, auxiliary=auxiliary)
 
     @property
     def interval_ms(self) -> int:

@@ -82,7 +82,7 @@ class PreparedMarket:
         self.members = UniverseMembership(strategy.universe, data)
         self.symbols = self.members.all_symbols
         self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
-        self.series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in self.symbols}
+        self.series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in self.symbols}
         check_leverage(strategy, data, self.symbols)
         #: Which symbols may be entered, by bar; None where nearly all bars have one or the universe changes.
         self.signalled: dict[int, list[str]] | None = None

@@ -15,7 +15,7 @@ from alpha.bybit.session import Credentials
 from alpha.clock import BusinessClock, monotonic_ms, wall_ms
 from alpha.concurrency import gather_bounded
 from alpha.config.keys import BotKeys
-from alpha.errors import AlphaError, Rejected, Retry, Unknown
+from alpha.errors import AlphaError, Misconfigured, Rejected, Retry, Unknown
 from alpha.health import HealthServer
 from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
@@ -31,6 +31,7 @@ from alpha.strategy.core import DecisionCore
 from alpha.strategy.frames import base_history
 from bot_runner import heartbeat
 from bot_runner.account import AccountView
+from bot_runner.auxiliary_feed import AuxiliaryFeed
 from bot_runner.broker import Broker
 from bot_runner.candle_feed import CandleFeed
 from bot_runner.checks import check_account, check_key, check_modes
@@ -211,7 +212,12 @@ class BotProcess:
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
         scorer, history = await self._scoring(account)
-        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, history)
+        references = self._strategy.references
+        if missing := [name for name in references if name not in broker.instruments]:
+            raise Misconfigured(f"The strategy looks at {', '.join(missing)}, and the exchange has no such perpetual.")
+        feed = CandleFeed(self._gateway, self._links.shared, self._strategy.interval, history, references)
+        auxiliary = AuxiliaryFeed(self._strategy, self._gateway, feed.interval_ms, settings.alpha_columns_dir)
+        auxiliary.check(tuple(symbols))
 
         async def check() -> None:
             await check_modes(self._gateway, self._bot, [symbol for symbol in symbols if symbol not in checked])
@@ -256,6 +262,7 @@ class BotProcess:
             grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
             needs_live_state=settings.alpha_step_url is None,
             scorer=scorer,
+            auxiliary=auxiliary,
         )
         self._trader = trader
         await journal.save()

@@ -97,7 +97,12 @@ class Window:
 class CandleFeed:
     """The windows of all followed symbols."""
 
-    def __init__(self, gateway: Gateway, shared_db: TextRedis, interval: str, history: int) -> None:
+    def __init__(
+        self, gateway: Gateway, shared_db: TextRedis, interval: str, history: int, references: Sequence[str] = ()
+    ) -> None:
+        """`references` are followed too, and shown as bars of their own only where they are followed otherwise."""
+        self._references = tuple(references)
+        self._only_references: set[str] = set()
         self._gateway = gateway
         self._redis = shared_db
         self.interval = interval
@@ -116,6 +121,16 @@ class CandleFeed:
         """The followed symbols."""
         return list(self.windows)
 
+    @property
+    def traded(self) -> list[str]:
+        """The followed symbols without those that are looked at by others alone."""
+        return [symbol for symbol in self.windows if symbol not in self._only_references]
+
+    def references(self, bar_ms: int) -> dict[str, Bars]:
+        """The history of each reference that has candles, up to the candle that starts at `bar_ms`."""
+        found = {symbol: self.windows[symbol].bars(bar_ms, self._history) for symbol in self._references}
+        return {symbol: bars for symbol, bars in found.items() if bars is not None}
+
     def has(self, symbol: str, bar_ms: int) -> bool:
         """True when the candle that starts at `bar_ms` is here."""
         last_ms = self.windows[symbol].last_ms
@@ -131,6 +146,8 @@ class CandleFeed:
         Raises Retry or Rejected as soon as a history cannot be read: those read by then are followed, the next call
         goes on with the others.
         """
+        self._only_references = set(self._references) - set(symbols)
+        symbols = [*symbols, *(name for name in self._references if name in self._only_references)]
         known = {symbol: self.windows[symbol] for symbol in symbols if symbol in self.windows}
         new = [symbol for symbol in symbols if symbol not in known]
         now_ms = await self._gateway.server_time_ms(rank=Priority.ENTRY) if new else 0

@@ -1,6 +1,7 @@
 """What can be set about a bot's process. The strategy's own parameters are variables with the bot's prefix."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -41,6 +42,9 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
         None, description="the address of a simulated exchange in step clock; each point is reported to it"
     )
 
+    alpha_columns_dir: Path | None = Field(
+        None, description="the folder of the files whose columns a strategy looks at; none where it looks at none"
+    )
     model_server_url: Url | None = Field(
         None, description="the address of the model server; none where no bot uses a model"
     )

@@ -25,6 +25,7 @@ import numpy as np
 
 from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.registry import Bot
+from alpha.strategy.auxiliary import Column
 from alpha.strategy.bars import Bars, BarView, FloatArray, ScoreColumn, Series
 from alpha.strategy.base import BarContext, Portfolio, Strategy, StrategyState, Universe
 from alpha.strategy.frames import base_history, series_of, with_scores
@@ -54,6 +55,8 @@ class Described:
     sees_equity: bool
     state_type: type[StrategyState]
     models: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
 
 
 class WorkerStrategy(Strategy[Any, Any]):
@@ -88,6 +91,16 @@ class WorkerStrategy(Strategy[Any, Any]):
     def models(self) -> tuple[str, ...]:
         """The models it uses."""
         return self.described.models
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The symbols it looks at beside."""
+        return self.described.references
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns it looks at."""
+        return self.described.columns
 
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
         """Never called here."""
@@ -258,6 +271,8 @@ class _Serving:
             strategy.sees_equity,
             strategy.state_type,
             strategy.models,
+            strategy.references,
+            strategy.columns,
         )
 
     def views(self, bars: Mapping[str, Bars]) -> dict[str, bool]:

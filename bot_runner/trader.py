@@ -17,6 +17,7 @@ from alpha.strategy.frames import base_history, series_of
 from alpha.strategy.intents import Enter
 from alpha.strategy.risk_rules import Action
 from bot_runner.account import AccountSnapshot, AccountView
+from bot_runner.auxiliary_feed import AuxiliaryFeed
 from bot_runner.candle_feed import CandleFeed
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
@@ -64,6 +65,7 @@ class Trader:
         grace_ms: int,
         needs_live_state: bool,
         scorer: Scorer | None = None,
+        auxiliary: AuxiliaryFeed | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`needs_live_state`: entries wait until the listener's state is synced (False in step clock)."""
@@ -85,6 +87,7 @@ class Trader:
         self._grace_ms = grace_ms
         self._needs_live_state = needs_live_state
         self._scorer = scorer
+        self._auxiliary = auxiliary
         # Models look further back than the strategy, whose indicators need not be computed over that.
         self._history = 0 if scorer is None else base_history(core.strategy)
         self._clock = clock
@@ -251,7 +254,9 @@ class Trader:
     async def _views(self, bar_ms: int, *, fresh: bool) -> dict[str, BarView]:
         """The bar of every symbol that has it, with its indicators and the scores of its models."""
         strategy = self.core.strategy
-        found = {symbol: bars for symbol in self.feed.symbols if (bars := self.feed.bars(symbol, bar_ms)) is not None}
+        found = {symbol: bars for symbol in self.feed.traded if (bars := self.feed.bars(symbol, bar_ms)) is not None}
+        if self._auxiliary is not None:
+            found = await self._auxiliary.attach(found, self.feed.references(bar_ms))
         shown = found if self._scorer is None else {symbol: bars.last(self._history) for symbol, bars in found.items()}
         if isinstance(strategy, WorkerStrategy):
             views = await strategy.worker.views(shown)

@@ -11,6 +11,7 @@ import numpy as np
 
 from alpha.bybit.decode import parse_instrument
 from alpha.errors import Misconfigured
+from alpha.strategy.auxiliary import Rows
 from alpha.strategy.bars import Bars
 from backtester.candle_cache import cache_folder
 from backtester.candles import COLUMNS, column
@@ -18,7 +19,7 @@ from backtester.download import instrument_row
 from backtester.funding import Funding
 from backtester.market import MarketData
 
-_MAGIC = b"alpha-market-1\n"
+_MAGIC = b"alpha-market-2\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,16 @@ def pack(data: MarketData) -> Packed:
                 "recorded": funding.recorded,
                 "rates": _runs([str(rate) for rate in funding.rate]),
                 "instrument": instrument_row(data.instruments[symbol]),
+                "columns": {name: len(data.columns[name][symbol].time_ms) for name in _named(data, symbol)},
             }
         )
         parts += [np.ascontiguousarray(bars.start_ms, dtype="<i8").tobytes()]
         parts += [np.ascontiguousarray(column(bars, name), dtype="<f8").tobytes() for name in COLUMNS]
         parts += [np.ascontiguousarray(funding.time_ms, dtype="<i8").tobytes()]
+        for name in _named(data, symbol):
+            rows = data.columns[name][symbol]
+            parts += [np.ascontiguousarray(rows.time_ms, dtype="<i8").tobytes()]
+            parts += [np.ascontiguousarray(rows.values, dtype="<f8").tobytes()]
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
     content = b"".join([_MAGIC, len(text).to_bytes(8, "little"), text, *parts])
     return Packed(hashlib.sha256(content).hexdigest(), zlib.compress(content, 6))
@@ -68,6 +74,7 @@ def unpack(packed: Packed) -> MarketData:
     head = json.loads(content[place : place + length])
     place += length
     bars, funding, instruments = {}, {}, {}
+    columns: dict[str, dict[str, Rows]] = {}
 
     def take(kind: str, count: int) -> Any:
         nonlocal place
@@ -83,7 +90,13 @@ def unpack(packed: Packed) -> MarketData:
         rates = tuple(Decimal(text) for text, count in row["rates"] for _ in range(count))
         funding[symbol] = Funding(charged, rates, row["recorded"])
         instruments[symbol] = parse_instrument(row["instrument"])
-    return MarketData(bars, funding, instruments)
+        for name, count in row["columns"].items():
+            columns.setdefault(name, {})[symbol] = Rows(take("<i8", count), take("<f8", count))
+    return MarketData(bars, funding, instruments, columns)
+
+
+def _named(data: MarketData, symbol: str) -> list[str]:
+    return sorted(name for name, found in data.columns.items() if symbol in found)
 
 
 def known_here(name: str) -> Packed | None:

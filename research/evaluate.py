@@ -85,7 +85,7 @@ class Evaluator:
         first, end = bars_tested(strategy, data, config)
         first_ms = data.first_ms + first * data.interval_ms
         symbols = UniverseMembership(strategy.universe, data).all_symbols
-        series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in symbols}
+        series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in symbols}
         resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
         walk = walked(strategy, data, series, Span(first, end, terms.cash, terms.costs, resume))
         if walk is not None:

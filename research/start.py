@@ -6,7 +6,6 @@ from typing import Any
 
 from alpha.errors import Misconfigured
 from backtester.command import Request, prepare
-from backtester.market import MarketData
 from backtester.record import code_fingerprint
 from research.data_pack import keep_here, pack
 from research.evaluate import OBJECTIVES
@@ -44,7 +43,7 @@ def start(studies: Studies, request: SweepRequest) -> Sweep:
     trials = _count(space, request)
     terms = ready.terms
     request.walk_forward.folds(terms.from_ms, terms.to_ms)  # refused here rather than by every worker
-    market = pack(MarketData(ready.data.bars, ready.data.funding, ready.data.instruments))
+    market = pack(ready.data)
     keep_here(market)
     config: dict[str, Any] = {
         "strategy": f"{kind.__module__}:{kind.__name__}",

@@ -16,6 +16,7 @@ from alpha.bybit.models import (
     FeeRate,
     FundingRate,
     Kline,
+    OpenInterest,
     PlacedOrder,
     PublicTrade,
     ServerTime,
@@ -392,6 +393,12 @@ def parse_funding_rate(row: object) -> FundingRate:
     """Parse a row of `market/funding/history`."""
     f = Fields("funding-history", row)
     return FundingRate(symbol=f.text("symbol"), rate=f.number("fundingRate"), time_ms=f.ms("fundingRateTimestamp"))
+
+
+def parse_open_interest(row: object) -> OpenInterest:
+    """Parse a row of `market/open-interest`."""
+    f = Fields("open-interest", row)
+    return OpenInterest(amount=f.number("openInterest"), time_ms=f.ms("timestamp"))
 
 
 def parse_system_status(row: object) -> SystemStatus:

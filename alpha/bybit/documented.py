@@ -75,6 +75,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     ),
     "public trade": _names("""execId isBlockTrade isRPITrade price seq side size symbol time"""),
     "funding-history": _names("""fundingRate fundingRateTimestamp symbol"""),
+    "open-interest": _names("""openInterest singleOpenInterest timestamp"""),
     "system-status": _names("""begin end env href id maintainType product serviceTypes state title uidSuffix"""),
     "fee-rate": _names("""baseCoin makerFeeRate symbol takerFeeRate"""),
     "account-info": _names(

@@ -26,6 +26,7 @@ TICKERS = Endpoint("market/tickers", "get_tickers", None, signed=False)
 RECENT_TRADES = Endpoint("market/recent-trade", "get_public_trade_history", None, signed=False)
 KLINE = Endpoint("market/kline", "get_kline", None, signed=False)
 FUNDING_HISTORY = Endpoint("market/funding/history", "get_funding_rate_history", None, signed=False)
+OPEN_INTEREST = Endpoint("market/open-interest", "get_open_interest", None, signed=False)
 SYSTEM_STATUS = Endpoint("system/status", "get_system_status", None, signed=False)
 
 KEY_INFO = Endpoint("user/query-api", "get_api_key_information", 10)

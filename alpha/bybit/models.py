@@ -216,6 +216,13 @@ class FundingRate(Struct, frozen=True, gc=False):
     time_ms: int
 
 
+class OpenInterest(Struct, frozen=True, gc=False):
+    """Open interest of a symbol at a time, in base coin."""
+
+    amount: Decimal
+    time_ms: int
+
+
 class SystemStatus(Struct, frozen=True, gc=False):
     """One announced maintenance or incident."""
 

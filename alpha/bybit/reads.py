@@ -14,6 +14,7 @@ from alpha.bybit.models import (
     FeeRate,
     FundingRate,
     Kline,
+    OpenInterest,
     PublicTrade,
     SystemStatus,
     Ticker,
@@ -146,6 +147,24 @@ class Reads:
         """Up to 200 funding rates up to `end_ms`, oldest first."""
         params = {"category": LINEAR, "symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": 200}
         rows = await self._list(at_bybit.FUNDING_HISTORY, params, decode.parse_funding_rate, rank)
+        return sorted(rows, key=lambda row: row.time_ms)
+
+    async def open_interest(
+        self, symbol: str, step: str, *, start_ms: int, end_ms: int, rank: Priority = Priority.BACKFILL
+    ) -> list[OpenInterest]:
+        """Up to 200 values of `start_ms <= time <= end_ms`, the newest ones, oldest first.
+
+        `step` as Bybit writes it: 5min, 15min, 30min, 1h, 4h, 1d.
+        """
+        params = {
+            "category": LINEAR,
+            "symbol": symbol,
+            "intervalTime": step,
+            "startTime": start_ms,
+            "endTime": end_ms,
+            "limit": 200,
+        }
+        rows = await self._list(at_bybit.OPEN_INTEREST, params, decode.parse_open_interest, rank)
         return sorted(rows, key=lambda row: row.time_ms)
 
     async def system_status(self, *, rank: Priority = Priority.RECONCILE) -> list[SystemStatus]:

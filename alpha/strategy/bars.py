@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from alpha.model.score import Score
 from alpha.model.timestamp import at
-from alpha.timeframes.aggregate import known_at, newest_start
+from alpha.strategy.auxiliary import Auxiliary, Rows
+from alpha.timeframes.aggregate import Columns, aggregate, known_at, newest_start
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -41,15 +42,50 @@ class Bars:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
+    #: What the strategy named beside these candles; None where it named nothing.
+    auxiliary: Auxiliary | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.start_ms)
+
+    def reference(self, symbol: str) -> "Bars":
+        """The bars of another symbol that the strategy names in `references`, at the same starts; NaN where one is missing.
+
+        On a further timeframe these are its bars. KeyError for a symbol that is not named.
+        """
+        base = self._auxiliary.references[symbol]
+        columns = Columns(base.start_ms, base.open, base.high, base.low, base.close, base.volume)
+        if base.interval_ms != self.interval_ms:
+            columns = aggregate(columns, base.interval_ms, self.interval_ms)
+        places = np.searchsorted(columns.start_ms, self.start_ms)
+        found = places < len(columns.start_ms)
+        places = np.where(found, places, 0)
+        if len(columns.start_ms):
+            found &= columns.start_ms[places] == self.start_ms
+        values = (
+            np.where(found, one[places], np.nan) if len(one) else np.full(len(self), np.nan) for one in columns[1:]
+        )
+        return Bars(symbol, self.interval_ms, self.start_ms, *values)
+
+    def column(self, name: str) -> FloatArray:
+        """A column that the strategy names: at each bar the newest value that is known by its end, NaN where there is none."""
+        auxiliary = self._auxiliary
+        return auxiliary.rows_of(name).at(auxiliary.columns[name], self.start_ms + self.interval_ms)
+
+    def rows(self, name: str) -> Rows:
+        """The rows of a column as they are, their delay not applied: for who counts rows and not bars."""
+        return self._auxiliary.rows_of(name)
+
+    @property
+    def _auxiliary(self) -> Auxiliary:
+        return Auxiliary() if self.auxiliary is None else self.auxiliary
 
     def last(self, count: int) -> "Bars":
         """The newest `count` bars, or as many as there are."""
         part = slice(max(0, len(self) - count), None)
         prices = (self.open, self.high, self.low, self.close, self.volume)
-        return Bars(self.symbol, self.interval_ms, self.start_ms[part], *(column[part] for column in prices))
+        columns = (column[part] for column in prices)
+        return Bars(self.symbol, self.interval_ms, self.start_ms[part], *columns, auxiliary=self.auxiliary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from alpha.strategy.arrays import ArrayRules
+from alpha.strategy.auxiliary import Column
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
 from alpha.strategy.intents import Intent
 from alpha.strategy.positions import OwnPosition
@@ -125,6 +126,19 @@ class Strategy(ABC, Generic[P, S]):
     @property
     def models(self) -> tuple[str, ...]:
         """The models whose scores it uses: `bar.score(name)`. While one gives no score there are no entries."""
+        return ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Symbols whose bars `indicators` looks at beside each symbol's own: `bars.reference(symbol)`.
+
+        They are traded only where the universe has them too.
+        """
+        return ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns beside the candles: FUNDING_RATE, OPEN_INTEREST, or a file of the user's; `bars.column(name)`."""
         return ()
 
     @property

@@ -16,7 +16,7 @@ def series_of(strategy: Strategy[Any, Any], bars: Bars) -> Series:
     for interval in strategy.timeframes:
         length = frame_ms(interval, bars.interval_ms)
         base = Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)
-        joined = Bars(bars.symbol, length, *aggregate(base, bars.interval_ms, length))
+        joined = Bars(bars.symbol, length, *aggregate(base, bars.interval_ms, length), auxiliary=bars.auxiliary)
         frames[interval] = Series.of(joined, strategy.indicators(joined))
     series = Series.of(bars, strategy.indicators(bars), frames)
     source = strategy.score_source

@@ -64,6 +64,12 @@ def backtest(
     gaps: Annotated[
         str, typer.Option("--gaps", help="Where ticks are missing: refuse, or candles: the walk of the candle there.")
     ] = "refuse",
+    columns: Annotated[
+        Path | None,
+        typer.Option(
+            "--columns", help="The folder of files whose columns a strategy looks at (default: DATA/columns)."
+        ),
+    ] = None,
     no_costs: Annotated[bool, typer.Option("--no-costs", help=COSTS)] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Look for look-ahead first, as alpha check does; ends with 1 when found.")
@@ -112,6 +118,7 @@ def backtest(
         models_dir=models,
         ticks=ticks,
         gaps=gaps,
+        columns=columns,
     )
     if check:
         report_findings(look_ahead(request, bars=12, seed=1))

@@ -24,12 +24,13 @@ def download(
     ] = "5",
     to: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC; without: now.")] = None,
     folder: Annotated[Path, typer.Option("--data", help="The folder to fill.")] = Path("data"),
+    open_interest: Annotated[bool, typer.Option("--open-interest", help="Open interest too.")] = False,
 ) -> None:
     """Download public candles and funding rates, and go on where an earlier download stopped."""
     # Imported here: the backtester needs packages that no other command needs.
     from backtester.download_command import DownloadRequest, carry_out
 
-    carry_out(DownloadRequest(tuple(symbols), interval, from_, to, folder))
+    carry_out(DownloadRequest(tuple(symbols), interval, from_, to, folder, open_interest))
 
 
 def import_(

@@ -319,12 +319,14 @@ def _service(container: str, bots: Sequence[Bot]) -> str:
       ALPHA_CANDLE_GRACE_MS: ${{ALPHA_CANDLE_GRACE_MS:-}}
       MODEL_SERVER_URL: ${{MODEL_SERVER_URL:-}}
       MODEL_DEADLINE_MS: ${{MODEL_DEADLINE_MS:-}}
+      ALPHA_COLUMNS_DIR: ${{ALPHA_COLUMNS_DIR:-/columns}}
       POSTGRES_USER: alpha_strategy
       POSTGRES_PASSWORD: ${{ALPHA_STRATEGY_DB_PASSWORD:-${{POSTGRES_PASSWORD:-}}}}
       REDIS_USERNAME: {container}
       REDIS_PASSWORD: ${{REDIS_{variable}_PASSWORD:-${{REDIS_PASSWORD:-}}}}
 {shared}    volumes:
       - ./{bot.folder}/logs:/var/log/alpha
+      - ./columns:/columns:ro
       - {{ <<: *secrets, source: "./docker/no_secrets/${{ALPHA_SECRETS:+../../secrets/{container}}}" }}
 """
 

@@ -11,6 +11,7 @@ from alpha.bybit.client import Gateway, market_gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.errors import Misconfigured
+from alpha.strategy.column_files import read_rows as read_column_file
 from backtester.candle_files import read_folder
 from backtester.candles import end_ms, fingerprint, first_ms, gaps
 from backtester.command import moment_ms
@@ -136,3 +137,13 @@ async def test_what_the_exchange_lacks_leaves_both_sides_and_an_advice_that_work
     sent = gateway.counts.sent
     await download(gateway, tmp_path, ["BTCUSDT"], "5", FROM_MS, TO_MS, silent)
     assert gateway.counts.sent - sent < 6
+
+
+async def test_open_interest_goes_on_where_an_earlier_download_stopped(gateway: Gateway, tmp_path: Path) -> None:
+    early = FROM_MS + 500 * LENGTH
+    for to_ms in (early, FROM_MS + 900 * LENGTH):
+        await download(gateway, tmp_path, ["BTCUSDT"], "5", FROM_MS, to_ms, silent, open_interest=True)
+    rows = read_column_file(tmp_path / "BTCUSDT.open_interest.parquet")
+    assert rows.time_ms.tolist() == list(range(FROM_MS, FROM_MS + 900 * LENGTH, LENGTH))
+    [one] = await gateway.open_interest("BTCUSDT", "5min", start_ms=early, end_ms=early)
+    assert rows.values[500] == float(one.amount)

@@ -6,11 +6,13 @@ all; the quantity step likewise, from the volumes. A file `instruments.json` in 
 
     {"BTCUSDT": {"tick_size": "0.10", "qty_step": "0.001", "max_leverage": 100, "min_notional": "5"}}
 
-Volumes are then rounded to the given step; prices must fit the given tick. Recorded candles have neither an index price
-nor funding: the index price is the last price, the funding rate is constant, open interest is one day's volume.
+Volumes are then rounded to the given step; prices must fit the given tick. Recorded candles have no index price: it is the
+last price. Funding rates are those of `SYMBOL.funding.csv` (`time_ms,rate`) at its times, else constant; open interest is
+that of `SYMBOL.open_interest.csv` (`time_ms,value`), else one day's volume.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange_simulator.candle_files import CandleFault, CandleFile, candle_files, read_candles
+from exchange_simulator.candle_files import CandleFault, CandleFile, candle_files, read_candles, read_series
 from exchange_simulator.market import catalogue
 from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_start, join, to_bars
 from exchange_simulator.market.model import DAY_MS, Bar, Instrument, MarketError
@@ -32,8 +34,18 @@ _OVERRIDES = {"tick_size", "qty_step", "max_leverage", "min_notional"}
 class ReplayMarket:
     """A `Market` over recorded candles, held in memory (48 bytes per candle)."""
 
-    def __init__(self, rows: Mapping[str, Rows], instruments: Mapping[str, Instrument], funding_rate: Decimal) -> None:
+    def __init__(
+        self,
+        rows: Mapping[str, Rows],
+        instruments: Mapping[str, Instrument],
+        funding_rate: Decimal,
+        funding: Mapping[str, Mapping[int, Decimal]] | None = None,
+        interest: Mapping[str, Mapping[int, Decimal]] | None = None,
+    ) -> None:
+        """`funding` and `interest` hold recorded rates and open interest by symbol and time."""
         self._rows = dict(rows)
+        self._funding = funding or {}
+        self._interest = {symbol: (list(found), list(found.values())) for symbol, found in (interest or {}).items()}
         self.instruments: Mapping[str, Instrument] = dict(instruments)
         first = next(iter(self._rows.values()))
         self.base_ms = int(first[1, 0] - first[0, 0])
@@ -70,11 +82,14 @@ class ReplayMarket:
         return self.instruments[symbol].price(last)
 
     def funding_rate(self, symbol: str, time_ms: int) -> Decimal:
-        """The constant rate the market was opened with."""
-        return self._funding_rate
+        """The recorded rate of this time, else the constant rate the market was opened with."""
+        return self._funding.get(symbol, {}).get(time_ms, self._funding_rate)
 
     def open_interest(self, symbol: str, time_ms: int) -> Decimal:
-        """The volume of the day before `time_ms`."""
+        """The newest recorded value at `time_ms`, else the volume of the day before it."""
+        times, values = self._interest.get(symbol, ([], []))
+        if place := bisect_right(times, time_ms):
+            return values[place - 1]
         rows = self._slice(symbol, time_ms - DAY_MS, time_ms)
         return self.instruments[symbol].qty(int(rows[:, 5].sum()))
 
@@ -115,7 +130,12 @@ def open_folder(
                 f"{path}: candles are {interval // 1000} s long, those of {base[1].name} {base[0] // 1000} s: "
                 "one folder holds one interval."
             )
-    return ReplayMarket(rows, instruments, funding_rate)
+    try:
+        funding = {symbol: read_series(folder / f"{symbol}.funding.csv", "rate") for symbol in rows}
+        interest = {symbol: read_series(folder / f"{symbol}.open_interest.csv", "value") for symbol in rows}
+    except CandleFault as fault:
+        raise MarketError(str(fault)) from None
+    return ReplayMarket(rows, instruments, funding_rate, funding, interest)
 
 
 def _overrides(path: Path) -> dict[str, dict[str, str | int]]:
