@@ -1,15 +1,13 @@
 """The dashboard server: a token once, then a cookie; pages, with the live parts sent as server-sent events."""
 
 import asyncio
-import hmac
-import re
-import secrets
 from html import escape
-from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from alpha.alerts import Alerts
 from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
@@ -20,45 +18,48 @@ from alpha.registry import load_registry
 from bot_control.no_control import NoControl
 from dashboard import chart_data, figures, front, log_files, scripts, tables, views
 from dashboard.asked import Asked, read
+from dashboard.gate import HEADERS, Gate, role
+from dashboard.login import Login
 from dashboard.settings import DashboardSettings
+from dashboard.shell import page
+from dashboard.steering import Steering
+from operations.commands import Role
 from operations.context import History, Operations
-from operations.minute_limit import MinuteLimit
+from operations.guard_control import GuardControl
 from operations.storable import storable
 from operations.trade import find_trade
 
 log = logger(__name__)
-COOKIE = "alpha_dashboard"
 REFRESH_S = 1.0
 #: Seconds between store checks, which run even with no viewers; unhealthy after BLIND_MS without an answer.
 ASK_S, BLIND_MS = 5.0, 30_000
+#: An event stream ends this long after its session, at most.
+SESSION_CHECK_MS = 15_000
 #: Longer than any meaningful query.
 MOST_QUERY = 200
-_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+#: A form is a few hundred bytes.
+MOST_BODY = 65_536
 
 
 class Dashboard:
     """Serves one `Operations`. All viewers share one refresh per second."""
 
-    def __init__(self, settings: DashboardSettings, platform: Operations) -> None:
+    def __init__(self, settings: DashboardSettings, platform: Operations, steering: Operations | None = None) -> None:
+        """`steering` is what changes something, with a role of its own; None for a dashboard that only reads."""
         self._settings = settings
-        self._platform = platform
-        # The cookie is not the token: it is only valid for this process.
-        self._session = secrets.token_urlsafe(32)
-        self._failures = MinuteLimit(settings.dashboard_failures_per_minute)
+        self.platform = platform
+        shared = (platform if steering is None else steering).live.shared
+        self._gate = Gate(settings, Alerts(shared, "dashboard"), steering)
+        self._log_in = None if steering is None else Login(settings, steering, self._gate)
+        self.steering = None if steering is None else Steering(platform, steering, self._gate)
+        self._audit = steering
         self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
         self.looked_ms = wall_ms()
         self.stores_ms = monotonic_ms()
 
     def app(self) -> web.Application:
         """Build the aiohttp application."""
-        app = web.Application(middlewares=[self._gate])
+        app = web.Application(middlewares=[self._admit], client_max_size=MOST_BODY)
         app.add_routes(
             [
                 web.get("/", self._front),
@@ -79,34 +80,16 @@ class Dashboard:
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
             ]
         )
+        if self._log_in is not None and self.steering is not None:
+            app.add_routes([*self._log_in.routes(), *self.steering.routes(), web.get("/audit", self._audit_page)])
         return app
 
     @web.middleware
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Give a cookie for the token; refuse requests with neither."""
-        shown, address = request.query.get("token", ""), request.remote or "unknown"
-        wait_s = self._failures.left_s(address, count=False)
-        if wait_s:
-            # a guess is not even compared: what is limited cannot be tried out
-            headers = {**_HEADERS, "Retry-After": f"{wait_s:.0f}"}
-            if shown or not _same(request.cookies.get(COOKIE, ""), self._session):
-                return web.Response(status=429, text="Too many requests without the right token.\n", headers=headers)
-        if shown and _same(shown, self._settings.dashboard_token.get_secret_value()):
-            # a path that begins with two slashes would lead to another host
-            answer = web.Response(status=303, headers={"Location": "/" + request.path.lstrip("/\\")})
-            answer.set_cookie(
-                COOKIE, self._session, httponly=True, samesite="Strict", secure=request.secure, max_age=7 * 86_400
-            )
-            return answer
-        if not _same(request.cookies.get(COOKIE, ""), self._session):
-            if shown or COOKIE in request.cookies:
-                self._failures.left_s(address)
-                log.warning("login_refused", address=address)
-            return web.Response(
-                status=401, text="Open this page once with ?token=... (DASHBOARD_TOKEN).\n", headers=_HEADERS
-            )
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the gate decide, and turn faults into pages."""
         try:
-            return await handler(request)
+            refusal = await self._gate.admit(request)
+            return await handler(request) if refusal is None else refusal
         except Rejected as fault:
             # the request cannot be answered, now or later
             return self._fault(request, str(fault), 400)
@@ -120,15 +103,16 @@ class Dashboard:
 
     def _fault(self, request: web.Request, text: str, status: int) -> web.Response:
         if request.path.startswith("/data/"):
-            return web.json_response({"error": storable(text, 2_000)}, status=status, headers=_HEADERS)
-        return self._page(f"<section><p class=bad>{escape(storable(text, 2_000))}</p></section>", status=status)
+            return web.json_response({"error": storable(text, 2_000)}, status=status, headers=HEADERS)
+        return page(request, f"<section><p class=bad>{escape(storable(text, 2_000))}</p></section>", status=status)
 
     def _read(self, request: web.Request, path: str = "") -> Asked:
-        return read(self._platform.registry, path or request.path, request.query)
+        return read(self.platform.registry, path or request.path, request.query)
 
     async def _front(self, request: web.Request) -> web.Response:
         places, past = await asyncio.gather(
-            front.live_places(self._platform), front.past_place(self._platform, self._read(request))
+            front.live_places(self.platform, steering=self.steering is not None),
+            front.past_place(self.platform, self._read(request)),
         )
 
         def part(name: str) -> str:
@@ -136,66 +120,77 @@ class Dashboard:
 
         first, rest = front.LIVE[:4], front.LIVE[4:]
         body = "".join(map(part, first)) + past + "".join(map(part, rest))
-        return self._page(body, here="live", stream=' hx-ext="sse" sse-connect="/events"', charts=True)
+        return page(request, body, here="live", stream=' hx-ext="sse" sse-connect="/events"', charts=True)
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.path.strip("/")
         words = storable(request.query.get("q", ""), MOST_QUERY + 1).split()
         if len(request.query.get("q", "")) > MOST_QUERY:
             raise Rejected(f"The query is longer than {MOST_QUERY} characters.")
-        answered = await views.answer(self._platform, name, words, self._read(request))
-        return self._page(answered, here=name, charts="data-chart" in answered)
+        answered = await views.answer(self.platform, name, words, self._read(request))
+        return page(request, answered, here=name, charts="data-chart" in answered)
+
+    async def _audit_page(self, request: web.Request) -> web.Response:
+        if self._audit is None or role(request) < Role.ADMIN:
+            raise web.HTTPForbidden(text="The audit needs the role admin.\n", headers=HEADERS)
+        return page(request, await tables.table(self._audit, "audit", self._read(request)), here="audit")
 
     async def _chart(self, request: web.Request) -> web.Response:
-        drawn = await views.chart(self._platform, request.match_info.get("symbol"), self._read(request))
-        return self._page(drawn, here="chart", charts=True)
+        drawn = await views.chart(self.platform, request.match_info.get("symbol"), self._read(request))
+        return page(request, drawn, here="chart", charts=True)
 
     async def _trade(self, request: web.Request) -> web.Response:
-        return self._page(await views.trade_page(self._platform, request.match_info["trade"]), charts=True)
+        return page(request, await views.trade_page(self.platform, request.match_info["trade"]), charts=True)
 
     async def _figures(self, request: web.Request) -> web.Response:
-        return self._page(await figures.figures(self._platform, self._read(request)), here="figures")
+        return page(request, await figures.figures(self.platform, self._read(request)), here="figures")
 
-    async def _system(self, _request: web.Request) -> web.Response:
-        return self._page(await views.system(self._platform, self._settings), here="system")
+    async def _system(self, request: web.Request) -> web.Response:
+        return page(request, await views.system(self.platform, self._settings), here="system")
 
     async def _logs(self, request: web.Request) -> web.Response:
         level, words = (storable(request.query.get(name, ""), 100) for name in ("level", "search"))
         service = request.match_info.get("service", "")
-        return self._page(await asyncio.to_thread(views.logs, self._settings, service, level, words), here="logs")
+        return page(request, await asyncio.to_thread(views.logs, self._settings, service, level, words), here="logs")
 
     async def _log_lines(self, request: web.Request) -> web.Response:
         level, words = (storable(request.query.get(name, ""), 100) for name in ("level", "search"))
         folder, service = self._settings.dashboard_logs_dir, request.match_info["service"]
         lines = await asyncio.to_thread(log_files.tail, folder, service, level, words)
-        return web.Response(text="\n".join(lines), headers=_HEADERS)
+        return web.Response(text="\n".join(lines), headers=HEADERS)
 
     async def _data(self, request: web.Request) -> web.Response:
         asked = self._read(request)
         if "trade" in request.match_info:
-            trip = await find_trade(self._platform, request.match_info["trade"])
-            found = await chart_data.candles(self._platform, trip.symbol, asked, trip)
+            trip = await find_trade(self.platform, request.match_info["trade"])
+            found = await chart_data.candles(self.platform, trip.symbol, asked, trip)
         elif "symbol" in request.match_info:
-            found = await chart_data.candles(self._platform, request.match_info["symbol"], asked)
+            found = await chart_data.candles(self.platform, request.match_info["symbol"], asked)
         else:
-            found = await chart_data.equity(self._platform, asked)
-        return web.json_response(found, headers=_HEADERS)
+            found = await chart_data.equity(self.platform, asked)
+        return web.json_response(found, headers=HEADERS)
 
     async def _csv(self, request: web.Request) -> web.Response:
         name = views.require_known(request.match_info["table"])
-        text = await tables.as_csv(self._platform, name, self._read(request, f"/{name}"))
-        headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
+        text = await tables.as_csv(self.platform, name, self._read(request, f"/{name}"))
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
         return web.Response(text=text, content_type="text/csv", headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        stream = web.StreamResponse(headers={**_HEADERS, "Content-Type": "text/event-stream"})
+        stream = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await stream.prepare(request)
         queue: asyncio.Queue[dict[str, str]] = asyncio.Queue(2)
         self._viewers.add(queue)
         shown: dict[str, str] = {}
+        checked_ms = monotonic_ms()
         try:
             while True:
-                for name, part in (await queue.get()).items():
+                parts = await queue.get()
+                if monotonic_ms() - checked_ms > SESSION_CHECK_MS:
+                    checked_ms = monotonic_ms()
+                    if not await self._gate.still_admitted(request):
+                        return stream
+                for name, part in parts.items():
                     if shown.get(name) != part:
                         shown[name] = part
                         await stream.write(_event(name, part))
@@ -209,7 +204,7 @@ class Dashboard:
         while True:
             self.looked_ms = wall_ms()
             if self._viewers:
-                parts = await front.live_places(self._platform)
+                parts = await front.live_places(self.platform, steering=self.steering is not None)
                 for queue in self._viewers:
                     if not queue.full():
                         queue.put_nowait(parts)
@@ -217,8 +212,8 @@ class Dashboard:
 
     async def ask_stores(self) -> None:
         """Check that PostgreSQL and Redis answer; raises their errors."""
-        await self._platform.live.check()
-        await self._platform.history.value("SELECT 1")
+        await self.platform.live.check()
+        await self.platform.history.value("SELECT 1")
         self.stores_ms = monotonic_ms()
 
     async def keep_asking(self) -> None:
@@ -235,30 +230,6 @@ class Dashboard:
         away_ms = now_ms - self.stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
 
-    def _page(
-        self, body: str, *, here: str = "", status: int = 200, stream: str = "", charts: bool = False
-    ) -> web.Response:
-        own = ("chart", "figures", *views.MENU, "system", "logs")
-        links = [("live", "/"), *((name, f"/{name}") for name in own)]
-        nav = "".join(
-            f'<a href="{path}"{" class=here aria-current=page" if name == here else ""}>{name}</a>'
-            for name, path in links
-        )
-        parts = {
-            "title": f"{here.capitalize()}, Alpha" if here else "Alpha",
-            "scripts": f"{scripts.TAGS}\n{scripts.CHART_TAGS}" if charts else scripts.TAGS,
-            "nav": nav,
-            "stream": stream,
-            "body": body,
-        }
-        text = re.sub(r"\{\{ (\w+) \}\}", lambda place: parts[place[1]], _PAGE)
-        return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)
-
-
-def _same(shown: str, wanted: str) -> bool:
-    """Compare in constant time; `shown` may hold bytes that are not valid text."""
-    return hmac.compare_digest(shown.encode("utf-8", "replace"), wanted.encode())
-
 
 def _event(name: str, part: str) -> bytes:
     """Encode HTML as a server-sent event. Each of its lines is a field of its own."""
@@ -271,7 +242,13 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     configure("dashboard", settings)
     registry = load_registry(settings.alpha_bots_file)
     links, history = RedisClients(settings), History(settings, "dashboard")
-    dashboard = Dashboard(settings, Operations(registry, links, history, NoControl()))
+    zone = ZoneInfo(settings.alpha_timezone)
+    steering: Operations | None = None
+    if settings.dashboard_steering:
+        own = RedisClients(settings.steering_redis())
+        own_history = History(settings.steering_database(), "dashboard steering")
+        steering = Operations(registry, own, own_history, GuardControl(own), zone)
+    dashboard = Dashboard(settings, Operations(registry, links, history, NoControl(), zone), steering)
     # Event streams never end by themselves.
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -295,5 +272,9 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
         await end_tasks([looking, asking])
         await runner.cleanup()
         health.close()
-        await history.close()
-        await links.close()
+        if dashboard.steering is not None:
+            await dashboard.steering.close()
+        for each in (steering, dashboard.platform):
+            if each is not None:
+                await each.history.close()
+                await each.live.close()

@@ -28,6 +28,7 @@ from operations.system import Light, lights
 
 #: The parts of the page that update live, in order; the charts stand after the positions.
 LIVE = ("head", "lights", "bots", "positions", "risk", "orders", "alerts", "fills")
+_STEER = '<p class=steer><a class=button href="/steer">Close, move stops</a></p>'
 _ALERTS_SHOWN = 6
 _FILLS_SHOWN = 12
 _MOST_DAYS = 400
@@ -40,8 +41,11 @@ _TONES = {
 }
 
 
-async def live_places(platform: Operations) -> dict[str, str]:
-    """Return the HTML of each part of `LIVE`. An unavailable part shows its fault; the rest is shown."""
+async def live_places(platform: Operations, *, steering: bool = False) -> dict[str, str]:
+    """Return the HTML of each part of `LIVE`. An unavailable part shows its fault; the rest is shown.
+
+    With `steering` bots have links to their commands, which the page shows to those who may use them.
+    """
     seen, balances, fills, orders, lit, alerts = await asyncio.gather(
         status(platform),
         positions.balance(platform),
@@ -62,8 +66,8 @@ async def live_places(platform: Operations) -> dict[str, str]:
     now = seen.business_time or seen.wall_time
     return {
         "head": _head(platform, seen, balances, exposed, faults),
-        "bots": _bots(seen, balances),
-        "positions": page_html(_positions(platform, seen), cards=True),
+        "bots": _bots(seen, balances, steering=steering),
+        "positions": page_html(_positions(platform, seen), cards=True, more=_STEER if steering and held else ""),
         "risk": page_html(risk_pages.exposure_page(exposed), cards=True)
         + (page_html(risk_pages.risk_page([risk_of(row) for row in held]), cards=True) if held else ""),
         "orders": _part("Orders", orders, lambda rows: pages.orders_page(rows, platform.zone, now)),
@@ -212,10 +216,10 @@ def _equities(balances: Sequence[BalanceRow]) -> dict[str, dict[str, Decimal]]:
     return found
 
 
-def _bots(seen: Status, balances: Sequence[BalanceRow]) -> str:
+def _bots(seen: Status, balances: Sequence[BalanceRow], *, steering: bool = False) -> str:
     equity = _equities(balances)
     if len(seen.bots) <= GROUP_FROM:
-        return _cards(seen.bots, equity)
+        return _cards(seen.bots, equity, steering=steering)
     # The totals of all stand in the head; each strategy has its own, its bots folded up below unless one needs somebody.
     parts = []
     for name, rows in grouped(seen.bots).items():
@@ -223,22 +227,24 @@ def _bots(seen: Status, balances: Sequence[BalanceRow]) -> str:
         total = together(equity.get(row.bot) for row in rows)
         troubled = [row for row in rows if not is_well(row)]
         shown = (
-            "" if not troubled else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity)}"
+            ""
+            if not troubled
+            else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity, steering=steering)}"
         )
         parts.append(
             f"<section><h2>{escape(name)} <span class=dim>{len(rows)} bots: {escape(states(rows))}</span></h2>"
             f"<p><span class=big>{cell_html(amounts(total, signed=False))}</span> &nbsp; open {cell_html(amounts(opened))} &nbsp; "
             f"today {cell_html(amounts(today))} &nbsp; positions {sum(len(row.positions) for row in rows)}</p>{shown}"
-            f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity)}</details></section>"
+            f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity, steering=steering)}</details></section>"
         )
     return "".join(parts)
 
 
-def _cards(bots: Sequence[BotStatus], equity: dict[str, dict[str, Decimal]]) -> str:
-    return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot)) for bot in bots)}</div>"
+def _cards(bots: Sequence[BotStatus], equity: dict[str, dict[str, Decimal]], *, steering: bool) -> str:
+    return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot), steering=steering) for bot in bots)}</div>"
 
 
-def _card(bot: BotStatus, equity: Amounts | None) -> str:
+def _card(bot: BotStatus, equity: Amounts | None, *, steering: bool) -> str:
     age = "" if bot.data_age_s is None or bot.data == "synced" else f", heard {bot.data_age_s:.0f} s ago"
     data = Tone.GOOD if bot.data == "synced" else Tone.WARN
     return (
@@ -247,8 +253,12 @@ def _card(bot: BotStatus, equity: Amounts | None) -> str:
         f"<p class=big>{cell_html(amounts(equity, signed=False))}</p>"
         f"<p>open {cell_html(amounts(bot.unrealised))} &nbsp; today {cell_html(amounts(bot.today))}</p>"
         f"<p class=dim>data <span class={data.value}>{escape(bot.data)}</span>{escape(age)}. {escape(bot.note)}</p>"
-        "</section>"
+        f"{_steer(bot.bot) if steering else ''}</section>"
     )
+
+
+def _steer(bot: str) -> str:
+    return f'<p class=steer><a class=button href="/steer?bot={escape(bot)}">Steer</a></p>'
 
 
 def _positions(platform: Operations, seen: Status) -> Page:

@@ -10,11 +10,14 @@ _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 _TRADE = re.compile(r"[0-9a-f]{10}")
 
 
-def page_html(page: Page, *, cards: bool = False) -> str:
-    """Render a page: title, chart, blocks. With `cards` a phone shows each row of its tables as a card, with all columns."""
+def page_html(page: Page, *, cards: bool = False, more: str = "") -> str:
+    """Render a page: title, chart, blocks. With `cards` a phone shows each row of its tables as a card, with all columns.
+
+    `more` is HTML at its end.
+    """
     picture = "" if page.picture is None else picture_html(page.picture)
     blocks = "".join(block_html(block, cards=cards) for block in page.blocks)
-    return f"<section><h2>{escape(page.title)}</h2>{picture}{blocks}</section>"
+    return f"<section><h2>{escape(page.title)}</h2>{picture}{blocks}{more}</section>"
 
 
 def block_html(block: Block, *, cards: bool = False) -> str:

@@ -44,6 +44,8 @@ TICK_RECORDER = "tick_recorder"
 ANALYSIS = "analysis_service"
 #: Only with DEMO_MODEL.
 MODEL_SERVER = "model_server"
+#: With these the demo's dashboard steers, too.
+STEERING_VARIABLES = ("DASHBOARD_STEERING", "DASHBOARD_PUBLIC_URL")
 TELEGRAM_VARIABLES = "C2_"
 
 
@@ -241,6 +243,9 @@ class DemoStack:
         if name == "dashboard":
             environment |= {"DASHBOARD_PORT": str(self._dashboard_port), "DASHBOARD_TOKEN": self._dashboard_token}
             environment |= {"DASHBOARD_LOGS_DIR": str(self.folder / "logs")}
+            environment |= {"ALPHA_DASHBOARD_DB_PASSWORD": self.secrets.roles["alpha_dashboard"]}
+        if name in ("dashboard", "telegram_manager"):
+            environment |= {key: value for key, value in os.environ.items() if key in STEERING_VARIABLES}
         return Spec(name, "service", [sys.executable, "-m", name], environment, port)
 
     def _bots(self, container: str, bots: Sequence[Bot]) -> Spec:

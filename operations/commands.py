@@ -27,7 +27,7 @@ from operations.arguments import Arguments
 from operations.business_time import business_now
 from operations.command_result import CommandResult
 from operations.context import Operations
-from operations.control import Tell
+from operations.control_channel import Tell
 from operations.page import Page, Tone, Words
 from operations.periods import DEFAULT, parse_period
 from operations.status import status

@@ -4,32 +4,22 @@ The caller has already authorised, confirmed and audited each command. Progress 
 `tell` and returned.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
-from alpha.clock import monotonic_ms
-from alpha.errors import AlphaError, Rejected, Retry, Unknown
+from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
-from alpha.live_state.client import TextRedis
-from alpha.live_state.control import read_replies, send_command
 from alpha.model.money import plain
-from alpha.registry import Bot
+from alpha.registry import SHARED_DB, Bot
 from operations import history, shared_control
 from operations.command_result import CommandResult
-from operations.context import Operations, redis_faults
+from operations.context import Operations
+from operations.control_channel import Tell, ask, silent
 from operations.formatting import number
 from operations.positions import open_order, positions
 
-#: Receives one sentence of progress.
-Tell = Callable[[str], Awaitable[None]]
 STOP_GRACE_S = 4
 BOT_ANSWER_S = 15
 GUARD_ANSWER_S = 180
-
-
-async def silent(_: str) -> None:
-    """Discard progress."""
 
 
 async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
@@ -123,7 +113,7 @@ async def _wish_and_tell(platform: Operations, bot: Bot, by: str, wish: str, com
         raise Rejected(f"{bot.id} was stopped by an operator: /start it first.")
     await history.set_wish(platform, bot, wish, by)
     try:
-        return await _ask(platform, platform.live.of(bot), bot.id, command, {}, by, silent, BOT_ANSWER_S)
+        return await ask(platform.live, bot.redis_db, bot.id, command, {}, by, silent, BOT_ANSWER_S, platform.wall_ms())
     except AlphaError as fault:
         return CommandResult(False, f"The wish is kept and holds from the next start of {bot.id}. {fault}")
 
@@ -134,7 +124,9 @@ async def adopt(platform: Operations, bot: Bot, symbol: str, by: str) -> Command
     if symbol not in held:
         known = ", ".join(sorted(held)) or "none"
         raise Rejected(f"{bot.id} has no position in {symbol}. Its positions: {known}.")
-    return await _ask(platform, platform.live.of(bot), bot.id, "adopt", {"symbol": symbol}, by, silent, BOT_ANSWER_S)
+    return await ask(
+        platform.live, bot.redis_db, bot.id, "adopt", {"symbol": symbol}, by, silent, BOT_ANSWER_S, platform.wall_ms()
+    )
 
 
 async def flatten(platform: Operations, bot: Bot, symbol: str | None, by: str, tell: Tell = silent) -> CommandResult:
@@ -187,42 +179,4 @@ async def panic(platform: Operations, by: str, tell: Tell = silent) -> CommandRe
 async def _ask_guard(
     platform: Operations, command: str, args: dict[str, str], by: str, tell: Tell, limit_s: int
 ) -> CommandResult:
-    return await _ask(platform, platform.live.shared, keys.GUARD, command, args, by, tell, limit_s)
-
-
-async def _ask(
-    platform: Operations,
-    redis: TextRedis,
-    target: str,
-    command: str,
-    args: dict[str, str],
-    by: str,
-    tell: Tell,
-    limit_s: int,
-) -> CommandResult:
-    """Send a command and follow its replies. Raises Unknown if no final reply arrives within `limit_s`."""
-    who = "The guard" if target == keys.GUARD else target
-    async with redis_faults(platform.live):
-        newest = await redis.xrevrange(keys.control_replies(target), count=1)
-        position = newest[0][0] if newest else "0-0"
-        command_id = await send_command(redis, target, command, args, by, platform.wall_ms())
-    deadline = monotonic_ms() + limit_s * 1000
-    while monotonic_ms() < deadline:
-        try:
-            async with redis_faults(platform.live):
-                replies, position = await read_replies(redis, target, position, block_ms=500)
-        except Retry:
-            # Redis has accepted the command; the reply arrives when Redis is back.
-            await asyncio.sleep(0.5)
-            continue
-        for reply in replies:
-            if reply.command_id != command_id:
-                continue
-            if reply.outcome == "progress":
-                await tell(reply.text)
-            else:
-                return CommandResult(reply.outcome == "done", reply.text)
-    raise Unknown(
-        f"{who} has not answered {command!r} within {limit_s} s. An unanswered command expires after a minute; "
-        "look at /status and /positions before you send it again."
-    )
+    return await ask(platform.live, SHARED_DB, keys.GUARD, command, args, by, tell, limit_s, platform.wall_ms())

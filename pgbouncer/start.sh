@@ -19,7 +19,7 @@ if [ -z "$owner" ]; then
   exit 2
 fi
 printf '"%s" "%s"\n' "$POSTGRES_USER" "$(printf %s "$owner" | quoted)" >/tmp/userlist.txt
-for role in ALPHA_READONLY ALPHA_LISTENER ALPHA_SYNC ALPHA_GUARD ALPHA_C2 ALPHA_STRATEGY ALPHA_TICKS ALPHA_ANALYSIS ALPHA_API; do
+for role in ALPHA_READONLY ALPHA_LISTENER ALPHA_SYNC ALPHA_GUARD ALPHA_C2 ALPHA_STRATEGY ALPHA_TICKS ALPHA_ANALYSIS ALPHA_API ALPHA_DASHBOARD; do
   password=$(secret "${role}_DB_PASSWORD")
   password=${password:-$owner}
   name=$(printf %s "$role" | tr 'A-Z' 'a-z')

@@ -22,7 +22,7 @@ from alpha.model.reason import Reason
 from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_control.interface import BotControl
-from risk_guard import manual
+from risk_guard import containers, manual
 from risk_guard.account import GuardedAccount
 from risk_guard.closing import Closing, ClosingRefused, ClosingState, Tell
 from risk_guard.manual import ManualControl
@@ -162,6 +162,8 @@ class CommandDesk:
             )
         if command.name in manual.COMMANDS:
             return await self._by_hand(command, tell)
+        if command.name in containers.COMMANDS:
+            return await containers.run(self._control, self._registry, command)
         if command.name not in {"flatten", "lift", "cancel"}:
             return "refused", f"The guard knows flatten, panic, cancel and lift, not {command.name[:40]!r}."
         name = command.args.get("bot", "")

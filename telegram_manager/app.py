@@ -21,6 +21,7 @@ from telegram_manager.alert_delivery import STATE, AlertDelivery, ask_every_minu
 from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
 from telegram_manager.channels import Channels
 from telegram_manager.daily_summary import DailySummary, Digest
+from telegram_manager.dashboard_news import DashboardNews
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.health_watch import HealthWatch
 from telegram_manager.poller import Poller
@@ -44,7 +45,16 @@ STORES_WAIT_S = 60.0
 DEAF_MS = 120_000
 #: Unhealthy when the stores have been unavailable for longer than this; and the timeout of a store check.
 BLIND_MS, STORES_S = 30_000, 5.0
-WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S, PROPOSALS_S = 5.0, 300.0, 2.0, 30.0, 10.0, 3.0, 5.0
+WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S, PROPOSALS_S, DASHBOARD_S = (
+    5.0,
+    300.0,
+    2.0,
+    30.0,
+    10.0,
+    3.0,
+    5.0,
+    2.0,
+)
 CLOSE_WAIT_S = 5.0
 #: The webhook gets each alert once: it repeats nothing and has no quiet hours.
 NEVER_MS = 1 << 60
@@ -216,6 +226,9 @@ class CommandCentre:
             parts["digest"] = forever("digest", digest.look, SUMMARY_S, stop)
         if setup is not None:
             parts["proposals"] = forever("proposals", Proposals(self._platform, setup).look, PROPOSALS_S, stop)
+        if setup is not None and self._settings.dashboard_steering:
+            from_dashboard = DashboardNews(self._platform, setup, self._memory, self._settings.roles())
+            parts["dashboard news"] = forever("dashboard news", from_dashboard.look, DASHBOARD_S, stop)
         return parts
 
     def _other_channels(self) -> "OtherChannels | None":
@@ -265,6 +278,7 @@ class CommandCentre:
             self._settings.c2_telegram_access_code_hash,
             pump.acknowledge,
             gate_changed,
+            self._settings,
         )
         desk = make_desk(self._platform, self._settings, setup, own)
         desks.append(desk)

@@ -46,12 +46,12 @@ YOU = (
     (("All alerts", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
     (("🔕 Mute 1 h", "y|mute|1h"), ("Mute 8 h", "y|mute|8h"), ("Unmute", "y|mute|off")),
     (("Alerts on", "y|alerts|on"), ("Alerts off …", "y|alerts|off")),
-    (("❓ Help", "y|help|"),),
+    (("🔑 Dashboard", "y|dashboard|"), ("❓ Help", "y|help|")),
 )
 OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
 ADMINS = ((("🕵️ Audit", "q|audit||0"), ("⚙️ Settings", "q|config||0")),)
 #: Session commands that a button may carry. An access code is typed, never on a button.
-OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout"})
+OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout", "dashboard"})
 #: So many bots fit into one row of buttons, and on one page of a choice.
 _IN_A_ROW, _PICKED = 7, 20
 _PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All", "all"))

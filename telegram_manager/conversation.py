@@ -8,6 +8,7 @@ from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.arguments import Arguments, read_words
 from operations.commands import BY_NAME, COMMANDS, QUERIES, Command, Query, Role
+from operations.confirmations import Confirmations, Pending, Pressed
 from operations.context import Operations
 from operations.page import Page
 from operations.positions import positions
@@ -17,7 +18,6 @@ from telegram_manager.audience import Audience
 from telegram_manager.buttons import Press, menu, pick_bot, pick_symbol, under_question, yes_or_no
 from telegram_manager.chart_worker import ChartWorker
 from telegram_manager.chat_ref import ChatRef
-from telegram_manager.confirmations import Confirmations, Pending, Pressed
 from telegram_manager.incoming_update import IncomingUpdate
 from telegram_manager.row_buttons import row_buttons
 from telegram_manager.sender import TelegramSender
@@ -365,6 +365,7 @@ def help_text(role: Role) -> str:
         _help_line("mute", "1h", "critical ones only"),
         *([_help_line("ack", "", "end the repeats")] if role >= Role.OPERATOR else []),
         *([_help_line("export", "[bot] [period]", "trades as CSV")] if role >= Role.OPERATOR else []),
+        _help_line("dashboard", "", "log in there"),
         _help_line("whoami", "", "id, role, session"),
         _help_line("login", "CODE", "and /logout"),
         _help_line("menu", "", "the buttons"),

@@ -19,6 +19,7 @@ from operations.arguments import read_words
 from operations.business_time import business_now
 from operations.commands import Role
 from operations.context import Operations
+from operations.dashboard_access import LINK_LIFE, DashboardAccess, end_sessions, make_link
 from operations.formatting import full_moment
 from operations.periods import parse_period
 from telegram_manager.access import AccessControl
@@ -45,6 +46,7 @@ class SessionCommands:
         code_hash: SecretStr | None,
         acknowledge: Callable[[str, tuple[str, ...]], Awaitable[int]],
         gate_changed: Callable[[], Awaitable[None]],
+        dashboard: DashboardAccess,
     ) -> None:
         self._platform = platform
         self._letters = letters
@@ -53,6 +55,7 @@ class SessionCommands:
         self._code_hash = code_hash
         self._acknowledge = acknowledge
         self._gate_changed = gate_changed
+        self._dashboard_access = dashboard
 
     def handlers(self) -> dict[str, Own]:
         """Return command name -> handler."""
@@ -66,6 +69,7 @@ class SessionCommands:
             "mute": self._mute,
             "ack": self._ack,
             "export": self._export,
+            "dashboard": self._dashboard,
         }
 
     async def _login(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
@@ -113,6 +117,30 @@ class SessionCommands:
 
     async def _help(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         return await self._said(_where(seen)[0], help_text(role), "done")
+
+    async def _dashboard(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
+        place, person = _where(seen)
+        access = self._dashboard_access
+        if words in (("off",), ("logout",)):
+            ended = await end_sessions(self._platform, f"telegram:{person}", person=person)
+            return await self._said(place, f"🔒 Sessions of yours on the dashboard that are ended: {ended}.", "done")
+        if words:
+            return await self._said(
+                place, "Send /dashboard for a link, /dashboard off to end your sessions.", "refused"
+            )
+        if not access.dashboard_steering:
+            where = f" It is at {escape(access.dashboard_public_url)}." if access.dashboard_public_url else ""
+            text = f"The dashboard only reads, and opens with its token (DASHBOARD_TOKEN).{where} DASHBOARD_STEERING=true lets operators log in."
+            return await self._said(place, text, "refused")
+        if not seen.private:
+            return await self._said(place, "Whoever has the link gets in: send /dashboard to me in private.", "refused")
+        code = await make_link(self._platform, person, seen.name, role)
+        minutes = int(LINK_LIFE.total_seconds() // 60)
+        text = (
+            f"🔑 Your link to the dashboard, as {role.name.lower()}. It works once, within {minutes} minutes; give it to nobody.\n"
+            f"{escape(access.dashboard_public_url)}/login?code={escape(code)}"
+        )
+        return await self._said(place, text, "done")
 
     async def _menu(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         await self._letters.say(_where(seen)[0], "<b>Alpha</b>", menu(role))

@@ -17,6 +17,7 @@ from alpha.config.services import HealthSettings, LogSettings
 from operations.access_code import is_hash
 from operations.commands import Role
 from operations.context import OperationsSettings
+from operations.dashboard_access import DashboardAccess
 from telegram_manager.chat_ref import ChatRef
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
@@ -51,7 +52,7 @@ def clock_time(text: str) -> time:
     return time(int(match[1]), int(match[2]))
 
 
-class CommandCentreSettings(OperationsSettings, LogSettings, HealthSettings):
+class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, HealthSettings):
     """Who may do what on Telegram, and how alerts reach people."""
 
     c2_telegram_bot_token: SecretStr | None = Field(

@@ -9,12 +9,12 @@ from telegram.error import BadRequest
 from alpha.errors import Misconfigured
 from alpha.logs import logger
 from operations.commands import COMMANDS, QUERIES, Role
+from operations.confirmations import Confirmations
 from operations.context import Operations
 from telegram_manager.access import AccessControl, AccessState
 from telegram_manager.audience import Audience
 from telegram_manager.bot_client import make_bot
 from telegram_manager.chart_worker import ChartWorker
-from telegram_manager.confirmations import Confirmations
 from telegram_manager.conversation import Conversation
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.outbox import Outbox
@@ -32,6 +32,7 @@ _OWN = (
     ("mute", "no alerts for a while"),
     ("ack", "acknowledge critical alerts"),
     ("export", "closed trades as CSV"),
+    ("dashboard", "a link to the dashboard"),
     ("whoami", "your id, role and session"),
 )
 

@@ -9,6 +9,7 @@ from alpha.postgres.migrate import ROLES
 from analysis_service.settings import AnalysisSettings
 from api_server.settings import ApiSettings
 from bot_runner.settings import BotSettings
+from dashboard.settings import DashboardSettings
 from database.backup.settings import BackupSettings
 from model_server.settings import ModelServerSettings
 from risk_guard.settings import GuardSettings
@@ -22,7 +23,8 @@ from websocket_listener.settings import ListenerSettings
 #: The same in every container, by its image; a step clock is for tests.
 BY_IMAGE = {
     "ALPHA_BOTS_FILE", "HEALTH_HOST", "HEALTH_PORT", "LOG_FORMAT", "BACKUP_DIR", "BACKUP_PROGRAMS", "BACKUP_AGE_PROGRAM", "ALPHA_STEP_URL", "TICKS_DIR",
-    "ANALYSIS_FILE", "MODELS_DIR", "MODELS_HOST", "MODELS_PORT",
+    "ANALYSIS_FILE", "MODELS_DIR", "MODELS_HOST", "MODELS_PORT", "DASHBOARD_STEERING_DB", "DASHBOARD_STEERING_USER",
+    "DASHBOARD_STEERING_REDIS_USER",
 }  # fmt: skip
 OWN = (
     "GUARD_",
@@ -42,6 +44,10 @@ OWN = (
     "API_REQUESTS",
     "API_FAILURES",
     "API_HOSTS",
+    "DASHBOARD_STEERING",
+    "DASHBOARD_PUBLIC",
+    "DASHBOARD_SESSION",
+    "DASHBOARD_FAILURES",
 )
 
 
@@ -54,6 +60,7 @@ OWN = (
         ("telegram_manager", CommandCentreSettings),
         ("postgres_backup", BackupSettings),
         ("api_server", ApiSettings),
+        ("dashboard", DashboardSettings),
         ("tick_recorder", RecorderSettings),
         ("analysis_service", AnalysisSettings),
         ("model_server", ModelServerSettings),

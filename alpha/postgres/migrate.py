@@ -32,6 +32,7 @@ ROLES = (
     "alpha_ticks",
     "alpha_analysis",
     "alpha_api",
+    "alpha_dashboard",
 )
 _LOCK = 4_157_250_001
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -49,6 +50,7 @@ class MigrateSettings(DatabaseSettings, RegistrySettings):
     alpha_strategy_db_password: SecretStr | None = Field(None, description="the password of alpha_strategy")
     alpha_ticks_db_password: SecretStr | None = Field(None, description="the password of alpha_ticks")
     alpha_api_db_password: SecretStr | None = Field(None, description="the password of alpha_api")
+    alpha_dashboard_db_password: SecretStr | None = Field(None, description="the password of alpha_dashboard")
     bots_file: Path | None = Field(None, description="the former name of ALPHA_BOTS_FILE; read for one more release")
     alpha_analysis_db_password: SecretStr | None = Field(None, description="the password of alpha_analysis")
     postgres_create_db: bool = Field(

@@ -15,11 +15,13 @@ READERS = tuple(service.name for service in SERVICES if service.keys is Keys.REA
 READ_WITH_TRADING_KEY = "ALPHA_READ_WITH_TRADING_KEY"
 OWNER = "POSTGRES_PASSWORD"
 BACKUP = "postgres_backup"
+#: The second Redis user of the dashboard, and its second role: it uses them while DASHBOARD_STEERING is true.
+STEERING = "dashboard_steering"
 
 
 def generated(registry: Registry) -> list[str]:
     """The names of all passwords that Alpha generates."""
-    redis_users = [*(service.name for service in SERVICES if service.role), BACKUP, *registry.containers]
+    redis_users = [*(service.name for service in SERVICES if service.role), STEERING, BACKUP, *registry.containers]
     return [
         OWNER,
         "REDIS_PASSWORD",
@@ -109,6 +111,9 @@ def files(registry: Registry, known: Mapping[str, str], one_key: Collection[str]
     place("telegram_manager", "ALERT_URLS", "ALERT_URLS")
     place("doctor", "C2_TELEGRAM_BOT_TOKEN", "C2_TELEGRAM_BOT_TOKEN")
     place("dashboard", "DASHBOARD_TOKEN", "DASHBOARD_TOKEN")
+    place("dashboard", "ALPHA_DASHBOARD_DB_PASSWORD", "ALPHA_DASHBOARD_DB_PASSWORD")
+    place("dashboard", redis_variable(STEERING), redis_variable(STEERING))
+    place("redis", redis_variable(STEERING), redis_variable(STEERING))
     place("tick_recorder", "INFLUX_TOKEN", "INFLUX_TOKEN")
     for folder in ("influxdb", "doctor"):
         place(folder, "INFLUX_TOKEN", "INFLUX_TOKEN")

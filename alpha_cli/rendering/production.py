@@ -178,7 +178,9 @@ def redis_users(registry: Registry) -> str:
         _user("telegram_manager", writes=["control:*"], reads=["*"]),
         _user("doctor", writes=[], reads=["*"], alerts=False, budget=True),
         _user("postgres_backup", writes=[], reads=[], budget=False),
-        _user("dashboard", writes=[], reads=["*"], alerts=False, budget=False, listen=True),
+        _user("dashboard", writes=[], reads=["*"], budget=False, listen=True),
+        # only what steering sends: commands to the bots and the guard, and the reading of their answers
+        _user("dashboard_steering", writes=["control:*"], reads=["*"], budget=False),
         _user("api_server", writes=[], reads=["*"], alerts=False, budget=False),
         _user("tick_recorder", writes=[], reads=["symbols:*"]),
         _user("analysis_service", writes=["analysis:*"], reads=["symbols:*"]),

@@ -111,13 +111,13 @@ def address(served: tuple[Dashboard, str]) -> str:
 
 
 async def test_health_says_that_a_store_is_away_although_nobody_watches(served: tuple[Dashboard, str]) -> None:
-    dashboard, platform = served[0], served[0]._platform
+    dashboard, platform = served[0], served[0].platform
     dashboard.stores_ms = 0
     await dashboard.ask_stores()
     since = dashboard.stores_ms
     assert since > 0
     away = platform.history._settings.model_copy(update={"postgres_port": free_port()})
-    dashboard._platform = replace(platform, history=History(away, "test"))
+    dashboard.platform = replace(platform, history=History(away, "test"))
     with pytest.raises(Retry):
         await dashboard.ask_stores()
     assert dashboard.stores_ms == since
@@ -256,8 +256,8 @@ async def test_what_is_away_is_503_and_bytes_that_are_no_text_open_nothing(serve
         assert (await client.get("/", headers={b"Cookie": b"alpha_dashboard=\xff\xfe"})).status_code == 401
         assert (await client.get("/?token=%ff%00")).status_code == 401
         await client.get(f"/?token={TOKEN}")
-        away = dashboard._platform.history._settings.model_copy(update={"postgres_port": free_port()})
-        dashboard._platform = replace(dashboard._platform, history=History(away, "test"))
+        away = dashboard.platform.history._settings.model_copy(update={"postgres_port": free_port()})
+        dashboard.platform = replace(dashboard.platform, history=History(away, "test"))
         assert (await client.get("/trades")).status_code == 503
 
 

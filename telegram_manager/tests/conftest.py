@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
 from operations.access_code import hash_code
-from operations.context import Operations
+from operations.context import History, Operations
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.poller import Poller
 from telegram_manager.rate_limit import RateLimit
@@ -19,7 +20,7 @@ from telegram_manager.settings import CommandCentreSettings
 from telegram_manager.state_store import StateStore
 from telegram_manager.wiring import Setup, first_offset, make_desk, make_poller, set_up
 from tests.support.bot_api import TOKEN, BotApi
-from tests.support.operations import house_database, house_template, platform, supervisor
+from tests.support.operations import as_role, house_database, house_template, platform, supervisor
 
 __all__ = ["house_database", "house_template", "platform", "supervisor"]
 
@@ -52,6 +53,14 @@ async def api() -> AsyncIterator[BotApi]:
     await server.open()
     yield server
     await server.close()
+
+
+@pytest.fixture
+async def dashboard_platform(platform: Operations, house_database: DatabaseSettings) -> AsyncIterator[Operations]:
+    """The same system with the dashboard's role."""
+    history = History(as_role(house_database, "alpha_dashboard"), "tests")
+    yield replace(platform, history=history)
+    await history.close()
 
 
 @dataclass
@@ -103,6 +112,7 @@ async def start_centre(api: BotApi, platform: Operations, **more: Any) -> Centre
         settings.c2_telegram_access_code_hash,
         acknowledge,
         gate_changed,
+        settings,
     )
     desk = make_desk(platform, settings, setup, own)
     poller = make_poller(setup, desk)

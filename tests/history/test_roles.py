@@ -51,6 +51,8 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.service_leases": {"INSERT", "UPDATE"},
         "audit.api_tokens": {"INSERT", "UPDATE revoked_at revoked_by"},
         "audit.proposals": {"UPDATE told_at"},
+        "audit.dashboard_links": {"INSERT"},
+        "audit.dashboard_sessions": {"UPDATE ended_at ended_by told_at"},
     },
     "alpha_strategy": {
         "audit.venue_drift": {"INSERT"},
@@ -71,6 +73,11 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "audit.rejected_messages": {"INSERT"},
     },
     "alpha_api": {"audit.proposals": {"INSERT"}},
+    "alpha_dashboard": {
+        "trading.bots": {"UPDATE wish wish_by wish_at"},
+        "audit.commands": {"INSERT", "UPDATE outcome answer finished_at"},
+        "audit.dashboard_sessions": {"UPDATE seen_at ended_at ended_by"},
+    },
 }
 PERIOD_FUNCTIONS = {
     "account_days", "daily_performance", "exit_reasons", "symbol_results", "bot_performance", "exec_pnl_check", "schema_version",
@@ -95,6 +102,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_ticks": set(),
     "alpha_analysis": {"prepare_analysis", "prune_analysis"},
     "alpha_api": PERIOD_FUNCTIONS,
+    "alpha_dashboard": {"open_dashboard_session", "acknowledge_alerts"},
 }
 
 
@@ -204,11 +212,11 @@ async def test_history_is_readable_to_all_who_trade_or_ask_and_the_audit_to_thos
         connection = await log_in(history_settings, role)
         for view in ("fills", "position_summaries", "bot_daily_performance", "exit_reason_analysis", "symbol_performance",
                      "open_positions", "books_balance", "completed_trades"):  # fmt: skip
-            if role in {"alpha_ticks", "alpha_analysis"}:
+            if role in {"alpha_ticks", "alpha_analysis", "alpha_dashboard"}:
                 assert await refused(connection, f"SELECT * FROM trading.{view} LIMIT 1")
             else:
                 await connection.fetch(f"SELECT * FROM trading.{view} LIMIT 1")
-        if role not in ("alpha_c2", "alpha_api"):
+        if role not in ("alpha_c2", "alpha_api", "alpha_dashboard"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch("SELECT * FROM audit.commands")
         await connection.close()

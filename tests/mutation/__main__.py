@@ -23,7 +23,7 @@ PURE = {
     "alpha/model/order_link.py": "alpha/model/tests/test_order_link.py",
     "trade_sync_service/domain/coverage.py": "trade_sync_service/tests/test_coverage.py",
     "tests/history/reference.py": "tests/history/test_units.py",
-    "telegram_manager/confirmations.py": "telegram_manager/tests/test_access.py",
+    "operations/confirmations.py": "telegram_manager/tests/test_access.py",
 }
 CONFIG = """[cosmic-ray]
 module-path = "{module}"

@@ -1,11 +1,12 @@
-"""Confirmation buttons: single use, for one person in one chat and one action, valid for a minute."""
+"""Confirmation buttons: single use, for one person in one place and one action, valid for a minute.
+
+A place is a chat of Telegram or a session of the dashboard.
+"""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-
-from telegram_manager.chat_ref import ChatRef
 
 LIFE_MS = 60_000
 _MOST = 500
@@ -26,7 +27,7 @@ class Pending:
     """An action waiting for its confirmation."""
 
     person: int
-    place: ChatRef
+    place: Hashable
     command: str
     words: tuple[str, ...]
     attempt: str
@@ -40,7 +41,7 @@ class Confirmations:
         self._token = token
         self._pending: dict[str, Pending] = {}
 
-    def ask(self, person: int, place: ChatRef, command: str, words: tuple[str, ...], attempt: str, now_ms: int) -> str:
+    def ask(self, person: int, place: Hashable, command: str, words: tuple[str, ...], attempt: str, now_ms: int) -> str:
         """Register a new confirmation and return its token."""
         self._pending = {key: value for key, value in self._pending.items() if value.expires_ms + LIFE_MS > now_ms}
         while len(self._pending) >= _MOST:
@@ -56,9 +57,9 @@ class Confirmations:
             self._pending[token] = replace(pending, expires_ms=now_ms + LIFE_MS)
 
     def press(
-        self, token: str, answer: str, person: int, place: ChatRef, now_ms: int
+        self, token: str, answer: str, person: int, place: Hashable, now_ms: int
     ) -> tuple[Pressed, Pending | None]:
-        """Resolve a press; the action is returned once, and only to the person and chat that were asked."""
+        """Resolve a press; the action is returned once, and only to the person and place that were asked."""
         pending = self._pending.get(token)
         if pending is None:
             return Pressed.USED, None
