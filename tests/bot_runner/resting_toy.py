@@ -18,6 +18,7 @@ class RestingParameters(Parameters):
     symbols: tuple[str, ...] = Field(default=("BTCUSDT",), description="the symbols")
     below: Decimal = Field(default=Decimal("0.05"), description="how far below the close it buys; a trigger: above")
     trigger: bool = Field(default=False, description="a trigger instead of a limit")
+    post_only: bool = Field(default=True, description="the limit order only waits, and takes nothing")
     valid_bars: int = Field(default=50, description="for how many bars the entry rests")
     stop: Decimal = Field(default=Decimal("0.03"), description="the stop loss, a fraction")
     target: Decimal = Field(
@@ -81,7 +82,11 @@ class RestingToy(Strategy[RestingParameters, RestingState]):
                 continue
             state.entries += 1
             close = to_decimal(bar.close)
-            at = Trigger(close * (1 + own.below)) if own.trigger else Limit(close * (1 - own.below))
+            at = (
+                Trigger(close * (1 + own.below))
+                if own.trigger
+                else Limit(close * (1 - own.below), post_only=own.post_only)
+            )
             targets = (
                 Target(own.target, Decimal("0.5"), "first"),
                 Target(own.target * 2, Decimal("0.5"), "second"),
