@@ -66,7 +66,18 @@ INFRASTRUCTURE = (
 )
 #: Exchange of the demo, one-shot jobs and compose services that are no containers of their own name.
 OTHER = (
-    *("exchange_simulator", "base", "prepare", "migrate", "export", "postgres", "pgbouncer", "redis", "influxdb"),
+    *(
+        "exchange_simulator",
+        "base",
+        "prepare",
+        "migrate",
+        "export",
+        "archive",
+        "postgres",
+        "pgbouncer",
+        "redis",
+        "influxdb",
+    ),
     *("trading_ports", "ports", "dashboard_port", "api_port", "influxdb_port"),
     # docker-compose.ha.yml
     *(f"{prefix}{name}" for name in ("etcd1", "etcd2", "etcd3", "patroni1", "patroni2") for prefix in ("", "trading_")),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.web_socket import WebSocket
 from alpha.errors import Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys
@@ -29,7 +31,6 @@ from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from tick_recorder.backfill import Backfill
 from tick_recorder.columns import Rejection
-from tick_recorder.fast_socket import FastSocket
 from tick_recorder.frames import is_data, topic_of
 from tick_recorder.influx.sink import InfluxSink
 from tick_recorder.metrics import RecorderMetrics
@@ -52,6 +53,8 @@ AWAY_S = 60.0
 LAG_S = 30.0
 #: Bybit allows 21,000 characters of topics a connection.
 MOST_CHARACTERS = 20_000
+#: Read in one go: frames are only put aside here, and decoded later.
+_BUFFER_BYTES = 256 * 1024
 
 
 class RecorderProcess:
@@ -77,7 +80,7 @@ class RecorderProcess:
             timing=Timing(silence_s=settings.ticks_silence_s, ping_s=min(10.0, settings.ticks_silence_s / 2)),
             budget=ConnectBudget(),
             all_topics_needed=False,
-            open_socket=FastSocket.open,
+            open_socket=partial(WebSocket.open, buffer_bytes=_BUFFER_BYTES),
         )
         self.backfill = Backfill(
             self._gateway.recent_trades,

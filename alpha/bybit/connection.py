@@ -2,27 +2,21 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
 from alpha.bybit.messages import Answer, Envelope, answer_of, decode
 from alpha.bybit.stream_state import StreamState, move
+from alpha.bybit.web_socket import WebSocket
 from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 
 log = logger(__name__)
-#: The largest frame that is read. Bybit's private frames stay far below.
-MOST_BYTES = 4 * 1024 * 1024
-#: Reading a flood of frames lets the rest of the process work at least so often.
-_REST_S = 0.005
 
 
 class LoginRefused(Rejected):
@@ -72,67 +66,6 @@ class Socket(Protocol):
 OpenSocket = Callable[[str, "Timing", Callable[[str | bytes], None], Callable[[str], None]], Awaitable[Socket]]
 
 
-class WebsocketsSocket:
-    """A connection of the library `websockets`."""
-
-    def __init__(
-        self, url: str, socket: ClientConnection, frame: Callable[[str | bytes], None], lost: Callable[[str], None]
-    ) -> None:
-        self._url = url
-        self._socket = socket
-        self._frame = frame
-        self._lost = lost
-        self._reading = asyncio.create_task(self._read())
-
-    @classmethod
-    async def open(
-        cls, url: str, timing: Timing, frame: Callable[[str | bytes], None], lost: Callable[[str], None]
-    ) -> "WebsocketsSocket":
-        """Connect; Retry when the network or the other side does not serve it."""
-        try:
-            socket = await connect(
-                url,
-                open_timeout=timing.connect_s,
-                ping_interval=timing.ping_s * 2,
-                ping_timeout=timing.silence_s,
-                close_timeout=1.0,
-                max_size=MOST_BYTES,
-                max_queue=64,
-                compression=None,
-            )
-        except (OSError, WebSocketException, TimeoutError, EOFError) as fault:
-            raise Retry(f"{url} cannot be reached: {str(fault) or type(fault).__name__}.") from None
-        return cls(url, socket, frame, lost)
-
-    async def send(self, text: str) -> None:
-        """Send one text frame; Retry when the connection is lost."""
-        try:
-            await self._socket.send(text)
-        except (OSError, WebSocketException) as fault:
-            raise Retry(f"{self._url} was lost: {fault}.") from None
-
-    async def close(self) -> None:
-        """Close it and free what it holds. Never fails."""
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
-        with suppress(OSError, WebSocketException, TimeoutError):
-            await self._socket.close()
-
-    async def _read(self) -> None:
-        rested_s = time.monotonic()
-        try:
-            while True:
-                frame = await self._socket.recv()
-                now_s = time.monotonic()
-                self._frame(frame)
-                if now_s - rested_s > _REST_S:
-                    # frames that wait already come without a pause: the writers would hear late that they may go on
-                    await asyncio.sleep(0)
-                    rested_s = now_s
-        except (OSError, WebSocketException, EOFError) as fault:
-            self._lost(f"connection lost: {str(fault) or type(fault).__name__}")
-
-
 class Connection:
     """One connection from its opening to its end. Made by `Stream`, which replaces it when it ends."""
 
@@ -143,7 +76,7 @@ class Connection:
         timing: Timing,
         *,
         login: Callable[[], Sequence[str | int]] | None = None,
-        open_socket: OpenSocket = WebsocketsSocket.open,
+        open_socket: OpenSocket = WebSocket.open,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`login` gives the arguments of the `auth` frame at the moment it is sent; None for a public connection."""

@@ -12,9 +12,9 @@ from alpha.bybit.connection import (
     OpenSocket,
     SubscriptionRefused,
     Timing,
-    WebsocketsSocket,
 )
 from alpha.bybit.stream_state import StreamState
+from alpha.bybit.web_socket import WebSocket
 from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.errors import Retry
 from alpha.logs import logger
@@ -55,7 +55,7 @@ class Stream:
         login: Callable[[], Sequence[str | int]] | None = None,
         all_topics_needed: bool = True,
         clock: Clock = SYSTEM_CLOCK,
-        open_socket: OpenSocket = WebsocketsSocket.open,
+        open_socket: OpenSocket = WebSocket.open,
         holds: Callable[[], bool] = lambda: False,
     ) -> None:
         """`holds` says whether its account has positions: it is connected before those that have none."""

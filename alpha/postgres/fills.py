@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+import asyncpg
 from msgspec import Struct, structs
 from msgspec.json import Encoder
 
@@ -94,14 +95,19 @@ ON CONFLICT (account_id, category, symbol, exec_id) DO UPDATE SET
     fee_currency = coalesce(fills.fee_currency, excluded.fee_currency),
     closed_size = coalesce(fills.closed_size, excluded.closed_size),
     exec_pnl = coalesce(fills.exec_pnl, excluded.exec_pnl),
-    extra_fees = coalesce(fills.extra_fees, excluded.extra_fees)
+    extra_fees = coalesce(fills.extra_fees, excluded.extra_fees),
+    completed_at = clock_timestamp()
 WHERE (fills.order_link_id IS NULL AND excluded.order_link_id IS NOT NULL)
     OR (fills.fee_currency IS NULL AND excluded.fee_currency IS NOT NULL)
     OR (fills.closed_size IS NULL AND excluded.closed_size IS NOT NULL)
     OR (fills.exec_pnl IS NULL AND excluded.exec_pnl IS NOT NULL)
     OR (fills.extra_fees IS NULL AND excluded.extra_fees IS NOT NULL)
-RETURNING (xmax = 0) AS inserted
+RETURNING completed_at IS NULL AS inserted
 """  # noqa: S608 - made of names of this file only
+#: The same for a schema before 0049: without the column, the row's system column tells it (a partitioned table has none).
+_INSERT_BEFORE_49 = INSERT_FILLS.replace(",\n    completed_at = clock_timestamp()", "").replace(
+    "completed_at IS NULL", "(xmax = 0)"
+)
 
 
 def batch_of(rows: Iterable[Fill]) -> str:
@@ -125,12 +131,33 @@ async def insert_fills(connection: Connection, rows: Iterable[Fill]) -> InsertRe
         unique[key] = fill if seen is None else _merged(seen, fill)
     if not unique:
         return InsertResult(0, 0)
-    rows_back = await connection.fetch(INSERT_FILLS, batch_of(unique.values()))
+    rows_back = await _statement.run(connection, batch_of(unique.values()))
     inserted = sum(row[0] for row in rows_back)
     if inserted < len(rows_back):
         # a newly known closed_size may have changed the order within a unit
         await recompute_pending(connection, most_steps=_AT_ONCE)
     return InsertResult(inserted, count - inserted)
+
+
+class _Statement:
+    """`INSERT_FILLS`, or the form for an older schema; which one is found by trying."""
+
+    def __init__(self) -> None:
+        self._text = INSERT_FILLS
+
+    async def run(self, connection: Connection, batch: str) -> list[tuple[bool]]:
+        """Insert the batch. Raises InvalidCachedStatementError, which passes, when a transaction has to begin again."""
+        try:
+            rows: list[tuple[bool]] = await connection.fetch(self._text, batch)
+        except (asyncpg.UndefinedColumnError, asyncpg.FeatureNotSupportedError) as fault:
+            self._text = INSERT_FILLS if self._text is _INSERT_BEFORE_49 else _INSERT_BEFORE_49
+            if connection.is_in_transaction():
+                raise asyncpg.InvalidCachedStatementError(f"The schema has changed: {fault}.") from None
+            rows = await connection.fetch(self._text, batch)
+        return rows
+
+
+_statement = _Statement()
 
 
 async def recompute_pending(connection: Connection, most_steps: int | None = None) -> int:

@@ -20,7 +20,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from alpha.errors import Misconfigured, Rejected
+from alpha.model.coin import settle_coin
 from alpha.model.money import ZERO, plain
+from alpha.postgres.archive import archived
 from alpha.postgres.database import Connection
 
 FORMATS = ("generic", "koinly", "cointracking")
@@ -145,7 +147,16 @@ async def export_tax(
 
 
 async def _events(connection: Connection, account: int, start: datetime, end: datetime) -> list[Event]:
-    return [Event(**dict(row)) for row in await connection.fetch(_EVENTS, account, start, end)]
+    events = [Event(**dict(row)) for row in await connection.fetch(_EVENTS, account, start, end)]
+    for row in await archived(connection, account, start, end):
+        if row["category"] == "linear" and row["fee"]:
+            kind = "funding" if row["exec_type"] == "Funding" else "fee"
+            currency = row["fee_currency"] or settle_coin(row["symbol"])
+            event = Event(
+                row["exec_time"], kind, row["symbol"], -row["fee"], currency, row["exec_id"], row["exec_type"]
+            )
+            events.append(event)
+    return sorted(events, key=lambda event: (event.time, event.kind, event.id))
 
 
 async def _statement(

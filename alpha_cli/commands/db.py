@@ -1,10 +1,12 @@
-"""`alpha db`: migrate, verify, rebuild and prune the database, as its owner."""
+"""`alpha db`: migrate, verify, rebuild, partition, archive and prune the database, as its owner."""
 
 import asyncio
+import importlib.util
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeVar
 
 import typer
@@ -14,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from alpha.config.loader import load
 from alpha.errors import Misconfigured
 from alpha.postgres import ledger, migrate
+from alpha.postgres.archive import archive
 from alpha.postgres.database import connect
+from alpha.postgres.partition import partition
 from alpha.postgres.prune import prune
 
 T = TypeVar("T")
@@ -30,7 +34,9 @@ def settings() -> migrate.MigrateSettings:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    db = typer.Typer(help="Migrate, verify, rebuild and prune the database, as its owner.", no_args_is_help=True)
+    db = typer.Typer(
+        help="Migrate, verify, rebuild, partition, archive and prune the database, as its owner.", no_args_is_help=True
+    )
     app.add_typer(db, name="db")
     console = Console(soft_wrap=True)
 
@@ -74,6 +80,63 @@ def register(app: typer.Typer) -> None:
         number = _with_progress("rebuilding", ledger.rebuild)
         console.print(f"{number} ledgers (account and symbol) were recomputed.")
 
+    @db.command("partition")
+    def make_partitions(
+        partitions: int = typer.Option(8, help="How many: each adds to what an insert costs."),
+    ) -> None:
+        """Split the table of fills by account, for records beyond some ten million fills; the listener goes on meanwhile."""
+        with _bar("copying", 100, "%") as advance:
+            shown = 0.0
+
+            def progress(share: float) -> None:
+                nonlocal shown
+                advance(100 * (share - shown))
+                shown = share
+
+            done = asyncio.run(partition(settings(), partitions, progress))
+        if done.rows:
+            console.print(
+                f"{done.rows:,} fills are in {done.partitions} partitions now, each compared with what it was."
+            )
+        else:
+            console.print(f"trading.fills has {done.partitions} partitions; there was nothing left to do.")
+
+    @db.command("archive")
+    def archive_fills(
+        before: datetime = typer.Option(
+            ..., formats=["%Y-%m-%d"], help="Fills from before this UTC day are moved; two years back at least."
+        ),
+        output: Path = typer.Option(
+            ..., "--output", help="The folder of the Parquet files; keep it, and copy it elsewhere."
+        ),
+        yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    ) -> None:
+        """Move old fills to Parquet files; round trips and totals stay. Verified before and after; a killed run is continued."""
+        if importlib.util.find_spec("polars") is None:
+            raise Misconfigured(
+                "This image has no polars, which writes Parquet. Use: docker compose -f docker-compose.production.yml run --rm archive"
+            )
+        moment = before.replace(tzinfo=UTC)
+        found = _with_progress("comparing", ledger.verify)
+        if found.differences:
+            console.print(found.differences[0])
+            raise Misconfigured("The ledgers differ from the fills. Run 'alpha db rebuild', then archive.")
+        if not yes:
+            typer.confirm(f"Move fills from before {before:%Y-%m-%d} out of PostgreSQL into {output}?", abort=True)
+        with _bar("moving", 2 * found.fills) as advance:
+            done = asyncio.run(archive(settings(), moment, output, advance))
+        for one in done:
+            console.print(
+                f"{one.fills:>12,} fills of account {one.account_id} before {one.floor:%Y-%m-%d} are in {one.folder}"
+            )
+        if not done:
+            console.print(f"No account has fills from before {before:%Y-%m-%d}.")
+            return
+        after = _with_progress("comparing", ledger.verify)
+        console.print(f"{after.fills:,} fills remain and were compared: {len(after.differences)} differences.")
+        if after.differences:
+            raise typer.Exit(1)
+
     @db.command("prune")
     def prune_old(
         before: datetime = typer.Option(
@@ -112,13 +175,13 @@ def _with_progress(what: str, work: Callable[[migrate.MigrateSettings, ledger.Pr
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def _bar(what: str, total: int, unit: str = "fills") -> Iterator[Callable[[float], None]]:
     columns = (
         TextColumn(what),
         BarColumn(),
         TaskProgressColumn(),
         MofNCompleteColumn(),
-        TextColumn("fills"),
+        TextColumn(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -1,6 +1,7 @@
 """`alpha export`: a bot's year as CSV files for the tax office."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings, RegistrySettings
 from alpha.errors import Misconfigured, Rejected
+from alpha.postgres.archive import floors
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
 from alpha.postgres.tax import FORMATS, export_tax
@@ -41,8 +43,11 @@ def register(app: typer.Typer) -> None:
         console = Console(soft_wrap=True)
         if style is not None and style.lower() not in FORMATS:
             raise Rejected(f"There is no format {style!r}. Name one of {', '.join(FORMATS)}.")
-        for path, rows in asyncio.run(_export(bot_id, year, zone, folder, style)).items():
+        written, missing = asyncio.run(_export(bot_id, year, zone, folder, style))
+        for path, rows in written.items():
             console.print(f"{rows:>9,} rows  {path}")
+        for sentence in missing:
+            console.print(sentence)
 
 
 def _id_of(name: str) -> str:
@@ -59,12 +64,17 @@ def _id_of(name: str) -> str:
         return name
 
 
-async def _export(bot: str, year: int, zone: ZoneInfo, folder: Path, style: str | None) -> dict[Path, int]:
+async def _export(
+    bot: str, year: int, zone: ZoneInfo, folder: Path, style: str | None
+) -> tuple[dict[Path, int], list[str]]:
+    """The rows of each file, and a sentence for each account whose fills of that year are partly archived."""
     settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
         if style is not None:
-            return await export_tax(connection, bot, year, zone, folder, style.lower())
-        return await export_year(connection, bot, year, zone, folder)
+            written = await export_tax(connection, bot, year, zone, folder, style.lower())
+        else:
+            written = await export_year(connection, bot, year, zone, folder)
+        return written, await floors(connection, bot, datetime(year, 1, 1, tzinfo=zone))
     finally:
         await connection.close()

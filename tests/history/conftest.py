@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -10,11 +11,15 @@ import pytest
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.migrate import migrate, register_bots, set_passwords
+from alpha.postgres.partition import partition
 from alpha.registry import Registry
 from demo.postgres import EmbeddedPostgres
 from tests.history.roles import PASSWORDS
 
 TEMPLATE = "history_template"
+#: HISTORY_PARTITIONS=4 runs the tests of the history on the converted form of `trading.fills`.
+PARTITIONS = int(os.environ.get("HISTORY_PARTITIONS", "0"))
+plain_form = pytest.mark.skipif(PARTITIONS > 0, reason="names tables or indexes of the form that is not converted")
 _numbers = itertools.count(1)
 
 
@@ -42,6 +47,8 @@ def history_template(postgres_server: EmbeddedPostgres, registry: Registry) -> s
         await register_bots(connection, registry)
         await set_passwords(connection, PASSWORDS)
         await connection.close()
+        if PARTITIONS:
+            await partition(of(postgres_server.settings(), TEMPLATE), PARTITIONS, lambda share: None)
 
     asyncio.run(make())
     return TEMPLATE

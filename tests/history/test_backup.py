@@ -29,7 +29,7 @@ from database.backup.service import BackupService
 from database.backup.settings import BackupSettings
 from demo.postgres import EmbeddedPostgres, binaries
 from tests.history.build import new_account
-from tests.history.conftest import of
+from tests.history.conftest import of, plain_form
 from tests.history.roles import PASSWORDS
 from tests.history.test_roles import log_in
 from tests.support.fill_generator import some_fills
@@ -189,6 +189,7 @@ async def test_a_damaged_backup_is_refused_and_the_present_database_stays(
     assert await filled.fetchval("SELECT count(*) FROM trading.fills") == 2_000
 
 
+@plain_form
 async def test_a_backup_that_lacks_a_row_fails_its_rehearsal(
     filled: Connection, backup_settings: BackupSettings
 ) -> None:

@@ -1,6 +1,7 @@
 """Every index serves one of Alpha's queries; there are no unused indexes."""
 
 from alpha.postgres.database import Connection
+from tests.history.conftest import plain_form
 from trade_sync_service.io.reconciliation_reader import SQL as RECONCILE
 from trade_sync_service.io.store import SQL as SYNC
 from trade_sync_service.status import SQL as STATUS
@@ -29,6 +30,7 @@ QUERIES = {
 }
 
 
+@plain_form
 async def test_every_index_answers_a_query_of_ours_and_there_is_no_other(owner: Connection) -> None:
     rows = await owner.fetch(
         "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "

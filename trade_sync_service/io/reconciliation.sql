@@ -12,11 +12,12 @@ WHERE account_id = $1 AND category = 'linear'
     AND (symbol, exec_id) IN (SELECT * FROM unnest($2::text[], $3::text[]));
 
 -- name: record_begins
--- When our record of an account begins: its first fill, or the opening that was recorded before it.
-SELECT least(
+-- When our record of an account begins: its first fill, or the opening that was recorded before it; where older fills are
+-- archived, at the floor.
+SELECT greatest(trading.floor_of($1), least(
     (SELECT min(exec_time) FROM trading.fills WHERE account_id = $1 AND bot_id = $2),
     (SELECT min(as_of) FROM trading.opening_positions WHERE account_id = $1)
-);
+));
 
 -- name: trades_closed_between
 -- Closed trades by when they were closed, as stored.

@@ -1,14 +1,24 @@
 """The WebSocket of picows, whose parser is written in C: a frame costs less than half of what the library `websockets` takes."""
 
+from __future__ import annotations
+
 import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from alpha.bybit.connection import MOST_BYTES, Timing
 from alpha.errors import Retry
+
+if TYPE_CHECKING:
+    from alpha.bybit.connection import Timing
+
+#: The largest message that is read. Bybit's private ones stay far below.
+MOST_BYTES = 4 * 1024 * 1024
+#: What one turn of the event loop reads: after so much of a flood the writers have their turn.
+BUFFER_BYTES = 32 * 1024
 
 
 class _Listener(WSListener):
@@ -38,7 +48,7 @@ class _Listener(WSListener):
         self._lost("connection lost: closed")
 
 
-class FastSocket:
+class WebSocket:
     """A connection of picows."""
 
     def __init__(self, url: str, transport: WSTransport) -> None:
@@ -47,8 +57,14 @@ class FastSocket:
 
     @classmethod
     async def open(
-        cls, url: str, timing: Timing, frame: Callable[[str | bytes], None], lost: Callable[[str], None]
-    ) -> "FastSocket":
+        cls,
+        url: str,
+        timing: Timing,
+        frame: Callable[[str | bytes], None],
+        lost: Callable[[str], None],
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> WebSocket:
         """Connect; Retry when the network or the other side does not serve it. The connection sends its own pings."""
         try:
             async with asyncio.timeout(timing.connect_s):
@@ -59,7 +75,7 @@ class FastSocket:
                     websocket_handshake_timeout=timing.connect_s,
                     max_frame_size=MOST_BYTES,
                     max_redirects=0,
-                    read_buffer_init_size=256 * 1024,
+                    read_buffer_init_size=buffer_bytes,
                 )
         except (OSError, WSError, TimeoutError, EOFError) as fault:
             raise Retry(f"{url} cannot be reached: {str(fault) or type(fault).__name__}.") from None
