@@ -23,7 +23,8 @@ import asyncpg
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured, Rejected
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
-from alpha.postgres.partition import briefly, only_one
+from alpha.postgres.partition import only_one
+from alpha.postgres.short_lock import briefly
 
 if TYPE_CHECKING:
     import polars as pl
@@ -121,7 +122,7 @@ async def _raise_floor(connection: Connection, account: int, floor: datetime, fo
         )
         await connection.execute("SELECT trading.raise_floor($1, $2, $3)", account, floor, str(folder), timeout=600)
 
-    await briefly(connection, work)
+    await briefly(connection, "trading.fills", work)
 
 
 async def _finish(connection: Connection, begun: Any, progress: Progress) -> Archived:

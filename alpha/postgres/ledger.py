@@ -52,20 +52,32 @@ class Findings:
     differences: list[str] = field(default_factory=list)
 
 
-async def count_fills(settings: DatabaseSettings) -> int:
-    """The number of stored fills."""
+async def count_fills(settings: DatabaseSettings, since: datetime | None = None) -> int:
+    """The number of stored fills, from a moment on."""
     connection = await connect(settings, "books")
     try:
-        number: int = await connection.fetchval("SELECT count(*) FROM trading.fills WHERE category = 'linear'")
+        number: int = await connection.fetchval(
+            "SELECT count(*) FROM trading.fills WHERE category = 'linear' AND exec_time >= coalesce($1, '-infinity'::timestamptz)",
+            since,
+            timeout=3600,
+        )
     finally:
         await connection.close()
     return number
 
 
-async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
+#: The newest checkpoint of a day before $5, as text: what a comparison or a recomputation begins with. Null for none.
+_CHECKPOINT = """
+SELECT c::text FROM trading.checkpoints c
+WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4 AND place_time < date_trunc('day', $5::timestamptz, 'UTC')
+ORDER BY place_time DESC, place_seq DESC LIMIT 1
+"""
+
+
+async def verify(settings: DatabaseSettings, progress: Progress, *, since: datetime | None = None) -> Findings:
     """Recompute states, round trips and totals from every fill, and compare to the last digit.
 
-    Changes nothing and blocks nobody: it reads one snapshot of the database. Requires the owner's role.
+    With `since`, each ledger begins at its last checkpoint of a day before it, which is taken as true. Changes nothing and blocks nobody: it reads one snapshot of the database. Requires the owner's role.
     Raises Retry or Misconfigured as `connect` does.
     """
     keeper = await connect(settings, "verify")
@@ -84,7 +96,7 @@ async def verify(settings: DatabaseSettings, progress: Progress) -> Findings:
                     async with connection.transaction(isolation="repeatable_read", readonly=True):
                         await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
                         for ledger in waiting:
-                            await _verify_ledger(connection, ledger, findings, progress)
+                            await _verify_ledger(connection, ledger, findings, progress, since)
                 finally:
                     await connection.close()
 
@@ -100,15 +112,20 @@ _SAME_STATE = """
 SELECT to_jsonb(s) - 'late_fills' = to_jsonb($5::text::trading.position_states) - 'late_fills'
 FROM trading.position_states s WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
 """
+#: The first day that a recomputation from this state ($1, text) makes.
+_DAY_AFTER = "SELECT ((($1::text::trading.position_states).place_time) AT TIME ZONE 'UTC')::date + 1"
 _WAITS_FROM = """
 SELECT redo_time FROM trading.position_states WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
 """
 
 
-async def _verify_ledger(connection: Connection, ledger: Ledger, findings: Findings, progress: Progress) -> None:
+async def _verify_ledger(
+    connection: Connection, ledger: Ledger, findings: Findings, progress: Progress, since: datetime | None
+) -> None:
     days: Cells = {}
     exits: Cells = {}
-    state: str | None = None
+    state: str | None = None if since is None else await connection.fetchval(_CHECKPOINT, *ledger.key, since)
+    begin = None if state is None else await connection.fetchval(_DAY_AFTER, state)
     while True:
         step = await connection.fetchrow(
             "SELECT * FROM trading.verify_ledger_step($1, $2, $3, $4, $5, $6)", *ledger.key, state, STEP, timeout=600
@@ -141,7 +158,9 @@ async def _verify_ledger(connection: Connection, ledger: Ledger, findings: Findi
     elif not same:
         findings.differences.append(f"{ledger}: the state after the last fill differs.")
     # what is older than the floor was verified before it was archived, and cannot be recomputed
-    floor = await connection.fetchval("SELECT coalesce(trading.floor_of($1), '-infinity')::date", ledger.account_id)
+    floor = begin or await connection.fetchval(
+        "SELECT coalesce(trading.floor_of($1), '-infinity')::date", ledger.account_id
+    )
     await _compare(connection, ledger, "daily_totals", floor, days, findings)
     await _compare(connection, ledger, "daily_exits", floor, exits, findings)
 
@@ -223,8 +242,17 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
     return ExecPnl(*row)
 
 
-async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
+#: Without a moment ($5) from the first fill.
+_MARK = """
+SELECT CASE WHEN $5::timestamptz IS NULL THEN trading.mark_for_recompute($1, $2, $3, $4)
+    ELSE trading.mark_for_recompute($1, $2, $3, $4, $5) END
+"""
+
+
+async def rebuild(settings: DatabaseSettings, progress: Progress, *, since: datetime | None = None) -> int:
     """Recreate states, round trips and totals from every fill; returns the number of ledgers.
+
+    With `since`, only from each ledger's last checkpoint of a day before it.
 
     Runs in steps, each a transaction that locks its ledger only while writing: readers see the figures of a ledger as
     provisional until it is done, and the listener continues. An interrupted rebuild is finished by the next one or by
@@ -236,7 +264,7 @@ async def rebuild(settings: DatabaseSettings, progress: Progress) -> int:
             Ledger(*row) for row in await connection.fetch("SELECT * FROM trading.ledgers() ORDER BY 1, 2, 3, 4")
         ]
         for ledger in ledgers:
-            await connection.execute("SELECT trading.mark_for_recompute($1, $2, $3, $4)", *ledger.key, timeout=600)
+            await connection.execute(_MARK, *ledger.key, since, timeout=600)
             done = False
             while not done:
                 replayed, done = await connection.fetchrow(

@@ -1,4 +1,4 @@
-"""Migrations: numbered SQL files, each applied once, in order, in its own transaction.
+"""Migrations: numbered SQL files, each applied once, in order, in its own transaction (but for indexes that are built concurrently).
 
 `python -m alpha.postgres.migrate` applies pending migrations, registers the bots of `bots.toml` and sets the
 passwords of the services' roles. It can be repeated and run concurrently: an advisory lock serialises the runs.
@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings, RegistrySettings
 from alpha.errors import AlphaError, Fatal, Misconfigured
+from alpha.postgres.concurrent_index import build, index_of
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.scram import verifier
 from alpha.registry import Registry, load_registry
@@ -35,6 +36,7 @@ ROLES = (
     "alpha_dashboard",
 )
 _LOCK = 4_157_250_001
+_LOCK_PAUSE_S = 0.2
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
@@ -87,6 +89,7 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
         number = int(match.group(1))
         if found and found[-1].number == number:
             raise Misconfigured(f"{found[-1].name} and {path.name} have the same number. Renumber the newer one.")
+        index_of(path.name, text.decode())
         found.append(Migration(number, path.name, text.decode(), hashlib.sha256(text).hexdigest()))
     if not found:
         raise Misconfigured(f"There are no migrations in {folder}. Restore the folder from the repository.")
@@ -100,7 +103,9 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
     Raises Misconfigured when an applied file was changed or deleted, Fatal when one fails; earlier ones stay applied.
     """
     migrations = read_migrations(folder)
-    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    # asked again and again: who waits in a statement keeps a snapshot, for which an index built concurrently would wait for ever
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(_LOCK_PAUSE_S)
     try:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS public.schema_migrations (number integer PRIMARY KEY, name text NOT NULL, "
@@ -142,16 +147,21 @@ def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migrat
             raise Misconfigured(f"The migration {migration.name} is older than those applied. Give it the next number.")
 
 
+_RECORD = "INSERT INTO public.schema_migrations (number, name, checksum) VALUES ($1, $2, $3)"
+
+
 async def _apply(connection: Connection, migration: Migration) -> None:
+    entry = (migration.number, migration.name, migration.checksum)
+    index = index_of(migration.name, migration.sql)
     try:
+        if index is not None:
+            # no transaction may hold it; what a crash leaves is built anew
+            await build(connection, index)
+            await connection.execute(_RECORD, *entry)
+            return
         async with connection.transaction():
             await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO public.schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
-                migration.number,
-                migration.name,
-                migration.checksum,
-            )
+            await connection.execute(_RECORD, *entry)
     except asyncpg.PostgresError as fault:
         raise Fatal(f"The migration {migration.name} failed and was undone: {fault}.") from None
 

@@ -14,28 +14,23 @@ Why by account and why by hash: docs/decisions.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import asyncpg
 
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Fatal, Misconfigured, Retry
+from alpha.errors import Fatal, Misconfigured
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
-
-T = TypeVar("T")
+from alpha.postgres.short_lock import PAUSE_S, briefly
 
 #: Pages of 8 KiB per step: some 7,000 fills, about 0.1 s.
 STEP_BLOCKS = 256
-#: How long the exclusive lock is waited for, and how often.
-LOCK_WAIT = "500ms"
-LOCK_TRIES = 120
-LOCK_PAUSE_S = 0.5
 FEWEST, MOST = 2, 128
 _RUN_LOCK = 4_157_250_002
 _KEY = "account_id, category, symbol, exec_id"
 _SCHEMA = "trading"
+_TABLE = "trading.fills"
 #: The copy until the names are changed, and the former table afterwards.
 COPY, FORMER, STATE = "fills_partitioned", "fills_unpartitioned", "fills_conversion"
 
@@ -82,10 +77,10 @@ async def partition(
         rows = 0
         if not await _is_partitioned(connection):
             if not await _begun(connection):
-                await briefly(connection, lambda: begin(connection, by_hash(number)))
+                await briefly(connection, _TABLE, lambda: begin(connection, by_hash(number)))
             await _copy(connection, progress, step_blocks)
             rows = await _compare(connection)
-            await briefly(connection, lambda: change_names(connection))
+            await briefly(connection, _TABLE, lambda: change_names(connection))
         await _finish(connection)
         return Result(await _count(connection), rows)
     except POSTGRES_ERRORS as fault:
@@ -117,21 +112,6 @@ async def _count(connection: Connection) -> int:
         "SELECT count(*) FROM pg_partition_tree('trading.fills') WHERE isleaf AND level > 0"
     )
     return number
-
-
-async def briefly(connection: Connection, work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` in a transaction that gives up a lock it cannot have soon, and tries again: nobody queues behind it for long."""
-    for _ in range(LOCK_TRIES):
-        try:
-            async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'; SET LOCAL search_path = pg_catalog")
-                return await work()
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            await asyncio.sleep(LOCK_PAUSE_S)
-    raise Retry(
-        "The lock on trading.fills could not be had within a minute: a long transaction reads or writes it. "
-        "Run the command again; it continues where it was."
-    )
 
 
 _COLUMNS = """
@@ -268,7 +248,7 @@ async def _copy(connection: Connection, progress: Progress, step_blocks: int) ->
                 )
                 await connection.execute(f"UPDATE {_SCHEMA}.{STATE} SET next_block = $1", after)
         except asyncpg.DeadlockDetectedError:
-            await asyncio.sleep(LOCK_PAUSE_S)  # a writer completed fills of this very range
+            await asyncio.sleep(PAUSE_S)  # a writer completed fills of this very range
 
 
 _SUMS = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(ROW({names})::text, 0)::numeric), 0) AS sum FROM trading.{table}"
@@ -323,4 +303,4 @@ async def _finish(connection: Connection) -> None:
     async def drop() -> None:
         await connection.execute(f"DROP TABLE IF EXISTS trading.{FORMER}; DROP TABLE {_SCHEMA}.{STATE}")
 
-    await briefly(connection, drop)
+    await briefly(connection, _TABLE, drop)

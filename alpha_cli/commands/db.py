@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from alpha.config.loader import load
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured
 from alpha.postgres import ledger, migrate
 from alpha.postgres.archive import archive
@@ -21,7 +22,8 @@ from alpha.postgres.database import connect
 from alpha.postgres.partition import partition
 from alpha.postgres.prune import prune
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
+_SINCE = "Begin at each ledger's last checkpoint before this UTC day, which is taken as true; all fills when left out."
 MOST_SHOWN = 20
 #: Tolerance for Bybit's rounding per round trip, in USDT.
 ALLOWED = Decimal("0.01")
@@ -50,9 +52,10 @@ def register(app: typer.Typer) -> None:
         exec_pnl: bool = typer.Option(
             False, "--exec-pnl", help="Also compare each round trip with Bybit's own execPnl."
         ),
+        since: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help=_SINCE),
     ) -> None:
         """Recompute every round trip and total from the fills and compare to the last digit; exits with 1 on a difference."""
-        found = _with_progress("comparing", ledger.verify)
+        found = _with_progress("comparing", ledger.verify, since)
         console.print(
             f"{found.fills:,} fills, {found.trips:,} round trips, {found.days:,} daily totals and {found.exits:,} daily exits "
             f"compared: {len(found.differences)} differences."
@@ -75,9 +78,11 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
     @db.command()
-    def rebuild() -> None:
+    def rebuild(
+        since: datetime | None = typer.Option(None, formats=["%Y-%m-%d"], help=_SINCE),
+    ) -> None:
         """Make every round trip and total anew from the fills."""
-        number = _with_progress("rebuilding", ledger.rebuild)
+        number = _with_progress("rebuilding", ledger.rebuild, since)
         console.print(f"{number} ledgers (account and symbol) were recomputed.")
 
     @db.command("partition")
@@ -164,12 +169,22 @@ async def _prune(before: datetime) -> dict[str, int]:
         await connection.close()
 
 
-def _with_progress(what: str, work: Callable[[migrate.MigrateSettings, ledger.Progress], Awaitable[T]]) -> T:
+class _Work(Protocol[T]):
+    """`ledger.verify` or `ledger.rebuild`."""
+
+    def __call__(
+        self, settings: DatabaseSettings, progress: ledger.Progress, *, since: datetime | None = None
+    ) -> Awaitable[T]: ...
+
+
+def _with_progress(what: str, work: "_Work[T]", since: datetime | None = None) -> T:
+    moment = None if since is None else since.replace(tzinfo=UTC)
+
     async def run() -> T:
         owner = settings()
-        total = await ledger.count_fills(owner)
+        total = await ledger.count_fills(owner, moment)
         with _bar(what, total) as advance:
-            return await work(owner, advance)
+            return await work(owner, advance, since=moment)
 
     return asyncio.run(run())
 

@@ -146,3 +146,37 @@ async def test_prune_takes_what_is_old_and_never_a_fill(owner: Connection, histo
     assert await owner.fetchval("SELECT count(*) FROM trading.daily_equity") == 3
     assert await owner.fetchval("SELECT count(*) FROM trading.fills") == 9_000
     assert alpha(history_settings, "db", "prune", "--before", "2999-01-01", "--yes").returncode == 2
+
+
+async def test_since_a_day_it_begins_at_a_checkpoint_and_finds_what_is_wrong_from_there_on(
+    history_settings: DatabaseSettings, owner: Connection, listener: Connection
+) -> None:
+    account = await new_account(owner)
+    rows = some_fills(9, 4_000, account, "LINKUSDT")
+    await insert_fills(listener, rows)
+    every = await owner.fetchval("SELECT count(*) FROM trading.fills")
+    late = rows[3_000].exec_time
+    steps: list[int] = []
+    found = await verify(history_settings, steps.append, since=late)
+    assert found.differences == []
+    assert 900 < sum(steps) < every / 2, "from the last checkpoint before the day"
+    await owner.execute(
+        "UPDATE trading.daily_totals SET fees = fees + 1 WHERE symbol = 'LINKUSDT' AND day = $1", late.date()
+    )
+    assert len((await verify(history_settings, steps.append, since=late)).differences) == 1
+    steps.clear()
+    await rebuild(history_settings, steps.append, since=late)
+    assert 900 < sum(steps) < every / 2
+    assert (await verify(history_settings, steps.append)).differences == []
+
+
+async def test_pending_work_is_done_in_parts_of_less_than_half_a_second(
+    history_settings: DatabaseSettings, owner: Connection, listener: Connection
+) -> None:
+    account = await new_account(owner)
+    await insert_fills(listener, some_fills(9, 1_000, account))
+    for symbol in ("BTCUSDT",):
+        await owner.execute("SELECT trading.mark_for_recompute($1, 'linear', $2, 'both')", account, symbol)
+    assert await listener.fetchval("SELECT trading.settle()") == 1
+    assert await listener.fetchval("SELECT trading.settle()") == 0
+    assert (await verify(history_settings, lambda fills: None)).differences == []
