@@ -35,18 +35,35 @@ class Alerts:
     """Raises alerts: always logged, and sent to Redis; during an outage the newest are kept and sent later."""
 
     _KEPT_WHILE_AWAY = 1_000
+    _KEYS_REMEMBERED = 1_000
 
     def __init__(self, shared_db: TextRedis, service: str) -> None:
         self._redis = shared_db
         self.service = service
         self._waiting: list[tuple[Alert, int]] = []
+        self._raised_ms: dict[str, int] = {}
 
-    async def raise_alert(self, alert: Alert, now_ms: int) -> None:
-        """Raise an alert at wall-clock time `now_ms`. Never raises."""
+    async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
+        """Raise an alert at wall-clock time `now_ms`. Never raises.
+
+        One whose key was raised less than `again_after_ms` ago is left out.
+        """
+        if again_after_ms and self._is_repeat(alert.key, now_ms, again_after_ms):
+            return
         event = log.critical if alert.level is Level.CRITICAL else log.warning
         event("alert", level=alert.level, key=alert.key, text=alert.text, remedy=alert.remedy, bot=alert.bot)
         self._waiting = [*self._waiting, (alert, now_ms)][-self._KEPT_WHILE_AWAY :]
         await self.flush()
+
+    def _is_repeat(self, key: str, now_ms: int, again_after_ms: int) -> bool:
+        """Whether this key was raised just now; if not, it is from now on.."""
+        raised_ms = self._raised_ms.get(key)
+        if raised_ms is not None and 0 <= now_ms - raised_ms < again_after_ms:
+            return True
+        self._raised_ms[key] = now_ms
+        if len(self._raised_ms) > self._KEYS_REMEMBERED:
+            del self._raised_ms[min(self._raised_ms, key=self._raised_ms.__getitem__)]
+        return False
 
     @property
     def unsent(self) -> list[tuple[Alert, int]]:

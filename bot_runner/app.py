@@ -20,6 +20,7 @@ from alpha.health import HealthServer
 from alpha.lease import Lease
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.drift import keep_drift
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
@@ -49,7 +50,7 @@ from bot_runner.scorer import Scorer
 from bot_runner.settings import BotSettings
 from bot_runner.startup import begin
 from bot_runner.state_persistence import StatePersistence
-from bot_runner.store import BotAccount, Store
+from bot_runner.store import Store
 from bot_runner.trader import Trader
 from bot_runner.transfers import Transfers
 from bot_runner.universe import followed
@@ -94,7 +95,7 @@ class BotProcess:
         self._alerts = Alerts(self._links.shared, bot.container)
         self._clock = BusinessClock()
         self._patience = RetryLoop(asyncio.Event())
-        self._account: BotAccount | None = None
+        self._account: Account | None = None
         self._trader: Trader | None = None
         self._waits_since_ms: int | None = None
         self._waits_for = ""
@@ -168,9 +169,7 @@ class BotProcess:
             timeout_s=max(1.0, seconds / 2),
             questions=None if self._shared is None else self._shared.leases,
         )
-        lease = Lease(
-            row, seconds, what=f"the account {account.text}", settle_wait_ms=self._settings.alpha_takeover_wait_ms
-        )
+        lease = Lease(row, seconds, what=f"the account {account}", settle_wait_ms=self._settings.alpha_takeover_wait_ms)
         self._gateway.fence_by(lease)
         try:
             await self._take(lease, row)
@@ -179,7 +178,7 @@ class BotProcess:
             if self._shared is None:
                 await row.close()
 
-    async def _hold(self, account: BotAccount, lease: Lease) -> None:
+    async def _hold(self, account: Account, lease: Lease) -> None:
         keeping = asyncio.create_task(lease.keep())
         try:
             await self._with_lease(account, lease, keeping)
@@ -204,9 +203,9 @@ class BotProcess:
         if lease.settles_in_ms:
             log.info("lease_taken_over", opens_in_s=lease.settles_in_ms / 1000)
 
-    async def _with_lease(self, account: BotAccount, lease: Lease, keeping: "asyncio.Task[None]") -> None:
+    async def _with_lease(self, account: Account, lease: Lease, keeping: "asyncio.Task[None]") -> None:
         settings, universe = self._settings, self._strategy.universe
-        broker = Broker(self._gateway, self._bot, account.text)
+        broker = Broker(self._gateway, self._bot, str(account))
         await self._wait("the exchange", broker.refresh_instruments)
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
@@ -226,7 +225,7 @@ class BotProcess:
         # Neither needs the other, and both take seconds: leverage is set ten times a second at most.
         await self._wait("the exchange", lambda: gather_bounded((check, lambda: feed.follow(symbols))))
         view = AccountView(
-            self._gateway, self._db, self._bot.id, account.text, rest_only=settings.alpha_step_url is not None
+            self._gateway, self._db, self._bot.id, str(account), rest_only=settings.alpha_step_url is not None
         )
         look = await self._wait("the exchange", view.snapshot_from_exchange)
         state = await self._wait(
@@ -284,7 +283,7 @@ class BotProcess:
             symbols=symbols,
             keeping=keeping,
         )
-        log.info("started", account=account.text, symbols=list(symbols), positions=sorted(core.positions))
+        log.info("started", account=str(account), symbols=list(symbols), positions=sorted(core.positions))
         with contextlib.suppress(Stopped):
             await (LiveLoop(crew) if settings.alpha_step_url is None else StepLoop(crew, settings.alpha_step_url)).run()
         trader.stopping = True
@@ -297,7 +296,7 @@ class BotProcess:
         await self._heart.beat(heartbeat.STOPPED, "to be started; its positions keep their stops on the exchange")
         log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars, late=trader.progress.late_bars)
 
-    async def _scoring(self, account: BotAccount) -> tuple[Scorer | None, int]:
+    async def _scoring(self, account: Account) -> tuple[Scorer | None, int]:
         """Who asks the models of the strategy, None without any; and how many closed bars the bot must know."""
         history, names = base_history(self._strategy), self._strategy.models
         if not names:

@@ -3,7 +3,7 @@
 import sys
 
 from alpha import process
-from alpha.config.exchange import refuse_live
+from alpha.config.gates import refuse_live
 from alpha.config.keys import load_keys
 from alpha.config.loader import chosen_env_file, load
 from alpha.errors import AlphaError, Misconfigured

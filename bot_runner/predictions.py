@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from alpha.model.account import Account
 from alpha.model.timestamp import at
 from alpha.scoring.features import FeatureSet
 from alpha.scoring.labels import Label
 from alpha.scoring.manifest import FeatureRange
-from bot_runner.store import BotAccount, Store
+from bot_runner.store import Store
 
 _MODELS = """
 SELECT version, name, stage, manifest::text AS manifest FROM trading.models
@@ -77,7 +78,7 @@ class Prediction(msgspec.Struct, frozen=True):
 class Predictions:
     """The rows of one bot. Raises Retry while PostgreSQL is away."""
 
-    def __init__(self, store: Store, account: BotAccount, bot_id: str) -> None:
+    def __init__(self, store: Store, account: Account, bot_id: str) -> None:
         self._store = store
         self._account = account
         self._bot_id = bot_id

@@ -7,9 +7,11 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from alpha.bybit.caps import OrderCaps
-from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import Url
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
+from alpha.model.account import Environment
+from alpha.model.exchange_profile import profile_of
 
 
 class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings, HealthSettings, RegistrySettings):
@@ -59,10 +61,9 @@ class BotSettings(ExchangeSettings, DatabaseSettings, RedisSettings, LogSettings
         return self
 
     def caps(self, environment: Environment) -> OrderCaps:
-        """The hard caps. A simulated market runs thousands of times faster: orders a minute are then not capped."""
-        per_minute = 1_000_000 if environment is Environment.SIMULATED else self.alpha_max_orders_per_minute
+        """The hard caps."""
         return OrderCaps(
             max_order_usdt=self.alpha_max_order_usdt,
-            max_orders_per_minute=per_minute,
+            max_orders_per_minute=profile_of(environment).orders_per_minute(self.alpha_max_orders_per_minute),
             max_distance_pct=self.alpha_max_price_distance_pct,
         )

@@ -14,7 +14,7 @@ import structlog
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import wall_ms
-from alpha.config.exchange import refuse_live
+from alpha.config.gates import refuse_live
 from alpha.config.keys import BotKeys, load_keys
 from alpha.config.loader import chosen_env_file
 from alpha.errors import AlphaError, Misconfigured

@@ -3,11 +3,12 @@
 from typing import Any
 
 from alpha.bybit.client import Gateway
+from alpha.model.account import Account
 from alpha.strategy.base import Strategy
 from alpha.strategy.risk_limits import LimitState
 from bot_runner.account import AccountSnapshot
 from bot_runner.state import BotState, new_state, read_state
-from bot_runner.store import BotAccount, Store
+from bot_runner.store import Store
 
 RESTART_WINDOW_MS = 600_000
 RESTARTS = 3
@@ -15,7 +16,7 @@ RESTARTS = 3
 
 async def begin(
     store: Store,
-    account: BotAccount,
+    account: Account,
     strategy: Strategy[Any, Any],
     look: AccountSnapshot,
     gateway: Gateway,
@@ -31,7 +32,7 @@ async def begin(
     runtime = state.runtime
     if last is not None and last != account.id:
         state.core.limits = LimitState()
-        runtime.paused = f"its account changed to {account.text}; check the keys"
+        runtime.paused = f"its account changed to {account}; check the keys"
     elif not rows and await _has_traded(look, gateway):
         runtime.paused = "this account has traded before, but there is no saved state of it"
     if not runtime.ended_well:

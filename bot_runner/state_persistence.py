@@ -3,14 +3,15 @@
 import contextlib
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import monotonic_ms, wall_ms
+from alpha.clock import wall_ms
 from alpha.errors import Retry
 from alpha.lease import Act, Lease, LeaseNotHeld
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.registry import Bot
 from bot_runner.order_intents import OrderIntent
 from bot_runner.state import BotState, RuntimeState
-from bot_runner.store import BotAccount, Store
+from bot_runner.store import Store
 
 log = logger(__name__)
 REPEAT_MS = 60_000
@@ -21,9 +22,7 @@ INTENTS_KEPT = 1_000
 class StatePersistence:
     """Saves what must outlive the process. While PostgreSQL is unavailable nothing is saved and no entry is sent."""
 
-    def __init__(
-        self, bot: Bot, store: Store, account: BotAccount, lease: Lease, state: BotState, alerts: Alerts
-    ) -> None:
+    def __init__(self, bot: Bot, store: Store, account: Account, lease: Lease, state: BotState, alerts: Alerts) -> None:
         self.bot = bot
         self.store = store
         self.account = account
@@ -31,7 +30,6 @@ class StatePersistence:
         self.state = state
         self.alerts = alerts
         self.durable = True
-        self._told_ms: dict[str, int] = {}
         self._sent = dict.fromkeys(state.runtime.sent)
         self._intents: list[OrderIntent] = []
 
@@ -89,9 +87,5 @@ class StatePersistence:
         """
         with contextlib.suppress(LeaseNotHeld):
             await self.lease.ready(Act.REDUCE)
-        now_ms = monotonic_ms()
-        told_ms = self._told_ms.get(key)
-        if told_ms is not None and now_ms - told_ms < REPEAT_MS:
-            return
-        self._told_ms[key] = now_ms
-        await self.alerts.raise_alert(Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id), wall_ms())
+        alert = Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id)
+        await self.alerts.raise_alert(alert, wall_ms(), again_after_ms=REPEAT_MS)

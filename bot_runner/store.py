@@ -1,15 +1,14 @@
 """PostgreSQL for one bot: its account, its state, halts and the operator's wish."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
-from alpha.config.exchange import Environment
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
 from alpha.lease import LeaseLost
+from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, explained
@@ -43,14 +42,6 @@ SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BotAccount:
-    """The account a bot trades on. `text` names it in order ids: environment and userID."""
-
-    id: int
-    text: str
-
-
 class Store:
     """What one bot reads and writes. Raises Retry while PostgreSQL is unavailable."""
 
@@ -75,25 +66,25 @@ class Store:
             )
         return str(rows[0]["wish"])
 
-    async def register(self, environment: Environment, user_id: str) -> BotAccount:
+    async def register(self, environment: Environment, user_id: str) -> Account:
         """The account's number, made at its first use. Misconfigured when it belongs to another bot."""
         rows = await self._fetch(
             "SELECT trading.register_account($1, $2, $3) AS id", environment.value, user_id, self._bot.id
         )
-        return BotAccount(int(rows[0]["id"]), f"{environment}:{user_id}")
+        return Account(int(rows[0]["id"]), self._bot.id, environment, user_id)
 
     async def last_account(self) -> int | None:
         """The account this bot saved state for last, None when it never did."""
         rows = await self._fetch(_LAST_ACCOUNT, self._bot.id)
         return int(rows[0]["account_id"]) if rows else None
 
-    async def load(self, account: BotAccount) -> dict[str, object]:
+    async def load(self, account: Account) -> dict[str, object]:
         """The rows of an account's state; empty when there are none."""
         rows = await self._fetch("SELECT name, state FROM trading.strategy_state WHERE account_id = $1", account.id)
         self._saved = {row["name"]: row["state"] for row in rows}
         return dict(self._saved)
 
-    async def save(self, account: BotAccount, token: int, rows: dict[str, object]) -> None:
+    async def save(self, account: Account, token: int, rows: dict[str, object]) -> None:
         """Make these rows durable, those that changed, in one transaction. LeaseLost when the token is outdated."""
         changed = {name: state for name, state in rows.items() if self._saved.get(name) != state}
         if not changed:
@@ -105,7 +96,7 @@ class Store:
             raise
         self._saved |= changed
 
-    async def record(self, account: BotAccount, intents: Sequence[OrderIntent]) -> None:
+    async def record(self, account: Account, intents: Sequence[OrderIntent]) -> None:
         """Write why orders are sent; one that is there already stays as it is."""
         await self._fetch(
             _RECORD,
@@ -126,7 +117,7 @@ class Store:
             [at(row.decided_ms) for row in intents],
         )
 
-    async def halt(self, account: BotAccount, symbol: str, now_ms: int) -> str | None:
+    async def halt(self, account: Account, symbol: str, now_ms: int) -> str | None:
         """Why nothing may be entered in `symbol` at business time `now_ms`, or None."""
         rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
         return str(rows[0]["reason"]) if rows else None

@@ -6,10 +6,10 @@ from decimal import Decimal
 from alpha.alerts import Level
 from alpha.bybit.client import Gateway
 from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
-from alpha.config.exchange import Environment
 from alpha.errors import Rejected, Retry
 from alpha.lease import Act, LeaseNotHeld
 from alpha.logs import logger
+from alpha.model.exchange_profile import profile_of
 from alpha.model.timestamp import at
 from alpha.strategy.bars import BarView
 from alpha.strategy.core import DecisionCore, Plan
@@ -224,7 +224,7 @@ class Trader:
 
     def _in_time(self, bar_ms: int) -> bool:
         """The next bar has not closed yet. A simulated market outruns its own stream: there the feed alone decides."""
-        if self._gateway.environment is Environment.SIMULATED:
+        if not profile_of(self._gateway.environment).on_wall_time:
             return True
         return self._business.now_ms() < bar_ms + 2 * self.core.interval_ms
 
@@ -355,7 +355,7 @@ class Trader:
         if self.journal.runtime.entries:
             return "the outcome of an entry is not known yet"
         skew_ms = self._gateway.skew_ms
-        if self._gateway.environment is not Environment.SIMULATED and (skew_ms is None or abs(skew_ms) > SKEW_LIMIT_MS):
+        if profile_of(self._gateway.environment).on_wall_time and (skew_ms is None or abs(skew_ms) > SKEW_LIMIT_MS):
             return f"this machine's clock is {skew_ms} ms off"
         if self._needs_live_state and not (await self._view.snapshot()).live:
             return "live state is not synced"

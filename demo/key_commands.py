@@ -8,10 +8,10 @@ import contextlib
 import webbrowser
 from collections.abc import Awaitable, Callable
 
-from alpha.errors import AlphaError, Retry
+from alpha.errors import AlphaError
 from alpha.registry import Bot
 from operations import control, models
-from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+from operations.audit_log import Attempt, new_id, run_audited
 from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.status import BotState, Status
@@ -104,11 +104,12 @@ class KeyCommands:
     async def _do(self, name: str, act: _Act, bot: Bot) -> None:
         attempt = Attempt(new_id(_BY), "terminal", _BY, "owner", "", name, bot.id, {})
         try:
-            await note_attempt(self._platform, attempt, "confirmed")
-            outcome = await act(self._platform, bot, f"terminal:{_BY}")
-            self.answer = outcome.text
-            await note_outcome(self._platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+            result = await run_audited(
+                self._platform, attempt, lambda: act(self._platform, bot, f"terminal:{_BY}"), self._say
+            )
+            self.answer = result.text
         except AlphaError as fault:
             self.answer = str(fault)
-            with contextlib.suppress(Retry):
-                await note_outcome(self._platform, attempt.id, "failed", str(fault))
+
+    async def _say(self, text: str) -> None:
+        self.answer = text

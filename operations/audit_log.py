@@ -1,8 +1,11 @@
 """The audit log of every command attempt: who, where, what, and how it ended."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from alpha.errors import AlphaError
+from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.storable import storable
 
@@ -62,3 +65,46 @@ async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answ
         outcome,
         storable(answer, 2000),
     )
+
+
+async def run_audited(
+    platform: Operations,
+    attempt: Attempt,
+    act: Callable[[], Awaitable[CommandResult]],
+    tell: Callable[[str], Awaitable[None]],
+) -> CommandResult:
+    """Carry out a confirmed command, with its entry and its outcome in the audit log.
+
+    A command runs without its entry when PostgreSQL is away, after saying so: a panic must not fail for that.
+    """
+    audited = await try_note(platform, attempt, "confirmed", "", tell)
+    try:
+        result = await act()
+    except AlphaError as fault:
+        if audited:
+            await _finish(platform, attempt, "failed", str(fault), tell)
+        raise
+    if audited:
+        await _finish(platform, attempt, "done" if result.done else "failed", result.text, tell)
+    return result
+
+
+async def try_note(
+    platform: Operations, attempt: Attempt, outcome: str, answer: str, tell: Callable[[str], Awaitable[None]]
+) -> bool:
+    """Write an attempt; when that fails, say so and return False."""
+    try:
+        await note_attempt(platform, attempt, outcome, answer)
+    except AlphaError as fault:
+        await tell(f"Not in the audit: {fault}")
+        return False
+    return True
+
+
+async def _finish(
+    platform: Operations, attempt: Attempt, outcome: str, answer: str, tell: Callable[[str], Awaitable[None]]
+) -> None:
+    try:
+        await note_outcome(platform, attempt.id, outcome, answer)
+    except AlphaError as fault:
+        await tell(f"Its outcome is not in the audit: {fault}")

@@ -9,16 +9,14 @@ from alpha.bybit.hosts import hosts_of
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.session import CallPolicy, Credentials
-from alpha.config.exchange import Environment
 from alpha.config.keys import load_guarding_keys
 from alpha.errors import AlphaError, Misconfigured
+from alpha.model.account import Environment, account_text
+from alpha.model.exchange_profile import profile_of
 from alpha.model.instrument import Instrument
 from alpha.registry import Bot
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
-
-#: The guard only reduces; an order of the guard that would open a position is a defect and is refused.
-_SIMULATED_PER_MINUTE = 1_000_000
 
 
 @dataclass(slots=True)
@@ -39,7 +37,7 @@ class GuardedAccount:
     @property
     def text(self) -> str:
         """The account in order ids: environment and userID."""
-        return f"{self.environment}:{self.key.user_id if self.key else 'unknown'}"
+        return account_text(self.environment, self.key.user_id if self.key else "unknown")
 
     @property
     def max_order_usdt(self) -> Decimal:
@@ -75,7 +73,7 @@ def open_account(settings: GuardSettings, bot: Bot, throttle: RateLimiter) -> Gu
     """The account of a bot. Raises Misconfigured when the bot has no key."""
     keys, trades = load_guarding_keys(bot)
     environment = settings.environment(demo=keys.bybit_demo)
-    per_minute = _SIMULATED_PER_MINUTE if environment is Environment.SIMULATED else 600
+    per_minute = profile_of(environment).orders_per_minute(600)
     # ALPHA_LIVE_MAX_ORDER_USDT holds for exits as well: they are sliced, not refused.
     caps = OrderCaps(
         max_order_usdt=settings.guard_max_order_usdt,

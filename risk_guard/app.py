@@ -12,11 +12,11 @@ from alpha.alerts import Alerts
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import wall_ms
-from alpha.config.exchange import Environment
 from alpha.errors import AlphaError, Misconfigured
 from alpha.health import Check, HealthServer
 from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
+from alpha.model.account import Environment
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
 from alpha.postgres.drift import keep_drift

@@ -14,7 +14,7 @@ from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
-from alpha.live_state.control import Command, CommandConsumer, read_replies, send_command
+from alpha.live_state.control import Command, CommandConsumer, PendingCommand
 from alpha.logs import logger
 from alpha.model.coin import SETTLE_COINS
 from alpha.model.leg import split_slot
@@ -451,13 +451,10 @@ class CommandDesk:
 
     async def _paused(self, account: GuardedAccount) -> bool:
         redis, name = self._links.of(account.bot), account.bot.id
-        newest = await redis.xrevrange(keys.control_replies(name), count=1)
-        position = newest[0][0] if newest else "0-0"
-        sent = await send_command(redis, name, "pause", {}, "guard", wall_ms())
+        pending = await PendingCommand.send(redis, name, "pause", {}, "guard", wall_ms())
         deadline = time.monotonic() + self._answer_s
         while time.monotonic() < deadline:
-            replies, position = await read_replies(redis, name, position, block_ms=200)
-            if any(reply.command_id == sent for reply in replies):
+            if await pending.replies(block_ms=200):
                 return True
         return False
 

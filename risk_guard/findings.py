@@ -45,16 +45,13 @@ class FindingReporter:
 
     def __init__(self, alerts: Alerts) -> None:
         self._alerts = alerts
-        self._raised: dict[str, int] = {}
 
     async def report(self, bot: str, findings: Sequence[Finding], now_ms: int) -> None:
         """Raise these at wall-clock time `now_ms`."""
         for finding in findings:
             key = f"guard:{finding.key}:{bot}" if bot else f"guard:{finding.key}"
-            if now_ms - self._raised.get(key, -AGAIN_MS) < AGAIN_MS:
-                continue
-            self._raised[key] = now_ms
-            await self._alerts.raise_alert(Alert(finding.level, key, finding.text, finding.remedy, bot), now_ms)
+            alert = Alert(finding.level, key, finding.text, finding.remedy, bot)
+            await self._alerts.raise_alert(alert, now_ms, again_after_ms=AGAIN_MS)
 
 
 def bot_signs(

@@ -10,13 +10,14 @@ from alpha.bybit.errors import KeyRefused
 from alpha.bybit.models import SystemStatus, Ticker
 from alpha.bybit.rate_limiter import Priority
 from alpha.clock import SYSTEM_CLOCK, Clock, wall_ms
-from alpha.config.exchange import Environment
 from alpha.errors import AlphaError
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.live_state.maintenance import read_maintenance
 from alpha.live_state.read import read_heartbeat, read_status
 from alpha.logs import logger
+from alpha.model.account import Environment
 from alpha.model.coin import SETTLE_COINS
+from alpha.model.exchange_profile import profile_of
 from alpha.model.position import Position
 from alpha.model.timestamp import at
 from alpha.registry import Registry
@@ -163,8 +164,7 @@ class Monitor:
 
     async def _clock_skew(self, _now: datetime) -> list[Finding]:
         account = self._account
-        if account.environment is Environment.SIMULATED:
-            # A simulated market runs on its own time.
+        if not profile_of(account.environment).on_wall_time:
             return []
         found = findings.clock_skew(await account.gateway.sync_clock())
         await self._hold(_CLOCK, found[0].text if found else None)

@@ -9,8 +9,8 @@ from alpha.alerts import Alert, Level
 from alpha.bybit.client import Gateway
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from websocket_listener.account import Account
 
 log = logger(__name__)
 

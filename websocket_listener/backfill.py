@@ -13,9 +13,9 @@ from alpha.bybit.errors import UnreadableRow
 from alpha.bybit.pagination import WINDOW_MS
 from alpha.bybit.rate_limiter import Priority
 from alpha.clock import wall_ms
-from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.logs import logger
+from alpha.model.account import Environment
 from alpha.model.execution import Execution
 from alpha.model.fill_order import chunks, oldest_first
 from alpha.model.reason import Reason

@@ -28,11 +28,11 @@ from alpha.lease import LeaseLost
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.postgres.rejected import RejectedMessages
 from alpha.registry import Bot
-from websocket_listener.account import Account
 from websocket_listener.account_settings import AccountSettingsWatch
 from websocket_listener.account_state import AccountState, Mark
 from websocket_listener.adl import AdlWatch, Drawdown

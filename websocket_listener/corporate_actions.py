@@ -14,12 +14,12 @@ from alpha.alerts import Alert, Level
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused, UnreadableRow
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.execution import CORPORATE_ACTION, SIZE_CHANGING
 from alpha.model.leg import slot_of
 from alpha.model.money import plain
 from alpha.postgres.database import Connection, Pool
 from alpha.postgres.fills import recompute_pending
-from websocket_listener.account import Account
 
 log = logger(__name__)
 

@@ -17,6 +17,7 @@ from alpha.bybit.models import Wallet
 from alpha.clock import BusinessClock, wall_ms
 from alpha.drift import NOTES, DriftKind
 from alpha.errors import Rejected
+from alpha.model.account import Account
 from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
@@ -24,7 +25,6 @@ from alpha.model.reason import Reason
 from alpha.model.timestamp import at
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
 from websocket_listener.legs import LINEAR, Legs
 from websocket_listener.postgres_writer import PostgresWriter

@@ -14,9 +14,9 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused
 from alpha.errors import AlphaError
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from websocket_listener.account import Account
 
 log = logger(__name__)
 

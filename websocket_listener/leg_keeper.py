@@ -7,12 +7,12 @@ import asyncpg
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused, UnreadableRow
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.execution import Execution
 from alpha.model.leg import LONG, SHORT
 from alpha.model.side import BUY
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
-from websocket_listener.account import Account
 from websocket_listener.legs import LINEAR, LegIssue, Legs
 
 log = logger(__name__)

@@ -19,11 +19,11 @@ from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import SystemStatus
 from alpha.bybit.stream import Stream, Watch
 from alpha.clock import wall_ms
-from alpha.config.exchange import Environment
 from alpha.errors import AlphaError, Rejected, Retry
 from alpha.live_state.client import TextRedis
 from alpha.live_state.maintenance import MaintenanceWindow, write_maintenance
 from alpha.logs import logger
+from alpha.model.exchange_profile import profile_of
 from alpha.model.timestamp import at
 from websocket_listener.bot import timing_of
 from websocket_listener.settings import ListenerSettings
@@ -33,7 +33,7 @@ log = logger(__name__)
 TOPIC = "system.status"
 #: Alerts come so many minutes before a window begins.
 BEFORE_MIN = (60, 10)
-_ASK_S, _ASK_SIMULATED_S, _LOOK_S = 60.0, 5.0, 1.0
+_LOOK_S = 1.0
 _OVER = ("completed", "canceled", "cancelled")
 _rows = msgspec.json.Decoder(list[object])
 
@@ -56,7 +56,7 @@ class MaintenanceWatch:
         self._shared = shared
         self._gateway = gateway
         self._alerts = alerts
-        self._ask_s = _ASK_SIMULATED_S if hosts.environment is Environment.SIMULATED else _ASK_S
+        self._ask_s = profile_of(hosts.environment).maintenance_every_s
         self.windows: dict[str, MaintenanceWindow] = {}
         self._told: dict[str, set[str]] = {}
         self._written: object = None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.execution import CORPORATE_ACTION, SIZE_CHANGING
 from alpha.model.leg import slot_of, split_slot
 from alpha.model.position import Position
@@ -20,7 +21,6 @@ from alpha.model.side import BUY, SELL
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
-from websocket_listener.account import Account
 from websocket_listener.legs import LINEAR
 from websocket_listener.refusals import Refusals
 from websocket_listener.store import (

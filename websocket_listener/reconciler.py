@@ -12,12 +12,12 @@ from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Rejected, Retry
 from alpha.logs import logger
+from alpha.model.account import Account
 from alpha.model.coin import SETTLE_COINS
 from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill, Read

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Level
+from alpha.model.account import Account
 from alpha.postgres.database import Pool
-from websocket_listener.account import Account
 from websocket_listener.store import delivered_symbols
 
 

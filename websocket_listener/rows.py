@@ -7,14 +7,14 @@ from decimal import Decimal
 from msgspec import Struct
 
 from alpha.errors import Rejected
+from alpha.model.account import Account
 from alpha.model.execution import SETTLEMENTS, Execution
+from alpha.model.fill_reason import reason_of_fill
 from alpha.model.leg import BOTH
 from alpha.model.order import Order
-from alpha.model.order_link import parse_order_link_id
-from alpha.model.reason import Reason, reason_of_exchange
+from alpha.model.reason import Reason
 from alpha.model.timestamp import at
 from alpha.postgres.fills import Fill
-from websocket_listener.account import Account
 
 #: Price times quantity may differ from the value that Bybit states by rounding, never by more than this share.
 _VALUE_TOLERANCE = Decimal("0.01")
@@ -82,24 +82,14 @@ def check_execution(execution: Execution) -> None:
 
 def reason_of_execution(execution: Execution, stop_meaning: Reason | None) -> Reason:
     """Why it happened. `stop_meaning` is what the strategy last said its stop of this symbol means, if it said so."""
-    return _reason(
+    return reason_of_fill(
         execution.exec_type, execution.create_type, execution.stop_order_type, execution.order_link_id, stop_meaning
     )
 
 
 def reason_of_order(order: Order, stop_meaning: Reason | None) -> Reason:
     """Why it was sent, as `reason_of_execution`."""
-    return _reason("", order.create_type, order.stop_order_type, order.order_link_id, stop_meaning)
-
-
-def _reason(exec_type: str, create_type: str, stop_type: str, link_id: str, stop_meaning: Reason | None) -> Reason:
-    exchange = reason_of_exchange(exec_type, create_type, stop_type)
-    if exchange is Reason.STOP_LOSS and stop_meaning is not None:
-        return stop_meaning
-    if exchange is not None:
-        return exchange
-    link = parse_order_link_id(link_id) if link_id else None
-    return link.reason if link is not None else Reason.MANUAL
+    return reason_of_fill("", order.create_type, order.stop_order_type, order.order_link_id, stop_meaning)
 
 
 def fill_of(execution: Execution, account: Account, reason: Reason, received_at: datetime, leg: str = BOTH) -> Fill:

@@ -9,8 +9,10 @@ from msgspec import Struct
 from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest
 from alpha.clock import SYSTEM_CLOCK, Clock
-from alpha.config.exchange import Environment, ExchangeSettings
-from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.gates import check_real_money, largest_live_order
+from alpha.errors import AlphaError, Retry
+from alpha.model.account import Environment
 from alpha.model.money import plain
 
 MINUTE_MS = 60_000
@@ -36,11 +38,7 @@ def caps_for(settings: ExchangeSettings, caps: OrderCaps, *, demo: bool | None =
     """`caps` plus ALPHA_LIVE_MAX_ORDER_USDT for real money; raises Misconfigured when that is not set."""
     if settings.environment(demo=demo) is not Environment.LIVE:
         return caps
-    if settings.alpha_live_max_order_usdt is None:
-        raise Misconfigured(
-            "ALPHA_LIVE_MAX_ORDER_USDT is not set. Real money needs a largest order in USDT: put it into .env."
-        )
-    live = Decimal(settings.alpha_live_max_order_usdt)
+    live = largest_live_order(settings)
     if live >= caps.max_order_usdt:
         return caps
     return OrderCaps(
@@ -82,11 +80,7 @@ class OrderGuard:
 
     def check_write(self) -> None:
         """Raise Misconfigured unless this bot may send writes in this environment."""
-        if self._environment is Environment.LIVE and self._bot not in self._live_bots:
-            raise Misconfigured(
-                f"{self._bot} would trade real money, but ALPHA_LIVE_TRADING does not name it. "
-                f"Add {self._bot} to ALPHA_LIVE_TRADING, or set BYBIT_DEMO=true."
-            )
+        check_real_money(self._environment, self._bot, self._live_bots)
 
     async def check(self, order: OrderRequest) -> None:
         """Admit one send of `order` and count it.

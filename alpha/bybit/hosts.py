@@ -1,12 +1,12 @@
 """The exchange's addresses, as chosen by the settings."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.gates import refuse_two_exchanges, simulated_address
 from alpha.config.keys import BotKeys
-from alpha.config.regions import BYBIT_DOMAINS, DEMO_REST, DEMO_STREAMS, GLOBAL, REGIONS, RegionName
-from alpha.errors import Misconfigured
+from alpha.config.regions import DEMO_REST, DEMO_STREAMS, GLOBAL, REGIONS, RegionName
+from alpha.model.account import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ def hosts_of(
     environment = settings.environment(demo=demo)
     if environment is Environment.SIMULATED:
         return simulated_hosts(settings.bybit_rest_url or "", settings.bybit_ws_url or "", category=category)
-    if settings.bybit_testnet and demo:
-        raise Misconfigured("The bot's BYBIT_DEMO and BYBIT_TESTNET are both true; no exchange is both. Set one false.")
+    refuse_two_exchanges(settings, demo=demo, setting="The bot's BYBIT_DEMO")
     return bybit_hosts(environment, region, category=category)
 
 
@@ -64,33 +63,6 @@ def bybit_hosts(environment: Environment, region: RegionName = GLOBAL, *, catego
 
 def simulated_hosts(rest_url: str, ws_url: str, *, category: str = "linear") -> Hosts:
     """The addresses of a simulated exchange; Misconfigured, naming the setting, if invalid or Bybit's."""
-    rest = _checked("BYBIT_REST_URL", rest_url, ("http", "https"))
-    ws = _checked("BYBIT_WS_URL", ws_url, ("ws", "wss"))
+    rest = simulated_address("BYBIT_REST_URL", rest_url, ("http", "https"))
+    ws = simulated_address("BYBIT_WS_URL", ws_url, ("ws", "wss"))
     return Hosts(Environment.SIMULATED, rest, f"{ws}/v5/private", f"{ws}/v5/public/{category}")
-
-
-def is_bybit_host(host: str) -> bool:
-    """True when `host` is under a Bybit domain of any country."""
-    labels = host.lower().rstrip(".").split(".")
-    return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
-
-
-def _checked(setting: str, url: str, schemes: tuple[str, ...]) -> str:
-    example = f"{schemes[0]}://127.0.0.1:8080"
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port
-    except ValueError as fault:
-        raise Misconfigured(
-            f"{setting} is {url!r}, which is not an address: {fault}. It looks like {example}."
-        ) from None
-    if parts.scheme not in schemes or not host:
-        raise Misconfigured(f"{setting} is {url!r}; it must look like {example}.")
-    if parts.username or parts.password or parts.query or parts.fragment or "\\" in url:
-        raise Misconfigured(f"{setting} is {url!r}; an exchange's address has no user, query or fragment.")
-    if is_bybit_host(host):
-        raise Misconfigured(
-            f"{setting} names {host}, a host of Bybit; it is for a simulated exchange only. "
-            "Choose Bybit's own with BYBIT_DEMO, BYBIT_TESTNET and BYBIT_REGION."
-        )
-    return url.rstrip("/")

@@ -13,9 +13,10 @@ from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import CallPolicy, Credentials
 from alpha.clock import Backoff
 from alpha.concurrency import gather_bounded
-from alpha.config.exchange import Environment
 from alpha.config.regions import GLOBAL, REGION_NAMES, REGIONS
 from alpha.errors import AlphaError
+from alpha.model.account import Environment
+from alpha.model.exchange_profile import profile_of
 
 #: The return code of a key that this host does not know.
 UNKNOWN_KEY = 10003
@@ -42,7 +43,7 @@ async def home_of(asked: Hosts, key: Credentials, *, timeout_s: float = 5.0) -> 
 
     A simulated exchange has no other place.
     """
-    if asked.environment is Environment.SIMULATED:
+    if not profile_of(asked.environment).has_sites:
         return None
 
     accepting: list[Hosts] = []

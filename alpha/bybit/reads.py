@@ -25,8 +25,9 @@ from alpha.bybit.pagination import Page, follow, read_page, windows
 from alpha.bybit.rate_limiter import Priority
 from alpha.bybit.session import Caller
 from alpha.clock import BusinessClock
-from alpha.config.exchange import Environment
+from alpha.model.account import Environment
 from alpha.model.coin import USDT
+from alpha.model.exchange_profile import profile_of
 from alpha.model.execution import Execution
 from alpha.model.fill_order import oldest_first
 from alpha.model.instrument import Instrument
@@ -36,8 +37,6 @@ from alpha.model.position import Position
 T = TypeVar("T")
 LINEAR = "linear"
 SETTLE_COIN = USDT
-#: How much later than its content Bybit may stamp an answer, in milliseconds.
-STAMP_MS = 1_000
 
 
 class Reads:
@@ -137,7 +136,7 @@ class Reads:
         answer = await self._caller.answer(at_bybit.KLINE, params, rank)
         if answer.time_ms is None:
             raise Busy("Bybit sent candles without a time, so that none of them is known to be closed; ask again.")
-        now_ms = answer.time_ms - (0 if self.environment is Environment.SIMULATED else STAMP_MS)
+        now_ms = answer.time_ms - profile_of(self.environment).stamp_ms
         page = read_page(answer.result, lambda row: decode.parse_kline_rest(row, symbol, interval, now_ms))
         return sorted(_all(page), key=lambda candle: candle.start_ms)
 

@@ -26,10 +26,10 @@ from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.retry_policy import ErrorKind
 from alpha.bybit.transport import Answer, Permit, Transport, midpoint_offset
 from alpha.clock import SYSTEM_CLOCK, Backoff, BusinessClock, Clock
-from alpha.config.exchange import Environment
 from alpha.config.regions import REGIONS
 from alpha.errors import AlphaError
 from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, Act, Fence
+from alpha.model.exchange_profile import profile_of
 
 #: Age at which a measured clock offset is measured again, in milliseconds.
 CLOCK_AGE_MS = 900_000
@@ -273,7 +273,7 @@ class Caller:
         self._offset_error_ms = (answer.heard_ms - answer.sent_ms) // 2
         self._wall_less_steady_ms = self._clock.wall_ms() - self._clock.boottime_ms()
         offset_ms = midpoint_offset(server_ms, answer) - self._wall_less_steady_ms
-        if self.hosts.environment is Environment.SIMULATED and abs(offset_ms) > SIMULATED_SKEW_LIMIT_MS:
+        if not profile_of(self.hosts.environment).on_wall_time and abs(offset_ms) > SIMULATED_SKEW_LIMIT_MS:
             offset_ms = 0
         self._offset_ms = offset_ms
         self._skew_ms = offset_ms

@@ -1,7 +1,5 @@
 """Which exchange is used, and the real-money gate."""
 
-import re
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,20 +11,10 @@ from pydantic_settings import (
     NoDecode,
 )
 
-from alpha.config.keys import BotKeys
 from alpha.config.loader import _THOUSANDS, Settings, Url, comma_separated
-from alpha.config.regions import BYBIT_DOMAINS, GLOBAL, RegionName
-from alpha.errors import Misconfigured, shown
-from alpha.registry import Bot
-
-
-class Environment(StrEnum):
-    """Where an account lives. Accounts of different environments never mix."""
-
-    LIVE = "live"
-    DEMO = "demo"
-    TESTNET = "testnet"
-    SIMULATED = "simulated"
+from alpha.config.regions import GLOBAL, RegionName, names_bybit
+from alpha.errors import shown
+from alpha.model.account import Environment as Environment
 
 
 class ExchangeSettings(Settings):
@@ -77,7 +65,7 @@ class ExchangeSettings(Settings):
                 "BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
             )
         for name, url in (("BYBIT_REST_URL", self.bybit_rest_url), ("BYBIT_WS_URL", self.bybit_ws_url)):
-            if url is not None and _is_bybit(url):
+            if url is not None and names_bybit(url):
                 raise ValueError(
                     f"{name} names {shown(url)}, a host of Bybit. It is for a simulated exchange only: "
                     "remove it and choose Bybit with BYBIT_DEMO and BYBIT_TESTNET."
@@ -91,28 +79,3 @@ class ExchangeSettings(Settings):
         if self.bybit_testnet:
             return Environment.TESTNET
         return Environment.DEMO if (self.bybit_demo if demo is None else demo) else Environment.LIVE
-
-
-def _is_bybit(url: str) -> bool:
-    """True when any part of `url` that could be read as a host is under a Bybit domain, of any country."""
-    labels = re.split(r"[^a-z0-9-]+", url.lower())
-    return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)
-
-
-def refuse_live(settings: ExchangeSettings, keys: BotKeys, bot: Bot) -> None:
-    """Raise Misconfigured when this bot would trade real money without the operator's confirmation."""
-    if settings.bybit_testnet and keys.bybit_demo:
-        raise Misconfigured(
-            f"{bot.prefix}_BYBIT_DEMO and BYBIT_TESTNET are both true, and no exchange is both. Set one of them to false."
-        )
-    if settings.environment(demo=keys.bybit_demo) is not Environment.LIVE:
-        return
-    if bot.id not in settings.alpha_live_trading:
-        raise Misconfigured(
-            f"{bot.id} would trade real money (BYBIT_DEMO=false), but ALPHA_LIVE_TRADING does not name it. "
-            f"Add {bot.id} to ALPHA_LIVE_TRADING, or set BYBIT_DEMO=true."
-        )
-    if settings.alpha_live_max_order_usdt is None:
-        raise Misconfigured(
-            "ALPHA_LIVE_MAX_ORDER_USDT is not set. Real money needs a largest order in USDT: put it into .env."
-        )

@@ -4,6 +4,7 @@ Source: Bybit's "Integration Guidance" (developer documentation, July 2026). A k
 registered. Demo trading and the testnet are the global site's, except that Japan has a testnet of its own.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -58,3 +59,9 @@ def _domains() -> tuple[str, ...]:
 
 #: The names of Bybit's domains, without endings: a host with one of them is never a simulated exchange.
 BYBIT_DOMAINS = _domains()
+
+
+def names_bybit(url: str) -> bool:
+    """True when any part of `url` that could be read as a host is under a Bybit domain, of any country."""
+    labels = re.split(r"[^a-z0-9-]+", url.lower())
+    return any(label in BYBIT_DOMAINS or label.startswith("bybit") for label in labels)

@@ -65,6 +65,30 @@ async def read_replies(redis: TextRedis, target: str, after: str, block_ms: int)
     return replies, str(rows[-1][0]) if rows else after
 
 
+class PendingCommand:
+    """A command that was sent, and its answers. Redis may be away between two reads: nothing is missed."""
+
+    def __init__(self, redis: TextRedis, target: str, command_id: str, after: str) -> None:
+        self._redis = redis
+        self._target = target
+        self._after = after
+        self.id = command_id
+
+    @classmethod
+    async def send(
+        cls, redis: TextRedis, target: str, name: str, args: dict[str, str], issuer: str, now_ms: int
+    ) -> "PendingCommand":
+        """Append a command to `control:<target>`; answers are read from the newest there was before."""
+        newest = await redis.xrevrange(keys.control_replies(target), count=1)
+        after = str(newest[0][0]) if newest else "0-0"
+        return cls(redis, target, await send_command(redis, target, name, args, issuer, now_ms), after)
+
+    async def replies(self, block_ms: int) -> list[Reply]:
+        """The answers to this command since the last call; waits at most `block_ms` for the next."""
+        found, self._after = await read_replies(self._redis, self._target, self._after, block_ms)
+        return [reply for reply in found if reply.command_id == self.id]
+
+
 class CommandConsumer:
     """The only consumer of the commands for `target`."""
 

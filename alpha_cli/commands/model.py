@@ -91,18 +91,26 @@ async def _register(artefact: "Artefact") -> None:
     from alpha.scoring.manifest import record_of
     from alpha_cli.commands.operate import user
     from operations import models
-    from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+    from operations.audit_log import Attempt, new_id, run_audited
+    from operations.command_result import CommandResult
     from operations.context import OperationsSettings, open_operations
 
     issuer, name = user(), artefact.manifest.name
     async with open_operations(load(OperationsSettings), "alpha") as platform:
         words = {"words": f"{name} {artefact.short}"}
         attempt = Attempt(new_id("terminal"), "terminal", issuer, "owner", "", "model_register", "", words)
-        await note_attempt(platform, attempt, "confirmed")
-        stage = await models.register(platform, artefact.version, record_of(artefact.manifest), f"terminal:{issuer}")
-        text = f"{name} {artefact.short} is on record: {stage}, {artefact.manifest.verdict}."
-        await note_outcome(platform, attempt.id, "done", text)
-    sys.stdout.write(f"{text}\n")
+
+        async def register() -> CommandResult:
+            stage = await models.register(
+                platform, artefact.version, record_of(artefact.manifest), f"terminal:{issuer}"
+            )
+            return CommandResult(True, f"{name} {artefact.short} is on record: {stage}, {artefact.manifest.verdict}.")
+
+        async def tell(text: str) -> None:
+            sys.stderr.write(f"{text}\n")
+
+        result = await run_audited(platform, attempt, register, tell)
+    sys.stdout.write(f"{result.text}\n")
 
 
 def skew(

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -78,9 +77,8 @@ async def show(question: "Query", words: list[str], as_json: bool) -> None:
 
 async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
     """Ask, note it in the audit log, and do it; returns the exit code."""
-    from alpha.errors import AlphaError
     from alpha_cli.show_page import print_json
-    from operations.audit_log import Attempt, new_id, note_outcome
+    from operations.audit_log import Attempt, new_id, run_audited, try_note
     from operations.context import open_operations
 
     async def tell(sentence: str) -> None:
@@ -96,17 +94,11 @@ async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool
         if not yes:
             declined = await _declined(platform, order, args)
             if declined is not None:
-                await _note(platform, attempt, "refused", str(declined) or "answered no", tell)
+                await try_note(platform, attempt, "refused", str(declined) or "answered no", tell)
                 raise declined
-        audited = await _note(platform, attempt, "confirmed", "", tell)
-        try:
-            outcome = await order.run(platform, args, f"terminal:{issuer}", tell)
-        except AlphaError as fault:
-            if audited:
-                await note_outcome(platform, attempt.id, "failed", str(fault))
-            raise
-        if audited:
-            await note_outcome(platform, attempt.id, "done" if outcome.done else "failed", outcome.text)
+        outcome = await run_audited(
+            platform, attempt, lambda: order.run(platform, args, f"terminal:{issuer}", tell), tell
+        )
     if as_json:
         print_json(outcome)
     else:
@@ -129,21 +121,6 @@ async def _declined(platform: Any, order: "Command", args: "Arguments") -> Excep
     except typer.Abort as fault:
         # Ctrl-C, or no terminal to answer from
         return fault
-
-
-async def _note(
-    platform: Any, attempt: Any, outcome: str, answer: str, tell: "Callable[[str], Awaitable[None]]"
-) -> bool:
-    """Record an attempt in the audit log; on failure say so and return False: a panic must not fail for that."""
-    from alpha.errors import AlphaError
-    from operations.audit_log import note_attempt
-
-    try:
-        await note_attempt(platform, attempt, outcome, answer)
-    except AlphaError as fault:
-        await tell(f"Not in the audit: {fault}")
-        return False
-    return True
 
 
 def _read(platform: Any, command: "Query | Command", words: list[str]) -> "Arguments":

@@ -12,12 +12,15 @@ from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.config import env_file
-from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.gates import refuse_live
 from alpha.config.keys import BotKeys, has_reading_key, load_guarding_keys, load_reading_keys, read_only_advice
 from alpha.config.loader import chosen_env_file
 from alpha.config.regions import REGIONS
 from alpha.errors import AlphaError, Misconfigured, Rejected, Retry
+from alpha.model.account import Environment
 from alpha.model.coin import SETTLE_COINS
+from alpha.model.exchange_profile import profile_of
 from alpha.registry import Bot, Registry
 from alpha_cli.doctor.finding import Finding, fault, note, ok
 
@@ -45,7 +48,7 @@ async def check_clock(settings: ExchangeSettings, throttle: RateLimiter) -> Asyn
         yield ok("exchange", f"{hosts.rest} answers ({hosts.environment}).")
         if note_of_region := REGIONS[hosts.region].note:
             yield note("region", note_of_region)
-        if hosts.environment is Environment.SIMULATED:
+        if not profile_of(hosts.environment).on_wall_time:
             yield ok("clock", "A simulated exchange has its own time.")
         elif abs(skew_ms) > SKEW_LIMIT_MS:
             yield fault("clock", f"This machine's clock is {skew_ms} ms off.", "Synchronise it with NTP.")

@@ -12,9 +12,9 @@ from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.config.env_file import invisible
-from alpha.config.exchange import Environment
 from alpha.config.regions import GLOBAL, REGIONS
 from alpha.errors import Misconfigured, Rejected
+from alpha.model.account import Environment
 
 READ_ONLY = 'Make one on Bybit with "Read-Only" chosen: nothing can be traded or taken out with it.'
 

@@ -15,8 +15,8 @@ import httpx
 
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
 from alpha.errors import Retry
+from alpha.model.account import Environment
 from alpha.model.money import plain
 from alpha.postgres.database import connect
 from alpha_cli.observe.key import check_key

@@ -14,9 +14,10 @@ from alpha.errors import Retry
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import LivePosition, Side
+from alpha.model.account import Account
 from alpha.model.money import ZERO
 from alpha.registry import Registry
-from bot_runner.store import BotAccount, Store
+from bot_runner.store import Store
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.settings import GuardSettings
@@ -151,7 +152,7 @@ async def test_a_loss_of_the_day_the_week_or_the_month_keeps_entries_out_until_i
         assert account.id is not None
         store = Store(judged.stage.database(), account.bot)
         ends = {0: MONDAY_MS + DAY_MS, 2: MONDAY_MS + 7 * DAY_MS, 8: 1_782_864_000_000}[later_days]
-        ours = BotAccount(account.id, account.text)
+        ours = Account(account.id, account.bot.id, account.environment, account.key.user_id if account.key else "")
         assert await store.halt(ours, "BTCUSDT", ends - 1) is not None, "every gateway of the bot reads this"
         assert await store.halt(ours, "BTCUSDT", ends) is None
         await store.close()

@@ -10,10 +10,10 @@ import pytest
 from alpha.alerts import Alerts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import Clock, wall_ms
-from alpha.config.exchange import Environment
 from alpha.config.loader import load
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
+from alpha.model.account import Environment
 from alpha.model.order_link import order_link_id
 from alpha.model.reason import Reason
 from alpha.registry import Registry

@@ -38,9 +38,9 @@ from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.messages import decode
 from alpha.bybit.stream import Stream, Watch
 from alpha.clock import BusinessClock, wall_ms
-from alpha.config.exchange import Environment
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_status
+from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.database import connect, create_pool
 from alpha.postgres.fills import Fill
@@ -52,7 +52,6 @@ from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 from tests.benchmarks.listener_latency import Floor, floor_of, measure
 from tests.support.world import BOTS, Process, Simulator, Trader, until
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
 from websocket_listener.app import spare_collector
 from websocket_listener.dispatcher import TOPICS, Dispatcher

@@ -26,9 +26,9 @@ from alpha.bybit.endpoints import EXECUTIONS
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import Priority, RateLimiter, share
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
 from alpha.errors import Retry
 from alpha.live_state.connect import RedisClients
+from alpha.model.account import Account, Environment
 from alpha.postgres.database import connect, create_pool
 from alpha.postgres.migrate import migrate, register_bots
 from alpha.postgres.rejected import RejectedMessages
@@ -38,7 +38,6 @@ from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 from tests.benchmarks.bench_listener import PASSWORD, ROOT, START_MS, execution
 from tests.support.history import PAGE, History
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
 from websocket_listener.backfill import Backfill
 from websocket_listener.dispatcher import Dispatcher

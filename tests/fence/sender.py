@@ -18,11 +18,11 @@ from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.session import CallPolicy, Credentials
-from alpha.config.exchange import Environment
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.lease import Act, Lease, LeaseLost
+from alpha.model.account import Environment
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
 from bot_runner.unthrottled import NoLimit
 

@@ -31,7 +31,7 @@ class Kept(Alerts):
     def __init__(self) -> None:
         self.raised: list[Alert] = []
 
-    async def raise_alert(self, alert: Alert, now_ms: int) -> None:
+    async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
         """Keep it."""
         self.raised.append(alert)
 

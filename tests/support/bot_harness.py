@@ -14,7 +14,7 @@ from alpha.clock import wall_ms
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.live_state.connect import RedisClients
-from alpha.live_state.control import Reply, read_replies, send_command
+from alpha.live_state.control import PendingCommand, Reply
 from alpha.postgres.database import connect
 from alpha.postgres.migrate import ROLES, MigrateSettings
 from alpha.postgres.migrate import run as migrate
@@ -217,13 +217,11 @@ class BotHarness:
         """Send a command to the bot as an operator; returns its reply."""
         links = RedisClients(self.servers.redis.settings())
         try:
-            command_id = await send_command(links.database(0), "shortseller_001", name, args, "the test", wall_ms())
-            after = "0-0"
+            redis = links.database(0)
+            pending = await PendingCommand.send(redis, "shortseller_001", name, args, "the test", wall_ms())
             for _ in range(60):
-                replies, after = await read_replies(links.database(0), "shortseller_001", after, 500)
-                for reply in replies:
-                    if reply.command_id == command_id:
-                        return reply
+                for reply in await pending.replies(500):
+                    return reply
             raise AssertionError(f"no answer to {name}")
         finally:
             await links.close()

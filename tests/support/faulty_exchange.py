@@ -14,7 +14,7 @@ from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import CallPolicy, Credentials
 from alpha.clock import Backoff, Clock
-from alpha.config.exchange import Environment
+from alpha.model.account import Environment
 from alpha.model.money import amount
 from tests.support.clocks import HandClock
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from alpha.model.coin import fee_coin, settle_coin
 from alpha.model.execution import CORPORATE_ACTION, SIZE_CHANGING, Execution
+from alpha.model.fill_reason import is_by_hand
 from alpha.model.leg import BOTH, hedge_leg, slot_of
-from alpha.model.order_link import parse_order_link_id
-from alpha.model.reason import reason_of_exchange
 from alpha.model.side import BUY
 from trade_sync_service.domain.difference import Difference, Kind, moment, side
 from trade_sync_service.settings import DAY_MS
@@ -130,15 +129,8 @@ def signed(fill: OurFill) -> Decimal:
     return fill.qty if fill.side == BUY else -fill.qty
 
 
-def _is_by_hand(execution: Execution) -> bool:
-    return (
-        reason_of_exchange(execution.exec_type, execution.create_type, execution.stop_order_type) is None
-        and parse_order_link_id(execution.order_link_id) is None
-    )
-
-
 def _add_to_sums(found: FillBooks, execution: Execution) -> None:
-    if _is_by_hand(execution):
+    if is_by_hand(execution.exec_type, execution.create_type, execution.stop_order_type, execution.order_link_id):
         found.by_hand.add(execution.order_id)
     day = execution.exec_time_ms // DAY_MS
     if execution.exec_type == "Funding":

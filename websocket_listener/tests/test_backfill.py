@@ -14,15 +14,14 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.live_state.connect import RedisClients
+from alpha.model.account import Account, Environment
 from alpha.model.timestamp import ms_of
 from alpha.postgres.rejected import RejectedMessages
 from demo.ports import free_port
 from tests.support.history import DAY_MS, History
 from tests.support.world import until
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
 from websocket_listener.backfill import Backfill
 from websocket_listener.dispatcher import Dispatcher

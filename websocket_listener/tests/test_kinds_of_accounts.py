@@ -13,13 +13,12 @@ from alpha.bybit.decode import parse_closed_pnl
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_positions, read_wallets
+from alpha.model.account import Account, Environment
 from tests.support.world import BotKey, Simulator, Trader, until
 from trade_sync_service.domain.trade_rows import trades_of
-from websocket_listener.account import Account
 from websocket_listener.account_settings import AccountSettingsWatch
 from websocket_listener.adl import AdlWatch, Drawdown
 from websocket_listener.rows import check_execution, fill_of, reason_of_execution

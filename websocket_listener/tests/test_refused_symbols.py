@@ -11,14 +11,13 @@ import pytest
 from msgspec import structs
 
 from alpha.clock import wall_ms
-from alpha.config.exchange import Environment
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_orders, read_position
+from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.fills import insert_fills
 from tests.support.world import Simulator, until
-from websocket_listener.account import Account
 from websocket_listener.restarted import first_line, restarted
 from websocket_listener.rows import fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.store import upsert_orders

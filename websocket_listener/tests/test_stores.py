@@ -15,15 +15,14 @@ from alpha.alert_batcher import AlertBatcher, Make
 from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.messages import decode
 from alpha.clock import BusinessClock
-from alpha.config.exchange import Environment
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_orders, read_position, read_positions, read_wallet
+from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from tests.support.world import until
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState, Mark
 from websocket_listener.dispatcher import MODE_WAIT_S, Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter

@@ -9,9 +9,10 @@ from alpha.bybit.caps import OrderCaps, OrderGuard, caps_for
 from alpha.bybit.errors import CapExceeded, TradingHalted
 from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.clock import Clock
-from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.config.exchange import ExchangeSettings
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected, Retry
+from alpha.model.account import Environment
 from tests.support.clocks import HandClock
 
 ORDER = OrderRequest(

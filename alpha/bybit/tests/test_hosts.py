@@ -2,12 +2,13 @@
 
 import pytest
 
-from alpha.bybit.hosts import hosts_of, is_bybit_host, simulated_hosts
-from alpha.config.exchange import Environment, ExchangeSettings
+from alpha.bybit.hosts import hosts_of, simulated_hosts
+from alpha.config.exchange import ExchangeSettings
 from alpha.config.keys import BotKeys
 from alpha.config.loader import load
-from alpha.config.regions import REGIONS
+from alpha.config.regions import REGIONS, names_bybit
 from alpha.errors import Misconfigured
+from alpha.model.account import Environment
 
 
 def _settings(*, bybit_demo: bool, bybit_testnet: bool = False) -> ExchangeSettings:
@@ -96,7 +97,7 @@ def test_what_is_no_address_is_refused_by_the_name_of_its_setting(url: str) -> N
 
 @pytest.mark.parametrize("host", ["simulator", "exchange_simulator", "localhost", "10.0.0.5", "notbybit.example.org"])
 def test_other_hosts_are_fine(host: str) -> None:
-    assert not is_bybit_host(host)
+    assert not names_bybit(host)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,6 @@ def test_an_unknown_region_is_a_sentence_with_the_choices() -> None:
 def test_every_host_of_the_table_is_kept_out_of_the_simulated_address() -> None:
     for region in REGIONS.values():
         for host in (region.rest, region.streams, region.testnet_rest, region.testnet_streams, "api.bytick.com"):
-            assert is_bybit_host(host)
+            assert names_bybit(host)
             with pytest.raises(Misconfigured, match="a host of Bybit"):
                 load(ExchangeSettings, env_file=None, bybit_rest_url=f"https://{host}", bybit_ws_url="ws://127.0.0.1:1")

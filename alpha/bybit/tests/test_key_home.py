@@ -14,7 +14,8 @@ from alpha.bybit.errors import KeyRefused
 from alpha.bybit.hosts import Hosts, bybit_hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
+from alpha.config.regions import names_bybit
+from alpha.model.account import Environment
 from exchange_simulator.tests.server.served import served
 
 ACCOUNTS = ("home-key:secret", "eu-key:secret:1:region=eu", "tr-key:secret:1:region=tr")
@@ -27,7 +28,7 @@ async def bybit(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., 
 
     def at_home(host: Any, *rest: Any, **more: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else str(host)
-        return resolve("127.0.0.1" if table.is_bybit_host(name) else host, *rest, **more)
+        return resolve("127.0.0.1" if names_bybit(name) else host, *rest, **more)
 
     async with served(accounts=ACCOUNTS) as client:
 

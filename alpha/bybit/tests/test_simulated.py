@@ -17,9 +17,9 @@ from alpha.bybit.orders import OrderRequest, StopRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
 from alpha.errors import Rejected
 from alpha.live_state.connect import RedisClients
+from alpha.model.account import Environment
 from alpha.model.sizing import fit_qty, round_stop
 
 SYMBOL = "BTCUSDT"

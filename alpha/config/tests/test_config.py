@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 
-from alpha.config.exchange import Environment, ExchangeSettings, refuse_live
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.gates import refuse_live
 from alpha.config.keys import BotKeys, load_guarding_keys, load_reading_keys
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings
 from alpha.errors import Misconfigured
+from alpha.model.account import Environment
 from alpha.registry import load_registry
 
 ROOT = Path(__file__).resolve().parents[3]

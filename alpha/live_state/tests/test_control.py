@@ -1,5 +1,5 @@
 from alpha.live_state.connect import RedisClients
-from alpha.live_state.control import EXPIRY_MS, CommandConsumer, read_replies, send_command
+from alpha.live_state.control import EXPIRY_MS, Command, CommandConsumer, PendingCommand, read_replies, send_command
 
 NOW = 1_700_000_000_000
 BOT = "shortseller_001"
@@ -39,3 +39,22 @@ async def test_an_expired_command_is_answered_and_never_run(redis_links: RedisCl
         assert await taker.take(NOW + EXPIRY_MS, block_ms=10) == []
     replies, _ = await read_replies(redis, BOT, "0-0", block_ms=10)
     assert [(reply.command_id, reply.outcome) for reply in replies] == [(sent, "expired")]
+
+
+async def test_a_pending_command_has_its_own_answers_alone(redis_links: RedisClients) -> None:
+    redis = redis_links.database(0)
+    consumer = CommandConsumer(redis, BOT)
+
+    async def taken() -> Command:
+        found = [command for _ in range(3) for command in await consumer.take(NOW, block_ms=10)]
+        return found[0]
+
+    earlier = await PendingCommand.send(redis, BOT, "pause", {}, "operator:1", NOW)
+    await consumer.answer(await taken(), "done", "paused")
+    pending = await PendingCommand.send(redis, BOT, "resume", {}, "operator:1", NOW)
+    command = await taken()
+    await consumer.answer(command, "progress", "soon")
+    await consumer.answer(command, "done", "resumed")
+    assert [reply.text for reply in await earlier.replies(10)] == ["paused"]
+    assert [reply.text for reply in await pending.replies(10)] == ["soon", "resumed"]
+    assert await pending.replies(10) == []

@@ -11,7 +11,7 @@ from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.models import ApiKeyInfo
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
+from alpha.model.account import Environment
 from alpha.registry import load_registry
 from alpha_cli.doctor.exchange import _rights
 from alpha_cli.doctor.finding import CheckOutcome
