@@ -7,7 +7,7 @@ from alpha.clock import monotonic_ms
 from alpha.errors import Retry, Unknown
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
-from alpha.live_state.control import read_replies, send_command
+from alpha.live_state.control import PendingCommand
 from operations.command_result import CommandResult
 from operations.context import redis_faults
 
@@ -34,21 +34,17 @@ async def ask(
     who = "The guard" if target == keys.GUARD else target
     redis = live.database(database)
     async with redis_faults(live):
-        newest = await redis.xrevrange(keys.control_replies(target), count=1)
-        position = newest[0][0] if newest else "0-0"
-        command_id = await send_command(redis, target, command, args, by, now_ms)
+        pending = await PendingCommand.send(redis, target, command, args, by, now_ms)
     deadline = monotonic_ms() + limit_s * 1000
     while monotonic_ms() < deadline:
         try:
             async with redis_faults(live):
-                replies, position = await read_replies(redis, target, position, block_ms=500)
+                replies = await pending.replies(block_ms=500)
         except Retry:
             # Redis has accepted the command; the reply arrives when Redis is back.
             await asyncio.sleep(0.5)
             continue
         for reply in replies:
-            if reply.command_id != command_id:
-                continue
             if reply.outcome == "progress":
                 await tell(reply.text)
             else:

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.decode import parse_wallet
 from alpha.bybit.documented import note_row
 from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import Wallet
+from alpha.bybit.rows import parse_execution, parse_order, parse_position, read_executions, read_orders, read_positions
 from alpha.clock import BusinessClock, wall_ms
 from alpha.drift import NOTES, DriftKind
 from alpha.errors import Rejected
@@ -28,7 +29,6 @@ from websocket_listener import serialize
 from websocket_listener.account_state import AccountState
 from websocket_listener.legs import LINEAR, Legs
 from websocket_listener.postgres_writer import PostgresWriter
-from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rows import check_execution, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus

@@ -5,9 +5,6 @@ field is missing or unreadable. Unknown fields are ignored. `category` is that o
 has none of its own (REST rows do not).
 """
 
-import json
-from decimal import Decimal
-
 from alpha.bybit.fields import Fields
 from alpha.bybit.models import (
     AccountInfo,
@@ -26,129 +23,11 @@ from alpha.bybit.models import (
     Wallet,
     WalletCoin,
 )
-from alpha.model.execution import SETTLEMENTS, Execution
+from alpha.model.execution import SETTLEMENTS
 from alpha.model.instrument import Instrument
 from alpha.model.interval import end_of
-from alpha.model.order import Order
-from alpha.model.position import Position
 
 _NO_TYPE = "UNKNOWN"
-
-
-def parse_execution(row: object, category: str = "linear") -> Execution:
-    """Parse a row of `execution/list` or of the `execution` stream."""
-    f = Fields("execution", row)
-    extra = f.raw("extraFees")
-    return Execution(
-        category=f.any_text("category") or category,
-        symbol=f.text("symbol"),
-        order_id=f.any_text("orderId"),
-        order_link_id=f.any_text("orderLinkId"),
-        side=f.any_text("side"),
-        exec_id=f.text("execId"),
-        exec_type=f.text("execType"),
-        price=f.number("execPrice"),
-        qty=f.number("execQty"),
-        value=f.number("execValue"),
-        fee=f.number("execFee"),
-        fee_currency=f.any_text("feeCurrency"),
-        fee_rate=f.number_or_none("feeRate"),
-        extra_fees="" if not extra else extra if isinstance(extra, str) else json.dumps(extra, sort_keys=True),
-        is_maker=f.flag("isMaker"),
-        closed_size=f.number_or_none("closedSize"),
-        exec_pnl=f.number_or_none("execPnl"),
-        order_price=f.number_or_none("orderPrice"),
-        order_qty=f.number_or_none("orderQty"),
-        leaves_qty=f.number_or_none("leavesQty"),
-        create_type=f.any_text("createType"),
-        order_type=_known(f.any_text("orderType")),
-        stop_order_type=_known(f.any_text("stopOrderType")),
-        mark_price=f.number_or_none("markPrice"),
-        exec_time_ms=f.ms("execTime"),
-        seq=f.integer_or_none("seq"),
-    )
-
-
-def parse_order(row: object, category: str = "linear") -> Order:
-    """Parse a row of `order/realtime`, `order/history` or of the `order` stream."""
-    f = Fields("order", row)
-    return Order(
-        category=f.any_text("category") or category,
-        symbol=f.text("symbol"),
-        order_id=f.text("orderId"),
-        order_link_id=f.any_text("orderLinkId"),
-        parent_order_link_id=f.any_text("parentOrderLinkId"),
-        side=f.text("side"),
-        position_idx=f.integer_or_none("positionIdx") or 0,
-        order_type=f.any_text("orderType"),
-        status=f.text("orderStatus"),
-        time_in_force=f.any_text("timeInForce"),
-        price=f.level_or_none("price"),
-        qty=f.number("qty"),
-        avg_price=f.level_or_none("avgPrice"),
-        leaves_qty=f.number_or_zero("leavesQty"),
-        cum_exec_qty=f.number_or_zero("cumExecQty"),
-        cum_exec_value=f.number_or_zero("cumExecValue"),
-        cum_exec_fee=_order_fee(f),
-        reduce_only=f.flag_or_false("reduceOnly"),
-        close_on_trigger=f.flag_or_false("closeOnTrigger"),
-        create_type=f.any_text("createType"),
-        cancel_type=_known(f.any_text("cancelType")),
-        reject_reason="" if f.any_text("rejectReason") == "EC_NoError" else f.any_text("rejectReason"),
-        stop_order_type=_known(f.any_text("stopOrderType")),
-        trigger_price=f.level_or_none("triggerPrice"),
-        trigger_direction=f.integer_or_none("triggerDirection") or 0,
-        trigger_by=f.any_text("triggerBy"),
-        take_profit=f.level_or_none("takeProfit"),
-        stop_loss=f.level_or_none("stopLoss"),
-        tpsl_mode=f.any_text("tpslMode"),
-        created_ms=f.ms("createdTime"),
-        updated_ms=f.ms("updatedTime"),
-    )
-
-
-def parse_position(row: object, category: str = "linear") -> Position:
-    """Parse a row of `position/list` (entry price in `avgPrice`) or of the `position` stream (in `entryPrice`)."""
-    f = Fields("position", row)
-    size = f.number("size")
-    side = f.any_text("side")
-    if size < 0:
-        f.fail("size", "is negative")
-    if size and side not in {"Buy", "Sell"}:
-        f.fail("side", f"is {side!r} for a size of {size}")
-    entry = f.level_or_none("entryPrice") or f.level_or_none("avgPrice")
-    if size and entry is None:
-        f.fail("entryPrice", "(avgPrice over REST) is missing for an open position")
-    return Position(
-        category=f.any_text("category") or category,
-        symbol=f.text("symbol"),
-        position_idx=f.integer_or_none("positionIdx") or 0,
-        side=side if size else "",
-        size=size,
-        entry_price=entry or Decimal(0),
-        value=f.number_or_zero("positionValue"),
-        leverage=f.level_or_none("leverage"),
-        mark_price=f.level_or_none("markPrice"),
-        liq_price=f.level_or_none("liqPrice"),
-        break_even_price=f.level_or_none("breakEvenPrice"),
-        take_profit=f.level_or_none("takeProfit"),
-        stop_loss=f.level_or_none("stopLoss"),
-        trailing_stop=f.level_or_none("trailingStop"),
-        tpsl_mode=f.any_text("tpslMode"),
-        unrealised_pnl=f.number_or_zero("unrealisedPnl"),
-        cur_realised_pnl=f.number_or_zero("curRealisedPnl"),
-        cum_realised_pnl=f.number_or_zero("cumRealisedPnl"),
-        initial_margin=f.number_or_none("positionIM"),
-        maintenance_margin=f.number_or_none("positionMM"),
-        status=f.any_text("positionStatus"),
-        adl_rank=f.integer_or_none("adlRankIndicator") or 0,
-        is_reduce_only=f.flag_or_false("isReduceOnly"),
-        open_ms=f.ms_or_none("openTime"),
-        created_ms=f.ms_or_none("createdTime"),
-        updated_ms=f.ms_or_none("updatedTime"),
-        seq=-1 if (seq := f.integer_or_none("seq")) is None else seq,
-        session_price=f.level_or_none("sessionAvgPrice"),
-    )
 
 
 def parse_wallet(row: object) -> Wallet:
@@ -422,14 +301,6 @@ def parse_placed(row: object) -> PlacedOrder:
 def _known(text: str) -> str:
     """The value of an enum, with Bybit's two notations for "none" ("" and UNKNOWN) unified."""
     return "" if text == _NO_TYPE else text
-
-
-def _order_fee(f: Fields) -> Decimal | None:
-    detail = f.raw("cumFeeDetail")
-    if isinstance(detail, dict) and detail:
-        fees = Fields("order.cumFeeDetail", detail)
-        return sum((fees.number(coin) for coin in detail), start=Decimal(0))
-    return f.number_or_none("cumExecFee")
 
 
 def parse_server_time(row: object) -> ServerTime:

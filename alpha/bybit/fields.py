@@ -12,7 +12,9 @@ from alpha.model.timestamp import ms_of
 
 _ZERO = Decimal(0)
 #: No amount, price or value on an exchange has more digits before or after the point; longer means corrupt.
-_MOST_DIGITS = 40
+LONGEST_NUMBER = 40
+#: No time on an exchange is later.
+YEAR_3000_MS = 32_503_680_000_000
 
 
 class Fields:
@@ -84,7 +86,7 @@ class Fields:
             return value
         if value is None or value == "":
             return None
-        if type(value) is str and len(value) <= _MOST_DIGITS:
+        if type(value) is str and len(value) <= LONGEST_NUMBER:
             try:
                 return int(value)
             except ValueError:
@@ -103,7 +105,7 @@ class Fields:
         value = self.integer_or_none(name)
         if value is None or value == 0:
             return None
-        if not 0 < value < 32_503_680_000_000:  # the year 3000
+        if not 0 < value < YEAR_3000_MS:
             self.fail(name, f"is not a time in milliseconds: {value!r}")
         return value
 
@@ -165,4 +167,4 @@ def decimal_of(text: str) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() and -_MOST_DIGITS < number.adjusted() < _MOST_DIGITS else None
+    return number if number.is_finite() and -LONGEST_NUMBER < number.adjusted() < LONGEST_NUMBER else None

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from alpha.bybit import decode
+from alpha.bybit import decode, rows
 from alpha.bybit import endpoints as at_bybit
 from alpha.bybit.endpoints import Endpoint
 from alpha.bybit.errors import Busy, NotSupported, Refused
@@ -210,7 +210,7 @@ class Reads:
 
         A symbol in one-way mode has one, a symbol in hedge mode two.
         """
-        return await self._by_coin(at_bybit.POSITIONS, symbol, coins, 200, decode.parse_position, rank)
+        return await self._by_coin(at_bybit.POSITIONS, symbol, coins, 200, rows.parse_position, rank)
 
     async def open_orders(
         self,
@@ -220,7 +220,7 @@ class Reads:
         rank: Priority = Priority.RECONCILE,
     ) -> list[Order]:
         """The open orders, including conditional orders and stops, of one symbol or of all contracts of `coins`."""
-        return await self._by_coin(at_bybit.OPEN_ORDERS, symbol, coins, 50, decode.parse_order, rank)
+        return await self._by_coin(at_bybit.OPEN_ORDERS, symbol, coins, 50, rows.parse_order, rank)
 
     async def order_by_link_id(self, symbol: str, link_id: str, *, rank: Priority = Priority.RECONCILE) -> Order | None:
         """The order with this `orderLinkId`, open or closed; None when the exchange does not know it."""
@@ -244,7 +244,7 @@ class Reads:
         """The pages of `execution/list`: windows oldest first, rows within a window newest first."""
 
         def row(sent: object) -> Execution:
-            return decode.parse_execution(sent, category)
+            return rows.parse_execution(sent, category)
 
         return self._history(at_bybit.EXECUTIONS, start_ms, end_ms, symbol, 100, row, rank, category=category)
 
@@ -263,13 +263,13 @@ class Reads:
     async def executions_of_order(self, order_id: str, *, rank: Priority = Priority.RECONCILE) -> list[Execution]:
         """All executions of one order."""
         params = {"category": LINEAR, "orderId": order_id, "limit": 100}
-        return await self._every(at_bybit.EXECUTIONS, params, decode.parse_execution, rank)
+        return await self._every(at_bybit.EXECUTIONS, params, rows.parse_execution, rank)
 
     def order_history(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.RECONCILE
     ) -> AsyncIterator[Page[Order]]:
         """The pages of `order/history`, oldest window first."""
-        return self._history(at_bybit.ORDER_HISTORY, start_ms, end_ms, symbol, 50, decode.parse_order, rank)
+        return self._history(at_bybit.ORDER_HISTORY, start_ms, end_ms, symbol, 50, rows.parse_order, rank)
 
     def closed_pnl(
         self, start_ms: int, end_ms: int, *, symbol: str | None = None, rank: Priority = Priority.BACKFILL
@@ -353,9 +353,9 @@ class Reads:
 
     async def _one_order(self, by: dict[str, object], rank: Priority) -> Order | None:
         for endpoint in (at_bybit.OPEN_ORDERS, at_bybit.ORDER_HISTORY):
-            rows = await self._list(endpoint, {"category": LINEAR, **by}, decode.parse_order, rank)
-            if rows:
-                return max(rows, key=lambda order: order.updated_ms)
+            found = await self._list(endpoint, {"category": LINEAR, **by}, rows.parse_order, rank)
+            if found:
+                return max(found, key=lambda order: order.updated_ms)
         return None
 
 

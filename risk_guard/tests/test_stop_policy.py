@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.bybit.decode import parse_order, parse_position
+from alpha.bybit.rows import parse_order, parse_position
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.model.reason import Reason

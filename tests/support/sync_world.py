@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from alpha.alerts import Alert
 from alpha.bybit.client import Gateway
-from alpha.bybit.decode import parse_closed_pnl, parse_execution
+from alpha.bybit.decode import parse_closed_pnl
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.models import ClosedPnl
 from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.rows import parse_execution
 from alpha.bybit.session import Credentials
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings

@@ -1,7 +1,8 @@
 """Rows as Bybit sends them, for tests; each call may change fields."""
 
-from alpha.bybit.decode import parse_execution, parse_order, parse_position, parse_wallet
+from alpha.bybit.decode import parse_wallet
 from alpha.bybit.models import Wallet
+from alpha.bybit.rows import parse_execution, parse_order, parse_position
 from alpha.lease import Act, LeaseLost
 from alpha.model.execution import Execution
 from alpha.model.order import Order

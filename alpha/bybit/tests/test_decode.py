@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit import decode
+from alpha.bybit import decode, rows
 from alpha.bybit.errors import UnreadableRow
 from alpha.model.timestamp import at, ms_of
 from tests.support import bybit_samples
@@ -25,7 +25,7 @@ def _without(sample: dict[str, Any], field: str) -> dict[str, Any]:
 
 
 def test_an_execution_of_the_stream_keeps_every_figure() -> None:
-    row = decode.parse_execution(bybit_samples.EXECUTION_STREAM)
+    row = rows.parse_execution(bybit_samples.EXECUTION_STREAM)
     assert (row.symbol, row.side, row.exec_type, row.category) == ("BTCUSDT", "Sell", "Trade", "linear")
     assert (row.price, row.qty, row.value) == (Decimal("37100.1"), Decimal("0.5"), Decimal("18550.05"))
     assert (row.fee, row.fee_currency, row.fee_rate) == (Decimal("10.2"), "USDT", Decimal("0.00055"))
@@ -36,7 +36,7 @@ def test_an_execution_of_the_stream_keeps_every_figure() -> None:
 
 
 def test_an_opening_execution_over_rest_has_no_closed_size_and_takes_the_category_of_the_request() -> None:
-    row = decode.parse_execution(bybit_samples.EXECUTION_REST_OPENING, "linear")
+    row = rows.parse_execution(bybit_samples.EXECUTION_REST_OPENING, "linear")
     assert row.category == "linear"
     assert row.closed_size is None
     assert row.exec_pnl is None
@@ -45,7 +45,7 @@ def test_an_opening_execution_over_rest_has_no_closed_size_and_takes_the_categor
 
 
 def test_a_funding_row_moves_no_position() -> None:
-    row = decode.parse_execution(bybit_samples.EXECUTION_FUNDING)
+    row = rows.parse_execution(bybit_samples.EXECUTION_FUNDING)
     assert row.exec_type == "Funding"
     assert not row.changes_size
     assert row.fee == Decimal("-1.85")
@@ -54,16 +54,16 @@ def test_a_funding_row_moves_no_position() -> None:
 
 def test_extra_fees_are_kept_whole() -> None:
     tax = [{"feeCoin": "USDT", "feeType": "GST", "fee": "0.1"}]
-    row = decode.parse_execution(_with(bybit_samples.EXECUTION_STREAM, extraFees=tax))
+    row = rows.parse_execution(_with(bybit_samples.EXECUTION_STREAM, extraFees=tax))
     assert json.loads(row.extra_fees) == tax
 
 
 def test_an_exec_type_nobody_has_seen_is_kept_as_it_came() -> None:
-    assert decode.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execType="Novelty")).exec_type == "Novelty"
+    assert rows.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execType="Novelty")).exec_type == "Novelty"
 
 
 def test_a_field_nobody_has_seen_is_ignored() -> None:
-    assert decode.parse_execution(_with(bybit_samples.EXECUTION_STREAM, novelty={"a": 1})) == decode.parse_execution(
+    assert rows.parse_execution(_with(bybit_samples.EXECUTION_STREAM, novelty={"a": 1})) == rows.parse_execution(
         bybit_samples.EXECUTION_STREAM
     )
 
@@ -73,7 +73,7 @@ def test_a_field_nobody_has_seen_is_ignored() -> None:
 )
 def test_an_execution_without_a_required_field_names_it(field: str) -> None:
     with pytest.raises(UnreadableRow) as caught:
-        decode.parse_execution(_without(bybit_samples.EXECUTION_STREAM, field))
+        rows.parse_execution(_without(bybit_samples.EXECUTION_STREAM, field))
     assert caught.value.field == field
     assert caught.value.kind == "execution"
     assert field in str(caught.value)
@@ -82,14 +82,14 @@ def test_an_execution_without_a_required_field_names_it(field: str) -> None:
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-sNaN", "1e99", "1e-99", "12,5", "0x10", 1.5, True, [], {}])
 def test_an_absurd_number_is_refused(text: object) -> None:
     with pytest.raises(UnreadableRow) as caught:
-        decode.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execQty=text))
+        rows.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execQty=text))
     assert caught.value.field == "execQty"
 
 
 @pytest.mark.parametrize("text", ["-5", "99999999999999999", "yesterday", 1.5, True])
 def test_an_absurd_time_is_refused(text: object) -> None:
     with pytest.raises(UnreadableRow):
-        decode.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execTime=text))
+        rows.parse_execution(_with(bybit_samples.EXECUTION_STREAM, execTime=text))
 
 
 @given(
@@ -101,14 +101,14 @@ def test_an_absurd_time_is_refused(text: object) -> None:
     st.sampled_from(sorted(bybit_samples.EXECUTION_STREAM)),
 )
 def test_whatever_a_field_holds_the_result_is_a_row_or_an_unreadable_row(junk: object, field: str) -> None:
-    for reader in (decode.parse_execution, decode.parse_order, decode.parse_position, decode.parse_wallet):
+    for reader in (rows.parse_execution, rows.parse_order, rows.parse_position, decode.parse_wallet):
         for row in (junk, _with(bybit_samples.EXECUTION_STREAM, **{field: junk})):
             with contextlib.suppress(UnreadableRow):
                 reader(row)
 
 
 def test_an_order_over_rest_has_none_for_levels_that_are_not_set() -> None:
-    row = decode.parse_order(bybit_samples.ORDER_REST)
+    row = rows.parse_order(bybit_samples.ORDER_REST)
     assert (row.status, row.is_open) == ("New", True)
     assert row.price == Decimal("1600.00")
     assert row.avg_price is None
@@ -119,7 +119,7 @@ def test_an_order_over_rest_has_none_for_levels_that_are_not_set() -> None:
 
 
 def test_a_filled_stop_of_the_stream_takes_its_fee_from_the_detail_by_coin() -> None:
-    row = decode.parse_order(bybit_samples.ORDER_STREAM_STOP)
+    row = rows.parse_order(bybit_samples.ORDER_STREAM_STOP)
     assert (row.status, row.is_open) == ("Filled", False)
     assert row.cum_exec_fee == Decimal("0.822525")
     assert row.leaves_qty == 0
@@ -129,11 +129,11 @@ def test_a_filled_stop_of_the_stream_takes_its_fee_from_the_detail_by_coin() -> 
 
 
 def test_an_order_status_nobody_has_seen_counts_as_open() -> None:
-    assert decode.parse_order(_with(bybit_samples.ORDER_REST, orderStatus="Novelty")).is_open
+    assert rows.parse_order(_with(bybit_samples.ORDER_REST, orderStatus="Novelty")).is_open
 
 
 def test_a_position_over_rest_has_its_entry_price_from_avg_price() -> None:
-    row = decode.parse_position(bybit_samples.POSITION_REST)
+    row = rows.parse_position(bybit_samples.POSITION_REST)
     assert row.entry_price == Decimal("36800.5")
     assert row.signed_size == Decimal("-0.3")
     assert row.stop_loss == Decimal("37500.0")
@@ -143,11 +143,11 @@ def test_a_position_over_rest_has_its_entry_price_from_avg_price() -> None:
 
 def test_a_position_of_the_stream_has_its_entry_price_from_entry_price() -> None:
     stream = _with(_without(bybit_samples.POSITION_REST, "avgPrice"), entryPrice="36800.5")
-    assert decode.parse_position(stream) == decode.parse_position(bybit_samples.POSITION_REST)
+    assert rows.parse_position(stream) == rows.parse_position(bybit_samples.POSITION_REST)
 
 
 def test_a_flat_position_has_no_side_and_no_levels() -> None:
-    row = decode.parse_position(bybit_samples.POSITION_STREAM_FLAT)
+    row = rows.parse_position(bybit_samples.POSITION_STREAM_FLAT)
     assert row.is_flat
     assert row.side == ""
     assert row.size == row.entry_price == row.signed_size == 0
@@ -159,7 +159,7 @@ def test_a_flat_position_has_no_side_and_no_levels() -> None:
 )
 def test_an_open_position_without_side_price_or_size_is_refused(changes: dict[str, str]) -> None:
     with pytest.raises(UnreadableRow):
-        decode.parse_position(_with(bybit_samples.POSITION_REST, **changes))
+        rows.parse_position(_with(bybit_samples.POSITION_REST, **changes))
 
 
 def test_a_wallet_gives_the_usdt_coin_and_what_of_it_is_free() -> None:

@@ -6,16 +6,14 @@ from alpha import drift
 from alpha.bybit import documented
 from alpha.bybit.decode import (
     parse_closed_pnl,
-    parse_execution,
     parse_instrument,
     parse_key_info,
-    parse_order,
-    parse_position,
     parse_ticker,
     parse_transaction,
     parse_wallet,
 )
 from alpha.bybit.documented import FIELDS, note_code
+from alpha.bybit.rows import parse_execution, parse_order, parse_position
 from alpha.drift import Drift, DriftKind, DriftNotes, shown
 from exchange_simulator.tests.clients import contract
 from tests.support import bybit_samples

@@ -1,4 +1,4 @@
-"""The quick way of reading pushed rows against the careful one: the same row, or left to it."""
+"""A frame's rows at once against one row at a time: the same row, or left to the one that says what is wrong with it."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpha.bybit.decode import parse_execution, parse_order, parse_position
+from alpha.bybit.rows import parse_execution, parse_order, parse_position, read_executions, read_orders, read_positions
 from alpha.errors import Rejected
-from websocket_listener.pushed import read_executions, read_orders, read_positions
 from websocket_listener.tests.rows import START_MS, execution_row
 
 Quick = Callable[[msgspec.Raw], Sequence[object] | None]
