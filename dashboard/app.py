@@ -21,7 +21,7 @@ from dashboard.asked import Asked, read
 from dashboard.gate import HEADERS, Gate, role
 from dashboard.login import Login
 from dashboard.settings import DashboardSettings
-from dashboard.shell import page
+from dashboard.shell import ZONE, page
 from dashboard.steering import Steering
 from operations.commands import Role
 from operations.context import History, Operations
@@ -60,6 +60,7 @@ class Dashboard:
     def app(self) -> web.Application:
         """Build the aiohttp application."""
         app = web.Application(middlewares=[self._admit], client_max_size=MOST_BODY)
+        app[ZONE] = str(self.platform.zone)
         app.add_routes(
             [
                 web.get("/", self._front),

@@ -6,8 +6,18 @@ const theme = () => ({
   layout: { background: { color: colour('room') }, textColor: colour('dim'), fontFamily: 'system-ui, sans-serif' },
   grid: { vertLines: { color: colour('line') }, horzLines: { color: colour('line') } },
   rightPriceScale: { borderColor: colour('line') }, leftPriceScale: { borderColor: colour('line') },
-  timeScale: { borderColor: colour('line'), timeVisible: true, secondsVisible: false },
+  timeScale: { borderColor: colour('line'), timeVisible: true, secondsVisible: false, tickMarkFormatter: tick },
+  localization: { timeFormatter: full },
 })
+// Times in the operator's zone, which the server names.
+const zone = document.body.dataset.zone || 'UTC'
+const said = (options) => { const shown = new Intl.DateTimeFormat('en-GB', { timeZone: zone, ...options }); return (time) => shown.format(time * 1000) }
+const full = said({ year: 'numeric', month: 'short', day: '2-digit', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' })
+const ticks = [
+  said({ year: 'numeric' }), said({ month: 'short' }), said({ day: 'numeric', month: 'short' }), said({ hour: '2-digit', minute: '2-digit' }),
+  said({ hour: '2-digit', minute: '2-digit', second: '2-digit' }),
+]
+const tick = (time, kind) => ticks[kind](time)
 const palette = ['#4f9dde', '#e0b04c', '#b37feb', '#4ec9b0', '#e58f65', '#9aa5b1', '#d16d9e', '#7fb069']
 
 function make(box, options) {
@@ -80,7 +90,7 @@ function candles(box, data) {
       ...shown.filter((mark) => snap(mark.time) === at.time).map((mark) => mark.text),
       ...data.trades.filter((trade) => snap(trade.from[0]) <= at.time && at.time <= snap(trade.to[0])).slice(0, 4).map((trade) => trade.text),
     ]
-    const price = bar ? `O ${bar.open}  H ${bar.high}  L ${bar.low}  C ${bar.close}` : ''
+    const price = bar ? `${full(at.time)}  O ${bar.open}  H ${bar.high}  L ${bar.low}  C ${bar.close}` : ''
     tip.textContent = [price, ...near].join('\n')
   })
   chart.timeScale().fitContent()
@@ -115,7 +125,7 @@ function equity(box, data) {
     const parts = [...lines].map(([name, line]) => [name, at.seriesData.get(line)]).filter(([, point]) => point)
     const fallen = at.seriesData.get(fall)
     tip.textContent = [
-      new Date(at.time * 1000).toISOString().slice(0, 16).replace('T', ' '),
+      full(at.time),
       ...parts.map(([name, point]) => `${name} ${point.value.toLocaleString('en', { maximumFractionDigits: 2 })}`),
       ...(fallen ? [`drawdown ${fallen.value.toFixed(2)} %`] : []),
     ].join('\n')

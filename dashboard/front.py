@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from html import escape
 from typing import Any
@@ -18,7 +19,7 @@ from operations import analytics, health, history, pages, positions, risk_pages
 from operations.business_time import business_now
 from operations.coins import Amounts, amounts, coins_of, named, of_coin, sums, together, units
 from operations.context import Operations
-from operations.formatting import NONE, count, full_moment, usdt
+from operations.formatting import NONE, count, full_moment, in_zone, usdt
 from operations.many_bots import GROUP_FROM, grouped, is_well, states
 from operations.page import BarChart, Cell, Page, Tone, Words
 from operations.positions import BalanceRow
@@ -66,7 +67,7 @@ async def live_places(platform: Operations, *, steering: bool = False) -> dict[s
     now = seen.business_time or seen.wall_time
     return {
         "head": _head(platform, seen, balances, exposed, faults),
-        "bots": _bots(seen, balances, steering=steering),
+        "bots": _bots(seen, balances, platform.zone, steering=steering),
         "positions": page_html(_positions(platform, seen), cards=True, more=_STEER if steering and held else ""),
         "risk": page_html(risk_pages.exposure_page(exposed), cards=True)
         + (page_html(risk_pages.risk_page([risk_of(row) for row in held]), cards=True) if held else ""),
@@ -216,10 +217,10 @@ def _equities(balances: Sequence[BalanceRow]) -> dict[str, dict[str, Decimal]]:
     return found
 
 
-def _bots(seen: Status, balances: Sequence[BalanceRow], *, steering: bool = False) -> str:
+def _bots(seen: Status, balances: Sequence[BalanceRow], zone: tzinfo = UTC, *, steering: bool = False) -> str:
     equity = _equities(balances)
     if len(seen.bots) <= GROUP_FROM:
-        return _cards(seen.bots, equity, steering=steering)
+        return _cards(seen.bots, equity, zone, steering=steering)
     # The totals of all stand in the head; each strategy has its own, its bots folded up below unless one needs somebody.
     parts = []
     for name, rows in grouped(seen.bots).items():
@@ -229,22 +230,22 @@ def _bots(seen: Status, balances: Sequence[BalanceRow], *, steering: bool = Fals
         shown = (
             ""
             if not troubled
-            else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity, steering=steering)}"
+            else f"<p class=bad>{len(troubled)} of them need somebody:</p>{_cards(troubled, equity, zone, steering=steering)}"
         )
         parts.append(
             f"<section><h2>{escape(name)} <span class=dim>{len(rows)} bots: {escape(states(rows))}</span></h2>"
             f"<p><span class=big>{cell_html(amounts(total, signed=False))}</span> &nbsp; open {cell_html(amounts(opened))} &nbsp; "
             f"today {cell_html(amounts(today))} &nbsp; positions {sum(len(row.positions) for row in rows)}</p>{shown}"
-            f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity, steering=steering)}</details></section>"
+            f"<details><summary>all {len(rows)} bots</summary>{_cards(rows, equity, zone, steering=steering)}</details></section>"
         )
     return "".join(parts)
 
 
-def _cards(bots: Sequence[BotStatus], equity: dict[str, dict[str, Decimal]], *, steering: bool) -> str:
-    return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot), steering=steering) for bot in bots)}</div>"
+def _cards(bots: Sequence[BotStatus], equity: dict[str, dict[str, Decimal]], zone: tzinfo, *, steering: bool) -> str:
+    return f"<div class=cards>{''.join(_card(bot, equity.get(bot.bot), zone, steering=steering) for bot in bots)}</div>"
 
 
-def _card(bot: BotStatus, equity: Amounts | None, *, steering: bool) -> str:
+def _card(bot: BotStatus, equity: Amounts | None, zone: tzinfo, *, steering: bool) -> str:
     age = "" if bot.data_age_s is None or bot.data == "synced" else f", heard {bot.data_age_s:.0f} s ago"
     data = Tone.GOOD if bot.data == "synced" else Tone.WARN
     return (
@@ -252,7 +253,7 @@ def _card(bot: BotStatus, equity: Amounts | None, *, steering: bool) -> str:
         f"<span class='state {_TONES[bot.state].value}'>{escape(bot.state.value)}</span></h2>"
         f"<p class=big>{cell_html(amounts(equity, signed=False))}</p>"
         f"<p>open {cell_html(amounts(bot.unrealised))} &nbsp; today {cell_html(amounts(bot.today))}</p>"
-        f"<p class=dim>data <span class={data.value}>{escape(bot.data)}</span>{escape(age)}. {escape(bot.note)}</p>"
+        f"<p class=dim>data <span class={data.value}>{escape(bot.data)}</span>{escape(age)}. {escape(in_zone(bot.note, zone))}</p>"
         f"{_steer(bot.bot) if steering else ''}</section>"
     )
 

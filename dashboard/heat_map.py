@@ -1,15 +1,17 @@
 """The heat map: symbols by timeframes, each cell coloured by its rating."""
 
+from datetime import tzinfo
 from html import escape
 
 from alpha.model.interval import INTERVAL_MS
 from alpha.model.timestamp import ms_of
 from operations.analysis import SymbolRatings, interval_name
+from operations.formatting import full_moment
 
 _BUY, _SELL = "95,199,127", "236,106,100"
 
 
-def heat_map_html(rows: list[SymbolRatings]) -> str:
+def heat_map_html(rows: list[SymbolRatings], zone: tzinfo) -> str:
     """A table of all analysed symbols, strongest buy first; each symbol links to its page."""
     if not rows:
         return (
@@ -33,7 +35,7 @@ def heat_map_html(rows: list[SymbolRatings]) -> str:
     return (
         "<section><h2>Ratings by timeframe</h2><div class=scroll><table class=heat><thead><tr><th>symbol</th>"
         f"{head}<th></th></tr></thead><tbody>{body}</tbody></table></div>"
-        f"<p class=dim>-1 is all sell, 1 is all buy. Newest candle: {at:%Y-%m-%d %H:%M} UTC.</p></section>"
+        f"<p class=dim>-1 is all sell, 1 is all buy. Newest candle: {full_moment(at, zone)}.</p></section>"
     )
 
 

@@ -11,6 +11,8 @@ from dashboard.gate import HEADERS, role, session
 from operations.commands import Role
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+#: The name of the operator's time zone, for the charts.
+ZONE: web.AppKey[str] = web.AppKey("zone", str)
 _OWN = ("chart", "figures", *views.MENU, "system", "logs")
 
 
@@ -33,6 +35,7 @@ def page(
         "nav": nav,
         "who": "" if seen is None else f'<a id=who href="/sessions" title="Your sessions">{escape(seen.name)}</a>',
         "role": role(request).name.lower() if seen is not None else "reader",
+        "zone": escape(request.app.get(ZONE, "UTC")),
         "stream": stream,
         "body": body,
     }

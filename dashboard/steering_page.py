@@ -10,7 +10,7 @@ from dashboard.markup import cell_html
 from operations import positions
 from operations.coins import amounts
 from operations.context import Operations
-from operations.formatting import number, usdt
+from operations.formatting import in_zone, number, usdt
 from operations.pages import short
 from operations.positions import OrderRow, PositionRow
 from operations.status import BotState, BotStatus, status
@@ -66,7 +66,7 @@ def _bot(platform: Operations, row: BotStatus, orders: Sequence[OrderRow], csrf:
     return (
         f'<section id="{escape(row.bot)}"><h2>{escape(short(row.bot))} '
         f'<span class="state {_STATES.get(row.state, "warn")}">{escape(row.state.value)}</span></h2>'
-        f"<p class=dim>{escape(row.note)} Open {cell_html(amounts(row.unrealised))}.</p>"
+        f"<p class=dim>{escape(in_zone(row.note, platform.zone))} Open {cell_html(amounts(row.unrealised))}.</p>"
         f'<form method=post action="/steer/ask" class=answers>{hidden(csrf)}{buttons}</form>'
         f"<h3>Positions</h3>{held}{f'<h3>Open orders</h3>{open_orders}' if open_orders else ''}</section>"
     )

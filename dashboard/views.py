@@ -41,7 +41,7 @@ async def answer(platform: Operations, name: str, words: list[str], asked: Asked
         words = await _words(platform, question.usage, name, asked)
     args = read_words(platform.registry, question.name, question.usage, question.example, words)
     if name == "analysis" and args.symbol is None:
-        return heat_map_html(await analysis.ratings(platform))
+        return heat_map_html(await analysis.ratings(platform), platform.zone)
     bars = bot_bar(asked, platform.registry) if "[bot]" in question.usage else ""
     bars += range_bar(asked) if "[period]" in question.usage or name == "daily" else ""
     return bars + page_html(await question.ask(platform, args), cards=name in ("exposure", "risk", "balance"))

@@ -45,11 +45,10 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A read-only command. `brief` is its summary for a phone's one-line list."""
+    """A read-only command."""
 
     name: str
     summary: str
-    brief: str
     usage: str
     example: str
     ask: Callable[[Operations, Arguments], Awaitable[Page]]
@@ -65,7 +64,6 @@ class Command:
 
     name: str
     summary: str
-    brief: str
     usage: str
     example: str
     run: Callable[[Operations, Arguments, str, Tell], Awaitable[CommandResult]]
@@ -352,37 +350,32 @@ QUERIES = (
     Query(
         "status",
         "each bot, its data, positions and today's net",
-        "all at a glance; with many bots a page of them by number",
         "[bot] [n]",
         "/status",
         _status,
     ),
-    Query(
-        "positions", "open positions and their stops", "and their stops", "[bot]", "/positions shortseller", _positions
-    ),
-    Query("orders", "open orders, stops among them", "stops among them", "[bot]", "/orders momentum", _orders),
-    Query("balance", "equity and what is free of it", "equity, free margin", "[bot]", "/balance", _balance),
-    Query("exposure", "what each bot holds against its equity", "held against equity", "[bot]", "/exposure", _exposure),
-    Query("risk", "distance to stops and liquidation, what stops cost", "what stops cost", "[bot]", "/risk", _risk),
-    Query("whitelist", "the symbols that bots follow or may not enter", "symbols", "[bot]", "/whitelist", _whitelist),
-    Query("trades", "closed trades, newest first", "closed, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
-    Query("trade", "one trade in full: why, orders, fills, stops", "one in full", "[trade]", "/trade 1", _trade),
-    Query("fills", "executions, newest first", "executions", "[bot] [n]", "/fills shortseller 20", _fills),
+    Query("positions", "open positions and their stops", "[bot]", "/positions shortseller", _positions),
+    Query("orders", "open orders, stops among them", "[bot]", "/orders momentum", _orders),
+    Query("balance", "equity and what is free of it", "[bot]", "/balance", _balance),
+    Query("exposure", "what each bot holds against its equity", "[bot]", "/exposure", _exposure),
+    Query("risk", "distance to stops and liquidation, what stops cost", "[bot]", "/risk", _risk),
+    Query("whitelist", "the symbols that bots follow or may not enter", "[bot]", "/whitelist", _whitelist),
+    Query("trades", "closed trades, newest first", "[bot] [n]", "/trades lxalgo 20", _trades),
+    Query("trade", "one trade in full: why, orders, fills, stops", "[trade]", "/trade 1", _trade),
+    Query("fills", "executions, newest first", "[bot] [n]", "/fills shortseller 20", _fills),
     Query(
         "analytics",
         "figures, reasons and symbols of a period",
-        "with equity",
         "[bot] [period]",
         "/analytics momentum 7d",
         _analytics,
     ),
-    Query("daily", "net of each day", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
-    Query("weekly", "net of each week", "of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
-    Query("monthly", "net of each month", "of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
+    Query("daily", "net of each day", "[bot] [n]", "/daily 14", _spans("daily", 10)),
+    Query("weekly", "net of each week", "[bot] [n]", "/weekly 8", _spans("weekly", 8)),
+    Query("monthly", "net of each month", "[bot] [n]", "/monthly 12", _spans("monthly", 12)),
     Query(
         "performance",
         "all bots side by side",
-        "bots compared",
         "[period]",
         "/performance this month",
         _performance,
@@ -390,7 +383,6 @@ QUERIES = (
     Query(
         "entries",
         "results by entry tag and exit",
-        "by entry tag",
         "[bot] [period]",
         "/entries momentum 30d",
         _entries,
@@ -398,7 +390,6 @@ QUERIES = (
     Query(
         "slippage",
         "what orders cost against the decision price",
-        "cost of orders",
         "[bot] [period]",
         "/slippage momentum 30d",
         _slippage,
@@ -406,29 +397,25 @@ QUERIES = (
     Query(
         "analysis",
         "indicators and ratings by timeframe",
-        "ratings, timeframes",
         "[interval] [symbol]",
         "/analysis BTCUSDT",
         _analysis,
     ),
-    Query("health", "every part of the system", "every part", "", "/health", _health),
-    Query("sync", "how far the exchange's history is read", "history read so far", "[bot]", "/sync", _sync),
-    Query("issues", "where our books and the exchange's differ", "where books differ", "[bot]", "/issues", _issues),
-    Query("drift", "what Bybit sends beyond its documents", "new from Bybit", "[n]", "/drift", _drift),
-    Query("alerts", "the latest alerts", "the latest", "[n]", "/alerts 20", _alerts),
-    Query("model", "models: shadow and live, and their figures", "shadow and live", "[rest]", "/model trend", _model),
-    Query(
-        "logs", "the last output of a bot", "its last output", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR
-    ),
-    Query("version", "what runs, and since when", "what runs", "", "/version", _version),
-    Query("config", "settings, without secrets", "no secrets", "", "/config", _config, Role.ADMIN),
-    Query("audit", "who asked for what", "who asked what", "[n]", "/audit 20", _audit, Role.ADMIN),
+    Query("health", "every part of the system", "", "/health", _health),
+    Query("sync", "how far the exchange's history is read", "[bot]", "/sync", _sync),
+    Query("issues", "where our books and the exchange's differ", "[bot]", "/issues", _issues),
+    Query("drift", "what Bybit sends beyond its documents", "[n]", "/drift", _drift),
+    Query("alerts", "the latest alerts", "[n]", "/alerts 20", _alerts),
+    Query("model", "models: shadow and live, and their figures", "[rest]", "/model trend", _model),
+    Query("logs", "the last output of a bot", "<bot> [n]", "/logs shortseller 50", _logs, Role.OPERATOR),
+    Query("version", "what runs, and since when", "", "/version", _version),
+    Query("config", "settings, without secrets", "", "/config", _config, Role.ADMIN),
+    Query("audit", "who asked for what", "[n]", "/audit 20", _audit, Role.ADMIN),
 )
 COMMANDS = (
     Command(
         "model_promote",
         "let a shadow model trade",
-        "let a shadow trade",
         "<rest>",
         "/model promote trend",
         _model_promote,
@@ -437,19 +424,15 @@ COMMANDS = (
     Command(
         "model_retire",
         "take a model out of trading",
-        "take a model off",
         "<rest>",
         "/model retire trend",
         _model_retire,
         _warn_retire,
     ),
-    Command(
-        "start", "start a bot", "and keep it running", "<bot>", "/start shortseller", _start, _of(consequences.of_start)
-    ),
+    Command("start", "start a bot", "<bot>", "/start shortseller", _start, _of(consequences.of_start)),
     Command(
         "stop",
         "stop a bot; its positions stay open",
-        "positions stay open",
         "<bot>",
         "/stop shortseller",
         _stop,
@@ -458,7 +441,6 @@ COMMANDS = (
     Command(
         "restart",
         "restart a bot",
-        "stop and start",
         "<bot>",
         "/restart shortseller",
         _restart,
@@ -467,7 +449,6 @@ COMMANDS = (
     Command(
         "pause",
         "no new entries; positions stay managed",
-        "no new entries",
         "<bot>",
         "/pause lxalgo",
         _pause,
@@ -476,7 +457,6 @@ COMMANDS = (
     Command(
         "resume",
         "lift a pause or a halt",
-        "lift pause and halt",
         "<bot>",
         "/resume lxalgo",
         _resume,
@@ -485,7 +465,6 @@ COMMANDS = (
     Command(
         "adopt",
         "let a bot take over a position",
-        "take over",
         "<bot> <symbol>",
         "/adopt lxalgo BTCUSDT",
         _adopt,
@@ -494,7 +473,6 @@ COMMANDS = (
     Command(
         "flatten",
         "close a bot's positions at market",
-        "close at market",
         "<bot> [symbol]",
         "/flatten momentum",
         _flatten,
@@ -503,7 +481,6 @@ COMMANDS = (
     Command(
         "close",
         "close a position at market, or a part of it; the bot goes on",
-        "a position or a part",
         "<bot> <symbol> [percent]",
         "/close lxalgo BTCUSDT 50",
         _close,
@@ -512,7 +489,6 @@ COMMANDS = (
     Command(
         "movestop",
         "move a position's stop; it binds until it is flat",
-        "of a position",
         "<bot> <symbol> <price>",
         "/movestop lxalgo BTCUSDT 96000",
         _move_stop,
@@ -521,7 +497,6 @@ COMMANDS = (
     Command(
         "cancelorder",
         "cancel one open order",
-        "one open order",
         "<bot> <symbol> <order>",
         "/cancelorder momentum BTCUSDT 5f0b1c9e",
         _cancel_order,
@@ -530,7 +505,6 @@ COMMANDS = (
     Command(
         "blacklist",
         "no new entries of a bot in a symbol",
-        "forbid a symbol",
         "<bot> <symbol>",
         "/blacklist momentum DOGEUSDT",
         _forbid,
@@ -539,7 +513,6 @@ COMMANDS = (
     Command(
         "unblacklist",
         "allow a forbidden symbol again",
-        "allow it again",
         "<bot> <symbol>",
         "/unblacklist momentum DOGEUSDT",
         _allow,
@@ -548,12 +521,11 @@ COMMANDS = (
     Command(
         "cancel",
         "take back a flatten or panic that is under way",
-        "take a closing back",
         "<bot> [symbol]",
         "/cancel momentum",
         _cancel,
         _warn_cancel,
     ),
-    Command("panic", "close everything at market", "close everything at market", "", "/panic", _panic, _warn_panic),
+    Command("panic", "close everything at market", "", "/panic", _panic, _warn_panic),
 )
 BY_NAME: dict[str, Query | Command] = {command.name: command for command in (*QUERIES, *COMMANDS)}

@@ -1,12 +1,15 @@
 """Formats amounts, times and ages: signed, with units, in the operator's time zone."""
 
-from datetime import datetime, timedelta, tzinfo
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from alpha.model.money import ZERO, plain
 from operations.page import Cell, Tone
 
 NONE = Cell("-", Tone.DIM)
+#: A time as services write it, which do not know the operator's zone.
+_WRITTEN = re.compile(r"\b(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}(?::\d{2})?) UTC\b")
 _CENT = Decimal("0.01")
 
 
@@ -94,3 +97,16 @@ def span(value: timedelta | float | None) -> Cell:
 def text(value: str, tone: Tone = Tone.PLAIN) -> Cell:
     """A text, or a dash if empty."""
     return Cell(value, tone) if value else NONE
+
+
+def in_zone(text: str, zone: tzinfo) -> str:
+    """The text of a service with its times, which are written in UTC, in the operator's zone."""
+
+    def moved(match: re.Match[str]) -> str:
+        try:
+            written = datetime.fromisoformat(f"{match[1]}T{match[2]}").replace(tzinfo=UTC).astimezone(zone)
+        except ValueError:
+            return match[0]
+        return f"{written:%Y-%m-%d %H:%M:%S %Z}" if len(match[2]) > 5 else f"{written:%Y-%m-%d %H:%M %Z}"
+
+    return _WRITTEN.sub(moved, text)

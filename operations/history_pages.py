@@ -14,11 +14,13 @@ from operations.coins import amounts, coins_of, named, of_coin, said, sums, unit
 from operations.formatting import NONE, count, full_moment, moment, number, percent, ratio, span, usdt, zone_name
 from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, Table, Tone, Words
 from operations.pages import bot_cell, fee_cell, several, short, symbol_cell
-from operations.periods import Period
+from operations.periods import EPOCH, Period
 from operations.trade import TradeDetail
 
 #: Below this many round trips a ratio reflects luck more than the strategy.
 FEW_TRIPS = 30
+#: Equity that is on record from later on than this into a period is said to begin there.
+_LATE = timedelta(minutes=5)
 
 
 #: Short exit reasons for a narrow table.
@@ -212,6 +214,7 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
     for coin in coins:
         rows = of_coin(seen.performance, coin)
         blocks += _together(seen, coin) if len(rows) > 1 else [_figures(row) for row in rows]
+    blocks += _beside_the_chart(seen, zone)
     if any(row.trips < FEW_TRIPS for row in seen.performance):
         blocks.append(Words(f"Fewer than {FEW_TRIPS} trades: the ratios say little yet.", Tone.DIM))
     blocks.append(
@@ -253,6 +256,25 @@ def analytics_page(seen: Analytics, zone: tzinfo) -> Page:
     bots = {row.bot for row in seen.performance}
     name = f"Analytics {short(bots.pop())}" if len(bots) == 1 else "Analytics"
     return Page(f"{name}, {seen.period.label}", blocks, seen, _with_return(seen, zone))
+
+
+def _beside_the_chart(seen: Analytics, zone: tzinfo) -> list[Block]:
+    """Why the chart's change is not the net: open positions and transfers, and where the record of equity begins."""
+    rows = of_coin(seen.performance, seen.equity_coin)
+    if len(seen.equity) < 2 or not rows:
+        return []
+    first, last = seen.equity[0], seen.equity[-1]
+    change, net = last.equity - first.equity, sum((row.net for row in rows), ZERO)
+    rest = change - net
+    late = first.time - seen.period.start > _LATE and seen.period.start > EPOCH
+    since = f" since {full_moment(first.time, zone)}, where its record begins," if late else ""
+    if abs(rest) < Decimal("0.01") and not late:
+        return []
+    text = (
+        f"Equity changed by {usdt(change).text} {seen.equity_coin}{since}: {usdt(net).text} was booked (net), {usdt(rest).text} is "
+        "the change of open positions, and transfers. The return is that of equity without transfers."
+    )
+    return [Words(text, Tone.DIM)]
 
 
 def _with_return(seen: Analytics, zone: tzinfo) -> Curve | None:

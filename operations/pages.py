@@ -9,7 +9,19 @@ from alpha.model.coin import SETTLE_COINS
 from alpha.model.leg import BOTH
 from alpha.model.timestamp import at, ms_of
 from operations.coins import amounts, coins_of, named, of_coin, said, together, units
-from operations.formatting import NONE, count, full_moment, moment, number, percent, span, text, usdt, zone_name
+from operations.formatting import (
+    NONE,
+    count,
+    full_moment,
+    in_zone,
+    moment,
+    number,
+    percent,
+    span,
+    text,
+    usdt,
+    zone_name,
+)
 from operations.health import HealthRow
 from operations.history import AlertRow, CommandRow, DriftRow, FillRow, IssueRow, SyncRow
 from operations.log_lines import readable
@@ -80,7 +92,7 @@ def symbol_cell(symbol: str) -> Cell:
 def status_page(seen: Status, zone: tzinfo, page: int | None = None) -> Page:
     """The status summary, on one screen: of many bots the totals, the strategies and who needs somebody; or a page of them."""
     if page is None and len(seen.bots) > GROUP_FROM:
-        return Page("Status", [*_groups(seen.bots), *_around(seen, zone)], seen)
+        return Page("Status", [*_groups(seen.bots, zone), *_around(seen, zone)], seen)
     listed, pages = (seen.bots, 1) if page is None else page_of(seen.bots, page)
     bots = Table(
         (
@@ -98,11 +110,11 @@ def status_page(seen: Status, zone: tzinfo, page: int | None = None) -> Page:
         ],
         title=f"page {page} of {pages}" if pages > 1 else "",
     )
-    blocks: list[Block] = [bots, *(_note(row) for row in listed), *_data(listed)]
+    blocks: list[Block] = [bots, *(_note(row, zone) for row in listed), *_data(listed)]
     return Page("Status", [*blocks, *_around(seen, zone)], seen)
 
 
-def _groups(rows: list[BotStatus]) -> list[Block]:
+def _groups(rows: list[BotStatus], zone: tzinfo) -> list[Block]:
     """Many bots: totals first, a row per strategy, then the bots that need somebody."""
     table = Table(
         (
@@ -121,7 +133,7 @@ def _groups(rows: list[BotStatus]) -> list[Block]:
     return [
         table,
         Words(f"{states(rows)}.", mark="🟢" if not troubled else "🟠"),
-        *(_note(row) for row in troubled[:NAMED]),
+        *(_note(row, zone) for row in troubled[:NAMED]),
         *([Words(f"{more} more bots need somebody: see their pages.", Tone.BAD)] if more > 0 else []),
         Words(f"/status 1 to /status {pages} list the bots; /status NAME shows one.", Tone.DIM, ""),
     ]
@@ -211,11 +223,13 @@ def _status_sum(rows: list[BotStatus]) -> list[Cell]:
     ]
 
 
-def _note(row: BotStatus) -> Words:
+def _note(row: BotStatus, zone: tzinfo) -> Words:
     """What a bot is waiting for, or what is wrong with it."""
     bad = _unwished(row) or row.state is BotState.UNHEALTHY
     sign = "🔴" if bad else _STATE_SIGN[row.state]
-    return Words(f"{short(row.bot)}: {row.note or row.state.value}", Tone.BAD if bad else Tone.PLAIN, sign)
+    return Words(
+        f"{short(row.bot)}: {in_zone(row.note or row.state.value, zone)}", Tone.BAD if bad else Tone.PLAIN, sign
+    )
 
 
 def _data(rows: list[BotStatus]) -> list[Words]:
@@ -506,7 +520,7 @@ def alerts_page(rows: list[AlertRow], zone: tzinfo) -> Page:
         return Page("Alerts", [Words("No alerts.", Tone.GOOD)], rows)
     blocks: list[Block] = [
         Words(
-            f"{moment(row.time, zone).text} {row.level.upper()} {short(row.bot) or row.service}: {row.text}",
+            f"{moment(row.time, zone).text} {row.level.upper()} {short(row.bot) or row.service}: {in_zone(row.text, zone)}",
             _LEVEL_TONE.get(row.level, Tone.PLAIN),
         )
         for row in rows

@@ -23,6 +23,8 @@ log = logger(__name__)
 STATE = "alerts"
 #: A row of this name in audit.command_centre is an acknowledgement from the terminal, taken once.
 FROM_TERMINAL = "acknowledge"
+#: The key of an alert about an ordinary trade begins so.
+TRADE_KEY = "trade:"
 
 
 class AlertDelivery:
@@ -119,15 +121,34 @@ class AlertDelivery:
         people = audience.wanting(notice.level, self._platform.wall_ms())
 
         async def tell(person: int) -> None:
+            html, quiet = _chosen(notice, audience, person)
+            if not html:
+                return
             data = f"a|{','.join(notice.ids)}"
             buttons = ((("👍 Acknowledge", data),),) if notice.ids and audience.may_acknowledge(person) else ()
-            silent = notice.silent or notice.level == "info"
+            silent = notice.silent or notice.level == "info" or quiet
             try:
-                await letters.say(ChatRef(person), notice.html, buttons, silent=silent, life_s=None)
+                await letters.say(ChatRef(person), html, buttons, silent=silent, life_s=None)
             except Rejected as fault:
                 await audience.unreachable(person, str(fault))
 
         await asyncio.gather(*(tell(person) for person in people))
+
+
+def _chosen(notice: Notice, audience: Audience, person: int) -> tuple[str, bool]:
+    """What of a notice this person wants, by the bots of its alerts; empty for nothing. And whether without a sound.
+
+    Critical alerts always come. Trades that are alerts for other channels reach people as news instead.
+    """
+    if notice.level == "critical" or len(notice.lines) != len(notice.alerts):
+        return notice.html, False
+    taste = audience.taste(person)
+    how = [
+        "off" if alert.key.startswith(TRADE_KEY) else taste.news_of("alerts", alert.bot, audience.default_news)
+        for alert in notice.alerts
+    ]
+    kept = [line for line, each in zip(notice.lines, how, strict=True) if each != "off"]
+    return "\n".join(kept), all(each != "on" for each in how if each != "off")
 
 
 async def ask_every_minute(

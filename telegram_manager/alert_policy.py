@@ -11,7 +11,7 @@ from html import escape
 import msgspec
 
 from alpha.model.timestamp import at
-from operations.formatting import moment, zone_name
+from operations.formatting import in_zone, moment, zone_name
 
 #: The same problem is notified again after this long; alerts raised in between are counted.
 AGAIN_MS = 30 * 60_000
@@ -79,6 +79,8 @@ class Notice(msgspec.Struct, frozen=True):
     repeats: bool = False
     ids: list[str] = []
     silent: bool = False
+    #: One per alert, where `html` is made of them alone.
+    lines: list[str] = []
 
 
 class AlertPolicy:
@@ -164,7 +166,9 @@ class AlertPolicy:
         lines = []
         for key in ended:
             alert = self.state.known.pop(key).alert
-            lines.append(f"🟢 <b>Over</b>: {escape(alert.bot or alert.service)}: {escape(alert.text[:200])}")
+            lines.append(
+                f"🟢 <b>Over</b>: {escape(alert.bot or alert.service)}: {escape(in_zone(alert.text[:200], self._zone))}"
+            )
         told = f"Acknowledged, and not raised again for {OVER_MS // 60_000} minutes."
         return [
             Notice("critical", "\n".join([*lines[at : at + 10], f"<i>{told}</i>"]), [], repeats=True, silent=True)
@@ -209,7 +213,9 @@ class AlertPolicy:
                     parts.append(([], []))
                 parts[-1][0].append(line)
                 parts[-1][1].append(same[-1])
-            notices += [Notice(level, "\n".join(lines), told, ids=self._ids(told)) for lines, told in parts]
+            notices += [
+                Notice(level, "\n".join(lines), told, ids=self._ids(told), lines=lines) for lines, told in parts
+            ]
         return notices
 
     def _ids(self, alerts: list[Raised]) -> list[str]:
@@ -227,8 +233,10 @@ class AlertPolicy:
         who = escape(alert.bot or alert.service)
         raised = at(alert.raised_ms)
         when = f"{moment(raised, self._zone).text} {zone_name(raised, self._zone)}"
-        remedy = f"\n   → {escape(alert.remedy[:200])}" if alert.remedy else ""
-        return f"{_MARKS[alert.level]} <b>{who}</b> {when}{often}\n{escape(alert.text[:400])}{remedy}"
+        remedy = f"\n   → {escape(in_zone(alert.remedy[:200], self._zone))}" if alert.remedy else ""
+        return (
+            f"{_MARKS[alert.level]} <b>{who}</b> {when}{often}\n{escape(in_zone(alert.text[:400], self._zone))}{remedy}"
+        )
 
     def _is_quiet(self, now_ms: int) -> bool:
         if self._quiet is None:

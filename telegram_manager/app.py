@@ -24,6 +24,7 @@ from telegram_manager.daily_summary import DailySummary, Digest
 from telegram_manager.dashboard_news import DashboardNews
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.health_watch import HealthWatch
+from telegram_manager.news import News
 from telegram_manager.poller import Poller
 from telegram_manager.proposals import Proposals
 from telegram_manager.session_commands import SessionCommands
@@ -186,6 +187,10 @@ class CommandCentre:
         self, setup: Setup | None, channels: Channels, stop: asyncio.Event
     ) -> dict[str, Coroutine[Any, Any, None]]:
         """The parts that run step by step; each ends after its current step."""
+        people: News | None = None
+        if setup is not None:
+            setup.audience.default_news = self._settings.news()
+            people = News(self._platform, setup.audience, setup.letters, self._memory, self._settings.quiet())
         watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
         news = TradeEvents(
             self._platform,
@@ -194,6 +199,7 @@ class CommandCentre:
             channels.tell,
             self._settings.c2_alert_loss_usdt,
             every_trade=self._settings.c2_alert_fills,
+            news=None if people is None else people.tell,
         )
         await news.load()
         parts = {
@@ -203,6 +209,8 @@ class CommandCentre:
             "flush": forever("flush", self._flush, FLUSH_S, stop),
             "stores": forever("stores", self._ask_stores, STORES_S, stop),
         }
+        if people is not None:
+            parts["held news"] = forever("held news", people.look, SUMMARY_S, stop)
         if setup is not None and self._settings.c2_daily_summary_at:
             summary = DailySummary(
                 self._platform,

@@ -18,6 +18,9 @@ log = logger(__name__)
 #: Notices about other people's commands, strangers and lock-outs must survive a short Telegram outage.
 TOLD_LIFE_S = 3_600.0
 LEVELS = ("info", "warning", "critical")
+#: What can be chosen for each bot, and how: with a sound, without one, or not at all.
+KINDS = ("entries", "exits", "stops", "funding", "alerts")
+HOW = ("on", "quiet", "off")
 
 
 class AlertPreferences(msgspec.Struct):
@@ -26,6 +29,13 @@ class AlertPreferences(msgspec.Struct):
     on: bool = True
     level: str = "info"
     muted_until_ms: int = 0
+    #: `kind` or `kind:bot` to one of HOW; a bot's own choice takes precedence. What is missing follows the settings.
+    news: dict[str, str] = {}
+
+    def news_of(self, kind: str, bot: str, defaults: dict[str, str]) -> str:
+        """How this kind of news of a bot (empty for none) is wanted: one of HOW."""
+        default = "on" if kind == "alerts" else defaults.get(kind, "off")
+        return self.news.get(f"{kind}:{bot}") or self.news.get(kind) or default
 
     def listens(self, now_ms: int) -> bool:
         """Whether any non-critical alert is wanted now."""
@@ -49,6 +59,12 @@ class Audience:
         self._memory = memory
         self.tastes: dict[int, AlertPreferences] = {}
         self._alerts: Alerts | None = None
+        #: Kinds of news that everybody gets who has not chosen; others are off.
+        self.default_news: dict[str, str] = {}
+
+    def people(self, least: Role) -> list[int]:
+        """The people who have at least this role."""
+        return self._gate.people(least)
 
     def report_to(self, alerts: Alerts) -> None:
         """Set where unreachable people are reported."""

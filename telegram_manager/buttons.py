@@ -43,7 +43,8 @@ STEERING = (
 YOU = (
     (("🔔 Latest alerts", "q|alerts||0"), ("👤 Who am I", "y|whoami|")),
     (("📃 Symbols", "q|whitelist||0"), ("🏷 Version", "q|version||0")),
-    (("All alerts", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
+    (("Every alert", "y|alerts|info"), ("Warnings", "y|alerts|warning"), ("Critical", "y|alerts|critical")),
+    (("📣 What I get told", "y|notify|"),),
     (("🔕 Mute 1 h", "y|mute|1h"), ("Mute 8 h", "y|mute|8h"), ("Unmute", "y|mute|off")),
     (("Alerts on", "y|alerts|on"), ("Alerts off …", "y|alerts|off")),
     (("🔑 Dashboard", "y|dashboard|"), ("❓ Help", "y|help|")),
@@ -51,10 +52,10 @@ YOU = (
 OPERATORS = ((("👍 Acknowledge", "a"), ("📤 Trades as CSV", "y|export|this month")),)
 ADMINS = ((("🕵️ Audit", "q|audit||0"), ("⚙️ Settings", "q|config||0")),)
 #: Session commands that a button may carry. An access code is typed, never on a button.
-OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout", "dashboard"})
+OWN = frozenset({"whoami", "help", "alerts", "mute", "export", "logout", "dashboard", "notify"})
 #: So many bots fit into one row of buttons, and on one page of a choice.
 _IN_A_ROW, _PICKED = 7, 20
-_PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All", "all"))
+_PERIODS = (("7 d", "7d"), ("30 d", "30d"), ("Month", "this month"), ("Year", "this year"), ("All time", "all"))
 _COUNTS = {
     **dict.fromkeys(("trades", "fills", "alerts", "audit"), (10, 25, 50)),
     "logs": (30, 100, 300),
@@ -141,7 +142,7 @@ def under_question(
     if "bot" in question.usage:
         rest = " ".join(rest_words)
         chosen = [(bot.name, f"q|{question.name}|{f'{name} {rest}'.strip()}|0") for name, bot in bots.items()]
-        everyone = [("All", f"q|{question.name}|{rest}|0")] if question.usage.startswith("[") else []
+        everyone = [("All bots", f"q|{question.name}|{rest}|0")] if question.usage.startswith("[") else []
         # Telegram shows at most eight buttons in a row.
         rows.append(
             [*everyone, *chosen] if len(chosen) < _IN_A_ROW else [*everyone, ("One bot …", f"p|{question.name}")]
@@ -187,6 +188,18 @@ def pick_symbol(bot: Bot, name: str, symbols: Sequence[str]) -> Buttons:
         *(((symbol, f"o|{name}|{bot.id} {symbol}"),) for symbol in symbols),
         (("◀️ Menu", "m|steer"),),
     )
+
+
+def notify_buttons(chosen: dict[tuple[str, str], str]) -> Buttons:
+    """One button per kind of news, which turns it to the next way for all bots."""
+    after = {"on": "quiet", "quiet": "off", "off": "on"}
+    marks = {"on": "🔔", "quiet": "🔈", "off": "🔕"}
+    labels = [
+        (f"{marks[how]} {kind.capitalize()}", f"y|notify|{kind} {after[how]}")
+        for (kind, bot), how in chosen.items()
+        if not bot
+    ]
+    return (tuple(labels[:3]), tuple(labels[3:]), (("◀️ You", "m|you"),))
 
 
 def yes_or_no(token: str, command: str) -> Buttons:

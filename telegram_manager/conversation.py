@@ -7,7 +7,7 @@ from html import escape
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.arguments import Arguments, read_words
-from operations.commands import BY_NAME, COMMANDS, QUERIES, Command, Query, Role
+from operations.commands import BY_NAME, Command, Query, Role
 from operations.confirmations import Confirmations, Pending, Pressed
 from operations.context import Operations
 from operations.page import Page
@@ -349,31 +349,3 @@ def _where(seen: IncomingUpdate) -> tuple[ChatRef, int]:
     if seen.place is None or seen.person is None:
         raise Rejected("An update without a person or a place.")
     return seen.place, seen.person
-
-
-def help_text(role: Role) -> str:
-    """All commands this role may use, one per line."""
-    lines = ["<b>Look</b>"]
-    for command in (*QUERIES, *COMMANDS):
-        if isinstance(command, Command) and command is COMMANDS[0] and role >= Role.OPERATOR:
-            lines.append("\n<b>Steer</b>, after a confirmation")
-        if role >= command.role:
-            lines.append(_help_line(command.name, command.usage, command.brief))
-    lines.append("\n<b>You</b>")
-    lines += [
-        _help_line("alerts", "on|off|warning", "which you get"),
-        _help_line("mute", "1h", "critical ones only"),
-        *([_help_line("ack", "", "end the repeats")] if role >= Role.OPERATOR else []),
-        *([_help_line("export", "[bot] [period]", "trades as CSV")] if role >= Role.OPERATOR else []),
-        _help_line("dashboard", "", "log in there"),
-        _help_line("whoami", "", "id, role, session"),
-        _help_line("login", "CODE", "and /logout"),
-        _help_line("menu", "", "the buttons"),
-    ]
-    lines.append("\n<i>A period: 7d, this month, 2025-06, all.</i>")
-    return "\n".join(lines)
-
-
-def _help_line(name: str, usage: str, summary: str) -> str:
-    said = f" <code>{escape(usage)}</code>" if usage else ""
-    return f"/{name}{said} {escape(summary)}"

@@ -153,8 +153,9 @@ async def summary(platform: Operations, kind: str = "daily") -> tuple[Page, Pict
     open_now = await positions.positions(platform)
     words = f"Open now: {len(open_now)} positions, {said(unrealised_by_coin(open_now))}."
     news = await _new_from_bybit(platform) if platform.wall_now().astimezone(platform.zone).weekday() == MONDAY else []
-    month = parse_period("30d", now)
-    picture = history_pages.equity_picture(await analytics.equity_curve(platform, None, month), month, platform.zone)
+    # the chart begins where the text does
+    curve = await analytics.equity_curve(platform, None, yesterday)
+    picture = history_pages.equity_picture(curve, yesterday, platform.zone)
     shown = Page(f"Daily summary, {yesterday.start:%Y-%m-%d}", [*page.blocks, Words(words), *news], page.data)
     return shown, picture
 

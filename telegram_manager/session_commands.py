@@ -23,11 +23,13 @@ from operations.dashboard_access import LINK_LIFE, DashboardAccess, end_sessions
 from operations.formatting import full_moment
 from operations.periods import parse_period
 from telegram_manager.access import AccessControl
-from telegram_manager.audience import LEVELS, AlertPreferences, Audience
-from telegram_manager.buttons import menu
+from telegram_manager.audience import HOW, KINDS, LEVELS, AlertPreferences, Audience
+from telegram_manager.buttons import menu, notify_buttons
 from telegram_manager.chat_ref import ChatRef
-from telegram_manager.conversation import CONFIRMED, Ended, Own, help_text
+from telegram_manager.conversation import CONFIRMED, Ended, Own
+from telegram_manager.help_page import help_of, help_text
 from telegram_manager.incoming_update import IncomingUpdate, Kind
+from telegram_manager.news import table
 from telegram_manager.sender import TelegramSender
 
 _SPAN = re.compile(r"(\d{1,4}) ?(m|h|d)")
@@ -70,6 +72,7 @@ class SessionCommands:
             "ack": self._ack,
             "export": self._export,
             "dashboard": self._dashboard,
+            "notify": self._notify,
         }
 
     async def _login(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
@@ -116,7 +119,13 @@ class SessionCommands:
         return await self._said(place, text, "done")
 
     async def _help(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
-        return await self._said(_where(seen)[0], help_text(role), "done")
+        place = _where(seen)[0]
+        if not words:
+            return await self._said(place, help_text(role), "done")
+        try:
+            return await self._said(place, help_of(words[0]), "done")
+        except AlphaError as fault:
+            return await self._said(place, escape(str(fault)), "refused")
 
     async def _dashboard(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
         place, person = _where(seen)
@@ -155,9 +164,9 @@ class SessionCommands:
             choice = words[1].lower()
         taste = self._audience.taste(person)
         if choice in ("on", "off") and (choice == "on" or confirmed):
-            taste = AlertPreferences(choice == "on", taste.level, 0)
+            taste = AlertPreferences(choice == "on", taste.level, 0, taste.news)
         elif choice in LEVELS:
-            taste = AlertPreferences(True, choice, taste.muted_until_ms)
+            taste = AlertPreferences(True, choice, taste.muted_until_ms, taste.news)
         elif choice == "" or choice.isdecimal():
             return "pass", ""
         else:
@@ -165,6 +174,48 @@ class SessionCommands:
         await self._audience.set_taste(person, taste)
         said = f"{taste.level} and above" if taste.on else "critical ones only"
         return await self._said(place, f"Alerts: {said}.{self._nobody()}", "done")
+
+    async def _notify(self, seen: IncomingUpdate, role: Role, words: tuple[str, ...]) -> Ended:
+        """Choose news per kind and per bot: /notify exits quiet, /notify all off momentum, /notify reset."""
+        place, person = _where(seen)
+        taste, registry = self._audience.taste(person), self._platform.registry
+        said = [word.lower() for word in words]
+        if said == ["reset"]:
+            taste = AlertPreferences(taste.on, taste.level, taste.muted_until_ms)
+            await self._audience.set_taste(person, taste)
+        elif said:
+            kinds = KINDS if said[0] == "all" else tuple(kind for kind in KINDS if kind == said[0])
+            how = next((word for word in said[1:] if word in HOW), "")
+            rest = [word for word in said[1:] if word != how]
+            try:
+                bot = registry.find(rest[0]).id if rest else ""
+            except AlphaError:
+                bot = None
+            if not kinds or not how or bot is None or len(rest) > 1:
+                text = (
+                    f"Write what ({', '.join((*KINDS, 'all'))}), how ({', '.join(HOW)}) and, for one bot alone, which "
+                    f"({registry.choices}). Example: /notify exits quiet momentum"
+                )
+                return await self._said(place, escape(text), "refused")
+            news = dict(taste.news)
+            for kind in kinds:
+                if not bot:
+                    # the choice for all replaces those for single bots
+                    news = {name: each for name, each in news.items() if not name.startswith(f"{kind}:")}
+                news[f"{kind}:{bot}" if bot else kind] = how
+            taste = AlertPreferences(taste.on, taste.level, taste.muted_until_ms, news)
+            await self._audience.set_taste(person, taste)
+        chosen = {
+            (kind, bot): taste.news_of(kind, bot, self._audience.default_news)
+            for kind in KINDS
+            for bot in ("", *(each.id for each in registry.bots))
+        }
+        text = (
+            f"<b>Your news</b>\n{table(chosen, registry.bots)}\non: with a sound, quiet: without, off: not at all. Critical "
+            "alerts always come. For one bot: <code>/notify exits quiet momentum</code>"
+        )
+        await self._letters.say(place, text, notify_buttons(chosen))
+        return "done", ""
 
     def _nobody(self) -> str:
         """The note to add when nobody receives warnings any more."""
@@ -178,7 +229,7 @@ class SessionCommands:
             return await self._said(place, "Write how long. Example: /mute 1h (or 30m, 2d, off)", "refused")
         until = self._platform.wall_ms() + int(match[1]) * _MS[match[2]] if match else 0
         taste = self._audience.taste(person)
-        await self._audience.set_taste(person, AlertPreferences(taste.on, taste.level, until))
+        await self._audience.set_taste(person, AlertPreferences(taste.on, taste.level, until, taste.news))
         said = (
             f"Muted until {full_moment(at(until), self._platform.zone)}; critical alerts still come."
             if until

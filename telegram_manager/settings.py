@@ -18,6 +18,7 @@ from operations.access_code import is_hash
 from operations.commands import Role
 from operations.context import OperationsSettings
 from operations.dashboard_access import DashboardAccess
+from telegram_manager.audience import HOW, KINDS
 from telegram_manager.chat_ref import ChatRef
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
@@ -79,7 +80,14 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
     )
     c2_telegram_api_url: str = Field("https://api.telegram.org", description="the address of the Bot API")
     c2_alert_level: Literal["info", "warning", "critical"] = Field("info", description="the lowest level that is sent")
-    c2_alert_fills: bool = Field(False, description="true to report fills, grouped")
+    c2_alert_fills: bool = Field(
+        False, description="true to report entries and exits on every channel, to people as C2_NEWS=entries,exits does"
+    )
+    c2_news: str = Field(
+        "",
+        description="news that everybody gets until they choose with /notify: entries, exits, stops, funding, each with =quiet "
+        "or not, separated by commas",
+    )
     c2_alert_repeat_minutes: int = Field(10, ge=1, le=1440, description="how often a critical alert repeats until /ack")
     c2_alert_loss_usdt: int = Field(
         0, ge=0, description="a closed trade that lost more than this is an alert; 0 for none"
@@ -143,6 +151,14 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not daily, weekly or monthly")
         return ",".join(kinds)
+
+    @field_validator("c2_news")
+    @classmethod
+    def _news(cls, text: str) -> str:
+        for name, how in _news_of(text).items():
+            if name not in KINDS or name == "alerts" or how not in HOW:
+                raise ValueError(f"{name}={how} is not news (example: entries,exits=quiet,funding=off)")
+        return text
 
     @field_validator("c2_daily_summary_at", "c2_digest_at")
     @classmethod
@@ -216,12 +232,22 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
         """The groups and topics in which commands are answered."""
         return tuple(ChatRef.parse(group) for group in self.c2_telegram_groups)
 
+    def news(self) -> dict[str, str]:
+        """Kind of news to how people get it who have not chosen."""
+        fills = {"entries": "on", "exits": "on"} if self.c2_alert_fills else {}
+        return {**fills, **_news_of(self.c2_news)}
+
     def quiet(self) -> tuple[time, time] | None:
         """Begin and end of the quiet hours, in the operator's zone."""
         if not self.c2_quiet_hours:
             return None
         begin, _, end = self.c2_quiet_hours.partition("-")
         return clock_time(begin), clock_time(end)
+
+
+def _news_of(text: str) -> dict[str, str]:
+    parts = (part.strip().lower().partition("=") for part in text.split(",") if part.strip())
+    return {name.strip(): how.strip() or "on" for name, _, how in parts}
 
 
 def _loopback(host: str) -> bool:

@@ -11,12 +11,12 @@ import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.model.coin import USDT, settle_coin
-from alpha.model.money import ZERO
+from alpha.model.money import ZERO, plain
 from alpha.registry import Bot
 from operations.accounts import CurrentAccount, current_accounts
 from operations.coins import said
 from operations.context import Operations
-from operations.formatting import number, percent, span, usdt
+from operations.formatting import in_zone, number, percent, span, usdt
 from operations.positions import unrealised_by_coin
 from operations.status import BotStatus, status
 from telegram_manager.state_store import StateStore
@@ -37,6 +37,9 @@ class TradeEventsState(msgspec.Struct):
     told: dict[str, dict[str, datetime]] = {}
     states: dict[str, str] = {}
     day: dict[str, str] = {}
+    #: Each position's stop as last told, by bot, symbol and leg; and each account's last funding that was told.
+    stops: dict[str, str] = {}
+    funding: dict[str, datetime] = {}
 
 
 class PositionOpened(msgspec.Struct, frozen=True):
@@ -66,22 +69,37 @@ class PositionClosed(msgspec.Struct, frozen=True):
 
 #: Receives the events of one bot: texts in Telegram's HTML, oldest first.
 Tell = Callable[[Bot, list[str]], Awaitable[None]]
+#: The same for people: entries, exits, stops or funding of one bot.
+TellNews = Callable[[str, Bot, list[str]], Awaitable[None]]
+#: A stop that trails is told at most so often.
+STOP_EVERY_MS = 60_000
 
 
 class TradeEvents:
     """Follows the history. A loss larger than `loss_usdt` (0 for none) and, if enabled, every trade raise an alert."""
 
     def __init__(
-        self, platform: Operations, memory: StateStore, alerts: Alerts, tell: Tell, loss_usdt: int, *, every_trade: bool
+        self,
+        platform: Operations,
+        memory: StateStore,
+        alerts: Alerts,
+        tell: Tell,
+        loss_usdt: int,
+        *,
+        every_trade: bool,
+        news: TellNews | None = None,
     ) -> None:
+        """`tell` posts to a bot's channel, `news` tells people, by kind."""
         self._platform = platform
         self._memory = memory
         self._alerts = alerts
         self._tell = tell
         self._loss_usdt = loss_usdt
         self._every_trade = every_trade
+        self._news = news
         self._state = TradeEventsState()
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._stops_told: dict[str, int] = {}
 
     async def load(self) -> None:
         """Load the saved position."""
@@ -102,8 +120,64 @@ class TradeEvents:
 
     async def _look_at_bot(self, row: BotStatus, moment: datetime | None, account: CurrentAccount | None) -> None:
         changed = False if account is None else await self._look_at(account)
+        if self._news is not None:
+            changed = await self._stops_of(row) or changed
+            changed = (account is not None and await self._funding_of(account)) or changed
         if await self._change_of(row, moment) or changed:
             await self._memory.save(STATE, self._state)
+
+    async def _stops_of(self, row: BotStatus) -> bool:
+        """Tell of stops that moved since the last time they were told; True if anything is to be saved."""
+        if row.unrealised_pnl is None or self._news is None:
+            return False  # its positions are not known now
+        now_ms, lines = self._platform.wall_ms(), []
+        found: dict[str, str] = {}
+        for held in row.positions:
+            name = f"{row.bot}:{held.symbol}:{held.leg}:{held.direction}"
+            stop = "" if held.stop_loss is None else plain(held.stop_loss)
+            before = self._state.stops.get(name)
+            if not before or before == stop:
+                # its first stop is part of the entry
+                found[name] = stop
+            elif now_ms - self._stops_told.get(name, -STOP_EVERY_MS) < STOP_EVERY_MS:
+                found[name] = before
+            else:
+                self._stops_told[name] = now_ms
+                found[name] = stop
+                lines.append(
+                    f"🛡 {escape(row.bot)}: stop of {escape(held.symbol)} {held.direction} moved from "
+                    f"{_level(before)} to {_level(stop)}; mark {number(held.mark_price).text}."
+                )
+        others = {name: stop for name, stop in self._state.stops.items() if not name.startswith(f"{row.bot}:")}
+        changed = {**others, **found} != self._state.stops
+        self._state.stops = {**others, **found}
+        if lines:
+            await self._news("stops", self._platform.registry.find(row.bot), lines)
+        return changed
+
+    async def _funding_of(self, account: CurrentAccount) -> bool:
+        """Tell of funding since the last that was told; True if anything is to be saved."""
+        name = f"{account.bot}:{account.account_id}"
+        since = self._state.funding.get(name)
+        rows = await self._platform.history.rows(
+            "SELECT exec_time, symbol, fee FROM trading.fills WHERE bot_id = $1 AND account_id = $2 "
+            "AND exec_type = 'Funding' AND exec_time > $3 ORDER BY exec_time DESC LIMIT $4",
+            account.bot,
+            account.account_id,
+            since or datetime(1970, 1, 1, tzinfo=UTC),
+            # the first time only the newest: earlier ones are history, not news
+            1 if since is None else MOST,
+        )
+        if not rows:
+            return False
+        self._state.funding[name] = max(row["exec_time"] for row in rows)
+        if since is not None and self._news is not None:
+            lines = [
+                f"💸 {escape(account.bot)}: funding of {escape(row['symbol'])} {usdt(-row['fee']).text} {settle_coin(row['symbol'])}."
+                for row in reversed(rows[:20])
+            ]
+            await self._news("funding", self._platform.registry.find(account.bot), lines)
+        return True
 
     async def _look_at(self, account: CurrentAccount) -> bool:
         """Report the trades of one account; True if there is state that has not been saved yet."""
@@ -127,6 +201,11 @@ class TradeEvents:
         if news:
             await self._alert(bot, news)
             await self._tell(bot, [line_of(event) for event in news])
+            if self._news is not None:
+                for kind, what in (("entries", PositionOpened), ("exits", PositionClosed)):
+                    lines = [f"{line_of(event)} <i>{escape(bot.name)}</i>" for event in news if isinstance(event, what)]
+                    if lines:
+                        await self._news(kind, bot, lines)
             until = max([since, *(event.time for event in news)])
             told |= {_id(event): event.time for event in news}
             self._state.told[name] = {key: moment for key, moment in told.items() if moment >= until - OVERLAP}
@@ -179,7 +258,9 @@ class TradeEvents:
         changed = False
         before = self._state.states.get(row.bot)
         if before is not None and before != row.state.value:
-            await self._tell(bot, [f"{bot.name} is now <b>{row.state.value}</b>. {escape(row.note)}"])
+            await self._tell(
+                bot, [f"{bot.name} is now <b>{row.state.value}</b>. {escape(in_zone(row.note, self._platform.zone))}"]
+            )
         if before != row.state.value:
             self._state.states[row.bot] = row.state.value
             changed = True
@@ -208,6 +289,10 @@ class TradeEvents:
             net[coin] = net.get(coin, ZERO) + row["net"]
         trips, wins = sum(row["round_trips"] for row in rows), sum(row["wins"] for row in rows)
         return f"📅 <b>{day}</b>: net <b>{said(net)}</b>, {trips} trades, {wins} won; open {said(unrealised)}."
+
+
+def _level(stop: str) -> str:
+    return number(Decimal(stop)).text if stop else "none"
 
 
 def _entered(row: Any, qty: Decimal) -> PositionOpened:

@@ -29,6 +29,7 @@ log = logger(__name__)
 _OWN = (
     ("help", "all commands"),
     ("menu", "the buttons"),
+    ("notify", "what you are told: entries, exits, stops, funding"),
     ("mute", "no alerts for a while"),
     ("ack", "acknowledge critical alerts"),
     ("export", "closed trades as CSV"),

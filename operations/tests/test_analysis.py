@@ -52,7 +52,7 @@ def test_words_come_in_any_order(registry: Registry) -> None:
 
 
 async def test_pages_show_what_is_published(platform: Operations) -> None:
-    assert "published nothing" in heat_map_html(await analysis.ratings(platform))
+    assert "published nothing" in heat_map_html(await analysis.ratings(platform), UTC)
     with pytest.raises(Rejected, match="published nothing"):
         await analysis.details(platform, "BTCUSDT")
     await publish(platform.live, "BTCUSDT", 0.0005)
@@ -66,7 +66,7 @@ async def test_pages_show_what_is_published(platform: Operations) -> None:
     table = overview.blocks[0]
     assert isinstance(table, Table)
     assert [column.title for column in table.columns] == ["symbol", "all", "1h", "4h", "D", "W"]
-    shown = heat_map_html(rows)
+    shown = heat_map_html(rows, UTC)
     assert shown.index("BTCUSDT") < shown.index("ETHUSDT")
     assert "rgba(95,199,127" in shown
     assert "rgba(236,106,100" in shown

@@ -50,6 +50,16 @@ class Tab:
         await self.call("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), _START_S)
 
+    async def submit(self, script: str) -> None:
+        """Run a script that leads to another page, and wait until that has loaded."""
+        self._loaded.clear()
+        await self.value(script)
+        await asyncio.wait_for(self._loaded.wait(), _START_S)
+
+    async def scheme(self, name: str) -> None:
+        """Emulate a system that prefers `light` or `dark`."""
+        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
     async def value(self, script: str) -> Any:
         """The value of an expression in the page."""
         answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
@@ -92,8 +102,8 @@ class Tab:
 
 
 @contextlib.asynccontextmanager
-async def browser() -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
-    """A browser with its own profile; call the yielded function for a new tab."""
+async def browser(*flags: str) -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
+    """A browser with its own profile and further flags; call the yielded function for a new tab."""
     assert PROGRAM is not None
     with tempfile.TemporaryDirectory(prefix="alpha-browser-", ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
@@ -106,6 +116,7 @@ async def browser() -> AsyncIterator[Callable[[], Awaitable[Tab]]]:
                 "--no-first-run",
                 "--hide-scrollbars",
             ),
+            *flags,
             *("--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
