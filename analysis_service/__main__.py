@@ -6,6 +6,7 @@ from alpha import process
 from alpha.config.loader import load
 from alpha.errors import AlphaError
 from alpha.logs import configure
+from alpha.memory import few_heaps
 from alpha.postgres.standby import single
 from analysis_service.app import serve
 from analysis_service.settings import AnalysisSettings
@@ -13,6 +14,7 @@ from analysis_service.settings import AnalysisSettings
 
 def main() -> int:
     """Run the service; returns the exit code."""
+    few_heaps()
     try:
         settings = load(AnalysisSettings)
         configure("analysis_service", settings)

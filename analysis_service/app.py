@@ -24,6 +24,7 @@ from alpha.health import HealthServer
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.logs import logger
+from alpha.memory import give_back
 from alpha.model.interval import INTERVAL_MS
 from alpha.postgres.database import POSTGRES_ERRORS, Pool, create_pool
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
@@ -65,6 +66,7 @@ class AnalysisProcess:
             backfill=settings.analysis_backfill,
             alert_on=settings.analysis_alerts,
         )
+        self._was_busy = True
         hosts = hosts_of(settings)
         self.gateway = market_gateway(hosts, RateLimiter(links.shared))
         self.feed = CandleFeed(self.gateway, definition, self.analyst.keep, self.analyst.closed, self._unknown)
@@ -172,7 +174,15 @@ class AnalysisProcess:
                 await self.analyst.publish_again()
                 await self.alerts.flush()
             self._look()
+            self._give_back()
             await asyncio.sleep(FOLLOW_S)
+
+    def _give_back(self) -> None:
+        """Once all history is read and stored, what reading it took is free again."""
+        busy = not self.feed.symbols or bool(self.feed.unread) or bool(self.history.waiting)
+        if self._was_busy and not busy:
+            give_back()
+        self._was_busy = busy
 
     def _check_length(self) -> None:
         length = sum(map(len, self.feed.topics()))

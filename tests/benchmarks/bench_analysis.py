@@ -20,8 +20,8 @@ from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.model.interval import INTERVAL_MS
 from alpha.timeframes import Columns, aggregate, from_place
-from demo.redis import EmbeddedRedis
-from tests.support.world import ROOT, Process, Simulator, until
+from tests.support.bot_harness import BotHarness
+from tests.support.world import ROOT, until
 
 SYMBOLS = 33
 ROUNDS = 7
@@ -62,21 +62,18 @@ def boundary(definition: Definition) -> tuple[float, float]:
 
 
 async def memory(definition_file: Path) -> float:
-    """Resident MB of the process after it has analysed 33 symbols on every interval."""
+    """Resident MB of the process after it has analysed 33 symbols on every interval and stored what it said."""
     names = [f"T{number:02d}USDT" for number in range(SYMBOLS)]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulator = Simulator(folder, speed="60", options=("--no-rate-limits", "--symbols", ",".join(names)))
-        redis = EmbeddedRedis(folder / "redis", "a-password-of-the-benchmark")
-        redis.start()
-        await simulator.start()
-        links = RedisClients(redis.settings())
+        stage = BotHarness(Path(name), speed="60", options=("--symbols", ",".join(names)))
+        await stage.open()
+        links = RedisClients(stage.servers.redis.settings())
         environment = {
-            **redis.environment(), **simulator.environment(), "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "none",
-            "ANALYSIS_SYMBOLS": ",".join(names), "ANALYSIS_FILE": str(definition_file),
-            "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"), "LOG_FORMAT": "json",
-        }  # fmt: skip
-        process = Process("analysis", ["-m", "analysis_service"], environment, folder)
+            **stage.environment("alpha_analysis"),
+            "ANALYSIS_SYMBOLS": ",".join(names),
+            "ANALYSIS_FILE": str(definition_file),
+        }
+        process = stage.process("analysis", ["-m", "analysis_service"], environment)
         try:
             process.start()
 
@@ -84,13 +81,11 @@ async def memory(definition_file: Path) -> float:
                 return len(await links.shared.smembers(keys.ANALYSIS_SYMBOLS)) == SYMBOLS
 
             await until(all_there, 600, f"33 symbols; the log ends with {process.said()[-300:]}", 1.0)
-            await asyncio.sleep(15)
+            await asyncio.sleep(25)
             return float(psutil.Process(process.pid).memory_info().rss) / 1e6
         finally:
-            process.kill()
-            simulator.process.kill()
             await links.close()
-            redis.stop()
+            stage.close()
 
 
 def recompute(folder: Path, definition: Definition) -> tuple[int, int]:
