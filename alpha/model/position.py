@@ -57,7 +57,8 @@ class Position(Struct, frozen=True, gc=False):
     @property
     def slot(self) -> str:
         """The name of this position within its account: symbol, in hedge mode with the leg."""
-        return slot_of(self.symbol, self.leg)
+        # asked for several times per frame
+        return self.symbol if self.position_idx == 0 else slot_of(self.symbol, self.leg)
 
     @property
     def signed_size(self) -> Decimal:

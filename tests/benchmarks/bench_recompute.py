@@ -9,7 +9,9 @@ for which anything was locked.
 
 import argparse
 import asyncio
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +32,7 @@ from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from alpha.postgres.migrate import migrate, register_bots
 from alpha.postgres.partition import partition
 from alpha.registry import load_registry
-from demo.postgres import EmbeddedPostgres
+from demo.postgres import EmbeddedPostgres, binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 BOT = "shortseller_001"
@@ -165,6 +167,8 @@ async def bench(settings: DatabaseSettings, count: int, partitions: int) -> tupl
     started = time.perf_counter()
     account = await load(settings, count)
     say(f"{count:,} fills made in {time.perf_counter() - started:.0f} s")
+    # as the listener's inserts would have left it: they were loaded without triggers
+    await ledger.rebuild(settings, lambda fills: None)
     lines: list[Line] = []
     writer = Writer(settings, account)
     if partitions:
@@ -207,7 +211,26 @@ async def bench(settings: DatabaseSettings, count: int, partitions: int) -> tupl
     lines.append(Line("VACUUM (FREEZE, ANALYZE)", time.perf_counter() - started, Waits()))
     found = await sizes(connection)
     await connection.close()
+    seconds, size = await asyncio.to_thread(dump, settings)
+    lines.append(Line("pg_dump, as postgres_backup runs it", seconds, Waits(), f"{size / 2**20:,.0f} MiB"))
     return lines, found
+
+
+def dump(settings: DatabaseSettings) -> tuple[float, int]:
+    """Seconds and bytes of a backup's pg_dump."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dump"
+        started = time.perf_counter()
+        subprocess.run(
+            [
+                *(str(binaries() / "pg_dump"), "--format=custom", "--compress=6", f"--file={path}"),
+                *("-h", settings.postgres_host, "-p", str(settings.postgres_port), "-U", settings.postgres_user),
+                f"--dbname={settings.postgres_db}",
+            ],
+            check=True,
+            env={**os.environ, "PGPASSWORD": settings.postgres_password.get_secret_value()},
+        )
+        return time.perf_counter() - started, path.stat().st_size
 
 
 def main() -> int:

@@ -220,3 +220,23 @@ async def test_bybits_own_pnl_is_laid_beside_ours(owner: Connection) -> None:
         "SELECT * FROM trading.exec_pnl_check($1, $2, $3)", "shortseller_001", START, START + timedelta(1)
     )
     assert (row["ours"], row["theirs"], row["difference"]) == (21, D("20.5"), D("0.5"))
+
+
+async def test_a_fee_that_turns_out_to_be_in_another_coin_leaves_the_trip_and_gets_its_price_later(
+    owner: Connection, listener: Connection
+) -> None:
+    account = await new_account(owner)
+    told_later = structs.replace(fill(0, "Buy", "1", "100", fee="2", account_id=account), fee_currency=None)
+    closing = fill(1, "Sell", "1", "110", fee="0.5", account_id=account, reason="take_profit")
+    await insert_fills(listener, [told_later, closing])
+    fees = "SELECT fees FROM trading.position_summaries"
+    assert await owner.fetchval(fees) == Decimal("2.5")
+    result = await insert_fills(listener, [structs.replace(told_later, fee_currency="MNT")])
+    assert (result.inserted, result.duplicates) == (0, 1)
+    assert await owner.fetchval(fees) == Decimal("0.5")
+    other = "SELECT currency, amount, value, unvalued FROM trading.daily_other_fees"
+    assert tuple(await owner.fetchrow(other)) == ("MNT", 2, 0, 2)
+    await listener.execute("UPDATE trading.fills SET fee_price = 3 WHERE fee_currency = 'MNT'")
+    assert tuple(await owner.fetchrow(other)) == ("MNT", 2, 6, 0)
+    completed = await owner.fetch("SELECT completed_at IS NULL AS whole FROM trading.fills ORDER BY exec_time")
+    assert [row["whole"] for row in completed] == [False, True]
