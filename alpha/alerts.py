@@ -66,6 +66,11 @@ class Alerts:
         return False
 
     @property
+    def shared(self) -> TextRedis:
+        """The database that all services share."""
+        return self._redis
+
+    @property
     def unsent(self) -> list[tuple[Alert, int]]:
         """Alerts not yet accepted by Redis, each with its time; oldest first."""
         return list(self._waiting)

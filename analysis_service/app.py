@@ -19,6 +19,7 @@ from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.stream import Stream, Watch
+from alpha.drift import NOTES, DriftKind
 from alpha.errors import Misconfigured, Rejected, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys
@@ -26,7 +27,9 @@ from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
 from alpha.logs import logger
 from alpha.memory import give_back
 from alpha.model.interval import INTERVAL_MS
+from alpha.model.trading_session import silence_is_a_fault
 from alpha.postgres.database import POSTGRES_ERRORS, Pool, create_pool
+from alpha.postgres.drift import keep_drift
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
@@ -95,7 +98,7 @@ class AnalysisProcess:
         """Analyse until `stop` is set, then store what is there."""
         jobs: list[Coroutine[Any, Any, None]] = [
             *(self.stream.run(), self.feed.run(), self._follow(), self._keep_history(), self.grouped.run()),
-            self._compare(),
+            *(self._compare(), keep_drift(self._settings, "analysis_service")),
         ]
         work = [asyncio.create_task(job) for job in jobs]
         stopping = asyncio.create_task(stop.wait())
@@ -119,6 +122,8 @@ class AnalysisProcess:
         try:
             if envelope.topic.startswith("kline."):
                 self.feed.kline(envelope)
+            else:
+                NOTES.note(DriftKind.TOPIC, "candle stream", envelope.topic.split(".")[0], as_text(frame))
         except (Rejected, IndexError) as fault:
             self._reject(frame, str(fault), envelope.topic)
 
@@ -198,7 +203,9 @@ class AnalysisProcess:
         now_s = time.monotonic()
         if self.stream.live:
             self.stream_seen_s = now_s
-            if self.symbols and now_s - self._data_s > NO_DATA_S:
+            # contracts whose market closes may all be silent at once
+            broken = silence_is_a_fault(self.symbols, self.gateway.with_sessions)
+            if broken and now_s - self._data_s > NO_DATA_S:
                 self.stream.replace(f"no candle for {now_s - self._data_s:.0f} s")
                 self._data_s = now_s
         if not self.feed.overdue() and not self.feed.unread:

@@ -69,6 +69,8 @@ class CandleFeed:
         self._touched: dict[str, set[str]] = {}
         self._refused: set[str] = set()
         self._asked_ms: dict[str, int] = {}
+        #: Symbols of which the exchange has said that it has no newer candle than is here.
+        self._up_to_date: set[str] = set()
         self._wake = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -121,7 +123,9 @@ class CandleFeed:
             late_ms = self.newest_ms - INTERVAL_MS[candles.base] - _OVERDUE_MS
             if not any(candles.behind(interval, late_ms) > 0 for interval in candles.windows):
                 continue
-            found.append(symbol)
+            # a market that is closed has no candles: the exchange has been asked, and nothing is missing
+            if not (symbol in self._up_to_date and symbol in self._gateway.with_sessions):
+                found.append(symbol)
             if monotonic_ms() - self._asked_ms.get(symbol, 0) >= _ASK_AGAIN_MS:
                 self._renew(symbol)
         return found
@@ -171,7 +175,9 @@ class CandleFeed:
         if candles is None or symbol in self._again:
             self._again.discard(symbol)
             candles = await self._from_exchange(symbol, candles, touched)
+            self._up_to_date.add(symbol)
         for row in sorted(rows):
+            self._up_to_date.discard(symbol)
             added, closed, missing = candles.add(row)
             if added is Added.GAP:
                 self.gaps += 1
@@ -192,6 +198,8 @@ class CandleFeed:
             now_ms = await self._gateway.server_time_ms(rank=Priority.RECONCILE)
         keep = await self._keep(symbol, now_ms)
         if candles is None:
+            async with self._room:
+                await self._gateway.instruments(symbol)
             candles = SymbolCandles(self._definition.intervals, keep)
         else:
             candles.grow(keep)

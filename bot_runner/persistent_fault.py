@@ -2,6 +2,7 @@
 
 from alpha.alerts import Level
 from alpha.clock import SYSTEM_CLOCK, Clock
+from alpha.live_state.maintenance import in_maintenance
 from bot_runner.state_persistence import StatePersistence
 
 #: A fault that lasts for so long does not pass by itself.
@@ -23,11 +24,15 @@ class PersistentFault:
         self._since_ms = None
 
     async def failed(self, fault: Exception) -> None:
-        """It did not work; the alert repeats while that lasts. LeaseLost as `StatePersistence.warn`."""
+        """It did not work; the alert repeats while that lasts. LeaseLost as `StatePersistence.warn`.
+
+        In an announced maintenance the exchange is away for everybody: nothing is told then, and what lasts longer is
+        told once it is over.
+        """
         now_ms = self._clock.monotonic_ms()
         if self._since_ms is None:
             self._since_ms = now_ms
-        if now_ms - self._since_ms >= LASTS_MS:
+        if now_ms - self._since_ms >= LASTS_MS and not await in_maintenance(self._journal.alerts.shared):
             seconds = (now_ms - self._since_ms) // 1000
             text = f"{self._what} for {seconds} s: {fault}"
             await self._journal.warn(

@@ -70,6 +70,7 @@ class Key:
     demo: bool = False  # a demo trading account
     hedge: bool = False  # the account starts in hedge mode
     isolated: bool = False  # the account starts in isolated margin
+    parent: int = 0  # userID of the main account; 0: this is one
     dcp: bool = False  # disconnect protection is on: a lost connection cancels the account's orders
 
     def allows(self, group: str) -> bool:
@@ -89,7 +90,8 @@ def parse_account(text: str) -> Key:
     `env=demo|testnet|live` makes it a key of another environment; `ends=YYYY-MM-DD` sets its expiry; `ip=ADDRESS`
     binds it to an address; `usdc=AMOUNT` also deposits USDC; `mnt=AMOUNT` deposits MNT and pays fees from it;
     `region=NAME` registers the account on another Bybit site; `demo` makes it a demo trading account; `hedge` and
-    `isolated` start the account in hedge mode and in isolated margin; `dcp` shows disconnect protection as on.
+    `isolated` start the account in hedge mode and in isolated margin; `dcp` shows disconnect protection as on; `sub=NAME` makes it a
+    sub-account of the account NAME; `transfer` adds the rights to transfer between accounts.
     """
     parts = text.split(":", 3)
     if len(parts) < 2 or not parts[0] or not parts[1]:
@@ -119,6 +121,10 @@ def _apply(key: Key, option: str) -> None:
         key.permissions = ()
     elif name == "of" and value:
         key.uid = uid_of(value)
+    elif name == "sub" and value:
+        key.parent = uid_of(value)
+    elif name == "transfer" and not value:
+        key.wallet_permissions = ("AccountTransfer", "SubMemberTransfer")
     elif name == "uid" and value.isascii() and value.isdigit() and len(value) < 16:
         key.uid = int(value)
     elif name == "env" and value in ENVIRONMENTS:
@@ -139,7 +145,7 @@ def _apply(key: Key, option: str) -> None:
         raise BadAccount(
             f"The option {option!r} of account {key.api_key!r} is unknown: "
             "use read-only, withdraw, no-trade, of=NAME, uid=NUMBER, usdc=AMOUNT, mnt=AMOUNT, region=NAME, "
-            "demo, hedge, isolated, "
+            "demo, hedge, isolated, sub=NAME, transfer, "
             "env=demo|testnet|live, ends=YYYY-MM-DD or ip=ADDRESS."
         )
 

@@ -15,6 +15,7 @@ from exchange_simulator.market.model import Bar, Market, Path, walk
 
 CHUNK = 512
 MINUTE_MS = 60_000
+_LONGEST_CLOSED_MS = 4 * 24 * 60 * MINUTE_MS
 
 
 class Timeline:
@@ -70,10 +71,11 @@ class Timeline:
         """A symbol whose bars begin later shows no price; one whose bars have a hole keeps its last."""
         for symbol in self._symbols:
             book = self.engine.books[symbol]
-            if not book.last:
-                earlier = self.market.bars(symbol, self.bar_start - 10 * self.base_ms, self.bar_start)
-                if earlier:
+            # a market that is closed had its last bar up to a weekend ago
+            for back_ms in (10 * self.base_ms, _LONGEST_CLOSED_MS) if not book.last else ():
+                if earlier := self.market.bars(symbol, self.bar_start - back_ms, self.bar_start):
                     book.set_last(book.instrument.price(earlier[-1].close))
+                    break
 
     @property
     def next_time(self) -> int:

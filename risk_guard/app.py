@@ -279,7 +279,10 @@ class GuardApp:
         looks = [post.seen for post in posts if post.seen is not None and post.seen_s >= oldest_s]
         if len(looks) < len(posts):
             return
-        transferred: Decimal = sum((post.limits.transferred for post in posts), ZERO)
+        transferred: dict[str, Decimal] = {}
+        for post in posts:
+            for coin, amount in post.limits.transferred.items():
+                transferred[coin] = transferred.get(coin, ZERO) + amount
         try:
             await self._portfolios[environment].see([post.account for post in posts], looks, transferred)
         except AlphaError as fault:

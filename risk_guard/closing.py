@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import msgspec
 
-from alpha.bybit.errors import NothingToClose, OrderGone, Refused
+from alpha.bybit.errors import NothingToClose, OrderGone, Refused, SessionClosed
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.rate_limiter import Priority
@@ -45,6 +45,8 @@ HINDERED_S = 15.0
 #: If Bybit refuses a symbol's orders for their parameters for this long, it would refuse them forever.
 REFUSED_S = 30.0
 _PARAMETER_ERROR = 10001
+#: While only positions are left whose market is closed (stocks, forex, commodities), they are tried so often.
+SESSION_PAUSE_S = 30.0
 
 
 class ClosingRefused(Rejected):
@@ -108,6 +110,17 @@ class Closing:
                 left = await self._round()
             except (Misconfigured, ClosingRefused):
                 raise
+            except SessionClosed as fault:
+                # the limit, or the next open, is all that helps: nothing is wrong, and nobody is told again and again
+                flat_since_s = None
+                self._refused_since_s = None
+                if str(fault) not in self._told:
+                    self._told.add(str(fault))
+                    await self._hindered(
+                        f"{self._account.bot.id}: not closed yet: {fault} It is closed once the market opens."
+                    )
+                await self._clock.sleep(SESSION_PAUSE_S)
+                continue
             except AlphaError as fault:
                 # 10006, 5xx, a lost answer, a refused order: read again and continue.
                 log.warning("closing_hindered", bot=self._account.bot.id, fault=str(fault))
@@ -162,9 +175,14 @@ class Closing:
         waiting = [order for order in orders if not (slot_of(order.symbol, order.leg) in held and _protects(order))]
         steps = [self._cancel(order) for order in waiting] + [self._close(position) for position in positions]
         # A refusal for one position must not prevent the others from being closed.
-        for fault in await asyncio.gather(*steps, return_exceptions=True):
-            if isinstance(fault, BaseException):
-                raise fault
+        faults = [
+            each for each in await asyncio.gather(*steps, return_exceptions=True) if isinstance(each, BaseException)
+        ]
+        waits = [fault for fault in faults if isinstance(fault, SessionClosed)]
+        if others := [fault for fault in faults if fault not in waits]:
+            raise others[0]
+        if waits and len(waits) == len(positions):
+            raise waits[0]
         return bool(positions or orders)
 
     async def _cancel(self, order: Order) -> None:

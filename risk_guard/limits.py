@@ -4,7 +4,7 @@ A breach writes a durable halt, which every gateway checks before every send, an
 says so. References are durable and move with transfers. Exposure halts lift once the measure is back within its limit.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -97,15 +97,17 @@ class BotLimits:
         self._alerts = alerts
         self._close_all = close_all
         self._memory: LimitsState | None = None
-        self._book = RiskLimits(settings.bot_limits(), None)
+        self._book = RiskLimits(settings.bot_limits(), None, coin=coin)
         self._saved: object = None
         self._watch: TransferWatch | None = None
         self._clock = clock
 
     @property
-    def transferred(self) -> Decimal:
-        """The sum of all transfers of this account ever seen, in USDT; deposits are positive."""
-        return ZERO if self._memory is None else self._memory.transferred
+    def transferred(self) -> dict[str, Decimal]:
+        """The sum of all transfers of this account ever seen, per settle coin; deposits are positive."""
+        found = {coin: limits.transferred[coin] for coin, limits in self._others.items()}
+        found[self._coin] = ZERO if self._memory is None else self._memory.transferred
+        return found
 
     @property
     def known(self) -> bool:
@@ -118,7 +120,7 @@ class BotLimits:
             return
         saved = await self._store.load(self._account.id, self._state)
         self._memory = LimitsState() if saved is None else msgspec.convert(saved, LimitsState, strict=False)
-        self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book)
+        self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book, coin=self._coin)
 
     async def see(self, seen: Seen) -> None:
         """Check one snapshot, once the references are loaded. Raises Retry when the ledger cannot be read."""
@@ -129,7 +131,11 @@ class BotLimits:
         for breach in self._book.see(seen.now_ms, seen.equity, ZERO):
             await self._breached(breach, seen.now_ms)
         await self._save(self._memory)
-        for other in seen.others:
+        others = {other.coin: other for other in seen.others}
+        # a coin that was there and is gone was moved out: its ledger says so
+        for coin in self._others.keys() - others.keys():
+            others[coin] = Seen(seen.now_ms, ZERO, ZERO, [], 0, coin)
+        for other in others.values():
             limits = self._of(other.coin)
             await limits.load()
             await limits.see(other)
@@ -248,51 +254,80 @@ class BotLimits:
 
 
 class PortfolioLimits:
-    """The limits of all accounts of one environment together; their references are kept with the first account."""
+    """The limits of all accounts of one environment together: of their USDT, and of each other settle coin by itself.
+
+    Their references are kept with the first account.
+    """
 
     NAME = "portfolio"
 
-    def __init__(self, settings: GuardSettings, store: GuardStore, alerts: Alerts, close_all: CloseAll) -> None:
+    def __init__(
+        self, settings: GuardSettings, store: GuardStore, alerts: Alerts, close_all: CloseAll, *, coin: str = USDT
+    ) -> None:
         self._settings = settings
         self._store = store
         self._alerts = alerts
         self._close_all = close_all
+        self._coin = coin
+        self._name = self.NAME if coin == USDT else f"{self.NAME}:{coin}"
         self._book: RiskLimits | None = None
         self._memory = PortfolioMemory()
         self._home = 0
         self._saved: object = None
+        self._others: dict[str, PortfolioLimits] = {}
 
-    async def see(self, accounts: Sequence[GuardedAccount], looks: Sequence[Seen], transferred: Decimal) -> None:
-        """Check one set of snapshots; `transferred` is the sum of all transfers ever seen. Raises Retry."""
+    async def see(
+        self, accounts: Sequence[GuardedAccount], looks: Sequence[Seen], transferred: Mapping[str, Decimal]
+    ) -> None:
+        """Check one set of snapshots; `transferred` is the sum of all transfers ever seen, per coin. Raises Retry."""
         if any(account.id is None for account in accounts):
             return
+        now_ms = max(look.now_ms for look in looks)
+        equity: dict[str, Decimal] = {USDT: ZERO} | dict.fromkeys(self._others, ZERO)
+        for look in looks:
+            for one in (look, *look.others):
+                equity[one.coin] = equity.get(one.coin, ZERO) + one.equity
+        for coin, amount in equity.items():
+            await self._of(coin)._judge(accounts, now_ms, amount, transferred.get(coin, ZERO))
+
+    def _of(self, coin: str) -> "PortfolioLimits":
+        if coin == self._coin:
+            return self
+        if coin not in self._others:
+            self._others[coin] = PortfolioLimits(self._settings, self._store, self._alerts, self._close_all, coin=coin)
+        return self._others[coin]
+
+    async def _judge(
+        self, accounts: Sequence[GuardedAccount], now_ms: int, equity: Decimal, transferred: Decimal
+    ) -> None:
         if self._book is None:
             self._home = min(account.id for account in accounts if account.id is not None)
-            saved = await self._store.load(self._home, self.NAME)
+            saved = await self._store.load(self._home, self._name)
             self._memory = (
                 PortfolioMemory(transferred=transferred)
                 if saved is None
                 else msgspec.convert(saved, PortfolioMemory, strict=False)
             )
-            self._book = RiskLimits(self._settings.portfolio_limits(), None, self._memory.book)
+            self._book = RiskLimits(self._settings.portfolio_limits(), None, self._memory.book, coin=self._coin)
         if transferred != self._memory.transferred:
             self._book.transfer(transferred - self._memory.transferred)
             self._memory.transferred = transferred
-        now_ms = max(look.now_ms for look in looks)
-        for breach in self._book.see(now_ms, sum((look.equity for look in looks), ZERO), ZERO):
+        for breach in self._book.see(now_ms, equity, ZERO):
             await self._breached(breach, accounts, now_ms)
         state_now = msgspec.to_builtins(self._memory)
         if state_now != self._saved:
-            await self._store.save(self._home, self.NAME, state_now)
+            await self._store.save(self._home, self._name, state_now)
             self._saved = state_now
 
     def resume(self) -> None:
         """The operator lifted all halts."""
+        for other in self._others.values():
+            other.resume()
         if self._book is not None:
             self._book.resume()
 
     async def _breached(self, breach: Breach, accounts: Sequence[GuardedAccount], now_ms: int) -> None:
-        by = f"guard:portfolio_{breach.name}"
+        by = f"guard:portfolio_{breach.name}" if self._coin == USDT else f"guard:portfolio_{breach.name}:{self._coin}"
         limit = next(each for each in self._settings.portfolio_limits() if each.name == breach.name)
         closes = breach.action is Action.CLOSE_ALL
         does = "halted and everything closed" if closes else "halted: no entries"

@@ -17,15 +17,18 @@ from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
-from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.rate_limiter import Priority, RateLimiter
 from alpha.bybit.stream import Stream, Watch
 from alpha.bybit.web_socket import WebSocket
-from alpha.errors import Misconfigured, Retry
+from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE, RedisClients
+from alpha.live_state.maintenance import in_maintenance
 from alpha.logs import logger
+from alpha.model.trading_session import silence_is_a_fault
 from alpha.postgres.database import create_pool
+from alpha.postgres.drift import keep_drift
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
@@ -45,6 +48,7 @@ log = logger(__name__)
 SLICE_S = 0.004
 DECODE_EVERY_S = 0.02
 FOLLOW_S = 1.0
+LEARN_S = 5.0
 RETAIN_S = 60.0
 #: Best bid and offer are sent again every 3 s where nothing changes, so that without any data something is wrong.
 NO_DATA_S = 30.0
@@ -70,6 +74,7 @@ class RecorderProcess:
         self._unsaid: list[RejectedMessage] = []
         self._epoch = 0
         self._stopping = False
+        self._in_maintenance = False
         hosts = hosts_of(settings)
         self._gateway = market_gateway(hosts, RateLimiter(links.shared, egress=settings.alpha_egress))
         self.stream = Stream(
@@ -116,6 +121,7 @@ class RecorderProcess:
         jobs: list[Coroutine[Any, Any, None]] = [
             *(self.stream.run(), self._decode(), self._follow(), self._store_parts(), self._save_rejected()),
             *(self.backfill.run(), self.grouped.run()),
+            *(keep_drift(self._settings, "tick_recorder"), self._learn()),
         ]
         if self.influx is not None:
             jobs.append(self.influx.run())
@@ -176,6 +182,8 @@ class RecorderProcess:
             self.recorder.interrupted("the recorder was stopped")
             return
         self.recorder.interrupted(f"the stream was lost: {why}")
+        if self._in_maintenance:
+            return  # the exchange is away for everybody, and the listener has told so
         self.grouped.note("ticks:stream", lambda count, _: Alert(
             Level.WARNING, "ticks:stream", f"The stream of ticks was interrupted {count} times; the last: {why}.",
             "Trades are read again over REST as far as it reaches; the rest is in the gaps: alpha ticks ls."))  # fmt: skip
@@ -202,9 +210,20 @@ class RecorderProcess:
                 self._check_length()
                 self.stream.set_topics(self.recorder.topics)
             self._look()
+            self._in_maintenance = await in_maintenance(self._links.shared)
             with suppress(*REDIS_UNAVAILABLE):
                 await self.alerts.flush()
             await asyncio.sleep(FOLLOW_S)
+
+    async def _learn(self) -> None:
+        """Which symbols are contracts whose market closes: asked again when others are recorded."""
+        learned: set[str] = set()
+        while True:
+            if (wanted := set(self.recorder.symbols)) and not wanted <= learned:
+                with suppress(AlphaError, OSError, TimeoutError):
+                    await self._gateway.instruments(rank=Priority.BACKFILL)
+                    learned |= wanted
+            await asyncio.sleep(LEARN_S)
 
     def _check_length(self) -> None:
         length = sum(map(len, self.recorder.topics))
@@ -228,7 +247,9 @@ class RecorderProcess:
                 self.grouped.note("ticks:refused", lambda _, about: Alert(
                     Level.WARNING, "ticks:refused", f"The exchange does not stream {', '.join(about)}.",
                     "Check the spelling in TICKS_SYMBOLS."), about=names)  # fmt: skip
-            if confirmed and Kind.BBO in self._settings.kinds and now_s - self._data_s > NO_DATA_S:
+            # contracts whose market closes may all be silent at once
+            always = silence_is_a_fault(self.recorder.symbols, self._gateway.with_sessions)
+            if confirmed and always and Kind.BBO in self._settings.kinds and now_s - self._data_s > NO_DATA_S:
                 self.stream.replace(f"no data for {now_s - self._data_s:.0f} s")
                 self._data_s = now_s
 

@@ -6,7 +6,9 @@ from alpha.alerts import Alert, Level
 from alpha.clock import SYSTEM_CLOCK, Backoff, Clock, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
+from alpha.live_state.maintenance import in_maintenance
 from alpha.logs import logger
+from alpha.postgres.drift import keep_drift
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from trade_sync_service.account import AccountSync, RunResult
@@ -60,7 +62,7 @@ class Service:
                 group.create_task(self._keep(bot))
 
     async def _keep(self, bot: Bot) -> None:
-        failed = 0
+        failed, told = 0, False
         while True:
             try:
                 result = await self.once(bot)
@@ -73,13 +75,15 @@ class Service:
             except AlphaError as fault:
                 failed += 1
                 self._note(bot, fault, own=False)
-                if failed == RUNS_BEFORE_ALERT:
+                # in an announced maintenance the exchange is away for everybody; what stays afterwards is told then
+                if failed >= RUNS_BEFORE_ALERT and not told and not await in_maintenance(self._house.redis.shared):
+                    told = True
                     await self._tell(bot, fault, Level.WARNING)
                 pause_s = BACKOFF.pause_s(failed, self._clock.random())
                 if isinstance(fault, Retry) and fault.after_s is not None:
                     pause_s = max(pause_s, fault.after_s)
             else:
-                failed = 0
+                failed, told = 0, False
                 self.faults[bot.id] = None
                 self._own_fault.discard(bot.id)
                 self.last_success_s[bot.id] = self._clock.wall_ms() / 1000
@@ -141,12 +145,13 @@ async def serve(settings: SyncSettings, stop: asyncio.Event, pulse: LoopPulse) -
     health = HealthServer(settings, pulse, checks, details=service.details)
     log.info("started", port=health.port, bots=[bot.id for bot in house.registry.bots], at_ms=wall_ms())
     work, archiving = asyncio.create_task(service.run()), asyncio.create_task(archive.run())
+    drift = asyncio.create_task(keep_drift(settings, "trade_sync_service"))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             await work
     finally:
-        await end_tasks([work, archiving, stopping])
+        await end_tasks([work, archiving, drift, stopping])
         health.close()
         await house.close()

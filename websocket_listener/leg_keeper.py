@@ -1,11 +1,13 @@
 """Finds out over PostgreSQL and REST what `Legs` does not know, and stores what it found out later."""
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import asyncpg
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import Refused, UnreadableRow
+from alpha.bybit.rate_limiter import Priority
 from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.model.execution import Execution
@@ -17,8 +19,10 @@ from websocket_listener.legs import LINEAR, LegIssue, Legs
 
 log = logger(__name__)
 
-#: Orders whose executions say their leg themselves are looked up for confirmation, so many per read.
+#: Orders whose executions say their leg themselves are looked up for confirmation: so many per read, and the rest by
+#: as many per audit, so that a long history is neither delayed nor left unconfirmed.
 _MOST_CONFIRMED = 50
+_UNCONFIRMED_KEPT = 20_000
 #: Of a symbol that was switched, each order must be asked for.
 _MOST_LOOKED_UP = 2_000
 _STORED = "SELECT order_id, leg FROM trading.orders WHERE account_id = $1 AND order_id = ANY($2)"
@@ -53,6 +57,8 @@ class LegKeeper:
         self._pool = pool
         #: Symbols in one-way mode now whose executions show that they were in hedge mode.
         self._once_hedged: set[str] = set()
+        #: Orders that wait for confirmation, oldest first: order id to symbol.
+        self._unconfirmed: OrderedDict[str, str] = OrderedDict()
 
     async def legs_of(self, rows: Iterable[Execution]) -> list[str]:
         """The leg of each of these executions, in their order. Raises the gateway's and asyncpg's errors."""
@@ -66,7 +72,15 @@ class LegKeeper:
         return [self._leg(row) for row in found]
 
     async def settle(self) -> None:
-        """Correct the executions whose order says another leg than was stored, and enter the issues."""
+        """Confirm some more orders, correct the executions whose order says another leg than was stored, enter the issues.
+
+        Raises the gateway's and asyncpg's errors.
+        """
+        for order_id in list(self._unconfirmed)[:_MOST_CONFIRMED]:
+            symbol = self._unconfirmed[order_id]
+            if not self._legs.knows_order(order_id):
+                await self._ask(symbol, order_id, Priority.BACKFILL)
+            del self._unconfirmed[order_id]
         if not self._legs.issues:
             return
         async with self._pool.acquire(timeout=5.0) as connection:
@@ -106,14 +120,21 @@ class LegKeeper:
             if row.closed_size is not None:
                 confirmed += 1
                 if confirmed > most:
+                    self._unconfirmed[order_id] = row.symbol
+                    if len(self._unconfirmed) > _UNCONFIRMED_KEPT:
+                        self._unconfirmed.popitem(last=False)
                     continue
-            try:
-                order = await self._gateway.order_by_id(row.symbol, order_id)
-            except (Refused, UnreadableRow) as fault:
-                log.info("order_not_told", order=order_id, symbol=row.symbol, why=str(fault)[:200])
-                continue
-            if order is not None:
-                self._legs.order_is(order_id, order.leg)
+            await self._ask(row.symbol, order_id, Priority.RECONCILE)
+
+    async def _ask(self, symbol: str, order_id: str, rank: Priority) -> None:
+        """Learn an order's leg from the exchange, which may no longer know the order."""
+        try:
+            order = await self._gateway.order_by_id(symbol, order_id, rank=rank)
+        except (Refused, UnreadableRow) as fault:
+            log.info("order_not_told", order=order_id, symbol=symbol, why=str(fault)[:200])
+            return
+        if order is not None:
+            self._legs.order_is(order_id, order.leg)
 
     def _leg(self, row: Execution) -> str:
         leg = self._legs.of(row)

@@ -13,7 +13,7 @@ from alpha.model.order import Order
 from alpha.model.position import Position
 
 _ORDERS_KEPT = 20_000
-_GUESSES_KEPT = 2_000
+_GUESSES_KEPT = 20_000
 LINEAR = "linear"
 
 

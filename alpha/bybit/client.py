@@ -11,7 +11,7 @@ from alpha.bybit import endpoints as at_bybit
 from alpha.bybit.caps import OrderGuard
 from alpha.bybit.decode import parse_placed
 from alpha.bybit.endpoints import Endpoint
-from alpha.bybit.errors import OrderGone
+from alpha.bybit.errors import OrderGone, SessionClosed
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.models import PlacedOrder
 from alpha.bybit.orders import OrderRequest, Params, StopRequest
@@ -23,6 +23,10 @@ from alpha.errors import Misconfigured, Rejected
 from alpha.lease import Act, Fence
 from alpha.model.money import plain
 from alpha.model.order import Order
+from alpha.model.trading_session import closed_text
+
+#: Stands for the return code of an order that was not sent.
+NOT_SENT = 0
 
 
 class Gateway(Reads):
@@ -88,9 +92,26 @@ class Gateway(Reads):
         await self.guard.check(order)
         if order.may_rest and order.stop_loss is None:
             raise Rejected(f"{order.symbol}: an order that can rest and open a position must carry its stop loss.")
+        closed = self._closed_session(order.symbol)
+        if closed and order.price is None and order.trigger_price is None and not order.reduce_only:
+            raise SessionClosed(f"{closed} A market order is not sent then: place a limit order, or wait.", NOT_SENT)
         rank, act = (Priority.EXIT, Act.REDUCE) if order.reduce_only else (Priority.ENTRY, Act.OPEN)
-        result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, act, wait_s=wait_s)
+        try:
+            result = await self._caller.write(at_bybit.CREATE_ORDER, order.params(), rank, act, wait_s=wait_s)
+        except SessionClosed as refusal:
+            raise SessionClosed(
+                f"{closed or f'{order.symbol} is not traded at this time.'} Bybit takes no market order then "
+                f"(retCode {refusal.ret_code}): place a limit order, or wait.",
+                refusal.ret_code,
+            ) from None
         return parse_placed(result)
+
+    def _closed_session(self, symbol: str) -> str | None:
+        """A sentence while the market of this symbol's underlying is closed, as far as its instrument was read."""
+        instrument = self.with_sessions.get(symbol)
+        if instrument is None or not self.business.known:
+            return None
+        return closed_text(instrument, self.business.now_ms())
 
     async def amend(
         self,

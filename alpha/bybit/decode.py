@@ -87,6 +87,7 @@ def parse_instrument(row: object, category: str = "linear") -> Instrument:
         max_leverage=leverage.number("maxLeverage"),
         leverage_step=leverage.number("leverageStep"),
         funding_interval_min=f.integer_or_none("fundingInterval"),
+        market_region=f.any_text("marketRegion"),
     )
     for name, value in (("tickSize", instrument.tick_size), ("qtyStep", instrument.qty_step)):
         if value <= 0:
@@ -245,6 +246,15 @@ def parse_key_info(row: object) -> ApiKeyInfo:
         deadline_days=f.integer_or_none("deadlineDay"),
         vip_level=f.any_text("vipLevel"),
     )
+
+
+def parse_sub_members(row: object) -> int:
+    """How many sub-accounts the result of `user/query-sub-members` lists."""
+    f = Fields("sub-members", row)
+    members = f.raw("subMembers")
+    if not isinstance(members, list):
+        f.fail("subMembers", "is not a list")
+    return len(members)
 
 
 def parse_account_info(row: object) -> AccountInfo:

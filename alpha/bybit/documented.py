@@ -48,9 +48,9 @@ FIELDS: Mapping[str, frozenset[str]] = {
         totalPositionMM unrealisedPnl usdValue walletBalance"""
     ),
     "instrument": _names(
-        """baseCoin contractType copyTrading deliveryFeeRate deliveryTime displayName forbidUplWithdrawal
-        fundingInterval isPreListing launchTime leverageFilter lotSizeFilter lowerFundingRate preListingInfo
-        priceFilter priceScale quoteCoin riskParameters settleCoin status symbol symbolId symbolType
+        """baseCoin contractType copyTrading deliveryFeeRate deliveryTime displayName forbidUplWithdrawal fullName
+        fundingInterval isPreListing launchTime leverageFilter lotSizeFilter lowerFundingRate marketRegion preListingInfo
+        priceFilter priceScale quoteCoin riskParameters settleCoin status symbol symbolId symbolType underlyingTicker
         unifiedMarginTrade upperFundingRate"""
     ),
     "ticker": _names(

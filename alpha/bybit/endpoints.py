@@ -30,6 +30,7 @@ OPEN_INTEREST = Endpoint("market/open-interest", "get_open_interest", None, sign
 SYSTEM_STATUS = Endpoint("system/status", "get_system_status", None, signed=False)
 
 KEY_INFO = Endpoint("user/query-api", "get_api_key_information", 10)
+SUB_MEMBERS = Endpoint("user/query-sub-members", "get_sub_uid_list", 10)
 WALLET = Endpoint("account/wallet-balance", "get_wallet_balance", 50)
 ACCOUNT_INFO = Endpoint("account/info", "get_account_info", 50)
 USER_SETTINGS = Endpoint("account/user-setting-config", "get_user_setting_config", 50)

@@ -51,6 +51,10 @@ class NothingToClose(Refused):
     """A reduce-only order found no position to reduce (110017): it is already flat, or on the other side."""
 
 
+class SessionClosed(Refused):
+    """The market of the symbol's underlying is closed (110065): the same order is taken once it opens."""
+
+
 class OrderGone(Refused):
     """The order is no longer open, or never was (110001, 110008, 110010): read its state again."""
 

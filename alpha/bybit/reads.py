@@ -33,6 +33,7 @@ from alpha.model.fill_order import oldest_first
 from alpha.model.instrument import Instrument
 from alpha.model.order import Order
 from alpha.model.position import Position
+from alpha.model.trading_session import has_sessions
 
 T = TypeVar("T")
 LINEAR = "linear"
@@ -44,6 +45,8 @@ class Reads:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+        #: Instruments whose market has trading hours, of those that were read through this gateway.
+        self.with_sessions: dict[str, Instrument] = {}
 
     @property
     def account(self) -> str:
@@ -97,6 +100,7 @@ class Reads:
             found.update({row.symbol: row for row in page.rows})
         if symbol and symbol not in found:
             raise Refused(f"Bybit has no linear instrument {symbol}; check the symbol's spelling.", 10001)
+        self.with_sessions |= {name: row for name, row in found.items() if has_sessions(row)}
         return found
 
     async def tickers(self, symbol: str | None = None, *, rank: Priority = Priority.RECONCILE) -> dict[str, Ticker]:
@@ -175,6 +179,11 @@ class Reads:
     async def key_info(self, *, rank: Priority = Priority.RECONCILE) -> ApiKeyInfo:
         """The key's identity and permissions; its `user_id` identifies the account."""
         return decode.parse_key_info(await self._caller.read(at_bybit.KEY_INFO, {}, rank))
+
+    async def sub_accounts(self, *, rank: Priority = Priority.RECONCILE) -> int:
+        """How many sub-accounts the user has. Only a key of the main account with a right to transfer may ask:
+        KeyRefused for any other."""
+        return decode.parse_sub_members(await self._caller.read(at_bybit.SUB_MEMBERS, {}, rank))
 
     async def account_info(self, *, rank: Priority = Priority.RECONCILE) -> AccountInfo:
         """The margin mode of the account."""

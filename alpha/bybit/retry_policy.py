@@ -10,6 +10,7 @@
 | REFUSED | error | error: the same request would be refused again |
 | ORDER_NOT_FOUND | error | the order is not (or no longer) open |
 | NOTHING_TO_CLOSE | error | already flat |
+| SESSION_CLOSED | error | the market behind the symbol is closed: it takes the order once it opens |
 | DUPLICATE | error | this `orderLinkId` is taken: our first send arrived; look it up |
 | UNSUPPORTED | a gap of this environment | a gap of this environment |
 | KEY_REFUSED | the key is unusable: nothing more is sent with it | as read |
@@ -32,6 +33,7 @@ class ErrorKind(Enum):
     REFUSED = auto()
     ORDER_NOT_FOUND = auto()
     NOTHING_TO_CLOSE = auto()
+    SESSION_CLOSED = auto()
     DUPLICATE = auto()
     UNSUPPORTED = auto()
     KEY_REFUSED = auto()
@@ -58,6 +60,7 @@ _CODES: dict[ErrorKind, tuple[int, ...]] = {
     ),
     ErrorKind.ORDER_NOT_FOUND: (110001, 110008, 110010, 170139, 170142, 170190, 170213, 170143),
     ErrorKind.NOTHING_TO_CLOSE: (110017,),
+    ErrorKind.SESSION_CLOSED: (110065,),
     ErrorKind.DUPLICATE: (110072, 170141, 10014),
     ErrorKind.KEY_REFUSED: (10003, 10004, 10005, 10007, 10008, 10009, 10010, 10024, 10027, 33004, -2015),
     ErrorKind.BANNED: (10018, 10403),

@@ -18,6 +18,7 @@ from alpha.bybit.errors import (
     OrderGone,
     RateLimited,
     Refused,
+    SessionClosed,
     WriteUnknown,
 )
 from alpha.bybit.fields import Fields
@@ -50,6 +51,10 @@ class Credentials(Struct, frozen=True):
         return "Credentials(***)"
 
     __str__ = __repr__
+
+
+#: So many characters of the exchange's own message go into an error.
+_MOST_MESSAGE = 300
 
 
 class CallPolicy(Struct, frozen=True):
@@ -299,6 +304,8 @@ def _final(endpoint: Endpoint, answer: Answer, hosts: Hosts) -> AlphaError:
             return OrderGone(text, code)
         case ErrorKind.NOTHING_TO_CLOSE:
             return NothingToClose(text, code)
+        case ErrorKind.SESSION_CLOSED:
+            return SessionClosed(text, code)
         case ErrorKind.DUPLICATE:
             return DuplicateOrder(text, code)
         case ErrorKind.UNSUPPORTED:
@@ -309,4 +316,10 @@ def _final(endpoint: Endpoint, answer: Answer, hosts: Hosts) -> AlphaError:
 
 def _text(endpoint: Endpoint, answer: Answer) -> str:
     code = f" (retCode {answer.ret_code})" if answer.ret_code else ""
-    return f"Bybit did not serve {endpoint.path}: {answer.message or 'no reason given'}{code}."
+    return f"Bybit did not serve {endpoint.path}: {_shown(answer.message) or 'no reason given'}{code}."
+
+
+def _shown(message: str) -> str:
+    """What the exchange said as part of a sentence: one line of printable characters, however long and strange it was."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    return text if len(text) <= _MOST_MESSAGE else f"{text[:_MOST_MESSAGE]}..."

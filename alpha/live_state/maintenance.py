@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from redis.exceptions import RedisError
 
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
@@ -30,6 +31,14 @@ class MaintenanceState(msgspec.Struct, frozen=True):
 
     windows: list[MaintenanceWindow] = []
     ongoing: bool = False
+
+
+async def in_maintenance(shared: TextRedis) -> bool:
+    """Whether an announced maintenance is on; False while Redis does not answer."""
+    try:
+        return (await read_maintenance(shared)).ongoing
+    except (RedisError, OSError, TimeoutError):
+        return False
 
 
 _decode = msgspec.json.Decoder(MaintenanceState)

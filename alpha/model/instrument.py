@@ -8,7 +8,8 @@ from msgspec import Struct
 class Instrument(Struct, frozen=True, gc=False):
     """A tradable contract and its filters. `delivery_ms` is set once a delivery or delisting is scheduled.
 
-    `symbol_type` is "" for an ordinary coin, otherwise Bybit's value (innovation, stock, ...).
+    `symbol_type` is "" for an ordinary coin, otherwise Bybit's value (innovation, stock, ...); `market_region` names the
+    market of a stock (US, CN, HK, KR), "" where there is none.
     """
 
     category: str
@@ -33,3 +34,4 @@ class Instrument(Struct, frozen=True, gc=False):
     max_leverage: Decimal
     leverage_step: Decimal
     funding_interval_min: int | None
+    market_region: str = ""

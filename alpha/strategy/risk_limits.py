@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
+from alpha.model.coin import USDT
 from alpha.model.timestamp import at, ms_of
 from alpha.strategy.risk_rules import Action, LossLimit, OpenProfitLimit, Until, Window
 
@@ -66,10 +67,17 @@ class RiskLimits:
     """Applies the limits to equity as it is seen."""
 
     def __init__(
-        self, limits: tuple[LossLimit, ...], open_profit: OpenProfitLimit | None, state: LimitState | None = None
+        self,
+        limits: tuple[LossLimit, ...],
+        open_profit: OpenProfitLimit | None,
+        state: LimitState | None = None,
+        *,
+        coin: str = USDT,
     ) -> None:
+        """`coin` is what the amounts are in."""
         self._limits = limits
         self._open_profit = open_profit
+        self._coin = coin
         self.state = LimitState() if state is None else state
         self._quiet_until_ms = -1
         self._quiet_above = Decimal(0)
@@ -163,9 +171,7 @@ class RiskLimits:
         if profit > state.profit_peak:
             state.profit_peak = profit
         elif profit <= state.profit_peak * (1 - limit.give_back):
-            text = (
-                f"Unrealised profit fell from {state.profit_peak:.2f} to {profit:.2f} USDT: all positions are closed."
-            )
+            text = f"Unrealised profit fell from {state.profit_peak:.2f} to {profit:.2f} {self._coin}: all positions are closed."
             state.profit_peak = None
             state.closing_all = True
             return [Breach("open_profit", Action.CLOSE_ALL, text)]
@@ -222,5 +228,5 @@ class RiskLimits:
             worst=equity,
         )
         loss = (reference - equity) / reference * 100
-        text = f"Equity {equity:.2f} USDT is {loss:.2f} % below the {limit.window} reference {reference:.2f}: {limit.action}."
+        text = f"Equity {equity:.2f} {self._coin} is {loss:.2f} % below the {limit.window} reference {reference:.2f}: {limit.action}."
         return Breach(limit.name, limit.action, text)

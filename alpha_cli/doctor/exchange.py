@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from alpha.bybit.client import Gateway, market_gateway
@@ -67,6 +68,7 @@ class KeyChecks:
         given = {**env_file.read(chosen_env_file()).values, **os.environ}
         self._in_files = given.get("ALPHA_SECRETS") == "files"
         self._owner: dict[str, Bot] = {}
+        self._subs: int | None = None
 
     async def check(self) -> AsyncIterator[Finding]:
         """Check each bot in turn; a bot without keys is a note, no bot with keys a fault."""
@@ -101,10 +103,37 @@ class KeyChecks:
                 f"{configured} of the {ACCOUNTS} accounts that a Bybit user has are in use.",
                 "Each bot needs one.",
             )
+        if configured:
+            yield self._sub_accounts(configured)
         if configured == 0:
             yield fault(
                 "keys", "No bot has an API key.", "Put the keys of at least one bot into .env, or run 'alpha init'."
             )
+
+    def _sub_accounts(self, configured: int) -> Finding:
+        """How many accounts the registry needs beside how many there are, where a key may ask for that."""
+        needs = f"{configured} bot{'s' if configured != 1 else ''} with keys need as many accounts"
+        if self._subs is None:
+            return ok(
+                "sub-accounts",
+                f"{needs}: the main one and {configured - 1} of its {ACCOUNTS - 1} standard sub-accounts. How many exist only a "
+                "main account's key with a right to transfer may ask, which no bot needs: bybit.com shows it.",
+            )
+        text = f"{needs}; the user has {1 + self._subs}: the main one and {self._subs} of {ACCOUNTS - 1} standard sub-accounts."
+        if configured > 1 + self._subs:
+            missing = configured - 1 - self._subs
+            return note(
+                "sub-accounts", text, f"Make {missing} more sub-account{'s' if missing != 1 else ''} on bybit.com."
+            )
+        return ok("sub-accounts", text)
+
+    async def _count_sub_accounts(self, bot: Bot, keys: BotKeys, info: ApiKeyInfo) -> None:
+        """Ask with a key that may; through a gateway of its own, which a refusal ends."""
+        if self._subs is not None or not info.is_master or not (info.can_transfer or info.can_withdraw):
+            return
+        with suppress(AlphaError):
+            async with self._gateway(bot, keys) as gateway:
+                self._subs = await gateway.sub_accounts()
 
     async def _refused(self, bot: Bot, error: KeyRefused, keys: BotKeys) -> Finding:
         """A refused key; one that the host does not know is looked for at Bybit's other places."""
@@ -129,6 +158,7 @@ class KeyChecks:
                 )
                 return
             yield ok(bot.container, f"The key is valid on {gateway.environment}, account {info.user_id}.")
+            await self._count_sub_accounts(bot, keys, info)
             for finding in _rights(bot, info, live=gateway.environment is Environment.LIVE):
                 yield finding
             mode = await gateway.account_info()

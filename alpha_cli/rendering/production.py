@@ -169,7 +169,7 @@ def redis_users(registry: Registry) -> str:
             reads=["symbols:*", "intervals:*"],
             shout=True,
         ),
-        _user("trade_sync_service", writes=[], reads=["status:*", "alerts"]),
+        _user("trade_sync_service", writes=[], reads=["status:*", "venue:*", "alerts"]),
         _user(
             "risk_guard",
             writes=["control:*", "control_replies:guard", "symbols:*", "heartbeat:guard"],
@@ -182,8 +182,8 @@ def redis_users(registry: Registry) -> str:
         # only what steering sends: commands to the bots and the guard, and the reading of their answers
         _user("dashboard_steering", writes=["control:*"], reads=["*"], budget=False),
         _user("api_server", writes=[], reads=["*"], alerts=False, budget=False),
-        _user("tick_recorder", writes=[], reads=["symbols:*"]),
-        _user("analysis_service", writes=["analysis:*"], reads=["symbols:*"]),
+        _user("tick_recorder", writes=[], reads=["symbols:*", "venue:*"]),
+        _user("analysis_service", writes=["analysis:*"], reads=["symbols:*", "venue:*"]),
         *(_bots_user(container, bots) for container, bots in registry.containers.items()),
     ]
     return "\n".join(lines) + "\n"
@@ -196,7 +196,7 @@ def _bots_user(container: str, bots: Sequence[Bot]) -> str:
         own += [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
         read += [f"position:{bot.id}:*"]
         read += [f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")]
-    return _user(container, writes=own, reads=[*read, "market:*", "candles:*"])
+    return _user(container, writes=own, reads=[*read, "market:*", "candles:*", "venue:*"])
 
 
 def _user(

@@ -4,20 +4,26 @@ import asyncio
 import json
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
 from alpha.analysis import Definition, analyse, read_definition
+from alpha.bybit.client import market_gateway
+from alpha.bybit.hosts import simulated_hosts
+from alpha.bybit.rate_limiter import RateLimiter
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.model.interval import INTERVAL_MS
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import Connection
+from alpha.process import end_tasks
 from alpha.timeframes import Columns
+from analysis_service.feed import CandleFeed
 from analysis_service.tests.conftest import Service
-from tests.support.world import Simulator, until
+from tests.support.world import ROOT, Simulator, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
@@ -200,3 +206,34 @@ async def test_months_are_partitions_and_old_ones_go(owner: Connection) -> None:
     assert await owner.fetchval("SELECT trading.prune_analysis($1)", datetime(2024, 2, 29, 23, tzinfo=UTC)) == 1
     assert await owner.fetchval("SELECT count(*) FROM trading.analysis WHERE symbol = 'X'") == 2
     assert await owner.fetchval("SELECT trading.prune_analysis($1)", datetime(2024, 4, 1, tzinfo=UTC)) == 2
+
+
+async def test_a_closed_market_misses_no_candle(tmp_path: Path) -> None:
+    exchange = Simulator(
+        tmp_path, options=("--symbols", "BTCUSDT,AAPLUSDT", "--start", "2026-11-30T23:00", "--no-rate-limits")
+    )
+    await exchange.start()
+    definition = read_definition(ROOT / "analysis_service" / "analysis.toml")
+
+    async def keep(_symbol: str, _now_ms: int) -> dict[str, int]:
+        return dict.fromkeys(definition.intervals, 50)
+
+    async def closed(_symbol: str, _candles: object, _intervals: set[str]) -> None: ...
+
+    gateway = market_gateway(simulated_hosts(exchange.url, exchange.url.replace("http", "ws")), RateLimiter(None))
+    feed = CandleFeed(gateway, definition, keep, closed, lambda symbol, why: None)
+    running = asyncio.create_task(feed.run())
+    try:
+        feed.follow({"BTCUSDT", "AAPLUSDT"})
+
+        async def both() -> bool:
+            return not feed.unread
+
+        await until(both, 30, "the history of both")
+        # the market is said to be hours on: a coin's candles are missing then, a closed stock's are not
+        feed.newest_ms = await gateway.server_time_ms() + 6 * 3_600_000
+        assert feed.overdue() == ["BTCUSDT"]
+    finally:
+        await end_tasks([running])
+        await gateway.close()
+        exchange.process.stop()

@@ -10,6 +10,7 @@ from exchange_simulator.engine.book import Book
 from exchange_simulator.engine.checks import check_levels, check_liquidation, check_price, check_trigger
 from exchange_simulator.engine.model import ZERO, Order, Refused, Rules, leg_of
 from exchange_simulator.engine.state import Engine
+from exchange_simulator.market import sessions
 from exchange_simulator.market.model import Instrument
 
 LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}\Z")
@@ -72,6 +73,16 @@ def check_idx(account: Account, symbol: str, idx: int) -> None:
         raise Refused(10001, "position idx not match position mode")
 
 
+def _check_session(engine: Engine, new: NewOrder) -> None:
+    """Refuses what a closed market of the underlying does not take; a conditional order may wait through it."""
+    if sessions.is_open(new.symbol, engine.now_ms):
+        return
+    if sessions.is_weekend(new.symbol, engine.now_ms) and not new.reduce_only and not new.close_on_trigger:
+        raise Refused(110023, "This contract only supports position closing via reduceOnly orders")
+    if new.order_type == "Market" and new.trigger_price is None:
+        raise Refused(110065, "No trading is allowed at the current time")
+
+
 def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
     instrument = engine.instruments.get(new.symbol)
     if instrument is None:
@@ -85,6 +96,7 @@ def _create(engine: Engine, account: Account, new: NewOrder) -> Order:
         raise Refused(110023, "This contract only supports position closing via reduceOnly orders")
     if instrument.delivery_ms and engine.now_ms >= instrument.delivery_ms:
         raise Refused(110074, "This contract is not live")
+    _check_session(engine, new)
     if new.link_id and not LINK_ID.match(new.link_id):
         raise Refused(10001, "params error: OrderLinkId is invalid")
     qty = _quantity(engine, account, instrument, new)

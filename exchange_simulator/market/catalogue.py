@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
+from exchange_simulator.market import sessions
 from exchange_simulator.market.model import Instrument, RiskTier
 
 
@@ -109,6 +110,7 @@ def instrument(
     maximum of about 20 million USDT, leverage up to 25.
     """
     row = known(symbol)
+    traded = sessions.underlying(symbol)
     coin = "USDC" if symbol.endswith("PERP") and symbol != "PERP" else "USDT"
     tick = Decimal(row.tick) if tick is None else tick
     step = Decimal(row.step) if step is None else step
@@ -141,6 +143,8 @@ def instrument(
         price_scale=decimals(tick),
         symbol_id=1 + digest("symbol", symbol) % 9_999,
         risk_tiers=_tiers(leverage, Decimal(2_000_000) if row.major else Decimal(200_000)),
+        symbol_type=traded.symbol_type if traded else "",
+        market_region=traded.region if traded else "",
     )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exchange_simulator.market import awkward, catalogue, funding_model
+from exchange_simulator.market import awkward, catalogue, funding_model, sessions
 from exchange_simulator.market.intervals import FIXED_MS, Rows, bucket_end, bucket_starts, join, to_bars
 from exchange_simulator.market.model import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Instrument, MarketError
 from exchange_simulator.market.pump_events import around
@@ -88,7 +88,7 @@ class GeneratedMarket:
         """See `Market.bar`."""
         day, within = divmod(start_ms, DAY_MS)
         minute, rest = divmod(within, MINUTE_MS)
-        if rest or start_ms < self.first_ms:
+        if rest or start_ms < self.first_ms or not sessions.is_open(symbol, start_ms):
             return None
         return Bar(*self._day(symbol, day)[minute].tolist())
 
@@ -145,7 +145,7 @@ class GeneratedMarket:
         last = -(-to_ms // MINUTE_MS)
         day = first // 1440
         rows = np.concatenate([self._day(symbol, each) for each in range(day, -(-last // 1440))])
-        return rows[first - day * 1440 : last - day * 1440]
+        return sessions.trading_only(symbol, rows[first - day * 1440 : last - day * 1440])
 
     def _make_block(self, symbol: str, number: int) -> Block:
         return symbol_block(self.seed, self._known[symbol], number, self._factor_block(number))
@@ -230,7 +230,7 @@ class GeneratedMarket:
         return rows
 
     def _make_summary(self, symbol: str, day: int) -> Rows:
-        return join(self._day(symbol, day), _SUMMARY)
+        return join(sessions.trading_only(symbol, self._day(symbol, day)), _SUMMARY)
 
     def _moods(self, name: str, day: int) -> Floats:
         """Log volatility by minute: one value per hour, interpolated to the next one, across midnight as well."""

@@ -64,6 +64,8 @@ class Instrument:
     risk_tiers: tuple[RiskTier, ...]
     pre_market: bool = False  # in pre-market trading
     order_tick: Decimal = Decimal(0)  # coarser tick for order prices, once announced; 0: none
+    symbol_type: str = ""  # stock, forex, commodity: its market has trading hours
+    market_region: str = ""  # of a stock: US, HK
 
     @property
     def settles_sessions(self) -> bool:

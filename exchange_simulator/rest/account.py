@@ -187,10 +187,24 @@ def key_information(call: Call) -> Row:
         "affiliateID": 0,
         "affiliateIDInt64": 0,
         "rsaPublicKey": "",
-        "isMaster": True,
-        "parentUid": "0",
+        "isMaster": not key.parent,
+        "parentUid": str(key.parent),
         "kycLevel": "LEVEL_1",
         "kycRegion": "",
+    }
+
+
+def sub_members(call: Call) -> Row:
+    """The sub-accounts of a main account; as on Bybit its key needs a right to transfer or to withdraw."""
+    key: Key | None = call.key
+    if key is None or key.parent or not key.wallet_permissions:
+        raise Refused(10005, "Permission denied, please check your API key permissions.")
+    found = {each.uid: each.api_key for each in call.exchange.keys.values() if each.parent == key.uid}
+    return {
+        "subMembers": [
+            {"uid": str(uid), "username": name, "memberType": 1, "status": 1, "remark": ""}
+            for uid, name in found.items()
+        ]
     }
 
 
@@ -298,6 +312,7 @@ ENDPOINTS = (
         window_s=60,
     ),
     Endpoint("GET", "/v5/user/query-api", key_information, calls=10),
+    Endpoint("GET", "/v5/user/query-sub-members", sub_members, calls=10),
     Endpoint("GET", "/v5/asset/coin/query-info", coin_info, (Param("coin"),), calls=5),
     Endpoint(
         "GET",

@@ -136,7 +136,8 @@ def instrument_row(instrument: Instrument, now_ms: int) -> dict[str, Any]:
             "priceLimitRatioY": text(instrument.price_limit_ratio_y),
         },
         "displayName": "",
-        "symbolType": "",
+        "symbolType": instrument.symbol_type,
+        "marketRegion": instrument.market_region,
         "forbidUplWithdrawal": False,
     }
 

@@ -1,14 +1,14 @@
 """Cold history is generated in slices, so that other requests do not wait for it."""
 
 import asyncio
-import json
+import contextlib
+import os
 import statistics
 import time
 from typing import Any
 
 import aiohttp
 import pytest
-from websockets.sync.client import connect
 
 from exchange_simulator.history import HistoryBuilder
 from exchange_simulator.market import GeneratedMarket
@@ -78,6 +78,25 @@ async def _ask_time(simulator: Simulator, until: asyncio.Future[int]) -> list[fl
     return took
 
 
+async def _watch_pushes(simulator: Simulator, until: asyncio.Future[int]) -> float:
+    """The longest time, in seconds, between two pushes of the ticker."""
+    longest, last = 0.0, time.perf_counter()
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{simulator.ws_url}/v5/public/linear") as stream,
+    ):
+        await stream.send_json({"op": "subscribe", "args": ["tickers.BTCUSDT"]})
+        while not until.done():
+            with contextlib.suppress(TimeoutError):
+                await stream.receive(timeout=1.0)
+                longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+        return max(longest, time.perf_counter() - last)
+
+
+def _p99_ms(took: list[float]) -> float:
+    return statistics.quantiles(took, n=100)[98] * 1000
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 async def test_every_interval_of_every_symbol_cold_leaves_the_exchange_responsive(
@@ -86,16 +105,20 @@ async def test_every_interval_of_every_symbol_cold_leaves_the_exchange_responsiv
     with running("--account", f"{KEY}:{SECRET}", "--seed", "11", "--speed", "1", "--no-rate-limits") as simulator:
         listed = await _get(simulator, "/v5/market/instruments-info?category=linear")
         symbols = [row["symbol"] for row in listed["result"]["list"]]
-        with connect(f"{simulator.ws_url}/v5/public/linear") as stream:
-            stream.send(json.dumps({"op": "subscribe", "args": ["tickers.BTCUSDT"]}))
-            asking = asyncio.ensure_future(_ask_everything(simulator, symbols))
-            took = await _ask_time(simulator, asking)
-            shown = await _get(simulator, "/v5/market/time")
-            behind = time.time() * 1000 - shown["time"]
-        p99 = statistics.quantiles(took, n=100)[98]
+        # how fast this machine answers now, without any work: the floor of the same run
+        idle: asyncio.Future[int] = asyncio.ensure_future(asyncio.sleep(5.0, 0))
+        floor_ms = _p99_ms(await _ask_time(simulator, idle))
+        asking = asyncio.ensure_future(_ask_everything(simulator, symbols))
+        took, longest_s = await asyncio.gather(_ask_time(simulator, asking), _watch_pushes(simulator, asking))
+        shown = await _get(simulator, "/v5/market/time")
+        behind = time.time() * 1000 - shown["time"]
+        p99_ms = _p99_ms(took)
         with capsys.disabled():
             print(
-                f"\n{await asking} candles; market/time: {len(took)} calls, p99 {p99 * 1000:.0f} ms; {behind:.0f} ms late"
+                f"\n{await asking} candles; market/time: {len(took)} calls, p99 {p99_ms:.0f} ms ({floor_ms:.0f} ms with nothing "
+                f"else asked); {longest_s:.1f} s at most between pushes; {behind:.0f} ms late; load {os.getloadavg()[0]:.0f}"
             )
-        assert p99 < 0.05
+        # on a machine that is too busy to answer anything within 50 ms, what the asking adds counts
+        assert p99_ms < max(50, floor_ms + 40)
+        assert longest_s < 5
         assert behind < 1000

@@ -27,7 +27,7 @@ from alpha.process import end_tasks
 from alpha.registry import Registry
 from bot_runner.unthrottled import NoLimit
 from risk_guard.account import GuardedAccount, open_account
-from risk_guard.closing import REFUSED_S, Closing, ClosingRefused, ClosingState
+from risk_guard.closing import REFUSED_S, SESSION_PAUSE_S, Closing, ClosingRefused, ClosingState
 from risk_guard.settings import GuardSettings
 from risk_guard.stop_check import StopCheck
 from risk_guard.store import GuardStore
@@ -91,9 +91,11 @@ async def _untold(_text: str) -> None: ...
 
 
 @contextlib.asynccontextmanager
-async def scene(registry: Registry, monkeypatch: pytest.MonkeyPatch, **more: str) -> AsyncIterator[Scene]:
+async def scene(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...] = (), **more: str
+) -> AsyncIterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="alpha-closing-") as folder:
-        simulator = Simulator(Path(folder), speed="1", options=("--no-rate-limits", "--faults"))
+        simulator = Simulator(Path(folder), speed="1", options=("--no-rate-limits", "--faults", *options))
         await simulator.start()
         bot = BOTS[0]
         for name, value in bot.environment().items():
@@ -308,3 +310,48 @@ async def test_orders_of_one_symbol_that_are_always_refused_for_their_parameters
             assert not whole.done()
         await stage.no_faults()
         await asyncio.wait_for(whole, 60)
+
+
+async def test_a_position_whose_market_is_closed_waits_for_the_open_and_holds_up_no_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--symbols", "BTCUSDT,ETHUSDT,AAPLUSDT", "--start", "2026-11-30T20:59")
+    async with scene(registry, monkeypatch, options) as stage:
+        for symbol, qty in (("AAPLUSDT", "100"), ("BTCUSDT", "0.05")):
+            answer = await stage.trader.order(symbol, "Buy", qty)
+            assert answer["retCode"] == 0, answer
+        async with httpx.AsyncClient(base_url=stage.simulator.url) as client:
+            (await client.post("/_sim/speed", json={"speed": 3600})).raise_for_status()
+            while (await client.get("/_sim/state")).json()["now_ms"] < 1_796_079_600_000:  # 23:00
+                await asyncio.sleep(0.05)
+            (await client.post("/_sim/speed", json={"speed": 60})).raise_for_status()
+            told: list[str] = []
+            pauses: list[float] = []
+
+            async def hear(text: str) -> None:
+                told.append(text)
+
+            async def pause(seconds: float) -> None:
+                pauses.append(seconds)
+                await asyncio.sleep(min(seconds, 0.05))
+
+            closing = Closing(
+                stage.account,
+                ClosingState("c", Reason.KILL_SWITCH, "operator:1"),
+                confirm_s=0.0,
+                save=_kept,
+                tell=_untold,
+                hindered=hear,
+                clock=Clock(sleep=pause),
+            )
+            running = asyncio.create_task(closing.run())
+            while len(pauses) < 20:
+                await asyncio.sleep(0.02)
+            held = {row["symbol"] for row in (await stage.simulator.account(BOTS[0].key))["positions"]}
+            assert held == {"AAPLUSDT"}
+            # told once, with when it opens, and asked seldom
+            assert [text for text in told if "closed until Tue 01 Dec 2026 14:30 UTC" in text] == told[:1] == told
+            assert pauses.count(SESSION_PAUSE_S) >= 15
+            (await client.post("/_sim/speed", json={"speed": 36000})).raise_for_status()
+            await asyncio.wait_for(running, 30)
+            assert (await stage.simulator.account(BOTS[0].key))["positions"] == []

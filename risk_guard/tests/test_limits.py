@@ -185,7 +185,9 @@ async def test_a_withdrawal_is_no_loss_for_the_bot_nor_for_all_together(judged: 
         looks[0] = Seen(at_ms, D(equities[0]), D(equities[0] - open_profit), [], 0)
         for limits, one in zip(bots, looks, strict=True):
             await limits.see(one)
-        await portfolio.see(judged.accounts, looks, sum((limits.transferred for limits in bots), ZERO))
+        await portfolio.see(
+            judged.accounts, looks, {"USDT": sum((limits.transferred["USDT"] for limits in bots), ZERO)}
+        )
 
     await look((100_000, 100_000, 100_000), now_ms)
     trader = Trader(judged.stage.simulator.url, BOT)
@@ -246,7 +248,7 @@ async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
             await look(39_000)
         # In the same millisecond as the trade that was already read.
         await look(39_000)
-        assert limits.transferred == D(-60_000)
+        assert limits.transferred == {"USDT": D(-60_000)}
         assert closed == []
         assert await halts(stage) == []
         await account.gateway.close()
@@ -256,7 +258,7 @@ async def test_a_withdrawal_that_the_ledger_does_not_show_yet_is_not_judged(
 
 async def test_a_loss_of_all_together_stops_every_bot_and_a_fall_closes_every_one(judged: Judged) -> None:
     async def look(portfolio: PortfolioLimits, equity: str, now_ms: int = MONDAY_MS) -> None:
-        await portfolio.see(judged.accounts, [seen(equity, now_ms=now_ms)] * 3, ZERO)
+        await portfolio.see(judged.accounts, [seen(equity, now_ms=now_ms)] * 3, {})
 
     portfolio = judged.portfolio()
     await look(portfolio, "100")
@@ -270,13 +272,33 @@ async def test_a_loss_of_all_together_stops_every_bot_and_a_fall_closes_every_on
     assert all("All bots together" in text for text in await judged.alerts())
 
 
+async def test_the_limits_of_all_together_hold_for_each_coin_by_itself(judged: Judged) -> None:
+    async def look(usdt: str, usdc: str, moved: dict[str, Decimal] | None = None) -> None:
+        other = (Seen(MONDAY_MS, D(usdc), D(usdc), [], 0, "USDC"),)
+        both = Seen(MONDAY_MS, D(usdt), D(usdt), [], 0, "USDT", other)
+        await portfolio.see(judged.accounts, [seen("100"), both, seen("100")], moved or {})
+
+    portfolio = judged.portfolio()
+    await look("100", "1000")
+    # what was moved out of a coin is no loss of it, also when nothing is left
+    await look("100", "500", {"USDC": D(-500)})
+    await portfolio.see(judged.accounts, [seen("100")] * 3, {"USDC": D(-1_000)})
+    await look("100", "1000", {"USDC": D(0)})
+    assert await judged.alerts() == []
+    # a fall of the one is not hidden by a rise of the other: nothing is added across coins
+    await look("500", "920", {"USDC": D(0)})
+    assert await halts(judged.stage) == [("no_entries", bot.bot) for bot in BOTS]
+    (said,) = await judged.alerts()
+    assert "All bots together: Equity 920.00 USDC is 8.00 % below" in said
+
+
 async def test_an_observing_guard_says_what_a_breach_would_have_done(judged: Judged) -> None:
     for account in judged.accounts:
         account.observe = True
     limits, portfolio = await judged.bot(), judged.portfolio()
     for equity in ("100", "90"):
         await limits.see(seen(equity, held("A", "0.95")))
-        await portfolio.see(judged.accounts, [seen(equity)] * 3, ZERO)
+        await portfolio.see(judged.accounts, [seen(equity)] * 3, {})
     assert await halts(judged.stage) == []
     said = await judged.alerts()
     assert len(said) == 3

@@ -114,7 +114,13 @@ def main() -> None:
         command = [str(Path(sys.executable).parent / "freqtrade"), "trade", "--config", str(folder / "config.json")]
         command += ["--strategy", "Always", "--strategy-path", str(folder / "strategies"), "--userdir", name]
         with log.open("w") as output:
-            bot = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=name)
+            bot = subprocess.Popen(  # a background job of a shell ignores SIGINT, and its children would too
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=name,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         try:
             follow(folder, bot, log)
         finally:

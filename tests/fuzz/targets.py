@@ -19,37 +19,12 @@ from alpha.errors import Misconfigured
 from alpha.registry import Registry, parse_registry
 from alpha_cli.rendering.production import compose_services, haproxy_config, redis_users
 from exchange_simulator.candle_files import CandleFault, read_candles
+from tests.fuzz.exchange_answers import rest
+from tests.fuzz.strange import PIECES, mutated
+from tests.fuzz.stream_frames import frames
 
 ROOT = Path(__file__).resolve().parents[2]
 Target = Callable[[random.Random, int, Path], str]
-#: What clients, editors and people put where it does not belong.
-PIECES = (
-    "", " ", "\t", "\n", "\r\n", "\x00", "\x1b[2J", "\u200b", "\u00a0", "\u202e", "\ufeff", "é", "日本", "😀", "'", '"', "\\", "$",
-    "${A}", "$(id)", "`id`", "#", " # ", "=", ",", ";", ":", "[", "]", "{", "}", "{{ x }}", "%", "%s", "../", "/", "-", "_", ".",
-    "0", "-1", "1e300", "1e-300", "inf", "nan", "NaN", "0x10", "1,000", "1_000", "true", "null", "None", "9" * 400, "a" * 5000,
-    "2025-01-01", "1735689600", "1735689600000", "1735689600000000", "<<: *x", "!reset", "&x", "*x", "\ud800",
-)  # fmt: skip
-
-
-def mutated(chance: random.Random, text: str, most: int = 4) -> str:
-    """A text with a few places cut, doubled, swapped or filled with something strange."""
-    for _ in range(chance.randint(1, most)):
-        place = chance.randint(0, len(text))
-        other = chance.randint(place, min(len(text), place + chance.choice((0, 1, 1, 2, 8, 60))))
-        kind = chance.randrange(5)
-        if kind == 0:
-            text = text[:place] + chance.choice(PIECES) + text[other:]
-        elif kind == 1:
-            text = text[:place] + text[other:]
-        elif kind == 2:
-            text = text[:place] + text[place:other] * 2 + text[other:]
-        elif kind == 3:
-            lines = text.split("\n")
-            chance.shuffle(lines)
-            text = "\n".join(lines) if chance.random() < 0.1 else text
-        else:
-            text = text[:place] + chr(chance.choice((chance.randrange(128), chance.randrange(0x2FF)))) + text[place:]
-    return text
 
 
 def _one_sentence(said: str, given: object) -> None:
@@ -184,4 +159,4 @@ def _packed(chance: random.Random, path: Path, raw: bytes) -> bytes:
     return raw
 
 
-TARGETS: dict[str, Target] = {"bots": bots, "env": env, "candles": candles}
+TARGETS: dict[str, Target] = {"bots": bots, "env": env, "candles": candles, "rest": rest, "frames": frames}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fuzz.targets import TARGETS
 
-ROUNDS = {"bots": 150, "env": 1500, "candles": 1000}
+ROUNDS = {"bots": 150, "env": 1500, "candles": 1000, "rest": 150, "frames": 4000}
 
 
 @pytest.mark.parametrize("target", TARGETS)

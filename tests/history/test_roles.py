@@ -74,6 +74,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.service_leases": {"INSERT", "UPDATE"},
         "trading.analysis_schemas": {"INSERT"},
         "audit.rejected_messages": {"INSERT"},
+        "audit.venue_drift": {"INSERT"},
     },
     "alpha_api": {"audit.proposals": {"INSERT"}},
     "alpha_dashboard": {

@@ -254,7 +254,7 @@ _PRICE = ("ms", "number", "number", "number", "number")
 _PAGE = row(text="category nextPageCursor", list="list")
 
 INSTRUMENT = row(
-    text="symbol contractType status baseCoin quoteCoin settleCoin symbolType copyTrading displayName",
+    text="symbol contractType status baseCoin quoteCoin settleCoin symbolType copyTrading displayName marketRegion",
     number="priceScale deliveryFeeRate upperFundingRate lowerFundingRate",
     ms="launchTime deliveryTime",
     int="symbolId fundingInterval",

@@ -64,6 +64,7 @@ DOCUMENTED = {
     "GET /v5/account/borrow-history": f"currency {_WINDOW}",
     "POST /v5/account/demo-apply-money": "adjustType utaDemoApplyMoney",
     "GET /v5/user/query-api": "",
+    "GET /v5/user/query-sub-members": "",
     "GET /v5/asset/coin/query-info": "coin",
     "GET /v5/asset/delivery-record": f"category symbol expDate {_WINDOW}",
     "GET /v5/asset/settlement-record": f"category symbol {_WINDOW}",
@@ -92,7 +93,7 @@ PAGES = {  # default and maximum `limit`
 LIMITS = {  # calls per UID and second; `demo-apply-money` per minute
     10: (
         "order/create order/amend order/cancel order/cancel-all order/create-batch order/amend-batch order/cancel-batch "
-        "position/set-leverage position/switch-mode position/trading-stop position/switch-isolated position/add-margin user/query-api"
+        "position/set-leverage position/switch-mode position/trading-stop position/switch-isolated position/add-margin user/query-api user/query-sub-members"
     ),
     50: (
         "order/realtime order/history execution/list position/list position/closed-pnl account/wallet-balance "
