@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.config.services import DatabaseSettings
 from demo.processes import Supervisor
+from operations.tests.test_models import put_on_record, say_scores
 from telegram_manager.alert_delivery import AlertDelivery
 from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
 from telegram_manager.audience import AlertPreferences
 from telegram_manager.daily_summary import DailySummary, SummaryState
 from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre
 from telegram_manager.tests.phone import chromium, conversation, shoot
+from tests.support.models import artefact
+from tests.support.operations import run_sql
 
 pytestmark = pytest.mark.long
 LOOK = (
@@ -31,6 +35,28 @@ LOOK = (
         "/ack",
         "/alerts warning",
         "/logout",
+    ),
+    *(
+        "/exposure",
+        "/risk",
+        "/whitelist",
+        "/trade 1",
+        "/entries momentum all",
+        "/slippage all",
+        "/analysis",
+        "/drift",
+        "/version",
+    ),
+    *("/config", "/model", "/model proof"),
+)
+#: Asked, not pressed: the guard carries these out, which does not run here.
+BY_HAND = (
+    *("/close shortseller BTCUSDT 50", "/movestop shortseller BTCUSDT 95500", "/blacklist momentum DOGEUSDT"),
+    *(
+        "/unblacklist momentum DOGEUSDT",
+        "/cancelorder shortseller BTCUSDT order-1",
+        "/model_promote proof",
+        "/model_retire proof",
     ),
 )
 STEER = (
@@ -50,7 +76,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Supervisor, folder: Path) -> None:
+async def test_no_answer_is_wider_than_a_phone(
+    centre: Centre, supervisor: Supervisor, folder: Path, house_database: DatabaseSettings, tmp_path: Path
+) -> None:
     for name in ("shortseller", "momentum", "risk_guard"):
         await supervisor.start(name)
     alerts = Alerts(centre.platform.live.shared, "risk_guard")
@@ -65,6 +93,14 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
     )  # fmt: skip
     for alert in raised:
         await alerts.raise_alert(alert, now)
+    version = await put_on_record(centre.platform, artefact(tmp_path, effect=1.5))
+    await say_scores(house_database, version, 14.1)
+    await run_sql(
+        house_database,
+        "INSERT INTO audit.venue_drift (kind, place, name, service, example) VALUES "
+        "('field', 'execution', 'carbonOffset', 'websocket_listener', '0.1'), "
+        "('value', 'order', 'orderStatus=Parked', 'websocket_listener', 'Parked')",
+    )
     seen: dict[str, str] = {}
     for command in LOOK:
         before = len(centre.api.said)
@@ -98,6 +134,11 @@ async def test_no_answer_is_wider_than_a_phone(centre: Centre, supervisor: Super
     )  # fmt: skip
     await summary.send(SummaryState())
     seen["daily_summary"] = conversation("", [said for said in centre.api.said[before:] if said.chat == VIEWER])
+    for command in BY_HAND:
+        before = len(centre.api.said)
+        centre.api.says(OPERATOR, command)
+        await centre.settle()
+        seen[_name(command)] = conversation(command, [centre.api.said[before]])
     for command in STEER:
         before = len(centre.api.said)
         centre.api.says(OPERATOR, command)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -80,6 +81,47 @@ def test_what_is_missing_is_built_nothing_is_rebuilt_and_no_registry_is_asked(
     finally:
         compose("down", "-v")
         compose.run("bash", "-c", f"docker image rm -f $(docker image ls -q '{name}/*' | sort -u)")
+
+
+def test_after_a_first_clone_an_updated_strategy_recreates_no_other_container(tmp_path: Path) -> None:
+    """As on a host that has never built anything: no layer of ours is in a cache, and the clone is its owner's alone."""
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
+    folder = tmp_path / "Alpha"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True, umask=0o077)
+    (folder / ".env").write_text("POSTGRES_PASSWORD=p\nREDIS_PASSWORD=p\nALPHA_VERSION=first\n")
+    (folder / "strategies/shortseller/.git").write_text("gitdir: ../../.git/modules/strategies/shortseller\n")
+    template = folder / "docker/Dockerfile"
+    cold = f"ENV NEVER_BUILT={time.time_ns()}"
+    text = template.read_text()
+    template.write_text(
+        text.replace("ARG GROUP\n", f"ARG GROUP\n{cold}\n").replace("ARG FOLDER\n", f"ARG FOLDER\n{cold}\n")
+    )
+    compose = Compose(folder, (PRODUCTION,))
+
+    def containers() -> dict[str, str]:
+        rows = compose("ps", "-a", "--format", "{{.Service}} {{.ID}}").split("\n")
+        return dict(row.split() for row in rows if row.strip())
+
+    try:
+        compose("up", "--no-start", timeout_s=1200)
+        before = containers()
+        assert {"websocket_listener", "shortseller", "migrate", "prepare"} <= set(before)
+        with (folder / "strategies/shortseller/strategy.py").open("a") as code:
+            code.write("# a newer version\n")
+        compose("up", "--no-start", "--build", "shortseller", timeout_s=1200)
+        after = containers()
+        assert {name for name in before if before[name] != after[name]} == {"shortseller"}
+        compose("up", "--no-start")
+        assert containers() == after, "a plain `up` afterwards recreates nothing"
+        run = ["docker", "run", "--rm", "alpha.invalid/shortseller:first"]
+        listed = compose.run(*run, "ls", "-a", "/app/strategies/shortseller").split()
+        assert "strategy.py" in listed
+        assert ".git" not in listed
+        compose.run(*run, "python3", "-c", "import alpha.registry, bot_runner.main, strategies.shortseller.strategy")
+    finally:
+        compose("down", "-v")
+        compose.run("bash", "-c", "docker image rm -f $(docker image ls -q 'alpha.invalid/*:first' | sort -u)")
 
 
 def volumes(compose: Compose) -> set[str]:
