@@ -7,6 +7,7 @@ from html import escape
 from urllib.parse import urlencode
 
 from alpha.errors import Misconfigured, Rejected
+from alpha.model.coin import SETTLE_COINS
 from alpha.registry import Bot, Registry
 from operations.pages import short
 from operations.periods import Period, parse_period
@@ -33,6 +34,8 @@ class Asked:
     words: str = ""
     page: int = 0
     interval: str = ""
+    #: The settle coin of a chart of equity; "" is USDT.
+    coin: str = ""
 
     def period(self, now: datetime) -> Period:
         """The time range at `now` (exchange time). Rejected if it is not one."""
@@ -57,6 +60,7 @@ class Asked:
             "tag": asked.tag,
             "search": asked.words,
             "interval": asked.interval,
+            "coin": asked.coin,
             "page": str(asked.page) if asked.page else "",
         }
         return f"{path or self.path}?{urlencode({name: value for name, value in said.items() if value})}"
@@ -86,6 +90,9 @@ def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str =
         raise Rejected("A range from a date to a date needs both.")
     else:
         span = text("range") or span
+    coin = text("coin").upper()
+    if coin and coin not in SETTLE_COINS:
+        raise Rejected(f"The coin must be one of {', '.join(SETTLE_COINS)}, got {coin!r:.40}.")
     return Asked(
         path,
         span,
@@ -96,6 +103,7 @@ def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str =
         text("search"),
         int(page),
         text("interval"),
+        coin,
     )
 
 

@@ -148,23 +148,25 @@ async def _levels(platform: Operations, symbol: str, asked: Asked) -> list[Json]
 
 
 async def equity(platform: Operations, asked: Asked) -> Json:
-    """Return the equity of all bots and of each over the range, and the drawdown of all in per cent."""
+    """Return the equity of all bots and of each over the range in one settle coin, and the drawdown of all in per cent."""
+    coin = asked.coin or USDT
     now = await business_now(platform)
     period = asked.period(now)
     curves = await asyncio.gather(
-        analytics.equity_curve(platform, None, period),
-        *(analytics.equity_curve(platform, bot, period) for bot in platform.registry.bots),
+        analytics.equity_curve(platform, None, period, coin),
+        *(analytics.equity_curve(platform, bot, period, coin) for bot in platform.registry.bots),
     )
-    # one chart shows one coin: the curves are those of USDT
-    latest = {row.bot: row for row in await positions.balance(platform) if row.true and row.coin == USDT}
+    latest = {row.bot: row for row in await positions.balance(platform) if row.true and row.coin == coin}
     named = {"all": _points(curves[0])}
+    with_coin = 0
     for bot, curve in zip(platform.registry.bots, curves[1:], strict=True):
         points = _points(curve)
+        with_coin += bool(points)
         live = latest.get(bot.id)
         if points and live is not None:
             points = _with_now(points, now, float(live.equity))
         named[short(bot.id)] = points
-    if named["all"] and len(latest) == len(platform.registry.bots):
+    if named["all"] and len(latest) >= with_coin:
         named["all"] = _with_now(named["all"], now, float(sum(row.equity for row in latest.values())))
     return {"curves": named, "drawdown": _drawdown(named["all"])}
 

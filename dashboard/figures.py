@@ -34,20 +34,21 @@ async def figures(platform: Operations, asked: Asked) -> str:
         analytics.spans(platform, "daily", asked.bot, days, min(now, period.end - timedelta(seconds=1))),
         trips(platform, Filter(asked.bot, period, limit=_MOST_TRADES)),
     )
-    # a figure shows one coin: USDT where there is any
-    coin = coins_of([*spans, *found.rows])[0]
-    nets: dict[date, Decimal] = defaultdict(lambda: ZERO)
-    for row in of_coin(spans, coin):
-        if row.start >= period.start.date():
-            nets[row.start] += row.net
-    rows = of_coin(found.rows, coin)
-    note = f"The newest {_MOST_TRADES:,} trades of the range." if found.more else f"{len(rows):,} trades."
-    parts = (
-        _card(f"Net of each day, {coin}", calendar(nets), "whole"),
-        _card(f"Results of trades, {coin}", distribution([row.net for row in rows])),
-        _card("Holding time against result", scatter(rows)),
-        _card(f"Net by hour and weekday of the entry, {coin}", heat_map(rows, platform)),
-    )
+    note = f"The newest {_MOST_TRADES:,} trades of the range." if found.more else f"{len(found.rows):,} trades."
+    parts: list[str] = []
+    # a figure shows one coin, and each coin has its figures
+    for coin in coins_of([*spans, *found.rows]):
+        nets: dict[date, Decimal] = defaultdict(lambda: ZERO)
+        for row in of_coin(spans, coin):
+            if row.start >= period.start.date():
+                nets[row.start] += row.net
+        rows = of_coin(found.rows, coin)
+        parts += (
+            _card(f"Net of each day, {coin}", calendar(nets), "whole"),
+            _card(f"Results of trades, {coin}", distribution([row.net for row in rows])),
+            _card(f"Holding time against result, {coin}", scatter(rows)),
+            _card(f"Net by hour and weekday of the entry, {coin}", heat_map(rows, platform)),
+        )
     dim = (
         f"<p class=dim>{escape(note)} Net of fees and funding; calendar days are UTC, hours in the operator's zone.</p>"
     )

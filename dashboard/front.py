@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from alpha.errors import AlphaError, Rejected
+from alpha.model.coin import USDT
 from alpha.model.money import ZERO
 from bot_control.no_control import BLIND
 from dashboard.asked import Asked, range_bar
@@ -116,18 +117,20 @@ async def past_place(platform: Operations, asked: Asked) -> str:
         raise
     except AlphaError as fault:
         return page_html(Page(f"The last {asked.span}", [Words(str(fault), Tone.BAD)]))
-    nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    coin = coins_of(days)[0]
-    for row in of_coin(days, coin):
-        if period.start.date() <= row.start < period.end.date():
-            nets[f"{row.start:%Y-%m-%d}"] += row.net
-    daily = BarChart(f"Net of each day, {coin}", sorted(nets), [float(nets[day]) for day in sorted(nets)])
-    chart = chart_html("equity", asked.url("/data/equity"), f"Equity and drawdown, {period.label}")
-    return (
-        f"{range_bar(asked)}<div class=pair>"
-        f"<section class=whole><h2>Equity and drawdown, USDT, {escape(period.label)}</h2>{chart}</section>"
-        f"<section>{bars_svg(daily)}</section><section>{reasons_html(reasons, period.label)}</section></div>"
-    )
+    # each chart shows one coin, and there is one of each coin that the accounts hold or have traded
+    held = [row for row in await positions.balance(platform) if row.equity]
+    curves, bars = "", ""
+    for coin in coins_of([*days, *held]):
+        label = f"Equity and drawdown, {coin}, {period.label}"
+        chart = chart_html("equity", asked.url("/data/equity", coin="" if coin == USDT else coin), label)
+        curves += f"<section class=whole><h2>{escape(label)}</h2>{chart}</section>"
+        nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        for row in of_coin(days, coin):
+            if period.start.date() <= row.start < period.end.date():
+                nets[f"{row.start:%Y-%m-%d}"] += row.net
+        daily = BarChart(f"Net of each day, {coin}", sorted(nets), [float(nets[day]) for day in sorted(nets)])
+        bars += f"<section>{bars_svg(daily)}</section>"
+    return f"{range_bar(asked)}<div class=pair>{curves}{bars}<section>{reasons_html(reasons, period.label)}</section></div>"
 
 
 def reasons_html(rows: Sequence[analytics.ReasonRow], label: str) -> str:

@@ -46,12 +46,9 @@ def model_page(seen: ModelDetail, zone: tzinfo) -> Page:
     row, metrics, live = seen.row, seen.metrics, seen.live
     facts = [
         ("version", Cell(row.version[:_SHORT])),
-        (
-            "stage",
-            Cell(
-                f"{row.stage}, by {row.stage_by} on {row.stage_at.astimezone(zone):%Y-%m-%d %H:%M}", _STAGES[row.stage]
-            ),
-        ),
+        ("stage", Cell(row.stage, _STAGES[row.stage])),
+        ("since", Cell(f"{row.stage_at.astimezone(zone):%Y-%m-%d %H:%M}")),
+        ("by", Cell(row.stage_by)),
         ("verdict", _verdict(row)),
         ("attempts", count(row.attempts)),
         ("shadow", Cell(f"{row.shadow.total_seconds() / 86_400:.1f} of {row.shadow_days} days")),

@@ -295,6 +295,7 @@ async def test_the_url_holds_range_bot_filters_and_page_and_what_is_shown_is_als
             "/analytics?range=7d&bot=ss",
             "/daily?range=7d",
             "/data/equity?range=7d",
+            "/data/equity?range=7d&coin=usdc",
             "/data/candles/BTCUSDT?range=all&interval=15",
         ):
             assert (await client.get(path)).status_code == 200, path
@@ -307,6 +308,7 @@ async def test_the_url_holds_range_bot_filters_and_page_and_what_is_shown_is_als
         for path in (
             "/trades?range=never", "/trades?bot=nobody", "/trades?page=-1", "/trades?page=x", "/fills?from=2025-01-01",
             "/trades?search=" + "x" * 101, "/data/candles/BTCUSDT?interval=7", "/audit.csv", "/figures?range=2025-13",
+            "/data/equity?coin=XYZ",
         ):  # fmt: skip
             assert (await client.get(path)).status_code == 400, path
         assert (await client.get("/data/trade/0123456789")).json()["error"].startswith("There is no trade")

@@ -132,7 +132,7 @@ async def test_no_answer_is_wider_than_a_phone(
         centre.platform, centre.setup.memory, centre.setup.audience, centre.setup.letters, centre.setup.painter,
         centre.platform.wall_now().time(),
     )  # fmt: skip
-    await summary.send(SummaryState())
+    await summary.send(SummaryState(centre.platform.wall_now().date().isoformat()))
     seen["daily_summary"] = conversation("", [said for said in centre.api.said[before:] if said.chat == VIEWER])
     for command in BY_HAND:
         before = len(centre.api.said)

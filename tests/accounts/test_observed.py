@@ -17,8 +17,9 @@ from alpha.model.timestamp import ms_of
 from alpha.postgres.database import Connection, connect
 from alpha.registry import Registry
 from bot_control.no_control import NoControl
-from dashboard import front
+from dashboard import chart_data, front
 from dashboard.asked import Asked
+from dashboard.figures import figures
 from operations import analytics, history_pages, pages, positions
 from operations.business_time import business_now
 from operations.context import History, Operations
@@ -260,3 +261,16 @@ async def compare_dashboard(stage: BotHarness, platform: Operations) -> None:
     period = parse_period("30d", await business_now(platform))
     for row_ in await analytics.reasons(platform, None, period):
         assert usdt(row_.net).text in past
+    # a chart per coin, whose last point is the exchange's equity in that coin, and bars of what each coin earned
+    for coin, total in equity.items():
+        assert f"Equity and drawdown, {coin}, " in past
+        drawn = await chart_data.equity(platform, Asked("/", coin=coin))
+        assert drawn["curves"]["all"][-1][1] == pytest.approx(float(total), rel=1e-12)
+        for day in {
+            row.start for row in await analytics.spans(platform, "daily", None, 30, period.end) if row.coin == coin
+        }:
+            own = [row.net for row in await analytics.spans(platform, "daily", None, 30, period.end)
+                   if row.coin == coin and row.start == day]  # fmt: skip
+            assert f"{float(sum(own, D(0))):,.2f}" in past
+    shown = await figures(platform, Asked("/figures"))
+    assert all(f"Results of trades, {coin}" in shown for coin in ("USDT", "USDC"))

@@ -9,5 +9,16 @@ from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator, run
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with running("--account", f"{KEY}:{SECRET}:100000", "--seed", "7", "--speed", "30", "--spread-ticks", "1") as found:
+    with running(
+        "--account",
+        f"{KEY}:{SECRET}:100000:transfer",
+        "--account",
+        f"sub:s:1:sub={KEY}",
+        "--seed",
+        "7",
+        "--speed",
+        "30",
+        "--spread-ticks",
+        "1",
+    ) as found:
         yield found

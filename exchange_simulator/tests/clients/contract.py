@@ -288,6 +288,7 @@ LEDGER = row(
     ms="transactionTime",
     any="extraFees",
 )
+SUB_MEMBER = row(text="uid username remark", int="memberType status")
 KEY = row(
     text="""id note apiKey secret expiredAt createdAt vipLevel mktMakerLevel rsaPublicKey parentUid kycLevel
         kycRegion""",
@@ -425,6 +426,7 @@ READ_CALLS = (
     ),
     Call("GET", "/v5/account/collateral-info", {}, row(list="list"), COLLATERAL),
     Call("GET", "/v5/user/query-api", {}, KEY),
+    Call("GET", "/v5/user/query-sub-members", {}, row(list="subMembers"), SUB_MEMBER, rows_key="subMembers"),
     Call("GET", "/v5/asset/coin/query-info", {}, row(list="rows"), COIN_INFO, rows_key="rows"),
     Call(
         "GET",
