@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -264,7 +265,7 @@ async def compare_dashboard(stage: BotHarness, platform: Operations) -> None:
     # a chart per coin, whose last point is the exchange's equity in that coin, and bars of what each coin earned
     for coin, total in equity.items():
         assert f"Equity and drawdown, {coin}, " in past
-        drawn = await chart_data.equity(platform, Asked("/", coin=coin))
+        drawn: Any = await chart_data.equity(platform, Asked("/", coin=coin))
         assert drawn["curves"]["all"][-1][1] == pytest.approx(float(total), rel=1e-12)
         for day in {
             row.start for row in await analytics.spans(platform, "daily", None, 30, period.end) if row.coin == coin

@@ -25,8 +25,8 @@ from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
 from alpha.bybit.session import CallPolicy, Credentials
 from alpha.clock import Backoff, Clock
-from alpha.config.exchange import Environment
 from alpha.errors import AlphaError, Unknown
+from alpha.model.account import Environment
 from bot_runner.unthrottled import NoLimit
 from tests.fuzz.strange import changed_json, mutated
 from tests.support.world import BOTS, Simulator, Trader

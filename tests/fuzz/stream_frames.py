@@ -13,16 +13,15 @@ import msgspec
 
 from alpha.bybit.messages import answer_of, decode
 from alpha.clock import BusinessClock
-from alpha.config.exchange import Environment
 from alpha.errors import Rejected
+from alpha.model.account import Account, Environment
 from tests.fuzz.strange import changed_json, mutated
-from websocket_listener.account import Account
 from websocket_listener.account_state import AccountState
 from websocket_listener.candles import Candles
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.status import BotStatus
 from websocket_listener.tests.rows import START_MS, execution_row
-from websocket_listener.tests.test_pushed import ORDER, POSITION
+from websocket_listener.tests.test_rows import ORDER, POSITION
 from websocket_listener.tickers import Tickers
 
 _WALLET: dict[str, Any] = {

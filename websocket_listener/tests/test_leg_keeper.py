@@ -6,8 +6,8 @@ from unittest.mock import AsyncMock, MagicMock
 
 import msgspec
 
+from alpha.model.account import Account
 from alpha.model.leg import LONG, SHORT
-from websocket_listener.account import Account
 from websocket_listener.leg_keeper import LegKeeper
 from websocket_listener.legs import Legs
 from websocket_listener.tests.rows import execution

@@ -12,7 +12,7 @@ from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
-from alpha.config.exchange import Environment
+from alpha.model.account import Environment
 from tests.support.world import BOTS, Simulator
 
 STOCK = "AAPLUSDT"
