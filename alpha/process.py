@@ -54,6 +54,13 @@ async def end_tasks(tasks: Iterable["asyncio.Task[object]"], limit_s: float | No
     return True
 
 
+def heed_cancellation() -> None:
+    """End the current task if its cancellation was lost on the way, as `end_tasks` says: a task group cancels only once."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
     """Run `main(stop, pulse)` until it returns; `stop` is set by SIGTERM and SIGINT.
 

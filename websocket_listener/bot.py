@@ -32,6 +32,7 @@ from alpha.model.account import Account
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.postgres.rejected import RejectedMessages
+from alpha.process import heed_cancellation
 from alpha.registry import Bot
 from websocket_listener.account_settings import AccountSettingsWatch
 from websocket_listener.account_state import AccountState, Mark
@@ -242,6 +243,7 @@ class BotListener:
     async def _identified(self) -> Account | None:
         began_s, told = time.monotonic(), False
         while True:
+            heed_cancellation()
             try:
                 async with self._shared.audits.turn(holds=self._held_before):
                     account = await self.identify()
@@ -453,6 +455,7 @@ class BotListener:
     async def _beat(self) -> None:
         """Each second: marks into positions and wallet, the status, what the fills do not explain."""
         while True:
+            heed_cancellation()
             await asyncio.sleep(1.0)
             now_ms = wall_ms()
             self.book.mark(now_ms)
@@ -482,6 +485,7 @@ class BotListener:
     async def _snapshots(self) -> None:
         """The equity curve: a point on a beat, once there is an equity."""
         while True:
+            heed_cancellation()
             await asyncio.sleep(1.0 if self._snapshot_ms == 0 else self._shared.settings.listener_snapshot_s)
             await self._snapshot()
 

@@ -25,8 +25,8 @@ log = logger(__name__)
 T = TypeVar("T")
 LISTENER_LEASES = LeaseTable("trading.listener_leases", ("name",))
 PUBLIC = "public"
-#: A listener that hangs is replaced after this time, and its successor needs a few seconds to begin.
-LEASE_S = 8.0
+#: A listener that hangs is replaced after this time, and its successor needs a few seconds to begin. Renewed every quarter of it.
+LEASE_S = 6.0
 _ANSWER_S = 2.0
 _AGAIN_S = 0.5
 #: Who waits for so long says so: perhaps nobody listens for some bot.

@@ -11,6 +11,7 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Rejected, Retry
+from alpha.lease import LeaseLost
 from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.model.coin import SETTLE_COINS
@@ -18,6 +19,7 @@ from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.process import heed_cancellation
 from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill, Read
@@ -133,6 +135,7 @@ class AccountReconciler:
         """Audit on the beat until cancelled. A failed audit is tried again soon; without one the status goes stale."""
         pause_s = self._schedule.pause_s(self._place)
         while True:
+            heed_cancellation()
             wait_s = pause_s if self._again_at_s is None else max(0.0, self._again_at_s - time.monotonic())
             try:
                 async with asyncio.timeout(wait_s):
@@ -147,16 +150,19 @@ class AccountReconciler:
                 self.failures += 1
                 pause_s = self._beat_s
                 await self._key_refused(str(fault))
+            except LeaseLost:
+                # another listener records the account: no further audit can succeed
+                raise
             except (AlphaError, *POSTGRES_ERRORS) as fault:
                 self.failures += 1
-                pause_s = min(1.0, self._beat_s)
+                pause_s, self._again_at_s = min(1.0, self._beat_s), None
                 why = f"{type(fault).__name__}: {fault}"[:300]
                 log.info("audit_failed", bot=self._feed.account.bot_id, why=why)
                 self._note_failure(why, passing=isinstance(fault, (Retry, *POSTGRES_ERRORS)))
             except Exception as fault:
                 # whatever it is concerns this account; the others go on, and this one goes stale
                 self.failures += 1
-                pause_s = min(1.0, self._beat_s)
+                pause_s, self._again_at_s = min(1.0, self._beat_s), None
                 log.exception("audit_fault", bot=self._feed.account.bot_id)
                 self._note_failure(f"{type(fault).__name__}: {fault}"[:300], passing=False)
             else:

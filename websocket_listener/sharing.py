@@ -13,10 +13,12 @@ from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS
-from websocket_listener.lease import LEASE_S
 
 log = logger(__name__)
 _BEAT_S = 1.0
+#: Without a beat for so long a listener counts no more. Shorter than the lease, so that its accounts, once free, wait for no count:
+#: whoever counts too few for a moment still finds the others' leases held.
+_MEMBER_S = 4.0
 _BEAT = """
 WITH own AS (
     INSERT INTO trading.listener_members (name, expires_at)
@@ -88,7 +90,7 @@ class Sharing:
     async def beat(self) -> None:
         """Say that this listener is there, and count the others. While PostgreSQL does not answer the last count stays."""
         try:
-            rows = await self._questions.fetch(_BEAT, self._name, LEASE_S)
+            rows = await self._questions.fetch(_BEAT, self._name, _MEMBER_S)
         except POSTGRES_ERRORS as fault:
             log.info("members_not_counted", why=type(fault).__name__)
             return

@@ -3,7 +3,9 @@ import contextlib
 import subprocess
 import sys
 
-from alpha.process import end_tasks
+import pytest
+
+from alpha.process import end_tasks, heed_cancellation
 
 _STANDS = """
 import sys, time
@@ -43,3 +45,25 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert task.cancelled()
+
+
+async def test_a_loop_whose_cancellation_was_lost_ends_at_its_next_turn() -> None:
+    turns = 0
+
+    async def loop() -> None:
+        nonlocal turns
+        while True:
+            heed_cancellation()
+            turns += 1
+            # as a library does that turns it into an error of its own
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(5):
+        task = asyncio.create_task(loop())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert turns == 1
