@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long newcomer faults fence simulate fuzz properties accounts mutation test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long test-swarm newcomer faults fence simulate fuzz properties accounts mutation test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
 
 test-containers-long: $(VENV)/.dev ## what takes longest of it: an upgrade and the way back, a newer PostgreSQL, ill health of every service
 	@$(PYTEST) -m "containers and long" --timeout 1800 --durations 10 $(ARGS)
+
+test-swarm: $(VENV)/.dev ## a node of a Docker Swarm lost while bots trade (SWARM_ENGINE=program that makes the second engine)
+	@$(PYTEST) -n 0 -m "containers and long" --timeout 1800 tests/containers/test_swarm.py $(ARGS)
 
 newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill
 	@$(PYTEST) -n 0 -m "long and not containers" -p no:cacheprovider tests/newcomer $(ARGS)
@@ -123,6 +126,7 @@ docs: $(VENV)/.dev ## build the documents into site/
 	@$(BIN)/python -m tests.docs.configuration
 	@$(BIN)/python -m tests.docs.reference
 	@$(BIN)/python -m tests.docs.diagrams
+	@$(BIN)/python -m tests.docs.grafana
 	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict && $(BIN)/python -m tests.docs.llms site && echo "site/index.html"
 
 submodules: $(VENV)/.demo ## turn each strategy's folder into a submodule of its own repository

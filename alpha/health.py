@@ -1,7 +1,8 @@
-"""Serves `/healthz` and `/metrics` of a service from a thread, so that a stalled event loop shows as unhealthy.
+"""Serves `/healthz`, `/livez` and `/metrics` of a service from a thread, so that a stalled event loop shows as unhealthy.
 
 A health check must be able to fail: `/healthz` answers 200 only when the loop runs and every check of the
-service's own work passes, otherwise 503 with one line per fault.
+service's own work passes, otherwise 503 with one line per fault. `/livez` asks only whether the loop runs: an orchestrator that
+replaces what is unhealthy must not replace a listener, with what it holds in memory, because PostgreSQL is away.
 """
 
 import contextlib
@@ -63,12 +64,13 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def _stalled(self) -> dict[str, str]:
+        age = self._pulse.age_s()
+        return {"loop": f"The event loop has stood still for {age:.0f} s."} if age > LOOP_LIMIT_S else {}
+
     def faults(self) -> dict[str, str]:
         """The failing checks: name to sentence. Empty when healthy."""
-        found: dict[str, str] = {}
-        age = self._pulse.age_s()
-        if age > LOOP_LIMIT_S:
-            found["loop"] = f"The event loop has stood still for {age:.0f} s."
+        found = self._stalled()
         for name, check in self._checks.items():
             fault = check()
             if fault is not None:
@@ -80,12 +82,12 @@ class HealthServer:
         if path == "/metrics":
             page: Iterable[bytes] = self._metrics(environ, start_response)
             return page
-        if path != "/healthz":
+        if path not in ("/healthz", "/livez"):
             start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"Ask /healthz or /metrics.\n"]
-        faults = self.faults()
+            return [b"Ask /healthz, /livez or /metrics.\n"]
+        faults = self.faults() if path == "/healthz" else self._stalled()
         body: dict[str, object] = {"healthy": not faults, "faults": faults}
-        if self._details is not None:
+        if self._details is not None and path == "/healthz":
             body["details"] = dict(self._details())
         start_response("503 Service Unavailable" if faults else "200 OK", [("Content-Type", "application/json")])
         return [json.dumps(body, default=str).encode() + b"\n"]

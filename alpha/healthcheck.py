@@ -1,4 +1,4 @@
-"""Queries this container's own /healthz; exits with 0 only when it reports healthy.
+"""Queries this container's own /healthz, or HEALTH_PATH; exits with 0 only when it reports healthy.
 
 It runs every few seconds in every container, so it is started by path (`python3 -IS`) and imports next to nothing.
 """
@@ -10,13 +10,13 @@ import sys
 
 def main() -> int:
     """0 when healthy; 1, with the answer on standard output, when not."""
-    port = os.environ.get("HEALTH_PORT", "8080")
+    port, path = os.environ.get("HEALTH_PORT", "8080"), os.environ.get("HEALTH_PATH", "/healthz")
     try:
         with socket.create_connection(("127.0.0.1", int(port)), timeout=9) as link:
-            link.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            link.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             answer = b"".join(iter(lambda: link.recv(65_536), b""))
     except (OSError, ValueError) as fault:
-        sys.stdout.write(f"http://127.0.0.1:{port}/healthz does not answer: {fault}\n")
+        sys.stdout.write(f"http://127.0.0.1:{port}{path} does not answer: {fault}\n")
         return 1
     head, _, body = answer.partition(b"\r\n\r\n")
     sys.stdout.write(body.decode(errors="replace"))

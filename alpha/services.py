@@ -63,6 +63,7 @@ INFRASTRUCTURE = (
     "docker_socket_proxy",
     "postgres_backup",
     "trading_influxdb",
+    "trading_prometheus",
 )
 #: Exchange of the demo, one-shot jobs and compose services that are no containers of their own name.
 OTHER = (
@@ -77,8 +78,9 @@ OTHER = (
         "pgbouncer",
         "redis",
         "influxdb",
+        "prometheus",
     ),
-    *("trading_ports", "ports", "dashboard_port", "api_port", "influxdb_port"),
+    *("trading_ports", "ports", "dashboard_port", "api_port", "influxdb_port", "prometheus_port"),
     # docker-compose.ha.yml
     *(f"{prefix}{name}" for name in ("etcd1", "etcd2", "etcd3", "patroni1", "patroni2") for prefix in ("", "trading_")),
     *(f"{prefix}redis{number}" for number in (2, 3) for prefix in ("", "trading_")),

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from alpha.errors import Retry
+
 
 class ProcessState(StrEnum):
     """The current state of a container or process."""
@@ -16,6 +18,10 @@ class ProcessState(StrEnum):
     PAUSED = "paused"
     DEAD = "dead"
     REMOVING = "removing"
+
+
+class Unseen(Retry):
+    """Processes cannot be seen from here, by design: live state alone says what runs. No fault."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,7 @@
 """Bot control for the dashboard and the API, which control nothing and see no containers: they rely on live state alone."""
 
-from alpha.errors import Rejected, Retry
-from bot_control.interface import Process
-
-BLIND = "Containers are not visible from here."
+from alpha.errors import Rejected
+from bot_control.interface import Process, Unseen
 
 
 class NoControl:
@@ -11,7 +9,7 @@ class NoControl:
 
     async def list(self) -> list[Process]:
         """Return nothing: no containers are visible from here."""
-        raise Retry(BLIND)
+        raise Unseen("Containers are not visible from here.")
 
     async def start(self, container: str) -> bool:
         """Refused."""

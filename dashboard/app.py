@@ -15,6 +15,7 @@ from alpha.live_state.connect import RedisClients
 from alpha.logs import configure, logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
+from bot_control.desired_state import SWARM, DesiredState
 from bot_control.no_control import NoControl
 from dashboard import chart_data, figures, front, log_files, scripts, tables, views
 from dashboard.asked import Asked, read
@@ -248,7 +249,8 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
     if settings.dashboard_steering:
         own = RedisClients(settings.steering_redis())
         own_history = History(settings.steering_database(), "dashboard steering")
-        steering = Operations(registry, own, own_history, GuardControl(own), zone)
+        control = DesiredState() if settings.bot_control_url == SWARM else GuardControl(own)
+        steering = Operations(registry, own, own_history, control, zone)
     dashboard = Dashboard(settings, Operations(registry, links, history, NoControl(), zone), steering)
     # Event streams never end by themselves.
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)

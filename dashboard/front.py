@@ -12,7 +12,6 @@ from typing import Any
 from alpha.errors import AlphaError, Rejected
 from alpha.model.coin import USDT
 from alpha.model.money import ZERO
-from bot_control.no_control import BLIND
 from dashboard.asked import Asked, range_bar
 from dashboard.charts import bars_svg, chart_html
 from dashboard.markup import cell_html, page_html
@@ -59,7 +58,7 @@ async def live_places(platform: Operations, *, steering: bool = False) -> dict[s
     )
     if isinstance(seen, BaseException):
         raise seen
-    faults = [fault for fault in seen.faults if fault != BLIND]
+    faults = list(seen.faults)
     if isinstance(balances, BaseException):
         faults = list(dict.fromkeys([*faults, _said(balances)]))
         balances = []

@@ -10,6 +10,7 @@ from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.model.money import plain
 from alpha.registry import SHARED_DB, Bot
+from bot_control import follows_desired_state
 from operations import history, shared_control
 from operations.command_result import CommandResult
 from operations.context import Operations
@@ -25,7 +26,7 @@ GUARD_ANSWER_S = 180
 async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to running and start its container; restart one that idles because it was stopped."""
     before = await history.set_wish(platform, bot, "running", by)
-    if platform.registry.is_shared(bot):
+    if follows_desired_state(platform.control, platform.registry, bot):
         return await shared_control.started(platform, bot, before)
     if await platform.control.start(bot.container):
         return CommandResult(True, f"{bot.id} is started.")
@@ -64,7 +65,7 @@ async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to stopped, then stop its container. It survives upgrades and reboots; nothing is sold."""
     warning = await stop_warning(platform, bot)
     await history.set_wish(platform, bot, "stopped", by)
-    if platform.registry.is_shared(bot):
+    if follows_desired_state(platform.control, platform.registry, bot):
         done, text = await shared_control.stopped(platform, bot)
         return CommandResult(done, f"{text}\n{warning}")
     stopped = await platform.control.stop(bot.container, STOP_GRACE_S)
@@ -76,9 +77,9 @@ async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
 async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Restart its container; a desired state of `stopped` becomes `running`, a pause stays.
 
-    In a shared container the bot alone is restarted.
+    In a shared container, or in a swarm, the bot alone is restarted.
     """
-    if platform.registry.is_shared(bot):
+    if follows_desired_state(platform.control, platform.registry, bot):
         return await shared_control.restarted(platform, bot, by)
     if (await history.wishes(platform)).get(bot.id) == "stopped":
         await history.set_wish(platform, bot, "running", by)

@@ -1,12 +1,11 @@
 """Bot control through the guard, for the dashboard: it reaches neither Docker nor the demo's supervisor itself."""
 
 from alpha import clock
-from alpha.errors import Rejected, Retry
+from alpha.errors import Rejected
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.registry import SHARED_DB
-from bot_control.interface import Process
-from bot_control.no_control import BLIND
+from bot_control.interface import Process, Unseen
 from operations.control_channel import ask, silent
 
 #: The guard's commands, and what it answers when there was nothing to do.
@@ -24,7 +23,7 @@ class GuardControl:
 
     async def list(self) -> list[Process]:
         """Nothing: no containers are visible from here."""
-        raise Retry(BLIND)
+        raise Unseen("Containers are not visible from here.")
 
     async def start(self, container: str) -> bool:
         """Start it; False if it was already running."""

@@ -6,9 +6,11 @@ from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.model.timestamp import at
 from alpha.registry import Bot
+from bot_control.interface import Unseen
 from operations import history
 from operations.context import Operations, redis_faults
 from operations.history import AlertRow
+from operations.recovery import recovery
 from operations.status import BotState, status
 
 MOST_LINES = 2_000
@@ -38,8 +40,15 @@ async def health(platform: Operations) -> list[HealthRow]:
     except AlphaError as fault:
         rows.append(HealthRow("postgresql", False, str(fault)))
     try:
+        found = await recovery(platform)
+        rows.append(HealthRow("recovery", found.well, found.sentence))
+    except AlphaError:
+        pass  # PostgreSQL is away, which is said above
+    try:
         running = [process for process in await platform.control.list() if process.running]
         rows.append(HealthRow("bot control", True, f"answers; {len(running)} running"))
+    except Unseen as sentence:
+        rows.append(HealthRow("bot control", True, str(sentence)))
     except AlphaError as fault:
         rows.append(HealthRow("bot control", False, str(fault)))
     seen = await status(platform)

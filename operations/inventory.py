@@ -12,6 +12,7 @@ from alpha.config.loader import Settings
 from alpha.errors import AlphaError
 from alpha.live_state import keys
 from alpha.registry import Bot
+from bot_control.interface import Unseen
 from operations import history
 from operations.context import Operations, redis_faults
 
@@ -84,6 +85,8 @@ async def versions(platform: Operations) -> Versions:
     try:
         found = await platform.control.list()
         processes = [ProcessRow(each.container, each.state.value, each.started_at) for each in found]
+    except Unseen:
+        pass  # what runs where is the swarm's knowledge
     except AlphaError as fault:
         faults.append(str(fault))
     return Versions(_own_version(), machine.python_version(), schema, processes, faults)

@@ -1,4 +1,4 @@
-"""Start, stop and restart of a bot whose container runs other bots too: through its desired state alone.
+"""Start, stop and restart of a bot whose container runs other bots too, or is kept by a swarm: through its desired state alone.
 
 The process reads the desired states once a second (`bot_runner/shared.py`) and says in the heartbeat what it did.
 """
@@ -21,7 +21,7 @@ _STOPPED = "stopped"
 async def started(platform: Operations, bot: Bot, before: str | None) -> CommandResult:
     """Start the container if it does not run; `before` is the former desired state."""
     if await platform.control.start(bot.container) or before == _STOPPED:
-        return CommandResult(True, f"{bot.id} is started, in the container {bot.container} that it shares.")
+        return CommandResult(True, f"{bot.id} is started in the container {bot.container}.")
     if before == "paused":
         return CommandResult(True, f"{bot.id} was running, paused. It runs from its next start; /resume it now.")
     return CommandResult(True, f"{bot.id} was running already.")
@@ -32,10 +32,10 @@ async def stopped(platform: Operations, bot: Bot) -> tuple[bool, str]:
     if await _runs(platform, bot) is False:
         return True, f"{bot.id} was not running and stays stopped."
     if await _confirmed(platform, bot):
-        return True, f"{bot.id} is stopped and stays stopped; the other bots of {bot.container} go on."
+        return True, f"{bot.id} is stopped and stays stopped; the container {bot.container} runs on."
     return False, (
         f"{bot.id} is to stop, but its process has not confirmed it within {CONFIRM_S} s. /flatten {bot.id} takes the "
-        f"account from it; to stop the container {bot.container} would stop its other bots."
+        f"account from it."
     )
 
 
@@ -50,7 +50,7 @@ async def restarted(platform: Operations, bot: Bot, by: str) -> CommandResult:
     confirmed = await _confirmed(platform, bot)
     await history.set_wish(platform, bot, "running" if before == _STOPPED else before, by)
     if confirmed:
-        return CommandResult(True, f"{bot.id} is restarted; the other bots of {bot.container} went on.")
+        return CommandResult(True, f"{bot.id} is restarted; the container {bot.container} ran on.")
     return CommandResult(False, f"{bot.id} has not stopped within {CONFIRM_S} s, so it was not restarted.")
 
 

@@ -12,6 +12,7 @@ from alpha.live_state.read import Heartbeat, LiveStatus, read_heartbeat, read_st
 from alpha.model.timestamp import ms_of
 from alpha.registry import Bot
 from bot_control import Process
+from bot_control.interface import Unseen
 from operations import history
 from operations.business_time import business_now
 from operations.context import Operations, redis_faults
@@ -88,6 +89,8 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
     processes: dict[str, Process] | None = None
     try:
         processes = {process.container: process for process in await platform.control.list()}
+    except Unseen:
+        pass  # live state alone says what runs
     except AlphaError as fault:
         faults.append(str(fault))
     wishes: dict[str, str] | None = None

@@ -48,6 +48,7 @@ REPAIRED = Gauge("guard_stops_repaired", "Stops that the guard set", ["bot"])
 WALKS = Gauge("guard_patrols", "Patrols that were walked to the end", ["bot"])
 FAULTS = Counter("guard_faults", "Rounds that ended in a fault", ["bot"])
 EQUITY = Gauge("guard_equity_usdt", "Equity as last judged", ["bot"])
+LIMIT = Gauge("guard_limit_used_ratio", "Part of a loss limit in use, 1 where it is met", ["bot", "limit"])
 FLAT_S = Gauge("guard_last_closing_seconds", "How long the last flatten or panic took, confirmation included")
 
 
@@ -269,6 +270,8 @@ class GuardApp:
         EQUITY.labels(post.account.bot.id).set(float(seen.equity))
         post.seen, post.seen_s = seen, time.monotonic()
         await post.limits.see(seen)
+        for limit, used in post.limits.used(seen.equity).items():
+            LIMIT.labels(post.account.bot.id, limit).set(float(used))
 
     async def _judge_all(self, environment: Environment) -> None:
         """Check the portfolio limits once every account in it has a recent snapshot."""

@@ -21,6 +21,7 @@ from alpha.model.leg import split_slot
 from alpha.model.reason import Reason
 from alpha.process import end_tasks
 from alpha.registry import Registry
+from bot_control.desired_state import follows_desired_state
 from bot_control.interface import BotControl
 from risk_guard import containers, manual
 from risk_guard.account import GuardedAccount
@@ -413,7 +414,7 @@ class CommandDesk:
                 return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
         except REDIS_UNAVAILABLE:
             log.warning("bot_not_asked", bot=bot.id, why="Redis is unavailable")
-        if self._registry.is_shared(bot):
+        if follows_desired_state(self._control, self._registry, bot):
             return await self._take_from_shared(account, by, tell)
         try:
             await self._control.stop(bot.container, 5)
@@ -427,7 +428,7 @@ class CommandDesk:
         return text
 
     async def _take_from_shared(self, account: GuardedAccount, by: str, tell: Tell) -> str:
-        """Its container runs other bots: take the account's lease instead of stopping it.
+        """Its process runs other bots, or a swarm keeps it running: take the account's lease instead of stopping it.
 
         What the bot had signed may still arrive until its receive window ends; the closing reads again for longer.
         """
@@ -439,12 +440,12 @@ class CommandDesk:
         except AlphaError as fault:
             text = (
                 f"{bot.id} did not answer, and its lease could not be taken ({fault}); the halt keeps it from entering. "
-                f"The container {bot.container} runs on for its other bots."
+                f"The container {bot.container} runs on."
             )
         else:
             text = (
-                f"{bot.id} did not answer: its account is taken from it and it is to stop; the other bots of "
-                f"{bot.container} go on. /start {bot.id}, then /resume {bot.id}, bring it back."
+                f"{bot.id} did not answer: its account is taken from it and it is to stop; the container "
+                f"{bot.container} runs on. /start {bot.id}, then /resume {bot.id}, bring it back."
             )
         await tell(text)
         return text

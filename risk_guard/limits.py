@@ -114,6 +114,10 @@ class BotLimits:
         """True once the saved references have been loaded."""
         return self._memory is not None
 
+    def used(self, equity: Decimal) -> dict[str, Decimal]:
+        """How much of each loss limit is in use at this equity; 1 where it is met."""
+        return self._book.used(equity)
+
     async def load(self) -> None:
         """Load the saved references. Raises Retry while PostgreSQL is unavailable."""
         if self._memory is not None or self._account.id is None:

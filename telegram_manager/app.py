@@ -24,6 +24,7 @@ from telegram_manager.daily_summary import DailySummary, Digest
 from telegram_manager.dashboard_news import DashboardNews
 from telegram_manager.dispatcher import UpdateDispatcher
 from telegram_manager.health_watch import HealthWatch
+from telegram_manager.metric_alerts import MetricAlerts
 from telegram_manager.news import News
 from telegram_manager.poller import Poller
 from telegram_manager.proposals import Proposals
@@ -56,6 +57,7 @@ WATCH_S, LOOK_AROUND_S, NEWS_S, SUMMARY_S, FLUSH_S, ACK_S, PROPOSALS_S, DASHBOAR
     5.0,
     2.0,
 )
+METRICS_S = 15.0
 CLOSE_WAIT_S = 5.0
 #: The webhook gets each alert once: it repeats nothing and has no quiet hours.
 NEVER_MS = 1 << 60
@@ -151,6 +153,9 @@ class CommandCentre:
                 steady["acknowledgements"] = forever("acknowledgements", pump.look_for_terminal, ACK_S, stop)
             if self._settings.c2_webhook_url is not None:
                 steady["webhook"] = (await self._webhook(client)).run(stop)
+            if self._settings.prometheus_url is not None:
+                metrics = MetricAlerts(str(self._settings.prometheus_url), client, self._alerts)
+                steady["metrics"] = forever("metrics", lambda: metrics.look(wall_ms()), METRICS_S, stop)
             at_once: dict[str, Coroutine[Any, Any, None]] = {}
             if self._settings.c2_heartbeat_url is not None:
                 at_once["heartbeat"] = ask_every_minute(

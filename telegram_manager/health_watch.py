@@ -1,18 +1,22 @@
 """Health watch: raises alerts for faults that nothing else reports, and keeps stopped bots stopped."""
 
 import asyncio
+import contextlib
 import shutil
 from datetime import timedelta
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.errors import AlphaError
 from alpha.logs import logger
+from bot_control import follows_desired_state
 from operations.accounts import current_accounts
 from operations.coins import named
 from operations.context import Operations
 from operations.control import STOP_GRACE_S
 from operations.positions import balance
+from operations.recovery import recovery
 from operations.status import BotState, BotStatus, Status, status
+from telegram_manager import watch_metrics
 
 log = logger(__name__)
 #: A problem must last this long before it is raised: restarts and reconnects pass.
@@ -58,6 +62,9 @@ class HealthWatch:
     async def look(self) -> None:
         """The quick check: bots, their data, stops, desired states."""
         seen = await status(self._platform)
+        watch_metrics.note_bots(seen)
+        with contextlib.suppress(AlphaError):
+            await watch_metrics.note_budget(self._platform)
         # problems are reported first; then each bot is handled independently: a slow stop delays no other
         await self._quick.told(troubles(seen), self._platform.wall_ms())
         await asyncio.gather(*(self._keep_wish(bot) for bot in seen.bots))
@@ -65,13 +72,14 @@ class HealthWatch:
     async def look_around(self) -> None:
         """The slow check: drawdown, backups, disk. Unavailable parts are skipped."""
         found: list[Alert] = []
-        for ask in (self._drawdowns, self._backups):
+        for ask in (self._drawdowns, self._backups, self._recovery):
             try:
                 found += await ask()
             except AlphaError as fault:
                 log.warning("not_watched", fault=str(fault))
         try:
             usage = shutil.disk_usage(self._disk)
+            watch_metrics.note_disk(usage)
         except OSError as fault:
             log.warning("disk_not_watched", fault=str(fault))
             usage = None
@@ -84,9 +92,11 @@ class HealthWatch:
 
     async def _keep_wish(self, bot: BotStatus) -> None:
         """Stop a bot again that runs although its desired state is stopped (after `up -d` or a reboot)."""
-        if bot.wish != "stopped":
-            return
-        control, container = self._platform.control, self._platform.registry.find(bot.bot).container
+        control, registry = self._platform.control, self._platform.registry
+        wished = registry.find(bot.bot)
+        if bot.wish != "stopped" or follows_desired_state(control, registry, wished):
+            return  # a process that follows the desired state keeps it itself
+        container = wished.container
         try:
             running = {process.container for process in await control.list() if process.running}
             # checked again: it may have been started since the status was read; a stop in progress needs no second one
@@ -122,6 +132,13 @@ class HealthWatch:
                 found.append(Alert(Level.WARNING, key, text, "Look at /analytics.", row.bot))
         return found
 
+    async def _recovery(self) -> list[Alert]:
+        found = await recovery(self._platform)
+        watch_metrics.note_recovery(found)
+        if found.well:
+            return []
+        return [Alert(Level.CRITICAL, "recovery-old", found.sentence, "pgBackRest says why in the log of PostgreSQL.")]
+
     async def _backups(self) -> list[Alert]:
         row = await self._platform.history.rows(
             "SELECT max(finished_at) FILTER (WHERE ok AND kind = 'backup') AS good, "
@@ -129,6 +146,7 @@ class HealthWatch:
         )
         good, since = row[0]["good"], row[0]["since"]
         now = self._platform.wall_now()
+        watch_metrics.note_backup(good, since, now)
         if since is None or now - since < BACKUP_LIMIT or (good is not None and now - good < BACKUP_LIMIT):
             return []
         last = (

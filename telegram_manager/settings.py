@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from alpha.config.keys import TELEGRAM_TOKEN
-from alpha.config.loader import Settings
+from alpha.config.loader import Settings, Url
 from alpha.config.services import HealthSettings, LogSettings
 from operations.access_code import is_hash
 from operations.commands import Role
@@ -114,6 +114,11 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
     c2_webhook_url: SecretStr | None = Field(None, description="an address that gets every alert as JSON")
     c2_heartbeat_url: SecretStr | None = Field(
         None, description="URL that is requested every minute while everything is healthy"
+    )
+
+    prometheus_url: Url | None = Field(
+        None,
+        description="the address of Prometheus, whose firing rules become alerts; none without the profile `metrics`",
     )
 
     @model_validator(mode="before")

@@ -128,12 +128,19 @@ def test_the_demo_shares_nothing_with_a_production_stack_beside_it(tmp_path: Pat
 
 
 #: Official images, which nobody changes.
-SHARED = {"image of postgres:17", "image of redis:8", "image of haproxy:3.0", "image of influxdb:1.12"}
+SHARED = {
+    "image of postgres:17",
+    "image of redis:8",
+    "image of haproxy:3.0",
+    "image of influxdb:1.12",
+    "image of prom/prometheus:v2",
+}
 
 
 #: Who speaks to the exchange or to Telegram; the doctor asks both. The ports are only carried in.
 NEED_A_WAY_OUT = {
     "shortseller", "lxalgo", "momentum", "risk_guard", "websocket_listener", "trade_sync_service", "telegram_manager", "doctor",
+    "prometheus_port",
     "tick_recorder", "analysis_service", "ports", "dashboard_port", "api_port", "influxdb_port",
 }  # fmt: skip
 
@@ -146,5 +153,7 @@ def test_only_who_needs_a_way_out_has_one_and_only_the_forwarder_publishes() -> 
             continue
         open_ones = [name for name in part["networks"] if not networks[name].get("internal")]
         assert bool(open_ones) == (service in NEED_A_WAY_OUT), service
-        assert bool(part.get("ports")) == (service in {"ports", "dashboard_port", "api_port", "influxdb_port"}), service
+        assert bool(part.get("ports")) == (
+            service in {"ports", "dashboard_port", "api_port", "influxdb_port", "prometheus_port"}
+        ), service
         assert all(str(port).startswith("127.0.0.1:") for port in part.get("ports", ())), service

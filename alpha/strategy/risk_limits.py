@@ -135,6 +135,15 @@ class RiskLimits:
         halved = any(block.action is Action.HALF_SIZE for block in self.state.blocks.values())
         return _HALF if halved else _ONE
 
+    def used(self, equity: Decimal) -> dict[str, Decimal]:
+        """How much of each limit is in use at this equity, once `see` has run: 0 at the reference or above, 1 where it is met."""
+        references = self.state.references
+        return {
+            limit.name: max(Decimal(0), 1 - equity / references[limit.window]) / limit.fraction
+            for limit in self._limits
+            if references.get(limit.window, Decimal(0)) > 0 and limit.fraction > 0
+        }
+
     def flat(self) -> None:
         """Note that nothing is held: a close-all of the open-profit limit is done, and there is no profit to guard."""
         self.state.closing_all = False

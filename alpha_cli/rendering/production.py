@@ -10,6 +10,7 @@ from alpha.errors import Misconfigured
 from alpha.registry import Bot, Registry
 from alpha_cli.rendering.demo import CONTAINER_PREFIX, demo_channels, demo_keys, demo_services
 from alpha_cli.rendering.image_packages import image_packages
+from alpha_cli.rendering.prometheus import prometheus_config
 
 #: So many containers' names stand on one line of the proxy's allow-list.
 _NAMES_PER_LINE = 20
@@ -27,11 +28,15 @@ class Rendered:
 def render(registry: Registry, root: Path) -> list[Rendered]:
     """Render every file that follows from the registry."""
     proxy, users = haproxy_config(registry), redis_users(registry)
+    prometheus = prometheus_config(registry, _NOTE)
+    rules = root / "docker/prometheus/rules.yml"
+    watched = prometheus + (rules.read_text(encoding="utf-8") if rules.exists() else "")
     demo_proxy = haproxy_config(registry, CONTAINER_PREFIX)
     files = [
         Rendered(Path("docker_proxy/haproxy.cfg"), proxy),
         Rendered(Path("docker_proxy/haproxy.demo.cfg"), demo_proxy),
         Rendered(Path("docker/redis/users.acl.template"), users),
+        Rendered(Path("docker/prometheus/prometheus.yml"), prometheus),
     ]
     compose_parts: dict[str, dict[str, str]] = {
         "docker-compose.production.yml": {
@@ -43,11 +48,13 @@ def render(registry: Registry, root: Path) -> list[Rendered]:
             "allowed": f"      alpha.allowed: {_digest(proxy)}\n",
             "channels": compose_channels(registry),
             "bots": compose_services(registry),
+            "metrics": f"      alpha.metrics: {_digest(watched)}\n",
         },
         "docker-compose.ha.yml": {
             "images": compose_images(root / "docker" / "base-images.env"),
             "bots": ha_services(registry),
         },
+        "docker-compose.pitr.yml": {"images": compose_images(root / "docker" / "base-images.env")},
         "docker-compose.demo.yml": {
             "keys": demo_keys(registry),
             "allowed": f"      alpha.allowed: {_digest(demo_proxy)}\n",
@@ -248,6 +255,7 @@ BASE_IMAGES = {
     "redis": "redis:8",
     "haproxy": "haproxy:3.0",
     "influxdb": "influxdb:1.12",
+    "prometheus": "prom/prometheus:v2",
 }
 
 

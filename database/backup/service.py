@@ -20,6 +20,8 @@ from database.backup.settings import BackupSettings
 log = logger(__name__)
 SERVICE = "postgres_backup"
 SCHEMA_PAUSE_S = 1.0
+#: How long the database may take to answer at the start: on several hosts its name is known only once it is healthy.
+STARTS_WITHIN = timedelta(minutes=2)
 #: How long a schema may stay behind this image before it is taken as it is.
 STEADY = timedelta(seconds=30)
 AGAIN_AFTER = timedelta(minutes=15)
@@ -63,12 +65,14 @@ class BackupService:
 
         A schema that is older than this image's and does not change for STEADY is backed up as it is.
         """
-        wanted, seen, since = needed(SERVICE), 0, self._now()
+        wanted, seen, since, began = needed(SERVICE), 0, self._now(), self._now()
         while not stop.is_set():
             try:
                 found = await present(self._settings)
             except AlphaError:
-                break  # the backup itself fails with its reason
+                if self._now() - began >= STARTS_WITHIN:
+                    break  # the backup itself fails with its reason
+                found = 0
             if found != seen:
                 seen, since = found, self._now()
             if found >= wanted or (found > 0 and self._now() - since >= STEADY):

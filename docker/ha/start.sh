@@ -9,11 +9,7 @@ if [ "${1:-patroni}" = etcd ]; then
     --listen-peer-urls http://0.0.0.0:2380 --initial-advertise-peer-urls "http://$NODE:2380" --auto-compaction-retention 1h
 fi
 
-secret() { # NAME: the file of that name in /run/secrets, or the variable
-  file=/run/secrets/$(printf %s "$1" | tr 'A-Z' 'a-z')
-  if [ -s "$file" ]; then tr -d '\r\n' <"$file"; return; fi
-  eval "printf %s \"\${$1:-}\""
-}
+. /opt/ha/archive.sh
 quoted() { sed "s/'/''/g"; }
 password=$(secret POSTGRES_PASSWORD)
 if [ -z "$password" ]; then
@@ -27,27 +23,7 @@ cipher=$(secret PGBACKREST_CIPHER_PASS)
 archive='archive_mode: "off"'
 restore=''
 if [ -n "$cipher" ]; then
-  cat >/tmp/pgbackrest.conf <<CONF
-[global]
-repo1-path=${PGBACKREST_REPO_PATH:-/var/lib/pgbackrest}
-repo1-cipher-type=aes-256-cbc
-repo1-cipher-pass=$cipher
-repo1-retention-full=${PGBACKREST_KEEP_FULL:-2}
-start-fast=y
-compress-type=zst
-log-level-console=warn
-log-level-file=off
-lock-path=/tmp/pgbackrest
-spool-path=/tmp/pgbackrest-spool
-${PGBACKREST_MORE:-}
-
-[alpha]
-pg1-path=$data
-pg1-port=5432
-pg1-socket-path=/tmp
-pg1-user=trading_user
-pg1-database=postgres
-CONF
+  pgbackrest_conf "$data" /tmp "$cipher" >/tmp/pgbackrest.conf
   archive="archive_mode: \"on\"
         archive_timeout: \"${ARCHIVE_TIMEOUT_S:-30}\"
         archive_command: pgbackrest --config=/tmp/pgbackrest.conf --stanza=alpha archive-push %p"

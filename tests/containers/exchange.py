@@ -1,6 +1,8 @@
 """The simulated exchange outside the stack, and a client that trades on it continuously."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpha.config.loader import load
+from alpha.registry import load_registry
 from demo.ledger_check import Ledger, LedgerCheck, check_books
 from operations.context import OperationsSettings, open_operations
+from tests.containers.compose import ROOT, Compose
 from tests.support.world import BotKey, Trader
 
 
@@ -52,6 +56,23 @@ SIM_ACCOUNTS = " ".join(
         f"{NEW_KEY.key}:{NEW_KEY.secret}::of={ACCOUNTS['LXALGO'].key}",
     ]
 )
+
+
+def set_up(folder: Path, settings: str) -> Compose:
+    """A clone of this checkout's commits in `folder`, set up with `alpha init`; `settings` are added to its `.env`."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    keys = [
+        word
+        for bot in load_registry(folder / "bots.toml").bots
+        for account in (ACCOUNTS[bot.prefix], READING[bot.prefix])
+        for word in (account.key, account.secret)
+    ]
+    compose = Compose(folder, ("docker-compose.production.yml",))
+    typed = "".join(f"{line}\n" for line in ["demo", *keys, *[""] * 9])
+    compose.run(sys.executable, "-m", "alpha_cli", "init", typed=typed)
+    with (folder / ".env").open("a") as env:
+        env.write(settings)
+    return compose
 
 
 @dataclass(frozen=True, slots=True)

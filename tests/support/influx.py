@@ -1,7 +1,5 @@
 """A real InfluxDB 1.x on loopback: Debian's package `influxdb`, unpacked, not installed."""
 
-import fcntl
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -9,36 +7,14 @@ from pathlib import Path
 import httpx
 
 from demo.ports import free_port
+from tests.support import debian
 
-ROOT = Path(__file__).resolve().parents[2]
-_CACHE = ROOT / ".state" / "influxdb"
 USER, PASSWORD, DATABASE = "alpha", "a-password-of-the-tests", "ticks"
 
 
 def program() -> tuple[Path | None, str]:
     """The server's program; None and the reason where it cannot be had."""
-    installed = shutil.which("influxd")
-    if installed:
-        return Path(installed), ""
-    found = _CACHE / "usr" / "bin" / "influxd"
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        return None, "no influxd here, and no apt-get to get one with"
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if found.exists():
-            return found, ""
-        got = subprocess.run(
-            ["apt-get", "download", "influxdb"], cwd=_CACHE, capture_output=True, text=True, check=False, timeout=120
-        )
-        packages = list(_CACHE.glob("influxdb_*.deb"))
-        if got.returncode != 0 or not packages:
-            return None, f"Debian's package influxdb cannot be downloaded: {got.stderr.strip()[-200:]}"
-        unpacked = subprocess.run(
-            ["dpkg", "-x", str(packages[0]), str(_CACHE)], capture_output=True, text=True, check=False
-        )
-        packages[0].unlink()
-        return (found, "") if found.exists() else (None, f"the package cannot be unpacked: {unpacked.stderr.strip()}")
+    return debian.program("influxdb", "influxd")
 
 
 class EmbeddedInflux:

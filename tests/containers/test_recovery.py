@@ -1,0 +1,95 @@
+"""Recovery of the single PostgreSQL to a chosen moment (docker-compose.pitr.yml): exactly what was recorded before it; the rest comes
+back from the exchange.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from alpha.registry import load_registry
+from alpha_cli.installation.write import Installation
+from tests.containers.compose import Compose, engine_answers, measured, wait_for
+from tests.containers.exchange import ACCOUNTS, Exchange, set_up
+
+pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(1800)]
+_RECORD = "SELECT count(*) || ' ' || md5(string_agg(exec_id, ',' ORDER BY exec_id)) FROM trading.fills"
+
+
+@pytest.fixture(scope="module")
+def stack(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    """The production stack with an archive, healthy."""
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
+    folder = tmp_path_factory.mktemp("recovery") / "Alpha"
+    plain = set_up(folder, f"{exchange.settings}PGBACKREST_CIPHER_PASS=a-long-random-word-of-the-test\n")
+    compose = Compose(plain.folder, (*plain.files, "docker-compose.pitr.yml"))
+    compose("down", "-v", "--remove-orphans")
+    try:
+        compose("build", timeout_s=1500)
+        compose("up", "-d")
+        compose.wait_healthy()
+        yield compose
+    finally:
+        print(compose("logs", "--tail", "30", "--no-color"))
+        compose("down", "-v", "--remove-orphans")
+
+
+def ask(compose: Compose, text: str) -> str:
+    return compose("exec", "-T", "postgres", "psql", "-U", "trading_user", "-d", "trading_db", "-Atqc", text).strip()
+
+
+def fills(compose: Compose) -> int:
+    return int(ask(compose, "SELECT count(*) FROM trading.fills"))
+
+
+def test_a_restore_to_a_second_has_exactly_the_fills_before_it_and_the_exchange_brings_the_rest(
+    stack: Compose, exchange: Exchange
+) -> None:
+    def backed_up() -> bool:
+        said = stack.run("docker", "exec", "trading_postgres", "sh", "/opt/ha/plain.sh", "info")
+        return "full backup" in said and "status: ok" in said
+
+    with exchange.hand(ACCOUNTS["SHORTSELLER"]):
+        wait_for(lambda: fills(stack) >= 20, lambda: f"fills: {fills(stack)}", 120)
+        wait_for(backed_up, lambda: "the first full backup", 180)
+    time.sleep(5)  # what was sent is recorded
+    before = ask(stack, _RECORD)
+    moment = ask(stack, "SELECT clock_timestamp()")
+    assert ask(stack, _RECORD) == before, "fills came in while the moment was read"
+    time.sleep(2)
+    with exchange.hand(ACCOUNTS["SHORTSELLER"]):
+        wait_for(lambda: fills(stack) >= int(before.split()[0]) + 20, lambda: f"more fills: {fills(stack)}", 120)
+    after = fills(stack)
+    segment = ask(stack, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+
+    def archived() -> bool:
+        return ask(stack, "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment
+
+    wait_for(archived, lambda: "the archive to have the moment", 120)
+    age_s = float(ask(stack, "SELECT extract(epoch FROM clock_timestamp() - last_archived_time) FROM pg_stat_archiver"))
+    measured(f"the newest recoverable moment was {age_s:.0f} s old")
+    assert age_s < 60
+
+    began = time.monotonic()
+    stack("stop")
+    stack("run", "--rm", "--no-deps", "postgres", "restore", moment)
+    stack("up", "-d", "--no-deps", "postgres")
+
+    def serves() -> bool:
+        try:
+            return ask(stack, "SELECT pg_is_in_recovery()") == "f"
+        except AssertionError:
+            return False
+
+    wait_for(serves, lambda: "PostgreSQL after the restore", 180)
+    assert ask(stack, _RECORD) == before
+    measured(f"restored to the moment in {time.monotonic() - began:.0f} s: {before.split()[0]} of {after} fills")
+    stack("up", "-d")
+    stack.wait_healthy()
+    wait_for(lambda: fills(stack) >= after, lambda: f"the rest from the exchange: {fills(stack)} of {after}", 240)
+    known = Installation(stack.folder, load_registry(stack.folder / "bots.toml")).read()
+    books = asyncio.run(exchange.books(stack.folder, known["POSTGRES_PASSWORD"], known["REDIS_PASSWORD"]))
+    assert books.agree, books.differences[:10]
+    measured(books.summary)
