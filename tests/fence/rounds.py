@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from alpha.lease import settle_ms
@@ -16,7 +17,7 @@ from tests.support.world import ROOT, Simulator
 
 #: The shortest lease whose window still is one.
 LEASE_S = 1.5
-_LINE_LIMIT_S = 180.0
+_LINE_LIMIT_S = 600.0
 
 
 @dataclass
@@ -31,8 +32,10 @@ class Tally:
 class Instance:
     """One sender."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        """`log` takes its standard error."""
         self._process = process
+        self._log = log
         self.token = 0
 
     def signal(self, number: int) -> None:
@@ -44,8 +47,10 @@ class Instance:
         """The next event of this kind; AssertionError when the sender ends or stays silent."""
         assert self._process.stdout is not None
         while True:
-            line = await asyncio.wait_for(self._process.stdout.readline(), _LINE_LIMIT_S)
-            assert line, f"the sender ended before {event!r}"
+            # not wait_for, which loses a cancellation that comes together with the line
+            async with asyncio.timeout(_LINE_LIMIT_S):
+                line = await self._process.stdout.readline()
+            assert line, f"the sender ended before {event!r}: {self._log.read_text()[-600:]}"
             with contextlib.suppress(ValueError):
                 found: dict[str, Any] = json.loads(line)
                 if found.get("event") == event:
@@ -69,8 +74,13 @@ class Pair:
     account: int
     environment: Mapping[str, str]
     draw: random.Random
+    #: Where the senders' logs go.
+    folder: Path
+    started: int = 0
 
     async def _start(self) -> Instance:
+        self.started += 1
+        log = self.folder / f"{self.key}-{self.started}.log"
         arguments = [
             "-m",
             "tests.fence.sender",
@@ -82,15 +92,11 @@ class Pair:
         ]
         kept = {name: os.environ[name] for name in ("PATH", "FENCE_BREAK") if name in os.environ}
         environment = {**self.environment, "PYTHONPATH": str(ROOT), **kept}
-        return Instance(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *arguments,
-                env=environment,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
+        with log.open("wb") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=errors
             )
-        )
+        return Instance(process, log)
 
     async def play(self, rounds: int, tally: Tally) -> None:
         """Play `rounds` rounds and judge each."""

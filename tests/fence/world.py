@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -31,7 +33,11 @@ async def play(folder: Path, *, rounds: int, pairs: int, draw: random.Random, se
         share = -(-rounds // pairs)
         playing = [
             asyncio.create_task(
-                Pair(stage.simulator, key, key, account, environment, random.Random(draw.random())).play(share, tally)
+                _told(
+                    Pair(stage.simulator, key, key, account, environment, random.Random(draw.random()), folder).play(
+                        share, tally
+                    )
+                )
             )
             for key, account in accounts
         ]
@@ -47,6 +53,15 @@ async def play(folder: Path, *, rounds: int, pairs: int, draw: random.Random, se
         await asyncio.gather(*playing, return_exceptions=True)
         stage.close()
     return tally
+
+
+async def _told(playing: Coroutine[Any, Any, None]) -> None:
+    """Say at once what ended a pair: the others end first, which takes a while."""
+    try:
+        await playing
+    except Exception as fault:
+        print(f"a pair has ended: {fault!r}", flush=True)
+        raise
 
 
 async def _register(stage: BotHarness, key: str) -> int:

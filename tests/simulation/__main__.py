@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from tests.simulation.breaks import BREAKS, broken
 from tests.simulation.run import Outcome, play, shorten
 from tests.simulation.schedule import disturbances
+from tests.simulation.virtual_loop import unbind_clocks
 
 _REPORT = 500
 _FRESH_AFTER = 100
@@ -38,6 +39,7 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})  # fmt: skip
     # What was killed in the middle complains when it is collected: nobody needs to hear that.
     sys.unraisablehook = lambda _: None
+    unbind_clocks()
     gc.freeze()
     if options.broken is not None:
         return _play_broken(options.broken)

@@ -32,6 +32,7 @@ class Outcome:
     takeovers: int = 0
     most_unprotected_s: float = 0.0
     synced_looks: int = 0
+    digest: int = 0
     trace: list[str] = field(default_factory=list)
 
 
@@ -80,6 +81,7 @@ def _play(seed: int, chosen: list[Disturbance], *, traced: bool) -> Outcome:
             sum(row["acquisitions"] - 1 for row in world.postgres.leases.values()),
             invariants.most_unprotected_s,
             invariants.synced_looks,
+            world.loop.digest,
             world.trace,
         )
 

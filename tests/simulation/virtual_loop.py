@@ -7,18 +7,22 @@ never runs again.
 
 import asyncio
 import contextvars
+import gc
 import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType, ModuleType
 from typing import Any
 
 #: Wall clock at the start of every simulation: 2025-01-06 00:00 UTC.
 EPOCH_S = 1_736_121_600.0
 _JITTER_S = 0.0008
+_CLOCKS = ("time", "time_ns", "monotonic", "perf_counter", "monotonic_ns", "clock_gettime", "clock_gettime_ns")
 
 
 @dataclass(eq=False)
@@ -26,6 +30,7 @@ class Process:
     """One simulated process. `tasks` keeps what a kill leaves unfinished from being collected while the run lasts."""
 
     name: str
+    number: int = 0
     alive: bool = True
     frozen: bool = False
     queue: deque[asyncio.Handle] = field(default_factory=deque)
@@ -57,6 +62,28 @@ class Stuck(AssertionError):
     """Nothing can ever run again."""
 
 
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set is that of its number, not that of its address, which differs from run to run."""
+
+    def __init__(self, number: int, work: Any, **more: Any) -> None:
+        self.number = number
+        super().__init__(work, **more)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Future(asyncio.Future[Any]):
+    """As `_Task`."""
+
+    def __init__(self, number: int, **more: Any) -> None:
+        self.number = number
+        super().__init__(**more)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module docstring."""
 
@@ -64,6 +91,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now_s = 0.0
         self.steps = 0
+        #: Of every step until now: the same for the same schedule.
+        self.digest = 0
         #: Added to every wall clock; a step of it is a disturbance.
         self.wall_offset_s = 0.0
         self.outside = Process("outside")
@@ -71,6 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready_now: list[Process] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._number = 0
+        self._made = 0
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -95,11 +125,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # --- what asyncio calls ----------------------------------------------------------------------------------------
 
     def _make_task(self, loop: Any, work: Any, **more: Any) -> "asyncio.Task[Any]":
-        task = asyncio.Task(work, loop=loop, **more)
+        self._made += 1
+        task = _Task(self._made, work, loop=loop, **more)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         owner = more["context"].get(_process) if more.get("context") is not None else _process.get(None)
         (owner or self.outside).tasks.append(task)
         return task
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """See `_Future`."""
+        self._made += 1
+        return _Future(self._made, loop=self)
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         """Queue it with its process."""
@@ -156,6 +192,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             ready.pop(at)
         if not handle._cancelled:
             self.steps += 1
+            self.digest = hash((self.digest, self.now_s, process.number))
             handle._run()
 
     def _jump(self) -> None:
@@ -177,6 +214,37 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().close()
 
 
+@cache
+def _through_the_module(name: str) -> Callable[..., Any]:
+    def look(*args: Any) -> Any:
+        return getattr(time, name)(*args)
+
+    return look
+
+
+@cache
+def unbind_clocks() -> None:
+    """Let every clock that was bound at an import be looked up when it is called, so that `clocks_of` reaches it.
+
+    A default of a function, a factory of a dataclass field, a name that a module imported. Once a process.
+    """
+    through = {id(getattr(time, name)): _through_the_module(name) for name in _CLOCKS}
+    gc.unfreeze()  # what is frozen is not listed
+    for found in gc.get_objects():
+        if isinstance(found, FunctionType):
+            if any(id(value) in through for value in found.__defaults__ or ()):
+                found.__defaults__ = tuple(through.get(id(value), value) for value in found.__defaults__ or ())
+            for name, value in (found.__kwdefaults__ or {}).items():
+                found.__kwdefaults__[name] = through.get(id(value), value)
+            for cell in found.__closure__ or ():
+                with suppress(ValueError):  # an empty cell
+                    cell.cell_contents = through.get(id(cell.cell_contents), cell.cell_contents)
+        elif isinstance(found, ModuleType) and found is not time:
+            for name, value in list(vars(found).items()):
+                if id(value) in through:
+                    setattr(found, name, through[id(value)])
+
+
 @contextmanager
 def clocks_of(loop: VirtualLoop) -> Iterator[None]:
     """Every clock of the standard library shows this loop's time."""
@@ -187,6 +255,7 @@ def clocks_of(loop: VirtualLoop) -> Iterator[None]:
     def steady_s() -> float:
         return 1_000.0 + loop.now_s
 
+    unbind_clocks()
     put = {
         "time": wall_s,
         "time_ns": lambda: int(wall_s() * 1e9),
@@ -196,7 +265,7 @@ def clocks_of(loop: VirtualLoop) -> Iterator[None]:
         "clock_gettime": lambda _clock: steady_s(),
         "clock_gettime_ns": lambda _clock: int(steady_s() * 1e9),
     }
-    kept = {name: getattr(time, name) for name in put}
+    kept = {name: getattr(time, name) for name in _CLOCKS}
     for name, clock in put.items():
         setattr(time, name, clock)
     try:

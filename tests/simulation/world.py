@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import random
+import secrets
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ class NoControl:
 class World:
     """Everything of one run."""
 
+    seed: int
     loop: VirtualLoop
     draw: random.Random
     redis: RedisServer
@@ -114,7 +116,7 @@ class World:
     def start(self, role: str) -> Process:
         """Start one more process of this kind; it is started again when it ends."""
         self.started += 1
-        process = Process(f"{role}-{self.started}")
+        process = Process(f"{role}-{self.started}", self.started)
         self.processes.setdefault(role, []).append(process)
         self.loop.spawn(process, self._life(role, process))
         return process
@@ -182,6 +184,7 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
         postgres.accounts["simulated", str(venue.account.uid)] = (1, BOT)
         strategy = ToyParameters(symbols=SYMBOLS, hold_bars=draw.choice((1, 1, 2, 12)), stop=cast(Any, "0.004"))
         world = World(
+            seed,
             loop,
             draw,
             redis,
@@ -244,6 +247,8 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
         (alpha.lease, "process_name", lambda: f"host:{current().name}:1"),
         (websocket_listener.lease, "process_name", lambda: f"host:{current().name}:1"),
     ]
+    ids = random.Random(f"ids {world.seed}")
+    put += [(os, "urandom", ids.randbytes), (secrets, "token_hex", lambda size=32: ids.randbytes(size).hex())]
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in put]
     environment = {"SHORTSELLER_BYBIT_API_KEY": KEY, "SHORTSELLER_BYBIT_API_SECRET": SECRET}
     environment |= {
