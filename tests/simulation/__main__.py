@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from tests.simulation.breaks import BREAKS, broken
 from tests.simulation.run import Outcome, play, shorten
-from tests.simulation.schedule import disturbances
+from tests.simulation.schedule import LONG_EVERY, disturbances
 from tests.simulation.virtual_loop import unbind_clocks
 
 _REPORT = 500
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--processes", type=int, default=1, help="how many at once")
     parser.add_argument("--seed", type=int, default=None, help="play this one alone")
+    parser.add_argument("--each", action="store_true", help="a line for each seed, whatever came of it")
     parser.add_argument("--without", default="", help="numbers of disturbances that are left out, by commas")
     parser.add_argument("--trace", action="store_true", help="print everything that happened in it")
     parser.add_argument(
@@ -59,6 +60,8 @@ def main() -> int:
         if outcome.breaches:
             broken += 1
             _tell(shorten(outcome))
+        elif options.each:
+            _tell(outcome)
         if number % _REPORT == 0 or number == options.seeds:
             print(
                 f"{number} seeds, {broken} broken, {orders} orders, {takeovers} takeovers, "
@@ -71,8 +74,8 @@ def main() -> int:
 def _play_broken(name: str) -> int:
     says, _, schedules = BREAKS[name]
     with broken(name):
-        for seed, chosen in enumerate(schedules):
-            outcome = play(seed, chosen=chosen)
+        for number, chosen in enumerate(schedules):
+            outcome = play(number * LONG_EVERY, chosen=chosen)
             if any(says in text for text in outcome.breaches):
                 _tell(outcome)
                 return 1
@@ -92,7 +95,8 @@ def _tell(outcome: Outcome) -> None:
     left_out = {one.number for one in disturbances(outcome.seed)} - {one.number for one in outcome.disturbances}
     without = ",".join(map(str, sorted(left_out)))
     print(
-        f"seed {outcome.seed}: {'BROKEN' if outcome.breaches else 'ok'}, {outcome.orders} orders, {outcome.steps} steps"
+        f"seed {outcome.seed}: {'BROKEN' if outcome.breaches else 'ok'}, {outcome.orders} orders, {outcome.steps} steps, "
+        f"schedule {outcome.digest & 0xFFFFFFFFFFFF:012x}"
     )
     for one in outcome.disturbances:
         print(f"      {one}")

@@ -37,7 +37,7 @@ async def _forget_entries(entries: Any) -> None:
 def _in_batch(kind: str, for_s: float) -> list[list[Disturbance]]:
     """The bot is struck in the middle of its first orders, at this moment or that; a second one waits."""
     spare = Disturbance(0, 1.0, "second instance")
-    return [[spare, Disturbance(1, 5.1 + step * 0.1, kind, "bot", for_s)] for step in range(12)]
+    return [[spare, Disturbance(1, 4.1 + step * 0.1, kind, "bot", for_s)] for step in range(12)]
 
 
 #: By name: what a breach says, what is put in place of what, and what is done to the system.
@@ -88,7 +88,7 @@ BREAKS: dict[str, tuple[str, list[tuple[Any, str, Any]], list[list[Disturbance]]
     "positions are not compared": (
         "the bot knows",
         [(PositionReconciler, "reconcile", _as_it_is)],
-        [[Disturbance(0, 40.0, "stop hit", "", 0.0, 1.0)]] * 4,
+        [[Disturbance(0, 36.0, "stop hit", "", 0.0, 1.0)]] * 4,
     ),
 }
 

@@ -17,6 +17,7 @@ from alpha.bybit.retry_policy import ErrorKind, kind_of_status
 from alpha.bybit.signing import rest_signature
 from alpha.bybit.transport import Answer, Permit, Transport
 from alpha.errors import Retry
+from exchange_simulator.candles import Candles
 from exchange_simulator.engine import price_moves
 from exchange_simulator.engine.model import Execution
 from exchange_simulator.exchange import Exchange, Setup
@@ -28,9 +29,11 @@ from exchange_simulator.ws.session import PrivateSession, PublicSession
 from tests.simulation.virtual_loop import EPOCH_S, Process, VirtualLoop, current
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-#: Business seconds per virtual second: a bar of a minute takes five.
-SPEED = 12
+#: Business seconds per virtual second: a bar of a minute takes two.
+SPEED = 30
 ADVANCE_S = 0.5
+#: Candles begin so long before a run: what a bot reads at its start costs more than all else, and tells nothing here.
+_HISTORY_MS = 30 * 60_000
 KEY, SECRET = "key-ss", "secret-of-ss"
 _MARKET = GeneratedMarket(7, SYMBOLS)
 
@@ -66,6 +69,16 @@ class Accepted:
         return not self.body.get("reduceOnly")
 
 
+class _YoungCandles(Candles):
+    """Candles of symbols that were listed a little before the run."""
+
+    oldest_ms = 0
+
+    def _span(self, interval: str, start: int | None, end: int | None, limit: int) -> tuple[int, int]:
+        first, last = super()._span(interval, start, end, limit)
+        return max(first, self.oldest_ms), last
+
+
 class Venue:
     """The exchange, and every connection to it."""
 
@@ -85,6 +98,9 @@ class Venue:
         )
         setup = Setup(seed=7, start_ms=start_ms, step_clock=True, rate_limits=False)
         self.exchange = Exchange(_MARKET, keys, setup)
+        young = _YoungCandles(_MARKET, self.exchange.timeline)
+        young.oldest_ms = start_ms - _HISTORY_MS
+        self.exchange.candles = young
         self.rest = Rest(self.exchange, Faults(self.exchange, set), self._wall_ms)
         self.account = self.exchange.account(keys[0])
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from tests.simulation.exchange import SYMBOLS, Network
 from tests.simulation.invariants import Invariants
-from tests.simulation.schedule import END_S, ROLES, Disturbance, disturbances
+from tests.simulation.schedule import CALM_S, ROLES, Disturbance, calm_from_s, disturbances
 from tests.simulation.virtual_loop import Process, Stuck
 from tests.simulation.world import World, world_of
 
 _LOOK_S = 0.5
-#: At the end the bot may be about to act on a bar: it is looked at until everything is at rest, so long.
-_REST_S = 30.0
+#: At the end a takeover may still wait, or the bot may act on a bar: so long everything has to come to rest.
+_REST_S = 45.0
 
 
 @dataclass
@@ -93,14 +93,12 @@ async def _course(world: World, invariants: Invariants, chosen: list[Disturbance
             world.start(role)
     for one in chosen:
         world.loop.call_later(one.at_s, _disturb, world, one)
-    while world.loop.now_s < END_S:
+    calm_s = max([calm_from_s(world.seed), *(one.at_s + one.for_s for one in chosen)])
+    left: list[str] = []
+    while world.loop.now_s < calm_s + CALM_S or (left and world.loop.now_s < calm_s + _REST_S):
         await asyncio.sleep(_LOOK_S)
         await invariants.look()
-    left = invariants.unsettled()
-    until_s = world.loop.now_s + _REST_S
-    while left and world.loop.now_s < until_s:
-        await asyncio.sleep(0.1)
-        left = invariants.unsettled()
+        left = invariants.unsettled() if world.loop.now_s >= calm_s + CALM_S else []
     for text in left:
         invariants.breach(text)
 

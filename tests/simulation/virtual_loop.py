@@ -84,6 +84,33 @@ class _Future(asyncio.Future[Any]):
         return self.number
 
 
+class _Handle(asyncio.Handle):
+    """A handle that knows its process; made a hundred thousand times, so without asking for a debug mode."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, callback: Any, args: Any, loop: "VirtualLoop", context: contextvars.Context | None) -> None:
+        self._context = context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self.owner = context.get(_process, loop.outside)
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """As `_Handle`."""
+
+    __slots__ = ("owner",)
+
+    def __init__(
+        self, when: float, callback: Any, args: Any, loop: "VirtualLoop", context: contextvars.Context | None
+    ) -> None:
+        self._context = context = contextvars.copy_context() if context is None else context
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self._when, self._scheduled = when, True
+        self.owner = context.get(_process, loop.outside)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module docstring."""
 
@@ -98,7 +125,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.outside = Process("outside")
         self._draw = draw
         self._ready_now: list[Process] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _TimerHandle]] = []
         self._number = 0
         self._made = 0
         self.set_task_factory(self._make_task)
@@ -139,7 +166,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         """Queue it with its process."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._queue(handle)
         return handle
 
@@ -154,7 +181,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """Queue it for later, a trifle later than asked, as on a real machine."""
         when = max(when, self.now_s) + self._draw.random() * _JITTER_S
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _TimerHandle(when, callback, args, self, context)
         self._number += 1
         heapq.heappush(self._timers, (when, self._number, timer))
         return timer
@@ -162,11 +189,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Dropped when its time comes."""
 
-    def _owner(self, handle: asyncio.Handle) -> Process:
-        return handle._context.get(_process, self.outside)  # type: ignore[attr-defined,no-any-return]
-
-    def _queue(self, handle: asyncio.Handle) -> None:
-        process = self._owner(handle)
+    def _queue(self, handle: "_Handle | _TimerHandle") -> None:
+        process = handle.owner
         if not process.alive:
             return
         process.queue.append(handle)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ import bot_runner.app
 import risk_guard.app
 import websocket_listener.app
 import websocket_listener.lease
-from alpha.config.keys import load_keys
+from alpha.config.keys import BotKeys, load_keys
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Misconfigured, Rejected, Retry
@@ -54,6 +55,7 @@ _BASE: dict[str, Any] = {
     "redis_password": "unused",
 }
 LEASE_S = 3
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class MinuteToy(Toy):
@@ -98,7 +100,6 @@ class World:
     redis: RedisServer
     postgres: PostgresServer
     venue: Venue
-    settings: dict[str, Any]
     bot: Bot
     strategy: ToyParameters
     processes: dict[str, list[Process]] = field(default_factory=dict)
@@ -153,20 +154,45 @@ class World:
         self.loop.call_soon(self.crash, process, role, 0.5, context=self.loop.outside.context)
 
     async def _work(self, role: str, stop: asyncio.Event) -> None:
-        if role == "listener":
-            await serve(
-                load(ListenerSettings, env_file=None, **self.settings, listener_audit_s=5.0, listener_history_days=1, listener_silence_s=6.0,
-                     listener_ping_s=2.0),
-                stop,
-                LoopPulse(),
-            )  # fmt: skip
-        elif role == "guard":
-            settings = load(GuardSettings, env_file=None, **self.settings, guard_patrol_s=5, guard_lease_s=3)
+        settings = _settings_of(role)
+        if isinstance(settings, ListenerSettings):
+            await serve(settings, stop, LoopPulse())
+        elif isinstance(settings, GuardSettings):
             await GuardApp(settings).run(stop, LoopPulse())
-        else:
-            own = load(BotSettings, env_file=None, **self.settings, alpha_lease_seconds=LEASE_S)
-            keys = load_keys(self.bot, env_file=None)
-            await BotProcess(own, self.bot, keys, MinuteToy(self.strategy)).run(stop, LoopPulse())
+        elif isinstance(settings, BotSettings):
+            await BotProcess(settings, self.bot, _keys(), MinuteToy(self.strategy)).run(stop, LoopPulse())
+
+
+@cache
+def _settings_of(role: str) -> ListenerSettings | GuardSettings | BotSettings:
+    """Read once: they are frozen, and reading them costs as much as seconds of a run."""
+    base = {**_BASE, "alpha_bots_file": _one_bot()}
+    if role == "listener":
+        return load(ListenerSettings, env_file=None, **base, listener_audit_s=5.0, listener_history_days=1, listener_silence_s=6.0,
+                    listener_ping_s=2.0)  # fmt: skip
+    if role == "guard":
+        return load(GuardSettings, env_file=None, **base, guard_patrol_s=5, guard_lease_s=3)
+    return load(BotSettings, env_file=None, **base, alpha_lease_seconds=LEASE_S)
+
+
+@cache
+def _keys() -> BotKeys:
+    return load_keys(_bot(), env_file=None)
+
+
+@cache
+def _bot() -> Bot:
+    return load_registry(_one_bot()).find(BOT)
+
+
+@cache
+def _one_bot() -> Path:
+    """A bots file with one bot; it lasts as long as this process."""
+    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="alpha-simulation-"))
+    path = Path(_FOLDERS[-1].name) / "bots.toml"
+    first = (ROOT / "bots.toml").read_text().split("\n[[bot]]\n")[1]
+    path.write_text(f"[[bot]]\n{first}")
+    return path
 
 
 @contextmanager
@@ -175,14 +201,13 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
     draw = random.Random(f"interleaving {seed}")
     random.seed(seed)
     loop = VirtualLoop(draw)
-    with tempfile.TemporaryDirectory(prefix="alpha-simulation-") as folder, clocks_of(loop):
-        bots = _one_bot(Path(folder))
+    with clocks_of(loop):
         redis = RedisServer(Outages(random.Random(f"redis {seed}")), lambda: int((EPOCH_S + loop.now_s) * 1000))
         postgres = PostgresServer(Outages(random.Random(f"postgres {seed}")), lambda: EPOCH_S + loop.now_s)
         start_ms = 1_740_787_200_000 + (seed % 1_000) * 60_000
         venue = Venue(loop, random.Random(f"network {seed}"), start_ms)
         postgres.accounts["simulated", str(venue.account.uid)] = (1, BOT)
-        strategy = ToyParameters(symbols=SYMBOLS, hold_bars=draw.choice((1, 1, 2, 12)), stop=cast(Any, "0.004"))
+        strategy = ToyParameters(symbols=SYMBOLS, hold_bars=draw.choice((1, 1, 2, 40)), stop=cast(Any, "0.004"))
         world = World(
             seed,
             loop,
@@ -190,8 +215,7 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
             redis,
             postgres,
             venue,
-            {**_BASE, "alpha_bots_file": bots},
-            load_registry(bots).find(BOT),
+            _bot(),
             strategy,
         )
 
@@ -206,13 +230,6 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
             finally:
                 venue.exchange.close()
                 loop.close()
-
-
-def _one_bot(folder: Path) -> Path:
-    path = folder / "bots.toml"
-    first = (ROOT / "bots.toml").read_text().split("\n[[bot]]\n")[1]
-    path.write_text(f"[[bot]]\n{first}")
-    return path
 
 
 @contextmanager
