@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.world import ROOT, Simulator
 
 #: The shortest lease whose window still is one.
 LEASE_S = 1.5
-_LINE_LIMIT_S = 600.0
+_SILENT_S = 600.0
 
 
 @dataclass
@@ -36,26 +36,21 @@ class Instance:
         """`log` takes its standard error."""
         self._process = process
         self._log = log
-        self.token = 0
 
     def signal(self, number: int) -> None:
         """Freeze or thaw it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
-    async def hears(self, event: str) -> dict[str, Any]:
-        """The next event of this kind; AssertionError when the sender ends or stays silent."""
+    async def tell(self, queue: "asyncio.Queue[Event]") -> None:
+        """Put all that it says into the queue, and its end as an AssertionError."""
         assert self._process.stdout is not None
-        while True:
-            # not wait_for, which loses a cancellation that comes together with the line
-            async with asyncio.timeout(_LINE_LIMIT_S):
-                line = await self._process.stdout.readline()
-            assert line, f"the sender ended before {event!r}: {self._log.read_text()[-600:]}"
+        while line := await self._process.stdout.readline():
             with contextlib.suppress(ValueError):
                 found: dict[str, Any] = json.loads(line)
-                if found.get("event") == event:
-                    self.token = found["token"]
-                    return found
+                if "token" in found:
+                    queue.put_nowait((self, found))
+        queue.put_nowait((self, AssertionError(f"a sender has ended: {self._log.read_text()[-600:]}")))
 
     async def end(self) -> None:
         """Kill it."""
@@ -64,9 +59,12 @@ class Instance:
         await self._process.wait()
 
 
+Event = tuple[Instance, dict[str, Any] | AssertionError]
+
+
 @dataclass
 class Pair:
-    """Two senders of one account."""
+    """Two senders of one account. On a crowded machine the lease may change hands unasked: only tokens say who has it."""
 
     simulator: Simulator
     key: str
@@ -76,11 +74,13 @@ class Pair:
     draw: random.Random
     #: Where the senders' logs go.
     folder: Path
-    started: int = 0
+    takeovers: list[tuple[int, int]] = field(default_factory=list)
+    _opened: dict[int, Instance] = field(default_factory=dict)
+    _lost: set[int] = field(default_factory=set)
+    _said: "asyncio.Queue[Event]" = field(default_factory=asyncio.Queue)
 
-    async def _start(self) -> Instance:
-        self.started += 1
-        log = self.folder / f"{self.key}-{self.started}.log"
+    async def _start(self, name: str) -> Instance:
+        log = self.folder / f"{self.key}-{name}.log"
         arguments = [
             "-m",
             "tests.fence.sender",
@@ -98,42 +98,61 @@ class Pair:
             )
         return Instance(process, log)
 
+    @property
+    def _token(self) -> int:
+        """The newest token that was taken."""
+        return max((token for token, _ in self.takeovers), default=0)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Listen to both until this holds; TimeoutError when both stay silent."""
+        while not holds():
+            async with asyncio.timeout(_SILENT_S):
+                instance, event = await self._said.get()
+            if isinstance(event, AssertionError):
+                raise event
+            token = int(event["token"])
+            if event["event"] == "taken":
+                self.takeovers.append((token, int(event["exchange_ms"])))
+            elif event["event"] == "opens":
+                self._opened[token] = instance
+            elif event["event"] == "lost":
+                self._lost.add(token)
+
     async def play(self, rounds: int, tally: Tally) -> None:
         """Play `rounds` rounds and judge each."""
-        holder, waiting = await self._start(), None
+        instances = [await self._start("first"), await self._start("second")]
+        telling = [asyncio.create_task(instance.tell(self._said)) for instance in instances]
         try:
-            first = await holder.hears("taken")
-            takeovers = [(int(first["token"]), int(first["exchange_ms"]))]
-            waiting = await self._start()
             after = 0
             for _ in range(rounds):
-                await holder.hears("opens")
+                await self._until(lambda: self._token in self._opened)
+                token = self._token
+                holder = self._opened[token]
                 await asyncio.sleep(self.draw.uniform(0.0, 1.0))
                 holder.signal(signal.SIGSTOP)
-                taken = await waiting.hears("taken")
-                takeovers.append((int(taken["token"]), int(taken["exchange_ms"])))
+                await self._until(lambda token=token: self._token > token)  # type: ignore[misc]
                 # Mostly while the successor still waits, at times while it sends.
                 await asyncio.sleep(
                     self.draw.uniform(0.0, 1.2 * settle_ms(LEASE_S) / 1000 if self.draw.random() < 0.3 else 0.5)
                 )
                 holder.signal(signal.SIGCONT)
-                await holder.hears("lost")
-                holder, waiting = waiting, holder
+                await self._until(lambda token=token: token in self._lost)  # type: ignore[misc]
                 rows = await self.simulator.ledger(self.key, after)
                 tally.rounds += 1
                 tally.orders += len(rows)
-                tally.late += _late(rows, takeovers)
+                tally.late += _late(rows, self.takeovers)
                 after = rows[-1]["n"] if rows else after
             # What a fenced process left behind must not come later either.
-            await holder.hears("opens")
+            await self._until(lambda: self._token in self._opened)
             rows = await self.simulator.ledger(self.key)
-            late = set(_late(rows, takeovers)) - set(tally.late)
+            late = set(_late(rows, self.takeovers)) - set(tally.late)
             tally.late += sorted(late)
         finally:
-            for instance in (holder, waiting):
-                if instance is not None:
-                    instance.signal(signal.SIGCONT)
-                    await instance.end()
+            for task in telling:
+                task.cancel()
+            for instance in instances:
+                instance.signal(signal.SIGCONT)
+                await instance.end()
 
 
 def _late(rows: list[dict[str, Any]], takeovers: list[tuple[int, int]]) -> list[str]:

@@ -258,8 +258,8 @@ def unbind_clocks() -> None:
         if isinstance(found, FunctionType):
             if any(id(value) in through for value in found.__defaults__ or ()):
                 found.__defaults__ = tuple(through.get(id(value), value) for value in found.__defaults__ or ())
-            for name, value in (found.__kwdefaults__ or {}).items():
-                found.__kwdefaults__[name] = through.get(id(value), value)
+            named = found.__kwdefaults__ or {}
+            named.update((name, through[id(value)]) for name, value in list(named.items()) if id(value) in through)
             for cell in found.__closure__ or ():
                 with suppress(ValueError):  # an empty cell
                     cell.cell_contents = through.get(id(cell.cell_contents), cell.cell_contents)
