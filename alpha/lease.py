@@ -126,6 +126,8 @@ class Lease:
         """
         self.token = 0
         self.lost = False
+        #: How often PostgreSQL did not answer a renewal and answered again: it may have come back older than it was.
+        self.outages = 0
         self.seconds = seconds
         self.holder = holder or process_name()
         self._row = row
@@ -171,6 +173,8 @@ class Lease:
             self._unanswered_ms = self._clock.boottime_ms()
             log.warning("lease_not_renewed", what=self._what, why=str(fault))
             return
+        if self._unanswered_ms is not None:
+            self.outages += 1
         self._unanswered_ms = None
         if not kept:
             self.lost = True

@@ -41,6 +41,7 @@ from bot_runner.entries import ABSENT_MS, Entries
 from bot_runner.exits import Exits
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
+from bot_runner.lost_state import LostState
 from bot_runner.model_client import ModelClient
 from bot_runner.partial_exits import PartialExits
 from bot_runner.position_reconciler import PositionReconciler
@@ -233,7 +234,8 @@ class BotProcess:
         )
         journal = StatePersistence(self._bot, self._store, account, lease, state, self._alerts)
         core = DecisionCore(self._strategy, feed.interval_ms, broker.instrument, state.core, state.strategy)
-        reconciler = PositionReconciler(core, journal, broker, view, self._clock)
+        lost = LostState(core, journal, broker, self._gateway, self._clock)
+        reconciler = PositionReconciler(core, journal, broker, view, self._clock, lost=lost)
         executor = Exits(core, journal, broker, view, reconciler, self._clock)
         trader = Trader(
             core=core,

@@ -130,6 +130,7 @@ class LiveLoop:
         await crew.beat()
         await crew.tell_symbols()
         await self._trader.journal.alerts.flush()
+        await self._trader.journal.keep_up()
         try:
             await self._trader.tick()
             if now_ms - self._candle_ms >= SILENT_AFTER_MS:

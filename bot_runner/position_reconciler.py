@@ -1,4 +1,6 @@
-"""What the exchange holds against what the bot knows: exits explained, sizes corrected, unknown positions left alone."""
+"""What the exchange holds against what the bot knows: exits explained, sizes corrected, own positions adopted that the saved
+state has lost, unknown ones left alone.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,6 +13,7 @@ from alpha.strategy.core import DecisionCore
 from alpha.strategy.positions import OwnPosition
 from bot_runner.account import AccountSnapshot, AccountView, Held
 from bot_runner.broker import Broker
+from bot_runner.lost_state import LostState
 from bot_runner.state_persistence import StatePersistence
 
 log = logger(__name__)
@@ -28,14 +31,18 @@ class PositionReconciler:
         view: AccountView,
         business: BusinessClock,
         *,
+        lost: LostState | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        """`lost` adopts what the saved state has lost."""
         self._core = core
         self._journal = journal
         self._broker = broker
         self._view = view
         self._business = business
+        self._lost = lost
         self._clock = clock
+        self._compared = False
         self.unknown: dict[str, Held] = {}
         #: Symbols whose differences are explained elsewhere, by the executions of resting orders.
         self.explained_by_executions: Callable[[str], bool] = lambda symbol: False
@@ -46,6 +53,8 @@ class PositionReconciler:
 
         What live state shows is a hint: before anything follows from a difference, the exchange is asked.
         """
+        if not self._compared and look.live:
+            look = await self._view.snapshot_from_exchange()
         differing = self._differences(look)
         if look.live:
             fresh = {symbol: pair for symbol, pair in differing.items() if self._explained.get(symbol) != pair}
@@ -56,6 +65,7 @@ class PositionReconciler:
             differing = self._differences(look)
             for symbol in fresh:
                 self._explained[symbol] = (_signed(live.held.get(symbol)), self._own(symbol))
+        await self._compare_entries(look)
         for symbol in differing:
             await self._settle(symbol, look.held.get(symbol))
         self._see_unknown(look)
@@ -64,6 +74,11 @@ class PositionReconciler:
     def _see_unknown(self, look: AccountSnapshot) -> None:
         """Unknown positions as they are now: their stops may have been set, or they are gone."""
         self.unknown = {symbol: look.held[symbol] for symbol in self.unknown if symbol in look.held}
+
+    async def clear_lost_orders(self) -> None:
+        """At the start: own resting entries that the saved state has lost are cancelled."""
+        if self._lost is not None:
+            await self._lost.clear_orders()
 
     def forget_explained(self) -> None:
         """Look at every difference anew."""
@@ -91,18 +106,34 @@ class PositionReconciler:
         position = self._core.positions.get(symbol)
         if position is None:
             if held is not None:
-                await self._leave_alone(held)
+                await self._not_known(held)
             return
         if held is None or held.direction is not position.direction:
             await self._ended(position)
             if held is not None:
-                await self._leave_alone(held)
+                await self._not_known(held)
             return
         log.info("position_size_changed", symbol=symbol, size=plain(held.size), known=plain(position.size))
         if held.size < position.size:
             position.size = held.size
             await self._journal.save()
         else:
+            await self._not_known(held)
+
+    async def _compare_entries(self, look: AccountSnapshot) -> None:
+        """Once at the start: a position of the same size may be another one, opened in what the saved state has lost."""
+        if self._compared:
+            return
+        self._compared = True
+        for symbol, position in list(self._core.positions.items()):
+            held, instrument = look.held.get(symbol), self._broker.instrument(symbol)
+            if held is None or instrument is None or _signed(held) != self._own(symbol):
+                continue
+            if abs(held.entry_price - position.entry_price) > instrument.tick_size and self._lost is not None:
+                await self._lost.adopt(held)
+
+    async def _not_known(self, held: Held) -> None:
+        if self._lost is None or not await self._lost.adopt(held):
             await self._leave_alone(held)
 
     async def _leave_alone(self, held: Held) -> None:

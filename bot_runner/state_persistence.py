@@ -1,6 +1,7 @@
 """The bot's state in memory, and its way to PostgreSQL."""
 
 import contextlib
+from collections import deque
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.clock import wall_ms
@@ -17,6 +18,8 @@ log = logger(__name__)
 REPEAT_MS = 60_000
 SENT_KEPT = 20_000
 INTENTS_KEPT = 1_000
+#: Reasons of orders that are written again after PostgreSQL was away.
+INTENTS_AGAIN = 200
 
 
 class StatePersistence:
@@ -32,6 +35,8 @@ class StatePersistence:
         self.durable = True
         self._sent = dict.fromkeys(state.runtime.sent)
         self._intents: list[OrderIntent] = []
+        self._newest: deque[OrderIntent] = deque(maxlen=INTENTS_AGAIN)
+        self._outages = lease.outages
 
     @property
     def runtime(self) -> RuntimeState:
@@ -48,6 +53,7 @@ class StatePersistence:
     def note_intent(self, intent: OrderIntent) -> None:
         """Why an order is about to be sent: written with the next save. While PostgreSQL is unavailable the newest are kept."""
         self._intents = [*self._intents[-INTENTS_KEPT:], intent]
+        self._newest.append(intent)
 
     def has_sent(self, link_id: str) -> bool:
         """True for an order of this process, and for the newest of earlier ones."""
@@ -73,6 +79,14 @@ class StatePersistence:
             log.info("state_saved_again")
         self.durable = True
         return True
+
+    async def keep_up(self) -> None:
+        """Write everything anew after PostgreSQL was away: restored or failed over, it may know less than it had confirmed."""
+        if self.lease.outages != self._outages:
+            self._outages = self.lease.outages
+            self.store.forget()
+            self._intents = [*self._newest]
+            await self.save()
 
     async def pause(self, why: str, remedy: str = "Look at it, then /resume the bot.") -> None:
         """Let no entry through until resumed; durable."""

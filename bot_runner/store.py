@@ -96,6 +96,10 @@ class Store:
             raise
         self._saved |= changed
 
+    def forget(self) -> None:
+        """What is stored is not known any more: the next save writes every row."""
+        self._saved = {}
+
     async def record(self, account: Account, intents: Sequence[OrderIntent]) -> None:
         """Write why orders are sent; one that is there already stays as it is."""
         await self._fetch(

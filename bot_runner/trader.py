@@ -146,6 +146,7 @@ class Trader:
     async def _look(self) -> AccountSnapshot:
         if self.journal.runtime.entries:
             await self._entries.resolve()
+        await self.reconciler.clear_lost_orders()
         look = await self._view.snapshot()
         changed = await self.resting.sync(look)
         if await self.resting.keep_up() or changed:

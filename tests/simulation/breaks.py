@@ -82,7 +82,7 @@ BREAKS: dict[str, tuple[str, list[tuple[Any, str, Any]], list[list[Disturbance]]
     "nobody looks at stops": (
         "without a stop",
         [(StopCheck, "walk", _nothing), (Trader, "_check_stops", _nothing)],
-        [[Disturbance(0, at_s, "stop removed")] for at_s in (6.0, 11.0, 16.0, 21.0)] * 2,
+        [[Disturbance(0, at_s, "stop removed")] for at_s in (6.0, 7.0)] * 8,
     ),
     "reasons are not recorded": ("recorded why", [(StatePersistence, "note_intent", lambda *_: None)], [[]]),
     "positions are not compared": (

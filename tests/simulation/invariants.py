@@ -72,7 +72,7 @@ class Invariants:
             self.breach(f"{order.process} opened {body['symbol']} although its lease had expired")
         if body["symbol"] in order.held:
             self.breach(f"{order.process} opened {body['symbol']} a second time")
-        if body["orderLinkId"] not in {link_id for _, link_id in self.world.postgres.intents}:
+        if body["orderLinkId"] not in self.world.postgres.recorded:
             self.breach(f"{order.process} opened {body['symbol']} without having recorded why")
         if not body.get("stopLoss"):
             self.breach(f"{order.process} opened {body['symbol']} without a stop")

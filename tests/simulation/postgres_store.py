@@ -41,6 +41,9 @@ class PostgresServer:
         self.rejected: list[tuple[Any, ...]] = []
         self.state: dict[tuple[int, str], dict[str, Any]] = {}
         self.intents: dict[tuple[int, str], str] = {}
+        self._older: list[tuple[float, dict[tuple[int, str], dict[str, Any]], dict[tuple[int, str], str]]] = []
+        #: Ids whose reason was ever recorded, whatever a restore has lost since.
+        self.recorded: set[str] = set()
         self.halts: list[dict[str, Any]] = []
         self.guard: dict[tuple[int, str], Any] = {}
         #: (table, key) to the row of a lease; and who has such a row locked in an open transaction.
@@ -52,6 +55,18 @@ class PostgresServer:
         self.unknown: set[str] = set()
         #: Called with (table, key, holder, token) whenever a lease changes hands.
         self.taken: Callable[[str, Any, str, int], None] = lambda *_: None
+
+    def _keep_older(self) -> None:
+        """What a restore would bring back: the bots' states until now, by when they were saved."""
+        self._older.append((self._wall_s(), dict(self.state), dict(self.intents)))
+
+    def restore(self, back_s: float) -> None:
+        """What bots have saved in the last `back_s` seconds is lost, as after a failover to a standby that lagged behind."""
+        since_s = self._wall_s() - back_s
+        lost = [kept for kept in self._older if kept[0] >= since_s]
+        if lost:
+            _, self.state, self.intents = lost[0]
+            self._older = self._older[: -len(lost)]
 
     def now(self) -> datetime:
         """The database's clock."""
@@ -276,6 +291,7 @@ class PostgresServer:
             refused.sqlstate = "AL002"
             raise refused
         for name, state in zip(names, states, strict=True):
+            self._keep_older()
             self.state[account, name] = {
                 "state": _copy(state),
                 "bot_id": bot,
@@ -287,6 +303,7 @@ class PostgresServer:
     def record_intents(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
         for link_id, symbol in zip(a[2], a[3], strict=True):
             self.intents.setdefault((a[0], link_id), symbol)
+            self.recorded.add(link_id)
         return []
 
     def halted(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:

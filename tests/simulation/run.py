@@ -197,6 +197,20 @@ class _Strikes:
         world.start(ROLES[int(abs(one.amount) * 2.99)])
 
     @staticmethod
+    def postgres_restored(world: World, one: Disturbance) -> Any:
+        """It hangs, and comes back without what was saved last; every other time the bots die as well."""
+        world.postgres.outages.hangs = True
+        if one.amount < 0.5:
+            for process in world.living("bot"):
+                world.crash(process, "bot", one.for_s)
+
+        def end() -> None:
+            world.postgres.outages.hangs = False
+            world.postgres.restore(one.for_s + 5.0 * one.amount)
+
+        return end
+
+    @staticmethod
     def stop_removed(world: World, one: Disturbance) -> Any:
         for symbol in SYMBOLS:
             world.venue.remove_stop(symbol)

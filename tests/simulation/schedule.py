@@ -12,7 +12,7 @@ CALM_S = 1.5
 #: Kinds that strike a process, those that strike a store or the network, and what the market does.
 STRIKES = ("crash", "freeze", "stop")
 OUTAGES = (
-    *("postgres fails", "postgres hangs", "postgres full", "redis fails", "redis hangs"),
+    *("postgres fails", "postgres hangs", "postgres full", "postgres restored", "redis fails", "redis hangs"),
     *(
         "requests lost",
         "answers lost",

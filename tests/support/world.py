@@ -174,7 +174,7 @@ class Simulator:
     async def ledger(self, key: str, after: int = 0) -> list[dict[str, Any]]:
         """Executions of this account from the exchange's own ledger, oldest first, after number `after`."""
         rows: list[dict[str, Any]] = []
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=300) as client:  # on a crowded machine it answers late
             while True:
                 answer = await client.get(
                     f"{self.url}/_sim/executions", params={"key": key, "after": after, "limit": 1000}
