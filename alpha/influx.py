@@ -7,12 +7,16 @@ with an error inside for a query, a missing measurement is an empty 200.
 
 from typing import Any
 
-import httpx
 import msgspec
 from pydantic import Field, SecretStr
 
 from alpha.config.loader import Settings, Url
 from alpha.errors import AlphaError, Misconfigured, Retry
+from alpha.imports import without
+
+# Its command line would bring click, rich and a highlighter.
+with without("click"):
+    import httpx
 
 
 class InfluxSettings(Settings):

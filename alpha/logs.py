@@ -5,10 +5,13 @@ import logging.handlers
 import sys
 from pathlib import Path
 
-import structlog
-
 from alpha.config.services import LogSettings
 from alpha.errors import Misconfigured
+from alpha.imports import without
+
+# Its traces through rich would also show the values of local variables: keys and passwords among them.
+with without("rich", "better_exceptions", "colorama"):
+    import structlog
 
 FILE_BYTES = 10_000_000
 FILES_KEPT = 5

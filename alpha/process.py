@@ -1,6 +1,7 @@
 """The lifecycle of a service process: event loop, signals, a watchdog for a stalled loop, the exit code."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -67,6 +68,8 @@ def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:
     Returns the exit code: 0 after a clean end, otherwise that of the error, after one sentence on standard error. A
     loop stalled for 30 s ends the process with code 70, so that it is restarted.
     """
+    # What was imported is never garbage, so that full collections need not look at it.
+    gc.freeze()
     try:
         return uvloop.run(_guarded(main))
     except AlphaError as fault:

@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 
-import httpx
 import msgspec
 
 from alpha.errors import Rejected, Retry
+from alpha.imports import without
+
+# Its command line would bring click, rich and a highlighter.
+with without("click"):
+    import httpx
+
 
 CONNECT_S = 3.0
 #: Seconds a response may take beyond a stop's own grace period.

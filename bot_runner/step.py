@@ -2,10 +2,14 @@
 
 import asyncio
 
-import httpx
 import msgspec
 
 from alpha.errors import Retry
+from alpha.imports import without
+
+# Its command line would bring click, rich and a highlighter.
+with without("click"):
+    import httpx
 
 
 class Point(msgspec.Struct, frozen=True):

@@ -15,14 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 import requests
 from msgspec import Struct
 from pybit.exceptions import FailedRequestError, InvalidRequestError
-from pybit.unified_trading import HTTP
 from urllib3.exceptions import NewConnectionError
 
 from alpha.bybit.endpoints import Endpoint
 from alpha.bybit.retry_policy import ErrorKind, kind_of_code, kind_of_status
 from alpha.bybit.signing import rest_signature
 from alpha.errors import Misconfigured
+from alpha.imports import deferred
 from alpha.lease import MOST_WINDOW_MS, Act, Fence
+
+# The streams are a client of our own, and signatures are HMAC.
+_UNUSED = ("Crypto", "Crypto.Hash", "Crypto.Hash.SHA256", "Crypto.PublicKey", "Crypto.PublicKey.RSA")
+with deferred("websocket", *_UNUSED, "Crypto.Signature", "Crypto.Signature.PKCS1_v1_5"):
+    from pybit.unified_trading import HTTP
 
 READ_THREADS = 16
 WRITE_THREADS = 4

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from demo.redis import EmbeddedRedis
 from operations import history
 from operations.access_code import is_hash, matches
 from operations.context import Operations
+from tests.support import forkserver
 from tests.support.operations import PASSWORDS, ROOT
 
 Run = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
@@ -37,19 +37,13 @@ def alpha(house_database: DatabaseSettings, redis_server: EmbeddedRedis, platfor
         "BOT_CONTROL_URL": f"supervisor://{tmp_path / 'supervisor.sock'}",
     }
 
-    async def run(*words: str, typed: str = "", **more: str) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "alpha", *words),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=tmp_path,
-            env=environment | more,
+    async def alpha(*words: str, typed: str = "", **more: str) -> tuple[int, str, str]:
+        done = await asyncio.to_thread(
+            forkserver.run, ["-m", "alpha", *words], cwd=tmp_path, environment=environment | more, typed=typed
         )
-        out, err = await process.communicate(typed.encode())
-        return process.returncode or 0, out.decode(), err.decode()
+        return done.returncode, done.stdout, done.stderr
 
-    return run
+    return alpha
 
 
 async def test_status_and_its_json_say_the_same(alpha: Run) -> None:

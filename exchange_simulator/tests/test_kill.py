@@ -1,7 +1,6 @@
 """An exchange with a state file is killed while orders flow: nothing it has acknowledged is lost."""
 
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,20 +11,19 @@ import httpx
 
 from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator
 from exchange_simulator.tests.clients.signed import Signed
+from tests.support.forkserver import Forked, popen
 
 LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
 
 
 @contextmanager
-def started(file: Path) -> Iterator[tuple["subprocess.Popen[str]", Simulator]]:
+def started(file: Path) -> Iterator[tuple["Forked | subprocess.Popen[str]", Simulator]]:
     """A running exchange with a state file; killed at the end if it still runs."""
-    process = subprocess.Popen(
+    process = popen(
         [
-            sys.executable, "-m", "exchange_simulator", "--port", "0", "--data", str(file), "--no-rate-limits",
+            "-m", "exchange_simulator", "--port", "0", "--data", str(file), "--no-rate-limits",
             "--account", f"{KEY}:{SECRET}:100000", "--symbols", "BTCUSDT", "--speed", "200",
         ],
-        stdout=subprocess.PIPE,
-        text=True,
     )  # fmt: skip
     assert process.stdout is not None
     rest, stream = (process.stdout.readline().split()[-1] for _ in range(2))

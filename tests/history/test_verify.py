@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from alpha.postgres.ledger import rebuild, verify
 from demo.postgres import EmbeddedPostgres
 from tests.history.build import fill, new_account
 from tests.history.conftest import of, run
+from tests.support import forkserver
 from tests.support.fill_generator import some_fills
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,9 +89,7 @@ def alpha(settings: DatabaseSettings, *words: str) -> subprocess.CompletedProces
         "POSTGRES_USER": settings.postgres_user,
         "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
     }
-    return subprocess.run(
-        [sys.executable, "-m", "alpha", *words], check=False, capture_output=True, text=True, cwd=ROOT, env=environment
-    )
+    return forkserver.run(["-m", "alpha", *words], environment=environment)
 
 
 async def test_the_exit_code_tells_the_truth(owner: Connection, history_settings: DatabaseSettings) -> None:

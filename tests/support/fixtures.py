@@ -1,5 +1,7 @@
 """Shared fixtures. Servers are started once per session; each test gets isolated data."""
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,10 +11,21 @@ from alpha.live_state.connect import RedisClients
 from alpha.registry import Registry, load_registry
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from tests.support import forkserver
 from tests.support.influx import EmbeddedInflux, program
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "a-password-of-the-tests"
+
+
+def pytest_configure() -> None:
+    """Processes of tests are forked with their modules imported; `ALPHA_TESTS_FORK=0` starts interpreters instead."""
+    forkserver.enabled = os.environ.get("ALPHA_TESTS_FORK", "1") != "0" and sys.platform == "linux"
+
+
+def pytest_unconfigure() -> None:
+    """End the fork server of this worker."""
+    forkserver.SERVER.close()
 
 
 @pytest.fixture(scope="session")

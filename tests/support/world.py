@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx
 from alpha.bybit.signing import rest_signature
 from alpha.clock import wall_ms
 from demo.ports import free_port
+from tests.support import forkserver
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -50,9 +50,11 @@ BOTS = (
 
 
 class Process:
-    """One Alpha process, with its output in a file."""
+    """One Alpha process, with its output in a file: forked with its modules imported, or `anew` by an interpreter."""
 
-    def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path, *, anew: bool = False
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._arguments = arguments
@@ -62,11 +64,12 @@ class Process:
             **environment,
         }
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._anew = anew
+        self._process: subprocess.Popen[str] | forkserver.Forked | None = None
 
     def twin(self, name: str) -> "Process":
         """A second process with the same arguments and environment, not started yet."""
-        return Process(name, self._arguments, self._environment, self._folder)
+        return Process(name, self._arguments, self._environment, self._folder, anew=self._anew)
 
     @property
     def pid(self) -> int:
@@ -83,13 +86,8 @@ class Process:
     def start(self) -> None:
         """Start it in an empty folder, so that it reads no `.env`."""
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, *self._arguments],
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+            self._process = forkserver.popen(
+                self._arguments, cwd=self._folder, environment=self._environment, output=output, anew=self._anew
             )
 
     def kill(self) -> None:

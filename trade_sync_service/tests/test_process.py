@@ -22,6 +22,7 @@ from alpha.postgres.database import Connection
 from demo.ports import free_port
 from demo.redis import EmbeddedRedis
 from exchange_simulator.exchange import Exchange
+from tests.support import forkserver
 from tests.support.sync_world import BOTS, KEYS, World, at_rest, make_exchange, world
 from trade_sync_service.cli import main
 from trade_sync_service.tests.meddling import CLOSED_PNL, Handler, Meddler
@@ -72,11 +73,14 @@ def _environment(world: World, settings: DatabaseSettings, redis: EmbeddedRedis)
     }
 
 
+def _start(*, alpha: bool) -> tuple[str, ...]:
+    return ("-m", "alpha", "sync") if alpha else (str(ROOT / "trade_sync_service" / "main.py"),)
+
+
 @asynccontextmanager
 async def _running(environment: dict[str, str], *words: str, alpha: bool = False) -> AsyncIterator[Process]:
-    start = ("-m", "alpha", "sync") if alpha else (str(ROOT / "trade_sync_service" / "main.py"),)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *start, *words),
+        *(sys.executable, *_start(alpha=alpha), *words),
         env=environment,
         stdout=PIPE,
         stderr=PIPE,
@@ -90,10 +94,8 @@ async def _running(environment: dict[str, str], *words: str, alpha: bool = False
 
 
 async def _ended(environment: dict[str, str], *words: str, alpha: bool = False) -> tuple[int, str, str]:
-    async with _running(environment, *words, alpha=alpha) as process:
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(forkserver.run, [*_start(alpha=alpha), *words], environment=environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def _table(owner: Connection) -> Counter[tuple[object, ...]]:

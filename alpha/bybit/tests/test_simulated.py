@@ -1,8 +1,6 @@
 """Every gateway call against the simulated exchange, running as a separate process."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
@@ -21,6 +19,7 @@ from alpha.errors import Rejected
 from alpha.live_state.connect import RedisClients
 from alpha.model.account import Environment
 from alpha.model.sizing import fit_qty, round_stop
+from tests.support.forkserver import popen
 
 SYMBOL = "BTCUSDT"
 
@@ -28,13 +27,11 @@ SYMBOL = "BTCUSDT"
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A simulated exchange with its time frozen; its account `k` has 10,000 USDT."""
-    process = subprocess.Popen(
+    process = popen(
         [
-            *(sys.executable, "-m", "exchange_simulator", "--port", "0", "--step", "--symbols", "BTCUSDT,ETHUSDT"),
+            *("-m", "exchange_simulator", "--port", "0", "--step", "--symbols", "BTCUSDT,ETHUSDT"),
             *("--account", "k:s:10000", "--account", "r:s:0:read-only,of=k", "--account", "d:s:1:env=demo"),
         ],
-        stdout=subprocess.PIPE,
-        text=True,
     )
     assert process.stdout is not None
     yield process.stdout.readline().split()[-1]

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support import forkserver
 from tests.support.bot_harness import BotHarness, Servers
 from tests.support.world import BOTS, ROOT
 
@@ -23,12 +23,11 @@ def servers() -> Iterator[Servers]:
 
 async def examined(folder: Path, variables: Mapping[str, str]) -> tuple[int, list[dict[str, str]]]:
     """Exit code and findings of the doctor with only these settings."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "alpha", "doctor", "--json"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    done = await asyncio.to_thread(
+        forkserver.run,
+        ["-m", "alpha", "doctor", "--json"],
         cwd=folder,
-        env={
+        environment={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
@@ -36,9 +35,8 @@ async def examined(folder: Path, variables: Mapping[str, str]) -> tuple[int, lis
             **variables,
         },
     )
-    out, err = await process.communicate()
-    assert "Traceback" not in err.decode()
-    return process.returncode or 0, [json.loads(line) for line in out.decode().splitlines()]
+    assert "Traceback" not in done.stderr
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
 async def test_where_nothing_answers_each_part_is_named_with_its_remedy(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """The exchange as a separate process, as clients see it."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from tests.support.forkserver import popen
 
 KEY = "client-key"
 SECRET = "client-secret"
@@ -23,12 +23,7 @@ class Simulator:
 def running(*arguments: str) -> Iterator[Simulator]:
     """A simulator with these arguments on a free port; stopped with SIGTERM, after which it must exit with 0."""
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "exchange_simulator", "--port", "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        process = popen(["-m", "exchange_simulator", "--port", "0", *arguments], errors=errors)
         try:
             assert process.stdout is not None
             words = [process.stdout.readline().split()[-1:] for _ in range(2)]
