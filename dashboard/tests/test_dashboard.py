@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -38,14 +38,6 @@ from tests.support.chromium import DESKTOP, PHONE, PROGRAM, WIDE, browser
 from tests.support.world import BOTS
 
 TOKEN = "a-token-of-the-tests-that-is-long"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    both = Servers()
-    both.start()
-    yield both
-    both.stop()
 
 
 @pytest.fixture

@@ -1,20 +1,11 @@
 """Servers that the guard's tests share, and a harness of its own for each test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.bot_harness import BotHarness, Servers
-
-
-@pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """A PostgreSQL and a Redis; a test that stops one starts it again."""
-    both = Servers()
-    both.start()
-    yield both
-    both.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A stage for each test, with a database of its own; the servers are shared by tests that do not touch them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,15 +8,6 @@ import pytest
 from tests.support.bot_harness import BotHarness, Servers
 
 STEP = ("--step", "--path", "high-first", "--symbols", "BTCUSDT,ETHUSDT")
-
-
-@pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """One PostgreSQL and one Redis. Tests that stop or kill them make their own."""
-    made = Servers()
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +19,6 @@ SERVICES = {
     "telegram_manager": ("alpha_c2", ["-m", "telegram_manager"], "service_leases", 8.0),
     "risk_guard": ("alpha_guard", ["-m", "risk_guard"], "guard_lease", 6.0),
 }
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    """PostgreSQL and Redis."""
-    made = Servers()
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

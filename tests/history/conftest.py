@@ -15,6 +15,7 @@ from alpha.postgres.partition import partition
 from alpha.registry import Registry
 from demo.postgres import EmbeddedPostgres
 from tests.history.roles import PASSWORDS
+from tests.support.fixtures import COPY
 
 TEMPLATE = "history_template"
 #: HISTORY_PARTITIONS=4 runs the tests of the history on the converted form of `trading.fills`.
@@ -65,7 +66,7 @@ def history_settings(postgres_server: EmbeddedPostgres, history_source: str) -> 
     """Connection settings of the owner for a fresh, migrated database."""
     name = f"history_{next(_numbers)}"
     server = postgres_server.settings()
-    create = f"CREATE DATABASE {name} TEMPLATE {history_source}"
+    create = f"CREATE DATABASE {name} TEMPLATE {history_source} {COPY}"
     # Database-level settings are not copied with the template.
     revoke = f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
     grant = f"GRANT CONNECT ON DATABASE {name} TO {', '.join(PASSWORDS)}"

@@ -17,6 +17,7 @@ from tests.history.build import fill, new_account
 from tests.history.conftest import of, run
 from tests.support import forkserver
 from tests.support.fill_generator import some_fills
+from tests.support.fixtures import COPY
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -28,7 +29,7 @@ def history_filled(postgres_server: EmbeddedPostgres, history_template: str) -> 
     server, name = postgres_server.settings(), "history_filled"
 
     async def make() -> None:
-        await run(server, f"CREATE DATABASE {name} TEMPLATE {history_template}")
+        await run(server, f"CREATE DATABASE {name} TEMPLATE {history_template} {COPY}")
         connection = await connect(of(server, name), "tests")
         account = await new_account(connection)
         for number, symbol in enumerate(SYMBOLS):

@@ -150,15 +150,6 @@ def _by_symbol(fills: Iterable[tuple[str, Any, Any, Any, Any, Any]]) -> dict[str
     return found
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterable[Servers]:
-    """PostgreSQL and Redis for all seeds."""
-    made = Servers()
-    made.start()
-    yield made
-    made.stop()
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 async def test_a_random_strategy_trades_the_same_live_and_in_the_back_test(

@@ -75,15 +75,13 @@ class Scored:
 
 
 @pytest.fixture
-async def scored(tmp_path: Path) -> AsyncIterator[Scored]:
+async def scored(tmp_path: Path, servers: Servers) -> AsyncIterator[Scored]:
     made = [random_walk(70 + place, START_BAR + 400, symbol, effect=1.5) for place, symbol in enumerate(SYMBOLS)]
     candles = with_instruments(write_folder(tmp_path / "made", made), tmp_path / "candles")
     models = tmp_path / "models"
     folder = artefact(models, effect=1.5)
     start_ms = int(made[0].start_ms[START_BAR])
     start = datetime.fromtimestamp(start_ms / 1000, UTC)
-    servers = Servers()
-    servers.start()
     stage = BotHarness(
         tmp_path,
         servers=servers,
@@ -102,7 +100,6 @@ async def scored(tmp_path: Path) -> AsyncIterator[Scored]:
     await made_stage.serving()
     yield made_stage
     stage.close()
-    servers.stop()
 
 
 async def test_scores_and_trades_are_the_same_live_and_in_the_back_test(scored: Scored) -> None:

@@ -1,7 +1,6 @@
 """On the same ticks a back-test and the simulated exchange fill the same orders: same prices, fees, times and balance."""
 
 import os
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -82,15 +81,6 @@ def folded(outcome: Outcome) -> dict[str, list[tuple[object, ...]]]:
                 (time_ms, side, qty, *(Decimal(value).quantize(CLOSE) for value in sums))
             )
     return found
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterable[Servers]:
-    """PostgreSQL and Redis for all seeds."""
-    found = Servers()
-    found.start()
-    yield found
-    found.stop()
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ from alpha.postgres.migrate import ROLES, MigrateSettings
 from alpha.postgres.migrate import run as migrate
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from tests.support.fixtures import COPY
 from tests.support.world import BOTS, ROOT, BotKey, Process, Simulator, until
 
 PASSWORD = "a-password-of-the-tests"
@@ -43,8 +44,12 @@ class Servers:
 
     def start(self) -> None:
         """Start both servers."""
-        self.postgres.start()
-        self.redis.start()
+        try:
+            self.postgres.start()
+            self.redis.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop both and delete their data."""
@@ -85,12 +90,16 @@ class BotHarness:
         self._database = f"stage_{uuid.uuid4().hex[:12]}"
 
     async def open(self) -> None:
-        """Start servers and exchange, create the database."""
+        """Start servers and exchange, create the database. What fails to start leaves nothing running."""
         if self._own:
             self.servers.start()
-        await self._make_database(self._database, await self._template())
-        await self._empty_redis()
-        await self.simulator.start()
+        try:
+            await self._make_database(self._database, await self._template())
+            await self._empty_redis()
+            await self.simulator.start()
+        except BaseException:
+            self.close()
+            raise
 
     async def _template(self) -> str:
         """A migrated template database on these servers; created once per registry."""
@@ -109,7 +118,7 @@ class BotHarness:
     async def _make_database(self, name: str, template: str) -> None:
         connection = await connect(self.servers.postgres.settings(), "test")
         try:
-            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {COPY}')
         finally:
             await connection.close()
 

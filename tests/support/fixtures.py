@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,8 +15,13 @@ from demo.redis import EmbeddedRedis
 from tests.support import forkserver
 from tests.support.influx import EmbeddedInflux, program
 
+if TYPE_CHECKING:
+    from tests.support.bot_harness import Servers
+
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "a-password-of-the-tests"
+#: How a database is copied from a template: files, which costs less than a write-ahead log of every page.
+COPY = "STRATEGY FILE_COPY"
 
 
 def pytest_configure() -> None:
@@ -62,6 +68,17 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     server.start()
     yield server
     server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator["Servers"]:
+    """PostgreSQL and Redis for bot harnesses, one pair per worker. A test that stops one starts it again."""
+    from tests.support.bot_harness import Servers  # imports much that few tests need
+
+    both = Servers()
+    both.start()
+    yield both
+    both.stop()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from demo.processes import Spec, Supervisor
 from demo.redis import EmbeddedRedis
 from operations.context import History, Operations
 from tests.support.fill_generator import START, as_fill, streams
+from tests.support.fixtures import COPY
 
 ROOT = Path(__file__).resolve().parents[2]
 FILLS = 6_000
@@ -144,7 +145,7 @@ def house_database(postgres_server: EmbeddedPostgres, house_template: str) -> It
     asyncio.run(
         run_sql(
             owner,
-            f"CREATE DATABASE {name} TEMPLATE {house_template}",
+            f"CREATE DATABASE {name} TEMPLATE {house_template} {COPY}",
             f"GRANT CONNECT ON DATABASE {name} TO {', '.join(ROLES)}",
         )
     )

@@ -150,9 +150,16 @@ class Simulator:
         """Its REST base URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        """Start it and wait until it answers."""
+    async def start(self, wait_s: float = 60.0) -> None:
+        """Start it and wait until it answers; one that does not is killed."""
         self.process.start()
+        try:
+            await self._answering(wait_s)
+        except BaseException:
+            self.process.kill()
+            raise
+
+    async def _answering(self, wait_s: float) -> None:
         async with httpx.AsyncClient() as client:
 
             async def answers() -> bool:
@@ -163,7 +170,7 @@ class Simulator:
                 except httpx.TransportError:
                     return False
 
-            await until(answers, 30, "the simulator to answer")
+            await until(answers, wait_s, "the simulator to answer")
 
     def environment(self) -> dict[str, str]:
         """Environment that points Alpha's services at it."""

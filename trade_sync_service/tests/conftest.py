@@ -11,6 +11,7 @@ from alpha.postgres.database import Connection, connect
 from alpha.postgres.migrate import migrate, register_bots, set_passwords
 from alpha.registry import Registry
 from demo.postgres import EmbeddedPostgres
+from tests.support.fixtures import COPY
 from tests.support.sync_world import World, as_sync, world
 
 TEMPLATE = "sync_template"
@@ -53,7 +54,7 @@ def owner_settings(postgres_server: EmbeddedPostgres, sync_template: str) -> Ite
     asyncio.run(
         _run(
             postgres_server.settings(),
-            f"CREATE DATABASE {name} TEMPLATE {sync_template}",
+            f"CREATE DATABASE {name} TEMPLATE {sync_template} {COPY}",
             f"GRANT CONNECT ON DATABASE {name} TO alpha_sync",
         )
     )

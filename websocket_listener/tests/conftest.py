@@ -39,21 +39,23 @@ def stores() -> Iterator[Stores]:
     folder = Path(tempfile.mkdtemp(prefix="alpha-listener-"))
     postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
     redis = EmbeddedRedis(folder / "redis", PASSWORD)
-    postgres.start()
-    redis.start()
-    arguments = {name.lower(): value for name, value in postgres.environment().items()}
-    settings = load(
-        MigrateSettings,
-        env_file=None,
-        bots_file=ROOT / "bots.toml",
-        alpha_listener_db_password=ROLE_PASSWORD,
-        **arguments,
-    )
-    asyncio.run(run(settings))
-    yield Stores(postgres, redis, folder)
-    redis.kill()
-    postgres.stop("immediate")
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        postgres.start()
+        redis.start()
+        arguments = {name.lower(): value for name, value in postgres.environment().items()}
+        settings = load(
+            MigrateSettings,
+            env_file=None,
+            bots_file=ROOT / "bots.toml",
+            alpha_listener_db_password=ROLE_PASSWORD,
+            **arguments,
+        )
+        asyncio.run(run(settings))
+        yield Stores(postgres, redis, folder)
+    finally:
+        redis.kill()
+        postgres.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

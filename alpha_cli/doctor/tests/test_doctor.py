@@ -3,22 +3,12 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 from tests.support import forkserver
 from tests.support.bot_harness import BotHarness, Servers
 from tests.support.world import BOTS, ROOT
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Servers]:
-    both = Servers()
-    both.start()
-    yield both
-    both.stop()
 
 
 async def examined(folder: Path, variables: Mapping[str, str]) -> tuple[int, list[dict[str, str]]]:
