@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 ARGS ?=
 
-.PHONY: help demo alpha psql simulator test test-clients test-containers test-containers-long test-swarm newcomer faults fence simulate fuzz properties accounts mutation test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
+.PHONY: help demo alpha psql simulator test test-long test-clients test-containers test-containers-long test-swarm newcomer faults fence simulate fuzz properties accounts mutation test-ha bench bench-history bench-growth lint format docs submodules lock images-pin audit sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-21s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,11 @@ psql: $(VENV)/.demo ## psql on the demo's database (ARGS='-c "SELECT ..."')
 simulator: $(VENV)/.demo ## the simulated exchange alone (ARGS='--port 8080 --account KEY:SECRET:10000')
 	@exec $(BIN)/python -m exchange_simulator $(ARGS)
 
-test: $(VENV)/.dev ## all tests that need no containers
-	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not containers and not long" --durations 15 --durations-min 5 $(ARGS)
+test: $(VENV)/.dev ## the tests that need no containers; prints the slowest
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not containers and not long and not slow" --durations 15 --durations-min 5 $(ARGS)
+
+test-long: $(VENV)/.dev ## demos, parity of the strategies over days, the build of the documents
+	@$(PYTEST) -n 2 --dist load -m "slow and not containers" --durations 10 $(ARGS)
 
 test-containers: $(VENV)/.dev ## the container suite (needs a Docker engine)
 	@$(PYTEST) -m "containers and not long" --timeout 1200 --durations 15 $(ARGS)

@@ -149,17 +149,22 @@ def executions(output: str) -> int:
     return int(match[1])
 
 
+@pytest.mark.slow
 def test_with_its_listener_killed_again_and_again_its_books_agree_at_its_end_and_the_data_is_kept(
     demo: Callable[..., Demo],
 ) -> None:
-    running = demo(DEMO_SECONDS="20")
+    running = demo()
     for _ in range(3):
+        # What it says is read, so that it never waits for a reader; a fill shows that the listener was at work.
+        running.read_until(re.compile(r" fill "))
         until(lambda: running.child("websocket_listener"), "the listener")
         victim = running.child("websocket_listener")
         assert victim is not None
         until(lambda v=victim: v.cpu_times().user > 1.0, "the listener to work")  # type: ignore[misc]
         victim.send_signal(signal.SIGKILL)
         victim.wait(LIMIT_S)
+    running.read_until(re.compile(r" fill "))
+    running.send(signal.SIGINT)
     code, output = running.finish()
     assert code == 0, output
     first = executions(output)
@@ -169,6 +174,7 @@ def test_with_its_listener_killed_again_and_again_its_books_agree_at_its_end_and
     assert executions(output) >= first
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_everything_in_order(demo: Callable[..., Demo]) -> None:
     running = demo()
     until(lambda: running.child("start_trading.py"), "a bot")
@@ -178,6 +184,7 @@ def test_ctrl_c_ends_everything_in_order(demo: Callable[..., Demo]) -> None:
     executions(output)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
 def test_recorded_candles_are_traded_and_every_trade_is_named_with_its_reason(demo: Callable[..., Demo]) -> None:
     running = demo(DEMO_REPLAY=str(CANDLES))
@@ -194,6 +201,7 @@ def test_recorded_candles_are_traded_and_every_trade_is_named_with_its_reason(de
     assert any("enter short: closed at" in line for line in signals), output
 
 
+@pytest.mark.slow
 def test_keys_pause_a_bot_start_it_and_quit(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "state")
     try:

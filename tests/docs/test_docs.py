@@ -67,6 +67,7 @@ def test_every_setting_says_what_it_is() -> None:
     assert not [row for row in rows if row.endswith("|  |")]
 
 
+@pytest.mark.slow
 def test_the_documents_build_without_a_broken_link(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],

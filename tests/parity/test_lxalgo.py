@@ -28,6 +28,7 @@ def _play(folder: Path, start: datetime, bars: int, **parameters: str) -> Play:
     )
 
 
+@pytest.mark.slow
 async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
     begin = datetime(2025, 1, 1, tzinfo=UTC)
     symbols = DEFAULT_SYMBOLS[8:14]

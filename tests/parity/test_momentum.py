@@ -30,6 +30,7 @@ def _play(folder: Path, start: datetime, bars: int, warmup: int, **parameters: s
     )
 
 
+@pytest.mark.slow
 async def test_weeks_of_generated_candles_give_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
     begin = datetime(2025, 1, 1, tzinfo=UTC)
     generate(tmp_path / "made", DEFAULT_SYMBOLS[:10], "240", begin, begin + timedelta(days=40), seed=5)

@@ -56,6 +56,7 @@ def _half_a_day(folder: Path) -> Play:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 async def test_half_a_day_of_generated_candles_gives_the_same_trades_live_and_in_the_back_test(tmp_path: Path) -> None:
     play = _half_a_day(tmp_path)
     back, _ = play_back(play)

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from alpha.imports import without
+
 ROOT = Path(__file__).resolve().parents[2]
 #: What a process of this entry imports in the course of its start, where its `__main__` does not say it.
 _BOT = ("bot_runner.main", "bot_runner.app", "alpha.bybit.client", "alpha.logs", "asyncpg", "httpx")
@@ -49,6 +51,8 @@ IMPORTS: dict[str, tuple[str, ...]] = {
 }
 #: A thread of a library would not exist in the forked process.
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: These start threads when they are imported. What needs them is imported up to there, and then by the forked process.
+_THREADED = ("polars",)
 _REQUEST_BYTES = 1 << 17
 
 
@@ -137,11 +141,16 @@ class ForkServer:
             request = {"arguments": list(arguments), "cwd": str(cwd), "environment": variables}
             try:
                 socket.send_fds(self._server(), [json.dumps(request).encode()], fds)
+            except OSError:
+                self.close()
             finally:
                 if reader is not None:
                     os.close(output)
         said = ours.recv(64)
         if not said:
+            ours.close()
+            if reader is not None:
+                reader.close()
             raise RuntimeError("The fork server has ended.")
         return Forked(int(said), ours, reader, [sys.executable, *arguments])
 
@@ -286,7 +295,7 @@ def _prepare(arguments: Sequence[str]) -> None:
     fresh = [name for name in names if name not in sys.modules]
     for name in fresh:
         # What is missing or broken is reported by the process itself.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), without(*_THREADED):
             importlib.import_module(name)
     if fresh:
         threads = os.listdir("/proc/self/task")

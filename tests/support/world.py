@@ -244,10 +244,22 @@ class Trader:
         await self._client.aclose()
 
 
+def patience() -> float:
+    """By how much longer than on a machine with a processor to spare a test waits for a condition: 1 to 8.
+
+    That many processes share a processor at the moment, so that each gets on so much more slowly. What has an aim in
+    seconds measures them itself.
+    """
+    return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
 async def until(condition: Callable[[], Awaitable[bool]], wait_s: float, what: str, step_s: float = 0.05) -> None:
-    """Wait for a condition. Raises AssertionError naming the condition on timeout."""
-    deadline = time.monotonic() + wait_s
+    """Wait for a condition. Raises AssertionError naming the condition on timeout.
+
+    `wait_s` counts on a machine with a processor to spare; see `patience`.
+    """
+    began = time.monotonic()
     while not await condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + wait_s * patience():
             raise AssertionError(f"waited {wait_s:g} s in vain for {what}")
         await asyncio.sleep(step_s)
