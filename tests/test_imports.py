@@ -31,14 +31,14 @@ HEAVY = {
 _GATEWAY = {"pybit", "requests"}
 #: The heavy packages that each service uses from its start on; every other one is imported where it is used.
 USED = {
-    "websocket_listener": {*_GATEWAY, "websockets"},
+    "websocket_listener": {*_GATEWAY, "picows"},
     "trade_sync_service": _GATEWAY,
     "risk_guard": {*_GATEWAY, "httpx"},
     "telegram_manager": {"telegram", "httpx"},
     "dashboard": {"aiohttp", "attr", "httpx"},
     "api_server": {"fastapi", "uvicorn", "mcp", "httpx", "click", "rich", "pygments", "attr"},
-    "tick_recorder": {*_GATEWAY, "websockets", "picows", "polars", "httpx"},
-    "analysis_service": {*_GATEWAY, "websockets", "numpy"},
+    "tick_recorder": {*_GATEWAY, "picows", "polars", "httpx"},
+    "analysis_service": {*_GATEWAY, "picows", "numpy"},
     "model_server": {"aiohttp", "attr", "numpy"},
     "a bot": {*_GATEWAY, "numpy", "httpx"},
     "a shared container": {*_GATEWAY, "numpy", "httpx"},

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from tests.support.forkserver import ForkServer
+from tests.support.world import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -62,6 +63,8 @@ class TestRuns:
         (copy / "mutation.sock").unlink(missing_ok=True)
         self._listening.bind(str(copy / "mutation.sock"))
         self._listening.listen()
+        # The first request imports pytest, which no mutant's time may count.
+        self._server.start(["-m", "pytest", "--version"], (None, 2, 2), copy, dict(os.environ)).wait()
         threading.Thread(target=self._answer, daemon=True).start()
 
     def close(self) -> None:
@@ -80,7 +83,7 @@ class TestRuns:
                 variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
                 process = self._server.start(self._words, (None, fd, fd), self._copy, variables)
                 try:
-                    code = process.wait(self._limit_s)
+                    code = process.wait(self._limit_s * patience())
                 except subprocess.TimeoutExpired:
                     process.kill()
                     code = 124
@@ -92,7 +95,7 @@ def run(copy: Path, module: str, timeout_s: float) -> tuple[int, list[str]]:
     """Mutate one module in the copy; returns how many mutants there were and the survivors as `line: change`."""
     config, session = copy / "mutation.toml", copy / "mutation.sqlite"
     session.unlink(missing_ok=True)
-    config.write_text(CONFIG.format(module=module, python=PYTHON, timeout=timeout_s), encoding="utf-8")
+    config.write_text(CONFIG.format(module=module, python=PYTHON, timeout=timeout_s * 10), encoding="utf-8")
     (copy / "ask.py").write_text(ASK, encoding="utf-8")
     commands: tuple[tuple[str | Path, ...], ...] = (
         ("init", config, session),
