@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -28,29 +27,26 @@ from operations.context import Operations
 from operations.formatting import usdt
 from telegram_manager.tests.conftest import ADMIN, OPERATOR, SECOND_ADMIN, VIEWER
 from tests.support.bot_api import TOKEN, BotApi
+from tests.support.forkserver import Forked, popen
 from tests.support.operations import NOW, PASSWORDS, ROOT
 
 CHANNEL = -100777
 
 
 class Service:
-    """A `python -m telegram_manager` process."""
+    """A `python -m telegram_manager` process: forked, or `anew` by an interpreter."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.health_port = free_port()
         self._environment = {**environment, "HEALTH_PORT": str(self.health_port)}
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | Forked | None = None
 
-    def start(self) -> None:
+    def start(self, *, anew: bool = False) -> None:
         """Start the process."""
         with (self._folder / "service.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "telegram_manager"],
-                cwd=self._folder,
-                env=self._environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+            self._process = popen(
+                ["-m", "telegram_manager"], cwd=self._folder, environment=self._environment, output=output, anew=anew
             )
 
     async def end(self, number: int = signal.SIGTERM) -> int:
@@ -103,7 +99,7 @@ async def service(
 
 
 async def test_the_service_answers_is_healthy_and_ends_in_order(service: Service, api: BotApi) -> None:
-    service.start()
+    service.start(anew=True)
     api.says(VIEWER, "/status")
     await api.until(lambda m: m.chat == VIEWER and "Status" in m.text)
     assert service.healthy()["healthy"] is True
