@@ -29,6 +29,7 @@ from research.studies import PASSWORD, Studies, check_address
 from research.verdict import judge
 from research.worker import Sweep, work
 from tests.support.toy_strategies import market, random_bars
+from tests.support.world import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-password-of-the-tests"
@@ -106,7 +107,7 @@ def test_a_killed_workers_trials_are_done_by_another_each_once(studies: Studies,
     command = [sys.executable, "-m", "research.worker", studies.url, sweep.name]
     environment = {**os.environ, PASSWORD: SECRET, "SWEEP_LEASE_S": "1"}
     victim = subprocess.Popen(command, env=environment, cwd=ROOT)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * patience()
     while not claimed(studies, sweep.number):
         assert time.monotonic() < deadline
         assert victim.poll() is None

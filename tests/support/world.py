@@ -247,8 +247,8 @@ class Trader:
 def patience() -> float:
     """By how much longer than on a machine with a processor to spare a test waits for a condition: 1 to 8.
 
-    That many processes share a processor at the moment, so that each gets on so much more slowly. What has an aim in
-    seconds measures them itself.
+    That many processes share a processor at the moment, so that each gets on so much more slowly. An aim in seconds holds
+    on a machine with a processor to spare: it is multiplied in the same way, and by 1 there.
     """
     return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 

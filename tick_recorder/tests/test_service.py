@@ -10,7 +10,7 @@ from alpha.config.loader import load
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.postgres.rejected import RejectedMessage
-from tests.support.world import ROOT, until
+from tests.support.world import ROOT, patience, until
 from tick_recorder.app import AWAY_S, LAG_S, RecorderProcess
 from tick_recorder.columns import Rejection
 from tick_recorder.settings import RecorderSettings
@@ -33,7 +33,7 @@ def test_what_keeps_it_from_starting_is_one_sentence(
     recorder: RecorderMaker, settings: dict[str, str], says: str
 ) -> None:
     process = recorder(TickExchange.__new__(_Nowhere), ticks_start_wait_s="0", **settings)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 60 * patience()
     while process.exit_code() is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -139,7 +139,7 @@ async def test_an_account_that_ends_in_a_fault_begins_anew_and_ends_only_when_ca
         await asyncio.Event().wait()
 
     task = asyncio.create_task(restarted(job, lambda fault: faults_seen.append(first_line(fault)), 0.0))
-    await asyncio.wait_for(runs.wait(), 5)
+    await asyncio.wait_for(runs.wait(), 20)
     assert faults_seen == ["ValueError: first", "KeyError: 'second'"]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -13,6 +13,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP, WebSocket
 
 from exchange_simulator.tests.clients.process import KEY, SECRET, Simulator
+from tests.support.world import patience
 
 Row = dict[str, Any]
 SYMBOL = "BTCUSDT"
@@ -81,7 +82,7 @@ def order_of(session: HTTP, link_id: str) -> Row:
 
 def until(pushes: "queue.Queue[Row]", wanted: Callable[[Row], bool], seconds: float = 20) -> Row:
     """The first matching row; fails when none arrives."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * patience()
     while (left := deadline - time.monotonic()) > 0:
         try:
             row = pushes.get(timeout=left)
