@@ -9,6 +9,7 @@
 | funding.py, instruments.py | what else is known of a market: funding rates, the exchange's filters |
 | market.py | all of it together, and which symbols belonged to it when |
 | position.py, venue.py, resting.py | the exchange as a back-test needs it: money, positions, levels, what a price does to them |
+| columns.py, minutes.py | what lies beside the candles: columns that a strategy looks at, minutes inside larger bars |
 | prepared.py | the data as one strategy sees them: bars tested, series, possible entries |
 | engine.py, equity.py, result.py | the bars through the decision core; the account at every close; the outcome |
 | metrics.py, confidence.py, regimes.py, description.py | figures of a result, how far to believe them, and what produced it |

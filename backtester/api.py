@@ -20,6 +20,7 @@ from backtester.columns import read_columns
 from backtester.funding import USUAL_RATE, Funding, constant_funding, read_funding
 from backtester.instruments import fitting_instrument, read_instruments
 from backtester.market import MarketData
+from backtester.minutes import read_minutes
 from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.venue import Costs
@@ -83,6 +84,7 @@ def market_of(
             read_funding(folder, spans, settings.funding),
             read_instruments(folder, known),
             read_columns(strategy, folder, known, settings.funding),
+            read_minutes(folder, known),
         )
     bars = {symbol: bars_of(symbol, table, INTERVAL_MS[strategy.interval]) for symbol, table in candles.items()}
     if not bars:

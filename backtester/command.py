@@ -25,6 +25,7 @@ from backtester.funding import read_funding
 from backtester.instruments import read_instruments
 from backtester.lookahead import Finding, check
 from backtester.market import MarketData
+from backtester.minutes import read_minutes
 from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.slippage import MODEL, modelled, read_slippage
@@ -94,6 +95,8 @@ def carry_out(request: Request) -> Outcome:
     fills = ""
     if request.ticks is None or ready.ticks is None:
         result = run(ready.strategy, data, terms)
+        if data.minutes:
+            fills = f"the order of prices inside a bar from 1-minute candles of {', '.join(sorted(data.minutes))}"
     else:
         on_ticks = TickRun(ready.strategy, data, terms, ready.ticks)
         result = on_ticks.result()
@@ -177,6 +180,7 @@ def prepare(request: Request) -> Prepared:
         read_funding(request.data, spans, constant),
         read_instruments(request.data, known),
         read_columns(strategy, request.data, known, constant, request.columns),
+        read_minutes(request.data, known) if request.ticks is None else {},
     )
     costs = _costs(request, known, cash)
     terms = BacktestConfig(

@@ -24,11 +24,13 @@ from alpha.strategy.risk_rules import Until
 from backtester.equity import Equity
 from backtester.ledger import Ledger
 from backtester.market import MarketData, UniverseMembership
+from backtester.minutes import MinuteWalk
 from backtester.prepared import DAY_MS, BacktestConfig, BarPrices, PreparedMarket, bars_tested, check_leverage
 from backtester.resting import Ended, Left, RestingFill, RestingVenue
 from backtester.result import LimitHit, OpenAtEnd, Result
 from backtester.venue import ClosedPosition
 
+_MANY_BARS = 500_000
 _NEAR = 1e-9  # floats nearer to a decision than this share of the amount leave it to Decimals
 
 
@@ -36,14 +38,20 @@ def run(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig, w
     """The back-test of `strategy` over `data`. Misconfigured when the two do not fit together.
 
     `walk` changes the time and nothing else: "slow" looks at every bar in Python; "compiled" walks strategies that give
-    their rules as arrays in machine code, where numba is installed; "auto" does so where numba is loaded already, because
-    loading it takes longer than one back-test.
+    their rules as arrays in machine code, where numba is installed; "auto" does so where numba is loaded already, and for data
+    that take longer to walk than numba takes to load.
     """
-    if walk == "compiled" or (walk == "auto" and "numba" in sys.modules):
+    if walk == "compiled" or (walk == "auto" and ("numba" in sys.modules or _is_long(strategy, data))):
         fast = _compiled(strategy, data, terms)
         if fast is not None:
             return fast
     return Run(strategy, data, terms).result()
+
+
+def _is_long(strategy: Strategy[Any, Any], data: MarketData) -> bool:
+    """True for so many bars that loading numba (about 2 s) is paid back."""
+    symbols = strategy.universe.symbols or data.bars
+    return sum(len(data.bars[symbol]) for symbol in symbols if symbol in data.bars) > _MANY_BARS
 
 
 def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfig) -> Result | None:
@@ -53,7 +61,7 @@ def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestCon
         from backtester.rebuild import Differs, Rebuild
     except ImportError:
         return None
-    if unfit(strategy, data.interval_ms):
+    if data.minutes or unfit(strategy, data.interval_ms):
         return None
     first, end = bars_tested(strategy, data, terms)
     symbols = UniverseMembership(strategy.universe, data).all_symbols
@@ -83,6 +91,7 @@ class Run:
         self.core = DecisionCore(strategy, self.interval_ms, data.instruments.get)
         self.venue = RestingVenue(terms.cash, terms.costs, data.instruments, strategy.rules.leverage).begin()
         self.low_first = strategy.rules.adverse_first != "high-first"
+        self.minutes = MinuteWalk(data.minutes, self.interval_ms, low_first=self.low_first) if data.minutes else None
         self.worst_rate = max(
             0.5 / float(data.instruments[symbol].max_leverage) + float(terms.costs.taker_fee) for symbol in self.symbols
         )
@@ -116,9 +125,20 @@ class Run:
         return self._sum_up()
 
     def _bar(self, number: int) -> None:
+        wallet = self.venue.wallet
+        prices, quiet = self._begin_bar(number)
+        self._end_bar(number, prices, quiet=quiet)
+        if self.venue.wallet is not wallet:
+            self.wallets.append((number, float(self.venue.wallet)))
+
+    def elsewhere(self) -> tuple[Decimal, Decimal]:
+        """What other strategies on the same account have made so far, and their unrealised profit (USDT)."""
+        return ZERO, ZERO
+
+    def _begin_bar(self, number: int) -> tuple[BarPrices | None, bool]:
+        """The open of a bar and the decisions of the bar before; what `_end_bar` needs."""
         venue = self.venue
         start_ms = self.grid_ms + number * self.interval_ms
-        wallet = venue.wallet
         if venue.holdings or venue.waiting:
             self._end_contracts(number, start_ms)
         prices = self._prices(number) if venue.holdings or venue.waiting else None
@@ -135,14 +155,17 @@ class Run:
         busy = venue.holdings or venue.waiting
         if number > self.first and (busy or self.signals[number - 1]) and self._decide(number, start_ms):
             quiet = False
+        return prices, quiet
+
+    def _end_bar(self, number: int, prices: BarPrices | None, *, quiet: bool) -> None:
+        """What is left of a bar: its two extremes and its close."""
+        venue, start_ms = self.venue, self.grid_ms + number * self.interval_ms
         if prices is not None and quiet:
             venue.last.update(prices.close)
         elif venue.holdings or venue.waiting:
             self._rest_of_bar(number, start_ms)
         elif self.seen is not None and self.seen[:2] != (venue.wallet, ZERO):
             self._see(number, start_ms + self.interval_ms // 3)
-        if venue.wallet is not wallet:
-            self.wallets.append((number, float(venue.wallet)))
 
     def _end_contracts(self, number: int, now_ms: int) -> None:
         """A symbol whose candles have ended is settled at its last price, as the delivery of a contract would."""
@@ -217,6 +240,14 @@ class Run:
         if self._is_quiet(start_ms, prices.low, prices.high):
             venue.last.update(prices.close)
             return
+        steps = None if self.minutes is None else self.minutes.steps(start_ms, prices, prices.open)
+        if steps is not None:
+            for offset, moves in steps:
+                for symbol, price in moves.items():
+                    self._move(symbol, price, start_ms + offset, jump=False)
+                self._settle(number, start_ms + offset)
+                self._see(number, start_ms + offset)
+            return
         first, second = (prices.low, prices.high) if self.low_first else (prices.high, prices.low)
         offsets = (self.interval_ms // 3, self.interval_ms * 2 // 3, self.interval_ms - 1)
         for point, offset in zip((first, second, prices.close), offsets, strict=True):
@@ -235,7 +266,9 @@ class Run:
         if calm is None:
             return False
         above, up_to, profit_above, profit_up_to = calm
-        wallet = float(self.venue.wallet)
+        made, open_elsewhere = map(float, self.elsewhere())
+        wallet = float(self.venue.wallet) + made - open_elsewhere
+        worst, best = worst + open_elsewhere, best + open_elsewhere
         near = _NEAR * (abs(wallet) + 1.0)
         return (
             wallet + worst > above + near
@@ -254,6 +287,8 @@ class Run:
             equity = venue.wallet + profit
         else:
             profit, equity = ZERO, venue.wallet
+        made, open_elsewhere = self.elsewhere()
+        profit, equity = profit + open_elsewhere, equity + made
         day_ms = now_ms - now_ms % DAY_MS
         figures = (equity, profit, day_ms)
         if figures == self.seen:
@@ -279,8 +314,8 @@ class Run:
         venue, resting = self.venue, bool(self.core.resting)
         bar_ms = now_ms - self.interval_ms
         if self.core.strategy.sees_equity:
-            profit = venue.open_profit()
-            plan = self.core.close_bar(bar_ms, views, venue.wallet + profit, profit)
+            profit, (made, open_elsewhere) = venue.open_profit(), self.elsewhere()
+            plan = self.core.close_bar(bar_ms, views, venue.wallet + profit + made, profit + open_elsewhere)
         else:
             plan = self.core.close_bar(bar_ms, views)
         for stop in plan.stops:
@@ -291,7 +326,7 @@ class Run:
             self._move_stop(stop, number, now_ms, plan)
         self._settle(number, now_ms)
         if plan.entries:
-            for order in self.core.size(plan, venue.equity(), views):
+            for order in self.core.size(plan, venue.equity() + self.elsewhere()[0], views):
                 self._enter(order, number, now_ms)
             for waiting in plan.resting:
                 self._rest(waiting, number, now_ms)

@@ -28,6 +28,8 @@ class MarketData:
     instruments: Mapping[str, Instrument]
     #: By the name of a column that a strategy names, and by symbol.
     columns: Mapping[str, Mapping[str, Rows]] = field(default_factory=dict)
+    #: One-minute candles of some symbols: inside a bar they say which level was met first.
+    minutes: Mapping[str, Bars] = field(default_factory=dict)
     #: What was computed from it once and does not change, by name.
     cache: dict[object, object] = field(default_factory=dict, init=False, compare=False, repr=False)
 

@@ -18,19 +18,27 @@ def portfolio(
     resume_days: Annotated[
         int | None, typer.Option("--resume-days", min=0, help="The operator resumes after a halt.")
     ] = None,
+    one_account: Annotated[
+        bool, typer.Option("--one-account", help="All on one account: one clock, sizes and limits from one equity.")
+    ] = False,
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"
     ),
 ) -> None:
-    """Back-test several strategies, each on its own account: joined curve, correlation, contribution, weights of equal risk."""
+    """Back-test several strategies, each on its own account or all on one: joined curve, correlation, contribution, weights of
+    equal risk."""
+    from dataclasses import replace
+
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     from alpha.errors import Misconfigured
-    from backtester.command import Request, carry_out
+    from backtester.command import Request, carry_out, prepare
+    from research.one_account import together
     from research.portfolio import portfolio as join
 
-    results = {}
+    requests = {}
     for part in parts:
         name, equals, folder = part.partition("=")
         if not equals:
@@ -39,7 +47,16 @@ def portfolio(
             name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", "2", "0.0001",
             resume_days, bots,
         )  # fmt: skip
-        results[name] = carry_out(request).result
+        requests[name] = request
+    made = None
+    if one_account:
+        ready = {name: prepare(request) for name, request in requests.items()}
+        terms = [one.terms for one in ready.values()]
+        shared = replace(terms[0], from_ms=max(one.from_ms for one in terms), to_ms=min(one.to_ms for one in terms))
+        made = together({name: (one.strategy, one.data) for name, one in ready.items()}, shared)
+        results = dict(made.results)
+    else:
+        results = {name: carry_out(request).result for name, request in requests.items()}
     found = join(results)
     table = Table(title=f"{len(found.days)} days in common", title_justify="left")
     for column in ("", "weight", "contribution", "share of the risk", "weight of equal risk", *found.names):
@@ -52,6 +69,13 @@ def portfolio(
         )  # fmt: skip
     console = Console()
     console.print(table)
+    if made is not None:
+        path = np.concatenate(([float(shared.cash)], made.equity))
+        fall = float((1 - path / np.maximum.accumulate(path)).max())
+        console.print(
+            f"On one account: {shared.cash:f} becomes {made.end_equity:.2f} USDT ({(made.end_equity / shared.cash - 1) * 100:+.1f} %), "
+            f"deepest fall {fall * 100:.1f} %. The figures above and below are of each one's own part."
+        )
     console.print(
         f"Together {(found.joined[-1] - 1) * 100:+.1f} %, Sharpe ratio {found.sharpe:.2f}, deepest fall {found.drawdown * 100:.1f} %. "
         "Weights are a report; nothing trades them."

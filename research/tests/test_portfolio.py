@@ -1,5 +1,6 @@
 """Portfolios against independent formulas."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -7,6 +8,11 @@ import pytest
 from scipy import optimize
 
 from alpha.errors import Misconfigured
+from alpha.strategy.base import BarContext, StrategyState
+from alpha.strategy.intents import Enter, Intent, OfEquity
+from backtester.prepared import BacktestConfig
+from backtester.venue import Costs
+from research.one_account import together
 from research.portfolio import portfolio, risk_parity
 from tests.support.toy_strategies import Crossing, CrossingParameters, backtest_of, market, random_bars
 
@@ -43,3 +49,50 @@ def test_the_joined_curve_is_the_mean_of_the_curves() -> None:
     short = backtest_of(Crossing(CrossingParameters()), market(random_bars(3, 24 * 5)))
     with pytest.raises(Misconfigured, match="days in common"):
         portfolio({"one": results["one"], "short": short})
+
+
+def test_one_strategy_on_one_account_trades_as_it_does_alone() -> None:
+    data = market(random_bars(3, 24 * 60))
+    strategy = Crossing(CrossingParameters(usdt=Decimal(3000)))
+    config = BacktestConfig(data.first_ms, data.end_ms, Decimal(10_000), Costs())
+    alone = backtest_of(Crossing(CrossingParameters(usdt=Decimal(3000))), data, costs=Costs())
+    found = together({"one": (strategy, data)}, config)
+    assert found.results["one"].trades == alone.trades
+    assert found.end_equity == alone.end_equity
+    np.testing.assert_array_equal(found.equity, alone.equity)
+
+
+class OfEquityCrossing(Crossing):
+    """Its size is a share of the account."""
+
+    def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
+        return [
+            replace(intent, size=OfEquity(Decimal("0.5"))) if isinstance(intent, Enter) else intent
+            for intent in super().evaluate(moment, state)
+        ]
+
+
+def test_sizes_come_from_the_equity_of_all_and_bars_may_differ_in_length() -> None:
+    hours = market(random_bars(3, 24 * 60))
+    quarters = market(random_bars(4, 24 * 60 * 4, "YUSDT", interval_ms=900_000))
+
+    class Quarter(Crossing):
+        @property
+        def interval(self) -> str:
+            return "15"
+
+    config = BacktestConfig(hours.first_ms, hours.end_ms, Decimal(10_000), Costs())
+    one = OfEquityCrossing(CrossingParameters())
+    other = Quarter(CrossingParameters(symbols=("YUSDT",), usdt=Decimal(9_000)))
+    found = together({"one": (one, hours), "other": (other, quarters)}, config)
+    [mine, theirs] = found.results.values()
+    assert mine.trades
+    assert theirs.trades
+    assert found.end_equity == mine.end_equity + theirs.end_equity - config.cash
+    assert found.equity[-1] == pytest.approx(float(found.end_equity))
+    # What both had made by then gives the size: positions of the other are marked where their bar has got to.
+    for trade in mine.trades[3:]:
+        before = found.equity[np.searchsorted(found.close_ms, trade.entry_ms) - 1]
+        assert float(trade.size * trade.entry_price) == pytest.approx(before / 2, rel=0.03)
+    alone = backtest_of(OfEquityCrossing(CrossingParameters()), hours, costs=Costs())
+    assert [trade.size for trade in alone.trades] != [trade.size for trade in mine.trades]

@@ -62,7 +62,7 @@ class RecorderMaker:
         async def subscribed() -> bool:
             return any(len(client.topics) >= topics for client in exchange.clients)
 
-        await until(subscribed, 30, "the recorder to subscribe")
+        await until(subscribed, 120, "the recorder to subscribe")
 
 
 @pytest.fixture

@@ -143,6 +143,6 @@ async def test_kills_and_cuts_lose_nothing_silently(recorder: RecorderMaker, exc
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 async def test_a_hundred_kills_and_cuts_lose_nothing_silently(recorder: RecorderMaker, exchange: TickExchange) -> None:
     await torture(recorder, exchange, 100, 11)
