@@ -194,7 +194,7 @@ async def _entries(platform: Operations, args: Arguments) -> Page:
 
 async def _slippage(platform: Operations, args: Arguments) -> Page:
     period = parse_period(args.period or DEFAULT, await business_now(platform, args.bot))
-    return entries.costs_page(await entries.costs(platform, args.bot, period), period)
+    return entries.costs_page(await entries.all_costs(platform, args.bot, period), period)
 
 
 async def _analysis(platform: Operations, args: Arguments) -> Page:

@@ -53,6 +53,36 @@ class CostRow:
     cost_usdt: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class CostGroup:
+    """Orders of one hour of the day (UTC) or of one size, as in `CostRow`."""
+
+    name: str
+    orders: int
+    value_usdt: Decimal
+    average_bps: Decimal
+    cost_usdt: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What orders cost: by bot, symbol and kind, by the hour at which they were decided, and by their size."""
+
+    rows: list[CostRow]
+    hours: list[CostGroup]
+    sizes: list[CostGroup]
+
+
+#: Sizes in USDT that are told apart, and how they are written.
+_SIZES = ((100, "below 100"), (1_000, "100 to 1,000"), (10_000, "1,000 to 10,000"))
+_LARGEST = "above 10,000"
+_HOUR = "to_char(decided_at AT TIME ZONE 'UTC', 'HH24:00')"
+_SIZE = (
+    "CASE "
+    + " ".join(f"WHEN filled_qty * decision_price < {most} THEN '{name}'" for most, name in _SIZES)
+    + f" ELSE '{_LARGEST}' END"
+)
+
 _FIGURES = """
 count(*) AS trips, round(100.0 * count(*) FILTER (WHERE net > 0) / count(*), 2) AS win_rate_pct, avg(net) AS average_net,
 sum(net) AS net, round(sum(net) FILTER (WHERE net > 0) / nullif(-sum(net) FILTER (WHERE net < 0), 0), 4) AS profit_factor,
@@ -107,6 +137,28 @@ async def costs(platform: Operations, bot: Bot | None, period: Period) -> list[C
     ]
 
 
+async def all_costs(platform: Operations, bot: Bot | None, period: Period) -> Costs:
+    """The costs of a period, grouped in each way."""
+    hours = await _groups(platform, bot, period, _HOUR)
+    sizes = {row.name: row for row in await _groups(platform, bot, period, _SIZE)}
+    names = [*(name for _, name in _SIZES), _LARGEST]
+    return Costs(await costs(platform, bot, period), hours, [sizes[name] for name in names if name in sizes])
+
+
+async def _groups(platform: Operations, bot: Bot | None, period: Period, expression: str) -> list[CostGroup]:
+    rows = await platform.history.rows(
+        f"SELECT {expression} AS name, count(*) AS orders, sum(filled_qty * decision_price) AS value, "  # noqa: S608 - our own
+        "sum(slippage_bps * filled_qty * decision_price) / sum(filled_qty * decision_price) AS average_bps, "
+        "sum(slippage_bps * filled_qty * decision_price) / 10000 AS cost "
+        "FROM trading.order_intent_results WHERE account_id = ANY($1) AND decided_at >= $2 AND decided_at < $3 "
+        "AND slippage_bps IS NOT NULL GROUP BY 1 ORDER BY 1",
+        await account_ids(platform, bot),
+        period.start,
+        period.end,
+    )
+    return [CostGroup(row["name"], row["orders"], row["value"], row["average_bps"], row["cost"]) for row in rows]
+
+
 def _tag_row(row: Any) -> TagRow:
     return TagRow(
         bot=row["bot_id"],
@@ -158,8 +210,9 @@ def _tag_table(title: str, first: str, rows: list[TagRow]) -> Table:
     return Table(columns, cells, empty="No trade ended in this period.", title=title)
 
 
-def costs_page(rows: list[CostRow], period: Period) -> Page:
+def costs_page(found: Costs, period: Period) -> Page:
     """What orders cost, and the sum."""
+    rows = found.rows
     columns = (
         Column("bot", phone=False),
         Column("symbol"),
@@ -191,8 +244,25 @@ def costs_page(rows: list[CostRow], period: Period) -> Page:
         if value
         else "Only orders of strategies whose decision price is recorded count."
     )
-    table = Table(columns, cells, empty="No order was filled in this period.")
-    return Page(f"Slippage, {period.label}", [table, Words(said, Tone.DIM)], rows)
+    blocks: list[Block] = [Table(columns, cells, empty="No order was filled in this period.")]
+    if rows:
+        blocks += [_cost_table("By hour, UTC", "hour", found.hours), _cost_table("By size, USDT", "size", found.sizes)]
+    return Page(f"Slippage, {period.label}", [*blocks, Words(said, Tone.DIM)], found)
+
+
+def _cost_table(title: str, first: str, groups: list[CostGroup]) -> Table:
+    columns = (
+        Column(first),
+        Column("n", right=True),
+        Column("value", right=True, phone=False),
+        Column("bps", right=True),
+        Column("cost", right=True),
+    )
+    cells = [
+        [Cell(one.name), count(one.orders), usdt(one.value_usdt), _bps(one.average_bps), usdt(-one.cost_usdt)]
+        for one in groups
+    ]
+    return Table(columns, cells, title=title)
 
 
 def _bps(value: Decimal) -> Cell:

@@ -6,7 +6,7 @@ from alpha.config.services import DatabaseSettings
 from operations.arguments import Arguments
 from operations.commands import QUERIES
 from operations.context import Operations
-from operations.entries import costs, costs_page, entries, entries_page
+from operations.entries import Costs, all_costs, costs_page, entries, entries_page
 from operations.periods import parse_period
 from tests.support.operations import NOW, run_sql
 
@@ -66,14 +66,19 @@ async def test_an_order_filled_above_its_decision_costs_a_buyer(
         "FROM trading.order_intents WHERE order_link_id LIKE 'mo-en-%'",
     )
     bot = platform.registry.find("momentum")
-    (row,) = await costs(platform, bot, parse_period("2025-01", NOW))
+    found = await all_costs(platform, bot, parse_period("2025-01", NOW))
+    (row,) = found.rows
     assert (row.orders, row.kind, row.symbol) == (2, "market", "BTCUSDT")
     # 2 bought 0.1 above, 2 sold 0.05 above: 0.2 paid, 0.1 gained
     assert round(row.cost_usdt, 6) == Decimal("0.1")
     assert row.worst_bps == Decimal("10.0000")
-    page = costs_page([row], parse_period("2025-01", NOW))
+    (hour,), (size,) = found.hours, found.sizes
+    assert (hour.orders, hour.cost_usdt) == (row.orders, row.cost_usdt) == (size.orders, size.cost_usdt)
+    assert hour.name.endswith(":00")
+    assert hour.average_bps == row.average_bps
+    page = costs_page(found, parse_period("2025-01", NOW))
     assert "bps of 400 USDT" in str(page.blocks)
-    assert "No order was filled" in str(costs_page([], parse_period("2025-01", NOW)).blocks)
+    assert "No order was filled" in str(costs_page(Costs([], [], []), parse_period("2025-01", NOW)).blocks)
 
 
 async def test_both_are_commands(platform: Operations) -> None:
