@@ -67,6 +67,8 @@ _GIVE_UP_S = 3.0
 _UNIDENTIFIED_S = 60.0
 #: A pause before an account begins anew after a fault that nobody foresaw.
 _BEGIN_AGAIN_S = 5.0
+#: So long the first audit waits for the stream.
+_CONNECT_S = 2.0
 
 
 class AccountTaken(Misconfigured):
@@ -127,6 +129,8 @@ class BotListener:
         self._snapshot_ms = 0
         self._listening: asyncio.Task[None] | None = None
         self._given_up = asyncio.Event()
+        #: Set once the private stream has stood.
+        self._connected = asyncio.Event()
         self._forget()
 
     def _forget(self) -> None:
@@ -137,6 +141,7 @@ class BotListener:
         self.adl = AdlWatch(self.bot.id, self._shared.drawdowns, self._shared.grouped)
         self.account, self.feed, self.auditor, self.stream = None, None, None, None
         self.backfill, self.lease, self._known = None, None, False
+        self._connected.clear()
 
     # -- who it is ----------------------------------------------------------------------------------------------
 
@@ -350,7 +355,13 @@ class BotListener:
             tasks.create_task(meanings.run())
             tasks.create_task(stream.run())
             tasks.create_task(auditor.run())
-            auditor.ask("start")
+            # An audit that began before the stream stood proves nothing about what came in between, so that a second one would have to
+            # follow at once: the first begins when the stream stands, or without it when that takes long.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CONNECT_S):
+                    await self._connected.wait()
+            if not self._connected.is_set():
+                auditor.ask("start")
 
     async def _recall(self) -> None:
         """Which fills an earlier process has announced, so that readers hear of each once, not of all again."""
@@ -374,6 +385,7 @@ class BotListener:
     def _up(self) -> None:
         self.status.refused = ""
         self.status.up()
+        self._connected.set()
         if self.auditor is not None:
             self.auditor.ask("connected")
 

@@ -431,6 +431,36 @@ async def test_a_bot_that_hangs_is_stopped_before_its_positions_are_closed(
 
 
 @pytest.mark.usefixtures("safe")
+async def test_in_a_swarm_a_bot_that_hangs_loses_its_account_before_its_positions_are_closed(
+    stage: BotHarness, hands: Hands
+) -> None:
+    process = guard(stage, BOT_CONTROL_URL="swarm:")
+    try:
+        process.start()
+        await acts(process)
+        account = (await stage.rows("SELECT account_id FROM trading.accounts WHERE bot_id = $1", BOT.bot))[0][
+            "account_id"
+        ]
+        await stage.sql(
+            "INSERT INTO trading.bot_leases (account_id, bot_id, holder, token, acquisitions, acquired_at, expires_at) "
+            "VALUES ($1, $2, 'the bot that hangs', 7, 1, now(), now() + interval '1 hour')",
+            account,
+            BOT.bot,
+        )
+        await hands.open("ETHUSDT", "Buy", "1")
+        reply = await answer(stage, await command(stage, "flatten", {"bot": BOT.bot}))
+        assert reply.outcome == "done"
+        assert "its account is taken from it" in reply.text
+        assert await flat(stage)
+        assert await wish(stage) == ("stopped", "guard: flatten by operator:1"), "its process reads it and stops"
+        lease = (await stage.rows("SELECT holder, token FROM trading.bot_leases WHERE account_id = $1", account))[0]
+        assert lease["holder"] != "the bot that hangs"
+        assert lease["token"] > 7, "what the bot signs from now on is refused"
+    finally:
+        process.stop()
+
+
+@pytest.mark.usefixtures("safe")
 async def test_a_loss_beyond_the_days_limit_halts_entries_and_the_reference_survives_a_restart(
     stage: BotHarness, hands: Hands
 ) -> None:
