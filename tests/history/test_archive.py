@@ -1,5 +1,6 @@
 """`alpha db archive`: old fills move to Parquet, what follows from them stays, and nothing brings them back."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +16,11 @@ from alpha.errors import Fatal, Misconfigured
 from alpha.postgres import archive as module
 from alpha.postgres import ledger
 from alpha.postgres.archive import Archived, floors
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, connect
 from alpha.postgres.fills import Fill, insert_fills
 from alpha.postgres.tax import export_tax
 from tests.history.build import BOT, fill, new_account
+from tests.history.test_verify import alpha
 from tests.support.fill_generator import START as BEGIN
 from tests.support.fill_generator import as_fill, raw_fills
 
@@ -219,3 +221,34 @@ async def test_a_tax_export_reads_the_archive_and_says_when_it_is_gone(
     (folder / "fills").rename(folder / "elsewhere")
     with pytest.raises(Misconfigured, match="cannot be read"):
         await export_tax(owner, BOT, year, ZoneInfo("UTC"), tmp_path / "third", "generic")
+
+
+def test_the_command_verifies_asks_and_says_what_it_moved(history_settings: DatabaseSettings, tmp_path: Path) -> None:
+    begin = datetime(2019, 3, 1, tzinfo=UTC)
+
+    async def prepare() -> int:
+        connection = await connect(history_settings, "tests")
+        account = await new_account(connection)
+        made = [
+            structs.replace(row, exec_time=begin + timedelta(days=number))
+            for number, row in enumerate(
+                as_fill(raw, account, BOT, "BTCUSDT") for raw in raw_fills(5, 1_200, 5_000_000, "c")
+            )
+        ]
+        await insert_fills(connection, made)
+        await connection.close()
+        return len(made)
+
+    number = asyncio.run(prepare())
+    arguments = ("db", "archive", "--before", "2020-01-01", "--output", str(tmp_path / "out"))
+    refused = alpha(history_settings, *arguments)  # nobody answers
+    assert refused.returncode == 1
+    assert not (tmp_path / "out").exists()
+    late = alpha(history_settings, *arguments[:3], f"{datetime.now(UTC):%Y-%m-%d}", *arguments[4:], "--yes")
+    assert late.returncode == 2
+    assert "within two years" in late.stderr
+    done = alpha(history_settings, *arguments, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "306 fills of account" in done.stdout
+    assert f"{number - 306:,} fills remain and were compared: 0 differences." in done.stdout
+    assert "No account has fills" in alpha(history_settings, *arguments, "--yes").stdout
