@@ -142,7 +142,9 @@ class Dashboard:
         return page(request, drawn, here="chart", charts=True)
 
     async def _trade(self, request: web.Request) -> web.Response:
-        return page(request, await views.trade_page(self.platform, request.match_info["trade"]), charts=True)
+        # who asked for what is for operators, as in Telegram
+        audit = self._audit if role(request) >= Role.OPERATOR else None
+        return page(request, await views.trade_page(self.platform, request.match_info["trade"], audit), charts=True)
 
     async def _figures(self, request: web.Request) -> web.Response:
         return page(request, await figures.figures(self.platform, self._read(request)), here="figures")

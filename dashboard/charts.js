@@ -178,4 +178,9 @@ async function draw(box) {
   }
 }
 document.querySelectorAll('[data-chart]').forEach(draw)
-document.addEventListener('alpha:theme', () => drawn.forEach((chart) => chart.applyOptions(theme())))
+// Colours are those of the theme at the time of drawing: drawn anew when it changes.
+document.addEventListener('alpha:theme', () => {
+  drawn.splice(0).forEach((chart) => chart.remove())
+  document.querySelectorAll('.toggles, .tip').forEach((each) => each.remove())
+  document.querySelectorAll('[data-chart]').forEach((box) => { box.replaceChildren(); box.classList.remove('empty'); draw(box) })
+})

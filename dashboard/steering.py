@@ -34,6 +34,13 @@ STEERABLE = frozenset(
     }
 )
 ACKNOWLEDGE = "acknowledge"
+#: Commands whose names are not what a person would say.
+_SAID = {
+    "movestop": "move the stop",
+    "cancelorder": "cancel the order",
+    "blacklist": "forbid it",
+    "unblacklist": "allow it",
+}
 _MOST_WORDS = 120
 
 
@@ -116,7 +123,7 @@ class Steering:
             f"<section class=narrow><h1>{escape(asked.removesuffix('?'))}?</h1>{lines}<p class=dim>Valid for one minute.</p>"
             f'<form method=post action="/steer/confirm" class=answers>{hidden(gate.csrf(request))}'
             f'<input type=hidden name=token value="{token}"><button name=answer value=yes class="main{kind}">'
-            f"Yes, {escape(name)}</button><button name=answer value=no>No</button></form></section>",
+            f"Yes, {_SAID.get(name, name)}</button><button name=answer value=no>No</button></form></section>",
             here="steer",
         )
 

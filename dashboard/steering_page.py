@@ -62,7 +62,7 @@ def _bot(platform: Operations, row: BotStatus, orders: Sequence[OrderRow], csrf:
         f'<button name=do value="{name} {escape(word)}"{kind}>{label}</button>' for name, label, kind in _BOT
     )
     held = "".join(_position(word, each, csrf) for each in row.positions) or "<p class=dim>No open position.</p>"
-    open_orders = "".join(_order(word, each, csrf) for each in orders)
+    open_orders = "".join(_order(word, each, csrf) for each in orders if not each.is_stop)
     return (
         f'<section id="{escape(row.bot)}"><h2>{escape(short(row.bot))} '
         f'<span class="state {_STATES.get(row.state, "warn")}">{escape(row.state.value)}</span></h2>'

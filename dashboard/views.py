@@ -86,9 +86,9 @@ def _here(here: bool) -> str:
     return ' class=here aria-current="true"' if here else ""
 
 
-async def trade_page(platform: Operations, name: str) -> str:
-    """Return everything about one trade, with the chart of its life."""
-    seen = await trade(platform, name)
+async def trade_page(platform: Operations, name: str, audit: Operations | None) -> str:
+    """Return everything about one trade, with the chart of its life. `audit` reads who asked for what, if anything may."""
+    seen = await trade(platform, name, audit=audit)
     source = f"/data/trade/{seen.trip.trade_id}?{urlencode({'interval': _interval(seen.trip.held)})}"
     drawn = chart_html("candles", source, f"{seen.trip.symbol} while the trade lived")
     return f"<section>{drawn}</section>{page_html(history_pages.trade_page(seen, platform.zone), cards=True)}"

@@ -114,6 +114,8 @@ class CommandRow:
     bot: str
     outcome: str
     answer: str
+    #: The words after the command.
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,23 +344,26 @@ async def alerts(platform: Operations, count: int = 20) -> list[tuple[str, Alert
 async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
     """Return the latest command attempts, newest first."""
     rows = await platform.history.rows(
-        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer FROM audit.commands "
+        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer, arguments FROM audit.commands "
         "ORDER BY issued_at DESC LIMIT $1",
         row_count(count),
     )
-    return [
-        CommandRow(
-            row["issued_at"],
-            row["source"],
-            row["issuer"],
-            row["issuer_role"] or "stranger",
-            row["name"],
-            row["bot_id"] or "",
-            row["outcome"],
-            row["answer"] or "",
-        )
-        for row in rows
-    ]
+    return [command_of(row) for row in rows]
+
+
+def command_of(row: Any) -> CommandRow:
+    """Convert a row of audit.commands."""
+    return CommandRow(
+        row["issued_at"],
+        row["source"],
+        row["issuer"],
+        row["issuer_role"] or "stranger",
+        row["name"],
+        row["bot_id"] or "",
+        row["outcome"],
+        row["answer"] or "",
+        str((row["arguments"] or {}).get("words", "")),
+    )
 
 
 async def drift(platform: Operations, count: int = 30, since: datetime | None = None) -> list[DriftRow]:

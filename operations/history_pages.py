@@ -187,9 +187,15 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
     if seen.commands:
         blocks.append(
             Table(
-                (Column("time"), Column("who"), Column("command"), Column("outcome")),
+                (Column("time"), Column("who"), Column("command"), Column("outcome"), Column("from", phone=False)),
                 [
-                    [moment(each.time, zone), Cell(each.issuer), Cell(each.name), Cell(each.outcome)]
+                    [
+                        moment(each.time, zone),
+                        Cell(each.issuer),
+                        Cell(f"{each.name} {each.words}".strip(), mark=each.name),
+                        Cell(each.outcome),
+                        Cell(each.source),
+                    ]
                     for each in seen.commands
                 ],
                 title="What people asked meanwhile",

@@ -545,7 +545,7 @@ def commands_page(rows: list[CommandRow], zone: tzinfo) -> Page:
                 moment(row.time, zone),
                 Cell(row.issuer),
                 Cell(row.role),
-                Cell(row.name),
+                Cell(f"{row.name} {row.words}".strip(), mark=row.name),
                 text(short(row.bot)),
                 Cell(row.outcome, Tone.BAD if row.outcome in ("failed", "refused") else Tone.PLAIN),
                 Cell(row.source),

@@ -77,6 +77,11 @@ class OrderRow:
     order_link_id: str
     created_at: datetime | None
 
+    @property
+    def is_stop(self) -> bool:
+        """Whether it protects a position: no button offers to cancel it."""
+        return "Stop" in self.kind and self.reduce_only
+
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:

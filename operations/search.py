@@ -8,7 +8,7 @@ from alpha.registry import Bot
 from operations.accounts import current_accounts
 from operations.analytics import TripRow, trip_of
 from operations.context import Operations
-from operations.history import AlertRow, CommandRow, FillRow, fill_of
+from operations.history import AlertRow, CommandRow, FillRow, command_of, fill_of
 from operations.periods import Period
 
 MOST_OFFSET = 100_000
@@ -158,21 +158,8 @@ async def commands(platform: Operations, asked: Filter) -> Rows[CommandRow]:
     where.period("x.issued_at", asked.period)
     if asked.bot is not None:
         where.add("x.bot_id = {}", asked.bot.id)
-    where.words(asked.words, ("x.issuer", "x.name", "x.bot_id", "x.outcome", "x.answer", "x.source"))
-    rows, more = await _page(platform, "SELECT x.* FROM audit.commands AS x", where, "x.issued_at DESC", asked)
-    return Rows(
-        [
-            CommandRow(
-                row["issued_at"],
-                row["source"],
-                row["issuer"],
-                row["issuer_role"] or "stranger",
-                row["name"],
-                row["bot_id"] or "",
-                row["outcome"],
-                row["answer"] or "",
-            )
-            for row in rows
-        ],
-        more,
+    where.words(
+        asked.words, ("x.issuer", "x.name", "x.bot_id", "x.outcome", "x.answer", "x.source", "x.arguments::text")
     )
+    rows, more = await _page(platform, "SELECT x.* FROM audit.commands AS x", where, "x.issued_at DESC", asked)
+    return Rows([command_of(row) for row in rows], more)

@@ -12,7 +12,7 @@ from alpha.registry import Bot
 from operations.accounts import account_ids
 from operations.analytics import TripRow, trades, trip_of
 from operations.context import Operations
-from operations.history import CommandRow, FillRow, fill_of
+from operations.history import CommandRow, FillRow, command_of, fill_of
 
 _ID = re.compile(r"[0-9a-f]{10}")
 #: Fills of one trade that are shown; a grid may have thousands.
@@ -80,15 +80,17 @@ async def find_trade(platform: Operations, name: str, bot: Bot | None = None) ->
     return newest[number - 1]
 
 
-async def trade(platform: Operations, name: str, bot: Bot | None = None) -> TradeDetail:
-    """Return one trade in full, by its id or its number counted from the newest."""
+async def trade(
+    platform: Operations, name: str, bot: Bot | None = None, audit: Operations | None = None
+) -> TradeDetail:
+    """Return one trade in full, by its id or its number counted from the newest. `audit` reads the audit, if not `platform`."""
     trip = await find_trade(platform, name, bot)
     accounts = await account_ids(platform, platform.registry.find(trip.bot))
     made, intents, stops, commands = await asyncio.gather(
         _fills(platform, trip, accounts),
         _intents(platform, trip, accounts),
         _stops(platform, trip, accounts),
-        _commands(platform, trip),
+        _commands(platform, audit or platform, trip, accounts),
     )
     return TradeDetail(trip, intents, made, stops, commands)
 
@@ -161,28 +163,31 @@ async def _stops(platform: Operations, trip: TripRow, accounts: list[int]) -> li
     ]
 
 
-async def _commands(platform: Operations, trip: TripRow) -> list[CommandRow]:
-    """What people asked of this bot while the trade lived; nothing for a role that may not read the audit."""
-    may_read = await platform.history.value("SELECT has_table_privilege('audit.commands', 'SELECT')")
-    if not may_read:
+async def _commands(platform: Operations, audit: Operations, trip: TripRow, accounts: list[int]) -> list[CommandRow]:
+    """What people asked of this bot while the trade lived; nothing for a role that may not read the audit.
+
+    The audit has the wall clock. A simulated exchange has a clock of its own: there the moments at which the fills were
+    received tell when the trade lived.
+    """
+    if not await audit.history.value("SELECT has_table_privilege('audit.commands', 'SELECT')"):
         return []
-    rows = await platform.history.rows(
-        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer FROM audit.commands "
+    lived = await platform.history.rows(
+        "SELECT min(CASE WHEN a.environment = 'simulated' THEN f.received_at ELSE f.exec_time END) AS first, "
+        "max(CASE WHEN a.environment = 'simulated' THEN f.received_at ELSE f.exec_time END) AS last "
+        "FROM trading.fills AS f JOIN trading.accounts AS a USING (account_id) WHERE f.account_id = ANY($1) "
+        "AND f.category = 'linear' AND f.symbol = $2 AND f.exec_time >= $3 AND f.exec_time <= $4",
+        accounts,
+        trip.symbol,
+        trip.opened_at,
+        trip.closed_at,
+    )
+    if lived[0]["first"] is None:
+        return []
+    rows = await audit.history.rows(
+        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer, arguments FROM audit.commands "
         "WHERE bot_id = $1 AND issued_at >= $2 AND issued_at <= $3 ORDER BY issued_at LIMIT 100",
         trip.bot,
-        trip.opened_at - AROUND,
-        trip.closed_at + AROUND,
+        lived[0]["first"] - AROUND,
+        lived[0]["last"] + AROUND,
     )
-    return [
-        CommandRow(
-            row["issued_at"],
-            row["source"],
-            row["issuer"],
-            row["issuer_role"] or "stranger",
-            row["name"],
-            row["bot_id"] or "",
-            row["outcome"],
-            row["answer"] or "",
-        )
-        for row in rows
-    ]
+    return [command_of(row) for row in rows]

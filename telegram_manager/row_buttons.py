@@ -35,7 +35,7 @@ def row_buttons(registry: Registry, name: str, rows: object, role: Role) -> list
         for row in held:
             made += _position(registry, row, several=several(held))
     elif role >= Role.OPERATOR and name == "orders":
-        made = _pairs([_order(registry, row) for row in rows if isinstance(row, OrderRow) and not _is_stop(row)])
+        made = _pairs([_order(registry, row) for row in rows if isinstance(row, OrderRow) and not row.is_stop])
     return [line for line in made if all(len(data.encode()) <= MOST_DATA for _, data in line)]
 
 
@@ -80,10 +80,6 @@ def _order(registry: Registry, row: OrderRow) -> tuple[str, str]:
         f"✖️ {row.symbol.removesuffix('USDT')} {row.side}{at}",
         f"o|cancelorder|{bot} {row.symbol} {row.order_id[:ORDER_ID_KEPT]}",
     )
-
-
-def _is_stop(row: OrderRow) -> bool:
-    return "Stop" in row.kind and row.reduce_only
 
 
 def _pairs(buttons: Row) -> list[Row]:
