@@ -114,11 +114,14 @@ def test_after_a_first_clone_an_updated_strategy_recreates_no_other_container(tm
         assert {name for name in before if before[name] != after[name]} == {"shortseller"}
         compose("up", "--no-start")
         assert containers() == after, "a plain `up` afterwards recreates nothing"
-        run = ["docker", "run", "--rm", "alpha.invalid/shortseller:first"]
-        listed = compose.run(*run, "ls", "-a", "/app/strategies/shortseller").split()
+        image = "alpha.invalid/shortseller:first"
+        listed = compose.run(
+            "docker", "run", "--rm", "--entrypoint", "ls", image, "-a", "strategies/shortseller"
+        ).split()
         assert "strategy.py" in listed
         assert ".git" not in listed
-        compose.run(*run, "python3", "-c", "import alpha.registry, bot_runner.main, strategies.shortseller.strategy")
+        imports = "import alpha.registry, bot_runner.main, strategies.shortseller.strategy"
+        compose.run("docker", "run", "--rm", "--entrypoint", "python3", image, "-c", imports)
     finally:
         compose("down", "-v")
         compose.run("bash", "-c", "docker image rm -f $(docker image ls -q 'alpha.invalid/*:first' | sort -u)")
