@@ -11,7 +11,7 @@ from operations.periods import parse_period
 from tests.support.operations import NOW, run_sql
 
 #: An intent for the first fill of every momentum trip, named by its direction, and one for the last fill, where it has an id.
-_INTENTS = """
+INTENTS = """
 INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty, tag,
     reason, decision_price, decided_at)
 SELECT DISTINCT ON (p.account_id, f.order_link_id) p.account_id, f.order_link_id, p.bot_id, p.symbol, p.opened_at, 'enter',
@@ -26,7 +26,7 @@ async def test_round_trips_are_grouped_by_the_tag_of_their_entry(
     platform: Operations, house_database: DatabaseSettings
 ) -> None:
     named = "UPDATE trading.fills SET order_link_id = left('mo-en-' || exec_id, 36) WHERE bot_id = 'momentum_001'"
-    await run_sql(house_database, named, _INTENTS)
+    await run_sql(house_database, named, INTENTS)
     bot = platform.registry.find("momentum")
     period = parse_period("all", NOW)
     found = await entries(platform, bot, period)

@@ -355,3 +355,33 @@ async def test_a_position_whose_market_is_closed_waits_for_the_open_and_holds_up
             (await client.post("/_sim/speed", json={"speed": 36000})).raise_for_status()
             await asyncio.wait_for(running, 30)
             assert (await stage.simulator.account(BOTS[0].key))["positions"] == []
+
+
+async def test_contracts_with_awkward_filters_are_closed_to_the_last_step(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minimum above the step, market orders of 50 steps at most, a price of a millionth, a pre-market contract."""
+    async with scene(registry, monkeypatch, ("--awkward", "--symbols", "BTCUSDT,ETHUSDT")) as stage:
+        known = await stage.account.gateway.instruments()
+        large, small = known["LARGEMINUSDT"], known["SMALLMKTUSDT"]
+        assert large.min_order_qty == 10 * large.qty_step
+        wanted = {
+            large.symbol: [large.min_order_qty + large.qty_step],
+            small.symbol: [small.max_market_qty] * 3 + [small.min_order_qty],
+            "1000PEPEUSDT": [known["1000PEPEUSDT"].min_order_qty * 7],
+            "TICKUSDT": [known["TICKUSDT"].min_order_qty * 30],
+        }
+        for symbol, sizes in wanted.items():
+            for qty in sizes:
+                least = known[symbol].min_notional
+                price = (await stage.account.gateway.tickers(symbol))[symbol].last
+                steps = -(-least // (price * known[symbol].qty_step)) + 1
+                answer = await stage.trader.order(
+                    symbol, "Buy", str(max(qty, min(steps * known[symbol].qty_step, known[symbol].max_market_qty)))
+                )
+                assert answer["retCode"] == 0, (symbol, qty, answer)
+        held = {row["symbol"] for row in (await stage.simulator.account(BOTS[0].key))["positions"]}
+        assert held == set(wanted)
+        await asyncio.wait_for(stage.closing(ClosingState("c", Reason.KILL_SWITCH, "operator:1")).run(), 120)
+        account = await stage.simulator.account(BOTS[0].key)
+        assert (account["positions"], account["orders"]) == ([], [])

@@ -11,13 +11,16 @@ import pytest
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.config.services import DatabaseSettings
+from alpha.live_state import keys
 from demo.processes import Supervisor
+from operations.tests.test_analysis import publish
+from operations.tests.test_entries import INTENTS
 from operations.tests.test_models import put_on_record, say_scores
 from telegram_manager.alert_delivery import AlertDelivery
 from telegram_manager.alert_policy import AlertPolicy, AlertPolicyState
 from telegram_manager.audience import AlertPreferences
 from telegram_manager.daily_summary import DailySummary, SummaryState
-from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre
+from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre, settings_for
 from telegram_manager.tests.phone import chromium, conversation, shoot
 from tests.support.models import artefact
 from tests.support.operations import run_sql
@@ -42,12 +45,23 @@ LOOK = (
         "/whitelist",
         "/trade 1",
         "/entries momentum all",
-        "/slippage all",
+        "/slippage 2025-01",
         "/analysis",
         "/drift",
         "/version",
     ),
     *("/config", "/model", "/model proof"),
+)
+#: Two orders and what they were decided at.
+SLIPPAGE = (
+    "INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty, tag, "
+    "reason, decision_price, decided_at) SELECT account_id, 'sh-en-' || side, bot_id, 'BTCUSDT', now() - interval '1 year', 'enter', "
+    "'market', side, 0.2, '', 'entry', 95000, '2025-01-10' FROM trading.accounts, unnest(ARRAY['Buy', 'Sell']) AS side "
+    "WHERE bot_id = 'shortseller_001'",
+    "INSERT INTO trading.orders (account_id, order_id, order_link_id, bot_id, category, symbol, side, order_type, status, qty, "
+    "cum_exec_qty, avg_price, reason, reduce_only, close_on_trigger, created_at, updated_at, received_at) SELECT account_id, "
+    "order_link_id, order_link_id, bot_id, 'linear', symbol, side, 'Market', 'Filled', qty, qty, CASE side WHEN 'Buy' THEN 95021.5 "
+    "ELSE 94990 END, 'entry', false, false, decided_at, decided_at, decided_at FROM trading.order_intents WHERE order_link_id LIKE 'sh-en-%'",
 )
 #: Asked, not pressed: the guard carries these out, which does not run here.
 BY_HAND = (
@@ -93,6 +107,15 @@ async def test_no_answer_is_wider_than_a_phone(
     )  # fmt: skip
     for alert in raised:
         await alerts.raise_alert(alert, now)
+    for symbol, drift in (("BTCUSDT", 0.0005), ("ETHUSDT", -0.0005), ("SOLUSDT", 0.0001)):
+        await publish(centre.platform.live, symbol, drift)
+    for bot, symbols in zip(
+        centre.platform.registry.bots, (("BTCUSDT", "ETHUSDT"), ("ETHUSDT",), ("SOLUSDT", "XRPUSDT")), strict=True
+    ):
+        await centre.platform.live.of(bot).sadd(keys.symbols(bot.id), *symbols)
+    object.__setattr__(centre.platform, "settings", settings_for(centre.api))  # what /config shows
+    named = "UPDATE trading.fills SET order_link_id = left('mo-en-' || exec_id, 36) WHERE bot_id = 'momentum_001'"
+    await run_sql(house_database, named, INTENTS, *SLIPPAGE)
     version = await put_on_record(centre.platform, artefact(tmp_path, effect=1.5))
     await say_scores(house_database, version, 14.1)
     await run_sql(
