@@ -101,6 +101,15 @@ def _own_version() -> str:
     return " ".join(part for part in (packaged, tag) if part) or "unknown"
 
 
+def _in_words(value: object) -> str:
+    """A value as it would be written in `.env`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list | set | frozenset):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
 def settings_of(settings: Settings | None) -> list[SettingRow]:
     """Return the settings of this process by name. Values of secrets are never among them."""
     if settings is None:
@@ -113,7 +122,7 @@ def settings_of(settings: Settings | None) -> list[SettingRow]:
         elif _hides(name) and value:
             shown = "set"
         else:
-            shown = "" if value is None else str(value)
+            shown = _in_words(value)
         rows.append(SettingRow(name.upper(), shown))
     return rows
 

@@ -12,6 +12,9 @@ from operations.page import Block, Cell, Column, Facts, Page, Table, Tone, Words
 from operations.pages import bot_cell, several, short, symbol_cell
 from operations.risk import ExposureRow, RiskRow
 
+#: Characters of a setting's value that fit beside its name on a phone.
+_BESIDE_A_NAME = 12
+
 
 def exposure_page(rows: list[ExposureRow]) -> Page:
     """What each bot holds against its equity."""
@@ -151,5 +154,10 @@ def _process(row: ProcessRow, zone: tzinfo, now: datetime) -> list[Cell]:
 
 
 def config_page(rows: list[SettingRow]) -> Page:
-    """The settings of this process; of a secret only whether it is set."""
-    return Page("Settings", [Facts([(row.name, text(row.value)) for row in rows])], rows)
+    """The settings of this process; of a secret only whether it is set.
+
+    What a phone shows beside the longest name is 12 characters; a longer value gets a line that wraps.
+    """
+    short = [row for row in rows if len(row.value) <= _BESIDE_A_NAME]
+    long = [Words(f"{row.name}: {row.value}") for row in rows if len(row.value) > _BESIDE_A_NAME]
+    return Page("Settings", [Facts([(row.name, text(row.value)) for row in short]), *long], rows)
