@@ -22,8 +22,8 @@ from tests.faults.run import play
 
 
 def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
-    """The faults of one round: one, or sometimes two at once; the rare and long ones every fiftieth round."""
-    if number % 50 == 49:
+    """The faults of one round: one, or sometimes two at once; the rare and long ones every twentieth round."""
+    if number % 20 == 19:
         return (draw.choice(RARE),)
     weights = [fault.weight for fault in FAULTS]
     first = draw.choices(FAULTS, weights)[0]

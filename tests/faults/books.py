@@ -1,6 +1,8 @@
 """Consistency checks: PostgreSQL against the exchange's ledger, Redis against the exchange, status against reality."""
 
 import asyncio
+import json
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +13,7 @@ from alpha.model.leg import leg_of_index, slot_of
 from alpha.postgres.database import POSTGRES_ERRORS
 from alpha.postgres.ledger import verify
 from tests.faults.fault_env import DATABASES, FaultEnv
+from tests.faults.stack import BOT
 from tests.support.world import BOTS, BotKey, until
 
 #: Bybit rounds each row of closed P&L to this.
@@ -136,6 +139,7 @@ async def figures_differ(arena: FaultEnv) -> list[str]:
 
     Every position is closed for it first, so that each fill belongs to a closed trip.
     """
+    arena.stack.stop("bot")
     await arena.flatten()
     if faults := await settle(arena, 60.0):
         return faults
@@ -162,7 +166,65 @@ async def figures_differ(arena: FaultEnv) -> list[str]:
         total = sum(ours.values(), Decimal(0))
         if of_days.get(bot.bot, Decimal(0)) != total:
             faults.append(f"{bot.bot}: its days come to {of_days.get(bot.bot)}, its trips to {total}")
+    return [*faults, *await sync_differs(arena, 90.0)]
+
+
+async def sync_differs(arena: FaultEnv, wait_s: float) -> list[str]:
+    """Rows of closed P&L that trade sync has stored against the exchange's, and issues it has left open."""
+    faults: list[str] = []
+
+    async def agree() -> bool:
+        faults.clear()
+        faults.extend(arena.stack.services["sync"].alive())
+        connection = await arena.database("books")
+        for bot in BOTS:
+            rows = await connection.fetch("SELECT closed_pnl FROM trading.completed_trades WHERE bot_id = $1", bot.bot)
+            ours = sorted(row["closed_pnl"] for row in rows)
+            theirs = sorted(Decimal(row["closedPnl"]) for row in await arena.simulator.closed_pnl(bot.key))
+            if ours != theirs:
+                faults.append(
+                    f"{bot.bot}: {len(ours)} rows of closed P&L come to {sum(ours)}, the exchange's {len(theirs)} to {sum(theirs)}"
+                )
+        issues = await connection.fetch(
+            "SELECT bot_id, kind, subject, explanation FROM trading.reconciliation_issues WHERE state = 'open'"
+        )
+        faults.extend(f"trade sync has an open issue: {dict(issue)}" for issue in issues)
+        return not faults
+
+    with suppress(AssertionError):
+        await until(agree, wait_s, "trade sync to agree", step_s=1.0)
     return faults
+
+
+async def bot_differs(arena: FaultEnv, wait_s: float) -> list[str]:
+    """What the real bot knows and has done against the exchange: nothing entered twice, every position known and with its stop."""
+    found: list[str] = arena.stack.doubled(await arena.simulator.ledger(BOT.key, arena.stack.after))
+    faults: list[str] = []
+
+    async def agree() -> bool:
+        faults.clear()
+        connection = await arena.database("books")
+        rows = await connection.fetch("SELECT name, state FROM trading.strategy_state WHERE bot_id = $1", BOT.bot)
+        state = {row["name"]: json.loads(row["state"]) for row in rows}
+        runtime, known = state.get("runtime", {}), state.get("positions", {})
+        held = {row["symbol"]: row for row in (await arena.simulator.account(BOT.key))["positions"]}
+        if runtime.get("paused"):
+            faults.append(f"the bot is paused: {runtime['paused']}")
+        if known.keys() != held.keys():
+            faults.append(f"the bot knows {sorted(known)}, the exchange has {sorted(held)}")
+        faults.extend(
+            f"the bot's {symbol} has no stop" for symbol, row in held.items() if not Decimal(row["stopLoss"] or 0)
+        )
+        faults.extend(
+            f"the bot knows {known[symbol]['size']} {symbol}, the exchange {held[symbol]['size']}"
+            for symbol in known.keys() & held.keys()
+            if Decimal(known[symbol]["size"]) != Decimal(held[symbol]["size"])
+        )
+        return not faults
+
+    with suppress(AssertionError):
+        await until(agree, wait_s, "the bot to agree", step_s=0.2)
+    return [*found, *faults]
 
 
 class Watcher:
@@ -202,8 +264,10 @@ class Watcher:
         if status is None or status.state != "synced" or status.synced_at is None:
             return
         synced_ms = int(status.synced_at.timestamp() * 1000)
+        if synced_ms > self._arena.now_ms() + 1_000:
+            return  # of before the clock was set back
         sent = self._arena.sent.acknowledged.get(bot.key, [])
-        first = self._checked[bot.bot]
+        first = self._checked[bot.bot] if self._checked[bot.bot] <= len(sent) else 0
         due = [order_id for at_ms, order_id in sent[first:] if at_ms < synced_ms]
         if not due:
             return

@@ -1,6 +1,7 @@
 """Environment of a fault round: exchange, proxy, PostgreSQL, Redis, the listener, and bots that trade continuously."""
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from demo.redis import EmbeddedRedis
 from exchange_simulator.market.catalogue import DEFAULT_SYMBOLS
 from tests.faults.disk import SmallDisk
 from tests.faults.memory import Memory
+from tests.faults.stack import BOT, Stack
+from tests.support.stepped_clock import ClockFile
 from tests.support.tcp_proxy import Proxy
 from tests.support.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator, Trader, until
 
@@ -69,9 +72,21 @@ class FaultEnv:
             folder,
             speed="60",
             seed=draw.randrange(1, 10_000),
-            options=("--no-rate-limits", "--depth-usdt", "2000", "--symbols", ",".join((*DEFAULT_SYMBOLS, "BTCPERP"))),
+            options=(
+                "--no-rate-limits",
+                "--faults",
+                "--depth-usdt",
+                "2000",
+                "--symbols",
+                ",".join((*DEFAULT_SYMBOLS, "BTCPERP")),
+            ),
             accounts_are=KINDS,
         )
+        folder.mkdir(parents=True, exist_ok=True)
+        #: The wall clock of every process of ours; the exchange and the servers have their own.
+        self.clock = ClockFile(folder / "clock")
+        #: Symbols that nobody trades until they are delivered.
+        self.mortal = [symbol for symbol in DEFAULT_SYMBOLS if symbol not in SYMBOLS]
         self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
         self.sent = Sent()
         self.memory = Memory()
@@ -79,6 +94,7 @@ class FaultEnv:
         #: Factor on the bots' pause between two orders.
         self.pace = 1.0
         self.listener: Process | None = None
+        self.stack = Stack()
         #: Takeovers that took longer than promised; on a crowded machine that alone breaks nothing.
         self.late: list[str] = []
         #: A second listener, which is started by the faults that need one.
@@ -101,12 +117,10 @@ class FaultEnv:
         """A listener of all bots, not started yet. `more` are additional variables."""
         return Process(
             name,
-            ["-m", "websocket_listener"],
+            ["-m", "tests.support.stepped_clock", "-m", "websocket_listener"],
             {
-                **self.postgres.environment(),
+                **self.environment(),
                 "POSTGRES_USER": "alpha_listener",
-                **self.redis.environment(),
-                **self.proxy.environment(),
                 **LISTENER,
                 "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
                 **{name: value for bot in BOTS for name, value in bot.environment().items()},
@@ -115,9 +129,28 @@ class FaultEnv:
             self.folder,
         )
 
+    def environment(self) -> dict[str, str]:
+        """Stores, exchange and clock, as every process of ours sees them."""
+        return {
+            **self.postgres.environment(),
+            **self.redis.environment(),
+            **self.proxy.environment(),
+            "CLOCK_FILE": str(self.clock.path),
+            "LOG_LEVEL": "info",
+        }
+
+    def now_ms(self) -> int:
+        """What the wall clock of our processes shows."""
+        return wall_ms() + int(self.clock.offset_s * 1000)
+
+    def step_clock(self, offset_s: float) -> None:
+        """Set the wall clock of our processes. What was noted by the clock of before says nothing any more."""
+        for noted in self.sent.acknowledged.values():
+            noted.clear()
+        self.clock.step(offset_s)
+
     async def open(self, **listener: str) -> None:
         """Start everything; returns when all bots are synced. `listener` are additional variables of the listener."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.postgres.start()
         self.redis.start()
         await self.simulator.start()
@@ -127,7 +160,7 @@ class FaultEnv:
             MigrateSettings,
             env_file=None,
             bots_file=ROOT / "bots.toml",
-            alpha_listener_db_password=PASSWORD,
+            **{f"alpha_{role}_db_password": PASSWORD for role in ("listener", "sync", "guard", "strategy")},
             **arguments,
         )
         await run(settings)
@@ -136,15 +169,18 @@ class FaultEnv:
         await self.follow()
         self.listener = self.make_listener("listener", **listener)
         self.listener.start()
-        await self.synced_since(0, 90)
+        await self.synced_since(0, 300)  # a crowded machine begins slowly
         self.spare = self.listener.twin("spare")
-        self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS]
+        self.stack = Stack.made(self.folder, self.environment())
+        self.stack.start()
+        self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS if bot is not BOT]
 
     async def close(self) -> None:
         """Stop everything."""
         for task in self._traders:
             task.cancel()
         await asyncio.gather(*self._traders, return_exceptions=True)
+        self.stack.stop()
         for listener in (self.listener, self.spare):
             if listener is not None:
                 listener.kill()
@@ -175,6 +211,21 @@ class FaultEnv:
             return True
 
         await until(answers, 60, "PostgreSQL to answer again")
+
+    async def forgive_restarts(self) -> None:
+        """A bot that is killed again and again pauses itself; here that is the test."""
+        with contextlib.suppress(*POSTGRES_ERRORS):
+            connection = await asyncpg.connect(
+                host="127.0.0.1", port=self.postgres.port, user=OWNER, password=PASSWORD, database=DATABASE, timeout=5
+            )
+            try:
+                # as a replica, so that no trigger asks for a lease
+                await connection.execute("SET session_replication_role = replica")
+                await connection.execute(
+                    "UPDATE trading.strategy_state SET state = jsonb_set(state, '{starts_ms}', '[]') WHERE name = 'runtime'"
+                )
+            finally:
+                connection.terminate()
 
     async def follow(self) -> None:
         """Write what strategies write: the symbols and candles they follow."""
@@ -224,7 +275,7 @@ class FaultEnv:
                         way = side[symbol, idx] = "Sell" if side[symbol, idx] == "Buy" else "Buy"
                         answer = await trader.order(symbol, way, qty[symbol], positionIdx=idx)
                         if answer["retCode"] == 0:
-                            acknowledged.append((wall_ms(), answer["result"]["orderId"]))
+                            acknowledged.append((self.now_ms(), answer["result"]["orderId"]))
                     elif kind < 0.9:
                         price = {"BTCUSDT": "20000", "BTCPERP": "20000", "ETHUSDT": "500", "SOLUSDT": "20"}[symbol]
                         leg = min(idx, 1)
@@ -304,12 +355,12 @@ class FaultEnv:
                 states = [await read_status(self.links.database(DATABASES[bot.bot]), bot.bot) for bot in BOTS]
             except REDIS_UNAVAILABLE:
                 return False
-            now = wall_ms()
+            now = self.now_ms()
             return all(
                 state is not None
                 and state.state == "synced"
                 and state.synced_at is not None
-                and since_ms < state.synced_at.timestamp() * 1000
+                and since_ms < state.synced_at.timestamp() * 1000 < now + 1_000
                 and now - state.synced_at.timestamp() * 1000 < 30_000
                 for state in states
             )

@@ -3,16 +3,19 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
-from alpha.clock import wall_ms
+import httpx
+
 from alpha.postgres import database
-from tests.faults.fault_env import BUFFER_ROWS, SILENCE_S, FaultEnv
+from tests.faults.fault_env import BUFFER_ROWS, KINDS, SILENCE_S, FaultEnv
 from tests.support.tcp_proxy import RestRules
-from tests.support.world import BOTS, until
+from tests.support.world import BOTS, Trader, until
 
 Break = Callable[[FaultEnv], Awaitable[None]]
 
@@ -77,7 +80,7 @@ async def two_listeners(arena: FaultEnv) -> None:
 
     await until(waits, 300, "the second listener to wait")  # it begins slowly on a crowded machine
     frozen = arena.draw.random() < 0.7
-    struck_ms = wall_ms()
+    struck_ms = arena.now_ms()
     if frozen:
         first.signal(signal.SIGSTOP)
     else:
@@ -95,19 +98,134 @@ async def two_listeners(arena: FaultEnv) -> None:
     arena.listener, arena.spare = spare, first
 
 
+def _kill(role: str) -> Break:
+    async def fault(arena: FaultEnv) -> None:
+        service = arena.stack.services[role]
+        for _ in range(arena.draw.choice((1, 1, 2))):
+            service.working.kill()
+            await _wait(arena, 0.0, 0.5)
+            await arena.forgive_restarts()
+            service.working.start()
+            await _wait(arena, 0.5, 4.0)
+
+    return fault
+
+
+def _freeze_role(role: str) -> Break:
+    async def fault(arena: FaultEnv) -> None:
+        working = arena.stack.services[role].working
+        working.signal(signal.SIGSTOP)
+        await _wait(arena, 0.3, 12.0)
+        working.signal(signal.SIGCONT)
+
+    return fault
+
+
+def _two(role: str, promised_s: float) -> Break:
+    async def fault(arena: FaultEnv) -> None:
+        """A second instance; the first is frozen or killed, and thaws when the second holds the lease."""
+        service = arena.stack.services[role]
+        first, spare = service.working, service.spare
+        await arena.forgive_restarts()
+        spare.start()
+        await _wait(arena, 2.0, 5.0)
+        frozen = arena.draw.random() < 0.7
+        began_s = time.monotonic()
+        if frozen:
+            first.signal(signal.SIGSTOP)
+        else:
+            first.kill()
+
+        async def taken() -> bool:
+            holder = await (await arena.database("faults")).fetchval(service.holder)
+            return holder is not None and f":{spare.pid}:" in str(holder)
+
+        try:
+            await until(taken, 300, f"the second {role} to take over; it said {spare.said()[-800:]}")
+            if (took_s := time.monotonic() - began_s) > promised_s:
+                arena.late.append(f"the second {role} took {took_s:.1f} s")
+        finally:
+            if frozen:
+                first.signal(signal.SIGCONT)
+                await _wait(arena, 0.5, 3.0)
+        await asyncio.to_thread(first.stop, 10.0)
+        service.working, service.spare = spare, first
+
+    return fault
+
+
+async def freeze_anything_long(arena: FaultEnv) -> None:
+    """One process of the stack, of ours or a server, stands still for up to a minute and a half."""
+    what = arena.draw.choice((*arena.stack.services, "listener", "redis", "postgres"))
+    seconds = arena.draw.uniform(9.0, 90.0)
+    if what == "redis":
+        pids = [arena.redis.pid]
+    elif what == "postgres":
+        assert arena.postgres.pid is not None
+        pids = [arena.postgres.pid, *_children(arena.postgres.pid)]
+    elif what == "listener":
+        pids = [None if arena.listener is None else arena.listener.pid]
+    else:
+        pids = [arena.stack.services[what].working.pid]
+    arena.pace = 10.0  # the length is what is tested, not the volume
+    try:
+        await _freeze(arena, [pid for pid in pids if pid is not None], seconds, seconds)
+    finally:
+        arena.pace = 1.0
+
+
+async def step_clock(arena: FaultEnv) -> None:
+    """The wall clock of every process of ours is set ahead or back, once or twice, and right again."""
+    for _ in range(arena.draw.choice((1, 2))):
+        arena.step_clock(arena.draw.choice((-600.0, -3_600.0, -30.0, -3.0, 3.0, 30.0, 600.0, 3_600.0)))
+        await _wait(arena, 1.0, 5.0)
+    arena.step_clock(0.0)
+
+
+async def deliver_symbol(arena: FaultEnv) -> None:
+    """A symbol that is held is delivered; sometimes the listener, or what is streamed, misses it."""
+    if not arena.mortal:
+        return
+    symbol = arena.mortal.pop()
+    asked = {"category": "linear", "symbol": symbol}
+    async with httpx.AsyncClient(base_url=arena.simulator.url, timeout=60) as client:
+        row = (await client.get("/v5/market/instruments-info", params=asked)).json()["result"]["list"][0]
+        price = (await client.get("/v5/market/tickers", params=asked)).json()["result"]["list"][0]["lastPrice"]
+        step = Decimal(row["lotSizeFilter"]["qtyStep"])
+        qty = (Decimal(200) / Decimal(price) // step + 1) * step
+        for bot in BOTS[1:]:
+            trader = Trader(arena.simulator.url, bot)
+            leg = 1 if KINDS[bot.bot] == "hedge" else 0
+            answer = await trader.order(symbol, "Buy", f"{qty:f}", positionIdx=leg)
+            await trader.close()
+            assert answer["retCode"] == 0, answer
+        await _wait(arena, 0.0, 1.0)
+        missed = arena.draw.random()
+        if missed < 0.3 and arena.listener is not None:
+            arena.listener.kill()
+        elif missed < 0.6:
+            arena.proxy.stalled = True
+        now_ms = (await client.get("/_sim/state")).json()["now_ms"]
+        ends = {"symbol": symbol, "delivery_ms": now_ms + 60_000}
+        (await client.post("/_sim/instrument", json=ends)).raise_for_status()
+    await _wait(arena, 2.5, 4.0)
+    if missed < 0.3 and arena.listener is not None:
+        arena.listener.start()
+
+
 async def freeze_redis(arena: FaultEnv) -> None:
     """Redis stands still: connections stay open and nothing is answered."""
     if arena.redis.pid is not None:
-        await _freeze(arena, [arena.redis.pid], 8.0)
+        await _freeze(arena, [arena.redis.pid], 0.5, 8.0)
 
 
 async def freeze_postgres(arena: FaultEnv) -> None:
     """PostgreSQL and all its backends stand still."""
     if arena.postgres.pid is not None:
-        await _freeze(arena, [arena.postgres.pid, *_children(arena.postgres.pid)], 12.0)
+        await _freeze(arena, [arena.postgres.pid, *_children(arena.postgres.pid)], 0.5, 12.0)
 
 
-async def _freeze(arena: FaultEnv, pids: list[int], most_s: float) -> None:
+async def _freeze(arena: FaultEnv, pids: list[int], least_s: float, most_s: float) -> None:
     def send(number: int) -> None:
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -115,21 +233,13 @@ async def _freeze(arena: FaultEnv, pids: list[int], most_s: float) -> None:
 
     send(signal.SIGSTOP)
     try:
-        await _wait(arena, 0.5, most_s)
+        await _wait(arena, least_s, most_s)
     finally:
         send(signal.SIGCONT)
 
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-async def freeze_long(arena: FaultEnv) -> None:
-    """The listener is frozen for longer than its lease, and nobody takes over."""
-    if arena.listener is not None:
-        arena.listener.signal(signal.SIGSTOP)
-        await _wait(arena, 9.0, 30.0)
-        arena.listener.signal(signal.SIGCONT)
 
 
 async def restart_postgres(arena: FaultEnv) -> None:
@@ -286,6 +396,15 @@ FAULTS = (
     Fault("listener stopped", stop_listener),
     Fault("listener frozen", freeze_listener),
     Fault("two listeners", two_listeners),
+    *(Fault(f"{role} killed", _kill(role)) for role in ("sync", "guard")),
+    *(Fault(f"{role} frozen", _freeze_role(role)) for role in ("sync", "guard")),
+    Fault("bot killed", _kill("bot"), 3),
+    Fault("bot frozen", _freeze_role("bot"), 2),
+    Fault("syncs are two", _two("sync", 8.0)),
+    Fault("guards are two", _two("guard", 6.0)),
+    Fault("bots are two", _two("bot", 8.0), 2),
+    Fault("wall clock steps", step_clock, 2),
+    Fault("symbol delivered", deliver_symbol),
     Fault("postgres frozen", freeze_postgres),
     Fault("redis frozen", freeze_redis),
     Fault("postgres restarted", restart_postgres, 2),
@@ -311,4 +430,7 @@ FAULTS = (
     Fault("clock off", clock_off),
     Fault("key revoked", revoke_key),
 )
-RARE = (Fault("buffer overflowed", overflow_buffer), Fault("listener frozen for long", freeze_long))
+RARE = (
+    Fault("buffer overflowed", overflow_buffer),
+    *(Fault("anything frozen for long", freeze_anything_long),) * 3,
+)

@@ -31,9 +31,16 @@ SHORT = (
     ("key revoked",),
     ("redis frozen",),
     ("postgres frozen", "streams cut"),
-    pytest.param(("two listeners",), marks=pytest.mark.long),
+    ("bot killed",),
+    ("wall clock steps",),
+    ("symbol delivered",),
+    ("sync frozen", "guard killed"),
+    *(
+        pytest.param((name,), marks=pytest.mark.long)
+        for name in ("two listeners", "bots are two", "syncs are two", "guards are two", "bot frozen")
+    ),
 )
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
