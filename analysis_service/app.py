@@ -18,7 +18,7 @@ from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.drift import NOTES, DriftKind
 from alpha.errors import Misconfigured, Rejected, Retry
 from alpha.health import HealthServer
@@ -78,9 +78,11 @@ class AnalysisProcess:
             hosts.public_ws,
             Handlers(self._data, self._malformed),
             Watch(self._up, self._down, self._refused),
-            timing=Timing(silence_s=settings.analysis_silence_s, ping_s=min(10.0, settings.analysis_silence_s / 2)),
-            budget=ConnectBudget(),
             all_topics_needed=False,
+            connecting=Connecting(
+                timing=Timing(silence_s=settings.analysis_silence_s, ping_s=min(10.0, settings.analysis_silence_s / 2)),
+                budget=ConnectBudget(),
+            ),
         )
         self.symbols: set[str] = set()
         self.rejected: RejectedMessages | None = None

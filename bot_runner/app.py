@@ -52,7 +52,7 @@ from bot_runner.settings import BotSettings
 from bot_runner.startup import begin
 from bot_runner.state_persistence import StatePersistence
 from bot_runner.store import Store
-from bot_runner.trader import Trader
+from bot_runner.trader import Trader, TraderParts
 from bot_runner.transfers import Transfers
 from bot_runner.universe import followed
 from bot_runner.unthrottled import NoLimit
@@ -237,13 +237,13 @@ class BotProcess:
         lost = LostState(core, journal, broker, self._gateway, self._clock)
         reconciler = PositionReconciler(core, journal, broker, view, self._clock, lost=lost)
         executor = Exits(core, journal, broker, view, reconciler, self._clock)
-        trader = Trader(
+        parts = TraderParts(
             core=core,
             journal=journal,
             gateway=self._gateway,
             view=view,
             feed=feed,
-            executor=executor,
+            exits=executor,
             entries=Entries(
                 *(core, journal, broker, view, executor), absent_ms=settings.alpha_takeover_wait_ms or ABSENT_MS
             ),
@@ -257,13 +257,16 @@ class BotProcess:
                 self._clock,
                 every_time=settings.alpha_step_url is not None,
             ),
-            parts=PartialExits(core, journal, broker),
+            partial_exits=PartialExits(core, journal, broker),
             transfers=Transfers(self._gateway, state.runtime, core.limits),
-            business=self._clock,
-            grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
-            needs_live_state=settings.alpha_step_url is None,
             scorer=scorer,
             auxiliary=auxiliary,
+        )
+        trader = Trader(
+            parts,
+            self._clock,
+            grace_ms=0 if settings.alpha_step_url is not None else settings.alpha_candle_grace_ms,
+            needs_live_state=settings.alpha_step_url is None,
         )
         self._trader = trader
         await journal.save()

@@ -44,52 +44,59 @@ class Progress:
     last_cycle_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TraderParts:
+    """What a bot trades with. Each part does one thing; the trader says when."""
+
+    core: DecisionCore
+    journal: StatePersistence
+    gateway: Gateway
+    view: AccountView
+    feed: CandleFeed
+    exits: Exits
+    entries: Entries
+    reconciler: PositionReconciler
+    resting: RestingOrders
+    partial_exits: PartialExits
+    transfers: Transfers
+    scorer: Scorer | None = None
+    auxiliary: AuxiliaryFeed | None = None
+
+
 class Trader:
     """All decisions of one bot. Its methods are called by one task, one after another."""
 
     def __init__(
         self,
-        *,
-        core: DecisionCore,
-        journal: StatePersistence,
-        gateway: Gateway,
-        view: AccountView,
-        feed: CandleFeed,
-        executor: Exits,
-        entries: Entries,
-        reconciler: PositionReconciler,
-        resting: RestingOrders,
-        parts: PartialExits,
-        transfers: Transfers,
+        parts: TraderParts,
         business: BusinessClock,
+        *,
         grace_ms: int,
         needs_live_state: bool,
-        scorer: Scorer | None = None,
-        auxiliary: AuxiliaryFeed | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`needs_live_state`: entries wait until the listener's state is synced (False in step clock)."""
-        self.core = core
-        self.journal = journal
-        self.feed = feed
+        self.core = core = parts.core
+        self.journal = journal = parts.journal
+        self.feed = parts.feed
         self.progress = Progress()
         self.stopping = False
-        self._gateway = gateway
-        self._view = view
-        self._executor = executor
-        self._entries = entries
-        self.reconciler = reconciler
-        self.resting = resting
-        self._parts = parts
-        reconciler.explained_by_executions = resting.explains
-        self._transfers = transfers
+        self._gateway = parts.gateway
+        self._view = parts.view
+        self._executor = parts.exits
+        self._entries = parts.entries
+        self.reconciler = parts.reconciler
+        self.resting = parts.resting
+        self._parts = parts.partial_exits
+        self.reconciler.explained_by_executions = self.resting.explains
+        self._transfers = parts.transfers
         self._business = business
         self._grace_ms = grace_ms
         self._needs_live_state = needs_live_state
-        self._scorer = scorer
-        self._auxiliary = auxiliary
+        self._scorer = parts.scorer
+        self._auxiliary = parts.auxiliary
         # Models look further back than the strategy, whose indicators need not be computed over that.
-        self._history = 0 if scorer is None else base_history(core.strategy)
+        self._history = 0 if parts.scorer is None else base_history(core.strategy)
         self._clock = clock
         name = journal.bot.name
         self._unjudged = PersistentFault(journal, "limits-unjudged", f"The limits of {name} were not judged", clock)

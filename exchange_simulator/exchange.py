@@ -67,7 +67,7 @@ class Exchange:
         self.candles = Candles(market, self.timeline)
         self.quotes = Quotes(self.engine, market)
         self.builder = HistoryBuilder()
-        self.feed = PublicFeed(self)
+        self.feed = PublicFeed(self, setup.seed)
         if isinstance(self.timeline, TickTimeline):
             self.timeline.on_trade = self.feed.printed
             self.timeline.on_quote = self.feed.quoted

@@ -27,7 +27,7 @@ from bot_control.open import open_control
 from risk_guard import findings
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.account_snapshot import SnapshotReader
-from risk_guard.commands import CommandDesk
+from risk_guard.commands import CommandDesk, DeskHooks, DeskTiming
 from risk_guard.lease import GuardLease
 from risk_guard.left_orders import LeftOrders
 from risk_guard.limits import BotLimits, PortfolioLimits, Seen
@@ -122,10 +122,8 @@ class GuardApp:
             self._links,
             self._control,
             self._alerts,
-            confirm_s=float(settings.guard_confirm_s),
-            answer_s=float(settings.guard_answer_s),
-            leads=lambda: self._lease.leads,
-            lifted=self._lifted,
+            DeskTiming(confirm_s=float(settings.guard_confirm_s), answer_s=float(settings.guard_answer_s)),
+            DeskHooks(leads=lambda: self._lease.leads, lifted=self._lifted),
         )
 
     async def run(self, stop: asyncio.Event, pulse: LoopPulse) -> None:

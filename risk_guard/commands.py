@@ -5,6 +5,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -40,6 +41,23 @@ ASK_S = 3.0
 _BY_OPERATOR = frozenset({Reason.MANUAL, Reason.KILL_SWITCH})
 
 
+@dataclass(frozen=True, slots=True)
+class DeskTiming:
+    """For how long an account must stay flat, and a bot may take to answer a pause, in seconds."""
+
+    confirm_s: float
+    answer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeskHooks:
+    """`leads` says whether this guard is the one that acts. `lifted(bot id or None)` is called when the operator lifts the
+    halts of one bot, or of all (None)."""
+
+    leads: Callable[[], bool]
+    lifted: Callable[[str | None], Awaitable[None]]
+
+
 class CommandDesk:
     """Runs the commands that close positions. One closing per account at a time: a second command joins the first."""
 
@@ -51,16 +69,10 @@ class CommandDesk:
         links: RedisClients,
         control: BotControl,
         alerts: Alerts,
-        *,
-        confirm_s: float,
-        answer_s: float,
-        leads: Callable[[], bool],
-        lifted: Callable[[str | None], Awaitable[None]],
+        timing: DeskTiming,
+        hooks: DeskHooks,
     ) -> None:
-        """`accounts` by bot id. `leads` says whether this guard is the one that acts.
-
-        `lifted(bot id or None)` is called when the operator lifts the halts of one bot, or of all (None).
-        """
+        """`accounts` by bot id."""
         self.last_flat_s: float | None = None
         self._accounts = accounts
         self.manual = ManualControl(store)
@@ -69,10 +81,10 @@ class CommandDesk:
         self._links = links
         self._control = control
         self._alerts = alerts
-        self._confirm_s = confirm_s
-        self._answer_s = answer_s
-        self._leads = leads
-        self._lifted = lifted
+        self._confirm_s = timing.confirm_s
+        self._answer_s = timing.answer_s
+        self._leads = hooks.leads
+        self._lifted = hooks.lifted
         self._begun: frozenset[str] = frozenset()
         self._ended: set[tuple[str, str | None, str]] = set()
         self._states: dict[tuple[str, str | None], ClosingState] = {}

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 
 from alpha.errors import AlphaError
@@ -29,14 +29,21 @@ _COMMAND = re.compile(r"[a-z_]{1,32}")
 _OUTCOMES = {Access.EXPIRED: "expired"}
 
 
+@dataclass(frozen=True, slots=True)
+class OwnName:
+    """The Telegram bot itself: how people address it, and its id."""
+
+    username: str
+    id: int
+
+
 class UpdateDispatcher:
     """Takes updates in order and answers them concurrently, so that a slow answer delays nobody else."""
 
     def __init__(
         self,
         platform: Operations,
-        bot_name: str,
-        bot_id: int,
+        bot: OwnName,
         gate: AccessControl,
         conversation: Conversation,
         letters: TelegramSender,
@@ -45,8 +52,8 @@ class UpdateDispatcher:
         memory: StateStore,
     ) -> None:
         self._platform = platform
-        self._bot_name = bot_name.lower()
-        self._bot_id = bot_id
+        self._bot_name = bot.username.lower()
+        self._bot_id = bot.id
         self._gate = gate
         self._conversation = conversation
         self._letters = letters

@@ -16,7 +16,7 @@ from telegram_manager.audience import Audience
 from telegram_manager.bot_client import make_bot
 from telegram_manager.chart_worker import ChartWorker
 from telegram_manager.conversation import Conversation
-from telegram_manager.dispatcher import UpdateDispatcher
+from telegram_manager.dispatcher import OwnName, UpdateDispatcher
 from telegram_manager.outbox import Outbox
 from telegram_manager.poller import Offset, Poller, offset_name
 from telegram_manager.rate_limit import RateLimit
@@ -95,8 +95,7 @@ def make_desk(
     )
     desk = UpdateDispatcher(
         platform,
-        setup.bot.username,
-        setup.bot.id,
+        OwnName(setup.bot.username, setup.bot.id),
         setup.gate,
         conversation,
         setup.letters,

@@ -18,7 +18,7 @@ from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import Priority, RateLimiter
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.bybit.web_socket import WebSocket
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
@@ -37,7 +37,7 @@ from tick_recorder.columns import Rejection
 from tick_recorder.frames import is_data, topic_of
 from tick_recorder.influx.sink import InfluxSink
 from tick_recorder.metrics import RecorderMetrics
-from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.recorder import Batch, Recorder, RecorderHooks, RecorderLimits
 from tick_recorder.schema import Kind
 from tick_recorder.settings import RecorderSettings
 from tick_recorder.store import TickStore, hour_start
@@ -82,10 +82,12 @@ class RecorderProcess:
             hosts.public_ws,
             Handlers(self._other, self._malformed, self._raw),
             Watch(self._up, self._down, self._refused),
-            timing=Timing(silence_s=settings.ticks_silence_s, ping_s=min(10.0, settings.ticks_silence_s / 2)),
-            budget=ConnectBudget(),
             all_topics_needed=False,
-            open_socket=partial(WebSocket.open, buffer_bytes=_BUFFER_BYTES),
+            connecting=Connecting(
+                timing=Timing(silence_s=settings.ticks_silence_s, ping_s=min(10.0, settings.ticks_silence_s / 2)),
+                budget=ConnectBudget(),
+                open_socket=partial(WebSocket.open, buffer_bytes=_BUFFER_BYTES),
+            ),
         )
         self.backfill = Backfill(
             self._gateway.recent_trades,
@@ -95,12 +97,12 @@ class RecorderProcess:
         self.recorder = Recorder(
             store,
             settings.kinds,
-            depth=settings.ticks_depth,
-            depth_every_ms=settings.ticks_depth_every_ms,
-            buffer_bytes=settings.ticks_buffer_mb * 1_000_000,
-            reject=self._reject,
-            renew=self.stream.renew,
-            backfill=self.backfill.ask,
+            limits=RecorderLimits(
+                depth=settings.ticks_depth,
+                depth_every_ms=settings.ticks_depth_every_ms,
+                buffer_bytes=settings.ticks_buffer_mb * 1_000_000,
+            ),
+            hooks=RecorderHooks(reject=self._reject, renew=self.stream.renew, backfill=self.backfill.ask),
         )
         self.backfill.recorder = self.recorder
         self.writer = Writer(

@@ -77,22 +77,34 @@ class Counts:
     decode_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RecorderLimits:
+    """Levels of the order book, how often it is recorded, and how much may wait in memory."""
+
+    depth: int
+    depth_every_ms: int
+    buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderHooks:
+    """`reject` hears of rows that cannot be read; `renew(topic)` asks for a new snapshot, `backfill(symbol)` for the
+    trades that an interruption left out."""
+
+    reject: Callable[[Rejection], None]
+    renew: Callable[[str], None]
+    backfill: Callable[[str], None]
+
+
 class Recorder:
-    """Takes frames, gives batches of rows. `reject` hears of rows that cannot be read, `renew(topic)` asks for a new
-    snapshot, `backfill(symbol)` for the trades that an interruption left out.
-    """
+    """Takes frames, gives batches of rows."""
 
     def __init__(
         self,
         store: TickStore,
         streams: Sequence[Kind],
-        *,
-        depth: int,
-        depth_every_ms: int,
-        buffer_bytes: int,
-        reject: Callable[[Rejection], None],
-        renew: Callable[[str], None],
-        backfill: Callable[[str], None],
+        limits: RecorderLimits,
+        hooks: RecorderHooks,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self.counts = Counts()
@@ -101,12 +113,12 @@ class Recorder:
         self.gaps.restore(open_gaps(store))
         self._store = store
         self._streams = tuple(streams)
-        self._depth = depth
-        self._depth_every_ms = depth_every_ms
-        self._most_bytes = buffer_bytes
-        self._reject = reject
-        self._renew = renew
-        self._backfill = backfill
+        self._depth = limits.depth
+        self._depth_every_ms = limits.depth_every_ms
+        self._most_bytes = limits.buffer_bytes
+        self._reject = hooks.reject
+        self._renew = hooks.renew
+        self._backfill = hooks.backfill
         self._now_us = now_us
         self._series: dict[str, Series] = {}
         self._symbols: set[str] = set()

@@ -36,7 +36,7 @@ from websocket_listener.lease import Leases
 from websocket_listener.maintenance import MaintenanceWatch
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.postgres_writer import PostgresWriter
-from websocket_listener.public import PublicFeed
+from websocket_listener.public import PublicFeed, PublicWrites
 from websocket_listener.rows import OrderRow
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.sharing import Sharing
@@ -96,8 +96,7 @@ class Listener:
         self._market_gateway = market_gateway(public_hosts, throttle)
         self.public = PublicFeed(
             *(public_hosts, settings, budget, links.shared, self._market_gateway, self.market, self.rejected),
-            may_write=self._may_write_public,
-            writes=None if self.sharing is None else lambda: self.leases.writes_public,
+            PublicWrites(self._may_write_public, None if self.sharing is None else lambda: self.leases.writes_public),
         )
         self.maintenance = MaintenanceWatch(
             public_hosts, settings, budget, links.shared, self._market_gateway, self.alerts, self._may_write_public

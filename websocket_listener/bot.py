@@ -20,7 +20,7 @@ from alpha.bybit.hosts import Hosts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.bybit.signing import ws_auth_args
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, StreamAccount, Watch
 from alpha.clock import wall_ms
 from alpha.config.keys import BotKeys, read_only_advice
 from alpha.errors import AlphaError, Misconfigured
@@ -47,7 +47,7 @@ from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
 from websocket_listener.other_categories import OtherCategories
 from websocket_listener.postgres_writer import PostgresWriter
-from websocket_listener.reconciler import AccountReconciler
+from websocket_listener.reconciler import AccountReconciler, AuditEvents, AuditParts
 from websocket_listener.redis_writer import Change, RedisWriter
 from websocket_listener.refusals import Refusals
 from websocket_listener.restarted import first_line, restarted
@@ -313,21 +313,20 @@ class BotListener:
         self.backfill.follow_ups += [corporate.settle, others.settle]
         refusals = Refusals(account, shared.pool, shared.grouped)
         self.auditor = AccountReconciler(
-            feed,
-            self.book,
-            self.backfill,
-            OrderHistory(feed, self.gateway, shared.pool, shared.database),
-            Openings(account, self.gateway, shared.pool, refusals, lease.only_holder),
+            AuditParts(
+                feed,
+                self.book,
+                self.backfill,
+                OrderHistory(feed, self.gateway, shared.pool, shared.database),
+                Openings(account, self.gateway, shared.pool, refusals, lease.only_holder),
+            ),
             self.gateway,
             self.status,
             shared.alerts,
             refusals,
+            AuditEvents(self._first_audit_done, self._silent, self._missed, self.live.lose),
             schedule=shared.audits,
             place=self._place,
-            first_done=self._first_audit_done,
-            silent=self._deaf,
-            missed=self._missed,
-            damaged=self.live.lose,
         )
         self.auditor.held_before = self._held_before
         self.stream = Stream(
@@ -336,10 +335,8 @@ class BotListener:
             Handlers(feed.data, feed.on_malformed),
             Watch(self._up, self._down, self._refused),
             topics=TOPICS,
-            timing=timing_of(settings),
-            budget=shared.budget,
-            login=self._login,
-            holds=self._holds,
+            connecting=Connecting(timing=timing_of(settings), budget=shared.budget),
+            account=StreamAccount(login=self._login, holds=self._holds),
         )
         meanings = StopReasons(shared.pool, account.id, feed.stop_meanings, feed.meaning_changed)
         feed.stop_changed = meanings.poke
@@ -424,7 +421,7 @@ class BotListener:
         self._known = True
         self.live.lose("the account is known now")
 
-    def _deaf(self) -> None:
+    def _silent(self) -> None:
         """The connection looks healthy and brings nothing: another one may."""
         if self.stream is not None:
             self.stream.replace("it brought no message of what the exchange has done")

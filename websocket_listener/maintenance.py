@@ -17,7 +17,7 @@ from alpha.bybit.decode import parse_system_status
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import SystemStatus
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Rejected, Retry
 from alpha.live_state.client import TextRedis
@@ -68,9 +68,8 @@ class MaintenanceWatch:
             Handlers(self._data, lambda _frame, fault: log.info("status_unreadable", why=fault)),
             Watch(lambda: None, lambda _why: None, lambda why: log.info("status_stream_refused", why=why)),
             topics=(TOPIC,),
-            timing=timing_of(settings),
-            budget=budget,
             all_topics_needed=False,
+            connecting=Connecting(timing=timing_of(settings), budget=budget),
         )
 
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from redis.exceptions import RedisError
@@ -12,7 +13,7 @@ from alpha.bybit.connection import Handlers
 from alpha.bybit.hosts import Hosts
 from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.clock import wall_ms
 from alpha.drift import NOTES, DriftKind
 from alpha.errors import Rejected
@@ -41,6 +42,15 @@ class _Told(msgspec.Struct):
 _candle = msgspec.json.Decoder(_Told)
 
 
+@dataclass(frozen=True, slots=True)
+class PublicWrites:
+    """Who writes what is public: `may_write` raises while another listener does. `writes` is given where listeners share
+    the accounts: one of them writes, each tells its own bots."""
+
+    may_write: MayWrite
+    writes: Callable[[], bool] | None = None
+
+
 class PublicFeed:
     """Streams what the bots follow."""
 
@@ -53,22 +63,19 @@ class PublicFeed:
         gateway: Gateway,
         market: Tickers,
         rejected: RejectedMessages,
-        *,
-        may_write: MayWrite,
-        writes: Callable[[], bool] | None = None,
+        public: PublicWrites,
     ) -> None:
-        """`writes` is given where listeners share the accounts: one of them writes, each tells its own bots."""
         self.market = market
-        self._shares = writes is not None
-        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, may_write, writes or (lambda: True))
+        self._shares = public.writes is not None
+        writes = public.writes or (lambda: True)
+        self.candles = Candles(shared_db, gateway, self._candle_closed, self._told, public.may_write, writes)
         self.stream = Stream(
             "public",
             hosts.public_ws,
             Handlers(self._data, self._garbage),
             Watch(self._up, self._down, self._refused),
-            timing=timing_of(settings),
-            budget=budget,
             all_topics_needed=False,
+            connecting=Connecting(timing=timing_of(settings), budget=budget),
         )
         self._rejected = rejected
         self._bots: list[tuple[BotListener, TextRedis]] = []

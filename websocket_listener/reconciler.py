@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from msgspec import structs
 
@@ -43,44 +44,60 @@ _LAGGING_AUDITS = 2
 _REFUSED_AUDITS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class AuditParts:
+    """What an audit reads into: the live state, fills, orders, and the positions of a first start."""
+
+    feed: Dispatcher
+    book: AccountState
+    backfill: Backfill
+    history: OrderHistory
+    openings: Openings
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvents:
+    """Who hears what an audit found.
+
+    `first_done`: memory holds the whole truth for the first time. `silent`: the exchange has executed orders, and the
+    stream, which is connected and answers pings, has not delivered a single message. `missed`: the symbol of each fill that
+    the connected stream has not delivered, stored by then. `damaged`: what was shown was wrong and claimed to be newer than
+    the truth; memory is right again, Redis is not.
+    """
+
+    first_done: Callable[[], None]
+    silent: Callable[[], None]
+    missed: Callable[[list[str]], None]
+    damaged: Callable[[str], None]
+
+
 class AccountReconciler:
     """Audits one account. `ask(why)` wants an audit now; one that runs is followed by another."""
 
     def __init__(
         self,
-        feed: Dispatcher,
-        book: AccountState,
-        backfill: Backfill,
-        history: OrderHistory,
-        openings: Openings,
+        parts: AuditParts,
         gateway: Gateway,
         status: BotStatus,
         alerts: Alerts,
         refusals: Refusals,
+        events: AuditEvents,
         *,
         schedule: AuditSchedule,
         place: int,
-        first_done: Callable[[], None],
-        silent: Callable[[], None],
-        missed: Callable[[list[str]], None],
-        damaged: Callable[[str], None],
     ) -> None:
-        """`place` is the account's among all of the schedule. `first_done` is called when memory holds the whole truth for the first time; `silent` when the exchange has
-        executed orders and the stream, which stands and answers pings, has not brought a single message; `missed`
-        with the symbol of each fill that the stream has not brought while it stood, stored by
-        then; `damaged` when what was shown was wrong and claimed to be newer than the truth: memory is right again, Redis
-        is not."""
+        """`place` is the account's among all of the schedule."""
         #: Whether it had positions when it was last heard of, before this process's first audit.
         self.held_before = False
         self.audits = 0
         self.failures = 0
         self.repaired = 0
         self.last_s = 0.0
-        self._feed = feed
-        self._book = book
-        self._backfill = backfill
-        self._history = history
-        self._openings = openings
+        self._feed = parts.feed
+        self._book = parts.book
+        self._backfill = parts.backfill
+        self._history = parts.history
+        self._openings = parts.openings
         self._openings_due = True
         self._orders_due = True
         self._unread_ms: int | None = None
@@ -92,11 +109,11 @@ class AccountReconciler:
         self._schedule = schedule
         self._place = place
         self._beat_s = schedule.beat_s
-        self._first_done: Callable[[], None] | None = first_done
-        self._deaf = silent
-        self._missed = missed
-        self._damaged = damaged
-        self._unpushed = GapDetector(feed.was_pushed)
+        self._first_done: Callable[[], None] | None = events.first_done
+        self._silent = events.silent
+        self._missed = events.missed
+        self._damaged = events.damaged
+        self._unpushed = GapDetector(parts.feed.was_pushed)
         #: Audits since the last known gap. What the first two read may have happened in it: the lists lag.
         self._since_gap = 0
         self._messages = -1
@@ -188,7 +205,7 @@ class AccountReconciler:
             self._note_unpushed(read.unseen)
             # after a gap there is always something that the stream could not bring
             if read.unseen and not after_gap and self._feed.messages == self._messages:
-                self._deaf()
+                self._silent()
             self._messages = self._feed.messages
             if self._openings_due:
                 await self._record_openings()

@@ -23,6 +23,7 @@ log = logger(__name__)
 
 
 BACKOFF = Backoff(0.25, 30.0)
+OPEN_SOCKET: OpenSocket = WebSocket.open
 #: The shortest range of pauses after a refused login or subscription, in seconds.
 REFUSED_PAUSE_S = 5.0
 
@@ -37,6 +38,33 @@ class Watch:
     refused: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """How connections are opened and kept: `refused_pause_s` is the shortest range of pauses after a refused login."""
+
+    timing: Timing
+    budget: ConnectBudget
+    backoff: Backoff = BACKOFF
+    refused_pause_s: float = REFUSED_PAUSE_S
+    clock: Clock = SYSTEM_CLOCK
+    #: None: the WebSocket client of this library.
+    open_socket: OpenSocket | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAccount:
+    """The account of a private stream: its login, made anew for each connection, and whether it has positions.
+
+    One that has is connected before those that have none.
+    """
+
+    login: Callable[[], Sequence[str | int]] | None = None
+    holds: Callable[[], bool] = lambda: False
+
+
+PUBLIC = StreamAccount()
+
+
 class Stream:
     """Keeps one connection live. `all_topics_needed`: a refused topic makes the whole connection useless."""
 
@@ -46,34 +74,27 @@ class Stream:
         url: str,
         handlers: Handlers,
         watch: Watch,
+        connecting: Connecting,
         *,
         topics: Iterable[str] = (),
-        timing: Timing,
-        budget: ConnectBudget,
-        backoff: Backoff = BACKOFF,
-        refused_pause_s: float = REFUSED_PAUSE_S,
-        login: Callable[[], Sequence[str | int]] | None = None,
         all_topics_needed: bool = True,
-        clock: Clock = SYSTEM_CLOCK,
-        open_socket: OpenSocket = WebSocket.open,
-        holds: Callable[[], bool] = lambda: False,
+        account: StreamAccount = PUBLIC,
     ) -> None:
-        """`holds` says whether its account has positions: it is connected before those that have none."""
-        self._holds = holds
+        self._holds = account.holds
         self.name = name
         self.reconnects = 0
         self.replaced = 0
         self._url = url
         self._handlers = handlers
         self._watch = watch
-        self._timing = timing
-        self._budget = budget
-        self._backoff = backoff
-        self._refused_pause_s = refused_pause_s
-        self._login = login
+        self._timing = connecting.timing
+        self._budget = connecting.budget
+        self._backoff = connecting.backoff
+        self._refused_pause_s = connecting.refused_pause_s
+        self._login = account.login
         self._needed = all_topics_needed
-        self._clock = clock
-        self._open_socket = open_socket
+        self._clock = connecting.clock
+        self._open_socket = connecting.open_socket or OPEN_SOCKET
         self._topics: set[str] = set(topics)
         self._confirmed: set[str] = set()
         self._renewed: set[str] = set()

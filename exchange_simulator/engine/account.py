@@ -4,6 +4,8 @@ Cross margin: equity = balances of all coins + unrealised P&L over all positions
 counts as 1 USDT). Isolated margin: each position has its own margin, and each coin pays for its own contracts.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -131,10 +133,10 @@ class Account:
         self.by_symbol.setdefault(order.symbol, {})[order.order_id] = order
         if order.link_id:
             self.links[order.link_id] = order
-        self.count(order, 1)
+        self.reserve(order)
 
     def drop(self, order: Order) -> None:
-        """Removes a closed order. Call `count(order, -1)` first, before its leaves quantity changes."""
+        """Removes a closed order, whose end `recounted` has taken out of the margin sums."""
         self.orders.pop(order.order_id, None)
         self.by_symbol.get(order.symbol, {}).pop(order.order_id, None)
         if order.link_id:
@@ -143,10 +145,30 @@ class Account:
     def symbol_orders(self, symbol: str) -> list[Order]:
         return list(self.by_symbol.get(symbol, {}).values())
 
-    def count(self, order: Order, direction: int) -> None:
-        """Adds (+1) an order to the margin sums or removes it (-1); conditional and reduce-only
-        orders use no margin.
-        """
+    def reserve(self, order: Order) -> None:
+        """Adds an order to the margin sums."""
+        self._count(order, 1)
+
+    @contextmanager
+    def recounted(self, order: Order) -> Iterator[None]:
+        """What is changed in an order inside shows in the margin sums afterwards; meanwhile they are without it."""
+        self._count(order, -1)
+        try:
+            yield
+        finally:
+            self._count(order, 1)
+
+    @contextmanager
+    def trial(self, order: Order) -> Iterator[None]:
+        """The margin sums as if they had this order."""
+        self._count(order, 1)
+        try:
+            yield
+        finally:
+            self._count(order, -1)
+
+    def _count(self, order: Order, direction: int) -> None:
+        """Adds (+1) or removes (-1); conditional, reduce-only and ended orders use no margin."""
         if order.reduce_only or order.status == "Untriggered" or not order.leaves:
             return
         leg = order.leg

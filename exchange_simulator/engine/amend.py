@@ -59,23 +59,22 @@ def amend(engine: Engine, account: Account, order: Order, change: Amendment) -> 
         raise Refused(10001, "The order remains unchanged as the parameters entered match the existing ones.")
     trial_qty = change.qty if change.qty is not None else order.qty
     trial_price = change.price if change.price is not None else order.price
-    account.count(order, -1)
     old_price, old_leaves = order.price, order.leaves
-    order.price, order.leaves = trial_price, trial_qty - order.cum_qty
-    short = (
-        not order.reduce_only
-        and not order.waiting
-        and order.leaves * order.price > old_leaves * old_price
-        and price_moves.needed_margin(engine, account, order) > engine.available(account, order.coin)
-    )
+    with account.recounted(order):
+        order.price, order.leaves = trial_price, trial_qty - order.cum_qty
+        short = (
+            not order.reduce_only
+            and not order.waiting
+            and order.leaves * order.price > old_leaves * old_price
+            and price_moves.needed_margin(engine, account, order) > engine.available(account, order.coin)
+        )
+        if short:
+            order.price, order.leaves = old_price, old_leaves
     if short:
-        order.price, order.leaves = old_price, old_leaves
-        account.count(order, 1)
         if change.qty is None:
             raise Refused(110052, "Your available balance is insufficient to set the price")
         raise Refused(110007, "ab not enough for new order")
     order.qty = trial_qty
-    account.count(order, 1)
     _amend_attached(order, change)
     order.updated_ms = engine.now_ms
     book.forget(order)

@@ -127,23 +127,20 @@ def settle(
     position = account.position(order.symbol, order.idx)
     before = position.size
     seq = book.next_seq()
-    account.count(order, -1)
     burst = MatchResult()
-    for price, qty in fills:
-        _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
-        if price != book.mark:
-            engine.strained[account.uid] = account
-    account.safe.clear()
-    engine.charge_margin(account, position)
-    position.seq = seq
-    position.updated_ms = engine.now_ms
-    order.updated_ms = engine.now_ms
-    order.closed_pnl += burst.gross
-    if order.leaves > 0:
-        order.status = "PartiallyFilled"
-        account.count(order, 1)
-    else:
-        order.status = "Filled"
+    with account.recounted(order):
+        for price, qty in fills:
+            _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
+            if price != book.mark:
+                engine.strained[account.uid] = account
+        account.safe.clear()
+        engine.charge_margin(account, position)
+        position.seq = seq
+        position.updated_ms = engine.now_ms
+        order.updated_ms = engine.now_ms
+        order.closed_pnl += burst.gross
+        order.status = "PartiallyFilled" if order.leaves > 0 else "Filled"
+    if order.leaves <= 0:
         book.forget(order)
         account.drop(order)
     if account.holds(order.symbol):

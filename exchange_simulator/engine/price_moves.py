@@ -254,7 +254,7 @@ def trigger(engine: Engine, account: Account, order: Order) -> None:
         engine.end_order(account, order, "Cancelled", reason="EC_Others")
         return
     order.status = "New"
-    account.count(order, 1)
+    account.reserve(order)
     matching.fill_taker(engine, account, order)
 
 
@@ -262,10 +262,8 @@ def needed_margin(engine: Engine, account: Account, order: Order) -> Decimal:
     """Margin an order would add, opening and closing fees included. Reducing the position needs none."""
     if order.order_type == "Limit":
         already = order_margin(account, order.leg)
-        account.count(order, 1)
-        with_it = order_margin(account, order.leg)
-        account.count(order, -1)
-        return with_it - already
+        with account.trial(order):
+            return order_margin(account, order.leg) - already
     size = account.size(order.symbol, order.idx)
     opening = order.leaves - max(-size * order.sign, ZERO)
     if opening <= 0:

@@ -332,13 +332,13 @@ class Engine:
         self, account: Account, order: Order, status: str, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError"
     ) -> None:
         """Ends an open order in a final state and emits the event."""
-        account.count(order, -1)
-        self.books[order.symbol].forget(order)
-        order.status = status
-        order.cancel_type = cancel_type
-        order.reject_reason = reason
-        order.leaves = ZERO
-        order.updated_ms = self.now_ms
+        with account.recounted(order):
+            self.books[order.symbol].forget(order)
+            order.status = status
+            order.cancel_type = cancel_type
+            order.reject_reason = reason
+            order.leaves = ZERO
+            order.updated_ms = self.now_ms
         account.drop(order)
         self.tell_order(order)
 

@@ -4,16 +4,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import Protocol
 
+from exchange_simulator.candles import Candles
 from exchange_simulator.engine.ids import IdSource
 from exchange_simulator.engine.model import Liquidated
-from exchange_simulator.market.model import walk
+from exchange_simulator.engine.state import Engine
+from exchange_simulator.maintenance import Maintenance
+from exchange_simulator.market.model import Market, walk
 from exchange_simulator.market.ticks import Print, TickMarket
+from exchange_simulator.quotes import Quotes
 from exchange_simulator.render import Row, text
-
-if TYPE_CHECKING:
-    from exchange_simulator.exchange import Exchange
+from exchange_simulator.timeline import Timeline
+from exchange_simulator.ws.hub import Hub
 
 BOOK_DEPTHS = (1, 50, 200, 1000)
 ALERT_S = 1.0  # between two pushes of `adlAlert`
@@ -21,12 +25,28 @@ TAPE_LENGTH = 1_000  # public trades that are kept of a symbol, as many as can b
 REPEAT_S = 3.0  # a book of one level that has not changed is pushed again after that
 
 
+class FeedSource(Protocol):
+    """What the public topics show: the parts of an exchange."""
+
+    engine: Engine
+    hub: Hub
+    market: Market
+    timeline: Timeline
+    candles: Candles
+    quotes: Quotes
+    maintenance: Maintenance
+    drawdowns: dict[str, Decimal]
+
+    @property
+    def now_ms(self) -> int: ...
+
+
 class PublicFeed:
     """Builds the messages of the public topics that somebody listens to."""
 
-    def __init__(self, exchange: "Exchange", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, exchange: FeedSource, seed: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.exchange = exchange
-        self._ids = IdSource(exchange.setup.seed)
+        self._ids = IdSource(seed)
         self._tickers: dict[str, dict[str, str]] = {}
         self._books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
         self._updates: dict[str, int] = {}

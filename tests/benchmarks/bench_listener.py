@@ -36,7 +36,7 @@ from alpha.alerts import Alerts
 from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.messages import decode
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, StreamAccount, Watch
 from alpha.clock import BusinessClock, wall_ms
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_status
@@ -250,9 +250,8 @@ async def open_bench(pool: Any, links: RedisClients, port: int, tasks: asyncio.T
         Handlers(data, feed.on_malformed),
         Watch(up.set, lambda why: None, print),
         topics=TOPICS,
-        timing=Timing(),
-        budget=ConnectBudget(),
-        login=lambda: ["key", 1, "signature"],
+        connecting=Connecting(timing=Timing(), budget=ConnectBudget()),
+        account=StreamAccount(login=lambda: ["key", 1, "signature"]),
     )
     live.start(Held())
     for job in (live.run(), database.run(), rejected.run(), stream.run()):

@@ -22,7 +22,7 @@ from demo.ports import free_port
 from tests.support.world import ROOT, Process, until
 from tick_recorder.columns import to_frame
 from tick_recorder.inspect import held, verify
-from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.recorder import Batch, Recorder, RecorderHooks, RecorderLimits
 from tick_recorder.schema import Kind
 from tick_recorder.store import TickStore
 from tick_recorder.tests.exchange import Flood, TickExchange, names
@@ -152,10 +152,7 @@ def writing(rows: int, folder: Path, part_s: int = 10) -> dict[str, float]:
     """The path after decoding (parts of `part_s` seconds at 5,000 rows a second, joined) beside a bare `write_parquet` of the same rows; CPU in us a row."""
     store = TickStore(folder / "written")
     store.open()
-    recorder = Recorder(
-        store, (Kind.TRADES, Kind.BBO), depth=50, depth_every_ms=1_000, buffer_bytes=10**12,
-        reject=lambda _: None, renew=lambda _: None, backfill=lambda _: None,
-    )  # fmt: skip
+    recorder = Recorder(store, (Kind.TRADES, Kind.BBO), limits=RecorderLimits(depth=50, depth_every_ms=1_000, buffer_bytes=10**12), hooks=RecorderHooks(reject=lambda _: None, renew=lambda _: None, backfill=lambda _: None))  # fmt: skip
     recorder.follow(names(SYMBOLS))
     sent = Flood(TickExchange(), names(SYMBOLS), rows, 5_000, 1_700_000_000_000 // 3_600_000 * 3_600_000)
     batches: list[Batch] = []

@@ -249,9 +249,9 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
         return cast(TextRedis, RedisClient(world.redis, number))
 
     transport = type("WorldTransport", (SimulatedTransport,), {"venue": world.venue})
-    stream = cast(dict[str, Any], alpha.bybit.stream.Stream.__init__.__kwdefaults__)
     put: list[tuple[Any, str, Any]] = [
         (alpha.bybit.session, "Transport", transport),
+        (alpha.bybit.stream, "OPEN_SOCKET", world.venue.connect),
         (alpha.postgres.bounded_database, "create_pool", pool),
         (websocket_listener.app, "create_pool", pool),
         (websocket_listener.app, "HealthServer", NoServer),
@@ -273,8 +273,6 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
         "SHORTSELLER_BYBIT_READ_API_SECRET": f"{SECRET}-reads",
     }
     os.environ.update(environment)
-    stream_before = dict(stream)
-    stream["open_socket"] = world.venue.connect
     for owner, name, value in put:
         setattr(owner, name, value)
     _log_to(world if traced else None)
@@ -285,7 +283,6 @@ def _replaced(world: World, *, traced: bool) -> Iterator[None]:
     finally:
         for owner, name, value in kept:
             setattr(owner, name, value)
-        stream.update(stream_before)
         for name in environment:
             os.environ.pop(name, None)
         if collects:

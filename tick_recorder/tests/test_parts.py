@@ -15,7 +15,7 @@ from tick_recorder.columns import Rejection, to_frame
 from tick_recorder.frames import Trade
 from tick_recorder.gaps import GapState
 from tick_recorder.inspect import verify
-from tick_recorder.recorder import Batch, Recorder
+from tick_recorder.recorder import Batch, Recorder, RecorderHooks, RecorderLimits
 from tick_recorder.schema import HOUR_MS, STREAMS, Kind
 from tick_recorder.sequencer import BUCKET_MS, Known, Sequencer
 from tick_recorder.settings import RecorderSettings
@@ -47,10 +47,7 @@ class Bench:
         self.renewed: list[str] = []
         self.asked: list[str] = []
         self.writer = Writer(store, retention_days=0, most_bytes=0)
-        self.recorder = Recorder(
-            store, STREAMS, depth=50, depth_every_ms=every_ms, buffer_bytes=buffer,
-            reject=self.rejected.append, renew=self.renewed.append, backfill=self.asked.append, now_us=lambda: 1,
-        )  # fmt: skip
+        self.recorder = Recorder(store, STREAMS, now_us=lambda: 1, limits=RecorderLimits(depth=50, depth_every_ms=every_ms, buffer_bytes=buffer), hooks=RecorderHooks(reject=self.rejected.append, renew=self.renewed.append, backfill=self.asked.append))  # fmt: skip
         self.recorder.follow(symbols)
 
     def frame(self, topic: str, data: object, *, kind: str = "snapshot", ts: int = T0) -> None:

@@ -11,7 +11,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from alpha.bybit.connect_budget import ConnectBudget
 from alpha.bybit.connection import Handlers, Timing
-from alpha.bybit.stream import Stream, Watch
+from alpha.bybit.stream import Connecting, Stream, StreamAccount, Watch
 from alpha.clock import Backoff, Clock
 from tests.support.world import until
 
@@ -64,12 +64,11 @@ async def streaming(
             Handlers(lambda _, frame: seen.frames.append(frame), lambda frame, _: seen.malformed.append(frame), raw),
             Watch(up, seen.downs.append, seen.refusals.append),
             topics=("execution", "order"),
-            timing=timing,
-            budget=ConnectBudget(),
-            backoff=Backoff(first_s=0.02, most_s=0.2),
-            refused_pause_s=0.02,
-            login=lambda: ["key", 1, "signature"],
             all_topics_needed=needed,
+            connecting=Connecting(
+                timing=timing, budget=ConnectBudget(), backoff=Backoff(first_s=0.02, most_s=0.2), refused_pause_s=0.02
+            ),
+            account=StreamAccount(login=lambda: ["key", 1, "signature"]),
         )
         running = asyncio.create_task(stream.run())
         try:
