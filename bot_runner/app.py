@@ -10,7 +10,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.bybit.caps import OrderGuard, caps_for
 from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import hosts_of
-from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.rate_limiter import NoLimit, RateLimiter
 from alpha.bybit.session import Credentials
 from alpha.clock import BusinessClock, monotonic_ms, wall_ms
 from alpha.concurrency import gather_bounded
@@ -55,7 +55,6 @@ from bot_runner.store import Store
 from bot_runner.trader import Trader, TraderParts
 from bot_runner.transfers import Transfers
 from bot_runner.universe import followed
-from bot_runner.unthrottled import NoLimit
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -134,7 +133,7 @@ class BotProcess:
         """As `run`, without a health check of its own."""
         self._patience = RetryLoop(stop)
         try:
-            while await self._wait("PostgreSQL", self._store.wish) == "stopped":
+            while await self._wait("PostgreSQL", self._store.desired_state) == "stopped":
                 await self._heart.beat(heartbeat.STOPPED, "the operator to start it")
                 await self._patience.rest(2.0)
             await self._trade()

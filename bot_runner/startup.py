@@ -41,7 +41,7 @@ async def begin(
             runtime.starts_ms = []
             runtime.paused = f"it was restarted {RESTARTS} times within ten minutes without having been stopped"
     runtime.ended_well = False
-    if not runtime.paused and await store.wish() == "paused":
+    if not runtime.paused and await store.desired_state() == "paused":
         runtime.paused = "the operator's wish"
     for pending in runtime.exits.values():
         pending.unsure = True

@@ -57,8 +57,8 @@ class Store:
         """Close the connections."""
         await self._questions.close()
 
-    async def wish(self) -> str:
-        """What the operator wishes this bot to do: running, paused or stopped. Misconfigured for an unknown bot."""
+    async def desired_state(self) -> str:
+        """What this bot is to do, by the operator: running, paused or stopped. Misconfigured for an unknown bot."""
         rows = await self._fetch("SELECT wish FROM trading.bots WHERE bot_id = $1", self._bot.id)
         if not rows:
             raise Misconfigured(

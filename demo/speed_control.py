@@ -56,7 +56,7 @@ async def bots_ready(platform: Operations) -> bool:
     A bot paused or stopped by the operator counts as ready.
     """
     try:
-        wishes = await history.wishes(platform)
+        wishes = await history.desired_states(platform)
         for bot in platform.registry.bots:
             if wishes.get(bot.id) == "stopped":
                 continue

@@ -55,7 +55,7 @@ class Exchange:
         self.setup = setup
         self.engine = Engine(market.instruments, setup.rules, setup.seed, self._index_price)
         self.hub = Hub()
-        self.engine.heard = self.hub.private.__contains__
+        self.engine.has_subscribers = self.hub.private.__contains__
         kind = (
             LiveTimeline
             if isinstance(market, LiveMarket)

@@ -84,7 +84,7 @@ async def of_adopt(platform: Operations, bot: Bot, symbol: str) -> str:
 
 async def of_start(platform: Operations, bot: Bot) -> str:
     """Who stopped it, and which halts stay in force."""
-    desired = await history.wish_of(platform, bot)
+    desired = await history.desired_state_of(platform, bot)
     parts = [f"Start {bot.id}?"]
     if desired is not None and desired.wish != "running":
         parts.append(f"It lifts that it was {desired.wish}{_by(desired, platform)}.")
@@ -96,7 +96,7 @@ async def of_start(platform: Operations, bot: Bot) -> str:
 
 async def of_resume(platform: Operations, bot: Bot) -> str:
     """What is lifted. Raises Rejected if the bot is stopped."""
-    desired = await history.wish_of(platform, bot)
+    desired = await history.desired_state_of(platform, bot)
     if desired is not None and desired.wish == "stopped":
         raise Rejected(f"{bot.id} was stopped by an operator: /start it first, then /resume it.")
     held = await _halts(platform, bot)
@@ -138,7 +138,7 @@ async def of_pause(platform: Operations, bot: Bot) -> str:
 
 async def of_restart(platform: Operations, bot: Bot) -> str:
     """What stays open during the restart, and that a stopped bot is started."""
-    desired = await history.wish_of(platform, bot)
+    desired = await history.desired_state_of(platform, bot)
     more = (
         " It was stopped by an operator: it will be started."
         if desired is not None and desired.wish == "stopped"

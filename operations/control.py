@@ -25,7 +25,7 @@ GUARD_ANSWER_S = 180
 
 async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to running and start its container; restart one that idles because it was stopped."""
-    before = await history.set_wish(platform, bot, "running", by)
+    before = await history.set_desired_state(platform, bot, "running", by)
     if follows_desired_state(platform.control, platform.registry, bot):
         return await shared_control.started(platform, bot, before)
     if await platform.control.start(bot.container):
@@ -34,9 +34,7 @@ async def start(platform: Operations, bot: Bot, by: str) -> CommandResult:
         await platform.control.restart(bot.container, STOP_GRACE_S)
         return CommandResult(True, f"{bot.id} is started.")
     if before == "paused":
-        return CommandResult(
-            True, f"{bot.id} was running, paused. It is wished running from its next start; /resume it now."
-        )
+        return CommandResult(True, f"{bot.id} was running, paused. It is to run from its next start; /resume it now.")
     return CommandResult(True, f"{bot.id} was running already.")
 
 
@@ -64,7 +62,7 @@ async def stop_warning(platform: Operations, bot: Bot) -> str:
 async def stop(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Set its desired state to stopped, then stop its container. It survives upgrades and reboots; nothing is sold."""
     warning = await stop_warning(platform, bot)
-    await history.set_wish(platform, bot, "stopped", by)
+    await history.set_desired_state(platform, bot, "stopped", by)
     if follows_desired_state(platform.control, platform.registry, bot):
         done, text = await shared_control.stopped(platform, bot)
         return CommandResult(done, f"{text}\n{warning}")
@@ -81,20 +79,20 @@ async def restart(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """
     if follows_desired_state(platform.control, platform.registry, bot):
         return await shared_control.restarted(platform, bot, by)
-    if (await history.wishes(platform)).get(bot.id) == "stopped":
-        await history.set_wish(platform, bot, "running", by)
+    if (await history.desired_states(platform)).get(bot.id) == "stopped":
+        await history.set_desired_state(platform, bot, "running", by)
     await platform.control.restart(bot.container, STOP_GRACE_S)
     return CommandResult(True, f"{bot.id} is restarted.")
 
 
 async def pause(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Stop new entries from now on; open positions stay managed. Durable."""
-    return await _wish_and_tell(platform, bot, by, "paused", "pause")
+    return await _set_and_tell(platform, bot, by, "paused", "pause")
 
 
 async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Lift a pause and the guard's halts on this bot. Rejected for a stopped bot, which must be started first."""
-    if (await history.wishes(platform)).get(bot.id) == "stopped":
+    if (await history.desired_states(platform)).get(bot.id) == "stopped":
         raise Rejected(f"{bot.id} was stopped by an operator: /start it first, then /resume it.")
     held = [
         halt
@@ -105,18 +103,18 @@ async def resume(platform: Operations, bot: Bot, by: str) -> CommandResult:
         lifted = await _ask_guard(platform, "lift", {"bot": bot.id}, by, silent, BOT_ANSWER_S)
         if not lifted.done:
             return lifted
-    return await _wish_and_tell(platform, bot, by, "running", "resume")
+    return await _set_and_tell(platform, bot, by, "running", "resume")
 
 
-async def _wish_and_tell(platform: Operations, bot: Bot, by: str, wish: str, command: str) -> CommandResult:
-    before = (await history.wishes(platform)).get(bot.id)
+async def _set_and_tell(platform: Operations, bot: Bot, by: str, wish: str, command: str) -> CommandResult:
+    before = (await history.desired_states(platform)).get(bot.id)
     if before == "stopped":
         raise Rejected(f"{bot.id} was stopped by an operator: /start it first.")
-    await history.set_wish(platform, bot, wish, by)
+    await history.set_desired_state(platform, bot, wish, by)
     try:
         return await ask(platform.live, bot.redis_db, bot.id, command, {}, by, silent, BOT_ANSWER_S, platform.wall_ms())
     except AlphaError as fault:
-        return CommandResult(False, f"The wish is kept and holds from the next start of {bot.id}. {fault}")
+        return CommandResult(False, f"The command is kept and holds from the next start of {bot.id}. {fault}")
 
 
 async def adopt(platform: Operations, bot: Bot, symbol: str, by: str) -> CommandResult:

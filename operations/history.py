@@ -198,7 +198,7 @@ async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
     return found
 
 
-async def wishes(platform: Operations) -> dict[str, str]:
+async def desired_states(platform: Operations) -> dict[str, str]:
     """Return each bot's desired state: running, paused or stopped."""
     rows = await platform.history.rows("SELECT bot_id, wish FROM trading.bots WHERE active")
     return {row["bot_id"]: row["wish"] for row in rows}
@@ -213,7 +213,7 @@ class DesiredState:
     at: datetime | None
 
 
-async def wish_of(platform: Operations, bot: Bot) -> DesiredState | None:
+async def desired_state_of(platform: Operations, bot: Bot) -> DesiredState | None:
     """Return the desired state of one bot; None if the database does not know the bot."""
     rows = await platform.history.rows(
         "SELECT wish, coalesce(wish_by, '') AS by, wish_at FROM trading.bots WHERE bot_id = $1", bot.id
@@ -221,7 +221,7 @@ async def wish_of(platform: Operations, bot: Bot) -> DesiredState | None:
     return DesiredState(rows[0]["wish"], rows[0]["by"], rows[0]["wish_at"]) if rows else None
 
 
-async def set_wish(platform: Operations, bot: Bot, wish: str, by: str) -> str:
+async def set_desired_state(platform: Operations, bot: Bot, wish: str, by: str) -> str:
     """Write the desired state; returns the previous one. Raises Rejected if the database does not know the bot."""
     old = await platform.history.value(
         "UPDATE trading.bots AS b SET wish = $2, wish_by = $3, wish_at = now() FROM trading.bots AS before "

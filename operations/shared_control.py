@@ -41,14 +41,14 @@ async def stopped(platform: Operations, bot: Bot) -> tuple[bool, str]:
 
 async def restarted(platform: Operations, bot: Bot, by: str) -> CommandResult:
     """Stop the bot and start it again in its process."""
-    before = (await history.wishes(platform)).get(bot.id, "running")
+    before = (await history.desired_states(platform)).get(bot.id, "running")
     if await _runs(platform, bot) is False:
-        await history.set_wish(platform, bot, "running" if before == _STOPPED else before, by)
+        await history.set_desired_state(platform, bot, "running" if before == _STOPPED else before, by)
         await platform.control.start(bot.container)
         return CommandResult(True, f"{bot.id} is started with the container {bot.container}.")
-    await history.set_wish(platform, bot, _STOPPED, by)
+    await history.set_desired_state(platform, bot, _STOPPED, by)
     confirmed = await _confirmed(platform, bot)
-    await history.set_wish(platform, bot, "running" if before == _STOPPED else before, by)
+    await history.set_desired_state(platform, bot, "running" if before == _STOPPED else before, by)
     if confirmed:
         return CommandResult(True, f"{bot.id} is restarted; the container {bot.container} ran on.")
     return CommandResult(False, f"{bot.id} has not stopped within {CONFIRM_S} s, so it was not restarted.")

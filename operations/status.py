@@ -98,7 +98,7 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
     today: dict[str, history.DayTotal] | None = None
     moment: datetime | None = None
     try:
-        wishes = await history.wishes(platform)
+        wishes = await history.desired_states(platform)
         halts = [halt for halt in await history.halts(platform, bot) if halt.kind != history.BLACKLIST]
         moment = await business_now(platform, bot)
         today = await history.day_totals(platform, moment.date())

@@ -28,7 +28,7 @@ OBJECTIVES = ("sharpe", "sortino", "return", "calmar")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SweepTerms:
     """What every trial of a sweep shares."""
 
     from_ms: int
@@ -59,7 +59,7 @@ class Trial:
 class Evaluator:
     """Runs trials of one strategy over one market."""
 
-    def __init__(self, kind: type[Strategy[Any, Any]], data: MarketData, terms: Terms, folds: list[Fold]) -> None:
+    def __init__(self, kind: type[Strategy[Any, Any]], data: MarketData, terms: SweepTerms, folds: list[Fold]) -> None:
         self.kind, self.data, self.terms, self.folds = kind, data, terms, folds
 
     def strategy(self, parameters: Mapping[str, str]) -> Strategy[Any, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alpha.indicators import Floats
 from backtester.confidence import block_places
-from research.evaluate import Evaluator, Terms, Trial, daily, objective, window
+from research.evaluate import Evaluator, SweepTerms, Trial, daily, objective, window
 from research.folds import DAY_MS, Fold
 from research.overfitting import (
     Overfitting,
@@ -138,7 +138,7 @@ def judge(trials: list[Trial], evaluator: Evaluator, first_ms: int) -> Verdict:
 def tested(evaluator: Evaluator, trial: Trial, fold: Fold) -> tuple[Floats, int]:
     """Daily returns and trades of a trial's parameters in a test window, from a flat account with the usual warm-up."""
     terms = evaluator.terms
-    alone = Terms(
+    alone = SweepTerms(
         fold.test_from_ms, fold.test_to_ms, terms.cash, terms.costs, terms.resume_after_ms, terms.objective, terms.fixed
     )
     once = Evaluator(evaluator.kind, evaluator.data, alone, [fold])

@@ -21,7 +21,7 @@ from backtester.market import MarketData
 from backtester.record import code_fingerprint
 from backtester.venue import Costs
 from research.data_pack import keep_here, known_here, unpack
-from research.evaluate import Evaluator, Terms, Trial
+from research.evaluate import Evaluator, SweepTerms, Trial
 from research.folds import WalkForward
 from research.space import Choice, Space, space_of
 from research.studies import LEASE_S, Studies, distribution_of
@@ -70,10 +70,10 @@ class Sweep:
         return self.space.random(self.seed, number)
 
 
-def terms_of(config: dict[str, Any]) -> Terms:
+def terms_of(config: dict[str, Any]) -> SweepTerms:
     """What all trials of a study share."""
     costs = config["costs"]
-    return Terms(
+    return SweepTerms(
         config["from_ms"],
         config["to_ms"],
         Decimal(config["cash"]),

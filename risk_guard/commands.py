@@ -147,7 +147,7 @@ class CommandDesk:
             return
         if self._under_way(account, None) is None:
             self._begin(account, ClosingState(uuid.uuid4().hex, reason, created_by), _silent)
-        self._beside(self._silence(account, why, _silent))
+        self._beside(self._pause_or_stop_bot(account, why, _silent))
         await self._halt(account, None, "flatten", why, created_by)
 
     async def close_one(self, account: GuardedAccount, slot: str, reason: Reason) -> None:
@@ -315,7 +315,7 @@ class CommandDesk:
         # The closing starts at once; the halt and pausing the bot ensure that nothing is opened meanwhile.
         task = self._begin(account, state, tell)
         halted = asyncio.create_task(self._halt(account, symbol, kind, why, command.issuer))
-        silenced = asyncio.create_task(self._silence(account, why, tell))
+        silenced = asyncio.create_task(self._pause_or_stop_bot(account, why, tell))
         report = await asyncio.shield(task)
         if not await halted:
             report += " PostgreSQL is unavailable: the halt is saved as soon as it is back; no bot opens a position until then."
@@ -414,7 +414,7 @@ class CommandDesk:
         """Put a halt in force; False when PostgreSQL is unavailable and the write is pending."""
         return await self._store.halt(Halt(account.id, account.bot.id, symbol, kind, why, by))
 
-    async def _silence(self, account: GuardedAccount, why: str, tell: Tell) -> str:
+    async def _pause_or_stop_bot(self, account: GuardedAccount, why: str, tell: Tell) -> str:
         """Ask the bot to pause; stop its process when it does not answer in time. Returns the outcome.
 
         The desired state follows: the bot stays paused or stopped across upgrades and reboots, and is shown so.
@@ -422,7 +422,7 @@ class CommandDesk:
         bot, by = account.bot, f"guard: {why}"
         try:
             if await self._paused(account):
-                await self._store.wish(DesiredState(bot.id, "paused", by))
+                await self._store.set_desired_state(DesiredState(bot.id, "paused", by))
                 return f"{bot.id} is paused; /resume {bot.id} lets it enter again."
         except REDIS_UNAVAILABLE:
             log.warning("bot_not_asked", bot=bot.id, why="Redis is unavailable")
@@ -431,10 +431,10 @@ class CommandDesk:
         try:
             await self._control.stop(bot.container, 5)
         except AlphaError as fault:
-            await self._store.wish(DesiredState(bot.id, "paused", by))
+            await self._store.set_desired_state(DesiredState(bot.id, "paused", by))
             text = f"{bot.id} did not answer and could not be stopped ({fault}); the halt keeps it from entering."
         else:
-            await self._store.wish(DesiredState(bot.id, "stopped", by))
+            await self._store.set_desired_state(DesiredState(bot.id, "stopped", by))
             text = f"{bot.id} did not answer and is stopped; /start {bot.id}, then /resume {bot.id}, bring it back."
         await tell(text)
         return text
@@ -445,7 +445,7 @@ class CommandDesk:
         What the bot had signed may still arrive until its receive window ends; the closing reads again for longer.
         """
         bot = account.bot
-        await self._store.wish(DesiredState(bot.id, "stopped", by))
+        await self._store.set_desired_state(DesiredState(bot.id, "stopped", by))
         try:
             if account.id is not None:
                 await self._store.take_bot_lease(account.id)

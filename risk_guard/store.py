@@ -166,7 +166,7 @@ class GuardStore:
         self._waiting.append(halt)
         return await self.flush()
 
-    async def wish(self, wish: DesiredState) -> bool:
+    async def set_desired_state(self, wish: DesiredState) -> bool:
         """Write a bot's desired state; `stopped` is never overwritten. False when the write is queued."""
         self._waiting.append(wish)
         return await self.flush()

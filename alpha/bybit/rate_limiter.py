@@ -260,3 +260,13 @@ def _block_key(account: str, endpoint: Endpoint) -> str:
 
 def _part(limit: int, fraction: float) -> int:
     return max(1, int(limit * fraction))
+
+
+class NoLimit(RateLimiter):
+    """Grants every call at once: for a step clock, where business time waits for the bot. The exchange must not limit."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    async def acquire(self, account: str, endpoint: Endpoint, rank: Priority, *, wait_s: float = 30.0) -> None:
+        """Granted."""

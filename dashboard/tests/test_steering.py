@@ -186,7 +186,7 @@ async def test_commands_reach_bots_and_guard_and_the_audit_names_the_person(
         # its only order is the stop of its position
         assert "cancelorder" not in page
         assert "is done." in await operator.run("pause lxalgo")
-        assert (await history.wishes(platform))[bot.id] == "paused"
+        assert (await history.desired_states(platform))[bot.id] == "paused"
         assert "is done." in await operator.run("resume lxalgo")
         assert "reduce lxalgo_001 ETHUSDT 50 is done." in await operator.run("close lxalgo ETHUSDT 50")
         asked = await operator.ask("movestop shortseller BTCUSDT", more="95,500.5")
@@ -200,8 +200,8 @@ async def test_commands_reach_bots_and_guard_and_the_audit_names_the_person(
         ) == (f"dashboard:{OPERATOR}")
         # the guard stops and starts what it may; the wish is durable
         assert "stays stopped" in await operator.run("stop lxalgo")
-        assert (await history.wish_of(platform, bot)) is not None
-        assert (await history.wishes(platform))[bot.id] == "stopped"
+        assert (await history.desired_state_of(platform, bot)) is not None
+        assert (await history.desired_states(platform))[bot.id] == "stopped"
         for do in ("close lxalgo BTCUSDT", "movestop shortseller BTCUSDT 1", "movestop shortseller BTCUSDT", "sell lxalgo",
                    "pause nobody", "", "model_promote x", "cancelorder lxalgo BTCUSDT nothing", "logs lxalgo"):  # fmt: skip
             assert (await operator.ask(do)).status_code == 400, do

@@ -132,7 +132,7 @@ def settle(
         for price, qty in fills:
             _fill(engine, account, book, position, order, price, qty, is_maker, exec_type, seq, burst)
             if price != book.mark:
-                engine.strained[account.uid] = account
+                engine.margin_check_queue[account.uid] = account
         account.safe.clear()
         engine.charge_margin(account, position)
         position.seq = seq

@@ -223,13 +223,13 @@ def run_due(engine: Engine) -> None:
     """Triggers conditional orders whose trigger price was already met when they were placed, then checks the margin of
     accounts whose fills were away from the mark price.
     """
-    while engine.due or engine.strained:
+    while engine.due or engine.margin_check_queue:
         while engine.due:
             order = engine.due.pop(0)
             if order.open and order.waiting:
                 trigger(engine, engine.accounts[order.uid], order)
-        if engine.strained:
-            _, account = engine.strained.popitem()
+        if engine.margin_check_queue:
+            _, account = engine.margin_check_queue.popitem()
             liquidation.check(engine, account)
 
 

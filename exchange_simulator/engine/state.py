@@ -66,9 +66,9 @@ class Engine:
         self.insurance = rules.insurance_fund
         self.events: list[Event] = []
         #: Whether the pushes of an account have subscribers; without any they are not computed.
-        self.heard: Callable[[int], bool] = everybody
+        self.has_subscribers: Callable[[int], bool] = everybody
         self.due: list[Order] = []  # conditional orders whose trigger price was already met when they were placed
-        self.strained: dict[int, Account] = {}  # traded away from the mark price: margin to be checked
+        self.margin_check_queue: dict[int, Account] = {}  # traded away from the mark price: margin to be checked
         self.closing_only: set[str] = set()  # symbols that accept only reduce-only orders
         #: Why an accepted order is rejected before matching; "" when it is not.
         self.rejects: Callable[[Order], str] = nothing_rejected
@@ -349,12 +349,12 @@ class Engine:
             self.events.append(copy(order))
 
     def tell_position(self, account: Account, symbol: str) -> None:
-        if self.heard(account.uid):
+        if self.has_subscribers(account.uid):
             self.events.extend(self.position_view(account, position) for position in account.legs(symbol))
 
     def tell_wallet(self, account: Account) -> None:
         account.updated_ms = self.now_ms
-        if self.heard(account.uid):
+        if self.has_subscribers(account.uid):
             self.events.append(self.wallet_view(account))
 
     def position_view(self, account: Account, position: Position) -> PositionView:

@@ -34,9 +34,9 @@ async def test_a_bot_is_started_stopped_and_started_again_and_the_wish_is_kept(p
     outcome = await control.stop(platform, bot, "me")
     assert outcome.text.startswith("momentum_001 is stopped")
     assert await _state(platform, "momentum") is BotState.STOPPED
-    assert (await history.wishes(platform))[bot.id] == "stopped"
+    assert (await history.desired_states(platform))[bot.id] == "stopped"
     await control.start(platform, bot, "me")
-    assert (await history.wishes(platform))[bot.id] == "running"
+    assert (await history.desired_states(platform))[bot.id] == "running"
     await until(lambda: _is(platform, "momentum", BotState.RUNNING))
 
 
@@ -56,7 +56,7 @@ async def test_a_pause_reaches_the_bot_and_outlives_it(platform: Operations) -> 
     await platform.control.start(bot.container)
     outcome = await control.pause(platform, bot, "me")
     assert outcome.done
-    assert (await history.wishes(platform))[bot.id] == "paused"
+    assert (await history.desired_states(platform))[bot.id] == "paused"
     await until(lambda: _is(platform, "lxalgo", BotState.PAUSED))
     assert (await control.resume(platform, bot, "me")).done
     await until(lambda: _is(platform, "lxalgo", BotState.RUNNING))
@@ -64,12 +64,12 @@ async def test_a_pause_reaches_the_bot_and_outlives_it(platform: Operations) -> 
 
 async def test_a_stopped_bot_cannot_be_paused_nor_resumed(platform: Operations) -> None:
     bot = platform.registry.find("lxalgo")
-    await history.set_wish(platform, bot, "stopped", "me")
+    await history.set_desired_state(platform, bot, "stopped", "me")
     with pytest.raises(Rejected):
         await control.pause(platform, bot, "me")
     with pytest.raises(Rejected, match="/start it first"):
         await control.resume(platform, bot, "me")
-    assert (await history.wishes(platform))[bot.id] == "stopped"
+    assert (await history.desired_states(platform))[bot.id] == "stopped"
 
 
 async def test_only_a_position_that_is_there_can_be_adopted(platform: Operations, supervisor: Supervisor) -> None:

@@ -31,7 +31,7 @@ async def _beat(platform: Operations, bot: Bot, state: str) -> None:
 async def _follow(platform: Operations, bot: Bot, seen: list[str]) -> None:
     """What a bot's process does: say which desired state it follows."""
     while True:
-        wish = (await history.wishes(platform)).get(bot.id, "running")
+        wish = (await history.desired_states(platform)).get(bot.id, "running")
         if not seen or seen[-1] != wish:
             seen.append(wish)
         await _beat(platform, bot, wish)
@@ -47,7 +47,7 @@ async def test_a_bot_stops_starts_and_restarts_by_its_desired_state(swarm: Opera
         assert outcome.text.startswith("momentum_001 is stopped and stays stopped")
         assert (await status(swarm, bot)).bots[0].state is BotState.STOPPED
         assert (await control.start(swarm, bot, "me")).done
-        assert (await history.wishes(swarm))[bot.id] == "running"
+        assert (await history.desired_states(swarm))[bot.id] == "running"
         outcome = await control.restart(swarm, bot, "me")
         assert outcome.done, outcome.text
         while seen[-1] != "running":

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alpha.alerts import Alerts
+from alpha.bybit.rate_limiter import NoLimit
 from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.errors import AlphaError
@@ -25,7 +26,6 @@ from alpha.model.reason import Reason
 from alpha.model.sizing import closing_slice
 from alpha.process import end_tasks
 from alpha.registry import Registry
-from bot_runner.unthrottled import NoLimit
 from risk_guard.account import GuardedAccount, open_account
 from risk_guard.closing import REFUSED_S, SESSION_PAUSE_S, Closing, ClosingRefused, ClosingState
 from risk_guard.settings import GuardSettings

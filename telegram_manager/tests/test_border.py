@@ -451,7 +451,7 @@ async def test_a_confirmation_names_what_it_will_do(centre: Centre, house_owner:
     assert "no entries until /resume" in start
     assert "Drawdown 31 %" in start
     assert "stopped by an operator" in await _refused(centre, "/resume lxalgo")
-    await history.set_wish(centre.platform, centre.platform.registry.find("lxalgo"), "paused", "telegram:7")
+    await history.set_desired_state(centre.platform, centre.platform.registry.find("lxalgo"), "paused", "telegram:7")
     resume = await _asked(centre, "/resume lx")
     assert "HALT flatten since" in resume
     assert "panic by telegram:101" in resume
@@ -545,7 +545,7 @@ async def test_a_watched_bot_whose_process_takes_long_to_stop_holds_up_no_other(
     platform: Operations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for bot in ("shortseller_001", "momentum_001"):
-        await history.set_wish(platform, platform.registry.find(bot), "stopped", "tests")
+        await history.set_desired_state(platform, platform.registry.find(bot), "stopped", "tests")
     await platform.history.value("UPDATE trading.bots SET wish_at = wish_at - interval '1 minute'")
     stopped: list[str] = []
     both = asyncio.Event()

@@ -87,7 +87,7 @@ async def test_stop_and_start_end_and_begin_the_process_within_the_grace(
     await centre.settle()
     assert "✅" in asked.text
     assert supervisor.processes["shortseller"].state == "exited"
-    assert (await history.wishes(centre.platform))["shortseller_001"] == "stopped"
+    assert (await history.desired_states(centre.platform))["shortseller_001"] == "stopped"
     told = [said for said in centre.api.said if said.chat in (ADMIN, SECOND_ADMIN)]
     assert {said.chat for said in told if "/stop shortseller" in said.text} == {ADMIN, SECOND_ADMIN}, told
     centre.api.says(OPERATOR, "/start shortseller")

@@ -177,7 +177,7 @@ async def test_alerts_wait_while_telegram_is_away_and_then_come_once_in_order(
 async def test_what_is_stopped_by_wish_is_stopped_again(
     service: Service, platform: Operations, supervisor: Supervisor
 ) -> None:
-    await history.set_wish(platform, platform.registry.find("lxalgo"), "stopped", "me")
+    await history.set_desired_state(platform, platform.registry.find("lxalgo"), "stopped", "me")
     await _make_wish_old(platform)
     await supervisor.start("lxalgo")
     service.start()

@@ -17,6 +17,7 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
+from alpha.bybit.rate_limiter import NoLimit
 from alpha.bybit.session import CallPolicy, Credentials
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
@@ -24,7 +25,6 @@ from alpha.errors import Rejected, Retry, Unknown
 from alpha.lease import Act, Lease, LeaseLost
 from alpha.model.account import Environment
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
-from bot_runner.unthrottled import NoLimit
 
 #: More than the threads that send, so that some wait for one with their lease already asked.
 AT_ONCE = 8

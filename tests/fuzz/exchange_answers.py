@@ -23,11 +23,11 @@ from alpha.bybit.errors import AddressBanned, KeyRefused
 from alpha.bybit.hosts import simulated_hosts
 from alpha.bybit.orders import OrderRequest
 from alpha.bybit.place_order import place_order_once
+from alpha.bybit.rate_limiter import NoLimit
 from alpha.bybit.session import CallPolicy, Credentials
 from alpha.clock import Backoff, Clock
 from alpha.errors import AlphaError, Unknown
 from alpha.model.account import Environment
-from bot_runner.unthrottled import NoLimit
 from tests.fuzz.strange import changed_json, mutated
 from tests.support.world import BOTS, Simulator, Trader
 

@@ -354,7 +354,7 @@ class PostgresServer:
         self.halts = [halt for halt in self.halts if halt not in gone]
         return [{"halt_id": 1} for _ in gone]
 
-    def set_wish(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
+    def set_desired_state(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
         if self.wishes.get(a[0], "running") != "stopped":
             self.wishes[a[0]] = a[1]
         return []
@@ -401,7 +401,7 @@ _KNOWN: dict[str, Any] = {
     guard_store._SAVE: _S.save_guard,
     guard_store._HALT: _S.halt,
     guard_store._LIFT: _S.lift,
-    guard_store._WISH: _S.set_wish,
+    guard_store._WISH: _S.set_desired_state,
 }
 _STARTS: tuple[tuple[str, Any], ...] = (
     ("SELECT trading.register_account", _S.register),
