@@ -123,6 +123,7 @@ def test_the_demo_shares_nothing_with_a_production_stack_beside_it(tmp_path: Pat
         assert not [v for v in service.get("volumes", ()) if "/secrets" in v["source"]], name
     for service in ("risk_guard", "telegram_manager", "doctor"):
         assert demo["services"][service]["environment"]["BOT_CONTAINER_PREFIX"] == "demo-"
+    assert "--data-checksums" in production["services"]["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
     assert demo["services"]["exchange_simulator"]["pids_limit"] > 0
     assert demo["services"]["exchange_simulator"]["logging"]["options"]["max-size"]
 
