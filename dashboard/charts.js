@@ -162,15 +162,18 @@ function toggles(box, choices, change, on) {
 }
 
 const kinds = { candles, equity }
+const kept = new WeakMap()
 async function draw(box) {
   try {
-    let data
-    if (box.dataset.points) data = JSON.parse(box.dataset.points)
-    else {
+    // kept, so that a change of the theme draws at once
+    let data = kept.get(box)
+    if (data === undefined && box.dataset.points) data = JSON.parse(box.dataset.points)
+    else if (data === undefined) {
       const answer = await fetch(box.dataset.src, { credentials: 'same-origin' })
       data = await answer.json()
       if (!answer.ok) throw new Error(data.error)
     }
+    kept.set(box, data)
     kinds[box.dataset.chart](box, data)
     box.dataset.drawn = 'yes'
   } catch (fault) {

@@ -111,7 +111,10 @@ class Login:
             ("from", row.address),
             ("browser", row.agent),
         )
-        shown = "".join(f'<td data-label="{name}">{escape(text)}</td>' for name, text in cells)
+        shown = "".join(
+            f'<td{" class=long" if name == "browser" else ""} data-label="{name}">{escape(text)}</td>'
+            for name, text in cells
+        )
         label = "Log out" if row.id == own.id else "End"
         return (
             f'<tr>{shown}<td data-label=""><form method=post action="/sessions/end"><input type=hidden name=csrf value="{token}">'

@@ -243,7 +243,8 @@ async def test_two_persons_close_a_position_from_the_phone_and_the_dashboard(tmp
                 assert re.search(pattern, text), (pattern, text)
             await tab.open(f"{address}/sessions")
             await walk.show("sessions")
-            assert tab.errors == []
+            # another process of this machine may bring a network interface up meanwhile
+            assert [each for each in tab.errors if "ERR_NETWORK_CHANGED" not in each] == []
             await asyncio.to_thread(shoot, walk.conversations, pictures)
     except BaseException:
         for process in stage.processes:

@@ -210,6 +210,10 @@ async def test_commands_reach_bots_and_guard_and_the_audit_names_the_person(
         assert "flatten" in audit
         assert str(OPERATOR) in audit
         assert (await admin.get("/audit?page=1&range=7d")).status_code == 200
+        file = await admin.get("/audit.csv?search=flatten")
+        assert file.text.count("flatten") >= 2
+    async with desk.person(OPERATOR) as operator:
+        assert (await operator.get("/audit.csv")).status_code == 400
     rows = await desk.audit()
     for name in ("pause", "resume", "close", "movestop", "cancelorder", "flatten", "stop"):
         outcomes = [
