@@ -163,13 +163,23 @@ function toggles(box, choices, change, on) {
 
 const kinds = { candles, equity }
 const kept = new WeakMap()
+// A network that changes for a moment (a phone, a VPN) fails a request that the next one gets.
+async function fetched(url, tries = 3) {
+  try {
+    return await fetch(url, { credentials: 'same-origin' })
+  } catch (fault) {
+    if (tries <= 1) throw fault
+    await new Promise((ready) => setTimeout(ready, 1000))
+    return fetched(url, tries - 1)
+  }
+}
 async function draw(box) {
   try {
     // kept, so that a change of the theme draws at once
     let data = kept.get(box)
     if (data === undefined && box.dataset.points) data = JSON.parse(box.dataset.points)
     else if (data === undefined) {
-      const answer = await fetch(box.dataset.src, { credentials: 'same-origin' })
+      const answer = await fetched(box.dataset.src)
       data = await answer.json()
       if (!answer.ok) throw new Error(data.error)
     }

@@ -16,6 +16,8 @@ PRUNABLE = {
     "alerts": "DELETE FROM audit.alerts WHERE raised_at < $1",
     "rejected messages": "DELETE FROM audit.rejected_messages WHERE received_at < $1",
     "lifted halts": "DELETE FROM trading.halts WHERE lifted_at < $1",
+    "links to the dashboard": "DELETE FROM audit.dashboard_links WHERE expires_at < $1",
+    "sessions of the dashboard": "DELETE FROM audit.dashboard_sessions WHERE expires_at < $1",
 }
 
 
