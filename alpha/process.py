@@ -7,8 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from contextvars import Context
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -18,7 +20,10 @@ from alpha.logs import logger
 STALL_LIMIT_S = 30.0
 #: How long tasks may take to end after the service; then they are ended with the process.
 END_LIMIT_S = 3.0
+#: When tasks of a group that did not end are cancelled again; an account that is given up may take 3 s to be written.
+AGAIN_S = 3.5
 log = logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -55,11 +60,42 @@ async def end_tasks(tasks: Iterable["asyncio.Task[object]"], limit_s: float | No
     return True
 
 
-def heed_cancellation() -> None:
-    """End the current task if its cancellation was lost on the way, as `end_tasks` says: a task group cancels only once."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+class InsistentTaskGroup(asyncio.TaskGroup):
+    """A task group that cancels again what has not ended: asyncio's cancels once, and a lost cancellation would hold it for ever.
+
+    As soon as one of its tasks has failed or was cancelled, all others are to end.
+    """
+
+    def __init__(self, again_s: float = AGAIN_S) -> None:
+        super().__init__()
+        self._again_s = again_s
+        self._left: set[asyncio.Task[Any]] = set()
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> "asyncio.Task[T]":
+        """As asyncio's."""
+        task = super().create_task(coro, name=name, context=context)
+        self._left.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._left.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            asyncio.get_running_loop().call_later(self._again_s, self._again)
+
+    def _again(self) -> None:
+        if not self._left:
+            return
+        log.warning("cancelled_again", left=[task.get_name() for task in self._left][:10])
+        for task in self._left:
+            task.cancel()
+        asyncio.get_running_loop().call_later(self._again_s, self._again)
 
 
 def run(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) -> int:

@@ -11,7 +11,6 @@ from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from alpha.process import heed_cancellation
 
 log = logger(__name__)
 
@@ -46,7 +45,6 @@ class AccountSettingsWatch:
     async def run(self) -> None:
         """Read until cancelled; a read that fails is repeated a minute later."""
         while True:
-            heed_cancellation()
             pause_s = _EVERY_S
             try:
                 await self.read()

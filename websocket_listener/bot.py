@@ -32,7 +32,7 @@ from alpha.model.account import Account
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.postgres.rejected import RejectedMessages
-from alpha.process import heed_cancellation
+from alpha.process import InsistentTaskGroup
 from alpha.registry import Bot
 from websocket_listener.account_settings import AccountSettingsWatch
 from websocket_listener.account_state import AccountState, Mark
@@ -197,7 +197,8 @@ class BotListener:
             # every task of the account has ended: nothing renews the lease any more
             if self._given_up.is_set() and self.lease is not None:
                 self._given_up.clear()
-                await self.lease.give_back()
+                lease, self.lease = self.lease, None
+                await lease.give_back()
 
     @property
     def recorded_here(self) -> bool:
@@ -222,7 +223,7 @@ class BotListener:
         raise _GivenUp
 
     async def _record(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with InsistentTaskGroup() as tasks:
             tasks.create_task(self.live.run())
             tasks.create_task(self._beat())
             tasks.create_task(self._snapshots())
@@ -248,7 +249,6 @@ class BotListener:
     async def _identified(self) -> Account | None:
         began_s, told = time.monotonic(), False
         while True:
-            heed_cancellation()
             try:
                 async with self._shared.audits.turn(holds=self._held_before):
                     account = await self.identify()
@@ -346,7 +346,7 @@ class BotListener:
         await self._recall()
         await meanings.begin()
         account, shared = auditor.account, self._shared
-        async with asyncio.TaskGroup() as tasks:
+        async with InsistentTaskGroup() as tasks:
             tasks.create_task(AccountSettingsWatch(account, self.gateway, shared.pool, shared.grouped).run())
             tasks.create_task(FeeValues(account, self.gateway, shared.pool).run())
             tasks.create_task(meanings.run())
@@ -464,7 +464,6 @@ class BotListener:
     async def _beat(self) -> None:
         """Each second: marks into positions and wallet, the status, what the fills do not explain."""
         while True:
-            heed_cancellation()
             await asyncio.sleep(1.0)
             now_ms = wall_ms()
             self.book.mark(now_ms)
@@ -494,7 +493,6 @@ class BotListener:
     async def _snapshots(self) -> None:
         """The equity curve: a point on a beat, once there is an equity."""
         while True:
-            heed_cancellation()
             await asyncio.sleep(1.0 if self._snapshot_ms == 0 else self._shared.settings.listener_snapshot_s)
             await self._snapshot()
 

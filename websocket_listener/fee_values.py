@@ -17,7 +17,6 @@ from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from alpha.process import heed_cancellation
 
 log = logger(__name__)
 
@@ -50,7 +49,6 @@ class FeeValues:
     async def run(self) -> None:
         """Value until cancelled; what fails is tried again on the next beat."""
         while True:
-            heed_cancellation()
             try:
                 while await self.value() == _MOST:
                     pass

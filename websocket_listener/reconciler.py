@@ -20,7 +20,6 @@ from alpha.model.execution import Execution
 from alpha.model.order import Order
 from alpha.model.position import Position
 from alpha.postgres.database import POSTGRES_ERRORS
-from alpha.process import heed_cancellation
 from websocket_listener.account_state import AccountState, flat, order_age, position_age, shows_the_same
 from websocket_listener.audit_schedule import AuditSchedule
 from websocket_listener.backfill import Backfill, Read
@@ -152,7 +151,6 @@ class AccountReconciler:
         """Audit on the beat until cancelled. A failed audit is tried again soon; without one the status goes stale."""
         pause_s = self._schedule.pause_s(self._place)
         while True:
-            heed_cancellation()
             wait_s = pause_s if self._again_at_s is None else max(0.0, self._again_at_s - time.monotonic())
             try:
                 async with asyncio.timeout(wait_s):

@@ -21,7 +21,6 @@ from alpha.lease import Act
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.logs import logger
-from alpha.process import heed_cancellation
 
 log = logger(__name__)
 Change = tuple[str, ...]
@@ -123,7 +122,6 @@ class RedisWriter:
         """Write until cancelled. Raises LeaseLost when another listener records this bot."""
         failures = 0
         while True:
-            heed_cancellation()
             await self._wake.wait()
             self._wake.clear()
             if self._fence is None:

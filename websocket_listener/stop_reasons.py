@@ -15,7 +15,6 @@ import msgspec
 from alpha.logs import logger
 from alpha.model.reason import Reason
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
-from alpha.process import heed_cancellation
 
 log = logger(__name__)
 _BEAT_S = 5.0
@@ -58,7 +57,6 @@ class StopReasons:
     async def begin(self) -> None:
         """Read them before anything is listened to; while PostgreSQL is unavailable this waits."""
         while True:
-            heed_cancellation()
             try:
                 await self.read()
             except POSTGRES_ERRORS as fault:
@@ -70,7 +68,6 @@ class StopReasons:
     async def run(self) -> None:
         """Keep the meanings until cancelled; while PostgreSQL is unavailable the last known ones count."""
         while True:
-            heed_cancellation()
             try:
                 await self.read()
             except POSTGRES_ERRORS as fault:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from alpha.process import end_tasks, heed_cancellation
+from alpha.process import InsistentTaskGroup, end_tasks
 
 _STANDS = """
 import sys, time
@@ -47,23 +47,33 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     assert task.cancelled()
 
 
-async def test_a_loop_whose_cancellation_was_lost_ends_at_its_next_turn() -> None:
-    turns = 0
+async def test_a_group_ends_although_one_of_its_tasks_loses_its_cancellation() -> None:
+    lost = 0
 
-    async def loop() -> None:
-        nonlocal turns
-        while True:
-            heed_cancellation()
-            turns += 1
-            # as a library does that turns it into an error of its own
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(60)
-            await asyncio.sleep(0)
+    async def stubborn() -> None:
+        nonlocal lost
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            lost += 1  # turned into an error of a library, and taken for a passing one
+        await asyncio.sleep(60)
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("the lease is lost")
+
+    async def inner() -> None:
+        async with InsistentTaskGroup(0.01) as tasks:
+            tasks.create_task(stubborn())
+            tasks.create_task(asyncio.sleep(60))
+
+    async def outer() -> None:
+        async with InsistentTaskGroup(0.01) as tasks:
+            tasks.create_task(stubborn())
+            tasks.create_task(inner())
+            tasks.create_task(fails())
 
     async with asyncio.timeout(5):
-        task = asyncio.create_task(loop())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert turns == 1
+        with pytest.raises(BaseExceptionGroup):
+            await outer()
+    assert lost == 2
