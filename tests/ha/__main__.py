@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.ha.cluster import VENV, missing
 from tests.ha.rounds import FAULTS, HaEnv, Outcome, play
+from tests.ha.singletons import report
 
 _PACKAGES = ("etcd-server", "haproxy")
 _PATRONI = ("patroni[etcd3]==4.1.5", "psycopg[binary]==3.3.9")
@@ -68,7 +69,7 @@ async def _rounds(rounds: int, seed: int, only: list[str]) -> list[Outcome]:
             outcomes.append(outcome)
             sys.stdout.write(
                 f"{number + 1:3} {outcome.name:26} synced after {outcome.synced_s:5.1f} s, longest time without a commit "
-                f"{outcome.gap_s:5.1f} s  {'ok' if not outcome.faults else '; '.join(outcome.faults)[:400]}\n"
+                f"{outcome.gap_s:5.1f} s, taken over after {outcome.takeover_s:4.1f} s  {'ok' if not outcome.faults else '; '.join(outcome.faults)[:400]}\n"
             )
             sys.stdout.flush()
     finally:
@@ -77,6 +78,11 @@ async def _rounds(rounds: int, seed: int, only: list[str]) -> list[Outcome]:
             sys.stdout.write(f"what was said is kept in {folder}\n")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    taken: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        if outcome.takeover_s:
+            taken.setdefault(outcome.name, []).append(outcome.takeover_s)
+    report(taken)
     sys.stdout.write(f"{env.acknowledged} acknowledged rows, {env.sent.orders} orders\n")
     return outcomes
 
