@@ -14,6 +14,7 @@ from bot_runner.candle_check import CandleCheck
 from bot_runner.context import BotContext
 from bot_runner.foreign_orders import ForeignOrders
 from bot_runner.persistent_fault import PersistentFault
+from bot_runner.skew_check import SkewCheck
 from bot_runner.universe import followed
 
 log = logger(__name__)
@@ -49,12 +50,16 @@ class LiveLoop:
         taking = asyncio.create_task(crew.take_commands(taker))
         watching = asyncio.create_task(self._intruders.watch())
         check = CandleCheck(self._feed, crew.strategy.timeframes, crew.gateway, self._differ)
-        comparing = asyncio.create_task(check.run())
+        checks = [asyncio.create_task(check.run())]
+        scorer = self._trader.scorer
+        if scorer is not None:
+            skew = SkewCheck(scorer.names, scorer.predictions, crew.gateway, scorer.warn)
+            checks.append(asyncio.create_task(skew.run()))
         tick_ms = 0
         try:
             while not crew.stopping:
                 await crew.still_ours()
-                for task in (watching, comparing):
+                for task in (watching, *checks):
                     if task.done():
                         await task
                 events = await self._read(reader)
@@ -76,7 +81,8 @@ class LiveLoop:
         finally:
             taking.cancel()
             watching.cancel()
-            comparing.cancel()
+            for task in checks:
+                task.cancel()
 
     async def _differ(self, count: int, first: str) -> None:
         await self._trader.journal.warn(

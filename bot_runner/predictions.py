@@ -28,6 +28,10 @@ UPDATE trading.predictions AS p SET outcome = r.outcome
 FROM jsonb_to_recordset($3) AS r(symbol text, closed_at timestamptz, outcome float8)
 WHERE p.account_id = $1 AND p.version = $2 AND p.symbol = r.symbol AND p.closed_at = r.closed_at AND p.outcome IS NULL
 """
+_SENT = """
+SELECT symbol, (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms, features_hash FROM trading.predictions
+WHERE account_id = $1 AND version = $2 AND features_hash <> '' ORDER BY closed_at DESC LIMIT $3
+"""
 #: Shadows of one name that are scored beside the live version, the newest first.
 SHADOWS = 3
 
@@ -75,6 +79,14 @@ class Prediction(msgspec.Struct, frozen=True):
     latency_ms: float | None
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """Features that were sent for a score."""
+
+    symbol: str
+    closed_ms: int
+    features_hash: str
+
+
 class Predictions:
     """The rows of one bot. Raises Retry while PostgreSQL is away."""
 
@@ -101,6 +113,11 @@ class Predictions:
         """Write scores; one that is there already stays as it is."""
         content = [{**msgspec.structs.asdict(row), "closed_at": at(row.closed_ms).isoformat()} for row in rows]
         await self._store.rows(_RECORD, self._account.id, self._bot_id, content)
+
+    async def sent(self, version: str, most: int) -> list[Sent]:
+        """The newest rows of a version whose features are known."""
+        rows = await self._store.rows(_SENT, self._account.id, version, most)
+        return [Sent(str(row["symbol"]), int(row["closed_ms"]), str(row["features_hash"])) for row in rows]
 
     async def ripen(self, version: str, outcomes: Sequence[tuple[str, int, float]]) -> None:
         """Write what came of scores: symbol, close of the bar in ms, net return."""

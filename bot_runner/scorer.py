@@ -53,9 +53,9 @@ class Scorer:
 
     def __init__(self, names: Sequence[str], predictions: Predictions, client: ModelClient, warn: Warner) -> None:
         self.names = tuple(names)
-        self._predictions = predictions
+        self.predictions = predictions
         self._client = client
-        self._warn = warn
+        self.warn = warn
         self._windows: dict[tuple[str, str], _Window] = {}
         self._ripened: set[str] = set()
         self._silent: set[str] = set()
@@ -64,7 +64,7 @@ class Scorer:
 
     async def bars_needed(self) -> int:
         """Closed bars that the models on record need; 0 without any. Raises Retry."""
-        return max((one.bars_needed for one in await self._predictions.models(self.names)), default=0)
+        return max((one.bars_needed for one in await self.predictions.models(self.names)), default=0)
 
     async def attach(
         self, views: Mapping[str, BarView], bars: Mapping[str, Bars], *, fresh: bool
@@ -98,13 +98,13 @@ class Scorer:
         await self._client.close()
 
     async def _ask(self, bars: Mapping[str, Bars], found: dict[str, dict[str, Score]]) -> None:
-        models = await self._predictions.models(self.names)
+        models = await self.predictions.models(self.names)
         newest = next(iter(bars.values()))
         closed_ms = int(newest.start_ms[-1]) + newest.interval_ms
         answers = await asyncio.gather(*(self._score(model, bars, closed_ms) for model in models))
         rows = [row for answer in answers for row in answer]
         if rows:
-            await self._predictions.record(rows)
+            await self.predictions.record(rows)
         names = {model.version: model.name for model in models}
         for row in rows:
             if row.stage == "live":
@@ -188,7 +188,7 @@ class Scorer:
             for place in np.flatnonzero(~np.isnan(net)).tolist():
                 found.append((symbol, int(columns.start_ms[place]) + series.interval_ms, float(net[place])))
         if found:
-            await self._predictions.ripen(model.version, found)
+            await self.predictions.ripen(model.version, found)
         self._ripened.add(model.version)
 
     async def _tell(self, found: Mapping[str, Mapping[str, Score]]) -> None:
@@ -200,14 +200,14 @@ class Scorer:
             if broken:
                 self._silent.add(name)
                 text = f"The model {name} gives no score: {broken[0]}."
-                await self._warn(f"model:{name}", text, "No entries until it does. Exits and stops go on.")
+                await self.warn(f"model:{name}", text, "No entries until it does. Exits and stops go on.")
             elif name in self._silent and any(scores[name] for scores in found.values()):
                 self._silent.discard(name)
                 log.info("model_scores_again", model=name)
-                await self._warn(f"model_again:{name}", f"The model {name} gives scores again.", level=Level.INFO)
+                await self.warn(f"model_again:{name}", f"The model {name} gives scores again.", level=Level.INFO)
             if drifted:
                 text = f"The model {name} is not asked: {drifted[0]}."
-                await self._warn(f"drift:{name}", text, f"No entries there. Look at /model {name}; train it again.")
+                await self.warn(f"drift:{name}", text, f"No entries there. Look at /model {name}; train it again.")
 
 
 def _known(windows: Mapping[str, NDArray[np.float32]], symbol: str) -> bool:

@@ -93,7 +93,7 @@ class Trader:
         self._business = business
         self._grace_ms = grace_ms
         self._needs_live_state = needs_live_state
-        self._scorer = parts.scorer
+        self.scorer = parts.scorer
         self._auxiliary = parts.auxiliary
         # Models look further back than the strategy, whose indicators need not be computed over that.
         self._history = 0 if parts.scorer is None else base_history(core.strategy)
@@ -265,12 +265,12 @@ class Trader:
         found = {symbol: bars for symbol in self.feed.traded if (bars := self.feed.bars(symbol, bar_ms)) is not None}
         if self._auxiliary is not None:
             found = await self._auxiliary.attach(found, self.feed.references(bar_ms))
-        shown = found if self._scorer is None else {symbol: bars.last(self._history) for symbol, bars in found.items()}
+        shown = found if self.scorer is None else {symbol: bars.last(self._history) for symbol, bars in found.items()}
         if isinstance(strategy, WorkerStrategy):
             views = await strategy.worker.views(shown)
         else:
             views = {symbol: series_of(strategy, bars).view(len(bars) - 1) for symbol, bars in shown.items()}
-        return views if self._scorer is None else await self._scorer.attach(views, found, fresh=fresh)
+        return views if self.scorer is None else await self.scorer.attach(views, found, fresh=fresh)
 
     async def _decide(self, bar_ms: int, views: dict[str, BarView]) -> Plan:
         """What the strategy wants at this bar: asked here, or in its worker."""
@@ -346,7 +346,7 @@ class Trader:
     @property
     def without_score(self) -> str:
         """Why a model gives no score now; empty when all do, and without a model."""
-        return "" if self._scorer is None else self._scorer.why
+        return "" if self.scorer is None else self.scorer.why
 
     async def entries_barred(self) -> str | None:
         """Why no entry may be sent now, or None. Exits never ask."""

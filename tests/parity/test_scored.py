@@ -7,17 +7,28 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import numpy as np
 import pytest
 
+from alpha.alerts import Level
+from alpha.bybit.client import market_gateway
+from alpha.bybit.hosts import hosts_of
+from alpha.bybit.rate_limiter import RateLimiter
+from alpha.config.exchange import ExchangeSettings
+from alpha.config.loader import load
+from alpha.model.account import Account
 from alpha.model.timestamp import at
 from alpha.postgres.database import connect
 from alpha.scoring.features import FeatureSet, row_hash
 from alpha.scoring.local import Session, score_bars
 from alpha.scoring.manifest import read_artefact
+from bot_runner.predictions import Predictions
+from bot_runner.skew_check import COMPARED, SkewCheck
+from bot_runner.store import Store
 from demo.ports import free_port
 from research.models.dataset import columns_of
 from research.models.markets import random_walk, write_folder
@@ -142,6 +153,48 @@ async def test_scores_and_trades_are_the_same_live_and_in_the_back_test(scored: 
             assert row["score"] == there.values[number] or (row["score"] is None and np.isnan(there.values[number]))
             assert row["features_hash"] == row_hash(computed[number]), "what was sent is what the record gives"
         assert sum(row["outcome"] is not None for row in own) >= bars - 20, "labels ripen"
+    await _compared_with_the_exchange(scored)
+
+
+class _Rows:
+    """What `Predictions` needs of a store, over the test's own connection."""
+
+    def __init__(self, scored: Scored) -> None:
+        self._scored = scored
+
+    async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
+        return await self._scored.stage.rows(sql, *arguments)
+
+
+async def _compared_with_the_exchange(scored: Scored) -> None:
+    """The hourly check finds all rows as the exchange's candles give them, and one that was changed."""
+    [account] = await scored.stage.rows("SELECT DISTINCT account_id FROM trading.predictions")
+    predictions = Predictions(
+        cast("Store", _Rows(scored)), cast("Account", SimpleNamespace(id=account["account_id"])), "x"
+    )
+    variables = {name.lower(): value for name, value in scored.stage.simulator.environment().items()}
+    gateway = market_gateway(hosts_of(load(ExchangeSettings, env_file=None, **variables)), RateLimiter(None))
+    warned: list[str] = []
+
+    async def warn(key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
+        warned.append(key)
+
+    try:
+        check = SkewCheck(("proof",), predictions, gateway, warn)
+        [model] = await predictions.models(("proof",))
+        compared, differing = await check.differences(model)
+        assert compared == COMPARED
+        assert differing == []
+        await scored.stage.sql(
+            "UPDATE trading.predictions SET features_hash = 'other' WHERE (symbol, closed_at) = (SELECT symbol, max(closed_at) "
+            "FROM trading.predictions WHERE symbol = 'SOLUSDT' GROUP BY 1)"
+        )
+        compared, differing = await check.differences(model)
+        assert len(differing) == 1
+        assert differing[0].startswith("SOLUSDT at ")
+    finally:
+        await gateway.close()
+    assert not warned
 
 
 async def test_without_its_server_a_bot_enters_nothing_leaves_what_it_holds_and_says_so(scored: Scored) -> None:
