@@ -201,7 +201,10 @@ class DemoStack:
         elif self._settings.demo_replay is not None:
             folder = self._settings.demo_replay.absolute()
             # the tick recorder's folder has one of its own for each kind of rows; a folder of candles has files alone
-            arguments += ["--ticks" if (folder / "trades").is_dir() else "--replay", str(folder)]
+            if (folder / "trades").is_dir():
+                arguments += ["--ticks", str(folder), "--warmup", str(warmup_minutes(folder))]
+            else:
+                arguments += ["--replay", str(folder)]
         else:
             arguments += ["--seed", str(self._settings.demo_seed), "--symbols", ",".join(SYMBOLS)]
         arguments += ["--data", str(self.folder / "exchange.db")]
@@ -280,6 +283,12 @@ def _socket_path(folder: Path) -> Path:
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     return Path(tempfile.mkdtemp(prefix="alpha-demo-")) / path.name
+
+
+def warmup_minutes(folder: Path) -> int:
+    """The part of recorded ticks that is history for the bots, so that they trade: a half of its whole hours, 50 hours at most."""
+    hours = {(path.parent.name, path.name[:2]) for path in folder.glob("trades/symbol=*/date=*/*.parquet")}
+    return min(50 * 60, max(0, len(hours) - 2) * 60 // 2)
 
 
 def _market_name(settings: DemoSettings) -> str:
