@@ -51,6 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU of each service's imports.")
     parser.add_argument("--before", type=Path, help="an older checkout to compare with")
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--only", default="", help="services whose name holds this word")
     words = parser.parse_args()
     checkouts = [*([words.before.resolve()] if words.before else []), ROOT]
     bare = min(cpu_ms(ROOT, "pass") for _ in range(words.runs))
@@ -60,6 +61,8 @@ def main() -> int:
     )
     print("|---|" + "---:|" * (3 if words.before else 1))
     for service, module in ENTRIES.items():
+        if words.only not in service:
+            continue
         code = (_FIRST if service == "telegram_manager" else "") + f"import {module}"
         rounds = [[cpu_ms(checkout, code) for checkout in checkouts] for _ in range(words.runs)]
         least = [min(each) - bare for each in zip(*rounds, strict=True)]
