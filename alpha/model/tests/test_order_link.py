@@ -41,3 +41,13 @@ def test_a_foreign_id_is_not_mistaken_for_ours(text: str) -> None:
 def test_the_exchanges_own_reasons_have_no_id() -> None:
     with pytest.raises(ValueError, match="exchange's own"):
         order_link_id("ss", Reason.LIQUIDATION, account="a", symbol="s", bar_ms=0, intent="i")
+
+
+def test_an_intent_has_the_same_id_in_every_release() -> None:
+    """A repeat after an upgrade must be refused by the exchange, so the digest never changes."""
+    link = order_link_id(
+        "ss", Reason.ENTRY, account="live:1", symbol="BTCUSDT", bar_ms=1_735_689_600_000, intent="enter"
+    )
+    assert link == "ss-en-wrnagk690yhqnivhvqyip3jf"
+    of_guard = guard_order_link_id(Reason.STOP_LOSS, account="live:1", symbol="BTCUSDT", command_id="c1", attempt=1)
+    assert of_guard == "g-sl-2vt7hulqu7kpl6sfvu4x6ps2"
