@@ -17,7 +17,7 @@ from api_server.access import Needs
 from operations import analytics, health, history, positions, risk, search
 from operations.business_time import business_now
 from operations.context import Operations
-from operations.periods import parse_period
+from operations.periods import Period, parse_period
 from operations.search import Filter
 from operations.status import BotStatus, ServiceStatus, Status, status
 from operations.system import Light, lights
@@ -93,6 +93,12 @@ def _bot(platform: Operations, name: str | None) -> Bot | None:
         raise Rejected(f"There is no bot {name!r}.") from None
 
 
+async def _asked(platform: Operations, bot: str | None, period: str) -> tuple[Bot | None, Period]:
+    """The bot and the period that a request names, the period in the exchange's time."""
+    chosen = _bot(platform, bot)
+    return chosen, parse_period(period, await business_now(platform, chosen))
+
+
 def _page(found: search.Rows[T], asked: Filter) -> dict[str, object]:
     return {"rows": found.rows, "next_offset": asked.offset + asked.limit if found.more else None}
 
@@ -153,8 +159,7 @@ async def get_trades(
     limit: Limit = 50,
 ) -> Rows[analytics.TripRow]:
     """Closed trades, newest first."""
-    chosen = _bot(platform, bot)
-    span = parse_period(period, await business_now(platform, chosen))
+    chosen, span = await _asked(platform, bot, period)
     asked = Filter(chosen, span, symbol.upper(), reason, "", words, offset, limit)
     return Rows[analytics.TripRow].model_validate(_page(await search.trips(platform, asked), asked))
 
@@ -182,8 +187,7 @@ async def get_fills(
     limit: Limit = 50,
 ) -> Rows[history.FillRow]:
     """Executions, newest first."""
-    chosen = _bot(platform, bot)
-    span = parse_period(period, await business_now(platform, chosen))
+    chosen, span = await _asked(platform, bot, period)
     asked = Filter(chosen, span, symbol.upper(), reason, "", words, offset, limit)
     return Rows[history.FillRow].model_validate(_page(await search.fills(platform, asked), asked))
 
@@ -193,15 +197,13 @@ async def get_performance(
     platform: Platform, bot: BotName = None, period: PeriodText = "30d"
 ) -> list[analytics.Performance]:
     """Net, returns and ratios of each bot over a period."""
-    chosen = _bot(platform, bot)
-    return await analytics.performance(platform, chosen, parse_period(period, await business_now(platform, chosen)))
+    return await analytics.performance(platform, *await _asked(platform, bot, period))
 
 
 @router.get("/reasons")
 async def get_reasons(platform: Platform, bot: BotName = None, period: PeriodText = "30d") -> list[analytics.ReasonRow]:
     """Why trades ended, over a period."""
-    chosen = _bot(platform, bot)
-    return await analytics.reasons(platform, chosen, parse_period(period, await business_now(platform, chosen)))
+    return await analytics.reasons(platform, *await _asked(platform, bot, period))
 
 
 @router.get("/equity")
@@ -209,8 +211,7 @@ async def get_equity(
     platform: Platform, bot: BotName = None, period: PeriodText = "30d"
 ) -> list[analytics.EquityPoint]:
     """Equity and drawdown over a period, in at most some 400 points."""
-    chosen = _bot(platform, bot)
-    return await analytics.equity_curve(platform, chosen, parse_period(period, await business_now(platform, chosen)))
+    return await analytics.equity_curve(platform, *await _asked(platform, bot, period))
 
 
 @router.get("/days")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, overload
 
 import numpy as np
 
@@ -122,8 +123,8 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         enters, scores, leaves = {}, {}, {}
         for symbol, one in series.items():
             enters[symbol] = self.may_enter(one) if opens is None else self.may_enter(one) & opens[symbol]
-            leaves[symbol] = one.bars.close < one.indicators["sma"]
-            scores[symbol] = self._scores(one)
+            leaves[symbol] = _leaves(one.bars.close, one.indicators)
+            scores[symbol] = _score(one.bars.close, one.indicators)
         return ArrayRules(
             direction=Direction.LONG,
             size=OfEquity(min(p.risk / p.stop, p.max_size)),
@@ -154,15 +155,6 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
             found[symbol] = opens
         return found
 
-    def _scores(self, series: Series) -> FloatArray:
-        """`_score` over all bars, operation by operation, so that ranks are the same."""
-        of, close = series.indicators, series.bars.close
-        narrow = 1.0 - of["percentile"]
-        volume = np.minimum(of["rvr"] / _FULL_VOLUME, 1.0)
-        rise = np.minimum((close / of["sma"] - 1.0) / _FULL_RISE, 1.0)
-        scores: FloatArray = (narrow + volume + rise) / 3.0
-        return scores
-
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
         """Exits and raised stops of what is held, then entries, best first."""
         held = moment.portfolio.positions
@@ -171,7 +163,7 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
             bar = moment.bars.get(symbol)
             if bar is None:
                 continue
-            if bar.close < bar["sma"]:
+            if _leaves(bar.close, bar):
                 intents.append(Exit(symbol, Reason.SIGNAL, why=BELOW))
             elif position.highest_high is not None:
                 raised = position.highest_high * (1 - self.parameters.stop)
@@ -179,7 +171,7 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         if not self._filter_open(moment):
             return intents
         signals = [bar for symbol, bar in moment.bars.items() if symbol not in held and self.enters(bar)]
-        signals.sort(key=self._score, reverse=True)
+        signals.sort(key=lambda bar: _score(bar.close, bar), reverse=True)
         return intents + [self._entry(bar) for bar in signals]
 
     def _filter_open(self, moment: BarContext) -> bool:
@@ -188,14 +180,28 @@ class Momentum(Strategy[MomentumParameters, StrategyState]):
         btc = moment.bars.get(BTC)
         return btc is not None and btc["rising"] == 1.0
 
-    def _score(self, bar: BarView) -> float:
-        """Narrowness, volume and rise, each 0 to 1, in equal parts."""
-        narrow = 1.0 - bar["percentile"]
-        volume = min(bar["rvr"] / _FULL_VOLUME, 1.0)
-        rise = min((bar.close / bar["sma"] - 1.0) / _FULL_RISE, 1.0)
-        return (narrow + volume + rise) / 3.0
-
     def _entry(self, bar: BarView) -> Enter:
         p = self.parameters
         size: Decimal = min(p.risk / p.stop, p.max_size)
-        return Enter(bar.symbol, Direction.LONG, OfEquity(size), stop=p.stop, why=f"score {self._score(bar):.2f}")
+        return Enter(bar.symbol, Direction.LONG, OfEquity(size), stop=p.stop, why=f"score {_score(bar.close, bar):.2f}")
+
+
+@overload
+def _leaves(close: float, of: BarView) -> bool: ...
+@overload
+def _leaves(close: FloatArray, of: Mapping[str, FloatArray]) -> BoolArray: ...
+def _leaves(close: Any, of: Any) -> Any:
+    """The exit, of one bar or of all: closed below the average."""
+    return close < of["sma"]
+
+
+@overload
+def _score(close: float, of: BarView) -> float: ...
+@overload
+def _score(close: FloatArray, of: Mapping[str, FloatArray]) -> FloatArray: ...
+def _score(close: Any, of: Any) -> Any:
+    """Narrowness, volume and rise, each 0 to 1, in equal parts; of one bar or of all."""
+    narrow = 1.0 - of["percentile"]
+    volume = np.minimum(of["rvr"] / _FULL_VOLUME, 1.0)
+    rise = np.minimum((close / of["sma"] - 1.0) / _FULL_RISE, 1.0)
+    return (narrow + volume + rise) / 3.0

@@ -98,8 +98,8 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
             },
             enter=lambda bar: self._enter(bar.symbol, bar),
             leave=self._leave,
-            leaves_after_ms=ceil(own.regime_exit_after_hours * HOUR_MS),
-            time_limit_ms=ceil(own.time_limit_hours * HOUR_MS),
+            leaves_after_ms=self._regime_exit_after_ms,
+            time_limit_ms=self._time_limit_ms,
         )
 
     def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
@@ -115,17 +115,21 @@ class ShortSeller(Strategy[ShortSellerParameters, StrategyState]):
                 intents.append(self._enter(symbol, bar))
         return intents
 
+    @property
+    def _regime_exit_after_ms(self) -> int:
+        return ceil(self.parameters.regime_exit_after_hours * HOUR_MS)
+
+    @property
+    def _time_limit_ms(self) -> int:
+        return ceil(self.parameters.time_limit_hours * HOUR_MS)
+
     def _exit(self, position: OwnPosition, bar: BarView, close_ms: int) -> Exit | None:
-        own = self.parameters
         held_ms = position.held_ms(close_ms)
-        if held_ms >= own.time_limit_hours * HOUR_MS:
-            return self._leave(held_ms, bar)
-        if held_ms >= own.regime_exit_after_hours * HOUR_MS and not _falling(bar.close, bar):
-            return self._leave(held_ms, bar)
-        return None
+        rose = held_ms >= self._regime_exit_after_ms and not _falling(bar.close, bar)
+        return self._leave(held_ms, bar) if rose or held_ms >= self._time_limit_ms else None
 
     def _leave(self, held_ms: int, bar: BarView) -> Exit:
-        if held_ms >= self.parameters.time_limit_hours * HOUR_MS:
+        if held_ms >= self._time_limit_ms:
             return Exit(bar.symbol, Reason.TIME_LIMIT, f"held for {held_ms / HOUR_MS:.1f} h")
         return Exit(bar.symbol, Reason.REGIME_CHANGE, f"closed at {bar.close} above an average")
 

@@ -14,7 +14,7 @@ from alpha.strategy.intents import Enter, Exit, Intent, MoveStop, OfEquity
 from alpha.strategy.positions import OwnPosition
 from alpha.strategy.risk_rules import Action, Until, Window
 from strategies.momentum.parameters import MomentumParameters
-from strategies.momentum.strategy import INTERVAL_MS, Momentum
+from strategies.momentum.strategy import INTERVAL_MS, Momentum, _score
 from strategies.momentum.tests.markets import START_MS
 
 SIGNAL = {"close": 105.0, "sma": 100.0, "upper": 104.0, "percentile": 0.2, "rvr": 3.0}
@@ -83,9 +83,9 @@ def test_the_best_score_comes_first() -> None:
 
 
 def test_volume_and_rise_score_one_at_most() -> None:
-    strategy = Momentum(MomentumParameters())
-    assert strategy._score(bar(percentile=0.0, rvr=50.0, close=200.0, upper=104.0)) == pytest.approx(1.0)
-    assert strategy._score(bar(percentile=0.4, rvr=2.5, close=105.0)) == pytest.approx((0.6 + 0.5 + 0.5) / 3)
+    best, middling = bar(percentile=0.0, rvr=50.0, close=200.0, upper=104.0), bar(percentile=0.4, rvr=2.5, close=105.0)
+    assert _score(best.close, best) == pytest.approx(1.0)
+    assert _score(middling.close, middling) == pytest.approx((0.6 + 0.5 + 0.5) / 3)
 
 
 def test_a_close_below_the_average_leaves() -> None:
