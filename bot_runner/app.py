@@ -315,7 +315,7 @@ class BotProcess:
         return scorer, max(history, await self._wait("PostgreSQL", scorer.bars_needed))
 
     async def _wait(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Wait for what is needed to begin, and say so in the heartbeat."""
+        """Wait for a dependency, reporting it in the heartbeat."""
 
         async def tell(waits_for: str) -> None:
             self._waits_since_ms = self._waits_since_ms or monotonic_ms()
@@ -332,7 +332,7 @@ class BotProcess:
         return await self._store.halt(self._account, symbol, self._clock.now_ms())
 
     def fault(self) -> str | None:
-        """What is wrong with this bot, in a sentence, or None."""
+        """The bot's fault in one sentence, or None."""
         since_ms = self._waits_since_ms
         if since_ms is not None and monotonic_ms() - since_ms > BEGIN_LIMIT_MS:
             return f"It has waited for {(monotonic_ms() - since_ms) // 1000} s to begin. {self._waits_for}"

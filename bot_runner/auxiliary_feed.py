@@ -29,7 +29,7 @@ DAY_MS = 24 * HOUR_MS
 
 @dataclass(slots=True)
 class _Kept:
-    """Rows that were read, and up to which time there are no others."""
+    """Rows read so far, and the time up to which they are complete."""
 
     rows: Rows
     read_ms: int = -1

@@ -27,7 +27,7 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What an order did: quantity and average price, at exchange time `time_ms`. Zero quantity: nothing was filled."""
+    """The result of an order: quantity and average price, at exchange time `time_ms`. Zero quantity: nothing was filled."""
 
     qty: Decimal
     average: Decimal
@@ -69,7 +69,7 @@ class Broker:
         self.instruments |= await self._gateway.instruments(symbol, rank=Priority.ENTRY)
 
     async def renew_instrument(self, symbol: str) -> None:
-        """Read the filters of one symbol anew; they are forgotten when the exchange does not list it any more."""
+        """Reload the filters of one symbol; dropped once the exchange no longer lists it."""
         try:
             await self.refresh_instruments(symbol)
         except Refused:
@@ -137,7 +137,7 @@ class Broker:
         return await self.outcome(symbol, link_id, Priority.EXIT)
 
     async def outcome(self, symbol: str, link_id: str, rank: Priority) -> Filled:
-        """What a sent order did. WriteUnknown when that cannot be learned: look again before anything else."""
+        """The result of an order that was sent. WriteUnknown if it cannot be determined: look it up before doing anything else."""
         unread: Retry | None = None
         for pause_s in _OUTCOME_PAUSES_S:
             if pause_s:

@@ -69,7 +69,7 @@ class CandleCheck:
 
 
 def compared(bars: Bars, timeframe: str, theirs: list[Kline]) -> list[str]:
-    """What differs between the candles made of base bars and the exchange's own."""
+    """Differences between candles built from base bars and the exchange's own."""
     if not theirs:
         return []
     base = Columns(bars.start_ms, bars.open, bars.high, bars.low, bars.close, bars.volume)

@@ -24,7 +24,7 @@ _PAGE = 1_000
 
 
 class CandleRow(Protocol):
-    """What a candle is made of, wherever it comes from. Amounts print as decimal texts."""
+    """The values of a candle, whatever its source. Amounts print as decimal text."""
 
     @property
     def start_ms(self) -> int: ...
@@ -74,7 +74,7 @@ class Window:
         return True
 
     def restart(self, candles: Iterable[CandleRow]) -> None:
-        """Begin anew with these consecutive candles."""
+        """Restart with these consecutive candles."""
         self._end = 0
         for candle in candles:
             if not self.add(candle):

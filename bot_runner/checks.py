@@ -1,4 +1,4 @@
-"""What must be in order before a bot trades on an account."""
+"""Preconditions for a bot to trade on an account."""
 
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the loops of one bot share, and what both do: follow symbols, take commands, say what they wait for."""
+"""Shared by the loops of one bot: following symbols, consuming commands, reporting what they wait for."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ class BotContext:
 
     @property
     def stopping(self) -> bool:
-        """True when the process shall end."""
+        """True on shutdown."""
         return self.patience.stop.is_set()
 
     async def still_ours(self) -> None:
@@ -62,7 +62,7 @@ class BotContext:
             await self.trader.journal.lease.ready(Act.REDUCE)
 
     async def settle(self) -> None:
-        """Wait until nothing that an earlier holder of the lease sent can still arrive. Stopped when the process shall end."""
+        """Wait until nothing that an earlier holder of the lease sent can still arrive. Raises Stopped on shutdown."""
         lease = self.trader.journal.lease
         while lease.settles_in_ms:
             await self.still_ours()
@@ -76,7 +76,7 @@ class BotContext:
         await self.tell_symbols()
 
     async def tell_symbols(self) -> None:
-        """Let the listener stream what is followed; said again and again, because Redis may have been emptied."""
+        """Ask the listener to stream the followed symbols; repeated, because Redis may have been flushed."""
         wanted = self.feed.symbols
         name = live_keys.symbols(self.bot.id)
         with contextlib.suppress(*REDIS_UNAVAILABLE):

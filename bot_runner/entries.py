@@ -55,7 +55,7 @@ class Entries:
         self._absent_ms: dict[str, int] = {}
 
     async def read_filters(self, symbols: list[str]) -> None:
-        """Read the filters of these symbols anew: a tick or a step may have changed, an end may be announced."""
+        """Reload the filters of these symbols: tick or step size may have changed, or a delisting been announced."""
         await asyncio.gather(*(self._broker.renew_instrument(symbol) for symbol in symbols))
 
     async def send(self, orders: list[EntryOrder]) -> None:
@@ -128,7 +128,7 @@ class Entries:
             await self._journal.save()
 
     def _surely_absent(self, link_id: str) -> bool:
-        """True once the exchange has not shown an order for so long that it can accept it no more, whoever sent it."""
+        """True once an order has been absent for so long that the exchange can no longer accept it."""
         now_ms = self._clock.boottime_ms()
         first_ms = self._absent_ms.setdefault(link_id, now_ms)
         return now_ms - first_ms >= self._absent_after_ms and not self._journal.lease.settles_in_ms
@@ -202,7 +202,7 @@ class Entries:
         return why
 
     async def _filters_now(self, symbol: str) -> Instrument | None:
-        """The symbol's filters, read anew where that is possible."""
+        """The symbol's filters, reloaded if possible."""
         try:
             await self._broker.refresh_instruments(symbol)
         except (Retry, Rejected) as fault:

@@ -1,4 +1,4 @@
-"""Carrying out exits and moved stops. What must be remembered is saved before it is sent."""
+"""Executes exits and stop updates. State is saved before anything is sent."""
 
 from decimal import Decimal
 
@@ -43,7 +43,7 @@ class Exits:
     # --- exits --------------------------------------------------------------------------------------------------
 
     def plan_exit(self, close: CloseOrder, bar_ms: int, decided_ms: int | None) -> None:
-        """Remember an exit; `work_off_exits` carries it out until the position is gone."""
+        """Record an exit; `work_off_exits` executes it until the position is closed."""
         if close.symbol not in self._journal.runtime.exits:
             pending = PendingExit(close.reason, bar_ms, decided_ms, close.why)
             # A second position of the same bar must not be closed under the id of the first one's exit.
@@ -174,7 +174,7 @@ class Exits:
         return False
 
     async def _stop_refused(self, position: OwnPosition, fault: Refused, bar_ms: int, decided_ms: int | None) -> bool:
-        """True when the market has passed the stop: the position is closed. Else its filters are read anew."""
+        """True if the market has passed the stop: the position is closed. Otherwise reloads its filters."""
         last = await self._broker.last_price(position.symbol)
         if stop_passed(position.direction, position.stop_loss, last):
             why = f"the price {plain(last)} has passed the stop {plain(position.stop_loss)}"

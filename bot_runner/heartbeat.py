@@ -14,7 +14,7 @@ STARTING = "starting"
 
 
 class HeartbeatWriter:
-    """Writes `heartbeat:<bot>`. A Redis that is away is no fault of the bot's."""
+    """Writes `heartbeat:<bot>`. An unavailable Redis is not a fault of the bot."""
 
     def __init__(self, bot_db: TextRedis, bot_id: str) -> None:
         self._redis = bot_db

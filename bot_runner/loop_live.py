@@ -24,7 +24,7 @@ SILENT_AFTER_MS = 5_000
 
 
 class LiveLoop:
-    """Runs until the process shall end."""
+    """Runs until shutdown."""
 
     def __init__(self, crew: BotContext) -> None:
         self._crew = crew

@@ -66,7 +66,7 @@ class StepLoop:
             await crew.follow(await followed(universe, crew.gateway, crew.broker.instruments))
 
     async def _obey_until(self, waiting: "asyncio.Task[Point]", commands: Commands, taker: CommandConsumer) -> None:
-        """Carry out commands while waiting; returns when the wait is over or the process shall end."""
+        """Carry out commands while waiting; returns when the wait is over or the process must end."""
         crew = self._crew
         stopping = asyncio.create_task(crew.patience.stop.wait())
         while not waiting.done() and not stopping.done():

@@ -1,4 +1,4 @@
-"""What the bot sent and its saved state does not know, because PostgreSQL lost it: adopted, or cancelled.
+"""Orders and positions missing from the saved state because PostgreSQL lost them: adopted, or cancelled.
 
 Every entry is saved before it is sent. A restore from a backup, or a failover to a standby that lagged behind, can still
 lose what was saved last. What was sent by then is on the exchange, and an order id is a digest of account, symbol, bar and

@@ -32,7 +32,7 @@ class PartialExits:
         self._journal.runtime.parts[close.symbol] = PendingPart(close.size, close.reason, bar_ms, close.why)
 
     async def work_off(self) -> None:
-        """Try every part that is decided and not closed. One whose position is gone, or leaves as a whole, is forgotten."""
+        """Retry every pending partial exit. Drops those whose position is closed, or closing as a whole."""
         parts = self._journal.runtime.parts
         for symbol, pending in list(parts.items()):
             if symbol not in self._core.positions or symbol in self._journal.runtime.exits:

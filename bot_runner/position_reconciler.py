@@ -72,7 +72,7 @@ class PositionReconciler:
         return look
 
     def _see_unknown(self, look: AccountSnapshot) -> None:
-        """Unknown positions as they are now: their stops may have been set, or they are gone."""
+        """Re-evaluate foreign positions: their stops may have been set, or they may be closed."""
         self.unknown = {symbol: look.held[symbol] for symbol in self.unknown if symbol in look.held}
 
     async def clear_lost_orders(self) -> None:
@@ -81,7 +81,7 @@ class PositionReconciler:
             await self._lost.clear_orders()
 
     def forget_explained(self) -> None:
-        """Look at every difference anew."""
+        """Re-evaluate every difference."""
         self._explained.clear()
 
     def _differences(self, look: AccountSnapshot) -> dict[str, tuple[Decimal, Decimal]]:
@@ -146,7 +146,7 @@ class PositionReconciler:
         )
 
     async def _ended(self, position: OwnPosition) -> None:
-        """A position is gone that this process did not see closed: why, when, at what price."""
+        """Resolve a position that closed unobserved: reason, time, price."""
         gone = None
         for pause_s in _SHOWN_AFTER_S:
             await self._clock.sleep(pause_s)

@@ -1,4 +1,4 @@
-"""What can be set about a bot's process. The strategy's own parameters are variables with the bot's prefix."""
+"""Settings of a bot's process. The strategy's own parameters are variables with the bot's prefix."""
 
 from decimal import Decimal
 from pathlib import Path

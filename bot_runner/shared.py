@@ -214,7 +214,7 @@ class SharedRunner:
         return member.process.fault()
 
     def details(self) -> dict[str, object]:
-        """Each bot: well, stopped, or what is wrong."""
+        """State of each bot: healthy, stopped, or its fault."""
         return {
             member.bot.id: self._fault_of(member) or ("well" if member.process is not None else "stopped")
             for member in self._members

@@ -71,7 +71,7 @@ class PendingEntry(msgspec.Struct):
         )
 
     def enter(self) -> Enter:
-        """What the strategy wanted; the size is already in `qty`."""
+        """The strategy's intent; its size is already in `qty`."""
         trailing = None
         if self.trailing_distance is not None and self.trailing_activation is not None:
             trailing = Trailing(self.trailing_distance, self.trailing_activation)
@@ -89,7 +89,7 @@ class PendingEntry(msgspec.Struct):
 
 
 class PendingExit(msgspec.Struct):
-    """An exit that is decided and not done yet; saved before it is sent, tried until the position is gone.
+    """A pending exit: saved before it is sent, retried until the position is closed.
 
     `decided_ms` is the close of the bar that decided; None for limits and late bars. `unsure`: the order of this
     attempt may have been sent, and what it did is not known.
@@ -117,7 +117,7 @@ class PendingStop(msgspec.Struct):
 
 
 class PendingPart(msgspec.Struct):
-    """A part of a position that is to be closed; `qty` is what is still to close. Saved before it is sent."""
+    """A pending partial exit; `qty` is what remains to be closed. Saved before it is sent."""
 
     qty: Decimal
     reason: Reason
@@ -135,7 +135,7 @@ class FillCursor(msgspec.Struct):
 
 
 class RuntimeState(msgspec.Struct):
-    """What the runtime itself must remember. `paused` is the reason of a pause, "" while it runs."""
+    """Persistent state of the runtime. `paused` is the reason for a pause, "" while it runs."""
 
     paused: str = ""
     entries: dict[str, PendingEntry] = msgspec.field(default_factory=dict)

@@ -81,7 +81,7 @@ class StatePersistence:
         return True
 
     async def keep_up(self) -> None:
-        """Write everything anew after PostgreSQL was away: restored or failed over, it may know less than it had confirmed."""
+        """Rewrite everything after an outage of PostgreSQL: restored or failed over, it may have lost confirmed writes."""
         if self.lease.outages != self._outages:
             self._outages = self.lease.outages
             self.store.forget()

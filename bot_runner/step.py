@@ -1,4 +1,4 @@
-"""The step clock of a simulated exchange: time stands still until every named client has reported the point."""
+"""The step clock of a simulated exchange: time stops until every named client has reported the point."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ class StepClock:
         self._last = -1
 
     async def join(self) -> Point:
-        """Let the exchange wait for this bot after the point at which time stands now; returns that. Retry when away.
+        """Make the exchange wait for this bot from the current point on; returns that point. Retry when away.
 
         The point is read first: a clock that only waited for this bot moves on the moment it has joined.
         """

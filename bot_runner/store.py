@@ -97,7 +97,7 @@ class Store:
         self._saved |= changed
 
     def forget(self) -> None:
-        """What is stored is not known any more: the next save writes every row."""
+        """Forget what is stored: the next save writes every row."""
         self._saved = {}
 
     async def record(self, account: Account, intents: Sequence[OrderIntent]) -> None:

@@ -46,7 +46,7 @@ class StrategyFault(Fatal):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a strategy says of itself, asked once, and the class of its state."""
+    """What a strategy declares about itself, asked once, and the class of its state."""
 
     interval: str
     history: int
@@ -94,7 +94,7 @@ class WorkerStrategy(Strategy[Any, Any]):
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The symbols it looks at beside."""
+        """Further symbols that it reads."""
         return self.described.references
 
     @property
@@ -159,7 +159,7 @@ class StrategyWorker:
         }
 
     async def evaluate(self, moment: BarContext, state: StrategyState) -> list[Intent]:
-        """What the strategy wants at this bar, of the symbols last given to `views`. Changes `state` in place."""
+        """The strategy's intents at this bar, for the symbols last given to `views`. Changes `state` in place."""
         scores = {symbol: bar.series.scores for symbol, bar in moment.bars.items() if bar.series.scores}
         intents, after = await self._call(
             "evaluate", moment.bar_ms, moment.close_ms, list(moment.bars), moment.portfolio, state, scores

@@ -37,7 +37,7 @@ SUMMARY_FROM_BARS = 3
 
 @dataclass(slots=True)
 class Progress:
-    """What the bot did, for its heartbeat and its health."""
+    """The bot's progress, for heartbeat and health."""
 
     bars: int = 0
     late_bars: int = 0

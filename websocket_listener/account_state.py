@@ -97,7 +97,7 @@ class AccountState:
             self._put(("CLOSED", order_id, str(order.updated_ms), "", ""))
 
     def force_order(self, row: Order) -> None:
-        """Take the exchange's word of an open order although what we hold claims to be newer. Redis must be written anew."""
+        """Overwrite an open order with the exchange's state although ours claims to be newer. Redis must be rewritten."""
         self.orders[row.order_id] = row
 
     # -- marks --------------------------------------------------------------------------------------------------

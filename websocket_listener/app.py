@@ -184,7 +184,7 @@ class Listener:
             await asyncio.sleep(0.5)
 
     async def _watch_exchange(self) -> None:
-        """Note when the exchange was last there for any bot. A key that it refuses is no sign of its absence."""
+        """Record when the exchange last answered for any bot. A refused key does not count as an outage."""
         while True:
             allowed = [bot for bot in self.bots if not bot.status.refused]
             if self.sharing is not None:
@@ -236,7 +236,7 @@ class Listener:
         return f"No bot has been connected for {away_s:.0f} s." if away_s > EXCHANGE_AWAY_S else None
 
     def details(self) -> dict[str, object]:
-        """What each bot's listening is worth now."""
+        """Current data state of each bot."""
         if self.leases.waiting_since_s is not None:
             return {"waiting": "Another listener listens; this one takes over when it has ended."}
         return {
@@ -303,7 +303,7 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]], stop: asyncio.Event, wait_s: float) -> T:
-    """What `attempt` gives, tried again for a while when a store is not there yet."""
+    """The result of `attempt`, retried for a while if a store is not available yet."""
     deadline_s = time.monotonic() + wait_s
     while True:
         try:

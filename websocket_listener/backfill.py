@@ -50,7 +50,7 @@ class RowUnreadable(Rejected):
 
 @dataclass(slots=True)
 class BackfillCounts:
-    """What was read since the start, for metrics."""
+    """Counters of reads since start."""
 
     reads: int = 0
     rows: int = 0
@@ -153,7 +153,7 @@ class Backfill:
         return Read(rows, inserted, unseen, first, began_ms)
 
     async def _check_kept(self, mark_ms: int, end_ms: int) -> None:
-        """What is older than the exchange keeps is reported, not invented."""
+        """History older than the exchange's retention is reported, never invented."""
         account = self._feed.account
         kept_from_ms = end_ms - KEPT_IN_DEMO_MS if account.environment is Environment.DEMO else end_ms - KEPT_MS
         if mark_ms < kept_from_ms and mark_ms != self._reported_ms and self._too_late is not None:

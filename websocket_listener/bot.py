@@ -77,7 +77,7 @@ class AccountTaken(Misconfigured):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all bots of the process share."""
+    """Shared by all bots of the process."""
 
     settings: ListenerSettings
     pool: Pool
@@ -361,7 +361,7 @@ class BotListener:
                 auditor.ask("start")
 
     async def _recall(self) -> None:
-        """Which fills an earlier process has announced, so that readers hear of each once, not of all again."""
+        """Load which fills an earlier process announced, so that each is published once."""
         if self.feed is None:
             return
         try:
@@ -417,17 +417,17 @@ class BotListener:
             self.auditor.ask(what)
 
     def _first_audit_done(self) -> None:
-        """Memory holds the whole truth for the first time: it is written, whatever stands in Redis."""
+        """Memory is complete for the first time: write it, whatever Redis holds."""
         self._known = True
         self.live.lose("the account is known now")
 
     def _silent(self) -> None:
-        """The connection looks healthy and brings nothing: another one may."""
+        """The connection looks healthy but delivers no data: replace it."""
         if self.stream is not None:
             self.stream.replace("it brought no message of what the exchange has done")
 
     def _missed(self, symbols: list[str]) -> None:
-        """Fills that the stream, which stood, has not brought: they are recorded, and the operator hears of it."""
+        """Fills missing from a connected stream: they are recorded, and the operator is alerted."""
         bot = self.bot.id
 
         def alert(count: int, about: list[str]) -> Alert:
@@ -511,7 +511,7 @@ class BotListener:
             log.info("no_snapshot", bot=self.bot.id, why=type(fault).__name__)
 
     def quit(self) -> None:
-        """Take nothing more from the exchange, and say that nobody listens."""
+        """Stop taking data from the exchange and mark the status as down."""
         if self._listening is not None:
             self._listening.cancel()
         self.status.down()

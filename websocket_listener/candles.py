@@ -158,7 +158,7 @@ class Candles:
                 await self._append(series, [candle], tell=True)
 
     async def _begin(self, series: Series) -> None:
-        """Find where the list stands and bring it up to now."""
+        """Find the end of the list and bring it up to date."""
         symbol, interval = series
         recent = [row for row in await self._gateway.kline(symbol, interval, limit=_FIRST) if row.closed]
         if not recent:

@@ -1,4 +1,4 @@
-"""What one bot's private stream says, taken apart: fills to PostgreSQL and Redis, orders, positions, wallet."""
+"""Dispatches one bot's private stream: fills to PostgreSQL and Redis; orders, positions and wallet."""
 
 import asyncio
 import time
@@ -148,7 +148,7 @@ class Dispatcher:
                 await asyncio.sleep(0)
 
     def on_malformed(self, frame: str | bytes, fault: str) -> None:
-        """A frame that is no message at all."""
+        """A malformed frame."""
         self._reject(frame, fault, None)
 
     def _reject(self, frame: str | bytes, fault: str, topic: str | None) -> None:

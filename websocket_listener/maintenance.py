@@ -118,7 +118,7 @@ class MaintenanceWatch:
         return None if not self._heard_ms else self._heard_ms + round((time.monotonic() - self._heard_s) * 1000)
 
     async def look(self) -> None:
-        """Raise what is due and write what is announced. Redis may be away: it is tried again."""
+        """Raise due alerts and write announced windows. Retried while Redis is unavailable."""
         now_ms = self.now_ms()
         if now_ms is None:
             return

@@ -103,7 +103,7 @@ class ListenerMetrics(Collector):
 
 
 def _of(bot: BotListener, values: Mapping[int, float]) -> float:
-    """What belongs to the account of this bot; 0 before it is known."""
+    """Metrics of this bot's account; 0 before it is identified."""
     return 0.0 if bot.account is None else values.get(bot.account.id, 0.0)
 
 

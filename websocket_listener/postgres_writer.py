@@ -31,7 +31,7 @@ Waiting = tuple[Fill | OrderRow, float]
 
 @dataclass(slots=True)
 class WriterCounts:
-    """What the writer did since the start, for metrics."""
+    """Counters of the writer since start."""
 
     committed: int = 0
     duplicates: int = 0
@@ -43,7 +43,7 @@ class WriterCounts:
 
 
 class PostgresWriter:
-    """The buffer and its writer. `dropped(account_id)` and `refused(row, fault)` hear of rows that were not stored."""
+    """The buffer and its writer. `dropped(account_id)` and `refused(row, fault)` are called for rows that were not stored."""
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class AccountReconciler:
         return self._feed.account
 
     def gap(self) -> None:
-        """The stream could not bring everything: what is found missing from now on is no surprise."""
+        """The stream had a gap: rows found missing from now on are expected."""
         self._since_gap = 0
         self._unpushed.forget()
 
@@ -185,7 +185,7 @@ class AccountReconciler:
                 pause_s = self._schedule.pause_s(self._place)
 
     def _note_failure(self, why: str, *, passing: bool) -> None:
-        """What passes by itself shows in the status and in health; what does not must reach the operator."""
+        """Transient failures show in status and health; lasting ones are reported to the operator."""
         self._refused_in_a_row = 0 if passing else self._refused_in_a_row + 1
         if self._refused_in_a_row >= _REFUSED_AUDITS:
             self._refusals.audit(why)

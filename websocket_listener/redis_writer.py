@@ -40,7 +40,7 @@ class WriteFence(Protocol):
 
     @property
     def token(self) -> int:
-        """What fences each write."""
+        """The fence of each write."""
 
     async def ready(self, act: Act) -> None:
         """Raises unless it may be done now; asks PostgreSQL where the deadline has passed."""
@@ -50,7 +50,7 @@ class WriteFence(Protocol):
 
 
 class RedisWriter:
-    """Writes the changes of one bot. `rebuild` gives the changes that write its whole live state anew."""
+    """Writes the changes of one bot. `rebuild` returns the changes that rewrite its whole live state."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class RedisWriter:
         self._wake.set()
 
     def lose(self, why: str) -> None:
-        """What Redis holds is not to be trusted any more: write it anew."""
+        """Redis is no longer trusted: rewrite it."""
         if self.lost_since_s is None:
             log.warning("live_state_lost", bot=self._bot, why=why)
             self.lost_since_s = time.monotonic()
@@ -109,7 +109,7 @@ class RedisWriter:
         self._wake.set()
 
     def _owe(self, changes: Iterable[Change]) -> None:
-        """Every fill and every closed candle is told at least once, whatever became of the other news."""
+        """Publish every fill and every closed candle at least once, even if other events were dropped."""
         self._owed.extend(change for change in changes if change[:2] in {("EVENT", "fill"), ("EVENT", "candle")})
 
     async def flushed(self) -> None:

@@ -101,7 +101,7 @@ def fill_event(execution: Execution, reason: str, leg: str) -> str:
 
 
 def order_json(order: Order) -> str:
-    """An order with Bybit's own field names, as it stands in `orders:<bot>` and in an `order` event."""
+    """An order with Bybit's own field names, as stored in `orders:<bot>` and in an `order` event."""
     return json_text(
         {
             "orderId": order.order_id,

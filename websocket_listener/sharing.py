@@ -81,7 +81,7 @@ class Sharing:
             yield self.counted and held < self.part
 
     async def run(self) -> None:
-        """Count the listeners once a second, and give up what is more than this one's part, until cancelled."""
+        """Count listeners once a second and release accounts beyond this one's share, until cancelled."""
         while True:
             await self.beat()
             self._rebalance()

@@ -95,7 +95,7 @@ class BotStatus:
         self.say()
 
     def beat(self) -> None:
-        """Once a second: the counter moves, so that readers see that somebody goes on judging."""
+        """Once a second: advance the counter, so that readers see that the status is still maintained."""
         self._beat += 1
         self.say()
 
@@ -117,7 +117,7 @@ class BotStatus:
         }
 
     def why(self) -> str:
-        """What keeps it from being synced, in words; "" when nothing does."""
+        """Why it is not synced; "" if it is."""
         if self.refused:
             return self.refused
         if not self.connected:

@@ -98,7 +98,7 @@ class Tickers:
                 self._changed.add(sent.s)
 
     def forget(self, followed: set[str]) -> None:
-        """Prices of symbols that nobody follows any more get no newer: stop using them."""
+        """Drop prices of symbols that nobody follows any more: they become stale."""
         for symbol in set(self._rows) - followed:
             self._rows.pop(symbol, None)
             self.marks.pop(symbol, None)

@@ -50,7 +50,7 @@ class _Slot:
 
 
 class _Filled:
-    """What was executed of one order: the sum of its fills and what the exchange says."""
+    """Executed quantity of one order: the sum of its fills, and the exchange's figure."""
 
     __slots__ = ("stated", "sum", "symbol", "wrong_since_s")
 
@@ -133,7 +133,7 @@ class Explainer:
             self._suspect_orders.add(row.order_id)
 
     def overdue(self, now_s: float) -> list[str]:
-        """What has not been explained for too long: one sentence each."""
+        """Overdue unexplained differences, one sentence each."""
         found = []
         for name in list(self._suspects):
             symbol = self._slots[name]

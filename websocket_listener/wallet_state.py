@@ -30,7 +30,7 @@ class WalletState:
         return any(news)
 
     def force(self, row: Wallet, at_ms: int) -> None:
-        """Take the exchange's word although what we hold claims to be newer. Redis must be written anew."""
+        """Overwrite with the exchange's state although ours claims to be newer. Redis must be rewritten."""
         self.as_of_ms.clear()
         self.take(row, at_ms)
 
