@@ -158,3 +158,12 @@ def test_only_who_needs_a_way_out_has_one_and_only_the_forwarder_publishes() -> 
             service in {"ports", "dashboard_port", "api_port", "influxdb_port", "prometheus_port"}
         ), service
         assert all(str(port).startswith("127.0.0.1:") for port in part.get("ports", ())), service
+
+
+def test_every_package_of_an_image_reaches_the_builder() -> None:
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in (ROOT / "docker" / "packages.txt").read_text().splitlines():
+        row, _, packages = line.partition(":")
+        if not line.startswith("#"):
+            needed = {row, *(package.partition("/")[0] for package in packages.split())}
+            assert needed <= let_in, f"{sorted(needed - let_in)} of {row} are left out by .dockerignore"
