@@ -1,15 +1,19 @@
-"""Recovery of the single PostgreSQL to a chosen moment (docker-compose.pitr.yml): exactly what was recorded before it; the rest comes
-back from the exchange.
+"""One stack with an archive and Prometheus: what must run is asked, a rule that fires reaches people, and the single PostgreSQL goes back
+to a chosen moment (docker-compose.pitr.yml): exactly what was recorded before it; the rest comes back from the exchange.
 """
 
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
+import httpx
 import pytest
 
 from alpha.registry import load_registry
 from alpha_cli.installation.write import Installation
+from alpha_cli.rendering.prometheus import ALWAYS
 from tests.containers.compose import Compose, engine_answers, measured, wait_for
 from tests.containers.exchange import ACCOUNTS, Exchange, set_up
 
@@ -23,7 +27,10 @@ def stack(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Itera
     if not engine_answers():
         pytest.skip("no Docker engine answers")
     folder = tmp_path_factory.mktemp("recovery") / "Alpha"
-    plain = set_up(folder, f"{exchange.settings}PGBACKREST_CIPHER_PASS=a-long-random-word-of-the-test\n")
+    plain = set_up(
+        folder,
+        f"{exchange.settings}PGBACKREST_CIPHER_PASS=a-long-random-word-of-the-test\nALPHA_METRICS=true\nCOMPOSE_PROFILES=metrics\n",
+    )
     compose = Compose(plain.folder, (*plain.files, "docker-compose.pitr.yml"))
     compose("down", "-v", "--remove-orphans")
     try:
@@ -42,6 +49,48 @@ def ask(compose: Compose, text: str) -> str:
 
 def fills(compose: Compose) -> int:
     return int(ask(compose, "SELECT count(*) FROM trading.fills"))
+
+
+def prometheus(path: str) -> Any:
+    """What Prometheus answers on its published port."""
+    answer = httpx.get(f"http://127.0.0.1:9090/api/v1/{path}", timeout=10, trust_env=False)
+    answer.raise_for_status()
+    return answer.json()["data"]
+
+
+def has(metric: str) -> bool:
+    return bool(prometheus(f"query?query={metric}")["result"])
+
+
+def test_prometheus_asks_every_service_and_what_fires_is_an_alert(stack: Compose) -> None:
+    rules = [rule for group in prometheus("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) >= 15
+    assert all(rule["health"] in {"ok", "unknown"} for rule in rules)
+    running = {service for service, state in stack.states().items() if state == "running healthy"}
+    wanted = {*ALWAYS, *load_registry(stack.folder / "bots.toml").containers}
+    assert wanted <= running
+
+    def up() -> set[str]:
+        return {
+            row["labels"]["job"] for row in prometheus("targets?state=active")["activeTargets"] if row["health"] == "up"
+        }
+
+    wait_for(lambda: up() == wanted, lambda: f"every service to answer: {sorted(wanted - up())}", 120)
+    for metric in ("listener_synced", "guard_limit_used_ratio", "watch_bot_well", "watch_backup_age_seconds"):
+        wait_for(partial(has, metric), partial("{} in Prometheus".format, metric), 60)
+
+    stack("stop", "lxalgo")
+    try:
+
+        def raised() -> bool:
+            said = ask(stack, "SELECT count(*) FROM audit.alerts WHERE code = 'service-down:lxalgo'")
+            return said != "0"
+
+        began = time.monotonic()
+        wait_for(raised, lambda: f"the alert: {prometheus('alerts')}", 240)
+        measured(f"a stopped service paged after {time.monotonic() - began:.0f} s")
+    finally:
+        stack("start", "lxalgo")
 
 
 def test_a_restore_to_a_second_has_exactly_the_fills_before_it_and_the_exchange_brings_the_rest(
