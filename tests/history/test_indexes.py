@@ -26,6 +26,7 @@ QUERIES = {
     "fills_fees_without_price": _WAITING,
     "fills_corporate_actions": _PENDING,
     "models_one_live": "SELECT version FROM trading.models WHERE name = $1 AND stage = 'live'",
+    "dashboard_sessions_by_person": "SELECT * FROM audit.dashboard_sessions WHERE person = $1 ORDER BY created_at DESC",
     "alerts_by_time": "DELETE FROM audit.alerts WHERE raised_at < $1",
 }
 
