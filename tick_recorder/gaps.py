@@ -61,8 +61,17 @@ class GapBook:
         return self._open.get((kind, symbol))
 
     def open(self, kind: Kind, symbol: str, since_ms: int, reason: str) -> None:
-        """From `since_ms`, the newest row's time, on nothing is received. An open gap stays as it is."""
-        if (kind, symbol) in self._open:
+        """From `since_ms`, the newest row's time, on nothing is received. An open gap stays, and begins there if it began later.
+
+        It can after a kill: gaps are stored before the rows that lead to them, which may not have been.
+        """
+        known = self._open.get((kind, symbol))
+        if known is not None:
+            if since_ms < known.ts:
+                received_us = max(self._now_us(), (known.received_us or 0) + 1)
+                wider = msgspec.structs.replace(known, ts=since_ms, received_us=received_us)
+                self._open[(kind, symbol)] = wider
+                self._record(wider)
             return
         now_us = self._now_us()
         self._number += 1

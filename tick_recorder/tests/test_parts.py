@@ -21,7 +21,7 @@ from tick_recorder.sequencer import BUCKET_MS, Known, Sequencer
 from tick_recorder.settings import RecorderSettings
 from tick_recorder.store import MOST_FILES, TickStore
 from tick_recorder.stored import all_gaps, last_row
-from tick_recorder.tests.compare import stored
+from tick_recorder.tests.compare import gaps, stored
 from tick_recorder.writer import GRACE_MS, Report, Writer
 
 T0 = 1_700_000_000_000 // HOUR_MS * HOUR_MS
@@ -450,3 +450,24 @@ def test_the_last_row_is_found_and_a_gap_of_a_stopped_recorder_begins_there(stor
     (row,) = all_gaps(store).iter_rows(named=True)
     assert row["state"] == GapState.OPEN
     assert row["reason"] == "the recorder was not running"
+
+
+def test_a_kill_between_a_gap_and_the_rows_before_it_loses_neither(store: TickStore) -> None:
+    """Gaps are stored first: a killed recorder may leave an open gap that begins after rows which were never stored."""
+    bench = Bench(store)
+    bench.trades(bench.trade("a", T0))
+    bench.recorder.backfilled("A", [])
+    bench.save()
+    bench.trades(bench.trade("lost", T0 + 4_000), bench.trade("lost too", T0 + 5_000))
+    bench.recorder.interrupted("the connection was cut")
+    batch = bench.recorder.swap()
+    for key in [key for key in batch.rows if key[0] is not Kind.GAPS]:
+        del batch.rows[key]  # killed before these were written
+    bench.writer.write(batch, Report())
+    again = Bench(store)
+    again.recorder.backfilled("A", [Trade(T0 + 9_000, "Buy", "1", "2.5", "after")])
+    again.save()
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "after"]
+    [(since_ms, until_ms)] = gaps(store.root, Kind.TRADES, "A")
+    assert since_ms < T0 + 4_000
+    assert until_ms >= T0 + 5_000
