@@ -48,6 +48,8 @@ async def test_a_bot_stops_starts_and_restarts_by_its_desired_state(swarm: Opera
         assert (await status(swarm, bot)).bots[0].state is BotState.STOPPED
         assert (await control.start(swarm, bot, "me")).done
         assert (await history.desired_states(swarm))[bot.id] == "running"
+        while seen[-1] != "running":  # its process has read it
+            await asyncio.sleep(0.02)
         outcome = await control.restart(swarm, bot, "me")
         assert outcome.done, outcome.text
         while seen[-1] != "running":
