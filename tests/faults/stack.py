@@ -71,7 +71,9 @@ class Service:
         if code is None and self.working.running:
             return []
         faults = []
-        if code not in _ENDS:
+        # A key that is refused at work ends a bot with an alert; the engine starts it again until the key is back.
+        revoked = code == 2 and "retCode 10003" in self.working.said()[-1_500:]
+        if code not in _ENDS and not revoked:
             faults.append(f"the {self.role} ended with {code}: {self.working.said()[-600:]}")
         self.working.start()
         return faults
