@@ -23,7 +23,14 @@ LIMIT_HEADERS = ("X-Bapi-Limit", "X-Bapi-Limit-Status", "X-Bapi-Limit-Reset-Time
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Simulator]:
     """An exchange ten minutes before a funding time; they pass within a second once the account holds a position."""
-    accounts = ("--account", f"{KEY}:{SECRET}:100000:transfer", "--account", f"{DOOMED}:{SECRET}:10000")
+    accounts = (
+        "--account",
+        f"{KEY}:{SECRET}:100000:transfer",
+        "--account",
+        f"sub:s:1:sub={KEY}",
+        "--account",
+        f"{DOOMED}:{SECRET}:10000",
+    )
     moment = ("--start", "2025-01-01T07:50", "--speed", "1")
     with running(*accounts, "--seed", "7", *moment, "--no-rate-limits", "--faults") as found:
         yield found
