@@ -1,31 +1,37 @@
-"""Runs the queries of `database/README.md` on a sample: `python -m tests.history.readme` regenerates their output.
+"""The queries of `database/README.md`: `python -m tests.history.readme` writes their answers anew, from the demo's database.
 
-In the file each ```sql block is followed by a ```text block with exactly what psql prints.
+In the file each ```sql block is followed by a ```text block with what psql printed on a run of the demo, long answers cut. The
+figures of two runs differ, so tests run each query on a generated sample and compare the columns.
 """
 
-import asyncio
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from alpha.config.services import DatabaseSettings
 from alpha.model.fill_order import unit_key
 from alpha.postgres.database import connect
 from alpha.postgres.fills import insert_fills
-from alpha.postgres.migrate import migrate, register_bots, set_passwords
-from alpha.registry import load_registry
-from demo.postgres import EmbeddedPostgres, binaries
+from demo.postgres import binaries
 from tests.history.roles import PASSWORDS
 from tests.support.fill_generator import START, as_fill, streams
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "database" / "README.md"
-SAMPLE_FILLS = 9_000
+SAMPLE_FILLS = 3_000
 SAMPLE_DAYS = 92
+#: An answer of more rows is cut to its first ones, and the count at its end says how many there were.
+MOST_ROWS = 12
+CUT = " ..."
+_MARK = "=== next query ==="
+_COUNT = re.compile(r"\((\d+) rows?\)")
 _BLOCK = re.compile(r"```sql\n(?P<query>.*?)```\n+```text\n(?P<output>.*?)```", re.DOTALL)
 
 
@@ -93,36 +99,84 @@ def answer(settings: DatabaseSettings, query: str) -> str:
     return "\n".join(line.rstrip() for line in result.stdout.strip("\n").splitlines()) + "\n"
 
 
+class Table(NamedTuple):
+    """What psql printed: names of the columns, the rows shown, the number of all rows."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    total: int
+    is_cut: bool
+
+
+def table_of(output: str) -> Table:
+    """Parse psql's aligned output. Raises ValueError when its last line is not a count of rows."""
+    lines = output.splitlines()
+    count = _COUNT.fullmatch(lines[-1])
+    if count is None:
+        raise ValueError(f"An answer ends with a count of rows, not with {lines[-1]!r}.")
+    shown = [line for line in lines[2:-1] if line != CUT]
+    return Table(_cells(lines[0]), [_cells(line) for line in shown], int(count[1]), CUT in lines)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")]
+
+
+def cut(output: str) -> str:
+    """The first rows of a long answer, with psql's count of all rows below them."""
+    lines = output.splitlines()
+    if len(lines) - 3 > MOST_ROWS:
+        lines[MOST_ROWS:-1] = [CUT]
+    return "\n".join(lines) + "\n"
+
+
 def queries(text: str) -> list[tuple[str, str]]:
     """Query and output pairs, in the order of the file."""
     return [(match["query"], match["output"]) for match in _BLOCK.finditer(text)]
 
 
+def other_columns(settings: DatabaseSettings) -> list[str]:
+    """The queries of the README that return other columns on this database than the README shows."""
+    found = queries(README.read_text(encoding="utf-8"))
+    return [query for query, output in found if table_of(answer(settings, query)).columns != table_of(output).columns]
+
+
+def ask_demo(asked: Sequence[str]) -> list[str]:
+    """psql's output for each query, from the database of the demo that runs, or ran last, in DEMO_STATE."""
+    with tempfile.TemporaryDirectory(prefix="alpha-readme-") as folder:
+        script = Path(folder) / "queries.sql"
+        script.write_text("".join(f"{query}\\echo {_MARK}\n" for query in asked), encoding="utf-8")
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "demo.psql",
+                "-X",
+                "-q",
+                "-P",
+                "pager=off",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-f",
+                str(script),
+            ],
+            check=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PGTZ": "UTC"},
+        )
+    outputs = result.stdout.split(_MARK)[:-1]
+    return ["\n".join(line.rstrip() for line in output.strip("\n").splitlines()) + "\n" for output in outputs]
+
+
 def main() -> int:
-    """Regenerate the outputs."""
-    with tempfile.TemporaryDirectory(prefix="alpha-sample-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres", "sample", durable=False)
-        server.start()
-        try:
-            asyncio.run(_migrated(server.settings()))
-            text = README.read_text(encoding="utf-8")
-            settings = server.settings()
-            text = _BLOCK.sub(
-                lambda match: f"```sql\n{match['query']}```\n\n```text\n{answer(settings, match['query'])}```", text
-            )
-            README.write_text(text, encoding="utf-8")
-        finally:
-            server.stop("immediate")
+    """Write the answers of the demo's database into the README."""
+    text = README.read_text(encoding="utf-8")
+    outputs = iter(ask_demo([query for query, _ in queries(text)]))
+    written = _BLOCK.sub(lambda match: f"```sql\n{match['query']}```\n\n```text\n{cut(next(outputs))}```", text)
+    README.write_text(written, encoding="utf-8")
     return 0
-
-
-async def _migrated(settings: DatabaseSettings) -> None:
-    connection = await connect(settings, "sample")
-    await migrate(connection)
-    await register_bots(connection, load_registry(ROOT / "bots.toml"))
-    await set_passwords(connection, PASSWORDS)
-    await connection.close()
-    await make_sample(settings)
 
 
 if __name__ == "__main__":
