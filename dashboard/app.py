@@ -17,12 +17,12 @@ from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from bot_control.desired_state import SWARM, DesiredState
 from bot_control.no_control import NoControl
-from dashboard import chart_data, figures, front, log_files, scripts, tables, views
+from dashboard import chart_data, figures, front, log_files, scripts, sweeps, tables, views
 from dashboard.asked import Asked, read
 from dashboard.gate import HEADERS, Gate, role
 from dashboard.login import Login
 from dashboard.settings import DashboardSettings
-from dashboard.shell import ZONE, page
+from dashboard.shell import STUDIES, ZONE, page
 from dashboard.steering import Steering
 from operations.commands import Role
 from operations.context import History, Operations
@@ -45,9 +45,19 @@ MOST_BODY = 65_536
 class Dashboard:
     """Serves one `Operations`. All viewers share one refresh per second."""
 
-    def __init__(self, settings: DashboardSettings, platform: Operations, steering: Operations | None = None) -> None:
-        """`steering` is what changes something, with a role of its own; None for a dashboard that only reads."""
+    def __init__(
+        self,
+        settings: DashboardSettings,
+        platform: Operations,
+        steering: Operations | None = None,
+        studies: History | None = None,
+    ) -> None:
+        """`steering` is what changes something, with a role of its own; None for a dashboard that only reads.
+
+        `studies` reads the sweeps of research; None for no page of them.
+        """
         self._settings = settings
+        self._studies = studies
         self.platform = platform
         shared = (platform if steering is None else steering).live.shared
         self._gate = Gate(settings, Alerts(shared, "dashboard"), steering)
@@ -82,6 +92,9 @@ class Dashboard:
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
             ]
         )
+        app[STUDIES] = self._studies is not None
+        if self._studies is not None:
+            app.add_routes([web.get("/sweeps", self._sweeps)])
         if self._log_in is not None and self.steering is not None:
             app.add_routes([*self._log_in.routes(), *self.steering.routes(), web.get("/audit", self._audit_page)])
         return app
@@ -148,6 +161,11 @@ class Dashboard:
 
     async def _figures(self, request: web.Request) -> web.Response:
         return page(request, await figures.figures(self.platform, self._read(request)), here="figures")
+
+    async def _sweeps(self, request: web.Request) -> web.Response:
+        if self._studies is None:
+            raise web.HTTPNotFound(text="No studies are configured.\n", headers=HEADERS)
+        return page(request, await sweeps.sweeps(self._studies, self.platform.zone), here="sweeps")
 
     async def _system(self, request: web.Request) -> web.Response:
         return page(request, await views.system(self.platform, self._settings), here="system")
@@ -257,7 +275,9 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
         own_history = History(settings.steering_database(), "dashboard steering")
         control = DesiredState() if settings.bot_control_url == SWARM else GuardControl(own)
         steering = Operations(registry, own, own_history, control, zone)
-    dashboard = Dashboard(settings, Operations(registry, links, history, NoControl(), zone), steering)
+    stored = settings.studies_database()
+    studies = None if stored is None else History(stored, "dashboard sweeps", connections=2)
+    dashboard = Dashboard(settings, Operations(registry, links, history, NoControl(), zone), steering, studies)
     # Event streams never end by themselves.
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -283,6 +303,8 @@ async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPuls
         health.close()
         if dashboard.steering is not None:
             await dashboard.steering.close()
+        if studies is not None:
+            await studies.close()
         for each in (steering, dashboard.platform):
             if each is not None:
                 await each.history.close()

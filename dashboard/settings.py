@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
@@ -40,6 +41,13 @@ class DashboardSettings(OperationsSettings, DashboardAccess, LogSettings, Health
         None, description="the password of that Redis user; REDIS_PASSWORD without it"
     )
 
+    dashboard_studies: str = Field(
+        "",
+        description="the database of sweeps, as postgresql://optuna_reader@HOST:PORT/optuna, for the page of sweeps; none when empty",
+        pattern=r"^$|^postgresql://[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+(:[0-9]{1,5})?/[A-Za-z0-9_.-]+$",
+    )
+    dashboard_studies_password: SecretStr | None = Field(None, description="the password of optuna_reader")
+
     @property
     def session_life(self) -> timedelta:
         """How long a login holds."""
@@ -52,6 +60,21 @@ class DashboardSettings(OperationsSettings, DashboardAccess, LogSettings, Health
                 "postgres_db": self.dashboard_steering_db or self.postgres_db,
                 "postgres_user": self.dashboard_steering_user,
                 "postgres_password": self.alpha_dashboard_db_password or self.postgres_password,
+            }
+        )
+
+    def studies_database(self) -> DatabaseSettings | None:
+        """How the studies of sweeps are read; None without a page of them."""
+        if not self.dashboard_studies:
+            return None
+        parts = urlsplit(self.dashboard_studies)
+        return self.model_copy(
+            update={
+                "postgres_host": parts.hostname,
+                "postgres_port": parts.port or 5432,
+                "postgres_db": parts.path.strip("/"),
+                "postgres_user": parts.username,
+                "postgres_password": self.dashboard_studies_password or SecretStr(""),
             }
         )
 

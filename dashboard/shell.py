@@ -13,6 +13,8 @@ from operations.commands import Role
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 #: The name of the operator's time zone, for the charts.
 ZONE: web.AppKey[str] = web.AppKey("zone", str)
+#: Whether there is a page of sweeps.
+STUDIES: web.AppKey[bool] = web.AppKey("studies", bool)
 _OWN = ("chart", "figures", *views.MENU, "system", "logs")
 
 
@@ -22,6 +24,8 @@ def page(
     """One page. `here` is its name in the menu; `stream` what the main element needs for live parts."""
     seen = session(request)
     links = [("live", "/"), *((name, f"/{name}") for name in _OWN)]
+    if request.app.get(STUDIES, False):
+        links.append(("sweeps", "/sweeps"))
     if seen is not None and seen.role >= Role.OPERATOR:
         links.insert(1, ("steer", "/steer"))
     if seen is not None and seen.role >= Role.ADMIN:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -23,6 +23,9 @@ from alpha.errors import Misconfigured, Retry
 from research.data_pack import Packed
 from research.evaluate import Trial
 from research.space import Choice, Range, Space
+
+if TYPE_CHECKING:
+    from research.verdict import Verdict
 
 ROLE = "optuna"
 DATABASE = "optuna"
@@ -41,6 +44,10 @@ CREATE TABLE IF NOT EXISTS alpha_trials (
     value double precision, trades integer NOT NULL, total_return double precision NOT NULL, returns bytea NOT NULL,
     why text NOT NULL, worker text NOT NULL, PRIMARY KEY (study_id, number));
 CREATE TABLE IF NOT EXISTS alpha_markets (name text PRIMARY KEY, content bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS alpha_verdicts (
+    study_id integer PRIMARY KEY REFERENCES alpha_sweeps ON DELETE CASCADE, judged_at timestamptz NOT NULL DEFAULT now(),
+    trials integer NOT NULL, deflated double precision NOT NULL, overfitting double precision,
+    significant boolean NOT NULL, out_of_sample_return double precision NOT NULL, report text);
 """
 
 
@@ -118,8 +125,7 @@ class Studies:
                 raise Misconfigured(f"There is a sweep {name!r} already: choose another name, or join it.") from None
             number = int(storage.get_study_id_from_name(name))
         with self.connect() as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(4157250050)")
-            connection.execute(_TABLES)
+            _make_tables(connection)
             connection.execute(
                 "INSERT INTO alpha_markets VALUES (%s, %s) ON CONFLICT DO NOTHING", (market.name, market.content)
             )
@@ -260,6 +266,31 @@ class Studies:
         with self.connect() as connection:
             connection.execute("UPDATE alpha_sweeps SET stopped = true WHERE study_id = %s", (number,))
 
+    def keep_verdict(self, number: int, verdict: "Verdict", report: str | None) -> None:
+        """Keep the figures of the newest verdict; `report` is the path of its page, None leaves that of an earlier one."""
+        overfit = None if verdict.overfit is None else verdict.overfit.probability
+        with self.connect() as connection:
+            _make_tables(connection)
+            connection.execute(
+                """
+                INSERT INTO alpha_verdicts AS v
+                    (study_id, trials, deflated, overfitting, significant, out_of_sample_return, report)
+                VALUES (%s, %s, %s, %s, %s, %s, %s)
+                ON CONFLICT (study_id) DO UPDATE SET judged_at = now(), trials = excluded.trials,
+                    deflated = excluded.deflated, overfitting = excluded.overfitting, significant = excluded.significant,
+                    out_of_sample_return = excluded.out_of_sample_return, report = coalesce(excluded.report, v.report)
+                """,
+                (
+                    number,
+                    verdict.trials,
+                    verdict.deflated,
+                    overfit,
+                    verdict.significant,
+                    verdict.out_of_sample_return,
+                    report,
+                ),
+            )
+
     def trials(self, number: int) -> list[Trial]:
         """All finished trials, by number."""
         with self.connect() as connection:
@@ -273,6 +304,11 @@ class Studies:
                   _floats(row[5]), str(row[6]))
             for row in rows
         ]  # fmt: skip
+
+
+def _make_tables(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SELECT pg_advisory_xact_lock(4157250050)")
+    connection.execute(_TABLES)
 
 
 def distribution_of(one: Range | Choice) -> optuna.distributions.BaseDistribution:

@@ -163,11 +163,15 @@ def prepare() -> None:
     """Make the database and the role of the studies on the PostgreSQL of `.env`, for sweeps over several machines."""
     from alpha.config.loader import load
     from alpha.config.services import DatabaseSettings
-    from research.database import password_of_environment
+    from research.database import READER, READER_PASSWORD, password_of_environment
     from research.database import prepare as make
+    from research.studies import ROLE
 
-    url = make(load(DatabaseSettings), password_of_environment())
+    reader = os.environ.get(READER_PASSWORD, "")
+    url = make(load(DatabaseSettings), password_of_environment(), reader)
     typer.echo(f"Ready: {STORAGE}={url}")
+    if reader:
+        typer.echo(f"The dashboard's page: DASHBOARD_STUDIES={url.replace(ROLE, READER, 1)}")
 
 
 def _work(sweep: "Sweep", workers: int) -> None:
@@ -217,6 +221,7 @@ def _show(sweep: "Sweep", out: Path | None) -> None:
     if out is not None:
         write(sweep, trials, verdict, out)
         console.print(f"Written: {out / 'sweep.html'}, sweep.json")
+    sweep.studies.keep_verdict(sweep.number, verdict, None if out is None else str((out / "sweep.html").resolve()))
 
 
 @contextmanager
