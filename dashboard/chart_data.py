@@ -4,27 +4,23 @@ Times are whole seconds since 1970 UTC, prices and amounts floats: charts need n
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import datetime
 
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
-from alpha.live_state.read import Candle, read_candles
 from alpha.model.coin import USDT
 from alpha.model.timestamp import ms_of
 from dashboard.asked import Asked
 from operations import analytics, history, positions, search
 from operations.analytics import EquityPoint, TripRow
 from operations.business_time import business_now
+from operations.candles import INTERVALS, candles_of, intervals
 from operations.context import Operations
 from operations.formatting import number, span, usdt
 from operations.history import FillRow
 from operations.pages import short
 from operations.search import Filter
 
-#: Interval to minutes, in the order of the choice.
-INTERVALS = {"1": 1, "5": 5, "15": 15, "60": 60, "240": 240, "D": 1440}
-_CANDLES = 5_000
 _TRADES = 400
 Json = dict[str, object]
 
@@ -41,15 +37,6 @@ async def symbols(platform: Operations) -> list[str]:
     return [*traded, *sorted(followed - set(traded))]
 
 
-async def intervals(platform: Operations) -> list[str]:
-    """Return the intervals of INTERVALS that can be made of those which bots follow."""
-    kept: set[str] = set()
-    for bot in platform.registry.bots:
-        kept |= await platform.live.of(bot).smembers(keys.intervals(bot.id))
-    bases = [INTERVALS[each] for each in kept if each in INTERVALS]
-    return [name for name, minutes in INTERVALS.items() if any(minutes % base == 0 for base in bases)]
-
-
 async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow | None = None) -> Json:
     """Return candles of one symbol with the trades in them and the levels of open positions; of one trade's life if given."""
     offered = await intervals(platform)
@@ -62,7 +49,7 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
     else:
         margin = max(trip.held / 2, (trip.closed_at - trip.opened_at) / 2)
         start, end = trip.opened_at - margin, trip.closed_at + margin
-    rows = await _of_interval(platform, symbol, INTERVALS[interval])
+    rows = await candles_of(platform, symbol, INTERVALS[interval])
     shown = [row for row in rows if ms_of(start) - INTERVALS[interval] * 60_000 <= row[0] * 1000 <= ms_of(end)]
     if trip is None:
         period = asked.period(now)
@@ -81,32 +68,6 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         "trades": [_trade(row, platform) for row in closed],
         "levels": await _levels(platform, symbol, asked),
     }
-
-
-async def _of_interval(
-    platform: Operations, symbol: str, minutes: int
-) -> list[tuple[int, float, float, float, float, float]]:
-    """Candles of `minutes`, joined from the longest base interval at hand that divides it."""
-    for base in sorted((each for each in INTERVALS.values() if minutes % each == 0), reverse=True):
-        name = "D" if base == 1440 else str(base)
-        found = await read_candles(platform.live.shared, symbol, name, _CANDLES)
-        if found:
-            return joined(found, minutes)
-    return []
-
-
-def joined(rows: Iterable[Candle], minutes: int) -> list[tuple[int, float, float, float, float, float]]:
-    """Join candles into longer ones at multiples of `minutes` since 1970 UTC: (second, open, high, low, close, volume)."""
-    made: list[tuple[int, float, float, float, float, float]] = []
-    for row in rows:
-        start = row.start_ms // 60_000 // minutes * minutes * 60
-        o, h, low, c, v = float(row.open), float(row.high), float(row.low), float(row.close), float(row.volume)
-        if made and made[-1][0] == start:
-            _, first, high, lowest, _, volume = made[-1]
-            made[-1] = (start, first, max(high, h), min(lowest, low), c, volume + v)
-        elif not made or start > made[-1][0]:
-            made.append((start, o, h, low, c, v))
-    return made
 
 
 def _mark(row: FillRow) -> Json:

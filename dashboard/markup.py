@@ -2,9 +2,10 @@
 
 import re
 from html import escape
+from urllib.parse import quote
 
-from dashboard.charts import bars_svg, curve_html, gauges_svg
-from operations.page import BarChart, Block, Cell, Curve, Facts, Gauges, Page, Picture, Table, Verbatim, Words
+from dashboard.charts import bars_svg, chart_html, curve_html, gauges_svg
+from operations.page import BarChart, Block, Candles, Cell, Curve, Facts, Gauges, Page, Picture, Table, Verbatim, Words
 
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 _TRADE = re.compile(r"[0-9a-f]{10}")
@@ -45,6 +46,9 @@ def picture_html(picture: Picture) -> str:
             return bars_svg(picture)
         case Gauges():
             return gauges_svg(picture)
+        case Candles():
+            source = f"/data/candles/{quote(picture.symbol)}?interval={quote(picture.interval)}"
+            return chart_html("candles", source, f"Candles of {picture.symbol}")
 
 
 def _table(table: Table, *, cards: bool = False) -> str:

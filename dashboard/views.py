@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from alpha.errors import Rejected
 from dashboard import log_files, tables
 from dashboard.asked import DEFAULT_RANGE, Asked, bot_bar, range_bar
-from dashboard.chart_data import intervals, symbols
+from dashboard.chart_data import symbols
 from dashboard.charts import chart_html
 from dashboard.heat_map import heat_map_html
 from dashboard.markup import page_html
@@ -15,6 +15,7 @@ from dashboard.settings import DashboardSettings
 from operations import analysis, history_pages
 from operations.arguments import read_words
 from operations.business_time import business_now
+from operations.candles import intervals
 from operations.commands import QUERIES
 from operations.context import Operations
 from operations.page import Cell, Column, Facts, Page, Table, Tone

@@ -9,6 +9,7 @@ from alpha.registry import Bot
 from operations import (
     analysis,
     analytics,
+    chart,
     consequences,
     control,
     entries,
@@ -93,6 +94,11 @@ async def _positions(platform: Operations, args: Arguments) -> Page:
 
 async def _orders(platform: Operations, args: Arguments) -> Page:
     return pages.orders_page(await positions.orders(platform, args.bot), platform.zone, platform.wall_now())
+
+
+async def _chart(platform: Operations, args: Arguments) -> Page:
+    seen = await chart.chart(platform, args.bot, args.symbol, args.interval)
+    return chart.chart_page(seen, platform.zone)
 
 
 async def _balance(platform: Operations, args: Arguments) -> Page:
@@ -355,6 +361,13 @@ QUERIES = (
         _status,
     ),
     Query("positions", "open positions and their stops", "[bot]", "/positions shortseller", _positions),
+    Query(
+        "chart",
+        "a symbol's candles with entries, stop and target",
+        "[bot] [interval] [symbol]",
+        "/chart BTCUSDT 15m",
+        _chart,
+    ),
     Query("orders", "open orders, stops among them", "[bot]", "/orders momentum", _orders),
     Query("balance", "equity and what is free of it", "[bot]", "/balance", _balance),
     Query("exposure", "what each bot holds against its equity", "[bot]", "/exposure", _exposure),

@@ -114,7 +114,24 @@ class Gauges:
     values: list[float | None]
 
 
-Picture = Curve | BarChart | Gauges
+@dataclass(frozen=True, slots=True)
+class Candles:
+    """Candles of a symbol, with levels and fills in them; times are seconds since 1970 UTC, labels in `zone`.
+
+    `rows` are (second, open, high, low, close), oldest first, each `length_s` long; `levels` are (entry, stop, target or liq,
+    price); `fills` are (second, price, whether bought).
+    """
+
+    symbol: str
+    interval: str
+    length_s: int
+    rows: list[tuple[int, float, float, float, float]]
+    levels: list[tuple[str, float]]
+    fills: list[tuple[int, float, bool]]
+    zone: tzinfo = UTC
+
+
+Picture = Curve | BarChart | Gauges | Candles
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Charts for a phone in dark mode: equity with drawdown, and signed bars.
+"""Charts for a phone in dark mode: equity with drawdown, signed bars, and candles.
 
 A phone shows 800 pixels at less than half their size, so text is large and sparse. Everything is placed in pixels on a
 bare figure; matplotlib's axes cost more time than everything drawn in them.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from operations.page import BarChart, Curve, Gauges, Picture
+from operations.page import BarChart, Candles, Curve, Gauges, Picture
 
 BACKGROUND, GRID, INK, FAINT = "#0e1621", "#22303f", "#f5f5f5", "#8ea2b6"
 GOOD, BAD, LINE = "#4dcd5e", "#ff595a", "#52a8f2"
@@ -38,6 +38,8 @@ def draw(picture: Picture) -> bytes:
             _draw_bars(sheet, picture)
         case Gauges():
             _draw_gauges(sheet, picture)
+        case Candles():
+            _draw_candles(sheet, picture)
     return sheet.png()
 
 
@@ -264,6 +266,92 @@ def _draw_gauges(sheet: _Sheet, gauges: Gauges) -> None:
         sheet.area((middle, end), (centre + thick, centre + thick), centre - thick, color, 1.0)
         sheet.text(end + (10 if value >= 0 else -10), centre - 8, f"{value:+.2f}", INK, SMALL,
                    "left" if value >= 0 else "right")  # fmt: skip
+
+
+#: A level farther from the candles than this many times their range is named in the header only.
+_NEAR = 3.0
+_LEVELS = {"entry": LINE, "stop": BAD, "target": GOOD, "liq": "#f2b852"}
+
+
+def _draw_candles(sheet: _Sheet, picture: Candles) -> None:
+    rows, bottom = picture.rows, 56
+    first, last = rows[0][1], rows[-1][4]
+    sheet.head(
+        f"{picture.symbol} {_interval(picture.interval)}",
+        price_text(last),
+        last >= first,
+        f"{(last / first - 1) * 100:+.2f} %" if first else "",
+        "   ".join(f"{kind} {price_text(price)}" for kind, price in picture.levels[:3]),
+    )
+    low, high = min(row[3] for row in rows), max(row[2] for row in rows)
+    reach = ((high - low) or abs(last) * 0.01 or 1.0) * _NEAR
+    # liquidation is far away as a rule: it is drawn where the rest reaches it
+    near = [price for kind, price in picture.levels if kind != "liq" and low - reach <= price <= high + reach]
+    low, high = min(low, *near, last), max(high, *near, last)
+    spread = (high - low) or abs(last) * 0.01 or 1.0
+    low, high = low - spread * 0.05, high + spread * 0.05
+    begin, end = rows[0][0], rows[-1][0] + picture.length_s
+
+    def across(second: float) -> float:
+        return LEFT + (second - begin) / (end - begin) * (RIGHT - LEFT)
+
+    def height(price: float) -> float:
+        return bottom + (price - low) / (high - low) * (TOP - bottom)
+
+    shown = [(kind, price) for kind, price in picture.levels if low <= price <= high]
+    for level in levels(low, high, 5):
+        sheet.line((LEFT, RIGHT), (height(level), height(level)), GRID, 1.5)
+        if all(abs(height(level) - height(price)) > TEXT for _, price in shown):
+            _beside(sheet, height(level), level, FAINT)
+    for x, label in moments(begin * 1000, end * 1000, picture.zone, LEFT, RIGHT):
+        sheet.line((x, x), (bottom, TOP), GRID, 1.5)
+        sheet.text(x, 22, label, side="center")
+    half = max(1.0, picture.length_s / (end - begin) * (RIGHT - LEFT) * 0.35)
+    for second, opened, highest, lowest, closed in rows:
+        middle = across(second + picture.length_s / 2)
+        color = GOOD if closed >= opened else BAD
+        sheet.line((middle, middle), (height(lowest), height(highest)), color, 1.5)
+        top, base = height(max(opened, closed)), height(min(opened, closed))
+        sheet.area((middle - half, middle + half), (max(top, base + 1.5),) * 2, base, color, 1.0)
+    for kind, price in shown:
+        y = height(price)
+        sheet.line((LEFT, RIGHT), (y, y), _LEVELS[kind], 2.5)
+        sheet.text(LEFT + 6, y + 6, kind, _LEVELS[kind], SMALL, bold=True)
+        _beside(sheet, y, price, _LEVELS[kind])
+    for second, price, bought in picture.fills:
+        if begin <= second <= end and low <= price <= high:
+            _arrow(sheet, across(second), height(price), up=bought)
+    zone = f"{datetime.fromtimestamp(end, UTC).astimezone(picture.zone):%Z}"
+    sheet.text(WIDTH - LEFT, 22, zone, side="right", size=SMALL)
+
+
+def _arrow(sheet: _Sheet, x: float, y: float, *, up: bool) -> None:
+    """A fill at (x, y): bought points up from below, sold down from above."""
+    down = -1 if up else 1
+    for wide, tall, color in ((12, 22, BACKGROUND), (9, 18, INK)):
+        base = y + down * tall
+        sheet.area((x - wide, x, x + wide), (base, y, base), base, color, 1.0)
+
+
+def _beside(sheet: _Sheet, y: float, price: float, color: str) -> None:
+    """Write a price to the right of the plot, smaller where it is long."""
+    said = price_text(price)
+    room = WIDTH - RIGHT - 16
+    sheet.text(RIGHT + 12, y - 7, said, color, int(min(TEXT, room / (len(said) * LETTER))))
+
+
+def _interval(name: str) -> str:
+    minutes = int(name) if name.isdigit() else 0
+    return name if not minutes else f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}m"
+
+
+def price_text(value: float) -> str:
+    """A price with five significant digits and at least its whole ones: `94,000`, `3,290.5`, `0.081234`."""
+    if value == 0 or not math.isfinite(value):
+        return "0"
+    digits = max(0, 4 - math.floor(math.log10(abs(value))))
+    said = f"{value:,.{digits}f}"
+    return said.rstrip("0").rstrip(".") if "." in said else said
 
 
 def amount(value: float) -> str:

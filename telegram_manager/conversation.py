@@ -213,6 +213,8 @@ class Conversation:
             shown = await self._ask(question, args)
             if shown.picture is not None:
                 await self._letters.photo(place, await self._painter.draw(shown.picture), shown.title)
+            else:
+                await self._letters.say(place, layout.pages_of(shown)[0])
         except AlphaError as fault:
             await self._letters.say(place, f"🔴 {escape(str(fault))}")
             return "failed", str(fault)

@@ -8,7 +8,7 @@ from operations.storable import brief
 
 #: What a person wants, and the commands for it, the usual ones first.
 WANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("How do we stand?", ("status", "positions", "balance", "orders", "exposure", "risk")),
+    ("How do we stand?", ("status", "positions", "chart", "balance", "orders", "exposure", "risk")),
     ("What did we earn?", ("daily", "weekly", "monthly", "performance", "analytics", "entries", "slippage")),
     ("What happened?", ("trades", "trade", "fills", "alerts")),
     ("Is everything well?", ("health", "issues", "sync", "version", "drift", "logs", "config", "audit")),

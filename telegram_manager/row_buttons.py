@@ -1,6 +1,6 @@
-"""Buttons at the thing itself: under positions close, a part, the stop; under orders cancel; under trades each trade.
+"""Buttons at the thing itself: under positions close, a part, the stop, the chart; under orders cancel; under trades each trade.
 
-Each begins a command, which asks for confirmation as always. Telegram allows 64 bytes of data per button.
+Those that change something begin a command, which asks for confirmation as always. Telegram allows 64 bytes of data per button.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,20 @@ Row = list[tuple[str, str]]
 
 
 def row_buttons(registry: Registry, name: str, rows: object, role: Role) -> list[Row]:
-    """The rows of buttons for what this query shows; none for a role that may not steer."""
+    """The rows of buttons for what this query shows; none that steers for a role that may not."""
     if not isinstance(rows, Sequence) or not rows or len(rows) > MOST_ROWS * (5 if name == "trades" else 1):
         return []
     made: list[Row] = []
     if name == "trades":
         found = [row for row in rows[:8] if isinstance(row, TripRow)]
         made = _pairs([(f"🔎 {row.symbol} {usdt(row.net).short}", f"q|trade|{row.trade_id}|0") for row in found])
-    elif role >= Role.OPERATOR and name == "positions":
+    elif name == "positions":
         held = [row for row in rows if isinstance(row, PositionRow)]
-        for row in held:
-            made += _position(registry, row, several=several(held))
+        if role >= Role.OPERATOR:
+            for row in held:
+                made += _position(registry, row, several=several(held))
+        else:
+            made = _pairs([_chart(registry, row, several=several(held)) for row in held])
     elif role >= Role.OPERATOR and name == "orders":
         made = _pairs([_order(registry, row) for row in rows if isinstance(row, OrderRow) and not row.is_stop])
     return [line for line in made if all(len(data.encode()) <= MOST_DATA for _, data in line)]
@@ -41,19 +44,26 @@ def row_buttons(registry: Registry, name: str, rows: object, role: Role) -> list
 
 def _position(registry: Registry, row: PositionRow, *, several: bool) -> list[Row]:
     bot = registry.find(row.bot).container
-    what = row.symbol.removesuffix("USDT")
-    title = f"{short(row.bot)[:2].upper()} {what}" if several else what
     made: list[Row] = [
         [
-            (f"✖️ Close {title}", f"o|close|{bot} {row.symbol} 100"),
+            (f"✖️ Close {_title(row, several=several)}", f"o|close|{bot} {row.symbol} 100"),
             ("50 %", f"o|close|{bot} {row.symbol} 50"),
             ("25 %", f"o|close|{bot} {row.symbol} 25"),
         ]
     ]
     stops = [(text, f"o|movestop|{bot} {row.symbol} {plain(price)}") for text, price in _stops(row)]
-    if stops:
-        made.append(stops)
+    made.append([*stops, _chart(registry, row, several=several)])
     return made
+
+
+def _title(row: PositionRow, *, several: bool) -> str:
+    what = row.symbol.removesuffix("USDT")
+    return f"{short(row.bot)[:2].upper()} {what}" if several else what
+
+
+def _chart(registry: Registry, row: PositionRow, *, several: bool) -> tuple[str, str]:
+    """Sends the picture alone."""
+    return f"🖼 Chart {_title(row, several=several)}", f"g|chart|{registry.word_of(registry.find(row.bot))} {row.symbol}"
 
 
 def _stops(row: PositionRow) -> list[tuple[str, Decimal]]:

@@ -25,12 +25,12 @@ from alpha.registry import Registry
 from bot_control.no_control import NoControl
 from dashboard import log_files
 from dashboard.app import Dashboard
-from dashboard.chart_data import joined
 from dashboard.markup import page_html
 from dashboard.settings import DashboardSettings
 from dashboard.tables import _cell
 from dashboard.tests import fuzz
 from demo.ports import free_port
+from operations.candles import joined
 from operations.context import History, Operations
 from operations.page import BarChart, Cell, Column, Curve, Page, Table, Tone, Words
 from tests.support.bot_harness import PASSWORD, BotHarness, Servers
