@@ -19,7 +19,7 @@ from alpha.logs import logger
 from alpha.model.score import Score
 from alpha.scoring.features import FeatureSet, row_hash
 from alpha.scoring.labels import outcomes
-from alpha.scoring.refusals import refusal
+from alpha.scoring.refusals import needs_ticks, refusal
 from alpha.strategy.bars import Bars, BarView, ScoreColumn
 from alpha.strategy.frames import with_scores
 from alpha.timeframes import Columns
@@ -122,6 +122,9 @@ class Scorer:
         for symbol, series in bars.items():
             if features.schema != manifest.schema:
                 reasons[symbol] = f"refused: {model.name} was trained with other formulas of its features"
+                continue
+            if features.tick_features:
+                reasons[symbol] = f"refused: {needs_ticks(model.name, features.tick_features)}"
                 continue
             if series.interval_ms != features.interval_ms:
                 reasons[symbol] = f"refused: {model.name} was trained on {manifest.interval}-minute bars"

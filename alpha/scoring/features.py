@@ -3,6 +3,8 @@
 All come from `alpha.indicators` and `alpha.timeframes`, so that a value depends on a fixed number of closed bars and is the
 same to the bit in training, live and in a back-test. `@60` computes the feature on the 60-minute candles made of the base
 candles; its value at a bar is that of the newest such candle that had ended by the bar's end.
+
+Three come from recorded ticks (`alpha.scoring.flow`). A bot has no ticks, so a model with one of them is never promoted.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from alpha import indicators as ta
 from alpha.errors import Misconfigured, shown
 from alpha.model.interval import INTERVAL_MS
+from alpha.scoring import flow as flows
 from alpha.timeframes import Columns, aggregate, frame_ms, known_at
 
 Floats = NDArray[np.float64]
@@ -30,6 +33,7 @@ class Formula:
     """A kind of feature. `compute(candles, interval_ms, *numbers)` gives one float64 per candle, NaN where unknown.
 
     `history(interval_ms, *numbers)` is how many closed candles the newest value needs, `window` how many it averages over.
+    With `ticks` the first argument of `compute` is a `Flow`.
     """
 
     numbers: int
@@ -37,6 +41,7 @@ class Formula:
     history: Callable[..., int]
     window: Callable[..., int]
     about: str
+    ticks: bool = False
 
 
 def _first(candles: Columns) -> int:
@@ -174,6 +179,30 @@ FORMULAS_BY_NAME: dict[str, Formula] = {
     "body": Formula(0, _body, lambda ms: 1, lambda ms: 1, "close less open over the candle's span"),
     "hour": Formula(0, _hour, lambda ms: 1, lambda ms: 1, "hour of the UTC day at the close"),
     "weekday": Formula(0, _weekday, lambda ms: 1, lambda ms: 1, "day of the week at the close, Monday 0"),
+    "imbalance": Formula(
+        1,
+        lambda flow, ms, n: flows.imbalance(flow, n),
+        lambda ms, n: n,
+        _window,
+        "takers' volume bought less sold over both, from ticks",
+        ticks=True,
+    ),
+    "trades": Formula(
+        1,
+        lambda flow, ms, n: flows.trades(flow, n),
+        lambda ms, n: n,
+        _window,
+        "trades per bar, from ticks",
+        ticks=True,
+    ),
+    "spread": Formula(
+        1,
+        lambda flow, ms, n: flows.spread(flow, n),
+        lambda ms, n: n,
+        _window,
+        "spread of the quotes in basis points, from ticks",
+        ticks=True,
+    ),
 }
 _NAME = re.compile(r"([a-z]+)\(([0-9, ]*)\)(?:@([0-9DW]+))?")
 _LARGEST = 2_000
@@ -206,6 +235,10 @@ class Feature:
         frame = match.group(3) or ""
         if frame and frame not in INTERVAL_MS:
             raise Misconfigured(f"The feature {shown(text)} names no timeframe of Bybit: {', '.join(INTERVAL_MS)}.")
+        if frame and formula.ticks:
+            raise Misconfigured(
+                f"The feature {shown(text)} comes from ticks, which are counted by base bars: leave out @{frame}."
+            )
         name = f"{match.group(1)}({','.join(map(str, numbers))}){f'@{frame}' if frame else ''}"
         return cls(name, formula, numbers, frame)
 
@@ -230,6 +263,7 @@ class FeatureSet:
             if feature.timeframe:
                 frame_ms(feature.timeframe, self.interval_ms)
         self.schema = schema_hash(self.names, interval)
+        self.tick_features = tuple(feature.name for feature in self.features if feature.formula.ticks)
 
     @property
     def history(self) -> int:
@@ -248,16 +282,21 @@ class FeatureSet:
         # The newest frame may have ended up to one frame ago.
         return (of(length, *feature.numbers) + newest_missing) * (length // self.interval_ms)
 
-    def compute(self, candles: Columns) -> NDArray[np.float32]:
+    def compute(self, candles: Columns, flow: flows.Flow | None = None) -> NDArray[np.float32]:
         """One row per candle, one column per feature (float32, shape (n, features)), NaN where a value is unknown.
 
-        `candles` are consecutive base candles, oldest first. float32 is what the model reads, in training too.
+        `candles` are consecutive base candles, oldest first; `flow` is the order flow of the same bars, without which features
+        from ticks are unknown. float32 is what the model reads, in training too.
         """
         count = len(candles.start_ms)
         result = np.full((count, len(self.features)), np.nan, dtype=np.float32)
         frames: dict[str, tuple[Columns, NDArray[np.int64]]] = {}
         for column, feature in enumerate(self.features):
-            if not feature.timeframe:
+            if feature.formula.ticks:
+                if flow is None:
+                    continue
+                values = feature.formula.compute(flow, self.interval_ms, *feature.numbers)
+            elif not feature.timeframe:
                 values = feature.formula.compute(candles, self.interval_ms, *feature.numbers)
             else:
                 length = frame_ms(feature.timeframe, self.interval_ms)

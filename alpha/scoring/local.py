@@ -14,7 +14,7 @@ from alpha.errors import Misconfigured
 from alpha.scoring.drift import drift_of, drift_text
 from alpha.scoring.features import FeatureSet
 from alpha.scoring.manifest import Artefact, find_artefact
-from alpha.scoring.refusals import NO_FEATURES, expired, not_trained_for
+from alpha.scoring.refusals import NO_FEATURES, expired, needs_ticks, not_trained_for
 from alpha.timeframes import Columns
 
 INPUT, OUTPUT = "features", "score"
@@ -110,6 +110,8 @@ def score_bars(session: Session, symbol: str, interval_ms: int, candles: Columns
     features = FeatureSet(manifest.features, manifest.interval)
     if interval_ms != features.interval_ms:
         return Scored(values, codes, (f"refused: {manifest.name} was trained on {manifest.interval}-minute bars",))
+    if features.tick_features:
+        return Scored(values, codes, (f"refused: {needs_ticks(manifest.name, features.tick_features)}",))
     untrained = not_trained_for(manifest, symbol)
     if untrained:
         return Scored(values, codes, (untrained,))

@@ -1,5 +1,7 @@
 """Why a model gives no score at a bar. The same rules in the model server, in a bot and in a back-test."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,3 +42,8 @@ def refusal(manifest: Scoreable, symbol: str, rows: NDArray[np.float32], closed_
         return old
     drifted = int(drift_of(manifest, symbol, rows)[-1])
     return drift_text(manifest, symbol, drifted) if drifted >= 0 else ""
+
+
+def needs_ticks(name: str, features: Sequence[str]) -> str:
+    """Why a model with features from ticks scores nowhere but in training."""
+    return f"{name} uses {', '.join(features)}, which come from recorded ticks, and neither a bot nor a back-test has those"

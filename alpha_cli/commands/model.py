@@ -81,9 +81,15 @@ def register_artefact(
     models: Models = DEFAULT,
 ) -> None:
     """Put an artefact on record as a shadow: bots that name it score with it and do not trade on it."""
+    from alpha.scoring.features import FeatureSet
     from alpha.scoring.manifest import find_artefact
+    from alpha.scoring.refusals import needs_ticks
 
-    asyncio.run(_register(find_artefact(models, name, version)))
+    artefact = find_artefact(models, name, version)
+    features = FeatureSet(artefact.manifest.features, artefact.manifest.interval)
+    if features.tick_features:
+        raise Misconfigured(f"Not registered: {needs_ticks(name, features.tick_features)}.")
+    asyncio.run(_register(artefact))
 
 
 async def _register(artefact: "Artefact") -> None:
@@ -162,18 +168,27 @@ def train(
     config: Annotated[Path, typer.Option("--config", help="What is trained: models/NAME.toml.")],
     data: Data,
     models: Models = DEFAULT,
+    ticks: Annotated[
+        Path | None, typer.Option("--ticks", help="Recorded ticks, for features such as imbalance(12).")
+    ] = None,
 ) -> None:
     """Train a model, judge it out of sample and write its artefact; one that is worth nothing is marked null."""
     needs_training_packages()
     from backtester.candle_files import read_folder
     from research.models.config import read_config
+    from research.models.order_flow import Ticks
     from research.models.train import save
     from research.models.train import train as run
 
     wanted = read_config(config)
     known = read_folder(data, wanted.symbols)
     slippage = asyncio.run(_measured_slippage()) if isinstance(wanted.costs.slippage_bps, str) else None
-    trained = run(wanted, known, models, slippage_bps=slippage, say=_say)
+    recorded = None
+    if ticks is not None:
+        from tick_recorder.read import read_gaps, read_ticks
+
+        recorded = Ticks(ticks, read_ticks, read_gaps)
+    trained = run(wanted, known, models, slippage_bps=slippage, ticks=recorded, say=_say)
     folder = save(trained, models)
     metrics = trained.manifest.metrics
     sys.stdout.write(

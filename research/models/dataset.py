@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from alpha.errors import Misconfigured
 from alpha.model.timestamp import at
 from alpha.scoring.features import FeatureSet
+from alpha.scoring.flow import Flow
 from alpha.scoring.labels import Label, outcomes
 from alpha.strategy.bars import Bars
 from alpha.timeframes import Columns
@@ -71,8 +72,13 @@ def check_interval(data: Mapping[str, Bars], features: FeatureSet) -> None:
             )
 
 
-def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) -> Panel:
-    """The rows at which every feature and the label have a value. Misconfigured when there are too few."""
+def build_panel(
+    data: Mapping[str, Bars], features: FeatureSet, label: Label, flow: Mapping[str, Flow] | None = None
+) -> Panel:
+    """The rows at which every feature and the label have a value. Misconfigured when there are too few.
+
+    `flow` is the order flow by symbol, for features from ticks: a bar that was not recorded whole has no row.
+    """
     symbols = tuple(sorted(data))
     first_ms = min(int(bars.start_ms[0]) for bars in data.values())
     end = max((int(bars.start_ms[-1]) - first_ms) // features.interval_ms + 1 for bars in data.values())
@@ -81,7 +87,8 @@ def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) ->
     for place, symbol in enumerate(symbols):
         bars = data[symbol]
         columns = columns_of(bars)
-        rows, found = features.compute(columns), outcomes(columns, label)
+        rows = features.compute(columns, None if flow is None else flow[symbol])
+        found = outcomes(columns, label)
         number = (bars.start_ms - first_ms) // features.interval_ms
         closes[number, place] = bars.close
         known = ~np.isnan(rows).any(axis=1) & ~np.isnan(found.net)
@@ -92,7 +99,8 @@ def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) ->
     if len(order) < 500:
         raise Misconfigured(
             f"Only {len(order)} bars have every feature and a label; at least 500 are needed. Give a longer history "
-            f"(the features need {features.history} bars before their first value)."
+            f"(the features need {features.history} bars before their first value"
+            f"{', and ticks that were recorded whole' if features.tick_features else ''})."
         )
     return Panel(
         symbols,
@@ -107,7 +115,9 @@ def build_panel(data: Mapping[str, Bars], features: FeatureSet, label: Label) ->
     )
 
 
-def replay_live(data: Mapping[str, Bars], features: FeatureSet, *, bars: int, seed: int) -> None:
+def replay_live(
+    data: Mapping[str, Bars], features: FeatureSet, *, bars: int, seed: int, flow: Mapping[str, Flow] | None = None
+) -> None:
     """Compute `bars` random rows of each symbol from nothing but what a bot has at that bar: the same bits must come out.
 
     Misconfigured names the feature that holds the future, or needs more bars than it says.
@@ -116,19 +126,20 @@ def replay_live(data: Mapping[str, Bars], features: FeatureSet, *, bars: int, se
     need = features.history
     for symbol in sorted(data):
         columns = columns_of(data[symbol])
-        whole = features.compute(columns)
+        own = None if flow is None else flow[symbol]
+        whole = features.compute(columns, own)
         count = len(columns.close)
         if count <= need + 1:
             continue
         places = np.sort(draw.choice(np.arange(need, count), min(bars, count - need), replace=False))
         for place in places.tolist():
-            live = features.compute(part(columns, place + 1 - need, place + 1))[-1]
+            live = _at(features, columns, own, place + 1 - need, place + 1)
             changed = np.flatnonzero(live.view(np.uint32) != whole[place].view(np.uint32)).tolist()
             wrong = [column for column in changed if not (np.isnan(live[column]) and np.isnan(whole[place, column]))]
             if not wrong:
                 continue
             name = features.names[wrong[0]]
-            past = features.compute(part(columns, 0, place + 1))[-1, wrong[0]]
+            past = _at(features, columns, own, 0, place + 1)[wrong[0]]
             leaks = past != whole[place, wrong[0]] and not (np.isnan(past) and np.isnan(whole[place, wrong[0]]))
             why = (
                 "It holds the future: it must use closed candles only."
@@ -139,3 +150,10 @@ def replay_live(data: Mapping[str, Bars], features: FeatureSet, *, bars: int, se
                 f"The feature {name} of {symbol} at the bar of {at(int(columns.start_ms[place])):%Y-%m-%d %H:%M} UTC is "
                 f"{whole[place, wrong[0]]:.7g} in the training data and {live[wrong[0]]:.7g} live. {why}"
             )
+
+
+def _at(features: FeatureSet, columns: Columns, flow: Flow | None, start: int, stop: int) -> NDArray[np.float32]:
+    """The features of bar `stop` - 1 from the bars since `start` alone."""
+    rows = features.compute(part(columns, start, stop), None if flow is None else flow.span(start, stop))
+    last: NDArray[np.float32] = rows[-1]
+    return last

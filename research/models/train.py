@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alpha.errors import Misconfigured
 from alpha.scoring.drift import bins_of, deciles, expected_shares, rolling_psi
 from alpha.scoring.features import FeatureSet
+from alpha.scoring.flow import Flow
 from alpha.scoring.manifest import (
     FeatureRange,
     Fold,
@@ -21,6 +22,7 @@ from alpha.scoring.manifest import (
     digest,
     write_artefact,
 )
+from alpha.scoring.refusals import needs_ticks
 from alpha.strategy.bars import Bars
 from backtester.candles import fingerprint
 from research.models.attempts import Attempt, code_hash, record_attempt
@@ -28,6 +30,7 @@ from research.models.booster import fit, gains
 from research.models.config import TrainConfig, check_config
 from research.models.dataset import Panel, build_panel, check_interval, replay_live
 from research.models.export import compare, onnx_scores, to_onnx
+from research.models.order_flow import QUOTES, TRADES, Ticks, flow_hash, order_flow
 from research.models.significance import (
     Blocks,
     Scored,
@@ -76,11 +79,13 @@ def train(
     models: Path,
     *,
     slippage_bps: float | None = None,
+    ticks: Ticks | None = None,
     say: Say = _silent,
 ) -> Trained:
     """Train, validate and judge a model. The attempt is recorded below `models` before anything is fitted.
 
-    `slippage_bps` replaces the configured one, as when it was measured. Misconfigured says what does not fit.
+    `slippage_bps` replaces the configured one, as when it was measured; `ticks` are what was recorded, for features from ticks.
+    Misconfigured says what does not fit.
     """
     check_config(config, config.name)
     configured = config.costs.slippage_bps
@@ -92,14 +97,17 @@ def train(
     features = FeatureSet(config.features, config.interval)
     check_interval(data, features)
     hashes = {symbol: fingerprint([bars]) for symbol, bars in sorted(data.items())}
+    flow = _order_flow(features, data, ticks, say)
+    if flow is not None:
+        hashes |= {f"{symbol} ticks": flow_hash(each) for symbol, each in flow.items()}
     code = code_hash(ROOT)
     attempts = record_attempt(
         models, config.name, Attempt(config.sha256, f"{sorted(hashes.items())} {slippage_bps!r}", code)
     )
     seed = int(config.sha256[:8], 16)
     say(f"Attempt {attempts} under the name {config.name}. Computing {len(features.names)} features ...")
-    replay_live(data, features, bars=REPLAYED_BARS, seed=seed)
-    panel = build_panel(data, features, label)
+    replay_live(data, features, bars=REPLAYED_BARS, seed=seed, flow=flow)
+    panel = build_panel(data, features, label, flow)
     drift_bars = config.serving.drift_bars
     ranges = {symbol: _ranges(panel, place, features, drift_bars) for place, symbol in enumerate(panel.symbols)}
     walk = WalkForward(panel, config, features.longest_window, seed)
@@ -139,6 +147,12 @@ def train(
         folds=[_fold(walk, panel, fold, one) for fold, one in zip(folds, trades, strict=True)],
     )
     verdict, why = judge(metrics)
+    if features.tick_features:
+        # whatever it is worth, nothing could feed it
+        verdict, why = (
+            "null",
+            f"It cannot be promoted: {needs_ticks(config.name, features.tick_features)}. Else: {verdict}; {why}",
+        )
     say(f"{verdict}: {why} Training on everything ...")
     every = np.arange(len(panel))
     choice = walk.choose(every)
@@ -189,6 +203,32 @@ def save(trained: Trained, models: Path) -> Path:
     folder = write_artefact(models, trained.manifest, trained.model)
     (folder / "report.html").write_text(report_html(trained), encoding="utf-8")
     return folder
+
+
+def _order_flow(
+    features: FeatureSet, data: Mapping[str, Bars], ticks: Ticks | None, say: Say
+) -> dict[str, Flow] | None:
+    """The order flow of each symbol, where a feature needs it."""
+    if not features.tick_features:
+        return None
+    if ticks is None:
+        raise Misconfigured(
+            f"{', '.join(features.tick_features)} come from recorded ticks: name their folder with --ticks."
+        )
+    quotes = tuple(name for name in features.tick_features if name.startswith("spread("))
+    kinds = (*((TRADES,) if len(quotes) < len(features.tick_features) else ()), *((QUOTES,) if quotes else ()))
+    found = {}
+    for symbol, bars in sorted(data.items()):
+        found[symbol] = flow = order_flow(ticks, bars, kinds)
+        whole = np.ones(len(bars.start_ms), dtype=bool)
+        if TRADES in kinds:
+            whole &= ~np.isnan(flow.trades)
+        if QUOTES in kinds:
+            whole &= ~np.isnan(flow.spread)
+        say(
+            f"{symbol}: ticks were recorded whole in {int(whole.sum()):,} of {len(whole):,} bars; the others are left out."
+        )
+    return found
 
 
 def judge(metrics: Metrics) -> tuple[str, str]:
