@@ -1,6 +1,7 @@
 """The service: syncs every bot hourly and independently, so that one bot's failure never affects another."""
 
 import asyncio
+from datetime import timedelta
 
 from alpha.alerts import Alert, Level
 from alpha.clock import SYSTEM_CLOCK, Backoff, Clock, wall_ms
@@ -25,6 +26,8 @@ log = logger(__name__)
 BACKOFF = Backoff(5.0, 60.0)
 #: A transient error raises an alert once it has lasted this many runs.
 RUNS_BEFORE_ALERT = 4
+#: How far back a run looks for snapshots of equity to thin: longer than a run may fail without a restart.
+ROLL_UP_BACK = timedelta(days=14)
 
 
 class Service:
@@ -45,6 +48,8 @@ class Service:
         self.last_success_s: dict[str, float] = {}
         #: Bots whose last run failed because of their key: missing, refused or of another account.
         self._own_fault: set[str] = set()
+        #: Bots whose snapshots of equity were thinned from the first on.
+        self._rolled_up: set[str] = set()
 
     def sync_fault(self) -> str | None:
         """A message when the last run of every bot failed; a bot's bad key does not make the service unhealthy."""
@@ -100,6 +105,7 @@ class Service:
             span = Interval(now_ms - settings.reconcile_days * DAY_MS, now_ms)
             report = await reconcile_account(link, self._house, span)
             self._metrics.differences(bot.id, report.open)
+            await self._roll_up(link)
         log.info(
             "synced",
             bot=bot.id,
@@ -110,6 +116,17 @@ class Service:
             differences=report.open,
         )
         return result
+
+    async def _roll_up(self, link: AccountSession) -> None:
+        """Thin old snapshots of equity; all of them once per process, then what a run or two left. Never fails a run."""
+        try:
+            gone = await link.store.roll_up_equity(ROLL_UP_BACK if link.bot.id in self._rolled_up else None)
+        except AlphaError as fault:
+            log.warning("equity_not_rolled_up", bot=link.bot.id, why=str(fault))
+            return
+        self._rolled_up.add(link.bot.id)
+        if gone:
+            log.info("equity_rolled_up", bot=link.bot.id, rows=gone)
 
     def _note(self, bot: Bot, fault: AlphaError, *, own: bool) -> None:
         self.faults[bot.id] = str(fault)

@@ -151,7 +151,7 @@ def register(app: typer.Typer) -> None:
         ),
         yes: bool = typer.Option(False, "--yes", help="Do not ask."),
     ) -> None:
-        """Delete old equity snapshots, alerts, unfilled orders and the like. Nothing is ever deleted without this command."""
+        """Delete old equity snapshots, alerts, unfilled orders and the like. Nothing else deletes a row of the record."""
         moment = before.replace(tzinfo=UTC)
         if moment >= datetime.now(UTC):
             raise Misconfigured(f"--before {before:%Y-%m-%d} is not in the past. Choose an earlier day.")

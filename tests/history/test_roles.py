@@ -99,7 +99,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
         "correct_leg",
         "add_adjustment",
     },
-    "alpha_sync": PERIOD_FUNCTIONS | {"register_account", "floor_of"},
+    "alpha_sync": PERIOD_FUNCTIONS | {"register_account", "floor_of", "roll_up_equity"},
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account", "register_model", "promote_model", "retire_model"},
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},

@@ -153,3 +153,7 @@ WHERE run_id = $1;
 -- Runs of this account that never ended: whoever holds the lock knows that they were killed.
 UPDATE trading.sync_runs SET outcome = 'interrupted', detail = 'The process ended before the run did.'
 WHERE account_id = $1 AND outcome IS NULL;
+
+-- name: roll_up_equity
+-- Thin snapshots of equity that are older than a week to four an hour; the second value bounds how far back to look.
+SELECT trading.roll_up_equity($1, p_back => $2);

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
@@ -76,6 +76,11 @@ class AccountStore:
     async def unlock(self) -> None:
         """Release the account's run lock."""
         await self._value("unlock_account", self.account_id)
+
+    async def roll_up_equity(self, back: timedelta | None) -> int:
+        """Thin snapshots of equity older than a week, as far as `back` before that (None: all); returns how many went."""
+        gone: int = await self._value("roll_up_equity", self.account_id, back)
+        return gone
 
     async def coverage(self, kind: str) -> list[Interval]:
         """The ranges of one kind of history that have been read."""
