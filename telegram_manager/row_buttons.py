@@ -52,6 +52,8 @@ def _position(registry: Registry, row: PositionRow, *, several: bool) -> list[Ro
         ]
     ]
     stops = [(text, f"o|movestop|{bot} {row.symbol} {plain(price)}") for text, price in _stops(row)]
+    # without a price to offer it asks for one
+    stops = stops or [("🛡 Stop …", f"o|movestop|{bot} {row.symbol}")]
     made.append([*stops, _chart(registry, row, several=several)])
     return made
 

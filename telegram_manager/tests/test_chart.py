@@ -54,6 +54,14 @@ async def test_each_position_has_close_stop_and_chart_and_the_chart_is_sent_as_a
     assert picture.text == "Chart BTCUSDT"
 
 
+async def test_where_no_stop_can_be_offered_the_button_asks_for_a_price(centre: Centre) -> None:
+    centre.api.says(OPERATOR, "/positions")
+    said = await centre.api.until(lambda m: "Positions" in m.text)
+    centre.api.presses(OPERATOR, said.button("Stop …")["callback_data"], said)
+    asked = await centre.api.until(lambda m: "needs a price" in m.text)
+    assert "/movestop" in asked.text
+
+
 async def test_a_symbol_without_candles_is_said_so_and_a_viewer_may_look(centre: Centre) -> None:
     centre.api.says(VIEWER, "/positions")
     said = await centre.api.until(lambda m: "Positions" in m.text)
