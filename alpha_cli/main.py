@@ -146,7 +146,38 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Not done.\n")
         return 130
+    except Exception as fault:
+        known = _expected(fault, words)
+        if known is None:
+            raise
+        sys.stderr.write(f"{known}\n")
+        return known.exit_code
     return 0
+
+
+def _expected(fault: Exception, words: list[str]) -> AlphaError | None:
+    """The error of a candle file or of PostgreSQL as one sentence; None for any other.
+
+    Their modules are looked up among those that the command has imported: not every image holds them.
+    """
+    candles = sys.modules.get("exchange_simulator.candle_files")
+    if candles is not None and isinstance(fault, candles.CandleFault):
+        return Misconfigured(str(fault))
+    asyncpg = sys.modules.get("asyncpg")
+    if asyncpg is None:
+        return None
+    if not isinstance(fault, (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return None
+    # Here, after the imports of a command that asks PostgreSQL: the others start without them.
+    from alpha.config.loader import load
+    from alpha.config.services import DatabaseSettings
+    from alpha.postgres.errors import explained
+    from alpha.postgres.migrate import MigrateSettings
+
+    try:
+        return explained(fault, load(MigrateSettings if _command(words) == "db" else DatabaseSettings))
+    except AlphaError as other:
+        return other
 
 
 def _watch() -> int | None:

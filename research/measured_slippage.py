@@ -3,28 +3,37 @@
 import asyncio
 import csv
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.postgres.database import connect
 
-#: The mean over value: a large order counts for what it is.
+#: The mean over value: a large order counts for what it is. The end is the newest order: business time, which on a
+#: simulated exchange is not the wall clock's.
 _QUERY = """
 SELECT symbol, round(sum(slippage_bps * filled_qty * avg_price) / sum(filled_qty * avg_price), 2) AS bps, count(*) AS orders
 FROM trading.order_intent_results
-WHERE bot_id = $1 AND decided_at >= $2 AND decided_at < $3 AND order_kind = 'market' AND slippage_bps IS NOT NULL
+WHERE bot_id = $1 AND order_kind = 'market' AND slippage_bps IS NOT NULL AND decided_at >= (
+    SELECT max(decided_at) FROM trading.order_intent_results
+    WHERE bot_id = $1 AND order_kind = 'market' AND slippage_bps IS NOT NULL) - make_interval(days => $2)
 GROUP BY symbol ORDER BY symbol"""
 
 
-def write_measured(settings: DatabaseSettings, bot: str, days: int, now: datetime, path: Path) -> int:
-    """Write `symbol,bps,orders`; how many symbols. Misconfigured when nothing was measured or nothing can be written."""
+def write_measured(settings: DatabaseSettings, bot: str, days: int, path: Path) -> int:
+    """Write `symbol,bps,orders` of the `days` before the bot's newest order; how many symbols.
+
+    Misconfigured for a bot that the record does not know, and when nothing was measured or can be written.
+    """
     with ThreadPoolExecutor(1) as worker:
-        rows = worker.submit(asyncio.run, _rows(settings, bot, now - timedelta(days=days), now)).result()
+        known, rows = worker.submit(asyncio.run, _rows(settings, bot, days)).result()
+    if bot not in known:
+        raise Misconfigured(f"There is no bot called {shown(bot)}. The bots are: {', '.join(known)}.")
     if not rows:
-        raise Misconfigured(f"{bot} has no executed market order with a recorded decision in the last {days} days.")
+        raise Misconfigured(
+            f"{bot} has no executed market order with a recorded decision yet. Let it trade, or give --slippage-bps a number."
+        )
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -35,9 +44,10 @@ def write_measured(settings: DatabaseSettings, bot: str, days: int, now: datetim
     return len(rows)
 
 
-async def _rows(settings: DatabaseSettings, bot: str, since: datetime, until: datetime) -> list[Any]:
+async def _rows(settings: DatabaseSettings, bot: str, days: int) -> tuple[list[str], list[Any]]:
     connection = await connect(settings, "slippage")
     try:
-        return list(await connection.fetch(_QUERY, bot, since, until))
+        known = await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY bot_id")
+        return [row["bot_id"] for row in known], list(await connection.fetch(_QUERY, bot, days))
     finally:
         await connection.close()

@@ -81,16 +81,15 @@ def check(
 
 
 def slippage(
-    bot: Annotated[str, typer.Argument(help="A bot of bots.toml.")],
+    bot: Annotated[str, typer.Argument(help="The bot: its id, name, tag or container.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write: symbol,bps,orders.")] = Path("slippage.csv"),
-    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="So many days back.")] = 90,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="So many days back from the newest order.")] = 90,
 ) -> None:
     """Write what the bot's market orders really cost against the price at which they were decided, by symbol."""
-    from datetime import UTC, datetime
-
     from alpha.config.loader import load
     from alpha.config.services import DatabaseSettings
+    from alpha_cli.bot_names import bot_id
     from research.measured_slippage import write_measured
 
-    count = write_measured(load(DatabaseSettings), bot, days, datetime.now(UTC), out)
+    count = write_measured(load(DatabaseSettings), bot_id(bot), days, out)
     typer.echo(f"{out}: {count} symbols. Use it with alpha backtest --slippage-bps {out}.")

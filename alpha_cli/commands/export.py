@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 
 from alpha.config.loader import load
-from alpha.config.services import DatabaseSettings, RegistrySettings
-from alpha.errors import Misconfigured, Rejected
+from alpha.config.services import DatabaseSettings
+from alpha.errors import Rejected
 from alpha.postgres.archive import floors
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
 from alpha.postgres.tax import FORMATS, export_tax
-from alpha.registry import load_registry
+from alpha_cli.bot_names import bot_id as registered_id
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
             zone = ZoneInfo(tz)
         except (ZoneInfoNotFoundError, ValueError):
             raise Rejected(f"There is no time zone {tz!r}. Name one as Europe/Berlin or America/New_York.") from None
-        bot_id = _id_of(bot)
+        bot_id = registered_id(bot)
         folder = output or Path("export") / f"{bot_id}-{year}"
         console = Console(soft_wrap=True)
         if style is not None and style.lower() not in FORMATS:
@@ -48,20 +48,6 @@ def register(app: typer.Typer) -> None:
             console.print(f"{rows:>9,} rows  {path}")
         for sentence in missing:
             console.print(sentence)
-
-
-def _id_of(name: str) -> str:
-    """The id of a bot by any of its names; an unknown name may be a former bot's id, which the database knows."""
-    registry = load(RegistrySettings)
-    path = (
-        registry.alpha_bots_file
-        if registry.alpha_bots_file.exists()
-        else Path(__file__).resolve().parents[2] / "bots.toml"
-    )
-    try:
-        return load_registry(path).find(name).id
-    except Misconfigured:
-        return name
 
 
 async def _export(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alpha.errors import AlphaError, Misconfigured
+from alpha.errors import AlphaError, Misconfigured, shown
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -132,12 +132,13 @@ def slippage(
     from rich.console import Console
     from rich.table import Table
 
+    from alpha_cli.bot_names import bot_id
     from tick_recorder.slippage import summarise, worse_than_assumed
 
     choices = ("bot_id", "symbol", "order_kind", "hour", "size", "reason")
     if by not in choices:
         raise Misconfigured(f"--by {by!r} is not a way to group fills. Choose from {', '.join(choices)}.")
-    measured = asyncio.run(_measured(bot, days, folder))
+    measured = asyncio.run(_measured(None if bot is None else bot_id(bot), days, folder))
     table = Table(
         by, "fills", "measured", "value USDT", "cost USDT", "spread", "slippage", "delay", "1 s", "5 s", "30 s"
     )
@@ -168,8 +169,11 @@ async def _measured(bot: str | None, days: int, folder: Path) -> "DataFrame":
     connection = await connect(settings, "slippage")
     try:
         fills = await read_fills(connection, bot, days)
+        bots = [row["bot_id"] for row in await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY bot_id")]
     finally:
         await connection.close()
+    if not len(fills) and bot is not None and bot not in bots:
+        raise Misconfigured(f"There is no bot called {shown(bot)}. The bots are: {', '.join(bots)}.")
     if not len(fills):
         raise Misconfigured(f"There are no fills of {bot or 'any bot'} in the last {days} days of trading.")
     times: list[datetime] = fills["ts"].sort().to_list()

@@ -131,7 +131,7 @@ def test_no_terminal_ends_a_command(encoding: str) -> None:
 
 
 def test_an_export_takes_any_name_of_a_bot() -> None:
-    from alpha_cli.commands.export import _id_of
+    from alpha_cli.bot_names import bot_id
 
-    assert {_id_of(name) for name in ("momentum", "Momentum", "momentum_001", "mo")} == {"momentum_001"}
-    assert _id_of("former_007") == "former_007"
+    assert {bot_id(name) for name in ("momentum", "Momentum", "momentum_001", "mo")} == {"momentum_001"}
+    assert bot_id("former_007") == "former_007"

@@ -104,6 +104,21 @@ def test_a_missing_day_stays_a_hole_and_is_named(tmp_path: Path, capsys: pytest.
     assert "hole: 296 candles after 2024-01-01 00:15" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("files", [None, [], ["notes.txt"], ["BTCUSDT.csv", "btcusdt.CSV"]])
+def test_a_folder_that_cannot_be_checked_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: list[str] | None
+) -> None:
+    folder = tmp_path / "data"
+    if files is not None:
+        folder.mkdir()
+        for name in files:
+            (folder / name).write_text("\n".join(candles(4)))
+    assert main(["data", "check", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert str(folder) in said
+    assert said.count("\n") == 1
+
+
 def test_a_doubled_hour_is_refused_with_both_places(tmp_path: Path) -> None:
     lines = candles(4)
     again = lines[2].replace("102.5", "102.4")

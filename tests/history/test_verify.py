@@ -129,10 +129,38 @@ async def test_a_service_role_is_told_that_this_is_the_owners(history_settings: 
     from tests.history.roles import PASSWORDS
 
     update = {"postgres_user": "alpha_c2", "postgres_password": SecretStr(PASSWORDS["alpha_c2"])}
-    result = alpha(history_settings.model_copy(update=update), "db", "verify")
-    assert result.returncode == 2
-    assert "Check POSTGRES_USER; the owner may do everything." in result.stderr
-    assert "Traceback" not in result.stderr
+    for words in (("verify",), ("prune", "--before", "2025-01-02", "--yes")):
+        result = alpha(history_settings.model_copy(update=update), "db", *words)
+        assert result.returncode == 2
+        assert "Check POSTGRES_USER; the owner may do everything." in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+async def test_measured_slippage_takes_any_name_of_the_bot_and_counts_back_from_the_newest_order(
+    owner: Connection, history_settings: DatabaseSettings, tmp_path: Path
+) -> None:
+    await owner.execute("""
+        INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty,
+            reason, decision_price, decided_at)
+        SELECT account_id, 'ss-' || symbol, bot_id, symbol, at, 'enter', 'market', 'Buy', 2, 'entry', 100, at
+        FROM trading.accounts, (VALUES ('BTCUSDT', timestamptz '2025-01-10'), ('ETHUSDT', '2024-01-10')) AS made (symbol, at)
+        WHERE bot_id = 'shortseller_001';
+        INSERT INTO trading.orders (account_id, order_id, order_link_id, bot_id, category, symbol, side, order_type, status, qty,
+            cum_exec_qty, avg_price, reason, reduce_only, close_on_trigger, created_at, updated_at, received_at)
+        SELECT account_id, order_link_id, order_link_id, bot_id, 'linear', symbol, side, 'Market', 'Filled', qty, qty, 100.1,
+            'entry', false, false, decided_at, decided_at, decided_at
+        FROM trading.order_intents""")
+    out = tmp_path / "slippage.csv"
+    done = alpha(history_settings, "data", "slippage", "shortseller", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert out.read_text().splitlines() == ["symbol,bps,orders", "BTCUSDT,10.00,1"]
+    for name, said in (
+        ("nope", "There is no bot called 'nope'. The bots are: "),
+        ("momentum", "no executed market order"),
+    ):
+        refused = alpha(history_settings, "data", "slippage", name, "--out", str(out))
+        assert refused.returncode == 2
+        assert said in refused.stderr
 
 
 async def test_prune_takes_what_is_old_and_never_a_fill(owner: Connection, history_settings: DatabaseSettings) -> None:
