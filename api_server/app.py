@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +24,7 @@ from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from api_server.access import Access
 from api_server.mcp_server import build
+from api_server.parameters import sentence
 from api_server.routes import audit_router, router
 from api_server.settings import ApiSettings
 from bot_control import BotControl
@@ -69,11 +71,35 @@ class Guarded:
             _client.reset(mark)
 
 
-def _without_duration(part: Any) -> Any:
-    """The document without the format `duration`: that of JSON Schema knows no fractions of a second, ISO 8601 does."""
+#: What FastAPI says of its own answer to a wrong parameter, in whose place ours is a 400.
+_REPLACED = frozenset({"422", "HTTPValidationError", "ValidationError"})
+
+
+def _as_answered(part: Any) -> Any:
+    """The document as the API answers: a wrong parameter is a 400, never a 422, and no format is `duration`.
+
+    The `duration` of JSON Schema knows no fractions of a second; that of ISO 8601 does.
+    """
     if isinstance(part, dict):
-        return {key: _without_duration(value) for key, value in part.items() if (key, value) != ("format", "duration")}
-    return [_without_duration(value) for value in part] if isinstance(part, list) else part
+        return {
+            key: _as_answered(value)
+            for key, value in part.items()
+            if key not in _REPLACED and (key, value) != ("format", "duration")
+        }
+    return [_as_answered(value) for value in part] if isinstance(part, list) else part
+
+
+class EitherSlash:
+    """Answers `/mcp` as `/mcp/`: clients do not all follow a redirect of a POST."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, with the path that the mounted application has."""
+        if scope["type"] == "http" and scope["path"] == "/mcp":
+            scope = {**scope, "path": "/mcp/", "raw_path": b"/mcp/"}
+        await self._app(scope, receive, send)
 
 
 def create_app(settings: ApiSettings, platform: Operations) -> FastAPI:
@@ -107,7 +133,7 @@ def create_app(settings: ApiSettings, platform: Operations) -> FastAPI:
     )
     app.state.access, app.state.platform = access, platform
     made = app.openapi
-    app.openapi = lambda: _without_duration(made())  # type: ignore[method-assign]
+    app.openapi = lambda: _as_answered(made())  # type: ignore[method-assign]
     app.include_router(router)
     app.include_router(audit_router)
     app.mount("/mcp", Guarded(mcp_app, access))
@@ -115,6 +141,12 @@ def create_app(settings: ApiSettings, platform: Operations) -> FastAPI:
     @app.exception_handler(AlphaError)
     async def refuse(_request: Request, fault: AlphaError) -> JSONResponse:
         return JSONResponse({"detail": str(fault)}, 400 if isinstance(fault, Rejected) else 503)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_parameter(_request: Request, fault: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": sentence(fault.errors()[0])}, 400)
+
+    app.add_middleware(EitherSlash)
 
     @app.middleware("http")
     async def mark(request: Request, call_next):  # type: ignore[no-untyped-def]

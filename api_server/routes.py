@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from alpha.errors import Misconfigured, Rejected
 from alpha.registry import Bot
 from api_server.access import Needs
+from api_server.parameters import known_parameters
 from operations import analytics, health, history, positions, risk, search
 from operations.business_time import business_now
 from operations.context import Operations
@@ -55,15 +56,17 @@ class Fault(BaseModel):
 FAULTS: dict[int | str, dict[str, object]] = {
     code: {"model": Fault, "description": text}
     for code, text in (
-        (400, "The request cannot be answered, now or later."),
+        (400, "The request cannot be answered, now or later; among them one with a parameter unknown here."),
         (401, "No valid token."),
         (403, "The token lacks the scope."),
         (429, "Too many requests; see Retry-After."),
         (503, "A store is unavailable; try again."),
     )
 }
-router = APIRouter(prefix="/v1", dependencies=[Depends(Needs("read"))], responses=FAULTS)
-audit_router = APIRouter(prefix="/v1", dependencies=[Depends(Needs("audit"))], responses=FAULTS)
+router = APIRouter(prefix="/v1", dependencies=[Depends(Needs("read")), Depends(known_parameters)], responses=FAULTS)
+audit_router = APIRouter(
+    prefix="/v1", dependencies=[Depends(Needs("audit")), Depends(known_parameters)], responses=FAULTS
+)
 
 
 def _platform(request: Request) -> Operations:
@@ -210,7 +213,7 @@ async def get_reasons(platform: Platform, bot: BotName = None, period: PeriodTex
 async def get_equity(
     platform: Platform, bot: BotName = None, period: PeriodText = "30d"
 ) -> list[analytics.EquityPoint]:
-    """Equity and drawdown over a period, in at most some 400 points."""
+    """Equity and drawdown over a period, in at most some 400 points, one of each moment."""
     return await analytics.equity_curve(platform, *await _asked(platform, bot, period))
 
 

@@ -380,7 +380,7 @@ async def _equity(platform: Operations, current: list[CurrentAccount], period: P
 
 
 def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint]:
-    """Return one point per place, from the last known equity of each account; starts where all accounts are known."""
+    """Return one point per place with a newer moment, from the last known equity of each account; starts where all are known."""
     accounts = {account for _, account, _, _ in rows}
     known: dict[int, Decimal] = {}
     points: list[EquityPoint] = []
@@ -388,7 +388,8 @@ def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint
     for number, (place, account, taken_at, equity) in enumerate(rows):
         known[account] = equity
         ends_place = number + 1 == len(rows) or rows[number + 1][0] != place
-        if not ends_place or len(known) < len(accounts):
+        if not ends_place or len(known) < len(accounts) or (points and points[-1].time == taken_at):
+            # not all are known yet, or there is no snapshot since the place before
             continue
         total = sum(known.values(), ZERO)
         highest = total if highest is None or total > highest else highest
