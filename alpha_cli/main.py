@@ -14,6 +14,7 @@ import typer.core
 
 from alpha.errors import AlphaError, Misconfigured
 from alpha.terminal import make_safe
+from alpha_cli.missing_package import advice_for
 
 #: Command to its module in this package; `operate` has those of the table in operations.commands.
 PARTS = {
@@ -134,6 +135,12 @@ def main(arguments: list[str] | None = None) -> int:
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
+    except ModuleNotFoundError as fault:
+        advice = advice_for(fault)
+        if advice is None:
+            raise
+        sys.stderr.write(f"{advice}\n")
+        return 2
     except OSError as fault:
         if fault.errno in _NOT_WRITABLE:
             where, why = fault.filename or "A file", fault.strerror or fault

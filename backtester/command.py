@@ -33,6 +33,7 @@ from backtester.tick_run import TickRun
 from backtester.ticks import CANDLES, RecordedTicks, described, open_ticks
 from backtester.universe_file import listed, read_universe
 from backtester.venue import Costs
+from exchange_simulator.candle_files import UNIVERSE_FILE
 
 ALL = "all"
 MAKER_FEE = "0.0002"
@@ -150,6 +151,8 @@ def prepare(request: Request) -> Prepared:
     overrides = parse_overrides(list(request.overrides))
     if request.symbols is not None:
         overrides["symbols"] = _symbols(request.symbols, request.data)
+    if request.columns is not None and not request.columns.is_dir():
+        raise Misconfigured(f"--columns {request.columns} is not a folder: name the folder that holds the columns.")
     parameters = load_parameters(kind.parameters_type, overrides=overrides)
     strategy = kind(parameters)
     strategy.score_source = _scores(strategy, request)
@@ -160,7 +163,13 @@ def prepare(request: Request) -> Prepared:
     left_out: list[str] | None = [] if _holes(request.holes) else None
     wanted = strategy.universe.symbols and tuple(dict.fromkeys((*strategy.universe.symbols, *strategy.references)))
     known = read_folder(request.data, wanted, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out)
+    in_range = ", ".join(known)
     known = listed(known, read_universe(request.data))
+    if in_range and not known:
+        raise Misconfigured(
+            f"{request.data / UNIVERSE_FILE} lists none of the tested coins ({in_range}) while there are candles of them: "
+            "add them to it with the days on which they were listed, or remove the file."
+        )
     if not known:
         raise Misconfigured(
             f"{request.data} has no candles of the range --from {request.from_text or '(the first)'} "
@@ -220,9 +229,14 @@ def find_strategy(name: str, bots: Path) -> type[Strategy[Any, Any]]:
     """The strategy class of a bot in the registry, or of `module:Class`."""
     place = name if ":" in name else load_registry(bots).find(name).strategy
     module_name, _, class_name = place.partition(":")
+    if not class_name or not all(part.isidentifier() for part in module_name.split(".")):
+        raise Misconfigured(
+            f"The strategy {place!r} names no class: write module:Class, for example strategies.momentum.strategy:Momentum, "
+            "or a bot of bots.toml."
+        )
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as fault:
+    except (ImportError, SyntaxError) as fault:
         raise Misconfigured(f"The strategy {place} cannot be loaded: {fault}.") from None
     kind = getattr(module, class_name, None)
     if not inspect.isclass(kind) or not issubclass(kind, Strategy):
@@ -258,6 +272,12 @@ def _symbols(text: str, folder: Path) -> str:
     if text.strip().lower() == ALL:
         universe = read_universe(folder)
         names = [symbol for symbol in symbols_of(folder) if not universe or symbol in universe]
+    if text.strip().lower() == ALL and not names:
+        raise Misconfigured(
+            f"{folder / UNIVERSE_FILE} names none of the coins that {folder} has candles of: add them to it, or remove it."
+        )
+    if not any(names):
+        raise Misconfigured(f"--symbols {text!r} names no symbol: write BTCUSDT,ETHUSDT, or {ALL}.")
     return '["' + '", "'.join(name for name in names if name) + '"]'
 
 

@@ -72,7 +72,10 @@ def write_funding(path: Path, rows: Mapping[int, Decimal]) -> None:
 def _read(path: Path, from_ms: int, to_ms: int) -> Funding:
     times, rates = read_rows(path)
     if len(times) < 2:
-        raise Misconfigured(f"{path} has {len(times)} rates: run 'alpha data download' again.")
+        raise Misconfigured(
+            f"{path} holds {len(times)} of the at least two rates that are needed to know how often funding is paid: "
+            "add rates, run 'alpha data download' again, or remove the file, and the rate of --funding is taken."
+        )
     every = int(np.diff(times).max())
     if times[0] >= from_ms + every or times[-1] + every < to_ms:
         raise Misconfigured(f"{path} does not reach over the whole back-test: run 'alpha data download' for it.")

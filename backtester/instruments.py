@@ -9,10 +9,12 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alpha.bybit.decode import parse_instrument
+from alpha.bybit.errors import UnreadableRow
 from alpha.errors import AlphaError, Misconfigured
 from alpha.indicators import Floats
 from alpha.model.instrument import Instrument
@@ -41,10 +43,19 @@ def recorded_instruments(folder: Path) -> dict[str, Instrument]:
         rows = json.loads(path.read_text())
         if not isinstance(rows, list):
             raise TypeError("it is not a list of instruments")
-        found = [parse_instrument(row) for row in rows]
+        found = [_instrument(row, number) for number, row in enumerate(rows, start=1)]
     except (OSError, ValueError, TypeError, AlphaError) as fault:
-        raise Misconfigured(f"{path} cannot be read: {fault}. Remove it, or download the data again.") from None
+        raise Misconfigured(
+            f"{path} cannot be read: {str(fault).rstrip('.')}. Mend or remove it, or download the data again."
+        ) from None
     return {instrument.symbol: instrument for instrument in found}
+
+
+def _instrument(row: Any, number: int) -> Instrument:
+    try:
+        return parse_instrument(row)
+    except UnreadableRow as fault:
+        raise ValueError(f"{fault.field} of instrument {number} {fault.what}") from None
 
 
 def fitting_instrument(candles: Bars) -> Instrument:

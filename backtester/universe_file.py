@@ -15,14 +15,14 @@ from pathlib import Path
 from alpha.errors import Misconfigured
 from alpha.strategy.bars import Bars
 from backtester.candles import between
+from exchange_simulator.candle_files import UNIVERSE_FILE
 
-FILE = "universe.csv"
 _EVER = 2**62
 
 
 def read_universe(folder: Path) -> dict[str, list[tuple[int, int]]]:
     """Spans `from <= time < to` (UTC milliseconds) by symbol; empty when the folder has no such file."""
-    path = folder / FILE
+    path = folder / UNIVERSE_FILE
     if not path.exists():
         return {}
     found: dict[str, list[tuple[int, int]]] = {}

@@ -22,6 +22,9 @@ from alpha.errors import Misconfigured
 from alpha.strategy.base import Parameters
 
 _DIGITS = 6  # of a value from a range without a step
+#: More values than this of one parameter, or numbers beyond these powers of ten, are a slip of the hand.
+MOST_VALUES = 1_000_000
+MOST_POWER = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,16 @@ class Range:
         digits = _DIGITS - 1 - exact.adjusted()
         return f"{exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN).normalize():f}"
 
-    def values(self) -> list[str]:
-        """All of them, for a grid."""
-        if self.step is None:
+    @property
+    def size(self) -> int:
+        """How many values a grid has of it. Misconfigured without a step."""
+        if self.count is None:
             raise Misconfigured("A grid needs a step for every range.")
-        return [f"{self.low + number * self.step:f}" for number in range(self.count or 0)]
+        return self.count
+
+    def value(self, place: int) -> str:
+        """The value at a place of the grid, `0 <= place < size`."""
+        return f"{self.low + place * (self.step or 0):f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +84,14 @@ class Choice:
         """The value at a share, 0 <= share < 1."""
         return self.options[min(int(share * len(self.options)), len(self.options) - 1)]
 
-    def values(self) -> list[str]:
-        """All of them."""
-        return list(self.options)
+    @property
+    def size(self) -> int:
+        """How many values a grid has of it."""
+        return len(self.options)
+
+    def value(self, place: int) -> str:
+        """The value at a place of the grid, `0 <= place < size`."""
+        return self.options[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +108,8 @@ class Space:
         """Trial `number` of the grid; the last parameter changes fastest."""
         found = {}
         for name, one in reversed(list(self.dimensions.items())):
-            values = one.values()
-            number, place = divmod(number, len(values))
-            found[name] = values[place]
+            number, place = divmod(number, one.size)
+            found[name] = one.value(place)
         return dict(sorted(found.items()))
 
     def quasi(self, seed: int, number: int) -> dict[str, str]:
@@ -111,7 +123,7 @@ class Space:
     @property
     def size(self) -> int:
         """How many trials the grid has. Misconfigured where a range has no step."""
-        return math.prod(len(one.values()) for one in self.dimensions.values())
+        return math.prod(one.size for one in self.dimensions.values())
 
     def as_json(self) -> dict[str, Any]:
         """For the study; `space_of` reads it back."""
@@ -160,6 +172,8 @@ def _dimension(value: Any, source: str) -> Range | Choice:
     if isinstance(value, list):
         if not value:
             raise Misconfigured(f"{source} has no value to choose from.")
+        if wrong := [one for one in value if isinstance(one, float) and not math.isfinite(one)]:
+            raise Misconfigured(f"{source}: {wrong[0]} is no number: take it out of the list.")
         return Choice(tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in value))
     if not isinstance(value, dict) or not {"low", "high"} <= set(value):
         raise Misconfigured(f"{source} must be a list of values, or {{ low = ..., high = ... }}, got {value!r}.")
@@ -170,6 +184,8 @@ def _dimension(value: Any, source: str) -> Range | Choice:
         step = Decimal(str(value["step"])) if "step" in value else None
     except ArithmeticError:
         raise Misconfigured(f"{source}: low, high and step must be numbers, got {value!r}.") from None
+    for word, number in (("low", low), ("high", high), ("step", step)):
+        _sound(number, f"{source}: {word}")
     whole = isinstance(value["low"], int) or str(value["low"]).lstrip("-").isdigit()
     whole = whole and (isinstance(value["high"], int) or str(value["high"]).lstrip("-").isdigit())
     if step is None and whole and not value.get("log"):
@@ -177,5 +193,23 @@ def _dimension(value: Any, source: str) -> Range | Choice:
     if not low < high or (step is not None and step <= 0):
         raise Misconfigured(f"{source}: low must be below high and step above zero, got {value!r}.")
     if value.get("log") and (low <= 0 or step is not None):
-        raise Misconfigured(f"{source}: a logarithmic range starts above zero and has no step.")
+        given = f"low is {low}" if step is None else f"step is {step}"
+        raise Misconfigured(f"{source}: a logarithmic range starts above zero and has no step, but {given}.")
+    if step is not None and high - low >= MOST_VALUES * step:
+        raise Misconfigured(
+            f"{source}: from {low} to {high} in steps of {step} there are more than {MOST_VALUES:,} values: "
+            "bring low and high closer together, or take a larger step."
+        )
     return Range(low, high, step, bool(value.get("log")))
+
+
+def _sound(number: Decimal | None, source: str) -> None:
+    """Misconfigured for what is no number, and for one that no parameter can have."""
+    if number is None:
+        return
+    if not number.is_finite():
+        raise Misconfigured(f"{source} must be a number, got {number}.")
+    if number and abs(number.adjusted()) > MOST_POWER:
+        raise Misconfigured(
+            f"{source} must be zero or between 1e-{MOST_POWER} and 1e{MOST_POWER} in size, got {str(number)[:40]}."
+        )

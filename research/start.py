@@ -15,6 +15,7 @@ from research.studies import Studies
 from research.worker import BULK, Sweep
 
 SAMPLERS = (*BULK, "tpe")
+MOST_TRIALS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,15 @@ def start(studies: Studies, request: SweepRequest) -> Sweep:
 
 
 def _count(space: Space, request: SweepRequest) -> int:
-    if request.sampler != "grid":
-        return request.trials
-    return min(space.size, request.trials) if request.trials else space.size
+    trials = request.trials
+    if request.sampler == "grid":
+        trials = min(space.size, trials) if trials else space.size
+    if trials > MOST_TRIALS:
+        raise Misconfigured(
+            f"The sweep {request.name} would have {trials:,} trials; it can have {MOST_TRIALS:,}: set --trials, or "
+            "narrow the space."
+        )
+    return trials
 
 
 def _fixed(request: Request, parameters: Any) -> list[tuple[str, str]]:

@@ -78,6 +78,7 @@ class UnreadableRow(Rejected):
         super().__init__(f"Bybit sent a {kind} row whose {field} {what}; the row is {row!r:.600}.")
         self.kind = kind
         self.field = field
+        self.what = what
         self.row = row
 
 

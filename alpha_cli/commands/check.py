@@ -32,7 +32,7 @@ def check(
         str | None, typer.Option("--symbols", help="Symbols, separated by commas; all: every one of the folder.")
     ] = None,
     bars: Annotated[int, typer.Option("--bars", min=1, max=1_000, help="Random bars per symbol.")] = 12,
-    seed: Annotated[int, typer.Option("--seed", help="Which bars are drawn.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which bars are drawn.")] = 1,
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"
     ),

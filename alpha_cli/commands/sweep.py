@@ -64,7 +64,7 @@ def run(
     anchored: Annotated[
         bool, typer.Option("--anchored/--rolling", help="Every training window starts with the data.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="What the draws come from.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="What the draws come from.")] = 1,
     from_: Annotated[str | None, typer.Option("--from", help="First bar, UTC.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A fixed parameter: key=value.")] = None,

@@ -97,6 +97,13 @@ FAULTS = {
     "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
     "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),
     "a symbol without data": ([TOY, "--symbols", "YUSDT"], "no candles of YUSDT"),
+    "no module": ([":"], "The strategy ':' names no class: write module:Class"),
+    "a relative module": ([".rel:X"], "The strategy '.rel:X' names no class"),
+    "no class": (["alpha:"], "The strategy 'alpha:' names no class"),
+    "a module without the name": (["strategies.nowhere:X"], "cannot be loaded"),
+    "no symbol": ([TOY, "--symbols", ""], "--symbols '' names no symbol: write BTCUSDT,ETHUSDT, or all"),
+    "only commas": ([TOY, "--symbols", ","], "--symbols ',' names no symbol"),
+    "columns that are not there": ([TOY, "--columns", "/nonexist"], "--columns /nonexist is not a folder"),
     "a funding rate in percent": ([TOY, "--funding", "5"], "0.0001 for 0.01 %"),
 }
 
@@ -109,4 +116,39 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
     assert main(["backtest", *words, "--data", str(folder)]) != 0
     told = capsys.readouterr().err
     assert sentence in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "XUSDT.funding.csv",
+            "time_ms,rate\n1704067200000,0.0001\n",
+            "holds 1 of the at least two rates that are needed to know how often funding is paid: add rates, "
+            "run 'alpha data download' again, or remove the file, and the rate of --funding is taken.",
+        ),
+        (
+            "instruments-info.json",
+            '[{"symbol": "XUSDT"}]',
+            "of instrument 1 is missing. Mend or remove it, or download the data again.",
+        ),
+    ],
+)
+def test_a_file_beside_the_candles_made_by_hand_is_refused_with_what_to_do(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, said: str
+) -> None:
+    (folder / name).write_text(text)
+    assert main(["backtest", TOY, "--data", str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"{folder / name} ")
+    assert said in told
+    assert "Bybit" not in told
+
+
+@pytest.mark.parametrize("words", ["check momentum", "sweep h1 --strategy momentum --space x.toml"])
+def test_a_seed_below_zero_is_refused(folder: Path, capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert main([*words.split(), "--data", str(folder), "--seed", "-1"]) == 2
+    told = capsys.readouterr().err
+    assert "--seed" in told
     assert "Traceback" not in told

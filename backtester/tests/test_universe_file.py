@@ -12,6 +12,7 @@ from alpha.strategy.bars import Bars
 from alpha_cli.main import main
 from backtester.candle_files import write_file
 from backtester.universe_file import read_universe
+from exchange_simulator.market.replay import open_folder
 from tests.support.toy_strategies import random_bars
 
 TOY = "tests.support.toy_strategies:Crossing"
@@ -48,6 +49,29 @@ def test_a_universe_that_is_none_is_said_in_a_sentence(tmp_path: Path, text: str
     (tmp_path / "universe.csv").write_text(text)
     with pytest.raises(Misconfigured, match=said):
         read_universe(tmp_path)
+
+
+@pytest.mark.parametrize("symbols", ["AUSDT", "all"])
+def test_a_universe_without_the_tested_coins_is_named_as_the_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], symbols: str
+) -> None:
+    write_file(tmp_path / "AUSDT.parquet", random_bars(1, 600, "AUSDT"))
+    (tmp_path / "universe.csv").write_text("symbol,from,to\nBUSDT,,\n")
+    assert main(["backtest", TOY, "--data", str(tmp_path), "--symbols", symbols]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'universe.csv'} " in said
+    assert "none of the" in said
+    assert "range" not in said
+
+
+def test_the_check_of_data_and_the_simulator_do_not_take_the_universe_for_a_coin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_file(tmp_path / "AUSDT.parquet", random_bars(1, 600, "AUSDT"))
+    (tmp_path / "Universe.csv").write_text("symbol,from,to\nAUSDT,,\n")
+    assert main(["data", "check", str(tmp_path)]) == 0
+    assert "1 symbols" in capsys.readouterr().out
+    assert list(open_folder(tmp_path).instruments) == ["AUSDT"]
 
 
 def test_a_symbol_with_a_hole_is_tested_over_its_longest_part_and_what_was_left_out_is_named(

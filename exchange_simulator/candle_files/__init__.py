@@ -7,9 +7,9 @@ candle, UTC, in whole milliseconds; seconds, microseconds and nanoseconds are de
 oldest first without duplicates. Prices and volumes keep every digit as text.
 """
 
-from exchange_simulator.candle_files.folder import candle_files
+from exchange_simulator.candle_files.folder import UNIVERSE_FILE, candle_files
 from exchange_simulator.candle_files.read import CandleFile, Gap, read_candles
 from exchange_simulator.candle_files.series import read_series
 from exchange_simulator.candle_files.table import CandleFault
 
-__all__ = ["CandleFault", "CandleFile", "Gap", "candle_files", "read_candles", "read_series"]
+__all__ = ["UNIVERSE_FILE", "CandleFault", "CandleFile", "Gap", "candle_files", "read_candles", "read_series"]

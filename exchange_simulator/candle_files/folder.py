@@ -5,6 +5,8 @@ from pathlib import Path
 
 from exchange_simulator.candle_files.table import CandleFault
 
+#: It lies beside the candles and says which coins were listed when; it is no coin called UNIVERSE.
+UNIVERSE_FILE = "universe.csv"
 _NAME = re.compile(r"([A-Z0-9]{1,40})\.(?:csv|csv\.gz|csv\.zip|zip|parquet)", re.IGNORECASE)
 
 
@@ -18,7 +20,7 @@ def candle_files(folder: Path) -> dict[str, Path]:
     others: list[str] = []
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
-        if match is None or not path.is_file():
+        if match is None or not path.is_file() or path.name.lower() == UNIVERSE_FILE:
             others.append(path.name)
             continue
         symbol = match[1].upper()

@@ -104,7 +104,7 @@ def _times(table: Table) -> NDArray[np.int64]:
         return raw
     low, high = int(raw.min()), int(raw.max())
     if low < 0:
-        raise CandleFault(f"{table.where(int(raw.argmin()))}: the time is negative.")
+        raise CandleFault(f"{table.where(int(raw.argmin()))}: the time is negative, found {low}.")
     unit, per_ms = next(((name, number) for least, name, number in _UNITS if high >= least), ("seconds", 0))
     if unit == "seconds" and high < _SECONDS_FROM:
         unit, per_ms = "milliseconds", 1  # a market that starts at the epoch: never recorded data, but common in tests
@@ -159,24 +159,26 @@ def _interval(table: Table, start_ms: NDArray[np.int64]) -> int:
 
 def _sound(table: Table) -> None:
     columns = table.floats
-    faults: list[tuple[int, str]] = []
+    faults: list[tuple[int, str, tuple[str, ...]]] = []
 
-    def note(wrong: NDArray[np.bool_], what: str) -> None:
+    def note(wrong: NDArray[np.bool_], what: str, *names: str) -> None:
         if wrong.any():
-            faults.append((int(wrong.argmax()), what))
+            faults.append((int(wrong.argmax()), what, names))
 
     for name in VALUES:
-        note(~np.isfinite(columns[name]), f"{name} must be a number")
+        note(~np.isfinite(columns[name]), f"{name} must be a number", name)
     opened, high, low, close, volume = (columns[name] for name in VALUES)
     with np.errstate(invalid="ignore"):
-        note(low <= 0, "a price is not above zero")
-        note(np.maximum(high, np.maximum(opened, close)) > HIGHEST_PRICE, f"a price is above {HIGHEST_PRICE:g}")
-        note(low > opened, "low is above open")
-        note(low > close, "low is above close")
-        note(high < opened, "high is below open")
-        note(high < close, "high is below close")
-        note(volume < 0, "volume is negative")
-        note(volume > HIGHEST_VOLUME, f"volume is above {HIGHEST_VOLUME:g}")
+        for name in VALUES[:-1]:
+            note(columns[name] <= 0, f"{name} is not above zero", name)
+            note(columns[name] > HIGHEST_PRICE, f"a price is above {HIGHEST_PRICE:g}", name)
+        note(low > opened, "low is above open", "low", "open")
+        note(low > close, "low is above close", "low", "close")
+        note(high < opened, "high is below open", "high", "open")
+        note(high < close, "high is below close", "high", "close")
+        note(volume < 0, "volume is negative", "volume")
+        note(volume > HIGHEST_VOLUME, f"volume is above {HIGHEST_VOLUME:g}", "volume")
     if faults:
-        place, what = min(faults, key=lambda fault: fault[0])
-        raise CandleFault(f"{table.where(place)}: {what}.")
+        place, what, names = min(faults, key=lambda fault: fault[0])
+        found = " and ".join(f"{table.texts(name)[place][:40]!r}" for name in names)
+        raise CandleFault(f"{table.where(place)}: {what}, found {found}.")

@@ -1,5 +1,6 @@
 """Spaces: what they accept, and that a trial is a function of seed and number."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,11 +56,28 @@ def test_the_grid_has_every_combination_once() -> None:
         ({"stop": {"low": 0.1, "high": 1, "steps": 1}}, "steps"),
         ({"stop": {"low": 0, "high": 1, "log": True}}, "logarithmic"),
         ({"stop": {"low": "x", "high": 1}}, "numbers"),
+        ({"stop": {"low": math.nan, "high": 0.2, "step": 0.01}}, "stop: low must be a number, got NaN"),
+        ({"stop": {"low": 0.1, "high": math.inf}}, "stop: high must be a number, got Infinity"),
+        ({"stop": [0.1, math.nan]}, "stop: nan is no number"),
+        ({"risk": {"low": 0, "high": 0.1, "log": True}}, "risk: a logarithmic range starts above zero.*low is 0"),
+        ({"bands_period": {"low": 1, "high": 10**23 - 1}}, "bands_period: high must be .* got 9{23}"),
+        (
+            {"bands_period": {"low": 1, "high": 10**9}},
+            "bands_period: from 1 to 1000000000 .* more than 1,000,000 values",
+        ),
+        ({"stop": {"low": 0.1, "high": 1, "step": "1e-999999"}}, "stop: step must be"),
     ],
 )
 def test_a_space_that_is_none_is_said_in_a_sentence(table: object, said: str) -> None:
     with pytest.raises(Misconfigured, match=said):
         space_of(table, MomentumParameters)
+
+
+def test_a_grid_of_a_million_millions_is_counted_at_once_and_its_last_trial_is_there() -> None:
+    whole = {"low": 1, "high": 1_000_000}
+    space = space_of({"bands_period": whole, "volume_period": whole}, MomentumParameters)
+    assert space.size == 10**12
+    assert space.grid(10**12 - 1) == {"bands_period": "1000000", "volume_period": "1000000"}
 
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
