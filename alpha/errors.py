@@ -14,6 +14,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
+def inside(text: str) -> str:
+    """A text as the rest of a sentence: its first letter small, unless an abbreviation such as GB begins there."""
+    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+
+
 class AlphaError(Exception):
     """Base class of every expected failure."""
 

@@ -329,7 +329,10 @@ class AnalysisProcess:
 
 async def serve(settings: AnalysisSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
-    definition = read_definition(settings.analysis_file)
+    try:
+        definition = read_definition(settings.analysis_file)
+    except Misconfigured as fault:
+        raise Misconfigured(f"ANALYSIS_FILE: {fault}") from None
     for interval in settings.analysis_alerts:
         if interval not in definition.intervals:
             raise Misconfigured(

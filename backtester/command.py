@@ -135,6 +135,10 @@ def look_ahead(request: Request, *, bars: int, seed: int) -> list[Finding]:
     return check(lambda: _fresh(ready), ready.data, bars=bars, seed=seed)
 
 
+#: More than any account holds; beyond it quantities and percentages lose their digits.
+MOST_CASH = Decimal(1_000_000_000_000)
+
+
 def _fresh(ready: Prepared) -> Strategy[Any, Any]:
     strategy = type(ready.strategy)(ready.parameters)
     strategy.score_source = ready.strategy.score_source
@@ -144,9 +148,7 @@ def _fresh(ready: Prepared) -> Strategy[Any, Any]:
 def prepare(request: Request) -> Prepared:
     """Read the data and make the strategy. Misconfigured says in a sentence what is wrong with the request."""
     kind = find_strategy(request.strategy, request.bots)
-    cash = _amount(request.cash, "--cash")
-    if cash <= 0:
-        raise Misconfigured("--cash must be above zero.")
+    cash = cash_of(request.cash)
     constant = _rate(request.funding)
     overrides = parse_overrides(list(request.overrides))
     if request.symbols is not None:
@@ -245,6 +247,14 @@ def find_strategy(name: str, bots: Path) -> type[Strategy[Any, Any]]:
     return found
 
 
+def cash_of(text: str) -> Decimal:
+    """The value of --cash in USDT. Misconfigured unless it is above zero and at most MOST_CASH."""
+    cash = amount(text, "--cash", most=MOST_CASH)
+    if cash <= 0:
+        raise Misconfigured(f"--cash must be above zero, not {text[:60]}.")
+    return cash
+
+
 def texts_of(parameters: Parameters) -> dict[str, str]:
     """Every parameter as text, defaults included."""
     texts = {}
@@ -281,15 +291,16 @@ def _symbols(text: str, folder: Path) -> str:
     return '["' + '", "'.join(name for name in names if name) + '"]'
 
 
-def _amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
+def amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
+    """A number of an option, from zero to `most`. Misconfigured, naming the option, for anything else."""
     try:
         value = Decimal(text)
     except InvalidOperation:
         comma = " Write it without commas, with a point before decimals." if "," in text else ""
         raise Misconfigured(f"{option} must be a number, got {text!r}.{comma}") from None
     if not value.is_finite() or value < 0 or (most is not None and value > most):
-        limit = "" if most is None else f" and at most {most}"
-        raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text}.")
+        limit = "" if most is None else f" and at most {most:,}"
+        raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text[:60]}.")
     return value
 
 
@@ -305,7 +316,7 @@ def _costs(request: Request, known: Mapping[str, Bars], cash: Decimal) -> Costs:
         return Costs(
             taker, max(found.values()), maker, {symbol: bps for symbol, bps in found.items() if symbol in known}
         )
-    return Costs(taker, _amount(text, "--slippage-bps", most=Decimal(500)), maker)
+    return Costs(taker, amount(text, "--slippage-bps", most=Decimal(500)), maker)
 
 
 def _holes(text: str) -> bool:
@@ -316,7 +327,7 @@ def _holes(text: str) -> bool:
 
 
 def _share(text: str, option: str) -> Decimal:
-    value = _amount(text, option)
+    value = amount(text, option)
     if value >= Decimal("0.1"):
         raise Misconfigured(f"{option} {text} would be {value * 100:f} % of the value: 0.00055 is 0.055 %.")
     return value

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from alpha.config.loader import load
 from alpha.config.services import LogSettings
-from alpha.errors import AlphaError, Fatal
+from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.live_state.events import EventReader
 from alpha.logs import configure
@@ -26,12 +26,14 @@ from demo.line_scheduler import LineScheduler
 from demo.log_tail import LogTail
 from demo.model import DemoModel, prepare, summary
 from demo.processes import State
+from demo.refusals import Refusals
 from demo.settings import DemoSettings
 from demo.speed_control import SpeedControl, bars_behind, bots_ready, next_closes
 from demo.stack import EXCHANGE, DemoStack
 from demo.timeline import Line, TimelineWriter
 from demo.view import Scene, picture, plain_line
 from operations.context import Operations, OperationsSettings, open_operations
+from operations.dashboard_access import DashboardAccess
 from operations.positions import balance
 from operations.status import status
 
@@ -49,7 +51,7 @@ LATE_S = 15.0
 
 
 class DemoRun:
-    """One run. `run` returns the exit code: 0 only when the ledgers agree."""
+    """One run. `run` returns the exit code: 0 only when the ledgers agree and no process refuses its settings."""
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class DemoRun:
         #: When the bots became ready: the run's duration counts from there.
         self._began: float | None = None
         self._ready = asyncio.Event()
+        self._refusals = Refusals(self._stack.supervisor)
 
     @property
     def dashboard_url(self) -> str:
@@ -124,6 +127,7 @@ class DemoRun:
             asyncio.create_task(self._overhear()),
             asyncio.create_task(self._keep_pace(platform)),
             asyncio.create_task(self._start_late()),
+            asyncio.create_task(self._say_refusals()),
         ]
         ending = asyncio.create_task(stop.wait())
         try:
@@ -194,6 +198,14 @@ class DemoRun:
             await asyncio.sleep(BEGIN_S)
         await self._stack.start_late()
 
+    async def _say_refusals(self) -> None:
+        """Say which process refuses its settings, as soon as it does; the full-screen view shows it in its last line."""
+        while True:
+            for sentence in self._refusals.new():
+                if not self._console.is_terminal:
+                    self._console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+            await asyncio.sleep(REFRESH_S)
+
     async def _listen(self, platform: Operations, bot: Bot) -> None:
         reader = EventReader(platform.live.of(bot), bot.id)
         while True:
@@ -245,7 +257,7 @@ class DemoRun:
             seconds=self._settings.demo_seconds,
             chosen=desk.chosen,
             keys=desk.keys,
-            answer=desk.answer,
+            answer=desk.answer or " ".join(self._refusals.lasting()),
             hint=f"The data is kept: make psql asks it.   {self._stack.dashboard_url}",
         )
 
@@ -258,6 +270,7 @@ class DemoRun:
 
     async def _finish(self, platform: Operations) -> int:
         self._console.print("Stopping the exchange's clock and comparing the books ...", style="dim")
+        refused = self._refusals.lasting()
         await self._ledger.pause()
         keys = {bot: key for bot, (key, _) in self._stack.secrets.keys.items()}
         books = await check_books(self._ledger, platform, keys)
@@ -269,7 +282,9 @@ class DemoRun:
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         style = "green" if books.agree else "red bold"
         self._console.print(books.summary, style=style, markup=False, highlight=False, soft_wrap=True)
-        return 0 if books.agree else 1
+        for sentence in refused:
+            self._console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1 if not books.agree else Misconfigured.exit_code if refused else 0
 
 
 async def run_demo(root: Path, stop: asyncio.Event) -> int:
@@ -277,6 +292,8 @@ async def run_demo(root: Path, stop: asyncio.Event) -> int:
     # Log lines would break up the view.
     configure("demo", load(LogSettings, env_file=None, log_level="error"))
     settings = load(DemoSettings, env_file=None)
+    # The dashboard starts after the bots; what is wrong with its settings is said before anything starts.
+    load(DashboardAccess, env_file=None)
     if not settings.demo_model:
         return await DemoRun(settings, load_registry(root / "bots.toml"), root).run(stop)
     folder = settings.demo_state.absolute() / f"model-{settings.demo_model}"

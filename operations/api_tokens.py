@@ -6,12 +6,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alpha.errors import Rejected
+from alpha.errors import Misconfigured, Rejected, shown
 from operations.context import Operations
 from operations.storable import storable
 
 SCOPES = ("read", "audit", "propose")
 MOST_DAYS = 3_650
+MOST_NAME = 60
 _PREFIX = "alpha"
 
 
@@ -43,15 +44,19 @@ def _digest(token: str) -> bytes:
 
 
 async def create(platform: Operations, client: str, scopes: list[str], days: int, by: str) -> str:
-    """Make a token; returns it, the only time that it is known. Rejected for an unknown scope or a bad duration."""
+    """Make a token; returns it, the only time that it is known. Misconfigured for an unknown scope, a bad duration or name."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        raise Rejected(f"Scopes must be among {', '.join(SCOPES)}, got {', '.join(unknown) or 'none'}.")
+        raise Misconfigured(f"Scopes must be among {', '.join(SCOPES)}, got {', '.join(unknown) or 'none'}.")
     if not 1 <= days <= MOST_DAYS:
-        raise Rejected(f"A token must last 1 to {MOST_DAYS} days, got {days}.")
-    name = storable(client, 60).strip()
+        raise Misconfigured(f"A token must last 1 to {MOST_DAYS} days, got {days}.")
+    if len(client.strip()) > MOST_NAME:
+        raise Misconfigured(
+            f"A token's name has at most {MOST_NAME} characters, got {shown(client)}. Choose a shorter one."
+        )
+    name = storable(client, MOST_NAME).strip()
     if not name:
-        raise Rejected("Say whose token it is, for example: alpha token create grafana.")
+        raise Misconfigured("Say whose token it is, for example: alpha token create grafana.")
     token_id = secrets.token_hex(6)
     token = f"{_PREFIX}_{token_id}_{secrets.token_urlsafe(32)}"
     await platform.history.value(

@@ -24,7 +24,7 @@ class DashboardAccess(Settings):
 
     dashboard_steering: bool = Field(
         False,
-        description="true lets operators who log in with a link from the bot (/dashboard) steer from the dashboard",
+        description="true to let operators who log in with a link from the bot (/dashboard) steer from the dashboard",
     )
     dashboard_public_url: str = Field(
         "",

@@ -16,7 +16,7 @@ from alpha.postgres.database import connect
 from alpha.registry import load_registry
 from alpha.strategy.parameters import load_parameters, read_environment
 from backtester.api import Settings, market_of
-from backtester.command import find_strategy
+from backtester.command import amount, cash_of, find_strategy
 from backtester.engine import run
 from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
@@ -53,12 +53,12 @@ def compare_live(request: LiveRequest, settings: DatabaseSettings | None = None)
     since, until = window(request.end, request.days)
     trips = history.round_trips(bot.id, since, until, settings=settings)
     equity = history.equity(bot.id, since, until, settings=settings)
-    cash = Decimal(request.cash) if request.cash else equity["equity"][0] if equity.height else _CASH
+    cash = cash_of(request.cash) if request.cash else equity["equity"][0] if equity.height else _CASH
     with ThreadPoolExecutor(1) as worker:
         intents = worker.submit(asyncio.run, _intents(settings, bot.id, since, until)).result()
     given = Settings(to_ms=ms_of(until))
     data = market_of(strategy, request.data, given)
-    costs = Costs(slippage_bps=Decimal(request.slippage_bps))
+    costs = Costs(slippage_bps=amount(request.slippage_bps, "--slippage-bps", most=Decimal(500)))
     result = run(strategy, data, BacktestConfig(ms_of(since), ms_of(until), cash, costs))
     return compare(
         result.trades,

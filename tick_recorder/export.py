@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from tick_recorder.influx.lines import COUNTED, to_lines
+from tick_recorder.inspect import held
 from tick_recorder.read import read_ticks
 from tick_recorder.schema import Kind
+from tick_recorder.store import TickStore
 
 FORMATS = ("csv", "npz", "line-protocol")
 #: hftbacktest's `event_dtype`, version 2: times in nanoseconds.
@@ -35,7 +37,8 @@ _BOTH = _EXCHANGE | _LOCAL
 def export(
     folder: Path, form: str, kind: Kind, symbol: str, start: datetime | None, end: datetime | None, target: Path
 ) -> int:
-    """Write rows into `target`; returns how many. Misconfigured for a form or kind that does not go together.
+    """Write rows into `target`; returns how many. Misconfigured for a form or kind that does not go together, and
+    where nothing is stored of what was asked for.
 
     `npz` takes trades and, where they are recorded, the order book (depth, else the best bid and offer) into one array
     named `data`, ordered by time of receipt as hftbacktest wants it.
@@ -46,9 +49,13 @@ def export(
         raise Misconfigured(f"{kind} has no line protocol. It exists for: {', '.join(COUNTED)}.")
     if form == "npz":
         data = events(folder, symbol, start, end)
+        if not len(data):
+            raise _nothing(folder, (Kind.TRADES, Kind.DEPTH, Kind.BBO), symbol)
         np.savez_compressed(target, data=data)
         return len(data)
     frame = read_ticks(folder, kind, symbol, start, end)
+    if not len(frame):
+        raise _nothing(folder, (kind,), symbol)
     if form == "csv":
         lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
         joined = (pl.col(name).cast(pl.List(pl.String)).list.join(" ") for name in lists)
@@ -57,6 +64,20 @@ def export(
         lines = to_lines(kind, symbol, frame)
         target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return len(frame)
+
+
+def _nothing(folder: Path, kinds: tuple[Kind, ...], symbol: str) -> Misconfigured:
+    """What is stored instead: the span of the symbol, or the symbols that there are."""
+    stored = [one for one in held(TickStore(folder)) if one.kind in kinds]
+    mine = [one for one in stored if one.symbol == symbol]
+    words = " or ".join(kinds)
+    if not mine:
+        others = ", ".join(sorted({one.symbol for one in stored})[:30]) or "no symbol"
+        return Misconfigured(f"{folder} has no {words} of {shown(symbol)}. It has those of {others}.")
+    first, last = min(one.first for one in mine), max(one.last for one in mine)
+    return Misconfigured(
+        f"{folder} has no {words} of {symbol} between --from and --to. Stored are {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC."
+    )
 
 
 def events(folder: Path, symbol: str, start: datetime | None, end: datetime | None) -> NDArray[np.void]:

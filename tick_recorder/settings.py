@@ -47,10 +47,10 @@ class RecorderSettings(
     )
     ticks_retention_days: int = Field(90, ge=0, le=36_500, description="how many days are kept; 0 keeps everything")
     ticks_max_gb: float = Field(
-        20.0, ge=0, description="GB that the files may take before the oldest hours go; 0 has no limit"
+        20.0, ge=0, description="the GB that the files may take before the oldest hours go; 0 has no limit"
     )
     ticks_buffer_mb: int = Field(
-        256, ge=16, le=65_536, description="MB that may wait in memory before frames are dropped, which is a gap"
+        256, ge=16, le=65_536, description="the MB that may wait in memory before frames are dropped, which is a gap"
     )
     ticks_part_s: float = Field(10.0, ge=0.1, le=60, description="seconds between two parts, lost at most by a kill")
     ticks_silence_s: float = Field(

@@ -17,7 +17,7 @@ from pydantic_settings import (
 )
 
 from alpha.config.env_file import invisible
-from alpha.errors import Misconfigured, shown
+from alpha.errors import Misconfigured, inside, shown
 
 #: Where containers find their secrets, one file each, named like the variable in lower case.
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -162,16 +162,23 @@ def _lines(kind: type[Settings], prefix: str, fault: ValidationError, env_file: 
         field = str(error["loc"][0])
         variable = f"{prefix}{field}".upper()
         description = (kind.model_fields[field].description or "").rstrip(".") if field in kind.model_fields else ""
-        hint = f" It is {description[:1].lower()}{description[1:]}." if description else ""
+        hint = f" It is {inside(description)}." if description else ""
         if error["type"] == "missing":
             absent = "" if env_file is None or env_file.exists() else f" There is no {env_file} here: run 'alpha init'."
             lines.append(f"{variable} is not set.{hint} Put it into .env.{absent}")
             continue
         secret = field in kind.model_fields and _is_secret(kind.model_fields[field])
-        given = "" if secret else f" is {shown(error['input'])}:"
-        message = _in_words(error)
-        lines.append(f"{variable}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
+        message = inside(_in_words(error)).rstrip(".")
+        value = "" if secret else shown(_as_written(error["input"]))
+        # a message that begins with the value needs it no second time
+        given = "" if secret else ":" if message.startswith(value) else f" is {value}:"
+        lines.append(f"{variable}{given} {message}.{hint}")
     return lines
+
+
+def _as_written(value: object) -> object:
+    """A list as people write it: its items, separated by commas."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
 
 
 _WHOLE = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")

@@ -56,10 +56,11 @@ class MigrateSettings(DatabaseSettings, RegistrySettings):
     bots_file: Path | None = Field(None, description="the former name of ALPHA_BOTS_FILE; read for one more release")
     alpha_analysis_db_password: SecretStr | None = Field(None, description="the password of alpha_analysis")
     postgres_create_db: bool = Field(
-        False, description="true makes the database where it is missing: a new cluster has none (docker-compose.ha.yml)"
+        False,
+        description="true to make the database where it is missing: a new cluster has none (docker-compose.ha.yml)",
     )
     migrate_only_simulated: bool = Field(
-        False, description="true refuses a database that holds other accounts than simulated ones; the demo's"
+        False, description="true to refuse a database that holds other accounts than simulated ones; the demo's"
     )
 
     def passwords(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from alpha.errors import Misconfigured, shown
+from alpha.errors import Misconfigured, inside, shown
 from alpha.strategy.base import Parameters
 
 P = TypeVar("P", bound=Parameters)
@@ -47,11 +47,11 @@ def load_parameters(
         for error in fault.errors(include_url=False):
             field = str(error["loc"][0]) if error["loc"] else ""
             about = kind.model_fields[field].description if field in kind.model_fields else None
-            hint = f" It is {about[:1].lower()}{about[1:].rstrip('.')}." if about else ""
+            hint = f" It is {inside(about).rstrip('.')}." if about else ""
             named = sources.get(field, field) or "The parameters"
             message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
             given = f" is {shown(error['input'])}:" if field else ""
-            lines.append(f"{named}{given} {message[:1].lower()}{message[1:].rstrip('.')}.{hint}")
+            lines.append(f"{named}{given} {inside(message).rstrip('.')}.{hint}")
         raise Misconfigured("\n".join(lines)) from None
 
 

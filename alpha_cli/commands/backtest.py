@@ -52,7 +52,9 @@ def backtest(
     ] = "0.0001",
     resume_days: Annotated[
         int | None,
-        typer.Option("--resume-days", min=0, help="The operator resumes so many days after a halt; without: never."),
+        typer.Option(
+            "--resume-days", min=0, max=36_500, help="The operator resumes so many days after a halt; without: never."
+        ),
     ] = None,
     holes: Annotated[
         str, typer.Option("--holes", help="A symbol with a hole: refuse, or longest: its longest part without one.")

@@ -1,7 +1,7 @@
 """`alpha export`: a bot's year as CSV files for the tax office."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Rejected
+from alpha.errors import Misconfigured, Rejected
 from alpha.postgres.archive import floors
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
@@ -46,6 +46,8 @@ def register(app: typer.Typer) -> None:
         written, missing = asyncio.run(_export(bot_id, year, zone, folder, style))
         for path, rows in written.items():
             console.print(f"{rows:>9,} rows  {path}")
+        if not any(written.values()):
+            console.print(f"{bot_id} has nothing on record in {year}, so the files are empty.")
         for sentence in missing:
             console.print(sentence)
 
@@ -57,6 +59,11 @@ async def _export(
     settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
+        newest = await connection.fetchval("SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1", bot)
+        # A simulated market may be ahead of the wall clock.
+        latest = max(moment for moment in (newest, datetime.now(UTC)) if moment is not None).astimezone(zone).year
+        if year > latest:
+            raise Misconfigured(f"--year {year} has not begun. Choose {latest} or an earlier one.")
         if style is not None:
             written = await export_tax(connection, bot, year, zone, folder, style.lower())
         else:

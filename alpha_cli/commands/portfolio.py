@@ -16,7 +16,7 @@ def portfolio(
     from_: Annotated[str | None, typer.Option("--from", help="First bar, UTC.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
     resume_days: Annotated[
-        int | None, typer.Option("--resume-days", min=0, help="The operator resumes after a halt.")
+        int | None, typer.Option("--resume-days", min=0, max=36_500, help="The operator resumes after a halt.")
     ] = None,
     one_account: Annotated[
         bool, typer.Option("--one-account", help="All on one account: one clock, sizes and limits from one equity.")

@@ -74,7 +74,7 @@ def run(
     slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage in basis points.")] = "2",
     funding: Annotated[str, typer.Option("--funding", help="Rate every 8 hours where the data have none.")] = "0.0001",
     resume_days: Annotated[
-        int | None, typer.Option("--resume-days", min=0, help="The operator resumes after a halt.")
+        int | None, typer.Option("--resume-days", min=0, max=36_500, help="The operator resumes after a halt.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--report", help="A folder for sweep.html and sweep.json.")] = None,
     storage: Storage = None,

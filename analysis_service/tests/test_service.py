@@ -174,6 +174,7 @@ async def test_rows_wait_for_postgres_and_redis_and_the_alert_is_off_unless_aske
 async def test_bad_input_is_one_sentence_at_the_start(service: Service, simulator: Simulator) -> None:
     cases = {
         "kind 'rsj' does not exist": {"definition": 'intervals = ["5"]\n[[indicator]]\nkind = "rsj"\n'},
+        "ANALYSIS_FILE: ": {"definition": "intervals = 5"},
         "got 0": {"definition": 'intervals = ["5"]\n[[indicator]]\nkind = "rsi"\nperiod = 0\n'},
         "ANALYSIS_SYMBOLS names NOSUCHUSDT": {"analysis_symbols": "NOSUCHUSDT"},
         "'btc usdt' cannot be a symbol": {"analysis_symbols": "btc usdt"},

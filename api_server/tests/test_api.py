@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Rejected
+from alpha.errors import Misconfigured
 from api_server.app import create_app
 from api_server.mcp_server import build, data
 from api_server.settings import ApiSettings
@@ -85,8 +85,10 @@ async def test_tokens_end_by_expiry_and_revocation_and_have_scopes(platform: Ope
     stored = await platform.history.value("SELECT encode(digest, 'hex') FROM audit.api_tokens")
     assert token not in stored
     for wrong in ((["everything"], 1), ([], 1), (["read"], 0), (["read"], 9_999)):
-        with pytest.raises(Rejected):
+        with pytest.raises(Misconfigured):
             await api_tokens.create(platform, "x", *wrong, "tests")
+    with pytest.raises(Misconfigured, match=r"at most 60 characters.*5,002 characters"):
+        await api_tokens.create(platform, "x" * 5_000, ["read"], 1, "tests")
     assert row.expires_at - row.created_at > timedelta(hours=23)
 
 

@@ -94,6 +94,8 @@ FAULTS = {
     "a wrong date": ([TOY, "--from", "yesterday"], "is not a date"),
     "an empty range": ([TOY, "--from", "2030-01-01"], "no candles of the range"),
     "cash of zero": ([TOY, "--cash", "0"], "--cash must be above zero"),
+    "cash beyond any": ([TOY, "--cash", "1e400"], "at most 1,000,000,000,000, not 1e400"),
+    "days beyond any": ([TOY, "--resume-days", "99999999999"], "--resume-days"),
     "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
     "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),
     "a symbol without data": ([TOY, "--symbols", "YUSDT"], "no candles of YUSDT"),

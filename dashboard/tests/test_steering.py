@@ -317,7 +317,10 @@ async def test_without_steering_there_are_no_such_routes(
     ("more", "said"),
     [
         ({"dashboard_public_url": ""}, "needs DASHBOARD_PUBLIC_URL"),
-        ({"dashboard_public_url": "http://desk.example"}, "is not an https address"),
+        (
+            {"dashboard_public_url": "http://desk.example"},
+            "DASHBOARD_PUBLIC_URL: 'http://desk.example' is not an https address",
+        ),
         ({"dashboard_public_url": "https://desk.example/path"}, "a scheme and a host alone"),
         ({"dashboard_public_url": "https://user:pw@desk.example"}, "a scheme and a host alone"),
         ({"dashboard_public_url": "https://desk.example:port"}, "is not an https address"),

@@ -76,6 +76,11 @@ async def test_a_wrong_bot_or_zone_is_one_sentence(history_settings: DatabaseSet
     wrong_bot = alpha(history_settings, "export", "--bot", "nobody", "--year", "2025", "--output", str(tmp_path / "x"))
     assert (wrong_bot.returncode, wrong_bot.stderr.count("\n")) == (1, 1)
     assert "The bots are: lxalgo_001, momentum_001, shortseller_001." in wrong_bot.stderr
+    early = alpha(history_settings, "export", "--bot", BOT, "--year", "2100", "--output", str(tmp_path / "x"))
+    assert (early.returncode, "--year 2100 has not begun." in early.stderr) == (2, True)
+    assert not (tmp_path / "x").exists()
+    idle = alpha(history_settings, "export", "--bot", BOT, "--year", "2019", "--output", str(tmp_path / "idle"))
+    assert (idle.returncode, "has nothing on record in 2019" in idle.stdout) == (0, True)
     wrong_zone = alpha(history_settings, "export", "--bot", BOT, "--year", "2025", "--tz", "Mars/Base")
     assert (wrong_zone.returncode, wrong_zone.stderr) == (
         1,

@@ -214,14 +214,23 @@ def test_the_commands_show_verify_and_export(
         (["ticks", "export", "A", "--output", "x", "--format", "xml"], "'xml' is not a form of export"),
         (["ticks", "export", "A", "--output", "x", "--kind", "bars"], "'bars' is not a kind"),
         (["ticks", "export", "A", "--output", "x", "--from", "soon"], "--from 'soon' is not a time"),
+        (["ticks", "export", "NOPE", "--output", "x"], "has no trades of 'NOPE'. It has those of A."),
+        (["ticks", "export", "NOPE", "--output", "x", "--format", "npz"], "has no trades or depth or bbo of 'NOPE'"),
+        (
+            ["ticks", "export", "A", "--output", "x", "--to", "2001-01-01"],
+            "no trades of A between --from and --to. Stored",
+        ),
         (["slippage", "--by", "moon"], "--by 'moon' is not a way"),
     ],
 )
 def test_a_wrong_word_is_one_sentence(
     store: TickStore, words: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fill(store)
     monkeypatch.setenv("TICKS_DIR", str(store.root))
+    monkeypatch.chdir(store.root.parent)
     assert main(words) == 2
+    assert not Path("x").exists()
     error = capsys.readouterr().err
     assert says in error
     assert "Traceback" not in error
