@@ -3,8 +3,10 @@
 import logging
 import logging.handlers
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from alpha.clock import monotonic_ms
 from alpha.config.services import LogSettings
 from alpha.errors import Misconfigured
 from alpha.imports import without
@@ -15,6 +17,7 @@ with without("rich", "better_exceptions", "colorama"):
 
 FILE_BYTES = 10_000_000
 FILES_KEPT = 5
+_MALFORMED_EVERY_MS = 60_000
 
 
 def configure(service: str, settings: LogSettings) -> None:
@@ -41,6 +44,9 @@ def configure(service: str, settings: LogSettings) -> None:
     # pybit and its HTTP library log what the gateway already reports as an event.
     for noisy in ("pybit", "picows", "urllib3", "websockets", "httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    malformed = _Malformed()
+    for name in ("aiohttp.server", "aiohttp.web"):
+        logging.getLogger(name).filters = [malformed]
     if settings.log_dir is not None:
         _add_file(root, settings.log_dir, service, shared)
 
@@ -49,6 +55,31 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of one module."""
     bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return bound
+
+
+class _Malformed(logging.Filter):
+    """One line a minute, without a trace, of requests that are not HTTP: whoever reaches the port could fill the log."""
+
+    def __init__(self, now_ms: Callable[[], int] = monotonic_ms) -> None:
+        super().__init__()
+        self._now_ms = now_ms
+        self._told_ms: int | None = None
+        self._untold = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log the record; that of a malformed request is made short."""
+        fault = record.exc_info[1] if record.exc_info else None
+        if type(fault).__module__ != "aiohttp.http_exceptions" and type(fault).__name__ != "RequestPayloadError":
+            return True
+        self._untold += 1
+        now = self._now_ms()
+        if self._told_ms is not None and now - self._told_ms < _MALFORMED_EVERY_MS:
+            return False
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg = f"Malformed requests, answered 400: {self._untold}. The newest: {type(fault).__name__}."
+        record.args, record.exc_info, record.exc_text = (), None, None
+        self._told_ms, self._untold = now, 0
+        return True
 
 
 class _QuietRotatingFile(logging.handlers.RotatingFileHandler):

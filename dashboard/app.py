@@ -18,7 +18,7 @@ from alpha.registry import load_registry
 from bot_control.desired_state import SWARM, DesiredState
 from bot_control.no_control import NoControl
 from dashboard import chart_data, figures, front, log_files, scripts, sweeps, tables, views
-from dashboard.asked import Asked, read
+from dashboard.asked import PARAMETERS, Asked, read, require_known
 from dashboard.gate import HEADERS, Gate, role
 from dashboard.login import Login
 from dashboard.settings import DashboardSettings
@@ -40,6 +40,16 @@ SESSION_CHECK_MS = 15_000
 MOST_QUERY = 200
 #: A form is a few hundred bytes.
 MOST_BODY = 65_536
+
+#: Parameters of the pages that have not those of `Asked`, by the beginning of their path.
+_OWN_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "/login": ("code",),
+    "/steer": ("bot",),
+    "/logs": ("level", "search"),
+    "/data/logs": ("level", "search"),
+    **dict.fromkeys(("/sessions", "/system", "/sweeps", "/events", "/trade"), ()),
+    **dict.fromkeys((f"/{name}" for name in views.MENU), (*PARAMETERS, "q")),
+}
 
 
 class Dashboard:
@@ -104,12 +114,17 @@ class Dashboard:
         """Let the gate decide, and turn faults into pages."""
         try:
             refusal = await self._gate.admit(request)
-            return await handler(request) if refusal is None else refusal
+            if refusal is not None:
+                return refusal
+            _require_known(request)
+            return await handler(request)
         except Rejected as fault:
             # the request cannot be answered, now or later
             return self._fault(request, str(fault), 400)
         except AlphaError as fault:
             return self._fault(request, str(fault), 503)
+        except web.RequestPayloadError:
+            return self._fault(request, "The body of the request is damaged. Send the form again.", 400)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception:
@@ -122,12 +137,16 @@ class Dashboard:
         return page(request, f"<section><p class=bad>{escape(storable(text, 2_000))}</p></section>", status=status)
 
     def _read(self, request: web.Request, path: str = "") -> Asked:
-        return read(self.platform.registry, path or request.path, request.query)
+        asked = read(self.platform.registry, path or request.path, request.query)
+        # a range is refused by pages without one, too
+        asked.period(self.platform.wall_now())
+        return asked
 
     async def _front(self, request: web.Request) -> web.Response:
+        asked = self._read(request)
         places, past = await asyncio.gather(
             front.live_places(self.platform, steering=self.steering is not None),
-            front.past_place(self.platform, self._read(request)),
+            front.past_place(self.platform, asked),
         )
 
         def part(name: str) -> str:
@@ -255,6 +274,17 @@ class Dashboard:
         """Why nothing can be shown at this monotonic time: PostgreSQL or Redis does not respond. None if both do."""
         away_ms = now_ms - self.stores_ms
         return f"PostgreSQL or Redis has not answered for {away_ms // 1000} s." if away_ms > BLIND_MS else None
+
+
+def _require_known(request: web.Request) -> None:
+    """Refuse unknown parameters. The token is known everywhere; a script's parameter is its digest."""
+    if request.path.startswith("/scripts/") or request.match_info.http_exception is not None:
+        return
+    parts = request.path.split("/")
+    known = next(
+        (_OWN_PARAMETERS[name] for n in (3, 2) if (name := "/".join(parts[:n])) in _OWN_PARAMETERS), PARAMETERS
+    )
+    require_known((name for name in request.query if name != "token"), known)
 
 
 def _event(name: str, part: str) -> bytes:

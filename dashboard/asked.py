@@ -1,6 +1,6 @@
 """What a page is asked for, all of it in the URL: time range, bot, symbol, reason, tag, words, page."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from alpha.errors import Misconfigured, Rejected
 from alpha.model.coin import SETTLE_COINS
 from alpha.registry import Bot, Registry
+from operations.candles import INTERVALS
 from operations.pages import short
 from operations.periods import Period, parse_period
 from operations.search import Filter
@@ -19,6 +20,7 @@ DEFAULT_RANGE = "30d"
 #: Rows per page of a table, and of a CSV file.
 PER_PAGE, PER_FILE = 50, 10_000
 _MOST_TEXT = 100
+PARAMETERS = ("range", "from", "to", "bot", "symbol", "reason", "tag", "search", "interval", "coin", "page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,18 @@ class Asked:
         return f"{path or self.path}?{urlencode({name: value for name, value in said.items() if value})}"
 
 
+def require_known(query: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuse a parameter that the page does not have, and one that is given twice: neither could be answered."""
+    given: set[str] = set()
+    for name in query:
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise Rejected(f"There is no parameter {storable(name)!r:.62} on this page: {has}.")
+        if name in given:
+            raise Rejected(f"The parameter {name} is given twice. Give it once.")
+        given.add(name)
+
+
 def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str = DEFAULT_RANGE) -> Asked:
     """Read a request's query. Rejected, in one sentence, for what cannot be meant."""
 
@@ -93,6 +107,9 @@ def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str =
     coin = text("coin").upper()
     if coin and coin not in SETTLE_COINS:
         raise Rejected(f"The coin must be one of {', '.join(SETTLE_COINS)}, got {coin!r:.40}.")
+    interval = text("interval")
+    if interval and interval not in INTERVALS:
+        raise Rejected(f"The interval must be one of {', '.join(INTERVALS)}, got {interval!r}.")
     return Asked(
         path,
         span,
@@ -102,7 +119,7 @@ def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str =
         text("tag"),
         text("search"),
         int(page),
-        text("interval"),
+        interval,
         coin,
     )
 

@@ -22,6 +22,8 @@ from operations.pages import short
 from operations.search import Filter
 
 _TRADES = 400
+#: So many symbols are named to somebody who asks for one that is none.
+_NAMED = 12
 Json = dict[str, object]
 
 
@@ -37,12 +39,21 @@ async def symbols(platform: Operations) -> list[str]:
     return [*traded, *sorted(followed - set(traded))]
 
 
+async def require_symbol(platform: Operations, symbol: str) -> None:
+    """Rejected for a symbol that no bot follows, that has no candles and that was never traded."""
+    known = await symbols(platform)
+    if symbol in known or await candles_of(platform, symbol, INTERVALS["D"], 1):
+        return
+    if (await search.fills(platform, Filter(None, None, symbol, limit=1))).rows:
+        return
+    offered = f"Symbols: {', '.join(sorted(known)[:_NAMED])}" if known else "No bot follows a symbol yet"
+    raise Rejected(f"There is no symbol {symbol!r} here: no bot follows it or traded it. {offered}.")
+
+
 async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow | None = None) -> Json:
     """Return candles of one symbol with the trades in them and the levels of open positions; of one trade's life if given."""
     offered = await intervals(platform)
     interval = asked.interval or (offered[0] if offered else "5")
-    if interval not in INTERVALS:
-        raise Rejected(f"The interval must be one of {', '.join(INTERVALS)}, got {interval!r}.")
     now = await business_now(platform)
     if trip is None:
         start, end = asked.period(now).start, now
@@ -50,6 +61,8 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         margin = max(trip.held / 2, (trip.closed_at - trip.opened_at) / 2)
         start, end = trip.opened_at - margin, trip.closed_at + margin
     rows = await candles_of(platform, symbol, INTERVALS[interval])
+    if trip is None and not rows:
+        await require_symbol(platform, symbol)
     shown = [row for row in rows if ms_of(start) - INTERVALS[interval] * 60_000 <= row[0] * 1000 <= ms_of(end)]
     if trip is None:
         period = asked.period(now)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from alpha.errors import Rejected
 from dashboard import log_files, tables
 from dashboard.asked import DEFAULT_RANGE, Asked, bot_bar, range_bar
-from dashboard.chart_data import symbols
+from dashboard.chart_data import require_symbol, symbols
 from dashboard.charts import chart_html
 from dashboard.heat_map import heat_map_html
 from dashboard.markup import page_html
@@ -61,6 +61,8 @@ async def _words(platform: Operations, usage: str, name: str, asked: Asked) -> l
 
 async def chart(platform: Operations, symbol: str | None, asked: Asked) -> str:
     """Return the page of one symbol's candles, by default the one traded last."""
+    if symbol is not None:
+        await require_symbol(platform, symbol)
     known = await symbols(platform)
     symbol = symbol or next(iter(known), None)
     if symbol is None:

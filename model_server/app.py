@@ -73,6 +73,10 @@ class ModelServer:
             return _fault(str(fault), 413)
         except Rejected as fault:
             return _fault(str(fault), 400)
+        except web.RequestPayloadError:
+            return _fault(
+                "The body of the request is damaged: its encoding is not what its headers say. Send it anew.", 400
+            )
         except web.HTTPRequestEntityTooLarge:
             return _fault(f"A request may have {self._settings.models_max_rows} rows. Send several.", 413)
 

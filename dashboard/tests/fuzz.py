@@ -62,7 +62,7 @@ def path(draw: random.Random) -> str:
         ]
     )
     words = b" ".join(draw.choice(_WORDS) for _ in range(draw.randrange(4)))
-    key = draw.choice(("q", "q", "q", "token", "x"))
+    key = draw.choice(("q", "q", "q", "token", "x", "range", "page", "interval"))
     return f"/{name}?{key}={quote_from_bytes(words)}"
 
 

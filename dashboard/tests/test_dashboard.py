@@ -242,6 +242,30 @@ async def test_a_query_that_is_not_understood_is_one_sentence_and_the_askers_fau
             assert len(re.findall(r"<p class=bad>[^<]{5,400}</p>", answer.text)) > 0, path
 
 
+async def test_a_parameter_or_symbol_that_there_is_not_is_refused_and_named(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        for path, said in {
+            "/chart/NOPE": "no symbol 'NOPE'",
+            "/data/candles/NOPE": "no symbol 'NOPE'",
+            "/chart/BTCUSDT?interval=7": "got '7'",
+            "/analytics?period=-3": "no parameter 'period'",
+            "/daily?n=-5": "no parameter 'n'",
+            "/logs?service=x": "no parameter 'service'",
+            "/data/logs/x?range=7d": "no parameter 'range'",
+            "/system?range=7d": "no parameter 'range'",
+            "/trades.csv?q=1": "no parameter 'q'",
+            "/?foo=1": "no parameter 'foo'",
+            "/trades?page=1&page=2": "page is given twice",
+            "/risk?range=never": "never",
+        }.items():
+            answer = await client.get(path)
+            assert answer.status_code == 400, (path, answer.status_code)
+            assert said in unescape(answer.text), (path, answer.text[-500:])
+        for path in ("/chart", "/chart/BTCUSDT?interval=15", f"/trades?token={'x' * 20}", "/logs?level=error"):
+            assert (await client.get(path)).status_code == 200, path
+
+
 async def test_what_is_away_is_503_and_bytes_that_are_no_text_open_nothing(served: tuple[Dashboard, str]) -> None:
     dashboard, address = served
     async with httpx.AsyncClient(base_url=address) as client:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from alpha.config.loader import load
+from alpha.logs import configure
 from alpha.scoring.local import Session
 from alpha.scoring.manifest import read_artefact
 from model_server.app import ModelServer
@@ -180,3 +182,34 @@ async def test_a_model_that_answers_its_reference_rows_otherwise_is_not_served(s
     assert answer.status_code == 503
     assert "answers its reference rows otherwise" in answer.json()["error"]
     assert (await served.ask()).status_code == 200, "the sound one goes on"
+
+
+async def test_malformed_requests_are_400_and_one_short_line_of_the_log_a_minute(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("aiohttp.server", "aiohttp.web"):
+        monkeypatch.setattr(logging.getLogger(name), "filters", [])
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure(
+        "tests", load(ModelServerSettings, env_file=None, models_dir=tmp_path, log_dir=tmp_path, log_level="info")
+    )
+    host, port = served.url.removeprefix("http://").split(":")
+    post = b"POST /v2/models/proof/infer HTTP/1.1\r\nHost: x\r\n"
+    for sent in (
+        b"GET /v2 HTTP/9.9.9\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nbad header\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        post + b"Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip",
+    ):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        assert (await reader.readline()).split()[1] == b"400", sent
+        writer.close()
+    for handler in root.handlers:
+        handler.close()
+    lines = (tmp_path / "tests.log").read_text().splitlines()
+    assert len([line for line in lines if "Malformed" in line]) == 1
+    assert not [line for line in lines if "Traceback" in line]
