@@ -277,8 +277,12 @@ class Dashboard:
 
 
 def _require_known(request: web.Request) -> None:
-    """Refuse unknown parameters. The token is known everywhere; a script's parameter is its digest."""
-    if request.path.startswith("/scripts/") or request.match_info.http_exception is not None:
+    """Refuse unknown parameters. The token is known everywhere; a script's parameter is its digest, a form has fields."""
+    if (
+        request.method == "POST"
+        or request.path.startswith("/scripts/")
+        or request.match_info.http_exception is not None
+    ):
         return
     parts = request.path.split("/")
     known = next(
