@@ -36,16 +36,16 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def refused(path: Path, fault: OSError) -> Misconfigured:
-    """The error for an operation that the system refused, with its remedy."""
+def refused(path: Path, fault: OSError, what: str = "written") -> Misconfigured:
+    """The error for an operation that the system refused, with its remedy; `what` could not be done to the file."""
     owner = _strange_owner(path)
     if owner is not None:
         return Misconfigured(
-            f"{path} cannot be written: {owner} belongs to another user. "
+            f"{path} cannot be {what}: {owner} belongs to another user. "
             f'Make it yours, then run this again: sudo chown -R "$(id -u):$(id -g)" {_shown(owner)}'
         )
     return Misconfigured(
-        f"{path} cannot be written: {fault.strerror or fault}. Mend that, then run this again; nothing is lost."
+        f"{path} cannot be {what}: {fault.strerror or fault}. Mend that, then run this again; nothing is lost."
     )
 
 

@@ -28,10 +28,13 @@ class Installation:
     def read(self) -> dict[str, str]:
         """All known secrets, by variable; empty before the first run."""
         path = self.folder / _LEDGER
-        if not path.exists():
-            return {}
         try:
+            if not path.exists():
+                return {}
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except PermissionError as fault:
+            # made by root, with an umask that hides the folder from others
+            raise refused(path, fault, "read") from None
         except (msgspec.DecodeError, OSError):
             raise Misconfigured(
                 f"{path} cannot be read. Restore it from a copy, or remove it to start afresh."

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import shutil
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -35,6 +37,15 @@ from tests.history.test_roles import log_in
 from tests.support.fill_generator import some_fills
 
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)  # a Monday
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """The command sets its process's umask; here that is the tests'."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

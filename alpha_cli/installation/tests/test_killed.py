@@ -178,12 +178,16 @@ def test_an_end_at_any_write_loses_no_secret(place: Path, act: Callable[[], None
         assert number > 20, "the writes were met"
 
 
-def test_a_folder_of_secrets_that_belongs_to_root_is_named_with_its_remedy(place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["readable", "hidden"])
+def test_a_folder_of_secrets_that_belongs_to_root_is_named_with_its_remedy(
+    place: Path, tmp_path: Path, mode: int
+) -> None:
     folder = place / "checkout"
     secrets = checkout(folder)
     before = (folder / ".env").read_text()
     for name in ("postgres", "risk_guard", "shortseller"):
         (folder / "secrets" / name).mkdir(parents=True)
+    (folder / "secrets").chmod(mode)
     user = os.geteuid()
     if user == 0:
         user = NOBODY
