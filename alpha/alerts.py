@@ -1,5 +1,6 @@
 """Alerts for the operator: one stream in Redis database 15, read by the command centre."""
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,6 +43,7 @@ class Alerts:
         self.service = service
         self._waiting: list[tuple[Alert, int]] = []
         self._raised_ms: dict[str, int] = {}
+        self._flushing = asyncio.Lock()
 
     async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
         """Raise an alert at wall-clock time `now_ms`. Never raises.
@@ -56,7 +58,7 @@ class Alerts:
         await self.flush()
 
     def _is_repeat(self, key: str, now_ms: int, again_after_ms: int) -> bool:
-        """Whether this key was raised just now; if not, it is from now on.."""
+        """Whether this key was raised just now; if not, it is from now on."""
         raised_ms = self._raised_ms.get(key)
         if raised_ms is not None and 0 <= now_ms - raised_ms < again_after_ms:
             return True
@@ -77,24 +79,31 @@ class Alerts:
 
     async def flush(self) -> None:
         """Send pending alerts, oldest first, as far as Redis accepts them."""
-        while self._waiting:
-            alert, raised_ms = self._waiting[0]
-            try:
-                await self._redis.xadd(
-                    keys.ALERTS,
-                    {
-                        "level": alert.level,
-                        "key": alert.key,
-                        "text": alert.text,
-                        "remedy": alert.remedy,
-                        "bot": alert.bot,
-                        "service": self.service,
-                        "raised_ms": str(raised_ms),
-                    },
-                    maxlen=keys.ALERTS_KEPT,
-                    approximate=True,
-                )
-            except (RedisError, OSError):
-                return
-            if self._waiting and self._waiting[0] == (alert, raised_ms):
-                self._waiting.pop(0)
+        # two tasks raise at once: without the lock both would send the first one
+        async with self._flushing:
+            while self._waiting:
+                first = self._waiting[0]
+                if not await self._send(*first):
+                    return
+                if self._waiting and self._waiting[0] is first:
+                    self._waiting.pop(0)
+
+    async def _send(self, alert: Alert, raised_ms: int) -> bool:
+        try:
+            await self._redis.xadd(
+                keys.ALERTS,
+                {
+                    "level": alert.level,
+                    "key": alert.key,
+                    "text": alert.text,
+                    "remedy": alert.remedy,
+                    "bot": alert.bot,
+                    "service": self.service,
+                    "raised_ms": str(raised_ms),
+                },
+                maxlen=keys.ALERTS_KEPT,
+                approximate=True,
+            )
+        except (RedisError, OSError):
+            return False
+        return True

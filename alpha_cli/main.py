@@ -63,6 +63,7 @@ SECTIONS = (
         (
             "status",
             "positions",
+            "chart",
             "orders",
             "balance",
             "fills",

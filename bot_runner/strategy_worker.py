@@ -104,11 +104,11 @@ class WorkerStrategy(Strategy[Any, Any]):
 
     def indicators(self, bars: Bars) -> dict[str, FloatArray]:
         """Never called here."""
-        raise NotImplementedError("Indicators of a worker's strategy are computed in the worker.")
+        raise RuntimeError("Indicators of a worker's strategy are computed in the worker.")
 
     def evaluate(self, moment: BarContext, state: Any) -> list[Intent]:
         """Never called here."""
-        raise NotImplementedError("A worker's strategy is evaluated in the worker.")
+        raise RuntimeError("A worker's strategy is evaluated in the worker.")
 
 
 class StrategyWorker:

@@ -281,6 +281,8 @@ class DemoRun:
             for line in await summary(platform, self._stack.model):
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         style = "green" if books.agree else "red bold"
+        # what refused while the books were compared is named, too
+        refused = list(dict.fromkeys([*refused, *self._refusals.lasting()]))
         self._console.print(books.summary, style=style, markup=False, highlight=False, soft_wrap=True)
         for sentence in refused:
             self._console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)

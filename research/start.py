@@ -82,6 +82,10 @@ def _count(space: Space, request: SweepRequest) -> int:
     trials = request.trials
     if request.sampler == "grid":
         trials = min(space.size, trials) if trials else space.size
+    elif trials < 1:
+        raise Misconfigured(
+            f"--trials {trials} leaves the sampler {request.sampler} nothing to try: give a number, or --sampler grid."
+        )
     if trials > MOST_TRIALS:
         raise Misconfigured(
             f"The sweep {request.name} would have {trials:,} trials; it can have {MOST_TRIALS:,}: set --trials, or "

@@ -23,7 +23,7 @@ MENU = (
     (("📊 Status", "q|status||0"), ("📈 Positions", "q|positions||0"), ("📋 Orders", "q|orders||0")),
     (("💰 Balance", "q|balance||0"), ("🧾 Trades", "q|trades||0"), ("⚡ Fills", "q|fills||0")),
     (("🔎 Last trade", "q|trade||0"), ("🛡 Risk", "q|risk||0"), ("⚖️ Exposure", "q|exposure||0")),
-    (("📉 Analytics", "q|analytics||0"), ("🏁 Performance", "q|performance||0")),
+    (("🖼 Chart", "q|chart||0"), ("📉 Analytics", "q|analytics||0"), ("🏁 Performance", "q|performance||0")),
     (("📅 Daily", "q|daily||0"), ("🗓 Weekly", "q|weekly||0"), ("📆 Monthly", "q|monthly||0")),
     (("🧭 Analysis", "q|analysis||0"), ("🎯 Entries", "q|entries||0"), ("🫧 Slippage", "q|slippage||0")),
     (("🧠 Model", "q|model||0"), ("🆕 Drift", "q|drift||0")),

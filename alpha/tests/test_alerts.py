@@ -1,6 +1,7 @@
-"""The one limiter of repeated alerts."""
+"""Alerts: the one limiter of repeats, and each sent once."""
 
-from typing import cast
+import asyncio
+from typing import Any, cast
 from unittest.mock import AsyncMock
 
 from alpha.alerts import Alert, Alerts, Level
@@ -29,3 +30,18 @@ async def test_without_a_limit_every_alert_is_raised() -> None:
     for _ in range(3):
         await alerts.raise_alert(Alert(Level.WARNING, "a", "text"), 0)
     assert redis.xadd.await_count == 3
+
+
+async def test_alerts_that_are_raised_at_once_are_each_sent_once() -> None:
+    sent: list[str] = []
+
+    async def xadd(_stream: str, fields: dict[str, Any], **_: Any) -> None:
+        await asyncio.sleep(0)  # the other task goes on while Redis is asked
+        sent.append(fields["key"])
+
+    redis = AsyncMock()
+    redis.xadd = xadd
+    alerts = Alerts(cast(TextRedis, redis), "test")
+    await asyncio.gather(*(alerts.raise_alert(Alert(Level.WARNING, key, "text"), 0) for key in "abc"))
+    assert sent == ["a", "b", "c"]
+    assert alerts.unsent == []

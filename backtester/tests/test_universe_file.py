@@ -12,6 +12,7 @@ from alpha.strategy.bars import Bars
 from alpha_cli.main import main
 from backtester.candle_files import write_file
 from backtester.universe_file import read_universe
+from exchange_simulator.candle_files import candle_files
 from exchange_simulator.market.replay import open_folder
 from tests.support.toy_strategies import random_bars
 
@@ -91,3 +92,10 @@ def test_a_symbol_with_a_hole_is_tested_over_its_longest_part_and_what_was_left_
     trades = pl.read_parquet(tmp_path / "out" / "trades.parquet").filter(pl.col("symbol") == "BUSDT")
     assert str(trades["entry_time"].min()) >= "2024-01-05"
     assert main([*words, "--holes", "fill"]) == 2
+
+
+def test_what_lies_beside_the_candles_is_no_coin(tmp_path: Path) -> None:
+    write_file(tmp_path / "AUSDT.parquet", random_bars(1, 600, "AUSDT"))
+    (tmp_path / "universe.csv").write_text("symbol,from,to\nAUSDT,,\n")
+    (tmp_path / "slippage.csv").write_text("symbol,bps,orders\nAUSDT,1.5,3\n")
+    assert list(candle_files(tmp_path)) == ["AUSDT"]

@@ -7,6 +7,8 @@ from exchange_simulator.candle_files.table import CandleFault
 
 #: It lies beside the candles and says which coins were listed when; it is no coin called UNIVERSE.
 UNIVERSE_FILE = "universe.csv"
+#: Files that lie beside candles and are no coins: the universe, and what fills cost (`alpha slippage`).
+_NO_COINS = frozenset({UNIVERSE_FILE, "slippage.csv"})
 _NAME = re.compile(r"([A-Z0-9]{1,40})\.(?:csv|csv\.gz|csv\.zip|zip|parquet)", re.IGNORECASE)
 
 
@@ -20,7 +22,7 @@ def candle_files(folder: Path) -> dict[str, Path]:
     others: list[str] = []
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
-        if match is None or not path.is_file() or path.name.lower() == UNIVERSE_FILE:
+        if match is None or not path.is_file() or path.name.lower() in _NO_COINS:
             others.append(path.name)
             continue
         symbol = match[1].upper()

@@ -274,3 +274,8 @@ def test_the_commands(
     assert (tmp_path / "out" / "sweep.html").exists()
     assert main(["sweep", asked.name, *words, *common]) == 2
     assert main(["sweep", "status", "nobody", *common]) == 2
+
+
+def test_a_sampler_that_may_try_nothing_is_refused(studies: Studies, asked: SweepRequest) -> None:
+    with pytest.raises(Misconfigured, match="--trials 0 leaves the sampler random nothing to try"):
+        begin(studies, replace(asked, trials=0, sampler="random"))

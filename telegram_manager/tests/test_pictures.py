@@ -27,7 +27,18 @@ from tests.support.operations import run_sql
 
 pytestmark = pytest.mark.long
 LOOK = (
-    *("/start", "/help", "/menu", "/status", "/positions", "/orders", "/balance", "/trades", "/trades lxalgo 12"),
+    *(
+        "/start",
+        "/help",
+        "/menu",
+        "/status",
+        "/positions",
+        "/chart",
+        "/orders",
+        "/balance",
+        "/trades",
+        "/trades lxalgo 12",
+    ),
     *("/fills momentum 8", "/analytics", "/analytics shortseller 2025-01", "/daily 8", "/weekly", "/monthly"),
     *("/performance", "/health", "/sync", "/issues", "/alerts", "/audit 6", "/logs shortseller 5", "/whoami"),
     *(

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+from prometheus_client import CollectorRegistry
+
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import Connection
 from trade_sync_service.io.store import AccountStore
@@ -19,7 +21,7 @@ async def test_a_run_thins_what_is_older_than_a_week_with_the_services_own_role(
 ) -> None:
     store = await AccountStore.open(sync_settings, BOT, "simulated", "1001")
     link: Any = SimpleNamespace(bot=SimpleNamespace(id=BOT), store=store)
-    service = Service(MagicMock(), Metrics())
+    service = Service(MagicMock(), Metrics(CollectorRegistry()))
     insert = (
         "INSERT INTO trading.equity_snapshots SELECT $1, t, 100, 100, 100, 0 "
         "FROM generate_series($2::text::timestamptz, $2::text::timestamptz + interval '59 min', interval '1 min') AS t"

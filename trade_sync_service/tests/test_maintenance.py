@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from alpha.clock import Clock
 from alpha.errors import Retry
@@ -33,7 +34,7 @@ async def test_a_sync_that_fails_in_a_maintenance_window_is_told_only_when_it_ou
         if runs == 5 * RUNS_BEFORE_ALERT:
             raise _Ended
 
-    service = Service(house, Metrics(), clock=Clock(sleep=pause))
+    service = Service(house, Metrics(CollectorRegistry()), clock=Clock(sleep=pause))
     service.once = AsyncMock(side_effect=Retry("Bybit does not answer."))  # type: ignore[method-assign]
     with pytest.raises(_Ended):
         await service._keep(SimpleNamespace(id="lxalgo_001"))  # type: ignore[arg-type]

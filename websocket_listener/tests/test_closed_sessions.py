@@ -23,18 +23,18 @@ CLOSE_MS = 1_796_072_400_000  # Monday 2026-11-30, 21:00 UTC
 async def test_the_live_state_stays_synced_while_the_market_is_closed(
     stores: Stores, tmp_path: Path, links: RedisClients, database: Any
 ) -> None:
-    options = ("--symbols", f"BTCUSDT,{STOCK}", "--start", "2026-11-30T20:00", "--account", "key-1:secret-1:100000")
+    options = ("--symbols", f"BTCUSDT,{STOCK}", "--start", "2026-11-30T20:00", "--account", "key-22:secret-22:100000")
     exchange = Simulator(tmp_path, speed="60", options=(*options, "--no-rate-limits", "--faults"))
     await exchange.start()
     maker = ListenerMaker(stores, exchange)
     try:
-        trader = Trader(exchange.url, BotKey("", "", "key-1", "secret-1"))
+        trader = Trader(exchange.url, BotKey("", "", "key-22", "secret-22"))
         assert (await trader.order(STOCK, "Buy", "100"))["retCode"] == 0
         await trader.close()
         redis = links.database(DATABASE[BOT])
         await redis.sadd(keys.symbols(BOT), STOCK)
         await redis.sadd(keys.intervals(BOT), "5")
-        maker({"SHORTSELLER": "key-1"})
+        maker({"SHORTSELLER": "key-22"})
         async with httpx.AsyncClient(base_url=exchange.url) as client:
             await synced(links)
             (await client.post("/_sim/speed", json={"speed": 3600})).raise_for_status()

@@ -21,19 +21,19 @@ NEW = {
 async def test_new_fields_values_topics_and_codes_are_noted_once_and_no_fill_is_lost(
     exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
-    process = listener({"SHORTSELLER": "key-14"}, health_port="0")
+    process = listener({"SHORTSELLER": "key-16"}, health_port="0")
     await synced(links)
     async with httpx.AsyncClient(base_url=exchange.url) as client:
 
         async def fault(**body: object) -> None:
             assert (await client.post("/_sim/faults", json=body)).status_code == 200
 
-        await fault(kind="drift", topic="execution", key="key-14", field="carbonOffset", value="api-secret-free")
-        await fault(kind="drift", topic="order", key="key-14", field="orderStatus", value="Parked", times=1)
+        await fault(kind="drift", topic="execution", key="key-16", field="carbonOffset", value="api-secret-free")
+        await fault(kind="drift", topic="order", key="key-16", field="orderStatus", value="Parked", times=1)
         await fault(kind="drift", path="/v5/position/list", field="moonPhase", value="waxing")
-        await fault(kind="push", stream="private", key="key-14", topic="horoscope", field="sign", value="virgo")
-        await fault(kind="answer", path="/v5/order/realtime", key="key-14", ret_code=990001, ret_msg="Mars", times=1)
-        await buy(exchange, 14, "0.1", "0.1")
+        await fault(kind="push", stream="private", key="key-16", topic="horoscope", field="sign", value="virgo")
+        await fault(kind="answer", path="/v5/order/realtime", key="key-16", ret_code=990001, ret_msg="Mars", times=1)
+        await buy(exchange, 16, "0.1", "0.1")
 
         async def noted() -> bool:
             rows = await database.fetch("SELECT kind, place, name FROM audit.venue_drift")
@@ -45,11 +45,11 @@ async def test_new_fields_values_topics_and_codes_are_noted_once_and_no_fill_is_
             rows = await database.fetch("SELECT kind, place, name FROM audit.venue_drift")
             raise AssertionError(f"missing: {NEW - {tuple(row) for row in rows}}, {rows}") from None
         await client.delete("/_sim/faults")
-    await buy(exchange, 14, "-0.2")
+    await buy(exchange, 16, "-0.2")
     await synced(links)
 
     async def all_there() -> bool:
-        return len(await fills_of(database, "shortseller_001", exchange, 14)) == 3
+        return len(await fills_of(database, "shortseller_001", exchange, 16)) == 3
 
     await until(all_there, 20, "the fills")
     rows = {(row["kind"], row["name"]): row for row in await database.fetch("SELECT * FROM audit.venue_drift")}

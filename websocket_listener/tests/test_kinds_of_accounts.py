@@ -166,13 +166,13 @@ async def test_the_switch_of_fees_is_read_and_a_change_is_told(
 async def test_a_split_in_mid_position_continues_the_round_trip_with_its_cost(
     exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any
 ) -> None:
-    listener({"SHORTSELLER": "key-14"})
+    listener({"SHORTSELLER": "key-18"})
     await synced(links)
-    await trade(exchange, "14", ("ADAUSDT", "Buy", "1000"), ("ADAUSDT", "Sell", "200"))
-    await until(lambda: trades_stored(exchange, database, "14"), 30, "the fills")
+    await trade(exchange, "18", ("ADAUSDT", "Buy", "1000"), ("ADAUSDT", "Sell", "200"))
+    await until(lambda: trades_stored(exchange, database, "18"), 30, "the fills")
     await ask(exchange, "split", symbol="ADAUSDT", ratio="5")
-    await trade(exchange, "14", ("ADAUSDT", "Buy", "500"))
-    uid = str((await exchange.account("key-14"))["uid"])
+    await trade(exchange, "18", ("ADAUSDT", "Buy", "500"))
+    uid = str((await exchange.account("key-18"))["uid"])
 
     async def adjusted() -> bool:
         row = await database.fetchrow(
@@ -184,10 +184,10 @@ async def test_a_split_in_mid_position_continues_the_round_trip_with_its_cost(
 
     await until(adjusted, 60, "the adjustment")
     state = await database.fetchrow("SELECT held, cost FROM trading.position_states s JOIN trading.accounts a USING (account_id) WHERE a.user_id = $1", uid)  # fmt: skip
-    (held,) = (await exchange.account("key-14"))["positions"]
+    (held,) = (await exchange.account("key-18"))["positions"]
     assert state["held"] == D(held["size"])
     assert abs(state["cost"] / state["held"] - D(held["avgPrice"])) < D("0.0000001")
-    await trade(exchange, "14", ("ADAUSDT", "Sell", "4500"))
+    await trade(exchange, "18", ("ADAUSDT", "Sell", "4500"))
 
     async def closed() -> bool:
         return bool(
@@ -202,7 +202,7 @@ async def test_a_split_in_mid_position_continues_the_round_trip_with_its_cost(
         "SELECT gross, qty FROM trading.position_summaries s JOIN trading.accounts a USING (account_id) WHERE a.user_id = $1",
         uid,
     )
-    assert abs(trip["gross"] - D((await exchange.account("key-14"))["gross"])) < D("0.00000001")
+    assert abs(trip["gross"] - D((await exchange.account("key-18"))["gross"])) < D("0.00000001")
     assert trip["qty"] == 5500, "in units after the split: a thousand became five thousand"
     assert "corporate action" in await alerts_of(links)
 
@@ -229,9 +229,9 @@ async def test_a_position_near_deleveraging_is_told_once(links: RedisClients) ->
 async def test_the_drawdown_of_a_held_symbol_comes_over_the_public_stream(
     exchange: Simulator, listener: ListenerMaker, links: RedisClients
 ) -> None:
-    listener({"SHORTSELLER": "key-13"})
+    listener({"SHORTSELLER": "key-19"})
     await synced(links)
-    await trade(exchange, "13", ("XRPUSDT", "Buy", "100"))
+    await trade(exchange, "19", ("XRPUSDT", "Buy", "100"))
     await ask(exchange, "drawdown", symbol="XRPUSDT", pnl_ratio="-0.29")
 
     async def told() -> bool:

@@ -58,7 +58,7 @@ async def taken_over(links: RedisClients, before: str | None) -> None:
 async def test_a_listener_that_hangs_or_dies_is_replaced_and_can_write_nothing_afterwards(
     exchange: Simulator, listener: ListenerMaker, links: RedisClients, database: Any, how: str
 ) -> None:
-    number = 13 if how == "frozen" else 7
+    number = 20 if how == "frozen" else 21
     first = listener({"SHORTSELLER": f"key-{number}"})
     await synced(links)
     second = listener({"SHORTSELLER": f"key-{number}"})
