@@ -122,7 +122,11 @@ async def test_the_listener_goes_through_a_maintenance_of_the_exchange(
             return "60" in await told()
 
         await until(announced, 20, "the announcement")
-        assert [window.title for window in (await read_maintenance(links.shared)).windows] == ["upgrade"]
+
+        async def shown() -> bool:
+            return [window.title for window in (await read_maintenance(links.shared)).windows] == ["upgrade"]
+
+        await until(shown, 10, "the window in Redis")
 
         async def begun() -> bool:
             return (await read_maintenance(links.shared)).ongoing
