@@ -1,7 +1,6 @@
 """PostgreSQL for one bot: its account, its state, halts and the operator's wish."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -11,7 +10,7 @@ from alpha.lease import LeaseLost
 from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.bounded_database import BoundedDatabase
-from alpha.postgres.database import POSTGRES_ERRORS, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Record, explained
 from alpha.registry import Bot
 from bot_runner.order_intents import OrderIntent
 
@@ -126,11 +125,11 @@ class Store:
         rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
         return str(rows[0]["reason"]) if rows else None
 
-    async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def rows(self, sql: str, *arguments: object) -> list[Record]:
         """The rows of a query of another part of the bot."""
         return await self._fetch(sql, *arguments)
 
-    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def _fetch(self, sql: str, *arguments: object) -> list[Record]:
         try:
             rows = await self._questions.fetch(sql, *arguments)
         except asyncpg.PostgresError as fault:

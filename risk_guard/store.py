@@ -1,7 +1,6 @@
 """PostgreSQL access of the guard: halts, its own state, the strategies' state. The guard works without PostgreSQL."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
 from alpha.postgres.bounded_database import TIMEOUT_S, BoundedDatabase
-from alpha.postgres.database import POSTGRES_ERRORS, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Record, explained
 from alpha.process import end_tasks
 from alpha.strategy.positions import OwnPosition
 
@@ -228,11 +227,11 @@ class GuardStore:
         """Lift the halt of this kind on one symbol; False if none is in force."""
         return bool(await self._fetch(_LIFT_SYMBOL, bot_id, symbol, kind, by))
 
-    async def rows(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def rows(self, sql: str, *arguments: object) -> list[Record]:
         """The rows of one query."""
         return await self._fetch(sql, *arguments)
 
-    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def _fetch(self, sql: str, *arguments: object) -> list[Record]:
         try:
             rows = await self._questions.fetch(sql, *arguments)
         except POSTGRES_ERRORS as fault:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
 from alpha.logs import logger
-from alpha.postgres.database import Connection, Pool
+from alpha.postgres.database import Connection, Pool, PooledConnection
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
 from alpha.postgres.fills import Fill, insert_fills
 from websocket_listener.rows import OrderRow
@@ -66,7 +66,7 @@ class PostgresWriter:
         self.lags_s: dict[int, float] = {}
         self._rows: deque[Waiting] = deque()
         self._taken: list[Waiting] = []
-        self._connection: Connection | None = None
+        self._connection: PooledConnection | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -22,7 +22,7 @@ import asyncpg
 
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured, Rejected
-from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
 from alpha.postgres.partition import only_one
 from alpha.postgres.short_lock import briefly
 
@@ -157,7 +157,7 @@ async def _write_all(
     connection: Connection, account: int, floor: datetime, folder: Path, progress: Progress
 ) -> tuple[int, datetime | None]:
     """Write every month; how many rows, and when the first happened. Fatal unless the files hold what the table has."""
-    bounds = await connection.fetchrow(_BOUNDS, account, floor, timeout=3600)
+    bounds = await fetch_one(connection, _BOUNDS, account, floor, timeout=3600)
     written = 0
     start = bounds["first"]
     while start is not None and start < floor:

@@ -6,11 +6,9 @@ timeout. Here, on timeout, the whole pool is terminated.
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from alpha.config.services import DatabaseSettings
-from alpha.postgres.database import POSTGRES_ERRORS, Pool, create_pool
+from alpha.postgres.database import POSTGRES_ERRORS, Pool, Record, create_pool
 
 TIMEOUT_S = 5.0
 #: After a timeout, queries during the next TIMEOUT_S get only this long, because one round sends several.
@@ -29,9 +27,9 @@ class BoundedDatabase:
         self._max_size = max_size
         self._timeout_s = timeout_s
         self._hung_s = -timeout_s
-        self._pool: Pool = None
+        self._pool: Pool | None = None
 
-    async def fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def fetch(self, sql: str, *arguments: object) -> list[Record]:
         """The rows of one query. Raises `alpha.postgres.errors.POSTGRES_ERRORS`, or TimeoutError after the time limit.
 
         After an error the statement may still have taken effect.
@@ -53,8 +51,7 @@ class BoundedDatabase:
                 self._pool = None
             pool.terminate()
             raise TimeoutError
-        found: list[Mapping[str, Any]] = asking.result()
-        return found
+        return asking.result()
 
     async def close(self) -> None:
         """Close the connections."""

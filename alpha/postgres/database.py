@@ -8,15 +8,31 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from alpha.config.services import DatabaseSettings
+from alpha.errors import Fatal
 from alpha.postgres.errors import POSTGRES_ERRORS, explained
 
-__all__ = ["POSTGRES_ERRORS", "Connection", "Pool", "connect", "create_pool", "explained", "prepare"]
+__all__ = [
+    "POSTGRES_ERRORS",
+    "Connection",
+    "Pool",
+    "PooledConnection",
+    "Record",
+    "connect",
+    "create_pool",
+    "explained",
+    "fetch_one",
+    "prepare",
+]
 
-#: A connection, pooled or standalone. asyncpg is untyped.
-Connection: TypeAlias = Any
-Pool: TypeAlias = Any
+Pool: TypeAlias = asyncpg.Pool
+#: A connection that a pool lends.
+PooledConnection: TypeAlias = PoolConnectionProxy
+#: A connection, standalone or lent by a pool.
+Connection: TypeAlias = asyncpg.Connection | PooledConnection
+Record: TypeAlias = asyncpg.Record
 
 CONNECT_TIMEOUT_S = 10.0
 _DECODE = json.JSONDecoder(parse_float=Decimal).decode
@@ -25,6 +41,14 @@ _DECODE = json.JSONDecoder(parse_float=Decimal).decode
 async def prepare(connection: Connection) -> None:
     """Register our type codecs on a new connection."""
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=_DECODE, schema="pg_catalog")
+
+
+async def fetch_one(connection: Connection, sql: str, *arguments: object, timeout: float | None = None) -> Record:
+    """The row of a query that always has one; `timeout` in seconds. Raises Fatal when it has none."""
+    row = await connection.fetchrow(sql, *arguments, timeout=timeout)
+    if row is None:
+        raise Fatal(f"PostgreSQL gave no row where there is always one. Report it, with the query: {sql.strip()}")
+    return row
 
 
 def _arguments(settings: DatabaseSettings, application: str) -> dict[str, Any]:
@@ -42,7 +66,7 @@ def _arguments(settings: DatabaseSettings, application: str) -> dict[str, Any]:
 async def connect(settings: DatabaseSettings, application: str) -> Connection:
     """Open one connection. Raises Retry or Misconfigured; the message names address and setting."""
     try:
-        connection = await asyncpg.connect(**_arguments(settings, application))
+        connection: Connection = await asyncpg.connect(**_arguments(settings, application))
         await prepare(connection)
     except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None

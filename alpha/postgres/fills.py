@@ -16,7 +16,7 @@ import asyncpg
 from msgspec import Struct, structs
 from msgspec.json import Encoder
 
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, Record
 
 
 class Fill(Struct, frozen=True, gc=False):
@@ -145,16 +145,15 @@ class _Statement:
     def __init__(self) -> None:
         self._text = INSERT_FILLS
 
-    async def run(self, connection: Connection, batch: str) -> list[tuple[bool]]:
+    async def run(self, connection: Connection, batch: str) -> list[Record]:
         """Insert the batch. Raises InvalidCachedStatementError, which passes, when a transaction has to begin again."""
         try:
-            rows: list[tuple[bool]] = await connection.fetch(self._text, batch)
+            return await connection.fetch(self._text, batch)
         except (asyncpg.UndefinedColumnError, asyncpg.FeatureNotSupportedError) as fault:
             self._text = INSERT_FILLS if self._text is _INSERT_BEFORE_49 else _INSERT_BEFORE_49
             if connection.is_in_transaction():
                 raise asyncpg.InvalidCachedStatementError(f"The schema has changed: {fault}.") from None
-            rows = await connection.fetch(self._text, batch)
-        return rows
+            return await connection.fetch(self._text, batch)
 
 
 _statement = _Statement()

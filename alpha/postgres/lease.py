@@ -7,7 +7,6 @@ in milliseconds, so that it increases across a restore or a lossy failover too.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -15,7 +14,7 @@ from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Retry
 from alpha.lease import Grant
 from alpha.postgres.bounded_database import BoundedDatabase
-from alpha.postgres.database import POSTGRES_ERRORS, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Record, explained
 
 # When another process holds the row, the insert returns nothing. A holder re-acquires its own lease when the
 # answer to its first query was lost.
@@ -125,7 +124,7 @@ class PostgresLease:
         """Close the connection."""
         await self._questions.close()
 
-    async def _fetch(self, sql: str, *arguments: object) -> list[Mapping[str, Any]]:
+    async def _fetch(self, sql: str, *arguments: object) -> list[Record]:
         try:
             return await self._questions.fetch(sql, *arguments)
         except POSTGRES_ERRORS as fault:

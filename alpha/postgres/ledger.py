@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from alpha.config.services import DatabaseSettings
-from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
 
 #: Fills per step; one step takes about 0.2 s.
 STEP = 20_000
@@ -127,8 +127,13 @@ async def _verify_ledger(
     state: str | None = None if since is None else await connection.fetchval(_CHECKPOINT, *ledger.key, since)
     begin = None if state is None else await connection.fetchval(_DAY_AFTER, state)
     while True:
-        step = await connection.fetchrow(
-            "SELECT * FROM trading.verify_ledger_step($1, $2, $3, $4, $5, $6)", *ledger.key, state, STEP, timeout=600
+        step = await fetch_one(
+            connection,
+            "SELECT * FROM trading.verify_ledger_step($1, $2, $3, $4, $5, $6)",
+            *ledger.key,
+            state,
+            STEP,
+            timeout=600,
         )
         state = step["state"]
         findings.fills += step["replayed"]
@@ -229,7 +234,8 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
     """
     connection = await connect(settings, "verify")
     try:
-        row = await connection.fetchrow(
+        row = await fetch_one(
+            connection,
             "SELECT count(*), count(*) FILTER (WHERE abs(c.difference) > $1), coalesce(max(abs(c.difference)), 0) "
             "FROM trading.bots b, trading.exec_pnl_check(b.bot_id, '-infinity', 'infinity') c",
             allowed,
@@ -267,8 +273,12 @@ async def rebuild(settings: DatabaseSettings, progress: Progress, *, since: date
             await connection.execute(_MARK, *ledger.key, since, timeout=600)
             done = False
             while not done:
-                replayed, done = await connection.fetchrow(
-                    "SELECT * FROM trading.recompute_ledger_step($1, $2, $3, $4, $5)", *ledger.key, STEP, timeout=600
+                replayed, done = await fetch_one(
+                    connection,
+                    "SELECT * FROM trading.recompute_ledger_step($1, $2, $3, $4, $5)",
+                    *ledger.key,
+                    STEP,
+                    timeout=600,
                 )
                 progress(replayed)
     except POSTGRES_ERRORS as fault:

@@ -21,7 +21,7 @@ import asyncpg
 
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
-from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
 from alpha.postgres.short_lock import PAUSE_S, briefly
 
 #: Pages of 8 KiB per step: some 7,000 fills, about 0.1 s.
@@ -224,8 +224,8 @@ async def _copy(connection: Connection, progress: Progress, step_blocks: int) ->
     """Copy the blocks that are not copied yet, each range in a transaction of its own with its mark."""
     names = ", ".join(await connection.fetchval(_COLUMNS))
     while True:
-        state = await connection.fetchrow(
-            f"SELECT *, filenode = pg_relation_filenode('trading.fills') AS same FROM {_SCHEMA}.{STATE}"
+        state = await fetch_one(
+            connection, f"SELECT *, filenode = pg_relation_filenode('trading.fills') AS same FROM {_SCHEMA}.{STATE}"
         )
         first, blocks = state["next_block"], state["blocks"]
         if not state["same"]:
@@ -259,7 +259,8 @@ async def _compare(connection: Connection) -> int:
     names = ", ".join(await connection.fetchval(_COLUMNS))
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         ours, copy = [
-            await connection.fetchrow(_SUMS.format(names=names, table=table), timeout=None) for table in ("fills", COPY)
+            await fetch_one(connection, _SUMS.format(names=names, table=table), timeout=None)
+            for table in ("fills", COPY)
         ]
     if ours != copy:
         await connection.execute(f"UPDATE {_SCHEMA}.{STATE} SET next_block = 0")

@@ -18,7 +18,7 @@ from alpha.bybit.session import Credentials
 from alpha.errors import Retry
 from alpha.model.account import Environment
 from alpha.model.money import plain
-from alpha.postgres.database import connect
+from alpha.postgres.database import connect, fetch_one
 from alpha_cli.observe.key import check_key
 from alpha_cli.observe.stack import LISTENER, SYNC, ObserveStack
 from demo.ports import free_port
@@ -192,9 +192,10 @@ async def _read_books(stack: ObserveStack, code: int, detail: str) -> Books:
     connection = await connect(stack.database(), "observe")
     try:
         # a funding payment is an execution, not a fill
-        found = await connection.fetchrow(
+        found = await fetch_one(
+            connection,
             "SELECT count(*) FILTER (WHERE exec_type <> 'Funding') AS fills, "
-            "count(*) FILTER (WHERE exec_type = 'Funding') AS funding, min(exec_time) AS since FROM trading.fills"
+            "count(*) FILTER (WHERE exec_type = 'Funding') AS funding, min(exec_time) AS since FROM trading.fills",
         )
         trips = await connection.fetchval("SELECT count(*) FROM trading.position_summaries")
         rows = await connection.fetch(

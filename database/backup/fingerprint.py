@@ -1,6 +1,6 @@
 """A database's fingerprint: the row count of every table and the sum of every numeric column."""
 
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 
 #: Table to column to figure; `rows` is the row count. Figures are strings, because sums are exact.
 Fingerprint = dict[str, dict[str, str]]
@@ -25,7 +25,7 @@ async def fingerprint(connection: Connection, *, sums: bool = True) -> Fingerpri
         columns = (table["columns"] or []) if sums else []
         parts = ["count(*)::text AS rows", *(f"trim_scale(sum({column}))::text AS {column}" for column in columns)]
         statement = f"SELECT {', '.join(parts)} FROM {table['name']}"  # noqa: S608 - names quoted by the server
-        row = await connection.fetchrow(statement, timeout=3600)
+        row = await fetch_one(connection, statement, timeout=3600)
         found[table["name"]] = {name: value for name, value in row.items() if value is not None}
     return found
 

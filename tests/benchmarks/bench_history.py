@@ -217,7 +217,10 @@ async def compare_inserts(
     )
     await connection.execute("VACUUM ANALYZE trading.bare", timeout=3600)
     await connection.execute("CHECKPOINT", timeout=3600)
-    accounts = dict(await connection.fetch("SELECT bot_id, account_id FROM trading.accounts"))
+    accounts = {
+        row["bot_id"]: row["account_id"]
+        for row in await connection.fetch("SELECT bot_id, account_id FROM trading.accounts")
+    }
     a_day = await connection.fetchval("SELECT count(*) FROM trading.fills") / DAYS
     result: dict[int, tuple[tuple[float, float], tuple[float, float]]] = {}
     turn = 0

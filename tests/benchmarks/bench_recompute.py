@@ -27,7 +27,7 @@ from rich.table import Table
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres import ledger
-from alpha.postgres.database import Connection, connect
+from alpha.postgres.database import Connection, connect, fetch_one
 from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from alpha.postgres.migrate import migrate, register_bots
 from alpha.postgres.partition import partition
@@ -157,7 +157,7 @@ async def sizes(connection: Connection) -> list[tuple[str, str]]:
         found.append((f"index {row['name']}", f"{(row['size'] or row['alone']) / rows:.1f} bytes a row"))
     texts = ("bot_id", "category", "symbol", "side", "exec_type", "reason", "fee_currency", "leg")
     sums = ", ".join(f"avg(pg_column_size({name}))::float8 AS {name}" for name in texts)
-    average = await connection.fetchrow(f"SELECT {sums} FROM trading.fills TABLESAMPLE SYSTEM (1)")
+    average = await fetch_one(connection, f"SELECT {sums} FROM trading.fills TABLESAMPLE SYSTEM (1)")
     found.append(("constant texts", ", ".join(f"{name} {average[name]:.0f}" for name in texts)))
     return found
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 from tests.history.reference import Books, Trip
 
 
@@ -71,7 +71,8 @@ async def stored(connection: Connection, account_id: int, symbol: str) -> dict[s
         account_id,
         symbol,
     )
-    state = await connection.fetchrow(
+    state = await fetch_one(
+        connection,
         "SELECT held, cost, gross - fees + funding AS open_net FROM trading.position_states "
         "WHERE account_id = $1 AND symbol = $2",
         account_id,

@@ -16,7 +16,7 @@ from alpha.errors import Fatal, Misconfigured
 from alpha.postgres import archive as module
 from alpha.postgres import ledger
 from alpha.postgres.archive import Archived, floors
-from alpha.postgres.database import Connection, connect
+from alpha.postgres.database import Connection, connect, fetch_one
 from alpha.postgres.fills import Fill, insert_fills
 from alpha.postgres.tax import export_tax
 from tests.history.build import BOT, fill, new_account
@@ -204,7 +204,7 @@ async def test_a_position_over_the_floor_and_a_second_archiving(
         assert len(await archive(history_settings, floor, tmp_path)) == 1
         assert (await ledger.verify(history_settings, quiet)).differences == []
     assert await ledger.rebuild(history_settings, quiet) == 1
-    trip = await owner.fetchrow("SELECT * FROM trading.position_summaries")
+    trip = await fetch_one(owner, "SELECT * FROM trading.position_summaries")
     assert (trip["net"], trip["fills"], trip["opened_at"]) == (Decimal(30), 3, made[0].exec_time)
 
 

@@ -4,9 +4,9 @@ import asyncpg
 import pytest
 
 from alpha.config.services import DatabaseSettings
-from alpha.errors import Retry
+from alpha.errors import Fatal, Retry
 from alpha.postgres.bounded_database import BoundedDatabase
-from alpha.postgres.database import POSTGRES_ERRORS, explained
+from alpha.postgres.database import POSTGRES_ERRORS, Connection, explained, fetch_one
 from tests.support.stalling import Stalling
 from tests.support.world import until
 
@@ -52,3 +52,9 @@ def test_a_server_that_went_away_between_two_words_is_away_and_no_fault_of_ours(
     muddle = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
     assert isinstance(muddle, POSTGRES_ERRORS)
     assert isinstance(explained(muddle, history_settings), Retry)
+
+
+async def test_a_row_that_must_be_there_and_is_not_is_an_error(owner: Connection) -> None:
+    assert (await fetch_one(owner, "SELECT $1::int AS one", 1))["one"] == 1
+    with pytest.raises(Fatal, match="no row where there is always one"):
+        await fetch_one(owner, "SELECT 1 WHERE false")

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from alpha.config.services import DatabaseSettings
-from alpha.postgres.database import Connection, connect
+from alpha.postgres.database import Connection, connect, fetch_one
 from alpha.postgres.fills import Fill, InsertResult, insert_fills, recompute_pending
 from tests.history.build import START, fill, new_account
 from tests.history.compare import expected, stored
@@ -147,7 +147,7 @@ async def test_a_fill_pushed_twice_is_stored_once_and_fills_only_what_was_null(o
     again = structs.replace(one, exec_pnl=D("0"), closed_size=D("0"), price=D("999"), fee=D("9"), reason="manual")
     assert await insert_fills(owner, [one, one]) == InsertResult(1, 1)
     assert await insert_fills(owner, [again, structs.replace(again, exec_pnl=D("5"))]) == InsertResult(0, 2)
-    row = await owner.fetchrow("SELECT price, fee, reason, exec_pnl, closed_size FROM trading.fills")
+    row = await fetch_one(owner, "SELECT price, fee, reason, exec_pnl, closed_size FROM trading.fills")
     assert tuple(row) == (100, 0, "entry", 0, 0)
     assert await owner.fetchval("SELECT volume FROM trading.bot_daily_performance") == 100
 
@@ -166,7 +166,10 @@ async def test_a_late_fill_rewrites_up_to_the_next_common_flat_point_and_no_furt
         fill(10.8, "Buy", "2", "1", fee="0.3", exec_type="Funding", account_id=account),
     ]
     await insert_fills(owner, late)
-    after = dict(await owner.fetch("SELECT closed_id, xmin::text FROM trading.round_trips"))
+    after = {
+        row["closed_id"]: row["xmin"]
+        for row in await owner.fetch("SELECT closed_id, xmin::text FROM trading.round_trips")
+    }
     rewritten = [row["closed_id"] for row in before if after[row["closed_id"]] != row["writer"]]
     assert rewritten == [rows[11].exec_id]
     assert await stored(owner, account, "BTCUSDT") == expected(books(rows + late))
@@ -235,8 +238,8 @@ async def test_a_fee_that_turns_out_to_be_in_another_coin_leaves_the_trip_and_ge
     assert (result.inserted, result.duplicates) == (0, 1)
     assert await owner.fetchval(fees) == Decimal("0.5")
     other = "SELECT currency, amount, value, unvalued FROM trading.daily_other_fees"
-    assert tuple(await owner.fetchrow(other)) == ("MNT", 2, 0, 2)
+    assert tuple(await fetch_one(owner, other)) == ("MNT", 2, 0, 2)
     await listener.execute("UPDATE trading.fills SET fee_price = 3 WHERE fee_currency = 'MNT'")
-    assert tuple(await owner.fetchrow(other)) == ("MNT", 2, 6, 0)
+    assert tuple(await fetch_one(owner, other)) == ("MNT", 2, 6, 0)
     completed = await owner.fetch("SELECT completed_at IS NULL AS whole FROM trading.fills ORDER BY exec_time")
     assert [row["whole"] for row in completed] == [False, True]

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from alpha.config.services import DatabaseSettings
-from alpha.postgres.database import Connection, connect
+from alpha.postgres.database import Connection, connect, fetch_one
 from alpha.postgres.fills import Fill, insert_fills, recompute_pending
 from alpha.postgres.ledger import rebuild, verify
 from tests.history.build import START, fill, new_account
@@ -88,7 +88,7 @@ async def test_each_next_fill_fits_the_position(owner: Connection) -> None:
     ]
     await insert_fills(owner, fills)
     assert await figures(owner) == [("long", 100, D("97.5"), -5)]
-    state = await owner.fetchrow("SELECT qty, entry_price FROM trading.open_positions")
+    state = await fetch_one(owner, "SELECT qty, entry_price FROM trading.open_positions")
     assert tuple(state) == (3, round(D(98 * 2 + 99) / 3, 10))
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 from alpha.postgres.fills import insert_fills
 from tests.history.build import BOT, START, fill, new_account
 
@@ -124,8 +124,8 @@ async def test_performance_of_a_period_with_equity_and_a_transfer(three_days: Co
         account,
         day + timedelta(days=2, hours=5),
     )
-    row = await three_days.fetchrow(
-        "SELECT * FROM trading.bot_performance($1, $2, $3) WHERE environment = 'simulated'", BOT, *JUNE
+    row = await fetch_one(
+        three_days, "SELECT * FROM trading.bot_performance($1, $2, $3) WHERE environment = 'simulated'", BOT, *JUNE
     )
     assert (row["net"], row["round_trips"], row["wins"], row["losses"]) == (4, 4, 2, 2)
     assert (row["win_rate"], row["profit_factor"], row["expectancy"]) == (D("0.5"), D("1.3333"), 1)
@@ -156,7 +156,7 @@ async def _performance(
             D(amount),
             day + timedelta(hours=hours),
         )
-    row = await owner.fetchrow("SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
+    row = await fetch_one(owner, "SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
     assert row is not None
     return row
 
@@ -183,8 +183,7 @@ async def test_a_withdrawal_is_no_loss_and_an_account_that_lost_everything_lost_
     row = await _performance(owner, [(1, "1000"), (20, "1000"), (30, "400"), (40, "400")], [(25, "-600")])
     assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (0, 0, 0)
     await owner.execute("UPDATE trading.equity_snapshots SET equity = 0 WHERE taken_at = '2025-06-03 16:00+00'")
-    row = await owner.fetchrow("SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
-    assert row is not None
+    row = await fetch_one(owner, "SELECT * FROM trading.bot_performance($1, $2, $3)", BOT, *JUNE)
     assert (row["return_pct"], row["max_drawdown"], row["max_drawdown_pct"]) == (-100, 400, 100)
 
 
@@ -198,7 +197,7 @@ async def test_equity_of_a_day_is_the_same_whatever_order_its_snapshots_arrive_i
             datetime(2025, 6, 1, place, tzinfo=UTC),
             D(equities[place]),
         )
-    row = await owner.fetchrow("SELECT first, last, high, low, fall, fall_share FROM trading.daily_equity")
+    row = await fetch_one(owner, "SELECT first, last, high, low, fall, fall_share FROM trading.daily_equity")
     assert tuple(row) == (100, 110, 120, 60, 60, D("0.5"))
 
 
@@ -207,5 +206,5 @@ async def test_funding_of_an_instant_without_a_position_is_the_days_and_shows_in
     await insert_fills(
         owner, [fill(0, "Buy", "1", "100", exec_type="Funding", fee="0.3", reason="funding", account_id=account)]
     )
-    row = await owner.fetchrow("SELECT days_net, trips_net, open_net, loose_funding FROM trading.books_balance")
+    row = await fetch_one(owner, "SELECT days_net, trips_net, open_net, loose_funding FROM trading.books_balance")
     assert tuple(row) == (D("-0.3"), 0, 0, D("-0.3"))

@@ -287,9 +287,7 @@ class PostgresServer:
             + [row["token"] for (number, _), row in self.state.items() if number == account]
         )
         if token < newest:
-            refused = asyncpg.RaiseError("written under a newer lease")
-            refused.sqlstate = "AL002"
-            raise refused
+            raise asyncpg.PostgresError.new({"C": "AL002", "M": "written under a newer lease"})
         for name, state in zip(names, states, strict=True):
             self._keep_older()
             self.state[account, name] = {

@@ -10,7 +10,7 @@ import pytest
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
 from alpha.model.timestamp import at
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 from exchange_simulator.engine.model import Refused
 from exchange_simulator.engine.settings import TradingStop, set_trading_stop
 from tests.support.sync_world import DAY_MS, World, open_store, store_fills
@@ -133,9 +133,10 @@ async def test_funding_is_counted_once_and_equals_the_ledger(
     await _synced(simulated, sync_settings)
     paid = sum((e.fee for e in simulated.executions(BOT) if e.exec_type == "Funding"), Decimal(0))
     fees = sum((e.fee for e in simulated.executions(BOT) if e.exec_type != "Funding"), Decimal(0))
-    row = await owner.fetchrow(
+    row = await fetch_one(
+        owner,
         "SELECT sum(funding) AS funding, sum(open_fee + close_fee) AS fees, sum(closed_pnl) AS net FROM "
-        "trading.completed_trades"
+        "trading.completed_trades",
     )
     assert paid != 0
     assert row["funding"] == -paid
@@ -156,7 +157,7 @@ async def test_a_stop_made_at_entry_is_found_although_its_window_was_read_long_b
     _force_stop(simulated, BOT, "BTCUSDT")
     await store_fills(owner, simulated, BOT)
     await _synced(simulated, sync_settings)
-    row = await owner.fetchrow("SELECT * FROM trading.completed_trades")
+    row = await fetch_one(owner, "SELECT * FROM trading.completed_trades")
     assert row is not None
     assert row["order_id"] == stop.order_id
     assert row["updated_at"] - row["created_at"] > timedelta(days=19)
@@ -211,7 +212,7 @@ async def test_a_corrected_row_replaces_the_old_one_and_is_told(
     await _synced(simulated, sync_settings)
     assert await _table(owner) == _ledger(simulated)
     assert [alert.key for alert in simulated.alerts] == [f"sync-corrected:{BOT}"]
-    noted = await owner.fetchrow("SELECT kind, state, ours, theirs FROM trading.reconciliation_issues")
+    noted = await fetch_one(owner, "SELECT kind, state, ours, theirs FROM trading.reconciliation_issues")
     assert (noted["kind"], noted["state"]) == ("closed_pnl_corrected", "resolved")
     assert Decimal(noted["ours"]["closed_pnl"]) == Decimal(noted["theirs"]["closed_pnl"]) + 1
 

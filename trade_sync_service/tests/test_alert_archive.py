@@ -6,7 +6,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.config.services import DatabaseSettings
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 from trade_sync_service.alert_archive import AlertArchive
 
 NOW_MS = 1_735_689_600_000
@@ -51,7 +51,7 @@ async def test_an_alert_nobody_can_read_is_kept_all_the_same(
     await redis_links.shared.xadd(keys.ALERTS, {"level": "odd", "text": "a\x00b", "raised_ms": "never"})
     archive = AlertArchive(redis_links.shared, sync_settings)
     await _drain(archive)
-    row = await owner.fetchrow("SELECT level, message FROM audit.alerts")
+    row = await fetch_one(owner, "SELECT level, message FROM audit.alerts")
     assert tuple(row) == ("warning", "a\ufffdb")
     await archive.close()
 

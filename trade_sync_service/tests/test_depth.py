@@ -91,8 +91,8 @@ async def test_every_round_trip_equals_the_closed_pnl_of_the_exchange(
             "SELECT symbol, is_long, gross FROM trading.position_states"
         )
         summed: dict[tuple[str, bool], Decimal] = defaultdict(lambda: Decimal(0))
-        for row in ours:
-            summed[row["symbol"], row["is_long"]] += row["gross"]
+        for stored in ours:
+            summed[stored["symbol"], stored["is_long"]] += stored["gross"]
         # exact, except that the order of closes within one match decides how their cost shares are rounded
         assert {key: round(value, 8) for key, value in summed.items()} == {
             key: round(value, 8) for key, value in gross.items()

@@ -14,7 +14,7 @@ from alpha.errors import Rejected
 from alpha.model.leg import slot_of
 from alpha.model.order_link import order_link_id
 from alpha.model.reason import Reason
-from alpha.postgres.database import Connection
+from alpha.postgres.database import Connection, fetch_one
 from tests.support.sync_world import (
     DAY_MS,
     START_MS,
@@ -140,14 +140,14 @@ async def _plant_few(owner: Connection) -> Counter[tuple[str, str]]:
         "transferred_at FROM trading.transfers LIMIT 1"
     )
     expected["transfer_extra", "bogus::BONUS"] += 1
-    state = await owner.fetchrow("SELECT symbol, leg FROM trading.position_states ORDER BY symbol DESC, leg LIMIT 1")
+    state = await fetch_one(owner, "SELECT symbol, leg FROM trading.position_states ORDER BY symbol DESC, leg LIMIT 1")
     await owner.execute(
         "UPDATE trading.position_states SET held = held + 1 WHERE symbol = $1 AND leg = $2",
         state["symbol"],
         state["leg"],
     )
     expected["position", slot_of(state["symbol"], state["leg"])] += 1
-    trip = await owner.fetchrow("SELECT * FROM trading.round_trips ORDER BY closed_at LIMIT 1")
+    trip = await fetch_one(owner, "SELECT * FROM trading.round_trips ORDER BY closed_at LIMIT 1")
     await owner.execute("UPDATE trading.round_trips SET gross = gross + 1 WHERE closed_id = $1", trip["closed_id"])
     expected["round_trip", f"{trip['symbol']}:{trip['closed_id']}"] += 1
     return expected
@@ -229,7 +229,7 @@ async def test_a_difference_is_one_row_however_often_it_is_found_and_is_settled_
 ) -> None:
     simulated.trade(14, days=1, per_day=60, bots=[BOT])
     await _booked(simulated, sync_settings, owner)
-    row = await owner.fetchrow("SELECT * FROM trading.completed_trades ORDER BY updated_at LIMIT 1")
+    row = await fetch_one(owner, "SELECT * FROM trading.completed_trades ORDER BY updated_at LIMIT 1")
     await owner.execute("UPDATE trading.completed_trades SET closed_pnl = 0 WHERE order_id = $1", row["order_id"])
     first = await _report(simulated, sync_settings)
     again = await _report(simulated, sync_settings)
