@@ -39,6 +39,7 @@ from bot_runner.checks import check_account, check_key, check_modes
 from bot_runner.context import BotContext
 from bot_runner.entries import ABSENT_MS, Entries
 from bot_runner.exits import Exits
+from bot_runner.indicator_log import IndicatorLog
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
 from bot_runner.lost_state import LostState
@@ -91,6 +92,7 @@ class BotProcess:
         self._links = RedisClients(settings) if shared is None else shared.redis
         self._db = self._links.of(bot)
         self._heart = heartbeat.HeartbeatWriter(self._db, bot.id)
+        self._indicators = IndicatorLog(self._db, bot.id)
         self._store = Store(settings, bot, None if shared is None else shared.queries)
         self._alerts = Alerts(self._links.shared, bot.container)
         self._clock = BusinessClock()
@@ -149,6 +151,7 @@ class BotProcess:
         finally:
             if self._scorer is not None:
                 await self._scorer.close()
+            await self._indicators.close()
             await self._gateway.close()
             if self._shared is None:
                 await self._store.close()
@@ -260,6 +263,7 @@ class BotProcess:
             transfers=Transfers(self._gateway, state.runtime, core.limits),
             scorer=scorer,
             auxiliary=auxiliary,
+            indicators=self._indicators,
         )
         trader = Trader(
             parts,

@@ -31,6 +31,7 @@ from alpha.strategy.base import BarContext, Portfolio, Strategy, StrategyState, 
 from alpha.strategy.frames import base_history, series_of, with_scores
 from alpha.strategy.intents import Intent
 from alpha.strategy.risk_rules import Rules
+from bot_runner.indicator_log import Rows, rows_of
 from bot_runner.load_strategy import load_strategy
 
 _LENGTH = struct.Struct(">I")
@@ -169,6 +170,11 @@ class StrategyWorker:
         found: list[Intent] = intents
         return found
 
+    async def indicators(self, due: Mapping[str, int]) -> dict[str, Rows]:
+        """The indicators of these symbols as last given to `views`, at the bars that began after the given time."""
+        found: dict[str, Rows] = await self._call("indicators", due)
+        return found
+
     async def _call(self, name: str, *arguments: object, limit_s: float | None = None) -> Any:
         if self._reader is None or self._writer is None:
             await self.load()
@@ -297,6 +303,10 @@ class _Serving:
             for symbol in symbols
         }
         return self._strategy.evaluate(BarContext(bar_ms, close_ms, shown, portfolio), state), state
+
+    def indicators(self, due: Mapping[str, int]) -> dict[str, Rows]:
+        """The values at the bars after these starts, of the symbols that were shown last."""
+        return {symbol: rows_of(self._views[symbol], after) for symbol, after in due.items() if symbol in self._views}
 
 
 def _received(connection: socket.socket) -> bytes:

@@ -21,6 +21,7 @@ from bot_runner.auxiliary_feed import AuxiliaryFeed
 from bot_runner.candle_feed import CandleFeed
 from bot_runner.entries import Entries
 from bot_runner.exits import Exits
+from bot_runner.indicator_log import IndicatorLog, rows_of
 from bot_runner.partial_exits import PartialExits
 from bot_runner.persistent_fault import PersistentFault
 from bot_runner.position_reconciler import PositionReconciler
@@ -61,6 +62,7 @@ class TraderParts:
     transfers: Transfers
     scorer: Scorer | None = None
     auxiliary: AuxiliaryFeed | None = None
+    indicators: IndicatorLog | None = None
 
 
 class Trader:
@@ -95,6 +97,7 @@ class Trader:
         self._needs_live_state = needs_live_state
         self.scorer = parts.scorer
         self._auxiliary = parts.auxiliary
+        self._indicators = parts.indicators
         # Models look further back than the strategy, whose indicators need not be computed over that.
         self._history = 0 if parts.scorer is None else base_history(core.strategy)
         self._clock = clock
@@ -308,6 +311,20 @@ class Trader:
         self.progress.late_bars += not fresh
         if plan.closes or plan.stops:
             await self.journal.save()
+        if self._indicators is not None:
+            await self._keep_indicators(self._indicators, views)
+
+    async def _keep_indicators(self, kept: IndicatorLog, views: dict[str, BarView]) -> None:
+        """Hand over what charts show. No fault of it is one of trading."""
+        strategy, core = self.core.strategy, self.core
+        due = kept.due(views.keys(), [*core.symbols, *self.journal.runtime.entries])
+        try:
+            if isinstance(strategy, WorkerStrategy):
+                kept.take(await strategy.worker.indicators(due) if due else {})
+            else:
+                kept.take({symbol: rows_of(views[symbol], after_ms) for symbol, after_ms in due.items()})
+        except Exception as fault:  # noqa: BLE001 - arrays of the strategy's own code; trading has used them already
+            kept.failed(fault)
 
     async def _enter(self, plan: Plan, views: dict[str, BarView], *, fresh: bool) -> None:
         if not plan.entries:

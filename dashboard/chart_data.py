@@ -1,20 +1,23 @@
-"""What the charts draw, as JSON: candles with trades and levels, equity of all bots and of each, with drawdown.
+"""What the charts draw, as JSON: candles with trades, levels and indicators, equity of all bots and of each, with drawdown.
 
 Times are whole seconds since 1970 UTC, prices and amounts floats: charts need no exact amounts.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
+from alpha.live_state.read import read_indicators
 from alpha.model.coin import USDT
 from alpha.model.timestamp import ms_of
+from alpha.registry import Bot
 from dashboard.asked import Asked
 from operations import analytics, history, positions, search
 from operations.analytics import EquityPoint, TripRow
 from operations.business_time import business_now
-from operations.candles import INTERVALS, candles_of, intervals
+from operations.candles import INTERVALS, Row, candles_of, intervals
 from operations.context import Operations
 from operations.formatting import number, span, usdt
 from operations.history import FillRow
@@ -22,6 +25,8 @@ from operations.pages import short
 from operations.search import Filter
 
 _TRADES = 400
+#: So many indicators are drawn in one chart.
+_INDICATORS = 24
 #: So many symbols are named to somebody who asks for one that is none.
 _NAMED = 12
 Json = dict[str, object]
@@ -70,6 +75,8 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         closed = trips.rows if trips else []
     else:
         closed = [trip]
+    one = trip.bot if trip is not None else asked.bot.id if asked.bot is not None else ""
+    bots = [each for each in platform.registry.bots if one in ("", each.id)]
     fills = await search.fills(platform, Filter(asked.bot, None if trip else asked.period(now), symbol, limit=_TRADES))
     kept = [row for row in fills.rows if row.exec_type != "Funding" and start <= row.time <= end]
     return {
@@ -80,6 +87,7 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         "marks": [_mark(row) for row in reversed(kept)],
         "trades": [_trade(row, platform) for row in closed],
         "levels": await _levels(platform, symbol, asked),
+        "indicators": await _indicators(platform, symbol, bots, shown, INTERVALS[interval] * 60),
     }
 
 
@@ -119,6 +127,34 @@ async def _levels(platform: Operations, symbol: str, asked: Asked) -> list[Json]
             {"kind": kind, "price": float(price), "text": f"{short(row.bot)} {kind}"} for kind, price in prices if price
         ]
     return found
+
+
+async def _indicators(
+    platform: Operations, symbol: str, bots: Sequence[Bot], shown: Sequence[Row], seconds: int
+) -> list[Json]:
+    """What each bot's strategy computed for this symbol, one value per candle: the last one known within it."""
+    kept = await asyncio.gather(*(read_indicators(platform.live.of(bot), bot.id, symbol) for bot in bots))
+    starts = {row[0] for row in shown}
+    found: list[Json] = []
+    for bot, rows in zip(bots, kept, strict=True):
+        named: dict[str, dict[int, float]] = {}
+        for row in rows:
+            start = row.start_ms // 1000 // seconds * seconds
+            if start in starts:
+                for name, value in row.values.items():
+                    named.setdefault(name, {})[start] = value
+        found += [
+            {"name": name, "bot": short(bot.id), "points": list(points.items()), "on_price": _on_price(points, shown)}
+            for name, points in named.items()
+        ]
+    return found[:_INDICATORS]
+
+
+def _on_price(points: Mapping[int, float], shown: Sequence[Row]) -> bool:
+    """Whether these values are prices: nine of ten are within a fifth of their candle's close."""
+    closes = {row[0]: row[4] for row in shown}
+    near = sum(abs(value - closes[start]) <= closes[start] / 5 for start, value in points.items())
+    return near >= 0.9 * len(points)
 
 
 async def equity(platform: Operations, asked: Asked) -> Json:

@@ -73,15 +73,11 @@ function candles(box, data) {
   data.levels.forEach((level) => series.createPriceLine({
     price: level.price, color: levelColours[level.kind], lineStyle: level.kind === 'entry' ? 1 : 2, title: level.text, axisLabelVisible: true,
   }))
-  const lines = new Map()
-  toggles(box, [['EMA 20', 20], ['EMA 50', 50], ['EMA 200', 200]], (length, on) => {
-    if (!on && lines.has(length)) { chart.removeSeries(lines.get(length)); lines.delete(length) }
-    if (on) {
-      const line = chart.addLineSeries({ color: palette[lines.size % palette.length], lineWidth: 1, lastValueVisible: false, priceLineVisible: false })
-      line.setData(average(data.candles, length))
-      lines.set(length, line)
-    }
-  })
+  const own = data.indicators || [], named = (one) => one.bot + ' ' + one.name
+  const averages = [20, 50, 200].map((length) => ({ title: 'EMA ' + length, points: () => average(data.candles, length) }))
+  const onPrice = own.filter((one) => one.on_price).map((one) => ({ title: named(one), points: () => values(one) }))
+  const pane = indicatorPane(box, chart, data.candles, own.filter((one) => !one.on_price).map((one) => ({ title: named(one), points: () => values(one) })))
+  const lines = lineToggles(box, chart, [...onPrice, ...averages], onPrice.slice(0, 4), { priceFormat: precision(last) })
   const tip = note(box)
   chart.subscribeCrosshairMove((at) => {
     if (!at.time) { tip.textContent = ''; return }
@@ -91,9 +87,53 @@ function candles(box, data) {
       ...data.trades.filter((trade) => snap(trade.from[0]) <= at.time && at.time <= snap(trade.to[0])).slice(0, 4).map((trade) => trade.text),
     ]
     const price = bar ? `${full(at.time)}  O ${bar.open}  H ${bar.high}  L ${bar.low}  C ${bar.close}` : ''
-    tip.textContent = [price, ...near].join('\n')
+    tip.textContent = [price, ...legend(lines, at.time), ...legend(pane, at.time), ...near].join('\n')
   })
   chart.timeScale().fitContent()
+}
+
+const values = (one) => one.points.map(([time, value]) => ({ time, value }))
+
+// Lines that check boxes show and hide; returns those that are shown, by title, each with its values by time.
+function lineToggles(box, chart, offered, first, options) {
+  const lines = new Map()
+  const change = (one, on) => {
+    if (!on && lines.has(one.title)) { chart.removeSeries(lines.get(one.title).line); lines.delete(one.title) }
+    if (on && !lines.has(one.title)) {
+      const line = chart.addLineSeries({
+        color: palette[offered.indexOf(one) % palette.length], lineWidth: 1, lastValueVisible: false, priceLineVisible: false,
+        ...(typeof options === 'function' ? options(one) : options),
+      })
+      const points = one.points()
+      line.setData(points)
+      lines.set(one.title, { line, at: new Map(points.map((point) => [point.time, point.value])) })
+    }
+  }
+  toggles(box, offered.map((one) => [one.title, one, palette[offered.indexOf(one) % palette.length]]), change, first)
+  first.forEach((one) => change(one, true))
+  return lines
+}
+
+const legend = (lines, time) => [...lines].filter(([, line]) => line.at.has(time)).map(([title, line]) => `${title} ${line.at.get(time)}`)
+
+// Indicators that are no prices, below the candles and moving with them; each has its own scale.
+function indicatorPane(box, chart, rows, offered) {
+  if (!offered.length) return new Map()
+  const below = document.createElement('div')
+  below.className = 'chart pane'
+  box.after(below)
+  const same = { rightPriceScale: { minimumWidth: 72, borderColor: colour('line') } }
+  const pane = make(below, same)
+  chart.applyOptions(same)
+  // Every candle's time, so that both charts count the same bars.
+  pane.addLineSeries({ lastValueVisible: false, priceLineVisible: false }).setData(rows.map(([time]) => ({ time })))
+  const lines = lineToggles(below, pane, offered, offered.slice(0, 1), (one) => ({ priceScaleId: one === offered[0] ? 'right' : one.title }))
+  const follow = (from, to) => from.timeScale().subscribeVisibleLogicalRangeChange((range) => { if (range) to.timeScale().setVisibleLogicalRange(range) })
+  follow(chart, pane)
+  follow(pane, chart)
+  const tip = note(below)
+  pane.subscribeCrosshairMove((at) => { tip.textContent = at.time ? [full(at.time), ...legend(lines, at.time)].join('\n') : '' })
+  return lines
 }
 
 function equity(box, data) {
@@ -115,10 +155,10 @@ function equity(box, data) {
   chart.priceScale('fall').applyOptions({ scaleMargins: { top: 0.75, bottom: 0 } })
   chart.priceScale('right').applyOptions({ scaleMargins: { top: 0.08, bottom: 0.3 } })
   fall.setData(data.drawdown.map(([time, value]) => ({ time, value })))
-  toggles(box, names.map((name) => [name, name]), (name, on) => {
+  toggles(box, names.map((name) => [name, name, '']), (name, on) => {
     if (on && !lines.has(name)) add(name)
     if (!on && lines.has(name)) { chart.removeSeries(lines.get(name)); lines.delete(name) }
-  }, names[0])
+  }, [names[0]])
   const tip = note(box)
   chart.subscribeCrosshairMove((at) => {
     if (!at.time) { tip.textContent = ''; return }
@@ -150,10 +190,11 @@ function note(box) {
 function toggles(box, choices, change, on) {
   const bar = document.createElement('div')
   bar.className = 'toggles'
-  for (const [text, value] of choices) {
+  for (const [text, value, ink] of choices) {
     const label = document.createElement('label'), input = document.createElement('input')
     input.type = 'checkbox'
-    input.checked = value === on
+    input.checked = on.includes(value)
+    if (ink) input.style.accentColor = ink
     input.addEventListener('change', () => change(value, input.checked))
     label.append(input, ' ' + text)
     bar.append(label)
@@ -194,6 +235,6 @@ document.querySelectorAll('[data-chart]').forEach(draw)
 // Colours are those of the theme at the time of drawing: drawn anew when it changes.
 document.addEventListener('alpha:theme', () => {
   drawn.splice(0).forEach((chart) => chart.remove())
-  document.querySelectorAll('.toggles, .tip').forEach((each) => each.remove())
+  document.querySelectorAll('.toggles, .tip, .pane').forEach((each) => each.remove())
   document.querySelectorAll('[data-chart]').forEach((box) => { box.replaceChildren(); box.classList.remove('empty'); draw(box) })
 })

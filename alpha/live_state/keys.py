@@ -5,6 +5,7 @@ from alpha.model.coin import USDT
 CANDLES_KEPT = 5_000
 EVENTS_KEPT = 10_000
 ALERTS_KEPT = 10_000
+INDICATORS_KEPT = 500
 
 
 def position(bot: str, slot: str) -> str:
@@ -73,6 +74,14 @@ def candles(symbol: str, interval: str) -> str:
 def intervals(bot: str) -> str:
     """Set, written by the strategy with `symbols`: the candle intervals it follows, in Bybit's notation."""
     return f"intervals:{bot}"
+
+
+def indicators(bot: str, symbol: str) -> str:
+    """List, written by the strategy: what it computed at each of the last 500 bars, oldest first, as JSON objects.
+
+    Of symbols that the bot trades; it expires 30 days after the last bar.
+    """
+    return f"indicators:{bot}:{symbol}"
 
 
 def analysis(symbol: str, interval: str) -> str:

@@ -142,6 +142,15 @@ class Candle(msgspec.Struct, frozen=True, array_like=True):
     volume: str
 
 
+class BarIndicators(msgspec.Struct, frozen=True):
+    """The indicators of a strategy at one bar of `interval_ms`, by name; only those that had a finite value."""
+
+    start_ms: int
+    interval_ms: int
+    values: dict[str, float]
+
+
+_indicators_decoder = msgspec.json.Decoder(BarIndicators)
 _candle_decoder = msgspec.json.Decoder(Candle)
 
 
@@ -323,3 +332,9 @@ async def read_candles(shared_db: TextRedis, symbol: str, interval: str, last: i
     """The latest closed candles, oldest first, at most `last`."""
     rows = await shared_db.lrange(keys.candles(symbol, interval), -last, -1)
     return [decode_candle(row) for row in rows]
+
+
+async def read_indicators(bot_db: TextRedis, bot: str, symbol: str) -> list[BarIndicators]:
+    """What the bot's strategy computed for this symbol, oldest first, one entry per bar; empty when nothing is kept."""
+    rows = (_indicators_decoder.decode(row) for row in await bot_db.lrange(keys.indicators(bot, symbol), 0, -1))
+    return sorted({row.start_ms: row for row in rows}.values(), key=lambda row: row.start_ms)

@@ -201,6 +201,7 @@ def _bots_user(container: str, bots: Sequence[Bot]) -> str:
     own, read = [], []
     for bot in bots:
         own += [f"{kind}:{bot.id}" for kind in ("heartbeat", "symbols", "intervals", "control", "control_replies")]
+        own += [f"indicators:{bot.id}:*"]
         read += [f"position:{bot.id}:*"]
         read += [f"{kind}:{bot.id}" for kind in ("positions", "orders", "wallet", "status", "events")]
     return _user(container, writes=own, reads=[*read, "market:*", "candles:*", "venue:*"])

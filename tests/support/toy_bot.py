@@ -4,6 +4,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from alpha.model.reason import Reason
@@ -110,3 +111,20 @@ class HangingToy(Toy):
                 raise SystemExit(3)
             time.sleep(3_600)
         return super().evaluate(moment, state)
+
+
+class MeasuringToy(Toy):
+    """A toy with indicators: a price, a ratio, one on a further timeframe, and one that never has a finite value."""
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """A quarter of an hour."""
+        return ("15",)
+
+    def indicators(self, bars: Bars) -> dict[str, FloatArray]:
+        """`mean` of high and low, `up` (1 or 0), `never`."""
+        return {
+            "mean": (bars.high + bars.low) / 2,
+            "up": (bars.close > bars.open).astype(np.float64),
+            "never": np.full(len(bars), np.inf),
+        }
