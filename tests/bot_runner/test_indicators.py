@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -29,8 +28,9 @@ async def kept(stage: BotHarness, count: int, bot: str = BOT, database: int = 0)
 
     try:
         await until(there, 20, f"{count} rows of indicators")
-        assert 0 < await links.database(database).eval(
-            "return redis.call('TTL', KEYS[1])", 1, keys.indicators(bot, "BTCUSDT")
+        assert (
+            await links.database(database).eval("return redis.call('TTL', KEYS[1])", 1, keys.indicators(bot, "BTCUSDT"))
+            > 0
         )
     finally:
         await links.close()

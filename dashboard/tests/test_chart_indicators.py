@@ -1,0 +1,107 @@
+"""The indicators that a strategy computed, in the chart of the symbol it trades: prices over the candles, others below."""
+
+import math
+from pathlib import Path
+
+import httpx
+import pytest
+
+from alpha.clock import wall_ms
+from alpha.live_state import keys
+from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import BarIndicators, Candle, encode_candle
+from dashboard.app import Dashboard
+from dashboard.tests.test_dashboard import TOKEN, address, links, served
+from tests.support.chromium import DESKTOP, PHONE, PROGRAM, browser
+from tests.support.world import BOTS
+
+__all__ = ["address", "links", "served"]
+BAR_MS, COUNT = 300_000, 240
+
+
+async def put(links: RedisClients, end_ms: int) -> None:
+    """Candles around 50, with an average and a strength that is about as high but no price, up to `end_ms`."""
+    first = end_ms // BAR_MS * BAR_MS - COUNT * BAR_MS
+    shared, own = links.shared, links.database(0)
+    await shared.delete(keys.candles("SUIUSDT", "5"))
+    await own.sadd(keys.symbols(BOTS[0].bot), "SUIUSDT")
+    for n in range(COUNT):
+        close = 50 + 5 * math.sin(n / 20)
+        candle = Candle(first + n * BAR_MS, f"{close - 0.2}", f"{close + 0.5}", f"{close - 0.5}", f"{close}", "5")
+        await shared.rpush(keys.candles("SUIUSDT", "5"), encode_candle(candle))
+        row = BarIndicators(
+            candle.start_ms,
+            BAR_MS,
+            {"ema": round(close - 0.4, 4), "rsi": round(50 + 30 * math.sin(n / 7), 2), "<b>score</b>": float(n % 5)},
+        )
+        await own.rpush(keys.indicators(BOTS[0].bot, "SUIUSDT"), _text(row))
+
+
+def _text(row: BarIndicators) -> str:
+    values = ",".join(f'"{name}":{value}' for name, value in row.values.items())
+    return f'{{"start_ms":{row.start_ms},"interval_ms":{row.interval_ms},"values":{{{values}}}}}'
+
+
+async def test_values_come_by_candle_and_only_prices_are_on_the_price(
+    served: tuple[Dashboard, str], links: RedisClients
+) -> None:
+    address = served[1]
+    await put(links, wall_ms())
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        found = (await client.get("/data/candles/SUIUSDT?range=7d&interval=5")).json()
+        assert {one["name"]: one["on_price"] for one in found["indicators"]} == {
+            "ema": True,
+            "rsi": False,
+            "<b>score</b>": False,
+        }
+        assert {one["bot"] for one in found["indicators"]} == {"shortseller"}
+        ema = found["indicators"][0]["points"]
+        assert [point[0] for point in ema] == [row[0] for row in found["candles"]]
+        quarter = (await client.get("/data/candles/SUIUSDT?range=7d&interval=15")).json()
+        joined = dict(quarter["indicators"][0]["points"])
+        by_time = dict(ema)
+        for start in [row[0] for row in quarter["candles"]][1:-1]:
+            assert joined[start] == by_time[start + 600], "the last value within the candle"
+        other = (await client.get("/data/candles/SUIUSDT?range=7d&interval=5&bot=momentum")).json()
+        assert other["indicators"] == []
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+async def test_the_browser_draws_them_and_their_names_are_no_markup(
+    served: tuple[Dashboard, str], links: RedisClients, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    await put(links, wall_ms())
+    async with browser() as new_tab:
+        tab = await new_tab()
+        await tab.resize(size)
+        await tab.open(f"{served[1]}/chart/SUIUSDT?range=1d&interval=5&token={TOKEN}")
+        await tab.until("document.querySelector('.chart').dataset.drawn == 'yes'")
+        said = (
+            "[...document.querySelectorAll('.toggles')].map((bar) => [...bar.querySelectorAll('label')]"
+            ".map((l) => l.textContent.trim() + (l.querySelector('input').checked ? '*' : '')).join())"
+        )
+        assert await tab.value(said) == [
+            "shortseller ema*,EMA 20,EMA 50,EMA 200",
+            "shortseller rsi*,shortseller <b>score</b>",
+        ]
+        assert await tab.value("document.querySelectorAll('.chart.pane canvas').length") > 0
+        assert await tab.value("document.querySelectorAll('.toggles b').length") == 0
+        await tab.value("document.querySelectorAll('.toggles')[1].querySelectorAll('input')[1].click()")
+        place = "document.querySelector('.chart.tall').getBoundingClientRect()"
+        x, y = (
+            await tab.value(f"{place}.left + {place}.width / 2"),
+            await tab.value(f"{place}.top + {place}.height / 2"),
+        )
+        await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        await tab.until("/shortseller ema [0-9.]+/.test(document.querySelector('.chart.tall .tip').textContent)")
+        shown = await tab.value("document.querySelector('.chart.tall .tip').textContent")
+        assert "shortseller rsi " in shown
+        assert "shortseller <b>score</b> " in shown
+        assert await tab.value("document.documentElement.scrollWidth <= window.innerWidth")
+        await tab.picture(tmp_path / "chart.png")
+        # the theme changes: drawn anew, once
+        await tab.value("document.dispatchEvent(new Event('alpha:theme'))")
+        await tab.until("document.querySelectorAll('.chart.pane').length == 1")
+        assert tab.errors == []
