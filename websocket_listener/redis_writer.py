@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from alpha.clock import SYSTEM_CLOCK, Backoff
 from alpha.errors import Retry
-from alpha.lease import Act
+from alpha.lease import Act, LeaseLost
 from alpha.live_state import keys
 from alpha.live_state.client import TextRedis
 from alpha.logs import logger
@@ -119,7 +119,7 @@ class RedisWriter:
             await self._idle.wait()
 
     async def run(self) -> None:
-        """Write until cancelled. Raises LeaseLost when another listener records this bot."""
+        """Write until cancelled. Raises LeaseLost when another listener records this bot, or has with a newer token."""
         failures = 0
         while True:
             await self._wake.wait()
@@ -186,10 +186,13 @@ class RedisWriter:
         if answer < 0:
             self._not_written(lost_since_s)
             await self._prove(fence)
-            if answer == _UNPROVED and not proved:
-                await self._write_anew(fence, proved=True)
-                return
-            raise Retry("Redis holds a newer token than the lease that PostgreSQL says is ours.")
+            if answer == _ANOTHERS:
+                # PostgreSQL came back older than it was: the lease is ours again, under a token that will never be taken
+                raise LeaseLost(f"Redis holds a newer token of {self._bot} than this lease's: it is taken anew.")
+            if proved:
+                raise Retry("Redis does not take a lease that was just proved.")
+            await self._write_anew(fence, proved=True)
+            return
         self._proof_due = False
         for _ in owed:
             self._owed.popleft()

@@ -35,7 +35,8 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
     connection = await arena.database("books")
     total = await connection.fetchval("SELECT count(*) FROM trading.fills WHERE bot_id = $1", bot.bot)
     if not whole and total != count + len(ledger):
-        return [f"{bot.bot}: {total} fills are stored, the exchange has {count + len(ledger)}"]
+        kind = "lost" if total < count + len(ledger) else "doubled"
+        return [f"{kind}: {bot.bot}: {total} fills are stored, the exchange has {count + len(ledger)}"]
     rows = await connection.fetch(
         "SELECT * FROM trading.fills WHERE bot_id = $1 AND ($2 OR exec_id = ANY($3))", bot.bot, whole, list(ledger)
     )
@@ -43,31 +44,33 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
     faults = []
     for row in rows:
         if row["exec_id"] in stored:
-            faults.append(f"{bot.bot}: {row['exec_id']} is stored twice")
+            faults.append(f"doubled: {bot.bot}: {row['exec_id']} is stored twice")
         stored[row["exec_id"]] = row
     legs = await connection.fetch(
         "SELECT f.exec_id, f.leg, o.leg AS of_order FROM trading.fills f JOIN trading.orders o USING (account_id, order_id) "
         "WHERE f.bot_id = $1 AND f.leg <> o.leg",
         bot.bot,
     )
-    faults += [f"{bot.bot}: {row['exec_id']} is in {row['leg']}, its order in {row['of_order']}" for row in legs]
+    faults += [
+        f"wrong figures: {bot.bot}: {row['exec_id']} is in {row['leg']}, its order in {row['of_order']}" for row in legs
+    ]
     missing, strange = sorted(ledger.keys() - stored.keys()), sorted(stored.keys() - ledger.keys())
-    faults += [f"{bot.bot}: {exec_id} is missing" for exec_id in missing]
-    faults += [f"{bot.bot}: {exec_id} is not the exchange's" for exec_id in strange]
+    faults += [f"lost: {bot.bot}: {exec_id} is missing" for exec_id in missing]
+    faults += [f"doubled: {bot.bot}: {exec_id} is not the exchange's" for exec_id in strange]
     for exec_id in ledger.keys() & stored.keys():
         theirs, ours = ledger[exec_id], stored[exec_id]
         faults += [
-            f"{bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
+            f"wrong figures: {bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
             for column, name in _AMOUNTS.items()
             if ours[column] != Decimal(theirs[name])
         ]
         faults += [
-            f"{bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
+            f"wrong figures: {bot.bot}: {exec_id} has {column} {ours[column]}, the exchange {theirs[name]}"
             for column, name in _TEXTS.items()
             if ours[column] != theirs[name]
         ]
         if int(ours["exec_time"].timestamp() * 1000 + 0.5) != int(theirs["execTime"]) or ours["seq"] != theirs["seq"]:
-            faults.append(f"{bot.bot}: {exec_id} has another time or seq than the exchange's")
+            faults.append(f"wrong figures: {bot.bot}: {exec_id} has another time or seq than the exchange's")
     if not faults and found:
         arena.agreed[bot.bot] = found[-1]["n"], total
     return faults
@@ -81,24 +84,26 @@ async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
     ours = {slot_of(row.symbol, row.leg): row for row in await read_positions(database, bot.bot)}
     theirs = {slot_of(row["symbol"], leg_of_index(row["positionIdx"])): row for row in account["positions"]}
     if ours.keys() != theirs.keys():
-        faults.append(f"{bot.bot}: positions {sorted(ours)} in Redis, {sorted(theirs)} at the exchange")
+        faults.append(f"wrong figures: {bot.bot}: positions {sorted(ours)} in Redis, {sorted(theirs)} at the exchange")
     for symbol in ours.keys() & theirs.keys():
         held, stated = ours[symbol], theirs[symbol]
         entry = Decimal(stated.get("entryPrice") or stated["avgPrice"])
         if (held.size, held.side) != (Decimal(stated["size"]), stated["side"]) or held.entry_price != entry:
-            faults.append(f"{bot.bot}: {symbol} {held.side} {held.size} at {held.entry_price} in Redis, not {stated}")
+            faults.append(
+                f"wrong figures: {bot.bot}: {symbol} {held.side} {held.size} at {held.entry_price} in Redis, not {stated}"
+            )
     open_here = set(await read_orders(database, bot.bot))
     open_there = {row["orderId"] for row in account["orders"]}
     if open_here != open_there:
         faults.append(
-            f"{bot.bot}: open orders differ: only in Redis {sorted(open_here - open_there)}, "
+            f"wrong figures: {bot.bot}: open orders differ: only in Redis {sorted(open_here - open_there)}, "
             f"only at the exchange {sorted(open_there - open_here)}"
         )
     wallets = {row.coin: row.wallet_balance for row in await read_wallets(database, bot.bot)}
     lines = {row["coin"]: Decimal(row["walletBalance"]) for row in account["wallet"]["coin"]}
     stated = {coin: balance for coin, balance in lines.items() if coin in wallets or coin == "USDT" or balance}
     if wallets != stated:
-        faults.append(f"{bot.bot}: wallet {wallets} in Redis, {stated} at the exchange")
+        faults.append(f"wrong figures: {bot.bot}: wallet {wallets} in Redis, {stated} at the exchange")
     return faults
 
 
@@ -112,7 +117,10 @@ async def orders_differ(arena: FaultEnv, bot: BotKey) -> list[str]:
         bot.bot,
     )
     gone = sorted({row["order_id"] for row in rows} - there)
-    return [f"{bot.bot}: {order_id} is open in trading.orders and closed at the exchange" for order_id in gone]
+    return [
+        f"wrong figures: {bot.bot}: {order_id} is open in trading.orders and closed at the exchange"
+        for order_id in gone
+    ]
 
 
 async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list[str]:
@@ -144,7 +152,7 @@ async def figures_differ(arena: FaultEnv) -> list[str]:
     if faults := await settle(arena, 60.0):
         return faults
     findings = await verify(arena.owner(), lambda _: None)
-    faults = list(findings.differences)
+    faults = [f"wrong figures: {text}" for text in findings.differences]
     connection = await arena.database("books")
     views = await connection.fetch("SELECT bot_id, sum(net) AS net FROM trading.bot_daily_performance GROUP BY bot_id")
     of_days = {row["bot_id"]: row["net"] for row in views}
@@ -162,10 +170,12 @@ async def figures_differ(arena: FaultEnv) -> list[str]:
         for symbol in sorted(ours.keys() | theirs.keys()):
             net, booked = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
             if abs(net - booked) > _ROUNDED * max(1, len(closed)):
-                faults.append(f"{bot.bot}: trips of {symbol} come to {net}, the exchange has booked {booked}")
+                faults.append(
+                    f"wrong figures: {bot.bot}: trips of {symbol} come to {net}, the exchange has booked {booked}"
+                )
         total = sum(ours.values(), Decimal(0))
         if of_days.get(bot.bot, Decimal(0)) != total:
-            faults.append(f"{bot.bot}: its days come to {of_days.get(bot.bot)}, its trips to {total}")
+            faults.append(f"wrong figures: {bot.bot}: its days come to {of_days.get(bot.bot)}, its trips to {total}")
     return [*faults, *await sync_differs(arena, 90.0)]
 
 
@@ -183,12 +193,12 @@ async def sync_differs(arena: FaultEnv, wait_s: float) -> list[str]:
             theirs = sorted(Decimal(row["closedPnl"]) for row in await arena.simulator.closed_pnl(bot.key))
             if ours != theirs:
                 faults.append(
-                    f"{bot.bot}: {len(ours)} rows of closed P&L come to {sum(ours)}, the exchange's {len(theirs)} to {sum(theirs)}"
+                    f"wrong figures: {bot.bot}: {len(ours)} rows of closed P&L come to {sum(ours)}, the exchange's {len(theirs)} to {sum(theirs)}"
                 )
         issues = await connection.fetch(
             "SELECT bot_id, kind, subject, explanation FROM trading.reconciliation_issues WHERE state = 'open'"
         )
-        faults.extend(f"trade sync has an open issue: {dict(issue)}" for issue in issues)
+        faults.extend(f"wrong figures: trade sync has an open issue: {dict(issue)}" for issue in issues)
         return not faults
 
     with suppress(AssertionError):
@@ -276,5 +286,7 @@ class Watcher:
         missing = set(due) - {row["order_id"] for row in rows}
         self.looks += 1
         if missing:
-            self.lies.append(f"{bot.bot} says synced at {synced_ms}, and has no fill of {sorted(missing)[:3]}")
+            self.lies.append(
+                f"false synced: {bot.bot} says synced at {synced_ms}, and has no fill of {sorted(missing)[:3]}"
+            )
         self._checked[bot.bot] = first + len(due)

@@ -95,6 +95,8 @@ class FaultEnv:
         self.pace = 1.0
         self.listener: Process | None = None
         self.stack = Stack()
+        #: Orders that a process sent after another one had taken its lease, and the exchange accepted.
+        self.fenced: list[str] = []
         #: Takeovers that took longer than promised; on a crowded machine that alone breaks nothing.
         self.late: list[str] = []
         #: A second listener, which is started by the faults that need one.

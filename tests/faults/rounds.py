@@ -121,14 +121,28 @@ def _freeze_role(role: str) -> Break:
     return fault
 
 
+#: What an instance says once it waits for the lease of another one.
+_WAITS = {"sync": '"standby"', "guard": '"started"', "bot": '"lease_held"'}
+
+
 def _two(role: str, promised_s: float) -> Break:
     async def fault(arena: FaultEnv) -> None:
         """A second instance; the first is frozen or killed, and thaws when the second holds the lease."""
         service = arena.stack.services[role]
         first, spare = service.working, service.spare
         await arena.forgive_restarts()
+        said = len(spare.said())
         spare.start()
-        await _wait(arena, 2.0, 5.0)
+
+        async def holds() -> bool:
+            holder = await (await arena.database("faults")).fetchval(service.holder)
+            return holder is not None and f":{spare.pid}:" in str(holder)
+
+        async def waits() -> bool:
+            return _WAITS[role] in spare.said()[said:] or await holds()
+
+        await until(waits, 300, f"the second {role} to wait")
+        await _wait(arena, 0.0, 0.5)
         frozen = arena.draw.random() < 0.7
         began_s = time.monotonic()
         if frozen:
@@ -136,19 +150,22 @@ def _two(role: str, promised_s: float) -> Break:
         else:
             first.kill()
 
-        async def taken() -> bool:
-            holder = await (await arena.database("faults")).fetchval(service.holder)
-            return holder is not None and f":{spare.pid}:" in str(holder)
-
         try:
-            await until(taken, 300, f"the second {role} to take over; it said {spare.said()[-800:]}")
-            if (took_s := time.monotonic() - began_s) > promised_s:
+            await until(holds, 300, f"the second {role} to take over; it said {spare.said()[-800:]}")
+            taken_s = time.monotonic()
+            if (took_s := taken_s - began_s) > promised_s:
                 arena.late.append(f"the second {role} took {took_s:.1f} s")
         finally:
             if frozen:
                 first.signal(signal.SIGCONT)
                 await _wait(arena, 0.5, 3.0)
         await asyncio.to_thread(first.stop, 10.0)
+        fenced, _ = service.hosts
+        arena.fenced += [
+            f"{one.link_id} of the first {role}, {one.at_s - taken_s:.3f} s after the second had its lease"
+            for one in arena.proxy.opened
+            if one.host.startswith(fenced) and one.at_s > taken_s
+        ]
         service.working, service.spare = spare, first
 
     return fault

@@ -65,6 +65,12 @@ class Service:
     spare: Process
     holder: str
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """What the names of the proxy begin with in the requests of the working and of the spare instance."""
+        names = ("127.0.0.1", "localhost")
+        return names if self.working.name == self.role else (names[1], names[0])
+
     def alive(self) -> list[str]:
         """Start an instance that has ended, as a container engine does; what it should not have ended with."""
         code = self.working.exit_code()
@@ -101,7 +107,11 @@ class Stack:
             variables = {**environment, **keys, "POSTGRES_USER": user, "HEALTH_PORT": "0", **more}
             variables["ALPHA_BOTS_FILE"] = str(bots if role == "bot" else ROOT / "bots.toml")
             working = Process(role, ["-m", "tests.support.stepped_clock", *arguments], variables, folder)
-            stack.services[role] = Service(role, working, working.twin(f"{role}-spare"), holder)
+            # The proxy tells two instances apart by the name under which they know it.
+            spare = working.twin(
+                f"{role}-spare", BYBIT_REST_URL=environment["BYBIT_REST_URL"].replace("127.0.0.1", "localhost")
+            )
+            stack.services[role] = Service(role, working, spare, holder)
         return stack
 
     def start(self) -> None:
@@ -132,7 +142,7 @@ class Stack:
                 and before
                 and self._opened_by.get(symbol) != row["orderId"]
             ):
-                faults.append(f"the bot entered {symbol} a second time: {row['orderLinkId']} at {before}")
+                faults.append(f"doubled: the bot entered {symbol} a second time: {row['orderLinkId']} at {before}")
             if row["execType"] in {"Funding", "Settle"}:
                 continue
             if not before:

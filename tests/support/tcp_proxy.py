@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -42,6 +43,16 @@ class RestRules:
     clock_ahead_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An order that can open a position and was accepted: by the host under which its sender knows the proxy."""
+
+    host: str
+    link_id: str
+    #: When the proxy passed it on, on the monotonic clock.
+    at_s: float
+
+
 @dataclass
 class Wire:
     """One private connection through the proxy."""
@@ -66,6 +77,8 @@ class Proxy:
     altered: int = 0
     port: int = field(default_factory=free_port)
     wires: list[Wire] = field(default_factory=list)
+    #: The newest orders that could open something.
+    opened: deque[Opened] = field(default_factory=lambda: deque(maxlen=10_000))
     _runner: web.ServerRunner | None = None
     _session: aiohttp.ClientSession | None = None
 
@@ -121,6 +134,7 @@ class Proxy:
             headers = self._signed_again(headers, request, body)
         if self._session is None:
             return web.Response(status=502)
+        passed_s = time.monotonic()
         try:
             async with self._session.request(
                 request.method,
@@ -128,15 +142,24 @@ class Proxy:
                 data=body or None,
                 headers=headers,
             ) as answer:
+                answered = await answer.read()
+                if request.path == "/v5/order/create":
+                    self._note(request, body, answered, passed_s)
                 kept = {name: text for name, text in answer.headers.items() if name.startswith("X-Bapi")}
                 return web.Response(
                     status=answer.status,
-                    body=await answer.read(),
+                    body=answered,
                     headers=kept,
                     content_type=answer.content_type,
                 )
         except aiohttp.ClientError:
             return web.Response(status=502)
+
+    def _note(self, request: web.BaseRequest, body: bytes, answered: bytes, passed_s: float) -> None:
+        """Keep an accepted order that is not reduce-only."""
+        order = json.loads(body)
+        if not order.get("reduceOnly") and json.loads(answered)["retCode"] == 0:
+            self.opened.append(Opened(request.headers["Host"], order.get("orderLinkId", ""), passed_s))
 
     def _refusal(self, headers: dict[str, str]) -> dict[str, object] | None:
         """Bybit's response for a revoked key or a wrong clock, or None."""

@@ -67,9 +67,9 @@ class Process:
         self._anew = anew
         self._process: subprocess.Popen[str] | forkserver.Forked | None = None
 
-    def twin(self, name: str) -> "Process":
-        """A second process with the same arguments and environment, not started yet."""
-        return Process(name, self._arguments, self._environment, self._folder, anew=self._anew)
+    def twin(self, name: str, **more: str) -> "Process":
+        """A second process with the same arguments and environment, not started yet. `more` are additional variables."""
+        return Process(name, self._arguments, {**self._environment, **more}, self._folder, anew=self._anew)
 
     @property
     def pid(self) -> int:

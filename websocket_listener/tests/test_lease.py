@@ -13,7 +13,7 @@ from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.model.timestamp import at
-from tests.support.world import Process, Simulator, until
+from tests.support.world import Process, Simulator, patience, until
 from websocket_listener.lease import AccountLease, Leases
 from websocket_listener.redis_writer import Change, RedisWriter
 from websocket_listener.store import move_watermark
@@ -133,6 +133,53 @@ async def test_redis_refuses_a_token_that_is_not_the_newest_and_an_unproved_one(
     await until(lambda: says("second"), 10, "the holder's state to be written anew")
     running[1].cancel()
     await asyncio.wait(running)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["PostgreSQL says ours", "PostgreSQL says another's"])
+async def test_live_state_is_not_taken_with_a_smaller_token_whatever_postgresql_says(
+    links: RedisClients, ours: bool
+) -> None:
+    redis, key = links.database(5), keys.status(BOT)
+    await redis.flushdb()
+    newest, smaller = writer(links, [("STATUS", "why", "newest")]), writer(links, [("STATUS", "why", "smaller")])
+    running = asyncio.create_task(newest.run())
+
+    async def says(why: str) -> bool:
+        return await redis.hget(key, "why") == why
+
+    newest.start(Held(2_000))
+    await until(lambda: says("newest"), 10, "the newest one's state")
+    held = Held(1_999)
+    held.ours = ours
+    smaller.start(held)
+    async with asyncio.timeout(10 * patience()):
+        with pytest.raises(LeaseLost):
+            await smaller.run()
+    found = await redis.hgetall(key)
+    assert (found["why"], found["token"], found["writer"]) == ("newest", "2000", "2000")
+    newest.put(("STATUS", "why", "goes on"))
+    await until(lambda: says("goes on"), 10, "the newest one to go on")
+    assert not newest.away
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_listener_that_finds_a_newer_token_than_its_own_takes_its_lease_anew(
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients
+) -> None:
+    """PostgreSQL was restored: the lease is its again, and the token of whoever held it in between is in Redis."""
+    process = listener({"SHORTSELLER": "key-22"})
+    await synced(links)
+    lost = str(wall_ms())
+    assert int(lost) > int(await token(links) or 0)
+    await links.database(0).hset(keys.status(BOT), mapping={"token": lost, "writer": lost})
+
+    async def newer() -> bool:
+        return int(await token(links) or 0) > int(lost)
+
+    await until(newer, 30, "a token that is newer than the one in Redis")
+    await synced(links, since_ms=wall_ms())
+    assert process.running
 
 
 async def expire(database: Any, lease: AccountLease) -> None:
