@@ -98,7 +98,7 @@ async def trade(
 async def _fills(platform: Operations, trip: TripRow, accounts: list[int]) -> list[FillRow]:
     rows = await platform.history.rows(
         "SELECT * FROM trading.fills WHERE account_id = ANY($1) AND category = 'linear' AND symbol = $2 "
-        "AND exec_time >= $3 AND exec_time <= $4 ORDER BY exec_time, seq, exec_id LIMIT $5",
+        "AND exec_time >= $3 AND exec_time <= $4 ORDER BY exec_time, seq, trading.fill_rank(closed_size, qty), exec_id LIMIT $5",
         accounts,
         trip.symbol,
         trip.opened_at,

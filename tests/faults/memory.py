@@ -1,12 +1,21 @@
 """Peak memory of the processes of a fault environment, and their limits."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
 _MB = 1024 * 1024
 #: Resident memory in MB. For PostgreSQL each process counts separately, including shared memory.
 BOUNDS = {"listener": 300, "redis": 150, "postgres": 300}
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process. psutil would read every process of the machine for them."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 class Memory:
@@ -21,8 +30,7 @@ class Memory:
             if pid is None:
                 continue
             try:
-                parent = psutil.Process(pid)
-                family = [parent, *parent.children()]
+                family = [psutil.Process(each) for each in (pid, *children(pid))]
             except psutil.Error:
                 continue
             for process in family:

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 
 from alpha.postgres import database
 from tests.faults.fault_env import BUFFER_ROWS, KINDS, SILENCE_S, FaultEnv
+from tests.faults.memory import children
 from tests.support.tcp_proxy import RestRules
 from tests.support.world import BOTS, Trader, until
 
@@ -179,7 +179,7 @@ async def freeze_anything_long(arena: FaultEnv) -> None:
         pids = [arena.redis.pid]
     elif what == "postgres":
         assert arena.postgres.pid is not None
-        pids = [arena.postgres.pid, *_children(arena.postgres.pid)]
+        pids = [arena.postgres.pid, *children(arena.postgres.pid)]
     elif what == "listener":
         pids = [None if arena.listener is None else arena.listener.pid]
     else:
@@ -239,7 +239,7 @@ async def freeze_redis(arena: FaultEnv) -> None:
 async def freeze_postgres(arena: FaultEnv) -> None:
     """PostgreSQL and all its backends stand still."""
     if arena.postgres.pid is not None:
-        await _freeze(arena, [arena.postgres.pid, *_children(arena.postgres.pid)], 0.5, 12.0)
+        await _freeze(arena, [arena.postgres.pid, *children(arena.postgres.pid)], 0.5, 12.0)
 
 
 async def _freeze(arena: FaultEnv, pids: list[int], least_s: float, most_s: float) -> None:
@@ -253,10 +253,6 @@ async def _freeze(arena: FaultEnv, pids: list[int], least_s: float, most_s: floa
         await _wait(arena, least_s, most_s)
     finally:
         send(signal.SIGCONT)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def restart_postgres(arena: FaultEnv) -> None:

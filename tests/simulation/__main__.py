@@ -1,7 +1,8 @@
-"""`python -m tests.simulation --seeds 1000 [--first N] [--processes 2]`, or `--seed N [--without 1,4] [--trace]` for one.
+"""`python -m tests.simulation --seeds 1000 [--first N] [--processes 2] [--results FILE]`, or `--seed N [--without 1,4] [--trace]` for one.
 
 Prints each failing seed with the few disturbances that are enough for it, and how to play it again; exit code 1 when
-anything broke.
+anything broke. With `--results FILE` every hundred seeds are kept: the same command goes on after them, and plays again
+those that broke.
 """
 
 import argparse
@@ -11,13 +12,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.simulation.breaks import BREAKS, broken
+from tests.simulation.results import Part, Results
 from tests.simulation.run import Outcome, play, shorten
 from tests.simulation.schedule import LONG_EVERY, disturbances
 from tests.simulation.virtual_loop import unbind_clocks
 
-_REPORT = 500
+_REPORT = 1_000
 _FRESH_AFTER = 100
 
 
@@ -26,7 +29,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--processes", type=int, default=1, help="how many at once")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many at once")
+    parser.add_argument("--results", type=Path, help="a file that keeps what was played; a later run goes on from it")
     parser.add_argument("--seed", type=int, default=None, help="play this one alone")
     parser.add_argument("--each", action="store_true", help="a line for each seed, whatever came of it")
     parser.add_argument("--without", default="", help="numbers of disturbances that are left out, by commas")
@@ -51,24 +55,26 @@ def main() -> int:
             print("\n".join(outcome.trace))
         _tell(outcome)
         return 1 if outcome.breaches else 0
-    began_s, broken, orders, takeovers, bare_s = time.monotonic(), 0, 0, 0, 0.0
-    for number, outcome in enumerate(
-        _outcomes(range(options.first, options.first + options.seeds), options.processes), 1
-    ):
-        orders, takeovers = orders + outcome.orders, takeovers + outcome.takeovers
-        bare_s = max(bare_s, outcome.most_unprotected_s)
+    results = Results(options.results)
+    left = results.left(range(options.first, options.first + options.seeds))
+    return _play_many(left, results, options.processes, each=options.each)
+
+
+def _play_many(left: list[int], results: Results, processes: int, *, each: bool) -> int:
+    """Play these seeds; returns the exit code."""
+    began_s, part = time.monotonic(), Part()
+    for number, outcome in enumerate(_outcomes(left, processes), 1):
         if outcome.breaches:
-            broken += 1
             _tell(shorten(outcome))
-        elif options.each:
+        elif each:
             _tell(outcome)
-        if number % _REPORT == 0 or number == options.seeds:
-            print(
-                f"{number} seeds, {broken} broken, {orders} orders, {takeovers} takeovers, "
-                f"longest without a stop {bare_s:.1f} s, {time.monotonic() - began_s:.0f} s",
-                flush=True,
-            )
-    return 1 if broken else 0
+        part.add(outcome)
+        if number % _FRESH_AFTER == 0 or number == len(left):
+            results.keep(part)
+            part = Part()
+        if number % _REPORT == 0 or number == len(left):
+            print(f"{results.total().text()}, {time.monotonic() - began_s:.0f} s", flush=True)
+    return 1 if results.total().broken else 0
 
 
 def _play_broken(name: str) -> int:
@@ -82,7 +88,7 @@ def _play_broken(name: str) -> int:
     return 0
 
 
-def _outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
+def _outcomes(seeds: list[int], processes: int) -> Iterator[Outcome]:
     if len(seeds) < _FRESH_AFTER:
         yield from map(play, seeds)
         return
