@@ -25,6 +25,8 @@ from tests.faults.run import play
 
 #: So many rounds are played in one world: what it has stored makes the comparison of all figures dearer.
 AFRESH = 50
+#: Books that took longer to agree are told with what differed last.
+_LONG_S = 5.0
 
 
 def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
@@ -97,6 +99,8 @@ def _tell(outcome: Outcome) -> None:
         f"{outcome.seconds:5.1f} s ({parts})  {'ok' if not outcome.faults else 'BROKEN'}",
         flush=True,
     )
+    if outcome.took_s.get("settle", 0.0) > _LONG_S and outcome.agreed_last:
+        print(f"      agreed last: {outcome.agreed_last[:200]}", flush=True)
     for fault in outcome.faults[:10]:
         print(f"      {fault}", flush=True)
 

@@ -133,6 +133,8 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
             faults.extend(await fills_differ(arena, bot, whole=whole))
             faults.extend(await live_state_differs(arena, bot))
             faults.extend(await orders_differ(arena, bot))
+        if faults:
+            arena.agreed_last = faults[0]
         return not faults
 
     try:

@@ -103,6 +103,8 @@ class FaultEnv:
         self.spare: Process | None = None
         #: By bot: the ledger number up to which the ledgers agreed, and the number of fills up to there.
         self.agreed: dict[str, tuple[int, int]] = {}
+        #: The difference that was there last before the ledgers agreed.
+        self.agreed_last = ""
         self._links: RedisClients | None = None
         self._traders: list[asyncio.Task[None]] = []
         self._trading = asyncio.Event()

@@ -22,6 +22,8 @@ class Outcome:
     memory_mb: dict[str, int]
     #: Seconds of each part of the round.
     took_s: dict[str, float] = field(default_factory=dict)
+    #: What differed last before the books agreed; empty when they agreed at once.
+    agreed_last: str = ""
 
     @property
     def seconds(self) -> float:

@@ -59,6 +59,7 @@ async def play(arena: FaultEnv, troubles: tuple[Fault, ...], number: int = 0) ->
         parts.done("recover")
         await arena.forgive_restarts()
         faults += arena.stack.alive()
+        arena.agreed_last = ""
         faults += await settle(arena, 30.0)
         parts.done("settle")
         faults += await bot_differs(arena, 90.0)
@@ -78,5 +79,13 @@ async def play(arena: FaultEnv, troubles: tuple[Fault, ...], number: int = 0) ->
         faults.append(f"the listener is dead: {arena.listener.said()[-600:]}")
     executions = arena.sent.orders - before
     return Outcome(
-        number, name, recovery_s, executions, arena.proxy.altered, faults, dict(arena.memory.most_mb), parts.took_s
+        number,
+        name,
+        recovery_s,
+        executions,
+        arena.proxy.altered,
+        faults,
+        dict(arena.memory.most_mb),
+        parts.took_s,
+        arena.agreed_last,
     )
