@@ -1,12 +1,15 @@
-"""What is written anew after PostgreSQL was away."""
+"""What is written anew after PostgreSQL was away, and what a bot says that was replaced."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from alpha.alerts import Alerts
+import pytest
+
+from alpha.alerts import Alert, Alerts
+from alpha.clock import Clock
 from alpha.errors import Retry
-from alpha.lease import Grant, Lease
+from alpha.lease import Grant, Lease, LeaseLost
 from alpha.model.account import Account, Environment
 from alpha.registry import Bot, load_registry
 from alpha.strategy.base import StrategyState
@@ -21,6 +24,7 @@ class Row:
     """A lease's row that answers, or does not."""
 
     away = False
+    ours = True
 
     async def acquire(self, _holder: str, _seconds: float) -> Grant | None:
         return Grant(7, handed_over=True)
@@ -28,13 +32,23 @@ class Row:
     async def renew(self, _holder: str, _token: int, _seconds: float) -> bool:
         if self.away:
             raise Retry("away")
-        return True
+        return self.ours
 
     async def release(self, _holder: str, _token: int) -> None:
         return None
 
     async def holder(self) -> str:
         return ""
+
+
+class Told(Alerts):
+    """Alerts that are kept here."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
+        self.texts.append(alert.text)
 
 
 class Rows(Store):
@@ -84,3 +98,22 @@ async def test_what_postgres_lost_while_it_was_away_is_written_anew() -> None:
     await journal.keep_up()
     assert store.rows_there == kept
     assert store.intents_there == ["ss-en-x"]
+
+
+async def test_a_bot_that_was_replaced_says_nothing_of_what_is_its_successors() -> None:
+    """Frozen and thawed, it sees a position that it does not know: the successor's."""
+    bot = load_registry(ROOT / "bots.toml").find("shortseller_001")
+    row, told, now_ms = Row(), Told(), [1_000]
+    lease = Lease(row, 10.0, what="an account", clock=Clock(boottime_ms=lambda: now_ms[0]))
+    assert await lease.try_take()
+    account = Account(1, bot.id, Environment.SIMULATED, "1")
+    journal = StatePersistence(bot, Rows(bot), account, lease, new_state(StrategyState), told)
+    await journal.warn("unknown_position:BTCUSDT", "ours")
+    row.away = True
+    now_ms[0] += 10_000
+    await journal.warn("unknown_position:BTCUSDT", "PostgreSQL is away: nobody can have taken over")
+    row.away, row.ours = False, False
+    now_ms[0] += 10_000
+    with pytest.raises(LeaseLost):
+        await journal.warn("unknown_position:BTCUSDT", "the successor's")
+    assert told.texts == ["ours", "PostgreSQL is away: nobody can have taken over"]
