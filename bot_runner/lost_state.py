@@ -23,6 +23,7 @@ from alpha.bybit.rate_limiter import Priority
 from alpha.clock import BusinessClock
 from alpha.logs import logger
 from alpha.model.execution import Execution
+from alpha.model.fill_order import oldest_first
 from alpha.model.money import plain
 from alpha.model.order import Order
 from alpha.model.order_link import parse_order_link_id
@@ -131,7 +132,7 @@ class LostState:
             ):
                 rows |= {row.exec_id: row for row in page.rows if row.changes_size}
             left, taken = held.size, []
-            for row in sorted(rows.values(), key=lambda row: (row.exec_time_ms, row.seq or 0), reverse=True):
+            for row in reversed(oldest_first(rows.values())):
                 left -= row.qty if row.side == held.direction.value else -row.qty
                 taken.append(row)
                 if left <= 0:

@@ -15,6 +15,7 @@ from alpha.clock import SYSTEM_CLOCK, BusinessClock, Clock
 from alpha.errors import Rejected, Retry, Unknown
 from alpha.logs import logger
 from alpha.model.execution import Execution
+from alpha.model.fill_order import unit_key
 from alpha.model.money import ZERO, plain
 from alpha.model.order import Order
 from alpha.model.order_link import parse_order_link_id
@@ -103,7 +104,7 @@ class RestingOrders:
         self._touched, self._asked_ms = False, now_ms
         there = {order.order_link_id: order for order in await self._gateway.open_orders(rank=Priority.EXIT)}
         rows = [row for symbol in self._changed(there, look) for row in await self._executions(symbol)]
-        for row in sorted(rows, key=lambda row: (row.exec_time_ms, row.symbol, row.seq or 0, row.exec_id)):
+        for row in sorted(rows, key=lambda row: (row.exec_time_ms, row.symbol, row.seq or 0, unit_key(row))):
             self._apply(row)
         if not self._every_time:
             await self._obey_halts()

@@ -1,6 +1,7 @@
 """Whoever orders fills orders those of one match by the one rule: `trading.fill_rank` in SQL, `unit_key` in Python."""
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def by_id_alone(text: str) -> list[str]:
         for found in _ORDER_BY.finditer(text)
         if re.search(r"\b(exec_time|seq)\b", found.group(0)) and "fill_rank" not in found.group(0)
     ]
+
+
+def _services() -> Iterator[tuple[str, str]]:
+    """Name and text of each module that is no test's."""
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith((".", "tests/")) and "/tests/" not in name and name not in _KEYS:
+            yield name, path.read_text(encoding="utf-8")
 
 
 async def test_the_rank_is_the_same_in_both_languages(owner: Connection) -> None:
@@ -50,14 +59,23 @@ async def test_no_function_and_no_view_orders_fills_by_their_ids(owner: Connecti
 
 
 def test_no_query_of_a_service_orders_fills_by_their_ids() -> None:
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        name = path.relative_to(ROOT).as_posix()
-        if name.startswith((".", "tests/")) or "/tests/" in name or name in _KEYS:
-            continue
-        if clauses := by_id_alone(path.read_text(encoding="utf-8")):
-            found[name] = clauses
-    assert found == {}
+    assert {name: found for name, text in _services() if (found := by_id_alone(text))} == {}
+
+
+def test_no_document_orders_fills_by_their_ids() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("database/*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 20
+    assert {page.name: found for page in pages if (found := by_id_alone(page.read_text(encoding="utf-8")))} == {}
+
+
+def test_no_sort_of_a_service_ends_with_the_id() -> None:
+    found = [
+        f"{name}: {line.strip()}"
+        for name, text in _services()
+        for line in text.splitlines()
+        if re.search(r"key=lambda.*exec_time.*exec_id", line)
+    ]
+    assert found == []
 
 
 def test_what_is_excepted_exists() -> None:
