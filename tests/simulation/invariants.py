@@ -162,7 +162,8 @@ class Invariants:
         runtime, positions = state.get("runtime", {}), state.get("positions", {})
         held = {position.symbol: position for position in world.venue.account.held()}
         if runtime.get("paused"):
-            found.append(f"the bot is paused: {runtime['paused']}")
+            halts = "; ".join(f"{halt['reason']} by {halt['created_by']}" for halt in world.postgres.halts)
+            found.append(f"the bot is paused: {runtime['paused']}" + (f" (halted: {halts})" if halts else ""))
         if runtime.get("entries") or runtime.get("exits"):
             found.append(f"orders are under way: {[*runtime['entries'], *runtime['exits']]}")
         if positions.keys() != held.keys():
