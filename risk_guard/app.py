@@ -266,8 +266,9 @@ class GuardApp:
 
     async def _judge(self, post: BotGuard, seen: Seen) -> None:
         EQUITY.labels(post.account.bot.id).set(float(seen.equity))
-        post.seen, post.seen_s = seen, time.monotonic()
         await post.limits.see(seen)
+        # only now: what its own ledger does not explain says nothing of all accounts together either
+        post.seen, post.seen_s = seen, time.monotonic()
         for limit, used in post.limits.used(seen.equity).items():
             LIMIT.labels(post.account.bot.id, limit).set(float(used))
 

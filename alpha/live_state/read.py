@@ -220,16 +220,22 @@ async def read_orders(bot_db: TextRedis, bot: str) -> dict[str, dict[str, object
 
 
 async def read_wallets(bot_db: TextRedis, bot: str) -> list[LiveWallet]:
-    """The wallet's settle coins, USDT first; empty before it was first seen."""
-    found = [await read_wallet(bot_db, bot, coin) for coin in SETTLE_COINS]
-    return [wallet for wallet in found if wallet is not None]
+    """The wallet's settle coins, USDT first, as they were at one moment; empty before it was first seen."""
+    # Redis may be emptied between two reads: a coin that then is missing was not spent
+    async with bot_db.pipeline(transaction=True) as pipe:
+        for coin in SETTLE_COINS:
+            pipe.hgetall(keys.wallet(bot, coin))
+        rows = await pipe.execute()
+    return [_parse_wallet(fields, coin) for coin, fields in zip(SETTLE_COINS, rows, strict=True) if fields]
 
 
 async def read_wallet(bot_db: TextRedis, bot: str, coin: str = USDT) -> LiveWallet | None:
     """One settle coin of the wallet; None when the account has never had it."""
     fields = await bot_db.hgetall(keys.wallet(bot, coin))
-    if not fields:
-        return None
+    return _parse_wallet(fields, coin) if fields else None
+
+
+def _parse_wallet(fields: Mapping[str, str], coin: str) -> LiveWallet:
     return LiveWallet(
         equity=amount(fields["equity"], "equity"),
         wallet_balance=amount(fields["wallet_balance"], "wallet_balance"),

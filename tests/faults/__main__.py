@@ -43,20 +43,27 @@ def troubles_of(draw: random.Random, number: int) -> tuple[Fault, ...]:
 
 async def main(numbers: range, results: Results, outage_s: float) -> int:
     """Play those of these rounds that `results` lacks; returns the exit code."""
-    if (me := asyncio.current_task()) is not None:
-        # termination by a signal must not leave servers behind either
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+    me, ended = asyncio.current_task(), asyncio.Event()
+    assert me is not None
+
+    def end() -> None:
+        # what waits in a round may take the cancellation for its own: then the round is the last
+        ended.set()
+        me.cancel()
+
+    # termination by a signal must not leave servers behind either
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
     left = results.open_of(numbers)
     print(f"seed {results.seed}, rounds {numbers.start} to {numbers.stop - 1}, {len(left)} to play", flush=True)
     try:
-        while left:
-            left = left[await _world(left[:AFRESH], results, outage_s) :]
+        while left and not ended.is_set():
+            left = left[await _world(left[:AFRESH], results, outage_s, ended) :]
     finally:
         print(f"{results.summary()}; replay one with --seed {results.seed} --only N", flush=True)
     return 1 if any(results.by_number[number].faults for number in numbers) else 0
 
 
-async def _world(numbers: list[int], results: Results, outage_s: float) -> int:
+async def _world(numbers: list[int], results: Results, outage_s: float, ended: asyncio.Event) -> int:
     """Play these rounds in one environment until one breaks; returns how many were played."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-faults-"))
     arena = FaultEnv(folder, random.Random(results.seed * 100_003 + numbers[0]), small_disk=True)
@@ -74,7 +81,7 @@ async def _world(numbers: list[int], results: Results, outage_s: float) -> int:
                 outcome.faults.extend(f"{fault} (at the end of this world)" for fault in await _all_books(arena))
             results.add(outcome)
             _tell(outcome)
-            if outcome.faults:
+            if outcome.faults or ended.is_set():
                 break
         return played
     finally:

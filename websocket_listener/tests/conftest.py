@@ -87,8 +87,8 @@ async def links(stores: Stores) -> AsyncIterator[RedisClients]:
 
 @pytest.fixture(scope="session")
 def exchange(stores: Stores) -> Iterator[Simulator]:
-    """The simulated exchange with one account for each test: key-1 to key-22, one read-only, one with two keys."""
-    accounts = [text for n in range(1, 23) for text in ("--account", f"key-{n}:secret-{n}:100000")]
+    """The simulated exchange with one account for each test: key-1 to key-23, one read-only, one with two keys."""
+    accounts = [text for n in range(1, 24) for text in ("--account", f"key-{n}:secret-{n}:100000")]
     accounts += ["--account", "key-watch:secret-watch:100000:of=key-1,read-only"]
     accounts += ["--account", "key-twin:secret-twin:100000:of=key-2"]
     for name, options in (("hedge", "hedge"), ("legs", "hedge"), ("usdc", "usdc=50000"), ("mnt", "mnt=1000")):

@@ -168,7 +168,7 @@ async def test_a_listener_that_finds_a_newer_token_than_its_own_takes_its_lease_
     exchange: Simulator, listener: ListenerMaker, links: RedisClients
 ) -> None:
     """PostgreSQL was restored: the lease is its again, and the token of whoever held it in between is in Redis."""
-    process = listener({"SHORTSELLER": "key-22"})
+    process = listener({"SHORTSELLER": "key-23"})
     await synced(links)
     lost = str(wall_ms())
     assert int(lost) > int(await token(links) or 0)
