@@ -1,11 +1,12 @@
 """The tick recorder's process: wiring, start, and an orderly end."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec
 
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
@@ -44,6 +45,7 @@ from tick_recorder.store import TickStore, hour_start
 from tick_recorder.writer import Report, Writer
 
 log = logger(__name__)
+P = ParamSpec("P")
 #: Decoding lets the connection be read at least so often.
 SLICE_S = 0.004
 DECODE_EVERY_S = 0.02
@@ -94,6 +96,14 @@ class RecorderProcess:
             lambda symbol: topic_of(Kind.TRADES, symbol, settings.ticks_depth) in self.stream.confirmed,
             lambda: self._epoch,
         )
+        self.writer = Writer(
+            store,
+            retention_days=settings.ticks_retention_days,
+            most_bytes=int(settings.ticks_max_gb * 1_000_000_000),
+        )
+        # before anything looks at what is stored
+        if rows := self.writer.recover(Report()):
+            log.info("journal_recovered", rows=rows)
         self.recorder = Recorder(
             store,
             settings.kinds,
@@ -105,15 +115,13 @@ class RecorderProcess:
             hooks=RecorderHooks(reject=self._reject, renew=self.stream.renew, backfill=self.backfill.ask),
         )
         self.backfill.recorder = self.recorder
-        self.writer = Writer(
-            store,
-            retention_days=settings.ticks_retention_days,
-            most_bytes=int(settings.ticks_max_gb * 1_000_000_000),
-        )
         self.influx = InfluxSink(settings, store, self._reject_line, self.grouped) if settings.influx_url else None
         self._registry = load_registry(settings.alpha_bots_file)
         self._decode_soon = asyncio.Event()
-        self._batch: Batch | None = None
+        #: Batches that are in no part yet.
+        self._taken: list[Batch] = []
+        self._parted_s = time.monotonic()
+        self._writing = threading.Lock()
         now_s = time.monotonic()
         self.stream_seen_s = self.redis_seen_s = self.stored_s = self.caught_up_s = self._data_s = now_s
         self._retained_s = now_s - RETAIN_S + 5.0
@@ -140,7 +148,7 @@ class RecorderProcess:
             await end_tasks(work, 5.0)
             self.recorder.decode_all()
             with suppress(OSError):
-                await asyncio.to_thread(self._store_now, Report())
+                await asyncio.to_thread(self._store_now)
             with suppress(TimeoutError):
                 async with asyncio.timeout(2.0):
                     await self.grouped.tell(all_of_it=True)
@@ -258,28 +266,41 @@ class RecorderProcess:
     # -- out ----------------------------------------------------------------------------------------------------
 
     async def _store_parts(self) -> None:
+        settings = self._settings
+        turn_s = min(settings.ticks_journal_s, settings.ticks_part_s)
         while True:
-            await asyncio.sleep(self._settings.ticks_part_s)
+            await asyncio.sleep(turn_s)
             self.recorder.decode_some(SLICE_S)
             report = Report()
+            batch = self.recorder.swap()
+            self._taken.append(batch)
+            await asyncio.to_thread(self._work, self.writer.take, batch, report)
+            self.recorder.converted(batch)
+            # what waits in memory leaves it with the part
+            crowded = self.recorder.buffered_bytes > settings.ticks_buffer_mb * 1_000_000 / 4
             try:
-                if self._batch is None:
-                    self._batch = self.recorder.swap()
-                await asyncio.to_thread(self._store_batch, self._batch, report)
-                self.recorder.stored(self._batch)
-                self._batch = None
+                if crowded or time.monotonic() - self._parted_s > settings.ticks_part_s - turn_s / 2:
+                    await asyncio.to_thread(self._work, self.writer.write, report)
+                    self._parted_s = time.monotonic()
+                    for batch in self._taken:
+                        self.recorder.stored(batch)
+                    self._taken.clear()
+                    await asyncio.to_thread(self._work, self._tidy, report)
+                else:
+                    await asyncio.to_thread(self._work, self.writer.sync, report)
                 self.stored_s = time.monotonic()
-                await asyncio.to_thread(self._tidy, report)
             except OSError as fault:
                 self._disk_fault(fault)
             self._tell(report)
 
-    def _store_batch(self, batch: Batch, report: Report) -> None:
-        began_s = time.thread_time()
-        try:
-            self.writer.write(batch, report)
-        finally:
-            self.writer.counts.write_s += time.thread_time() - began_s
+    def _work(self, work: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        """One thread at a time, also at the end, when a cancelled turn may still be writing."""
+        with self._writing:
+            began_s = time.thread_time()
+            try:
+                work(*arguments, **named)
+            finally:
+                self.writer.counts.write_s += time.thread_time() - began_s
 
     def _tidy(self, report: Report) -> None:
         self.writer.tidy(self.recorder.newest_ms, report)
@@ -287,11 +308,13 @@ class RecorderProcess:
             self._retained_s = time.monotonic()
             self.writer.retain(self.recorder.newest_ms, report)
 
-    def _store_now(self, report: Report) -> None:
+    def _store_now(self) -> None:
         """The end: what is left, and what came since."""
-        if self._batch is not None:
-            self.writer.write(self._batch, report)
-        self.writer.write(self.recorder.swap(), report)
+        report = Report()
+        for batch in (*self._taken, self.recorder.swap()):
+            self._work(self.writer.take, batch, report)
+        self._work(self.writer.sync, report)
+        self._work(self.writer.write, report)
 
     def _tell(self, report: Report) -> None:
         for rejection in report.rejected:
@@ -363,7 +386,7 @@ class RecorderProcess:
     def disk_fault(self) -> str | None:
         """A sentence while nothing has been stored for too long."""
         away_s = time.monotonic() - self.stored_s
-        limit_s = AWAY_S + self._settings.ticks_part_s
+        limit_s = AWAY_S + self._settings.ticks_journal_s
         return f"Nothing has been stored in {self.store.root} for {away_s:.0f} s." if away_s > limit_s else None
 
     def lag_fault(self) -> str | None:

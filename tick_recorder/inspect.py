@@ -130,7 +130,7 @@ def _verify_hour(kind: Kind, files: list[TickFile], hour: int) -> Iterator[Fault
 
 def _belongs(root: Path, path: Path) -> bool:
     name = path.relative_to(root)
-    if path.name.startswith("."):
+    if any(part.startswith(".") for part in name.parts):
         return True
     if len(name.parts) != 4 or name.parts[0] not in set(Kind):
         return False

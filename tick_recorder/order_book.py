@@ -24,8 +24,10 @@ class Bbo(msgspec.Struct, gc=False):
     """A row of kind `bbo`; an empty side has no order."""
 
     ts: int
-    bid: tuple[str, str] | None
-    ask: tuple[str, str] | None
+    bid_price: str | None
+    bid_size: str | None
+    ask_price: str | None
+    ask_size: str | None
     update_id: int
     seq: int
     received_us: int | None = None

@@ -7,11 +7,11 @@ decoded or not, is bounded: when the bound is reached frames are dropped, which 
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from alpha.logs import logger
-from tick_recorder.columns import Rejection, Row
+from tick_recorder.columns import Rejection, Row, Rows
 from tick_recorder.frames import (
     BookFrame,
     Liquidation,
@@ -25,7 +25,7 @@ from tick_recorder.frames import (
 )
 from tick_recorder.gaps import Gap, GapBook
 from tick_recorder.order_book import Bbo, BookBroken, OrderBook
-from tick_recorder.schema import HOUR_MS, Kind
+from tick_recorder.schema import HOUR_MS, Key, Kind
 from tick_recorder.sequencer import Sequencer
 from tick_recorder.store import TickStore
 from tick_recorder.stored import last_row, load_known, open_gaps
@@ -34,9 +34,6 @@ log = logger(__name__)
 #: What a row takes in memory beside its text, in bytes; measured with tracemalloc.
 _ROW_BYTES = 600
 _FRAME_BYTES = 100
-
-#: kind, symbol and hour of rows that are stored together.
-Key = tuple[Kind, str, int]
 
 
 @dataclass(slots=True)
@@ -52,15 +49,16 @@ class Series:
     sampled_ms: int = 0
     #: The hour whose file begins with a snapshot already.
     begun_hour: int = -1
+    #: Where the rows of an hour go, in the batch that is being gathered.
     rows_hour: int = -1
-    rows: list[Row] = field(default_factory=list)
+    owner: int = 0
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that are being stored. Keys leave `rows` as they are written."""
+    """Rows that are being stored. They leave `rows` as they become columns."""
 
-    rows: dict[Key, list[Row]]
+    rows: dict[Kind, Rows]
     generations: list[tuple[Sequencer, int]]
     size: int
 
@@ -125,7 +123,7 @@ class Recorder:
         self._pending: deque[tuple[bytes, int]] = deque()
         self._dropping: set[str] = set()
         self._faults_logged: set[type[Exception]] = set()
-        self._rows: dict[Key, list[Row]] = {}
+        self._rows = {kind: Rows(kind) for kind in Kind}
         self._held: dict[str, list[Trade]] = {}
         self._pending_bytes = 0
         self._row_bytes = 0
@@ -367,9 +365,9 @@ class Recorder:
             self._ends(series, data.u, ts)
             return
         self._ends(series, data.u, ts)
-        bid = data.b[0] if data.b else None
-        ask = data.a[0] if data.a else None
-        self._take_book(series, Bbo(ts, bid, ask, data.u, data.seq), received_us)
+        bid, bid_size = data.b[0] if data.b else (None, None)
+        ask, ask_size = data.a[0] if data.a else (None, None)
+        self._take_book(series, Bbo(ts, bid, bid_size, ask, ask_size, data.u, data.seq), received_us)
 
     def _ends(self, series: Series, update_id: int, ts: int) -> None:
         """A gap of this book ends with this update, if there is one."""
@@ -405,8 +403,8 @@ class Recorder:
         hour = ts // HOUR_MS
         if hour != series.rows_hour:
             series.rows_hour = hour
-            series.rows = self._rows.setdefault((series.kind, series.symbol, hour), [])
-        series.rows.append(row)
+            series.owner = self._rows[series.kind].owner((series.kind, series.symbol, hour))
+        self._rows[series.kind].add(row, series.owner)
         self.counts.rows[series.kind] += 1
         self._row_bytes += _ROW_BYTES if series.kind is not Kind.DEPTH else _ROW_BYTES * 20
         if series.last_ms is None or ts > series.last_ms:
@@ -415,7 +413,8 @@ class Recorder:
                 self.newest_ms = ts
 
     def _record_gap(self, gap: Gap) -> None:
-        self._rows.setdefault((Kind.GAPS, gap.symbol, gap.ts // HOUR_MS), []).append(gap)
+        gathered = self._rows[Kind.GAPS]
+        gathered.add(gap, gathered.owner((Kind.GAPS, gap.symbol, gap.ts // HOUR_MS)))
         self.counts.rows[Kind.GAPS] += 1
 
     # -- trades that an interruption left out ---------------------------------------------------------------------
@@ -455,12 +454,17 @@ class Recorder:
     def swap(self) -> Batch:
         """Everything decoded so far, to be stored; what comes later goes into the next batch."""
         generations = [(series.sequencer, series.sequencer.swap()) for series in self._series.values()]
-        batch = Batch(self._rows, generations, self._row_bytes)
+        batch = Batch({kind: rows for kind, rows in self._rows.items() if len(rows)}, generations, self._row_bytes)
         self._batch_bytes += self._row_bytes
-        self._rows, self._row_bytes = {}, 0
+        self._rows, self._row_bytes = {kind: Rows(kind) for kind in Kind}, 0
         for series in self._series.values():
             series.rows_hour = -1
         return batch
+
+    def converted(self, batch: Batch) -> None:
+        """The rows of a batch are columns now, which with the ids that the sequencer keeps take half of the memory."""
+        self._batch_bytes -= batch.size - batch.size // 2
+        batch.size //= 2
 
     def stored(self, batch: Batch) -> None:
         """A batch is in the store."""
@@ -475,6 +479,6 @@ def _topic(frame: bytes) -> str:
     return frame[begin + 9 : frame.find(b'"', begin + 9)].decode("utf-8", "replace") if begin >= 0 else ""
 
 
-def in_order(rows: Mapping[Key, list[Row]]) -> list[Key]:
-    """The order in which a batch is stored: gaps before all else, then by hour."""
-    return sorted(rows, key=lambda key: (key[0] is not Kind.GAPS, key[2], key[0], key[1]))
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """The order in which rows are stored: gaps before all else, then by hour."""
+    return sorted(keys, key=lambda key: (key[0] is not Kind.GAPS, key[2], key[0], key[1]))

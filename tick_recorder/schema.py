@@ -31,6 +31,8 @@ class Kind(StrEnum):
     GAPS = "gaps"
 
 
+#: Kind, symbol and hour of rows that are stored together.
+Key = tuple[Kind, str, int]
 #: The kinds that can be asked for.
 STREAMS = (Kind.TRADES, Kind.BBO, Kind.DEPTH, Kind.LIQUIDATIONS)
 

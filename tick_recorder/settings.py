@@ -52,7 +52,12 @@ class RecorderSettings(
     ticks_buffer_mb: int = Field(
         256, ge=16, le=65_536, description="the MB that may wait in memory before frames are dropped, which is a gap"
     )
-    ticks_part_s: float = Field(10.0, ge=0.1, le=60, description="seconds between two parts, lost at most by a kill")
+    ticks_part_s: float = Field(
+        60.0, ge=0.1, le=60, description="seconds between two parts, before which no reader sees a row"
+    )
+    ticks_journal_s: float = Field(
+        10.0, ge=0.1, le=60, description="seconds between two writes to the journal, lost at most by a kill"
+    )
     ticks_silence_s: float = Field(
         25.0, gt=0, le=120, description="seconds without any frame after which the connection is replaced"
     )

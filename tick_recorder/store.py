@@ -88,7 +88,9 @@ class TickStore:
         """All files of the hours `first` to `last`, replaced ones included, in order. Foreign files are ignored."""
         folder = self.root / kind / f"symbol={symbol}"
         found = []
-        for day_of, path in _dates(folder):
+        # of one hour without looking at every day that is stored
+        dates = _dates(folder) if first != last else [(hour_start(first).date(), _date_folder(folder, first))]
+        for day_of, path in dates:
             day = (day_of - EPOCH.date()).days * 24
             if day + 24 <= first or day > last:
                 continue
@@ -134,6 +136,7 @@ class TickStore:
                 f"TICKS_DIR names {self.root}, which cannot be written: {fault.strerror}. Make it writable or choose another folder."
             ) from None
         left = [path for kind in Kind for path in (self.root / kind).glob("symbol=*/date=*/.*.tmp")]
+        left += (self.root / ".journal").glob(".*.tmp")
         for kind in Kind:
             for symbol in self.symbols(kind):
                 every = self.every_file(kind, symbol)
@@ -187,26 +190,38 @@ class TickStore:
                 folder.rmdir()
 
     def _write(self, kind: Kind, symbol: str, hour: int, number: int, frame: pl.DataFrame, *, joined: bool) -> TickFile:
-        start = hour_start(hour)
-        folder = self.root / kind / f"symbol={symbol}" / f"date={start:%Y-%m-%d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"{start:%H}.{number:06d}{'' if joined else '.part'}.parquet"
-        path, temporary = folder / name, folder / f".{name}.tmp"
+        folder = _date_folder(self.root / kind / f"symbol={symbol}", hour)
+        name = f"{hour % 24:02}.{number:06d}{'' if joined else '.part'}.parquet"
         # made in memory first, so that whatever goes wrong while writing is the disk's own error
         made = io.BytesIO()
-        frame.write_parquet(made, compression="zstd", compression_level=LEVEL)
+        if joined:
+            frame.write_parquet(made, compression="zstd", compression_level=LEVEL)
+        else:
+            # read once more within the hour, by `join`: compressing it would cost as much as the whole rest
+            frame.write_parquet(made, compression="uncompressed")
+        save(folder / name, made.getbuffer())
+        return TickFile(kind, symbol, hour, number, joined, folder / name)
+
+
+def save(path: Path, content: memoryview) -> None:
+    """Make a file appear whole or not at all, durable when this returns. OSError when the disk does not take it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
         try:
-            with temporary.open("wb") as file:
-                file.write(made.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            _sync_folder(folder)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        return TickFile(kind, symbol, hour, number, joined, path)
+            file = temporary.open("wb")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = temporary.open("wb")
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def current(files: Iterable[TickFile]) -> list[TickFile]:
@@ -237,6 +252,10 @@ def _read_together(
 
 def _next(files: Sequence[TickFile]) -> int:
     return max((file.number for file in files), default=0) + 1
+
+
+def _date_folder(folder: Path, hour: int) -> Path:
+    return folder / f"date={hour_start(hour):%Y-%m-%d}"
 
 
 def _names(folder: Path) -> list[str]:

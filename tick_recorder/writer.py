@@ -1,21 +1,25 @@
-"""Batches to files, hours joined, old hours deleted. Runs in a thread of its own: nothing here waits on the event loop."""
+"""Batches to columns, to the journal, to parts; hours joined, old hours deleted. Runs in a thread of its own: nothing here waits on the event loop."""
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import polars as pl
 
-from alpha.errors import Rejected
+from alpha.errors import Misconfigured, Rejected
 from alpha.logs import logger
-from tick_recorder.columns import Rejection, Row, to_frame
-from tick_recorder.recorder import Batch, Key, in_order
-from tick_recorder.schema import HOUR_MS, Kind, hour_of
+from tick_recorder.columns import OWNER, Rejection
+from tick_recorder.journal import Journal
+from tick_recorder.recorder import Batch, in_order
+from tick_recorder.schema import HOUR_MS, Key, Kind, hour_of
 from tick_recorder.store import TickFile, TickStore, hour_start
+from tick_recorder.stored import read_hour
 
 log = logger(__name__)
 #: So much of the exchange's time an hour stays open for what comes late.
 GRACE_MS = 60_000
+T = TypeVar("T")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -56,25 +60,82 @@ class Writer:
         self._most_bytes = most_bytes
         #: Hours that have parts and are to be joined.
         self._unjoined = {(file.kind, file.symbol, file.hour) for file in store.all_files() if not file.joined}
-        self._joined: set[tuple[Kind, str, int]] = set()
+        self._joined: set[Key] = set()
+        self._journal = Journal(store.root)
+        self._waiting: dict[Key, list[pl.DataFrame]] = {}
+        #: Since the last part: rows by kind, which key their `OWNER` is, and what is not in the journal yet.
+        self._taken: dict[Kind, list[pl.DataFrame]] = {}
+        self._numbers: dict[Key, int] = {}
+        self._unsynced: list[tuple[Kind, pl.DataFrame]] = []
 
-    def write(self, batch: Batch, report: Report) -> None:
-        """Store a batch, gaps first. OSError when the disk does not take it: what is left of it can be tried again."""
-        frames: dict[Kind, _Converted] = {}
-        for key in in_order(batch.rows):
-            kind, symbol, hour = key
-            if kind not in frames:
-                frames[kind] = _Converted(kind, batch.rows)
-            frame = frames[kind].of(key)
+    def take(self, batch: Batch, report: Report) -> None:
+        """The rows of a batch as columns, which wait for `sync` and `write`. Takes them out of the batch."""
+        for kind, rows in batch.rows.items():
+            frame, rejected = rows.to_frame()
+            report.rejected += rejected
+            if not len(frame):
+                continue
+            # one numbering of files from part to part, so that they are taken apart once
+            numbers = pl.Series(
+                [self._numbers.setdefault(key, len(self._numbers)) for key in rows.keys], dtype=pl.UInt32
+            )
+            frame = frame.with_columns(numbers.gather(frame[OWNER]).alias(OWNER))
+            self._taken.setdefault(kind, []).append(frame)
+            self._unsynced.append((kind, frame))
+        batch.rows.clear()
+
+    def sync(self, report: Report) -> None:
+        """Make what was taken survive a kill. OSError when the disk does not take it; it can be tried again."""
+        if self._unsynced:
+            keys = list(self._numbers)
+            newest = max(key[2] for key in keys)
+            self._with_room(lambda: self._journal.add(self._unsynced, keys), newest, report)
+            self._unsynced.clear()
+
+    def write(self, report: Report) -> None:
+        """Parts of all that was taken, gaps first. OSError when the disk does not take it: what is left can be tried again."""
+        for frames in self._taken.values():
+            whole, keys = pl.concat(frames), list(self._numbers)
+            for (owner,), own in whole.partition_by(
+                OWNER, maintain_order=True, include_key=False, as_dict=True
+            ).items():
+                self._waiting.setdefault(keys[owner], []).append(own)
+        self._taken.clear()
+        self._unsynced.clear()
+        self._numbers.clear()
+        for key in in_order(self._waiting):
+            frame = pl.concat(self._waiting[key], rechunk=True)
+            file = self._with_room(lambda: self._store.write_part(*key, frame), key[2], report)  # noqa: B023
+            self.counts.files += 1
+            self.counts.bytes_written += file.path.stat().st_size
+            report.written.append((file, len(frame)))
+            if key not in self._joined:
+                self._unjoined.add(key)
+            del self._waiting[key]
+        self._journal.clear()
+
+    def recover(self, report: Report) -> int:
+        """Make parts of what a killed process left in the journal; returns how many rows. Misconfigured when the disk does
+        not take them.
+        """
+        found: dict[Key, list[pl.DataFrame]] = {}
+        for key, frame in self._journal.read():
+            found.setdefault(key, []).append(frame)
+        for key, frames in found.items():
+            # it may have been killed between writing a part and clearing the journal
+            there = read_hour(self._store, *key)
+            place = ("gap_id", "received") if key[0] is Kind.GAPS else ("ts", "ordinal")
+            frame = pl.concat(frames) if there is None else pl.concat(frames).join(there, on=place, how="anti")
             if len(frame):
-                file = self._with_room(lambda: self._store.write_part(kind, symbol, hour, frame), hour, report)  # noqa: B023
-                self.counts.files += 1
-                self.counts.bytes_written += file.path.stat().st_size
-                report.written.append((file, len(frame)))
-                if key not in self._joined:
-                    self._unjoined.add(key)
-            report.rejected += frames[kind].rejected.pop(key, [])
-            del batch.rows[key]
+                self._waiting[key] = [frame]
+        rows = sum(len(frame) for frames in self._waiting.values() for frame in frames)
+        try:
+            self.write(report)
+        except OSError as fault:
+            raise Misconfigured(
+                f"The rows that an earlier run left in {self._journal.folder} cannot be stored: {fault.strerror}. Make room."
+            ) from None
+        return rows
 
     def tidy(self, newest_ms: int, report: Report, *, everything: bool = False) -> None:
         """Join hours that are over and delete what is too old or too much. `newest_ms` is the exchange's time."""
@@ -122,7 +183,7 @@ class Writer:
             (report.aged if aged else report.over_size).append(hour)
         self.bytes_used = used
 
-    def _with_room(self, write: Callable[[], TickFile], hour: int, report: Report) -> TickFile:
+    def _with_room(self, write: Callable[[], T], hour: int, report: Report) -> T:
         """What `write` gives; while the disk is full the oldest hours make room."""
         while True:
             try:
@@ -146,25 +207,3 @@ class Writer:
         self.counts.hours_removed += 1
         self._unjoined = {key for key in self._unjoined if key[2] != hour}
         log.info("hour_removed", hour=f"{hour_start(hour):%Y-%m-%d %H:00}", files=len(files))
-
-
-class _Converted:
-    """All rows of one kind as one frame, because converting many small frames costs more than their rows."""
-
-    def __init__(self, kind: Kind, rows: Mapping[Key, list[Row]]) -> None:
-        self.rejected: dict[Key, list[Rejection]] = {}
-        self._frames: dict[Key, pl.DataFrame] = {}
-        keys = [key for key in rows if key[0] is kind]
-        whole, bad = to_frame(kind, [row for key in keys for row in rows[key]])
-        begin = 0
-        for key in keys:
-            if bad:
-                # which row belongs to which file is no longer plain: one by one
-                self._frames[key], self.rejected[key] = to_frame(kind, rows[key])
-            else:
-                self._frames[key] = whole.slice(begin, len(rows[key]))
-            begin += len(rows[key])
-
-    def of(self, key: Key) -> pl.DataFrame:
-        """The rows of one file."""
-        return self._frames[key]

@@ -99,9 +99,11 @@ def import_(
     """Read trade archives into the store. Importing one again changes nothing."""
     from tick_recorder.archives import import_archive
     from tick_recorder.store import TickStore
+    from tick_recorder.writer import Report, Writer
 
     store = TickStore(folder)
     store.open()
+    Writer(store, retention_days=0, most_bytes=0).recover(Report())
     failed = False
     try:
         for path in files:

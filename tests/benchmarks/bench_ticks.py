@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,8 @@ import psutil
 
 from demo.ports import free_port
 from tests.support.world import ROOT, Process, until
-from tick_recorder.columns import to_frame
 from tick_recorder.inspect import held, verify
-from tick_recorder.recorder import Batch, Recorder, RecorderHooks, RecorderLimits
+from tick_recorder.recorder import Recorder, RecorderHooks, RecorderLimits
 from tick_recorder.schema import Kind
 from tick_recorder.store import TickStore
 from tick_recorder.tests.exchange import Flood, TickExchange, names
@@ -148,51 +149,63 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
         sender.close()
 
 
-def writing(rows: int, folder: Path, part_s: int = 10) -> dict[str, float]:
-    """The path after decoding (parts of `part_s` seconds at 5,000 rows a second, joined) beside a bare `write_parquet` of the same rows; CPU in us a row."""
+def writing(rows: int, folder: Path, part_s: int = 60, journal_s: int = 10) -> dict[str, float]:
+    """The path after decoding, joining included, at 5,000 rows a second, beside a bare `write_parquet` of the same rows,
+    one file each of kind and symbol; CPU in us a row.
+    """
     store = TickStore(folder / "written")
     store.open()
     recorder = Recorder(store, (Kind.TRADES, Kind.BBO), limits=RecorderLimits(depth=50, depth_every_ms=1_000, buffer_bytes=10**12), hooks=RecorderHooks(reject=lambda _: None, renew=lambda _: None, backfill=lambda _: None))  # fmt: skip
     recorder.follow(names(SYMBOLS))
-    sent = Flood(TickExchange(), names(SYMBOLS), rows, 5_000, 1_700_000_000_000 // 3_600_000 * 3_600_000)
-    batches: list[Batch] = []
-    at_once = 5_000 * part_s
-    for begin in range(0, rows, at_once):
-        for _, encoded in sent.frames[begin : begin + at_once]:
+    exchange, begin_ms = TickExchange(), 1_700_000_000_000 // 3_600_000 * 3_600_000
+    writer = Writer(store, retention_days=0, most_bytes=0)
+    spent = dict.fromkeys(("columns", "journal", "parts", "join"), 0.0)
+
+    def timed(name: str, work: Callable[[], object]) -> None:
+        began = time.process_time()
+        work()
+        spent[name] += time.process_time() - began
+
+    report, waiting = Report(), []
+    for second in range(0, rows // 5_000, journal_s):
+        some = Flood(exchange, names(SYMBOLS), 5_000 * journal_s, 5_000, begin_ms + second * 1_000)
+        for _, encoded in some.frames:
             recorder.received(encoded)
         recorder.decode_all()
-        batches.append(recorder.swap())
-    frames = {
-        key: to_frame(key[0], [row for batch in batches for row in batch.rows.get(key, [])])[0]
-        for key in {key for batch in batches for key in batch.rows}
-    }
-    writer = Writer(store, retention_days=0, most_bytes=0)
-    began = time.process_time()
-    for batch in batches:
-        writer.write(batch, Report())
-    parts = time.process_time() - began
-    writer.tidy(0, Report(), everything=True)
-    ours = time.process_time() - began
+        batch = recorder.swap()
+        waiting.append(batch)
+        timed("columns", partial(writer.take, batch, report))
+        if (second + journal_s) % part_s and second + journal_s < rows // 5_000:
+            timed("journal", partial(writer.sync, report))
+            continue
+        timed("parts", partial(writer.write, report))
+        for batch in waiting:
+            recorder.stored(batch)
+        waiting.clear()
+    timed("join", partial(writer.tidy, 0, report, everything=True))
+    size = store.bytes_used()
+    frames = [(file.kind, file.read()) for file in store.all_files()]
+    store.close()
+    count = sum(len(frame) for _, frame in frames)
     began = time.process_time()
     bare_bytes = 0
-    for number, frame in enumerate(frames.values()):
+    for number, (_, frame) in enumerate(frames):
         path = folder / f"bare-{number}.parquet"
         frame.write_parquet(path, compression="zstd")
         bare_bytes += path.stat().st_size
     bare = time.process_time() - began
-    size = store.bytes_used()
-    store.close()
-    one = pl.concat([frame for (kind, *_), frame in frames.items() if kind is Kind.TRADES])
+    one = pl.concat([frame for kind, frame in frames if kind is Kind.TRADES])
     began = time.process_time()
     one.write_parquet(folder / "one.parquet", compression="zstd")
     single = time.process_time() - began
+    ours = sum(spent.values())
     return {
-        "parts_us": parts / rows * 1e6,
-        "ours_us": ours / rows * 1e6,
-        "bare_us": bare / rows * 1e6,
+        **{f"{name}_us": value / count * 1e6 for name, value in spent.items()},
+        "ours_us": ours / count * 1e6,
+        "bare_us": bare / count * 1e6,
         "cpu_ratio": ours / bare,
-        "bytes": size / rows,
-        "bare_bytes": bare_bytes / rows,
+        "bytes": size / count,
+        "bare_bytes": bare_bytes / count,
         "bytes_ratio": size / bare_bytes,
         "single_file_us": single / len(one) * 1e6,
         "single_file_bytes": (folder / "one.parquet").stat().st_size / len(one),
@@ -204,8 +217,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--burst", default="20000:10", help="frames a second, and seconds")
     parser.add_argument("--steady", default="5000:300", help="the same, afterwards")
-    parser.add_argument("--part-s", type=int, default=10, help="seconds of a part in that comparison")
-    parser.add_argument("--rows", type=int, default=500_000, help="rows of the comparison of writers")
+    parser.add_argument("--part-s", type=int, default=60, help="seconds of a part in that comparison")
+    parser.add_argument("--rows", type=int, default=1_500_000, help="rows of the comparison of writers")
     arguments = parser.parse_args()
     parts = [
         (int(rate), float(seconds))

@@ -26,7 +26,7 @@ class RecorderMaker:
         environment = {
             **exchange.environment(),
             "REDIS_PORT": "1", "REDIS_PASSWORD": "none", "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "none",
-            "TICKS_DIR": str(self.ticks), "TICKS_PART_S": "0.3", "TICKS_SYMBOLS": "BTCUSDT,ETHUSDT",
+            "TICKS_DIR": str(self.ticks), "TICKS_PART_S": "0.3", "TICKS_JOURNAL_S": "0.1", "TICKS_SYMBOLS": "BTCUSDT,ETHUSDT",
             "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"), "LOG_FORMAT": "json", "HEALTH_PORT": str(self.health_port),
             **{name.upper(): value for name, value in settings.items()},
         }  # fmt: skip

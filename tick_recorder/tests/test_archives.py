@@ -160,8 +160,8 @@ def fill(store: TickStore) -> None:
     ]
     store.write_part(Kind.TRADES, "A", hour, to_frame(Kind.TRADES, trades)[0])
     quotes = [
-        Bbo(T0, ("10", "1"), ("11", "1"), 1, 1, T0 * 1_000 + 500),
-        Bbo(T0 + 2, ("10.5", "2"), ("11", "3"), 2, 1, T0 * 1_000 + 2_500),
+        Bbo(T0, "10", "1", "11", "1", 1, 1, T0 * 1_000 + 500),
+        Bbo(T0 + 2, "10.5", "2", "11", "3", 2, 1, T0 * 1_000 + 2_500),
     ]
     store.write_part(Kind.BBO, "A", hour, to_frame(Kind.BBO, quotes)[0])
     gap = Gap(T0 + 2, "g", "trades", "A", T0 + 3, "cut", "closed", 5)

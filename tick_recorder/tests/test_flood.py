@@ -15,4 +15,4 @@ async def test_a_flood_over_33_symbols_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_the_files_are_not_much_larger_than_a_bare_write(tmp_path: Path) -> None:
-    assert writing(60_000, tmp_path)["bytes_ratio"] <= 1.2
+    assert writing(60_000, tmp_path, part_s=12, journal_s=3)["bytes_ratio"] <= 1.2

@@ -54,7 +54,7 @@ def test_lines_carry_every_decimal_and_a_time_of_their_own() -> None:
         "trades,symbol=BTCUSDT,side=Buy price=100.1,size=0.5,seq=0i 1700000000123000000",
         "trades,symbol=BTCUSDT,side=Buy price=101.1,size=0.5,seq=1i 1700000000123000001",
     ]
-    quote = to_frame(Kind.BBO, [Bbo(TS, None, ("5", "1"), 7, 1, 1)])[0]
+    quote = to_frame(Kind.BBO, [Bbo(TS, None, None, "5", "1", 7, 1, 1)])[0]
     assert to_lines(Kind.BBO, "BTCUSDT", quote) == [
         "bbo,symbol=BTCUSDT ask=5,ask_size=1,update_id=7i 1700000000123000000"
     ]

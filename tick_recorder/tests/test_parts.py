@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected
+from alpha.model.timestamp import EPOCH
 from tests.faults.disk import SmallDisk
 from tick_recorder.columns import Rejection, to_frame
 from tick_recorder.frames import Trade
@@ -47,6 +49,7 @@ class Bench:
         self.renewed: list[str] = []
         self.asked: list[str] = []
         self.writer = Writer(store, retention_days=0, most_bytes=0)
+        self.writer.recover(Report())
         self.recorder = Recorder(store, STREAMS, now_us=lambda: 1, limits=RecorderLimits(depth=50, depth_every_ms=every_ms, buffer_bytes=buffer), hooks=RecorderHooks(reject=self.rejected.append, renew=self.renewed.append, backfill=self.asked.append))  # fmt: skip
         self.recorder.follow(symbols)
 
@@ -77,9 +80,15 @@ class Bench:
     def save(self) -> Report:
         """Store what was taken."""
         report, batch = Report(), self.recorder.swap()
-        self.writer.write(batch, report)
+        self.writer.take(batch, report)
+        self.writer.write(report)
         self.recorder.stored(batch)
         return report
+
+    def sync(self) -> None:
+        """Put what was taken into the journal."""
+        self.writer.take(self.recorder.swap(), Report())
+        self.writer.sync(Report())
 
     def gaps(self) -> list[tuple[str, str, str]]:
         """Kind, reason and state of every gap."""
@@ -350,6 +359,68 @@ def test_a_truncated_and_a_foreign_file_are_named_and_stop_nothing(store: TickSt
     assert report.faults
 
 
+# -- the journal ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_in_no_part_yet_survive_a_kill_and_keep_their_ordinals(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("b"))
+    bench.frame("orderbook.1.A", book(1, [["9", "1"]], []))
+    bench.frame("orderbook.50.A", book(7, [["9", "1"], ["8", "1"]], [["11", "1"]]))
+    bench.sync()
+    bench.recorder.interrupted("cut")
+    bench.trades(bench.trade("c", T0 + HOUR_MS))
+    bench.sync()
+    assert store.all_files() == []
+    again = Bench(store)
+    again.recorder.backfilled("A", [Trade(T0, "Buy", "1", "2.5", name) for name in ("a", "b")])
+    again.trades(again.trade("b"), again.trade("d"))
+    again.save()
+    rows = stored(store.root, Kind.TRADES, "A").select("id", "ordinal", "received")
+    assert list(rows.iter_rows()) == [
+        ("a", 0, EPOCH + timedelta(microseconds=1)),
+        ("b", 1, EPOCH + timedelta(microseconds=1)),
+        ("d", 2, EPOCH + timedelta(microseconds=1)),
+    ]
+    assert stored(store.root, Kind.DEPTH, "A")["bid_sizes"].to_list() == [[1, 1]]
+    assert len(stored(store.root, Kind.BBO, "A")) == 1
+    assert {reason for _, reason, _ in bench.gaps()} == {"cut"}
+    assert list(verify(store)) == []
+
+
+def test_a_kill_between_the_parts_and_the_end_of_the_journal_leaves_no_row_twice(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("b"), bench.trade("c", T0 + 1))
+    bench.recorder.interrupted("cut")
+    bench.sync()
+    kept = {path: path.read_bytes() for path in (store.root / ".journal").iterdir()}
+    bench.writer.write(Report())
+    assert not list((store.root / ".journal").iterdir())
+    for path, content in kept.items():
+        path.write_bytes(content)
+    for file in store.every_file(Kind.TRADES, "A"):
+        # of two files one was written
+        file.path.unlink()
+    assert Writer(store, retention_days=0, most_bytes=0).recover(Report()) == 3
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert Writer(store, retention_days=0, most_bytes=0).recover(Report()) == 0
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "b", "c"]
+    assert len(stored(store.root, Kind.GAPS, "A")) == 1
+
+
+def test_a_damaged_journal_is_set_aside_and_the_rest_is_kept(store: TickStore) -> None:
+    bench = Bench(store)
+    for name in ("a", "b"):
+        bench.trades(bench.trade(name))
+        bench.sync()
+    first, _ = sorted((store.root / ".journal").iterdir())
+    first.write_bytes(first.read_bytes()[:100])
+    Bench(store)
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["b"]
+    assert [path.suffix for path in (store.root / ".journal").iterdir()] == [".unreadable"]
+
+
 # -- retention ------------------------------------------------------------------------------------------------------
 
 
@@ -399,9 +470,9 @@ def test_on_a_full_disk_the_oldest_hours_make_room_and_the_newest_is_never_touch
             full = _write(bench, batch)
             if full:
                 assert full == errno.ENOSPC
-                assert batch.rows
                 disk.clear()
                 assert not _write(bench, batch)
+                assert f"more{number}-7999" in set(stored(store.root, Kind.TRADES, "A")["id"])
                 break
         else:
             raise AssertionError("the disk was never full")
@@ -413,7 +484,8 @@ def test_on_a_full_disk_the_oldest_hours_make_room_and_the_newest_is_never_touch
 def _write(bench: Bench, batch: Batch) -> int:
     """Store a batch; the error's number when the disk does not take it."""
     try:
-        bench.writer.write(batch, Report())
+        bench.writer.take(batch, Report())
+        bench.writer.write(Report())
     except OSError as fault:
         return fault.errno or -1
     return 0
@@ -464,9 +536,10 @@ def test_a_kill_between_a_gap_and_the_rows_before_it_loses_neither(store: TickSt
     bench.trades(bench.trade("lost", T0 + 4_000), bench.trade("lost too", T0 + 5_000))
     bench.recorder.interrupted("the connection was cut")
     batch = bench.recorder.swap()
-    for key in [key for key in batch.rows if key[0] is not Kind.GAPS]:
-        del batch.rows[key]  # killed before these were written
-    bench.writer.write(batch, Report())
+    for kind in [kind for kind in batch.rows if kind is not Kind.GAPS]:
+        del batch.rows[kind]  # killed before these were written
+    bench.writer.take(batch, Report())
+    bench.writer.write(Report())
     again = Bench(store)
     again.recorder.backfilled("A", [Trade(T0 + 9_000, "Buy", "1", "2.5", "after")])
     again.save()

@@ -72,7 +72,7 @@ def service(tmp_path: Path, redis_links: RedisClients) -> Iterator[RecorderProce
 async def test_each_check_fails_when_what_it_checks_is_away(service: RecorderProcess) -> None:
     checks = (service.stream_fault, service.disk_fault, service.lag_fault, service.redis_fault)
     assert [check() for check in checks] == [None] * 4
-    long_ago = time.monotonic() - AWAY_S - service._settings.ticks_part_s - 1
+    long_ago = time.monotonic() - AWAY_S - service._settings.ticks_journal_s - 1
     service.stream_seen_s = service.stored_s = service.redis_seen_s = long_ago
     service.caught_up_s = time.monotonic() - LAG_S - 1
     service.recorder.received(b'{"topic":"publicTrade.A"}')

@@ -1,0 +1,69 @@
+"""Rows that are safe on the disk but in no part yet: `.journal/<number>-<n>.<kind>.arrow`, uncompressed.
+
+A part of few rows costs more than its rows, so parts hold up to a minute; what came since the last one is here, at a tenth
+of a part's price. The next start makes parts of what a killed process left (`Writer.recover`).
+"""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from alpha.logs import logger
+from tick_recorder.columns import OWNER
+from tick_recorder.schema import SCHEMAS, Key, Kind
+from tick_recorder.store import save
+
+log = logger(__name__)
+FOLDER = ".journal"
+_SYMBOL, _HOUR = "_symbol", "_hour"
+
+
+class Journal:
+    """Of the folder of ticks `root`; one process uses it."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+        self._number = max((int(path.name[:6]) for path in self._files()), default=0)
+
+    def add(self, frames: Sequence[tuple[Kind, pl.DataFrame]], keys: Sequence[Key]) -> None:
+        """Store rows, those of gaps first, durable when this returns. OSError when the disk does not take them.
+
+        The column `OWNER` of each frame says to which of `keys` a row belongs.
+        """
+        self._number += 1
+        symbols, hours = pl.Series(_SYMBOL, [key[1] for key in keys]), pl.Series(_HOUR, [key[2] for key in keys])
+        for number, (kind, frame) in enumerate(sorted(frames, key=lambda one: one[0] is not Kind.GAPS)):
+            owners = frame[OWNER]
+            made = io.BytesIO()
+            frame.drop(OWNER).hstack([symbols.gather(owners), hours.gather(owners)]).write_ipc(made)
+            save(self.folder / f"{self._number:06d}-{number:03d}.{kind}.arrow", made.getbuffer())
+
+    def read(self) -> Iterator[tuple[Key, pl.DataFrame]]:
+        """What it holds, oldest first. A damaged file is set aside and logged: its rows are in the gap of the restart."""
+        for path in self._files():
+            kind = Kind(path.name.split(".")[1])
+            try:
+                found = pl.read_ipc(path)
+                parts = found.partition_by(_SYMBOL, _HOUR, as_dict=True, maintain_order=True)
+                rows = [((kind, str(of[0]), int(of[1])), frame.select(*SCHEMAS[kind])) for of, frame in parts.items()]
+            except (OSError, pl.exceptions.PolarsError) as fault:
+                log.warning("journal_not_read", file=str(path), why=str(fault).splitlines()[0][:200])
+                path.rename(path.with_name(f"{path.name}.unreadable"))
+                continue
+            yield from rows
+
+    def clear(self) -> None:
+        """Its rows are in parts now."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        with suppress(OSError):
+            return sorted(
+                self.folder / name for name in os.listdir(self.folder) if name.endswith(".arrow") and name[0].isdigit()
+            )
+        return []
