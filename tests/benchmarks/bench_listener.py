@@ -10,9 +10,11 @@ into an unadorned copy of the table; a bare one-row commit and a bare Redis roun
 import argparse
 import asyncio
 import gc
+import json
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -66,7 +68,7 @@ START_MS = 1_735_689_600_000
 BUFFER_ROWS = 50_000
 #: A host has good and bad moments: what is compared is measured by turns.
 ROUNDS = 5
-PARTS = ("all", "rates", "latencies", "bots")
+PARTS = ("all", "rates", "latencies", "bots", "beside")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 _encode = msgspec.json.Encoder().encode
 say = Console(stderr=True).print
@@ -500,6 +502,22 @@ async def latencies(
     ]  # fmt: skip
 
 
+async def beside(bench: Bench, redis: EmbeddedRedis, pipe: Pipe) -> None:
+    """For a benchmark that runs beside this process: each line in says for how many seconds, each line out is JSON with p50 and
+    p99 of the delays in ms.
+    """
+    bot, begin = load_registry(ROOT / "bots.toml").bots[0], 10_000_000
+    print(json.dumps({"ready": True}), flush=True)
+    while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+        spent = await measure(bench, redis, bot, pipe, begin, float(line))
+        begin += 10_000_000
+        said = {
+            name: (percentile(values, 0.5), percentile(values, 0.99))
+            for name, values in (("redis", spent.redis), ("commit", spent.commit), ("woken", spent.woken))
+        }
+        print(json.dumps(said), flush=True)
+
+
 async def run(fills: int, seconds: float, part: str) -> list[Figure]:
     """Measure everything, or one of `PARTS`; returns the table."""
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
@@ -532,6 +550,8 @@ async def run(fills: int, seconds: float, part: str) -> list[Figure]:
                 figures += await rates(bench, pool, ours, processors, fills)
             if part in {"all", "latencies"}:
                 figures += await latencies(bench, pool, links, redis, ours, 2_000 + 2 * ROUNDS * fills, seconds)
+            if part == "beside":
+                await beside(bench, redis, ours)
             if part in {"all", "bots"}:
                 few, many = await wire(pool, links, 3, tasks), await wire(pool, links, 30, tasks)
                 await cost(few, 4_000_000, 300)
@@ -601,6 +621,8 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, default="all")
     chosen = parser.parse_args()
     figures = uvloop.run(run(chosen.fills, chosen.seconds, chosen.part))
+    if chosen.part == "beside":
+        return 0
     table = Table("what", "measured", "floor", "ratio", "aim", "", title=f"Listener, {os.cpu_count()} cores")
     for line in figures:
         table.add_row(line.what, line.value, line.floor, line.ratio, line.aim, "ok" if line.good else "MISSED")

@@ -1,4 +1,4 @@
-"""The tick recorder under a flood: `python -m tests.benchmarks.bench_ticks --burst 20000:10 --steady 5000:300`.
+"""The tick recorder under a flood: `python -m tests.benchmarks.bench_ticks --burst 20000:10 --steady 5000:300 --listener`.
 
 A sender process holds frames encoded beforehand; the recorder is a process of its own. Printed apart: what receipt and
 decoding cost, and what the path after decoding costs beside a bare `polars.write_parquet` of the same rows.
@@ -72,9 +72,40 @@ class Sender:
         self._process.communicate()
 
 
-async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
-    """Run a recorder through these floods `(frames a second, seconds)`; figures of the process. AssertionError when a row
-    is missing or stored twice.
+class Listener:
+    """A listener of its own in a process, with PostgreSQL, Redis and 100 fills a second (`bench_listener --part beside`)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.bench_listener", "--part", "beside"],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            # its log goes there as well
+            if line.startswith('{"'):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise AssertionError("the listener has ended")
+
+    def measure(self, seconds: float) -> dict[str, tuple[float, float]]:
+        """p50 and p99 of the delays in ms, by where a fill arrives, over so many seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End it and its servers."""
+        self._process.communicate()
+
+
+async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener | None = None) -> dict[str, Any]:
+    """Run a recorder through these floods `(frames a second, seconds)`; figures of the process, and what the `listener`
+    measured before each flood, for as long, and in it. AssertionError when a row is missing or stored twice.
     """
     sender = Sender()
     port = free_port()
@@ -107,9 +138,14 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
             for rate, seconds in parts:
                 await asyncio.to_thread(sender.prepare, rate, seconds)
                 await until(live, 60, "the recorder to be live")
+                delays = []
+                if listener is not None:
+                    delays.append(await asyncio.to_thread(listener.measure, min(seconds, 60.0)))
                 before, cpu = await metrics(), sum(process.cpu_times()[:2])
                 sender.start()
                 ending = asyncio.create_task(asyncio.to_thread(sender.done))
+                if listener is not None:
+                    delaying = asyncio.create_task(asyncio.to_thread(listener.measure, seconds))
                 began = time.monotonic()
                 while not ending.done():
                     most_mb = max(most_mb, process.memory_info().rss / 1e6)
@@ -124,6 +160,8 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
 
                 await until(taken, 120, f"all of {sent} to be taken")
                 behind_s = time.monotonic() - began - sent["took_s"]
+                if listener is not None:
+                    delays.append(await delaying)
                 now = await metrics()
                 frames = now["ticks_frames_total"] - before["ticks_frames_total"]
                 results.append(
@@ -136,6 +174,7 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
                         "decode_us": (now["ticks_decode_seconds_total"] - before["ticks_decode_seconds_total"])
                         / frames
                         * 1e6,
+                        **(_compared(*delays) if delays else {}),
                     }
                 )
             assert now["ticks_frames_dropped_total"] == 0
@@ -147,6 +186,17 @@ async def flood(parts: list[tuple[int, float]], folder: Path) -> dict[str, Any]:
     finally:
         recorder.kill()
         sender.close()
+
+
+def _compared(without: dict[str, tuple[float, float]], under: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """The listener's p99 without and with the flood, and their ratio."""
+    return {
+        f"{name}_p99_{what}": value
+        for name in without
+        for what, value in (
+            ("without", without[name][1]), ("with", under[name][1]), ("ratio", under[name][1] / without[name][1]),
+        )
+    }  # fmt: skip
 
 
 def writing(rows: int, folder: Path, part_s: int = 60, journal_s: int = 10) -> dict[str, float]:
@@ -217,20 +267,29 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--burst", default="20000:10", help="frames a second, and seconds")
     parser.add_argument("--steady", default="5000:300", help="the same, afterwards")
+    parser.add_argument(
+        "--listener", action="store_true", help="a listener at work beside it: its p99 with and without"
+    )
     parser.add_argument("--part-s", type=int, default=60, help="seconds of a part in that comparison")
-    parser.add_argument("--rows", type=int, default=1_500_000, help="rows of the comparison of writers")
+    parser.add_argument("--rows", type=int, default=1_500_000, help="rows of the comparison of writers; 0: none")
     arguments = parser.parse_args()
     parts = [
         (int(rate), float(seconds))
         for rate, _, seconds in (text.partition(":") for text in (arguments.burst, arguments.steady))
     ]
     with tempfile.TemporaryDirectory() as name:
-        for key, value in writing(arguments.rows, Path(name), arguments.part_s).items():
+        found = writing(arguments.rows, Path(name), arguments.part_s) if arguments.rows else {}
+        for key, value in found.items():
             sys.stdout.write(f"{key:>20} {value:10.2f}\n")
     with tempfile.TemporaryDirectory() as name:
-        found = asyncio.run(flood(parts, Path(name)))
+        listener = Listener() if arguments.listener else None
+        try:
+            found = asyncio.run(flood(parts, Path(name), listener))
+        finally:
+            if listener is not None:
+                listener.close()
         for one in found.pop("floods"):
-            sys.stdout.write("  ".join(f"{key} {value:,.1f}" for key, value in one.items()) + "\n")
+            sys.stdout.write("  ".join(f"{key} {value:,.2f}" for key, value in one.items()) + "\n")
         sys.stdout.write(f"{found}\n")
     return 0
 
