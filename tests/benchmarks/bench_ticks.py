@@ -278,8 +278,8 @@ def main() -> int:
         for rate, _, seconds in (text.partition(":") for text in (arguments.burst, arguments.steady))
     ]
     with tempfile.TemporaryDirectory() as name:
-        found = writing(arguments.rows, Path(name), arguments.part_s) if arguments.rows else {}
-        for key, value in found.items():
+        figures = writing(arguments.rows, Path(name), arguments.part_s) if arguments.rows else {}
+        for key, value in figures.items():
             sys.stdout.write(f"{key:>20} {value:10.2f}\n")
     with tempfile.TemporaryDirectory() as name:
         listener = Listener() if arguments.listener else None
