@@ -22,6 +22,10 @@ class DemoSettings(Settings):
         None,
         description="a folder of recorded candles, or of the tick recorder, to trade on, instead of a generated market",
     )
+    demo_history: Path | None = Field(
+        None,
+        description="a folder of candles that lie before the recorded ticks of DEMO_REPLAY, so that bots have what they need at once",
+    )
     demo_seed: int = Field(7, ge=0, description="the seed of the generated market")
     demo_speed: int = Field(6_000, ge=1, le=100_000, description="how many times faster than real time the market runs")
     demo_state: Path = Field(Path(".state/demo"), description="where the demo keeps its data")

@@ -202,7 +202,11 @@ class DemoStack:
             folder = self._settings.demo_replay.absolute()
             # the tick recorder's folder has one of its own for each kind of rows; a folder of candles has files alone
             if (folder / "trades").is_dir():
-                arguments += ["--ticks", str(folder), "--warmup", str(warmup_minutes(folder))]
+                history = self._settings.demo_history
+                before = (
+                    ["--history", str(history.absolute())] if history else ["--warmup", str(warmup_minutes(folder))]
+                )
+                arguments += ["--ticks", str(folder), *before]
             else:
                 arguments += ["--replay", str(folder)]
         else:

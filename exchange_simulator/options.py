@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--market", choices=("generator", "replay", "live"), help="where prices come from (default generator)")
     add("--replay", metavar="DIR", help="folder of recorded candles, SYMBOL.csv.gz; means --market replay")
     add("--ticks", metavar="DIR", help="folder of the tick recorder: its trades and quotes as they were")
+    add("--history", metavar="DIR", help="with --ticks: folder of candles that lie before the first tick")
     add(
         "--upstream",
         metavar="WS_URL",
@@ -176,6 +177,8 @@ def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market
     """Returns the market and the business time at which trading starts; a live market sets it at startup."""
     if found.awkward and (found.replay or found.ticks or found.market not in (None, "generator")):
         raise BadOption("--awkward belongs to the generator: leave --replay, --ticks and --market out.")
+    if found.history and not found.ticks:
+        raise BadOption("--history belongs to --ticks: leave it out.")
     if found.ticks and (found.replay or found.market or found.upstream):
         raise BadOption("--ticks is a market of its own: leave --market, --replay and --upstream out.")
     chosen = found.market or ("replay" if found.replay else "generator")
@@ -191,13 +194,16 @@ def _market(found: argparse.Namespace, symbols: tuple[str, ...]) -> tuple[Market
         rate = _number("--funding-rate", found.funding_rate, Decimal(-1))
         market: Market
         if found.ticks:
-            market, warmup = open_ticks(Path(found.ticks), symbols=symbols, funding_rate=rate), 0
+            history = Path(found.history) if found.history else None
+            market = open_ticks(Path(found.ticks), symbols=symbols, funding_rate=rate, history=history)
+            warmup, begins_ms = 0, market.first_ms if history is None else market.ticks_from_ms
         else:
             market, warmup = open_folder(Path(found.replay), symbols=symbols, funding_rate=rate), 5_000
+            begins_ms = market.first_ms
         warmup = warmup if found.warmup is None else found.warmup
         if warmup < 0:
             raise BadOption(f"--warmup {warmup} must not be below 0.")
-        start = _start_ms(found.start) if found.start else market.first_ms + warmup * market.base_ms
+        start = _start_ms(found.start) if found.start else begins_ms + warmup * market.base_ms
     else:
         chosen_symbols = symbols or DEFAULT_SYMBOLS
         if found.awkward:

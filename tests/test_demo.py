@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.recorded_ticks import write_candles_as_ticks
+
 ROOT = Path(__file__).resolve().parents[1]
 CANDLES = ROOT.parent / "shared" / "data" / "bybit-linear-5m"
 #: However slow the machine: a start, the seconds asked for, an end and the check of the books.
@@ -199,6 +201,23 @@ def test_recorded_candles_are_traded_and_every_trade_is_named_with_its_reason(de
     assert all(re.search(rf"2025-0[4-7].*  ({reasons})", line) for line in trades), trades
     signals = [line for line in output.splitlines() if " signal " in line]
     assert any("enter short: closed at" in line for line in signals), output
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not CANDLES.is_dir(), reason="the recorded candles are not beside this checkout")
+def test_recorded_ticks_are_traded_with_candles_as_the_history_before_them(
+    demo: Callable[..., Demo], tmp_path: Path
+) -> None:
+    for symbol, tick in (("BTCUSDT", "0.1"), ("ETHUSDT", "0.01"), ("SOLUSDT", "0.01")):
+        write_candles_as_ticks(CANDLES / f"{symbol}.csv.gz", tmp_path / "ticks", days=20, tick=tick)
+    running = demo(DEMO_REPLAY=str(tmp_path / "ticks"), DEMO_HISTORY=str(CANDLES))
+    running.read_until(re.compile(r"shortseller_001 +closed "))
+    running.send(signal.SIGINT)
+    code, output = running.finish()
+    # the demo's end compares its books with the exchange's
+    assert code == 0, output
+    assert executions(output) > 1
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Recorded ticks as a market: trades and best bid and offer as they were, in the files of the tick recorder.
 
 Minutes are made from the trades; a minute without any is flat at the price before. Units, funding, index price and open
-interest are as in `exchange_simulator.market.replay`. Ticks are read hour by hour while they are replayed.
+interest are as in `exchange_simulator.market.replay`. Ticks are read hour by hour while they are replayed. Before the first
+tick there may be candles of `history`, a folder as for that market: what bots need before they trade.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange_simulator.candle_files import CandleFault, CandleFile, candle_files, read_candles
 from exchange_simulator.market import catalogue
 from exchange_simulator.market.intervals import Rows
 from exchange_simulator.market.model import HOUR_MS, MINUTE_MS, Instrument, MarketError
@@ -77,6 +79,8 @@ class TickMarket(ReplayMarket):
         self._hours = {
             (kind, symbol): folder.hours(kind, symbol) for kind in (TRADES, QUOTES) for symbol in self._scales
         }
+        #: When the first trade or quote comes; what lies before is history.
+        self.ticks_from_ms = min(hour for hours in self._hours.values() for hour in hours)
         self.quoted = frozenset(symbol for symbol in self._scales if self._hours[QUOTES, symbol])
 
     def events(self, from_ms: int) -> Iterator[Print | Shown]:
@@ -159,15 +163,25 @@ def is_ticks(folder: Path) -> bool:
     return bool(TickFolder(folder).symbols(TRADES))
 
 
-def open_ticks(root: Path, *, symbols: tuple[str, ...] = (), funding_rate: Decimal = Decimal("0.0001")) -> TickMarket:
-    """Opens a folder of recorded ticks, or only `symbols` of it. Raises `MarketError` naming folder or file."""
+def open_ticks(
+    root: Path,
+    *,
+    symbols: tuple[str, ...] = (),
+    funding_rate: Decimal = Decimal("0.0001"),
+    history: Path | None = None,
+) -> TickMarket:
+    """Opens a folder of recorded ticks, or only `symbols` of it, after the candles of `history`. Raises `MarketError` naming
+    folder or file.
+    """
     try:
-        return _open_folder(root, symbols, funding_rate)
-    except TickFault as fault:
+        return _open_folder(root, symbols, funding_rate, {} if history is None else candle_files(history))
+    except (TickFault, CandleFault) as fault:
         raise MarketError(str(fault)) from None
 
 
-def _open_folder(root: Path, symbols: tuple[str, ...], funding_rate: Decimal) -> TickMarket:
+def _open_folder(
+    root: Path, symbols: tuple[str, ...], funding_rate: Decimal, history: Mapping[str, Path]
+) -> TickMarket:
     if not root.is_dir():
         raise MarketError(f"{root} is not a folder: give the folder of the tick recorder (TICKS_DIR).")
     folder = TickFolder(root)
@@ -176,7 +190,7 @@ def _open_folder(root: Path, symbols: tuple[str, ...], funding_rate: Decimal) ->
         raise MarketError(f"{root} holds no recorded trades: it needs trades/symbol=.../date=.../*.parquet.")
     if missing := sorted(set(symbols) - set(stored)):
         raise MarketError(f"{root} has no trades of {', '.join(missing)}: it has {', '.join(stored)}.")
-    made = {symbol: _open(folder, symbol) for symbol in symbols or stored}
+    made = {symbol: _open(folder, symbol, history.get(symbol)) for symbol in symbols or stored}
     end = max(int(minutes[-1, 0]) for _, minutes, _ in made.values()) + MINUTE_MS
     return TickMarket(
         folder,
@@ -187,8 +201,8 @@ def _open_folder(root: Path, symbols: tuple[str, ...], funding_rate: Decimal) ->
     )
 
 
-def _open(folder: TickFolder, symbol: str) -> tuple[Instrument, Rows, tuple[Scale, Scale]]:
-    """Instrument, minutes with trades, and scales of prices and quantities."""
+def _open(folder: TickFolder, symbol: str, history: Path | None) -> tuple[Instrument, Rows, tuple[Scale, Scale]]:
+    """Instrument, minutes with trades and of the history before them, and scales of prices and quantities."""
     trades = [path for files in folder.hours(TRADES, symbol).values() for path in files]
     quotes = [path for files in folder.hours(QUOTES, symbol).values() for path in files]
     pl = polars()
@@ -200,6 +214,13 @@ def _open(folder: TickFolder, symbol: str) -> tuple[Instrument, Rows, tuple[Scal
         best = folder.read(QUOTES, quotes)
         prices += [best["bid_price"], best["ask_price"]]
         sizes += [best["bid_size"], best["ask_size"]]
+    before = (
+        None
+        if history is None
+        else read_candles(history, to_ms=frame["ts"].dt.epoch("ms").min() // MINUTE_MS * MINUTE_MS)
+    )
+    if before is not None:
+        prices += [_decimals(before, name) for name in ("open", "high", "low", "close")]
     row = catalogue.TABLE.get(symbol)
     tick, price = _unit(symbol, row.tick if row else None, prices)
     step, qty = _unit(symbol, row.step if row else None, sizes)
@@ -224,7 +245,28 @@ def _open(folder: TickFolder, symbol: str) -> tuple[Instrument, Rows, tuple[Scal
     instrument = catalogue.instrument(
         symbol, price=int(np.median(minutes[:, 4])) * tick, launch_ms=int(minutes[0, 0]), tick=tick, step=step
     )
+    if before is not None:
+        minutes = np.concatenate((_minutes_of(before, int(minutes[0, 0]), price, step), minutes))
     return instrument, minutes, (price, qty)
+
+
+def _decimals(candles: CandleFile, name: str) -> Any:
+    pl = polars()
+    return pl.Series(candles.texts(name), dtype=pl.String).str.strip_chars().cast(pl.Decimal(38, _DECIMALS))
+
+
+def _minutes_of(candles: CandleFile, until_ms: int, price: Scale, step: Decimal) -> Rows:
+    """Candles as minutes before `until_ms`: the first of each has all of it, and the others, made by `_whole`, are quiet."""
+    pl, ends_ms = polars(), int(candles.start_ms[-1]) + candles.interval_ms
+    if candles.interval_ms % MINUTE_MS or ends_ms + candles.interval_ms < until_ms:
+        raise MarketError(
+            f"{candles.path} ends {(until_ms - ends_ms) // MINUTE_MS} minutes before the ticks begin: as history, candles of "
+            "whole minutes must reach the first tick."
+        )
+    frame = pl.DataFrame({name: _decimals(candles, name) for name in ("open", "high", "low", "close")})
+    units = frame.select(price.units(pl.col(name)).alias(name) for name in frame.columns).to_numpy()
+    volume = np.rint(candles.floats("volume") / float(step)).astype(np.int64)
+    return np.column_stack((candles.start_ms, units.astype(np.int64), volume))[candles.start_ms < until_ms]
 
 
 def _unit(symbol: str, usual: str | None, columns: list[Any]) -> tuple[Decimal, Scale]:

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import Connection
+from alpha.postgres.migrate import read_migrations
+from alpha.postgres.schema import present
 from tests.history.roles import PASSWORDS
 
 #: Permitted writes of each role: table -> operations; "UPDATE a b" means only these columns. All else must be refused.
@@ -103,10 +106,10 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "alpha_guard": PERIOD_FUNCTIONS | {"register_account"},
     "alpha_c2": PERIOD_FUNCTIONS | {"register_account", "register_model", "promote_model", "retire_model"},
     "alpha_strategy": PERIOD_FUNCTIONS | {"register_account"},
-    "alpha_ticks": set(),
-    "alpha_analysis": {"prepare_analysis", "prune_analysis"},
+    "alpha_ticks": {"schema_version"},
+    "alpha_analysis": {"prepare_analysis", "prune_analysis", "schema_version"},
     "alpha_api": PERIOD_FUNCTIONS,
-    "alpha_dashboard": {"open_dashboard_session", "acknowledge_alerts"},
+    "alpha_dashboard": {"open_dashboard_session", "acknowledge_alerts", "schema_version"},
 }
 
 
@@ -207,6 +210,12 @@ async def test_nobody_but_the_owner_changes_the_schema_or_calls_its_inner_functi
     }
     await connection.close()
     assert callable_here == FUNCTIONS[role]
+
+
+async def test_every_role_may_ask_whether_its_service_may_start(history_settings: DatabaseSettings) -> None:
+    for role, password in PASSWORDS.items():
+        settings = history_settings.model_copy(update={"postgres_user": role, "postgres_password": SecretStr(password)})
+        assert await present(settings) == read_migrations()[-1].number, role
 
 
 async def test_history_is_readable_to_all_who_trade_or_ask_and_the_audit_to_those_who_need_it(

@@ -120,6 +120,38 @@ def test_minutes_are_made_from_trades_and_a_quiet_one_is_flat(folder: Path) -> N
     ]
 
 
+def history(tmp_path: Path, *rows: str) -> Path:
+    """A folder of candles."""
+    folder = tmp_path / "history"
+    folder.mkdir()
+    (folder / f"{BTC}.csv").write_text("\n".join(("start_ms,open,high,low,close,volume", *rows)) + "\n")
+    return folder
+
+
+def test_candles_before_the_first_tick_are_its_history(folder: Path, tmp_path: Path) -> None:
+    five = 300_000
+    candles = history(
+        tmp_path,
+        f"{START - 2 * five},49000,49100.5,48990,49050.2,1.5",
+        f"{START - five},49050.2,50020,49050.2,50000,2",
+        f"{START},50000,60000,40000,50000,9",
+    )
+    market = open_ticks(folder, history=candles)
+    assert isinstance(market, TickMarket)
+    assert (market.first_ms, market.ticks_from_ms) == (START - 2 * five, START // HOUR_MS * HOUR_MS)
+    assert market.candles(BTC, "5", START - 2 * five, START) == [
+        Bar(START - 2 * five, 490_000, 491_005, 489_900, 490_502, 1_500),
+        Bar(START - five, 490_502, 500_200, 490_502, 500_000, 2_000),
+    ]
+    assert market.bars(BTC, START, START + 60_000) == [Bar(START, 500_001, 500_001, 499_900, 499_900, 30)]
+
+
+def test_a_history_that_ends_long_before_the_ticks_is_refused(folder: Path, tmp_path: Path) -> None:
+    candles = history(tmp_path, *(f"{START - 9_000_000 + n * 300_000},1,1,1,1,1" for n in range(3)))
+    with pytest.raises(MarketError, match="ends 135 minutes before the ticks begin"):
+        open_ticks(folder, history=candles)
+
+
 def test_events_are_in_the_order_of_time_over_hours_and_a_joined_file_counts_once(folder: Path) -> None:
     write(folder, Kind.TRADES, trades((HOUR_MS + 5, "Buy", "50011", "1")))
     TickStore(folder).join(Kind.TRADES, BTC, START // HOUR_MS)
