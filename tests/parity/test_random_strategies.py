@@ -1,84 +1,26 @@
 """Random strategies that want everything: live in step clock and in the back-test the same fills, fees and balance.
 
-`PARITY_SEEDS=500 pytest tests/parity/test_random_strategies.py` runs more of them, PARITY_BARS=288 over a whole day.
+`python -m tests.parity --seeds 500` compares many, in one process with the exchange; three are played here by real processes.
+`PARITY_SEEDS=10 pytest tests/parity/test_random_strategies.py` plays more of these, PARITY_BARS=288 over a whole day.
 """
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import subprocess
+import sys
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from backtester.command import Request, carry_out
-from backtester.result import Result
-from tests.parity.instruments import with_instruments
-from tests.parity.replay import CASH, generate
+from tests.parity.random_runs import SYMBOLS, Outcome, back, bots_file, by_symbol, market
 from tests.support.bot_harness import ENTRIES, BotHarness, Servers, sim
 from tests.support.world import BOTS, ROOT, until
 
 SEEDS = int(os.environ.get("PARITY_SEEDS", "3"))
 BARS = int(os.environ.get("PARITY_BARS", "60"))
-SYMBOLS = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
 BOT = "shortseller_001"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Fills by symbol in their order, the balance less what is open, and what is open."""
-
-    fills: dict[str, list[tuple[str, Decimal, Decimal, Decimal, int]]]
-    wallet: Decimal
-    open: dict[str, Decimal]
-
-
-def bots_file(folder: Path) -> Path:
-    """The registry with the random strategy under ShortSeller's name."""
-    path = folder / "bots.toml"
-    text = (ROOT / "bots.toml").read_text()
-    path.write_text(
-        text.replace("strategies.shortseller.strategy:ShortSeller", "tests.parity.random_strategy:RandomStrategy")
-    )
-    return path
-
-
-def market(folder: Path, seed: int) -> tuple[Path, datetime]:
-    """Candles of four days; two are traded at most."""
-    begin = datetime(2025, 1, 1, tzinfo=UTC)
-    generate(folder / "made", SYMBOLS, "5", begin, begin + timedelta(days=3), seed=seed)
-    return with_instruments(folder / "made", folder / "candles"), begin + timedelta(days=2)
-
-
-def back(
-    folder: Path, start: datetime, seed: int, bots: Path, *, bars: int = BARS, ticks: Path | None = None
-) -> tuple[Outcome, Result]:
-    """In the back-test."""
-    outcome = carry_out(
-        Request(
-            strategy="shortseller",
-            data=folder,
-            from_text=start.isoformat(),
-            to_text=(start + timedelta(minutes=5 * bars)).isoformat(),
-            overrides=[f"seed={seed}", f"symbols={json.dumps(SYMBOLS)}"],
-            symbols=None,
-            cash=CASH,
-            taker_fee="0.00055",
-            slippage_bps="0",
-            funding="0.0001",
-            resume_days=None,
-            bots=bots,
-            ticks=ticks,
-        )
-    )
-    result = outcome.result
-    wallet = result.end_equity - sum((row.unrealised for row in result.open_at_end), Decimal(0))
-    held = {row.symbol: row.size * row.direction.sign for row in result.open_at_end}
-    fills = [(fill.symbol, fill.side, fill.qty, fill.price, fill.fee, fill.time_ms) for fill in result.fills]
-    return Outcome(_by_symbol(fills), wallet, held), result
 
 
 async def live(
@@ -140,14 +82,34 @@ async def live(
         for row in account["positions"]
         if Decimal(row["size"])
     }
-    return Outcome(_by_symbol(fills), Decimal(str(account["wallet_balance"])), held)
+    return Outcome(by_symbol(fills), Decimal(str(account["wallet_balance"])), held)
 
 
-def _by_symbol(fills: Iterable[tuple[str, Any, Any, Any, Any, Any]]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for symbol, *rest in fills:
-        found.setdefault(symbol, []).append(tuple(rest))
-    return found
+def compared(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`python -m tests.parity`: in a process of its own, because it replaces the clocks of the standard library."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.parity", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seeds", [20, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(7_200)])])
+def test_random_strategies_want_everything_and_trade_the_same_live_and_in_the_back_test(seeds: int) -> None:
+    """It fails as well when a kind of order, fill or refusal has not occurred among these seeds."""
+    played = compared("--seeds", str(seeds))
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seeds", [4, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(7_200)])])
+def test_a_bot_that_is_killed_at_random_moments_trades_as_if_it_had_not_been(seeds: int) -> None:
+    played = compared("--first", "1000", "--seeds", str(seeds), "--bars", "24", "--kills", "4")
+    assert played.returncode == 0, played.stdout + played.stderr
 
 
 @pytest.mark.timeout(300)
@@ -157,7 +119,7 @@ async def test_a_random_strategy_trades_the_same_live_and_in_the_back_test(
 ) -> None:
     bots = bots_file(tmp_path)
     candles, start = market(tmp_path, seed)
-    expected, _ = back(candles, start, seed, bots)
+    expected, _ = back(candles, start, seed, bots, bars=BARS)
     found = await live(tmp_path, ("--replay", str(candles)), start, seed, bots, servers)
     assert found.fills == expected.fills
     assert found == expected

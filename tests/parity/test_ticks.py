@@ -11,7 +11,8 @@ import pytest
 
 from exchange_simulator.market.ticks import open_ticks
 from tests.parity.instruments import with_instruments
-from tests.parity.test_random_strategies import SYMBOLS, Outcome, back, bots_file, live
+from tests.parity.random_runs import SYMBOLS, Outcome, back, bots_file
+from tests.parity.test_random_strategies import live
 from tests.support.bot_harness import Servers
 from tests.support.recorded_ticks import write
 from tick_recorder.schema import Kind

@@ -79,10 +79,23 @@ class _YoungCandles(Candles):
         return max(first, self.oldest_ms), last
 
 
+def moving_exchange(start_ms: int) -> Exchange:
+    """An exchange with one account, whose market `Venue.run` moves."""
+    keys = (
+        parse_account(f"{KEY}:{SECRET}:100000"),
+        parse_account(f"{KEY}-reads:{SECRET}-reads:0:of={KEY},read-only"),
+    )
+    exchange = Exchange(_MARKET, keys, Setup(seed=7, start_ms=start_ms, step_clock=True, rate_limits=False))
+    young = _YoungCandles(_MARKET, exchange.timeline)
+    young.oldest_ms = start_ms - _HISTORY_MS
+    exchange.candles = young
+    return exchange
+
+
 class Venue:
     """The exchange, and every connection to it."""
 
-    def __init__(self, loop: VirtualLoop, draw: random.Random, start_ms: int) -> None:
+    def __init__(self, loop: VirtualLoop, draw: random.Random, exchange: Exchange) -> None:
         self.network = Network()
         self.accepted: list[Accepted] = []
         self.on_order: Callable[[Accepted], None] = lambda _: None
@@ -91,18 +104,10 @@ class Venue:
         self._executions: list[tuple[int, Execution]] = []
         self._loop = loop
         self._draw = draw
-        self.start_ms = start_ms
-        keys = (
-            parse_account(f"{KEY}:{SECRET}:100000"),
-            parse_account(f"{KEY}-reads:{SECRET}-reads:0:of={KEY},read-only"),
-        )
-        setup = Setup(seed=7, start_ms=start_ms, step_clock=True, rate_limits=False)
-        self.exchange = Exchange(_MARKET, keys, setup)
-        young = _YoungCandles(_MARKET, self.exchange.timeline)
-        young.oldest_ms = start_ms - _HISTORY_MS
-        self.exchange.candles = young
-        self.rest = Rest(self.exchange, Faults(self.exchange, set), self._wall_ms)
-        self.account = self.exchange.account(keys[0])
+        self.start_ms = exchange.setup.start_ms
+        self.exchange = exchange
+        self.rest = Rest(exchange, Faults(exchange, set), self._wall_ms)
+        self.account = exchange.account(exchange.keys[KEY])
 
     def _wall_ms(self) -> int:
         return int((EPOCH_S + self._loop.now_s) * 1000)

@@ -44,6 +44,8 @@ class PostgresServer:
         self._older: list[tuple[float, dict[tuple[int, str], dict[str, Any]], dict[tuple[int, str], str]]] = []
         #: Ids whose reason was ever recorded, whatever a restore has lost since.
         self.recorded: set[str] = set()
+        #: By id: "enter limit", "exit market", "target limit one" with the target's tag.
+        self.intent_kinds: dict[str, str] = {}
         self.halts: list[dict[str, Any]] = []
         self.guard: dict[tuple[int, str], Any] = {}
         #: (table, key) to the row of a lease; and who has such a row locked in an open transaction.
@@ -299,8 +301,10 @@ class PostgresServer:
         return []
 
     def record_intents(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
-        for link_id, symbol in zip(a[2], a[3], strict=True):
+        for link_id, symbol, intent, kind, tag in zip(a[2], a[3], a[5], a[6], a[10], strict=True):
             self.intents.setdefault((a[0], link_id), symbol)
+            named = f"{intent} {kind} {tag}" if intent == "target" else f"{intent} {kind}"
+            self.intent_kinds.setdefault(link_id, named)
             self.recorded.add(link_id)
         return []
 

@@ -7,10 +7,10 @@ import random
 import secrets
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,11 +33,12 @@ from alpha.live_state.connect import RedisClients
 from alpha.postgres.errors import POSTGRES_ERRORS, explained
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
+from alpha.strategy.base import Strategy
 from bot_runner.app import BotProcess
 from bot_runner.settings import BotSettings
 from risk_guard.app import GuardApp
 from risk_guard.settings import GuardSettings
-from tests.simulation.exchange import KEY, SECRET, SYMBOLS, SimulatedTransport, Venue
+from tests.simulation.exchange import KEY, SECRET, SYMBOLS, SimulatedTransport, Venue, moving_exchange
 from tests.simulation.faults import Outages
 from tests.simulation.postgres_store import ConnectionPool, PostgresServer
 from tests.simulation.redis_store import RedisClient, RedisServer
@@ -48,7 +49,7 @@ from websocket_listener.settings import ListenerSettings
 
 BOT = "shortseller_001"
 ROOT = Path(__file__).resolve().parents[2]
-_BASE: dict[str, Any] = {
+BASE: dict[str, Any] = {
     "bybit_rest_url": "http://127.0.0.1:1",
     "bybit_ws_url": "ws://127.0.0.1:1",
     "postgres_password": "unused",
@@ -101,7 +102,9 @@ class World:
     postgres: PostgresServer
     venue: Venue
     bot: Bot
-    strategy: ToyParameters
+    #: Makes the strategy of each bot that starts.
+    strategy: Callable[[], Strategy[Any, Any]]
+    settings: Callable[[str], "ListenerSettings | GuardSettings | BotSettings"]
     processes: dict[str, list[Process]] = field(default_factory=dict)
     stops: dict[Process, asyncio.Event] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
@@ -154,19 +157,19 @@ class World:
         self.loop.call_soon(self.crash, process, role, 0.5, context=self.loop.outside.context)
 
     async def _work(self, role: str, stop: asyncio.Event) -> None:
-        settings = _settings_of(role)
+        settings = self.settings(role)
         if isinstance(settings, ListenerSettings):
             await serve(settings, stop, LoopPulse())
         elif isinstance(settings, GuardSettings):
             await GuardApp(settings).run(stop, LoopPulse())
         elif isinstance(settings, BotSettings):
-            await BotProcess(settings, self.bot, _keys(), MinuteToy(self.strategy)).run(stop, LoopPulse())
+            await BotProcess(settings, self.bot, keys(), self.strategy()).run(stop, LoopPulse())
 
 
 @cache
 def _settings_of(role: str) -> ListenerSettings | GuardSettings | BotSettings:
     """Read once: they are frozen, and reading them costs as much as seconds of a run."""
-    base = {**_BASE, "alpha_bots_file": _one_bot()}
+    base = {**BASE, "alpha_bots_file": one_bot()}
     if role == "listener":
         return load(ListenerSettings, env_file=None, **base, listener_audit_s=5.0, listener_history_days=1, listener_silence_s=6.0,
                     listener_ping_s=2.0)  # fmt: skip
@@ -176,17 +179,17 @@ def _settings_of(role: str) -> ListenerSettings | GuardSettings | BotSettings:
 
 
 @cache
-def _keys() -> BotKeys:
-    return load_keys(_bot(), env_file=None)
+def keys() -> BotKeys:
+    return load_keys(the_bot(), env_file=None)
 
 
 @cache
-def _bot() -> Bot:
-    return load_registry(_one_bot()).find(BOT)
+def the_bot() -> Bot:
+    return load_registry(one_bot()).find(BOT)
 
 
 @cache
-def _one_bot() -> Path:
+def one_bot() -> Path:
     """A bots file with one bot; it lasts as long as this process."""
     _FOLDERS.append(tempfile.TemporaryDirectory(prefix="alpha-simulation-"))
     path = Path(_FOLDERS[-1].name) / "bots.toml"
@@ -205,7 +208,7 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
         redis = RedisServer(Outages(random.Random(f"redis {seed}")), lambda: int((EPOCH_S + loop.now_s) * 1000))
         postgres = PostgresServer(Outages(random.Random(f"postgres {seed}")), lambda: EPOCH_S + loop.now_s)
         start_ms = 1_740_787_200_000 + (seed % 1_000) * 60_000
-        venue = Venue(loop, random.Random(f"network {seed}"), start_ms)
+        venue = Venue(loop, random.Random(f"network {seed}"), moving_exchange(start_ms))
         postgres.accounts["simulated", str(venue.account.uid)] = (1, BOT)
         strategy = ToyParameters(symbols=SYMBOLS, hold_bars=draw.choice((1, 1, 2, 40)), stop=cast(Any, "0.004"))
         world = World(
@@ -215,8 +218,9 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
             redis,
             postgres,
             venue,
-            _bot(),
-            strategy,
+            the_bot(),
+            partial(MinuteToy, strategy),
+            _settings_of,
         )
 
         def unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -224,7 +228,7 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
                 world.ended.append(f"{context['message']}: {context.get('exception')!r}")
 
         loop.set_exception_handler(unforeseen)
-        with _replaced(world, traced=traced):
+        with replaced(world, traced=traced):
             try:
                 yield world
             finally:
@@ -233,7 +237,7 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
 
 
 @contextmanager
-def _replaced(world: World, *, traced: bool) -> Iterator[None]:
+def replaced(world: World, *, traced: bool) -> Iterator[None]:
     """The drivers of the product, replaced."""
 
     async def pool(settings: DatabaseSettings, _application: str, *, min_size: int = 1, **__: object) -> ConnectionPool:
