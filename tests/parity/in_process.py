@@ -151,7 +151,7 @@ def exchange_of(folder: Path, start: datetime) -> Exchange:
 @contextmanager
 def _world(
     exchange: Exchange, seed: int, wanted: Counter[str], kills: tuple[int, ...]
-) -> Iterator[tuple[World, _Loop]]:
+) -> Iterator[tuple[World, _Loop, clock.StepClock]]:
     draw = random.Random(f"interleaving {seed}")
     loop = _Loop(draw, kills)
     with clocks_of(loop):
@@ -162,13 +162,12 @@ def _world(
         postgres.accounts["simulated", str(venue.account.uid)] = (1, BOT)
         make = partial(Counted, RandomParameters(seed=seed, symbols=SYMBOLS), wanted)
         world = World(seed, loop, draw, redis, postgres, venue, the_bot(), make, _settings)
-        steps = type("Steps", (_Steps,), {"clock": clock.StepClock(exchange)})
-        kept, bot_runner.loop_step.StepClock = bot_runner.loop_step.StepClock, steps  # type: ignore[misc]
+        steps = clock.StepClock(exchange)
+        client = (bot_runner.loop_step, "StepClock", type("Steps", (_Steps,), {"clock": steps}))
         try:
-            with replaced(world, traced=False):
-                yield world, loop
+            with replaced(world, client, traced=False):
+                yield world, loop, steps
         finally:
-            bot_runner.loop_step.StepClock = kept  # type: ignore[misc]
             exchange.close()
             loop.close()
 
@@ -181,8 +180,7 @@ def live(
     `spare_decisions`: not while it decides a bar, but a little later.
     """
     exchange, wanted = exchange_of(folder, start), Counter[str]()
-    with _world(exchange, seed, wanted, kills) as (world, loop):
-        steps = bot_runner.loop_step.StepClock.clock  # type: ignore[attr-defined]
+    with _world(exchange, seed, wanted, kills) as (world, loop, steps):
         killed, deciding = 0, 0
 
         def decides() -> bool:

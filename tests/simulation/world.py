@@ -237,8 +237,8 @@ def world_of(seed: int, *, traced: bool = False) -> Iterator[World]:
 
 
 @contextmanager
-def replaced(world: World, *, traced: bool) -> Iterator[None]:
-    """The drivers of the product, replaced."""
+def replaced(world: World, *more: tuple[Any, str, Any], traced: bool) -> Iterator[None]:
+    """The drivers of the product, replaced; `more` are further (owner, name, value)."""
 
     async def pool(settings: DatabaseSettings, _application: str, *, min_size: int = 1, **__: object) -> ConnectionPool:
         made = ConnectionPool(world.postgres)
@@ -270,6 +270,7 @@ def replaced(world: World, *, traced: bool) -> Iterator[None]:
     ]
     ids = random.Random(f"ids {world.seed}")
     put += [(os, "urandom", ids.randbytes), (secrets, "token_hex", lambda size=32: ids.randbytes(size).hex())]
+    put += more
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in put]
     environment = {"SHORTSELLER_BYBIT_API_KEY": KEY, "SHORTSELLER_BYBIT_API_SECRET": SECRET}
     environment |= {
