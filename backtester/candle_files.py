@@ -12,6 +12,7 @@ from backtester.candle_cache import cached, content_name, keep
 from backtester.candles import COLUMNS, between, column, end_ms, first_ms, longest, moment
 from backtester.candles import gaps as gaps_of
 from backtester.csv_format import write_parquet
+from backtester.parts import named
 from exchange_simulator.candle_files import CandleFault, candle_files, read_candles
 
 FUNDING_SUFFIX = ".funding.parquet"
@@ -29,12 +30,13 @@ def read_folder(
     from_ms: int | None = None,
     to_ms: int | None = None,
     left_out: list[str] | None = None,
+    parts: bool = False,
 ) -> dict[str, Bars]:
     """The candles of `symbols` (empty: all of the folder), by symbol. Misconfigured names what is missing or wrong.
 
     Of a range only what it needs is checked for gaps: its own candles, and those before it that reach it without one. A
     symbol that has none in the range is left out. With `left_out`, a symbol with a gap in the range is taken with its longest
-    part without one, and what was left out is written there.
+    part without one, and what was left out is written there; with `parts` it keeps its holes.
     """
     files = _files(folder)
     if missing := sorted(set(symbols) - set(files)):
@@ -50,6 +52,9 @@ def read_folder(
     if left_out is not None:
         for symbol, candles in read.items():
             if len(candles) and gaps_of(candles):
+                if parts:
+                    left_out.append(named(candles))
+                    continue
                 read[symbol] = part = longest(candles, from_ms)
                 left_out.append(f"{symbol}: {len(candles) - len(part)} candles outside of {_span(part)}")
     return {symbol: candles for symbol, candles in read.items() if len(candles)}

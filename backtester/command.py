@@ -4,7 +4,7 @@ import importlib
 import inspect
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -26,6 +26,7 @@ from backtester.instruments import read_instruments
 from backtester.lookahead import Finding, check
 from backtester.market import MarketData
 from backtester.minutes import read_minutes
+from backtester.parts import on_grid
 from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.slippage import MODEL, modelled, read_slippage
@@ -37,7 +38,7 @@ from exchange_simulator.candle_files import UNIVERSE_FILE
 
 ALL = "all"
 MAKER_FEE = "0.0002"
-REFUSE, LONGEST = "refuse", "longest"
+REFUSE, LONGEST, PARTS = "refuse", "longest", "parts"
 DAY_MS = 86_400_000
 
 
@@ -131,7 +132,7 @@ def carry_out(request: Request) -> Outcome:
 
 def look_ahead(request: Request, *, bars: int, seed: int) -> list[Finding]:
     """What `alpha check` finds: dependences on what is not known yet. Misconfigured as for `carry_out`."""
-    ready = prepare(request)
+    ready = prepare(replace(request, holes=LONGEST) if request.holes == PARTS else request)
     return check(lambda: _fresh(ready), ready.data, bars=bars, seed=seed)
 
 
@@ -162,9 +163,13 @@ def prepare(request: Request) -> Prepared:
     wanted_to = None if request.to_text is None else moment_ms(request.to_text, "--to")
     if wanted_from is not None and wanted_to is not None and wanted_from >= wanted_to:
         raise Misconfigured(f"--from {request.from_text} is not before --to {request.to_text}.")
-    left_out: list[str] | None = [] if _holes(request.holes) else None
+    if request.holes not in {REFUSE, LONGEST, PARTS}:
+        raise Misconfigured(f"--holes must be {REFUSE}, {LONGEST} or {PARTS}, got {request.holes!r}.")
+    left_out: list[str] | None = None if request.holes == REFUSE else []
     wanted = strategy.universe.symbols and tuple(dict.fromkeys((*strategy.universe.symbols, *strategy.references)))
-    known = read_folder(request.data, wanted, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out)
+    known = read_folder(
+        request.data, wanted, from_ms=wanted_from, to_ms=wanted_to, left_out=left_out, parts=request.holes == PARTS
+    )
     in_range = ", ".join(known)
     known = listed(known, read_universe(request.data))
     if in_range and not known:
@@ -187,7 +192,7 @@ def prepare(request: Request) -> Prepared:
             ticks.refuse_gaps(from_ms, to_ms)
     spans = {symbol: (max(from_ms, first_ms(one)), end_ms(one)) for symbol, one in known.items()}
     data = MarketData(
-        known,
+        {symbol: on_grid(bars) for symbol, bars in known.items()},
         read_funding(request.data, spans, constant),
         read_instruments(request.data, known),
         read_columns(strategy, request.data, known, constant, request.columns),
@@ -317,13 +322,6 @@ def _costs(request: Request, known: Mapping[str, Bars], cash: Decimal) -> Costs:
             taker, max(found.values()), maker, {symbol: bps for symbol, bps in found.items() if symbol in known}
         )
     return Costs(taker, amount(text, "--slippage-bps", most=Decimal(500)), maker)
-
-
-def _holes(text: str) -> bool:
-    """True when a symbol with a hole is tested over its longest part without one."""
-    if text not in {REFUSE, LONGEST}:
-        raise Misconfigured(f"--holes must be {REFUSE} or {LONGEST}, got {text!r}.")
-    return text == LONGEST
 
 
 def _share(text: str, option: str) -> Decimal:

@@ -16,7 +16,6 @@ from alpha.model.money import ZERO
 from alpha.model.reason import Reason
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import CloseOrder, DecisionCore, EntryOrder, Plan, StopUpdate
-from alpha.strategy.frames import series_of
 from alpha.strategy.positions import OwnPosition, stop_passed
 from alpha.strategy.resting import Phase, RestingOrder, Role
 from alpha.strategy.risk_limits import Breach
@@ -25,6 +24,7 @@ from backtester.equity import Equity
 from backtester.ledger import Ledger
 from backtester.market import MarketData, UniverseMembership
 from backtester.minutes import MinuteWalk
+from backtester.parts import HOLE, parted_series
 from backtester.prepared import DAY_MS, BacktestConfig, BarPrices, PreparedMarket, bars_tested, check_leverage
 from backtester.resting import Ended, Left, RestingFill, RestingVenue
 from backtester.result import LimitHit, OpenAtEnd, Result
@@ -66,7 +66,7 @@ def _compiled(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestCon
     first, end = bars_tested(strategy, data, terms)
     symbols = UniverseMembership(strategy.universe, data).all_symbols
     check_leverage(strategy, data, symbols)
-    series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in symbols}
+    series = {symbol: parted_series(strategy, data.shown(strategy, symbol)) for symbol in symbols}
     resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
     span = Span(first, end, terms.cash, terms.costs, resume)
     walk = walked(strategy, data, series, span)
@@ -168,18 +168,21 @@ class Run:
             self._see(number, start_ms + self.interval_ms // 3)
 
     def _end_contracts(self, number: int, now_ms: int) -> None:
-        """A symbol whose candles have ended is settled at its last price, as the delivery of a contract would."""
+        """A symbol whose candles have ended is settled at its last price, as the delivery of a contract would; so is one at a
+        hole in its candles.
+        """
         venue = self.venue
         for symbol in [*venue.holdings, *(one for one in venue.waiting if one not in venue.holdings)]:
             quotes = self.quotes[symbol]
-            if number < quotes.offset + quotes.count:
+            if quotes.place(number) is not None:
                 continue
+            ended = number >= quotes.offset + quotes.count
             if symbol in venue.holdings:
-                self._gone([venue.settle(symbol, now_ms)], number)
-            else:
-                for one in list(venue.waiting.get(symbol, [])):
-                    venue.cancel(one.order)
-                    venue.events.append(Ended(one.order, "the contract has ended"))
+                self._gone([venue.settle(symbol, now_ms)], number, "" if ended else HOLE)
+                self._settle(number, now_ms)
+            for one in list(venue.waiting.get(symbol, [])):
+                venue.cancel(one.order)
+                venue.events.append(Ended(one.order, "the contract has ended" if ended else HOLE))
             self._settle(number, now_ms)
 
     def _prices(self, number: int) -> BarPrices:
@@ -484,13 +487,13 @@ class Run:
             self.ledger.book(departure, number, close.reason, close.why)
             self.core.closed(close.symbol, now_ms, decided_ms=None if plan is None else plan.close_ms)
 
-    def _gone(self, departures: list[ClosedPosition], number: int) -> None:
+    def _gone(self, departures: list[ClosedPosition], number: int, why: str = "") -> None:
         """The exchange closed these positions."""
         for departure in departures:
             symbol, reason = departure.holding.symbol, departure.reason
             if reason is Reason.STOP_LOSS and symbol in self.core.positions:
                 reason = self.core.positions[symbol].stop_meaning
-            self.ledger.book(departure, number, reason, "")
+            self.ledger.book(departure, number, reason, why)
             self.core.closed(symbol, departure.time_ms)
 
     def _note(self, breaches: list[Breach], now_ms: int) -> None:

@@ -178,11 +178,11 @@ def walk(
         if used + 4 * n_symbols + 8 + n_limits >= most_events:
             return FULL, used, n_held, wallet
 
-        # --- contracts that have ended
+        # --- contracts that have ended, and holes
         k = 0
         while k < n_held:
             s = held[k]
-            if n >= offset[s] + count[s]:
+            if n >= offset[s] + count[s] or opens[base[s] + n - offset[s]] == 0:
                 p = price[s]
                 value = qty[s] * p * unit[s]
                 wallet += sign * (value - qty[s] * entry[s] * unit[s]) - value * fee
@@ -536,7 +536,7 @@ def walk(
                         for q in range(m):
                             s = order[q]
                             i = n - offset[s]
-                            if i < 0 or i >= count[s]:
+                            if i < 0 or i >= count[s] or opens[base[s] + i] == 0:
                                 refused[NO_BAR] += 1
                                 continue
                             p = opens[base[s] + i]

@@ -14,6 +14,7 @@ from alpha.strategy.bars import Bars
 from alpha.strategy.base import Strategy, Universe
 from backtester.candles import end_ms, first_ms
 from backtester.funding import Funding
+from backtester.parts import traded
 
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
@@ -64,17 +65,20 @@ class MarketData:
 class OhlcSeries:
     """Prices of one symbol, addressed by the number of the bar on the grid."""
 
-    __slots__ = ("close", "count", "high", "low", "offset", "open")
+    __slots__ = ("close", "count", "high", "low", "offset", "open", "traded")
 
     def __init__(self, bars: Bars, grid_ms: int) -> None:
         self.offset = (first_ms(bars) - grid_ms) // bars.interval_ms
         self.count = len(bars)
         self.open, self.high, self.low, self.close = bars.open, bars.high, bars.low, bars.close
+        self.traded = traded(bars)
 
     def place(self, number: int) -> int | None:
         """Where bar `number` of the grid is in the columns; None when the symbol has no such bar."""
         place = number - self.offset
-        return place if 0 <= place < self.count else None
+        if not 0 <= place < self.count or (self.traded is not None and not self.traded[place]):
+            return None
+        return place
 
 
 class UniverseMembership:
@@ -138,5 +142,7 @@ def _turnover_of_a_day(bars: Bars) -> tuple[int, Floats]:
     shape, part = (count, block), slice(skip, skip + count * block)
     high, low = bars.high[part].reshape(shape).max(axis=1), bars.low[part].reshape(shape).min(axis=1)
     mean = (bars.open[part].reshape(shape)[:, 0] + high + low + bars.close[part].reshape(shape)[:, -1]) / 4.0
-    day = rolling_sum(bars.volume[part].reshape(shape).sum(axis=1) * mean, _DAY_MS // unit_ms)
+    # An hour with a hole counts for nothing.
+    turnover = np.nan_to_num(bars.volume[part].reshape(shape).sum(axis=1) * mean)
+    day = rolling_sum(turnover, _DAY_MS // unit_ms)
     return first_ms(bars) + skip * bars.interval_ms, day

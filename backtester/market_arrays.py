@@ -23,7 +23,7 @@ class MarketArrays:
     """Bars of `symbols`: those of symbol s are `base[s]` to `base[s] + count[s]`, the first is bar `offset[s]` of the grid.
 
     `open`, `high`, `low`, `close` are in `unit[s]` USDT; `tick[s]` is the tick in such units. `funding` is the rate charged at
-    the bar's open, 0 for none. `step`, `least`, `most` are quantities in base coin, `value` the least order in USDT;
+    the bar's open, 0 for none. A bar of a hole has prices of 0. `step`, `least`, `most` are quantities in base coin, `value` the least order in USDT;
     `maintenance` is the share of a value below which the account is in danger.
     """
 
@@ -75,13 +75,13 @@ def _make(data: MarketData, symbols: tuple[str, ...]) -> MarketArrays | None:
     for place, symbol in enumerate(symbols):
         bars, tick = data.bars[symbol], data.instruments[symbol].tick_size
         part = slice(int(base[place]), int(base[place] + count[place]))
-        unit = _unit(tick, [getattr(bars, name) for name in columns])
+        unit = _unit(tick, [np.nan_to_num(getattr(bars, name)) for name in columns])
         if unit is None:
             return None
         units.append(unit)
         scale = float(1 / unit)
         for name, column in columns.items():
-            column[part] = np.rint(getattr(bars, name) * scale)
+            column[part] = np.nan_to_num(np.rint(getattr(bars, name) * scale))
         charged = data.funding[symbol]
         places = (charged.time_ms - grid_ms) // interval_ms - offset[place]
         inside = (places >= 0) & (places < count[place])

@@ -11,6 +11,7 @@ from backtester.charts import line_chart, price_chart
 from backtester.command import Outcome
 from backtester.confidence import DAY_MS, daily_returns, rolling_sharpe
 from backtester.metrics import Period, by_month, by_reason, by_symbol, by_year, drawdowns, measure
+from backtester.parts import sound
 from backtester.result import Result, Trade
 from backtester.terminal import figure_rows, money, percent, qualifying_rows
 
@@ -89,7 +90,7 @@ def _prices(outcome: Outcome) -> list[tuple[str, int, Markup]]:
     result, charts = outcome.result, []
     for group in by_symbol(result.trades):
         trades = [trade for trade in result.trades if trade.symbol == group.name]
-        bars = outcome.data.bars[group.name]
+        bars = sound(outcome.data.bars[group.name])
         low, high = np.searchsorted(bars.start_ms, _span(result, trades))
         times, closes = bars.start_ms[low:high] + bars.interval_ms, bars.close[low:high]
         chart = price_chart(f"{group.name} with entries and exits", times, closes, trades)

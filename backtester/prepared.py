@@ -12,9 +12,9 @@ from alpha.errors import Misconfigured
 from alpha.model.interval import INTERVAL_MS
 from alpha.strategy.bars import BarView, BoolArray, SomeViews
 from alpha.strategy.base import Strategy
-from alpha.strategy.frames import series_of
 from backtester.candles import moment
 from backtester.market import MarketData, OhlcSeries, UniverseMembership
+from backtester.parts import may_enter, parted_series
 from backtester.venue import Costs
 
 DAY_MS = 86_400_000
@@ -82,7 +82,7 @@ class PreparedMarket:
         self.members = UniverseMembership(strategy.universe, data)
         self.symbols = self.members.all_symbols
         self.quotes = {symbol: OhlcSeries(data.bars[symbol], self.grid_ms) for symbol in self.symbols}
-        self.series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in self.symbols}
+        self.series = {symbol: parted_series(strategy, data.shown(strategy, symbol)) for symbol in self.symbols}
         check_leverage(strategy, data, self.symbols)
         #: Which symbols may be entered, by bar; None where nearly all bars have one or the universe changes.
         self.signalled: dict[int, list[str]] | None = None
@@ -95,7 +95,7 @@ class PreparedMarket:
         places: list[NDArray[np.int64]] = []
         owners: list[NDArray[np.int64]] = []
         for owner, (symbol, series) in enumerate(self.series.items()):
-            may = strategy.may_enter(series) & series.ready
+            may = may_enter(strategy, series)
             offset = self.quotes[symbol].offset
             count = min(len(may), self.end - offset)
             if count > 0:
@@ -138,8 +138,8 @@ class PreparedMarket:
         found = BarPrices({}, {}, {}, {})
         for symbol in symbols:
             quotes = self.quotes[symbol]
-            place = number - quotes.offset
-            if 0 <= place < quotes.count:
+            place = quotes.place(number)
+            if place is not None:
                 found.open[symbol] = quotes.open.item(place)
                 found.low[symbol], found.high[symbol] = quotes.low.item(place), quotes.high.item(place)
                 found.close[symbol] = quotes.close.item(place)
@@ -174,5 +174,5 @@ class PreparedMarket:
         quotes = self.quotes.get(symbol)
         if quotes is None:
             return None
-        place = number - quotes.offset
-        return BarView(self.series[symbol], place) if 0 <= place < quotes.count else None
+        place = quotes.place(number)
+        return None if place is None else self.series[symbol].view(place)

@@ -14,7 +14,7 @@ from alpha.model.money import ZERO
 from alpha.model.reason import Reason
 from alpha.model.sizing import TooSmall, fit_qty
 from alpha.strategy.arrays import ArrayRules
-from alpha.strategy.bars import BarView, Series, to_decimal
+from alpha.strategy.bars import Series, to_decimal
 from alpha.strategy.base import Strategy
 from alpha.strategy.intents import OfEquity
 from alpha.strategy.positions import protection_of
@@ -23,6 +23,7 @@ from backtester.compiled import Span, Walk
 from backtester.equity import Equity
 from backtester.ledger import Ledger
 from backtester.market import MarketData
+from backtester.parts import HOLE
 from backtester.result import LimitHit, OpenAtEnd, Result
 from backtester.venue import ClosedPosition, Venue
 
@@ -123,7 +124,7 @@ class Rebuild:
         symbol, venue = self.walk.market.symbols[s], self.books.venue
         quotes = self.data.bars[symbol]
         place = bar - int(self.walk.market.offset[s])
-        view = BarView(self.series[symbol], place - 1)
+        view = self.series[symbol].view(place - 1)
         enter = self.rules.enter(view)
         instrument = self.data.instruments[symbol]
         qty = steps * instrument.qty_step
@@ -169,17 +170,18 @@ class Rebuild:
         if why == kernel.OPEN_END:
             venue.last[symbol] = float(price * self.ticks[symbol])
             return
-        at_price = price * self.ticks[symbol]
+        at_price, in_hole = price * self.ticks[symbol], False
         time_ms = self._ms(bar, point)
         venue.last[symbol] = float(at_price)
         if why == kernel.SETTLED:
             departure: ClosedPosition = venue._leave(held, at_price, time_ms, Reason.SETTLEMENT)
+            in_hole = bar - int(self.walk.market.offset[s]) < len(self.data.bars[symbol])
         else:
             departure = venue.close(symbol, time_ms, Reason.SIGNAL)
-        reason, words = REASONS.get(why), ""
+        reason, words = REASONS.get(why), HOLE if in_hole else ""
         raises = self.rules.raises
         if why == kernel.LEFT:
-            exit_ = self.rules.leave(further, BarView(self.series[symbol], bar - 1 - int(self.walk.market.offset[s])))
+            exit_ = self.rules.leave(further, self.series[symbol].view(bar - 1 - int(self.walk.market.offset[s])))
             reason, words = exit_.reason, exit_.why
         elif raises is not None and why == kernel.RAISED_STOP:
             reason = raises.meaning

@@ -7,6 +7,7 @@ import numpy as np
 
 from alpha.indicators import Floats
 from backtester.market import MarketData
+from backtester.parts import sound
 from backtester.result import Result, Trade
 from backtester.venue import Costs
 
@@ -40,7 +41,8 @@ def held(result: Result, data: MarketData) -> Held:
     """Buy and hold of BTC, and of all coins in equal parts, each bought at the first bar tested that it has."""
     bitcoin = None
     found = []
-    for symbol, bars in data.bars.items():
+    for symbol, known in data.bars.items():
+        bars = sound(known)
         low, high = np.searchsorted(bars.start_ms, (result.from_ms, result.to_ms))
         if high - low < 2:
             continue
@@ -83,7 +85,7 @@ def by_regime(result: Result, data: MarketData) -> list[Regime]:
     seen: list[tuple[Trade, float, float]] = []
     length = max(2, _DAYS * 86_400_000 // result.interval_ms)
     for symbol in {trade.symbol for trade in result.trades}:
-        bars = data.bars[symbol]
+        bars = sound(data.bars[symbol])
         for trade in result.trades:
             if trade.symbol != symbol:
                 continue

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from alpha.errors import Misconfigured
 from alpha.indicators import Floats
 from alpha.strategy.base import Strategy
-from alpha.strategy.frames import series_of
 from alpha.strategy.parameters import load_parameters
 from backtester import kernel
 from backtester.compiled import Span, walked
 from backtester.engine import Run
 from backtester.market import MarketData, UniverseMembership
+from backtester.parts import parted_series
 from backtester.prepared import BacktestConfig, bars_tested
 from backtester.result import Result
 from backtester.venue import Costs
@@ -85,7 +85,7 @@ class Evaluator:
         first, end = bars_tested(strategy, data, config)
         first_ms = data.first_ms + first * data.interval_ms
         symbols = UniverseMembership(strategy.universe, data).all_symbols
-        series = {symbol: series_of(strategy, data.shown(strategy, symbol)) for symbol in symbols}
+        series = {symbol: parted_series(strategy, data.shown(strategy, symbol)) for symbol in symbols}
         resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
         walk = walked(strategy, data, series, Span(first, end, terms.cash, terms.costs, resume))
         if walk is not None:

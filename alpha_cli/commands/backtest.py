@@ -57,7 +57,10 @@ def backtest(
         ),
     ] = None,
     holes: Annotated[
-        str, typer.Option("--holes", help="A symbol with a hole: refuse, or longest: its longest part without one.")
+        str,
+        typer.Option(
+            "--holes", help="A symbol with a hole: refuse; longest: its longest part without one; parts: each."
+        ),
     ] = "refuse",
     ticks: Annotated[
         Path | None,

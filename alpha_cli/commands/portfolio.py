@@ -21,6 +21,12 @@ def portfolio(
     one_account: Annotated[
         bool, typer.Option("--one-account", help="All on one account: one clock, sizes and limits from one equity.")
     ] = False,
+    holes: Annotated[
+        str,
+        typer.Option(
+            "--holes", help="A symbol with a hole: refuse; longest: its longest part without one; parts: each."
+        ),
+    ] = "refuse",
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"
     ),
@@ -45,7 +51,7 @@ def portfolio(
             raise Misconfigured(f"{part!r} must be written STRATEGY=FOLDER, such as momentum=data/4h.")
         request = Request(
             name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", "2", "0.0001",
-            resume_days, bots,
+            resume_days, bots, holes=holes,
         )  # fmt: skip
         requests[name] = request
     made = None

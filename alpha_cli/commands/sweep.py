@@ -76,6 +76,12 @@ def run(
     resume_days: Annotated[
         int | None, typer.Option("--resume-days", min=0, max=36_500, help="The operator resumes after a halt.")
     ] = None,
+    holes: Annotated[
+        str,
+        typer.Option(
+            "--holes", help="A symbol with a hole: refuse; longest: its longest part without one; parts: each."
+        ),
+    ] = "refuse",
     out: Annotated[Path | None, typer.Option("--report", help="A folder for sweep.html and sweep.json.")] = None,
     storage: Storage = None,
     bots: Bots = Path("bots.toml"),
@@ -86,7 +92,19 @@ def run(
     from research.start import SweepRequest, start
 
     request = Request(
-        strategy, data, from_, to, tuple(set_ or ()), symbols, cash, fee, slippage_bps, funding, resume_days, bots
+        strategy,
+        data,
+        from_,
+        to,
+        tuple(set_ or ()),
+        symbols,
+        cash,
+        fee,
+        slippage_bps,
+        funding,
+        resume_days,
+        bots,
+        holes=holes,
     )
     windows = WalkForward(days_of(train, "--train"), days_of(test, "--test"), days_of(embargo, "--embargo"), anchored)
     with _studies(storage) as studies:

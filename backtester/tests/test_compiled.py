@@ -48,7 +48,7 @@ def compare(strategy: Strategy[Any, Any], data: MarketData, terms: BacktestConfi
     run = Run(strategy, data, terms)
     resume = -1 if terms.resume_after_ms is None else terms.resume_after_ms
     span = Span(run.first, run.end, terms.cash, terms.costs, resume)
-    series = {symbol: series_of(strategy, data.bars[symbol]) for symbol in run.symbols}
+    series = run.market.series
     walk = walked(strategy, data, series, span)
     if walk is None:
         return slow, None

@@ -13,7 +13,7 @@ from alpha.strategy.resting import RestingOrder, Role
 from backtester.command import Outcome, Request, carry_out
 from backtester.ticks import Quote, TickVenue, open_ticks
 from backtester.venue import Costs
-from tests.parity.test_random_strategies import SYMBOLS, bots_file
+from tests.parity.random_runs import SYMBOLS, bots_file
 from tests.parity.test_ticks import BARS, START, made
 from tests.support.recorded_ticks import write
 from tick_recorder.schema import Kind
