@@ -26,7 +26,7 @@ from backtester.market import MarketData, UniverseMembership
 from backtester.minutes import MinuteWalk
 from backtester.parts import HOLE, parted_series
 from backtester.prepared import DAY_MS, BacktestConfig, BarPrices, PreparedMarket, bars_tested, check_leverage
-from backtester.resting import Ended, Left, RestingFill, RestingVenue
+from backtester.resting import ENDED, Ended, Left, RestingFill, RestingVenue
 from backtester.result import LimitHit, OpenAtEnd, Result
 from backtester.venue import ClosedPosition
 
@@ -176,13 +176,13 @@ class Run:
             quotes = self.quotes[symbol]
             if quotes.place(number) is not None:
                 continue
-            ended = number >= quotes.offset + quotes.count
+            why = HOLE if number < quotes.offset + quotes.count else ENDED
             if symbol in venue.holdings:
-                self._gone([venue.settle(symbol, now_ms)], number, "" if ended else HOLE)
-                self._settle(number, now_ms)
-            for one in list(venue.waiting.get(symbol, [])):
-                venue.cancel(one.order)
-                venue.events.append(Ended(one.order, "the contract has ended" if ended else HOLE))
+                self._gone([venue.settle(symbol, now_ms, why)], number, HOLE if why == HOLE else "")
+            else:
+                for one in list(venue.waiting.get(symbol, [])):
+                    venue.cancel(one.order)
+                    venue.events.append(Ended(one.order, why))
             self._settle(number, now_ms)
 
     def _prices(self, number: int) -> BarPrices:

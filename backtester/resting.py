@@ -19,6 +19,7 @@ from backtester.venue import ClosedPosition, Fill, Venue
 
 WOULD_TAKE = "a post-only order would have taken"
 NO_MARGIN = "not enough margin"
+ENDED = "the contract has ended"
 
 
 @dataclass(slots=True)
@@ -303,10 +304,10 @@ class RestingVenue(Venue):
         self._drop_targets(symbol)
         return departure
 
-    def settle(self, symbol: str, time_ms: int) -> ClosedPosition:
-        """The end of a contract: its orders are cancelled, its position is closed at the last price."""
+    def settle(self, symbol: str, time_ms: int, why: str = ENDED) -> ClosedPosition:
+        """The end of a contract or of what is known of it: its orders are cancelled, its position is closed at the last price."""
         for one in self.waiting.pop(symbol, []):
-            self.events.append(Ended(one.order, "the contract has ended"))
+            self.events.append(Ended(one.order, why))
         held = self.holdings[symbol]
         return self._leave(held, self.price(symbol), time_ms, Reason.SETTLEMENT)
 
