@@ -115,11 +115,13 @@ def test_at_one_price_an_older_trigger_comes_before_a_younger_stop(pair: Pair) -
 
 def test_targets_together_never_exceed_the_position(pair: Pair) -> None:
     long_of(pair, "1")
-    for place, qty in enumerate(("0.6", "0.6", "0.6")):
+    for place, qty in enumerate(("0.6", "1.4", "0.6")):
         pair.place(pair.order(Role.TARGET, LONG, START + 10 + place, D(qty)))
-    pair.part(D("0.1"))
-    pair.move(START + 30, jump=False)
-    assert [qty for qty, _, _ in fills(pair)[2:]] == [D("0.6"), D("0.3")]
+    assert [one.leaves for one in pair.venue.waiting[SYMBOL]] == [D("0.6"), D(1), D("0.6")]
+    pair.part(D("0.5"))
+    assert [one.leaves for one in pair.venue.waiting[SYMBOL]] == [D("0.5")] * 3
+    pair.move(START + 10 + pair.tick, jump=False)
+    assert [qty for qty, _, _ in fills(pair)[2:]] == [D("0.5")]
     assert pair.account.size(SYMBOL) == 0
     assert pair.venue.holdings == {}
     pair.move(START + 60, jump=False)
