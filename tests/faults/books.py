@@ -76,9 +76,8 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
     return faults
 
 
-async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
+async def live_state_differs(arena: FaultEnv, bot: BotKey, account: dict[str, Any]) -> list[str]:
     """Differences between Redis and the exchange's current state. No bot may be trading."""
-    account = await arena.simulator.account(bot.key)
     database = arena.links.database(DATABASES[bot.bot])
     faults = []
     ours = {slot_of(row.symbol, row.leg): row for row in await read_positions(database, bot.bot)}
@@ -107,9 +106,8 @@ async def live_state_differs(arena: FaultEnv, bot: BotKey) -> list[str]:
     return faults
 
 
-async def orders_differ(arena: FaultEnv, bot: BotKey) -> list[str]:
+async def orders_differ(arena: FaultEnv, bot: BotKey, account: dict[str, Any]) -> list[str]:
     """Orders that are open in PostgreSQL but not on the exchange."""
-    account = await arena.simulator.account(bot.key)
     there = {row["orderId"] for row in account["orders"]}
     connection = await arena.database("books")
     rows = await connection.fetch(
@@ -131,8 +129,9 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
         faults.clear()
         for bot in BOTS:
             faults.extend(await fills_differ(arena, bot, whole=whole))
-            faults.extend(await live_state_differs(arena, bot))
-            faults.extend(await orders_differ(arena, bot))
+            account = await arena.simulator.account(bot.key)
+            faults.extend(await live_state_differs(arena, bot, account))
+            faults.extend(await orders_differ(arena, bot, account))
         if faults:
             arena.agreed_last = faults[0]
         return not faults

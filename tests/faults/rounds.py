@@ -15,7 +15,7 @@ from alpha.postgres import database
 from tests.faults.fault_env import BUFFER_ROWS, KINDS, SILENCE_S, FaultEnv
 from tests.faults.memory import children
 from tests.support.tcp_proxy import RestRules
-from tests.support.world import BOTS, Trader, until
+from tests.support.world import BOTS, PLAIN, Trader, until
 
 Break = Callable[[FaultEnv], Awaitable[None]]
 
@@ -205,7 +205,7 @@ async def deliver_symbol(arena: FaultEnv) -> None:
         return
     symbol = arena.mortal.pop()
     asked = {"category": "linear", "symbol": symbol}
-    async with httpx.AsyncClient(base_url=arena.simulator.url, timeout=60) as client:
+    async with httpx.AsyncClient(verify=PLAIN, base_url=arena.simulator.url, timeout=60) as client:
         row = (await client.get("/v5/market/instruments-info", params=asked)).json()["result"]["list"][0]
         price = (await client.get("/v5/market/tickers", params=asked)).json()["result"]["list"][0]["lastPrice"]
         step = Decimal(row["lotSizeFilter"]["qtyStep"])

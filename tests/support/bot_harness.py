@@ -21,7 +21,7 @@ from alpha.postgres.migrate import run as migrate
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 from tests.support.fixtures import COPY
-from tests.support.world import BOTS, ROOT, BotKey, Process, Simulator, until
+from tests.support.world import BOTS, PLAIN, ROOT, BotKey, Process, Simulator, until
 
 PASSWORD = "a-password-of-the-tests"
 ENTRIES = {
@@ -280,7 +280,7 @@ class BotHarness:
 
     async def fault_free(self) -> None:
         """Remove all faults."""
-        async with httpx.AsyncClient(base_url=self.simulator.url) as client:
+        async with httpx.AsyncClient(verify=PLAIN, base_url=self.simulator.url) as client:
             (await client.delete("/_sim/faults")).raise_for_status()
 
     async def guard_row(self, name: str, bot_id: str) -> Any:
@@ -348,7 +348,7 @@ def trades(process: Process) -> list[dict[str, Any]]:
 
 async def sim(stage: BotHarness, method: str, path: str, /, **body: object) -> dict[str, Any]:
     """A control call of the simulated exchange."""
-    async with httpx.AsyncClient(base_url=stage.simulator.url, timeout=600) as client:
+    async with httpx.AsyncClient(verify=PLAIN, base_url=stage.simulator.url, timeout=600) as client:
         answer = await client.request(method, path, json=body if method == "POST" else None)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()

@@ -16,7 +16,7 @@ from alpha.model.order_link import order_link_id
 from alpha.model.reason import Reason
 from alpha.postgres.database import connect
 from tests.support.bot_harness import BotHarness
-from tests.support.world import BOTS, BotKey, Process, Trader, until
+from tests.support.world import BOTS, PLAIN, BotKey, Process, Trader, until
 
 BOT = BOTS[0]
 TAGS = {"shortseller_001": "ss", "lxalgo_001": "lx", "momentum_001": "mo"}
@@ -98,7 +98,7 @@ class Hands:
         """The current last price."""
         import httpx
 
-        async with httpx.AsyncClient(base_url=self.stage.simulator.url) as client:
+        async with httpx.AsyncClient(verify=PLAIN, base_url=self.stage.simulator.url) as client:
             answer = await client.get("/v5/market/tickers", params={"category": "linear", "symbol": symbol})
             return float(answer.json()["result"]["list"][0]["lastPrice"])
 
