@@ -19,37 +19,22 @@ from typing import TYPE_CHECKING, Any
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured
 from alpha.postgres.database import connect
+from alpha.postgres.sql import queries
 
 if TYPE_CHECKING:
     import polars as pl
 
-_FILLS = """
-SELECT f.exec_time AS time, a.environment, f.symbol, f.side, f.qty, f.price, f.price * f.qty AS value, f.fee, f.exec_type,
-    f.reason, f.is_maker, f.closed_size, f.order_link_id
-FROM trading.fills f JOIN trading.accounts a USING (account_id)
-WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3
-ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id"""
-_ROUND_TRIPS = """
-SELECT symbol, direction, qty AS size, opened_at AS entry_time, entry_price, closed_at AS exit_time, exit_price,
-    exit_reason AS reason, gross, fees, funding, net, environment
-FROM trading.position_summaries
-WHERE bot_id = $1 AND closed_at >= $2 AND closed_at < $3
-ORDER BY closed_at, opened_at, symbol"""
-_EQUITY = """
-SELECT s.taken_at AS time, a.environment, s.equity, s.wallet_balance
-FROM trading.equity_snapshots s JOIN trading.accounts a USING (account_id)
-WHERE a.bot_id = $1 AND s.coin = 'USDT' AND s.taken_at >= $2 AND s.taken_at < $3
-ORDER BY s.taken_at"""
+SQL = queries(__file__)
 
 
 def fills(bot: str, since: datetime, until: datetime, *, settings: DatabaseSettings) -> pl.DataFrame:
     """Every execution of a bot in `since <= time < until` (aware times), in the exchange's order. Funding rows too."""
-    return _frame(_FILLS, bot, since, until, settings)
+    return _frame(SQL["fills"], bot, since, until, settings)
 
 
 def round_trips(bot: str, since: datetime, until: datetime, *, settings: DatabaseSettings) -> pl.DataFrame:
     """Every position of a bot that ended in `since <= exit_time < until`; amounts in the symbol's settle coin, net = gross - fees + funding."""
-    frame = _frame(_ROUND_TRIPS, bot, since, until, settings)
+    frame = _frame(SQL["round_trips"], bot, since, until, settings)
     import polars as pl
 
     return frame.with_columns(held=pl.col("exit_time") - pl.col("entry_time"))
@@ -57,7 +42,7 @@ def round_trips(bot: str, since: datetime, until: datetime, *, settings: Databas
 
 def equity(bot: str, since: datetime, until: datetime, *, settings: DatabaseSettings) -> pl.DataFrame:
     """The recorded equity of a bot's account, USDT, in `since <= time < until`."""
-    return _frame(_EQUITY, bot, since, until, settings)
+    return _frame(SQL["equity"], bot, since, until, settings)
 
 
 def _frame(query: str, bot: str, since: datetime, until: datetime, settings: DatabaseSettings) -> pl.DataFrame:

@@ -16,6 +16,9 @@ from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 BATCH = 500
@@ -26,12 +29,6 @@ LATE_S = 300.0
 _LEVELS = {"info", "warning", "error", "critical"}
 #: PostgreSQL refuses NUL, UTF-8 refuses unpaired surrogates.
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
-_INSERT = (
-    "INSERT INTO audit.alerts (stream_id, raised_at, level, source, bot_id, code, message, remedy) "
-    "SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], "
-    "$8::text[]) ON CONFLICT (stream_id) DO NOTHING"
-)
-_NEWEST = "SELECT stream_id FROM audit.alerts WHERE stream_id IS NOT NULL ORDER BY alert_id DESC LIMIT 1"
 
 
 class AlertArchive:
@@ -104,7 +101,7 @@ class AlertArchive:
     async def _newest(self) -> str | None:
         connection = await self._open()
         try:
-            found: str | None = await connection.fetchval(_NEWEST)
+            found: str | None = await connection.fetchval(SQL["newest"])
             return found
         except POSTGRES_ERRORS as fault:
             raise explained(fault, self._settings) from fault
@@ -113,7 +110,7 @@ class AlertArchive:
         rows = [_row(entry_id, fields) for entry_id, fields in entries]
         connection = await self._open()
         try:
-            await connection.execute(_INSERT, *(list(column) for column in zip(*rows, strict=True)), timeout=20.0)
+            await connection.execute(SQL["insert"], *(list(column) for column in zip(*rows, strict=True)), timeout=20.0)
         except POSTGRES_ERRORS as fault:
             raise explained(fault, self._settings) from fault
 

@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
-from trade_sync_service.sql import queries
+from alpha.postgres.sql import queries
 
-SQL = queries("trade_sync_service", "status.sql")
+SQL = queries(__file__)
 
 
 class BotStatus(Struct, frozen=True):

@@ -25,9 +25,12 @@ from alpha.errors import Fatal, Misconfigured, Rejected
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
 from alpha.postgres.partition import only_one
 from alpha.postgres.short_lock import briefly
+from alpha.postgres.sql import queries
 
 if TYPE_CHECKING:
     import polars as pl
+
+SQL = queries(__file__)
 
 #: Bybit gives back executions of the last two years: what is younger must be able to be read again.
 KEPT = timedelta(days=730)
@@ -75,18 +78,18 @@ async def archive(
     connection = await connect(settings, "archive")
     try:
         await only_one(connection)
-        done = [await _finish(connection, row, progress) for row in await connection.fetch(_UNFINISHED)]
-        for row in await connection.fetch(_ACCOUNTS, before):
+        done = [await _finish(connection, row, progress) for row in await connection.fetch(SQL["unfinished"])]
+        for row in await connection.fetch(SQL["accounts"], before):
             newest = min(row["newest"], now())
             if before > newest - KEPT:
                 raise Misconfigured(
                     f"--before {before:%Y-%m-%d} is within two years before {newest:%Y-%m-%d}, the newest fill of account "
                     f"{row['account_id']}: Bybit still keeps those. Choose {newest - KEPT:%Y-%m-%d} or earlier."
                 )
-        for row in await connection.fetch(_ACCOUNTS, before):
+        for row in await connection.fetch(SQL["accounts"], before):
             await _raise_floor(connection, row["account_id"], before, folder)
-            begun = await connection.fetchrow(f"{_UNFINISHED} LIMIT 1")
-            done.append(await _finish(connection, begun, progress))
+            begun = await connection.fetch(SQL["unfinished"])
+            done.append(await _finish(connection, begun[0], progress))
     except POSTGRES_ERRORS as fault:
         if getattr(fault, "sqlstate", "") == "AL002":
             raise Misconfigured(str(fault)) from None
@@ -96,31 +99,19 @@ async def archive(
     return done
 
 
-_UNFINISHED = (
-    "SELECT account_id, floor, folder, phase, fills FROM trading.fill_archives WHERE phase <> 'done' ORDER BY 1, 2"
-)
-#: Accounts with fills before $1, and their newest fill.
-_ACCOUNTS = """
-SELECT a.account_id, n.newest FROM trading.accounts a, LATERAL (
-    SELECT max(f.exec_time) AS newest, min(f.exec_time) AS oldest FROM trading.fills f
-    WHERE f.bot_id = a.bot_id AND f.account_id = a.account_id
-) n WHERE n.oldest < $1 ORDER BY 1
-"""
-
-
 async def _raise_floor(connection: Connection, account: int, floor: datetime, folder: Path) -> None:
     """Set the floor, with the trigger that holds it. Writers of older fills have ended by then; none begins after."""
 
     async def work() -> None:
         await connection.execute("LOCK TABLE trading.fills IN SHARE ROW EXCLUSIVE MODE")
-        highest = await connection.fetchval("SELECT greatest(max(floor), $1) FROM trading.fill_archives", floor)
+        highest = await connection.fetchval(SQL["highest_floor"], floor)
         # everything newer passes by this comparison alone: the function is called for what is older only
         await connection.execute(
             f"DROP TRIGGER IF EXISTS {_TRIGGER} ON trading.fills; "
             f"CREATE TRIGGER {_TRIGGER} BEFORE INSERT OR UPDATE ON trading.fills FOR EACH ROW "
             f"WHEN (NEW.exec_time < '{highest.isoformat()}'::timestamptz) EXECUTE FUNCTION trading.refuse_below_floor()"
         )
-        await connection.execute("SELECT trading.raise_floor($1, $2, $3)", account, floor, str(folder), timeout=600)
+        await connection.execute(SQL["raise_floor"], account, floor, str(folder), timeout=600)
 
     await briefly(connection, "trading.fills", work)
 
@@ -132,38 +123,25 @@ async def _finish(connection: Connection, begun: Any, progress: Progress) -> Arc
     if phase == "writing":
         number, first_at = await _write_all(connection, account, floor, folder, progress)
         await connection.execute(
-            "UPDATE trading.fill_archives SET phase = 'removing', fills = $3, first_at = $4 WHERE account_id = $1 AND floor = $2",
+            SQL["written"],
             *(account, floor, number, first_at),
         )
     await _remove(connection, account, floor, progress)
-    await connection.execute(
-        "UPDATE trading.fill_archives SET phase = 'done' WHERE account_id = $1 AND floor = $2", account, floor
-    )
+    await connection.execute(SQL["removed"], account, floor)
     return Archived(account, number, floor, folder)
-
-
-_BOUNDS = """
-SELECT min(exec_time) AS first, count(*) AS number FROM trading.fills
-WHERE bot_id = (SELECT bot_id FROM trading.accounts WHERE account_id = $1) AND account_id = $1 AND exec_time < $2
-"""
-_MONTH = """
-SELECT f.*, f.extra_fees::text AS extra_fees_text, a.environment, a.user_id FROM trading.fills f JOIN trading.accounts a USING (account_id)
-WHERE f.bot_id = a.bot_id AND f.account_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3
-ORDER BY f.exec_time, f.seq, f.category, f.symbol, f.exec_id
-"""
 
 
 async def _write_all(
     connection: Connection, account: int, floor: datetime, folder: Path, progress: Progress
 ) -> tuple[int, datetime | None]:
     """Write every month; how many rows, and when the first happened. Fatal unless the files hold what the table has."""
-    bounds = await fetch_one(connection, _BOUNDS, account, floor, timeout=3600)
+    bounds = await fetch_one(connection, SQL["bounds"], account, floor, timeout=3600)
     written = 0
     start = bounds["first"]
     while start is not None and start < floor:
         month = start.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         after = (month + timedelta(days=32)).replace(day=1)
-        rows = await connection.fetch(_MONTH, account, month, min(after, floor), timeout=3600)
+        rows = await connection.fetch(SQL["month"], account, month, min(after, floor), timeout=3600)
         if rows:
             path = folder / "fills" / f"account={account}" / f"{month:%Y-%m}-before-{floor:%Y-%m-%d}.parquet"
             await asyncio.to_thread(_write, rows, path)
@@ -250,23 +228,11 @@ def _check(value: Decimal | None, name: str, exec_id: str) -> None:
         )
 
 
-_LEDGERS = """
-SELECT DISTINCT category, symbol FROM trading.fills
-WHERE bot_id = (SELECT bot_id FROM trading.accounts WHERE account_id = $1) AND account_id = $1 AND exec_time < $2
-"""
-_REMOVE = """
-DELETE FROM trading.fills WHERE (account_id, category, symbol, exec_id) IN (
-    SELECT account_id, category, symbol, exec_id FROM trading.fills
-    WHERE account_id = $1 AND category = $2 AND symbol = $3 AND exec_time < $4 ORDER BY exec_time, seq LIMIT $5
-)
-"""
-
-
 async def _remove(connection: Connection, account: int, floor: datetime, progress: Progress) -> None:
-    for row in await connection.fetch(_LEDGERS, account, floor, timeout=3600):
+    for row in await connection.fetch(SQL["ledgers"], account, floor, timeout=3600):
         while True:
             answer = await connection.execute(
-                _REMOVE, account, row["category"], row["symbol"], floor, STEP, timeout=600
+                SQL["remove"], account, row["category"], row["symbol"], floor, STEP, timeout=600
             )
             number = int(answer.removeprefix("DELETE "))
             progress(number)
@@ -281,7 +247,7 @@ async def archived(connection: Connection, account: int, start: datetime, end: d
     """
     try:
         folders = await connection.fetch(
-            "SELECT folder FROM trading.fill_archives WHERE account_id = $1 AND fills > 0 AND floor > $2 AND first_at < $3 ORDER BY floor",
+            SQL["folders"],
             *(account, start, end),
         )
     except asyncpg.UndefinedTableError:
@@ -317,9 +283,7 @@ async def floors(connection: Connection, bot_id: str, start: datetime) -> list[s
     """A sentence for each account of the bot whose fills from `start` on are partly archived; for reports that reach below the floor."""
     try:
         rows = await connection.fetch(
-            "SELECT f.account_id, max(f.floor) AS floor, string_agg(DISTINCT f.folder, ', ') AS folders "
-            "FROM trading.fill_archives f JOIN trading.accounts a USING (account_id) WHERE a.bot_id = $1 AND f.fills > 0 "
-            "GROUP BY 1 HAVING max(f.floor) > $2 ORDER BY 1",
+            SQL["notices"],
             bot_id,
             start,
         )

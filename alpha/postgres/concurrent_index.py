@@ -17,6 +17,9 @@ from functools import partial
 from alpha.errors import Misconfigured
 from alpha.postgres.database import Connection
 from alpha.postgres.short_lock import briefly
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 MARK = "-- concurrently\n"
 _STATEMENT = re.compile(
@@ -59,7 +62,7 @@ def index_of(file: str, sql: str) -> Index | None:
 async def build(connection: Connection, index: Index) -> None:
     """Build it, whatever an earlier run has left. Outside a transaction; raises asyncpg's errors."""
     full = f"{index.schema}.{index.table}"
-    if not await connection.fetchval("SELECT relkind = 'p' FROM pg_class WHERE oid = $1::text::regclass", full):
+    if not await connection.fetchval(SQL["is_partitioned"], full):
         await _drop_invalid(connection, index.schema, index.name)
         await connection.execute(index.statement(index.name, index.table), timeout=None)
         return
@@ -67,7 +70,7 @@ async def build(connection: Connection, index: Index) -> None:
     whole = index.statement(index.name, index.table, how="IF NOT EXISTS", only=True)
     await briefly(connection, full, lambda: connection.execute(whole))
     rows = await connection.fetch(
-        "SELECT c.relname AS name FROM pg_partition_tree($1::text::regclass) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf ORDER BY 1",
+        SQL["partitions"],
         full,
     )
     for row in rows:
@@ -79,8 +82,6 @@ async def build(connection: Connection, index: Index) -> None:
 
 
 async def _drop_invalid(connection: Connection, schema: str, name: str) -> None:
-    left = await connection.fetchval(
-        "SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", f"{schema}.{name}"
-    )
+    left = await connection.fetchval(SQL["is_invalid"], f"{schema}.{name}")
     if left:
         await connection.execute(f"DROP INDEX CONCURRENTLY {schema}.{name}", timeout=None)

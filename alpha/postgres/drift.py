@@ -7,16 +7,15 @@ from alpha.drift import NOTES, Drift, DriftNotes
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 #: New things are rare, and nobody waits for them.
 EVERY_S = 5.0
 #: A connection that hangs must not keep the next try from coming.
 LIMIT_S = 15.0
-_INSERT = (
-    "INSERT INTO audit.venue_drift (kind, place, name, service, example) "
-    "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING"
-)
 
 
 async def keep_drift(
@@ -57,4 +56,4 @@ async def _store(connection: Connection, notes: list[Drift], service: str) -> No
         values = (note.kind.value, note.place, note.name, service, note.example)
         for column, value in zip(columns, values, strict=True):
             column.append(value)
-    await connection.execute(_INSERT, *columns)
+    await connection.execute(SQL["note"], *columns)

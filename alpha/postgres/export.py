@@ -15,32 +15,16 @@ from zoneinfo import ZoneInfo
 from alpha.errors import Misconfigured, Rejected
 from alpha.model.money import plain
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 #: File to query. Parameters: the bot, the first instant (inclusive) and the end (exclusive).
 QUERIES = {
-    "fills.csv": """
-SELECT f.exec_time AS time, a.environment, f.symbol, f.side, f.qty, f.price, f.price * f.qty AS value, f.fee,
-    coalesce(nullif(f.fee_currency, ''), trading.settle_coin(f.symbol)) AS fee_currency, f.exec_type, f.reason, f.is_maker, f.order_id, f.exec_id
-FROM trading.fills f JOIN trading.accounts a USING (account_id)
-WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type <> 'Funding'
-ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",
-    "round_trips.csv": """
-SELECT opened_at AS opened, closed_at AS closed, environment, symbol, direction, qty, entry_price, exit_price, entry_value,
-    exit_value, gross, fees, funding, net, exit_reason
-FROM trading.position_summaries
-WHERE bot_id = $1 AND closed_at >= $2 AND closed_at < $3
-ORDER BY closed_at""",
-    "funding.csv": """
-SELECT f.exec_time AS time, a.environment, f.symbol, f.side AS position, f.qty, -f.fee AS received,
-    coalesce(nullif(f.fee_currency, ''), trading.settle_coin(f.symbol)) AS currency, f.exec_id
-FROM trading.fills f JOIN trading.accounts a USING (account_id)
-WHERE f.bot_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3 AND f.exec_type = 'Funding'
-ORDER BY f.exec_time, f.seq, trading.fill_rank(f.closed_size, f.qty), f.exec_id""",
-    "transfers.csv": """
-SELECT t.transferred_at AS time, a.environment, t.type, t.amount, t.currency, t.log_id
-FROM trading.transfers t JOIN trading.accounts a USING (account_id)
-WHERE a.bot_id = $1 AND t.transferred_at >= $2 AND t.transferred_at < $3
-ORDER BY t.transferred_at, t.log_id""",
+    "fills.csv": SQL["fills"],
+    "round_trips.csv": SQL["round_trips"],
+    "funding.csv": SQL["funding"],
+    "transfers.csv": SQL["transfers"],
 }
 
 
@@ -50,8 +34,8 @@ async def export_year(connection: Connection, bot_id: str, year: int, zone: Zone
     The year is the calendar year in `zone`. A round trip belongs to the year of its last exit. All files show one
     snapshot. Raises Rejected for an unknown bot, Misconfigured when the folder cannot be written.
     """
-    if not await connection.fetchval("SELECT count(*) FROM trading.bots WHERE bot_id = $1", bot_id):
-        known = await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY 1")
+    if not await connection.fetchval(SQL["is_known"], bot_id):
+        known = await connection.fetch(SQL["bots"])
         raise Rejected(f"There is no bot {bot_id!r}. The bots are: {', '.join(row['bot_id'] for row in known)}.")
     start, end = datetime(year, 1, 1, tzinfo=zone), datetime(year + 1, 1, 1, tzinfo=zone)
     written: dict[Path, int] = {}

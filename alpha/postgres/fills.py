@@ -17,6 +17,9 @@ from msgspec import Struct, structs
 from msgspec.json import Encoder
 
 from alpha.postgres.database import Connection, Record
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 
 class Fill(Struct, frozen=True, gc=False):
@@ -168,7 +171,7 @@ async def recompute_pending(connection: Connection, most_steps: int | None = Non
     """
     done = 0
     for _ in itertools.count() if most_steps is None else range(most_steps):
-        ledger_done = await connection.fetchval("SELECT done FROM trading.recompute_step()", timeout=600)
+        ledger_done = await connection.fetchval(SQL["recompute_step"], timeout=600)
         if ledger_done is None:
             break
         done += ledger_done

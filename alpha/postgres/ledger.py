@@ -12,6 +12,9 @@ from typing import Any
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 #: Fills per step; one step takes about 0.2 s.
 STEP = 20_000
@@ -57,21 +60,13 @@ async def count_fills(settings: DatabaseSettings, since: datetime | None = None)
     connection = await connect(settings, "books")
     try:
         number: int = await connection.fetchval(
-            "SELECT count(*) FROM trading.fills WHERE category = 'linear' AND exec_time >= coalesce($1, '-infinity'::timestamptz)",
+            SQL["count_fills"],
             since,
             timeout=3600,
         )
     finally:
         await connection.close()
     return number
-
-
-#: The newest checkpoint of a day before $5, as text: what a comparison or a recomputation begins with. Null for none.
-_CHECKPOINT = """
-SELECT c::text FROM trading.checkpoints c
-WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4 AND place_time < date_trunc('day', $5::timestamptz, 'UTC')
-ORDER BY place_time DESC, place_seq DESC LIMIT 1
-"""
 
 
 async def verify(settings: DatabaseSettings, progress: Progress, *, since: datetime | None = None) -> Findings:
@@ -83,10 +78,8 @@ async def verify(settings: DatabaseSettings, progress: Progress, *, since: datet
     keeper = await connect(settings, "verify")
     try:
         async with keeper.transaction(isolation="repeatable_read", readonly=True):
-            snapshot = await keeper.fetchval("SELECT pg_export_snapshot()")
-            ledgers = [
-                Ledger(*row) for row in await keeper.fetch("SELECT * FROM trading.ledgers() ORDER BY 1, 2, 3, 4")
-            ]
+            snapshot = await keeper.fetchval(SQL["export_snapshot"])
+            ledgers = [Ledger(*row) for row in await keeper.fetch(SQL["ledgers"])]
             findings = Findings()
             waiting = iter(ledgers)
 
@@ -108,28 +101,17 @@ async def verify(settings: DatabaseSettings, progress: Progress, *, since: datet
     return findings
 
 
-_SAME_STATE = """
-SELECT to_jsonb(s) - 'late_fills' = to_jsonb($5::text::trading.position_states) - 'late_fills'
-FROM trading.position_states s WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
-"""
-#: The first day that a recomputation from this state ($1, text) makes.
-_DAY_AFTER = "SELECT ((($1::text::trading.position_states).place_time) AT TIME ZONE 'UTC')::date + 1"
-_WAITS_FROM = """
-SELECT redo_time FROM trading.position_states WHERE account_id = $1 AND category = $2 AND symbol = $3 AND leg = $4
-"""
-
-
 async def _verify_ledger(
     connection: Connection, ledger: Ledger, findings: Findings, progress: Progress, since: datetime | None
 ) -> None:
     days: Cells = {}
     exits: Cells = {}
-    state: str | None = None if since is None else await connection.fetchval(_CHECKPOINT, *ledger.key, since)
-    begin = None if state is None else await connection.fetchval(_DAY_AFTER, state)
+    state: str | None = None if since is None else await connection.fetchval(SQL["checkpoint"], *ledger.key, since)
+    begin = None if state is None else await connection.fetchval(SQL["day_after"], state)
     while True:
         step = await fetch_one(
             connection,
-            "SELECT * FROM trading.verify_ledger_step($1, $2, $3, $4, $5, $6)",
+            SQL["verify_step"],
             *ledger.key,
             state,
             STEP,
@@ -156,16 +138,14 @@ async def _verify_ledger(
             break
     findings.days += len(days)
     findings.exits += len(exits)
-    same = await connection.fetchval(_SAME_STATE, *ledger.key, state)
-    waits_from = await connection.fetchval(_WAITS_FROM, *ledger.key)
+    same = await connection.fetchval(SQL["is_same_state"], *ledger.key, state)
+    waits_from = await connection.fetchval(SQL["waits_from"], *ledger.key)
     if waits_from is not None:
         findings.differences.append(f"{ledger}: waits for its recomputation from {_day_or_first(waits_from)} on.")
     elif not same:
         findings.differences.append(f"{ledger}: the state after the last fill differs.")
     # what is older than the floor was verified before it was archived, and cannot be recomputed
-    floor = begin or await connection.fetchval(
-        "SELECT coalesce(trading.floor_of($1), '-infinity')::date", ledger.account_id
-    )
+    floor = begin or await connection.fetchval(SQL["floor"], ledger.account_id)
     await _compare(connection, ledger, "daily_totals", floor, days, findings)
     await _compare(connection, ledger, "daily_exits", floor, exits, findings)
 
@@ -236,8 +216,7 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
     try:
         row = await fetch_one(
             connection,
-            "SELECT count(*), count(*) FILTER (WHERE abs(c.difference) > $1), coalesce(max(abs(c.difference)), 0) "
-            "FROM trading.bots b, trading.exec_pnl_check(b.bot_id, '-infinity', 'infinity') c",
+            SQL["exec_pnl"],
             allowed,
             timeout=3600,
         )
@@ -246,13 +225,6 @@ async def compare_exec_pnl(settings: DatabaseSettings, allowed: Decimal) -> Exec
     finally:
         await connection.close()
     return ExecPnl(*row)
-
-
-#: Without a moment ($5) from the first fill.
-_MARK = """
-SELECT CASE WHEN $5::timestamptz IS NULL THEN trading.mark_for_recompute($1, $2, $3, $4)
-    ELSE trading.mark_for_recompute($1, $2, $3, $4, $5) END
-"""
 
 
 async def rebuild(settings: DatabaseSettings, progress: Progress, *, since: datetime | None = None) -> int:
@@ -266,16 +238,14 @@ async def rebuild(settings: DatabaseSettings, progress: Progress, *, since: date
     """
     connection = await connect(settings, "rebuild")
     try:
-        ledgers = [
-            Ledger(*row) for row in await connection.fetch("SELECT * FROM trading.ledgers() ORDER BY 1, 2, 3, 4")
-        ]
+        ledgers = [Ledger(*row) for row in await connection.fetch(SQL["ledgers"])]
         for ledger in ledgers:
-            await connection.execute(_MARK, *ledger.key, since, timeout=600)
+            await connection.execute(SQL["mark"], *ledger.key, since, timeout=600)
             done = False
             while not done:
                 replayed, done = await fetch_one(
                     connection,
-                    "SELECT * FROM trading.recompute_ledger_step($1, $2, $3, $4, $5)",
+                    SQL["recompute_step"],
                     *ledger.key,
                     STEP,
                     timeout=600,

@@ -20,7 +20,10 @@ from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.postgres.concurrent_index import build, index_of
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.scram import verifier
+from alpha.postgres.sql import queries
 from alpha.registry import Registry, load_registry
+
+SQL = queries(__file__)
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "database" / "migrations"
 ROLES = (
@@ -105,14 +108,14 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
     """
     migrations = read_migrations(folder)
     # asked again and again: who waits in a statement keeps a snapshot, for which an index built concurrently would wait for ever
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110 - of another process
+    while not await connection.fetchval(SQL["lock"], _LOCK):  # noqa: ASYNC110 - of another process
         await asyncio.sleep(_LOCK_PAUSE_S)
     try:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS public.schema_migrations (number integer PRIMARY KEY, name text NOT NULL, "
             "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        rows = await connection.fetch("SELECT number, name, checksum FROM public.schema_migrations ORDER BY number")
+        rows = await connection.fetch(SQL["applied"])
         _refuse_changes({row["number"]: (row["name"], row["checksum"]) for row in rows}, migrations)
         last = rows[-1]["number"] if rows else 0
         missing = [migration for migration in migrations if migration.number > last]
@@ -125,7 +128,7 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
         return [migration.name for migration in missing]
     finally:
         if not connection.is_closed():
-            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            await connection.execute(SQL["unlock"], _LOCK)
 
 
 def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migration]) -> None:
@@ -148,9 +151,6 @@ def _refuse_changes(applied: dict[int, tuple[str, str]], migrations: list[Migrat
             raise Misconfigured(f"The migration {migration.name} is older than those applied. Give it the next number.")
 
 
-_RECORD = "INSERT INTO public.schema_migrations (number, name, checksum) VALUES ($1, $2, $3)"
-
-
 async def _apply(connection: Connection, migration: Migration) -> None:
     entry = (migration.number, migration.name, migration.checksum)
     index = index_of(migration.name, migration.sql)
@@ -158,11 +158,11 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         if index is not None:
             # no transaction may hold it; what a crash leaves is built anew
             await build(connection, index)
-            await connection.execute(_RECORD, *entry)
+            await connection.execute(SQL["record"], *entry)
             return
         async with connection.transaction():
             await connection.execute(migration.sql)
-            await connection.execute(_RECORD, *entry)
+            await connection.execute(SQL["record"], *entry)
     except asyncpg.PostgresError as fault:
         raise Fatal(f"The migration {migration.name} failed and was undone: {fault}.") from None
 
@@ -170,13 +170,9 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 async def register_bots(connection: Connection, registry: Registry) -> None:
     """Register the bots in `trading.bots`; unlisted ones stay, as inactive. Desired states are not touched."""
     async with connection.transaction():
-        await connection.execute(
-            "UPDATE trading.bots SET active = false WHERE bot_id <> ALL($1)", [bot.id for bot in registry.bots]
-        )
+        await connection.execute(SQL["deactivate_bots"], [bot.id for bot in registry.bots])
         await connection.executemany(
-            "INSERT INTO trading.bots (bot_id, name, strategy, tag, redis_db, container) VALUES ($1, $2, $3, $4, $5, $6) "
-            "ON CONFLICT (bot_id) DO UPDATE SET name = excluded.name, strategy = excluded.strategy, "
-            "tag = excluded.tag, redis_db = excluded.redis_db, container = excluded.container, active = true",
+            SQL["register_bot"],
             [(bot.id, bot.name, bot.strategy, bot.tag, bot.redis_db, bot.container) for bot in registry.bots],
         )
 
@@ -194,7 +190,7 @@ async def set_passwords(connection: Connection, passwords: dict[str, str]) -> No
 
 async def newer_than(connection: Connection, folder: Path = MIGRATIONS) -> str | None:
     """The newest applied migration if it is newer than any known to this version of Alpha, otherwise None."""
-    row = await connection.fetchrow("SELECT number, name FROM public.schema_migrations ORDER BY number DESC LIMIT 1")
+    row = await connection.fetchrow(SQL["newest"])
     return None if row is None or row["number"] <= read_migrations(folder)[-1].number else str(row["name"])
 
 
@@ -225,7 +221,7 @@ async def _create_database(settings: MigrateSettings) -> None:
     """Make the database where it does not exist."""
     connection = await connect(settings.model_copy(update={"postgres_db": "postgres"}), "migrate")
     try:
-        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", settings.postgres_db):
+        if not await connection.fetchval(SQL["database_exists"], settings.postgres_db):
             name = settings.postgres_db.replace('"', '""')
             await connection.execute(f'CREATE DATABASE "{name}"')
     finally:
@@ -234,12 +230,9 @@ async def _create_database(settings: MigrateSettings) -> None:
 
 async def _refuse_other_accounts(connection: Connection) -> None:
     """Raise Misconfigured when the database holds accounts that are not simulated."""
-    if await connection.fetchval("SELECT to_regclass('trading.accounts') IS NULL"):
+    if await connection.fetchval(SQL["is_empty"]):
         return
-    rows = await connection.fetch(
-        "SELECT environment, count(*) AS number FROM trading.accounts WHERE environment <> 'simulated' "
-        "GROUP BY environment ORDER BY environment"
-    )
+    rows = await connection.fetch(SQL["other_accounts"])
     if rows:
         found = ", ".join(f"{row['number']} {row['environment']}" for row in rows)
         raise Misconfigured(

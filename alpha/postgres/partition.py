@@ -23,6 +23,9 @@ from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained, fetch_one
 from alpha.postgres.short_lock import PAUSE_S, briefly
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 #: Pages of 8 KiB per step: some 7,000 fills, about 0.1 s.
 STEP_BLOCKS = 256
@@ -91,16 +94,14 @@ async def partition(
 
 async def only_one(connection: Connection) -> None:
     """One conversion or archiving at a time; Misconfigured when another one runs. Ends with the connection."""
-    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _RUN_LOCK):
+    if not await connection.fetchval(SQL["lock"], _RUN_LOCK):
         raise Misconfigured(
             "Another 'alpha db partition' or 'alpha db archive' runs on this database. Wait until it ends."
         )
 
 
 async def _is_partitioned(connection: Connection) -> bool:
-    return bool(
-        await connection.fetchval("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass('trading.fills')")
-    )
+    return bool(await connection.fetchval(SQL["is_partitioned"]))
 
 
 async def _begun(connection: Connection) -> bool:
@@ -108,54 +109,16 @@ async def _begun(connection: Connection) -> bool:
 
 
 async def _count(connection: Connection) -> int:
-    number: int = await connection.fetchval(
-        "SELECT count(*) FROM pg_partition_tree('trading.fills') WHERE isleaf AND level > 0"
-    )
+    number: int = await connection.fetchval(SQL["count_partitions"])
     return number
-
-
-_COLUMNS = """
-SELECT array_agg(quote_ident(attname) ORDER BY attnum) FROM pg_attribute
-WHERE attrelid = 'trading.fills'::regclass AND attnum > 0 AND NOT attisdropped
-"""
-#: Name, definition and comment of each index but the key's.
-_INDEXES = """
-SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS made, obj_description(i.indexrelid, 'pg_class') AS said
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = 'trading.fills'::regclass AND NOT i.indisprimary AND i.indisvalid ORDER BY 1
-"""
-_GRANTS = """
-SELECT format('GRANT %s ON trading.%s TO %s', string_agg(DISTINCT a.privilege_type, ', '), $1::text, a.grantee::regrole) AS made
-FROM pg_class c, aclexplode(c.relacl) a
-WHERE c.oid = 'trading.fills'::regclass AND a.grantee <> 0 AND a.grantee <> c.relowner GROUP BY a.grantee
-UNION ALL
-SELECT format('GRANT %s (%s) ON trading.%s TO %s', a.privilege_type, string_agg(quote_ident(t.attname), ', '), $1::text, a.grantee::regrole)
-FROM pg_attribute t, aclexplode(t.attacl) a
-WHERE t.attrelid = 'trading.fills'::regclass AND t.attnum > 0 AND NOT t.attisdropped AND a.grantee <> 0
-GROUP BY a.privilege_type, a.grantee
-"""
-_REFERENCES = """
-SELECT string_agg(conrelid::regclass::text, ', ') FROM pg_constraint
-WHERE contype = 'f' AND (confrelid = 'trading.fills'::regclass OR conrelid = 'trading.fills'::regclass)
-"""
-_TRIGGERS = """
-SELECT tgname AS name, pg_get_triggerdef(oid) AS made FROM pg_trigger
-WHERE tgrelid = 'trading.fills'::regclass AND NOT tgisinternal AND tgname NOT LIKE 'mirror\\_%' ORDER BY tgname
-"""
-#: Views that read the table: they keep pointing at it whatever it is called.
-_VIEWS = """
-SELECT DISTINCT r.ev_class::regclass::text AS name, pg_get_viewdef(r.ev_class) AS made
-FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = 'trading.fills'::regclass AND r.ev_class <> d.refobjid ORDER BY 1
-"""
 
 
 async def begin(connection: Connection, layout: Layout) -> None:
     """The empty copy, the mirror and the row that says how far the copying is."""
-    references = await connection.fetchval(_REFERENCES)
+    references = await connection.fetchval(SQL["references"])
     if references:
         raise Misconfigured(f"A foreign key joins trading.fills and {references}; drop it before the conversion.")
-    columns: list[str] = await connection.fetchval(_COLUMNS)
+    columns: list[str] = await connection.fetchval(SQL["columns"])
     copy = f"{_SCHEMA}.{COPY}"
     await connection.execute("LOCK TABLE trading.fills IN SHARE ROW EXCLUSIVE MODE")
     await connection.execute(
@@ -165,7 +128,7 @@ async def begin(connection: Connection, layout: Layout) -> None:
     for number, bound in enumerate(layout.bounds):
         await connection.execute(f"CREATE TABLE {_SCHEMA}.fills_p{number} PARTITION OF {copy} {bound}")
     await connection.execute(f"ALTER TABLE {copy} ADD CONSTRAINT {COPY}_pkey PRIMARY KEY ({layout.key})")
-    for index in await connection.fetch(_INDEXES):
+    for index in await connection.fetch(SQL["indexes"]):
         name = f"{COPY}_{index['name']}"
         made = index["made"].replace(f" INDEX {index['name']} ON trading.fills ", f" INDEX {name} ON {copy} ")
         if name not in made:
@@ -173,9 +136,9 @@ async def begin(connection: Connection, layout: Layout) -> None:
         await connection.execute(made)
         if index["said"] is not None:
             await connection.execute(f"COMMENT ON INDEX {_SCHEMA}.{name} IS {_quoted(index['said'])}")
-    said = await connection.fetchval("SELECT obj_description('trading.fills'::regclass, 'pg_class')")
+    said = await connection.fetchval(SQL["comment"])
     await connection.execute(f"COMMENT ON TABLE {copy} IS {_quoted(said or '')}")
-    for grant in await connection.fetch(_GRANTS, COPY):
+    for grant in await connection.fetch(SQL["grants"], COPY):
         await connection.execute(grant["made"])
     await connection.execute(_mirror(columns, layout.key))
     await connection.execute(
@@ -222,7 +185,7 @@ CREATE TRIGGER mirror_deleted AFTER DELETE ON trading.fills
 
 async def _copy(connection: Connection, progress: Progress, step_blocks: int) -> None:
     """Copy the blocks that are not copied yet, each range in a transaction of its own with its mark."""
-    names = ", ".join(await connection.fetchval(_COLUMNS))
+    names = ", ".join(await connection.fetchval(SQL["columns"]))
     while True:
         state = await fetch_one(
             connection, f"SELECT *, filenode = pg_relation_filenode('trading.fills') AS same FROM {_SCHEMA}.{STATE}"
@@ -256,7 +219,7 @@ _SUMS = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(ROW({names})::te
 
 async def _compare(connection: Connection) -> int:
     """How many rows both have; Fatal when they differ. One snapshot, so that writers do not matter."""
-    names = ", ".join(await connection.fetchval(_COLUMNS))
+    names = ", ".join(await connection.fetchval(SQL["columns"]))
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         ours, copy = [
             await fetch_one(connection, _SUMS.format(names=names, table=table), timeout=None)
@@ -274,9 +237,9 @@ async def _compare(connection: Connection) -> int:
 async def change_names(connection: Connection) -> None:
     """The copy becomes `trading.fills`, with its triggers; views are pointed at it."""
     await connection.execute("LOCK TABLE trading.fills IN ACCESS EXCLUSIVE MODE")
-    triggers = await connection.fetch(_TRIGGERS)
-    views = await connection.fetch(_VIEWS)
-    indexes = [row["name"] for row in await connection.fetch(_INDEXES)]
+    triggers = await connection.fetch(SQL["triggers"])
+    views = await connection.fetch(SQL["views"])
+    indexes = [row["name"] for row in await connection.fetch(SQL["indexes"])]
     statements = [
         *(f"DROP TRIGGER {name} ON trading.fills" for name in ("mirror_inserted", "mirror_updated", "mirror_deleted")),
         "DROP FUNCTION trading.mirror_fills()",

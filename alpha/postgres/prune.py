@@ -7,17 +7,20 @@ Data that is superseded (snapshots by their daily row) or of temporary interest 
 from datetime import datetime
 
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 #: Prunable data: display name to statement. Each statement takes the time before which rows are deleted.
 PRUNABLE = {
-    "orders without a fill": "DELETE FROM trading.orders WHERE cum_exec_qty = 0 AND updated_at < $1",
-    "equity snapshots (their daily rows stay)": "DELETE FROM trading.equity_snapshots WHERE taken_at < $1",
-    "sync runs": "DELETE FROM trading.sync_runs WHERE started_at < $1",
-    "alerts": "DELETE FROM audit.alerts WHERE raised_at < $1",
-    "rejected messages": "DELETE FROM audit.rejected_messages WHERE received_at < $1",
-    "lifted halts": "DELETE FROM trading.halts WHERE lifted_at < $1",
-    "links to the dashboard": "DELETE FROM audit.dashboard_links WHERE expires_at < $1",
-    "sessions of the dashboard": "DELETE FROM audit.dashboard_sessions WHERE expires_at < $1",
+    "orders without a fill": SQL["orders"],
+    "equity snapshots (their daily rows stay)": SQL["equity_snapshots"],
+    "sync runs": SQL["sync_runs"],
+    "alerts": SQL["alerts"],
+    "rejected messages": SQL["rejected_messages"],
+    "lifted halts": SQL["halts"],
+    "links to the dashboard": SQL["dashboard_links"],
+    "sessions of the dashboard": SQL["dashboard_sessions"],
 }
 
 

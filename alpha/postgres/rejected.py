@@ -17,6 +17,9 @@ from alpha.alerts import Alert, Level
 from alpha.logs import logger
 from alpha.postgres.database import Connection, Pool
 from alpha.postgres.errors import POSTGRES_ERRORS, passes
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
@@ -45,8 +48,7 @@ class RejectedRow(NamedTuple):
 async def insert_rejected(connection: Connection, rows: Iterable[RejectedRow]) -> None:
     """Keep messages that could not be read, whole. NUL, which PostgreSQL cannot hold, becomes its symbol."""
     await connection.executemany(
-        "INSERT INTO audit.rejected_messages (source, account_id, bot_id, topic, fault, message) "
-        "VALUES ($1, $2, $3, $4, $5, $6)",
+        SQL["keep"],
         [tuple(part.replace("\x00", "\u2400") if isinstance(part, str) else part for part in row) for row in rows],
     )
 

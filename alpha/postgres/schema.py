@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alpha.errors import AlphaError, Retry
+from alpha.postgres.sql import queries
 from alpha.services import SERVICES
 
 if TYPE_CHECKING:
     from alpha.config.services import DatabaseSettings
+
+SQL = queries(__file__)
 
 #: The oldest schema that MUST_RUN services can work with: 18 has the leases without which two of them could act at once.
 #: At a release, the newest migration of the previous release; docs/contributing.md says more.
@@ -63,7 +66,7 @@ async def present(settings: "DatabaseSettings | None" = None) -> int:
     settings = settings or load(DatabaseSettings)
     connection = await connect(settings, "schema")
     try:
-        return int(await connection.fetchval("SELECT trading.schema_version()") or 0)
+        return int(await connection.fetchval(SQL["schema_version"]) or 0)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
         return 0
     except POSTGRES_ERRORS as fault:

@@ -24,28 +24,11 @@ from alpha.model.coin import settle_coin
 from alpha.model.money import ZERO, plain
 from alpha.postgres.archive import archived
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 FORMATS = ("generic", "koinly", "cointracking")
-#: The account, the first instant (inclusive) and the end (exclusive).
-_EVENTS = """
-SELECT updated_at AS time, 'pnl' AS kind, symbol, gross AS amount, trading.settle_coin(symbol) AS currency, order_id AS id, '' AS detail
-FROM trading.completed_trades WHERE account_id = $1 AND updated_at >= $2 AND updated_at < $3
-UNION ALL
-SELECT exec_time, CASE WHEN exec_type = 'Funding' THEN 'funding' ELSE 'fee' END, symbol, -fee,
-    coalesce(nullif(fee_currency, ''), trading.settle_coin(symbol)), exec_id, exec_type
-FROM trading.fills WHERE account_id = $1 AND category = 'linear' AND fee <> 0 AND exec_time >= $2 AND exec_time < $3
-UNION ALL
-SELECT transferred_at, 'transfer', '', amount, currency, log_id, type
-FROM trading.transfers WHERE account_id = $1 AND transferred_at >= $2 AND transferred_at < $3
-ORDER BY 1, 2, 6"""
-#: A balance in USDT that Bybit itself has stated: the newest before a time, else the oldest from then on.
-_STATED = """
-SELECT time, balance, source FROM (
-    SELECT transferred_at AS time, balance_after AS balance, 'transaction log' AS source FROM trading.transfers
-    WHERE account_id = $1 AND currency = 'USDT' AND balance_after IS NOT NULL
-    UNION ALL
-    SELECT taken_at, wallet_balance, 'wallet' FROM trading.equity_snapshots WHERE account_id = $1
-) stated ORDER BY time < $2 DESC, CASE WHEN time < $2 THEN $2 - time ELSE time - $2 END LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +102,9 @@ async def export_tax(
 
     Raises Rejected for an unknown bot, Misconfigured when the folder cannot be written.
     """
-    accounts = await connection.fetch(
-        "SELECT account_id, environment, user_id FROM trading.accounts WHERE bot_id = $1 ORDER BY 1", bot_id
-    )
+    accounts = await connection.fetch(SQL["accounts"], bot_id)
     if not accounts:
-        known = await connection.fetch("SELECT DISTINCT bot_id FROM trading.accounts ORDER BY 1")
+        known = await connection.fetch(SQL["bots"])
         names = ", ".join(row["bot_id"] for row in known) or "none"
         raise Rejected(f"There is no account of a bot {bot_id!r} in the record. There are accounts of: {names}.")
     start, end = datetime(year, 1, 1, tzinfo=zone), datetime(year + 1, 1, 1, tzinfo=zone)
@@ -147,7 +128,7 @@ async def export_tax(
 
 
 async def _events(connection: Connection, account: int, start: datetime, end: datetime) -> list[Event]:
-    events = [Event(**dict(row)) for row in await connection.fetch(_EVENTS, account, start, end)]
+    events = [Event(**dict(row)) for row in await connection.fetch(SQL["events"], account, start, end)]
     for row in await archived(connection, account, start, end):
         if row["category"] == "linear" and row["fee"]:
             kind = "funding" if row["exec_type"] == "Funding" else "fee"
@@ -183,7 +164,7 @@ async def _statement(
 
 async def _balance(connection: Connection, account: int, at: datetime) -> tuple[Decimal | None, str | None]:
     """The balance at a time, from the nearest one that Bybit has stated and what moved in between; and which that was."""
-    row = await connection.fetchrow(_STATED, account, at)
+    row = await connection.fetchrow(SQL["stated_balance"], account, at)
     if row is None:
         return None, None
     stated: datetime = row["time"]

@@ -8,6 +8,7 @@ from typing import Any
 from alpha.model.leg import slot_of
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
 from trade_sync_service.domain.closed_trades import Trip
 from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.domain.difference import Difference
@@ -15,9 +16,8 @@ from trade_sync_service.domain.fills import Key, OurFill
 from trade_sync_service.domain.trade_rows import Trade
 from trade_sync_service.domain.wallet import Transfer, TransferKey
 from trade_sync_service.io.store import AccountStore, trades_from
-from trade_sync_service.sql import queries
 
-SQL = queries("trade_sync_service.io", "reconciliation.sql")
+SQL = queries(__file__)
 
 
 class ReconciliationReader:

@@ -15,14 +15,14 @@ from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, Retry
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
+from alpha.postgres.sql import queries
 from trade_sync_service.domain.closed_trades import trade_difference
 from trade_sync_service.domain.corrections import Changes
 from trade_sync_service.domain.coverage import Interval
 from trade_sync_service.domain.difference import Kind
 from trade_sync_service.domain.trade_rows import Trade, TradeKey
-from trade_sync_service.sql import queries
 
-SQL = queries("trade_sync_service.io", "queries.sql")
+SQL = queries(__file__)
 CLOSED_PNL = "closed_pnl"
 TRANSACTIONS = "transactions"
 EXECUTIONS = "executions"
