@@ -6,32 +6,14 @@ import msgspec
 
 from alpha.model.account import Account
 from alpha.model.timestamp import at
+from alpha.postgres.sql import queries
 from alpha.scoring.features import FeatureSet
 from alpha.scoring.labels import Label
 from alpha.scoring.manifest import FeatureRange
 from bot_runner.store import Store
 
-_MODELS = """
-SELECT version, name, stage, manifest::text AS manifest FROM trading.models
-WHERE name = ANY($1) AND stage IN ('live', 'shadow') ORDER BY stage, stage_at DESC
-"""
-_RECORD = """
-INSERT INTO trading.predictions (account_id, bot_id, version, symbol, closed_at, stage, features_hash, features, score, reason,
-                                 latency_ms)
-SELECT $1, $2, r.version, r.symbol, r.closed_at, r.stage, r.features_hash, r.features, r.score, r.reason, r.latency_ms
-FROM jsonb_to_recordset($3) AS r(version text, symbol text, closed_at timestamptz, stage text, features_hash text,
-                                 features real[], score float8, reason text, latency_ms real)
-ON CONFLICT DO NOTHING
-"""
-_RIPEN = """
-UPDATE trading.predictions AS p SET outcome = r.outcome
-FROM jsonb_to_recordset($3) AS r(symbol text, closed_at timestamptz, outcome float8)
-WHERE p.account_id = $1 AND p.version = $2 AND p.symbol = r.symbol AND p.closed_at = r.closed_at AND p.outcome IS NULL
-"""
-_SENT = """
-SELECT symbol, (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms, features_hash FROM trading.predictions
-WHERE account_id = $1 AND version = $2 AND features_hash <> '' ORDER BY closed_at DESC LIMIT $3
-"""
+SQL = queries(__file__)
+
 #: Shadows of one name that are scored beside the live version, the newest first.
 SHADOWS = 3
 
@@ -98,7 +80,7 @@ class Predictions:
 
     async def models(self, names: Sequence[str]) -> list[Served]:
         """The live version of each name and its newest shadows."""
-        rows = await self._store.rows(_MODELS, list(names))
+        rows = await self._store.rows(SQL["models"], list(names))
         found: list[Served] = []
         for row in rows:
             version, name, stage = str(row["version"]), str(row["name"]), str(row["stage"])
@@ -112,11 +94,11 @@ class Predictions:
     async def record(self, rows: Sequence[Prediction]) -> None:
         """Write scores; one that is there already stays as it is."""
         content = [{**msgspec.structs.asdict(row), "closed_at": at(row.closed_ms).isoformat()} for row in rows]
-        await self._store.rows(_RECORD, self._account.id, self._bot_id, content)
+        await self._store.rows(SQL["record"], self._account.id, self._bot_id, content)
 
     async def sent(self, version: str, most: int) -> list[Sent]:
         """The newest rows of a version whose features are known."""
-        rows = await self._store.rows(_SENT, self._account.id, version, most)
+        rows = await self._store.rows(SQL["sent"], self._account.id, version, most)
         return [Sent(str(row["symbol"]), int(row["closed_ms"]), str(row["features_hash"])) for row in rows]
 
     async def ripen(self, version: str, outcomes: Sequence[tuple[str, int, float]]) -> None:
@@ -125,4 +107,4 @@ class Predictions:
             {"symbol": symbol, "closed_at": at(closed_ms).isoformat(), "outcome": outcome}
             for symbol, closed_ms, outcome in outcomes
         ]
-        await self._store.rows(_RIPEN, self._account.id, version, content)
+        await self._store.rows(SQL["ripen"], self._account.id, version, content)

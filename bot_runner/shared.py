@@ -24,6 +24,7 @@ from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS
 from alpha.postgres.drift import keep_drift
+from alpha.postgres.sql import queries
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import Bot
 from alpha.strategy.parameters import read_environment
@@ -31,6 +32,8 @@ from bot_runner import heartbeat
 from bot_runner.app import BotProcess, SharedConnections
 from bot_runner.settings import BotSettings
 from bot_runner.strategy_worker import StrategyWorker
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 #: How often the desired states are read.
@@ -136,9 +139,7 @@ class SharedRunner:
         by_id = {member.bot.id: member for member in self._members}
         while True:
             try:
-                rows = await self._shared.queries.fetch(
-                    "SELECT bot_id, wish FROM trading.bots WHERE bot_id = ANY($1)", list(by_id)
-                )
+                rows = await self._shared.queries.fetch(SQL["wishes"], list(by_id))
             except POSTGRES_ERRORS:
                 rows = []
             for row in rows:

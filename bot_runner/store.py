@@ -11,34 +11,11 @@ from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, Record, explained
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from bot_runner.order_intents import OrderIntent
 
-_SAVE = """
-INSERT INTO trading.strategy_state AS s (account_id, name, bot_id, state, lease_token, updated_at)
-SELECT $1, r.name, $2, r.state, $3, now() FROM unnest($4::text[], $5::jsonb[]) AS r(name, state)
-ON CONFLICT (account_id, name) DO UPDATE
-SET state = excluded.state, lease_token = excluded.lease_token, updated_at = excluded.updated_at
-"""
-_RECORD = """
-INSERT INTO trading.order_intents (account_id, order_link_id, bot_id, symbol, bar_start, intent, order_kind, side, qty, price,
-                                   tag, reason, why, decision_price, decided_at)
-SELECT $1, r.order_link_id, $2, r.symbol, r.bar_start, r.intent, r.kind, r.side, r.qty, r.price, r.tag, r.reason, r.why,
-       r.decision_price, r.decided_at
-FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::numeric[], $10::numeric[],
-            $11::text[], $12::text[], $13::text[], $14::numeric[], $15::timestamptz[])
-     AS r(order_link_id, symbol, bar_start, intent, kind, side, qty, price, tag, reason, why, decision_price, decided_at)
-ON CONFLICT DO NOTHING
-"""
-_HALT = """
-SELECT reason FROM trading.halts
-WHERE lifted_at IS NULL AND (account_id IS NULL OR account_id = $1) AND (bot_id IS NULL OR bot_id = $2)
-  AND (symbol IS NULL OR symbol = $3) AND (expires_at IS NULL OR expires_at > $4)
-ORDER BY halt_id LIMIT 1
-"""
-_LAST_ACCOUNT = """
-SELECT account_id FROM trading.strategy_state WHERE bot_id = $1 ORDER BY updated_at DESC LIMIT 1
-"""
+SQL = queries(__file__)
 
 
 class Store:
@@ -58,7 +35,7 @@ class Store:
 
     async def desired_state(self) -> str:
         """What this bot is to do, by the operator: running, paused or stopped. Misconfigured for an unknown bot."""
-        rows = await self._fetch("SELECT wish FROM trading.bots WHERE bot_id = $1", self._bot.id)
+        rows = await self._fetch(SQL["wish"], self._bot.id)
         if not rows:
             raise Misconfigured(
                 f"trading.bots has no bot {self._bot.id}. Run the migrations: they enter the bots of bots.toml."
@@ -67,19 +44,17 @@ class Store:
 
     async def register(self, environment: Environment, user_id: str) -> Account:
         """The account's number, made at its first use. Misconfigured when it belongs to another bot."""
-        rows = await self._fetch(
-            "SELECT trading.register_account($1, $2, $3) AS id", environment.value, user_id, self._bot.id
-        )
+        rows = await self._fetch(SQL["register_account"], environment.value, user_id, self._bot.id)
         return Account(int(rows[0]["id"]), self._bot.id, environment, user_id)
 
     async def last_account(self) -> int | None:
         """The account this bot saved state for last, None when it never did."""
-        rows = await self._fetch(_LAST_ACCOUNT, self._bot.id)
+        rows = await self._fetch(SQL["last_account"], self._bot.id)
         return int(rows[0]["account_id"]) if rows else None
 
     async def load(self, account: Account) -> dict[str, object]:
         """The rows of an account's state; empty when there are none."""
-        rows = await self._fetch("SELECT name, state FROM trading.strategy_state WHERE account_id = $1", account.id)
+        rows = await self._fetch(SQL["load"], account.id)
         self._saved = {row["name"]: row["state"] for row in rows}
         return dict(self._saved)
 
@@ -89,7 +64,7 @@ class Store:
         if not changed:
             return
         try:
-            await self._fetch(_SAVE, account.id, self._bot.id, token, list(changed), list(changed.values()))
+            await self._fetch(SQL["save"], account.id, self._bot.id, token, list(changed), list(changed.values()))
         except Retry:
             self._saved = {}
             raise
@@ -102,7 +77,7 @@ class Store:
     async def record(self, account: Account, intents: Sequence[OrderIntent]) -> None:
         """Write why orders are sent; one that is there already stays as it is."""
         await self._fetch(
-            _RECORD,
+            SQL["record"],
             account.id,
             self._bot.id,
             [row.order_link_id for row in intents],
@@ -122,7 +97,7 @@ class Store:
 
     async def halt(self, account: Account, symbol: str, now_ms: int) -> str | None:
         """Why nothing may be entered in `symbol` at business time `now_ms`, or None."""
-        rows = await self._fetch(_HALT, account.id, self._bot.id, symbol, at(now_ms))
+        rows = await self._fetch(SQL["halt"], account.id, self._bot.id, symbol, at(now_ms))
         return str(rows[0]["reason"]) if rows else None
 
     async def rows(self, sql: str, *arguments: object) -> list[Record]:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +22,7 @@ async def current_accounts(platform: Operations, bot: Bot | None = None) -> list
     """Return the current account of each of these bots that has one, in registry order."""
     ids = [each.id for each in platform.bots(bot)]
     rows = await platform.history.rows(
-        """
-        SELECT DISTINCT ON (a.bot_id) a.bot_id, a.account_id, a.environment
-        FROM trading.accounts AS a
-        LEFT JOIN trading.watermarks AS w ON w.account_id = a.account_id
-        WHERE a.bot_id = ANY($1)
-        ORDER BY a.bot_id, w.updated_at DESC NULLS LAST, a.first_seen_at DESC, a.account_id DESC
-        """,
+        SQL["current_accounts"],
         ids,
     )
     found = [CurrentAccount(row["bot_id"], row["account_id"], row["environment"]) for row in rows]

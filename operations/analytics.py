@@ -9,11 +9,14 @@ from typing import Any
 from alpha.errors import Misconfigured, Rejected
 from alpha.model.coin import USDC, USDT, settle_coin
 from alpha.model.money import ZERO
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import CurrentAccount, account_ids, current_accounts
 from operations.context import Operations
 from operations.history import row_count
 from operations.periods import Period
+
+SQL = queries(__file__)
 
 #: A chart is a few hundred pixels wide: more points only make it slower.
 CURVE_POINTS = 400
@@ -169,14 +172,7 @@ async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) 
     """Return the newest closed round trips, newest first."""
     accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
-        """
-        SELECT t.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
-        CROSS JOIN LATERAL (
-            SELECT * FROM trading.position_summaries
-            WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id ORDER BY closed_at DESC LIMIT $3
-        ) AS t
-        ORDER BY t.closed_at DESC LIMIT $3
-        """,
+        SQL["last_trades"],
         [account.bot for account in accounts],
         [account.account_id for account in accounts],
         row_count(count),
@@ -187,8 +183,7 @@ async def trades(platform: Operations, bot: Bot | None = None, count: int = 10) 
 async def trades_in(platform: Operations, bot: Bot | None, period: Period) -> list[TripRow]:
     """Return all round trips that closed in a period, oldest first."""
     rows = await platform.history.rows(
-        "SELECT * FROM trading.position_summaries WHERE bot_id = ANY($1) AND account_id = ANY($2) "
-        "AND closed_at >= $3 AND closed_at < $4 ORDER BY closed_at",
+        SQL["trades"],
         [each.id for each in platform.bots(bot)],
         await account_ids(platform, bot),
         period.start,
@@ -312,50 +307,6 @@ async def _symbols(platform: Operations, accounts: list[CurrentAccount], period:
     ]
 
 
-#: Both queries begin with each account's equity at the start of the period, if known: its last snapshot before it.
-_SNAPSHOT_POINTS = """
-WITH seen AS (
-    SELECT a.account_id, before.eve, within.first, within.last
-    FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
-        SELECT max(taken_at) AS eve FROM trading.equity_snapshots
-        WHERE account_id = a.account_id AND coin = $5 AND taken_at < $2
-    ) AS before, LATERAL (
-        SELECT min(taken_at) AS first, max(taken_at) AS last FROM trading.equity_snapshots
-        WHERE account_id = a.account_id AND coin = $5 AND taken_at >= $2 AND taken_at < $3
-    ) AS within
-), bounds AS (
-    SELECT min(CASE WHEN eve IS NULL THEN first ELSE $2 END) AS first, max(last) AS last FROM seen
-), places AS (
-    SELECT n AS place, first + greatest(last - first, interval '1 ms') * n / $4::int AS until
-    FROM bounds, generate_series(0, $4::int) AS n WHERE last IS NOT NULL
-)
-SELECT p.place, a.account_id, greatest(s.taken_at, $2) AS taken_at, s.equity
-FROM places AS p CROSS JOIN seen AS a, LATERAL (
-    SELECT taken_at, equity FROM trading.equity_snapshots
-    WHERE account_id = a.account_id AND coin = $5 AND taken_at >= coalesce(a.eve, $2)
-        AND taken_at <= CASE WHEN p.place = 0 THEN coalesce(a.eve, p.until) ELSE p.until END
-    ORDER BY taken_at DESC LIMIT 1
-) AS s
-ORDER BY p.place, s.taken_at
-"""
-_DAILY_POINTS = """
-SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
-FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND coin = $4 AND day >= $2 AND day < $3
-UNION ALL
-SELECT s.place, a.account_id, s.taken_at, s.equity
-FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
-    (
-        SELECT $2::date - 1 - DATE '1970-01-01' AS place, $2::date::timestamp AT TIME ZONE 'UTC' AS taken_at, last AS equity
-        FROM trading.daily_equity WHERE account_id = a.account_id AND coin = $4 AND day < $2 ORDER BY day DESC LIMIT 1
-    ) UNION ALL (
-        SELECT day - 1 - DATE '1970-01-01', first_at, first
-        FROM trading.daily_equity WHERE account_id = a.account_id AND coin = $4 AND day >= $2 AND day < $3 ORDER BY day LIMIT 1
-    ) ORDER BY place LIMIT 1
-) AS s
-ORDER BY place, taken_at
-"""
-
-
 async def equity_curve(platform: Operations, bot: Bot | None, period: Period, coin: str = USDT) -> list[EquityPoint]:
     """Return equity in one settle coin over a period, summed over these bots, in at most `CURVE_POINTS` points.
 
@@ -369,7 +320,7 @@ async def equity_curve(platform: Operations, bot: Bot | None, period: Period, co
 async def _equity(platform: Operations, current: list[CurrentAccount], period: Period, coin: str) -> list[EquityPoint]:
     accounts = [account.account_id for account in current]
     daily = period.days > CURVE_POINTS
-    points = _DAILY_POINTS if daily else _SNAPSHOT_POINTS
+    points = SQL["daily_points"] if daily else SQL["snapshot_points"]
     arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
     try:
         rows = await platform.history.rows(points, accounts, *arguments, coin)
@@ -439,16 +390,7 @@ async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, no
     accounts = await current_accounts(platform, bot)
     order = {account.bot: number for number, account in enumerate(accounts)}
     rows = await platform.history.rows(
-        """
-        SELECT d.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
-               sum(d.round_trips)::bigint AS trips, sum(d.wins)::bigint AS wins, sum(d.losses)::bigint AS losses,
-               sum(d.volume) AS volume, sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
-               sum(d.net) AS net, coalesce(to_jsonb(d) ->> 'settle_coin', 'USDT') AS coin
-        FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
-        CROSS JOIN LATERAL trading.daily_performance(wanted.bot_id, $3, $4) AS d
-        WHERE d.account_id = wanted.account_id
-        GROUP BY d.bot_id, start, coin
-        """,
+        SQL["by_period"],
         list(order),
         [account.account_id for account in accounts],
         first,

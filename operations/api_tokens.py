@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from alpha.errors import Misconfigured, Rejected, shown
+from alpha.postgres.sql import queries
 from operations.context import Operations
 from operations.storable import storable
+
+SQL = queries(__file__)
 
 SCOPES = ("read", "audit", "propose")
 MOST_DAYS = 3_650
@@ -60,7 +63,7 @@ async def create(platform: Operations, client: str, scopes: list[str], days: int
     token_id = secrets.token_hex(6)
     token = f"{_PREFIX}_{token_id}_{secrets.token_urlsafe(32)}"
     await platform.history.value(
-        "INSERT INTO audit.api_tokens (token_id, client, digest, scopes, created_by, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        SQL["issue"],
         token_id,
         name,
         _digest(token),
@@ -73,10 +76,7 @@ async def create(platform: Operations, client: str, scopes: list[str], days: int
 
 async def tokens(platform: Operations) -> list[TokenRow]:
     """Return all tokens, newest first."""
-    rows = await platform.history.rows(
-        "SELECT token_id, client, scopes, created_at, created_by, expires_at, revoked_at FROM audit.api_tokens "
-        "ORDER BY created_at DESC"
-    )
+    rows = await platform.history.rows(SQL["tokens"])
     return [
         TokenRow(
             row["token_id"],
@@ -94,8 +94,7 @@ async def tokens(platform: Operations) -> list[TokenRow]:
 async def revoke(platform: Operations, token_id: str, by: str) -> str:
     """Revoke a token; returns whose it was. Rejected if there is no such valid token."""
     client = await platform.history.value(
-        "UPDATE audit.api_tokens SET revoked_at = now(), revoked_by = $2 WHERE token_id = $1 AND revoked_at IS NULL "
-        "RETURNING client",
+        SQL["revoke"],
         storable(token_id, 60),
         by,
     )
@@ -110,7 +109,7 @@ async def check(platform: Operations, token: str) -> Client | None:
     if len(parts) != 3 or parts[0] != _PREFIX or len(token) > 200 or not parts[1].isascii() or not parts[1].isalnum():
         return None
     rows = await platform.history.rows(
-        "SELECT client, digest, scopes, expires_at FROM audit.api_tokens WHERE token_id = $1 AND revoked_at IS NULL",
+        SQL["by_id"],
         parts[1],
     )
     if not rows or not hmac.compare_digest(bytes(rows[0]["digest"]), _digest(token)):

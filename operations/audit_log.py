@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from alpha.errors import AlphaError
+from alpha.postgres.sql import queries
 from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.storable import storable
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,7 @@ async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, ans
     Raises Rejected if PostgreSQL refuses a value: the same row would be refused again.
     """
     written = await platform.history.value(
-        "INSERT INTO audit.commands (command_id, source, issuer, issuer_role, chat, name, bot_id, arguments, outcome, answer) "
-        "VALUES ($1, $2, $3, nullif($4, ''), nullif($5, ''), $6, nullif($7, ''), $8, $9, nullif($10, '')) "
-        "ON CONFLICT (command_id) DO NOTHING RETURNING command_id",
+        SQL["record"],
         *(
             storable(text)
             for text in (
@@ -60,7 +61,7 @@ async def note_attempt(platform: Operations, attempt: Attempt, outcome: str, ans
 async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answer: str) -> None:
     """Write how an attempt ended. Raises Retry while PostgreSQL is unavailable."""
     await platform.history.value(
-        "UPDATE audit.commands SET outcome = $2, answer = nullif($3, ''), finished_at = now() WHERE command_id = $1",
+        SQL["finish"],
         attempt_id,
         outcome,
         storable(answer, 2000),

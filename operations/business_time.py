@@ -5,8 +5,11 @@ from datetime import datetime
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.model.timestamp import at
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 
 async def business_now(platform: Operations, bot: Bot | None = None) -> datetime:
@@ -28,8 +31,6 @@ async def business_now(platform: Operations, bot: Bot | None = None) -> datetime
         return at(heard)
     newest: datetime | None = None
     for each in platform.bots(bot):
-        last = await platform.history.value(
-            "SELECT exec_time FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC LIMIT 1", each.id
-        )
+        last = await platform.history.value(SQL["newest_fill"], each.id)
         newest = last if newest is None or (last is not None and last > newest) else newest
     return newest if newest is not None else platform.wall_now()

@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from alpha.config.loader import Settings
+from alpha.postgres.sql import queries
 from operations.commands import Role
 from operations.context import Operations
 from operations.storable import storable
+
+SQL = queries(__file__)
 
 #: How long a link can open a session.
 LINK_LIFE = timedelta(minutes=5)
@@ -80,7 +83,7 @@ async def make_link(platform: Operations, person: int, name: str, role: Role) ->
     """Make the code of a link for this person; only its digest is kept. Raises Retry while PostgreSQL is unavailable."""
     code = secrets.token_urlsafe(32)
     await platform.history.value(
-        "INSERT INTO audit.dashboard_links (digest, person, name, role, expires_at) VALUES ($1, $2, $3, $4, now() + $5::interval)",
+        SQL["invite"],
         _digest(code),
         person,
         storable(name, _MOST_NAME),
@@ -96,7 +99,7 @@ async def open_session(
     """Use up a link: the new session's cookie and the session; None if the link is unknown, used or expired."""
     cookie, name = secrets.token_urlsafe(32), secrets.token_hex(4)
     used = await platform.history.rows(
-        "SELECT person FROM audit.open_dashboard_session($1, $2, $3, $4, $5, $6)",
+        SQL["open_session"],
         _digest(code),
         name,
         _digest(cookie),
@@ -113,14 +116,14 @@ async def open_session(
 async def session_of(platform: Operations, cookie: str) -> Session | None:
     """The valid session of a cookie; notes, once a minute, that it was seen."""
     rows = await platform.history.rows(
-        "SELECT * FROM audit.dashboard_sessions WHERE digest = $1 AND ended_at IS NULL AND expires_at > now()",
+        SQL["session"],
         _digest(cookie),
     )
     if not rows:
         return None
     found = _session(rows[0])
     await platform.history.value(
-        "UPDATE audit.dashboard_sessions SET seen_at = now() WHERE session_id = $1 AND seen_at < now() - interval '1 minute'",
+        SQL["touch"],
         found.id,
     )
     return found
@@ -129,8 +132,7 @@ async def session_of(platform: Operations, cookie: str) -> Session | None:
 async def sessions(platform: Operations, person: int | None) -> list[Session]:
     """The valid sessions of a person, or of everybody; newest first."""
     rows = await platform.history.rows(
-        "SELECT * FROM audit.dashboard_sessions WHERE ended_at IS NULL AND expires_at > now() "
-        "AND ($1::bigint IS NULL OR person = $1) ORDER BY created_at DESC LIMIT 200",
+        SQL["sessions"],
         person,
     )
     return [_session(row) for row in rows]
@@ -139,9 +141,7 @@ async def sessions(platform: Operations, person: int | None) -> list[Session]:
 async def end_sessions(platform: Operations, by: str, *, person: int | None = None, session: str | None = None) -> int:
     """End the sessions of a person, or one by its id; with both, only if it is that person's. Returns how many."""
     rows = await platform.history.rows(
-        "UPDATE audit.dashboard_sessions SET ended_at = now(), ended_by = $1 WHERE ended_at IS NULL "
-        "AND ($2::bigint IS NULL OR person = $2) AND ($3::text IS NULL OR session_id = $3) "
-        "AND ($2::bigint IS NOT NULL OR $3::text IS NOT NULL) RETURNING session_id",
+        SQL["end"],
         by,
         person,
         session,
@@ -160,10 +160,7 @@ async def end_changed_roles(platform: Operations, roles: dict[int, Role]) -> int
 
 async def untold_sessions(platform: Operations) -> list[Session]:
     """The sessions of the last hour whose person has not been told yet, oldest first; marks them as told."""
-    rows = await platform.history.rows(
-        "UPDATE audit.dashboard_sessions SET told_at = now() WHERE told_at IS NULL AND created_at > now() - interval '1 hour' "
-        "RETURNING *"
-    )
+    rows = await platform.history.rows(SQL["tell_new"])
     return sorted(map(_session, rows), key=lambda row: row.created_at)
 
 

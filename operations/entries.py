@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import account_ids
 from operations.context import Operations
@@ -12,6 +13,8 @@ from operations.formatting import count, percent, ratio, span, usdt
 from operations.page import Block, Cell, Column, Page, Table, Tone, Words
 from operations.pages import short
 from operations.periods import Period
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,7 @@ async def entries(platform: Operations, bot: Bot | None, period: Period) -> Entr
 async def costs(platform: Operations, bot: Bot | None, period: Period) -> list[CostRow]:
     """What filled orders of a period cost against their decision price; dearest first."""
     rows = await platform.history.rows(
-        "SELECT bot_id, symbol, order_kind, count(*) AS orders, sum(filled_qty * decision_price) AS value, "
-        "sum(slippage_bps * filled_qty * decision_price) / sum(filled_qty * decision_price) AS average_bps, "
-        "round(percentile_cont(0.5) WITHIN GROUP (ORDER BY slippage_bps)::numeric, 4) AS median_bps, "
-        "max(slippage_bps) AS worst_bps, sum(slippage_bps * filled_qty * decision_price) / 10000 AS cost "
-        "FROM trading.order_intent_results WHERE account_id = ANY($1) AND decided_at >= $2 AND decided_at < $3 "
-        "AND slippage_bps IS NOT NULL GROUP BY 1, 2, 3 ORDER BY cost DESC, 1, 2, 3",
+        SQL["costs"],
         await account_ids(platform, bot),
         period.start,
         period.end,

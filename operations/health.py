@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.model.timestamp import at
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from bot_control.interface import Unseen
 from operations import history
@@ -12,6 +13,8 @@ from operations.context import Operations, redis_faults
 from operations.history import AlertRow
 from operations.recovery import recovery
 from operations.status import BotState, status
+
+SQL = queries(__file__)
 
 MOST_LINES = 2_000
 
@@ -35,7 +38,7 @@ async def health(platform: Operations) -> list[HealthRow]:
     except AlphaError as fault:
         rows.append(HealthRow("redis", False, str(fault)))
     try:
-        newest = await platform.history.value("SELECT trading.schema_version()")
+        newest = await platform.history.value(SQL["schema_version"])
         rows.append(HealthRow("postgresql", True, f"answers; migration {newest}"))
     except AlphaError as fault:
         rows.append(HealthRow("postgresql", False, str(fault)))

@@ -9,9 +9,12 @@ from typing import Any
 from alpha.errors import Rejected
 from alpha.model.coin import USDT, fee_coin
 from alpha.model.money import ZERO
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import current_accounts
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 MOST_ROWS = 1_000
 #: The kind of halt by which an operator forbids a symbol.
@@ -145,16 +148,7 @@ async def fills(platform: Operations, bot: Bot | None = None, count: int = 10) -
     """Return the newest executions of each bot's current account, newest first."""
     accounts = await current_accounts(platform, bot)
     rows = await platform.history.rows(
-        """
-        SELECT f.* FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
-        CROSS JOIN LATERAL (
-            SELECT bot_id, exec_time, symbol, side, exec_type, reason, qty, price, value, fee, fee_currency, is_maker, exec_id, seq,
-                closed_size
-            FROM trading.fills WHERE bot_id = wanted.bot_id AND account_id = wanted.account_id
-            ORDER BY exec_time DESC LIMIT $3
-        ) AS f
-        ORDER BY f.exec_time DESC, f.seq DESC, trading.fill_rank(f.closed_size, f.qty) DESC, f.exec_id DESC LIMIT $3
-        """,
+        SQL["fills"],
         [account.bot for account in accounts],
         [account.account_id for account in accounts],
         row_count(count),
@@ -186,7 +180,7 @@ async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
     found = {}
     for account in await current_accounts(platform):
         rows = await platform.history.rows(
-            "SELECT * FROM trading.account_days($1, $2, $3)",
+            SQL["account_days"],
             account.account_id,
             day,
             day + timedelta(days=1),
@@ -200,7 +194,7 @@ async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
 
 async def desired_states(platform: Operations) -> dict[str, str]:
     """Return each bot's desired state: running, paused or stopped."""
-    rows = await platform.history.rows("SELECT bot_id, wish FROM trading.bots WHERE active")
+    rows = await platform.history.rows(SQL["wishes"])
     return {row["bot_id"]: row["wish"] for row in rows}
 
 
@@ -215,17 +209,14 @@ class DesiredState:
 
 async def desired_state_of(platform: Operations, bot: Bot) -> DesiredState | None:
     """Return the desired state of one bot; None if the database does not know the bot."""
-    rows = await platform.history.rows(
-        "SELECT wish, coalesce(wish_by, '') AS by, wish_at FROM trading.bots WHERE bot_id = $1", bot.id
-    )
+    rows = await platform.history.rows(SQL["wish"], bot.id)
     return DesiredState(rows[0]["wish"], rows[0]["by"], rows[0]["wish_at"]) if rows else None
 
 
 async def set_desired_state(platform: Operations, bot: Bot, wish: str, by: str) -> str:
     """Write the desired state; returns the previous one. Raises Rejected if the database does not know the bot."""
     old = await platform.history.value(
-        "UPDATE trading.bots AS b SET wish = $2, wish_by = $3, wish_at = now() FROM trading.bots AS before "
-        "WHERE b.bot_id = $1 AND before.bot_id = b.bot_id RETURNING before.wish",
+        SQL["set_wish"],
         bot.id,
         wish,
         by,
@@ -238,8 +229,7 @@ async def set_desired_state(platform: Operations, bot: Bot, wish: str, by: str) 
 async def halts(platform: Operations, bot: Bot | None = None) -> list[HaltRow]:
     """Return the halts in force for these bots."""
     rows = await platform.history.rows(
-        "SELECT bot_id, symbol, kind, reason, created_at FROM trading.halts "
-        "WHERE lifted_at IS NULL AND (bot_id IS NULL OR bot_id = ANY($1)) ORDER BY created_at",
+        SQL["halts"],
         _ids(platform, bot),
     )
     return [
@@ -251,9 +241,7 @@ async def account_settings(platform: Operations, bot: Bot | None = None) -> dict
     """Return the settings of each bot's current account that change what its figures mean, by bot and name."""
     found: dict[str, dict[str, str]] = {}
     for account in await current_accounts(platform, bot):
-        rows = await platform.history.rows(
-            "SELECT name, value FROM trading.account_settings WHERE account_id = $1", account.account_id
-        )
+        rows = await platform.history.rows(SQL["account_settings"], account.account_id)
         found[account.bot] = {row["name"]: row["value"] for row in rows}
     return found
 
@@ -261,10 +249,7 @@ async def account_settings(platform: Operations, bot: Bot | None = None) -> dict
 async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) -> list[IssueRow]:
     """Return the open differences between the ledger and the exchange, newest first."""
     rows = await platform.history.rows(
-        "SELECT issue_id, bot_id, kind, symbol, subject, ours::text, theirs::text, explanation, first_seen_at "
-        "FROM trading.reconciliation_issues "
-        "WHERE (state = 'open' OR (state = 'explained' AND kind = 'outside_figures')) AND bot_id = ANY($1) "
-        "ORDER BY first_seen_at DESC LIMIT $2",
+        SQL["issues"],
         _ids(platform, bot),
         row_count(count),
     )
@@ -287,19 +272,7 @@ async def issues(platform: Operations, bot: Bot | None = None, count: int = 20) 
 async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRow]:
     """Return the last run of each kind for each account of these bots, and how far its history has been read."""
     rows = await platform.history.rows(
-        """
-        SELECT DISTINCT ON (a.account_id, r.kind) a.bot_id, r.kind, r.started_at, r.finished_at,
-               coalesce(r.outcome, 'running') AS outcome, r.rows_new, coalesce(r.detail, '') AS detail,
-               c.covered_from, c.covered_to
-        FROM trading.accounts AS a
-        JOIN trading.sync_runs AS r ON r.account_id = a.account_id
-        LEFT JOIN LATERAL (
-            SELECT min(from_time) AS covered_from, max(to_time) AS covered_to
-            FROM trading.sync_coverage WHERE account_id = a.account_id AND kind = r.kind
-        ) AS c ON true
-        WHERE a.bot_id = ANY($1) AND r.started_at > now() - interval '30 days'
-        ORDER BY a.account_id, r.kind, r.started_at DESC
-        """,
+        SQL["sync_runs"],
         _ids(platform, bot),
     )
     return [
@@ -321,8 +294,7 @@ async def sync_runs(platform: Operations, bot: Bot | None = None) -> list[SyncRo
 async def alerts(platform: Operations, count: int = 20) -> list[tuple[str, AlertRow]]:
     """Return the latest alerts kept in PostgreSQL, newest first, each with the id of its stream entry (may be empty)."""
     rows = await platform.history.rows(
-        "SELECT stream_id, raised_at, level, bot_id, source, code, message, remedy FROM audit.alerts "
-        "ORDER BY raised_at DESC LIMIT $1",
+        SQL["alerts"],
         row_count(count),
     )
     return [
@@ -344,8 +316,7 @@ async def alerts(platform: Operations, count: int = 20) -> list[tuple[str, Alert
 async def commands(platform: Operations, count: int = 20) -> list[CommandRow]:
     """Return the latest command attempts, newest first."""
     rows = await platform.history.rows(
-        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer, arguments FROM audit.commands "
-        "ORDER BY issued_at DESC LIMIT $1",
+        SQL["commands"],
         row_count(count),
     )
     return [command_of(row) for row in rows]
@@ -369,8 +340,7 @@ def command_of(row: Any) -> CommandRow:
 async def drift(platform: Operations, count: int = 30, since: datetime | None = None) -> list[DriftRow]:
     """The newest things of the exchange that its documents did not know, newest first; `since` a wall-clock time."""
     rows = await platform.history.rows(
-        "SELECT kind, place, name, first_seen, service, example FROM audit.venue_drift "
-        "WHERE $2::timestamptz IS NULL OR first_seen >= $2 ORDER BY first_seen DESC, kind, place, name LIMIT $1",
+        SQL["drift"],
         row_count(count),
         since,
     )

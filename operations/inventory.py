@@ -11,10 +11,13 @@ from pydantic import SecretStr
 from alpha.config.loader import Settings
 from alpha.errors import AlphaError
 from alpha.live_state import keys
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from bot_control.interface import Unseen
 from operations import history
 from operations.context import Operations, redis_faults
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ async def versions(platform: Operations) -> Versions:
     schema: int | None = None
     processes: list[ProcessRow] = []
     try:
-        schema = await platform.history.value("SELECT trading.schema_version()")
+        schema = await platform.history.value(SQL["schema_version"])
     except AlphaError as fault:
         faults.append(str(fault))
     try:

@@ -9,8 +9,11 @@ from typing import Any
 import asyncpg
 
 from alpha.errors import Rejected
+from alpha.postgres.sql import queries
 from operations.command_result import CommandResult
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 MOST_ROWS = 20_000
 WARN, STOP = 0.1, 0.25
@@ -94,25 +97,9 @@ class ModelDetail:
         return float(auc["low"]) <= self.live.auc <= float(auc["high"])
 
 
-_ROWS = """
-SELECT m.name, m.version, m.stage, m.is_null, m.shadow_days, m.stage_by, m.stage_at, m.manifest->>'why' AS why,
-       (m.manifest->'metrics'->>'attempts')::integer AS attempts, (m.manifest->>'trained_to_ms')::bigint AS trained_to_ms,
-       s.shadow, s.scores, s.newest
-FROM trading.models AS m
-CROSS JOIN LATERAL (
-    SELECT coalesce(max(p.closed_at) FILTER (WHERE p.stage = 'shadow' AND p.score IS NOT NULL)
-                    - min(p.closed_at) FILTER (WHERE p.stage = 'shadow' AND p.score IS NOT NULL), interval '0') AS shadow,
-           count(p.score) AS scores, max(p.closed_at) AS newest
-    FROM trading.predictions AS p WHERE p.version = m.version
-) AS s
-WHERE $1::text IS NULL OR m.name = $1
-ORDER BY m.name, array_position(ARRAY['live', 'shadow', 'retired'], m.stage), m.stage_at DESC
-"""
-
-
 async def models(platform: Operations, name: str | None = None) -> list[ModelRow]:
     """Every registered version, of one name or of all; those that trade first."""
-    rows = await platform.history.rows(_ROWS, name)
+    rows = await platform.history.rows(SQL["models"], name)
     return [
         ModelRow(
             row["name"],
@@ -152,15 +139,14 @@ async def model_detail(platform: Operations, name: str, version: str | None = No
     """One version: the named one, else the live one, else the newest."""
     rows = await models(platform, name)
     row = await find_model(platform, name, version) if version is not None or not rows else rows[0]
-    manifest = await platform.history.value("SELECT manifest FROM trading.models WHERE version = $1", row.version)
+    manifest = await platform.history.value(SQL["manifest"], row.version)
     scored = await platform.history.rows(
-        "SELECT symbol, score, outcome, reason, latency_ms, features FROM trading.predictions WHERE version = $1 "
-        "ORDER BY closed_at DESC, symbol LIMIT $2",
+        SQL["predictions"],
         row.version,
         MOST_ROWS,
     )
     checks = await platform.history.rows(
-        "SELECT checked_at, rows, differing, text FROM trading.model_checks WHERE version = $1 ORDER BY checked_at DESC LIMIT 1",
+        SQL["last_check"],
         row.version,
     )
     kind = str(manifest["label"]["kind"])
@@ -178,7 +164,7 @@ async def promote(platform: Operations, name: str, version: str | None, by: str)
     """Let a shadow trade. Rejected for a null model, and for one that was a shadow for too short a time."""
     row = await find_model(platform, name, version)
     try:
-        former = await platform.history.value("SELECT trading.promote_model($1, $2)", row.version, by)
+        former = await platform.history.value(SQL["promote"], row.version, by)
     except asyncpg.PostgresError as fault:
         raise _said(fault) from None
     retired = f" Version {former[:12]} is retired." if former else ""
@@ -188,20 +174,20 @@ async def promote(platform: Operations, name: str, version: str | None, by: str)
 async def retire(platform: Operations, name: str, version: str | None, by: str) -> CommandResult:
     """Take a model out of shadow and trading."""
     row = await find_model(platform, name, version)
-    changed = await platform.history.value("SELECT trading.retire_model($1, $2)", row.version, by)
+    changed = await platform.history.value(SQL["retire"], row.version, by)
     text = "is retired: bots that use it make no entries." if changed else "was retired already."
     return CommandResult(True, f"{name} {row.version[:12]} {text}")
 
 
 async def register(platform: Operations, version: str, record: Mapping[str, Any], by: str) -> str:
     """Put an artefact on record as a shadow; returns its stage."""
-    return str(await platform.history.value("SELECT trading.register_model($1, $2, $3)", version, record, by))
+    return str(await platform.history.value(SQL["register"], version, record, by))
 
 
 async def note_skew(platform: Operations, version: str, rows: int, differing: int, text: str) -> None:
     """Keep the result of a comparison of features."""
     await platform.history.value(
-        "INSERT INTO trading.model_checks (version, rows, differing, text) VALUES ($1, $2, $3, $4)",
+        SQL["record_check"],
         version,
         rows,
         differing,

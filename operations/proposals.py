@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from alpha.errors import Rejected
+from alpha.postgres.sql import queries
 from operations.arguments import read_words
 from operations.context import Operations
 from operations.storable import storable
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ async def propose(platform: Operations, client: str, command: str, words: str, w
     args = read_words(platform.registry, found.name, found.usage, found.example, words.split()[:10])
     said = " ".join(args.words)
     await platform.history.value(
-        "INSERT INTO audit.proposals (client, command, words, why) VALUES ($1, $2, $3, $4)",
+        SQL["propose"],
         storable(client, 60),
         found.name,
         said[:100],
@@ -40,9 +43,6 @@ async def propose(platform: Operations, client: str, command: str, words: str, w
 
 async def untold(platform: Operations) -> list[Proposal]:
     """Return proposals of the last hour that the operators have not been told of, oldest first, and mark them as told."""
-    rows = await platform.history.rows(
-        "UPDATE audit.proposals SET told_at = now() WHERE told_at IS NULL AND proposed_at > now() - interval '1 hour' "
-        "RETURNING proposal_id, client, command, words, why"
-    )
+    rows = await platform.history.rows(SQL["tell_new"])
     found = [Proposal(row["proposal_id"], row["client"], row["command"], row["words"], row["why"]) for row in rows]
     return sorted(found, key=lambda row: row.number)

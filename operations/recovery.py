@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from alpha.postgres.sql import queries
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 #: A piece of the log is archived every 30 s while anything is written (ARCHIVE_TIMEOUT_S); ten of them missing is a fault.
 OLD_S = 300.0
-_ARCHIVER = (
-    "SELECT current_setting('archive_mode') <> 'off' AS archives, "
-    "extract(epoch FROM clock_timestamp() - last_archived_time)::float8 AS age_s, "
-    "coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS failing FROM pg_stat_archiver"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +43,6 @@ class Recovery:
 
 async def recovery(platform: Operations) -> Recovery:
     """Ask PostgreSQL what is archived, and the record of dumps. Raises Retry."""
-    (row,) = await platform.history.rows(_ARCHIVER)
-    dump = await platform.history.value("SELECT max(started_at) FROM audit.backups WHERE ok AND kind = 'backup'")
+    (row,) = await platform.history.rows(SQL["archiver"])
+    dump = await platform.history.value(SQL["last_backup"])
     return Recovery(row["archives"], row["age_s"], row["failing"], dump)

@@ -10,10 +10,13 @@ from datetime import timedelta
 
 from alpha.errors import AlphaError
 from alpha.live_state.read import read_heartbeat, read_status
+from alpha.postgres.sql import queries
 from operations import history
 from operations.context import Operations, redis_faults
 from operations.formatting import full_moment, span
 from operations.page import Tone
+
+SQL = queries(__file__)
 
 #: A heartbeat, a sync run and a backup older than this are late.
 _BEAT, _SYNC, _BACKUP = timedelta(seconds=60), timedelta(hours=3), timedelta(hours=26)
@@ -58,7 +61,7 @@ async def _light(name: str, ask: Callable[[Operations], Awaitable[tuple[Tone, st
 
 
 async def _postgres(platform: Operations) -> tuple[Tone, str]:
-    return Tone.GOOD, f"answers; schema {await platform.history.value('SELECT trading.schema_version()')}"
+    return Tone.GOOD, f"answers; schema {await platform.history.value(SQL['schema_version'])}"
 
 
 async def _redis(platform: Operations) -> tuple[Tone, str]:
@@ -88,9 +91,7 @@ async def _sync(platform: Operations) -> tuple[Tone, str]:
 
 
 async def _backup(platform: Operations) -> tuple[Tone, str]:
-    rows = await platform.history.rows(
-        "SELECT DISTINCT ON (kind) kind, started_at, ok, bytes, detail FROM audit.backups ORDER BY kind, started_at DESC"
-    )
+    rows = await platform.history.rows(SQL["last_jobs"])
     if not rows:
         return Tone.WARN, "none yet"
     broken = [row for row in rows if not row["ok"]]
@@ -139,12 +140,7 @@ def _bytes(value: int) -> str:
 
 
 async def _database_facts(platform: Operations) -> list[SystemFact]:
-    row = (
-        await platform.history.rows(
-            "SELECT pg_database_size(current_database()) AS bytes, clock_timestamp() AS now, "
-            "(SELECT reltuples::bigint FROM pg_class WHERE oid = 'trading.fills'::regclass) AS fills"
-        )
-    )[0]
+    row = (await platform.history.rows(SQL["database"]))[0]
     skew = abs((row["now"] - platform.wall_now()).total_seconds())
     return [
         SystemFact("database size", _bytes(row["bytes"])),
@@ -154,9 +150,7 @@ async def _database_facts(platform: Operations) -> list[SystemFact]:
 
 
 async def _backup_facts(platform: Operations) -> list[SystemFact]:
-    rows = await platform.history.rows(
-        "SELECT DISTINCT ON (kind) kind, started_at, bytes, detail FROM audit.backups WHERE ok ORDER BY kind, started_at DESC"
-    )
+    rows = await platform.history.rows(SQL["last_good_jobs"])
     return [
         SystemFact(
             f"last {row['kind']}",

@@ -8,11 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from alpha.errors import Rejected
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import account_ids
 from operations.analytics import TripRow, trades, trip_of
 from operations.context import Operations
 from operations.history import CommandRow, FillRow, command_of, fill_of
+
+SQL = queries(__file__)
 
 _ID = re.compile(r"[0-9a-f]{10}")
 #: Fills of one trade that are shown; a grid may have thousands.
@@ -67,7 +70,7 @@ async def find_trade(platform: Operations, name: str, bot: Bot | None = None) ->
     """Return the trade with this id, or the n-th newest one (1 is the last). Rejected if there is none."""
     if _ID.fullmatch(name):
         rows = await platform.history.rows(
-            "SELECT * FROM trading.position_summaries WHERE trade_id = $1 LIMIT 1",
+            SQL["by_id"],
             name,
         )
         if not rows:
@@ -97,8 +100,7 @@ async def trade(
 
 async def _fills(platform: Operations, trip: TripRow, accounts: list[int]) -> list[FillRow]:
     rows = await platform.history.rows(
-        "SELECT * FROM trading.fills WHERE account_id = ANY($1) AND category = 'linear' AND symbol = $2 "
-        "AND exec_time >= $3 AND exec_time <= $4 ORDER BY exec_time, seq, trading.fill_rank(closed_size, qty), exec_id LIMIT $5",
+        SQL["fills"],
         accounts,
         trip.symbol,
         trip.opened_at,
@@ -110,9 +112,7 @@ async def _fills(platform: Operations, trip: TripRow, accounts: list[int]) -> li
 
 async def _intents(platform: Operations, trip: TripRow, accounts: list[int]) -> list[IntentRow]:
     rows = await platform.history.rows(
-        "SELECT r.* FROM trading.order_intent_results AS r WHERE r.account_id = ANY($1) AND r.order_link_id IN ("
-        "SELECT order_link_id FROM trading.fills WHERE account_id = ANY($1) AND category = 'linear' AND symbol = $2 "
-        "AND exec_time >= $3 AND exec_time <= $4 AND order_link_id IS NOT NULL) ORDER BY r.decided_at LIMIT $5",
+        SQL["intents"],
         accounts,
         trip.symbol,
         trip.opened_at,
@@ -140,9 +140,7 @@ def _intent(row: Any) -> IntentRow:
 
 async def _stops(platform: Operations, trip: TripRow, accounts: list[int]) -> list[StopRow]:
     rows = await platform.history.rows(
-        "SELECT created_at, updated_at, coalesce(stop_order_type, order_type) AS kind, status, side, trigger_price, qty, reason "
-        "FROM trading.orders WHERE account_id = ANY($1) AND symbol = $2 AND trigger_price > 0 "
-        "AND created_at <= $4 AND updated_at >= $3 ORDER BY created_at LIMIT 100",
+        SQL["stops"],
         accounts,
         trip.symbol,
         trip.opened_at,
@@ -169,13 +167,10 @@ async def _commands(platform: Operations, audit: Operations, trip: TripRow, acco
     The audit has the wall clock. A simulated exchange has a clock of its own: there the moments at which the fills were
     received tell when the trade lived.
     """
-    if not await audit.history.value("SELECT has_table_privilege('audit.commands', 'SELECT')"):
+    if not await audit.history.value(SQL["may_read_commands"]):
         return []
     lived = await platform.history.rows(
-        "SELECT min(CASE WHEN a.environment = 'simulated' THEN f.received_at ELSE f.exec_time END) AS first, "
-        "max(CASE WHEN a.environment = 'simulated' THEN f.received_at ELSE f.exec_time END) AS last "
-        "FROM trading.fills AS f JOIN trading.accounts AS a USING (account_id) WHERE f.account_id = ANY($1) "
-        "AND f.category = 'linear' AND f.symbol = $2 AND f.exec_time >= $3 AND f.exec_time <= $4",
+        SQL["business_span"],
         accounts,
         trip.symbol,
         trip.opened_at,
@@ -184,8 +179,7 @@ async def _commands(platform: Operations, audit: Operations, trip: TripRow, acco
     if lived[0]["first"] is None:
         return []
     rows = await audit.history.rows(
-        "SELECT issued_at, source, issuer, issuer_role, name, bot_id, outcome, answer, arguments FROM audit.commands "
-        "WHERE bot_id = $1 AND issued_at >= $2 AND issued_at <= $3 ORDER BY issued_at LIMIT 100",
+        SQL["commands"],
         trip.bot,
         lived[0]["first"] - AROUND,
         lived[0]["last"] + AROUND,

@@ -11,16 +11,15 @@ from alpha.lease import CLOCK_ERROR_MS, MOST_WINDOW_MS, STAMP_AHEAD_MS
 from alpha.logs import logger
 from alpha.model.order import Order
 from alpha.model.order_link import parse_order_link_id
+from alpha.postgres.sql import queries
 from risk_guard.account import GuardedAccount
 from risk_guard.store import GuardStore
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 #: After a lease has expired: until then what its holder signed may still be accepted, in seconds.
 ARRIVING_S = (MOST_WINDOW_MS + STAMP_AHEAD_MS + CLOCK_ERROR_MS) / 1000
-# By the database's clock, which also says when the lease ends.
-_LOST = """
-SELECT expires_at < clock_timestamp() - make_interval(secs => $2) AS lost FROM trading.bot_leases WHERE account_id = $1
-"""
 
 
 class LeftOrders:
@@ -37,7 +36,7 @@ class LeftOrders:
         account = self._account
         if account.observe or account.id is None:
             return
-        rows = await self._store.rows(_LOST, account.id, ARRIVING_S)
+        rows = await self._store.rows(SQL["is_lost"], account.id, ARRIVING_S)
         if not rows or not rows[0]["lost"]:
             return
         left = [order for order in await account.gateway.open_orders(rank=Priority.STOP) if self._is_entry(order)]

@@ -20,6 +20,7 @@ from alpha.model.coin import SETTLE_COINS
 from alpha.model.exchange_profile import profile_of
 from alpha.model.position import Position
 from alpha.model.timestamp import at
+from alpha.postgres.sql import queries
 from alpha.registry import Registry
 from risk_guard import findings
 from risk_guard.account import GuardedAccount
@@ -27,6 +28,8 @@ from risk_guard.account_snapshot import SnapshotReader
 from risk_guard.findings import Finding, FindingReporter
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore, Halt
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 #: During the first minute other services may still be starting.
@@ -121,7 +124,7 @@ class Monitor:
         return [finding for finding in signs if not (ongoing and finding.key == "data")]
 
     async def _wish(self) -> str:
-        rows = await self._store.rows("SELECT wish FROM trading.bots WHERE bot_id = $1", self._account.bot.id)
+        rows = await self._store.rows(SQL["wish"], self._account.bot.id)
         return str(rows[0]["wish"]) if rows else "running"
 
     async def _held(self, _now: datetime) -> list[Finding]:
@@ -186,9 +189,7 @@ class Monitor:
         return [] if before is None else [findings.maintenance_over(before)]
 
     async def _lease(self, _now: datetime) -> list[Finding]:
-        rows = await self._store.rows(
-            "SELECT acquisitions FROM trading.bot_leases WHERE account_id = $1", self._account.id
-        )
+        rows = await self._store.rows(SQL["acquisitions"], self._account.id)
         before, self._acquisitions = self._acquisitions, int(rows[0]["acquisitions"]) if rows else None
         return findings.lease_changes(self._account.bot, before, self._acquisitions)
 

@@ -12,45 +12,13 @@ from alpha.errors import AlphaError, Retry
 from alpha.logs import logger
 from alpha.postgres.bounded_database import TIMEOUT_S, BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS, Record, explained
+from alpha.postgres.sql import queries
 from alpha.process import end_tasks
 from alpha.strategy.positions import OwnPosition
 
+SQL = queries(__file__)
+
 log = logger(__name__)
-_SAVE = """
-INSERT INTO trading.guard_state (account_id, name, state, updated_at)
-SELECT $1, $2, $3, now()
-ON CONFLICT (account_id, name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at
-"""
-# A halt is in force once, even if two processes set it at the same time.
-_HALT = """
-INSERT INTO trading.halts (account_id, bot_id, symbol, kind, reason, created_by, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT DO NOTHING
-"""
-# A symbol that an operator has forbidden stays so over a /resume; it is allowed again by name.
-_LIFT = """
-UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
-WHERE lifted_at IS NULL AND kind <> 'blacklist' AND ($1::text IS NULL OR bot_id = $1) AND ($2::text IS NULL OR created_by = $2)
-RETURNING halt_id
-"""
-_LIFT_SYMBOL = """
-UPDATE trading.halts SET lifted_at = now(), lifted_by = $4
-WHERE lifted_at IS NULL AND bot_id = $1 AND symbol = $2 AND kind = $3
-RETURNING halt_id
-"""
-# A bot that the operator has stopped stays stopped.
-_WISH = """
-UPDATE trading.bots SET wish = $2, wish_by = $3, wish_at = now()
-WHERE bot_id = $1 AND wish <> $2 AND wish <> 'stopped'
-"""
-# Whoever holds the lease cannot renew it any more; the successor sees that it was not handed over.
-_TAKE_BOT_LEASE = """
-UPDATE trading.bot_leases
-SET holder = $2, token = greatest(token + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
-    acquisitions = acquisitions + 1, acquired_at = clock_timestamp(), handed_over = false,
-    expires_at = greatest(expires_at, clock_timestamp())
-WHERE account_id = $1 RETURNING token
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +65,20 @@ class GuardStore:
 
     async def account_id(self, environment: str, user_id: str, bot_id: str) -> int:
         """The database id of an account, created at first use."""
-        rows = await self._fetch("SELECT trading.register_account($1, $2, $3) AS id", environment, user_id, bot_id)
+        rows = await self._fetch(SQL["register_account"], environment, user_id, bot_id)
         return int(rows[0]["id"])
 
     async def sent_by_bot(self, account_id: int) -> frozenset[str]:
         """The ids of the last orders that the account's bot recorded as its own; it records each before sending it."""
         rows = await self._fetch(
-            "SELECT state -> 'sent' AS sent FROM trading.strategy_state WHERE account_id = $1 AND name = 'runtime'",
+            SQL["sent"],
             account_id,
         )
         return frozenset(rows[0]["sent"] or ()) if rows else frozenset()
 
     async def own_positions(self, account_id: int) -> dict[str, OwnPosition]:
         """What the account's strategy remembers of its positions, by symbol."""
-        rows = await self._fetch(
-            "SELECT state FROM trading.strategy_state WHERE account_id = $1 AND name = 'positions'", account_id
-        )
+        rows = await self._fetch(SQL["positions"], account_id)
         if not rows:
             return {}
         try:
@@ -122,15 +88,13 @@ class GuardStore:
 
     async def load(self, account_id: int, name: str) -> Any:
         """One part of the guard's own state; None when it does not exist."""
-        rows = await self._fetch(
-            "SELECT state FROM trading.guard_state WHERE account_id = $1 AND name = $2", account_id, name
-        )
+        rows = await self._fetch(SQL["load"], account_id, name)
         return rows[0]["state"] if rows else None
 
     async def load_all(self, account_id: int, name: str) -> list[Any]:
         """All parts called `name` or `name:...`."""
         rows = await self._fetch(
-            "SELECT state FROM trading.guard_state WHERE account_id = $1 AND split_part(name, ':', 1) = $2",
+            SQL["load_all"],
             account_id,
             name,
         )
@@ -138,12 +102,12 @@ class GuardStore:
 
     async def save(self, account_id: int, name: str, state: object) -> None:
         """Make one part of the guard's own state durable."""
-        await self._fetch(_SAVE, account_id, name, state)
+        await self._fetch(SQL["save"], account_id, name, state)
 
     async def forget_closing(self, account_id: int, name: str, command_id: str) -> None:
         """Delete the saved state of a closing, unless another command has replaced it."""
         await self._fetch(
-            "DELETE FROM trading.guard_state WHERE account_id = $1 AND name = $2 AND state ->> 'command_id' = $3",
+            SQL["forget_closing"],
             account_id,
             name,
             command_id,
@@ -151,13 +115,11 @@ class GuardStore:
 
     async def take_bot_lease(self, account_id: int) -> bool:
         """Take an account's lease from its bot, whatever it does: it can send nothing more. False when it never had one."""
-        return bool(await self._fetch(_TAKE_BOT_LEASE, account_id, "risk_guard"))
+        return bool(await self._fetch(SQL["take_bot_lease"], account_id, "risk_guard"))
 
     async def begun_commands(self) -> frozenset[str]:
         """The ids of the commands whose closings are unfinished, across all accounts."""
-        rows = await self._fetch(
-            "SELECT state ->> 'command_id' AS id FROM trading.guard_state WHERE split_part(name, ':', 1) = 'closing'"
-        )
+        rows = await self._fetch(SQL["begun"])
         return frozenset(row["id"] for row in rows)
 
     async def halt(self, halt: Halt) -> bool:
@@ -190,10 +152,10 @@ class GuardStore:
 
     async def _write(self, what: Halt | DesiredState) -> None:
         if isinstance(what, DesiredState):
-            await self._fetch(_WISH, what.bot_id, what.wish, what.by)
+            await self._fetch(SQL["set_wish"], what.bot_id, what.wish, what.by)
             return
         await self._fetch(
-            _HALT,
+            SQL["halt"],
             what.account_id,
             what.bot_id,
             what.symbol,
@@ -219,13 +181,13 @@ class GuardStore:
             and bot_id in {None, each.bot_id}
             and created_by in {None, each.created_by}
         ]
-        lifted = len(await self._fetch(_LIFT, bot_id, created_by, by))
+        lifted = len(await self._fetch(SQL["lift"], bot_id, created_by, by))
         self._waiting = [each for each in self._waiting if not any(each is dropped for dropped in waited)]
         return lifted + len(waited)
 
     async def lift_symbol(self, bot_id: str, symbol: str, kind: str, by: str) -> bool:
         """Lift the halt of this kind on one symbol; False if none is in force."""
-        return bool(await self._fetch(_LIFT_SYMBOL, bot_id, symbol, kind, by))
+        return bool(await self._fetch(SQL["lift_symbol"], bot_id, symbol, kind, by))
 
     async def rows(self, sql: str, *arguments: object) -> list[Record]:
         """The rows of one query."""
