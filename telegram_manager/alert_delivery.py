@@ -11,6 +11,7 @@ from alpha.alerts import Alerts
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
+from alpha.postgres.sql import queries
 from operations.context import Operations
 from telegram_manager.alert_policy import AlertPolicy, Notice, Raised
 from telegram_manager.alert_stream import raised_here, read_alerts
@@ -18,6 +19,8 @@ from telegram_manager.audience import Audience
 from telegram_manager.chat_ref import ChatRef
 from telegram_manager.sender import TelegramSender
 from telegram_manager.state_store import StateStore
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 STATE = "alerts"
@@ -99,9 +102,7 @@ class AlertDelivery:
 
     async def look_for_terminal(self) -> None:
         """Take an acknowledgement that `alpha alert ack` has left in the database."""
-        taken = await self._platform.history.value(
-            "DELETE FROM audit.command_centre WHERE name = $1 RETURNING name", FROM_TERMINAL
-        )
+        taken = await self._platform.history.value(SQL["take_acknowledgement"], FROM_TERMINAL)
         if taken is not None:
             await self.acknowledge("alpha alert ack")
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from html import escape
 
 from alpha.errors import Rejected
+from alpha.postgres.sql import queries
 from operations.commands import Role
 from operations.context import Operations
 from operations.dashboard_access import end_changed_roles, untold_sessions
@@ -11,6 +12,8 @@ from operations.storable import storable
 from telegram_manager.chat_ref import ChatRef
 from telegram_manager.state_store import StateStore
 from telegram_manager.wiring import Setup
+
+SQL = queries(__file__)
 
 STATE = "dashboard news"
 _MOST = 20
@@ -49,14 +52,10 @@ class DashboardNews:
     async def _tell_commands(self) -> None:
         if self._told_until is None:
             saved = await self._memory.load(STATE, str, str)
-            now = await self._platform.history.value("SELECT now()")
+            now = await self._platform.history.value(SQL["now"])
             self._told_until = datetime.fromisoformat(saved) if saved else now
         rows = await self._platform.history.rows(
-            "SELECT c.issuer, c.name, c.arguments, c.outcome, coalesce(c.answer, '') AS answer, c.finished_at, "
-            "coalesce((SELECT s.name FROM audit.dashboard_sessions AS s WHERE s.person::text = c.issuer "
-            "ORDER BY s.created_at DESC LIMIT 1), c.issuer) AS who FROM audit.commands AS c "
-            "WHERE c.source = 'dashboard' AND c.finished_at > $1 AND c.outcome IN ('done', 'failed') "
-            "ORDER BY c.finished_at LIMIT $2",
+            SQL["commands"],
             self._told_until,
             _MOST,
         )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from alpha.alerts import Alert, Alerts, Level
 from alpha.errors import AlphaError
 from alpha.logs import logger
+from alpha.postgres.sql import queries
 from bot_control import follows_desired_state
 from operations.accounts import current_accounts
 from operations.coins import named
@@ -18,6 +19,8 @@ from operations.recovery import recovery
 from operations.status import BotState, BotStatus, Status, status
 from telegram_manager import watch_metrics
 
+SQL = queries(__file__)
+
 log = logger(__name__)
 #: A problem must last this long before it is raised: restarts and reconnects pass.
 PATIENCE_MS = 30_000
@@ -25,7 +28,6 @@ PATIENCE_MS = 30_000
 AGAIN_MS = 10 * 60_000
 BACKUP_LIMIT = timedelta(hours=26)
 DISK_LOW = 0.05
-_LONG_STOPPED = "SELECT wish = 'stopped' AND wish_at < now() - interval '10 s' FROM trading.bots WHERE bot_id = $1"
 
 
 class Debouncer:
@@ -100,13 +102,10 @@ class HealthWatch:
         try:
             running = {process.container for process in await control.list() if process.running}
             # checked again: it may have been started since the status was read; a stop in progress needs no second one
-            if container in running and await self._platform.history.value(_LONG_STOPPED, bot.bot):
+            if container in running and await self._platform.history.value(SQL["is_long_stopped"], bot.bot):
                 if await control.stop(container, STOP_GRACE_S):
                     log.info("stopped_by_wish", bot=bot.bot)
-                if (
-                    await self._platform.history.value("SELECT wish FROM trading.bots WHERE bot_id = $1", bot.bot)
-                    != "stopped"
-                ):
+                if await self._platform.history.value(SQL["wish"], bot.bot) != "stopped":
                     await control.start(container)
         except AlphaError as fault:
             log.warning("wish_not_kept", bot=bot.bot, fault=str(fault))
@@ -118,8 +117,7 @@ class HealthWatch:
         found = []
         for row in await balance(self._platform):
             high = await self._platform.history.value(
-                "SELECT max(high) FROM trading.daily_equity WHERE account_id = $1 AND coin = $2 "
-                "AND day > (SELECT max(day) FROM trading.daily_equity WHERE account_id = $1 AND coin = $2) - 90",
+                SQL["peak"],
                 accounts.get(row.bot),
                 row.coin,
             )
@@ -140,10 +138,7 @@ class HealthWatch:
         return [Alert(Level.CRITICAL, "recovery-old", found.sentence, "pgBackRest says why in the log of PostgreSQL.")]
 
     async def _backups(self) -> list[Alert]:
-        row = await self._platform.history.rows(
-            "SELECT max(finished_at) FILTER (WHERE ok AND kind = 'backup') AS good, "
-            "(SELECT min(first_seen_at) FROM trading.accounts) AS since FROM audit.backups"
-        )
+        row = await self._platform.history.rows(SQL["last_backup"])
         good, since = row[0]["good"], row[0]["since"]
         now = self._platform.wall_now()
         watch_metrics.note_backup(good, since, now)

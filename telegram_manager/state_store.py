@@ -13,8 +13,11 @@ import msgspec
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
+from alpha.postgres.sql import queries
 from operations.audit_log import Attempt, note_attempt, note_outcome
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 T = TypeVar("T")
@@ -36,7 +39,7 @@ class StateStore:
 
     async def load(self, name: str, kind: type[T], default: Callable[[], T]) -> T:
         """Return the value; `default()` if missing or unreadable. Raises Retry while PostgreSQL is unavailable."""
-        stored = await self._platform.history.value("SELECT state FROM audit.command_centre WHERE name = $1", name)
+        stored = await self._platform.history.value(SQL["load"], name)
         if stored is None:
             return default()
         try:
@@ -61,8 +64,7 @@ class StateStore:
             try:
                 for name, value in list(self._unsaved.items()):
                     await self._platform.history.value(
-                        "INSERT INTO audit.command_centre (name, state) VALUES ($1, $2) "
-                        "ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = now()",
+                        SQL["save"],
                         name,
                         value,
                     )
@@ -166,10 +168,5 @@ class AuditTrail:
 
     async def interrupted(self) -> list[tuple[str, str]]:
         """Mark confirmed actions that did not end before this process began as failed; return their ids and texts."""
-        rows = await self._platform.history.rows(
-            "UPDATE audit.commands SET outcome = 'failed', finished_at = now(), "
-            "answer = 'The command centre was restarted while it ran.' "
-            "WHERE source = 'telegram' AND outcome = 'confirmed' AND finished_at IS NULL "
-            "AND issued_at > now() - interval '1 day' RETURNING command_id, name, coalesce(bot_id, '') AS bot"
-        )
+        rows = await self._platform.history.rows(SQL["abandon_commands"])
         return [(row["command_id"], f"/{row['name']} {row['bot']}".strip()) for row in rows]

@@ -12,6 +12,7 @@ import msgspec
 from alpha.alerts import Alert, Alerts, Level
 from alpha.model.coin import USDT, settle_coin
 from alpha.model.money import ZERO, plain
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import CurrentAccount, current_accounts
 from operations.coins import said
@@ -20,6 +21,8 @@ from operations.formatting import in_zone, number, percent, span, usdt
 from operations.positions import unrealised_by_coin
 from operations.status import BotStatus, status
 from telegram_manager.state_store import StateStore
+
+SQL = queries(__file__)
 
 STATE = "trade_news"
 #: Trades of one instant reach the history at different times: this much is read again.
@@ -160,8 +163,7 @@ class TradeEvents:
         name = f"{account.bot}:{account.account_id}"
         since = self._state.funding.get(name)
         rows = await self._platform.history.rows(
-            "SELECT exec_time, symbol, fee FROM trading.fills WHERE bot_id = $1 AND account_id = $2 "
-            "AND exec_type = 'Funding' AND exec_time > $3 ORDER BY exec_time DESC LIMIT $4",
+            SQL["funding"],
             account.bot,
             account.account_id,
             since or datetime(1970, 1, 1, tzinfo=UTC),
@@ -187,7 +189,7 @@ class TradeEvents:
         if since is None:
             # the very first poll: earlier trades are history, not news
             since = await self._platform.history.value(
-                "SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1 AND account_id = $2",
+                SQL["newest_fill"],
                 account.bot,
                 account.account_id,
             ) or datetime(1970, 1, 1, tzinfo=UTC)
@@ -217,15 +219,14 @@ class TradeEvents:
         """Entries and exits from `since` on, less the overlap, in order; if there are too many, the oldest part."""
         first = max(since, datetime(1970, 1, 2, tzinfo=UTC)) - OVERLAP
         left = await self._platform.history.rows(
-            "SELECT * FROM trading.position_summaries WHERE bot_id = $1 AND account_id = $2 AND closed_at >= $3 "
-            "ORDER BY closed_at LIMIT $4",
+            SQL["closed"],
             bot,
             account,
             first,
             MOST,
         )
         entered = await self._platform.history.rows(
-            "SELECT * FROM trading.open_positions WHERE account_id = $1 AND opened_at >= $2 AND NOT from_opening",
+            SQL["opened"],
             account,
             first,
         )
@@ -275,7 +276,7 @@ class TradeEvents:
 
     async def _day_result(self, bot: str, day: str, unrealised: dict[str, Decimal]) -> str:
         rows = await self._platform.history.rows(
-            "SELECT * FROM trading.daily_performance($1, $2::date, $2::date + 1) WHERE account_id = ANY($3)",
+            SQL["day"],
             bot,
             datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date(),
             [

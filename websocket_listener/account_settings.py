@@ -11,19 +11,15 @@ from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
 _EVERY_S = 86_400.0
 _AGAIN_S = 60.0
 FEES_IN_MNT, MARGIN_MODE = "fees_in_mnt", "margin_mode"
-_KEEP = """
-WITH before AS (SELECT value FROM trading.account_settings WHERE account_id = $1 AND name = $2)
-INSERT INTO trading.account_settings AS s (account_id, name, value) VALUES ($1, $2, $3)
-ON CONFLICT (account_id, name) DO UPDATE SET
-    value = excluded.value, seen_at = now(), since = CASE WHEN s.value = excluded.value THEN s.since ELSE now() END
-RETURNING (SELECT value FROM before)
-"""
 _MEANS = {
     (
         FEES_IN_MNT,
@@ -65,7 +61,7 @@ class AccountSettingsWatch:
             log.info("fees_in_mnt_not_told", bot=self._account.bot_id, why=str(fault)[:200])
         for name, value in found.items():
             async with self._pool.acquire(timeout=5.0) as connection:
-                before = await connection.fetchval(_KEEP, self._account.id, name, value)
+                before = await connection.fetchval(SQL["keep"], self._account.id, name, value)
             if before is not None and before != value:
                 self._tell(name, before, value)
 

@@ -20,27 +20,12 @@ from alpha.model.leg import slot_of
 from alpha.model.money import plain
 from alpha.postgres.database import Connection, Pool
 from alpha.postgres.fills import recompute_pending
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
-_PENDING = """
-SELECT DISTINCT ON (f.symbol, f.leg) f.symbol, f.leg, f.exec_id, f.exec_time, f.seq, f.price
-FROM trading.fills f
-LEFT JOIN trading.position_adjustments a USING (account_id, category, symbol, exec_id)
-WHERE f.account_id = $1 AND f.category = 'linear' AND f.exec_type = 'CorporateAction' AND a.exec_id IS NULL
-    AND f.exec_id <> ALL ($2::text[])
-ORDER BY f.symbol, f.leg, f.exec_time DESC, f.seq DESC
-"""
-_SINCE = """
-SELECT coalesce(sum(CASE WHEN side = 'Buy' THEN qty ELSE -qty END), 0) FROM trading.fills
-WHERE account_id = $1 AND category = 'linear' AND symbol = $2 AND leg = $3 AND exec_type = ANY ($4)
-    AND (exec_time, seq) > ($5, $6) AND seq <= $7
-"""
-_BEFORE = """
-SELECT qty_before FROM trading.position_adjustments
-WHERE account_id = $1 AND category = 'linear' AND symbol = $2 AND exec_id = $3
-"""
-_ADD = "SELECT trading.add_adjustment($1, $2, $3, $4, $5, $6)"
 _TRADED = sorted(SIZE_CHANGING - {CORPORATE_ACTION})
 
 
@@ -59,7 +44,7 @@ class CorporateActions:
         """Record what is pending and can be told by now. Raises the gateway's passing errors and asyncpg's."""
         try:
             async with self._pool.acquire(timeout=5.0) as connection:
-                pending = await connection.fetch(_PENDING, self._account.id, sorted(self._without_position))
+                pending = await connection.fetch(SQL["pending"], self._account.id, sorted(self._without_position))
         except asyncpg.UndefinedTableError:
             return
         for row in pending:
@@ -83,14 +68,14 @@ class CorporateActions:
                 return
             price = position.entry_price or row["price"]
             values = (row["symbol"], row["exec_id"], size > 0, abs(size), price)
-            if await connection.fetchval(_ADD, self._account.id, *values):
+            if await connection.fetchval(SQL["add"], self._account.id, *values):
                 await recompute_pending(connection)
-                known = await connection.fetchval(_BEFORE, self._account.id, row["symbol"], row["exec_id"])
+                known = await connection.fetchval(SQL["qty_before"], self._account.id, row["symbol"], row["exec_id"])
                 self._tell(row, known, size, price)
 
     async def _traded_since(self, connection: Connection, row: Any, until_seq: int) -> Decimal:
         found: Decimal = await connection.fetchval(
-            _SINCE,
+            SQL["traded_since"],
             *(self._account.id, row["symbol"], row["leg"], _TRADED, row["exec_time"], row["seq"], until_seq),
         )
         return found

@@ -17,23 +17,15 @@ from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
 _BEAT_S = 2.0
 _MINUTE_MS = 60_000
 _MOST = 200
-_WAITING = """
-SELECT category, symbol, exec_id, exec_time, fee_currency FROM trading.fills
-WHERE account_id = $1 AND fee_price IS NULL AND fee_currency NOT IN ('', 'USDT', 'USDC') AND category = 'linear'
-    AND fee_currency <> ALL ($2::text[]) AND exec_type <> 'Funding'
-ORDER BY exec_time LIMIT $3
-"""
-_VALUE = """
-UPDATE trading.fills f SET fee_price = v.price
-FROM unnest($2::text[], $3::text[], $4::text[], $5::numeric[]) AS v (category, symbol, exec_id, price)
-WHERE f.account_id = $1 AND f.category = v.category AND f.symbol = v.symbol AND f.exec_id = v.exec_id AND f.fee_price IS NULL
-"""
 
 
 class FeeValues:
@@ -62,7 +54,7 @@ class FeeValues:
     async def value(self) -> int:
         """Value a batch of fees; returns how many were valued. Raises the gateway's and asyncpg's errors."""
         async with self._pool.acquire(timeout=5.0) as connection:
-            rows = await connection.fetch(_WAITING, self._account.id, sorted(self._without_market), _MOST)
+            rows = await connection.fetch(SQL["waiting"], self._account.id, sorted(self._without_market), _MOST)
         priced: list[tuple[Any, Decimal]] = []
         for row in rows:
             price = await self._price(row["fee_currency"], ms_of(row["exec_time"]))
@@ -72,7 +64,7 @@ class FeeValues:
             return 0
         names = [[row[name] for row, _ in priced] for name in ("category", "symbol", "exec_id")]
         async with self._pool.acquire(timeout=5.0) as connection:
-            await connection.execute(_VALUE, self._account.id, *names, [price for _, price in priced])
+            await connection.execute(SQL["value"], self._account.id, *names, [price for _, price in priced])
         return len(priced)
 
     async def _price(self, coin: str, at_ms: int) -> Decimal | None:

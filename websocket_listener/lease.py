@@ -19,6 +19,9 @@ from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import Connection
 from alpha.postgres.lease import LeaseTable, PostgresLease
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
@@ -33,12 +36,6 @@ _AGAIN_S = 0.5
 _SAY_AFTER_S = 30.0
 #: Renewals that come within this time go in one statement: sixty accounts are sixty leases.
 _TOGETHER_S = 0.05
-_RENEW_MANY = """
-UPDATE trading.listener_leases AS l SET expires_at = clock_timestamp() + make_interval(secs => $2)
-FROM unnest($3::text[], $4::bigint[]) AS due(name, token)
-WHERE l.holder = $1 AND l.name = due.name AND l.token = due.token RETURNING l.name
-"""
-_NEWEST = "SELECT token FROM trading.listener_leases WHERE name = $1 FOR SHARE"
 
 
 class _Row(PostgresLease):
@@ -57,7 +54,7 @@ class _Row(PostgresLease):
 
     async def renew_many(self, holder: str, tokens: Mapping[str, int], seconds: float) -> set[str]:
         """Renew these leases in one statement; returns the names of those that are still the holder's."""
-        rows = await self._fetch(_RENEW_MANY, holder, seconds, list(tokens), list(tokens.values()))
+        rows = await self._fetch(SQL["renew_many"], holder, seconds, list(tokens), list(tokens.values()))
         return {str(row["name"]) for row in rows}
 
 
@@ -77,7 +74,7 @@ class AccountLease(Lease):
     async def only_holder(self, connection: Connection) -> None:
         """In a transaction: nobody takes this lease until it is committed. LeaseNotHeld or LeaseLost unless it is ours."""
         self.check(Act.CHANGE)
-        if await connection.fetchval(_NEWEST, self.name) != self.token:
+        if await connection.fetchval(SQL["newest"], self.name) != self.token:
             raise LeaseLost(f"Another listener holds {self.name} now: nothing of it is written any more.")
 
 

@@ -15,7 +15,10 @@ from alpha.model.leg import LONG, SHORT
 from alpha.model.side import BUY
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
+from alpha.postgres.sql import queries
 from websocket_listener.legs import LINEAR, LegIssue, Legs
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
@@ -25,8 +28,6 @@ _MOST_CONFIRMED = 50
 _UNCONFIRMED_KEPT = 20_000
 #: Of a symbol that was switched, each order must be asked for.
 _MOST_LOOKED_UP = 2_000
-_STORED = "SELECT order_id, leg FROM trading.orders WHERE account_id = $1 AND order_id = ANY($2)"
-_CORRECT = "SELECT trading.correct_leg($1, $2, $3, $4, $5, $6)"
 
 
 def once_hedged(rows: Iterable[Execution]) -> set[str]:
@@ -87,7 +88,7 @@ class LegKeeper:
             while self._legs.issues:
                 issue = self._legs.issues[0]
                 try:
-                    await connection.execute(_CORRECT, self._account.id, *_values(issue))
+                    await connection.execute(SQL["correct"], self._account.id, *_values(issue))
                 except asyncpg.UndefinedFunctionError:
                     log.warning("leg_not_corrected", why="the database waits for its migration")
                     return
@@ -112,7 +113,7 @@ class LegKeeper:
         if not missing:
             return
         async with self._pool.acquire(timeout=5.0) as connection:
-            for stored in await connection.fetch(_STORED, self._account.id, list(missing)):
+            for stored in await connection.fetch(SQL["legs"], self._account.id, list(missing)):
                 self._legs.order_is(stored["order_id"], stored["leg"])
                 del missing[stored["order_id"]]
         confirmed = 0

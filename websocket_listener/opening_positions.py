@@ -21,6 +21,7 @@ from alpha.model.side import BUY, SELL
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import recompute_pending
+from alpha.postgres.sql import queries
 from websocket_listener.legs import LINEAR
 from websocket_listener.refusals import Refusals
 from websocket_listener.store import (
@@ -32,15 +33,13 @@ from websocket_listener.store import (
     stored_fills,
 )
 
+SQL = queries(__file__)
+
 log = logger(__name__)
 
 #: The watermark of this name says that the openings of an account were recorded.
 DONE = "openings"
 _ZERO = Decimal(0)
-_SPLIT = """
-SELECT DISTINCT symbol, leg FROM trading.fills
-WHERE account_id = $1 AND category = 'linear' AND exec_type = 'CorporateAction'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ class Openings:
 
     async def _split_slots(self) -> set[str]:
         async with self._pool.acquire(timeout=5.0) as connection:
-            rows = await connection.fetch(_SPLIT, self._account.id)
+            rows = await connection.fetch(SQL["split"], self._account.id)
         return {slot_of(row["symbol"], row["leg"]) for row in rows}
 
     async def _position_of(self, slot: str) -> Held | None:

@@ -7,9 +7,12 @@ from alpha.bybit.errors import Refused, UnreadableRow
 from alpha.logs import logger
 from alpha.model.timestamp import at
 from alpha.postgres.database import Pool
+from alpha.postgres.sql import queries
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.store import open_orders_stored
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
@@ -69,8 +72,7 @@ class OrderHistory:
         """The exchange keeps unfilled orders for a day only: one it does not know any more was cancelled."""
         async with self._pool.acquire(timeout=5.0) as connection:
             await connection.execute(
-                "UPDATE trading.orders SET status = 'Cancelled', received_at = now() "
-                "WHERE account_id = $1 AND order_id = $2",
+                SQL["forget"],
                 self._feed.account.id,
                 order_id,
             )

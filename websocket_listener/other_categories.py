@@ -19,9 +19,12 @@ from alpha.model.fill_order import oldest_first
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import Pool
 from alpha.postgres.fills import insert_fills
+from alpha.postgres.sql import queries
 from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.rows import check_execution, fill_of
 from websocket_listener.store import OnlyHolder, move_watermark, read_watermark
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 
@@ -29,10 +32,6 @@ CATEGORIES = ("inverse", "option", "spot")
 _FIRST_MS = 7 * 86_400_000 - 60_000
 _OVERLAP_MS = 120_000
 _EVERY_S = 3_600.0
-_PRESENT = """
-SELECT c FROM unnest($2::text[]) AS c WHERE EXISTS (SELECT FROM trading.fills WHERE account_id = $1 AND category = c) ORDER BY c
-"""
-_NOTE = "SELECT trading.note_issue($1, 'outside_figures', 'executions', NULL, NULL, $2, $3, 'explained')"
 
 
 class OtherCategories:
@@ -87,7 +86,7 @@ class OtherCategories:
     async def _note(self) -> None:
         account = self._feed.account
         async with self._pool.acquire(timeout=5.0) as connection:
-            present = [row[0] for row in await connection.fetch(_PRESENT, account.id, list(CATEGORIES))]
+            present = [row[0] for row in await connection.fetch(SQL["present"], account.id, list(CATEGORIES))]
             if not present or present == self._noted:
                 return
             why = (
@@ -95,7 +94,7 @@ class OtherCategories:
                 "P&L, positions and reconciliation are those of linear contracts."
             )
             try:
-                await connection.execute(_NOTE, account.id, {"categories": ", ".join(present)}, why)
+                await connection.execute(SQL["note"], account.id, {"categories": ", ".join(present)}, why)
             except asyncpg.UndefinedFunctionError:
                 return
         self._noted = present

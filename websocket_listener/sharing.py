@@ -13,21 +13,15 @@ from alpha.clock import SYSTEM_CLOCK, Clock
 from alpha.logs import logger
 from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 _BEAT_S = 1.0
 #: Without a beat for so long a listener counts no more. Shorter than the lease, so that its accounts, once free, wait for no count:
 #: whoever counts too few for a moment still finds the others' leases held.
 _MEMBER_S = 4.0
-_BEAT = """
-WITH own AS (
-    INSERT INTO trading.listener_members (name, expires_at)
-    VALUES ($1, clock_timestamp() + make_interval(secs => $2))
-    ON CONFLICT (name) DO UPDATE SET expires_at = excluded.expires_at RETURNING name
-)
-SELECT count(*) AS others FROM trading.listener_members WHERE name <> $1 AND expires_at > clock_timestamp()
-"""
-_LEAVE = "DELETE FROM trading.listener_members WHERE name = $1 OR expires_at < clock_timestamp() - interval '1 day'"
 #: So long a new count must hold before an account is given up for it.
 _SETTLED_S = 3.0
 
@@ -90,7 +84,7 @@ class Sharing:
     async def beat(self) -> None:
         """Say that this listener is there, and count the others. While PostgreSQL does not answer the last count stays."""
         try:
-            rows = await self._questions.fetch(_BEAT, self._name, _MEMBER_S)
+            rows = await self._questions.fetch(SQL["beat"], self._name, _MEMBER_S)
         except POSTGRES_ERRORS as fault:
             log.info("members_not_counted", why=type(fault).__name__)
             return
@@ -114,6 +108,6 @@ class Sharing:
     async def leave(self) -> None:
         """Count no more: the others take over at once."""
         try:
-            await self._questions.fetch(_LEAVE, self._name)
+            await self._questions.fetch(SQL["leave"], self._name)
         except POSTGRES_ERRORS as fault:
             log.info("member_not_removed", why=type(fault).__name__)

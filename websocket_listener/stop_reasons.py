@@ -15,10 +15,12 @@ import msgspec
 from alpha.logs import logger
 from alpha.model.reason import Reason
 from alpha.postgres.database import POSTGRES_ERRORS, Pool
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 _BEAT_S = 5.0
-_READ = "SELECT state FROM trading.strategy_state WHERE account_id = $1 AND name = 'positions'"
 
 
 class _Position(msgspec.Struct):
@@ -83,7 +85,7 @@ class StopReasons:
     async def read(self) -> None:
         """Read them once. A position that is gone keeps its meaning until the symbol has another."""
         async with self._pool.acquire(timeout=5.0) as connection:
-            state = await connection.fetchval(_READ, self._account_id)
+            state = await connection.fetchval(SQL["positions"], self._account_id)
         if not isinstance(state, dict):
             return
         for symbol, row in state.items():

@@ -16,7 +16,10 @@ from alpha.model.reason import Reason
 from alpha.model.side import BUY
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
 from websocket_listener.rows import OrderRow
+
+SQL = queries(__file__)
 
 #: The columns of `OrderRow` with the types in which a batch travels; it is one JSON text, as a batch of fills.
 _TRAVELS = {
@@ -53,9 +56,6 @@ WHERE CASE WHEN known.status IN {_TERMINAL}
 """  # noqa: S608 - made of names of this file only
 
 
-_MOVED_STOPS = """
-SELECT order_id, reason FROM trading.orders WHERE account_id = $1 AND order_id = ANY($2) AND reason = ANY($3)
-"""
 _OPEN_ORDERS = f"""
 SELECT order_id, symbol, updated_at FROM trading.orders
 WHERE account_id = $1 AND category = 'linear' AND status NOT IN {_TERMINAL} ORDER BY updated_at
@@ -86,21 +86,21 @@ def _age(row: OrderRow) -> tuple[bool, datetime, Decimal]:
 
 async def moved_stops(connection: Connection, account_id: int, order_ids: Iterable[str]) -> dict[str, Reason]:
     """The stop orders among these that meant something else than a stop loss when they were last stored, with what."""
-    rows = await connection.fetch(_MOVED_STOPS, account_id, list(order_ids), [Reason.BREAK_EVEN, Reason.TRAILING_STOP])
+    rows = await connection.fetch(
+        SQL["moved_stops"], account_id, list(order_ids), [Reason.BREAK_EVEN, Reason.TRAILING_STOP]
+    )
     return {row["order_id"]: Reason(row["reason"]) for row in rows}
 
 
 async def register_account(connection: Connection, environment: str, user_id: str, bot_id: str) -> int:
     """Our number for an account; asyncpg's error AL001 when it belongs to another bot."""
-    number: int = await connection.fetchval("SELECT trading.register_account($1, $2, $3)", environment, user_id, bot_id)
+    number: int = await connection.fetchval(SQL["register_account"], environment, user_id, bot_id)
     return number
 
 
 async def read_watermark(connection: Connection, account_id: int, category: str) -> datetime | None:
     """Up to where the executions of this account were read to their end; None for an account never read."""
-    found: datetime | None = await connection.fetchval(
-        "SELECT read_to FROM trading.watermarks WHERE account_id = $1 AND category = $2", account_id, category
-    )
+    found: datetime | None = await connection.fetchval(SQL["read_to"], account_id, category)
     return found
 
 
@@ -111,9 +111,7 @@ async def move_watermark(
     records this account by now; call it in a transaction."""
     await only_holder(connection)
     await connection.execute(
-        "INSERT INTO trading.watermarks AS known (account_id, category, read_to) VALUES ($1, $2, $3) "
-        "ON CONFLICT (account_id, category) DO UPDATE SET read_to = excluded.read_to, updated_at = now() "
-        "WHERE excluded.read_to > known.read_to",
+        SQL["move_watermark"],
         account_id,
         category,
         read_to,
@@ -130,18 +128,6 @@ class StoredFill(NamedTuple):
     order_id: str
 
 
-_STORED_FILLS = """
-SELECT symbol, leg, side, qty, price, exec_time, seq, order_id FROM trading.fills
-WHERE account_id = $1 AND category = $2 AND exec_type = ANY($3) ORDER BY exec_time, seq, trading.fill_rank(closed_size, qty), exec_id
-"""
-
-
-#: The newest fill of each symbol; of one instant the delivery is the last.
-_DELIVERED = """
-SELECT DISTINCT ON (symbol) symbol, exec_type FROM trading.fills
-WHERE account_id = $1 AND symbol = ANY($2) AND exec_type = ANY($3)
-ORDER BY symbol, exec_time DESC, seq DESC, exec_type IN ('Delivery', 'Settle') DESC
-"""
 #: Executions that end a contract.
 DELIVERIES = frozenset({"Delivery", "Settle"})
 
@@ -151,7 +137,7 @@ async def stored_fills(
 ) -> dict[str, list[StoredFill]]:
     """The fills of an account by slot, in the order of the account. Only for the short record of a first start."""
     found: dict[str, list[StoredFill]] = {}
-    for row in await connection.fetch(_STORED_FILLS, account_id, category, exec_types):
+    for row in await connection.fetch(SQL["stored_fills"], account_id, category, exec_types):
         signed = row["qty"] if row["side"] == BUY else -row["qty"]
         fill = StoredFill(signed, row["price"], ms_of(row["exec_time"]), row["seq"], row["order_id"])
         found.setdefault(slot_of(row["symbol"], row["leg"]), []).append(fill)
@@ -160,7 +146,7 @@ async def stored_fills(
 
 async def delivered_symbols(connection: Connection, account_id: int, symbols: list[str]) -> set[str]:
     """Those of these symbols whose last fill that changes a size is a delivery or a settlement."""
-    rows = await connection.fetch(_DELIVERED, account_id, symbols, sorted(SIZE_CHANGING))
+    rows = await connection.fetch(SQL["delivered"], account_id, symbols, sorted(SIZE_CHANGING))
     return {row["symbol"] for row in rows if row["exec_type"] in DELIVERIES}
 
 
@@ -176,8 +162,7 @@ async def insert_opening(
 ) -> None:
     """Store what an account held before its record begins."""
     await connection.execute(
-        "INSERT INTO trading.opening_positions (account_id, category, symbol, leg, side, qty, entry_price, as_of) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        SQL["insert_opening"],
         account_id,
         category,
         *split_slot(slot),

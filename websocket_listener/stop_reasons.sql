@@ -1,0 +1,3 @@
+-- name: positions
+-- What the strategy remembers of its positions.
+SELECT state FROM trading.strategy_state WHERE account_id = $1 AND name = 'positions';
