@@ -15,6 +15,9 @@ from alpha.live_state.client import TextRedis
 from alpha.logs import logger
 from alpha.model.timestamp import at, ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, Pool
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 Series = tuple[str, str]
@@ -22,10 +25,6 @@ Series = tuple[str, str]
 MOST_WAITING = 20_000
 _BATCH = 500
 _RETRY_S = 1.0
-_INSERT = (
-    'INSERT INTO trading.analysis (symbol, "interval", closed_at, schema_hash, close, rating, averages, oscillators, "values") '
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +128,7 @@ class History:
         """End of the newest stored candle of each symbol and interval, in ms. POSTGRES_ERRORS, Retry or Misconfigured."""
         async with pool.acquire(timeout=5.0) as connection:
             rows = await connection.fetch(
-                'SELECT symbol, "interval", max(closed_at) AS closed_at FROM trading.analysis '
-                "WHERE schema_hash = $1 GROUP BY 1, 2",
+                SQL["newest"],
                 self._definition.schema,
             )
         return {(row["symbol"], row["interval"]): ms_of(row["closed_at"]) for row in rows}
@@ -168,8 +166,7 @@ class History:
         first, last = min(times), max(times)
         if not self._registered:
             await connection.execute(
-                "INSERT INTO trading.analysis_schemas (schema_hash, names, definition, first_used) "
-                "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                SQL["schema"],
                 self._definition.schema,
                 list(self._definition.names),
                 self._definition.described(),
@@ -178,12 +175,12 @@ class History:
             self._registered = True
         months = {(time.year, time.month) for time in times}
         if not months <= self._prepared:
-            await connection.execute("SELECT trading.prepare_analysis($1, $2)", first, last)
+            await connection.execute(SQL["prepare"], first, last)
             if self._retention:
-                await connection.execute("SELECT trading.prune_analysis($1)", self._oldest(last))
+                await connection.execute(SQL["prune"], self._oldest(last))
             self._prepared |= months
         await connection.executemany(
-            _INSERT,
+            SQL["insert"],
             [
                 (
                     *(said.symbol, said.interval, time, self._definition.schema, said.analysis.close),

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
+from alpha.postgres.sql import queries
 from dashboard import gate
 from dashboard.gate import Gate
 from dashboard.login import require_form
@@ -24,6 +25,8 @@ from operations.confirmations import Confirmations, Pressed
 from operations.context import Operations
 from operations.dashboard_access import Session
 from operations.storable import storable
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 #: Commands offered here; those on models stay in Telegram and the terminal.
@@ -69,11 +72,7 @@ class Steering:
 
     async def report_interrupted(self) -> None:
         """Mark the commands that the last process left running as failed."""
-        await self._steering.history.value(
-            "UPDATE audit.commands SET outcome = 'failed', finished_at = now(), "
-            "answer = 'The dashboard was restarted while it ran.' "
-            "WHERE source = 'dashboard' AND outcome = 'confirmed' AND finished_at IS NULL"
-        )
+        await self._steering.history.value(SQL["abandon_commands"])
 
     async def _show(self, request: web.Request) -> web.Response:
         own = gate.session(request)
@@ -163,7 +162,7 @@ class Steering:
 
         try:
             if name == ACKNOWLEDGE:
-                await self._steering.history.value("SELECT audit.acknowledge_alerts($1)", by)
+                await self._steering.history.value(SQL["acknowledge"], by)
                 run.finish(done=True, text="The command centre acknowledges them within a few seconds.")
             else:
                 order = BY_NAME[name]

@@ -3,33 +3,17 @@
 from datetime import tzinfo
 from typing import Any
 
+from alpha.postgres.sql import queries
 from dashboard.markup import page_html
 from operations.context import History
 from operations.page import Cell, Column, Page, Table, Tone, Words
 from operations.storable import storable
 
+SQL = queries(__file__)
+
 #: So many of the newest studies are shown. A worker without a heartbeat for _LEASE_S is lost (as in `research.studies`).
 _MOST, _LEASE_S = 200, 60
 _LONGEST = 200
-_STUDIES = """
-SELECT s.name, s.made_at, s.stopped, s.config->>'strategy' AS strategy, s.config->>'objective' AS objective,
-    s.config->>'sampler' AS sampler, (s.config->>'trials')::integer AS wanted,
-    t.done, t.failed, t.best, c.claimed + o.running AS running,
-    v.trials AS judged, v.deflated, v.overfitting, v.significant, v.out_of_sample_return, v.report
-FROM (SELECT * FROM alpha_sweeps ORDER BY made_at DESC, study_id DESC LIMIT $1) s
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE why = '') AS done, count(*) FILTER (WHERE why <> '') AS failed,
-        max(value) FILTER (WHERE why = '' AND value <> 'NaN') AS best
-    FROM alpha_trials WHERE study_id = s.study_id) t
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(count), 0) AS claimed FROM alpha_chunks
-    WHERE study_id = s.study_id AND NOT done AND beat_at > now() - make_interval(secs => $2)) c
-CROSS JOIN LATERAL (
-    SELECT count(*) AS running FROM trials JOIN trial_heartbeats USING (trial_id)
-    WHERE trials.study_id = s.study_id AND state = 'RUNNING' AND heartbeat > localtimestamp - make_interval(secs => $2)) o
-LEFT JOIN alpha_verdicts v ON v.study_id = s.study_id
-ORDER BY s.made_at DESC, s.study_id DESC
-"""
 _COLUMNS = (
     Column("sweep"),
     Column("strategy"),
@@ -48,8 +32,8 @@ _COLUMNS = (
 
 async def sweeps(studies: History, zone: tzinfo) -> str:
     """Return the page. Retry or Misconfigured when the studies cannot be read."""
-    ready = await studies.value("SELECT to_regclass('alpha_verdicts') IS NOT NULL")
-    found = await studies.rows(_STUDIES, _MOST, float(_LEASE_S)) if ready else []
+    ready = await studies.value(SQL["has_verdicts"])
+    found = await studies.rows(SQL["studies"], _MOST, float(_LEASE_S)) if ready else []
     page = Page(
         "Sweeps",
         [

@@ -13,8 +13,11 @@ import msgspec
 from alpha.errors import Fatal
 from alpha.live_state.read import read_positions
 from alpha.model.money import amount, amount_or_zero, plain
+from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.context import Operations
+
+SQL = queries(__file__)
 
 #: Time the last fills have to arrive before a difference is reported, in seconds.
 SETTLE_LIMIT_S = 20.0
@@ -172,9 +175,7 @@ async def _compare(ledger: Ledger, platform: Operations, keys: Mapping[str, str]
 
 
 async def _fills(platform: Operations, bot: Bot) -> dict[str, Execution]:
-    rows = await platform.history.rows(
-        "SELECT exec_id, symbol, side, exec_type, qty, price, fee FROM trading.fills WHERE bot_id = $1", bot.id
-    )
+    rows = await platform.history.rows(SQL["fills"], bot.id)
     return {
         row["exec_id"]: Execution(row["symbol"], row["side"], row["exec_type"], row["qty"], row["price"], row["fee"])
         for row in rows

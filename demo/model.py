@@ -12,10 +12,13 @@ from pathlib import Path
 from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError, Misconfigured
 from alpha.postgres.database import connect
+from alpha.postgres.sql import queries
 from alpha.registry import Registry, load_registry
 from alpha.scoring.manifest import SHORT, Manifest, find_artefact, record_of
 from operations.context import Operations
 from operations.models import model_detail
+
+SQL = queries(__file__)
 
 NAME = "trend"
 BOT = "trend_001"
@@ -114,9 +117,7 @@ async def put_on_record(owner: DatabaseSettings, made: DemoModel) -> None:
     """Register the model as a shadow."""
     connection = await connect(owner, "demo")
     try:
-        await connection.fetchval(
-            "SELECT trading.register_model($1, $2, 'demo')", made.version, record_of(made.manifest)
-        )
+        await connection.fetchval(SQL["register"], made.version, record_of(made.manifest))
     finally:
         await connection.close()
 
@@ -142,8 +143,7 @@ async def summary(platform: Operations, made: DemoModel) -> list[str]:
     lines = [f"The model {NAME} {row.version[:SHORT]} {state}{live}"]
     try:
         stored = await platform.history.rows(
-            "SELECT symbol, closed_at, features, features_hash FROM trading.predictions WHERE version = $1 "
-            "AND features IS NOT NULL ORDER BY closed_at DESC LIMIT 5000",
+            SQL["scored"],
             made.version,
         )
         lines.append(compare_features(made.manifest.features, made.manifest.interval, stored, made.market).text)

@@ -13,8 +13,11 @@ from pathlib import Path
 from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Fatal, Misconfigured
+from alpha.postgres.sql import queries
 from demo.orphans import end_server, server_of
 from demo.ports import free_port
+
+SQL = queries(__file__)
 
 OWNER = "trading_user"
 DATABASE = "trading_db"
@@ -150,7 +153,7 @@ class EmbeddedPostgres:
 
     def _create_database(self) -> None:
         client = ["-h", "127.0.0.1", "-p", str(self.port), "-U", OWNER]
-        known = self._run("psql", *client, "-d", "postgres", "-Atc", "SELECT datname FROM pg_database")
+        known = self._run("psql", *client, "-d", "postgres", "-Atc", SQL["databases"])
         if DATABASE not in known.split():
             self._run("createdb", *client, "--maintenance-db=postgres", DATABASE)
 

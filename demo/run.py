@@ -17,6 +17,7 @@ from alpha.errors import AlphaError, Fatal, Misconfigured
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.live_state.events import EventReader
 from alpha.logs import configure
+from alpha.postgres.sql import queries
 from alpha.process import end_tasks
 from alpha.registry import Bot, Registry, load_registry
 from demo.key_commands import KeyCommands
@@ -36,6 +37,8 @@ from operations.context import Operations, OperationsSettings, open_operations
 from operations.dashboard_access import DashboardAccess
 from operations.positions import balance
 from operations.status import status
+
+SQL = queries(__file__)
 
 REFRESH_S = 0.5
 #: How often lines are printed without the full-screen view, in seconds.
@@ -240,7 +243,7 @@ class DemoRun:
         balances = []
         with contextlib.suppress(AlphaError):
             await self._look_up(platform)
-            recorded = await platform.history.value("SELECT count(*) FROM trading.fills")
+            recorded = await platform.history.value(SQL["count_fills"])
             made = await self._ledger.count()
             balances = await balance(platform)
         desk.seen = await status(platform)
@@ -265,7 +268,7 @@ class DemoRun:
         """Look up the displayed fills in PostgreSQL: a fill counts as recorded only once its row was read."""
         unseen = [line.exec_id for line in self._story.lines if line.exec_id and line.exec_id not in self._recorded]
         if unseen:
-            rows = await platform.history.rows("SELECT exec_id FROM trading.fills WHERE exec_id = ANY($1)", unseen)
+            rows = await platform.history.rows(SQL["stored"], unseen)
             self._recorded.update(row["exec_id"] for row in rows)
 
     async def _finish(self, platform: Operations) -> int:

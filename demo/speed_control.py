@@ -12,9 +12,12 @@ from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.live_state.read import read_heartbeat, read_status
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS
+from alpha.postgres.sql import queries
 from operations import history
 from operations.context import Operations
 from operations.positions import trusted
+
+SQL = queries(__file__)
 
 #: The slowest market: five minutes pass in 1.5 s.
 SLOWEST = 200
@@ -79,9 +82,7 @@ async def next_closes(platform: Operations) -> dict[str, tuple[int, int]]:
     """
     closes: dict[str, tuple[int, int]] = {}
     try:
-        rows = await platform.history.rows(
-            "SELECT bot_id, (state ->> 'last_bar_ms')::bigint AS last_bar_ms FROM trading.strategy_state WHERE name = 'core'"
-        )
+        rows = await platform.history.rows(SQL["last_bars"])
         for row in rows:
             bot = platform.registry.find(row["bot_id"])
             intervals = await platform.live.of(bot).smembers(keys.intervals(bot.id))

@@ -13,6 +13,7 @@ from alpha.config.loader import load
 from alpha.config.services import DatabaseSettings
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import connect
+from alpha.postgres.sql import queries
 from alpha.registry import load_registry
 from alpha.strategy.parameters import load_parameters, read_environment
 from backtester.api import Settings, market_of
@@ -22,11 +23,8 @@ from backtester.prepared import BacktestConfig
 from backtester.venue import Costs
 from research.compare import Comparison, Intent, compare, live_trades, window
 
-_INTENTS = """
-SELECT i.symbol, i.bar_start, i.intent, coalesce(o.status, '') AS status, i.why
-FROM trading.order_intents i LEFT JOIN trading.orders o ON o.account_id = i.account_id AND o.order_link_id = i.order_link_id
-WHERE i.bot_id = $1 AND i.bar_start >= $2 AND i.bar_start < $3
-ORDER BY i.bar_start, i.symbol"""
+SQL = queries(__file__)
+
 _CASH = Decimal(10_000)
 
 
@@ -73,7 +71,7 @@ def compare_live(request: LiveRequest, settings: DatabaseSettings | None = None)
 async def _intents(settings: DatabaseSettings, bot: str, since: datetime, until: datetime) -> list[Intent]:
     connection = await connect(settings, "compare")
     try:
-        rows = await connection.fetch(_INTENTS, bot, since, until)
+        rows = await connection.fetch(SQL["intents"], bot, since, until)
     finally:
         await connection.close()
     return [Intent(row["symbol"], ms_of(row["bar_start"]), row["intent"], row["status"], row["why"]) for row in rows]

@@ -9,16 +9,9 @@ from typing import Any
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured, shown
 from alpha.postgres.database import connect
+from alpha.postgres.sql import queries
 
-#: The mean over value: a large order counts for what it is. The end is the newest order: business time, which on a
-#: simulated exchange is not the wall clock's.
-_QUERY = """
-SELECT symbol, round(sum(slippage_bps * filled_qty * avg_price) / sum(filled_qty * avg_price), 2) AS bps, count(*) AS orders
-FROM trading.order_intent_results
-WHERE bot_id = $1 AND order_kind = 'market' AND slippage_bps IS NOT NULL AND decided_at >= (
-    SELECT max(decided_at) FROM trading.order_intent_results
-    WHERE bot_id = $1 AND order_kind = 'market' AND slippage_bps IS NOT NULL) - make_interval(days => $2)
-GROUP BY symbol ORDER BY symbol"""
+SQL = queries(__file__)
 
 
 def write_measured(settings: DatabaseSettings, bot: str, days: int, path: Path) -> int:
@@ -47,7 +40,7 @@ def write_measured(settings: DatabaseSettings, bot: str, days: int, path: Path) 
 async def _rows(settings: DatabaseSettings, bot: str, days: int) -> tuple[list[str], list[Any]]:
     connection = await connect(settings, "slippage")
     try:
-        known = await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY bot_id")
-        return [row["bot_id"] for row in known], list(await connection.fetch(_QUERY, bot, days))
+        known = await connection.fetch(SQL["bots"])
+        return [row["bot_id"] for row in known], list(await connection.fetch(SQL["measured"], bot, days))
     finally:
         await connection.close()

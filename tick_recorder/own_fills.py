@@ -5,7 +5,10 @@ from typing import Any
 import polars as pl
 
 from alpha.postgres.database import Connection
+from alpha.postgres.sql import queries
 from tick_recorder.schema import MONEY, TS
+
+SQL = queries(__file__)
 
 #: The end is the newest fill: business time, which on a simulated exchange is not the wall clock's.
 _FILLS = """
@@ -28,7 +31,7 @@ async def read_fills(connection: Connection, bot_id: str | None, days: int) -> p
 
     Order kind and decision price come from the bots' intents; both are null where none was recorded.
     """
-    recorded = await connection.fetchval("SELECT to_regclass('trading.order_intents') IS NOT NULL")
+    recorded = await connection.fetchval(SQL["has_intents"])
     rows = await connection.fetch(_FILLS.format_map(_WITH if recorded else _WITHOUT), bot_id, days)
     columns: dict[str, Any] = {
         "exec_id": pl.String,

@@ -9,7 +9,10 @@ from alpha.config.loader import Settings, load
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Misconfigured
 from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
+from alpha.postgres.sql import queries
 from telegram_manager.alert_delivery import FROM_TERMINAL
+
+SQL = queries(__file__)
 
 TEXT = "This is a test of Alpha's alerts. Nothing happened, and nothing is to be done."
 
@@ -88,7 +91,7 @@ async def _acknowledge(settings: DatabaseSettings) -> None:
     connection = await connect(settings, "alert ack")
     try:
         await connection.execute(
-            "INSERT INTO audit.command_centre (name, state) VALUES ($1, '{}') ON CONFLICT (name) DO UPDATE SET updated_at = now()",
+            SQL["acknowledge"],
             FROM_TERMINAL,
         )
     except POSTGRES_ERRORS as fault:

@@ -14,8 +14,11 @@ from alpha.errors import Misconfigured, Rejected
 from alpha.postgres.archive import floors
 from alpha.postgres.database import connect
 from alpha.postgres.export import export_year
+from alpha.postgres.sql import queries
 from alpha.postgres.tax import FORMATS, export_tax
 from alpha_cli.bot_names import bot_id as registered_id
+
+SQL = queries(__file__)
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +62,7 @@ async def _export(
     settings = load(DatabaseSettings)
     connection = await connect(settings, "export")
     try:
-        newest = await connection.fetchval("SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1", bot)
+        newest = await connection.fetchval(SQL["newest_fill"], bot)
         # A simulated market may be ahead of the wall clock.
         latest = max(moment for moment in (newest, datetime.now(UTC)) if moment is not None).astimezone(zone).year
         if year > latest:

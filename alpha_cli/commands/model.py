@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alpha.errors import Misconfigured
+from alpha.postgres.sql import queries
 
 if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
     from alpha.scoring.manifest import Artefact
+
+SQL = queries(__file__)
 
 Models = Annotated[Path, typer.Option("--models", envvar="MODELS_DIR", help="The folder of artefacts.")]
 Data = Annotated[Path, typer.Option("--data", help="The folder of candles, one file a symbol.")]
@@ -141,10 +144,9 @@ async def _skew(name: str, version: str | None, data: Path) -> tuple[int, str]:
 
     async with open_operations(load(OperationsSettings), "alpha") as platform:
         row = (await models.model_detail(platform, name, version)).row
-        manifest = await platform.history.value("SELECT manifest FROM trading.models WHERE version = $1", row.version)
+        manifest = await platform.history.value(SQL["manifest"], row.version)
         stored = await platform.history.rows(
-            "SELECT symbol, closed_at, features, features_hash FROM trading.predictions "
-            "WHERE version = $1 AND features IS NOT NULL ORDER BY closed_at DESC LIMIT $2",
+            SQL["scored"],
             row.version,
             models.MOST_ROWS,
         )
@@ -233,10 +235,7 @@ async def _measured_slippage() -> float:
     from operations.context import OperationsSettings, open_operations
 
     async with open_operations(load(OperationsSettings), "alpha") as platform:
-        rows = await platform.history.rows(
-            "SELECT count(slippage_bps) AS orders, avg(slippage_bps)::float8 AS mean "
-            "FROM trading.order_intent_results WHERE order_kind = 'market'"
-        )
+        rows = await platform.history.rows(SQL["slippage"])
     orders, mean = int(rows[0]["orders"]), rows[0]["mean"]
     if orders < 30:
         raise Misconfigured(

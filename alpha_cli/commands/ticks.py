@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alpha.errors import AlphaError, Misconfigured, shown
+from alpha.postgres.sql import queries
 
 if TYPE_CHECKING:
     from polars import DataFrame
+
+SQL = queries(__file__)
 
 _DIR = typer.Option("--dir", envvar="TICKS_DIR", help="The folder of ticks.")
 Folder = Annotated[Path, _DIR]
@@ -171,7 +174,7 @@ async def _measured(bot: str | None, days: int, folder: Path) -> "DataFrame":
     connection = await connect(settings, "slippage")
     try:
         fills = await read_fills(connection, bot, days)
-        bots = [row["bot_id"] for row in await connection.fetch("SELECT bot_id FROM trading.bots ORDER BY bot_id")]
+        bots = [row["bot_id"] for row in await connection.fetch(SQL["bots"])]
     finally:
         await connection.close()
     if not len(fills) and bot is not None and bot not in bots:

@@ -7,7 +7,10 @@ from alpha.influx import InfluxClient, InfluxSettings
 from alpha.live_state.connect import RedisClients
 from alpha.postgres.database import connect
 from alpha.postgres.migrate import read_migrations
+from alpha.postgres.sql import queries
 from alpha_cli.doctor.finding import Finding, fault, ok
+
+SQL = queries(__file__)
 
 
 async def check_database(settings: DatabaseSettings) -> AsyncIterator[Finding]:
@@ -18,7 +21,7 @@ async def check_database(settings: DatabaseSettings) -> AsyncIterator[Finding]:
         where = f"{settings.postgres_host}:{settings.postgres_port}"
         yield ok("database", f"PostgreSQL {version.split()[0]} answers at {where} as {settings.postgres_user}.")
         newest = read_migrations()[-1]
-        applied = await connection.fetchval("SELECT trading.schema_version()")
+        applied = await connection.fetchval(SQL["schema_version"])
         if applied is None or applied < newest.number:
             yield fault(
                 "migrations",

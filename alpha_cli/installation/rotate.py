@@ -11,8 +11,11 @@ from alpha.errors import Misconfigured
 from alpha.postgres.database import Connection, connect
 from alpha.postgres.migrate import ROLES
 from alpha.postgres.scram import verifier
+from alpha.postgres.sql import queries
 from alpha_cli.installation.durable import refused, write_durably
 from alpha_cli.installation.layout import OWNER
+
+SQL = queries(__file__)
 
 _PENDING = "rotation.json"
 
@@ -50,7 +53,7 @@ class Rotation:
             async with connection.transaction():
                 await connection.execute(f"ALTER ROLE \"{owner}\" PASSWORD '{verifier(self.new[OWNER])}'")
                 for role, variable in role_variables().items():
-                    if await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role):
+                    if await connection.fetchval(SQL["role_exists"], role):
                         password = self.new.get(variable, self.new[OWNER])
                         await connection.execute(f"ALTER ROLE {role} PASSWORD '{verifier(password)}'")
         finally:

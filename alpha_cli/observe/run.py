@@ -19,9 +19,12 @@ from alpha.errors import Retry
 from alpha.model.account import Environment
 from alpha.model.money import plain
 from alpha.postgres.database import connect, fetch_one
+from alpha.postgres.sql import queries
 from alpha_cli.observe.key import check_key
 from alpha_cli.observe.stack import LISTENER, SYNC, ObserveStack
 from demo.ports import free_port
+
+SQL = queries(__file__)
 
 #: Bybit keeps two years of executions, and seven days on demo trading.
 KEPT_DAYS = {Environment.DEMO: 7}
@@ -194,14 +197,11 @@ async def _read_books(stack: ObserveStack, code: int, detail: str) -> Books:
         # a funding payment is an execution, not a fill
         found = await fetch_one(
             connection,
-            "SELECT count(*) FILTER (WHERE exec_type <> 'Funding') AS fills, "
-            "count(*) FILTER (WHERE exec_type = 'Funding') AS funding, min(exec_time) AS since FROM trading.fills",
+            SQL["fills"],
         )
-        trips = await connection.fetchval("SELECT count(*) FROM trading.position_summaries")
-        rows = await connection.fetch(
-            "SELECT settle_coin AS coin, sum(gross - fees + funding) AS net FROM trading.daily_totals GROUP BY 1"
-        )
-        open_ones = await connection.fetchval("SELECT count(*) FROM trading.reconciliation_issues WHERE state = 'open'")
+        trips = await connection.fetchval(SQL["count_trips"])
+        rows = await connection.fetch(SQL["net"])
+        open_ones = await connection.fetchval(SQL["open_differences"])
     finally:
         await connection.close()
     compared = code in (0, 1)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from alpha.errors import Fatal, Misconfigured
 from alpha.postgres.database import POSTGRES_ERRORS, connect, explained
+from alpha.postgres.sql import queries
 from database.backup.fingerprint import fingerprint
 from database.backup.retention import Backup, BackupStore
 from database.backup.settings import BackupSettings
+
+SQL = queries(__file__)
 
 _CHUNK = 1 << 20
 
@@ -28,8 +31,8 @@ async def take(settings: BackupSettings, shelves: BackupStore, now: datetime) ->
     connection = await connect(settings, "postgres_backup")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
-            version = await connection.fetchval("SELECT trading.schema_version()")
+            snapshot = await connection.fetchval(SQL["export_snapshot"])
+            version = await connection.fetchval(SQL["schema_version"])
             await run(
                 settings, "pg_dump", "--format=custom", "--compress=6", f"--snapshot={snapshot}", f"--file={partial}",
                 f"--dbname={settings.postgres_db}",

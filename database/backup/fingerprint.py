@@ -1,27 +1,18 @@
 """A database's fingerprint: the row count of every table and the sum of every numeric column."""
 
 from alpha.postgres.database import Connection, fetch_one
+from alpha.postgres.sql import queries
+
+SQL = queries(__file__)
 
 #: Table to column to figure; `rows` is the row count. Figures are strings, because sums are exact.
 Fingerprint = dict[str, dict[str, str]]
-
-_COLUMNS = """
-SELECT format('%I.%I', n.nspname, c.relname) AS name,
-    array_agg(quote_ident(a.attname) ORDER BY a.attnum)
-        FILTER (WHERE a.atttypid IN ('numeric'::regtype, 'bigint'::regtype, 'integer'::regtype, 'smallint'::regtype)) AS columns
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname IN ('trading', 'audit', 'public')
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relkind = 'r'
-GROUP BY 1
-ORDER BY 1
-"""
 
 
 async def fingerprint(connection: Connection, *, sums: bool = True) -> Fingerprint:
     """Count the rows of each of our tables; with `sums`, also sum its numeric columns. Reads each table once."""
     found: Fingerprint = {}
-    for table in await connection.fetch(_COLUMNS):
+    for table in await connection.fetch(SQL["columns"]):
         columns = (table["columns"] or []) if sums else []
         parts = ["count(*)::text AS rows", *(f"trim_scale(sum({column}))::text AS {column}" for column in columns)]
         statement = f"SELECT {', '.join(parts)} FROM {table['name']}"  # noqa: S608 - names quoted by the server

@@ -9,10 +9,13 @@ from typing import Any
 from alpha.errors import Fatal
 from alpha.postgres.database import POSTGRES_ERRORS, Connection, connect, explained
 from alpha.postgres.migrate import ROLES
+from alpha.postgres.sql import queries
 from database.backup.dump import checksum, run
 from database.backup.fingerprint import Fingerprint, differences, fingerprint
 from database.backup.retention import Backup
 from database.backup.settings import BackupSettings
+
+SQL = queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ async def restore(settings: BackupSettings, backup: Backup, now: datetime) -> Re
         except BaseException:
             await server.execute(f"DROP DATABASE IF EXISTS {_quoted(fresh)} WITH (FORCE)")
             raise
-        exists = await server.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", present)
+        exists = await server.fetchval(SQL["database_exists"], present)
         if exists:
             await _empty(server, present)
         async with server.transaction():
@@ -93,7 +96,7 @@ async def _fill(settings: BackupSettings, server: Connection, backup: Backup, da
     if card is not None and await asyncio.to_thread(checksum, backup.path) != card["sha256"]:
         raise Fatal(f"{backup.name} is not the file that was written: its checksum differs. Use another backup.")
     for role in ROLES:
-        if not await server.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role):
+        if not await server.fetchval(SQL["role_exists"], role):
             await server.execute(f"CREATE ROLE {role} LOGIN NOINHERIT")
     await server.execute(f"CREATE DATABASE {_quoted(database)} TEMPLATE template0")
     await server.execute(f"REVOKE ALL ON DATABASE {_quoted(database)} FROM PUBLIC")
@@ -117,8 +120,8 @@ async def _empty(server: Connection, database: str) -> None:
     """Terminate every connection to the database and refuse new ones."""
     await server.execute(f"ALTER DATABASE {_quoted(database)} WITH ALLOW_CONNECTIONS false")
     for _ in range(100):
-        await server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", database)
-        if not await server.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", database):
+        await server.execute(SQL["disconnect"], database)
+        if not await server.fetchval(SQL["connections"], database):
             return
         await asyncio.sleep(0.05)
     await server.execute(f"ALTER DATABASE {_quoted(database)} WITH ALLOW_CONNECTIONS true")

@@ -11,11 +11,14 @@ from alpha.logs import logger
 from alpha.model.timestamp import ms_of
 from alpha.postgres.database import POSTGRES_ERRORS, connect
 from alpha.postgres.schema import needed, present
+from alpha.postgres.sql import queries
 from database.backup.dump import take
 from database.backup.encryption import DRILL_EVERY, encrypt, last_drill, run_hook
 from database.backup.restore import rehearse
 from database.backup.retention import Backup, BackupStore, due_at
 from database.backup.settings import BackupSettings
+
+SQL = queries(__file__)
 
 log = logger(__name__)
 SERVICE = "postgres_backup"
@@ -155,7 +158,7 @@ class BackupService:
             return
         try:
             await connection.execute(
-                "INSERT INTO audit.backups (kind, started_at, ok, file, bytes, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+                SQL["record"],
                 kind,
                 started,
                 ok,

@@ -5,8 +5,8 @@ from tests.history.conftest import plain_form
 from trade_sync_service.io.reconciliation_reader import SQL as RECONCILE
 from trade_sync_service.io.store import SQL as SYNC
 from trade_sync_service.status import SQL as STATUS
-from websocket_listener.corporate_actions import _PENDING
-from websocket_listener.fee_values import _WAITING
+from websocket_listener.corporate_actions import SQL as ACTIONS
+from websocket_listener.fee_values import SQL as FEES
 from websocket_listener.store import _OPEN_ORDERS
 
 #: Index -> query that needs it.
@@ -23,8 +23,8 @@ QUERIES = {
     "sync_runs_by_account": STATUS["status"],
     "halts_once": "SELECT reason FROM trading.halts WHERE lifted_at IS NULL AND account_id = $1",
     "commands_by_time": "SELECT * FROM audit.commands ORDER BY issued_at DESC LIMIT $1",
-    "fills_fees_without_price": _WAITING,
-    "fills_corporate_actions": _PENDING,
+    "fills_fees_without_price": FEES["waiting"],
+    "fills_corporate_actions": ACTIONS["pending"],
     "models_one_live": "SELECT version FROM trading.models WHERE name = $1 AND stage = 'live'",
     "dashboard_sessions_by_person": "SELECT * FROM audit.dashboard_sessions WHERE person = $1 ORDER BY created_at DESC",
     "alerts_by_time": "DELETE FROM audit.alerts WHERE raised_at < $1",

@@ -1,0 +1,3 @@
+-- name: newest_fill
+-- When the bot's newest fill happened.
+SELECT max(exec_time) FROM trading.fills WHERE bot_id = $1;

@@ -1,0 +1,3 @@
+-- name: databases
+-- The databases of the cluster.
+SELECT datname FROM pg_database;
