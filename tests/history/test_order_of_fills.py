@@ -12,7 +12,7 @@ from tests.support.world import ROOT
 #: By time and number, then by the random id: two fills of one match would come in the order of their ids.
 _ORDER_BY = re.compile(r"ORDER\s+BY\s+(?:(?!ORDER\s+BY|SELECT|FROM|LIMIT|WHERE)[^;])*?\bexec_id\b", re.IGNORECASE)
 #: Whose order is no order of events: locks are taken in the order of the key, files are compared by it.
-_KEYS = {"alpha/postgres/fills.py", "alpha/postgres/archive.py"}
+_KEYS = {"alpha/postgres/fills.py", "alpha/postgres/archive.py", "alpha/postgres/archive.sql"}
 
 
 def by_id_alone(text: str) -> list[str]:
@@ -25,10 +25,10 @@ def by_id_alone(text: str) -> list[str]:
 
 
 def _services() -> Iterator[tuple[str, str]]:
-    """Name and text of each module that is no test's."""
-    for path in sorted(ROOT.rglob("*.py")):
+    """Name and text of each module that is no test's, and of its queries; an applied migration never changes."""
+    for path in sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.sql")]):
         name = path.relative_to(ROOT).as_posix()
-        if not name.startswith((".", "tests/")) and "/tests/" not in name and name not in _KEYS:
+        if not name.startswith((".", "tests/", "database/migrations/")) and "/tests/" not in name and name not in _KEYS:
             yield name, path.read_text(encoding="utf-8")
 
 
