@@ -232,7 +232,12 @@ def _differences(world: World) -> list[str]:
     orders = [order for order in account.orders.values() if order.create_type == "CreateByUser"]
     resting = state.get("resting", {}).values()
     there = sorted((order.symbol, order.leaves) for order in orders)
-    knows = sorted((row["symbol"], Decimal(row["sent_qty"]) - Decimal(row["filled"])) for row in resting)
+    found += [f"the order {row} was never sent" for row in resting if row["sent_qty"] is None]
+    knows = sorted(
+        (row["symbol"], Decimal(row["sent_qty"]) - Decimal(row["filled"]))
+        for row in resting
+        if row["sent_qty"] is not None
+    )
     if there != knows:
         found.append(f"the bot knows the orders {knows}, and the exchange has {there}")
     links = [order.body["orderLinkId"] for order in world.venue.accepted]
