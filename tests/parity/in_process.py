@@ -164,6 +164,12 @@ def _world(
         world = World(seed, loop, draw, redis, postgres, venue, the_bot(), make, _settings)
         steps = clock.StepClock(exchange)
         client = (bot_runner.loop_step, "StepClock", type("Steps", (_Steps,), {"clock": steps}))
+
+        def unforeseen(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if context.get("exception") is not None:
+                world.ended.append(f"{context['message']}: {context['exception']!r}")
+
+        loop.set_exception_handler(unforeseen)
         try:
             with replaced(world, client, traced=False):
                 yield world, loop, steps
