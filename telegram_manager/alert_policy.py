@@ -4,6 +4,7 @@ Pure: alerts and the time go in, notices come out; everything that must survive 
 """
 
 import re
+from collections.abc import Iterable
 from datetime import time, tzinfo
 from hashlib import sha256
 from html import escape
@@ -17,8 +18,10 @@ from operations.formatting import in_zone, moment, zone_name
 AGAIN_MS = 30 * 60_000
 #: A problem not raised for this long counts as new when it returns, acknowledged or not.
 FORGET_MS = 60 * 60_000
-#: An acknowledged problem not raised for this long has ended: watchers raise a lasting problem every ten minutes.
+#: A problem not raised for this long has ended: watchers raise a lasting problem every ten minutes.
 OVER_MS = 25 * 60_000
+#: A problem whose watcher says that it has ended must stay away for so long; twice as long each time it came back.
+SETTLED_MS = 60_000
 #: A problem raised again after so long has a watcher, whose silence means its end.
 WATCHED_MS = 60_000
 #: Maximum keys remembered; maximum critical alerts per message, so that its button can name each of them.
@@ -29,6 +32,8 @@ _MEASURED = re.compile(
 )
 #: Message length; below Telegram's 4,096 including the header, even if every character is an entity.
 MOST = 3_500
+#: Problems per message that says that they are over.
+_MOST_OVER = 10
 _MARKS = {"critical": "🚨", "warning": "⚠️", "info": "ℹ️"}
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
@@ -57,6 +62,10 @@ class Known(msgspec.Struct):
     begun_ms: int = 0
     version: int = 0
     words: dict[str, str] = {}
+    #: When its watcher said that it has ended; whether that was told; how often it came back afterwards.
+    ended_ms: int | None = None
+    over: bool = False
+    returns: int = 0
 
 
 class AlertPolicyState(msgspec.Struct):
@@ -117,11 +126,20 @@ class AlertPolicy:
         waiting = [
             known
             for key, known in self.state.known.items()
-            if known.alert.level == "critical" and not known.acknowledged and (not ids or _ack_id(key, known) in ids)
+            if known.alert.level == "critical"
+            and not (known.acknowledged or known.over)
+            and (not ids or _ack_id(key, known) in ids)
         ]
         for known in waiting:
             known.acknowledged = True
         return len(waiting)
+
+    def end(self, keys: Iterable[str], now_ms: int) -> None:
+        """A watcher no longer finds these problems. Their end is told once they have stayed away for a while."""
+        for key in keys:
+            known = self.state.known.get(key)
+            if known is not None and known.ended_ms is None:
+                known.ended_ms = now_ms
 
     def _is_news(self, alert: Raised, now_ms: int) -> bool:
         if alert.level not in _ORDER or _ORDER[alert.level] > _ORDER[self._least]:
@@ -130,11 +148,15 @@ class AlertPolicy:
         worse = known is not None and _ORDER[alert.level] < _ORDER[known.alert.level]
         ended_ms = OVER_MS if known is not None and known.acknowledged else FORGET_MS
         words = _MEASURED.sub("#", alert.text)
-        if known is None or worse or now_ms - known.last_ms > ended_ms:
-            self.state.known[alert.key] = Known(alert, now_ms, now_ms, begun_ms=now_ms, words={alert.service: words})
+        if known is None or worse or known.over or now_ms - known.last_ms > ended_ms:
+            returns = known.returns + 1 if known is not None and known.over else 0
+            self.state.known[alert.key] = Known(
+                alert, now_ms, now_ms, begun_ms=now_ms, words={alert.service: words}, returns=returns
+            )
             self._forget(now_ms)
             return True
         known.last_ms = now_ms
+        known.ended_ms = None
         known.since += 1
         # two sources may report the same problem in different words: only a changed text from the same source is news
         before = known.words.setdefault(alert.service, words)
@@ -150,36 +172,44 @@ class AlertPolicy:
         return True
 
     def _over(self, raised: set[str], now_ms: int) -> list[Notice]:
-        """Acknowledged problems that were not raised for a while have ended: report that and forget their keys.
+        """Notices of the problems that have ended, by level, so that they reach those who were told of the problem.
 
-        What was raised only once says nothing by its silence (a halt that a limit has set stays without repeating itself):
-        its end is not told.
+        Ended is what its watcher no longer finds, and what was raised again and again and then not for a while. What was
+        raised only once says nothing by its silence (a halt that a limit has set stays without repeating itself): its end
+        is not told.
         """
-        ended = [
-            key
-            for key, known in self.state.known.items()
-            if known.acknowledged
-            and known.last_ms - known.begun_ms >= WATCHED_MS
-            and now_ms - known.last_ms > OVER_MS
-            and key not in raised
-        ]
-        lines = []
-        for key in ended:
-            alert = self.state.known.pop(key).alert
-            lines.append(
-                f"🟢 <b>Over</b>: {escape(alert.bot or alert.service)}: {escape(in_zone(alert.text[:200], self._zone))}"
-            )
-        told = f"Acknowledged, and not raised again for {OVER_MS // 60_000} minutes."
-        return [
-            Notice("critical", "\n".join([*lines[at : at + 10], f"<i>{told}</i>"]), [], repeats=True, silent=True)
-            for at in range(0, len(lines), 10)
-        ]
+        lines: dict[str, list[tuple[str, Raised]]] = {}
+        for key, known in self.state.known.items():
+            if known.over or key in raised or not self._has_ended(known, now_ms):
+                continue
+            known.over = True
+            alert = known.alert
+            how = "" if known.ended_ms is not None else f" (not raised for {OVER_MS // 60_000} minutes)"
+            text = escape(in_zone(alert.text[:200], self._zone))
+            line = f"🟢 <b>Over</b>: {escape(alert.bot or alert.service)}: {text}{how}"
+            lines.setdefault(alert.level, []).append((line, alert))
+        notices = []
+        for level in sorted(lines, key=_ORDER.__getitem__):
+            for first in range(0, len(lines[level]), _MOST_OVER):
+                some = lines[level][first : first + _MOST_OVER]
+                told = [line for line, _ in some]
+                alerts = [alert for _, alert in some]
+                notices.append(Notice(level, "\n".join(told), alerts, repeats=True, silent=True, lines=told))
+        return notices
+
+    def _has_ended(self, known: Known, now_ms: int) -> bool:
+        if known.ended_ms is not None:
+            return now_ms - known.ended_ms >= min(SETTLED_MS << min(known.returns, 10), OVER_MS)
+        watched = known.last_ms - known.begun_ms >= WATCHED_MS
+        return watched and known.alert.level != "info" and now_ms - known.last_ms > OVER_MS
 
     def _forget(self, now_ms: int) -> None:
         self.state.known = {
             key: known
             for key, known in self.state.known.items()
-            if now_ms - known.last_ms <= FORGET_MS or (known.alert.level == "critical" and not known.acknowledged)
+            if now_ms - known.last_ms <= FORGET_MS
+            or (known.ended_ms is not None and not known.over)
+            or (known.alert.level == "critical" and not (known.acknowledged or known.over))
         }
         while len(self.state.known) > MOST_KNOWN:
             del self.state.known[min(self.state.known, key=lambda key: self.state.known[key].last_ms)]
@@ -187,7 +217,8 @@ class AlertPolicy:
     def _repeats(self, now_ms: int) -> list[Notice]:
         due = []
         for known in self.state.known.values():
-            if known.alert.level == "critical" and not known.acknowledged and now_ms - known.told_ms >= self._repeat_ms:
+            waits = known.alert.level == "critical" and not (known.acknowledged or known.over)
+            if waits and now_ms - known.told_ms >= self._repeat_ms:
                 known.told_ms = now_ms
                 due.append(known.alert)
         if not due:

@@ -154,7 +154,7 @@ class CommandCentre:
             if self._settings.c2_webhook_url is not None:
                 steady["webhook"] = (await self._webhook(client)).run(stop)
             if self._settings.prometheus_url is not None:
-                metrics = MetricAlerts(str(self._settings.prometheus_url), client, self._alerts)
+                metrics = MetricAlerts(str(self._settings.prometheus_url), client, self._alerts, self._book.end)
                 steady["metrics"] = forever("metrics", lambda: metrics.look(wall_ms()), METRICS_S, stop)
             at_once: dict[str, Coroutine[Any, Any, None]] = {}
             if self._settings.c2_heartbeat_url is not None:
@@ -196,7 +196,7 @@ class CommandCentre:
         if setup is not None:
             setup.audience.default_news = self._settings.news()
             people = News(self._platform, setup.audience, setup.letters, self._memory, self._settings.quiet())
-        watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct)
+        watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct, ended=self._book.end)
         news = TradeEvents(
             self._platform,
             self._memory,
@@ -259,7 +259,7 @@ class CommandCentre:
         state = await self._memory.load(webhook.STATE, AlertPolicyState, AlertPolicyState)
         book = AlertPolicy(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
         address = url.get_secret_value() if url else ""
-        return Webhook(self._platform, book, self._memory, address, client, self._alerts)
+        return Webhook(self._platform, book, self._memory, address, client, self._alerts, self._book.end)
 
     async def _telegram(self, setup: Setup, pump: AlertDelivery, desks: list[UpdateDispatcher]) -> None:
         """Answer people, as soon as Telegram can be reached."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from alpha.alerts import Alert, Alerts, Level
@@ -30,19 +31,33 @@ BACKUP_LIMIT = timedelta(hours=26)
 DISK_LOW = 0.05
 
 
+#: Told the keys of problems that have ended, and when.
+Ended = Callable[[Sequence[str], int], None]
+
+
+def nobody(keys: Sequence[str], now_ms: int) -> None:
+    """Tell nobody."""
+
+
 class Debouncer:
     """Raises a problem once it has lasted for the patience, and again at intervals while it lasts."""
 
-    def __init__(self, alerts: Alerts, patience_ms: int) -> None:
+    def __init__(self, alerts: Alerts, patience_ms: int, ended: Ended = nobody) -> None:
+        """`ended` is told the keys of problems that were raised and are no longer found."""
         self._alerts = alerts
         self._patience_ms = patience_ms
+        self._ended = ended
         self._since_ms: dict[str, int] = {}
         self._raised_ms: dict[str, int] = {}
 
-    async def told(self, found: list[Alert], now_ms: int) -> None:
-        """Report all problems present at `now_ms`; any other has ended."""
+    async def told(self, found: list[Alert], now_ms: int, *, complete: bool = True) -> None:
+        """Report all problems present at `now_ms`; any other has ended, unless not everything could be looked at."""
         keys = {alert.key for alert in found}
+        if not complete:
+            keys |= self._since_ms.keys()
         self._since_ms = {key: since for key, since in self._since_ms.items() if key in keys}
+        if gone := self._raised_ms.keys() - keys:
+            self._ended(sorted(gone), now_ms)
         self._raised_ms = {key: raised for key, raised in self._raised_ms.items() if key in keys}
         for alert in found:
             since = self._since_ms.setdefault(alert.key, now_ms)
@@ -54,12 +69,14 @@ class Debouncer:
 class HealthWatch:
     """Checks everything every few seconds. All times are wall-clock milliseconds."""
 
-    def __init__(self, platform: Operations, alerts: Alerts, drawdown_pct: int, disk: str = "/") -> None:
+    def __init__(
+        self, platform: Operations, alerts: Alerts, drawdown_pct: int, disk: str = "/", ended: Ended = nobody
+    ) -> None:
         self._platform = platform
         self._drawdown_pct = drawdown_pct
         self._disk = disk
-        self._quick = Debouncer(alerts, PATIENCE_MS)
-        self._slow = Debouncer(alerts, 0)
+        self._quick = Debouncer(alerts, PATIENCE_MS, ended)
+        self._slow = Debouncer(alerts, 0, ended)
 
     async def look(self) -> None:
         """The quick check: bots, their data, stops, desired states."""
@@ -68,29 +85,32 @@ class HealthWatch:
         with contextlib.suppress(AlphaError):
             await watch_metrics.note_budget(self._platform)
         # problems are reported first; then each bot is handled independently: a slow stop delays no other
-        await self._quick.told(troubles(seen), self._platform.wall_ms())
+        await self._quick.told(troubles(seen), self._platform.wall_ms(), complete=judged(seen))
         await asyncio.gather(*(self._keep_wish(bot) for bot in seen.bots))
 
     async def look_around(self) -> None:
         """The slow check: drawdown, backups, disk. Unavailable parts are skipped."""
         found: list[Alert] = []
+        complete = True
         for ask in (self._drawdowns, self._backups, self._recovery):
             try:
                 found += await ask()
             except AlphaError as fault:
                 log.warning("not_watched", fault=str(fault))
+                complete = False
         try:
             usage = shutil.disk_usage(self._disk)
             watch_metrics.note_disk(usage)
         except OSError as fault:
             log.warning("disk_not_watched", fault=str(fault))
+            complete = False
             usage = None
         if usage is not None and usage.free < usage.total * DISK_LOW:
             free = f"{usage.free / 2**30:.1f} GiB"
             found.append(
                 Alert(Level.CRITICAL, "disk-low", f"Only {free} of disk are free.", "Delete old logs or images.")
             )
-        await self._slow.told(found, self._platform.wall_ms())
+        await self._slow.told(found, self._platform.wall_ms(), complete=complete)
 
     async def _keep_wish(self, bot: BotStatus) -> None:
         """Stop a bot again that runs although its desired state is stopped (after `up -d` or a reboot)."""
@@ -150,6 +170,11 @@ class HealthWatch:
             else f"The last good backup is of {good:%Y-%m-%d %H:%M} UTC"
         )
         return [Alert(Level.CRITICAL, "backup-missing", f"{last}.", "Look at the log of postgres_backup.")]
+
+
+def judged(seen: Status) -> bool:
+    """Whether everything could be looked at: a position of stale data may lack its stop although nothing says so."""
+    return not seen.faults and all(bot.data == "synced" for bot in seen.bots)
 
 
 def troubles(seen: Status) -> list[Alert]:

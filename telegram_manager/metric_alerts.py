@@ -5,7 +5,7 @@ import msgspec
 
 from alpha.alerts import Alert, Alerts, Level
 from alpha.logs import logger
-from telegram_manager.health_watch import Debouncer
+from telegram_manager.health_watch import Debouncer, Ended, nobody
 
 log = logger(__name__)
 #: The rules wait themselves; Prometheus may be replaced without a word.
@@ -30,11 +30,11 @@ class _Answer(msgspec.Struct):
 class MetricAlerts:
     """Asks Prometheus at `url` for what fires."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient, alerts: Alerts) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, alerts: Alerts, ended: Ended = nobody) -> None:
         self._url = f"{url.rstrip('/')}/api/v1/alerts"
         self._client = client
-        self._fired = Debouncer(alerts, 0)
-        self._away = Debouncer(alerts, AWAY_MS)
+        self._fired = Debouncer(alerts, 0, ended)
+        self._away = Debouncer(alerts, AWAY_MS, ended)
 
     async def look(self, now_ms: int) -> None:
         """Raise what fires at wall-clock time `now_ms`; a Prometheus that does not answer is an alert after three minutes."""

@@ -13,6 +13,7 @@ from telegram_manager.alert_policy import (
     FORGET_MS,
     MOST_KNOWN,
     OVER_MS,
+    SETTLED_MS,
     AlertPolicy,
     AlertPolicyState,
     Raised,
@@ -90,6 +91,68 @@ def test_what_was_raised_once_is_never_called_over_although_its_key_is_new_after
     assert [book.take([], minute * 60_000) for minute in range(1, 180)] == [[]] * 179
     (again,) = book.take([_alert(level="critical", text="The daily loss is reached: halted.")], 180 * 60_000)
     assert "halted" in again.html
+
+
+def test_the_end_that_a_watcher_sees_is_told_soon_to_whom_the_trouble_was_told() -> None:
+    book = _book()
+    book.take([_alert("a"), _alert("b", text="Else."), _alert("c", "critical")], 0)
+    book.end(["a", "b", "c", "unknown"], 240_000)
+    assert book.take([], 240_000 + SETTLED_MS - 1) == []
+    critical, warning = book.take([], 240_000 + SETTLED_MS)
+    assert (critical.level, warning.level) == ("critical", "warning")
+    assert warning.html.count("Over") == 2, "one message for all of a level"
+    assert [alert.key for alert in warning.alerts] == ["a", "b"]
+    assert len(warning.lines) == 2
+    assert critical.silent
+    assert warning.silent
+    assert not critical.ids
+    assert book.acknowledge() == 0
+    assert book.take([], 240_000 + 3 * REPEAT_MS) == [], "what is over repeats no longer"
+
+
+def test_trouble_that_comes_and_goes_is_no_storm() -> None:
+    book, told = _book(), []
+    for minute in range(180):
+        on = minute % 4 < 2
+        if minute % 4 == 2:
+            book.end(["k"], minute * 60_000)
+        told += [(minute, "Over" in notice.html) for notice in book.take([_alert()] if on else [], minute * 60_000)]
+    overs = [minute for minute, over in told if over]
+    assert overs == [3], "it came back at once: its end must last longer before it is told again"
+    assert len(told) <= 2 + 180 // 30
+
+
+def test_trouble_that_came_back_before_its_end_was_told_goes_on() -> None:
+    book = _book()
+    book.take([_alert(level="critical")], 0)
+    book.end(["k"], 120_000)
+    assert book.take([_alert(level="critical")], 150_000) == []
+    assert book.take([], 120_000 + 2 * SETTLED_MS) == []
+    assert len(book.take([], REPEAT_MS)) == 1, "it repeats: nobody acknowledged it and it is not over"
+
+
+def test_a_warning_that_its_watchers_no_longer_raise_is_over_without_an_acknowledgement() -> None:
+    book = _book()
+    for minute in range(0, 31, 10):
+        book.take([_alert()], minute * 60_000)
+    assert book.take([], 30 * 60_000 + OVER_MS) == []
+    (over,) = book.take([], 30 * 60_000 + OVER_MS + 1)
+    assert "not raised for 25 minutes" in over.html
+    assert over.level == "warning"
+    info = _book()
+    for minute in range(0, 31, 10):
+        info.take([_alert(level="info")], minute * 60_000)
+    assert info.take([], 120 * 60_000) == [], "news have no end"
+
+
+def test_an_end_in_quiet_hours_is_told_after_them_with_what_was_held() -> None:
+    book = _book(NIGHT)
+    book.take([_alert()], _at(23))
+    book.end(["k"], _at(23) + 600_000)
+    assert book.take([], _at(2, day=2)) == []
+    trouble, over = book.take([], _at(7, day=2))
+    assert "Trouble." in trouble.html
+    assert "Over" in over.html
 
 
 def test_acknowledged_trouble_in_other_words_is_news_and_other_measurements_are_not() -> None:

@@ -16,10 +16,12 @@ from alpha.model.timestamp import ms_of
 from alpha.postgres.database import connect
 from alpha.registry import Bot
 from operations.context import Operations
-from telegram_manager.health_watch import Debouncer, HealthWatch
+from operations.status import BotState, BotStatus, Status
+from telegram_manager.health_watch import Debouncer, HealthWatch, judged
 from telegram_manager.state_store import StateStore
 from telegram_manager.tests.test_delivery import add_trades
 from telegram_manager.trade_events import TradeEvents
+from tests.support.operations import NOW
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -127,3 +129,30 @@ async def test_trouble_that_passes_is_not_told_and_trouble_that_lasts_is_told_ag
     for moment in range(35_000, 700_000, 5_000):
         await lasting.told([trouble], moment)
     assert len(await _raised(platform)) == 2
+
+
+async def test_the_end_of_what_was_raised_is_passed_on_unless_not_everything_could_be_looked_at(
+    platform: Operations,
+) -> None:
+    ended: list[tuple[list[str], int]] = []
+    watch = Debouncer(
+        Alerts(platform.live.shared, "tests"), 30_000, lambda keys, now_ms: ended.append(([*keys], now_ms))
+    )
+    lasting, short = Alert(Level.CRITICAL, "lasting", "It lasts."), Alert(Level.WARNING, "short", "It passes.")
+    await watch.told([lasting], 0)
+    await watch.told([lasting, short], 35_000)
+    await watch.told([], 40_000, complete=False)
+    assert ended == [], "Redis is away: nothing can be said of the bots"
+    await watch.told([lasting], 45_000)
+    assert ended == [], "what passed before it was told has no end to tell"
+    await watch.told([], 50_000)
+    assert ended == [(["lasting"], 50_000)]
+    await watch.told([], 55_000)
+    assert len(ended) == 1
+
+
+async def test_a_bot_whose_data_is_not_synced_is_not_judged() -> None:
+    bot = BotStatus("lxalgo_001", BotState.RUNNING, "synced", 1.0, "running", "", [], None, None, None)
+    assert judged(Status([bot], [], [], [], None, NOW))
+    assert not judged(Status([replace(bot, data="stale")], [], [], [], None, NOW))
+    assert not judged(Status([bot], [], [], ["Redis is away."], None, NOW))
