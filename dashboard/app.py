@@ -2,6 +2,7 @@
 
 import asyncio
 from html import escape
+from time import thread_time
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -32,6 +33,8 @@ from operations.trade import find_trade
 
 log = logger(__name__)
 REFRESH_S = 1.0
+#: Looks take this share of a core at most, as long as they are no rarer than the second, in seconds.
+LOOK_SHARE, MOST_REFRESH_S = 0.015, 10.0
 #: Seconds between store checks, which run even with no viewers; unhealthy after BLIND_MS without an answer.
 ASK_S, BLIND_MS = 5.0, 30_000
 #: An event stream ends this long after its session, at most.
@@ -74,7 +77,9 @@ class Dashboard:
         self._log_in = None if steering is None else Login(settings, steering, self._gate)
         self.steering = None if steering is None else Steering(platform, steering, self._gate)
         self._audit = steering
-        self._viewers: set[asyncio.Queue[dict[str, str]]] = set()
+        self._viewers: set[asyncio.Queue[dict[str, bytes]]] = set()
+        #: The last look, and when it was (monotonic).
+        self._last: tuple[int, dict[str, str]] | None = None
         self.looked_ms = wall_ms()
         self.stores_ms = monotonic_ms()
 
@@ -145,7 +150,7 @@ class Dashboard:
     async def _front(self, request: web.Request) -> web.Response:
         asked = self._read(request)
         places, past = await asyncio.gather(
-            front.live_places(self.platform, steering=self.steering is not None),
+            self._places(),
             front.past_place(self.platform, asked),
         )
 
@@ -224,9 +229,9 @@ class Dashboard:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await stream.prepare(request)
-        queue: asyncio.Queue[dict[str, str]] = asyncio.Queue(2)
+        queue: asyncio.Queue[dict[str, bytes]] = asyncio.Queue(2)
         self._viewers.add(queue)
-        shown: dict[str, str] = {}
+        shown: dict[str, bytes] = {}
         checked_ms = monotonic_ms()
         try:
             while True:
@@ -238,22 +243,31 @@ class Dashboard:
                 for name, part in parts.items():
                     if shown.get(name) != part:
                         shown[name] = part
-                        await stream.write(_event(name, part))
+                        await stream.write(part)
         except (ConnectionError, asyncio.CancelledError):
             return stream
         finally:
             self._viewers.discard(queue)
 
     async def keep_looking(self) -> None:
-        """Refresh once per second for all viewers; idle while there are none."""
+        """Refresh once per second for all viewers, less often where a look costs more; idle while there are none."""
         while True:
             self.looked_ms = wall_ms()
+            began_s = thread_time()
             if self._viewers:
-                parts = await front.live_places(self.platform, steering=self.steering is not None)
+                places = await front.live_places(self.platform, steering=self.steering is not None)
+                self._last = (monotonic_ms(), places)
+                parts = {name: _event(name, part) for name, part in places.items()}
                 for queue in self._viewers:
                     if not queue.full():
                         queue.put_nowait(parts)
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(min(MOST_REFRESH_S, max(REFRESH_S, (thread_time() - began_s) / LOOK_SHARE)))
+
+    async def _places(self) -> dict[str, str]:
+        """The live parts: those that viewers were sent just now, else anew."""
+        if self._last is not None and monotonic_ms() - self._last[0] < REFRESH_S * 1000:
+            return self._last[1]
+        return await front.live_places(self.platform, steering=self.steering is not None)
 
     async def ask_stores(self) -> None:
         """Check that PostgreSQL and Redis answer; raises their errors."""

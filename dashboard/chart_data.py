@@ -25,6 +25,8 @@ from operations.pages import short
 from operations.search import Filter
 
 _TRADES = 400
+#: Newest fills, of all bots together, whose symbols are offered first.
+_LAST_FILLS = 600
 #: So many indicators are drawn in one chart.
 _INDICATORS = 24
 #: So many symbols are named to somebody who asks for one that is none.
@@ -35,10 +37,13 @@ Json = dict[str, object]
 async def symbols(platform: Operations) -> list[str]:
     """Return all symbols that bots follow or recently traded, the last traded first."""
     followed: set[str] = set()
-    for bot in platform.registry.bots:
-        followed |= await platform.live.of(bot).smembers(keys.symbols(bot.id))
+    bots = platform.registry.bots
+    for found in await asyncio.gather(*(platform.live.of(bot).smembers(keys.symbols(bot.id)) for bot in bots)):
+        followed |= found
     try:
-        traded = list(dict.fromkeys(row.symbol for row in await history.fills(platform, None, 300)))
+        # so many of each bot are looked at
+        count = max(20, _LAST_FILLS // len(bots))
+        traded = list(dict.fromkeys(row.symbol for row in await history.fills(platform, None, count)))
     except AlphaError:
         traded = []
     return [*traded, *sorted(followed - set(traded))]
@@ -162,15 +167,12 @@ async def equity(platform: Operations, asked: Asked) -> Json:
     coin = asked.coin or USDT
     now = await business_now(platform)
     period = asked.period(now)
-    curves = await asyncio.gather(
-        analytics.equity_curve(platform, None, period, coin),
-        *(analytics.equity_curve(platform, bot, period, coin) for bot in platform.registry.bots),
-    )
+    together, each = await analytics.equity_curves(platform, period, coin)
     latest = {row.bot: row for row in await positions.balance(platform) if row.true and row.coin == coin}
-    named = {"all": _points(curves[0])}
+    named = {"all": _points(together)}
     with_coin = 0
-    for bot, curve in zip(platform.registry.bots, curves[1:], strict=True):
-        points = _points(curve)
+    for bot in platform.registry.bots:
+        points = _points(each.get(bot.id, []))
         with_coin += bool(points)
         live = latest.get(bot.id)
         if points and live is not None:

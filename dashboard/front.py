@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from alpha.errors import AlphaError, Rejected
+from alpha.live_state.read import one_look
 from alpha.model.coin import USDT
 from alpha.model.money import ZERO
 from dashboard.asked import Asked, range_bar
@@ -47,15 +48,16 @@ async def live_places(platform: Operations, *, steering: bool = False) -> dict[s
 
     With `steering` bots have links to their commands, which the page shows to those who may use them.
     """
-    seen, balances, fills, orders, lit, alerts = await asyncio.gather(
-        status(platform),
-        positions.balance(platform),
-        _fills(platform),
-        positions.orders(platform),
-        lights(platform),
-        health.alerts(platform, _ALERTS_SHOWN),
-        return_exceptions=True,
-    )
+    with one_look():
+        seen, balances, fills, orders, lit, alerts = await asyncio.gather(
+            status(platform),
+            positions.balance(platform),
+            _fills(platform),
+            positions.orders(platform),
+            lights(platform),
+            health.alerts(platform, _ALERTS_SHOWN),
+            return_exceptions=True,
+        )
     if isinstance(seen, BaseException):
         raise seen
     faults = list(seen.faults)

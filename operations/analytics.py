@@ -20,6 +20,8 @@ SQL = queries(__file__)
 
 #: A chart is a few hundred pixels wide: more points only make it slower.
 CURVE_POINTS = 400
+#: With many accounts a curve has fewer points: so many snapshots are looked up for all together.
+_MOST_PROBES, _LEAST_POINTS = 12_000, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,19 +320,42 @@ async def equity_curve(platform: Operations, bot: Bot | None, period: Period, co
 
 
 async def _equity(platform: Operations, current: list[CurrentAccount], period: Period, coin: str) -> list[EquityPoint]:
+    return curve_of(await _equity_rows(platform, current, period, coin))
+
+
+async def equity_curves(
+    platform: Operations, period: Period, coin: str = USDT
+) -> tuple[list[EquityPoint], dict[str, list[EquityPoint]]]:
+    """Return the curve of all bots together and that of each bot, as `equity_curve` does, from one query."""
+    current = await current_accounts(platform)
+    rows = await _equity_rows(platform, current, period, coin)
+    own: dict[int, list[_PlacedEquity]] = {account.account_id: [] for account in current}
+    for row in rows:
+        own[row[1]].append(row)
+    return curve_of(rows), {account.bot: curve_of(own[account.account_id]) for account in current}
+
+
+async def _equity_rows(
+    platform: Operations, current: list[CurrentAccount], period: Period, coin: str
+) -> list["_PlacedEquity"]:
     accounts = [account.account_id for account in current]
     daily = period.days > CURVE_POINTS
     points = SQL["daily_points"] if daily else SQL["snapshot_points"]
-    arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, CURVE_POINTS)
+    places = min(CURVE_POINTS, max(_LEAST_POINTS, _MOST_PROBES // max(1, len(accounts))))
+    arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, places)
     try:
         rows = await platform.history.rows(points, accounts, *arguments, coin)
     except Misconfigured:
         # a schema of the release before, which knows no coins: the figures are shown without a chart
         return []
-    return curve_of([(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows])
+    return [(row["place"], row["account_id"], row["taken_at"], row["equity"]) for row in rows]
 
 
-def curve_of(rows: list[tuple[int, int, datetime, Decimal]]) -> list[EquityPoint]:
+#: Place on the curve, account, when, equity.
+_PlacedEquity = tuple[int, int, datetime, Decimal]
+
+
+def curve_of(rows: list[_PlacedEquity]) -> list[EquityPoint]:
     """Return one point per place with a newer moment, from the last known equity of each account; starts where all are known."""
     accounts = {account for _, account, _, _ in rows}
     known: dict[int, Decimal] = {}

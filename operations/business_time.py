@@ -1,9 +1,12 @@
 """Business time for the operator's tools: the newest timestamp that the exchange has sent."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE
+from alpha.live_state.read import once
 from alpha.model.timestamp import at
 from alpha.postgres.sql import queries
 from alpha.registry import Bot
@@ -17,14 +20,12 @@ async def business_now(platform: Operations, bot: Bot | None = None) -> datetime
 
     If the exchange has never sent anything, the wall clock: there is then no history to misread.
     """
-    heard: int = 0
+    return await once("business time", "" if bot is None else bot.id, lambda: _business_now(platform, bot))
+
+
+async def _business_now(platform: Operations, bot: Bot | None) -> datetime:
     try:
-        for each in platform.bots(bot):
-            database = platform.live.of(each)
-            symbols = await database.smembers(keys.symbols(each.id))
-            stamps = [await database.hget(keys.wallet(each.id), "updated_at")]
-            stamps += [await platform.live.shared.hget(keys.market(symbol), "updated_at") for symbol in symbols]
-            heard = max(heard, *(int(stamp or 0) for stamp in stamps))
+        heard = await _heard(platform, platform.bots(bot))
     except REDIS_UNAVAILABLE:
         heard = 0
     if heard:
@@ -34,3 +35,23 @@ async def business_now(platform: Operations, bot: Bot | None = None) -> datetime
         last = await platform.history.value(SQL["newest_fill"], each.id)
         newest = last if newest is None or (last is not None and last > newest) else newest
     return newest if newest is not None else platform.wall_now()
+
+
+async def _heard(platform: Operations, bots: Sequence[Bot]) -> int:
+    """The newest time, in milliseconds, that the exchange has sent to these bots or with their markets; 0 for none."""
+
+    async def of(bot: Bot) -> tuple[set[str], str | None]:
+        async with platform.live.of(bot).pipeline(transaction=False) as pipe:
+            pipe.smembers(keys.symbols(bot.id))
+            pipe.hget(keys.wallet(bot.id), "updated_at")
+            symbols, stamp = await pipe.execute()
+            return symbols, stamp
+
+    found = await asyncio.gather(*map(of, bots))
+    stamps = [stamp for _, stamp in found]
+    if symbols := set[str]().union(*(each for each, _ in found)):
+        async with platform.live.shared.pipeline(transaction=False) as pipe:
+            for symbol in symbols:
+                pipe.hget(keys.market(symbol), "updated_at")
+            stamps += await pipe.execute()
+    return max((int(stamp or 0) for stamp in stamps), default=0)

@@ -1,5 +1,6 @@
 """Candles of live state for charts, joined to the interval that is asked for."""
 
+import asyncio
 from collections.abc import Iterable
 
 from alpha.live_state import keys
@@ -15,8 +16,9 @@ Row = tuple[int, float, float, float, float, float]
 async def intervals(platform: Operations) -> list[str]:
     """Return the intervals of INTERVALS that can be made of those which bots follow."""
     kept: set[str] = set()
-    for bot in platform.registry.bots:
-        kept |= await platform.live.of(bot).smembers(keys.intervals(bot.id))
+    bots = platform.registry.bots
+    for found in await asyncio.gather(*(platform.live.of(bot).smembers(keys.intervals(bot.id)) for bot in bots)):
+        kept |= found
     bases = [INTERVALS[each] for each in kept if each in INTERVALS]
     return [name for name, minutes in INTERVALS.items() if any(minutes % base == 0 for base in bases)]
 

@@ -177,15 +177,18 @@ def fill_of(row: Any) -> FillRow:
 
 async def day_totals(platform: Operations, day: date) -> dict[str, DayTotal]:
     """Return the result of each active bot on that UTC day, on its current account."""
+    accounts = await current_accounts(platform)
+    by_account: dict[int, list[Any]] = {}
+    for row in await platform.history.rows(
+        SQL["account_days"],
+        [account.account_id for account in accounts],
+        day,
+        day + timedelta(days=1),
+    ):
+        by_account.setdefault(row["wanted_id"], []).append(row)
     found = {}
-    for account in await current_accounts(platform):
-        rows = await platform.history.rows(
-            SQL["account_days"],
-            account.account_id,
-            day,
-            day + timedelta(days=1),
-        )
-        if rows:
+    for account in accounts:
+        if rows := by_account.get(account.account_id):
             net = {row.get("settle_coin", USDT): row["net"] for row in rows}
             trips = sum(row["round_trips"] for row in rows)
             found[account.bot] = DayTotal(net.get(USDT, ZERO), trips, net)

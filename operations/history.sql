@@ -10,8 +10,9 @@ CROSS JOIN LATERAL (
 ORDER BY f.exec_time DESC, f.seq DESC, trading.fill_rank(f.closed_size, f.qty) DESC, f.exec_id DESC LIMIT $3;
 
 -- name: account_days
--- The days of an account.
-SELECT * FROM trading.account_days($1, $2, $3);
+-- The days of these accounts.
+SELECT wanted.account_id AS wanted_id, found.* FROM unnest($1::smallint[]) AS wanted (account_id)
+CROSS JOIN LATERAL trading.account_days(wanted.account_id, $2, $3) AS found;
 
 -- name: wishes
 -- What the operator wishes of each bot.

@@ -1,9 +1,11 @@
 """Open positions, orders and wallets, from live state."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +26,8 @@ from alpha.model.timestamp import at
 from alpha.registry import Bot
 from operations.coins import sums
 from operations.context import Operations, redis_faults
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +106,22 @@ def trusted(status: LiveStatus | None) -> bool:
     return status is not None and status.state is DataState.SYNCED
 
 
-async def watch_all(platform: Operations, bot: Bot | None = None) -> None:
-    """Read the status of all bots concurrently, so that waits for their counters (when not read recently) overlap."""
-    reads = (read_status(platform.live.of(each), each.id) for each in platform.bots(bot))
-    await asyncio.gather(*reads, return_exceptions=True)
-
-
 async def positions(platform: Operations, bot: Bot | None = None) -> list[PositionRow]:
     """Return all open positions, by bot and symbol. Raises Retry while Redis is unavailable."""
-    rows: list[PositionRow] = []
-    await watch_all(platform, bot)
+
+    async def of(each: Bot) -> list[PositionRow]:
+        database = platform.live.of(each)
+        true = trusted(await read_status(database, each.id))
+        return [_position(each, row, true) for row in await read_positions(database, each.id) if row.size]
+
+    return await _of_each(platform, bot, of)
+
+
+async def _of_each(platform: Operations, bot: Bot | None, read: Callable[[Bot], Awaitable[list[T]]]) -> list[T]:
+    """What is read of each of these bots, all at once, in their order. Raises Retry while Redis is unavailable."""
     async with redis_faults(platform.live):
-        for each in platform.bots(bot):
-            database = platform.live.of(each)
-            true = trusted(await read_status(database, each.id))
-            rows += [_position(each, row, true) for row in await read_positions(database, each.id) if row.size]
-    return rows
+        found = await asyncio.gather(*map(read, platform.bots(bot)))
+    return [row for rows in found for row in rows]
 
 
 def _position(bot: Bot, row: LivePosition, true: bool) -> PositionRow:
@@ -148,12 +152,12 @@ def _position(bot: Bot, row: LivePosition, true: bool) -> PositionRow:
 
 async def orders(platform: Operations, bot: Bot | None = None) -> list[OrderRow]:
     """Return all open orders, by bot and symbol. Raises Retry while Redis is unavailable."""
-    rows: list[OrderRow] = []
-    async with redis_faults(platform.live):
-        for each in platform.bots(bot):
-            found = await read_orders(platform.live.of(each), each.id)
-            rows += sorted((_order(each, order_id, row) for order_id, row in found.items()), key=lambda o: o.symbol)
-    return rows
+
+    async def of(each: Bot) -> list[OrderRow]:
+        found = await read_orders(platform.live.of(each), each.id)
+        return sorted((_order(each, order_id, row) for order_id, row in found.items()), key=lambda o: o.symbol)
+
+    return await _of_each(platform, bot, of)
 
 
 async def open_order(platform: Operations, bot: Bot, order_id: str) -> OrderRow:
@@ -203,27 +207,26 @@ def _moment(text: str) -> datetime | None:
 
 async def balance(platform: Operations, bot: Bot | None = None) -> list[BalanceRow]:
     """Return the settle coins of each bot's wallet, USDT first. Raises Retry while Redis is unavailable."""
-    rows: list[BalanceRow] = []
-    await watch_all(platform, bot)
-    async with redis_faults(platform.live):
-        for each in platform.bots(bot):
-            database = platform.live.of(each)
-            wallets = await read_wallets(database, each.id)
-            true = bool(wallets) and trusted(await read_status(database, each.id))
-            rows += [
-                BalanceRow(
-                    each.id,
-                    wallet.equity,
-                    wallet.wallet_balance,
-                    wallet.available,
-                    wallet.unrealised_pnl,
-                    wallet.updated_at,
-                    true,
-                    wallet.coin,
-                )
-                for wallet in wallets
-            ]
-    return rows
+
+    async def of(each: Bot) -> list[BalanceRow]:
+        database = platform.live.of(each)
+        wallets = await read_wallets(database, each.id)
+        true = bool(wallets) and trusted(await read_status(database, each.id))
+        return [
+            BalanceRow(
+                each.id,
+                wallet.equity,
+                wallet.wallet_balance,
+                wallet.available,
+                wallet.unrealised_pnl,
+                wallet.updated_at,
+                true,
+                wallet.coin,
+            )
+            for wallet in wallets
+        ]
+
+    return await _of_each(platform, bot, of)
 
 
 def total_unrealised(rows: list[PositionRow]) -> Decimal:

@@ -1,5 +1,6 @@
 """System status: each bot, its data, its positions and today's net; and the services."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from bot_control.interface import Unseen
 from operations import history
 from operations.business_time import business_now
 from operations.context import Operations, redis_faults
-from operations.positions import PositionRow, positions, total_unrealised, trusted, unrealised_by_coin, watch_all
+from operations.positions import PositionRow, positions, total_unrealised, trusted, unrealised_by_coin
 
 #: A strategy writes its heartbeat every few seconds; one older than this means that it is not alive.
 HEARTBEAT_LIMIT = timedelta(seconds=60)
@@ -105,17 +106,15 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
     except AlphaError as fault:
         faults.append(str(fault))
     rows = []
-    await watch_all(platform, bot)
-    for each in platform.bots(bot):
-        try:
-            async with redis_faults(platform.live):
-                live = await read_status(platform.live.of(each), each.id)
-                heartbeat = await read_heartbeat(platform.live.of(each), each.id)
-            open_positions: list[PositionRow] | None = await positions(platform, each)
-        except AlphaError as fault:
-            if str(fault) not in faults:
-                faults.append(str(fault))
-            live, heartbeat, open_positions = None, None, None
+    for each, seen in zip(
+        platform.bots(bot), await asyncio.gather(*(_seen(platform, each) for each in platform.bots(bot))), strict=True
+    ):
+        live, heartbeat, open_positions = None, None, None
+        if isinstance(seen, AlphaError):
+            if str(seen) not in faults:
+                faults.append(str(seen))
+        else:
+            live, heartbeat, open_positions = seen
         day = None if today is None else today.get(each.id, history.NO_TOTAL)
         wish = "unknown" if wishes is None else wishes.get(each.id, "running")
         process = (processes or {}).get(each.container)
@@ -154,6 +153,19 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
         if str(fault) not in faults:
             faults.append(str(fault))
     return Status(rows, services, halts, faults, moment, platform.wall_now(), announced)
+
+
+async def _seen(
+    platform: Operations, bot: Bot
+) -> tuple[LiveStatus | None, Heartbeat | None, list[PositionRow]] | AlphaError:
+    """What Redis says of one bot, or why it says nothing."""
+    try:
+        async with redis_faults(platform.live):
+            live = await read_status(platform.live.of(bot), bot.id)
+            heartbeat = await read_heartbeat(platform.live.of(bot), bot.id)
+        return live, heartbeat, await positions(platform, bot)
+    except AlphaError as fault:
+        return fault
 
 
 def judge(

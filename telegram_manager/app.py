@@ -259,7 +259,7 @@ class CommandCentre:
         state = await self._memory.load(webhook.STATE, AlertPolicyState, AlertPolicyState)
         book = AlertPolicy(state, NEVER_MS, self._platform.zone, None, self._settings.c2_alert_level)
         address = url.get_secret_value() if url else ""
-        return Webhook(self._platform, book, self._memory, address, client, self._alerts, self._book.end)
+        return Webhook(self._platform, book, self._memory, address, client, self._alerts)
 
     async def _telegram(self, setup: Setup, pump: AlertDelivery, desks: list[UpdateDispatcher]) -> None:
         """Answer people, as soon as Telegram can be reached."""

@@ -1,11 +1,14 @@
 """Typed reads of live state. Absent values read as None or empty, never as a default."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -18,6 +21,8 @@ from alpha.model.coin import SETTLE_COINS, USDT
 from alpha.model.leg import BOTH, split_slot
 from alpha.model.money import amount, amount_or_none, amount_or_zero
 from alpha.model.timestamp import at, ms_of
+
+T = TypeVar("T")
 
 
 class DataState(StrEnum):
@@ -246,6 +251,32 @@ def _parse_wallet(fields: Mapping[str, str], coin: str) -> LiveWallet:
     )
 
 
+#: The reads of one look, each with its answer; None outside of one.
+_look: ContextVar[dict[tuple[str, str], asyncio.Task[Any]] | None] = ContextVar("look", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Within this block, and in tasks that it starts, a bot's status and heartbeat are read once, whoever asks."""
+    token = _look.set({})
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+async def once(kind: str, name: str, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The answer of `read`, asked once per kind and name within `one_look`."""
+    look = _look.get()
+    if look is None:
+        return await read()
+    task = look.get((kind, name))
+    if task is None:
+        task = look[(kind, name)] = asyncio.create_task(read())
+    found: T = await task
+    return found
+
+
 #: Each client's observations of each bot's counter, for this process.
 _seen: WeakKeyDictionary[TextRedis, dict[str, Beats]] = WeakKeyDictionary()
 _READ_AGAIN_S = 0.1
@@ -257,6 +288,10 @@ async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIEN
     `synced` is believed when the listener's counter has moved since this client's previous read. A client that reads
     every second never waits; a first or infrequent read waits up to `patience_s` until the counter moves.
     """
+    return await once("status", bot, lambda: _read_status(bot_db, bot, patience_s))
+
+
+async def _read_status(bot_db: TextRedis, bot: str, patience_s: float) -> LiveStatus | None:
     beats = _seen.setdefault(bot_db, {}).setdefault(bot, Beats())
     while True:
         asked_ms = boottime_ms()
@@ -306,6 +341,10 @@ def _parse_status(fields: Mapping[str, str], state: DataState, age_s: float | No
 
 async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
     """The strategy's last heartbeat; None before the first."""
+    return await once("heartbeat", bot, lambda: _read_heartbeat(bot_db, bot))
+
+
+async def _read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
     asked_ms = boottime_ms()
     fields = await bot_db.hgetall(keys.heartbeat(bot))
     if not fields:

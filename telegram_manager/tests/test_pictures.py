@@ -22,6 +22,7 @@ from telegram_manager.audience import AlertPreferences
 from telegram_manager.daily_summary import DailySummary, SummaryState
 from telegram_manager.tests.conftest import ADMIN, CODE, OPERATOR, VIEWER, Centre, settings_for
 from telegram_manager.tests.phone import chromium, conversation, shoot
+from telegram_manager.tests.test_chart import put_candles
 from tests.support.models import artefact
 from tests.support.operations import run_sql
 
@@ -124,6 +125,7 @@ async def test_no_answer_is_wider_than_a_phone(
         centre.platform.registry.bots, (("BTCUSDT", "ETHUSDT"), ("ETHUSDT",), ("SOLUSDT", "XRPUSDT")), strict=True
     ):
         await centre.platform.live.of(bot).sadd(keys.symbols(bot.id), *symbols)
+    await put_candles(centre.platform)
     object.__setattr__(centre.platform, "settings", settings_for(centre.api))  # what /config shows
     named = "UPDATE trading.fills SET order_link_id = left('mo-en-' || exec_id, 36) WHERE bot_id = 'momentum_001'"
     await run_sql(house_database, named, INTENTS, *SLIPPAGE)
