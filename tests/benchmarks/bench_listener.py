@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -509,7 +510,12 @@ async def beside(bench: Bench, redis: EmbeddedRedis, pipe: Pipe) -> None:
     bot, begin = load_registry(ROOT / "bots.toml").bots[0], 10_000_000
     print(json.dumps({"ready": True}), flush=True)
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
-        spent = await measure(bench, redis, bot, pipe, begin, float(line))
+        try:
+            async with asyncio.timeout(4 * float(line) + 60):
+                spent = await measure(bench, redis, bot, pipe, begin, float(line))
+        except Exception:
+            traceback.print_exc()
+            raise
         begin += 10_000_000
         said = {
             name: (percentile(values, 0.5), percentile(values, 0.99))
@@ -570,6 +576,9 @@ async def run(fills: int, seconds: float, part: str) -> list[Figure]:
         redis.kill()
         postgres.stop("immediate")
         shutil.rmtree(folder, ignore_errors=True)
+        if part == "beside":
+            # a thread may wait for a process that was lost
+            os._exit(0)
     return figures
 
 
