@@ -74,7 +74,7 @@ def test_the_first_start_makes_database_user_and_retention_and_publishes_on_this
     assert ["ticks"] in query("SHOW DATABASES", "admin")
     assert sorted(query("SHOW USERS", "admin")) == [["admin", True], ["alpha", False]]
     (policy,) = query("SHOW RETENTION POLICIES ON ticks", "admin")
-    assert (policy[0], policy[1], policy[-1]) == ("autogen", "2160h0m0s", True)
+    assert (policy[0], policy[1], policy[-1]) == ("autogen", "876000h0m0s", True)
     assert httpx.get(f"{ADDRESS}/query", params={"q": "SHOW DATABASES"}).status_code == 401
     published = {}
     for name in ("demo-trading_influxdb", "demo-influxdb_port"):
