@@ -26,7 +26,7 @@ from tests.parity.in_process import Lived, live
 from tests.parity.random_runs import Outcome, back, bots_file, market
 from tests.simulation.virtual_loop import unbind_clocks
 
-#: With the share of seeds whose bot is killed at any moment but while it decides a bar: those end as if nothing was.
+#: The share of seeds whose bot is not killed while it decides a bar or an order is on its way: they end as if nothing was.
 _SPARED = 0.7
 #: What has to happen over so many seeds.
 _MANY = 20
@@ -148,7 +148,7 @@ def main() -> int:
                     f"   python -m tests.parity --first {compared.seed} --seeds 1 --bars {chosen.bars} --kills {chosen.kills}"
                 )
             if number % _REPORT == 0 or number == chosen.seeds:
-                hurt = f", {kills} kills of which {deciding} while a bar was decided" if kills else ""
+                hurt = f", {kills} kills of which {deciding} in the middle of a decision or an order" if kills else ""
                 print(
                     f"{number} seeds, {differed} differ, {fills} fills{hurt}, {time.monotonic() - began_s:.0f} s",
                     flush=True,

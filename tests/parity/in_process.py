@@ -20,6 +20,7 @@ import bot_runner.loop_step
 from alpha.config.loader import load
 from alpha.strategy.base import BarContext, StrategyState
 from alpha.strategy.intents import CancelEntry, Exit, Intent, MoveStop, MoveTarget
+from alpha.strategy.resting import Phase
 from bot_runner.settings import BotSettings
 from bot_runner.step import Point, StepClock
 from exchange_simulator import clock, options
@@ -80,7 +81,7 @@ class Lived:
     faults: list[str] = field(default_factory=list)
     timeframes: int = 0
     killed: int = 0
-    #: Kills while a bar was decided: what it wanted to open then comes too late and is left out.
+    #: Kills while a bar was decided or an order may have been on its way: what it wanted then may come too late.
     deciding: int = 0
 
 
@@ -183,7 +184,7 @@ def live(
 ) -> Lived:
     """A random strategy's bot over these bars; killed at each of these steps, and started again.
 
-    `spare_decisions`: not while it decides a bar, but a little later.
+    `spare_decisions`: not while it decides a bar or an order may be on its way, but a little later.
     """
     exchange, wanted = exchange_of(folder, start), Counter[str]()
     with _world(exchange, seed, wanted, kills) as (world, loop, steps):
@@ -191,6 +192,10 @@ def live(
 
         def decides() -> bool:
             timeline, waiter = exchange.timeline, steps.waiters.get(BOT)
+            resting = world.postgres.state.get((1, "resting"), {"state": {}})["state"]
+            # Of an order that may be on its way it is known only after half a minute whether it ever arrived; bars go on.
+            if any(row["phase"] == Phase.SENDING.value for row in resting.values()):
+                return True
             return timeline.point == 0 and waiter is not None and waiter.point < timeline.points_done
 
         def kill() -> None:
