@@ -38,7 +38,7 @@ KINDS = (
     *("timeframes: 1", "timeframes: 2", "symbols: 3", "refused: a post-only order would have taken"),
 )
 _FRESH_AFTER = 25
-_REPORT = 20
+_REPORT = 100
 
 
 @dataclass(frozen=True, slots=True)
