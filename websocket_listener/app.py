@@ -30,9 +30,10 @@ from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from alpha.process import LoopPulse
 from alpha.registry import Bot, load_registry
+from websocket_listener.account_recorder import Shared
 from websocket_listener.audit_schedule import AuditSchedule
-from websocket_listener.bot import BotListener, Shared
-from websocket_listener.lease import Leases
+from websocket_listener.bot import BotListener
+from websocket_listener.lease import Leases, always
 from websocket_listener.maintenance import MaintenanceWatch
 from websocket_listener.metrics import ListenerMetrics
 from websocket_listener.postgres_writer import PostgresWriter
@@ -86,8 +87,9 @@ class Listener:
             self.leases,
             AuditSchedule(len(keyed), settings.listener_audit_s),
             self.market.drawdowns,
-            *([self.sharing.attempt] if self.sharing is not None else []),
+            always if self.sharing is None else self.sharing.attempt,
         )
+        self.recorders = shared.recorders
         self.bots = [
             BotListener(bot, bot_keys, hosts_of(settings, bot_keys), links, shared, place)
             for place, (bot, bot_keys) in enumerate(keyed)
@@ -101,7 +103,7 @@ class Listener:
         self.maintenance = MaintenanceWatch(
             public_hosts, settings, budget, links.shared, self._market_gateway, self.alerts, self._may_write_public
         )
-        self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots])
+        self.public.listen_for([(bot, links.of(bot.bot)) for bot in self.bots], self.recorders)
         self._redis_run = ""
         self._redis_seen_s = time.monotonic()
         self._exchange_seen_s = time.monotonic()
@@ -136,13 +138,13 @@ class Listener:
                     await task
         finally:
             stopping.cancel()
-            for bot in self.bots:
-                bot.quit()
+            for recorder in self.recorders.values():
+                recorder.quit()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     await asyncio.gather(
                         *(self.database.drained(), self.rejected.drained(), self.grouped.tell(all_of_it=True)),
-                        *(bot.live.flushed() for bot in self.bots),
+                        *(recorder.live.flushed() for recorder in self.recorders.values()),
                     )
             if len(self.database):
                 log.warning("not_committed", rows=len(self.database), why="they are read again at the next start")
@@ -152,7 +154,7 @@ class Listener:
             await asyncio.wait({work, *stores}, timeout=1.0)
             gateways = (self._market_gateway, *(bot.gateway for bot in self.bots))
             await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
-            leases = [self.leases.public, *(bot.lease for bot in self.bots if bot.lease is not None)]
+            leases = [self.leases.public, *(recorder.lease for recorder in self.recorders.values())]
             await asyncio.gather(*(lease.give_back() for lease in leases))
             if self.sharing is not None:
                 await self.sharing.leave()
@@ -174,8 +176,8 @@ class Listener:
                 run = str((await self._links.shared.info("server"))["run_id"])
                 self._redis_seen_s = time.monotonic()
                 if self._redis_run and run != self._redis_run:
-                    for bot in self.bots:
-                        bot.live.lose("Redis was restarted")
+                    for recorder in self.recorders.values():
+                        recorder.live.lose("Redis was restarted")
                     self.public.lost()
                 self._redis_run = run
                 await self.alerts.flush()
@@ -206,9 +208,9 @@ class Listener:
         )
 
     def _dropped(self, account_id: int) -> None:
-        for bot in self.bots:
-            if bot.account is not None and bot.account.id == account_id:
-                bot.rows_dropped()
+        for recorder in self.recorders.values():
+            if recorder.account.id == account_id:
+                recorder.rows_dropped()
 
     async def _row_refused(self, row: Fill | OrderRow, fault: str) -> None:
         self.rejected.put(RejectedMessage("PostgreSQL", repr(row), fault, row.account_id, row.bot_id))
@@ -239,17 +241,18 @@ class Listener:
         """Current data state of each bot."""
         if self.leases.waiting_since_s is not None:
             return {"waiting": "Another listener listens; this one takes over when it has ended."}
+        return {bot.bot.id: self._details_of(bot) for bot in self.bots}
+
+    def _details_of(self, bot: BotListener) -> dict[str, str]:
+        if self.sharing is not None and not bot.recorded_here:
+            return {"state": "recorded by another listener"}
+        recorder = self.recorders.get(bot.bot.id)
         return {
-            bot.bot.id: {"state": "recorded by another listener"}
-            if self.sharing is not None and not bot.recorded_here
-            else {
-                "state": str(bot.status.state()),
-                "why": bot.status.why(),
-                "stream": str(bot.stream.state) if bot.stream is not None else "",
-                "history": bot.backfill.progress if bot.backfill is not None else "",
-                "unread": f"{bot.status.unread}, {bot.status.unread_lost} of them only counted",
-            }
-            for bot in self.bots
+            "state": str(bot.status.state()),
+            "why": bot.status.why(),
+            "stream": "" if recorder is None else str(recorder.stream.state),
+            "history": "" if recorder is None else recorder.backfill.progress,
+            "unread": f"{bot.status.unread}, {bot.status.unread_lost} of them only counted",
         }
 
 
@@ -276,7 +279,11 @@ async def serve(settings: ListenerSettings, stop: asyncio.Event, pulse: LoopPuls
         try:
             listener = Listener(settings, links, pool)
             registry = CollectorRegistry()
-            registry.register(ListenerMetrics(listener.bots, listener.database, listener.rejected, listener.public))
+            registry.register(
+                ListenerMetrics(
+                    *(listener.bots, listener.recorders, listener.database, listener.rejected, listener.public)
+                )
+            )
             health = HealthServer(
                 settings,
                 pulse,

@@ -25,7 +25,6 @@ from alpha.live_state.maintenance import MaintenanceWindow, write_maintenance
 from alpha.logs import logger
 from alpha.model.exchange_profile import profile_of
 from alpha.model.timestamp import at
-from websocket_listener.bot import timing_of
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.tickers import MayWrite
 
@@ -69,7 +68,7 @@ class MaintenanceWatch:
             Watch(lambda: None, lambda _why: None, lambda why: log.info("status_stream_refused", why=why)),
             topics=(TOPIC,),
             all_topics_needed=False,
-            connecting=Connecting(timing=timing_of(settings), budget=budget),
+            connecting=Connecting(timing=settings.stream_timing, budget=budget),
         )
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from alpha.live_state.read import DataState
 from alpha.postgres.rejected import RejectedMessages
+from websocket_listener.account_recorder import AccountRecorder
 from websocket_listener.bot import BotListener
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.public import PublicFeed
@@ -19,9 +20,15 @@ class ListenerMetrics(Collector):
     """The metrics of the process."""
 
     def __init__(
-        self, bots: Sequence[BotListener], database: PostgresWriter, rejected: RejectedMessages, public: PublicFeed
+        self,
+        bots: Sequence[BotListener],
+        recorders: Mapping[str, AccountRecorder],
+        database: PostgresWriter,
+        rejected: RejectedMessages,
+        public: PublicFeed,
     ) -> None:
         self._bots = bots
+        self._recorders = recorders
         self._database = database
         self._rejected = rejected
         self._public = public
@@ -51,6 +58,15 @@ class ListenerMetrics(Collector):
         yield _counter("listener_candles_filled", "Candles fetched over REST.", self._public.candles.filled)
         yield _gauge("listener_public_live", "1 while the public stream is live.", self._public.stream.live)
 
+    def _recorded(self, value: Callable[[AccountRecorder], float]) -> _Value:
+        """A value of the bot's recorded account; 0 while it is not recorded here."""
+
+        def value_of(bot: BotListener) -> float:
+            recorder = self._recorders.get(bot.bot.id)
+            return 0.0 if recorder is None else value(recorder)
+
+        return value_of
+
     def _of_bots(self) -> Iterable[Metric]:
         now_s = time.monotonic()
         gauges: dict[str, tuple[str, _Value]] = {
@@ -60,35 +76,38 @@ class ListenerMetrics(Collector):
                 "Wall-clock time of the last message, seconds since 1970.",
                 lambda b: b.status.last_message_ms / 1_000,
             ),
-            "waiting_rows": ("Rows of this bot that wait for PostgreSQL.", lambda b: _of(b, self._database.waiting)),
+            "waiting_rows": (
+                "Rows of this bot that wait for PostgreSQL.",
+                self._recorded(lambda r: self._database.waiting.get(r.account.id, 0)),
+            ),
             "commit_seconds": (
                 "From arrival to commit, last batch with rows of this bot.",
-                lambda b: _of(b, self._database.lags_s),
+                self._recorded(lambda r: self._database.lags_s.get(r.account.id, 0.0)),
             ),
-            "redis_lag_seconds": ("From arrival to Redis, last batch.", lambda b: b.live.lag_s),
+            "redis_lag_seconds": ("From arrival to Redis, last batch.", self._recorded(lambda r: r.live.lag_s)),
             "redis_away_seconds": (
                 "How long Redis has not been written.",
-                lambda b: 0.0 if b.live.lost_since_s is None else now_s - b.live.lost_since_s,
+                self._recorded(lambda r: 0.0 if r.live.lost_since_s is None else now_s - r.live.lost_since_s),
             ),
-            "audit_seconds": ("How long the last audit took.", lambda b: b.auditor.last_s if b.auditor else 0.0),
+            "audit_seconds": ("How long the last audit took.", self._recorded(lambda r: r.auditor.last_s)),
         }
         counters: dict[str, tuple[str, _Value]] = {
             "backfilled_rows": (
                 "Executions stored by a read over REST.",
-                lambda b: b.backfill.counts.inserted if b.backfill else 0,
+                self._recorded(lambda r: r.backfill.counts.inserted),
             ),
             "unseen_rows": (
                 "Executions that the stream had not brought.",
-                lambda b: b.backfill.counts.unseen if b.backfill else 0,
+                self._recorded(lambda r: r.backfill.counts.unseen),
             ),
-            "duplicates": ("Executions that were pushed again.", lambda b: b.feed.duplicates if b.feed else 0),
-            "unread_messages": ("Messages that could not be read.", lambda b: b.feed.unread if b.feed else 0),
-            "audits": ("Audits that were finished.", lambda b: b.auditor.audits if b.auditor else 0),
-            "audit_failures": ("Audits that failed.", lambda b: b.auditor.failures if b.auditor else 0),
-            "repaired": ("Live state put right by an audit.", lambda b: b.auditor.repaired if b.auditor else 0),
-            "old_changes_ignored": ("Changes that Redis refused as old.", lambda b: b.live.ignored),
-            "reconnects": ("Connections that were lost or not had.", lambda b: b.stream.reconnects if b.stream else 0),
-            "replaced": ("Ageing connections replaced without a gap.", lambda b: b.stream.replaced if b.stream else 0),
+            "duplicates": ("Executions that were pushed again.", self._recorded(lambda r: r.feed.duplicates)),
+            "unread_messages": ("Messages that could not be read.", self._recorded(lambda r: r.feed.unread)),
+            "audits": ("Audits that were finished.", self._recorded(lambda r: r.auditor.audits)),
+            "audit_failures": ("Audits that failed.", self._recorded(lambda r: r.auditor.failures)),
+            "repaired": ("Live state put right by an audit.", self._recorded(lambda r: r.auditor.repaired)),
+            "old_changes_ignored": ("Changes that Redis refused as old.", self._recorded(lambda r: r.live.ignored)),
+            "reconnects": ("Connections that were lost or not had.", self._recorded(lambda r: r.stream.reconnects)),
+            "replaced": ("Ageing connections replaced without a gap.", self._recorded(lambda r: r.stream.replaced)),
         }
         for name, (text, value) in gauges.items():
             gauge = GaugeMetricFamily(f"listener_{name}", text, labels=["bot"])
@@ -100,11 +119,6 @@ class ListenerMetrics(Collector):
             for bot in self._bots:
                 counter.add_metric([bot.bot.id], float(value(bot)))
             yield counter
-
-
-def _of(bot: BotListener, values: Mapping[int, float]) -> float:
-    """Metrics of this bot's account; 0 before it is identified."""
-    return 0.0 if bot.account is None else values.get(bot.account.id, 0.0)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -1,7 +1,7 @@
 """The public stream: prices and candles of every symbol that a bot follows or holds."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,7 +23,8 @@ from alpha.logs import logger
 from alpha.model.coin import settle_coin
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages, as_text
 from websocket_listener import serialize
-from websocket_listener.bot import BotListener, timing_of
+from websocket_listener.account_recorder import AccountRecorder
+from websocket_listener.bot import BotListener
 from websocket_listener.candles import Candles, Series
 from websocket_listener.settings import ListenerSettings
 from websocket_listener.tickers import MayWrite, Tickers
@@ -75,16 +76,19 @@ class PublicFeed:
             Handlers(self._data, self._garbage),
             Watch(self._up, self._down, self._refused),
             all_topics_needed=False,
-            connecting=Connecting(timing=timing_of(settings), budget=budget),
+            connecting=Connecting(timing=settings.stream_timing, budget=budget),
         )
         self._rejected = rejected
         self._bots: list[tuple[BotListener, TextRedis]] = []
+        self._recorders: Mapping[str, AccountRecorder] = {}
         self._symbols: dict[str, set[str]] = {}
         self._series: dict[str, set[Series]] = {}
 
-    def listen_for(self, bots: Sequence[tuple[BotListener, TextRedis]]) -> None:
-        """The bots whose wishes count, each with its own database."""
-        self._bots = list(bots)
+    def listen_for(
+        self, bots: Sequence[tuple[BotListener, TextRedis]], recorders: Mapping[str, AccountRecorder]
+    ) -> None:
+        """The bots whose wishes count, each with its own database, and the recorded accounts, whose symbols are followed."""
+        self._bots, self._recorders = list(bots), recorders
 
     async def run(self) -> None:
         """Stream until cancelled."""
@@ -110,7 +114,8 @@ class PublicFeed:
                         symbols, intervals = await pipe.execute()
                 except (RedisError, OSError, TimeoutError):
                     continue
-                held = _held(bot)
+                recorder = self._recorders.get(bot.bot.id)
+                held = set() if recorder is None else recorder.held_symbols
                 self._symbols[bot.bot.id] = set(symbols) | held
                 self._series[bot.bot.id] = {(symbol, interval) for symbol in symbols for interval in intervals}
             followed = {symbol for symbols in self._symbols.values() for symbol in symbols}
@@ -126,7 +131,7 @@ class PublicFeed:
             await asyncio.sleep(_LOOK_S)
 
     def _held(self) -> set[str]:
-        return {symbol for bot, _ in self._bots for symbol in _held(bot)}
+        return {symbol for recorder in self._recorders.values() for symbol in recorder.held_symbols}
 
     def _data(self, envelope: Envelope, frame: str | bytes) -> None:
         try:
@@ -161,7 +166,7 @@ class PublicFeed:
         series = (candle.symbol, candle.interval)
         for bot, _ in self._bots:
             if series in self._series.get(bot.bot.id, set()) and (not self._shares or bot.recorded_here):
-                bot.live.put(("EVENT", "candle", str(end_ms), data))
+                bot.announce(("EVENT", "candle", str(end_ms), data))
 
     async def _told(self, series: Series) -> int | None:
         """The start of the last candle of this series that stands in the events of every bot that follows it."""
@@ -183,7 +188,3 @@ class PublicFeed:
             starts.append(found)
         known = [start for start in starts if start is not None]
         return min(known) if known else None
-
-
-def _held(bot: BotListener) -> set[str]:
-    return {row.symbol for row in bot.book.positions.values() if row.size}

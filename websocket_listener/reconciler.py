@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from alpha.alerts import Alert, Alerts, Level
+from alpha.alerts import Alerts
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
 from alpha.clock import wall_ms
@@ -27,7 +27,7 @@ from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.gap_detector import GapDetector
 from websocket_listener.opening_positions import Openings
 from websocket_listener.orders import OrderHistory
-from websocket_listener.refusals import Refusals
+from websocket_listener.refusals import Refusals, refused_key
 from websocket_listener.status import BotStatus
 
 log = logger(__name__)
@@ -244,9 +244,7 @@ class AccountReconciler:
         self._status.refused = why
         self._status.say()
         if news:
-            bot = self._feed.account.bot_id
-            alert = Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
-            await self._alerts.raise_alert(alert, wall_ms())
+            await self._alerts.raise_alert(refused_key(self._feed.account.bot_id, why), wall_ms())
 
     async def _record_openings(self) -> None:
         """At a first start: read the positions, then once more every fill that is in them, then compare."""

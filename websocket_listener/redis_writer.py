@@ -56,12 +56,14 @@ class RedisWriter:
         self,
         redis: TextRedis,
         bot: str,
+        fence: WriteFence,
         *,
         rebuild: Callable[[], list[Change]],
         restored: Callable[[], None],
+        owed: Iterable[Change] = (),
     ) -> None:
-        """`redis` is a client that nothing else uses (`RedisLinks.writer`). `restored` is called after Redis was lost and
-        written anew. Nothing is written before `start` has given the lease."""
+        """`redis` is a client that nothing else uses (`RedisClients.writer`). `restored` is called after Redis was lost and
+        written anew. `owed` are events that are published with the first write."""
         self.lag_s = 0.0
         self.ignored = 0
         self.lost_since_s: float | None = time.monotonic()
@@ -69,13 +71,14 @@ class RedisWriter:
         self._bot = bot
         self._rebuild = rebuild
         self._restored = restored
-        self._fence: WriteFence | None = None
+        self._fence = fence
         self._proof_due = False
         self._sha = ""
         self._waiting: list[Change] = []
-        self._owed: deque[Change] = deque(maxlen=keys.EVENTS_KEPT)
+        self._owed: deque[Change] = deque(owed, maxlen=keys.EVENTS_KEPT)
         self._oldest_s = 0.0
         self._wake = asyncio.Event()
+        self._wake.set()
         self._idle = asyncio.Event()
 
     @property
@@ -93,11 +96,6 @@ class RedisWriter:
             self._oldest_s = time.monotonic()
             self._wake.set()
         self._waiting.append(change)
-
-    def start(self, fence: WriteFence) -> None:
-        """Memory holds the truth from now on: write it whole, then every change, under this lease."""
-        self._fence = fence
-        self._wake.set()
 
     def lose(self, why: str) -> None:
         """Redis is no longer trusted: rewrite it."""
@@ -124,14 +122,12 @@ class RedisWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._fence is None:
-                continue
             try:
                 if self.lost_since_s is not None:
-                    await self._write_anew(self._fence)
+                    await self._write_anew()
                     failures = 0
                 while self._waiting:
-                    await self._write_waiting(self._fence)
+                    await self._write_waiting()
                 self._idle.set()
             except (RedisError, OSError, TimeoutError, Retry) as fault:
                 self.lose(f"{type(fault).__name__}: {fault}")
@@ -140,14 +136,14 @@ class RedisWriter:
                 await asyncio.sleep(_BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
                 self._wake.set()
 
-    async def _write_waiting(self, fence: WriteFence) -> None:
+    async def _write_waiting(self) -> None:
         changes, oldest_s = self._waiting, self._oldest_s
         if len(changes) > _MOST_CHANGES:
             changes, self._waiting = changes[:_MOST_CHANGES], changes[_MOST_CHANGES:]
         else:
             self._waiting = []
         try:
-            answer = await self._apply(fence, changes)
+            answer = await self._apply(changes)
         except BaseException:
             self._owe(changes)
             raise
@@ -164,14 +160,14 @@ class RedisWriter:
             self._wake.set()
         self.lag_s = time.monotonic() - oldest_s
 
-    async def _prove(self, fence: WriteFence) -> None:
+    async def _prove(self) -> None:
         """Another listener has written, or nobody's token stands there: only PostgreSQL knows whose the lease is."""
-        if not await fence.prove():
+        if not await self._fence.prove():
             raise Retry("PostgreSQL does not say whose live state this is.")
 
-    async def _write_anew(self, fence: WriteFence, *, proved: bool = False) -> None:
+    async def _write_anew(self, *, proved: bool = False) -> None:
         if self._proof_due and not proved:
-            await self._prove(fence)
+            await self._prove()
         async with asyncio.timeout(_ANSWER_S):
             await self._redis.ping()
         # changes that happen from here on are put after the rebuild; the rebuild itself is taken in one step
@@ -179,19 +175,19 @@ class RedisWriter:
         owed = list(self._owed)
         changes: list[Change] = [("TAKE",), *self._rebuild(), *owed]
         try:
-            answer = await self._apply(fence, changes, proved=proved)
+            answer = await self._apply(changes, proved=proved)
         except BaseException:
             self._not_written(lost_since_s)
             raise
         if answer < 0:
             self._not_written(lost_since_s)
-            await self._prove(fence)
+            await self._prove()
             if answer == _ANOTHERS:
                 # PostgreSQL came back older than it was: the lease is ours again, under a token that will never be taken
                 raise LeaseLost(f"Redis holds a newer token of {self._bot} than this lease's: it is taken anew.")
             if proved:
                 raise Retry("Redis does not take a lease that was just proved.")
-            await self._write_anew(fence, proved=True)
+            await self._write_anew(proved=True)
             return
         self._proof_due = False
         for _ in owed:
@@ -203,11 +199,11 @@ class RedisWriter:
         self._owe(self._waiting)
         self._waiting = []
 
-    async def _apply(self, fence: WriteFence, changes: list[Change], *, proved: bool = False) -> int:
+    async def _apply(self, changes: list[Change], *, proved: bool = False) -> int:
         # a listener that was frozen asks before it writes; while PostgreSQL is unavailable nobody can have taken over
-        await fence.ready(Act.REDUCE)
+        await self._fence.ready(Act.REDUCE)
         encoded = msgspec.msgpack.encode(changes)
-        arguments = (self._bot, str(fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "")
+        arguments = (self._bot, str(self._fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "")
         async with asyncio.timeout(_ANSWER_S):
             if not self._sha:
                 self._sha = await self._redis.script_load(_SCRIPT)

@@ -45,3 +45,8 @@ class Refusals:
             return Alert(Level.WARNING, f"audit:{bot}", text, "Look at the listener's log.", bot)
 
         self._alerts.note(f"audit:{bot}", alert)
+
+
+def refused_key(bot: str, why: str) -> Alert:
+    """The exchange does not accept this bot's key, or its account is another bot's."""
+    return Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from alpha.bybit.connection import Timing
 from alpha.config.exchange import ExchangeSettings
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
 
@@ -36,3 +37,14 @@ class ListenerSettings(
     listener_away_s: float = Field(
         15.0, gt=0, description="seconds without PostgreSQL or Redis after which the process counts as unhealthy"
     )
+
+    @property
+    def stream_timing(self) -> Timing:
+        """The limits of a stream's connection."""
+        return Timing(
+            # an answer that does not come is a silence too, although pongs may come meanwhile
+            answer_s=min(Timing().answer_s, self.listener_silence_s),
+            ping_s=self.listener_ping_s,
+            silence_s=self.listener_silence_s,
+            max_age_s=self.listener_connection_age_s,
+        )

@@ -236,7 +236,7 @@ async def open_bench(pool: Any, links: RedisClients, port: int, tasks: asyncio.T
 
     database = PostgresWriter(pool, 1_000_000, dropped=lambda _: None, refused=refused)
     marks: dict[str, Mark] = {}
-    live = RedisWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
+    live = RedisWriter(links.writer(bot.redis_db), bot.id, Held(), rebuild=list, restored=lambda: None)
     book = AccountState(bot.id, live.put, marks)
     account = Account(number, bot.id, Environment.SIMULATED, "4711")
     feed = Dispatcher(account, book, live, database, BotStatus(live.put), rejected, BusinessClock(), lambda what: None)
@@ -256,7 +256,6 @@ async def open_bench(pool: Any, links: RedisClients, port: int, tasks: asyncio.T
         connecting=Connecting(timing=Timing(), budget=ConnectBudget()),
         account=StreamAccount(login=lambda: ["key", 1, "signature"]),
     )
-    live.start(Held())
     for job in (live.run(), database.run(), rejected.run(), stream.run()):
         tasks.create_task(job)
     await asyncio.wait_for(up.wait(), 10)
@@ -366,8 +365,7 @@ async def wire(pool: Any, links: RedisClients, count: int, tasks: asyncio.TaskGr
     for n in range(count):
         bot = f"bench_{count}_{n}"
         number = await pool.fetchval("SELECT trading.register_account('simulated', $1, 'shortseller_001')", bot)
-        live = RedisWriter(links.writer(20 + n), bot, rebuild=list, restored=lambda: None)
-        live.start(Held())
+        live = RedisWriter(links.writer(20 + n), bot, Held(), rebuild=list, restored=lambda: None)
         tasks.create_task(live.run())
         account = Account(number, "shortseller_001", Environment.SIMULATED, bot)
         book = AccountState(bot, live.put, marks)

@@ -44,7 +44,7 @@ from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import nobody_else
+from websocket_listener.tests.rows import Held, nobody_else
 
 
 def exchange(port: int, executions: int, line_ms: float) -> None:
@@ -76,7 +76,7 @@ async def run(executions: int, line_ms: float) -> tuple[float, float, int]:
         hosts = simulated_hosts(f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
         async with Gateway(hosts, Credentials("key", "secret"), throttle, account=bot.id) as gateway:
             rejected = RejectedMessages(pool, AlertBatcher(Alerts(links.shared, "bench")))
-            live = RedisWriter(links.writer(bot.redis_db), bot.id, rebuild=list, restored=lambda: None)
+            live = RedisWriter(links.writer(bot.redis_db), bot.id, Held(), rebuild=list, restored=lambda: None)
 
             async def refused(row: object, fault: str) -> None:
                 raise AssertionError(fault)

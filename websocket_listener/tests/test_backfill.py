@@ -28,7 +28,7 @@ from websocket_listener.dispatcher import Dispatcher
 from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.status import BotStatus
-from websocket_listener.tests.rows import START_MS, execution_row, nobody_else
+from websocket_listener.tests.rows import START_MS, Held, execution_row, nobody_else
 
 BOT = "lxalgo_001"
 OVERLAP_MS = 10_000
@@ -67,7 +67,7 @@ class Reader:
         async def refused(row: object, fault: str) -> None:
             raise AssertionError(fault)
 
-        live = RedisWriter(links.writer(1), BOT, rebuild=list, restored=lambda: None)
+        live = RedisWriter(links.writer(1), BOT, Held(), rebuild=list, restored=lambda: None)
         database = PostgresWriter(pool, 100, dropped=lambda _: None, refused=refused)
         account = Account(number, BOT, Environment.SIMULATED, str(number))
         book, status, business = AccountState(BOT, live.put, {}), BotStatus(live.put), self.gateway.business

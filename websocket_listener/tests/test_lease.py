@@ -100,23 +100,23 @@ async def test_a_listener_that_ends_in_order_hands_over_at_once(
     await synced(links, since_ms=wall_ms())
 
 
-def writer(links: RedisClients, changes: list[Change]) -> RedisWriter:
+def writer(links: RedisClients, fence: Held, changes: list[Change]) -> RedisWriter:
     """A writer whose whole state are these changes."""
-    return RedisWriter(links.writer(5), BOT, rebuild=lambda: list(changes), restored=lambda: None)
+    return RedisWriter(links.writer(5), BOT, fence, rebuild=lambda: list(changes), restored=lambda: None)
 
 
 async def test_redis_refuses_a_token_that_is_not_the_newest_and_an_unproved_one(links: RedisClients) -> None:
     redis, key = links.database(5), keys.status(BOT)
     old, new = Held(1_000), Held(2_000)
-    first, second = writer(links, [("STATUS", "why", "first")]), writer(links, [("STATUS", "why", "second")])
-    running = [asyncio.create_task(one.run()) for one in (first, second)]
+    first = writer(links, old, [("STATUS", "why", "first")])
+    second = writer(links, new, [("STATUS", "why", "second")])
 
     async def says(why: str) -> bool:
         return await redis.hget(key, "why") == why
 
-    first.start(old)
+    running = [asyncio.create_task(first.run())]
     await until(lambda: says("first"), 10, "the first one's state, proved because no token stood there")
-    second.start(new)
+    running.append(asyncio.create_task(second.run()))
     await until(lambda: says("second"), 10, "the second one's state")
     old.ours = False
     first.put(("STATUS", "why", "late"))
@@ -124,9 +124,8 @@ async def test_redis_refuses_a_token_that_is_not_the_newest_and_an_unproved_one(
         await running[0]
     assert (await redis.hget(key, "why"), await redis.hget(key, "token")) == ("second", "2000")
     # an emptied Redis knows no token: whose lease it is must be proved
-    late = writer(links, [("STATUS", "why", "late")])
+    late = writer(links, old, [("STATUS", "why", "late")])
     await redis.flushdb()
-    late.start(old)
     with pytest.raises(LeaseLost):
         await late.run()
     second.put(("STATUS", "why", "more"))

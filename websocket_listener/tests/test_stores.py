@@ -70,6 +70,7 @@ async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     live = RedisWriter(
         links.writer(2),
         BOT,
+        Held(),
         rebuild=lambda: [*books[0].rebuild(), *status.anew(), ("EVENT", "resync", "0", "{}")],
         restored=lambda: None,
     )
@@ -81,7 +82,6 @@ async def wired(pool: Any, links: RedisClients) -> AsyncIterator[Wired]:
     feed = Dispatcher(account, book, live, database, status, rejected, BusinessClock(), lost.append)
     feed.legs.hedged |= dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT"), False)
     tasks = [asyncio.create_task(job) for job in (live.run(), database.run(), rejected.run(), grouped.run())]
-    live.start(Held())
     yield Wired(account, feed, book, live, database, status, rejected, grouped, lost, refused, dropped)
     for task in tasks:
         task.cancel()
