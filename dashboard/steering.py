@@ -19,7 +19,9 @@ from dashboard.runs import Run, Runs
 from dashboard.shell import page
 from dashboard.steering_page import hidden, steering_page
 from operations.arguments import Arguments, read_words
-from operations.audit_log import Attempt, new_id, note_attempt, note_outcome
+from operations.audit_log import Attempt, new_id
+from operations.audited_commands import AuditedCommands, warning_of
+from operations.command_result import CommandResult
 from operations.commands import BY_NAME, Command, Role
 from operations.confirmations import Confirmations, Pressed
 from operations.context import Operations
@@ -53,6 +55,7 @@ class Steering:
     def __init__(self, reading: Operations, steering: Operations, door: Gate) -> None:
         self._reading = reading
         self._steering = steering
+        self._commands = AuditedCommands(steering, "The dashboard")
         self._gate = door
         self._confirmations = Confirmations()
         self._runs = Runs()
@@ -72,7 +75,7 @@ class Steering:
 
     async def report_interrupted(self) -> None:
         """Mark the commands that the last process left running as failed."""
-        await self._steering.history.value(SQL["abandon_commands"])
+        await self._commands.interrupted("dashboard")
 
     async def _show(self, request: web.Request) -> web.Response:
         own = gate.session(request)
@@ -98,12 +101,9 @@ class Steering:
             return await self._refuse(request, attempt, _needs(order.role), 403)
         try:
             args = read_words(self._steering.registry, order.name, order.usage, order.example, said)
-            warning = await order.warn(self._steering, args)
+            warning = await warning_of(self._steering, order, args)
         except Rejected as fault:
             return await self._refuse(request, attempt, str(fault), 400)
-        except AlphaError as fault:
-            # unknown consequences are said; a panic must not wait for them
-            warning = f"{order.name.capitalize()} {' '.join(said)}? {fault}"
         attempt = self._attempt(own, name, " ".join(args.words), args)
         return await self._ask_back(request, own, attempt, name, args.words, warning)
 
@@ -112,7 +112,7 @@ class Steering:
     ) -> web.Response:
         if own.role < Role.OPERATOR:
             return await self._refuse(request, attempt, _needs(Role.OPERATOR), 403)
-        await note_attempt(self._steering, attempt, "asked")
+        await self._commands.claim(attempt, "asked")
         token = self._confirmations.ask(own.person, own.id, name, words, attempt.id, self._steering.wall_ms())
         asked, _, more = warning.partition("? ")
         lines = "".join(f"<p>{escape(line)}</p>" for line in more.splitlines())
@@ -137,17 +137,17 @@ class Steering:
             return await self._refuse(request, self._attempt(own, "confirm", ""), why, 409)
         attempt = self._attempt(own, pending.command, " ".join(pending.words))
         if pressed is Pressed.EXPIRED:
-            await note_attempt(self._steering, attempt, "expired")
+            await self._commands.claim(attempt, "expired")
             return self._said(request, "Older than a minute: not done. Ask again.", 409)
         if pressed is not Pressed.YES:
-            await note_attempt(self._steering, attempt, "refused", "answered no")
+            await self._commands.claim(attempt, "refused", "answered no")
             return self._said(request, "Not done.", 200)
         order = BY_NAME.get(pending.command)
         needed = order.role if order is not None else Role.OPERATOR
         if own.role < needed:
             return await self._refuse(request, attempt, _needs(needed), 403)
         # nothing runs that the audit log does not have
-        await note_attempt(self._steering, attempt, "confirmed")
+        await self._commands.claim(attempt, "confirmed")
         said = " ".join((f"/{pending.command}", *pending.words))
         run = self._runs.begin(
             own.person, said, lambda run: self._carry_out(run, pending.command, pending.words, attempt)
@@ -155,22 +155,11 @@ class Steering:
         return web.Response(status=303, headers={**gate.HEADERS, "Location": f"/steer/run/{run.id}"})
 
     async def _carry_out(self, run: Run, name: str, words: tuple[str, ...], attempt: Attempt) -> None:
-        by = f"dashboard:{attempt.issuer}"
-
-        async def tell(sentence: str) -> None:
-            run.lines.append(sentence)
-
         try:
-            if name == ACKNOWLEDGE:
-                await self._steering.history.value(SQL["acknowledge"], by)
-                run.finish(done=True, text="The command centre acknowledges them within a few seconds.")
-            else:
-                order = BY_NAME[name]
-                if not isinstance(order, Command):
-                    raise Rejected(f"{name} is not a command.")
-                args = read_words(self._steering.registry, order.name, order.usage, order.example, list(words))
-                ended = await order.run(self._steering, args, by, tell)
-                run.finish(done=ended.done, text=ended.text)
+            async with self._commands.recorded(attempt.id) as ended:
+                result = await self._act(run, name, words, attempt.by)
+                ended.take(result)
+            run.finish(done=result.done, text=result.text)
         except AlphaError as fault:
             run.finish(done=False, text=str(fault))
         except asyncio.CancelledError:
@@ -179,11 +168,19 @@ class Steering:
         except Exception:
             log.exception("unforeseen_fault", command=name)
             run.finish(done=False, text="That went wrong here; the log has the details.")
-        finally:
-            try:
-                await note_outcome(self._steering, attempt.id, "done" if run.done else "failed", run.text)
-            except AlphaError as fault:
-                log.error("outcome_not_audited", attempt=attempt.id, fault=str(fault))
+
+    async def _act(self, run: Run, name: str, words: tuple[str, ...], by: str) -> CommandResult:
+        async def tell(sentence: str) -> None:
+            run.lines.append(sentence)
+
+        if name == ACKNOWLEDGE:
+            await self._steering.history.value(SQL["acknowledge"], by)
+            return CommandResult(True, "The command centre acknowledges them within a few seconds.")
+        order = BY_NAME[name]
+        if not isinstance(order, Command):
+            raise Rejected(f"{name} is not a command.")
+        args = read_words(self._steering.registry, order.name, order.usage, order.example, list(words))
+        return await order.run(self._steering, args, by, tell)
 
     async def _run_page(self, request: web.Request) -> web.Response:
         """How a command goes; it fetches itself again until the command has ended."""
@@ -207,7 +204,7 @@ class Steering:
         )
 
     async def _refuse(self, request: web.Request, attempt: Attempt, why: str, status: int) -> web.Response:
-        await note_attempt(self._steering, attempt, "refused", why)
+        await self._commands.claim(attempt, "refused", why)
         return self._said(request, why, status)
 
     def _said(self, request: web.Request, text: str, status: int) -> web.Response:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from alpha.errors import AlphaError
 from alpha.registry import Bot
 from operations import control, models
-from operations.audit_log import Attempt, new_id, run_audited
+from operations.audit_log import Attempt, new_id
+from operations.audited_commands import AuditedCommands
 from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.status import BotState, Status
@@ -34,6 +35,7 @@ class KeyCommands:
     ) -> None:
         self._with_model = with_model
         self._platform = platform
+        self._commands = AuditedCommands(platform, "The demo")
         self._url = dashboard_url
         self._stop = stop
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -104,9 +106,7 @@ class KeyCommands:
     async def _do(self, name: str, act: _Act, bot: Bot) -> None:
         attempt = Attempt(new_id(_BY), "terminal", _BY, "owner", "", name, bot.id, {})
         try:
-            result = await run_audited(
-                self._platform, attempt, lambda: act(self._platform, bot, f"terminal:{_BY}"), self._say
-            )
+            result = await self._commands.run(attempt, lambda: act(self._platform, bot, attempt.by), self._say)
             self.answer = result.text
         except AlphaError as fault:
             self.answer = str(fault)

@@ -1,12 +1,9 @@
 """The audit log of every command attempt: who, where, what, and how it ended."""
 
 import uuid
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from alpha.errors import AlphaError
 from alpha.postgres.sql import queries
-from operations.command_result import CommandResult
 from operations.context import Operations
 from operations.storable import storable
 
@@ -25,6 +22,11 @@ class Attempt:
     name: str
     bot: str
     arguments: dict[str, str]
+
+    @property
+    def by(self) -> str:
+        """Who orders it, as bots and guard record it."""
+        return f"{self.source}:{self.issuer}"
 
 
 def new_id(source: str) -> str:
@@ -68,44 +70,10 @@ async def note_outcome(platform: Operations, attempt_id: str, outcome: str, answ
     )
 
 
-async def run_audited(
-    platform: Operations,
-    attempt: Attempt,
-    act: Callable[[], Awaitable[CommandResult]],
-    tell: Callable[[str], Awaitable[None]],
-) -> CommandResult:
-    """Carry out a confirmed command, with its entry and its outcome in the audit log.
+async def interrupted_attempts(platform: Operations, source: str, answer: str) -> list[str]:
+    """Mark confirmed attempts of `source` without an outcome as failed, with this answer; return those of the last day.
 
-    A command runs without its entry when PostgreSQL is away, after saying so: a panic must not fail for that.
+    As they were typed: `/flatten shortseller_001`. Raises Retry while PostgreSQL is unavailable.
     """
-    audited = await try_note(platform, attempt, "confirmed", "", tell)
-    try:
-        result = await act()
-    except AlphaError as fault:
-        if audited:
-            await _finish(platform, attempt, "failed", str(fault), tell)
-        raise
-    if audited:
-        await _finish(platform, attempt, "done" if result.done else "failed", result.text, tell)
-    return result
-
-
-async def try_note(
-    platform: Operations, attempt: Attempt, outcome: str, answer: str, tell: Callable[[str], Awaitable[None]]
-) -> bool:
-    """Write an attempt; when that fails, say so and return False."""
-    try:
-        await note_attempt(platform, attempt, outcome, answer)
-    except AlphaError as fault:
-        await tell(f"Not in the audit: {fault}")
-        return False
-    return True
-
-
-async def _finish(
-    platform: Operations, attempt: Attempt, outcome: str, answer: str, tell: Callable[[str], Awaitable[None]]
-) -> None:
-    try:
-        await note_outcome(platform, attempt.id, outcome, answer)
-    except AlphaError as fault:
-        await tell(f"Its outcome is not in the audit: {fault}")
+    rows = await platform.history.rows(SQL["abandon"], source, answer)
+    return [f"/{row['name']} {row['bot']}".strip() for row in rows if row["recent"]]

@@ -7,3 +7,9 @@ ON CONFLICT (command_id) DO NOTHING RETURNING command_id;
 -- name: finish
 -- How a command ended.
 UPDATE audit.commands SET outcome = $2, answer = nullif($3, ''), finished_at = now() WHERE command_id = $1;
+
+-- name: abandon
+-- Confirmed commands of a program that a restart has interrupted have failed.
+UPDATE audit.commands SET outcome = 'failed', finished_at = now(), answer = $2
+WHERE source = $1 AND outcome = 'confirmed' AND finished_at IS NULL
+RETURNING name, coalesce(bot_id, '') AS bot, issued_at > now() - interval '1 day' AS recent;

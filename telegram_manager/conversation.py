@@ -7,6 +7,7 @@ from html import escape
 from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from operations.arguments import Arguments, read_words
+from operations.audited_commands import warning_of
 from operations.commands import BY_NAME, Command, Query, Role
 from operations.confirmations import Confirmations, Pending, Pressed
 from operations.context import Operations
@@ -21,7 +22,6 @@ from telegram_manager.chat_ref import ChatRef
 from telegram_manager.incoming_update import IncomingUpdate
 from telegram_manager.row_buttons import row_buttons
 from telegram_manager.sender import TelegramSender
-from telegram_manager.state_store import AuditTrail
 
 log = logger(__name__)
 #: Queries sent to the stores concurrently; more wait. No slot is held while waiting for Telegram.
@@ -49,7 +49,6 @@ class Conversation:
         letters: TelegramSender,
         painter: ChartWorker,
         confirmations: Confirmations,
-        audit: AuditTrail,
         audience: Audience,
         own: dict[str, Own],
     ) -> None:
@@ -57,7 +56,6 @@ class Conversation:
         self._letters = letters
         self._painter = painter
         self._confirmations = confirmations
-        self._audit = audit
         self._audience = audience
         self._own = own
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -226,12 +224,10 @@ class Conversation:
         if args is None:
             return "refused", "wrong words"
         try:
-            warning = await order.warn(self._platform, args)
+            warning = await warning_of(self._platform, order, args)
         except Rejected as fault:
             await self._letters.say(place, f"🔴 {escape(str(fault))}", urgent=True)
             return "refused", str(fault)
-        except AlphaError as fault:
-            warning = f"{order.name.capitalize()} {' '.join(args.words)}? {fault}"
         return await self.confirm(place, person, order.name, args.words, attempt, warning)
 
     async def confirm(

@@ -9,6 +9,7 @@ from html import escape
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from operations.audit_log import Attempt
+from operations.audited_commands import PATIENCE_S, AuditedCommands
 from operations.commands import BY_NAME, Role
 from operations.context import Operations
 from telegram_manager.access import Access, AccessControl, Decision
@@ -18,7 +19,7 @@ from telegram_manager.buttons import read_press
 from telegram_manager.conversation import Conversation
 from telegram_manager.incoming_update import IncomingUpdate, Kind, Unreadable
 from telegram_manager.sender import TelegramSender
-from telegram_manager.state_store import AuditTrail, StateStore
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 #: How long the audit log may delay a panic or a confirmation; the row is still written shortly after.
@@ -47,7 +48,7 @@ class UpdateDispatcher:
         gate: AccessControl,
         conversation: Conversation,
         letters: TelegramSender,
-        audit: AuditTrail,
+        commands: AuditedCommands,
         audience: Audience,
         memory: StateStore,
     ) -> None:
@@ -57,7 +58,7 @@ class UpdateDispatcher:
         self._gate = gate
         self._conversation = conversation
         self._letters = letters
-        self._audit = audit
+        self._commands = commands
         self._audience = audience
         self._memory = memory
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,7 +94,7 @@ class UpdateDispatcher:
         identity = self._attempt_id(fault.number or f"received {received_ms}", sequence)
         attempt = Attempt(identity, "telegram", "nobody", "", "", "unreadable update", "", arguments)
         try:
-            await self._audit.claim(attempt, "refused")
+            await self._commands.claim(attempt, "refused")
         except Exception:
             log.exception("update_not_kept", update=fault.number)
 
@@ -120,8 +121,8 @@ class UpdateDispatcher:
             outcome = (
                 ("confirmed" if confirms else "asked") if admitted else _OUTCOMES.get(judgement.verdict, "refused")
             )
-            patience = {"patience_s": URGENT_PATIENCE_S} if seen.waits_for_nothing else {}
-            if not await self._audit.claim(attempt, outcome, **patience):
+            patience_s = URGENT_PATIENCE_S if seen.waits_for_nothing else PATIENCE_S
+            if not await self._commands.claim(attempt, outcome, patience_s=patience_s):
                 return
         if judgement.new_stranger:
             await self._memory.save("gate", self._gate.state)
@@ -182,23 +183,21 @@ class UpdateDispatcher:
         )
 
     async def _answer(self, seen: IncomingUpdate, judgement: Decision, attempt: Attempt) -> None:
-        outcome, said = "failed", ""
         try:
-            outcome, said = await self._settle(seen, judgement, attempt)
+            if judgement.verdict is Access.ADMITTED:
+                async with self._commands.recorded(attempt.id) as ended:
+                    ended.outcome, ended.answer = await self._settle(seen, judgement, attempt)
+            else:
+                await self._settle(seen, judgement, attempt)
         except AlphaError as fault:
             # usually Telegram refused the answer: tell the person, in a form that Telegram accepts
-            said = str(fault)
-            log.warning("not_answered", update=seen.update_id, fault=said)
+            log.warning("not_answered", update=seen.update_id, fault=str(fault))
             if judgement.verdict is Access.ADMITTED:
-                await self._apologise(seen, f"🔴 The answer could not be given. {escape(said[:300])}")
+                await self._apologise(seen, f"🔴 The answer could not be given. {escape(str(fault)[:300])}")
         except Exception:
             # An unexpected fault must neither end the service nor leak: it is logged, and the person gets one sentence.
             log.exception("unforeseen_fault", update=seen.update_id)
             await self._apologise(seen, "🔴 That went wrong here; the log has the details.")
-            said = "An unforeseen fault; the log has its trace."
-        finally:
-            if judgement.verdict is Access.ADMITTED:
-                await self._audit.finish(attempt.id, outcome, said)
 
     async def _settle(self, seen: IncomingUpdate, judgement: Decision, attempt: Attempt) -> tuple[str, str]:
         if judgement.new_stranger:

@@ -8,6 +8,7 @@ from telegram.error import BadRequest
 
 from alpha.errors import Misconfigured
 from alpha.logs import logger
+from operations.audited_commands import AuditedCommands
 from operations.commands import COMMANDS, QUERIES, Role
 from operations.confirmations import Confirmations
 from operations.context import Operations
@@ -23,7 +24,7 @@ from telegram_manager.rate_limit import RateLimit
 from telegram_manager.sender import TelegramSender
 from telegram_manager.session_commands import SessionCommands
 from telegram_manager.settings import CommandCentreSettings
-from telegram_manager.state_store import AuditTrail, StateStore
+from telegram_manager.state_store import StateStore
 
 log = logger(__name__)
 _OWN = (
@@ -47,7 +48,7 @@ class Setup:
     letters: TelegramSender
     gate: AccessControl
     memory: StateStore
-    audit: AuditTrail
+    commands: AuditedCommands
     audience: Audience
     painter: ChartWorker
 
@@ -77,7 +78,16 @@ async def set_up(
     )
     audience = Audience(gate, letters, memory)
     await audience.load()
-    return Setup(bot, outbox, letters, gate, memory, AuditTrail(platform), audience, ChartWorker())
+    return Setup(
+        bot,
+        outbox,
+        letters,
+        gate,
+        memory,
+        AuditedCommands(platform, "The command centre", buffered=True),
+        audience,
+        ChartWorker(),
+    )
 
 
 def make_desk(
@@ -89,7 +99,6 @@ def make_desk(
         setup.letters,
         setup.painter,
         Confirmations(),
-        setup.audit,
         setup.audience,
         own.handlers(),
     )
@@ -99,7 +108,7 @@ def make_desk(
         setup.gate,
         conversation,
         setup.letters,
-        setup.audit,
+        setup.commands,
         setup.audience,
         setup.memory,
     )
@@ -134,7 +143,7 @@ async def introduce(setup: Setup) -> None:
 
 async def report_interrupted(setup: Setup) -> None:
     """Tell the admins which confirmed commands were cut off when the last process ended."""
-    for _, what in await setup.audit.interrupted():
+    for what in await setup.commands.interrupted("telegram"):
         await setup.audience.tell_admins(
             f"⚠️ The command centre was restarted while {what} ran. Look at /status and /positions before you send it again."
         )

@@ -98,9 +98,10 @@ def register_artefact(
 async def _register(artefact: "Artefact") -> None:
     from alpha.config.loader import load
     from alpha.scoring.manifest import record_of
-    from alpha_cli.commands.operate import user
+    from alpha_cli.commands.operate import TERMINAL, user
     from operations import models
-    from operations.audit_log import Attempt, new_id, run_audited
+    from operations.audit_log import Attempt, new_id
+    from operations.audited_commands import AuditedCommands
     from operations.command_result import CommandResult
     from operations.context import OperationsSettings, open_operations
 
@@ -110,15 +111,13 @@ async def _register(artefact: "Artefact") -> None:
         attempt = Attempt(new_id("terminal"), "terminal", issuer, "owner", "", "model_register", "", words)
 
         async def register() -> CommandResult:
-            stage = await models.register(
-                platform, artefact.version, record_of(artefact.manifest), f"terminal:{issuer}"
-            )
+            stage = await models.register(platform, artefact.version, record_of(artefact.manifest), attempt.by)
             return CommandResult(True, f"{name} {artefact.short} is on record: {stage}, {artefact.manifest.verdict}.")
 
         async def tell(text: str) -> None:
             sys.stderr.write(f"{text}\n")
 
-        result = await run_audited(platform, attempt, register, tell)
+        result = await AuditedCommands(platform, TERMINAL).run(attempt, register, tell)
     sys.stdout.write(f"{result.text}\n")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: `alpha sync` is the sync service's own command; the query of that name is Telegram's /sync.
 #: Those of models are `alpha model show`, `promote` and `retire` (commands/model.py).
 OWN_COMMANDS = ("sync", "slippage", "model", "model_promote", "model_retire")
+#: This program in the audit log.
+TERMINAL = "The terminal's command"
 _JSON = typer.Option(False, "--json", help="The typed rows as JSON.")
 _YES = typer.Option(False, "--yes", "-y", help="Do not ask before doing it.")
 
@@ -78,7 +80,8 @@ async def show(question: "Query", words: list[str], as_json: bool) -> None:
 async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool) -> int:
     """Ask, note it in the audit log, and do it; returns the exit code."""
     from alpha_cli.show_page import print_json
-    from operations.audit_log import Attempt, new_id, run_audited, try_note
+    from operations.audit_log import Attempt, new_id
+    from operations.audited_commands import AuditedCommands
     from operations.context import open_operations
 
     async def tell(sentence: str) -> None:
@@ -86,19 +89,17 @@ async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool
 
     async with open_operations(_settings(), "alpha") as platform:
         args = _read(platform, order, words)
-        issuer = user()
+        commands = AuditedCommands(platform, TERMINAL)
         said = {"words": " ".join(args.words)} if args.words else {}
         attempt = Attempt(
-            new_id("terminal"), "terminal", issuer, "owner", "", order.name, args.bot.id if args.bot else "", said
+            new_id("terminal"), "terminal", user(), "owner", "", order.name, args.bot.id if args.bot else "", said
         )
         if not yes:
             declined = await _declined(platform, order, args)
             if declined is not None:
-                await try_note(platform, attempt, "refused", str(declined) or "answered no", tell)
+                await commands.try_claim(attempt, "refused", tell, str(declined) or "answered no")
                 raise declined
-        outcome = await run_audited(
-            platform, attempt, lambda: order.run(platform, args, f"terminal:{issuer}", tell), tell
-        )
+        outcome = await commands.run(attempt, lambda: order.run(platform, args, attempt.by, tell), tell)
     if as_json:
         print_json(outcome)
     else:
@@ -108,14 +109,13 @@ async def carry_out(order: "Command", words: list[str], yes: bool, as_json: bool
 
 async def _declined(platform: Any, order: "Command", args: "Arguments") -> Exception | None:
     """None when the user confirmed; otherwise what ends the command: nothing to confirm, or the answer was no."""
-    from alpha.errors import AlphaError, Rejected
+    from alpha.errors import Rejected
+    from operations.audited_commands import warning_of
 
     try:
-        warning = await order.warn(platform, args)
+        warning = await warning_of(platform, order, args)
     except Rejected as fault:
         return fault
-    except AlphaError as fault:
-        warning = f"{order.name.capitalize()} {' '.join(args.words)}? {fault}"
     try:
         return None if typer.confirm(warning, err=True) else typer.Abort()
     except typer.Abort as fault:

@@ -322,7 +322,7 @@ async def test_a_database_that_hangs_does_not_hold_up_a_panic(centre: Centre, ho
         assert await owner.fetchval("SELECT count(*) FROM audit.commands") == 0
     await owner.close()
     await centre.settle()
-    await centre.setup.audit.flush()
+    await centre.setup.commands.flush()
     row = await centre.platform.history.rows("SELECT command_id, name, outcome FROM audit.commands")
     assert [(r["command_id"].endswith(f":{number}"), r["name"], r["outcome"]) for r in row] == [
         (True, "panic", "asked")

@@ -147,14 +147,14 @@ async def test_a_forged_button_with_control_characters_stops_nobody(centre: Cent
 
 
 async def test_a_fault_in_one_update_leaves_the_loop_alone(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    claim = centre.setup.audit.claim
+    claim = centre.setup.commands.claim
 
     async def failing(attempt: Any, outcome: str, **more: Any) -> bool:
         if attempt.name == "trades":
             raise RuntimeError("nobody foresaw this")
         return await claim(attempt, outcome, **more)
 
-    monkeypatch.setattr(centre.setup.audit, "claim", failing)
+    monkeypatch.setattr(centre.setup.commands, "claim", failing)
     centre.api.says(VIEWER, "/trades")
     await _answers(centre, VIEWER, "/balance", "Balance")
     assert not centre.polling.done()
