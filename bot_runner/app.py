@@ -39,6 +39,7 @@ from bot_runner.checks import check_account, check_key, check_modes
 from bot_runner.context import BotContext
 from bot_runner.entries import ABSENT_MS, Entries
 from bot_runner.exits import Exits
+from bot_runner.fenced_alerts import raise_under_lease
 from bot_runner.indicator_log import IndicatorLog
 from bot_runner.loop_live import LiveLoop
 from bot_runner.loop_step import StepLoop
@@ -213,7 +214,7 @@ class BotProcess:
         symbols = await self._wait("the exchange", lambda: followed(universe, self._gateway, broker.instruments))
         # By turnover there are hundreds of symbols: there an entry states its leverage.
         checked, leverage = symbols if universe.symbols else symbols[:1], self._strategy.rules.leverage
-        scorer, history = await self._scoring(account)
+        scorer, history = await self._scoring(account, lease)
         references = self._strategy.references
         if missing := [name for name in references if name not in broker.instruments]:
             raise Misconfigured(f"The strategy looks at {', '.join(missing)}, and the exchange has no such perpetual.")
@@ -304,7 +305,7 @@ class BotProcess:
         await self._heart.beat(heartbeat.STOPPED, "to be started; its positions keep their stops on the exchange")
         log.info("stopped", positions=sorted(core.positions), bars=trader.progress.bars, late=trader.progress.late_bars)
 
-    async def _scoring(self, account: Account) -> tuple[Scorer | None, int]:
+    async def _scoring(self, account: Account, lease: Lease) -> tuple[Scorer | None, int]:
         """Who asks the models of the strategy, None without any; and how many closed bars the bot must know."""
         history, names = base_history(self._strategy), self._strategy.models
         if not names:
@@ -312,8 +313,8 @@ class BotProcess:
         client = ModelClient(self._settings.model_server_url, self._settings.model_deadline_ms / 1000)
 
         async def warn(key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
-            assert self._trader is not None
-            await self._trader.journal.warn(key, f"{self._bot.name}: {text}", remedy, level)
+            alert = Alert(level, f"{self._bot.id}:{key}", f"{self._bot.name}: {text}", remedy, self._bot.id)
+            await raise_under_lease(self._alerts, lease, alert)
 
         scorer = self._scorer = Scorer(names, Predictions(self._store, account, self._bot.id), client, warn)
         return scorer, max(history, await self._wait("PostgreSQL", scorer.bars_needed))

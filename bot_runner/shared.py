@@ -112,7 +112,7 @@ class SharedRunner:
         health = HealthServer(self._settings, pulse, {"bots": self._fault}, details=self.details)
         watching = asyncio.create_task(self._watch_desired())
         drift = asyncio.create_task(keep_drift(self._settings, self._members[0].bot.container))
-        keeping = [asyncio.create_task(self._keep(member)) for member in self._members if member.keys]
+        keeping = [asyncio.create_task(self._keep(member, member.keys)) for member in self._members if member.keys]
         log.info("runner_started", bots=[member.bot.id for member in self._members if member.keys])
         try:
             ending = asyncio.create_task(stop.wait())
@@ -151,7 +151,7 @@ class SharedRunner:
                 member.wanted = wanted
             await asyncio.sleep(DESIRED_S)
 
-    async def _keep(self, member: Member) -> None:
+    async def _keep(self, member: Member, keys: BotKeys) -> None:
         """Run one bot again and again until the process ends."""
         structlog.contextvars.bind_contextvars(bot=member.bot.id)
         heart = heartbeat.HeartbeatWriter(self._shared.redis.of(member.bot), member.bot.id)
@@ -163,7 +163,7 @@ class SharedRunner:
             member.stop = asyncio.Event()
             began_s = time.monotonic()
             try:
-                await self._trade(member)
+                await self._trade(member, keys)
                 member.fault, member.faults = "", 0
                 if not member.stop.is_set():
                     await asyncio.sleep(DESIRED_S)
@@ -184,12 +184,11 @@ class SharedRunner:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause_s)
 
-    async def _trade(self, member: Member) -> None:
-        assert member.keys is not None
+    async def _trade(self, member: Member, keys: BotKeys) -> None:
         worker = StrategyWorker(member.bot, member.variables, self._settings.alpha_strategy_deadline_s)
         try:
             strategy = await worker.load()
-            member.process = BotProcess(self._settings, member.bot, member.keys, strategy, self._shared)
+            member.process = BotProcess(self._settings, member.bot, keys, strategy, self._shared)
             member.fault = ""
             await member.process.trade(member.stop)
         finally:

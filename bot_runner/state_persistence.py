@@ -1,21 +1,19 @@
 """The bot's state in memory, and its way to PostgreSQL."""
 
-import contextlib
 from collections import deque
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import wall_ms
 from alpha.errors import Retry
-from alpha.lease import Act, Lease, LeaseNotHeld
+from alpha.lease import Lease
 from alpha.logs import logger
 from alpha.model.account import Account
 from alpha.registry import Bot
+from bot_runner.fenced_alerts import raise_under_lease
 from bot_runner.order_intents import OrderIntent
 from bot_runner.state import BotState, RuntimeState
 from bot_runner.store import Store
 
 log = logger(__name__)
-REPEAT_MS = 60_000
 SENT_KEPT = 20_000
 INTENTS_KEPT = 1_000
 #: Reasons of orders that are written again after PostgreSQL was away.
@@ -95,11 +93,7 @@ class StatePersistence:
         await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
 
     async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
-        """An alert of this bot; the same one at most once a minute.
-
-        LeaseLost when another process has taken over: what this one sees on the account is its successor's then.
-        """
-        with contextlib.suppress(LeaseNotHeld):
-            await self.lease.ready(Act.REDUCE)
-        alert = Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id)
-        await self.alerts.raise_alert(alert, wall_ms(), again_after_ms=REPEAT_MS)
+        """An alert of this bot; the same one at most once a minute. LeaseLost when another process has taken over."""
+        await raise_under_lease(
+            self.alerts, self.lease, Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id)
+        )

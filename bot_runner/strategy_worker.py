@@ -14,7 +14,7 @@ import pickle
 import signal
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
@@ -120,14 +120,12 @@ class StrategyWorker:
         self._bot = bot
         self._variables = dict(variables)
         self._deadline_s = deadline_s
-        self._process: ForkServerProcess | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._running: _Running | None = None
 
     @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
-        return self._process.pid if self._process is not None else None
+        return self._running.process.pid if self._running is not None else None
 
     async def load(self) -> Strategy[Any, Any]:
         """Start the process and load the strategy. Raises Misconfigured or StrategyFault, naming the bot."""
@@ -139,9 +137,13 @@ class StrategyWorker:
                 target=serve, args=(theirs, self._bot, self._variables), name=f"strategy {self._bot.id}", daemon=True
             )
             process.start()
-        self._process = process
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**26)
-        found = await self._call("describe", limit_s=LOAD_S)
+        try:
+            streams = await asyncio.open_connection(sock=ours, limit=2**26)
+        except BaseException:
+            process.kill()
+            raise
+        running = self._running = _Running(process, *streams)
+        found = await self._call_in(running, "describe", limit_s=LOAD_S)
         described = Described(*found)
         remote = type(
             "WorkerStrategy",
@@ -175,19 +177,20 @@ class StrategyWorker:
         found: dict[str, Rows] = await self._call("indicators", due)
         return found
 
-    async def _call(self, name: str, *arguments: object, limit_s: float | None = None) -> Any:
-        if self._reader is None or self._writer is None:
+    async def _call(self, name: str, *arguments: object) -> Any:
+        """Call the worker; one that was killed is loaded again first."""
+        while self._running is None:
             await self.load()
-        assert self._reader is not None
-        assert self._writer is not None
-        limit_s = self._deadline_s if limit_s is None else limit_s
+        return await self._call_in(self._running, name, *arguments, limit_s=self._deadline_s)
+
+    async def _call_in(self, running: "_Running", name: str, *arguments: object, limit_s: float) -> Any:
         try:
             async with asyncio.timeout(limit_s):
                 request = pickle.dumps((name, arguments), protocol=pickle.HIGHEST_PROTOCOL)
-                self._writer.write(_LENGTH.pack(len(request)) + request)
-                await self._writer.drain()
-                length = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))[0]
-                answer = await self._reader.readexactly(length)
+                running.writer.write(_LENGTH.pack(len(request)) + request)
+                await running.writer.drain()
+                length = _LENGTH.unpack(await running.reader.readexactly(_LENGTH.size))[0]
+                answer = await running.reader.readexactly(length)
         except TimeoutError:
             await self.close()
             raise StrategyFault(
@@ -210,13 +213,20 @@ class StrategyWorker:
 
     async def close(self) -> None:
         """Kill the process."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            await asyncio.to_thread(process.join, 2.0)
+        running, self._running = self._running, None
+        if running is not None:
+            running.writer.close()
+            running.process.kill()
+            await asyncio.to_thread(running.process.join, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A worker's process and the two ends of its socket."""
+
+    process: ForkServerProcess
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
 
 def prepare(modules: Sequence[str]) -> None:
@@ -241,12 +251,20 @@ def serve(connection: socket.socket, bot: Bot, variables: dict[str, str]) -> Non
     """The worker's side: answers until the socket closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, EOFError), connection:
-        serving = _Serving(bot, variables)
+        calls: dict[str, Callable[..., object]] = {}
+
+        def describe() -> tuple[object, ...]:
+            """Load the strategy, which can be asked from then on."""
+            loaded = _Loaded(load_strategy(bot, variables))
+            calls.update(views=loaded.views, evaluate=loaded.evaluate, indicators=loaded.indicators)
+            return loaded.described()
+
+        calls["describe"] = describe
         while True:
             name, arguments = pickle.loads(_received(connection))  # noqa: S301 - from the runner
             answer: tuple[str, object]
             try:
-                answer = ("done", getattr(serving, name)(*arguments))
+                answer = ("done", calls[name](*arguments))
             except Misconfigured as fault:
                 answer = ("misconfigured", str(fault))
             except AlphaError as fault:
@@ -257,18 +275,16 @@ def serve(connection: socket.socket, bot: Bot, variables: dict[str, str]) -> Non
             connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-class _Serving:
+class _Loaded:
     """The strategy and the bars it was last shown."""
 
-    def __init__(self, bot: Bot, variables: dict[str, str]) -> None:
-        self._bot = bot
-        self._variables = variables
-        self._strategy: Strategy[Any, Any] | None = None
+    def __init__(self, strategy: Strategy[Any, Any]) -> None:
+        self._strategy = strategy
         self._views: dict[str, BarView] = {}
 
-    def describe(self) -> tuple[object, ...]:
-        """Load the strategy and say what it is: the fields of `Described`."""
-        strategy = self._strategy = load_strategy(self._bot, self._variables)
+    def described(self) -> tuple[object, ...]:
+        """What the strategy is: the fields of `Described`."""
+        strategy = self._strategy
         return (
             strategy.interval,
             base_history(strategy),
@@ -283,7 +299,6 @@ class _Serving:
 
     def views(self, bars: Mapping[str, Bars]) -> dict[str, bool]:
         """Compute the indicators of these bars and keep them; returns whether all have a value, by symbol."""
-        assert self._strategy is not None
         self._views = {symbol: series_of(self._strategy, each).view(len(each) - 1) for symbol, each in bars.items()}
         return {symbol: view.ready for symbol, view in self._views.items()}
 
@@ -297,7 +312,6 @@ class _Serving:
         scores: Mapping[str, Mapping[str, ScoreColumn]],
     ) -> tuple[list[Intent], StrategyState]:
         """The strategy's intents and its state afterwards."""
-        assert self._strategy is not None
         shown = {
             symbol: with_scores(self._views[symbol], scores[symbol]) if symbol in scores else self._views[symbol]
             for symbol in symbols

@@ -46,18 +46,17 @@ class GuardedAccount:
 
     async def identify(self, store: GuardStore, *, observe: bool) -> None:
         """Find out whose key this is and the account's database id. Raises the gateway's and the store's errors."""
-        if self.key is None:
-            await self.read_key(observe=observe)
-        assert self.key is not None
+        key = self.key or await self.read_key(observe=observe)
         if not self.instruments:
             self.instruments = await self.gateway.instruments(rank=Priority.STOP)
         if self.id is None:
-            self.id = await store.account_id(self.environment.value, self.key.user_id, self.bot.id)
+            self.id = await store.account_id(self.environment.value, key.user_id, self.bot.id)
 
-    async def read_key(self, *, observe: bool) -> None:
+    async def read_key(self, *, observe: bool) -> ApiKeyInfo:
         """Read the key's current rights; without the right to trade the guard only observes."""
-        self.key = await self.gateway.key_info(rank=Priority.STOP)
-        self.observe = observe or not self.key.can_trade
+        self.key = key = await self.gateway.key_info(rank=Priority.STOP)
+        self.observe = observe or not key.can_trade
+        return key
 
     async def instrument(self, symbol: str) -> Instrument | None:
         """The filters of a symbol; None when they are not available now."""
