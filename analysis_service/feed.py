@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from alpha.analysis import Definition
 from alpha.bybit.client import Gateway
-from alpha.bybit.decode import parse_kline_stream
-from alpha.bybit.messages import UNREADABLE, Envelope
+from alpha.bybit.decode import closed_klines
+from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
 from alpha.bybit.rate_limiter import Priority
 from alpha.clock import monotonic_ms
@@ -28,13 +26,6 @@ _ASK_AGAIN_MS = 5_000
 #: Candles of each longer interval that are compared with the exchange's own.
 _COMPARED = 20
 
-
-class _Head(msgspec.Struct):
-    confirm: bool = False
-
-
-_heads = msgspec.json.Decoder(list[_Head])
-_rows = msgspec.json.Decoder(list[object])
 
 #: Called with a symbol, its candles and the intervals that have new ones.
 Closed = Callable[[str, SymbolCandles, set[str]], Awaitable[None]]
@@ -103,17 +94,9 @@ class CandleFeed:
     def kline(self, envelope: Envelope) -> None:
         """A frame of `kline.<interval>.<symbol>`; only closed candles count. Rejected when it cannot be read."""
         self.newest_ms = max(self.newest_ms, envelope.ts)
-        try:
-            if not any(head.confirm for head in _heads.decode(envelope.data)):
-                return
-            rows = _rows.decode(envelope.data)
-        except UNREADABLE as fault:
-            raise Rejected(f"A candle cannot be read: {fault}.") from None
-        symbol = envelope.topic.split(".", 2)[2]
-        for found in rows:
-            candle = parse_kline_stream(found, symbol)
-            if candle.closed and candle.interval == self._definition.base and symbol in self._followed:
-                self._pending.setdefault(symbol, []).append(_row(candle))
+        for candle in closed_klines(envelope):
+            if candle.interval == self._definition.base and candle.symbol in self._followed:
+                self._pending.setdefault(candle.symbol, []).append(_row(candle))
                 self._wake.set()
 
     def overdue(self) -> list[str]:

@@ -19,7 +19,7 @@ from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
 from alpha.live_state.connect import RedisClients
-from alpha.logs import configure, logger
+from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from api_server.access import Access
@@ -27,7 +27,7 @@ from api_server.mcp_server import build
 from api_server.parameters import sentence
 from api_server.routes import audit_router, router
 from api_server.settings import ApiSettings
-from bot_control import BotControl
+from bot_control.no_control import NoControl
 from operations.api_tokens import Client
 from operations.context import History, Operations
 
@@ -158,12 +158,11 @@ def create_app(settings: ApiSettings, platform: Operations) -> FastAPI:
     return app
 
 
-async def serve(settings: ApiSettings, control: BotControl, stop: asyncio.Event, pulse: LoopPulse) -> None:
+async def serve(settings: ApiSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """Run the API until `stop`."""
-    configure("api_server", settings)
     registry = load_registry(settings.alpha_bots_file)
     links, history = RedisClients(settings), History(settings, "api_server")
-    platform = Operations(registry, links, history, control)
+    platform = Operations(registry, links, history, NoControl())
     stores_ms = [monotonic_ms()]
 
     async def ask() -> None:

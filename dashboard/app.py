@@ -13,7 +13,7 @@ from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
 from alpha.live_state.connect import RedisClients
-from alpha.logs import configure, logger
+from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from bot_control.desired_state import SWARM, DesiredState
@@ -311,9 +311,8 @@ def _event(name: str, part: str) -> bytes:
     return "".join([f"event: {name}\n", *(f"data: {line}\n" for line in lines), "\n"]).encode()
 
 
-async def main(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+async def serve(settings: DashboardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """Run the dashboard until `stop`."""
-    configure("dashboard", settings)
     registry = load_registry(settings.alpha_bots_file)
     links, history = RedisClients(settings), History(settings, "dashboard")
     zone = ZoneInfo(settings.alpha_timezone)

@@ -15,7 +15,7 @@ from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Misconfigured
 from alpha.health import Check, HealthServer
 from alpha.live_state.connect import RedisClients
-from alpha.logs import configure, logger
+from alpha.logs import logger
 from alpha.model.account import Environment
 from alpha.model.money import ZERO
 from alpha.model.reason import Reason
@@ -348,7 +348,6 @@ class GuardApp:
         }
 
 
-async def main(settings: GuardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
+async def serve(settings: GuardSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
     """Run the guard."""
-    configure("risk_guard", settings)
     await GuardApp(settings).run(stop, pulse)

@@ -2,10 +2,7 @@
 
 import sys
 
-from alpha import process
-from alpha.config.loader import load
-from alpha.errors import AlphaError
-from alpha.logs import configure
+from alpha.entry_point import start
 from alpha.postgres.standby import single
 from tick_recorder.app import serve
 from tick_recorder.settings import RecorderSettings
@@ -13,13 +10,7 @@ from tick_recorder.settings import RecorderSettings
 
 def main() -> int:
     """Run the recorder; returns the exit code."""
-    try:
-        settings = load(RecorderSettings)
-        configure("tick_recorder", settings)
-    except AlphaError as fault:
-        sys.stderr.write(f"{fault}\n")
-        return fault.exit_code
-    return process.run(single("tick_recorder", lambda stop, pulse: serve(settings, stop, pulse)))
+    return start("tick_recorder", RecorderSettings, serve, single)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from redis.exceptions import RedisError
 
 from alpha.bybit.client import Gateway
-from alpha.bybit.decode import parse_kline_stream
-from alpha.bybit.messages import UNREADABLE, Envelope
+from alpha.bybit.decode import closed_klines
+from alpha.bybit.messages import Envelope
 from alpha.bybit.models import Kline
 from alpha.clock import monotonic_ms
 from alpha.errors import AlphaError, Rejected, Retry
@@ -29,14 +28,6 @@ _RETRY_S = 1.0
 #: A candle is overdue when the market is so far into the candle after next; it is then looked for over REST.
 _OVERDUE_MS = 5_000
 _LOOK_MS = 5_000
-
-
-class _Head(msgspec.Struct):
-    confirm: bool = False
-
-
-_heads = msgspec.json.Decoder(list[_Head])
-_rows = msgspec.json.Decoder(list[object])
 
 
 class Candles:
@@ -89,17 +80,9 @@ class Candles:
 
     def kline(self, envelope: Envelope) -> None:
         """A frame of `kline.<interval>.<symbol>`; only closed candles count. Rejected when unreadable."""
-        try:
-            if not any(head.confirm for head in _heads.decode(envelope.data)):
-                return
-            rows = _rows.decode(envelope.data)
-        except UNREADABLE as fault:
-            raise Rejected(f"A candle cannot be read: {fault}.") from None
-        symbol = envelope.topic.split(".", 2)[2]
-        for row in rows:
-            candle = parse_kline_stream(row, symbol)
-            series = (symbol, candle.interval)
-            if candle.closed and series in self._followed:
+        for candle in closed_klines(envelope):
+            series = (candle.symbol, candle.interval)
+            if series in self._followed:
                 self._pending.setdefault(series, []).append(candle)
                 self._wake.set()
 

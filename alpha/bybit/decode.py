@@ -1,11 +1,14 @@
 """Converts decoded Bybit messages into rows. Pure: no I/O, no clock; the same input gives the same row or error.
 
-Every function takes one row as decoded from JSON and raises `UnreadableRow`, naming kind and field, when a required
+Every function but `closed_klines` takes one row as decoded from JSON and raises `UnreadableRow`, naming kind and field, when a required
 field is missing or unreadable. Unknown fields are ignored. `category` is that of the request, used when the row
 has none of its own (REST rows do not).
 """
 
+import msgspec
+
 from alpha.bybit.fields import Fields
+from alpha.bybit.messages import UNREADABLE, Envelope
 from alpha.bybit.models import (
     AccountInfo,
     ApiKeyInfo,
@@ -23,6 +26,7 @@ from alpha.bybit.models import (
     Wallet,
     WalletCoin,
 )
+from alpha.errors import Rejected
 from alpha.model.execution import SETTLEMENTS
 from alpha.model.instrument import Instrument
 from alpha.model.interval import end_of
@@ -108,6 +112,26 @@ def parse_kline_stream(row: object, symbol: str) -> Kline:
     """Parse a row of the `kline.<interval>.<symbol>` stream; `confirm` marks a closed candle."""
     f = Fields("kline", row)
     return _kline(f, symbol, f.text("interval"), f.ms("start"), closed=f.flag("confirm"))
+
+
+class _KlineHead(msgspec.Struct):
+    confirm: bool = False
+
+
+_kline_heads = msgspec.json.Decoder(list[_KlineHead])
+_kline_rows = msgspec.json.Decoder(list[object])
+
+
+def closed_klines(envelope: Envelope) -> list[Kline]:
+    """The closed candles of a frame of `kline.<interval>.<symbol>`, which mostly has none. Rejected when unreadable."""
+    try:
+        if not any(head.confirm for head in _kline_heads.decode(envelope.data)):
+            return []
+        rows = _kline_rows.decode(envelope.data)
+    except UNREADABLE as fault:
+        raise Rejected(f"A candle cannot be read: {fault}.") from None
+    symbol = envelope.topic.split(".", 2)[2]
+    return [candle for candle in (parse_kline_stream(row, symbol) for row in rows) if candle.closed]
 
 
 _KLINE_COLUMNS = ("start", "open", "high", "low", "close", "volume", "turnover")

@@ -15,6 +15,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from exchange_simulator.engine import matching
 from exchange_simulator.engine.account import Account
+from exchange_simulator.engine.closing_order import closing_order
 from exchange_simulator.engine.model import BUY, SELL, ZERO, Liquidated, Order, Position, Refused
 from exchange_simulator.engine.state import Engine
 
@@ -168,26 +169,8 @@ def system_order(
     time_in_force: str = "IOC",
 ) -> Order:
     """A closing order created by the exchange itself, live on the account until it is settled."""
-    engine.serial += 1
-    order = Order(
-        order_id=engine.ids.new(f"{account.uid}/order"),
-        link_id="",
-        uid=account.uid,
-        symbol=position.symbol,
-        side=SELL if position.size > 0 else BUY,
-        order_type="Market",
-        price=price,
-        qty=qty,
-        leaves=qty,
-        time_in_force=time_in_force,
-        created_ms=engine.now_ms,
-        updated_ms=engine.now_ms,
-        serial=engine.serial,
-        create_type=create_type,
-        reduce_only=True,
-        last_price_on_created=engine.books[position.symbol].last,
-        idx=position.idx,
-        coin=engine.coin_of(position.symbol),
+    order = closing_order(
+        *(engine, account, position, qty), price=price, time_in_force=time_in_force, create_type=create_type
     )
     account.add(order)
     return order

@@ -6,7 +6,8 @@ They are orders created by the exchange that follow the position: resized with i
 from decimal import Decimal
 
 from exchange_simulator.engine.account import Account
-from exchange_simulator.engine.model import BUY, SELL, ZERO, Order, Position, Refused
+from exchange_simulator.engine.closing_order import closing_order
+from exchange_simulator.engine.model import ZERO, Order, Position, Refused
 from exchange_simulator.engine.state import Engine
 
 FULL = ("TakeProfit", "StopLoss", "TrailingStop")
@@ -186,30 +187,15 @@ def partial_pair(engine: Engine, account: Account, position: Position, source: O
 
 
 def _stop(engine: Engine, account: Account, position: Position, kind: str, qty: Decimal, parent: str) -> Order:
-    engine.serial += 1
-    return Order(
-        order_id=engine.ids.new(f"{account.uid}/order"),
-        link_id="",
-        uid=account.uid,
-        symbol=position.symbol,
-        side=SELL if position.size > 0 else BUY,
-        order_type="Market",
+    return closing_order(
+        *(engine, account, position, qty),
         price=ZERO,
-        qty=qty,
-        leaves=qty,
         time_in_force="IOC",
-        created_ms=engine.now_ms,
-        updated_ms=engine.now_ms,
-        serial=engine.serial,
         status="Untriggered",
         create_type=CREATE_TYPE[kind],
         stop_order_type=kind,
-        reduce_only=True,
         close_on_trigger=True,
         parent_link_id=parent,
-        last_price_on_created=engine.books[position.symbol].last,
-        idx=position.idx,
-        coin=engine.coin_of(position.symbol),
     )
 
 
