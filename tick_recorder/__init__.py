@@ -1,1 +1,1 @@
-"""Every trade and quote of the symbols that the bots follow, in Parquet files and, where one is configured, in InfluxDB."""
+"""Records every trade and quote of the symbols that the bots follow to Parquet files and, if configured, to InfluxDB."""

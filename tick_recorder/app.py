@@ -1,4 +1,4 @@
-"""The tick recorder's process: wiring, start, and an orderly end."""
+"""The tick recorder's process: wiring, startup and orderly shutdown."""
 
 import asyncio
 import threading
@@ -46,20 +46,20 @@ from tick_recorder.writer import Report, Writer
 
 log = logger(__name__)
 P = ParamSpec("P")
-#: Decoding lets the connection be read at least so often.
+#: Decoding yields to the connection at least this often.
 SLICE_S = 0.004
 DECODE_EVERY_S = 0.02
 FOLLOW_S = 1.0
 LEARN_S = 5.0
 RETAIN_S = 60.0
-#: Best bid and offer are sent again every 3 s where nothing changes, so that without any data something is wrong.
+#: Best bid and offer are resent every 3 s even if nothing changes, so silence means that something is wrong.
 NO_DATA_S = 30.0
-#: How long the stream, the disk or Redis may be away, or frames may wait, before it counts as ill health.
+#: How long the stream, the disk or Redis may be unavailable, or frames may wait, before the service is unhealthy.
 AWAY_S = 60.0
 LAG_S = 30.0
-#: Bybit allows 21,000 characters of topics a connection.
+#: Bybit allows 21,000 characters of topics per connection.
 MOST_CHARACTERS = 20_000
-#: Read in one go: frames are only put aside here, and decoded later.
+#: Bytes read at once: frames are only queued on receipt and decoded later.
 _BUFFER_BYTES = 256 * 1024
 
 
@@ -127,7 +127,7 @@ class RecorderProcess:
         self._retained_s = now_s - RETAIN_S + 5.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Record until `stop` is set, then store what has arrived."""
+        """Record until `stop` is set, then store everything received so far."""
         jobs: list[Coroutine[Any, Any, None]] = [
             *(self.stream.run(), self._decode(), self._follow(), self._store_parts(), self._save_rejected()),
             *(self.backfill.run(), self.grouped.run()),
@@ -165,7 +165,7 @@ class RecorderProcess:
         return True
 
     def _other(self, envelope: Envelope, frame: str | bytes) -> None:
-        """Data whose text does not begin as usual."""
+        """A data frame whose text does not begin like the known topics."""
         self._data_s = time.monotonic()
         self.recorder.received(frame.encode() if isinstance(frame, str) else frame)
         self._decode_soon.set()
@@ -180,7 +180,7 @@ class RecorderProcess:
             while self.recorder.decode_some(SLICE_S):  # noqa: ASYNC110 - other work runs between two slices
                 await asyncio.sleep(0)
             self.caught_up_s = time.monotonic()
-            # frames gather meanwhile: fewer turns of the loop for the same work
+            # let frames accumulate: fewer iterations of the loop for the same work
             await asyncio.sleep(DECODE_EVERY_S)
 
     def _up(self) -> None:
@@ -193,10 +193,10 @@ class RecorderProcess:
             return
         self.recorder.interrupted(f"the stream was lost: {why}")
         if self._in_maintenance:
-            return  # the exchange is away for everybody, and the listener has told so
+            return  # the exchange is down for everybody, and the listener has raised the alert
         self.grouped.note("ticks:stream", lambda count, _: Alert(
             Level.WARNING, "ticks:stream", f"The stream of ticks was interrupted {count} times; the last: {why}.",
-            "Trades are read again over REST as far as it reaches; the rest is in the gaps: alpha ticks ls."))  # fmt: skip
+            "Missed trades are read over REST as far back as it reaches; the rest are gaps: alpha ticks ls."))  # fmt: skip
 
     def _refused(self, why: str) -> None:
         log.warning("public_stream_refused", why=why)
@@ -204,7 +204,7 @@ class RecorderProcess:
     # -- what is recorded ---------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Look each second what is to be recorded; while Redis is unavailable what was followed last counts."""
+        """Update the recorded symbols every second; while Redis is unavailable, keep the last ones."""
         found: dict[str, set[str]] = {}
         while True:
             wanted = set(self._settings.ticks_symbols)
@@ -226,7 +226,7 @@ class RecorderProcess:
             await asyncio.sleep(FOLLOW_S)
 
     async def _learn(self) -> None:
-        """Which symbols are contracts whose market closes: asked again when others are recorded."""
+        """Find out which symbols have trading sessions; repeated when new symbols are recorded."""
         learned: set[str] = set()
         while True:
             if (wanted := set(self.recorder.symbols)) and not wanted <= learned:
@@ -240,12 +240,12 @@ class RecorderProcess:
         if length > MOST_CHARACTERS:
             self._warn(
                 "ticks:symbols",
-                f"{len(self.recorder.symbols)} symbols are more than one connection takes ({length} characters of topics).",
-                f"Name at most {MOST_CHARACTERS // 60} in TICKS_SYMBOLS.",
+                f"{len(self.recorder.symbols)} symbols do not fit into one connection ({length} characters of topics).",
+                f"Set at most {MOST_CHARACTERS // 60} in TICKS_SYMBOLS.",
             )
 
     def _look(self) -> None:
-        """What the state of the stream means."""
+        """React to the state of the stream: confirmed and refused topics, and silence."""
         now_s = time.monotonic()
         if self.stream.live:
             self.stream_seen_s = now_s
@@ -257,7 +257,7 @@ class RecorderProcess:
                 self.grouped.note("ticks:refused", lambda _, about: Alert(
                     Level.WARNING, "ticks:refused", f"The exchange does not stream {', '.join(about)}.",
                     "Check the spelling in TICKS_SYMBOLS."), about=names)  # fmt: skip
-            # contracts whose market closes may all be silent at once
+            # contracts with trading sessions may all be silent at once
             always = silence_is_a_fault(self.recorder.symbols, self._gateway.with_sessions)
             if confirmed and always and Kind.BBO in self._settings.kinds and now_s - self._data_s > NO_DATA_S:
                 self.stream.replace(f"no data for {now_s - self._data_s:.0f} s")
@@ -309,7 +309,7 @@ class RecorderProcess:
             self.writer.retain(self.recorder.newest_ms, report)
 
     def _store_now(self) -> None:
-        """The end: what is left, and what came since."""
+        """Store the batch in progress and everything received since, at shutdown."""
         report = Report()
         for batch in (*self._taken, self.recorder.swap()):
             self._work(self.writer.take, batch, report)
@@ -359,7 +359,7 @@ class RecorderProcess:
             self._unsaid.append(message)
 
     async def _save_rejected(self) -> None:
-        """PostgreSQL is needed for what cannot be read alone: the recorder runs without it, and tries again."""
+        """Store rejected messages. Only these need PostgreSQL: without it the recorder runs on and reconnects later."""
         while True:
             try:
                 pool = await create_pool(self._settings, "tick_recorder", min_size=0, max_size=1)
@@ -379,34 +379,34 @@ class RecorderProcess:
     # -- health -------------------------------------------------------------------------------------------------
 
     def stream_fault(self) -> str | None:
-        """A sentence while the stream has been away for too long."""
+        """The fault while the stream has been disconnected for too long, or None."""
         away_s = time.monotonic() - self.stream_seen_s
         return f"The stream of ticks has not been connected for {away_s:.0f} s." if away_s > AWAY_S else None
 
     def disk_fault(self) -> str | None:
-        """A sentence while nothing has been stored for too long."""
+        """The fault while nothing has been stored for too long, or None."""
         away_s = time.monotonic() - self.stored_s
         limit_s = AWAY_S + self._settings.ticks_journal_s
         return f"Nothing has been stored in {self.store.root} for {away_s:.0f} s." if away_s > limit_s else None
 
     def lag_fault(self) -> str | None:
-        """A sentence while frames wait for too long."""
+        """The fault while frames have waited for too long, or None."""
         behind_s = time.monotonic() - self.caught_up_s if self.recorder.pending else 0.0
-        return f"Frames wait for {behind_s:.0f} s: this machine is too slow." if behind_s > LAG_S else None
+        return f"Frames have waited for {behind_s:.0f} s: this machine is too slow." if behind_s > LAG_S else None
 
     def redis_fault(self) -> str | None:
-        """A sentence while it is not known what the bots follow."""
+        """The fault while the symbols of the bots are unknown, or None."""
         if self._settings.ticks_symbols:
             return None
         away_s = time.monotonic() - self.redis_seen_s
         return (
-            f"Redis has not answered for {away_s:.0f} s: what the bots follow is not known."
+            f"Redis has not answered for {away_s:.0f} s: the symbols of the bots are unknown."
             if away_s > AWAY_S
             else None
         )
 
     def details(self) -> dict[str, object]:
-        """What is recorded now."""
+        """Details for the health endpoint."""
         found: dict[str, object] = {
             "symbols": sorted(self.recorder.symbols),
             "stream": str(self.stream.state),
@@ -419,7 +419,7 @@ class RecorderProcess:
 
 
 async def serve(settings: RecorderSettings, stop: asyncio.Event, pulse: LoopPulse) -> None:
-    """The whole life of the process. Raises Misconfigured or Retry, one sentence each, when it cannot start."""
+    """Run the service until `stop`. Raises Misconfigured or Retry, in one sentence, if it cannot start."""
     links = RedisClients(settings)
     store = TickStore(settings.ticks_dir)
     try:

@@ -1,8 +1,8 @@
-"""Trade archives of Bybit (`public.bybit.com`, CSV.gz) and of Binance (Binance Vision, zip) into the same store.
+"""Imports trade archives of Bybit (`public.bybit.com`, CSV.gz) and Binance (Binance Vision, zip) into the store.
 
-Formats by their documents: Bybit's derivatives have a header and times in seconds with a fraction, its spot trades a header
-and milliseconds; Binance's files have a header (futures) or none (spot), and milliseconds, in spot since 2025 microseconds.
-The unit of a time is recognised by its size. A trade that is stored already is left out.
+Documented formats: Bybit derivatives have a header and fractional seconds, Bybit spot a header and milliseconds; Binance
+futures have a header, Binance spot has none, both in milliseconds (spot since 2025 in microseconds). The unit of a timestamp
+is inferred from its magnitude. Trades that are already stored are skipped.
 """
 
 import gzip
@@ -24,11 +24,11 @@ from tick_recorder.store import TickStore
 from tick_recorder.stored import read_hour
 
 CHUNK_BYTES = 64 * 1024 * 1024
-#: Symbols of Binance get this ending, so that two markets never mix under one name.
+#: Suffix of Binance symbols, so that the two markets never share a name.
 BINANCE = "-BINANCE"
 _BYBIT_NAME = re.compile(r"([A-Z0-9-]+?)_?\d{4}-\d{2}(-\d{2})?\.csv(\.gz)?")
 _BINANCE_NAME = re.compile(r"([A-Z0-9_]+)-(trades|aggTrades)-\d{4}-\d{2}(-\d{2})?\.(zip|csv)")
-#: Column of the archive to ours, by the first column's name; `maker` is "true" where the buyer is the maker.
+#: Our column -> the archive's, by the archive's first column; `maker` is "true" if the buyer is the maker.
 _LAYOUTS: Mapping[str, Mapping[str, str]] = {
     "timestamp": {"time": "timestamp", "side": "side", "size": "size", "price": "price", "id": "trdMatchID"},
     "id:volume": {"time": "timestamp", "side": "side", "size": "volume", "price": "price", "id": "id"},
@@ -52,7 +52,7 @@ _BARE = {
 
 @dataclass(slots=True)
 class Imported:
-    """What became of one archive."""
+    """The result of importing one archive."""
 
     path: Path
     symbol: str
@@ -63,10 +63,10 @@ class Imported:
 
 
 def import_archive(store: TickStore, path: Path, symbol: str | None = None) -> Imported:
-    """Read one archive into an open store. `symbol` goes before the one of the file's name.
+    """Import one archive into an open store. `symbol` overrides the one in the file name.
 
-    Misconfigured for a file that is none of the known archives, Rejected for one that is damaged; what was read of it
-    until then is stored, and a repeat does no harm.
+    Misconfigured if the file is not a known archive, Rejected if it is damaged: rows read before the damage are stored, and
+    importing it again is harmless.
     """
     known = symbol_of(path)
     result = Imported(path, symbol or known)
@@ -91,7 +91,7 @@ def import_archive(store: TickStore, path: Path, symbol: str | None = None) -> I
 
 
 def symbol_of(path: Path) -> str:
-    """The symbol that the file's name says; Misconfigured for a name of another kind."""
+    """The symbol in the file name; Misconfigured if the name is not that of an archive."""
     binance = _BINANCE_NAME.fullmatch(path.name)
     if binance is not None:
         return binance.group(1) + BINANCE
@@ -99,8 +99,8 @@ def symbol_of(path: Path) -> str:
     if bybit is not None:
         return bybit.group(1)
     raise Misconfigured(
-        f"{path} is not named like a trade archive. Known are BTCUSDT2024-01-31.csv.gz and BTCUSDT_2024-01-31.csv.gz of "
-        "Bybit, BTCUSDT-trades-2024-01.zip and BTCUSDT-aggTrades-2024-01-31.zip of Binance."
+        f"{path} is not named like a trade archive. Known names: BTCUSDT2024-01-31.csv.gz and BTCUSDT_2024-01-31.csv.gz "
+        "(Bybit), BTCUSDT-trades-2024-01.zip and BTCUSDT-aggTrades-2024-01-31.zip (Binance)."
     )
 
 
@@ -175,7 +175,7 @@ def _take(store: TickStore, result: Imported, columns: list[str], body: bytes) -
     good = rows.filter("readable")
     if len(good) > 1 and good["us"][0] > good["us"][-1]:
         good = good.reverse()
-    # the exchange's order among the trades of one millisecond is that of the file, and of the finer time where there is one
+    # within a millisecond the file's order is the exchange's, refined by the finer timestamp if there is one
     good = (
         good.sort("us", maintain_order=True)
         .with_columns(ms=pl.col("us") // 1_000)
@@ -189,7 +189,7 @@ def _take(store: TickStore, result: Imported, columns: list[str], body: bytes) -
 
 
 def _microseconds() -> pl.Expr:
-    """The time of a row, whatever its unit: seconds (with a fraction), milliseconds, microseconds or nanoseconds."""
+    """The timestamp in microseconds, from (fractional) seconds, milliseconds, microseconds or nanoseconds."""
     number = pl.col("time").cast(pl.Decimal(38, 9), strict=False)
     whole = number.cast(pl.Float64)
     factor = (

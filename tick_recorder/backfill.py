@@ -1,4 +1,4 @@
-"""Trades that an interruption left out, read over REST as far as it reaches: the newest thousand."""
+"""Reads trades missed in an interruption over REST, which returns the newest thousand."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from tick_recorder.frames import Trade
 from tick_recorder.recorder import Recorder
 
 log = logger(__name__)
-#: How long trades wait for those before them, and how many, while REST does not answer.
+#: How long, and how many, trades are held back for earlier ones while REST does not answer.
 PATIENCE_S = 30.0
 MOST_HELD = 20_000
 _PAUSE_S = 0.5
@@ -20,8 +20,8 @@ _AT_ONCE = 4
 
 
 class Backfill:
-    """One request at a time for each symbol. `read(symbol)` gives the newest trades, newest first; `ready(symbol)` is true
-    while the stream brings this symbol's trades; `epoch()` changes with every interruption.
+    """One request per symbol at a time. `read(symbol)` returns the newest trades, newest first; `ready(symbol)` is True
+    while the stream delivers this symbol's trades; `epoch()` changes with every interruption.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Backfill:
         self._wanted: asyncio.Queue[str] = asyncio.Queue()
 
     def ask(self, symbol: str) -> None:
-        """This symbol's trades wait for those before them."""
+        """Request the missed trades of this symbol."""
         self._wanted.put_nowait(symbol)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve requests until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             gate = asyncio.Semaphore(_AT_ONCE)
             while True:
@@ -70,7 +70,7 @@ class Backfill:
                     self.failures += 1
                     log.info("trades_not_read", symbol=symbol, why=str(fault))
             if epoch != self._epoch():
-                # the connection was lost meanwhile: what is missing is longer than what was asked for
+                # the connection was lost again meanwhile, so the gap is longer than the one requested
                 continue
             self.recorder.decode_all()
             waited = time.monotonic() - began_s > PATIENCE_S or self.recorder.held(symbol) > MOST_HELD

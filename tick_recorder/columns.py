@@ -1,4 +1,4 @@
-"""Rows of the stream to frames: text becomes exact decimals, column by column, and what is no number is set aside.
+"""Converts rows to data frames: text becomes exact decimals, column by column; rows with invalid numbers are rejected.
 
 Rows wait as their cells in one flat list, from which a column is a slice: that costs a fifth of reading the attributes of
 many rows long after they were decoded, when no cache holds them.
@@ -24,7 +24,7 @@ _LEVELS = pl.List(MONEY)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that was not stored: as it came, and why not."""
+    """A row that was not stored: its text as received, and why."""
 
     fault: str
     message: str
@@ -134,7 +134,7 @@ def _readable(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
 
 
 def to_frame(kind: Kind, rows: Iterable[Row] | Sequence[Any]) -> tuple[pl.DataFrame, list[Rejection]]:
-    """A frame in the kind's schema, and the rows that have no place in it because a price or size is not a number."""
+    """A frame in the kind's schema, and the rows rejected because a price or size is not a number."""
     found = Rows(kind)
     for row in rows:
         found.add(row, 0)

@@ -1,4 +1,4 @@
-"""Ticks in other forms: CSV, line protocol, and the arrays of hftbacktest."""
+"""Exports ticks as CSV, line protocol, or arrays for hftbacktest."""
 
 from datetime import datetime
 from pathlib import Path
@@ -37,16 +37,16 @@ _BOTH = _EXCHANGE | _LOCAL
 def export(
     folder: Path, form: str, kind: Kind, symbol: str, start: datetime | None, end: datetime | None, target: Path
 ) -> int:
-    """Write rows into `target`; returns how many. Misconfigured for a form or kind that does not go together, and
-    where nothing is stored of what was asked for.
+    """Write rows to `target`; returns how many. Misconfigured if the form does not support the kind, or if nothing is
+    stored for the request.
 
-    `npz` takes trades and, where they are recorded, the order book (depth, else the best bid and offer) into one array
-    named `data`, ordered by time of receipt as hftbacktest wants it.
+    `npz` merges trades and, if recorded, the order book (depth, otherwise best bid and offer) into one array named
+    `data`, ordered by receipt time as hftbacktest requires.
     """
     if form not in FORMATS:
-        raise Misconfigured(f"{form!r} is not a form of export. The forms are: {', '.join(FORMATS)}.")
+        raise Misconfigured(f"Export format must be one of {', '.join(FORMATS)}, got {form!r}.")
     if form == "line-protocol" and kind not in COUNTED:
-        raise Misconfigured(f"{kind} has no line protocol. It exists for: {', '.join(COUNTED)}.")
+        raise Misconfigured(f"Line protocol supports {', '.join(COUNTED)}, not {kind}.")
     if form == "npz":
         data = events(folder, symbol, start, end)
         if not len(data):
@@ -67,7 +67,7 @@ def export(
 
 
 def _nothing(folder: Path, kinds: tuple[Kind, ...], symbol: str) -> Misconfigured:
-    """What is stored instead: the span of the symbol, or the symbols that there are."""
+    """The error naming what is stored instead: the symbol's time range, or other symbols."""
     stored = [one for one in held(TickStore(folder)) if one.kind in kinds]
     mine = [one for one in stored if one.symbol == symbol]
     words = " or ".join(kinds)
@@ -81,20 +81,20 @@ def _nothing(folder: Path, kinds: tuple[Kind, ...], symbol: str) -> Misconfigure
 
 
 def events(folder: Path, symbol: str, start: datetime | None, end: datetime | None) -> NDArray[np.void]:
-    """Trades and order book as hftbacktest's events, one row for each level that changed.
+    """Trades and order book as hftbacktest events, one row per changed level.
 
-    A snapshot begins with the clearing of both sides. Rows without a time of receipt (imported, say) are taken as received
-    when they happened.
+    A snapshot begins by clearing both sides. Rows without a receipt time (imported ones) count as received at the time of
+    the event.
     """
     parts = [_trades(read_ticks(folder, Kind.TRADES, symbol, start, end))]
     depth = read_ticks(folder, Kind.DEPTH, symbol, start, end)
     parts.append(_depth(depth) if len(depth) else _bbo(read_ticks(folder, Kind.BBO, symbol, start, end)))
     found = np.concatenate(parts)
-    # no event is received before it happened, however the two clocks differ
+    # an event cannot be received before it happened, even if the two clocks differ
     late = int((found["exch_ts"] - found["local_ts"]).max()) if len(found) else 0
     if late > 0:
         found["local_ts"] += late
-    # received in the order in which it happened: with one connection that is so, up to the exchange's rounding to ms
+    # one connection delivers events in the order in which they happened, up to the exchange's rounding to ms
     order = np.argsort(found["local_ts"], kind="stable")
     found = found[order]
     found["exch_ts"] = np.minimum(np.maximum.accumulate(found["exch_ts"]), found["local_ts"]) if len(found) else []
@@ -124,7 +124,7 @@ def _trades(frame: pl.DataFrame) -> NDArray[np.void]:
 
 
 def _bbo(frame: pl.DataFrame) -> NDArray[np.void]:
-    """The book of one level: where the best price changes the level before it is gone."""
+    """A one-level book: when the best price changes, the previous level is removed."""
     frame = frame.sort("ts", "ordinal")
     parts = []
     for name, side in (("bid", _BUY), ("ask", _SELL)):
@@ -151,7 +151,7 @@ def _depth(frame: pl.DataFrame) -> NDArray[np.void]:
         for side, name in ((_BUY, "bid"), (_SELL, "ask")):
             prices, sizes = row[f"{name}_prices"], row[f"{name}_sizes"]
             if row["snapshot"] and prices:
-                # clears up to the worst level of the snapshot
+                # clear down to the worst level of the snapshot
                 lines.append((_BOTH | side | _CLEAR, float(prices[-1]), 0.0))
             kind = _BOTH | side | (_SNAPSHOT if row["snapshot"] else _DEPTH)
             lines += [(kind, float(price), float(size)) for price, size in zip(prices, sizes, strict=True)]

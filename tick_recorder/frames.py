@@ -1,6 +1,6 @@
-"""What the public stream says, as rows. A frame is decoded in one pass; prices stay text until they are stored.
+"""Decodes frames of the public stream into rows, in one pass; prices stay text until they are stored.
 
-A row that cannot be read is `Unreadable`, by itself: its neighbours in the same frame are taken.
+A malformed row is `Unreadable` by itself: the other rows of its frame are kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _DATA = (b'{"topic":"publicTrade.', b'{"topic":"orderbook.', b'{"topic":"allLiqu
 
 
 class Trade(msgspec.Struct, gc=False):
-    """One public trade; `side` is the taker's. `received_us` and `ordinal` are ours."""
+    """One public trade; `side` is the taker's. `received_us` and `ordinal` are set by the recorder."""
 
     ts: int = msgspec.field(name="T")
     side: Literal["Buy", "Sell"] = msgspec.field(name="S")
@@ -32,7 +32,7 @@ class Trade(msgspec.Struct, gc=False):
 
 
 class Liquidation(msgspec.Struct, gc=False):
-    """One liquidation; `side` is that of the position that was taken over."""
+    """One liquidation; `side` is that of the liquidated position."""
 
     ts: int = msgspec.field(name="T")
     side: Literal["Buy", "Sell"] = msgspec.field(name="S")
@@ -43,7 +43,7 @@ class Liquidation(msgspec.Struct, gc=False):
 
 
 class BookData(msgspec.Struct, gc=False):
-    """The data of an order book's frame: levels of price and size, an update number and a sequence number."""
+    """The data of an order book frame: (price, size) levels, update id and sequence number."""
 
     b: list[tuple[str, str]]
     a: list[tuple[str, str]]
@@ -71,7 +71,7 @@ class BookFrame(_Frame, gc=False):
 
     @property
     def time_ms(self) -> int:
-        """The matching engine's time, or that of sending where it is absent."""
+        """The matching engine's timestamp in milliseconds, or the sending time if it is absent."""
         return self.cts or self.ts
 
 
@@ -82,7 +82,7 @@ class LiquidationFrame(_Frame, gc=False):
 
 
 class Unreadable(Rejected):
-    """A frame or a row that cannot be read; `text` is what came."""
+    """A malformed frame or row; `text` is its raw text."""
 
     def __init__(self, message: str, text: bytes) -> None:
         super().__init__(message)
@@ -107,7 +107,7 @@ _row_readers: dict[str, Callable[[msgspec.Raw], Trade | Liquidation]] = {
 
 
 def topic_of(kind: Kind, symbol: str, depth: int) -> str:
-    """The topic that brings this kind."""
+    """The topic that delivers this kind."""
     return {
         Kind.TRADES: f"{_TRADE}.{symbol}",
         Kind.BBO: f"{_BOOK}.1.{symbol}",
@@ -117,13 +117,13 @@ def topic_of(kind: Kind, symbol: str, depth: int) -> str:
 
 
 def is_data(frame: str | bytes) -> bool:
-    """True for a frame that surely is data, by its beginning; the others are looked at one by one."""
+    """True if the prefix identifies a data frame; other frames must be decoded to tell."""
     return isinstance(frame, bytes) and frame.startswith(_DATA)
 
 
 def decode(frame: bytes) -> AnyFrame | None:
-    """The frame with its rows; None for a topic of no interest. Unreadable when it is no frame of Bybit's form."""
-    # by its beginning where that tells, because that saves a pass
+    """The frame with its rows; None for an unknown topic. Unreadable if it is malformed."""
+    # dispatch on the prefix if possible, which saves a pass
     try:
         if frame.startswith(_DATA[0]):
             return _trades.decode(frame)
@@ -136,7 +136,7 @@ def decode(frame: bytes) -> AnyFrame | None:
 
 
 def salvage(frame: bytes) -> Iterator[Trade | Liquidation | Unreadable]:
-    """Row by row what `decode` could not read as a whole. Unreadable when the frame itself cannot be read."""
+    """Decode row by row a frame that `decode` rejected. Unreadable if the frame itself is malformed."""
     try:
         envelope = _envelopes.decode(frame)
         name = envelope.topic.partition(".")[0]
@@ -154,5 +154,5 @@ def salvage(frame: bytes) -> Iterator[Trade | Liquidation | Unreadable]:
 
 
 def is_time(ts_ms: int) -> bool:
-    """True for a time that can be one."""
+    """Whether the timestamp is plausible."""
     return EARLIEST_MS <= ts_ms < LATEST_MS

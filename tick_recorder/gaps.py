@@ -1,7 +1,7 @@
-"""What was not received. Every interruption is a gap until it is shown that nothing is missing.
+"""Gaps: periods in which rows were not received. Every interruption is a gap until it is proved that nothing is missing.
 
-A gap is stored when it begins and again when it ends, under one id; the last row of an id counts. Gaps are stored before
-any later row of their kind, so that no kill leaves a hole that looks like a quiet market.
+A gap is stored when it begins and again when it ends, under the same id; the latest row of an id counts. A gap is stored
+before any later row of its kind, so that a killed process never leaves a hole that looks like a quiet market.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from tick_recorder.schema import Kind
 
 
 class GapState(StrEnum):
-    """OPEN lasts. CLOSED is over, its rows are missing. FILLED was an interruption in which nothing was lost."""
+    """OPEN: ongoing. CLOSED: over, rows are missing. FILLED: an interruption in which nothing was lost."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -21,7 +21,7 @@ class GapState(StrEnum):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Rows of `kind` and `symbol` after `ts` and before `until` (milliseconds; None while it lasts) were not received."""
+    """Rows of `kind` and `symbol` after `ts` and before `until` (milliseconds; None while open) were not received."""
 
     ts: int
     gap_id: str
@@ -38,7 +38,7 @@ Series = tuple[Kind, str]
 
 
 class GapBook:
-    """The gaps that are open now, one at most for a kind and symbol. `record(gap)` stores a row."""
+    """The open gaps, at most one per kind and symbol. `record(gap)` stores a row."""
 
     def __init__(self, record: Callable[[Gap], None], now_us: Callable[[], int]) -> None:
         self.opened = 0
@@ -52,7 +52,7 @@ class GapBook:
         return len(self._open)
 
     def restore(self, gaps: Iterable[Gap]) -> None:
-        """Gaps that an earlier process left open."""
+        """Take over gaps that an earlier process left open."""
         for gap in gaps:
             self._open[(Kind(gap.kind), gap.symbol)] = gap
 
@@ -61,9 +61,9 @@ class GapBook:
         return self._open.get((kind, symbol))
 
     def open(self, kind: Kind, symbol: str, since_ms: int, reason: str) -> None:
-        """From `since_ms`, the newest row's time, on nothing is received. An open gap stays, and begins there if it began later.
+        """Open a gap after `since_ms`, the newest row's time. An already open gap is kept, and extended back to it.
 
-        It can after a kill: gaps are stored before the rows that lead to them, which may not have been.
+        A gap may begin too late after a kill: it is stored before the rows that precede it, which may have been lost.
         """
         known = self._open.get((kind, symbol))
         if known is not None:
@@ -81,7 +81,7 @@ class GapBook:
         self._record(gap)
 
     def close(self, kind: Kind, symbol: str, until_ms: int, *, missing: bool) -> None:
-        """It is over. `missing` False: nothing was lost in it."""
+        """Close the gap. `missing` is False if nothing was lost in it."""
         gap = self._open.pop((kind, symbol), None)
         if gap is None:
             return

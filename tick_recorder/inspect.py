@@ -1,4 +1,4 @@
-"""What the folder holds, and whether it is whole."""
+"""Lists and verifies the contents of a tick folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _KEYS = {Kind.TRADES: "id", Kind.BBO: "update_id", Kind.DEPTH: "update_id"}
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is stored of one kind and symbol. `gap_ms` is the length of its gaps, without those that last."""
+    """What is stored of one kind and symbol. `gap_ms` is the total length of its closed gaps."""
 
     kind: Kind
     symbol: str
@@ -34,21 +34,21 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong with a file."""
+    """A fault of one file."""
 
     path: Path
     text: str
 
 
 def open_folder(folder: Path) -> TickStore:
-    """The store in this folder; Misconfigured when there is none."""
+    """The store in this folder; Misconfigured if the folder does not exist."""
     if not folder.is_dir():
         raise Misconfigured(f"There is no folder {folder}. Name the folder of ticks with --dir or TICKS_DIR.")
     return TickStore(folder)
 
 
 def held(store: TickStore) -> list[Held]:
-    """One entry per kind and symbol; files that cannot be read are left out (`verify` names them)."""
+    """One entry per kind and symbol; unreadable files are skipped (`verify` reports them)."""
     found = []
     holes = all_gaps(store).filter(pl.col("state") != GapState.FILLED)
     for kind in Kind:
@@ -91,8 +91,8 @@ def _numbers(file: TickFile) -> tuple[int, datetime, datetime] | None:
 
 
 def verify(store: TickStore) -> Iterator[Fault]:
-    """Read everything, and yield what is wrong: files that cannot be read or do not belong here, rows outside of their
-    hour, rows that are stored twice, two rows in one place.
+    """Read everything and yield the faults: unreadable or foreign files, rows outside their hour, duplicate rows, and rows
+    that share time and ordinal.
     """
     for path in sorted(store.root.rglob("*")):
         if path.is_file() and not _belongs(store.root, path):

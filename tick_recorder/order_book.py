@@ -1,4 +1,4 @@
-"""One order book, rebuilt from snapshots and changes, and checked by its update number."""
+"""An order book rebuilt from snapshots and deltas, verified by update id."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Depth(msgspec.Struct, gc=False):
 
 
 class Bbo(msgspec.Struct, gc=False):
-    """A row of kind `bbo`; an empty side has no order."""
+    """A row of kind `bbo`; a side without orders is None."""
 
     ts: int
     bid_price: str | None
@@ -35,7 +35,7 @@ class Bbo(msgspec.Struct, gc=False):
 
 
 class BookBroken(Exception):
-    """An update is missing: the book is not known until the next snapshot."""
+    """An update is missing: the book is unknown until the next snapshot."""
 
 
 @dataclass(slots=True)
@@ -49,26 +49,26 @@ class OrderBook:
 
     @classmethod
     def new(cls) -> "OrderBook":
-        """A book of which nothing is known."""
+        """An unknown book."""
         return cls({}, {})
 
     @property
     def known(self) -> bool:
-        """True from a snapshot on."""
+        """True once a snapshot was received."""
         return self.update_id is not None
 
     def lose(self) -> None:
-        """Wait for a snapshot."""
+        """Discard the book and wait for a snapshot."""
         self.update_id = None
 
     def apply(self, frame: BookFrame) -> bool:
-        """Take a frame; False when it changes nothing (a repeat, or a change before the first snapshot).
+        """Apply a frame; False if it changes nothing (a duplicate, or a delta before the first snapshot).
 
-        BookBroken when an update is missing before this one.
+        BookBroken if the update before this one is missing.
         """
         data = frame.data
         if frame.type == "snapshot":
-            # any new snapshot replaces the book, also one with u = 1 after a restart of the exchange
+            # every snapshot replaces the book, even one with u = 1 after a restart of the exchange
             self.bids, self.asks = dict(data.b), dict(data.a)
         else:
             if self.update_id is None or data.u <= self.update_id:

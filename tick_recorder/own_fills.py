@@ -1,4 +1,4 @@
-"""Our own fills, as `tick_recorder.slippage` needs them."""
+"""Our own fills, in the form that `tick_recorder.slippage` needs."""
 
 from typing import Any
 

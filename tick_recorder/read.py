@@ -1,4 +1,4 @@
-"""Reading ticks: functions that return polars frames. The columns of each kind are in `tick_recorder.schema`.
+"""Reads ticks as polars frames. The columns of each kind are in `tick_recorder.schema`.
 
 from datetime import UTC, datetime
 from tick_recorder.read import read_ticks
@@ -29,8 +29,8 @@ def read_ticks(
 ) -> pl.DataFrame:
     """The rows of a kind and symbol from `start` to `end` (aware; the end is exclusive), by time and ordinal.
 
-    `whole` refuses a span with gaps: Rejected names the first. Rejected also for a file that cannot be read, Misconfigured
-    for a kind that does not exist, ValueError for a time without a zone.
+    With `whole`, a range with gaps is Rejected, naming the first. Also Rejected for an unreadable file, Misconfigured for an
+    unknown kind, ValueError for a naive datetime.
     """
     store, kind = TickStore(Path(folder)), kind_of(kind)
     first = 0 if start is None else hour_of(ms_of(start))
@@ -60,9 +60,9 @@ def read_gaps(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> pl.DataFrame:
-    """The gaps in which rows are missing, by time: of one symbol and kind, touching `start` to `end`, or all.
+    """The gaps with missing rows, by time, optionally of one symbol and kind and overlapping `start` to `end`.
 
-    Rows after `ts` and before `until` were not received; `until` is null for a gap that lasts.
+    Rows after `ts` and before `until` were not received; `until` is null for an open gap.
     """
     found = all_gaps(TickStore(Path(folder)), symbol).filter(pl.col("state") != GapState.FILLED)
     if kind is not None:
@@ -75,8 +75,8 @@ def read_gaps(
 
 
 def kind_of(name: Kind | str) -> Kind:
-    """The kind of this name; Misconfigured, naming the choices, for another."""
+    """The kind with this name; Misconfigured, listing the choices, if there is none."""
     try:
         return Kind(name)
     except ValueError:
-        raise Misconfigured(f"{name!r} is not a kind of ticks. The kinds are: {', '.join(Kind)}.") from None
+        raise Misconfigured(f"Kind of ticks must be one of {', '.join(Kind)}, got {name!r}.") from None

@@ -1,7 +1,7 @@
-"""From frames to rows that wait to be stored. No I/O but reading what is stored already; all of it on one thread.
+"""Turns frames into rows to be stored, on one thread, with no I/O except reading rows that are already stored.
 
-Frames are put aside as they come and decoded in slices, so that the connection is read however much comes. What waits,
-decoded or not, is bounded: when the bound is reached frames are dropped, which is a gap.
+Frames are queued on receipt and decoded in slices, so that the connection is always read. The memory of queued frames and
+rows is bounded: beyond it frames are dropped, which is a gap.
 """
 
 import functools
@@ -31,14 +31,14 @@ from tick_recorder.store import TickStore
 from tick_recorder.stored import last_row, load_known, open_gaps
 
 log = logger(__name__)
-#: What a row takes in memory beside its text, in bytes; measured with tracemalloc.
+#: Memory of a row besides its text, in bytes; measured with tracemalloc.
 _ROW_BYTES = 600
 _FRAME_BYTES = 100
 
 
 @dataclass(slots=True)
 class Series:
-    """What is known of one kind and symbol."""
+    """The state of one kind and symbol."""
 
     kind: Kind
     symbol: str
@@ -47,7 +47,7 @@ class Series:
     last_update: int | None = None
     book: OrderBook = field(default_factory=OrderBook.new)
     sampled_ms: int = 0
-    #: The hour whose file begins with a snapshot already.
+    #: The hour whose file already begins with a snapshot.
     begun_hour: int = -1
     #: Where the rows of an hour go, in the batch that is being gathered.
     rows_hour: int = -1
@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Counts:
-    """What was done since the start, for metrics."""
+    """Counters since startup, for metrics."""
 
     frames: int = 0
     rows: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
@@ -77,7 +77,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RecorderLimits:
-    """Levels of the order book, how often it is recorded, and how much may wait in memory."""
+    """Order book levels, its sampling interval, and the memory limit of waiting data."""
 
     depth: int
     depth_every_ms: int
@@ -86,8 +86,8 @@ class RecorderLimits:
 
 @dataclass(frozen=True, slots=True)
 class RecorderHooks:
-    """`reject` hears of rows that cannot be read; `renew(topic)` asks for a new snapshot, `backfill(symbol)` for the
-    trades that an interruption left out."""
+    """`reject` is called for malformed rows; `renew(topic)` requests a new snapshot, `backfill(symbol)` the trades missed
+    in an interruption."""
 
     reject: Callable[[Rejection], None]
     renew: Callable[[str], None]
@@ -95,7 +95,7 @@ class RecorderHooks:
 
 
 class Recorder:
-    """Takes frames, gives batches of rows."""
+    """Takes frames and produces batches of rows."""
 
     def __init__(
         self,
@@ -134,26 +134,26 @@ class Recorder:
 
     @property
     def topics(self) -> set[str]:
-        """What to subscribe."""
+        """The topics to subscribe to."""
         return set(self._series)
 
     @property
     def symbols(self) -> set[str]:
-        """What is recorded now."""
+        """The recorded symbols."""
         return set(self._symbols)
 
     @property
     def buffered_bytes(self) -> int:
-        """About what waits in memory, decoded or not."""
+        """Estimated memory of waiting frames and rows."""
         return self._pending_bytes + self._held_bytes + self._row_bytes + self._batch_bytes
 
     @property
     def pending(self) -> int:
-        """How many frames wait to be decoded."""
+        """The number of frames waiting to be decoded."""
         return len(self._pending)
 
     def follow(self, symbols: Iterable[str]) -> None:
-        """From now on exactly these symbols. What was stored of one before is followed by a gap."""
+        """Record exactly these symbols from now on. A symbol with stored rows begins with a gap."""
         wanted = set(symbols)
         for symbol in sorted(self._symbols - wanted):
             for kind in self._streams:
@@ -171,13 +171,13 @@ class Recorder:
         self._symbols = wanted
 
     def interrupted(self, reason: str) -> None:
-        """The connection was lost: everything that follows was not received, until it is shown that nothing is missing."""
+        """The connection was lost: open a gap in every series, until it is proved that nothing is missing."""
         self.decode_all()
         for series in self._series.values():
             self._interrupted(series, reason)
 
     def confirmed(self, topics: Iterable[str]) -> None:
-        """The exchange has confirmed these subscriptions: liquidations, which cannot be asked for, are received again."""
+        """The exchange has confirmed these subscriptions: gaps of liquidations, which cannot be backfilled, end."""
         for topic in topics:
             series = self._series.get(topic)
             if series is not None and series.kind is Kind.LIQUIDATIONS and self.newest_ms:
@@ -188,7 +188,7 @@ class Recorder:
         if series.last_ms is None:
             return
         self.gaps.open(series.kind, series.symbol, series.last_ms, reason)
-        # trades wait until it is known what came before them
+        # hold back trades until the missed ones before them are known
         if series.kind is Kind.TRADES and series.symbol not in self._held:
             self._held[series.symbol] = []
             self._backfill(series.symbol)
@@ -196,14 +196,14 @@ class Recorder:
     # -- in -----------------------------------------------------------------------------------------------------
 
     def received(self, frame: bytes) -> None:
-        """One frame of data, to be decoded soon."""
+        """Queue a data frame for decoding."""
         size = len(frame) + _FRAME_BYTES
         if self.buffered_bytes + size > self._most_bytes:
             self.counts.dropped_frames += 1
             topic = _topic(frame)
             if topic not in self._dropping:
                 self._dropping.add(topic)
-                # it stands in its place among the frames, so that the gap begins where it does
+                # queued in order among the frames, so that the gap begins at the right place
                 self._pending.append((topic.encode(), -1))
             return
         if self._dropping:
@@ -212,7 +212,7 @@ class Recorder:
         self._pending.append((frame, self._now_us()))
 
     def decode_some(self, limit_s: float) -> bool:
-        """Decode what waits, for about `limit_s` seconds; True when some is left."""
+        """Decode queued frames for about `limit_s` seconds; True if some are left."""
         began, began_cpu = time.perf_counter(), time.thread_time()
         pending = self._pending
         while pending:
@@ -232,11 +232,11 @@ class Recorder:
         return bool(pending)
 
     def decode_all(self) -> None:
-        """Decode everything that waits."""
+        """Decode all queued frames."""
         self.decode_some(float("inf"))
 
     def _failed(self, frame: bytes, fault: Exception) -> None:
-        """One frame that we cannot cope with must not end the recording of all symbols: it is kept, and is a gap."""
+        """Reject a frame that caused an internal error and open a gap: it must not stop the recording of other symbols."""
         if type(fault) not in self._faults_logged:
             self._faults_logged.add(type(fault))
             log.exception("decoder_fault", topic=_topic(frame))
@@ -244,7 +244,7 @@ class Recorder:
         self._lost(_topic(frame), "a frame could not be processed")
 
     def _lost(self, topic: str, reason: str) -> None:
-        """A frame of this topic is not recorded."""
+        """Open a gap: a frame of this topic was lost."""
         series = self._series.get(topic)
         if series is None or series.last_ms is None:
             return
@@ -304,12 +304,12 @@ class Recorder:
         self._take_trades(series, rows)
 
     def _take_trades(self, series: Series, rows: Iterable[Trade]) -> int:
-        """Take trades in order; returns how many were known already."""
+        """Take trades in order; returns the number of duplicates."""
         repeats = 0
         take = series.sequencer.take
         for row in rows:
             if not is_time(row.ts):
-                self._refuse(f"A trade of {series.symbol} has the time {row.ts}, which cannot be one.", repr(row))
+                self._refuse(f"A trade of {series.symbol} has an implausible timestamp: {row.ts}.", repr(row))
                 continue
             ordinal = take(row.ts, row.id)
             if ordinal is None:
@@ -324,7 +324,7 @@ class Recorder:
         ts = message.time_ms
         if not is_time(ts):
             self._refuse(
-                f"A frame of {message.topic} has the time {ts}, which cannot be one.", frame.decode("utf-8", "replace")
+                f"A frame of {message.topic} has an implausible timestamp: {ts}.", frame.decode("utf-8", "replace")
             )
             return
         if series.kind is Kind.BBO:
@@ -345,7 +345,7 @@ class Recorder:
             self._ends(series, message.data.u, ts)
         begins = ts // HOUR_MS != series.begun_hour
         if self._depth_every_ms and not begins and ts - series.sampled_ms < self._depth_every_ms:
-            # what is not sampled is no gap: the series is as new as its newest frame
+            # skipping samples is not a gap: the series is as current as its newest frame
             series.last_ms, series.last_update = max(series.last_ms or 0, ts), message.data.u
             return
         row = series.book.snapshot(ts)
@@ -361,7 +361,7 @@ class Recorder:
     def _bbo(self, series: Series, message: BookFrame, ts: int, received_us: int) -> None:
         data = message.data
         if data.u == series.last_update:
-            # sent again after some idle seconds; after an interruption it says that nothing was missed
+            # resent when idle; after an interruption it proves that nothing was missed
             self._ends(series, data.u, ts)
             return
         self._ends(series, data.u, ts)
@@ -370,7 +370,7 @@ class Recorder:
         self._take_book(series, Bbo(ts, bid, bid_size, ask, ask_size, data.u, data.seq), received_us)
 
     def _ends(self, series: Series, update_id: int, ts: int) -> None:
-        """A gap of this book ends with this update, if there is one."""
+        """Close the gap of this book, if any, with this update."""
         if self.gaps.find(series.kind, series.symbol) is not None:
             self.gaps.close(series.kind, series.symbol, ts, missing=update_id != series.last_update)
 
@@ -389,9 +389,9 @@ class Recorder:
             self.gaps.close(series.kind, series.symbol, rows[0].ts, missing=True)
         for row in rows:
             if not is_time(row.ts):
-                self._refuse(f"A liquidation of {series.symbol} has the time {row.ts}, which cannot be one.", repr(row))
+                self._refuse(f"A liquidation of {series.symbol} has an implausible timestamp: {row.ts}.", repr(row))
                 continue
-            # they carry no id and are never sent again: each is new
+            # liquidations have no id and are never resent: each is new
             row.received_us, row.ordinal = (
                 received_us,
                 series.sequencer.take(row.ts, -self.counts.rows[Kind.LIQUIDATIONS] - 1) or 0,
@@ -417,16 +417,16 @@ class Recorder:
         gathered.add(gap, gathered.owner((Kind.GAPS, gap.symbol, gap.ts // HOUR_MS)))
         self.counts.rows[Kind.GAPS] += 1
 
-    # -- trades that an interruption left out ---------------------------------------------------------------------
+    # -- trades missed in an interruption ---------------------------------------------------------------------
 
     def held(self, symbol: str) -> int:
-        """How many trades of a symbol wait for those before them."""
+        """The number of trades of a symbol that are held back."""
         return len(self._held.get(symbol, ()))
 
     def backfilled(self, symbol: str, rows: Sequence[Trade] | None) -> bool:
-        """The newest trades that the exchange still has, oldest first; None when it could not be asked.
+        """Take the newest trades from REST, oldest first (None if REST failed), then the ones held back.
 
-        Trades that waited are taken after them. False when nothing was decided: nothing came, and nothing waits.
+        False if this settled nothing: REST returned no trades, and none are held back.
         """
         held = self._held.get(symbol)
         series = self._series.get(topic_of(Kind.TRADES, symbol, self._depth))
@@ -443,7 +443,7 @@ class Recorder:
             until_ms = rows[0].ts
             held_ids = {row.id for row in held}
             repeats = self._take_trades(series, [row for row in rows if row.ts >= since_ms and row.id not in held_ids])
-            # nothing is missing when they reach back to what is stored, or further
+            # nothing is missing if they reach back to the stored trades
             missing = not repeats and rows[0].ts >= since_ms
         self.gaps.close(Kind.TRADES, symbol, until_ms, missing=missing)
         self._take_trades(series, held)
@@ -452,7 +452,7 @@ class Recorder:
     # -- out ----------------------------------------------------------------------------------------------------
 
     def swap(self) -> Batch:
-        """Everything decoded so far, to be stored; what comes later goes into the next batch."""
+        """Take everything decoded so far as a batch; later rows go into the next one."""
         generations = [(series.sequencer, series.sequencer.swap()) for series in self._series.values()]
         batch = Batch({kind: rows for kind, rows in self._rows.items() if len(rows)}, generations, self._row_bytes)
         self._batch_bytes += self._row_bytes
@@ -467,14 +467,14 @@ class Recorder:
         batch.size //= 2
 
     def stored(self, batch: Batch) -> None:
-        """A batch is in the store."""
+        """The batch has been stored."""
         self._batch_bytes -= batch.size
         for sequencer, generation in batch.generations:
             sequencer.stored(generation)
 
 
 def _topic(frame: bytes) -> str:
-    """The topic of a frame, by its text; empty when it has none."""
+    """The topic found in a frame's text; empty if there is none."""
     begin = frame.find(b'"topic":"')
     return frame[begin + 9 : frame.find(b'"', begin + 9)].decode("utf-8", "replace") if begin >= 0 else ""
 

@@ -1,7 +1,7 @@
-"""What is stored: kinds, columns and units. Prices and sizes are exact decimals, times are UTC.
+"""The schema of stored ticks: kinds, columns and units. Prices and sizes are exact decimals, times are UTC.
 
-Every kind has `ts` (the exchange's time, in milliseconds), `received` (this machine's time of receipt, in microseconds;
-null for imported rows) and `ordinal`, which keeps the exchange's order among rows of one millisecond.
+Every kind has `ts` (exchange time, milliseconds), `received` (local receipt time, microseconds; null for imported rows) and
+`ordinal`, which preserves the exchange's order among rows of the same millisecond.
 """
 
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from enum import StrEnum
 import polars as pl
 
 HOUR_MS = 3_600_000
-#: Of every price and size. Bybit's finest tick has ten decimals.
+#: Decimal places of every price and size. Bybit's finest tick has ten.
 DECIMALS = 12
 MONEY = pl.Decimal(38, DECIMALS)
 TS = pl.Datetime("ms", "UTC")
 RECEIVED = pl.Datetime("us", "UTC")
-#: Times outside of these years are nonsense: 2010-01-01 to 2100-01-01, in milliseconds.
+#: Plausible timestamps: 2010-01-01 to 2100-01-01, in milliseconds.
 EARLIEST_MS, LATEST_MS = 1_262_304_000_000, 4_102_444_800_000
-#: A price or size as it may come: digits, and at most as many decimals as are stored.
+#: A valid price or size: digits, with at most as many decimals as are stored.
 NUMBER = rf"^\d{{1,26}}(\.\d{{1,{DECIMALS}}})?$"
 
 
 class Kind(StrEnum):
-    """What a file holds. The value is the name of its folder."""
+    """The kind of rows in a file. The value is its folder's name."""
 
     TRADES = "trades"
     BBO = "bbo"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 #: Kind, symbol and hour of rows that are stored together.
 Key = tuple[Kind, str, int]
-#: The kinds that can be asked for.
+#: The kinds that can be recorded.
 STREAMS = (Kind.TRADES, Kind.BBO, Kind.DEPTH, Kind.LIQUIDATIONS)
 
 _COMMON: Mapping[str, pl.DataType] = {"ts": TS, "received": RECEIVED, "ordinal": pl.UInt32()}
@@ -51,7 +51,7 @@ SCHEMAS: Mapping[Kind, Mapping[str, pl.DataType]] = {
         "block": pl.Boolean(),
         "rpi": pl.Boolean(),
     },
-    # a side without any order is null
+    # a side without orders is null
     Kind.BBO: {
         **_COMMON,
         "bid_price": MONEY,
@@ -61,7 +61,7 @@ SCHEMAS: Mapping[Kind, Mapping[str, pl.DataType]] = {
         "update_id": pl.Int64(),
         "seq": pl.Int64(),
     },
-    # a snapshot holds every level, best first; else only what changed, size 0 for a level that is gone
+    # a snapshot has every level, best first; a delta only the changed ones, with size 0 for removed levels
     Kind.DEPTH: {
         **_COMMON,
         "snapshot": pl.Boolean(),
@@ -72,9 +72,9 @@ SCHEMAS: Mapping[Kind, Mapping[str, pl.DataType]] = {
         "update_id": pl.Int64(),
         "seq": pl.Int64(),
     },
-    # side is that of the position that was liquidated, price its bankruptcy price
+    # side is that of the liquidated position, price its bankruptcy price
     Kind.LIQUIDATIONS: {**_COMMON, "side": pl.String(), "price": MONEY, "size": MONEY},
-    # ts is the last time before the gap, until the first after it (null while it lasts)
+    # ts is the last time before the gap, until the first after it (null while open)
     Kind.GAPS: {
         **_COMMON,
         "gap_id": pl.String(),
@@ -88,10 +88,10 @@ SCHEMAS: Mapping[Kind, Mapping[str, pl.DataType]] = {
 
 
 def empty(kind: Kind) -> pl.DataFrame:
-    """A frame of this kind without rows."""
+    """An empty frame of this kind."""
     return pl.DataFrame(schema=dict(SCHEMAS[kind]))
 
 
 def hour_of(ts_ms: int) -> int:
-    """The hour that `ts_ms` belongs to, in hours since 1970 UTC."""
+    """The hour of `ts_ms`, counted from 1970 UTC."""
     return ts_ms // HOUR_MS

@@ -1,8 +1,8 @@
-"""Which row is new, and its place among the rows of its millisecond.
+"""Deduplicates rows and numbers those of the same millisecond.
 
-An id gets its ordinal once. Ids of the last seconds are in memory; for older rows the stored hour is read, so that a row
-that comes again after a restart, or an hour late, is known as a repeat. Memory holds what is not stored yet and two
-buckets of ten seconds, however long the process runs.
+Each id gets its ordinal once. Recent ids are kept in memory; for older rows the stored hour is read, so that a row received
+again after a restart, or an hour late, is recognised as a duplicate. Memory is bounded: rows not stored yet plus two buckets
+of ten seconds.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ Key = str | int
 
 @dataclass(slots=True)
 class Known:
-    """The ids of a span of time, the next ordinal of each of its milliseconds, and when it last took a row."""
+    """The ids of a time span, the next ordinal of each millisecond, and the generation of its newest row."""
 
     ids: set[Key] = field(default_factory=set)
     next_ordinal: dict[int, int] = field(default_factory=dict)
     generation: int = 0
 
     def take(self, ts_ms: int, key: Key, generation: int) -> int | None:
-        """The ordinal of a new row; None for a repeat."""
+        """The ordinal of a new row; None for a duplicate."""
         if key in self.ids:
             return None
         self.ids.add(key)
@@ -35,19 +35,19 @@ class Known:
 
 
 class Sequencer:
-    """Of one kind and symbol. `load(hour)` gives what is stored of an hour; `newest_ms` is the newest stored row's time."""
+    """The sequencer of one kind and symbol. `load(hour)` reads a stored hour; `newest_ms` is the time of the newest stored row."""
 
     def __init__(self, load: Callable[[int], Known], newest_ms: int | None) -> None:
         self._load = load
         self._buckets: dict[int, Known] = {}
         self._hours: dict[int, Known] = {}
-        # rows of buckets before this one are looked up in the store
+        # rows before this bucket are looked up in the store
         self._floor = 0 if newest_ms is None else newest_ms // BUCKET_MS + 1
         self._first = newest_ms is None
         self._generation = 0
 
     def take(self, ts_ms: int, key: Key) -> int | None:
-        """The ordinal of this row, or None when it is known already."""
+        """The ordinal of this row; None for a duplicate."""
         number = ts_ms // BUCKET_MS
         if self._first:
             self._floor, self._first = number, False
@@ -63,12 +63,12 @@ class Sequencer:
         return known.take(ts_ms, key, self._generation)
 
     def swap(self) -> int:
-        """What was taken up to now is about to be stored; returns the number to give to `stored`."""
+        """Begin a new generation of rows; returns the number of the previous one, to pass to `stored`."""
         self._generation += 1
         return self._generation - 1
 
     def stored(self, generation: int) -> None:
-        """Everything taken up to `swap` is in the store: forget what is old."""
+        """Rows up to this generation are in the store: forget old ones."""
         if self._buckets:
             newest = max(self._buckets)
             for number in sorted(self._buckets):

@@ -17,7 +17,7 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class TicksDir(Settings):
-    """Where the files are."""
+    """The folder of the tick files."""
 
     ticks_dir: Path = Field(Path("ticks"), description="the folder of ticks")
 
@@ -35,22 +35,22 @@ class RecorderSettings(
     """Everything the tick recorder reads from the environment. All seconds are wall-clock."""
 
     ticks_symbols: Names = Field(
-        (), description="the symbols to record, separated by commas; none: what the bots follow"
+        (), description="the symbols to record, separated by commas; empty: those that the bots follow"
     )
     ticks_streams: Names = Field(
         (Kind.TRADES.value, Kind.BBO.value),
         description="what to record, separated by commas: trades, bbo, depth, liquidations",
     )
-    ticks_depth: int = Field(50, description="the levels of depth that are recorded: 50 or 200")
+    ticks_depth: int = Field(50, description="levels of depth to record: 50 or 200")
     ticks_depth_every_ms: int = Field(
         1_000, ge=0, le=3_600_000, description="milliseconds between two snapshots of depth; 0 records every change"
     )
-    ticks_retention_days: int = Field(90, ge=0, le=36_500, description="how many days are kept; 0 keeps everything")
+    ticks_retention_days: int = Field(90, ge=0, le=36_500, description="days to keep; 0 keeps everything")
     ticks_max_gb: float = Field(
-        20.0, ge=0, description="the GB that the files may take before the oldest hours go; 0 has no limit"
+        20.0, ge=0, description="size of all files in GB above which the oldest hours are deleted; 0: no limit"
     )
     ticks_buffer_mb: int = Field(
-        256, ge=16, le=65_536, description="the MB that may wait in memory before frames are dropped, which is a gap"
+        256, ge=16, le=65_536, description="memory in MB for waiting data; beyond it frames are dropped, which is a gap"
     )
     ticks_part_s: float = Field(
         60.0, ge=0.1, le=60, description="seconds between two parts, before which no reader sees a row"
@@ -65,10 +65,10 @@ class RecorderSettings(
         7,
         ge=0,
         le=3650,
-        description="how many days are compared with the files at a start, and filled where they differ",
+        description="days compared with the files at startup, and refilled where they differ",
     )
     ticks_start_wait_s: float = Field(
-        20.0, ge=0, description="seconds a start waits for Redis before it ends with a sentence"
+        20.0, ge=0, description="seconds to wait for Redis at startup before exiting with an error"
     )
 
     @model_validator(mode="before")

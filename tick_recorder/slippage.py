@@ -1,12 +1,11 @@
-"""What trading really cost: each fill against the quotes around it. Pure functions on frames.
+"""Measures execution cost: each fill against the quotes around it. Pure functions on data frames.
 
-All figures are basis points of the mid price, positive where the fill was worse for us (for `after_*`: where the price went
-our way, as a markout is usually read). A fill is measured against the last quote *before* its millisecond, because the
-quote of the same millisecond may already show what the fill took. Where a gap lies between a quote and the moment that it
-should speak for, the figure is null, not a guess.
+All figures are in basis points of the mid price, positive if the fill was worse for us (for `after_*`, the markout: if the
+price moved in our favour). A fill is measured against the last quote *before* its millisecond, because a quote of the same
+millisecond may already reflect the fill. If a gap lies between the quote and the time it is used for, the figure is null.
 
-    slippage = side * (price - mid) / mid          arrival cost: half the spread, and what the order walked through
-    delay    = side * (mid - decision) / decision  what the market did between decision and fill
+    slippage = side * (price - mid) / mid          arrival cost: half the spread plus market impact
+    delay    = side * (mid - decision) / decision  market move between decision and fill
     after_h  = side * (mid(t + h) - mid) / mid     h = 1, 5, 30 s; side is 1 for a buy, -1 for a sell
 """
 
@@ -14,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-#: Seconds after a fill at which the price is looked at.
+#: Markout horizons in seconds.
 HORIZONS = (1, 5, 30)
 _BPS = 10_000
-#: What a frame of fills must have. `order_kind` and `decision_price` are null where no intent was recorded.
+#: Required columns of a frame of fills. `order_kind` and `decision_price` are null if no intent was recorded.
 FILL_COLUMNS = (
     *("exec_id", "bot_id", "symbol", "ts", "side", "price", "qty", "value", "is_maker", "reason"),
     *("order_kind", "decision_price"),
@@ -30,10 +29,10 @@ def measure(
     gaps: Mapping[str, pl.DataFrame],
     horizons: Sequence[int] = HORIZONS,
 ) -> pl.DataFrame:
-    """Every fill with `mid`, `spread_bps`, `slippage_bps`, `delay_bps` and one `after_<s>s_bps` for each horizon.
+    """Every fill with `mid`, `spread_bps`, `slippage_bps`, `delay_bps` and one `after_<s>s_bps` per horizon.
 
     `fills` has the columns FILL_COLUMNS; `quotes` and `gaps` are frames of `read_ticks(..., "bbo")` and `read_gaps(...)`
-    by symbol. A fill without a usable quote keeps its row, with nulls.
+    by symbol. A fill without a usable quote has nulls.
     """
     parts = [
         _of_symbol(part, quotes.get(str(symbol)), gaps.get(str(symbol)), horizons)
@@ -69,7 +68,7 @@ def _of_symbol(
 
 
 def _mids(quotes: pl.DataFrame | None) -> pl.DataFrame:
-    """The time, the mid and the spread of every quote with both sides."""
+    """Time, mid and spread of every two-sided quote."""
     if quotes is None:
         return pl.DataFrame(schema={"quote_ts": pl.Datetime("ms", "UTC"), "mid": pl.Float64, "spread": pl.Float64})
     bid, ask = pl.col("bid_price").cast(pl.Float64), pl.col("ask_price").cast(pl.Float64)
@@ -83,7 +82,7 @@ def _mids(quotes: pl.DataFrame | None) -> pl.DataFrame:
 def _at(
     rows: pl.DataFrame, mids: pl.DataFrame, gaps: pl.DataFrame | None, moment: pl.Expr, name: str, *, before: bool
 ) -> pl.DataFrame:
-    """`rows` with the mid that held at a moment, null where there is none or a gap lies between."""
+    """`rows` with the mid at `moment`; null if there is none or a gap lies in between."""
     at = rows.select(row=pl.int_range(pl.len()), moment=moment.dt.cast_time_unit("ms")).sort("moment")
     found = at.join_asof(
         mids, left_on="moment", right_on="quote_ts", strategy="backward", allow_exact_matches=not before
@@ -106,9 +105,9 @@ def _at(
 
 
 def summarise(measured: pl.DataFrame, by: Sequence[str] = (), horizons: Sequence[int] = HORIZONS) -> pl.DataFrame:
-    """Means weighted by the fills' value, per group: `bot_id`, `symbol`, `order_kind`, `hour` (UTC) or `size`.
+    """Value-weighted means per group: `bot_id`, `symbol`, `order_kind`, `hour` (UTC) or `size`.
 
-    `fills` counts all, `measured` those with a quote. `slippage_usdt` is the cost in the settle coin.
+    `fills` counts all fills, `measured` those with a quote. `slippage_usdt` is the cost in the settle coin.
     """
     value = pl.col("value").cast(pl.Float64)
     rows = measured.with_columns(
@@ -138,9 +137,9 @@ def summarise(measured: pl.DataFrame, by: Sequence[str] = (), horizons: Sequence
 
 
 def worse_than_assumed(measured: pl.DataFrame, assumed_bps: float) -> str | None:
-    """A warning when the takers' slippage is worse than the back-test's assumption; None when it is not, or not measured.
+    """A warning if taker slippage exceeds the back-test's assumption; None otherwise, or if nothing was measured.
 
-    Half the spread is paid by a back-test that fills at the mid or the last price, so the whole slippage is compared.
+    A back-test that fills at the mid or last price does not pay half the spread, so the whole slippage is compared.
     """
     total = summarise(measured.filter(~pl.col("is_maker")))
     mean = total["slippage_bps"][0] if len(total) else None

@@ -1,9 +1,9 @@
-"""The files: `<kind>/symbol=<S>/date=<D>/<HH>.<number>.parquet`, and how they become one per hour.
+"""The tick files, `<kind>/symbol=<S>/date=<D>/<HH>.<number>.parquet`, and how parts are merged into one file per hour.
 
-A file appears by renaming, after it was synced: half a file never has a name that ends in `.parquet`. Numbers rise within
-an hour. Parts are `<HH>.<number>.part.parquet`; a joined file, `<HH>.<number>.parquet`, replaces everything of its hour
-with a smaller number, so that a process killed between writing it and deleting its parts leaves no row twice: readers skip
-what is replaced, and the next start deletes it.
+A file is synced, then renamed into place: a partial file never has a name that ends in `.parquet`. Numbers increase within
+an hour. Parts are `<HH>.<number>.part.parquet`; a merged file, `<HH>.<number>.parquet`, supersedes everything of its hour
+with a smaller number. So a process killed between writing it and deleting its parts duplicates no row: readers skip
+superseded files, and the next startup deletes them.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from alpha.errors import Misconfigured, Rejected
 from alpha.model.timestamp import EPOCH
 from tick_recorder.schema import SCHEMAS, Kind
 
-#: So many files may an hour have before its parts are joined early; one more is written and one is the joined one.
+#: Files per hour above which its parts are merged early; one more is written and one is the merged file.
 MOST_FILES = 58
 _NAME = re.compile(r"(\d{2})\.(\d{6})(\.part)?\.parquet")
 _SYMBOL = re.compile(r"symbol=([A-Za-z0-9_-]+)")
@@ -43,7 +43,7 @@ class TickFile:
     path: Path
 
     def read(self) -> pl.DataFrame:
-        """Its rows. Rejected, naming the file, when it cannot be read or is of another form."""
+        """Its rows. Rejected, naming the file, if it is unreadable or has another schema."""
         schema = SCHEMAS[self.kind]
         try:
             frame = pl.read_parquet(self.path, hive_partitioning=False)
@@ -57,35 +57,35 @@ class TickFile:
 
 
 def hour_start(hour: int) -> datetime:
-    """The beginning of an hour, aware UTC."""
+    """The start of an hour, aware UTC."""
     return EPOCH + timedelta(hours=hour)
 
 
 class TickStore:
-    """The folder of ticks. One process writes, any number read."""
+    """The tick folder. One process writes, any number read."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock: int | None = None
 
-    # -- looking ------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------
 
     def symbols(self, kind: Kind) -> list[str]:
-        """The symbols of which something is stored."""
+        """The symbols with stored files."""
         with suppress(OSError):
             found = (_SYMBOL.fullmatch(entry.name) for entry in os.scandir(self.root / kind))
             return sorted(match.group(1) for match in found if match)
         return []
 
     def files(self, kind: Kind, symbol: str, first: int = 0, last: int = 1 << 40) -> list[TickFile]:
-        """The files of the hours `first` to `last` that count, in order; what a joined file replaced is left out."""
+        """The current files of the hours `first` to `last`, in order, without superseded ones."""
         by_hour: dict[int, list[TickFile]] = {}
         for file in self.every_file(kind, symbol, first, last):
             by_hour.setdefault(file.hour, []).append(file)
         return [file for hour in sorted(by_hour) for file in current(by_hour[hour])]
 
     def every_file(self, kind: Kind, symbol: str, first: int = 0, last: int = 1 << 40) -> list[TickFile]:
-        """All files of the hours `first` to `last`, replaced ones included, in order. Foreign files are ignored."""
+        """All files of the hours `first` to `last`, including superseded ones, in order. Foreign files are ignored."""
         folder = self.root / kind / f"symbol={symbol}"
         found = []
         # of one hour without looking at every day that is stored
@@ -103,12 +103,12 @@ class TickStore:
         return sorted(found)
 
     def newest_hour(self, kind: Kind, symbol: str) -> int | None:
-        """The newest hour of which anything is stored."""
+        """The newest stored hour; None if there is none."""
         files = self.every_file(kind, symbol)
         return files[-1].hour if files else None
 
     def bytes_used(self) -> int:
-        """The size of all files of ticks."""
+        """The total size of all tick files."""
         return sum(file.path.stat().st_size for file in self.all_files())
 
     def all_files(self) -> list[TickFile]:
@@ -119,9 +119,9 @@ class TickStore:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def open(self) -> list[Path]:
-        """Become the writer: make the folder, keep others out, delete what a killed writer left. Returns what it deleted.
+        """Become the writer: create and lock the folder, delete leftovers of a killed writer. Returns the deleted files.
 
-        Misconfigured when the folder cannot be written or another recorder writes into it.
+        Misconfigured if the folder is not writable or another recorder has locked it.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -147,13 +147,13 @@ class TickStore:
         return left
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def write_part(self, kind: Kind, symbol: str, hour: int, frame: pl.DataFrame) -> TickFile:
-        """Store rows of one hour as a part, durable when this returns. OSError when the disk does not take them."""
+        """Store rows of one hour as a part, durable on return. OSError if the write fails."""
         files = self.every_file(kind, symbol, hour, hour)
         if len(files) >= MOST_FILES:
             joined = self.join(kind, symbol, hour)
@@ -161,16 +161,16 @@ class TickStore:
         return self._write(kind, symbol, hour, _next(files), frame, joined=False)
 
     def join(self, kind: Kind, symbol: str, hour: int) -> TickFile | None:
-        """Make one file of an hour, sorted by time and ordinal. None when there is nothing, the file when there is one.
+        """Merge an hour into one file, sorted by time and ordinal. None if nothing is stored.
 
-        Parts that cannot be read stay as they are, with the rest joined: Rejected names the first of them, afterwards.
+        Unreadable parts are set aside and the rest merged; then Rejected names the first of them.
         """
         files = current(self.every_file(kind, symbol, hour, hour))
         if not files or (len(files) == 1 and files[0].joined):
             return files[0] if files else None
         rows, broken = _read_together(kind, files)
         if rows is not None:
-            # a part that cannot be read gets a name that counts as nothing, or the joined file would replace it
+            # rename an unreadable part, or the merged file would supersede it
             for file, _ in broken:
                 file.path.rename(file.path.with_name(f"{file.path.name}.unreadable"))
             joined = self._write(kind, symbol, hour, _next(files), rows, joined=True)
@@ -182,7 +182,7 @@ class TickStore:
         raise broken[0][1]
 
     def remove_hour(self, files: Sequence[TickFile]) -> None:
-        """Delete files and the folders that are empty then."""
+        """Delete files, and their folders if empty."""
         for file in files:
             file.path.unlink(missing_ok=True)
         for folder in {file.path.parent for file in files}:
@@ -192,7 +192,7 @@ class TickStore:
     def _write(self, kind: Kind, symbol: str, hour: int, number: int, frame: pl.DataFrame, *, joined: bool) -> TickFile:
         folder = _date_folder(self.root / kind / f"symbol={symbol}", hour)
         name = f"{hour % 24:02}.{number:06d}{'' if joined else '.part'}.parquet"
-        # made in memory first, so that whatever goes wrong while writing is the disk's own error
+        # encode in memory first, so that an error while writing is one of the disk
         made = io.BytesIO()
         if joined:
             frame.write_parquet(made, compression="zstd", compression_level=LEVEL)
@@ -225,7 +225,7 @@ def save(path: Path, content: memoryview) -> None:
 
 
 def current(files: Iterable[TickFile]) -> list[TickFile]:
-    """Of the files of one hour those that count: the newest joined one and what came after it."""
+    """The current files of one hour: the newest merged one and those after it."""
     ordered = sorted(files, key=lambda file: file.number)
     newest = max((file.number for file in ordered if file.joined), default=-1)
     return [file for file in ordered if file.number >= newest]
@@ -234,13 +234,13 @@ def current(files: Iterable[TickFile]) -> list[TickFile]:
 def _read_together(
     kind: Kind, files: Sequence[TickFile]
 ) -> tuple[pl.DataFrame | None, list[tuple[TickFile, Rejected]]]:
-    """The rows of all files, sorted, and the files that cannot be read; None when none can."""
+    """The sorted rows of all files, or None if all are unreadable; and the unreadable files."""
     paths = [file.path for file in files]
     try:
         scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
         return scan.select(SCHEMAS[kind].keys()).sort("ts", "ordinal", maintain_order=True).collect(), []
     except (OSError, pl.exceptions.PolarsError):
-        # one of them at least: each by itself
+        # at least one is unreadable: read them one by one
         frames, broken = [], []
         for file in files:
             try:

@@ -1,4 +1,4 @@
-"""What is in the store already, as a starting recorder needs it."""
+"""Reads what is already stored, for a recorder that starts."""
 
 import polars as pl
 
@@ -14,7 +14,7 @@ log = logger(__name__)
 
 
 def read_hour(store: TickStore, kind: Kind, symbol: str, hour: int) -> pl.DataFrame | None:
-    """The rows of one hour; None when nothing is stored. Files that cannot be read are left out and logged."""
+    """The rows of one hour; None if nothing is stored. Unreadable files are logged and skipped."""
     for _ in range(2):
         frames = []
         files = store.files(kind, symbol, hour, hour)
@@ -22,7 +22,7 @@ def read_hour(store: TickStore, kind: Kind, symbol: str, hour: int) -> pl.DataFr
             frame = _read(file)
             if frame is not None:
                 frames.append(frame)
-        # they may have been joined meanwhile: then once more
+        # retry if they were merged meanwhile
         if all(file.path.exists() for file in files):
             break
     return pl.concat(frames) if frames else None
@@ -45,7 +45,7 @@ def load_known(store: TickStore, kind: Kind, symbol: str, hour: int) -> Known:
 
 
 def last_row(store: TickStore, kind: Kind, symbol: str) -> tuple[int, int | None] | None:
-    """The time of the newest stored row in milliseconds, and its update number where the kind has one."""
+    """The newest stored row's time in milliseconds, and its update id if the kind has one; None without rows."""
     hours = sorted({file.hour for file in store.every_file(kind, symbol)}, reverse=True)
     for hour in hours:
         frame = read_hour(store, kind, symbol, hour)
@@ -56,7 +56,7 @@ def last_row(store: TickStore, kind: Kind, symbol: str) -> tuple[int, int | None
 
 
 def all_gaps(store: TickStore, symbol: str | None = None) -> pl.DataFrame:
-    """Every gap and interruption, the newest row of each, by time."""
+    """The latest row of every gap, by time."""
     symbols = store.symbols(Kind.GAPS) if symbol is None else [symbol]
     frames = [
         frame
@@ -77,7 +77,7 @@ def all_gaps(store: TickStore, symbol: str | None = None) -> pl.DataFrame:
 
 
 def open_gaps(store: TickStore) -> list[Gap]:
-    """Gaps that were not over when they were stored last."""
+    """The gaps that are still open."""
     found = all_gaps(store).filter(pl.col("state") == GapState.OPEN)
     return [
         Gap(

@@ -17,7 +17,7 @@ from tick_recorder.store import TickFile, TickStore, hour_start
 from tick_recorder.stored import read_hour
 
 log = logger(__name__)
-#: So much of the exchange's time an hour stays open for what comes late.
+#: How long after its end, in exchange time, an hour is kept open for late rows.
 GRACE_MS = 60_000
 T = TypeVar("T")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,7 +25,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(slots=True)
 class WriterCounts:
-    """What was done since the start, for metrics."""
+    """Counters since startup, for metrics."""
 
     files: int = 0
     bytes_written: int = 0
@@ -37,12 +37,12 @@ class WriterCounts:
 
 @dataclass(slots=True)
 class Report:
-    """What one turn did that somebody should hear of."""
+    """What one pass did that must be reported."""
 
     rejected: list[Rejection] = field(default_factory=list)
     written: list[tuple[TickFile, int]] = field(default_factory=list)
     joined: list[TickFile] = field(default_factory=list)
-    #: Hours deleted because the disk was full, because of TICKS_MAX_GB, because of TICKS_RETENTION_DAYS.
+    #: Hours deleted because of a full disk, TICKS_MAX_GB and TICKS_RETENTION_DAYS.
     full: list[int] = field(default_factory=list)
     over_size: list[int] = field(default_factory=list)
     aged: list[int] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Report:
 
 
 class Writer:
-    """Stores batches. `retention_days` 0 keeps everything, `most_bytes` 0 has no limit."""
+    """Stores batches. `retention_days` 0 keeps everything, `most_bytes` 0 is no limit."""
 
     def __init__(self, store: TickStore, *, retention_days: int, most_bytes: int) -> None:
         self.counts = WriterCounts()
@@ -58,7 +58,7 @@ class Writer:
         self._store = store
         self._retention_days = retention_days
         self._most_bytes = most_bytes
-        #: Hours that have parts and are to be joined.
+        #: Hours with parts that are still to be merged.
         self._unjoined = {(file.kind, file.symbol, file.hour) for file in store.all_files() if not file.joined}
         self._joined: set[Key] = set()
         self._journal = Journal(store.root)
@@ -138,7 +138,7 @@ class Writer:
         return rows
 
     def tidy(self, newest_ms: int, report: Report, *, everything: bool = False) -> None:
-        """Join hours that are over and delete what is too old or too much. `newest_ms` is the exchange's time."""
+        """Merge completed hours. `newest_ms` is exchange time; `everything` merges the current hour too."""
         for key in sorted(self._unjoined, key=lambda key: key[2]):
             if not everything and (key[2] + 1) * HOUR_MS + GRACE_MS > newest_ms:
                 continue
@@ -161,7 +161,7 @@ class Writer:
         self._joined = {key for key in self._joined if key[2] >= hour_of(newest_ms) - 24}
 
     def retain(self, newest_ms: int, report: Report) -> None:
-        """Delete what is older than allowed and, beyond the allowed size, the oldest hours."""
+        """Delete hours beyond the retention period and, above the size limit, the oldest ones."""
         files = self._store.all_files()
         sizes = {}
         for file in files:
@@ -184,7 +184,7 @@ class Writer:
         self.bytes_used = used
 
     def _with_room(self, write: Callable[[], T], hour: int, report: Report) -> T:
-        """What `write` gives; while the disk is full the oldest hours make room."""
+        """Call `write`, deleting the oldest hours while the disk is full."""
         while True:
             try:
                 return write()

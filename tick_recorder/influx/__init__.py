@@ -1,1 +1,1 @@
-"""InfluxDB as a second home of trades and quotes, filled from the files."""
+"""Copies trades and quotes from the files to InfluxDB."""

@@ -1,10 +1,10 @@
-"""Rows as line protocol. Points of one series and time overwrite each other silently, so a time is ms * 10^6 + ordinal."""
+"""Rows as line protocol. InfluxDB silently overwrites points of equal series and time, so a time is ms * 10^6 + ordinal."""
 
 import polars as pl
 
 from tick_recorder.schema import Kind
 
-#: The kinds that InfluxDB gets, and the field that every point of each has.
+#: The kinds sent to InfluxDB, and a field that every point of the kind has.
 COUNTED = {Kind.TRADES: "price", Kind.BBO: "update_id"}
 
 
@@ -35,5 +35,5 @@ def to_lines(kind: Kind, symbol: str, frame: pl.DataFrame) -> list[str]:
 
 
 def _number(name: str) -> pl.Expr:
-    """A decimal as text without the zeros at its end; a point may stay before nothing."""
+    """A decimal as text, without trailing zeros."""
     return pl.col(name).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")

@@ -1,8 +1,8 @@
-"""Feeds InfluxDB from the files: each part as it is written, and whole hours again wherever the two differ.
+"""Feeds InfluxDB from the files: each part as it is written, and whole hours again where the two differ.
 
-Nothing is fed that is not stored, and nothing here holds up the recorder. While InfluxDB is unavailable the hours that it misses
-are noted; afterwards each is sent again from its files and counted. Sending a row twice leaves one point. Which hours a
-killed process left is found at the next start, by comparing the counts of the last days hour by hour.
+Only stored rows are sent, and the recorder never waits for InfluxDB. While it is unavailable, the missing hours are noted and
+later sent again from the files and counted; sending a row twice leaves one point. Hours left incomplete by a killed process
+are found at the next startup, by comparing the counts of the last days hour by hour.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ log = logger(__name__)
 LINES_AT_ONCE = 5_000
 QUEUE_FILES = 2_000
 PAUSE_S = 2.0
-#: So many refused lines of one request are no longer single bad rows.
+#: More refused lines than this in one request means that the rows are not at fault.
 MOST_REFUSED = 50
-#: An hour whose count stays wrong is sent again so often, then left to the next start.
+#: How often an hour whose count stays wrong is sent again before it is left to the next startup.
 TRIES = 3
 Hour = tuple[Kind, str, int]
 
 
 @dataclass(slots=True)
 class SinkCounts:
-    """What was done since the start, for metrics."""
+    """Counters since startup, for metrics."""
 
     rows: int = 0
     rejected: int = 0
@@ -46,7 +46,7 @@ class SinkCounts:
 
 
 class InfluxSink:
-    """The sink. `reject(line, fault)` hears of lines that InfluxDB can never take."""
+    """The sink. `reject(line, fault)` is called for lines that InfluxDB will never accept."""
 
     def __init__(
         self,
@@ -74,20 +74,20 @@ class InfluxSink:
 
     @property
     def behind(self) -> int:
-        """How many hours InfluxDB is known not to have whole."""
+        """How many hours are known to be incomplete in InfluxDB."""
         return len(self._missing)
 
     @property
     def idle(self) -> bool:
-        """True when everything stored was sent and counted."""
+        """True if everything stored was sent and counted."""
         return self._checked and not (self._queue or self._missing or self._over)
 
     def state(self) -> dict[str, object]:
-        """For the health page."""
+        """Details for the health endpoint."""
         return {"fault": self.fault, "behind_hours": self.behind, "waiting_files": len(self._queue)}
 
     def written(self, files: Iterable[tuple[TickFile, int]], joined: Iterable[TickFile]) -> None:
-        """These parts are stored; these hours are over."""
+        """Queue stored parts, and hours that are complete."""
         for file, _ in files:
             if file.kind in COUNTED:
                 self._queue.append(file)
@@ -98,7 +98,7 @@ class InfluxSink:
         self._wake.set()
 
     async def run(self) -> None:
-        """Feed until cancelled."""
+        """Feed InfluxDB until cancelled."""
         try:
             while True:
                 try:
@@ -114,7 +114,7 @@ class InfluxSink:
             await self._client.close()
 
     async def _turn(self) -> None:
-        """Everything that can be done now."""
+        """Send queued parts, check completed hours and refill incomplete ones."""
         if not self._checked:
             await self._compare()
             self._checked = True
@@ -126,7 +126,7 @@ class InfluxSink:
                 try:
                     frame = await asyncio.to_thread(file.read)
                 except AlphaError:
-                    # joined or deleted meanwhile; the hour tells
+                    # merged or deleted meanwhile: check the whole hour
                     self._over.add(hour)
                 else:
                     await self._send(file.kind, file.symbol, frame)
@@ -142,12 +142,12 @@ class InfluxSink:
         if str(fault) != self.fault:
             log.warning("influx_away", why=str(fault))
         self.fault = str(fault)
-        # what waits is sent from its files, hour by hour
+        # queued parts are sent again hour by hour
         self._missing |= {(file.kind, file.symbol, file.hour) for file in self._queue}
         self._queue.clear()
         level = Level.WARNING
         self._alerts.note("ticks:influx", lambda _, __: Alert(
-            level, "ticks:influx", f"InfluxDB does not take ticks: {fault}",
+            level, "ticks:influx", f"InfluxDB does not accept ticks: {fault}",
             "The files are not affected; what is missing is sent when it is back."))  # fmt: skip
 
     async def _refill(self, hour: Hour) -> None:
@@ -169,7 +169,7 @@ class InfluxSink:
             "Check its retention policy, and restart the recorder to compare again."))  # fmt: skip
 
     async def _send(self, kind: Kind, symbol: str, frame: pl.DataFrame) -> int:
-        """Send rows; returns how many lines were refused for good."""
+        """Send rows; returns how many lines were permanently refused."""
         refused = 0
         for begin in range(0, len(frame), LINES_AT_ONCE):
             lines = await asyncio.to_thread(to_lines, kind, symbol, frame.slice(begin, LINES_AT_ONCE))
@@ -193,7 +193,7 @@ class InfluxSink:
         return 0 if frame is None else len(frame)
 
     async def _compare(self) -> None:
-        """Note every hour of the last days that InfluxDB does not have whole."""
+        """Note every hour of the last days that is incomplete in InfluxDB."""
         await self._client.check()
         began_s = time.monotonic()
         for kind in COUNTED:
@@ -224,14 +224,14 @@ class InfluxSink:
 
 
 def _select(kind: Kind, symbol: str) -> str:
-    """Counts points; a symbol is what the exchange confirmed, letters and digits."""
+    """The query that counts points. Symbols were confirmed by the exchange: letters and digits only."""
     return f'SELECT COUNT("{COUNTED[kind]}") FROM "{kind}" WHERE "symbol" = \'{symbol}\''  # noqa: S608
 
 
 async def write_lines(client: InfluxClient, lines: list[str]) -> list[tuple[str, str]]:
-    """Send lines; a request that is refused in part is halved down to the lines that are at fault, which are returned.
+    """Send lines, bisecting a partly refused request down to the refused lines, which are returned.
 
-    Raises Misconfigured when so many are refused that the rows are not at fault, Retry while InfluxDB is unavailable.
+    Raises Misconfigured if so many are refused that the rows cannot be at fault, Retry while InfluxDB is unavailable.
     """
     bad: list[tuple[str, str]] = []
     waiting = [lines]

@@ -211,7 +211,7 @@ def test_the_commands_show_verify_and_export(
     ("words", "says"),
     [
         (["ticks", "ls", "--dir", "/nowhere"], "There is no folder /nowhere"),
-        (["ticks", "export", "A", "--output", "x", "--format", "xml"], "'xml' is not a form of export"),
+        (["ticks", "export", "A", "--output", "x", "--format", "xml"], "Export format must be one of csv, npz, line-protocol, got 'xml'"),
         (["ticks", "export", "A", "--output", "x", "--kind", "bars"], "'bars' is not a kind"),
         (["ticks", "export", "A", "--output", "x", "--from", "soon"], "--from 'soon' is not a time"),
         (["ticks", "export", "NOPE", "--output", "x"], "has no trades of 'NOPE'. It has those of A."),
