@@ -1,4 +1,4 @@
-"""Rows that are safe on the disk but in no part yet: `.journal/<number>-<n>.<kind>.arrow`, uncompressed.
+"""Rows that are durable but not in a part yet: `.journal/<number>-<n>.<kind>.arrow`, uncompressed.
 
 A part of few rows costs more than its rows, so parts hold up to a minute; what came since the last one is here, at a tenth
 of a part's price. The next start makes parts of what a killed process left (`Writer.recover`).
@@ -23,14 +23,14 @@ _SYMBOL, _HOUR = "_symbol", "_hour"
 
 
 class Journal:
-    """Of the folder of ticks `root`; one process uses it."""
+    """The journal of the tick folder `root`, for one process."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
         self._number = max((int(path.name[:6]) for path in self._files()), default=0)
 
     def add(self, frames: Sequence[tuple[Kind, pl.DataFrame]], keys: Sequence[Key]) -> None:
-        """Store rows, those of gaps first, durable when this returns. OSError when the disk does not take them.
+        """Store rows, gaps first, durable on return. OSError if the write fails.
 
         The column `OWNER` of each frame says to which of `keys` a row belongs.
         """
@@ -43,7 +43,7 @@ class Journal:
             save(self.folder / f"{self._number:06d}-{number:03d}.{kind}.arrow", made.getbuffer())
 
     def read(self) -> Iterator[tuple[Key, pl.DataFrame]]:
-        """What it holds, oldest first. A damaged file is set aside and logged: its rows are in the gap of the restart."""
+        """Its rows, oldest first. A damaged file is set aside and logged: its rows fall into the gap of the restart."""
         for path in self._files():
             kind = Kind(path.name.split(".")[1])
             try:
@@ -57,7 +57,7 @@ class Journal:
             yield from rows
 
     def clear(self) -> None:
-        """Its rows are in parts now."""
+        """Delete its files: their rows are in parts now."""
         for path in self._files():
             path.unlink(missing_ok=True)
 

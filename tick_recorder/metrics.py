@@ -37,7 +37,9 @@ class RecorderMetrics(Collector):
         yield _counter("ticks_rejected", "Malformed frames and rows.", counts.rejected)
         yield _counter("ticks_decode_seconds", "Processor time spent decoding.", counts.decode_s)
         yield _gauge("ticks_pending_frames", "Frames waiting to be decoded.", self._recorder.pending)
-        yield _gauge("ticks_buffer_bytes", "Estimated memory of frames and rows that are waiting.", self._recorder.buffered_bytes)
+        yield _gauge(
+            "ticks_buffer_bytes", "Estimated memory of frames and rows that are waiting.", self._recorder.buffered_bytes
+        )
         yield _gauge("ticks_open_gaps", "Open gaps.", len(self._recorder.gaps))
         yield _counter("ticks_interruptions", "Interruptions since the start.", self._recorder.gaps.opened)
         yield _counter("ticks_gaps", "Interruptions that lost rows.", self._recorder.gaps.lost)

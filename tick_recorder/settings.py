@@ -56,7 +56,10 @@ class RecorderSettings(
         60.0, ge=0.1, le=60, description="seconds between two parts, before which no reader sees a row"
     )
     ticks_journal_s: float = Field(
-        10.0, ge=0.1, le=60, description="seconds between two writes to the journal, lost at most by a kill"
+        10.0,
+        ge=0.1,
+        le=60,
+        description="seconds between two writes to the journal; at most this much is lost if the process is killed",
     )
     ticks_silence_s: float = Field(
         25.0, gt=0, le=120, description="seconds without any frame after which the connection is replaced"

@@ -1,4 +1,4 @@
-"""Batches to columns, to the journal, to parts; hours joined, old hours deleted. Runs in a thread of its own: nothing here waits on the event loop."""
+"""Writes batches to the journal, then to parts; merges hours and deletes old ones. Runs in a worker thread, off the event loop."""
 
 import errno
 from collections.abc import Callable
@@ -69,7 +69,7 @@ class Writer:
         self._unsynced: list[tuple[Kind, pl.DataFrame]] = []
 
     def take(self, batch: Batch, report: Report) -> None:
-        """The rows of a batch as columns, which wait for `sync` and `write`. Takes them out of the batch."""
+        """Convert a batch to columns, which wait for `sync` and `write`. Removes its rows from the batch."""
         for kind, rows in batch.rows.items():
             frame, rejected = rows.to_frame()
             report.rejected += rejected
@@ -85,7 +85,7 @@ class Writer:
         batch.rows.clear()
 
     def sync(self, report: Report) -> None:
-        """Make what was taken survive a kill. OSError when the disk does not take it; it can be tried again."""
+        """Write what was taken to the journal, so that it survives a kill. OSError if the write fails: it can be retried."""
         if self._unsynced:
             keys = list(self._numbers)
             newest = max(key[2] for key in keys)
@@ -93,7 +93,7 @@ class Writer:
             self._unsynced.clear()
 
     def write(self, report: Report) -> None:
-        """Parts of all that was taken, gaps first. OSError when the disk does not take it: what is left can be tried again."""
+        """Write everything taken as parts, gaps first. OSError if a write fails: the rest can be retried."""
         for frames in self._taken.values():
             whole, keys = pl.concat(frames), list(self._numbers)
             for (owner,), own in whole.partition_by(
@@ -115,7 +115,7 @@ class Writer:
         self._journal.clear()
 
     def recover(self, report: Report) -> int:
-        """Make parts of what a killed process left in the journal; returns how many rows. Misconfigured when the disk does
+        """Write what a killed process left in the journal as parts; returns how many rows. Misconfigured if the disk does
         not take them.
         """
         found: dict[Key, list[pl.DataFrame]] = {}
