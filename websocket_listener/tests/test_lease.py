@@ -140,17 +140,16 @@ async def test_live_state_is_not_taken_with_a_smaller_token_whatever_postgresql_
 ) -> None:
     redis, key = links.database(5), keys.status(BOT)
     await redis.flushdb()
-    newest, smaller = writer(links, [("STATUS", "why", "newest")]), writer(links, [("STATUS", "why", "smaller")])
+    held = Held(1_999)
+    held.ours = ours
+    newest = writer(links, Held(2_000), [("STATUS", "why", "newest")])
+    smaller = writer(links, held, [("STATUS", "why", "smaller")])
     running = asyncio.create_task(newest.run())
 
     async def says(why: str) -> bool:
         return await redis.hget(key, "why") == why
 
-    newest.start(Held(2_000))
     await until(lambda: says("newest"), 10, "the newest one's state")
-    held = Held(1_999)
-    held.ours = ours
-    smaller.start(held)
     async with asyncio.timeout(10 * patience()):
         with pytest.raises(LeaseLost):
             await smaller.run()
