@@ -215,7 +215,10 @@ def test_the_commands_show_verify_and_export(
             ["ticks", "export", "A", "--output", "x", "--format", "xml"],
             "Export format must be one of csv, npz, line-protocol, got 'xml'",
         ),
-        (["ticks", "export", "A", "--output", "x", "--kind", "bars"], "Kind of ticks must be one of trades, bbo, depth, liquidations, gaps, got 'bars'"),
+        (
+            ["ticks", "export", "A", "--output", "x", "--kind", "bars"],
+            "Kind of ticks must be one of trades, bbo, depth, liquidations, gaps, got 'bars'",
+        ),
         (["ticks", "export", "A", "--output", "x", "--from", "soon"], "--from 'soon' is not a time"),
         (["ticks", "export", "NOPE", "--output", "x"], "has no trades of 'NOPE'. It has those of A."),
         (["ticks", "export", "NOPE", "--output", "x", "--format", "npz"], "has no trades or depth or bbo of 'NOPE'"),
