@@ -252,6 +252,8 @@ class Watcher:
         self._arena = arena
         self._stored: dict[str, set[str]] = {bot.bot: set() for bot in BOTS}
         self._checked: dict[str, int] = {bot.bot: 0 for bot in BOTS}
+        self._steps = arena.clock_steps
+        self._since_step: dict[str, set[int]] = {}
 
     async def run(self) -> None:
         """Check until `stop`. While a store is unavailable no status can be read, so none can mislead."""
@@ -267,6 +269,15 @@ class Watcher:
             self._arena.watch_memory()
             await asyncio.sleep(0.25)
 
+    def _by_this_clock(self, bot: str, synced_ms: int) -> bool:
+        """False for what was stamped before the clock was last set: the status of then, and that of an audit under way."""
+        if self._arena.clock_steps != self._steps:
+            self._steps, self._since_step = self._arena.clock_steps, {each.bot: set() for each in BOTS}
+        if not self._since_step:
+            return True
+        self._since_step[bot].add(synced_ms)
+        return len(self._since_step[bot]) > 2
+
     async def _look(self, bot: BotKey) -> None:
         database = self._arena.links.database(DATABASES[bot.bot])
         if not await database.exists(keys.status(bot.bot)):
@@ -275,8 +286,8 @@ class Watcher:
         if status is None or status.state != "synced" or status.synced_at is None:
             return
         synced_ms = int(status.synced_at.timestamp() * 1000)
-        if synced_ms > self._arena.now_ms() + 1_000:
-            return  # of before the clock was set back
+        if not self._by_this_clock(bot.bot, synced_ms):
+            return
         sent = self._arena.sent.acknowledged.get(bot.key, [])
         first = self._checked[bot.bot] if self._checked[bot.bot] <= len(sent) else 0
         due = [order_id for at_ms, order_id in sent[first:] if at_ms < synced_ms]

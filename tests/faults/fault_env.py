@@ -85,6 +85,8 @@ class FaultEnv:
         folder.mkdir(parents=True, exist_ok=True)
         #: The wall clock of every process of ours; the exchange and the servers have their own.
         self.clock = ClockFile(folder / "clock")
+        #: How often it was set.
+        self.clock_steps = 0
         #: Symbols that nobody trades until they are delivered.
         self.mortal = [symbol for symbol in DEFAULT_SYMBOLS if symbol not in SYMBOLS]
         self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
@@ -152,6 +154,7 @@ class FaultEnv:
         for noted in self.sent.acknowledged.values():
             noted.clear()
         self.clock.step(offset_s)
+        self.clock_steps += 1
 
     async def open(self, **listener: str) -> None:
         """Start everything; returns when all bots are synced. `listener` are additional variables of the listener."""
