@@ -82,7 +82,7 @@ async def table(platform: Operations, name: str, asked: Asked) -> str:
     listing = LISTINGS[name]
     now = await _now(platform, listing, asked)
     found = await listing.find(platform, asked.filter(now))
-    shown = page_html(listing.show(found.rows, platform, now), cards=name == "orders")
+    shown = page_html(listing.show(found.rows, platform, now), cards=name in {"orders", "audit"})
     bars = "" if name == "orders" else range_bar(asked)
     file = f'<a class=button href="{asked.url(f"/{name}.csv")}" download>CSV</a>'.replace("&", "&amp;")
     form = f"<div class=tools>{filter_form(asked, listing.filters)}{file}</div>"
