@@ -114,6 +114,8 @@ async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener
         "REDIS_PORT": "1", "REDIS_PASSWORD": "none", "POSTGRES_PORT": "1", "POSTGRES_PASSWORD": "none",
         "TICKS_DIR": str(folder / "ticks"), "TICKS_SYMBOLS": ",".join(names(SYMBOLS)), "HEALTH_PORT": str(port),
         "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"), "LOG_FORMAT": "json",
+        # while the sender encodes it answers late
+        "TICKS_SILENCE_S": "120",
     }  # fmt: skip
     recorder = Process("recorder", ["-m", "tick_recorder"], settings, folder)
     store = TickStore(folder / "ticks")

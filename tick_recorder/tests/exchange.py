@@ -204,7 +204,8 @@ class TickExchange:
         result: dict[str, object] = {"timeSecond": str(now // 10**9), "timeNano": str(now)}
         if request.path.endswith("/recent-trade"):
             self.rest_requests += 1
-            rows = reversed(self.of(request.query["symbol"]).newest)
+            # copied at once: a thread may be encoding the next flood
+            rows = list(self.of(request.query["symbol"]).newest)[::-1]
             result = {"category": "linear", "list": [_rest(row) for row in rows][: int(request.query["limit"])]}
         body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now // 10**6}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
