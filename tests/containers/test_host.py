@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.compose import ROOT, Compose, engine_answers, wait_for
+from tests.containers.compose import ROOT, Compose, engine_answers, measured, wait_for
 from tests.containers.exchange import ACCOUNTS, Exchange
 from tests.containers.test_production_manual import edit_env
 
@@ -149,6 +149,18 @@ def test_a_changed_page_of_the_command_centre_leaves_all_other_images_as_they_we
         library.write("# a newer version\n")
     changed = built()
     assert all(changed[name] != after[name] for name in services), "what every service imports changes every image"
+
+
+def test_the_model_server_adds_at_most_200_megabytes_to_its_base(checkout: Path) -> None:
+    compose = Compose(checkout, (PRODUCTION,))
+    compose("--profile", "models", "build", "model_server", timeout_s=1200)
+
+    def size(image: str) -> int:
+        return int(compose.run("docker", "image", "inspect", "--format", "{{.Size}}", image))
+
+    added = size("alpha.invalid/model_server:local") - size("python:3.13-slim")
+    measured(f"the image of model_server adds {added / 1e6:.0f} MB to its base")
+    assert added <= 200_000_000
 
 
 def test_the_clean_up_of_one_stack_never_touches_the_record_of_another(checkout: Path) -> None:
