@@ -15,12 +15,13 @@ from alpha.strategy.bars import Bars
 from alpha.strategy.base import Strategy
 from backtester import engine
 from backtester.candle_files import read_folder
-from backtester.candles import COLUMNS, check, end_ms, first_ms
+from backtester.candles import COLUMNS, check, end_ms, first_ms, gaps
 from backtester.columns import read_columns
 from backtester.funding import USUAL_RATE, Funding, constant_funding, read_funding
 from backtester.instruments import fitting_instrument, read_instruments
 from backtester.market import MarketData
 from backtester.minutes import read_minutes
+from backtester.parts import on_grid
 from backtester.prepared import BacktestConfig
 from backtester.result import Result
 from backtester.venue import Costs
@@ -35,7 +36,7 @@ class Settings:
 
     `from_ms` and `to_ms` are UTC milliseconds (None: all there is), `cash` is in USDT, `funding` the rate per eight hours
     where the data record none (None: only recorded rates will do), `resume_after_ms` when an operator lifts a halt
-    (None: never).
+    (None: never). With `parts` candles with holes are traded part by part, as with `--holes parts`; else a hole is refused.
     """
 
     from_ms: int | None = None
@@ -44,6 +45,7 @@ class Settings:
     costs: Costs = COSTS
     funding: Decimal | None = USUAL_RATE
     resume_after_ms: int | None = None
+    parts: bool = False
 
 
 def run(
@@ -75,18 +77,23 @@ def market_of(
     if isinstance(candles, str | Path):
         folder = Path(candles)
         wanted = strategy.universe.symbols and tuple(dict.fromkeys((*strategy.universe.symbols, *strategy.references)))
-        known = read_folder(folder, wanted, from_ms=settings.from_ms, to_ms=settings.to_ms)
+        left_out: list[str] | None = [] if settings.parts else None
+        known = read_folder(
+            folder, wanted, from_ms=settings.from_ms, to_ms=settings.to_ms, left_out=left_out, parts=settings.parts
+        )
         if not known:
             raise Misconfigured(f"{folder} has no candles of the range.")
         spans = {symbol: (first_ms(bars), end_ms(bars)) for symbol, bars in known.items()}
         return MarketData(
-            known,
+            {symbol: on_grid(bars) for symbol, bars in known.items()},
             read_funding(folder, spans, settings.funding),
             read_instruments(folder, known),
             read_columns(strategy, folder, known, settings.funding),
             read_minutes(folder, known),
         )
     bars = {symbol: bars_of(symbol, table, INTERVAL_MS[strategy.interval]) for symbol, table in candles.items()}
+    if not settings.parts and (holed := next((symbol for symbol, one in bars.items() if gaps(one)), None)):
+        raise Misconfigured(f"The candles of {holed} have a gap: give the part without it, or set parts=True.")
     if not bars:
         raise Misconfigured("No candles were given: give at least one symbol.")
     if settings.funding is None:
@@ -95,11 +102,11 @@ def market_of(
         symbol: constant_funding(settings.funding, first_ms(one), end_ms(one)) for symbol, one in bars.items()
     }
     instruments: dict[str, Instrument] = {symbol: fitting_instrument(one) for symbol, one in bars.items()}
-    return MarketData(bars, funding, instruments)
+    return MarketData({symbol: on_grid(one) for symbol, one in bars.items()}, funding, instruments)
 
 
 def bars_of(symbol: str, table: Any, interval_ms: int) -> Bars:
-    """`Bars` of a symbol from `Bars` or from a frame (anything whose columns can be had by name). Checked."""
+    """`Bars` of a symbol from `Bars` or from a frame (anything whose columns can be had by name). Checked; gaps are left."""
     if isinstance(table, Bars):
         bars = table
     else:
@@ -112,6 +119,4 @@ def bars_of(symbol: str, table: Any, interval_ms: int) -> Bars:
             raise Misconfigured(f"The candles of {symbol} cannot be read: {fault}.") from None
         bars = Bars(symbol, interval_ms, times, *columns)
     check(bars, f"The candles of {symbol}")
-    if (np.diff(bars.start_ms) != bars.interval_ms).any():
-        raise Misconfigured(f"The candles of {symbol} have a gap: give the part without it.")
     return bars

@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+import backtester
+from alpha.errors import Misconfigured
 from alpha.model.reason import Reason
 from alpha.strategy.bars import Bars
 from alpha.strategy.base import Strategy
 from alpha.strategy.risk_rules import Rules
 from alpha_cli.main import main
 from backtester.candle_files import write_file
+from backtester.candles import COLUMNS, column
 from backtester.engine import Run, run
 from backtester.market import MarketData
 from backtester.parts import HOLE, on_grid, parted_series
@@ -24,7 +27,15 @@ from backtester.venue import Costs
 from tests.parity.random_strategy import RandomParameters, RandomStrategy
 from tests.parity.test_random_back_tests import Walked
 from tests.support.array_strategies import Arrayed, ArrayedParameters
-from tests.support.toy_strategies import Scripted, ScriptParameters, backtest_of, market, random_bars
+from tests.support.toy_strategies import (
+    Crossing,
+    CrossingParameters,
+    Scripted,
+    ScriptParameters,
+    backtest_of,
+    market,
+    random_bars,
+)
 
 D = Decimal
 USUAL = Costs(D("0.00055"), D(2))
@@ -184,3 +195,17 @@ def test_the_command_trades_every_part_and_names_what_it_left_out(
     assert str(trades["entry_time"].min()) < "2024-01-13" < str(trades["entry_time"].max())
     assert main([*words, "--slippage-bps", "model"]) == 0
     assert main([*words[:-1], "fill"]) == 2
+
+
+def test_the_function_trades_parts_too_from_frames_and_from_a_folder(tmp_path: Path) -> None:
+    bars = holed(random_bars(5, 900, "AUSDT"), np.random.default_rng(5))
+    frame = pl.DataFrame({"start_ms": bars.start_ms, **{name: column(bars, name) for name in COLUMNS}})
+    strategy = Crossing(CrossingParameters(symbols=("AUSDT",)))
+    with pytest.raises(Misconfigured, match="AUSDT have a gap: give the part without it, or set parts=True"):
+        backtester.run(strategy, {"AUSDT": frame})
+    found = backtester.run(strategy, {"AUSDT": frame}, backtester.Settings(parts=True))
+    assert any(trade.exit_why == HOLE for trade in found.trades)
+    write_file(tmp_path / "AUSDT.parquet", bars)
+    with pytest.raises(Misconfigured):
+        backtester.run(strategy, tmp_path)
+    equal(backtester.run(strategy, tmp_path, backtester.Settings(parts=True)), found)
