@@ -41,37 +41,42 @@ class RecorderSettings(
         (Kind.TRADES.value, Kind.BBO.value),
         description="what to record, separated by commas: trades, bbo, depth, liquidations",
     )
-    ticks_depth: int = Field(50, description="levels of depth to record: 50 or 200")
+    ticks_depth: int = Field(50, description="the levels of depth to record: 50 or 200")
     ticks_depth_every_ms: int = Field(
-        1_000, ge=0, le=3_600_000, description="milliseconds between two snapshots of depth; 0 records every change"
+        1_000, ge=0, le=3_600_000, description="the milliseconds between two snapshots of depth; 0 records every change"
     )
-    ticks_retention_days: int = Field(90, ge=0, le=36_500, description="days to keep; 0 keeps everything")
+    ticks_retention_days: int = Field(90, ge=0, le=36_500, description="the days to keep; 0 keeps everything")
     ticks_max_gb: float = Field(
-        20.0, ge=0, description="size of all files in GB above which the oldest hours are deleted; 0: no limit"
+        20.0,
+        ge=0,
+        description="the total size of the files in GB, above which the oldest hours are deleted; 0: no limit",
     )
     ticks_buffer_mb: int = Field(
-        256, ge=16, le=65_536, description="memory in MB for waiting data; beyond it frames are dropped, which is a gap"
+        256,
+        ge=16,
+        le=65_536,
+        description="the memory in MB for waiting data; beyond it frames are dropped, which is a gap",
     )
     ticks_part_s: float = Field(
-        60.0, ge=0.1, le=60, description="seconds between two parts, before which no reader sees a row"
+        60.0, ge=0.1, le=60, description="the seconds between two parts, before which no reader sees a row"
     )
     ticks_journal_s: float = Field(
         10.0,
         ge=0.1,
         le=60,
-        description="seconds between two writes to the journal; at most this much is lost if the process is killed",
+        description="the seconds between two writes to the journal; at most this much is lost if the process is killed",
     )
     ticks_silence_s: float = Field(
-        25.0, gt=0, le=120, description="seconds without any frame after which the connection is replaced"
+        25.0, gt=0, le=120, description="the seconds without any frame after which the connection is replaced"
     )
     influx_check_days: int = Field(
         7,
         ge=0,
         le=3650,
-        description="days compared with the files at startup, and refilled where they differ",
+        description="the days compared with the files at startup, and refilled where they differ",
     )
     ticks_start_wait_s: float = Field(
-        20.0, ge=0, description="seconds to wait for Redis at startup before exiting with an error"
+        20.0, ge=0, description="the seconds to wait for Redis at startup before exiting with an error"
     )
 
     @model_validator(mode="before")

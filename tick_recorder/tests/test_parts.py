@@ -503,7 +503,7 @@ def _write(bench: Bench, batch: Batch) -> int:
         ({"ticks_streams": "trades,candles"}, "'candles' cannot be recorded"),
         ({"ticks_depth": "17"}, "50 or 200"),
         ({"ticks_max_gb": "much"}, "TICKS_MAX_GB is 'much'"),
-        ({"ticks_max_gb": "-1"}, "It is the GB that the files"),
+        ({"ticks_max_gb": "-1"}, "It is the total size of the files in GB"),
         ({"ticks_streams": "foo"}, "TICKS_STREAMS: 'foo' cannot be recorded"),
         ({"ticks_streams": "trades,foo"}, "TICKS_STREAMS is 'trades,foo': 'foo' cannot be recorded"),
     ],
