@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,23 @@ from websocket_listener.tests.test_process import BOT, buy, fills_of, synced
 
 ACCOUNT = 15
 EARLIER = 25_000
+
+
+@pytest.fixture
+def maker(own: Stores, exchange: Simulator) -> Iterator[ListenerMaker]:
+    """Starts listeners that write to that PostgreSQL; they are ended with it."""
+    made = ListenerMaker(own, exchange)
+    yield made
+    for process in made.made:
+        process.kill()
+
+
+@pytest.fixture
+async def database(own: Stores) -> AsyncIterator[Any]:
+    """One connection to that PostgreSQL."""
+    found = await connect(own.postgres.settings(), "test")
+    yield found
+    await found.close()
 
 
 @pytest.fixture
@@ -52,9 +69,8 @@ async def views(database: Any) -> dict[str, list[Any]]:
 
 
 async def test_converted_while_a_listener_writes_through_a_kill(
-    own: Stores, exchange: Simulator, links: RedisClients
+    own: Stores, maker: ListenerMaker, database: Any, exchange: Simulator, links: RedisClients
 ) -> None:
-    database = await connect(own.postgres.settings(), "test")
     other = await database.fetchval("SELECT trading.register_account('simulated', 'earlier', 'lxalgo_001')")
     earlier = [as_fill(raw, other, "lxalgo_001", "BTCUSDT") for raw in raw_fills(3, EARLIER, 9_500_000, "e")]
     for first in range(0, EARLIER, 5_000):
@@ -62,8 +78,7 @@ async def test_converted_while_a_listener_writes_through_a_kill(
     before = await database.fetch("SELECT * FROM trading.fills WHERE account_id = $1 ORDER BY exec_id", other)
     shown = await views(database)
 
-    listener = ListenerMaker(own, exchange)
-    process = listener({"SHORTSELLER": f"key-{ACCOUNT}"})
+    process = maker({"SHORTSELLER": f"key-{ACCOUNT}"})
     await synced(links, since_ms=wall_ms())
     trading = asyncio.create_task(trade(exchange))
     try:
@@ -93,7 +108,6 @@ async def test_converted_while_a_listener_writes_through_a_kill(
     # a repeated insert stays one, and completes what was null
     again = await insert_fills(database, earlier[:100])
     assert (again.inserted, again.duplicates) == (0, 100)
-    await database.close()
 
 
 async def trade(exchange: Simulator) -> None:
@@ -132,3 +146,8 @@ async def killed_conversion(own: Stores, database: Any) -> None:
     command.kill()
     await transaction.rollback()
     await blocker.close()
+
+    async def noticed() -> bool:
+        return not await database.fetchval("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'partition'")
+
+    await until(noticed, 60, "PostgreSQL to notice that its client is gone")

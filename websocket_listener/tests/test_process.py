@@ -42,10 +42,12 @@ def trader(exchange: Simulator, number: int) -> Trader:
 async def buy(exchange: Simulator, number: int, *qtys: str, symbol: str = "ETHUSDT") -> None:
     """Market orders, one after another; a negative quantity sells."""
     client = trader(exchange, number)
-    for qty in qtys:
-        answer = await client.order(symbol, "Sell" if qty.startswith("-") else "Buy", qty.removeprefix("-"))
-        assert answer["retCode"] == 0, answer
-    await client.close()
+    try:
+        for qty in qtys:
+            answer = await client.order(symbol, "Sell" if qty.startswith("-") else "Buy", qty.removeprefix("-"))
+            assert answer["retCode"] == 0, answer
+    finally:
+        await client.close()
 
 
 async def passes(exchange: Simulator, span_ms: int) -> None:
