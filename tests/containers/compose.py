@@ -58,6 +58,12 @@ class Compose:
         )
         return done.stdout
 
+    def remove(self) -> None:
+        """Remove the project with every volume: without their profiles, volumes of services in a profile would stay, and
+        the next run would find the data of this one in them.
+        """
+        self("--profile", "*", "down", "-v", "--remove-orphans")
+
     def states(self) -> dict[str, str]:
         """Service -> "running healthy", "exited 0" and the like."""
         rows = [json.loads(line) for line in self("ps", "-a", "--format", "json").splitlines() if line.strip()]

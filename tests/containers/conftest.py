@@ -48,7 +48,7 @@ def demo_stack() -> Iterator[Compose]:
     """The whole stack on the simulated exchange, healthy."""
     _needs_an_engine()
     compose = Compose(ROOT, ("docker-compose.production.yml", "docker-compose.demo.yml"))
-    compose("down", "-v", "--remove-orphans")
+    compose.remove()
     try:
         began = time.monotonic()
         compose("build", timeout_s=1200)
@@ -60,7 +60,7 @@ def demo_stack() -> Iterator[Compose]:
         yield compose
     finally:
         print(compose("logs", "--tail", "20", "--no-color"))
-        compose("down", "-v", "--remove-orphans")
+        compose.remove()
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +111,7 @@ def host(upstream: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     folder = tmp_path_factory.mktemp("host") / "Alpha"
     subprocess.run(["git", "clone", "--quiet", str(upstream), str(folder)], check=True)
     compose = Compose(folder, ("docker-compose.production.yml",))
-    compose("--profile", "dashboard", "down", "-v", "--remove-orphans")
+    compose.remove()
     yield compose
     print(compose("logs", "--tail", "20", "--no-color"))
-    compose("down", "-v", "--remove-orphans")
+    compose.remove()

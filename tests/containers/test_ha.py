@@ -60,7 +60,7 @@ def stores() -> Iterator[Compose]:
             patch.setenv(name, PASSWORD)
         patch.setenv("COMPOSE_PROJECT_NAME", "alpha-ha-test")
         compose = Compose(ROOT, ("docker-compose.production.yml", "docker-compose.ha.yml"))
-        compose("down", "-v", "--remove-orphans")
+        compose.remove()
         try:
             compose("build", "etcd1", "prepare", "pgbouncer", timeout_s=1200)
             compose("up", "-d", *STORES)
@@ -70,7 +70,7 @@ def stores() -> Iterator[Compose]:
             yield compose
         finally:
             _run("docker", "rm", "-f", RESTORE)
-            compose("down", "-v", "--remove-orphans")
+            compose.remove()
             _run("docker", "volume", "rm", RESTORE)
 
 

@@ -1,6 +1,8 @@
 """The operator's host: own images are never pulled, stacks do not share data, a failing migration stops nothing."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -165,22 +167,25 @@ def test_the_model_server_adds_at_most_200_megabytes_to_its_base(checkout: Path)
 
 def test_the_clean_up_of_one_stack_never_touches_the_record_of_another(checkout: Path) -> None:
     production, demo = Compose(checkout, (PRODUCTION,)), Compose(checkout, (PRODUCTION, DEMO))
+    guide = (ROOT / "docs/guides/DOCKER_STARTUP_GUIDE.md").read_text()
+    (ending,) = re.findall(rf"^docker compose -f {PRODUCTION} -f {DEMO} (.*down -v)$", guide, re.MULTILINE)
+    documented = shlex.split(ending)
     assert "alpha_postgres_17" not in volumes(production), "a stack of this name is in use on this machine"
     try:
         production("up", "--no-start", "--no-deps", "postgres", "redis")
         # next to it, at the same time, in the same checkout
-        demo("up", "--no-start", "--no-deps", "postgres", "redis")
-        assert {"alpha_postgres_17", "alpha-demo_postgres_17"} <= volumes(production)
+        demo("--profile", "ticks", "up", "--no-start", "--no-deps", "postgres", "redis", "influxdb")
+        assert {"alpha_postgres_17", "alpha-demo_postgres_17", "alpha-demo_influx_data"} <= volumes(production)
         production("-p", "other", "down", "-v")
         assert "alpha_postgres_17" in volumes(production)
-        demo("down", "-v")
-        assert "alpha-demo_postgres_17" not in volumes(production)
+        demo(*documented)
+        assert not [name for name in volumes(production) if name.startswith("alpha-demo_")]
         assert {"alpha_postgres_17", "alpha_redis_data"} <= volumes(production)
         names = production.run("docker", "ps", "-a", "--format", "{{.Names}}").split()
         assert "trading_postgres" in names
         assert not [name for name in names if name.startswith("demo-")]
     finally:
-        demo("down", "-v")
+        demo(*documented)
         production("down", "-v")
 
 

@@ -32,7 +32,7 @@ def stack(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Itera
         f"{exchange.settings}PGBACKREST_CIPHER_PASS=a-long-random-word-of-the-test\nALPHA_METRICS=true\nCOMPOSE_PROFILES=metrics\n",
     )
     compose = Compose(plain.folder, (*plain.files, "docker-compose.pitr.yml"))
-    compose("down", "-v", "--remove-orphans")
+    compose.remove()
     try:
         compose("build", timeout_s=1500)
         compose("up", "-d")
@@ -40,7 +40,7 @@ def stack(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield compose
     finally:
         print(compose("logs", "--tail", "30", "--no-color"))
-        compose("down", "-v", "--remove-orphans")
+        compose.remove()
 
 
 def ask(compose: Compose, text: str) -> str:
