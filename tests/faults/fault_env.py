@@ -1,7 +1,6 @@
 """Environment of a fault round: exchange, proxy, PostgreSQL, Redis, the listener, and bots that trade continuously."""
 
 import asyncio
-import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -33,6 +32,12 @@ from tests.support.world import BOTS, ROOT, SYMBOLS, BotKey, Process, Simulator,
 PASSWORD = "password-of-the-faults"
 DATABASES = {"shortseller_001": 0, "lxalgo_001": 1, "momentum_001": 2}
 BUFFER_ROWS = 1_000
+_FORGIVE_RESTARTS = """
+CREATE FUNCTION trading.forgive_restarts() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN NEW.state := jsonb_set(NEW.state, '{starts_ms}', '[]'); RETURN NEW; END$$;
+CREATE TRIGGER forgive_restarts BEFORE INSERT OR UPDATE ON trading.strategy_state
+FOR EACH ROW WHEN (NEW.name = 'runtime') EXECUTE FUNCTION trading.forgive_restarts();
+"""
 AUDIT_S = 2.0
 SILENCE_S = 2.0
 LISTENER = {
@@ -171,6 +176,7 @@ class FaultEnv:
             **arguments,
         )
         await run(settings)
+        await self._forgive_restarts()
         await self.proxy.start()
         self._links = RedisClients(self.redis.settings())
         await self.follow()
@@ -219,20 +225,15 @@ class FaultEnv:
 
         await until(answers, 60, "PostgreSQL to answer again")
 
-    async def forgive_restarts(self) -> None:
-        """A bot that is killed again and again pauses itself; here that is the test."""
-        with contextlib.suppress(*POSTGRES_ERRORS):
-            connection = await asyncpg.connect(
-                host="127.0.0.1", port=self.postgres.port, user=OWNER, password=PASSWORD, database=DATABASE, timeout=5
-            )
-            try:
-                # as a replica, so that no trigger asks for a lease
-                await connection.execute("SET session_replication_role = replica")
-                await connection.execute(
-                    "UPDATE trading.strategy_state SET state = jsonb_set(state, '{starts_ms}', '[]') WHERE name = 'runtime'"
-                )
-            finally:
-                connection.terminate()
+    async def _forgive_restarts(self) -> None:
+        """A bot that is started again and again pauses itself; here that is the test. What it saves forgets its starts."""
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=self.postgres.port, user=OWNER, password=PASSWORD, database=DATABASE
+        )
+        try:
+            await connection.execute(_FORGIVE_RESTARTS)
+        finally:
+            await connection.close()
 
     async def follow(self) -> None:
         """Write what strategies write: the symbols and candles they follow."""

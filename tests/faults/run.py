@@ -38,7 +38,6 @@ async def play(arena: FaultEnv, troubles: tuple[Fault, ...], number: int = 0) ->
     parts = _Parts()
     try:
         await arena.replenish()
-        await arena.forgive_restarts()
         faults += arena.stack.alive()
         arena.trade()
         await asyncio.sleep(arena.draw.uniform(0.1, 0.5))
@@ -57,7 +56,6 @@ async def play(arena: FaultEnv, troubles: tuple[Fault, ...], number: int = 0) ->
         except AssertionError as fault:
             faults.append(str(fault))
         parts.done("recover")
-        await arena.forgive_restarts()
         faults += arena.stack.alive()
         arena.agreed_last = ""
         faults += await settle(arena, 30.0)
