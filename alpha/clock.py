@@ -57,6 +57,18 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, at most this long; True when it is set.
+
+    Not `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes when what it waits for is just done.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Pauses between attempts: doubling from `first_s` to `most_s`, each drawn from its upper half, so that clients spread.

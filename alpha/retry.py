@@ -1,11 +1,10 @@
 """Waits for transient failures to pass, without missing a shutdown request."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from alpha.clock import SYSTEM_CLOCK, Backoff
+from alpha.clock import SYSTEM_CLOCK, Backoff, is_set_within
 from alpha.errors import Retry
 from alpha.logs import logger
 
@@ -50,5 +49,4 @@ class RetryLoop:
 
     async def pause(self, seconds: float) -> None:
         """Wait, returning early on shutdown."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stop.wait(), seconds)
+        await is_set_within(self.stop, seconds)

@@ -41,8 +41,9 @@ async def show(settings: OperationsSettings, console: Console, rounds: int | Non
                 live.update(await scene(platform, console.width, console.height), refresh=True)
                 drawn += 1
                 with contextlib.suppress(TimeoutError):
-                    if await asyncio.wait_for(pressed.get(), REFRESH_S) in ("q", "Q", "\x1b"):
-                        return
+                    async with asyncio.timeout(REFRESH_S):
+                        if await pressed.get() in ("q", "Q", "\x1b"):
+                            return
 
 
 async def scene(platform: Operations, width: int, height: int) -> RenderableType:

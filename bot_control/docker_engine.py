@@ -105,9 +105,8 @@ class DockerEngine:
         """Run `work` in a thread. Raises Retry without a response in time, Rejected for a refusal."""
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(
-                loop.run_in_executor(self._threads, self._guarded, work), 2 * SLACK_S + grace_s
-            )
+            async with asyncio.timeout(2 * SLACK_S + grace_s):
+                return await loop.run_in_executor(self._threads, self._guarded, work)
         except TimeoutError:
             raise self._unreachable("no response in time") from None
 

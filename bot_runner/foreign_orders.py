@@ -6,12 +6,11 @@ that no exit waits for it.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 
 from alpha.bybit.client import Gateway
 from alpha.bybit.rate_limiter import Priority
-from alpha.clock import BusinessClock
+from alpha.clock import BusinessClock, is_set_within
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 from alpha.model.order import Order
@@ -52,8 +51,7 @@ class ForeignOrders:
                 await self._read()
             except (Retry, Rejected) as fault:
                 log.warning("orders_not_read", why=str(fault))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), LOOK_S)
+            await is_set_within(self._doubted, LOOK_S)
 
     async def see(self, row: Mapping[str, object]) -> None:
         """One order of an event, as the exchange sent it."""

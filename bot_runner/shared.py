@@ -5,7 +5,6 @@ state, which is read once a second: nobody stops the process for one of its bots
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import wall_ms
+from alpha.clock import is_set_within, wall_ms
 from alpha.config.gates import refuse_live
 from alpha.config.keys import BotKeys, load_keys
 from alpha.config.loader import chosen_env_file
@@ -181,8 +180,7 @@ class SharedRunner:
             member.faults += 1
             log.warning("bot_ended", why=member.fault, again_in_s=pause_s)
             await heart.beat(heartbeat.STARTING, f"its next start in {pause_s:g} s, after a fault: {member.fault}")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause_s)
+            await is_set_within(self._stop, pause_s)
 
     async def _trade(self, member: Member, keys: BotKeys) -> None:
         worker = StrategyWorker(member.bot, member.variables, self._settings.alpha_strategy_deadline_s)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from alpha.clock import SYSTEM_CLOCK, Backoff, wall_ms
+from alpha.clock import SYSTEM_CLOCK, Backoff, is_set_within, wall_ms
 from alpha.errors import Rejected
 from alpha.logs import logger
 from alpha.process import end_tasks
@@ -160,10 +160,7 @@ class Supervisor:
             process.enter(State.RESTARTING)
             process.restarts += 1
             log.warning("process_died", name=process.spec.name, exit_code=process.exit_code, again_in_s=pause_s)
-            try:
-                await asyncio.wait_for(process.changed.wait(), pause_s)
-            except TimeoutError:
-                continue
+            await is_set_within(process.changed, pause_s)
 
     async def _run_once(self, process: Process) -> None:
         with process.log_path.open("ab") as output:

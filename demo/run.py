@@ -11,6 +11,7 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
+from alpha.clock import is_set_within
 from alpha.config.loader import load
 from alpha.config.services import LogSettings
 from alpha.errors import AlphaError, Fatal, Misconfigured
@@ -196,8 +197,7 @@ class DemoRun:
 
     async def _start_late(self) -> None:
         """Start the late services shortly after the bots are ready, or when the bots take too long."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), LATE_S)
+        if await is_set_within(self._ready, LATE_S):
             await asyncio.sleep(BEGIN_S)
         await self._stack.start_late()
 

@@ -174,7 +174,8 @@ class StepClock:
         if self.exchange.timeline.points_done > point or self.exchange.timeline.ended:
             return
         try:
-            await asyncio.wait_for(self._stepped.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._stepped.wait()
         except TimeoutError:
             return
 
@@ -187,6 +188,7 @@ class StepClock:
                 return owing
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
             except TimeoutError:
                 return self.owing()

@@ -32,7 +32,8 @@ def position_line(row: PositionRow) -> str:
 async def at_stake(platform: Operations, bot: Bot | None = None, symbol: str | None = None) -> str:
     """Return what would be closed, one line per position; empty if it cannot be read in time."""
     try:
-        rows = await asyncio.wait_for(positions(platform, bot), LOOK_S)
+        async with asyncio.timeout(LOOK_S):
+            rows = await positions(platform, bot)
     except (AlphaError, TimeoutError):
         return ""
     held = [row for row in rows if symbol in (None, row.symbol)]

@@ -7,9 +7,8 @@ asks PostgreSQL before it sends anything.
 """
 
 import asyncio
-import contextlib
 
-from alpha.clock import SYSTEM_CLOCK, Clock
+from alpha.clock import SYSTEM_CLOCK, Clock, is_set_within
 from alpha.errors import AlphaError
 from alpha.lease import Act, Lease, LeaseLost, LeaseNotHeld, LeaseRow
 from alpha.logs import logger
@@ -58,8 +57,7 @@ class GuardLease:
         """Wait until this guard leads, at most `timeout_s`."""
         if self._led.is_set() and not self.leads:
             await asyncio.sleep(AGAIN_S)  # the lease expired while it was frozen; it is about to ask
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._led.wait(), timeout_s)
+        await is_set_within(self._led, timeout_s)
 
     async def give_back(self) -> None:
         """Release the lease, so another guard can act at once. Call it only when no request is in flight."""

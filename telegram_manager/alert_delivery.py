@@ -1,13 +1,13 @@
 """Delivers alerts from the Redis stream to people: read, apply the alert policy, deliver, then persist the position."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import httpx
 from redis.exceptions import RedisError
 
 from alpha.alerts import Alerts
+from alpha.clock import is_set_within
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
@@ -184,5 +184,4 @@ async def forever(name: str, step: Callable[[], Awaitable[None]], pause_s: float
         except Exception:
             # An unexpected fault in one watcher must not take the panic button away: log it and continue.
             log.exception("unforeseen_fault", name=name)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_s)
+        await is_set_within(stop, pause_s)

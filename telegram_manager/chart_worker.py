@@ -47,7 +47,8 @@ class ChartWorker:
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._pool, work, *arguments), limit_s)
+            async with asyncio.timeout(limit_s):
+                return await loop.run_in_executor(self._pool, work, *arguments)
         except (BrokenProcessPool, TimeoutError):
             self.close()
             raise Retry("The picture could not be drawn. Ask again.") from None

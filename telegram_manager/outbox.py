@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from alpha.clock import SYSTEM_CLOCK, Backoff, Clock
+from alpha.clock import SYSTEM_CLOCK, Backoff, Clock, is_set_within
 from alpha.errors import Rejected, Retry
 from alpha.logs import logger
 from telegram_manager.rate_limit import RateLimit
@@ -152,10 +152,7 @@ class Outbox:
         """Sleep, but wake when a message arrives that may go first."""
         woken = self._woken[chat]
         woken.clear()
-        try:
-            await asyncio.wait_for(woken.wait(), seconds)
-        except TimeoutError:
-            return
+        await is_set_within(woken, seconds)
 
 
 def _refuse(letter: _Message, fault: TelegramError) -> None:

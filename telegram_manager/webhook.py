@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from alpha.alerts import Alert, Alerts, Level
-from alpha.clock import SYSTEM_CLOCK, Backoff
+from alpha.clock import SYSTEM_CLOCK, Backoff, is_set_within
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
 from operations.context import Operations
@@ -87,8 +87,5 @@ class Webhook:
                 fault = type(error).__name__
             log.warning("webhook_not_reached", fault=fault, alerts=len(alerts))
             failures += 1
-            try:
-                await asyncio.wait_for(stop.wait(), BACKOFF.pause_s(failures, SYSTEM_CLOCK.random()))
-            except TimeoutError:
-                continue
-            return False
+            if await is_set_within(stop, BACKOFF.pause_s(failures, SYSTEM_CLOCK.random())):
+                return False

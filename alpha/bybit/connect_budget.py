@@ -66,14 +66,10 @@ class ConnectBudget:
         """Wait until one more connection may be opened; `holds`: its account has positions, so it goes first."""
         mine = _Waiter(not holds, next(self._numbers))
         heapq.heappush(self._waiting, mine)
-        before = _cancellations()
         try:
             while True:
                 if self._waiting[0] is mine:
                     wait_s = await self._room_s()
-                    # redis-py sends through asyncio.wait_for, which before Python 3.12 may drop a cancellation
-                    if _cancellations() > before:
-                        raise asyncio.CancelledError
                     if not wait_s:
                         return
                     await self._clock.sleep(wait_s)
@@ -122,8 +118,3 @@ class ConnectBudget:
             self._redis_again_s = self._clock.monotonic_s() + _REDIS_PAUSE_S
             return None
         return int(wait) / 1000
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()

@@ -98,7 +98,8 @@ class Transport:
         call = asyncio.get_running_loop().run_in_executor(pool, self._send, endpoint, dict(params), started, permit)
         try:
             # pybit's timeout bounds each read, not the whole; a server that trickles bytes would block forever.
-            return await asyncio.wait_for(call, self._timeout_s * 2 + 1)
+            async with asyncio.timeout(self._timeout_s * 2 + 1):
+                return await call
         except TimeoutError:
             kind = ErrorKind.UNKNOWN_OUTCOME if started.is_set() else ErrorKind.BUSY
             return self._failed(kind, 0, f"no whole answer within {self._timeout_s * 2 + 1:g} s", began)

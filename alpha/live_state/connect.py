@@ -1,11 +1,12 @@
 """Connections to Redis: one client per database, created once, shared by a process."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.retry import Retry as RedisRetry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,6 +23,43 @@ REDIS_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 #: A command to a leader that Sentinels watch must be answered within this time; no reader blocks for longer.
 _LEADER_ANSWERS_S = 3.0
+
+
+class _TimeoutSend:
+    """Sends as redis-py does, but within `asyncio.timeout`.
+
+    redis-py uses `asyncio.wait_for`, which before Python 3.12 swallows a cancellation when the bytes have just been sent:
+    the task that was to end went on.
+    """
+
+    async def send_packed_command(self: Any, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Send one command, reconnecting first where needed; a connection whose send failed is closed."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                if isinstance(command, str):
+                    command = command.encode()
+                await self._send_packed_command([command] if isinstance(command, bytes) else command)
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        except OSError as fault:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"Error while writing to socket. {fault}.") from fault
+        except BaseException:
+            await self.disconnect(nowait=True)  # part of the command may have been sent
+            raise
+
+
+class _Connection(_TimeoutSend, Connection):
+    pass
+
+
+class _LeaderConnection(_TimeoutSend, SentinelManagedConnection):
+    pass
 
 
 class RedisClients:
@@ -80,9 +118,12 @@ class RedisClients:
             common |= {"retry": RedisRetry(NoBackoff(), 0), "health_check_interval": 0}
             if options.get("socket_timeout"):
                 common["socket_timeout"] = _LEADER_ANSWERS_S
+            common["connection_class"] = _LeaderConnection
             return cast(TextRedis, self._sentinel.master_for(self._settings.redis_sentinel_name, **common))
         host, port = self._settings.redis_host, self._settings.redis_port
-        return cast(TextRedis, Redis(host=host, port=port, single_connection_client=single_connection_client, **common))
+        client = Redis(host=host, port=port, single_connection_client=single_connection_client, **common)
+        client.connection_pool.connection_class = _Connection
+        return cast(TextRedis, client)
 
     def of(self, bot: Bot) -> TextRedis:
         """The client of the bot's own database."""

@@ -57,7 +57,8 @@ class BoundedDatabase:
         """Close the connections."""
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await self._pool.close()
             except POSTGRES_ERRORS:
                 self._pool.terminate()
 

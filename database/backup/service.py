@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import is_set_within
 from alpha.errors import AlphaError
 from alpha.logs import logger
 from alpha.model.timestamp import ms_of
@@ -60,8 +60,7 @@ class BackupService:
                 if await self.once():
                     continue
                 wait = AGAIN_AFTER
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait.total_seconds())
+            await is_set_within(stop, wait.total_seconds())
 
     async def _wait_for_schema(self, stop: asyncio.Event) -> None:
         """Wait while `migrate` is at work: on a fresh host both start together, and pg_dump fails beside a migration.
@@ -81,8 +80,7 @@ class BackupService:
             if found >= wanted or (found > 0 and self._now() - since >= STEADY):
                 break
             self._fault = "The database has no schema yet. Run 'alpha upgrade', or see: docker compose logs migrate."
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), SCHEMA_PAUSE_S)
+            await is_set_within(stop, SCHEMA_PAUSE_S)
         self._fault = None
 
     async def once(self) -> bool:

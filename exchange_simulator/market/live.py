@@ -80,7 +80,8 @@ class BybitMarket:
         try:
             await self._fetch_state(Upstream(self._rest_url, self._session))
             self._task = asyncio.create_task(self._follow(self._session))
-            await asyncio.wait_for(self._subscribed.wait(), timeout=30)
+            async with asyncio.timeout(30):
+                await self._subscribed.wait()
             if self._refusal is not None:
                 raise self._refusal
         except TimeoutError:

@@ -120,7 +120,8 @@ class Session(ABC):
         writer = asyncio.create_task(self._write())
         try:
             while True:
-                message = await asyncio.wait_for(self.socket.receive(), self.idle_s)
+                async with asyncio.timeout(self.idle_s):
+                    message = await self.socket.receive()
                 if message.type == WSMsgType.TEXT:
                     self._take(message.data)
                 elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):

@@ -1,15 +1,10 @@
 """Reconnect storms stay below what the exchange allows, whatever the number of processes; held accounts come first."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
-
-import pytest
 
 from alpha.bybit.connect_budget import ConnectBudget
-from alpha.live_state.client import TextRedis
 from alpha.live_state.connect import RedisClients
 from demo.redis import EmbeddedRedis
 from tests.support.world import until
@@ -71,22 +66,3 @@ async def test_without_redis_a_process_keeps_to_a_fifth(tmp_path: Path) -> None:
     await _open(ConnectBudget(redis=links.shared), 120, opened, lambda: len(opened) >= 100)
     assert len(opened) == 100
     await links.close()
-
-
-async def test_who_is_cancelled_stops_waiting_even_when_redis_answers_in_that_moment() -> None:
-    asked = asyncio.Event()
-
-    class Answering:
-        async def eval(self, *_: Any) -> list[int]:
-            asked.set()
-            # as asyncio.wait_for before Python 3.12, when the answer is there
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
-            return [0, 299_000]
-
-    waiting = asyncio.create_task(ConnectBudget(redis=cast(TextRedis, Answering())).take())
-    await asked.wait()
-    waiting.cancel()
-    async with asyncio.timeout(5):
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
