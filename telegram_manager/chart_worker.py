@@ -16,7 +16,7 @@ from alpha.errors import Retry
 from operations.page import Picture
 from telegram_manager.charts import draw, warm_up
 
-#: The first chart waits for imports, which are slow on a loaded machine.
+#: The first chart of each process waits for its imports, which are slow on a loaded machine.
 OPEN_LIMIT_S, DRAW_LIMIT_S = 120.0, 20.0
 
 
@@ -45,6 +45,7 @@ class ChartWorker:
             # spawn: a fork would inherit this process's event loop and sockets
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+            limit_s = OPEN_LIMIT_S
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit_s):
