@@ -18,6 +18,7 @@ from alpha.errors import AlphaError
 from alpha.logs import logger
 
 STALL_LIMIT_S = 30.0
+_LOOK_S = 1.0
 #: How long tasks may take to end after the service; then they are ended with the process.
 END_LIMIT_S = 3.0
 #: When tasks of a group that did not end are cancelled again; an account that is given up may take 3 s to be written.
@@ -125,7 +126,13 @@ async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) 
     threading.Thread(target=_end_when_stalled, args=(pulse,), daemon=True, name="stall-watchdog").start()
     code = 0
     try:
-        await main(stop, pulse)
+        try:
+            await main(stop, pulse)
+        except ExceptionGroup as faults:
+            # a fault foreseen is one also when it ended a group of tasks
+            if faults.split(AlphaError)[1] is None:
+                raise first_of(faults) from None
+            raise
     except AlphaError as fault:
         sys.stderr.write(f"{fault}\n")
         code = fault.exit_code
@@ -139,6 +146,13 @@ async def _guarded(main: Callable[[asyncio.Event, LoopPulse], Awaitable[None]]) 
     return code
 
 
+def first_of(fault: BaseException) -> BaseException:
+    """The innermost first fault of a group; anything else is returned as it is."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
 async def leave(code: int) -> None:
     """End every other task of this loop; exit the process with `code` when one of them does not end."""
     me = asyncio.current_task()
@@ -149,8 +163,12 @@ async def leave(code: int) -> None:
 
 
 def _end_when_stalled(pulse: LoopPulse) -> None:
-    while True:
-        time.sleep(1.0)
-        if pulse.age_s() > STALL_LIMIT_S:
-            sys.stderr.write(f"The event loop stood still for {STALL_LIMIT_S:.0f} s; ending to be restarted.\n")
-            os._exit(70)
+    # Counted in looks of this thread: a process that was frozen or suspended has not stalled, and wakes this thread first.
+    looks, seen_s = 0, pulse.beat_s
+    while looks * _LOOK_S <= STALL_LIMIT_S:
+        time.sleep(_LOOK_S)
+        looks = looks + 1 if pulse.beat_s == seen_s else 0
+        seen_s = pulse.beat_s
+    sys.stderr.write(f"The event loop stood still for {STALL_LIMIT_S:.0f} s; ending to be restarted.\n")
+    sys.stderr.flush()
+    os._exit(70)

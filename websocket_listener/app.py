@@ -151,7 +151,11 @@ class Listener:
             for task in (work, *stores):
                 task.cancel()
             # what cannot be ended in time is ended with the process
-            await asyncio.wait({work, *stores}, timeout=1.0)
+            ended, _ = await asyncio.wait({work, *stores}, timeout=1.0)
+            for task in ended:
+                # several may have failed of one cause; the first was raised
+                if not task.cancelled():
+                    task.exception()
             gateways = (self._market_gateway, *(bot.gateway for bot in self.bots))
             await asyncio.wait([asyncio.ensure_future(gateway.close()) for gateway in gateways], timeout=1.0)
             leases = [self.leases.public, *(recorder.lease for recorder in self.recorders.values())]

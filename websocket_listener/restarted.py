@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from alpha.process import first_of
+
 
 async def restarted(job: Callable[[], Awaitable[None]], failed: Callable[[Exception], None], pause_s: float) -> None:
     """Run `job` until cancelled; when it raises, call `failed(fault)` and begin again after a pause."""
@@ -16,6 +18,5 @@ async def restarted(job: Callable[[], Awaitable[None]], failed: Callable[[Except
 
 def first_line(fault: BaseException) -> str:
     """The innermost first fault of a group, in one line of at most 300 characters."""
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    return f"{type(fault).__name__}: {fault}".splitlines()[0][:300]
+    first = first_of(fault)
+    return f"{type(first).__name__}: {first}".splitlines()[0][:300]

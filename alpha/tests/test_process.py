@@ -26,6 +26,47 @@ def test_a_loop_that_stands_still_ends_its_process_so_that_it_is_restarted() -> 
     assert "The event loop stood still" in ended.stderr
 
 
+_FROZEN = """
+import asyncio, os, signal, subprocess, sys
+from alpha import process
+
+process.STALL_LIMIT_S = 1.0
+process._LOOK_S = 0.25
+
+async def main(stop, pulse):
+    for _ in range(3):
+        subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
+        await asyncio.sleep(0.6)
+
+sys.exit(process.run(main))
+"""
+
+
+def test_a_process_that_was_frozen_has_not_stalled() -> None:
+    ended = subprocess.run([sys.executable, "-c", _FROZEN], capture_output=True, text=True, timeout=25, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            "ExceptionGroup('tasks', [ExceptionGroup('inner', [LeaseLost('Another holds it.')])])",
+            70,
+            "Another holds it.\n",
+        ),
+        ("ExceptionGroup('tasks', [LeaseLost('Another holds it.'), KeyError('x')])", 1, "An unforeseen fault ended"),
+    ],
+)
+def test_a_fault_that_ended_a_group_of_tasks_is_told_as_it_is(raised: str, code: int, said: str) -> None:
+    text = _STANDS.replace("time.sleep(30)", f"raise {raised}")
+    text = text.replace("from alpha import process", "from alpha import process\nfrom alpha.lease import LeaseLost")
+    ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=25, check=False)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(said)
+
+
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     lost = 0
 
