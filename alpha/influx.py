@@ -5,6 +5,7 @@ for the password. Traps of the interface are turned into errors here: an unknown
 with an error inside for a query, a missing measurement is an empty 200.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -36,8 +37,21 @@ class InfluxSettings(Settings):
     )
 
 
+#: 1.x: "partial write: points beyond retention policy dropped=3"; 2.x: "partial write: dropped 3 points outside retention
+#: policy of duration 24h0m0s - ...".
+_BEYOND = re.compile(r"beyond retention policy dropped=(\d+)|dropped (\d+) points outside retention policy")
+
+
 class LinesRefused(AlphaError):
-    """InfluxDB took not every line (400) or found them too many (413); which, it does not say."""
+    """InfluxDB took not every line (400) or found them too many (413); which, it does not say.
+
+    `beyond_retention` is how many it left out because they are older than it keeps points.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        found = _BEYOND.search(said)
+        self.beyond_retention = int(found.group(1) or found.group(2)) if found else 0
 
 
 class InfluxClient:

@@ -58,6 +58,11 @@ class RecorderMetrics(Collector):
             sent = self._influx.counts
             yield _counter("ticks_influx_rows", "Rows sent to InfluxDB.", sent.rows)
             yield _counter("ticks_influx_rejected", "Lines refused by InfluxDB.", sent.rejected)
+            yield _counter(
+                "ticks_influx_beyond_retention",
+                "Points that InfluxDB left out because they are older than it keeps points.",
+                sent.beyond_retention,
+            )
             yield _counter("ticks_influx_failures", "Requests that failed.", sent.failures)
             yield _counter("ticks_influx_refilled_hours", "Hours sent again.", sent.refilled)
             yield _gauge("ticks_influx_behind_hours", "Hours that are incomplete in InfluxDB.", self._influx.behind)

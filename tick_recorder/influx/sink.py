@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -41,12 +41,29 @@ class SinkCounts:
 
     rows: int = 0
     rejected: int = 0
+    beyond_retention: int = 0
     failures: int = 0
     refilled: int = 0
 
 
+@dataclass(slots=True)
+class Refused:
+    """The lines of a request that InfluxDB will never accept: each bad one with its fault, and how many are older than it
+    keeps points, of which the first is an example.
+    """
+
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    beyond_retention: int = 0
+    example: tuple[str, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bad) + self.beyond_retention
+
+
 class InfluxSink:
-    """The sink. `reject(line, fault)` is called for lines that InfluxDB will never accept."""
+    """The sink. `reject(line, fault)` is called for lines that InfluxDB will never accept; of those older than it keeps
+    points, for the first alone: the rest, which may be millions, are counted.
+    """
 
     def __init__(
         self,
@@ -84,7 +101,12 @@ class InfluxSink:
 
     def state(self) -> dict[str, object]:
         """Details for the health endpoint."""
-        return {"fault": self.fault, "behind_hours": self.behind, "waiting_files": len(self._queue)}
+        return {
+            "fault": self.fault,
+            "behind_hours": self.behind,
+            "waiting_files": len(self._queue),
+            "beyond_retention": self.counts.beyond_retention,
+        }
 
     def written(self, files: Iterable[tuple[TickFile, int]], joined: Iterable[TickFile]) -> None:
         """Queue stored parts, and hours that are complete."""
@@ -173,13 +195,26 @@ class InfluxSink:
         refused = 0
         for begin in range(0, len(frame), LINES_AT_ONCE):
             lines = await asyncio.to_thread(to_lines, kind, symbol, frame.slice(begin, LINES_AT_ONCE))
-            bad = await write_lines(self._client, lines)
-            refused += len(bad)
-            for line, fault in bad:
+            found = await write_lines(self._client, lines)
+            refused += len(found)
+            for line, fault in found.bad:
                 self._reject(line, fault)
-            self.counts.rows += len(lines) - len(bad)
-            self.counts.rejected += len(bad)
+            if found.example is not None:
+                self._beyond_retention(found.beyond_retention, *found.example)
+            self.counts.rows += len(lines) - len(found)
+            self.counts.rejected += len(found.bad)
         return refused
+
+    def _beyond_retention(self, count: int, line: str, fault: str) -> None:
+        """Count points that are too old, and say it once: InfluxDB is set so, and each would be refused again."""
+        if not self.counts.beyond_retention:
+            self._reject(line, fault)
+            self._alerts.note("ticks:influx-retention", lambda _, __: Alert(
+                Level.WARNING, "ticks:influx-retention",
+                f"InfluxDB keeps ticks for a shorter time than the files: it leaves out the older ones ({fault}).",
+                "Nothing is missing in the files. To have them in InfluxDB, too, lengthen its retention policy and restart "
+                "the recorder; ticks_influx_beyond_retention_total counts them."))  # fmt: skip
+        self.counts.beyond_retention += count
 
     async def _count(self, hour: Hour) -> int:
         kind, symbol, number = hour
@@ -228,12 +263,12 @@ def _select(kind: Kind, symbol: str) -> str:
     return f'SELECT COUNT("{COUNTED[kind]}") FROM "{kind}" WHERE "symbol" = \'{symbol}\''  # noqa: S608
 
 
-async def write_lines(client: InfluxClient, lines: list[str]) -> list[tuple[str, str]]:
-    """Send lines, bisecting a partly refused request down to the refused lines, which are returned.
+async def write_lines(client: InfluxClient, lines: list[str]) -> Refused:
+    """Send lines, bisecting a partly refused request down to what is refused, which is returned.
 
     Raises Misconfigured if so many are refused that the rows cannot be at fault, Retry while InfluxDB is unavailable.
     """
-    bad: list[tuple[str, str]] = []
+    refused = Refused()
     waiting = [lines]
     while waiting:
         some = waiting.pop()
@@ -242,9 +277,14 @@ async def write_lines(client: InfluxClient, lines: list[str]) -> list[tuple[str,
         try:
             await client.write("\n".join(some).encode())
         except LinesRefused as fault:
+            # fewer than all: this answer also hides a bad line among them
+            if fault.beyond_retention == len(some):
+                refused.beyond_retention += len(some)
+                refused.example = refused.example or (some[0], str(fault))
+                continue
             if len(some) == 1:
-                bad.append((some[0], str(fault)))
-                if len(bad) > MOST_REFUSED:
+                refused.bad.append((some[0], str(fault)))
+                if len(refused.bad) > MOST_REFUSED:
                     raise Misconfigured(
                         f"InfluxDB refuses every line ({fault}). Where a field has another type, drop its measurement "
                         f"or choose another INFLUX_DB than {client.database!r}."
@@ -252,4 +292,4 @@ async def write_lines(client: InfluxClient, lines: list[str]) -> list[tuple[str,
                 continue
             middle = len(some) // 2
             waiting += [some[middle:], some[:middle]]
-    return bad
+    return refused

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from alpha.config.loader import load
 from alpha.errors import Misconfigured, Retry
-from alpha.influx import InfluxClient, InfluxSettings
+from alpha.influx import InfluxClient, InfluxSettings, LinesRefused
 from alpha_cli.doctor.finding import CheckOutcome, carried_out
 from alpha_cli.doctor.stores import check_influx
 from tests.support.influx import PASSWORD, USER, EmbeddedInflux
@@ -64,7 +64,7 @@ async def test_trades_of_one_millisecond_are_points_of_their_own_and_a_repeat_is
     client = InfluxClient(settings(influx.url))
     try:
         for _ in range(2):
-            assert await write_lines(client, to_lines(Kind.TRADES, "BTCUSDT", trades(500))) == []
+            assert not await write_lines(client, to_lines(Kind.TRADES, "BTCUSDT", trades(500)))
         ((series,),) = (await client.query('SELECT COUNT("price"), SUM("price") FROM trades'),)
         assert series["values"][0][1] == 500
         assert Decimal(str(round(series["values"][0][2], 6))) == sum((100 + n for n in range(500)), Decimal(0)) + 50
@@ -78,7 +78,7 @@ async def test_a_bad_line_is_found_and_its_neighbours_are_stored(influx: Embedde
     lines[77] = lines[77].replace("price=", "price=bad")
     lines[150] = lines[150].replace("size=0.5", 'size="text"')
     try:
-        bad = await write_lines(client, lines)
+        bad = (await write_lines(client, lines)).bad
         assert {line for line, _ in bad} == {lines[77], lines[150]}
         assert any("unable to parse" in fault for _, fault in bad)
         assert any("field type conflict" in fault for _, fault in bad)
@@ -96,6 +96,46 @@ async def test_a_field_that_was_first_written_with_another_type_is_said(influx: 
             await write_lines(client, to_lines(Kind.TRADES, "BTCUSDT", trades(200)))
     finally:
         await client.close()
+
+
+async def test_points_older_than_the_retention_policy_are_counted_and_hide_no_bad_line(influx: EmbeddedInflux) -> None:
+    influx.query('ALTER RETENTION POLICY "autogen" ON "ticks" DURATION 48h SHARD DURATION 1h')
+    client = InfluxClient(settings(influx.url))
+    now_ms = time.time_ns() // 1_000_000
+    old, new = (to_lines(Kind.TRADES, "BTCUSDT", trades(300, ts)) for ts in (now_ms - 100 * HOUR_MS, now_ms))
+    lines = old + new
+    # the answer to the whole request speaks of the retention alone
+    lines[400] = lines[400].replace("price=", "price=bad")
+    seen: list[bytes] = []
+    write = client.write
+
+    async def noted(body: bytes) -> None:
+        seen.append(body)
+        await write(body)
+
+    client.write = noted  # type: ignore[method-assign]
+    try:
+        refused = await write_lines(client, lines)
+        assert refused.beyond_retention == 300
+        assert refused.example is not None
+        line, fault = refused.example
+        assert line == old[0]
+        assert "points beyond retention policy" in fault
+        assert [line for line, _ in refused.bad] == [lines[400]]
+        assert len(seen) < 60
+        (series,) = await client.query('SELECT COUNT("price") FROM trades')
+        assert series["values"][0][1] == 299
+    finally:
+        await client.close()
+
+
+def test_what_version_2_says_of_points_outside_its_retention_is_understood() -> None:
+    said = LinesRefused(
+        "partial write: dropped 7 points outside retention policy of duration 24h0m0s - oldest point trades,symbol=X at "
+        "2023-11-14T22:13:20Z dropped because it violates a Retention Policy Lower Bound at 2026-01-01T00:00:00Z dropped=7"
+    )
+    assert said.beyond_retention == 7
+    assert LinesRefused("partial write: field type conflict dropped=7").beyond_retention == 0
 
 
 @pytest.mark.parametrize(
@@ -272,6 +312,31 @@ async def test_a_restart_finds_what_a_killed_process_had_not_sent(
     assert by_hour(influx, "trades", "price") == {}
     recorder(exchange, **sink_settings(influx))
     await equal(recorder, influx, exchange)
+
+
+async def test_ticks_that_influxdb_no_longer_keeps_are_one_rejected_message_and_do_not_stop_the_others(
+    recorder: RecorderMaker, exchange: TickExchange, influx: EmbeddedInflux
+) -> None:
+    influx.query('ALTER RETENTION POLICY "autogen" ON "ticks" DURATION 48h SHARD DURATION 1h')
+    process = recorder(exchange, **sink_settings(influx))
+    await recorder.listening(exchange, 4)
+    now_ms = time.time_ns() // 1_000_000
+    for number in range(100):
+        exchange.trade("BTCUSDT", 2, ts=now_ms - 100 * HOUR_MS + number)
+    for number in range(100):
+        exchange.trade("BTCUSDT", 1, ts=now_ms - HOUR_MS + number)
+
+    async def there() -> bool:
+        sent = await recorder.metric("ticks_influx_beyond_retention_total")
+        return sent >= 200 and sum(by_hour(influx, "trades", "price").values()) == 100
+
+    await until(there, 30, "the newer ones in InfluxDB and the older ones to be counted")
+    assert len(stored(recorder.ticks, Kind.TRADES, "BTCUSDT")) == 300
+    said = [line for line in process.said().splitlines() if '"rejected"' in line]
+    assert len(said) == 1
+    assert "points beyond retention policy" in said[0]
+    assert process.said().count("ticks:influx-retention") == 1
+    assert '"fault":""' in (await recorder.health())[1].replace(" ", "")
 
 
 async def test_the_doctor_says_which_command_makes_what_is_missing(influx: EmbeddedInflux) -> None:
