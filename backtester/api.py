@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alpha.errors import Misconfigured
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
 from alpha.model.instrument import Instrument
 from alpha.model.interval import INTERVAL_MS
 from alpha.strategy.bars import Bars
@@ -27,7 +28,7 @@ from backtester.result import Result
 from backtester.venue import Costs
 
 CASH = Decimal(10_000)
-COSTS = Costs(slippage_bps=Decimal(2))
+COSTS = Costs(slippage_bps=ASSUMED_SLIPPAGE_BPS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -402,7 +402,7 @@ QUERIES = (
     ),
     Query(
         "slippage",
-        "what orders cost against the decision price",
+        "what orders cost against decision and quotes",
         "[bot] [period]",
         "/slippage momentum 30d",
         _slippage,

@@ -9,7 +9,8 @@ from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.accounts import account_ids
 from operations.context import Operations
-from operations.formatting import count, percent, ratio, span, usdt
+from operations.formatting import bps, count, percent, ratio, span, usdt
+from operations.market_costs import SIZE_NAMES, MarketCosts, market_blocks, market_costs
 from operations.page import Block, Cell, Column, Page, Table, Tone, Words
 from operations.pages import short
 from operations.periods import Period
@@ -69,21 +70,23 @@ class CostGroup:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What orders cost: by bot, symbol and kind, by the hour at which they were decided, and by their size."""
+    """What orders cost: by bot, symbol and kind, by the hour at which they were decided, and by their size; and what their
+    fills cost against the quotes around them.
+    """
 
     rows: list[CostRow]
     hours: list[CostGroup]
     sizes: list[CostGroup]
+    market: MarketCosts
 
 
 #: Sizes in USDT that are told apart, and how they are written.
-_SIZES = ((100, "below 100"), (1_000, "100 to 1,000"), (10_000, "1,000 to 10,000"))
-_LARGEST = "above 10,000"
+_SIZES = tuple(zip((100, 1_000, 10_000), SIZE_NAMES, strict=False))
 _HOUR = "to_char(decided_at AT TIME ZONE 'UTC', 'HH24:00')"
 _SIZE = (
     "CASE "
     + " ".join(f"WHEN filled_qty * decision_price < {most} THEN '{name}'" for most, name in _SIZES)
-    + f" ELSE '{_LARGEST}' END"
+    + f" ELSE '{SIZE_NAMES[-1]}' END"
 )
 
 _FIGURES = """
@@ -139,8 +142,12 @@ async def all_costs(platform: Operations, bot: Bot | None, period: Period) -> Co
     """The costs of a period, grouped in each way."""
     hours = await _groups(platform, bot, period, _HOUR)
     sizes = {row.name: row for row in await _groups(platform, bot, period, _SIZE)}
-    names = [*(name for _, name in _SIZES), _LARGEST]
-    return Costs(await costs(platform, bot, period), hours, [sizes[name] for name in names if name in sizes])
+    return Costs(
+        await costs(platform, bot, period),
+        hours,
+        [sizes[name] for name in SIZE_NAMES if name in sizes],
+        await market_costs(platform, bot, period),
+    )
 
 
 async def _groups(platform: Operations, bot: Bot | None, period: Period, expression: str) -> list[CostGroup]:
@@ -227,9 +234,9 @@ def costs_page(found: Costs, period: Period) -> Page:
             Cell(row.symbol, mark=row.symbol.removesuffix("USDT")),
             Cell(row.kind),
             count(row.orders),
-            _bps(row.average_bps),
-            _bps(row.median_bps),
-            _bps(row.worst_bps),
+            bps(row.average_bps),
+            bps(row.median_bps),
+            bps(row.worst_bps),
             usdt(-row.cost_usdt),
         ]
         for row in rows
@@ -237,15 +244,14 @@ def costs_page(found: Costs, period: Period) -> Page:
     value = sum((row.value_usdt for row in rows), Decimal(0))
     cost = sum((row.cost_usdt for row in rows), Decimal(0))
     said = (
-        f"{_bps(cost / value * 10_000).text} bps of {value:,.0f} USDT decided; a cost is above zero. "
-        "Against quotes and trades after it: alpha slippage --dir ticks."
+        f"{bps(cost / value * 10_000).text} bps of {value:,.0f} USDT decided; a cost is above zero."
         if value
         else "Only orders of strategies whose decision price is recorded count."
     )
     blocks: list[Block] = [Table(columns, cells, empty="No order was filled in this period.")]
     if rows:
         blocks += [_cost_table("By hour, UTC", "hour", found.hours), _cost_table("By size, USDT", "size", found.sizes)]
-    return Page(f"Slippage, {period.label}", [*blocks, Words(said, Tone.DIM)], found)
+    return Page(f"Slippage, {period.label}", [*blocks, Words(said, Tone.DIM), *market_blocks(found.market)], found)
 
 
 def _cost_table(title: str, first: str, groups: list[CostGroup]) -> Table:
@@ -257,12 +263,7 @@ def _cost_table(title: str, first: str, groups: list[CostGroup]) -> Table:
         Column("cost", right=True),
     )
     cells = [
-        [Cell(one.name), count(one.orders), usdt(one.value_usdt), _bps(one.average_bps), usdt(-one.cost_usdt)]
+        [Cell(one.name), count(one.orders), usdt(one.value_usdt), bps(one.average_bps), usdt(-one.cost_usdt)]
         for one in groups
     ]
     return Table(columns, cells, title=title)
-
-
-def _bps(value: Decimal) -> Cell:
-    tone = Tone.BAD if value > 0 else Tone.GOOD if value < 0 else Tone.PLAIN
-    return Cell(f"{value:+.2f}" if value else "0.00", tone)

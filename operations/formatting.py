@@ -110,3 +110,9 @@ def in_zone(text: str, zone: tzinfo) -> str:
         return f"{written:%Y-%m-%d %H:%M:%S %Z}" if len(match[2]) > 5 else f"{written:%Y-%m-%d %H:%M %Z}"
 
     return _WRITTEN.sub(moved, text)
+
+
+def bps(value: Decimal, *, good: int = -1) -> Cell:
+    """Basis points; `good` is the sign of those that are to our advantage."""
+    tone = Tone.GOOD if value * good > 0 else Tone.BAD if value * good < 0 else Tone.PLAIN
+    return Cell(f"{value:+.2f}" if value else "0.00", tone)

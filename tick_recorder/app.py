@@ -35,6 +35,7 @@ from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
 from tick_recorder.backfill import Backfill
 from tick_recorder.columns import Rejection
+from tick_recorder.fill_quotes import FillQuotes
 from tick_recorder.frames import is_data, topic_of
 from tick_recorder.influx.sink import InfluxSink
 from tick_recorder.metrics import RecorderMetrics
@@ -116,6 +117,9 @@ class RecorderProcess:
         )
         self.backfill.recorder = self.recorder
         self.influx = InfluxSink(settings, store, self._reject_line, self.grouped) if settings.influx_url else None
+        #: Exchange time up to which everything received is in parts.
+        self._parted_ms = 0
+        self.fill_quotes = FillQuotes(store, self.recorder, hosts.environment, lambda: self._parted_ms)
         self._registry = load_registry(settings.alpha_bots_file)
         self._decode_soon = asyncio.Event()
         #: Batches that are in no part yet.
@@ -129,7 +133,7 @@ class RecorderProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set, then store everything received so far."""
         jobs: list[Coroutine[Any, Any, None]] = [
-            *(self.stream.run(), self._decode(), self._follow(), self._store_parts(), self._save_rejected()),
+            *(self.stream.run(), self._decode(), self._follow(), self._store_parts(), self._use_postgres()),
             *(self.backfill.run(), self.grouped.run()),
             *(keep_drift(self._settings, "tick_recorder"), self._learn()),
         ]
@@ -272,7 +276,7 @@ class RecorderProcess:
             await asyncio.sleep(turn_s)
             self.recorder.decode_some(SLICE_S)
             report = Report()
-            batch = self.recorder.swap()
+            newest_ms, batch = self.recorder.newest_ms, self.recorder.swap()
             self._taken.append(batch)
             await asyncio.to_thread(self._work, self.writer.take, batch, report)
             self.recorder.converted(batch)
@@ -281,7 +285,7 @@ class RecorderProcess:
             try:
                 if crowded or time.monotonic() - self._parted_s > settings.ticks_part_s - turn_s / 2:
                     await asyncio.to_thread(self._work, self.writer.write, report)
-                    self._parted_s = time.monotonic()
+                    self._parted_s, self._parted_ms = time.monotonic(), newest_ms
                     for batch in self._taken:
                         self.recorder.stored(batch)
                     self._taken.clear()
@@ -358,11 +362,13 @@ class RecorderProcess:
         elif len(self._unsaid) < 1_000:
             self._unsaid.append(message)
 
-    async def _save_rejected(self) -> None:
-        """Store rejected messages. Only these need PostgreSQL: without it the recorder runs on and reconnects later."""
+    async def _use_postgres(self) -> None:
+        """Store rejected messages and the quotes around our fills. Only these need PostgreSQL: without it the recorder runs
+        on and reconnects later.
+        """
         while True:
             try:
-                pool = await create_pool(self._settings, "tick_recorder", min_size=0, max_size=1)
+                pool = await create_pool(self._settings, "tick_recorder", min_size=0, max_size=2)
             except (Retry, Misconfigured) as fault:
                 log.info("postgres_away", why=str(fault))
                 await asyncio.sleep(10.0)
@@ -372,7 +378,10 @@ class RecorderProcess:
                 self.rejected.put(message)
             self._unsaid.clear()
             try:
-                await self.rejected.run()
+                async with asyncio.TaskGroup() as jobs:
+                    jobs.create_task(self.rejected.run())
+                    if Kind.BBO in self._settings.kinds:
+                        jobs.create_task(self.fill_quotes.run(pool))
             finally:
                 pool.terminate()
 
@@ -433,7 +442,14 @@ async def serve(settings: RecorderSettings, stop: asyncio.Event, pulse: LoopPuls
         process = RecorderProcess(settings, links, store)
         registry = CollectorRegistry()
         registry.register(
-            RecorderMetrics(process.recorder, process.writer, process.backfill, process.stream, process.influx)
+            RecorderMetrics(
+                process.recorder,
+                process.writer,
+                process.backfill,
+                process.stream,
+                process.influx,
+                process.fill_quotes,
+            )
         )
         checks = {
             "stream": process.stream_fault,

@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from alpha.bybit.stream import Stream
 from tick_recorder.backfill import Backfill
+from tick_recorder.fill_quotes import FillQuotes
 from tick_recorder.influx.sink import InfluxSink
 from tick_recorder.recorder import Recorder
 from tick_recorder.writer import Writer
@@ -16,13 +17,20 @@ class RecorderMetrics(Collector):
     """The metrics of the process."""
 
     def __init__(
-        self, recorder: Recorder, writer: Writer, backfill: Backfill, stream: Stream, influx: InfluxSink | None
+        self,
+        recorder: Recorder,
+        writer: Writer,
+        backfill: Backfill,
+        stream: Stream,
+        influx: InfluxSink | None,
+        fill_quotes: FillQuotes,
     ) -> None:
         self._recorder = recorder
         self._writer = writer
         self._backfill = backfill
         self._stream = stream
         self._influx = influx
+        self._fill_quotes = fill_quotes
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family."""
@@ -52,6 +60,7 @@ class RecorderMetrics(Collector):
         yield _gauge("ticks_stored_bytes", "Size of all files, at the last check.", self._writer.bytes_used)
         yield _counter("ticks_backfill_requests", "Requests for missed trades.", self._backfill.requests)
         yield _counter("ticks_backfill_failures", "Failed requests for missed trades.", self._backfill.failures)
+        yield _counter("ticks_fills_measured", "Our fills whose quotes were stored.", self._fill_quotes.measured)
         yield _gauge("ticks_stream_live", "1 while the stream is live.", self._stream.live)
         yield _counter("ticks_reconnects", "Connections that were lost.", self._stream.reconnects)
         if self._influx is not None:

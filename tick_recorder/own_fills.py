@@ -1,5 +1,6 @@
 """Our own fills, in the form that `tick_recorder.slippage` needs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -7,6 +8,7 @@ import polars as pl
 from alpha.postgres.database import Connection
 from alpha.postgres.sql import queries
 from tick_recorder.schema import MONEY, TS
+from tick_recorder.slippage import HORIZONS
 
 SQL = queries(__file__)
 
@@ -26,6 +28,22 @@ _WITH = {
 _WITHOUT = {"decided": "NULL::text, NULL::numeric", "intents": ""}
 
 
+_COLUMNS: Mapping[str, Any] = {
+    "exec_id": pl.String,
+    "bot_id": pl.String,
+    "symbol": pl.String,
+    "ts": TS,
+    "side": pl.String,
+    "price": MONEY,
+    "qty": MONEY,
+    "value": MONEY,
+    "is_maker": pl.Boolean,
+    "reason": pl.String,
+    "order_kind": pl.String,
+    "decision_price": MONEY,
+}
+
+
 async def read_fills(connection: Connection, bot_id: str | None, days: int) -> pl.DataFrame:
     """The trades of a bot, or of all, in the last `days` days up to the newest.
 
@@ -33,20 +51,17 @@ async def read_fills(connection: Connection, bot_id: str | None, days: int) -> p
     """
     recorded = await connection.fetchval(SQL["has_intents"])
     rows = await connection.fetch(_FILLS.format_map(_WITH if recorded else _WITHOUT), bot_id, days)
-    columns: dict[str, Any] = {
-        "exec_id": pl.String,
-        "bot_id": pl.String,
-        "symbol": pl.String,
-        "ts": TS,
-        "side": pl.String,
-        "price": MONEY,
-        "qty": MONEY,
-        "value": MONEY,
-        "is_maker": pl.Boolean,
-        "reason": pl.String,
-        "order_kind": pl.String,
-        "decision_price": MONEY,
-    }
+    return _frame(rows, _COLUMNS)
+
+
+async def read_costs(connection: Connection, bot_id: str | None, days: int) -> pl.DataFrame:
+    """The same trades with the figures of `tick_recorder.slippage.measure`, as far as the recorder has stored them."""
+    rows = await connection.fetch(SQL["costs"], bot_id, days)
+    names = ("mid", "spread_bps", "slippage_bps", "delay_bps", *(f"after_{seconds}s_bps" for seconds in HORIZONS))
+    return _frame(rows, {**_COLUMNS, **dict.fromkeys(names, pl.Float64)})
+
+
+def _frame(rows: Sequence[Any], columns: Mapping[str, Any]) -> pl.DataFrame:
     data = {
         name: pl.Series(name, [row[number] for row in rows], dtype=dtype)
         for number, (name, dtype) in enumerate(columns.items())

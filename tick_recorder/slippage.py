@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from tick_recorder.schema import MONEY, TS
+
 #: Markout horizons in seconds.
 HORIZONS = (1, 5, 30)
 _BPS = 10_000
@@ -45,36 +47,47 @@ def measure(
     return pl.concat(parts).sort("ts", maintain_order=True)
 
 
+def quotes_around(
+    fills: pl.DataFrame, quotes: pl.DataFrame | None, gaps: pl.DataFrame | None, horizons: Sequence[int] = HORIZONS
+) -> pl.DataFrame:
+    """`fills` of one symbol, which have at least `ts`, with the exact `mid` and `spread` at the last quote before each and
+    one `mid_<s>s` per horizon; null where there is none or a gap lies in between.
+    """
+    mids = _mids(quotes)
+    found = _at(fills, mids, gaps, pl.col("ts"), "mid", before=True).rename({"mid_spread": "spread"})
+    for seconds in horizons:
+        found = _at(found, mids, gaps, pl.col("ts") + pl.duration(seconds=seconds), f"mid_{seconds}s", before=False)
+    return found.select(*fills.columns, "mid", "spread", *(f"mid_{seconds}s" for seconds in horizons))
+
+
 def _of_symbol(
     fills: pl.DataFrame, quotes: pl.DataFrame | None, gaps: pl.DataFrame | None, horizons: Sequence[int]
 ) -> pl.DataFrame:
-    fills = fills.sort("ts", maintain_order=True)
-    mids = _mids(quotes)
-    found = _at(fills, mids, gaps, pl.col("ts"), "mid", before=True)
-    for seconds in horizons:
-        found = _at(found, mids, gaps, pl.col("ts") + pl.duration(seconds=seconds), f"mid_{seconds}", before=False)
+    names = ("price", "decision_price", "mid", "spread", *(f"mid_{seconds}s" for seconds in horizons))
+    found = quotes_around(fills.sort("ts", maintain_order=True), quotes, gaps, horizons)
     side = pl.when(pl.col("side") == "Buy").then(1.0).otherwise(-1.0)
-    price, decision = pl.col("price").cast(pl.Float64), pl.col("decision_price").cast(pl.Float64)
+    price, decision, mid, spread, *later = (pl.col(name).cast(pl.Float64) for name in names)
     figures = {
-        "spread_bps": pl.col("mid_spread") / pl.col("mid") * _BPS,
-        "slippage_bps": side * (price - pl.col("mid")) / pl.col("mid") * _BPS,
-        "delay_bps": side * (pl.col("mid") - decision) / decision * _BPS,
+        "mid": mid,
+        "spread_bps": spread / mid * _BPS,
+        "slippage_bps": side * (price - mid) / mid * _BPS,
+        "delay_bps": side * (mid - decision) / decision * _BPS,
         **{
-            f"after_{seconds}s_bps": side * (pl.col(f"mid_{seconds}") - pl.col("mid")) / pl.col("mid") * _BPS
-            for seconds in horizons
+            f"after_{seconds}s_bps": side * (after - mid) / mid * _BPS
+            for seconds, after in zip(horizons, later, strict=True)
         },
     }
-    return found.with_columns(**figures).select(*fills.columns, "mid", *figures)
+    return found.with_columns(**figures).select(*fills.columns, *figures)
 
 
 def _mids(quotes: pl.DataFrame | None) -> pl.DataFrame:
     """Time, mid and spread of every two-sided quote."""
     if quotes is None:
-        return pl.DataFrame(schema={"quote_ts": pl.Datetime("ms", "UTC"), "mid": pl.Float64, "spread": pl.Float64})
-    bid, ask = pl.col("bid_price").cast(pl.Float64), pl.col("ask_price").cast(pl.Float64)
+        return pl.DataFrame(schema={"quote_ts": TS, "mid": MONEY, "spread": MONEY})
+    bid, ask = pl.col("bid_price"), pl.col("ask_price")
     return (
         quotes.sort("ts", "ordinal")
-        .select(quote_ts="ts", mid=(bid + ask) / 2, spread=ask - bid)
+        .select(quote_ts="ts", mid=((bid + ask) / 2).cast(MONEY), spread=(ask - bid).cast(MONEY))
         .unique("quote_ts", keep="last", maintain_order=True)
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from alpha.errors import Misconfigured
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
 from alpha_cli.commands.check import report_findings
 
 COSTS = "Without fees, slippage and funding: what the rule alone would have made."
@@ -103,7 +104,7 @@ def backtest(
         data = download_for(strategy, bots, data, from_, to, symbols, set_ or [])
     elif data is None:
         raise Misconfigured("Name the folder of candles with --data, or fetch them with --download --from 2026-01-31.")
-    slippage = "0" if no_costs else slippage_bps or ("2" if ticks is None else "0")
+    slippage = "0" if no_costs else slippage_bps or (str(ASSUMED_SLIPPAGE_BPS) if ticks is None else "0")
     request = Request(
         strategy=strategy,
         data=data,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -25,7 +27,9 @@ def live(
     days: Annotated[int, typer.Option("--days", min=1, max=3650, help="So many days back from --to.")] = 30,
     to: Annotated[str | None, typer.Option("--to", help="End, UTC; without: now.")] = None,
     cash: Annotated[str, typer.Option("--cash", help="Equity at the start; without: the record's.")] = "",
-    slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage of the back-test.")] = "2",
+    slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage of the back-test.")] = str(
+        ASSUMED_SLIPPAGE_BPS
+    ),
     bots: Annotated[Path, typer.Option("--bots", envvar="ALPHA_BOTS_FILE", help="The registry of bots.")] = Path(
         "bots.toml"
     ),

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
@@ -50,7 +52,7 @@ def portfolio(
         if not equals:
             raise Misconfigured(f"{part!r} must be written STRATEGY=FOLDER, such as momentum=data/4h.")
         request = Request(
-            name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", "2", "0.0001",
+            name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", str(ASSUMED_SLIPPAGE_BPS), "0.0001",
             resume_days, bots, holes=holes,
         )  # fmt: skip
         requests[name] = request

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
+
 if TYPE_CHECKING:
     from research.worker import Sweep
 
@@ -71,7 +73,9 @@ def run(
     symbols: Annotated[str | None, typer.Option("--symbols", help="Symbols, or all.")] = None,
     cash: Annotated[str, typer.Option("--cash", help="Starting equity in USDT.")] = "10000",
     fee: Annotated[str, typer.Option("--fee", help="Taker fee, as a fraction of the value.")] = "0.00055",
-    slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage in basis points.")] = "2",
+    slippage_bps: Annotated[str, typer.Option("--slippage-bps", help="Slippage in basis points.")] = str(
+        ASSUMED_SLIPPAGE_BPS
+    ),
     funding: Annotated[str, typer.Option("--funding", help="Rate every 8 hours where the data have none.")] = "0.0001",
     resume_days: Annotated[
         int | None, typer.Option("--resume-days", min=0, max=36_500, help="The operator resumes after a halt.")

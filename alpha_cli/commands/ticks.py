@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alpha.errors import AlphaError, Misconfigured, shown
+from alpha.model.assumed_slippage import ASSUMED_SLIPPAGE_BPS
 from alpha.postgres.sql import queries
 
 if TYPE_CHECKING:
@@ -130,10 +131,17 @@ def slippage(
     bot: Annotated[str | None, typer.Argument(help="A bot; without: all.")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=3650, help="The last so many days.")] = 7,
     by: Annotated[str, typer.Option("--by", help="bot_id, symbol, order_kind, hour, size or reason.")] = "symbol",
-    assumed_bps: Annotated[float, typer.Option("--assumed-bps", min=0, help="What the back-test assumes.")] = 0.0,
-    folder: Folder = Path("ticks"),
+    assumed_bps: Annotated[
+        float, typer.Option("--assumed-bps", min=0, help="What the back-test assumes for a market order.")
+    ] = float(ASSUMED_SLIPPAGE_BPS),
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", help="A folder of ticks to measure with. Without: what the tick recorder has measured already."
+        ),
+    ] = None,
 ) -> None:
-    """What fills really cost, against the recorded quotes."""
+    """What fills really cost, against the recorded quotes around them."""
     from rich.console import Console
     from rich.table import Table
 
@@ -144,6 +152,11 @@ def slippage(
     if by not in choices:
         raise Misconfigured(f"--by {by!r} is not a way to group fills. Choose from {', '.join(choices)}.")
     measured = asyncio.run(_measured(None if bot is None else bot_id(bot), days, folder))
+    if folder is None and not measured["mid"].count():
+        raise Misconfigured(
+            f"The tick recorder has measured none of the {len(measured)} fills: let it run while the bots trade, or name a "
+            "folder of ticks with --dir."
+        )
     table = Table(
         by, "fills", "measured", "value USDT", "cost USDT", "spread", "slippage", "delay", "1 s", "5 s", "30 s"
     )
@@ -153,27 +166,30 @@ def slippage(
         bps = ("" if row[name] is None else f"{row[name]:.2f}" for name in figures)
         table.add_row(str(row[by]), str(row["fills"]), str(row["measured"]), *amounts, *bps)
     Console(soft_wrap=True).print(table)
-    sys.stdout.write("Basis points of the mid price, weighted by value; positive slippage is a cost.\n")
+    sys.stdout.write("Basis points of the mid price, weighted by value; positive slippage is a cost. ")
+    sys.stdout.write(f"The back-test assumes {assumed_bps:g} bps for a market order.\n")
     warning = worse_than_assumed(measured, assumed_bps)
     if warning:
         sys.stdout.write(f"{warning}\n")
 
 
-async def _measured(bot: str | None, days: int, folder: Path) -> "DataFrame":
+async def _measured(bot: str | None, days: int, folder: Path | None) -> "DataFrame":
+    """The fills of the last days, measured against a folder of ticks, or as the tick recorder stored it."""
     from alpha.config.loader import load
     from alpha.config.services import DatabaseSettings
     from alpha.postgres.database import connect
     from tick_recorder.inspect import open_folder
-    from tick_recorder.own_fills import read_fills
+    from tick_recorder.own_fills import read_costs, read_fills
     from tick_recorder.read import read_gaps, read_ticks
     from tick_recorder.schema import Kind
     from tick_recorder.slippage import measure
 
-    open_folder(folder)
+    if folder is not None:
+        open_folder(folder)
     settings = load(DatabaseSettings, env_file=Path(os.environ.get("ALPHA_ENV_FILE", ".env")))
     connection = await connect(settings, "slippage")
     try:
-        fills = await read_fills(connection, bot, days)
+        fills = await (read_costs if folder is None else read_fills)(connection, bot, days)
         bots = [row["bot_id"] for row in await connection.fetch(SQL["bots"])]
     finally:
         await connection.close()
@@ -181,6 +197,8 @@ async def _measured(bot: str | None, days: int, folder: Path) -> "DataFrame":
         raise Misconfigured(f"There is no bot called {shown(bot)}. The bots are: {', '.join(bots)}.")
     if not len(fills):
         raise Misconfigured(f"There are no fills of {bot or 'any bot'} in the last {days} days of trading.")
+    if folder is None:
+        return fills
     times: list[datetime] = fills["ts"].sort().to_list()
     start, end = times[0] - timedelta(hours=1), times[-1] + timedelta(minutes=1)
     quotes: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from operations.arguments import Arguments
 from operations.commands import QUERIES
 from operations.context import Operations
 from operations.entries import Costs, all_costs, costs_page, entries, entries_page
+from operations.market_costs import MarketCosts
 from operations.periods import parse_period
 from tests.support.operations import NOW, run_sql
 
@@ -78,7 +79,48 @@ async def test_an_order_filled_above_its_decision_costs_a_buyer(
     assert hour.average_bps == row.average_bps
     page = costs_page(found, parse_period("2025-01", NOW))
     assert "bps of 400 USDT" in str(page.blocks)
-    assert "No order was filled" in str(costs_page(Costs([], [], []), parse_period("2025-01", NOW)).blocks)
+    # none of it measured by a recorder, which is said
+    assert found.market.rows == []
+    assert "No fill of this period was measured" in str(page.blocks)
+    nothing = Costs([], [], [], MarketCosts([], [], [], None))
+    assert "No order was filled" in str(costs_page(nothing, parse_period("2025-01", NOW)).blocks)
+
+
+async def test_fills_are_shown_against_the_quotes_around_them_beside_what_the_back_test_assumes(
+    platform: Operations, house_database: DatabaseSettings
+) -> None:
+    # every trade of momentum in January paid half a spread of 4 bps and 3 more, and the market went on by 1, 2 and 5 bps
+    away = "CASE side WHEN 'Buy' THEN 1 ELSE -1 END"
+    mid = f"price / (1 + {away} * 0.0005)"
+    await run_sql(
+        house_database,
+        "INSERT INTO trading.fill_quotes (account_id, symbol, exec_id, mid, spread, mid_1s, mid_5s, mid_30s) "
+        f"SELECT account_id, symbol, exec_id, m, m * 0.0004, m * (1 + {away} * 0.0001), m * (1 + {away} * 0.0002), "
+        f"m * (1 + {away} * 0.0005) FROM trading.fills, LATERAL (SELECT {mid} AS m) AS mids "
+        "WHERE bot_id = 'momentum_001' AND exec_type = 'Trade' AND category = 'linear' AND exec_time < '2025-02-01'",
+    )
+    bot = platform.registry.find("momentum")
+    period = parse_period("2025-01", NOW)
+    found = (await all_costs(platform, bot, period)).market
+    fills = "FROM trading.fills WHERE bot_id = 'momentum_001' AND exec_type = 'Trade' AND exec_time >= '2025-01-01' AND exec_time < '2025-02-01'"
+    count, value = await platform.history.value(f"SELECT row(count(*), sum(value)) {fills}")
+    for groups in (found.rows, found.hours, found.sizes):
+        assert sum(one.measured for one in groups) == count
+        assert sum((one.value_usdt for one in groups), Decimal(0)) == value
+        for one in groups:
+            assert [round(one.spread_bps, 6), round(one.slippage_bps, 6)] == [4, 5]
+            assert [round(after, 6) for after in one.after_bps if after is not None] == [1, 2, 5]
+    assert [one.name for one in found.hours] == sorted(one.name for one in found.hours)
+    assert found.takers is not None
+    assert found.worse_than_assumed
+    page = str(costs_page(await all_costs(platform, bot, period), period).blocks)
+    assert (
+        "cost +5.00 bps of the mid price; the back-test assumes 2 bps, too little: repeat it with --slippage-bps 5.0"
+        in page
+    )
+    # another bot was not measured, and nothing of it is said as if it were
+    other = platform.registry.find("shortseller")
+    assert (await all_costs(platform, other, period)).market.rows == []
 
 
 async def test_both_are_commands(platform: Operations) -> None:

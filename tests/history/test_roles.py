@@ -68,6 +68,7 @@ ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
         "trading.predictions": {"INSERT", "UPDATE outcome"},
     },
     "alpha_ticks": {
+        "trading.fill_quotes": {"INSERT"},
         "audit.rejected_messages": {"INSERT"},
         "audit.venue_drift": {"INSERT"},
         "trading.service_leases": {"INSERT", "UPDATE"},

@@ -109,9 +109,9 @@ async def test_points_older_than_the_retention_policy_are_counted_and_hide_no_ba
     seen: list[bytes] = []
     write = client.write
 
-    async def noted(body: bytes) -> None:
-        seen.append(body)
-        await write(body)
+    async def noted(lines: bytes) -> None:
+        seen.append(lines)
+        await write(lines)
 
     client.write = noted  # type: ignore[method-assign]
     try:
