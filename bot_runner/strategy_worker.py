@@ -132,15 +132,17 @@ class StrategyWorker:
         await self.close()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        with theirs:
-            process = multiprocessing.get_context("forkserver").Process(
-                target=serve, args=(theirs, self._bot, self._variables), name=f"strategy {self._bot.id}", daemon=True
-            )
-            process.start()
+        process = multiprocessing.get_context("forkserver").Process(
+            target=serve, args=(theirs, self._bot, self._variables), name=f"strategy {self._bot.id}", daemon=True
+        )
         try:
+            with theirs:
+                process.start()
             streams = await asyncio.open_connection(sock=ours, limit=2**26)
         except BaseException:
-            process.kill()
+            ours.close()
+            if process.pid is not None:
+                process.kill()
             raise
         running = self._running = _Running(process, *streams)
         found = await self._call_in(running, "describe", limit_s=LOAD_S)

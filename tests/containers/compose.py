@@ -10,6 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_SHOT = {"migrate", "prepare"}
+#: What BuildKit up to Docker 26 says now and then when several images with equal steps are built at once; a second build
+#: goes on from what the first has finished.
+BUILDKIT_FAULT = "inconsistent graph state"
 #: Measurements of the tests as text, printed at the end of the run.
 MEASURED: list[str] = []
 
@@ -41,9 +44,19 @@ class Compose:
 
     def run(self, *command: str, timeout_s: float = 600, typed: str = "") -> str:
         """Run a command in the folder, with `typed` as standard input; returns standard output,
-        fails with its output.
+        fails with its output. A build that fails of BuildKit's own fault is done once more, as the documents say.
         """
-        done = subprocess.run(
+        done = self._once(command, timeout_s, typed)
+        if done.returncode and BUILDKIT_FAULT in done.stderr:
+            measured(f"`{' '.join(command)}` done once more: {BUILDKIT_FAULT}")
+            done = self._once(command, timeout_s, typed)
+        assert done.returncode == 0, (
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+        return done.stdout
+
+    def _once(self, command: tuple[str, ...], timeout_s: float, typed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             command,
             cwd=self.folder,
             env={**os.environ, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"},
@@ -53,10 +66,6 @@ class Compose:
             check=False,
             timeout=timeout_s,
         )
-        assert done.returncode == 0, (
-            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        )
-        return done.stdout
 
     def remove(self) -> None:
         """Remove the project with every volume: without their profiles, volumes of services in a profile would stay, and
