@@ -186,8 +186,10 @@ class Stream:
             while True:
                 changed = asyncio.create_task(self._topics_changed.wait())
                 left_s = max(0.0, replace_at_s - self._clock.monotonic_s())
-                await asyncio.wait({ended, changed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                try:
+                    await asyncio.wait({ended, changed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
                 if ended.done():
                     break
                 if self._topics_changed.is_set():

@@ -1,6 +1,7 @@
 """Connections to Redis: one client per database, created once, shared by a process."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ REDIS_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 #: A command to a leader that Sentinels watch must be answered within this time; no reader blocks for longer.
 _LEADER_ANSWERS_S = 3.0
+#: After so many seconds a connection under Sentinel asks who leads before it is used.
+_ASK_AGAIN_S = 5.0
 
 
 class _TimeoutSend:
@@ -59,7 +62,36 @@ class _Connection(_TimeoutSend, Connection):
 
 
 class _LeaderConnection(_TimeoutSend, SentinelManagedConnection):
-    pass
+    """A connection that stays with whoever leads, also where the former leader goes on answering.
+
+    A Redis that is cut off from its replicas and from the Sentinels refuses writes after a while, and answers reads for ever.
+    """
+
+    _asked_s = 0.0
+
+    async def check_health(self) -> None:
+        """Before a command: ask the Sentinels again now and then, and go over to another leader."""
+        await cast(Any, super()).check_health()
+        if time.monotonic() - self._asked_s < _ASK_AGAIN_S:
+            return
+        self._asked_s = time.monotonic()
+        try:
+            leader = await self.connection_pool.get_master_address()
+        except REDIS_UNAVAILABLE:
+            return  # nobody knows better than this connection
+        if leader != (self.host, self.port):
+            await self.disconnect()
+            await cast(Any, self).connect()
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Its answer. Raises RedisConnectionError instead of a refusal to write without replicas."""
+        try:
+            return await super().read_response(*args, **options)
+        except ResponseError as fault:
+            if "NOREPLICAS" not in str(fault):
+                raise
+            await self.disconnect()
+            raise RedisConnectionError("The Redis that led has no replicas and takes no writes.") from None
 
 
 class RedisClients:
@@ -115,10 +147,13 @@ class RedisClients:
         if self._sentinel is not None:
             # A leader that is paused closes nothing: each of its connections costs one timeout. Retries and pings on the same
             # connection would multiply it; the next command asks the Sentinels again.
-            common |= {"retry": RedisRetry(NoBackoff(), 0), "health_check_interval": 0}
+            common |= {
+                "retry": RedisRetry(NoBackoff(), 0),
+                "health_check_interval": 0,
+                "connection_class": _LeaderConnection,
+            }
             if options.get("socket_timeout"):
                 common["socket_timeout"] = _LEADER_ANSWERS_S
-            common["connection_class"] = _LeaderConnection
             return cast(TextRedis, self._sentinel.master_for(self._settings.redis_sentinel_name, **common))
         host, port = self._settings.redis_host, self._settings.redis_port
         client = Redis(host=host, port=port, single_connection_client=single_connection_client, **common)

@@ -4,7 +4,8 @@
 
 Everything is real but the exchange: PostgreSQL, Redis, one process per container of bots with a worker per bot, the listeners. Bots trade
 a simple strategy of their own on five-minute bars; `--speed 60` makes such a bar last five seconds. Memory of a container is the
-proportional set size of its processes, which is what its limit counts: pages that workers share count once.
+proportional set size of its processes, which is what its limit counts: pages that workers share count once. What a fill costs the
+listener is taken apart from the audits and from other processes, on servers of its own: by turns with 3 bots and with all of them.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 import asyncpg
 import httpx
 import psutil
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -36,10 +38,14 @@ from alpha.registry import SHARED_DB, Bot, load_registry
 from demo.ports import free_port
 from demo.postgres import DATABASE, OWNER, EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from tests.benchmarks.bench_listener import cost_of_bots
 from tests.support.world import ROOT, SYMBOLS, Process, Simulator, until
 
 PASSWORD = "password-of-the-benchmark"
 _SAMPLE_S = 1.0
+#: A container of so many bots of one strategy, and a listener of 60 bots, may take so many MB; a fill may cost so many times what
+#: it costs with 3 bots.
+_PACK, _PACK_MB, _LISTENER, _LISTENER_MB, _COST = 20, 250, 60, 250, 1.2
 _METRIC = re.compile(r"^listener_(commit_seconds|redis_lag_seconds|waiting_rows)(?:\{[^}]*\})? ([0-9.e+-]+)$", re.M)
 
 
@@ -52,6 +58,8 @@ class Samples:
     commit_ms: list[float] = field(default_factory=list)
     redis_ms: list[float] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
+    #: Connections to the exchange, to PostgreSQL and to Redis.
+    connections: dict[str, list[int]] = field(default_factory=dict)
 
 
 def bots_of(count: int, per_container: int) -> list[Bot]:
@@ -158,6 +166,11 @@ class Growth:
         links = RedisClients(self.redis.settings())
         trees = {name: psutil.Process(process.pid) for name, process in self.processes.items()}
         trees["exchange"] = psutil.Process(self.simulator.process.pid)
+        trees["PostgreSQL"] = psutil.Process(self.postgres.pid)
+        trees["Redis"] = psutil.Process((await links.shared.info("server"))["process_id"])
+        watch = await asyncpg.connect(
+            host="127.0.0.1", port=self.postgres.port, user=OWNER, password=PASSWORD, database=DATABASE
+        )
         before = {name: _cpu_s(tree) for name, tree in trees.items()}
         deadline_s = time.monotonic() + self.options.seconds
         async with httpx.AsyncClient(timeout=5) as client:
@@ -167,13 +180,31 @@ class Growth:
                     "return redis.call('ZCOUNT', 'throttle:ip', ARGV[1], '+inf')", 0, str(now_ms - 1000)
                 )
                 self.samples.requests.append(int(seen))
-                for name in self.processes:
-                    self.samples.memory_mb.setdefault(name, []).append(_pss_mb(trees[name]))
+                for name, tree in trees.items():
+                    self.samples.memory_mb.setdefault(name, []).append(_pss_mb(tree))
                     if name.startswith("listener"):
                         await self._lag(client, name)
+                for store, count in (
+                    ("exchange", self._streams([tree for name, tree in trees.items() if name in self.processes])),
+                    ("PostgreSQL", await watch.fetchval("SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = $1", DATABASE)),
+                    ("Redis", (await links.shared.info("clients"))["connected_clients"] - 1),
+                ):  # fmt: skip
+                    self.samples.connections.setdefault(store, []).append(count)
                 await asyncio.sleep(_SAMPLE_S)
         self.samples.cpu_s = {name: _cpu_s(tree) - before[name] for name, tree in trees.items()}
+        await watch.close()
         await links.close()
+
+    def _streams(self, trees: list[psutil.Process]) -> int:
+        """Open connections of these processes to the exchange."""
+        count = 0
+        for tree in trees:
+            with contextlib.suppress(psutil.Error):
+                count += sum(
+                    bool(each.raddr) and each.raddr.port == self.simulator.port and each.status == psutil.CONN_ESTABLISHED
+                    for each in tree.net_connections("tcp")
+                )  # fmt: skip
+        return count
 
     async def _lag(self, client: httpx.AsyncClient, name: str) -> None:
         with contextlib.suppress(httpx.HTTPError):
@@ -247,37 +278,55 @@ def _spread(values: list[float]) -> str:
     return f"{median(values):.1f} / {quantiles(values, n=100)[98]:.1f}"
 
 
-def _table(growth: Growth, fills: int, faults: list[str]) -> Table:
+def _table(growth: Growth, fills: int, faults: list[str], costs: tuple[float, float]) -> Table:
     options, samples = growth.options, growth.samples
     plan = plan_of(options.bots, audit_s=10.0)
-    table = Table("figure", "value", title=f"{options.bots} bots on {options.bots} accounts, {options.seconds} s")
-    table.add_row("start to all synced", f"{growth.synced_s:.1f} s")
-    table.add_row("requests a second, median / p99", _spread([float(each) for each in samples.requests]))
-    table.add_row("  computed for audits", f"{plan.listener:.1f} (beat {plan.beat_s:.0f} s)")
-    table.add_row("private connections", f"{options.bots}")
-    for name, values in samples.memory_mb.items():
-        cpu = samples.cpu_s.get(name, 0.0) / options.seconds * 100
-        table.add_row(f"{name}: memory (most), processor", f"{max(values):.0f} MB, {cpu:.0f} % of a core")
-    table.add_row(
-        "exchange: processor", f"{samples.cpu_s.get('exchange', 0.0) / options.seconds * 100:.0f} % of a core"
+    table = Table(
+        "figure", "value", "aim", "", title=f"{options.bots} bots on {options.bots} accounts, {options.seconds} s"
     )
-    table.add_row("frame to commit, ms, median / p99 of samples", _spread(samples.commit_ms))
-    table.add_row("frame to Redis, ms, median / p99 of samples", _spread(samples.redis_ms))
-    table.add_row("fills", f"{fills}")
+
+    def row(figure: str, value: str, aim: str = "", good: bool = True) -> None:
+        table.add_row(figure, value, aim, "" if not aim else "ok" if good else "MISSED")
+
+    row("start to all synced", f"{growth.synced_s:.1f} s")
+    row("requests a second, median / p99", _spread([float(each) for each in samples.requests]))
+    row("  computed for audits", f"{plan.listener:.1f} (beat {plan.beat_s:.0f} s)")
+    for store, counts in samples.connections.items():
+        row(f"connections to {store}, most", f"{max(counts)}")
+    for name, values in samples.memory_mb.items():
+        inside = sum(bot.container == name for bot in growth.bots)
+        most_mb, of = (_PACK_MB, inside / _PACK) if inside else (_LISTENER_MB, options.bots / _LISTENER)
+        limited = 0 < of <= 1 and (inside or name.startswith("listener"))
+        share = samples.cpu_s.get(name, 0.0) / options.seconds * 100
+        row(
+            f"{name}{f', {inside} bots' if inside else ''}: memory (most), processor",
+            f"{max(values):.0f} MB, {share:.0f} % of a core",
+            f"< {most_mb} MB" if limited else "",
+            max(values) < most_mb,
+        )
+    row("frame to commit, ms, median / p99 of samples", _spread(samples.commit_ms))
+    row("frame to Redis, ms, median / p99 of samples", _spread(samples.redis_ms))
+    row("fills", f"{fills}")
     listeners = sum(cpu for name, cpu in samples.cpu_s.items() if name.startswith("listener"))
-    table.add_row("listener's processor time per fill, audits included", f"{listeners / max(1, fills) * 1000:.2f} ms")
-    table.add_row("books", "agree" if not faults else "; ".join(faults[:5]))
+    row("listener's processor time per fill, audits included", f"{listeners / max(1, fills) * 1000:.2f} ms")
+    few_us, many_us = costs
+    row(
+        f"  the fill alone, {options.bots} bots against 3",
+        f"{many_us:.0f} us against {few_us:.0f}: {many_us / few_us:.2f} times",
+        f"<= {_COST:g} times",
+        many_us <= few_us * _COST,
+    )
+    row("books", "agree" if not faults else "; ".join(faults[:5]), "agree", not faults)
     return table
 
 
-async def _main(options: argparse.Namespace, folder: Path) -> int:
+async def _traded(options: argparse.Namespace, folder: Path) -> tuple[Growth, int, list[str]]:
     growth = Growth(folder, options)
     try:
         await growth.open()
         await growth.run()
         fills, faults = await growth.books()
-        Console(width=120).print(_table(growth, fills, faults))
-        return 1 if faults else 0
+        return growth, fills, faults
     finally:
         growth.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -291,9 +340,13 @@ def main() -> int:
     parser.add_argument("--per-container", type=int, default=20)
     parser.add_argument("--listeners", type=int, default=1)
     parser.add_argument("--speed", type=float, default=60.0)
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="alpha-growth-"))
     folder.chmod(0o755)
-    return asyncio.run(_main(parser.parse_args(), folder))
+    growth, fills, faults = asyncio.run(_traded(options, folder))
+    costs = uvloop.run(cost_of_bots(options.bots))
+    Console(width=120).print(_table(growth, fills, faults, costs))
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

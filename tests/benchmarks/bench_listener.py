@@ -396,6 +396,55 @@ async def cost(several: Several, begin: int, fills: int) -> float:
     return (time.process_time() - began) / fills * 1e6
 
 
+async def by_turns(few: Several, many: Several, fills: int) -> tuple[float, float]:
+    """The cost of a fill with few and with many bots: each `ROUNDS` times by turns, the medians."""
+    begin = 5_000_000
+    of_few, of_many = [], []
+    for several in (few, many):
+        await cost(several, 4_000_000, 10 * len(several.feeds))
+    for _ in range(ROUNDS):
+        of_few.append(await cost(few, begin, fills))
+        of_many.append(await cost(many, begin, fills))
+        begin += fills
+        say(f"{len(few.feeds)} bots: {of_few[-1]:.0f} us a fill; {len(many.feeds)} bots: {of_many[-1]:.0f} us")
+    return median(of_few), median(of_many)
+
+
+async def cost_of_bots(bots: int, fills: int = 6_000) -> tuple[float, float]:
+    """Microseconds of the listener for one fill with 3 bots and with so many, on servers of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
+    postgres = EmbeddedPostgres(folder / "postgres", PASSWORD)
+    redis = EmbeddedRedis(folder / "redis", PASSWORD, databases=bots + 100)
+    postgres.start()
+    redis.start()
+    links = RedisClients(redis.settings())
+    found = 0.0, 0.0
+    try:
+        connection = await connect(postgres.settings(), "bench")
+        await migrate(connection)
+        await register_bots(connection, load_registry(ROOT / "bots.toml"))
+        await connection.close()
+        pool = await create_pool(postgres.settings(), "bench", max_size=4)
+        async with asyncio.TaskGroup() as tasks:
+            found = await by_turns(await wire(pool, links, 3, tasks), await wire(pool, links, bots, tasks), fills)
+            await _end_others()
+        await pool.close()
+    except* asyncio.CancelledError:
+        pass
+    finally:
+        redis.kill()
+        postgres.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+async def _end_others() -> None:
+    """Cancel every other task of this loop."""
+    for task in asyncio.all_tasks():
+        if task is not asyncio.current_task():
+            task.cancel()
+
+
 async def full_buffer(pool: Any, several: Several) -> int:
     """How many bytes a full buffer of the default size takes, while somebody holds the table locked."""
     process = psutil.Process()
@@ -558,14 +607,10 @@ async def run(fills: int, seconds: float, part: str) -> list[Figure]:
                 await beside(bench, redis, ours)
             if part in {"all", "bots"}:
                 few, many = await wire(pool, links, 3, tasks), await wire(pool, links, 30, tasks)
-                await cost(few, 4_000_000, 300)
-                of_few, of_many = await cost(few, 5_000_000, fills // 4), await cost(many, 5_000_000, fills // 4)
-                figures.append(_cost(of_few, of_many))
+                figures.append(_cost(*await by_turns(few, many, fills // 10)))
                 buffer = await full_buffer(pool, few)
                 figures += _memory(await steady_memory(folder, postgres, redis), buffer)
-            for task in asyncio.all_tasks():
-                if task is not asyncio.current_task():
-                    task.cancel()
+            await _end_others()
         await pool.close()
     except* asyncio.CancelledError:
         pass

@@ -1,10 +1,10 @@
 """What `verify`, `rebuild` and a recomputation from a late fill cost on one long account, and whom they keep waiting.
 
-    python -m tests.benchmarks.bench_recompute [--fills 1000000] [--partitions 0]
+    python -m tests.benchmarks.bench_recompute [--fills 1000000] [--partitions 0] [--convert]
 
 The fills are made by the server: one account, four symbols, two years, about seven fills per round trip. While each command runs, a second
 connection inserts a fill of the same ledgers every 50 ms, as the listener does: the longest of these inserts is the longest time
-for which anything was locked.
+for which anything was locked. A conversion to partitions is broken off at a third and at two thirds and run again each time.
 """
 
 import argparse
@@ -142,6 +142,42 @@ class Writer:
         return seconds, waits
 
 
+class BrokenOffError(Exception):
+    """The conversion is to be run again."""
+
+
+async def converted(settings: DatabaseSettings, partitions: int) -> str:
+    """Convert in three runs: the first two are broken off, and the next one goes on where they were."""
+    shares: list[float] = []
+    for end in (1 / 3, 2 / 3, 2.0):
+        seen: list[float] = []
+
+        def progress(share: float, seen: list[float] = seen, end: float = end) -> None:
+            seen.append(share)
+            if share >= end:
+                raise BrokenOffError
+
+        try:
+            found = await partition(settings, partitions, progress)
+        except BrokenOffError:
+            shares.append(seen[-1])
+            continue
+        if seen[0] < shares[-1]:
+            raise AssertionError(f"the last run began anew, at {seen[0]:.0%}")
+        return f"{found.rows:,} rows compared; broken off at {' and '.join(f'{share:.0%}' for share in shares)}"
+    raise AssertionError("the conversion did not end")
+
+
+async def vacuum(settings: DatabaseSettings, what: str) -> Line:
+    """A VACUUM that freezes, as the first one after a load, which writes every page."""
+    connection = await connect(settings, "bench")
+    started = time.perf_counter()
+    await connection.execute("VACUUM (FREEZE, ANALYZE) trading.fills", timeout=None)
+    seconds = time.perf_counter() - started
+    await connection.close()
+    return Line(what, seconds, Waits())
+
+
 async def sizes(connection: Connection) -> list[tuple[str, str]]:
     """Bytes per row: of the table, of each index, of the texts that say the same in every row."""
     rows = await connection.fetchval("SELECT count(*) FROM trading.fills")
@@ -162,18 +198,24 @@ async def sizes(connection: Connection) -> list[tuple[str, str]]:
     return found
 
 
-async def bench(settings: DatabaseSettings, count: int, partitions: int) -> tuple[list[Line], list[tuple[str, str]]]:
-    """Everything, on `count` fills."""
+async def bench(
+    settings: DatabaseSettings, count: int, partitions: int, *, convert: bool
+) -> tuple[list[Line], list[tuple[str, str]]]:
+    """Everything, on `count` fills; with `convert` the conversion, VACUUM and backup alone."""
     started = time.perf_counter()
     account = await load(settings, count)
     say(f"{count:,} fills made in {time.perf_counter() - started:.0f} s")
-    # as the listener's inserts would have left it: they were loaded without triggers
-    await ledger.rebuild(settings, lambda fills: None)
     lines: list[Line] = []
+    if convert:
+        lines.append(await vacuum(settings, "VACUUM (FREEZE, ANALYZE), one table"))
+        say(f"VACUUM of one table: {lines[-1].seconds:.1f} s")
+        seconds, size = await asyncio.to_thread(dump, settings)
+        lines.append(Line("pg_dump, one table", seconds, Waits(), f"{size / 2**20:,.0f} MiB"))
+        say(f"pg_dump of one table: {seconds:.1f} s, {size / 2**20:,.0f} MiB")
+    else:
+        # as the listener's inserts would have left it: they were loaded without triggers
+        await ledger.rebuild(settings, lambda fills: None)
     writer = Writer(settings, account)
-    if partitions:
-        seconds, waits = await writer.beside(lambda: partition(settings, partitions, lambda share: None))
-        lines.append(Line("alpha db partition", seconds, waits))
 
     async def run(what: str, work: Callable[[], Awaitable[Any]]) -> Any:
         result: Any = None
@@ -186,6 +228,11 @@ async def bench(settings: DatabaseSettings, count: int, partitions: int) -> tupl
         lines.append(Line(what, seconds, waits, "" if result is None else str(result)))
         say(f"{what}: {seconds:.1f} s, longest insert beside it {waits.longest_s * 1000:.0f} ms of {waits.inserts}")
         return result
+
+    if partitions:
+        await run("alpha db partition", lambda: converted(settings, partitions))
+    if convert:
+        return await _stored(settings, lines)
 
     async def verified(since: datetime | None = None) -> str:
         found = await ledger.verify(settings, lambda fills: None, since=since)
@@ -205,10 +252,13 @@ async def bench(settings: DatabaseSettings, count: int, partitions: int) -> tupl
 
     await run("a late fill in the middle, settled", late)
     await run("alpha db verify", verified)
+    return await _stored(settings, lines)
+
+
+async def _stored(settings: DatabaseSettings, lines: list[Line]) -> tuple[list[Line], list[tuple[str, str]]]:
+    """Add what VACUUM and a backup take, and what is on the disk."""
+    lines.append(await vacuum(settings, "VACUUM (FREEZE, ANALYZE)"))
     connection = await connect(settings, "bench")
-    started = time.perf_counter()
-    await connection.execute("VACUUM (FREEZE, ANALYZE) trading.fills", timeout=None)
-    lines.append(Line("VACUUM (FREEZE, ANALYZE)", time.perf_counter() - started, Waits()))
     found = await sizes(connection)
     await connection.close()
     seconds, size = await asyncio.to_thread(dump, settings)
@@ -238,12 +288,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="What verify, rebuild and settling cost on one long account.")
     parser.add_argument("--fills", type=int, default=1_000_000)
     parser.add_argument("--partitions", type=int, default=0, help="convert first, into so many")
+    parser.add_argument("--convert", action="store_true", help="the conversion, VACUUM and backup alone")
     words = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-"))
     server = EmbeddedPostgres(folder / "postgres", "bench")
     try:
         server.start()
-        lines, found = asyncio.run(bench(server.settings(), words.fills, words.partitions))
+        lines, found = asyncio.run(bench(server.settings(), words.fills, words.partitions, convert=words.convert))
     finally:
         server.stop("immediate")
         shutil.rmtree(folder, ignore_errors=True)

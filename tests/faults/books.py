@@ -12,7 +12,7 @@ from alpha.live_state.read import read_orders, read_positions, read_status, read
 from alpha.model.leg import leg_of_index, slot_of
 from alpha.postgres.database import POSTGRES_ERRORS
 from alpha.postgres.ledger import verify
-from tests.faults.fault_env import DATABASES, FaultEnv
+from tests.faults.fault_env import FaultEnv
 from tests.faults.stack import BOT
 from tests.support.world import BOTS, BotKey, until
 
@@ -78,7 +78,7 @@ async def fills_differ(arena: FaultEnv, bot: BotKey, *, whole: bool = False) -> 
 
 async def live_state_differs(arena: FaultEnv, bot: BotKey, account: dict[str, Any]) -> list[str]:
     """Differences between Redis and the exchange's current state. No bot may be trading."""
-    database = arena.links.database(DATABASES[bot.bot])
+    database = arena.links.database(arena.databases[bot.bot])
     faults = []
     ours = {slot_of(row.symbol, row.leg): row for row in await read_positions(database, bot.bot)}
     theirs = {slot_of(row["symbol"], leg_of_index(row["positionIdx"])): row for row in account["positions"]}
@@ -127,7 +127,7 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
 
     async def agree() -> bool:
         faults.clear()
-        for bot in BOTS:
+        for bot in arena.bots:
             faults.extend(await fills_differ(arena, bot, whole=whole))
             account = await arena.simulator.account(bot.key)
             faults.extend(await live_state_differs(arena, bot, account))
@@ -139,7 +139,7 @@ async def settle(arena: FaultEnv, wait_s: float, *, whole: bool = False) -> list
     try:
         await until(agree, wait_s, "the books to agree", step_s=0.2)
     except AssertionError:
-        return [*faults, *[fault for bot in BOTS for fault in await fills_differ(arena, bot, whole=True)]]
+        return [*faults, *[fault for bot in arena.bots for fault in await fills_differ(arena, bot, whole=True)]]
     return []
 
 
@@ -279,7 +279,7 @@ class Watcher:
         return len(self._since_step[bot]) > 2
 
     async def _look(self, bot: BotKey) -> None:
-        database = self._arena.links.database(DATABASES[bot.bot])
+        database = self._arena.links.database(self._arena.databases[bot.bot])
         if not await database.exists(keys.status(bot.bot)):
             return
         status = await read_status(database, bot.bot)

@@ -66,11 +66,17 @@ class Sent:
 class FaultEnv:
     """One environment in one folder with one source of randomness."""
 
-    def __init__(self, folder: Path, draw: random.Random, *, small_disk: bool = False) -> None:
-        """`small_disk`: PostgreSQL gets its own file system that can be filled, where mounting is allowed."""
+    def __init__(
+        self, folder: Path, draw: random.Random, *, small_disk: bool = False, others: tuple[BotKey, ...] = ()
+    ) -> None:
+        """`small_disk`: PostgreSQL gets its own file system that can be filled, where mounting is allowed. `others`: more bots."""
         self.disk, self.no_disk = SmallDisk.mounted(folder / "postgres") if small_disk else (None, "not asked for")
         self.draw = draw
         self.folder = folder
+        #: Every bot, the database of its live state, and the file that lists them.
+        self.bots: tuple[BotKey, ...] = (*BOTS, *others)
+        self.databases = {**DATABASES, **{bot.bot: len(BOTS) + number for number, bot in enumerate(others)}}
+        self.bots_file = ROOT / "bots.toml"
         self.postgres = EmbeddedPostgres(folder / "postgres", PASSWORD, durable=False)
         self.redis = EmbeddedRedis(folder / "redis", PASSWORD)
         self.simulator = Simulator(
@@ -84,6 +90,7 @@ class FaultEnv:
                 "2000",
                 "--symbols",
                 ",".join((*DEFAULT_SYMBOLS, "BTCPERP")),
+                *(word for bot in others for word in ("--account", f"{bot.key}:{bot.secret}:100000")),
             ),
             accounts_are=KINDS,
         )
@@ -94,7 +101,7 @@ class FaultEnv:
         self.clock_steps = 0
         #: Symbols that nobody trades until they are delivered.
         self.mortal = [symbol for symbol in DEFAULT_SYMBOLS if symbol not in SYMBOLS]
-        self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in BOTS})
+        self.proxy = Proxy(self.simulator.port, draw, {bot.key: bot.secret for bot in self.bots})
         self.sent = Sent()
         self.memory = Memory()
         self.outage_s = 5.0
@@ -102,6 +109,8 @@ class FaultEnv:
         self.pace = 1.0
         self.listener: Process | None = None
         self.stack = Stack()
+        #: What of it is started; all where none is named.
+        self.stack_roles: tuple[str, ...] = ()
         #: Orders that a process sent after another one had taken its lease, and the exchange accepted.
         self.fenced: list[str] = []
         #: Takeovers that took longer than promised; on a crowded machine that alone breaks nothing.
@@ -133,8 +142,8 @@ class FaultEnv:
                 **self.environment(),
                 "POSTGRES_USER": "alpha_listener",
                 **LISTENER,
-                "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
-                **{name: value for bot in BOTS for name, value in bot.environment().items()},
+                "ALPHA_BOTS_FILE": str(self.bots_file),
+                **{name: value for bot in self.bots for name, value in bot.environment().items()},
                 **more,
             },
             self.folder,
@@ -171,7 +180,7 @@ class FaultEnv:
         settings = load(
             MigrateSettings,
             env_file=None,
-            bots_file=ROOT / "bots.toml",
+            bots_file=self.bots_file,
             **{f"alpha_{role}_db_password": PASSWORD for role in ("listener", "sync", "guard", "strategy")},
             **arguments,
         )
@@ -185,7 +194,7 @@ class FaultEnv:
         await self.synced_since(0, 300)  # a crowded machine begins slowly
         self.spare = self.listener.twin("spare")
         self.stack = Stack.made(self.folder, self.environment())
-        self.stack.start()
+        self.stack.start(*self.stack_roles)
         self._traders = [asyncio.create_task(self._trade(bot)) for bot in BOTS if bot is not BOT]
 
     async def close(self) -> None:
@@ -360,7 +369,7 @@ class FaultEnv:
         async def all_synced() -> bool:
             self.watch_memory()
             try:
-                states = [await read_status(self.links.database(DATABASES[bot.bot]), bot.bot) for bot in BOTS]
+                states = [await read_status(self.links.database(self.databases[bot.bot]), bot.bot) for bot in self.bots]
             except REDIS_UNAVAILABLE:
                 return False
             now = self.now_ms()

@@ -114,10 +114,11 @@ class Stack:
             stack.services[role] = Service(role, working, spare, holder)
         return stack
 
-    def start(self) -> None:
-        """Start one instance of each."""
+    def start(self, *roles: str) -> None:
+        """Start one instance of each of these, or of all."""
         for service in self.services.values():
-            service.working.start()
+            if not roles or service.role in roles:
+                service.working.start()
 
     def stop(self, *roles: str) -> None:
         """Kill these, or all."""

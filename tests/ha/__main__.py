@@ -1,4 +1,4 @@
-"""`make test-ha`: rounds of lost, paused and cut-off leaders on loopback. `--rounds 20 --seed 7 --only 'redis leader killed'`."""
+"""`make test-ha`: rounds of lost, paused and cut-off leaders on loopback. `--rounds 21 --seed 7 --only "redis leader killed"`."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ def install() -> str:
         and os.geteuid() == 0
         and shutil.which("apt-get")
     ):
-        _done("apt-get", "install", "-y", "-qq", "--no-install-recommends", *_PACKAGES)
+        _done("apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-qq", "--no-install-recommends", *_PACKAGES)
     if not VENV.exists():
         # As root PostgreSQL runs as another user, who must be able to start this Python.
         python = "/usr/bin/python3" if os.geteuid() == 0 and Path("/usr/bin/python3").exists() else sys.executable
@@ -68,8 +68,9 @@ async def _rounds(rounds: int, seed: int, only: list[str]) -> list[Outcome]:
             outcome = await play(env, names[number % len(names)])
             outcomes.append(outcome)
             sys.stdout.write(
-                f"{number + 1:3} {outcome.name:26} synced after {outcome.synced_s:5.1f} s, longest time without a commit "
-                f"{outcome.gap_s:5.1f} s, taken over after {outcome.takeover_s:4.1f} s  {'ok' if not outcome.faults else '; '.join(outcome.faults)[:400]}\n"
+                f"{number + 1:3} {outcome.name:26} synced after {outcome.synced_s:5.1f} s, all trading after {outcome.again_s:5.1f} s, "
+                f"longest time without a commit {outcome.gap_s:5.1f} s, taken over after {outcome.takeover_s:4.1f} s  "
+                f"{'ok' if not outcome.faults else '; '.join(outcome.faults)[:400]}\n"
             )
             sys.stdout.flush()
     finally:
@@ -78,19 +79,32 @@ async def _rounds(rounds: int, seed: int, only: list[str]) -> list[Outcome]:
             sys.stdout.write(f"what was said is kept in {folder}\n")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    taken: dict[str, list[float]] = {}
+    seconds: dict[str, dict[str, list[float]]] = {}
     for outcome in outcomes:
-        if outcome.takeover_s:
-            taken.setdefault(outcome.name, []).append(outcome.takeover_s)
-    report(taken)
-    sys.stdout.write(f"{env.acknowledged} acknowledged rows, {env.sent.orders} orders\n")
+        of_fault = seconds.setdefault(outcome.name, {})
+        for what, value in (
+            ("trading again", outcome.again_s),
+            ("without a commit", outcome.gap_s),
+            ("taken over", outcome.takeover_s),
+        ):
+            of_fault.setdefault(what, []).append(value)
+    report(seconds)
+    told = [fault for outcome in outcomes for fault in outcome.faults]
+    counts = {
+        kind: sum(kind in fault for fault in told) for kind in ("lost:", "doubled:", "are missing", "fenced order")
+    }
+    sys.stdout.write(
+        f"{len(env.bots)} bots, {env.acknowledged} acknowledged rows, {env.sent.orders} orders by hand; fills lost {counts['lost:']}, "
+        f"doubled {counts['doubled:']}, acknowledged rows missing {counts['are missing']}, orders by a fenced process "
+        f"{counts['fenced order']}\n"
+    )
     return outcomes
 
 
 def main() -> int:
     """Play the rounds; exit code 1 when one has a fault."""
     parser = argparse.ArgumentParser(prog="make test-ha")
-    parser.add_argument("--rounds", type=int, default=20, help="how many (default 20)")
+    parser.add_argument("--rounds", type=int, default=len(FAULTS), help="how many (default: each once)")
     parser.add_argument("--seed", type=int, default=random.randrange(100_000), help="printed")
     parser.add_argument("--only", action="append", default=[], choices=list(FAULTS), help="only this fault; repeatable")
     chosen = parser.parse_args()

@@ -48,12 +48,14 @@ def patroni() -> str | None:
 
 
 class Relay:
-    """A TCP connection through this process that can be cut: nothing passes until it is healed."""
+    """A TCP connection through this process: it can be cut, or stand still, as behind a network that carries nothing."""
 
     def __init__(self, port: int, target: int) -> None:
         self.port, self._target = port, target
         self._open: set[asyncio.StreamWriter] = set()
         self._cut = False
+        self._passes = asyncio.Event()
+        self._passes.set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -66,9 +68,14 @@ class Relay:
         for writer in self._open:
             writer.transport.abort()
 
+    def stand_still(self) -> None:
+        """Nothing passes, nothing is closed; what was sent arrives when it is healed."""
+        self._passes.clear()
+
     def heal(self) -> None:
         """Let everything pass again."""
         self._cut = False
+        self._passes.set()
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -82,9 +89,10 @@ class Relay:
             return
         self._open.add(writer)
         try:
+            await self._passes.wait()
             theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
             self._open.add(ours)
-            await asyncio.gather(_pass(reader, ours), _pass(theirs, writer))
+            await asyncio.gather(self._pass(reader, ours), self._pass(theirs, writer))
             self._open.discard(ours)
         except OSError:
             pass
@@ -92,14 +100,54 @@ class Relay:
             self._open.discard(writer)
             writer.close()
 
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            while data := await reader.read(65_536):
+                await self._passes.wait()
+                writer.write(data)
+                await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.close()
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, asyncio.CancelledError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
+
+class Wire:
+    """The way of one process to PostgreSQL and to the exchange, which can stand still; Redis stays in reach."""
+
+    def __init__(self, postgres: int, exchange: int) -> None:
+        self._relays = Relay(free_port(), postgres), Relay(free_port(), exchange)
+
+    async def start(self) -> None:
+        """Listen."""
+        for relay in self._relays:
+            await relay.start()
+
+    @property
+    def exchange(self) -> str:
+        """The host and port of the exchange, as this process knows it."""
+        return f"127.0.0.1:{self._relays[1].port}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that lead through it."""
+        return {
+            "POSTGRES_PORT": str(self._relays[0].port),
+            "BYBIT_REST_URL": f"http://{self.exchange}",
+            "BYBIT_WS_URL": f"ws://{self.exchange}",
+        }
+
+    def stand_still(self) -> None:
+        """The process is cut off."""
+        for relay in self._relays:
+            relay.stand_still()
+
+    def heal(self) -> None:
+        """And connected again."""
+        for relay in self._relays:
+            relay.heal()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        for relay in self._relays:
+            await relay.stop()
 
 
 class Node:

@@ -11,19 +11,48 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
+import httpx
 
 from alpha.clock import wall_ms
 from tests.faults.books import settle
 from tests.faults.fault_env import PASSWORD, FaultEnv
-from tests.ha.cluster import AWAY, Cluster
+from tests.ha.cluster import AWAY, Cluster, Wire
 from tests.ha.sentinels import SentinelRedis
-from tests.ha.singletons import SINGLETONS, TAKEOVER_S, Pair
-from tests.support.world import Process, until
+from tests.ha.singletons import PACK, SINGLETONS, Pair
+from tests.support.world import BOTS, PLAIN, ROOT, SYMBOLS, BotKey, Process, patience, until
 
-#: A host that is lost is replaced within this time: Patroni's time to live, and a few seconds.
-HOST_S, PROCESS_S = 60.0, 15.0
+#: All trade again within this time: after a host, which costs Patroni's time to live, and after a process.
+HOST_S, PROCESS_S = 30.0, 10.0
+#: A leader of PostgreSQL that is paused or cut off still holds its key in etcd for a while.
+FROZEN_HOST_S = 60.0
+#: A bot that takes over waits until nothing of the former one can arrive any more.
+BOTS_S = 30.0
 #: A state of that time may still be the one from before the fault.
 _NOTICED_S = 4.0
+#: Bots in one container beside the three of every round, so that ten trade.
+MANY = tuple(BotKey(f"many_{n}", f"MANY{n}", f"key-m{n}", f"secret-of-m{n}") for n in range(1, 8))
+
+
+def ten_bots(folder: Path) -> Path:
+    """The list of all ten."""
+    rows = [
+        f"""
+[[bot]]
+id = "{bot.bot}"
+name = "Many {number}"
+tag = "m{chr(96 + number)}"
+redis_db = {len(BOTS) + number - 1}
+prefix = "{bot.prefix}"
+container = "{PACK}"
+folder = "strategies/momentum"
+entry = "trading_system.py"
+strategy = "tests.support.toy_bot:Toy"
+"""
+        for number, bot in enumerate(MANY, start=1)
+    ]
+    path = folder / "ten.toml"
+    path.write_text((ROOT / "bots.toml").read_text() + "".join(rows))
+    return path
 
 
 class ClusterServer:
@@ -47,14 +76,20 @@ class ClusterServer:
 
 
 class HaEnv(FaultEnv):
-    """Exchange, Patroni, Sentinel, two listeners that share the accounts, and bots that trade."""
+    """Exchange, Patroni, Sentinel, two listeners that share the accounts, pairs of services, and ten bots that trade."""
 
     def __init__(self, folder: Path, draw: random.Random) -> None:
-        super().__init__(folder, draw)
+        super().__init__(folder, draw, others=MANY)
+        self.bots_file = ten_bots(folder)
+        self.stack_roles = ("bot",)
         self.cluster = Cluster(folder / "cluster", PASSWORD)
         self.sentinels = SentinelRedis(folder / "sentinels", PASSWORD)
         self.postgres = cast(Any, ClusterServer(self.cluster))
         self.redis = cast(Any, self.sentinels)
+        self.wires: dict[str, Wire] = {
+            name: Wire(self.cluster.port, self.proxy.port)
+            for name in ("listener", "second", *(f"{pair}-{n}" for pair in SINGLETONS for n in (1, 2)))
+        }
         self.second: Process | None = None
         self.acknowledged = 0
         self._writing: asyncio.Task[None] | None = None
@@ -63,25 +98,57 @@ class HaEnv(FaultEnv):
         #: Seconds of the takeover of this round; 0 where it is not measured.
         self.takeover_s = 0.0
 
+    def make_listener(self, name: str, **more: str) -> Process:
+        """A listener that shares the accounts, behind its wire."""
+        wire = self.wires.get(name)
+        return super().make_listener(name, **{**(wire.environment() if wire else {}), "LISTENER_SHARE": "true", **more})
+
     async def begin(self) -> None:
         """Start everything; returns when all bots are synced."""
         self.folder.chmod(0o755)
+        for wire in self.wires.values():
+            await wire.start()
         await self.cluster.start()
         self.sentinels.start()
         await self.sentinels.whole()
-        await self.open(LISTENER_SHARE="true")
-        self.second = self.make_listener("second", LISTENER_SHARE="true")
+        await self.open()
+        self.second = self.make_listener("second")
         self.second.start()
         connection = await self.cluster.connect()
-        for role, _ in SINGLETONS.values():
-            await connection.execute(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
+        for kind in SINGLETONS.values():
+            await connection.execute(f"ALTER ROLE {kind.role} PASSWORD '{PASSWORD}'")
         await connection.execute("CREATE TABLE IF NOT EXISTS public.acknowledged (number bigint PRIMARY KEY)")
         await connection.close()
-        environment = {**self.postgres.environment(), **self.redis.environment(), **self.proxy.environment()}
-        self.pairs = {name: Pair(name, self.cluster, environment, self.folder) for name in SINGLETONS}
+        self.pairs = {
+            name: Pair(
+                name, self.cluster, self._of_pair(), self.folder, [self.wires[f"{name}-{n}"] for n in (1, 2)]
+            )
+            for name in SINGLETONS
+        }  # fmt: skip
         await asyncio.gather(*(pair.start() for pair in self.pairs.values()))
         self._writing = asyncio.create_task(self._write())
+        self.trade()
         await self.synced_since(wall_ms(), 90)
+        await self.traded_since(await self.market_ms(), 120)
+
+    def _of_pair(self) -> dict[str, str]:
+        """The variables of the services that run as pairs."""
+        many = {f"{bot.prefix}_SYMBOLS": f'["{SYMBOLS[n % len(SYMBOLS)]}"]' for n, bot in enumerate(MANY)}
+        return {
+            **self.environment(),
+            **{name: value for bot in self.bots for name, value in bot.environment().items()},
+            **{name: value for bot in BOTS for name, value in bot.reading().items()},
+            **many,
+            **{f"{bot.prefix}_HOLD_BARS": "1" for bot in MANY},
+            **{f"{bot.prefix}_NOTIONAL": "500" for bot in MANY},
+            "ALPHA_BOTS_FILE": str(self.bots_file),
+            "ALPHA_CONTAINER": PACK,
+            "ALPHA_LEASE_SECONDS": "2",
+            "TICKS_DIR": str(self.folder / "ticks"),
+            "BOT_CONTROL_URL": "unix:///no/such/socket",
+            # it watches only: what the accounts hold here is traded without stops, on purpose
+            "GUARD_OBSERVE": "true",
+        }
 
     async def end(self) -> None:
         """Stop everything."""
@@ -93,7 +160,38 @@ class HaEnv(FaultEnv):
             self.second.kill()
         with contextlib.suppress(Exception):
             await self.close()
+        for wire in self.wires.values():
+            await wire.stop()
         await self.cluster.stop()
+
+    async def market_ms(self) -> int:
+        """The exchange's time."""
+        async with httpx.AsyncClient(verify=PLAIN, timeout=30) as client:
+            return int((await client.get(f"{self.simulator.url}/_sim/state")).json()["now_ms"])
+
+    async def traded_since(self, market_ms: int, wait_s: float) -> float:
+        """Wait until a fill of every bot after that moment of the exchange is committed; returns the seconds it took."""
+        began_s = time.monotonic()
+        seen: set[str] = set()
+
+        async def all_traded() -> bool:
+            try:
+                connection = await self.database("traded")
+                rows = await connection.fetch(
+                    "SELECT DISTINCT bot_id FROM trading.fills WHERE exec_time > to_timestamp($1::bigint / 1000.0)",
+                    market_ms,
+                )
+            except (*AWAY, asyncpg.InternalClientError):
+                self.forget_database("traded")
+                return False
+            seen.update(row["bot_id"] for row in rows)
+            return seen >= {bot.bot for bot in self.bots}
+
+        try:
+            await until(all_traded, wait_s, "every bot to trade", step_s=0.2)
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {sorted({bot.bot for bot in self.bots} - seen)} do not") from None
+        return time.monotonic() - began_s
 
     async def _write(self) -> None:
         """Commit numbers one after another; what was acknowledged must never be missing."""
@@ -194,6 +292,18 @@ async def _redis_paused(env: HaEnv) -> Fault:
     return undo, lambda: env.sentinels.leader not in {None, leader}
 
 
+async def _redis_cut_off(env: HaEnv) -> Fault:
+    """Its replicas and the Sentinels do not reach it any more; its clients do."""
+    leader = env.sentinels.leader
+    assert leader is not None
+    await asyncio.to_thread(leader.cut_off)
+
+    async def undo() -> None:
+        await asyncio.to_thread(leader.heal)
+
+    return undo, lambda: env.sentinels.leader not in {None, leader}
+
+
 async def _listener_killed(env: HaEnv) -> Fault:
     assert env.listener is not None
     env.listener.kill()
@@ -216,38 +326,74 @@ async def _listener_paused(env: HaEnv) -> Fault:
     return undo, _at_once
 
 
-def _single(service: str, *, frozen: bool) -> Callable[[HaEnv], Awaitable[Fault]]:
+async def _listener_cut_off(env: HaEnv) -> Fault:
+    wire = env.wires["listener"]
+    wire.stand_still()
+
+    async def undo() -> None:
+        assert env.listener is not None
+        wire.heal()
+        if not env.listener.running:  # as a container engine starts it again
+            env.listener.start()
+
+    return undo, _at_once
+
+
+def _single(service: str, how: str) -> Callable[[HaEnv], Awaitable[Fault]]:
     async def fault(env: HaEnv) -> Fault:
         pair = env.pairs[service]
-        env.takeover_s = await pair.replaced(frozen=frozen)
-        return pair.mend, _at_once
+        if service == "bots":
+            await env.forgive_restarts()
+        former, env.takeover_s = await pair.replaced(how)
+        taken_s = time.monotonic()
+
+        async def undo() -> None:
+            await pair.mend()
+            # Whoever has thawed may have had something on its way. Nothing of it may be accepted.
+            host = pair.exchange_of(former)
+            env.fenced += [
+                f"{one.link_id} of the former {service}, {one.at_s - taken_s:.1f} s after the other had its lease"
+                for one in env.proxy.opened
+                if one.host == host and one.at_s > taken_s
+            ]
+
+        return undo, _at_once
 
     return fault
 
 
-#: Name to what is done, and the seconds after which every bot must be synced again.
+#: Name to what is done, and the seconds after which every bot must be synced and trade again, beside a takeover's own.
 FAULTS: dict[str, tuple[Callable[[HaEnv], Awaitable[Fault]], float]] = {
     "postgres leader killed": (_postgres_killed, HOST_S),
-    "postgres leader paused": (_postgres_paused, HOST_S),
-    "postgres leader cut off": (_postgres_cut_off, HOST_S),
     "redis leader killed": (_redis_killed, HOST_S),
-    "redis leader paused": (_redis_paused, HOST_S),
     "listener killed": (_listener_killed, PROCESS_S),
+    "risk_guard killed": (_single("risk_guard", "killed"), PROCESS_S),
+    "bots killed": (_single("bots", "killed"), BOTS_S),
+    "postgres leader paused": (_postgres_paused, FROZEN_HOST_S),
+    "redis leader paused": (_redis_paused, HOST_S),
     "listener paused": (_listener_paused, PROCESS_S),
+    "risk_guard paused": (_single("risk_guard", "paused"), PROCESS_S),
+    "bots paused": (_single("bots", "paused"), BOTS_S),
+    "postgres leader cut off": (_postgres_cut_off, FROZEN_HOST_S),
+    "redis leader cut off": (_redis_cut_off, HOST_S),
+    "listener cut off": (_listener_cut_off, PROCESS_S),
+    "risk_guard cut off": (_single("risk_guard", "cut off"), PROCESS_S),
+    "bots cut off": (_single("bots", "cut off"), BOTS_S),
     **{
-        f"{service} {what}": (_single(service, frozen=what == "paused"), PROCESS_S)
-        for service in SINGLETONS
-        for what in ("killed", "paused")
+        f"{service} {how}": (_single(service, how), PROCESS_S)
+        for service in ("trade_sync_service", "tick_recorder", "telegram_manager")
+        for how in ("killed", "paused")
     },
 }
 
 
 @dataclass
 class Outcome:
-    """One round: when all bots were synced again, the longest time without a commit, and what was wrong."""
+    """One round: when all bots were synced and traded again, the longest time without a commit, and what was wrong."""
 
     name: str
     synced_s: float
+    again_s: float
     gap_s: float
     takeover_s: float = 0.0
     faults: list[str] = field(default_factory=list)
@@ -258,19 +404,29 @@ async def play(env: HaEnv, name: str) -> Outcome:
     fault, most_s = FAULTS[name]
     env.trade()
     env.longest_gap_s = env.takeover_s = 0.0
-    began_ms, began_s = wall_ms(), time.monotonic()
+    began_ms, began_s, market_ms = wall_ms(), time.monotonic(), await env.market_ms()
     undo, changed = await fault(env)
     faults: list[str] = []
 
     async def replaced() -> bool:
         return time.monotonic() - began_s > _NOTICED_S and await asyncio.to_thread(changed)
 
+    async def traded() -> float:
+        await env.traded_since(market_ms, most_s * 2)
+        return time.monotonic() - began_s
+
+    trading = asyncio.create_task(traded())
+    again_s = 0.0
     try:
         await until(replaced, most_s * 2, "another leader")
         await env.synced_since(began_ms + int(_NOTICED_S * 1000), most_s * 2)
     except AssertionError as late:
         faults.append(str(late))
     synced_s = time.monotonic() - began_s
+    try:
+        again_s = max(synced_s, await trading)
+    except AssertionError as late:
+        faults.append(str(late))
     await undo()
     await env.cluster.whole()
     await env.sentinels.whole()
@@ -283,9 +439,12 @@ async def play(env: HaEnv, name: str) -> Outcome:
     missing = await env.lost()
     if missing:
         faults.append(f"{missing} acknowledged rows are missing")
-    if env.takeover_s > TAKEOVER_S:
-        faults.append(f"taken over after {env.takeover_s:.1f} s, at most {TAKEOVER_S:.0f} s")
+    faults += [f"fenced order: {text}" for text in env.fenced]
+    env.fenced.clear()
+    takeover_s = SINGLETONS[name.partition(" ")[0]].takeover_s if env.takeover_s else 0.0
+    if env.takeover_s > takeover_s * patience():
+        faults.append(f"taken over after {env.takeover_s:.1f} s, at most {takeover_s:.0f} s")
     # where nobody's live state hangs on it, what is measured is that the bots trade on
-    if synced_s - env.takeover_s > most_s:
-        faults.append(f"synced again after {synced_s:.1f} s, at most {most_s:.0f} s")
-    return Outcome(name, synced_s, env.longest_gap_s, env.takeover_s, faults)
+    if again_s - env.takeover_s > most_s * patience():
+        faults.append(f"traded again after {again_s:.1f} s, at most {most_s:.0f} s")
+    return Outcome(name, synced_s, again_s, env.longest_gap_s, env.takeover_s, faults)

@@ -16,6 +16,7 @@ from demo.ports import free_port
 from tests.support.world import until
 
 NAME = "alpha"
+KEEPER = "keeper"
 QUORUM = 2
 DOWN_MS = 3_000
 
@@ -34,7 +35,9 @@ class RedisNode:
         config = self.folder / "redis.conf"
         if not config.exists():
             config.write_text(
-                f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\nmasterauth {self._password}\n"
+                f"port {self.port}\nbind 127.0.0.1\nrequirepass {self._password}\n"
+                # replicas and Sentinels have a name of their own, so that they can be cut off alone
+                f"user {KEEPER} on >{self._password} ~* &* +@all\nmasteruser {KEEPER}\nmasterauth {self._password}\n"
                 f'databases 256\nmaxmemory-policy noeviction\nappendonly yes\nsave ""\ndir {self.folder}\n'
                 # a leader that is cut off from its replicas takes no more writes
                 "min-replicas-to-write 1\nmin-replicas-max-lag 5\nrepl-diskless-sync-delay 0\n"
@@ -50,6 +53,22 @@ class RedisNode:
         """Send a signal."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
+
+    def cut_off(self) -> None:
+        """Nothing of its replicas and of the Sentinels reaches it any more; clients do."""
+        with redis.Redis(port=self.port, password=self._password, socket_timeout=5) as client:
+            client.execute_command("ACL", "SETUSER", KEEPER, "off")
+            client.execute_command("CLIENT", "KILL", "USER", KEEPER)
+
+    def heal(self) -> None:
+        """Let replicas and Sentinels in again."""
+        with redis.Redis(port=self.port, password=self._password, socket_timeout=5) as client:
+            client.execute_command("ACL", "SETUSER", KEEPER, "on")
+
+    def read(self, database: int, key: str) -> str:
+        """What is under this key; nothing where nothing is."""
+        with redis.Redis(port=self.port, password=self._password, db=database, decode_responses=True) as client:
+            return str(client.get(key) or "")
 
     def role(self) -> str:
         """master or slave; nothing while it does not answer."""
@@ -90,7 +109,7 @@ class SentinelRedis:
             config.write_text(
                 f"port {port}\nbind 127.0.0.1\ndir {folder}\nprotected-mode no\n"
                 f"sentinel monitor {NAME} 127.0.0.1 {self.nodes[0].port} {QUORUM}\n"
-                f"sentinel auth-pass {NAME} {self._password}\nsentinel down-after-milliseconds {NAME} {DOWN_MS}\n"
+                f"sentinel auth-pass {NAME} {self._password}\nsentinel auth-user {NAME} {KEEPER}\nsentinel down-after-milliseconds {NAME} {DOWN_MS}\n"
                 f"sentinel failover-timeout {NAME} 10000\nsentinel parallel-syncs {NAME} 2\n"
             )
             with (folder / "log").open("ab") as output:

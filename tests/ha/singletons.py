@@ -3,77 +3,106 @@
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import asyncpg
 
-from tests.ha.cluster import AWAY, Cluster
-from tests.support.world import BOTS, ROOT, Process, until
+from tests.ha.cluster import AWAY, Cluster, Wire
+from tests.support.world import Process, until
 
-#: Service to its role and the table of its lease.
+#: The container of the bots that run as a pair.
+PACK = "pack"
+_OF_SERVICE = (
+    "SELECT string_agg(DISTINCT holder, ' ') FROM trading.{table} WHERE {which} AND expires_at > clock_timestamp() "
+    "HAVING count(*) >= {least}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What runs as a pair: its role, its arguments, its lease, and in how many seconds that is taken over."""
+
+    role: str
+    arguments: tuple[str, ...]
+    table: str
+    takeover_s: float = 10.0
+    which: str = "$1 <> ''"
+    #: How many leases it has.
+    least: int = 1
+    #: Whether one that was frozen or cut off ends by itself, to be started anew by a supervisor.
+    ends: bool = True
+
+
+#: The lease of a service lasts 5 s and is asked for twice a second.
 SINGLETONS = {
-    "risk_guard": ("alpha_guard", "guard_lease"),
-    "trade_sync_service": ("alpha_sync", "service_leases"),
-    "tick_recorder": ("alpha_ticks", "service_leases"),
-    "telegram_manager": ("alpha_c2", "service_leases"),
-}
-#: The lease of a service lasts 5 s and is asked for twice a second; a busy machine takes its part.
-TAKEOVER_S = 10.0
+    "risk_guard": Kind("alpha_guard", ("-m", "risk_guard"), "guard_lease", ends=False),
+    "trade_sync_service": Kind("alpha_sync", ("-m", "trade_sync_service"), "service_leases", which="name = $1"),
+    "tick_recorder": Kind("alpha_ticks", ("-m", "tick_recorder"), "service_leases", which="name = $1"),
+    "telegram_manager": Kind("alpha_c2", ("-m", "telegram_manager"), "service_leases", which="name = $1"),
+    "bots": Kind(
+        "alpha_strategy", ("-m", "bot_runner"), "bot_leases",
+        which="bot_id LIKE 'many_%' AND $1 <> ''", least=7, ends=False,
+    ),
+}  # fmt: skip
 _WAIT_S = 60.0
 
 
 class Pair:
-    """Two instances of one service."""
+    """Two instances of one service, each behind a wire of its own."""
 
-    def __init__(self, service: str, cluster: Cluster, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, service: str, cluster: Cluster, environment: Mapping[str, str], folder: Path, wires: Sequence[Wire]
+    ) -> None:
         self.service = service
-        self.role, self._table = SINGLETONS[service]
+        self.kind = SINGLETONS[service]
         self._cluster = cluster
-        keys = {name: value for bot in BOTS for name, value in {**bot.environment(), **bot.reading()}.items()}
-        own = {
-            **environment,
-            **keys,
-            "POSTGRES_USER": self.role,
-            "ALPHA_BOTS_FILE": str(ROOT / "bots.toml"),
-            "ALPHA_STANDBY": "true",
-            "HEALTH_PORT": "0",
-            "TICKS_DIR": str(folder / "ticks"),
-            "BOT_CONTROL_URL": "unix:///no/such/socket",
-            # it watches only: what the accounts hold here is traded without stops, on purpose
-            "GUARD_OBSERVE": "true",
-        }
-        self.processes = [Process(f"{service}-{number}", ["-m", service], own, folder) for number in (1, 2)]
+        own = {**environment, "POSTGRES_USER": self.kind.role, "ALPHA_STANDBY": "true", "HEALTH_PORT": "0"}
+        self.processes = [
+            Process(f"{service}-{number}", list(self.kind.arguments), {**own, **wire.environment()}, folder)
+            for number, wire in enumerate(wires, start=1)
+        ]
+        self._wires = dict(zip((process.name for process in self.processes), wires, strict=True))
 
     async def start(self) -> None:
-        """Start both; returns when one holds the lease."""
-        for process in self.processes:
-            process.start()
-        await self._held(self.processes)
+        """Start both, the second when the first works."""
+        first, second = self.processes
+        first.start()
+        await self._held([first])
+        second.start()
 
-    async def replaced(self, *, frozen: bool) -> float:
-        """Kill or freeze whoever holds the lease; returns the seconds until the other one holds it."""
+    async def replaced(self, how: str) -> tuple[Process, float]:
+        """Kill, freeze or cut off whoever holds the lease; returns it and the seconds until the other one holds it."""
         holder = await self._held(self.processes)
         other = next(process for process in self.processes if process is not holder)
         began_s = time.monotonic()
-        if frozen:
+        if how == "paused":
             holder.signal(signal.SIGSTOP)
+        elif how == "cut off":
+            self._wires[holder.name].stand_still()
         else:
             holder.kill()
         await self._held([other])
-        return time.monotonic() - began_s
+        return holder, time.monotonic() - began_s
+
+    def exchange_of(self, process: Process) -> str:
+        """Host and port by which this instance knows the exchange."""
+        return self._wires[process.name].exchange
 
     async def mend(self) -> None:
-        """Thaw and start again what was lost: a frozen one ends when it thaws, as a supervisor then starts it anew."""
+        """Thaw, connect and start again what was lost: most end when they thaw, and a supervisor starts them anew."""
         for process in self.processes:
+            self._wires[process.name].heal()
             if process.running:
                 process.signal(signal.SIGCONT)
-        if self.service != "risk_guard":  # a guard that thaws waits again instead of ending
+        if self.kind.ends:
 
             async def one_left() -> bool:
                 return sum(process.running for process in self.processes) <= 1
 
-            await until(one_left, _WAIT_S, f"the frozen {self.service} to end")
+            await until(one_left, _WAIT_S, f"the {self.service} that has lost its lease to end")
         for process in self.processes:
             if not process.running:
                 process.start()
@@ -85,25 +114,34 @@ class Pair:
             process.kill()
 
     async def _held(self, processes: list[Process]) -> Process:
+        """Wait until one of these holds the lease, alone."""
         found: list[Process] = []
 
         async def ours() -> bool:
-            holder = await self._holder()
-            found[:] = [each for each in processes if each.running and f":{each.pid}:" in holder]
+            holders = (await self._holders()).split()
+            found[:] = [
+                each
+                for each in processes
+                if each.running and holders and all(f":{each.pid}:" in one for one in holders)
+            ]
             return bool(found)
 
-        said = ", ".join(process.said()[-300:] for process in processes)
-        await until(ours, _WAIT_S, f"one of {self.service} to hold its lease; they said {said}")
+        try:
+            await until(ours, _WAIT_S, f"one of {self.service} to hold its lease")
+        except AssertionError as late:
+            said = "; ".join(process.said()[-300:] for process in processes)
+            raise AssertionError(
+                f"{late}; it is held by {await self._holders() or 'nobody'}; they said {said}"
+            ) from None
         return found[0]
 
-    async def _holder(self) -> str:
-        where = "WHERE name = $1" if self._table == "service_leases" else "WHERE $1 <> ''"
+    async def _holders(self) -> str:
         try:
             connection = await self._cluster.connect()
         except AWAY:
             return ""
         try:
-            sql = f"SELECT holder FROM trading.{self._table} {where} AND expires_at > clock_timestamp()"
+            sql = _OF_SERVICE.format(table=self.kind.table, which=self.kind.which, least=self.kind.least)
             return str(await connection.fetchval(sql, self.service) or "")
         except (*AWAY, asyncpg.InternalClientError):
             return ""
@@ -111,7 +149,8 @@ class Pair:
             connection.terminate()
 
 
-def report(taken: Mapping[str, list[float]]) -> None:
-    """Print the longest takeover of each fault."""
-    for name, seconds in taken.items():
-        sys.stdout.write(f"{name:28} taken over after {max(seconds):4.1f} s at most, {len(seconds)} times\n")
+def report(seconds: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """Print the median and the longest of what was measured of each fault."""
+    for name, by_what in seconds.items():
+        told = [f"{what} {median(values):.1f} / {max(values):.1f} s" for what, values in by_what.items() if any(values)]
+        sys.stdout.write(f"{name:28} {', '.join(told)} (median / most of {len(by_what['trading again'])})\n")

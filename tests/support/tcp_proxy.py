@@ -211,7 +211,10 @@ class Proxy:
         if self.refusing or self._session is None:
             return web.Response(status=503)
         client = web.WebSocketResponse(autoping=True, heartbeat=None)
-        await client.prepare(request)
+        try:
+            await client.prepare(request)
+        except ConnectionError:  # it has gone again, as behind a network that carried nothing
+            return client
         private = request.path.endswith("/private")
         wire = Wire(client=client, request=request)
         if private:
