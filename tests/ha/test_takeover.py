@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 SERVICES = {
     "trade_sync_service": ("alpha_sync", ["-m", "trade_sync_service"], "service_leases", 8.0),
     "tick_recorder": ("alpha_ticks", ["-m", "tick_recorder"], "service_leases", 8.0),
+    "analysis_service": ("alpha_analysis", ["-m", "analysis_service"], "service_leases", 8.0),
     "telegram_manager": ("alpha_c2", ["-m", "telegram_manager"], "service_leases", 8.0),
     "risk_guard": ("alpha_guard", ["-m", "risk_guard"], "guard_lease", 6.0),
 }
