@@ -342,8 +342,6 @@ async def _listener_cut_off(env: HaEnv) -> Fault:
 def _single(service: str, how: str) -> Callable[[HaEnv], Awaitable[Fault]]:
     async def fault(env: HaEnv) -> Fault:
         pair = env.pairs[service]
-        if service == "bots":
-            await env.forgive_restarts()
         former, env.takeover_s = await pair.replaced(how)
         taken_s = time.monotonic()
 

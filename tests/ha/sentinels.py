@@ -64,6 +64,9 @@ class RedisNode:
         """Let replicas and Sentinels in again."""
         with redis.Redis(port=self.port, password=self._password, socket_timeout=5) as client:
             client.execute_command("ACL", "SETUSER", KEEPER, "on")
+            # a Sentinel that was refused would keep its connection and be refused on it for ever
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal")
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     def read(self, database: int, key: str) -> str:
         """What is under this key; nothing where nothing is."""
