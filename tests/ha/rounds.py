@@ -164,6 +164,12 @@ class HaEnv(FaultEnv):
             await wire.stop()
         await self.cluster.stop()
 
+    async def both_listen(self) -> None:
+        """Start again, as a container engine does, a listener that has ended."""
+        for listener in (self.listener, self.second):
+            if listener is not None and not listener.running:
+                listener.start()
+
     async def market_ms(self) -> int:
         """The exchange's time."""
         async with httpx.AsyncClient(verify=PLAIN, timeout=30) as client:
@@ -309,8 +315,7 @@ async def _listener_killed(env: HaEnv) -> Fault:
     env.listener.kill()
 
     async def undo() -> None:
-        assert env.listener is not None
-        env.listener.start()
+        await env.both_listen()
 
     return undo, _at_once
 
@@ -322,6 +327,7 @@ async def _listener_paused(env: HaEnv) -> Fault:
     async def undo() -> None:
         assert env.second is not None
         env.second.signal(signal.SIGCONT)
+        await env.both_listen()
 
     return undo, _at_once
 
@@ -331,10 +337,8 @@ async def _listener_cut_off(env: HaEnv) -> Fault:
     wire.stand_still()
 
     async def undo() -> None:
-        assert env.listener is not None
         wire.heal()
-        if not env.listener.running:  # as a container engine starts it again
-            env.listener.start()
+        await env.both_listen()
 
     return undo, _at_once
 
@@ -400,6 +404,7 @@ class Outcome:
 async def play(env: HaEnv, name: str) -> Outcome:
     """One round. `faults` is empty when nothing was lost, doubled or too late."""
     fault, most_s = FAULTS[name]
+    await env.both_listen()
     env.trade()
     env.longest_gap_s = env.takeover_s = 0.0
     began_ms, began_s, market_ms = wall_ms(), time.monotonic(), await env.market_ms()
