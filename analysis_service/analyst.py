@@ -3,16 +3,17 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
 from alpha.alert_batcher import AlertBatcher
 from alpha.alerts import Alert, Level
-from alpha.analysis import Analysis, Definition, analyse, label_of
+from alpha.analysis import Analysis, Definition, analyse, analyse_together, label_of
 from alpha.live_state.connect import REDIS_UNAVAILABLE
 from alpha.logs import logger
 from alpha.model.interval import INTERVAL_MS
-from analysis_service.candles import SymbolCandles
+from analysis_service.candles import SymbolCandles, Window
 from analysis_service.store import History, LivePublisher, Said, Series
 
 log = logger(__name__)
@@ -20,6 +21,26 @@ log = logger(__name__)
 MOST_CATCH_UP = 3_000
 #: A start reads as much history as an absence of this length needs, until PostgreSQL has said more.
 _WAIT_FOR_HISTORY_S = 5.0
+#: Candles of many symbols close in the same moment: those that arrive within this time are analysed together, which needs a
+#: fraction of the processor time that one symbol after the other does.
+_TOGETHER_S = 0.05
+
+
+class _Closed(NamedTuple):
+    """Intervals of a symbol that have new candles."""
+
+    symbol: str
+    candles: SymbolCandles
+    intervals: set[str]
+
+
+class _Due(NamedTuple):
+    """The newest `count` candles of a series that are to be analysed."""
+
+    symbol: str
+    window: Window
+    count: int
+    end_ms: int
 
 
 class Analyst:
@@ -47,6 +68,8 @@ class Analyst:
         self._done: dict[Series, int] = {}
         self._newest: dict[str, dict[str, Analysis]] = {}
         self._unpublished: dict[str, set[str]] = {}
+        self._closed: list[_Closed] = []
+        self._round: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
         self._begin_by_s = time.monotonic() + _WAIT_FOR_HISTORY_S
 
@@ -78,19 +101,14 @@ class Analyst:
         return found
 
     async def closed(self, symbol: str, candles: SymbolCandles, intervals: set[str]) -> None:
-        """Analyse the new candles of a symbol's intervals, and publish the newest. Redis being away is no fault here."""
-        newest = self._newest.setdefault(symbol, {})
-        for interval in self.definition.intervals:
-            if interval not in intervals:
-                continue
-            rows = self._analyse(symbol, interval, candles)
-            if not rows:
-                continue
-            self._tell(symbol, interval, newest.get(interval), rows[-1])
-            newest[interval] = rows[-1]
-            self._unpublished.setdefault(symbol, set()).add(interval)
-            self._history.put([Said(symbol, interval, row) for row in rows])
-            await asyncio.sleep(0)
+        """Analyse the new candles of a symbol's intervals, and publish the newest. Redis being away is no fault here.
+
+        The symbol's candles must not change meanwhile.
+        """
+        self._closed.append(_Closed(symbol, candles, intervals))
+        if self._round is None:
+            self._round = asyncio.create_task(self._analyse_closed())
+        await self._round
         await self._publish(symbol)
 
     async def publish_again(self) -> None:
@@ -98,10 +116,23 @@ class Analyst:
         for symbol in list(self._unpublished):
             await self._publish(symbol)
 
-    def _analyse(self, symbol: str, interval: str, candles: SymbolCandles) -> list[Analysis]:
+    async def _analyse_closed(self) -> None:
+        """Analyse what has closed until now and in the next moment."""
+        await asyncio.sleep(_TOGETHER_S)
+        closed, self._closed, self._round = self._closed, [], None
+        for interval in self.definition.intervals:
+            due = [self._due(each.symbol, interval, each.candles) for each in closed if interval in each.intervals]
+            began_s = time.thread_time()
+            found = self._analyse([each for each in due if each is not None], interval)
+            self.cpu_s += time.thread_time() - began_s
+            for each, rows in found:
+                self._keep(each, interval, rows)
+            await asyncio.sleep(0)
+
+    def _due(self, symbol: str, interval: str, candles: SymbolCandles) -> _Due | None:
         window, length = candles.windows[interval], INTERVAL_MS[interval]
         if window.last_ms is None:
-            return []
+            return None
         end_ms = window.last_ms + length
         done = self._done.get((symbol, interval))
         count = self._backfill + 1 if done is None else min(MOST_CATCH_UP, (end_ms - done) // length)
@@ -111,14 +142,32 @@ class Analyst:
         if not window.from_the_first:
             # an older one would lack the history that it had, or that a recomputation has
             count = min(count, max(1, len(window) - self.definition.history(interval) + 1))
-        if not count:
-            return []
-        began_s = time.thread_time()
-        rows = analyse(window.columns, length, self.definition, count)
-        self.cpu_s += time.thread_time() - began_s
+        return _Due(symbol, window, count, end_ms) if count else None
+
+    def _analyse(self, due: list[_Due], interval: str) -> list[tuple[_Due, list[Analysis]]]:
+        length = INTERVAL_MS[interval]
+        newest = [each for each in due if each.count == 1]
+        found = list(
+            zip(
+                newest, analyse_together([each.window.columns for each in newest], length, self.definition), strict=True
+            )
+        )
+        # what is made up for is long, and comes one symbol at a time
+        found += [
+            (each, analyse(each.window.columns, length, self.definition, each.count)) for each in due if each.count > 1
+        ]
+        return found
+
+    def _keep(self, due: _Due, interval: str, rows: list[Analysis]) -> None:
+        """Hand the analyses of a series on."""
+        symbol = due.symbol
         self.analysed += len(rows)
-        self._done[symbol, interval] = max(end_ms, done or 0)
-        return rows
+        self._done[symbol, interval] = max(due.end_ms, self._done.get((symbol, interval), 0))
+        newest = self._newest.setdefault(symbol, {})
+        self._tell(symbol, interval, newest.get(interval), rows[-1])
+        newest[interval] = rows[-1]
+        self._unpublished.setdefault(symbol, set()).add(interval)
+        self._history.put([Said(symbol, interval, row) for row in rows])
 
     async def _publish(self, symbol: str) -> None:
         changed = self._unpublished.get(symbol)

@@ -5,7 +5,7 @@ gives bit for bit what the whole history gives, and nothing after a candle can c
 """
 
 from alpha.analysis.catalogue import KINDS, Group, Kind
-from alpha.analysis.compute import Analysis, analyse, consecutive_tail
+from alpha.analysis.compute import Analysis, analyse, analyse_together, consecutive_tail
 from alpha.analysis.definition import MOST_HISTORY, Definition, Indicator, parse_definition, read_definition
 from alpha.analysis.rating import Label, combined, label_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "Label",
     "analyse",
+    "analyse_together",
     "combined",
     "consecutive_tail",
     "label_of",

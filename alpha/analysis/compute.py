@@ -1,5 +1,6 @@
 """The values, votes and ratings of the newest candles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,44 +43,78 @@ def analyse(candles: Columns, interval_ms: int, definition: Definition, last: in
 
     `candles` are consecutive and closed; each indicator sees only as many of them as it needs.
     """
-    last = min(last, len(candles.start_ms))
-    if last < 1:
-        return []
+    return analyse_together([candles], interval_ms, definition, last)[0]
+
+
+def analyse_together(
+    windows: Sequence[Columns], interval_ms: int, definition: Definition, last: int = 1
+) -> list[list[Analysis]]:
+    """`analyse` for several symbols: those whose candles cover the same time share each step, with the bits of one alone."""
+    most = max(indicator.history(interval_ms) for indicator in definition.indicators) + last - 1
+    shapes: dict[tuple[int, int], list[int]] = {}
+    needed = [from_place(candles, -most) for candles in windows]
+    for place, candles in enumerate(needed):
+        if len(candles.start_ms):
+            shapes.setdefault((int(candles.start_ms[0]), len(candles.start_ms)), []).append(place)
+    found: list[list[Analysis]] = [[] for _ in windows]
+    for places in shapes.values():
+        starts, *prices = needed[places[0]]
+        if len(places) > 1:
+            prices = [np.array([needed[place][column] for place in places]) for column in range(1, len(prices) + 1)]
+        rows = _analyse(Columns(starts, *prices), interval_ms, definition, min(last, len(starts)))
+        for place, analyses in zip(places, rows, strict=True):
+            found[place] = analyses
+    return found
+
+
+def _analyse(candles: Columns, interval_ms: int, definition: Definition, last: int) -> list[list[Analysis]]:
+    """The analyses of each symbol; `candles` have one row per symbol, or no such axis for a single one."""
     columns: list[Floats] = []
     votes: list[Floats | None] = []
     for indicator in definition.indicators:
         seen = from_place(candles, -(indicator.history(interval_ms) + last - 1))
         found = indicator.kind.compute(seen, interval_ms, indicator.parameters)
-        columns += [values[-last:] for values in found]
+        columns += [values[..., -last:] for values in found]
         vote = indicator.kind.vote
         if vote is None:
             votes.append(None)
             continue
         # a vote looks at a candle and the one before it
-        newest = tuple(values[-last - 1 :] for values in found)
-        votes.append(vote(from_place(seen, -last - 1), newest, indicator.parameters)[-last:])
-    # -0.0 becomes 0.0: PostgreSQL keeps the sign of a zero, Decimal and people do not
-    rows = (np.array(columns) + 0.0).T.tolist()
-    groups = [indicator.kind.group for indicator in definition.indicators]
+        newest = tuple(values[..., -last - 1 :] for values in found)
+        votes.append(vote(from_place(seen, -last - 1), newest, indicator.parameters)[..., -last:])
     ends = (candles.start_ms[-last:] + interval_ms).tolist()
-    closes = candles.close[-last:].tolist()
-    said = [[None] * last if each is None else [_vote(value) for value in each.tolist()] for each in votes]
-    return [
-        Analysis(
-            closed_ms=ends[place],
-            close=closes[place],
-            values=tuple(None if value != value else value for value in rows[place]),
-            votes=tuple(each[place] for each in said),
-            averages=_half(Group.AVERAGES, groups, [each[place] for each in said]),
-            oscillators=_half(Group.OSCILLATORS, groups, [each[place] for each in said]),
+    symbols = candles.close.size // candles.close.shape[-1]
+    # -0.0 becomes 0.0: PostgreSQL keeps the sign of a zero, Decimal and people do not
+    values = (np.array(columns).reshape(len(columns), symbols, last) + 0.0).transpose(1, 2, 0).tolist()
+    closes = candles.close.reshape(symbols, -1)[:, -last:].tolist()
+    groups = [indicator.kind.group for indicator in definition.indicators]
+    none: list[list[float | None]] = [[None] * last] * symbols
+    said = [none if each is None else each.reshape(symbols, last).tolist() for each in votes]
+    rows: list[list[Analysis]] = []
+    for symbol in range(symbols):
+        mine = [each[symbol] for each in said]
+        rows.append(
+            [
+                _one(ends[place], closes[symbol][place], values[symbol][place], [each[place] for each in mine], groups)
+                for place in range(last)
+            ]
         )
-        for place in range(last)
-    ]
+    return rows
 
 
-def _half(group: Group, groups: list[Group], votes: list[int | None]) -> float | None:
+def _one(
+    closed_ms: int, close: float, values: list[float], votes: Sequence[float | None], groups: list[Group]
+) -> Analysis:
+    whole = tuple(None if vote is None or vote != vote else int(vote) for vote in votes)
+    return Analysis(
+        closed_ms=closed_ms,
+        close=close,
+        values=tuple(None if value != value else value for value in values),
+        votes=whole,
+        averages=_half(Group.AVERAGES, groups, whole),
+        oscillators=_half(Group.OSCILLATORS, groups, whole),
+    )
+
+
+def _half(group: Group, groups: list[Group], votes: Sequence[int | None]) -> float | None:
     return share(vote for vote, of in zip(votes, groups, strict=True) if of is group and vote is not None)
-
-
-def _vote(value: float) -> int | None:
-    return None if value != value else int(value)

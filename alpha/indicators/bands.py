@@ -17,7 +17,7 @@ class Bands(NamedTuple):
 
 @memoised
 def bollinger(close: Floats, n: int, deviations: float) -> Bands:
-    """Bands `deviations` sample standard deviations around the simple average of n closes (float64, shape (n,))."""
+    """Bands `deviations` sample standard deviations around the simple average of n closes (float64, shape (..., n))."""
     middle = sma(close, n)
     away = deviation(close, n, middle) * deviations
     upper, lower = middle + away, middle - away

@@ -1,6 +1,6 @@
 """MACD, stochastic, CCI, money flow, on-balance volume and z-score.
 
-All take float64 of shape (n,) of consecutive bars and give the same shape, NaN until there is enough history.
+All take float64 of shape (..., n), the last axis being time, of consecutive bars and give the same shape, NaN until there is enough history.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 from alpha.indicators.ranges import highest, lowest
 from alpha.indicators.recursive import bars_of_history, ema, ema_warm_up
-from alpha.indicators.rolling import Floats, deviation, ratio, rolling_sum, sma
+from alpha.indicators.rolling import Floats, deviation, first_known, in_order, ratio, rolling_sum, sma
 
 
 class Macd(NamedTuple):
@@ -30,11 +30,10 @@ class Stochastic(NamedTuple):
 def macd(close: Floats, fast: int, slow: int, signal: int, first_ms: int, interval_ms: int) -> Macd:
     """Fast less slow exponential average, and the exponential average of that (Gerald Appel)."""
     line = ema(close, fast, first_ms, interval_ms) - ema(close, slow, first_ms, interval_ms)
-    smoothed = np.full(len(close), np.nan)
-    known = np.flatnonzero(~np.isnan(line))
-    if len(known):
-        first = int(known[0])
-        smoothed[first:] = ema(line[first:], signal, first_ms + first * interval_ms, interval_ms)
+    smoothed = np.full(close.shape, np.nan)
+    first = first_known(line)
+    if first is not None:
+        smoothed[..., first:] = ema(line[..., first:], signal, first_ms + first * interval_ms, interval_ms)
     return Macd(line, smoothed, line - smoothed)
 
 
@@ -57,20 +56,20 @@ def cci(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
     """Commodity channel index (Donald Lambert): the typical price's distance from its average in 0.015 mean deviations."""
     typical = (high + low + close) / 3.0
     mean = sma(typical, n)
-    result = np.full(len(close), np.nan)
-    count = len(close) - n + 1
+    result = np.full(close.shape, np.nan)
+    count = close.shape[-1] - n + 1
     if count <= 0:
         return result
-    centre = mean[n - 1 :]
+    centre = mean[..., n - 1 :]
+    away = np.zeros(centre.shape)
     if count <= 4:
-        distances = (np.abs(typical[place : place + n] - centre[place]) for place in range(count))
-        away = np.array([np.add.accumulate(each)[-1] + 0.0 for each in distances])
+        for place in range(count):
+            away[..., place] = in_order(np.abs(typical[..., place : place + n] - centre[..., place, None]))
     else:
-        away = np.zeros(count)
         for place in range(n):
-            away += np.abs(typical[place : place + count] - centre)
+            away += np.abs(typical[..., place : place + count] - centre)
     scale = 0.015 * away / n
-    result[n - 1 :] = np.where(scale == 0.0, 0.0, ratio(typical[n - 1 :] - mean[n - 1 :], scale))
+    result[..., n - 1 :] = np.where(scale == 0.0, 0.0, ratio(typical[..., n - 1 :] - centre, scale))
     return result
 
 
@@ -78,8 +77,8 @@ def money_flow_index(high: Floats, low: Floats, close: Floats, volume: Floats, n
     """Money flow index, 0 to 100: the share of turnover on rising typical prices over n bars; 50 where none moved."""
     typical = (high + low + close) / 3.0
     flow = typical * volume
-    moves = np.full(len(close), np.nan)
-    moves[1:] = np.diff(typical)
+    moves = np.full(close.shape, np.nan)
+    moves[..., 1:] = np.diff(typical)
     rising = rolling_sum(np.where(np.isnan(moves), np.nan, np.where(moves > 0.0, flow, 0.0)), n)
     falling = rolling_sum(np.where(np.isnan(moves), np.nan, np.where(moves < 0.0, flow, 0.0)), n)
     both = rising + falling
@@ -91,8 +90,8 @@ def on_balance_volume(close: Floats, volume: Floats, n: int) -> Floats:
 
     The running total itself depends on where the data begin; its change over n bars does not.
     """
-    signed = np.full(len(close), np.nan)
-    signed[1:] = np.sign(np.diff(close)) * volume[1:]
+    signed = np.full(close.shape, np.nan)
+    signed[..., 1:] = np.sign(np.diff(close)) * volume[..., 1:]
     return rolling_sum(signed, n)
 
 

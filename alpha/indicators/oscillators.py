@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from alpha.indicators.memo import memoised
+from alpha.indicators.ranges import true_range
 from alpha.indicators.recursive import bars_of_history, wilder, wilder_warm_up
-from alpha.indicators.rolling import Floats, ratio
+from alpha.indicators.rolling import Floats, first_known, ratio
 
 
 class Directional(NamedTuple):
@@ -21,17 +22,17 @@ class Directional(NamedTuple):
 def rsi(close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Relative strength index, 0 to 100: 100 - 100 / (1 + average gain / average loss); 50 without any change.
 
-    `close` (float64, shape (n,)) holds closes of consecutive bars, the first starting at `first_ms`. NaN until warm.
+    `close` (float64, shape (..., n)) holds closes of consecutive bars, the first starting at `first_ms`. NaN until warm.
     """
-    if len(close) < 2:
-        return np.full(len(close), np.nan)
+    if close.shape[-1] < 2:
+        return np.full(close.shape, np.nan)
     moves = np.diff(close)
     both = np.array((np.maximum(moves, 0.0), np.maximum(-moves, 0.0)))
     gain, loss = wilder(both, n, first_ms + interval_ms, interval_ms)
     total = gain + loss
     share = np.where(total == 0.0, 50.0, ratio(gain, total) * 100.0)
-    result = np.full(len(close), np.nan)
-    result[1:] = np.where(np.isnan(total), np.nan, share)
+    result = np.full(close.shape, np.nan)
+    result[..., 1:] = np.where(np.isnan(total), np.nan, share)
     return result
 
 
@@ -47,25 +48,23 @@ def adx(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interva
 
 
 def directional(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Directional:
-    """+DI, -DI and ADX of n bars; float64, shape (n,) of consecutive bars, the first starting at `first_ms` (UTC)."""
-    plus_di, minus_di, result = (np.full(len(close), np.nan) for _ in range(3))
-    if len(close) < 2:
+    """+DI, -DI and ADX of n bars; float64, shape (..., n) of consecutive bars, the first starting at `first_ms` (UTC)."""
+    plus_di, minus_di, result = (np.full(close.shape, np.nan) for _ in range(3))
+    if close.shape[-1] < 2:
         return Directional(plus_di, minus_di, result)
     up, down = np.diff(high), -np.diff(low)
     plus = np.where((up > down) & (up > 0), up, 0.0)
     minus = np.where((down > up) & (down > 0), down, 0.0)
-    before = close[:-1]
-    true_range = np.maximum(high[1:], before) - np.minimum(low[1:], before)
     second = first_ms + interval_ms
-    span, up_moves, down_moves = wilder(np.array((true_range, plus, minus)), n, second, interval_ms)
+    ranges = true_range(high, low, close)[..., 1:]
+    span, up_moves, down_moves = wilder(np.array((ranges, plus, minus)), n, second, interval_ms)
     rising, falling = ratio(up_moves, span), ratio(down_moves, span)
     both = rising + falling
-    plus_di[1:], minus_di[1:] = rising * 100.0, falling * 100.0
+    plus_di[..., 1:], minus_di[..., 1:] = rising * 100.0, falling * 100.0
     dx = np.where(both == 0.0, 0.0, ratio(np.abs(rising - falling), both) * 100.0)
-    known = np.flatnonzero(~np.isnan(both))
-    if len(known):
-        first = int(known[0])
-        result[1 + first :] = wilder(dx[first:], n, second + first * interval_ms, interval_ms)
+    first = first_known(both)
+    if first is not None:
+        result[..., 1 + first :] = wilder(dx[..., first:], n, second + first * interval_ms, interval_ms)
     return Directional(plus_di, minus_di, result)
 
 

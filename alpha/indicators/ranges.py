@@ -1,6 +1,6 @@
 """True range, Wilder's average of it, and the channels of highs, lows and ranges.
 
-All take float64 of shape (n,) of consecutive bars and give the same shape, NaN until there is enough history.
+All take float64 of shape (..., n), the last axis being time, of consecutive bars and give the same shape, NaN until there is enough history.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from alpha.indicators.recursive import (
     wilder,
     wilder_warm_up,
 )
-from alpha.indicators.rolling import Floats
+from alpha.indicators.rolling import Floats, first_known
 
 
 class Channel(NamedTuple):
@@ -54,20 +54,20 @@ def donchian(high: Floats, low: Floats, n: int) -> Channel:
 
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     """The range of a bar and the gap before it (Wilder 1978); NaN at the first bar."""
-    result = np.full(len(close), np.nan)
-    if len(close) > 1:
-        before = close[:-1]
-        result[1:] = np.maximum(high[1:], before) - np.minimum(low[1:], before)
+    result = np.full(close.shape, np.nan)
+    if close.shape[-1] > 1:
+        before = close[..., :-1]
+        result[..., 1:] = np.maximum(high[..., 1:], before) - np.minimum(low[..., 1:], before)
     return result
 
 
 @memoised
 def atr(high: Floats, low: Floats, close: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Average true range: Wilder's average of the true range. The first bar starts at `first_ms` (UTC)."""
-    result = np.full(len(close), np.nan)
-    if len(close) > 1:
-        ranges = true_range(high, low, close)[1:]
-        result[1:] = wilder(ranges, n, first_ms + interval_ms, interval_ms)
+    result = np.full(close.shape, np.nan)
+    if close.shape[-1] > 1:
+        ranges = true_range(high, low, close)[..., 1:]
+        result[..., 1:] = wilder(ranges, n, first_ms + interval_ms, interval_ms)
     return result
 
 
@@ -106,37 +106,50 @@ def supertrend(
     It remembers its side, so like the averages it starts afresh for each UTC day, 10 n bars before its first bar, on the
     lower side.
     """
-    length = len(close)
-    line, side = np.full(length, np.nan), np.full(length, np.nan)
+    length = close.shape[-1]
+    line, side = np.full(close.shape, np.nan), np.full(close.shape, np.nan)
     middle = (high + low) / 2.0
     away = atr(high, low, close, n, first_ms, interval_ms) * multiple
-    known = np.flatnonzero(~np.isnan(away))
-    if not len(known):
+    known = first_known(away)
+    if known is None:
         return Supertrend(line, side)
-    upper, lower, closes = (middle + away).tolist(), (middle - away).tolist(), close.tolist()
     warm_up, block = wilder_warm_up(n), bars_a_day(interval_ms)
     start = -(first_ms // interval_ms) % block
-    while start - warm_up < known[0]:
+    while start - warm_up < known:
         start += block
-    for first in range(start, length, block):
-        place = first - warm_up
-        top, bottom, up = upper[place], lower[place], True
-        before = closes[place]
-        for at in range(place + 1, min(first + block, length)):
-            above, below, now = upper[at], lower[at], closes[at]
-            if above < top or before > top:
-                top = above
-            if below > bottom or before < bottom:
-                bottom = below
-            if up:
-                up = now >= bottom
-            else:
-                up = now > top
-            before = now
-            if at >= first:
-                line[at] = bottom if up else top
-                side[at] = 1.0 if up else -1.0
+    upper, lower = (middle + away).reshape(-1, length).tolist(), (middle - away).reshape(-1, length).tolist()
+    closes, lines, sides = (each.reshape(-1, length) for each in (close, line, side))
+    for row, closed in enumerate(closes.tolist()):
+        for first in range(start, length, block):
+            last = min(first + block, length)
+            lines[row, first:last], sides[row, first:last] = _supertrend_day(
+                upper[row][first - warm_up : last],
+                lower[row][first - warm_up : last],
+                closed[first - warm_up : last],
+                warm_up,
+            )
     return Supertrend(line, side)
+
+
+def _supertrend_day(
+    upper: list[float], lower: list[float], closes: list[float], warm_up: int
+) -> tuple[list[float], list[float]]:
+    """Line and side of a UTC day's bars, `warm_up` bars before which the arguments begin."""
+    line: list[float] = []
+    side: list[float] = []
+    top, bottom, up, before = upper[0], lower[0], True, closes[0]
+    for at in range(1, len(closes)):
+        above, below, now = upper[at], lower[at], closes[at]
+        if above < top or before > top:
+            top = above
+        if below > bottom or before < bottom:
+            bottom = below
+        up = now >= bottom if up else now > top
+        before = now
+        if at >= warm_up:
+            line.append(bottom if up else top)
+            side.append(1.0 if up else -1.0)
+    return line, side
 
 
 def supertrend_history(n: int, interval_ms: int) -> int:
@@ -147,15 +160,16 @@ def supertrend_history(n: int, interval_ms: int) -> int:
 def _extreme(values: Floats, n: int, of: np.ufunc) -> Floats:
     if n < 1:
         raise ValueError(f"a window needs at least one value, not {n}")
-    result = np.full(len(values), np.nan)
-    count = len(values) - n + 1
+    result = np.full(values.shape, np.nan)
+    count = values.shape[-1] - n + 1
     if count <= 0:
         return result
     if count <= 4:
-        result[n - 1 :] = [of.reduce(values[place : place + n]) for place in range(count)]
+        for place in range(count):
+            result[..., n - 1 + place] = of.reduce(values[..., place : place + n], axis=-1)
         return result
-    found = values[:count].copy()
+    found = values[..., :count].copy()
     for place in range(1, n):
-        of(found, values[place : place + count], out=found)
-    result[n - 1 :] = found
+        of(found, values[..., place : place + count], out=found)
+    result[..., n - 1 :] = found
     return result

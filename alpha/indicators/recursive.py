@@ -6,8 +6,8 @@ value at a bar is computed anew from a fixed number of bars before its UTC day: 
 same to the last bit however much history is available, and the seed has decayed to e^-10 (5 n bars for an
 exponential average, whose time constant is n / 2 bars; 10 n for Wilder's, whose time constant is n).
 
-All days are computed in parallel, one vector operation per step; a few days run sequentially, which is the same
-arithmetic and therefore gives the same bits.
+All days of all series are computed in parallel, one vector operation per step; a few days run sequentially, which is the
+same arithmetic and therefore gives the same bits.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from alpha.indicators.memo import memoised
 from alpha.indicators.rolling import Floats
 
 DAY_MS = 86_400_000
-_FEW_DAYS = 24  # times rows, up to which plain floats are faster than vectors
+_FEW_DAYS = 24  # of all series together, up to which plain floats are faster than vectors
 
 
 def ema_warm_up(n: int) -> int:
@@ -43,7 +43,7 @@ def bars_a_day(interval_ms: int) -> int:
 def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """The exponential moving average, smoothing 2 / (n + 1).
 
-    `values` (float64, shape (n,)) belong to consecutive bars, the first starting at `first_ms` (UTC). NaN where the
+    `values` (float64, shape (..., n)) belong to consecutive bars, the first starting at `first_ms` (UTC). NaN where the
     warm-up before the bar's day is missing.
     """
     return _anchored(values, 2.0 / (n + 1), ema_warm_up(n), first_ms, interval_ms)
@@ -53,13 +53,13 @@ def ema(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
 def wilder(values: Floats, n: int, first_ms: int, interval_ms: int) -> Floats:
     """Wilder's smoothed average, smoothing 1 / n (J. Welles Wilder, New Concepts in Technical Trading Systems, 1978).
 
-    Arguments as for `ema`; `values` of shape (rows, n) gives several at once.
+    Arguments as for `ema`.
     """
     return _anchored(values, 1.0 / n, wilder_warm_up(n), first_ms, interval_ms)
 
 
 def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interval_ms: int) -> Floats:
-    """One average, or several of the same period beside each other where `values` has the shape (rows, n)."""
+    """One average per series of `values` (shape (..., n))."""
     block = bars_a_day(interval_ms)
     length = values.shape[-1]
     result = np.full(values.shape, np.nan)
@@ -71,27 +71,30 @@ def _anchored(values: Floats, weight: float, warm_up: int, first_ms: int, interv
         return result
     days = -(-(length - start) // block)
     rest = 1.0 - weight
-    if days * (1 if values.ndim == 1 else len(values)) <= _FEW_DAYS:
-        for row, into in ((values, result),) if values.ndim == 1 else zip(values, result, strict=True):
+    series = values.reshape(-1, length)
+    if days * len(series) <= _FEW_DAYS:
+        for row, into in zip(series, result.reshape(-1, length), strict=True):
             into[start:] = _one_by_one(row, row * weight, rest, warm_up, start, block)[: length - start]
         return result
-    padded = values
-    missing = start + days * block - length
-    if missing:
-        padded = np.concatenate((values, np.full((*values.shape[:-1], missing), np.nan)), axis=-1)
-    weighted = padded * weight
-    out = np.empty((block, *values.shape[:-1], days))
-    base, reach = start - warm_up, (days - 1) * block + 1
-    average = padded[..., base : base + reach : block].copy()
-    for at in range(base + 1, start):
+    # what one step needs lies side by side in memory: the series where they are many, otherwise the days
+    many = len(series) > days
+    base = start - warm_up
+    bars = np.full((start + days * block - base, len(series)), np.nan, order="C" if many else "F")
+    bars[: length - base] = series[:, base:].T  # the last day may be incomplete
+    out = np.empty((block, days, len(series))) if many else np.empty((block, len(series), days)).swapaxes(1, 2)
+    into = out
+    if len(series) == 1:
+        bars, into = bars[:, 0], out[..., 0]  # over a single axis NumPy is quicker
+    weighted = bars * weight
+    reach = (days - 1) * block + 1
+    average = bars[:reach:block].copy(order="K")
+    for at in range(1, warm_up + block):
         np.multiply(average, rest, out=average)
-        np.add(average, weighted[..., at : at + reach : block], out=average)
-    for step in range(block):
-        at = start + step
-        np.multiply(average, rest, out=average)
-        np.add(average, weighted[..., at : at + reach : block], out=average)
-        out[step] = average
-    result[..., start:] = np.moveaxis(out, 0, -1).reshape(*values.shape[:-1], -1)[..., : length - start]
+        np.add(average, weighted[at : at + reach : block], out=average)
+        if at >= warm_up:
+            into[at - warm_up] = average
+    found = out.transpose(2, 1, 0).reshape(*values.shape[:-1], -1)
+    result[..., start:] = found[..., : length - start]
     return result
 
 

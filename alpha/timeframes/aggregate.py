@@ -15,7 +15,10 @@ _DIGITS = 8  # of a volume: a sum of decimal numbers is the decimal number again
 
 
 class Columns(NamedTuple):
-    """Candles as arrays of one length, oldest first; `start_ms` are UTC milliseconds, volume is in base coin."""
+    """Candles as arrays of one length, oldest first; `start_ms` are UTC milliseconds, volume is in base coin.
+
+    Those of several symbols at the same times have one row per symbol, `start_ms` one for all.
+    """
 
     start_ms: Ints
     open: Floats
@@ -37,11 +40,11 @@ def from_place(candles: Columns, first: int) -> Columns:
     """The candles from this place on, counted from the end where it is negative; views."""
     return Columns(
         candles.start_ms[first:],
-        candles.open[first:],
-        candles.high[first:],
-        candles.low[first:],
-        candles.close[first:],
-        candles.volume[first:],
+        candles.open[..., first:],
+        candles.high[..., first:],
+        candles.low[..., first:],
+        candles.close[..., first:],
+        candles.volume[..., first:],
     )
 
 

@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alpha.analysis import KINDS, Analysis, analyse, consecutive_tail, label_of, parse_definition, read_definition
+from alpha.analysis import (
+    KINDS,
+    Analysis,
+    analyse,
+    analyse_together,
+    consecutive_tail,
+    label_of,
+    parse_definition,
+    read_definition,
+)
 from alpha.errors import Misconfigured
 from alpha.model.interval import INTERVAL_MS
 from alpha.timeframes import Columns, from_place
@@ -49,6 +58,29 @@ def test_nothing_after_a_candle_changes_what_is_said_of_it(interval: str) -> Non
         noisy = analyse(replaced, length, EVERY_KIND, 300)[place]
         assert _bits(alone) == _bits(short) == _bits(noisy) == _bits(offline[place])
         assert None not in alone.values
+
+
+@pytest.mark.parametrize("last", [1, 3])
+@pytest.mark.parametrize("interval", ["5", "240", "D", "W"])
+def test_symbols_analysed_together_get_the_bits_of_one_alone(interval: str, last: int) -> None:
+    length = INTERVAL_MS[interval]
+    warm = max(indicator.history(length) for indicator in EVERY_KIND.indicators)
+    windows = [candles(warm + 40, interval, seed) for seed in range(9)]
+    # a market without any trade, one listed lately, one whose newest candle is late, one without candles
+    still = np.full(warm + 40, 7.0)
+    windows.append(Columns(windows[0].start_ms, still, still, still, still, still * 0.0))
+    windows.append(from_place(candles(warm + 40, interval, 20), -25))
+    windows.append(Columns(*(column[:-1] for column in candles(warm + 40, interval, 21))))  # type: ignore[arg-type]
+    windows.append(candles(0, interval))
+    # the first half of a day without any trade: its averages begin later
+    quiet = [column.copy() for column in candles(warm + 40, interval, 22)]
+    for column in quiet[1:]:
+        column[: warm // 2] = column[0]
+    windows.append(Columns(*quiet))  # type: ignore[arg-type]
+    together = analyse_together(windows, length, EVERY_KIND, last)
+    assert [len(rows) for rows in together] == [last] * 12 + [0, last]
+    for rows, window in zip(together, windows, strict=True):
+        assert [*map(_bits, rows)] == [*map(_bits, analyse(window, length, EVERY_KIND, last))]
 
 
 def _bits(analysis: Analysis) -> tuple[object, ...]:
