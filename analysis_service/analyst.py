@@ -35,11 +35,11 @@ class _Closed(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """The newest `count` candles of a series that are to be analysed."""
+    """The newest candles of a series, so many, that are to be analysed."""
 
     symbol: str
     window: Window
-    count: int
+    last: int
     end_ms: int
 
 
@@ -146,7 +146,7 @@ class Analyst:
 
     def _analyse(self, due: list[_Due], interval: str) -> list[tuple[_Due, list[Analysis]]]:
         length = INTERVAL_MS[interval]
-        newest = [each for each in due if each.count == 1]
+        newest = [each for each in due if each.last == 1]
         found = list(
             zip(
                 newest, analyse_together([each.window.columns for each in newest], length, self.definition), strict=True
@@ -154,7 +154,7 @@ class Analyst:
         )
         # what is made up for is long, and comes one symbol at a time
         found += [
-            (each, analyse(each.window.columns, length, self.definition, each.count)) for each in due if each.count > 1
+            (each, analyse(each.window.columns, length, self.definition, each.last)) for each in due if each.last > 1
         ]
         return found
 
