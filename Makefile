@@ -64,7 +64,7 @@ test-containers-long: $(VENV)/.dev ## what takes longest of it: an upgrade and t
 	@$(PYTEST) -m "containers and long" --timeout 1800 --durations 10 $(ARGS)
 
 test-swarm: $(VENV)/.dev ## a node of a Docker Swarm lost while bots trade (SWARM_ENGINE=program that makes the second engine)
-	@$(PYTEST) -n 0 -m "containers and long" --timeout 1800 tests/containers/test_swarm.py $(ARGS)
+	@$(PYTEST) -n 0 -m "containers and long" --timeout 3600 tests/containers/test_swarm.py $(ARGS)
 
 newcomer: $(VENV)/.dev ## the README's commands on a machine that has nothing; prints the time to the first fill
 	@$(PYTEST) -n 0 -m "long and not containers" -p no:cacheprovider tests/newcomer $(ARGS)

@@ -25,7 +25,7 @@ from tests.containers.compose import ROOT, engine_answers, measured, wait_for
 from tests.containers.exchange import ACCOUNTS, SIM_ACCOUNTS, Exchange, set_up
 from tests.support.world import patience
 
-pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(3600)]
 ENGINE = Path(os.environ.get("SWARM_ENGINE", ROOT.parent / "shared/tools/docker-engine"))
 SECOND = Path(os.environ.get("DOCKER_ENGINE_STATE", "/var/lib/docker-engine")) / "second"
 #: The first node's address on the link between the two, and its end of that link.
@@ -161,7 +161,7 @@ def stack(nodes: tuple[str, str], exchange: Exchange, tmp_path_factory: pytest.T
         wait_for(
             lambda: wished() and wished() <= running().keys(),
             lambda: f"the stack: {sorted(wished() - running().keys())}",
-            300,
+            300 * patience(),
         )
         measured(f"stack deployed, everything runs after {time.monotonic() - began:.0f} s")
         # the guide's way to the stores from this machine: 127.0.0.1 alone
@@ -221,7 +221,7 @@ def test_a_lost_node_is_replaced_within_a_minute_and_the_books_agree(
     stack: Path, nodes: tuple[str, str], exchange: Exchange
 ) -> None:
     known = Installation(stack, load_registry(stack / "bots.toml")).read()
-    wait_for(lambda: all_well(stack), lambda: f"live data and bots: {synced(stack)}", 180)
+    wait_for(lambda: all_well(stack), lambda: f"live data and bots: {synced(stack)}", 180 * patience())
     second_name = run("docker", "node", "inspect", "--format", "{{.Description.Hostname}}", nodes[1]).strip()
     there = {
         line.partition("_")[2].partition(".")[0]
