@@ -143,7 +143,7 @@ class HaEnv(FaultEnv):
             **{f"{bot.prefix}_NOTIONAL": "500" for bot in MANY},
             "ALPHA_BOTS_FILE": str(self.bots_file),
             "ALPHA_CONTAINER": PACK,
-            "ALPHA_LEASE_SECONDS": "2",
+            "ALPHA_LEASE_SECONDS": "6",
             "TICKS_DIR": str(self.folder / "ticks"),
             "BOT_CONTROL_URL": "unix:///no/such/socket",
             # it watches only: what the accounts hold here is traded without stops, on purpose
@@ -408,8 +408,11 @@ async def play(env: HaEnv, name: str) -> Outcome:
     env.trade()
     env.longest_gap_s = env.takeover_s = 0.0
     began_ms, began_s, market_ms = wall_ms(), time.monotonic(), await env.market_ms()
-    undo, changed = await fault(env)
     faults: list[str] = []
+    try:
+        undo, changed = await fault(env)
+    except AssertionError as late:
+        return Outcome(name, 0.0, 0.0, env.longest_gap_s, 0.0, [str(late)])
 
     async def replaced() -> bool:
         return time.monotonic() - began_s > _NOTICED_S and await asyncio.to_thread(changed)

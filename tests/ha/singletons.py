@@ -75,7 +75,7 @@ class Pair:
 
     async def replaced(self, how: str) -> tuple[Process, float]:
         """Kill, freeze or cut off whoever holds the lease; returns it and the seconds until the other one holds it."""
-        holder = await self._held(self.processes)
+        holder = await self._alone()
         other = next(process for process in self.processes if process is not holder)
         began_s = time.monotonic()
         if how == "paused":
@@ -86,6 +86,15 @@ class Pair:
             holder.kill()
         await self._held([other])
         return holder, time.monotonic() - began_s
+
+    async def _alone(self) -> Process:
+        """Who holds every lease; on a crowded machine bots move to the other instance one by one, and are gathered again."""
+        if not await self._holding(self.processes):
+            first, second = self.processes
+            second.kill()
+            await self._held([first])
+            second.start()
+        return await self._held(self.processes)
 
     def exchange_of(self, process: Process) -> str:
         """Host and port by which this instance knows the exchange."""
@@ -106,7 +115,7 @@ class Pair:
         for process in self.processes:
             if not process.running:
                 process.start()
-        await self._held(self.processes)
+        await self._alone()
 
     def kill(self) -> None:
         """End both."""
@@ -118,12 +127,7 @@ class Pair:
         found: list[Process] = []
 
         async def ours() -> bool:
-            holders = (await self._holders()).split()
-            found[:] = [
-                each
-                for each in processes
-                if each.running and holders and all(f":{each.pid}:" in one for one in holders)
-            ]
+            found[:] = await self._holding(processes)
             return bool(found)
 
         try:
@@ -134,6 +138,13 @@ class Pair:
                 f"{late}; it is held by {await self._holders() or 'nobody'}; they said {said}"
             ) from None
         return found[0]
+
+    async def _holding(self, processes: list[Process]) -> list[Process]:
+        """Whoever of these holds every lease."""
+        holders = (await self._holders()).split()
+        return [
+            each for each in processes if each.running and holders and all(f":{each.pid}:" in one for one in holders)
+        ]
 
     async def _holders(self) -> str:
         try:
