@@ -364,7 +364,9 @@ def test_a_truncated_and_a_foreign_file_are_named_and_stop_nothing(store: TickSt
 
 def test_rows_in_no_part_yet_survive_a_kill_and_keep_their_ordinals(store: TickStore) -> None:
     bench = Bench(store)
-    bench.trades(bench.trade("a"), bench.trade("b"))
+    bench.trades(bench.trade("a"))
+    bench.sync()
+    bench.trades(bench.trade("b"), bench.trade("later", T0 + 5), bench.trade("of the next hour", T0 + HOUR_MS))
     bench.frame("orderbook.1.A", book(1, [["9", "1"]], []))
     bench.frame("orderbook.50.A", book(7, [["9", "1"], ["8", "1"]], [["11", "1"]]))
     bench.sync()
@@ -373,7 +375,14 @@ def test_rows_in_no_part_yet_survive_a_kill_and_keep_their_ordinals(store: TickS
     bench.sync()
     assert store.all_files() == []
     again = Bench(store)
-    again.recorder.backfilled("A", [Trade(T0, "Buy", "1", "2.5", name) for name in ("a", "b")])
+    # each in the file of its hour, in the order of their arrival
+    assert [file.read()["id"].to_list() for file in store.files(Kind.TRADES, "A")] == [
+        ["a", "b", "later"],
+        ["of the next hour"],
+    ]
+    assert not list((store.root / ".journal").iterdir())
+    newest = Trade(T0 + HOUR_MS, "Buy", "1", "2.5", "of the next hour")
+    again.recorder.backfilled("A", [*(Trade(T0, "Buy", "1", "2.5", name) for name in ("a", "b")), newest])
     again.trades(again.trade("b"), again.trade("d"))
     again.save()
     rows = stored(store.root, Kind.TRADES, "A").select("id", "ordinal", "received")
@@ -381,6 +390,8 @@ def test_rows_in_no_part_yet_survive_a_kill_and_keep_their_ordinals(store: TickS
         ("a", 0, EPOCH + timedelta(microseconds=1)),
         ("b", 1, EPOCH + timedelta(microseconds=1)),
         ("d", 2, EPOCH + timedelta(microseconds=1)),
+        ("later", 0, EPOCH + timedelta(microseconds=1)),
+        ("of the next hour", 0, EPOCH + timedelta(microseconds=1)),
     ]
     assert stored(store.root, Kind.DEPTH, "A")["bid_sizes"].to_list() == [[1, 1]]
     assert len(stored(store.root, Kind.BBO, "A")) == 1
