@@ -227,6 +227,8 @@ class Flood:
     def __init__(self, exchange: TickExchange, symbols: list[str], frames: int, rate: int, begin_ms: int) -> None:
         self._exchange = exchange
         self.frames: list[tuple[str, bytes]] = []
+        # one text each, not one a frame: a million frames wait in memory
+        topics = {symbol: (f"publicTrade.{symbol}", f"orderbook.1.{symbol}") for symbol in symbols}
         for number in range(frames):
             symbol = symbols[number % len(symbols)]
             ts = begin_ms + number * 1_000 // rate
@@ -234,9 +236,9 @@ class Flood:
                 sent = exchange.of(symbol)
                 sent.update += 1
                 sent.quotes.append((sent.update, ts))
-                self.frames.append((f"orderbook.1.{symbol}", exchange._quote(symbol, ts)))
+                self.frames.append((topics[symbol][1], exchange._quote(symbol, ts)))
             else:
-                topic = f"publicTrade.{symbol}"
+                topic = topics[symbol][0]
                 rows = [exchange._row(symbol, ts)]
                 self.frames.append(
                     (topic, msgspec.json.encode({"topic": topic, "type": "snapshot", "ts": ts, "data": rows}))
