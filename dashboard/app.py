@@ -13,6 +13,7 @@ from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
 from alpha.live_state.connect import RedisClients
+from alpha.live_state.read import one_look
 from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
@@ -122,7 +123,10 @@ class Dashboard:
             if refusal is not None:
                 return refusal
             _require_known(request)
-            return await handler(request)
+            if request.method == "POST" or request.path == "/events":
+                return await handler(request)
+            with one_look():
+                return await handler(request)
         except Rejected as fault:
             # the request cannot be answered, now or later
             return self._fault(request, str(fault), 400)

@@ -5,11 +5,11 @@ Times are whole seconds since 1970 UTC, prices and amounts floats: charts need n
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
-from alpha.live_state.read import read_indicators
+from alpha.live_state.read import BarIndicators, read_indicators, read_symbols
 from alpha.model.coin import USDT
 from alpha.model.timestamp import ms_of
 from alpha.registry import Bot
@@ -18,10 +18,11 @@ from operations import analytics, history, positions, search
 from operations.analytics import EquityPoint, TripRow
 from operations.business_time import business_now
 from operations.candles import INTERVALS, Row, candles_of, intervals
-from operations.context import Operations
+from operations.context import Operations, redis_faults
 from operations.formatting import number, span, usdt
 from operations.history import FillRow
 from operations.pages import short
+from operations.periods import Period
 from operations.search import Filter
 
 _TRADES = 400
@@ -29,6 +30,8 @@ _TRADES = 400
 _LAST_FILLS = 600
 #: So many indicators are drawn in one chart.
 _INDICATORS = 24
+#: The indicators of so many bots are read at once, until there are enough.
+_READ_AT_ONCE = 8
 #: So many symbols are named to somebody who asks for one that is none.
 _NAMED = 12
 Json = dict[str, object]
@@ -38,8 +41,9 @@ async def symbols(platform: Operations) -> list[str]:
     """Return all symbols that bots follow or recently traded, the last traded first."""
     followed: set[str] = set()
     bots = platform.registry.bots
-    for found in await asyncio.gather(*(platform.live.of(bot).smembers(keys.symbols(bot.id)) for bot in bots)):
-        followed |= found
+    async with redis_faults(platform.live):
+        for found in await asyncio.gather(*(read_symbols(platform.live.of(bot), bot.id) for bot in bots)):
+            followed |= found
     try:
         # so many of each bot are looked at
         count = max(20, _LAST_FILLS // len(bots))
@@ -52,7 +56,9 @@ async def symbols(platform: Operations) -> list[str]:
 async def require_symbol(platform: Operations, symbol: str) -> None:
     """Rejected for a symbol that no bot follows, that has no candles and that was never traded."""
     known = await symbols(platform)
-    if symbol in known or await candles_of(platform, symbol, INTERVALS["D"], 1):
+    async with redis_faults(platform.live):
+        has_candles = symbol in known or bool(await candles_of(platform, symbol, INTERVALS["D"], 1))
+    if has_candles:
         return
     if (await search.fills(platform, Filter(None, None, symbol, limit=1))).rows:
         return
@@ -62,7 +68,8 @@ async def require_symbol(platform: Operations, symbol: str) -> None:
 
 async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow | None = None) -> Json:
     """Return candles of one symbol with the trades in them and the levels of open positions; of one trade's life if given."""
-    offered = await intervals(platform)
+    async with redis_faults(platform.live):
+        offered = await intervals(platform)
     interval = asked.interval or (offered[0] if offered else "5")
     now = await business_now(platform)
     if trip is None:
@@ -70,19 +77,19 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
     else:
         margin = max(trip.held / 2, (trip.closed_at - trip.opened_at) / 2)
         start, end = trip.opened_at - margin, trip.closed_at + margin
-    rows = await candles_of(platform, symbol, INTERVALS[interval])
+    minutes = INTERVALS[interval]
+    bot = asked.bot if trip is None else platform.registry.find(trip.bot)
+    # to the end of the millisecond: a period does not contain its end
+    period = asked.period(now) if trip is None else Period(start, end + timedelta(milliseconds=1), "")
+    rows, closed, fills, levels = await asyncio.gather(
+        _candles(platform, symbol, minutes, start, now),
+        _closed(platform, Filter(bot, period, symbol, limit=_TRADES), trip),
+        search.fills(platform, Filter(bot, period, symbol, limit=_TRADES)),
+        _levels(platform, symbol, bot) if trip is None else _none(),
+    )
     if trip is None and not rows:
         await require_symbol(platform, symbol)
-    shown = [row for row in rows if ms_of(start) - INTERVALS[interval] * 60_000 <= row[0] * 1000 <= ms_of(end)]
-    if trip is None:
-        period = asked.period(now)
-        trips = await search.trips(platform, Filter(asked.bot, period, symbol, limit=_TRADES)) if symbol else None
-        closed = trips.rows if trips else []
-    else:
-        closed = [trip]
-    one = trip.bot if trip is not None else asked.bot.id if asked.bot is not None else ""
-    bots = [each for each in platform.registry.bots if one in ("", each.id)]
-    fills = await search.fills(platform, Filter(asked.bot, None if trip else asked.period(now), symbol, limit=_TRADES))
+    shown = [row for row in rows if ms_of(start) - minutes * 60_000 <= row[0] * 1000 <= ms_of(end)]
     kept = [row for row in fills.rows if row.exec_type != "Funding" and start <= row.time <= end]
     return {
         "symbol": symbol,
@@ -91,9 +98,25 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         "volume": [(row[0], row[5], row[4] >= row[1]) for row in shown],
         "marks": [_mark(row) for row in reversed(kept)],
         "trades": [_trade(row, platform) for row in closed],
-        "levels": await _levels(platform, symbol, asked),
-        "indicators": await _indicators(platform, symbol, bots, shown, INTERVALS[interval] * 60),
+        "levels": levels,
+        "indicators": await _indicators(platform, symbol, platform.bots(bot), shown, minutes * 60),
     }
+
+
+async def _candles(platform: Operations, symbol: str, minutes: int, start: datetime, now: datetime) -> list[Row]:
+    """At least the candles since `start`, as far as they are kept."""
+    since = max(0, ms_of(now) - ms_of(start)) // (minutes * 60_000) + 2
+    async with redis_faults(platform.live):
+        return await candles_of(platform, symbol, minutes, min(since, keys.CANDLES_KEPT))
+
+
+async def _closed(platform: Operations, asked: Filter, trip: TripRow | None) -> list[TripRow]:
+    return [trip] if trip is not None else (await search.trips(platform, asked)).rows
+
+
+async def _none() -> list[Json]:
+    """A trade that has ended has no levels."""
+    return []
 
 
 def _mark(row: FillRow) -> Json:
@@ -116,10 +139,10 @@ def _trade(row: TripRow, platform: Operations) -> Json:
     }
 
 
-async def _levels(platform: Operations, symbol: str, asked: Asked) -> list[Json]:
+async def _levels(platform: Operations, symbol: str, bot: Bot | None) -> list[Json]:
     """Entry, stop, target and liquidation price of open positions in this symbol."""
     found: list[Json] = []
-    for row in await positions.positions(platform, asked.bot):
+    for row in await positions.positions(platform, bot):
         if row.symbol != symbol:
             continue
         prices = (
@@ -138,26 +161,34 @@ async def _indicators(
     platform: Operations, symbol: str, bots: Sequence[Bot], shown: Sequence[Row], seconds: int
 ) -> list[Json]:
     """What each bot's strategy computed for this symbol, one value per candle: the last one known within it."""
-    kept = await asyncio.gather(*(read_indicators(platform.live.of(bot), bot.id, symbol) for bot in bots))
-    starts = {row[0] for row in shown}
+    closes = {row[0]: row[4] for row in shown}
     found: list[Json] = []
-    for bot, rows in zip(bots, kept, strict=True):
-        named: dict[str, dict[int, float]] = {}
-        for row in rows:
-            start = row.start_ms // 1000 // seconds * seconds
-            if start in starts:
-                for name, value in row.values.items():
-                    named.setdefault(name, {})[start] = value
-        found += [
-            {"name": name, "bot": short(bot.id), "points": list(points.items()), "on_price": _on_price(points, shown)}
-            for name, points in named.items()
-        ]
+    for first in range(0, len(bots), _READ_AT_ONCE):
+        some = bots[first : first + _READ_AT_ONCE]
+        async with redis_faults(platform.live):
+            kept = await asyncio.gather(*(read_indicators(platform.live.of(bot), bot.id, symbol) for bot in some))
+        for bot, rows in zip(some, kept, strict=True):
+            found += _lines(bot, rows, closes, seconds)
+        if len(found) >= _INDICATORS:
+            break
     return found[:_INDICATORS]
 
 
-def _on_price(points: Mapping[int, float], shown: Sequence[Row]) -> bool:
+def _lines(bot: Bot, rows: Sequence[BarIndicators], closes: Mapping[int, float], seconds: int) -> list[Json]:
+    named: dict[str, dict[int, float]] = {}
+    for row in rows:
+        start = row.start_ms // 1000 // seconds * seconds
+        if start in closes:
+            for name, value in row.values.items():
+                named.setdefault(name, {})[start] = value
+    return [
+        {"name": name, "bot": short(bot.id), "points": list(points.items()), "on_price": _on_price(points, closes)}
+        for name, points in named.items()
+    ]
+
+
+def _on_price(points: Mapping[int, float], closes: Mapping[int, float]) -> bool:
     """Whether these values are prices: nine of ten are within a fifth of their candle's close."""
-    closes = {row[0]: row[4] for row in shown}
     near = sum(abs(value - closes[start]) <= closes[start] / 5 for start, value in points.items())
     return near >= 0.9 * len(points)
 

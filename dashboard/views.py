@@ -17,7 +17,7 @@ from operations.arguments import read_words
 from operations.business_time import business_now
 from operations.candles import intervals
 from operations.commands import QUERIES
-from operations.context import Operations
+from operations.context import Operations, redis_faults
 from operations.page import Cell, Column, Facts, Page, Table, Tone
 from operations.system import lights, system_facts
 from operations.trade import trade
@@ -67,7 +67,8 @@ async def chart(platform: Operations, symbol: str | None, asked: Asked) -> str:
     symbol = symbol or next(iter(known), None)
     if symbol is None:
         return "<section><p class=dim>No bot follows a symbol yet.</p></section>"
-    offered = await intervals(platform)
+    async with redis_faults(platform.live):
+        offered = await intervals(platform)
     chosen = asked.interval or (offered[0] if offered else "")
     ways = "".join(
         f'<a href="{escape(asked.url(f"/chart/{symbol}", interval=each))}"{_here(each == chosen)}>{each}</a>'

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from alpha.live_state.read import once
 from alpha.postgres.sql import queries
 from alpha.registry import Bot
 from operations.context import Operations
@@ -20,11 +21,12 @@ class CurrentAccount:
 
 async def current_accounts(platform: Operations, bot: Bot | None = None) -> list[CurrentAccount]:
     """Return the current account of each of these bots that has one, in registry order."""
+    return await once("accounts", "" if bot is None else bot.id, lambda: _current_accounts(platform, bot))
+
+
+async def _current_accounts(platform: Operations, bot: Bot | None) -> list[CurrentAccount]:
     ids = [each.id for each in platform.bots(bot)]
-    rows = await platform.history.rows(
-        SQL["current_accounts"],
-        ids,
-    )
+    rows = await platform.history.rows(SQL["current_accounts"], ids)
     found = [CurrentAccount(row["bot_id"], row["account_id"], row["environment"]) for row in rows]
     return sorted(found, key=lambda account: ids.index(account.bot))
 

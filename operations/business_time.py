@@ -6,7 +6,7 @@ from datetime import datetime
 
 from alpha.live_state import keys
 from alpha.live_state.connect import REDIS_UNAVAILABLE
-from alpha.live_state.read import once
+from alpha.live_state.read import once, read_heard
 from alpha.model.timestamp import at
 from alpha.postgres.sql import queries
 from alpha.registry import Bot
@@ -30,25 +30,15 @@ async def _business_now(platform: Operations, bot: Bot | None) -> datetime:
         heard = 0
     if heard:
         return at(heard)
-    newest: datetime | None = None
-    for each in platform.bots(bot):
-        last = await platform.history.value(SQL["newest_fill"], each.id)
-        newest = last if newest is None or (last is not None and last > newest) else newest
+    newest: datetime | None = await platform.history.value(SQL["newest_fill"], [each.id for each in platform.bots(bot)])
     return newest if newest is not None else platform.wall_now()
 
 
 async def _heard(platform: Operations, bots: Sequence[Bot]) -> int:
     """The newest time, in milliseconds, that the exchange has sent to these bots or with their markets; 0 for none."""
 
-    async def of(bot: Bot) -> tuple[set[str], str | None]:
-        async with platform.live.of(bot).pipeline(transaction=False) as pipe:
-            pipe.smembers(keys.symbols(bot.id))
-            pipe.hget(keys.wallet(bot.id), "updated_at")
-            symbols, stamp = await pipe.execute()
-            return symbols, stamp
-
-    found = await asyncio.gather(*map(of, bots))
-    stamps = [stamp for _, stamp in found]
+    found = await asyncio.gather(*(read_heard(platform.live.of(bot), bot.id) for bot in bots))
+    stamps: list[str | int | None] = [stamp for _, stamp in found]
     if symbols := set[str]().union(*(each for each, _ in found)):
         async with platform.live.shared.pipeline(transaction=False) as pipe:
             for symbol in symbols:

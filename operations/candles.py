@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from alpha.live_state import keys
-from alpha.live_state.read import Candle, read_candles
+from alpha.live_state.read import Candle, read_candles, read_intervals
 from operations.context import Operations
 
 #: Interval to minutes, in the order of the choice.
@@ -17,7 +17,7 @@ async def intervals(platform: Operations) -> list[str]:
     """Return the intervals of INTERVALS that can be made of those which bots follow."""
     kept: set[str] = set()
     bots = platform.registry.bots
-    for found in await asyncio.gather(*(platform.live.of(bot).smembers(keys.intervals(bot.id)) for bot in bots)):
+    for found in await asyncio.gather(*(read_intervals(platform.live.of(bot), bot.id) for bot in bots)):
         kept |= found
     bases = [INTERVALS[each] for each in kept if each in INTERVALS]
     return [name for name, minutes in INTERVALS.items() if any(minutes % base == 0 for base in bases)]

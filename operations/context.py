@@ -73,6 +73,7 @@ class History:
                     min_size=0,
                     max_size=self._connections,
                     command_timeout_s=QUERY_LIMIT_S,
+                    planned_anew=True,
                 )
             return self._pool
 

@@ -86,29 +86,19 @@ class Status:
 
 async def status(platform: Operations, bot: Bot | None = None) -> Status:
     """Return the status of these bots. Never fails: unavailable parts are listed in `faults`, and the rest is shown."""
-    faults: list[str] = []
-    processes: dict[str, Process] | None = None
-    try:
-        processes = {process.container: process for process in await platform.control.list()}
-    except Unseen:
-        pass  # live state alone says what runs
-    except AlphaError as fault:
-        faults.append(str(fault))
-    wishes: dict[str, str] | None = None
-    halts: list[history.HaltRow] = []
-    today: dict[str, history.DayTotal] | None = None
-    moment: datetime | None = None
-    try:
-        wishes = await history.desired_states(platform)
-        halts = [halt for halt in await history.halts(platform, bot) if halt.kind != history.BLACKLIST]
-        moment = await business_now(platform, bot)
-        today = await history.day_totals(platform, moment.date())
-    except AlphaError as fault:
-        faults.append(str(fault))
+    own = platform.bots(bot)
+    processes, recorded, announced, each_seen = await asyncio.gather(
+        _processes(platform),
+        _recorded(platform, bot),
+        _announced(platform),
+        asyncio.gather(*(_seen(platform, each) for each in own)),
+    )
+    faults = [str(part) for part in (processes, recorded.fault) if isinstance(part, AlphaError)]
+    if isinstance(processes, AlphaError):
+        processes = None
+    wishes, halts, moment, today = recorded.wishes, recorded.halts, recorded.moment, recorded.today
     rows = []
-    for each, seen in zip(
-        platform.bots(bot), await asyncio.gather(*(_seen(platform, each) for each in platform.bots(bot))), strict=True
-    ):
+    for each, seen in zip(own, each_seen, strict=True):
         live, heartbeat, open_positions = None, None, None
         if isinstance(seen, AlphaError):
             if str(seen) not in faults:
@@ -139,20 +129,58 @@ async def status(platform: Operations, bot: Bot | None = None) -> Status:
                 today=None if day is None else day.by_coin,
             )
         )
-    own = {each.container for each in platform.registry.bots}
+    containers = {each.container for each in platform.registry.bots}
     services = [
         ServiceStatus(p.container, p.state.value, p.healthy, p.detail)
         for p in (processes or {}).values()
-        if p.container not in own
+        if p.container not in containers
     ]
-    announced = MaintenanceState()
+    if isinstance(announced, AlphaError):
+        if str(announced) not in faults:
+            faults.append(str(announced))
+        announced = MaintenanceState()
+    return Status(rows, services, halts, faults, moment, platform.wall_now(), announced)
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """What PostgreSQL says, as far as it could be asked."""
+
+    wishes: dict[str, str] | None = None
+    halts: list[history.HaltRow] = field(default_factory=list)
+    moment: datetime | None = None
+    today: dict[str, history.DayTotal] | None = None
+    fault: AlphaError | None = None
+
+
+async def _recorded(platform: Operations, bot: Bot | None) -> _Recorded:
+    found = _Recorded()
+    try:
+        found.wishes = await history.desired_states(platform)
+        found.halts = [halt for halt in await history.halts(platform, bot) if halt.kind != history.BLACKLIST]
+        found.moment = await business_now(platform, bot)
+        found.today = await history.day_totals(platform, found.moment.date())
+    except AlphaError as fault:
+        found.fault = fault
+    return found
+
+
+async def _processes(platform: Operations) -> dict[str, Process] | AlphaError | None:
+    """The processes by container; None where bot control sees none: live state alone says what runs."""
+    try:
+        return {process.container: process for process in await platform.control.list()}
+    except Unseen:
+        return None
+    except AlphaError as fault:
+        return fault
+
+
+async def _announced(platform: Operations) -> MaintenanceState | AlphaError:
     try:
         async with redis_faults(platform.live):
-            announced = await read_maintenance(platform.live.shared)
+            return await read_maintenance(platform.live.shared)
     except AlphaError as fault:
-        if str(fault) not in faults:
-            faults.append(str(fault))
-    return Status(rows, services, halts, faults, moment, platform.wall_now(), announced)
+        return fault
 
 
 async def _seen(

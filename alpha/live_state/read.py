@@ -181,7 +181,10 @@ async def read_position(bot_db: TextRedis, bot: str, slot: str) -> LivePosition 
 
 async def read_positions(bot_db: TextRedis, bot: str) -> list[LivePosition]:
     """All open positions, by symbol and leg."""
-    slots = sorted(await bot_db.smembers(keys.positions(bot)))
+    look = await _look_at(bot_db, bot)
+    slots = sorted(look.slots if look is not None else await bot_db.smembers(keys.positions(bot)))
+    if not slots:
+        return []
     async with bot_db.pipeline(transaction=False) as pipe:
         for slot in slots:
             pipe.hgetall(keys.position(bot, slot))
@@ -220,18 +223,48 @@ def parse_position(slot: str, fields: Mapping[str, str]) -> LivePosition:
 
 async def read_orders(bot_db: TextRedis, bot: str) -> dict[str, dict[str, object]]:
     """The open orders: order id to the row as the exchange sent it."""
-    rows = await bot_db.hgetall(keys.orders(bot))
+    look = await _look_at(bot_db, bot)
+    rows = look.orders if look is not None else await bot_db.hgetall(keys.orders(bot))
     return {order_id: msgspec.json.decode(row) for order_id, row in rows.items()}
 
 
 async def read_wallets(bot_db: TextRedis, bot: str) -> list[LiveWallet]:
     """The wallet's settle coins, USDT first, as they were at one moment; empty before it was first seen."""
-    # Redis may be emptied between two reads: a coin that then is missing was not spent
-    async with bot_db.pipeline(transaction=True) as pipe:
-        for coin in SETTLE_COINS:
-            pipe.hgetall(keys.wallet(bot, coin))
-        rows = await pipe.execute()
+    look = await _look_at(bot_db, bot)
+    if look is not None:
+        rows = look.wallets
+    else:
+        # Redis may be emptied between two reads: a coin that then is missing was not spent
+        async with bot_db.pipeline(transaction=True) as pipe:
+            for coin in SETTLE_COINS:
+                pipe.hgetall(keys.wallet(bot, coin))
+            rows = await pipe.execute()
     return [_parse_wallet(fields, coin) for coin, fields in zip(SETTLE_COINS, rows, strict=True) if fields]
+
+
+async def read_symbols(bot_db: TextRedis, bot: str) -> set[str]:
+    """The symbols that the bot follows."""
+    look = await _look_at(bot_db, bot)
+    return look.symbols if look is not None else await bot_db.smembers(keys.symbols(bot))
+
+
+async def read_intervals(bot_db: TextRedis, bot: str) -> set[str]:
+    """The intervals of the candles that the bot follows."""
+    look = await _look_at(bot_db, bot)
+    return look.intervals if look is not None else await bot_db.smembers(keys.intervals(bot))
+
+
+async def read_heard(bot_db: TextRedis, bot: str) -> tuple[set[str], int]:
+    """The symbols that the bot follows, and the exchange's time of its wallet in milliseconds; 0 for none."""
+    look = await _look_at(bot_db, bot)
+    if look is not None:
+        return look.symbols, max(int(wallet.get("updated_at") or 0) for wallet in look.wallets)
+    async with bot_db.pipeline(transaction=False) as pipe:
+        pipe.smembers(keys.symbols(bot))
+        for coin in SETTLE_COINS:
+            pipe.hget(keys.wallet(bot, coin), "updated_at")
+        symbols, *stamps = await pipe.execute()
+    return symbols, max(int(stamp or 0) for stamp in stamps)
 
 
 async def read_wallet(bot_db: TextRedis, bot: str, coin: str = USDT) -> LiveWallet | None:
@@ -257,7 +290,10 @@ _look: ContextVar[dict[tuple[str, str], asyncio.Task[Any]] | None] = ContextVar(
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """Within this block, and in tasks that it starts, a bot's status and heartbeat are read once, whoever asks."""
+    """Within this block, and in tasks that it starts, all that Redis holds of a bot is read once, at one moment, whoever asks.
+
+    For what only shows: who changes something reads again afterwards.
+    """
     token = _look.set({})
     try:
         yield
@@ -277,6 +313,40 @@ async def once(kind: str, name: str, read: Callable[[], Coroutine[Any, Any, T]])
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _BotLook:
+    """All that Redis holds of one bot, but its positions: they are read when their slots are known."""
+
+    asked_ms: int
+    status: dict[str, str]
+    heartbeat: dict[str, str]
+    wallets: list[dict[str, str]]
+    orders: dict[str, str]
+    slots: set[str]
+    symbols: set[str]
+    intervals: set[str]
+
+
+async def _look_at(bot_db: TextRedis, bot: str) -> _BotLook | None:
+    """What this look has read of the bot; None outside of one."""
+    return None if _look.get() is None else await once("bot", bot, lambda: _read_bot(bot_db, bot))
+
+
+async def _read_bot(bot_db: TextRedis, bot: str) -> _BotLook:
+    asked_ms = boottime_ms()
+    async with bot_db.pipeline(transaction=True) as pipe:
+        pipe.hgetall(keys.status(bot))
+        pipe.hgetall(keys.heartbeat(bot))
+        pipe.hgetall(keys.orders(bot))
+        pipe.smembers(keys.positions(bot))
+        pipe.smembers(keys.symbols(bot))
+        pipe.smembers(keys.intervals(bot))
+        for coin in SETTLE_COINS:
+            pipe.hgetall(keys.wallet(bot, coin))
+        status, heartbeat, orders, slots, symbols, intervals, *wallets = await pipe.execute()
+    return _BotLook(asked_ms, status, heartbeat, wallets, orders, slots, symbols, intervals)
+
+
 #: Each client's observations of each bot's counter, for this process.
 _seen: WeakKeyDictionary[TextRedis, dict[str, Beats]] = WeakKeyDictionary()
 _READ_AGAIN_S = 0.1
@@ -293,9 +363,11 @@ async def read_status(bot_db: TextRedis, bot: str, *, patience_s: float = PATIEN
 
 async def _read_status(bot_db: TextRedis, bot: str, patience_s: float) -> LiveStatus | None:
     beats = _seen.setdefault(bot_db, {}).setdefault(bot, Beats())
+    look = await _look_at(bot_db, bot)
     while True:
-        asked_ms = boottime_ms()
-        fields = await bot_db.hgetall(keys.status(bot))
+        asked_ms = boottime_ms() if look is None else look.asked_ms
+        fields = await bot_db.hgetall(keys.status(bot)) if look is None else look.status
+        look = None
         if not fields:
             return None
         state, age_s = DataState(fields["state"]), None
@@ -345,8 +417,9 @@ async def read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
 
 
 async def _read_heartbeat(bot_db: TextRedis, bot: str) -> Heartbeat | None:
-    asked_ms = boottime_ms()
-    fields = await bot_db.hgetall(keys.heartbeat(bot))
+    look = await _look_at(bot_db, bot)
+    asked_ms = boottime_ms() if look is None else look.asked_ms
+    fields = await bot_db.hgetall(keys.heartbeat(bot)) if look is None else look.heartbeat
     if not fields:
         return None
     alive_at, state, waits_for = at(int(fields["alive_at"])), fields.get("state", ""), fields.get("waits_for", "")

@@ -1,6 +1,7 @@
 """How fast the dashboard answers with sixty bots, and what its live updates cost: `make bench ARGS=dashboard`.
 
     python -m tests.benchmarks.bench_dashboard --fills 10000000
+    python -m tests.benchmarks.bench_dashboard --fills 10000000 --keep /var/tmp/bench  # builds once, asks each time
 
 The dashboard is its own process, asked over HTTP. Fills are made from a seed and end now; live state is a Redis of its own, in
 which all prices and wallets change every second. The floors of the same run: `SELECT 1`, and an answer that asks nobody.
@@ -38,13 +39,15 @@ from demo.ports import free_port
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
 from tests.benchmarks.bench_history import ROOT, _lines
-from tests.support.fill_generator import BOTS, DAYS, START, streams
+from tests.support.fill_generator import BOTS, DAYS, streams
 from tests.support.world import Process, until
 
 BOTS_IN_ALL, VIEWERS, ROUNDS = 60, 10, 7
 CANDLES, BAR_MS = 2_000, 300_000
 TOKEN = "a-token-of-the-benchmark"
 PASSWORD = "bench"
+#: Names a trade; written when the database is complete.
+BUILT = "built"
 AIM_MS, AIM_PCT = 300, 2.0
 PAGES = (
     ("first page, 30 days", "/?range=30d"),
@@ -126,12 +129,16 @@ async def load(connection: Connection, postgres: EmbeddedPostgres, registry: Reg
         source = _lines(rows, names.index(name), name, symbol)
         await connection.copy_to_table("made", columns=list(Fill.__struct_fields__), source=source, timeout=3600)
     kept = ", ".join(n for n in Fill.__struct_fields__ if n not in {"account_id", "bot_id", "exec_time"})
-    shift = datetime.now(UTC) - START - timedelta(days=DAYS, minutes=20)
+    # each symbol's fills end now, a few seconds apart from bot to bot: none of the ranges is empty
+    await connection.execute(
+        "CREATE TEMP TABLE ends AS SELECT account_id, symbol, max(exec_time) AS last FROM made GROUP BY 1, 2"
+    )
+    end = datetime.now(UTC) - timedelta(minutes=20)
     for number, (bot, account) in enumerate(zip(registry.bots, accounts, strict=True)):
         await connection.execute(
-            f"INSERT INTO trading.fills ({kept}, account_id, bot_id, exec_time) SELECT {kept}, $1, $2, exec_time + $3 "
-            "FROM made WHERE account_id = $4 ORDER BY exec_time",
-            *(account, bot.id, shift + timedelta(seconds=7 * number), number % len(names)),
+            f"INSERT INTO trading.fills ({kept}, account_id, bot_id, exec_time) SELECT {kept}, $1, $2, $3::timestamptz - (last - exec_time) "
+            "FROM made JOIN ends USING (account_id, symbol) WHERE account_id = $4 ORDER BY exec_time",
+            *(account, bot.id, end + timedelta(seconds=7 * number), number % len(names)),
             timeout=3600,
         )
     await connection.execute("ALTER TABLE trading.fills ENABLE TRIGGER update_rollups")
@@ -324,7 +331,13 @@ async def bench(folder: Path, postgres: EmbeddedPostgres, redis: EmbeddedRedis, 
     """Load, ask, print; 1 when an aim is missed."""
     file, registry = registry_of(folder)
     connection = await connect(postgres.settings(), "bench")
-    trade = await load(connection, postgres, registry, fills)
+    built = postgres.folder / BUILT
+    if built.exists():
+        await migrate(connection)
+        trade = built.read_text()
+    else:
+        trade = await load(connection, postgres, registry, fills)
+        built.write_text(trade)
     links = RedisClients(redis.settings())
     live = LiveState(links, registry)
     await live.begin()
@@ -393,17 +406,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How fast the dashboard answers, and what its live updates cost.")
     parser.add_argument("--fills", type=int, default=1_000_000, help="how many fills")
     parser.add_argument("--seconds", type=float, default=20, help="how long live updates are watched")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder that keeps the database: the next run does not build it again"
+    )
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="alpha-bench-dashboard-"))
     folder.chmod(0o755)
-    postgres, redis = EmbeddedPostgres(folder / "postgres", PASSWORD), EmbeddedRedis(folder / "redis", PASSWORD)
+    if asked.keep is not None:
+        asked.keep.mkdir(parents=True, exist_ok=True)
+    data = (asked.keep or folder) / f"postgres-{asked.fills}"
+    if data.exists() and not (data / BUILT).exists():
+        # a build that was interrupted
+        shutil.rmtree(data)
+    postgres, redis = EmbeddedPostgres(data, PASSWORD), EmbeddedRedis(folder / "redis", PASSWORD)
     try:
         postgres.start()
         redis.start()
         return asyncio.run(bench(folder, postgres, redis, asked.fills, asked.seconds))
     finally:
         redis.stop()
-        postgres.stop("immediate")
+        postgres.stop("immediate" if asked.keep is None else "fast")
         shutil.rmtree(folder, ignore_errors=True)
 
 
