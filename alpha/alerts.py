@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Literal
 
 from redis.exceptions import RedisError
 
@@ -21,11 +22,15 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
+#: In the place of a level: the trouble of this key has ended.
+OVER: Final = "over"
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert. `key` identifies the problem, so that repeats can be grouped; `remedy` says what to do."""
 
-    level: Level
+    level: Level | Literal["over"]
     key: str
     text: str
     remedy: str = ""
@@ -43,6 +48,8 @@ class Alerts:
         self.service = service
         self._waiting: list[tuple[Alert, int]] = []
         self._raised_ms: dict[str, int] = {}
+        #: Keys whose end was told and that were not raised since.
+        self._over: dict[str, None] = {}
         self._flushing = asyncio.Lock()
 
     async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
@@ -54,6 +61,24 @@ class Alerts:
             return
         event = log.critical if alert.level is Level.CRITICAL else log.warning
         event("alert", level=alert.level, key=alert.key, text=alert.text, remedy=alert.remedy, bot=alert.bot)
+        self._over.pop(alert.key, None)
+        await self._put(alert, now_ms)
+
+    async def resolve(self, key: str, now_ms: int, *, bot: str = "") -> None:
+        """The trouble of this key has ended, as its watcher sees at wall-clock time `now_ms`. Never raises.
+
+        For every look that finds it well: it is told once until the trouble comes back. A service that has just started
+        tells it as well, since the one before it may have raised it; the command centre passes over what nobody raised.
+        """
+        if key in self._over:
+            return
+        self._over[key] = None
+        if len(self._over) > self._KEYS_REMEMBERED:
+            del self._over[next(iter(self._over))]
+        self._raised_ms.pop(key, None)
+        await self._put(Alert(OVER, key, "It is over.", bot=bot), now_ms)
+
+    async def _put(self, alert: Alert, now_ms: int) -> None:
         self._waiting = [*self._waiting, (alert, now_ms)][-self._KEPT_WHILE_AWAY :]
         await self.flush()
 

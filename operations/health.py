@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from alpha.alerts import OVER
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.model.timestamp import at
@@ -90,7 +91,9 @@ async def alerts(platform: Operations, count: int = 20) -> list[AlertRow]:
             raise
         return kept
     oldest = kept[-1].time if len(kept) == count else None
-    waiting = [_streamed(fields) for stream_id, fields in fresh if stream_id not in stored]
+    waiting = [
+        _streamed(fields) for stream_id, fields in fresh if stream_id not in stored and fields.get("level") != OVER
+    ]
     waiting = [row for row in waiting if oldest is None or row.time > oldest]
     return sorted([*waiting, *kept], key=lambda row: row.time, reverse=True)[:count]
 

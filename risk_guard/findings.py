@@ -40,18 +40,40 @@ class Finding:
     remedy: str
 
 
+#: The end of these is told after a restart of the guard, too.
+_COMMON = ("heartbeat", "data", "key_refused", "hindered")
+#: Found in each look while they last; all others are told once, when they happen, and have no end.
+_LASTING = frozenset((*_COMMON, "account", "clock", "key_withdraw", "key_trade", "key_unbound", "key_expiry", "dcp"))
+
+
 class FindingReporter:
-    """Raises findings, each at most every ten minutes."""
+    """Raises findings, each at most every ten minutes, and tells their end."""
 
     def __init__(self, alerts: Alerts) -> None:
         self._alerts = alerts
+        #: The keys that were found of each bot and whose end was not told.
+        self._found: dict[str, set[str]] = {}
+
+    async def settle(self, bot: str, findings: Sequence[Finding], now_ms: int) -> None:
+        """These are all that a complete look has found: what was found before and is not among them has ended."""
+        found = {_key(bot, finding.key) for finding in findings if finding.key in _LASTING}
+        before = self._found.setdefault(bot, {_key(bot, name) for name in _COMMON})
+        for key in sorted(before - found):
+            await self._alerts.resolve(key, now_ms, bot=bot)
+        self._found[bot] = found
 
     async def report(self, bot: str, findings: Sequence[Finding], now_ms: int) -> None:
         """Raise these at wall-clock time `now_ms`."""
         for finding in findings:
-            key = f"guard:{finding.key}:{bot}" if bot else f"guard:{finding.key}"
+            key = _key(bot, finding.key)
+            if finding.key in _LASTING:
+                self._found.setdefault(bot, {_key(bot, name) for name in _COMMON}).add(key)
             alert = Alert(finding.level, key, finding.text, finding.remedy, bot)
             await self._alerts.raise_alert(alert, now_ms, again_after_ms=AGAIN_MS)
+
+
+def _key(bot: str, name: str) -> str:
+    return f"guard:{name}:{bot}" if bot else f"guard:{name}"
 
 
 def bot_signs(

@@ -78,6 +78,7 @@ class Monitor:
         """Run one round; `faults` then lists the checks that failed."""
         found: list[Finding] = []
         self.faults = []
+        complete = True
         now = at(wall_ms())
         for part in (
             self._key,
@@ -92,10 +93,14 @@ class Monitor:
                 found += await part(now)
             except AlphaError as fault:
                 self.faults.append(fault)
+                complete = False
                 log.warning("not_watched", bot=self._account.bot.id, what=part.__name__, fault=str(fault))
             except REDIS_UNAVAILABLE:
+                complete = False
                 log.warning("redis_away", bot=self._account.bot.id)
         await self._watchman.report(self._account.bot.id, found, wall_ms())
+        if complete and self._clock.monotonic_s() - self._began_s > FIRST_MINUTE_S:
+            await self._watchman.settle(self._account.bot.id, found, wall_ms())
 
     async def _key(self, now: datetime) -> list[Finding]:
         if self._clock.monotonic_s() - self._key_s >= KEY_EVERY_S:

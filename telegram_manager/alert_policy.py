@@ -11,6 +11,7 @@ from html import escape
 
 import msgspec
 
+from alpha.alerts import OVER
 from alpha.model.timestamp import at
 from operations.formatting import in_zone, moment, zone_name
 
@@ -112,7 +113,7 @@ class AlertPolicy:
     def take(self, alerts: list[Raised], now_ms: int) -> list[Notice]:
         """Return the notices due now, from new alerts and held ones: one notice per level, most urgent first."""
         quiet = self._is_quiet(now_ms)
-        over = [] if quiet else self._over({alert.key for alert in alerts}, now_ms)
+        over = [] if quiet else self._over({alert.key for alert in alerts if alert.level != OVER}, now_ms)
         fresh = [alert for alert in alerts if self._is_news(alert, now_ms)]
         self.state.held += [alert for alert in fresh if quiet and alert.level != "critical"]
         tell = [alert for alert in fresh if not quiet or alert.level == "critical"]
@@ -141,7 +142,20 @@ class AlertPolicy:
             if known is not None and known.ended_ms is None:
                 known.ended_ms = now_ms
 
+    def open_keys(self, service: str) -> list[str]:
+        """The problems that this service has raised and that are not over."""
+        return [key for key, known in self.state.known.items() if service in known.words and not known.over]
+
+    def _resolved(self, alert: Raised, now_ms: int) -> None:
+        """A service no longer finds what it raised. Ended is what no other service has raised, too."""
+        known = self.state.known.get(alert.key)
+        if known is not None and known.words.pop(alert.service, None) is not None and not known.words:
+            self.end([alert.key], now_ms)
+
     def _is_news(self, alert: Raised, now_ms: int) -> bool:
+        if alert.level == OVER:
+            self._resolved(alert, now_ms)
+            return False
         if alert.level not in _ORDER or _ORDER[alert.level] > _ORDER[self._least]:
             return False
         known = self.state.known.get(alert.key)
@@ -176,7 +190,7 @@ class AlertPolicy:
 
         Ended is what its watcher no longer finds, and what was raised again and again and then not for a while. What was
         raised only once says nothing by its silence (a halt that a limit has set stays without repeating itself): its end
-        is not told.
+        is told when its service says so.
         """
         lines: dict[str, list[tuple[str, Raised]]] = {}
         for key, known in self.state.known.items():

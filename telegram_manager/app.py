@@ -196,7 +196,13 @@ class CommandCentre:
         if setup is not None:
             setup.audience.default_news = self._settings.news()
             people = News(self._platform, setup.audience, setup.letters, self._memory, self._settings.quiet())
-        watch = HealthWatch(self._platform, self._alerts, self._settings.c2_alert_drawdown_pct, ended=self._book.end)
+        watch = HealthWatch(
+            self._platform,
+            self._alerts,
+            self._settings.c2_alert_drawdown_pct,
+            ended=self._book.end,
+            known=lambda: self._book.open_keys(self._alerts.service),
+        )
         news = TradeEvents(
             self._platform,
             self._memory,

@@ -33,17 +33,28 @@ DISK_LOW = 0.05
 
 #: Told the keys of problems that have ended, and when.
 Ended = Callable[[Sequence[str], int], None]
+#: Gives the keys of problems that this service raised, perhaps before a restart, and that are not over.
+Known = Callable[[], Sequence[str]]
+#: How the keys of each check begin.
+_SLOW = ("drawdown:", "recovery-old", "backup-missing", "disk-low")
+_QUICK = ("bot-down:", "guard:", "service-down:", "away:")
 
 
 def nobody(keys: Sequence[str], now_ms: int) -> None:
     """Tell nobody."""
 
 
+def nothing() -> Sequence[str]:
+    """No problem."""
+    return ()
+
+
 class Debouncer:
     """Raises a problem once it has lasted for the patience, and again at intervals while it lasts."""
 
-    def __init__(self, alerts: Alerts, patience_ms: int, ended: Ended = nobody) -> None:
-        """`ended` is told the keys of problems that were raised and are no longer found."""
+    def __init__(self, alerts: Alerts, patience_ms: int, ended: Ended = nobody, known: Known = nothing) -> None:
+        """`ended` is told the keys of problems that were raised and are no longer found; `known` are those from before a restart."""
+        self._known: Known | None = known
         self._alerts = alerts
         self._patience_ms = patience_ms
         self._ended = ended
@@ -56,7 +67,11 @@ class Debouncer:
         if not complete:
             keys |= self._since_ms.keys()
         self._since_ms = {key: since for key, since in self._since_ms.items() if key in keys}
-        if gone := self._raised_ms.keys() - keys:
+        raised = set(self._raised_ms)
+        if complete and self._known is not None:
+            raised |= set(self._known())
+            self._known = None
+        if gone := raised - keys:
             self._ended(sorted(gone), now_ms)
         self._raised_ms = {key: raised for key, raised in self._raised_ms.items() if key in keys}
         for alert in found:
@@ -70,13 +85,19 @@ class HealthWatch:
     """Checks everything every few seconds. All times are wall-clock milliseconds."""
 
     def __init__(
-        self, platform: Operations, alerts: Alerts, drawdown_pct: int, disk: str = "/", ended: Ended = nobody
+        self,
+        platform: Operations,
+        alerts: Alerts,
+        drawdown_pct: int,
+        disk: str = "/",
+        ended: Ended = nobody,
+        known: Known = nothing,
     ) -> None:
         self._platform = platform
         self._drawdown_pct = drawdown_pct
         self._disk = disk
-        self._quick = Debouncer(alerts, PATIENCE_MS, ended)
-        self._slow = Debouncer(alerts, 0, ended)
+        self._quick = Debouncer(alerts, PATIENCE_MS, ended, lambda: [key for key in known() if key.startswith(_QUICK)])
+        self._slow = Debouncer(alerts, 0, ended, lambda: [key for key in known() if key.startswith(_SLOW)])
 
     async def look(self) -> None:
         """The quick check: bots, their data, stops, desired states."""

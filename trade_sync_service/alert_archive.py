@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 
+from alpha.alerts import OVER
 from alpha.config.services import DatabaseSettings
 from alpha.errors import AlphaError
 from alpha.live_state import keys
@@ -107,7 +108,10 @@ class AlertArchive:
             raise explained(fault, self._settings) from fault
 
     async def _store(self, entries: Entries) -> None:
-        rows = [_row(entry_id, fields) for entry_id, fields in entries]
+        # the end of trouble is no alert
+        rows = [_row(entry_id, fields) for entry_id, fields in entries if fields.get("level") != OVER]
+        if not rows:
+            return
         connection = await self._open()
         try:
             await connection.execute(SQL["insert"], *(list(column) for column in zip(*rows, strict=True)), timeout=20.0)

@@ -89,6 +89,7 @@ class Service:
                     pause_s = max(pause_s, fault.after_s)
             else:
                 failed, told = 0, False
+                await self._house.alerts.resolve(f"sync-failed:{bot.id}", self._clock.wall_ms(), bot=bot.id)
                 self.faults[bot.id] = None
                 self._own_fault.discard(bot.id)
                 self.last_success_s[bot.id] = self._clock.wall_ms() / 1000

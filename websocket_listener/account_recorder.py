@@ -316,8 +316,13 @@ class AccountRecorder:
     def _up(self) -> None:
         self.status.refused = ""
         self.status.up()
+        self._key_is_accepted()
         self._connected.set()
         self.auditor.ask("connected")
+
+    def _key_is_accepted(self) -> None:
+        task = asyncio.ensure_future(self._shared.alerts.resolve(f"key:{self._bot}", wall_ms(), bot=self._bot))
+        task.add_done_callback(lambda _: None)
 
     def _down(self, why: str) -> None:
         self.status.down()

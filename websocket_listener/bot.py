@@ -200,6 +200,8 @@ class BotListener:
                     await self._alert_unidentified(fault)
             else:
                 self.status.refused = ""
+                for key in (f"key:{self.bot.id}", f"unidentified:{self.bot.id}"):
+                    await self._shared.alerts.resolve(key, wall_ms(), bot=self.bot.id)
                 return account
             await asyncio.sleep(_IDENTIFY_AGAIN_S)
 

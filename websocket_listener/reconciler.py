@@ -227,6 +227,8 @@ class AccountReconciler:
             done, self._first_done = self._first_done, None
             done()
         self._status.refused = ""
+        bot = self._feed.account.bot_id
+        await self._alerts.resolve(f"key:{bot}", wall_ms(), bot=bot)
         if not self._suspects:
             self._status.audited(began)
 

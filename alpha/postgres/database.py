@@ -89,14 +89,16 @@ async def create_pool(
 
     Raises Retry while the server is unreachable, Misconfigured when it refuses us; close with `await pool.close()`.
     """
+    arguments = _arguments(settings, application)
+    if planned_anew:
+        arguments["statement_cache_size"] = 0
     try:
         return await asyncpg.create_pool(
-            **_arguments(settings, application),
+            **arguments,
             min_size=min_size,
             max_size=max_size,
             command_timeout=command_timeout_s,
             init=prepare,
-            **({"statement_cache_size": 0} if planned_anew else {}),
         )
     except POSTGRES_ERRORS as fault:
         raise explained(fault, settings) from None

@@ -45,3 +45,16 @@ async def test_alerts_that_are_raised_at_once_are_each_sent_once() -> None:
     await asyncio.gather(*(alerts.raise_alert(Alert(Level.WARNING, key, "text"), 0) for key in "abc"))
     assert sent == ["a", "b", "c"]
     assert alerts.unsent == []
+
+
+async def test_the_end_of_trouble_is_told_once_until_it_comes_back() -> None:
+    redis = AsyncMock()
+    alerts = Alerts(cast(TextRedis, redis), "test")
+    for now_ms in (0, 1, 2):
+        await alerts.resolve("a", now_ms)
+    assert [call.args[1]["level"] for call in redis.xadd.await_args_list] == ["over"], "also of the process before"
+    await alerts.raise_alert(Alert(Level.WARNING, "a", "text"), 3, again_after_ms=60_000)
+    await alerts.resolve("a", 4)
+    await alerts.raise_alert(Alert(Level.WARNING, "a", "text"), 5, again_after_ms=60_000)
+    levels = [call.args[1]["level"] for call in redis.xadd.await_args_list]
+    assert levels == ["over", "warning", "over", "warning"], "what came back after its end is no repeat"

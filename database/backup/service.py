@@ -106,12 +106,15 @@ class BackupService:
         await self._record("backup", started, True, f"{len(gone)} old ones removed.", backup)
         log.info("backup_taken", file=backup.name, bytes=backup.path.stat().st_size, removed=len(gone))
         self._fault = None
+        await self._well("backup")
         if first_of_week:
             await self._rehearse(backup)
         try:
             await run_hook(self._settings, backup)
         except AlphaError as fault:
             await self._failed("copy", started, str(fault))
+        else:
+            await self._well("copy")
         await self._remind(started)
         return True
 
@@ -121,6 +124,7 @@ class BackupService:
             return
         drilled = last_drill(self.shelves)
         if drilled is not None and now - drilled < DRILL_EVERY:
+            await self._well("drill")
             return
         when = "never" if drilled is None else f"on {drilled:%Y-%m-%d}"
         text = (
@@ -137,8 +141,13 @@ class BackupService:
             await self._failed("rehearsal", started, str(fault))
             return False
         await self._record("rehearsal", started, True, f"{rows} rows restored; all counts and sums are equal.", backup)
+        await self._well("rehearsal")
         log.info("backup_rehearsed", file=backup.name, rows=rows)
         return True
+
+    async def _well(self, kind: str) -> None:
+        if self._alerts is not None:
+            await self._alerts.resolve(f"backup-{kind}", ms_of(self._now()))
 
     async def _failed(self, kind: str, started: datetime, sentence: str) -> None:
         self._fault = f"The {kind} of {started:%Y-%m-%d %H:%M} UTC failed: {sentence}"

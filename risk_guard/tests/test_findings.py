@@ -1,12 +1,15 @@
 """The guard's findings, case by case: what raises an alert, and that each says what to do."""
 
 from datetime import UTC, datetime, timedelta
+from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 
-from alpha.alerts import Level
+from alpha.alerts import Alerts, Level
 from alpha.bybit.errors import KeyRefused
 from alpha.bybit.models import ApiKeyInfo, SystemStatus
+from alpha.live_state.client import TextRedis
 from alpha.live_state.read import DataState, Heartbeat, LiveStatus
 from alpha.model.order_link import guard_order_link_id, order_link_id
 from alpha.model.reason import Reason
@@ -141,3 +144,27 @@ def test_entries_stop_a_quarter_of_an_hour_before_a_maintenance(
     row = SystemStatus("1", "Upgrade", state, begin_ms, begin_ms + lasts_min * MINUTE_MS)
     assert (findings.maintenance([row], now_ms) is row) == near
     kinds([findings.maintenance_finding(row), findings.maintenance_over(row)])
+
+
+async def test_the_end_of_a_lasting_finding_is_told_and_what_only_happened_has_none() -> None:
+    redis = AsyncMock()
+    reporter = findings.FindingReporter(Alerts(cast(TextRedis, redis), "risk_guard"))
+
+    def sent() -> list[tuple[str, str]]:
+        found = [(call.args[1]["level"], call.args[1]["key"]) for call in redis.xadd.await_args_list]
+        redis.xadd.reset_mock()
+        return found
+
+    clock = Finding("clock", Level.CRITICAL, "It is off.", "NTP.")
+    lease = Finding("lease", Level.CRITICAL, "It was taken.", "Stop one.")
+    await reporter.report("b", [clock, lease], 0)
+    await reporter.settle("b", [clock, lease], 0)
+    begun = [key for level, key in sent() if level == "over"]
+    assert begun == [f"guard:{name}:b" for name in ("data", "heartbeat", "hindered", "key_refused")], (
+        "of the guard before"
+    )
+    await reporter.report("b", [], 60_000)
+    await reporter.settle("b", [], 60_000)
+    assert sent() == [("over", "guard:clock:b")]
+    await reporter.settle("b", [], 61_000)
+    assert sent() == []

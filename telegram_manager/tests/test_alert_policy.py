@@ -110,6 +110,34 @@ def test_the_end_that_a_watcher_sees_is_told_soon_to_whom_the_trouble_was_told()
     assert book.take([], 240_000 + 3 * REPEAT_MS) == [], "what is over repeats no longer"
 
 
+def _end(key: str = "k", service: str = "tests") -> Raised:
+    return Raised("over", key, "It is over.", "", "lxalgo_001", service, 1)
+
+
+def test_the_end_that_another_service_tells_is_told_also_of_what_was_raised_once() -> None:
+    book = _book()
+    assert book.take([_end()], 0) == [], "nobody raised it"
+    book.take([_alert(level="critical", text="The backup failed.")], 60_000)
+    book.take([_end()], 120_000)
+    (over,) = book.take([], 120_000 + SETTLED_MS)
+    assert "Over" in over.html
+    assert "The backup failed." in over.html
+    assert over.level == "critical"
+    assert len(book.take([_alert(level="critical", text="The backup failed.")], 600_000)) == 1, "it is new"
+    # in one reading: raised, ended, raised again
+    assert book.take([_end(), _alert(level="critical", text="The backup failed.")], 700_000) == []
+    assert not any("Over" in notice.html for notice in book.take([], 700_000 + SETTLED_MS))
+
+
+def test_trouble_of_two_services_is_over_when_both_say_so() -> None:
+    book = _book()
+    book.take([_alert(), Raised("warning", "k", "In other words.", "", "lxalgo_001", "another", 1)], 0)
+    book.take([_end()], 60_000)
+    assert book.take([], 60_000 + SETTLED_MS) == []
+    book.take([_end(service="another")], 300_000)
+    assert len(book.take([], 300_000 + SETTLED_MS)) == 1
+
+
 def test_trouble_that_comes_and_goes_is_no_storm() -> None:
     book, told = _book(), []
     for minute in range(180):

@@ -151,6 +151,23 @@ async def test_the_end_of_what_was_raised_is_passed_on_unless_not_everything_cou
     assert len(ended) == 1
 
 
+async def test_trouble_that_ended_while_the_watch_was_away_has_its_end_told_by_the_first_whole_look(
+    platform: Operations,
+) -> None:
+    ended: list[list[str]] = []
+    alerts = Alerts(platform.live.shared, "tests")
+    watch = Debouncer(alerts, 30_000, lambda keys, _: ended.append([*keys]), lambda: ["bot-down:x", "bot-down:y"])
+    await watch.told([], 0, complete=False)
+    assert ended == []
+    still = Alert(Level.CRITICAL, "bot-down:y", "y does not run.")
+    await watch.told([still], 5_000)
+    assert ended == [["bot-down:x"]]
+    await watch.told([still], 10_000)
+    await watch.told([still], 40_000)
+    await watch.told([], 45_000)
+    assert ended == [["bot-down:x"], ["bot-down:y"]]
+
+
 async def test_a_bot_whose_data_is_not_synced_is_not_judged() -> None:
     bot = BotStatus("lxalgo_001", BotState.RUNNING, "synced", 1.0, "running", "", [], None, None, None)
     assert judged(Status([bot], [], [], [], None, NOW))

@@ -29,6 +29,7 @@ async def test_every_alert_is_kept_once_over_restarts_and_two_writers(
 ) -> None:
     first, second = (AlertArchive(redis_links.shared, sync_settings) for _ in range(2))
     await _raise(redis_links, *range(7))
+    await Alerts(redis_links.shared, "tests").resolve("t:3", NOW_MS)
     await asyncio.gather(_drain(first), _drain(second))
     await first.close()
     await _raise(redis_links, 7, 8)
@@ -38,7 +39,9 @@ async def test_every_alert_is_kept_once_over_restarts_and_two_writers(
         "SELECT code, message, remedy, source, bot_id, raised_at, stream_id FROM audit.alerts ORDER BY 1"
     )
     assert [row["code"] for row in rows] == [f"t:{number}" for number in range(9)]
-    assert {row["stream_id"] for row in rows} == {entry for entry, _ in await redis_links.shared.xrange(keys.ALERTS)}
+    stream = await redis_links.shared.xrange(keys.ALERTS)
+    assert {row["stream_id"] for row in rows} == {entry for entry, fields in stream if fields["level"] != "over"}
+    assert len(stream) == 10, "the end of trouble is no alert of its own"
     assert tuple(rows[3])[1:5] == ("Trouble 3.", "Look.", "tests", "momentum_001")
     assert rows[3]["raised_at"].timestamp() * 1000 == NOW_MS + 3
     for archive in (after, second):
