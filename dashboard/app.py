@@ -5,6 +5,7 @@ from html import escape
 from time import thread_time
 from zoneinfo import ZoneInfo
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -218,7 +219,7 @@ class Dashboard:
             found = await chart_data.candles(self.platform, request.match_info["symbol"], asked)
         else:
             found = await chart_data.equity(self.platform, asked)
-        return web.json_response(found, headers=HEADERS)
+        return web.Response(body=msgspec.json.encode(found), content_type="application/json", headers=HEADERS)
 
     async def _csv(self, request: web.Request) -> web.Response:
         name, source = request.match_info["table"], self.platform

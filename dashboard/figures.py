@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from html import escape
@@ -29,19 +30,16 @@ async def figures(platform: Operations, asked: Asked) -> str:
     """Return the page of figures for the range and bot asked for."""
     now = await business_now(platform, asked.bot)
     period = asked.period(now)
-    days = min(period.days, _MOST_DAYS)
+    newest = replace(period, start=max(period.start, period.end - timedelta(days=_MOST_DAYS)))
     spans, found = await asyncio.gather(
-        analytics.spans(platform, "daily", asked.bot, days, min(now, period.end - timedelta(seconds=1))),
+        analytics.day_nets(platform, asked.bot, newest),
         trips(platform, Filter(asked.bot, period, limit=_MOST_TRADES)),
     )
     note = f"The newest {_MOST_TRADES:,} trades of the range." if found.more else f"{len(found.rows):,} trades."
     parts: list[str] = []
     # a figure shows one coin, and each coin has its figures
     for coin in coins_of([*spans, *found.rows]):
-        nets: dict[date, Decimal] = defaultdict(lambda: ZERO)
-        for row in of_coin(spans, coin):
-            if row.start >= period.start.date():
-                nets[row.start] += row.net
+        nets = {row.start: row.net for row in of_coin(spans, coin)}
         rows = of_coin(found.rows, coin)
         parts += (
             _card(f"Net of each day, {coin}", calendar(nets), "whole"),

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from decimal import Decimal
 from html import escape
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from alpha.errors import AlphaError, Rejected
 from alpha.live_state.read import one_look
 from alpha.model.coin import USDT
-from alpha.model.money import ZERO
 from dashboard.asked import Asked, range_bar
 from dashboard.charts import bars_svg, chart_html
 from dashboard.markup import cell_html, page_html
@@ -23,6 +22,7 @@ from operations.context import Operations
 from operations.formatting import NONE, count, full_moment, in_zone, usdt
 from operations.many_bots import GROUP_FROM, grouped, is_well, states
 from operations.page import BarChart, Cell, Page, Tone, Words
+from operations.periods import Period
 from operations.positions import BalanceRow
 from operations.risk import ExposureRow, exposures_of, risk_of
 from operations.status import BotState, BotStatus, Status, status
@@ -111,7 +111,7 @@ async def past_place(platform: Operations, asked: Asked) -> str:
         now = await business_now(platform)
         period = asked.period(now)
         days, reasons = await asyncio.gather(
-            analytics.spans(platform, "daily", None, min(period.days, _MOST_DAYS), now),
+            analytics.day_nets(platform, None, _newest(period)),
             analytics.reasons(platform, None, period),
         )
     except Rejected:
@@ -125,13 +125,15 @@ async def past_place(platform: Operations, asked: Asked) -> str:
         label = f"Equity and drawdown, {coin}, {period.label}"
         chart = chart_html("equity", asked.url("/data/equity", coin="" if coin == USDT else coin), label)
         curves += f"<section class=whole><h2>{escape(label)}</h2>{chart}</section>"
-        nets: dict[str, Decimal] = defaultdict(lambda: ZERO)
-        for row in of_coin(days, coin):
-            if period.start.date() <= row.start < period.end.date():
-                nets[f"{row.start:%Y-%m-%d}"] += row.net
+        nets = {f"{row.start:%Y-%m-%d}": row.net for row in of_coin(days, coin)}
         daily = BarChart(f"Net of each day, {coin}", sorted(nets), [float(nets[day]) for day in sorted(nets)])
         bars += f"<section>{bars_svg(daily)}</section>"
     return f"{range_bar(asked)}<div class=pair>{curves}{bars}<section>{reasons_html(reasons, period.label)}</section></div>"
+
+
+def _newest(period: Period) -> Period:
+    """The newest days of a period, as many as are drawn."""
+    return replace(period, start=max(period.start, period.end - timedelta(days=_MOST_DAYS)))
 
 
 def reasons_html(rows: Sequence[analytics.ReasonRow], label: str) -> str:

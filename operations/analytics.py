@@ -339,12 +339,16 @@ async def _equity_rows(
     platform: Operations, current: list[CurrentAccount], period: Period, coin: str
 ) -> list["_PlacedEquity"]:
     accounts = [account.account_id for account in current]
-    daily = period.days > CURVE_POINTS
-    points = SQL["daily_points"] if daily else SQL["snapshot_points"]
-    places = min(CURVE_POINTS, max(_LEAST_POINTS, _MOST_PROBES // max(1, len(accounts))))
-    arguments = (period.start.date(), period.end.date()) if daily else (period.start, period.end, places)
+    places = max(_LEAST_POINTS, _MOST_PROBES // max(1, len(accounts)))
     try:
-        rows = await platform.history.rows(points, accounts, *arguments, coin)
+        if period.days > CURVE_POINTS:
+            first, last = period.start.date(), period.end.date()
+            begins = await platform.history.value(SQL["first_day_of_equity"], accounts, first, last, coin)
+            step = 1 if begins is None else -(-(last - begins).days // places)
+            rows = await platform.history.rows(SQL["daily_points"], accounts, first, last, coin, step)
+        else:
+            arguments = (period.start, period.end, min(CURVE_POINTS, places), coin)
+            rows = await platform.history.rows(SQL["snapshot_points"], accounts, *arguments)
     except Misconfigured:
         # a schema of the release before, which knows no coins: the figures are shown without a chart
         return []
@@ -423,6 +427,23 @@ async def spans(platform: Operations, kind: str, bot: Bot | None, count: int, no
         unit,
     )
     return sorted((_span(row) for row in rows), key=lambda row: (row.start, order[row.bot], row.coin != USDT))
+
+
+@dataclass(frozen=True, slots=True)
+class DayNet:
+    """The net of some bots together on one UTC day in one settle coin, cash basis."""
+
+    start: date
+    coin: str
+    net: Decimal
+
+
+async def day_nets(platform: Operations, bot: Bot | None, period: Period) -> list[DayNet]:
+    """Return the net of each day of a period, of these bots together, by day, USDT first. Days without activity have no row."""
+    rows = await platform.history.rows(
+        SQL["day_nets"], await account_ids(platform, bot), period.start.date(), period.end.date()
+    )
+    return [DayNet(row["start"], row["coin"], row["net"]) for row in rows]
 
 
 def _span(row: Any) -> SpanRow:

@@ -40,9 +40,11 @@ FROM places AS p CROSS JOIN seen AS a, LATERAL (
 ORDER BY p.place, s.taken_at;
 
 -- name: daily_points
--- The equity curve from daily rows; it begins with each account's last snapshot before the period, if there is one.
+-- The equity curve from daily rows, each $5th day counted back from the last one; it begins with each account's last snapshot
+-- before the period, if there is one.
 SELECT day - DATE '1970-01-01' AS place, account_id, last_at AS taken_at, last AS equity
-FROM trading.daily_equity WHERE account_id = ANY($1::smallint[]) AND coin = $4 AND day >= $2 AND day < $3
+FROM trading.daily_equity
+WHERE account_id = ANY($1::smallint[]) AND coin = $4 AND day >= $2 AND day < $3 AND ($3::date - 1 - day) % $5::int = 0
 UNION ALL
 SELECT s.place, a.account_id, s.taken_at, s.equity
 FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
@@ -56,13 +58,26 @@ FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
 ) AS s
 ORDER BY place, taken_at;
 
+-- name: first_day_of_equity
+-- The first day within a period of which these accounts have equity.
+SELECT min(f.day) FROM unnest($1::smallint[]) AS a (account_id), LATERAL (
+    SELECT day FROM trading.daily_equity WHERE account_id = a.account_id AND coin = $4 AND day >= $2 AND day < $3
+    ORDER BY day LIMIT 1
+) AS f;
+
 -- name: by_period
 -- Totals of each bot by day, week or month.
-SELECT d.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
+SELECT wanted.bot_id, date_trunc($5, d.day::timestamp)::date AS start, sum(d.fills)::bigint AS fills,
        sum(d.round_trips)::bigint AS trips, sum(d.wins)::bigint AS wins, sum(d.losses)::bigint AS losses,
-       sum(d.volume) AS volume, sum(d.gross) AS gross, sum(d.fees) AS fees, sum(d.funding) AS funding,
-       sum(d.net) AS net, coalesce(to_jsonb(d) ->> 'settle_coin', 'USDT') AS coin
+       trim_scale(sum(d.volume)) AS volume, trim_scale(sum(d.gross)) AS gross, trim_scale(sum(d.fees)) AS fees,
+       trim_scale(sum(d.funding)) AS funding, trim_scale(sum(d.net)) AS net, d.settle_coin AS coin
 FROM unnest($1::text[], $2::smallint[]) AS wanted (bot_id, account_id)
-CROSS JOIN LATERAL trading.daily_performance(wanted.bot_id, $3, $4) AS d
-WHERE d.account_id = wanted.account_id
-GROUP BY d.bot_id, start, coin;
+CROSS JOIN LATERAL trading.account_days(wanted.account_id, $3, $4) AS d
+GROUP BY wanted.bot_id, start, coin;
+
+-- name: day_nets
+-- The net of all these accounts together, by day and settle coin.
+SELECT d.day AS start, d.settle_coin AS coin, trim_scale(sum(d.gross) - sum(d.fees) + sum(d.funding)) AS net
+FROM trading.daily_totals AS d
+WHERE d.account_id = ANY($1::smallint[]) AND d.day >= $2 AND d.day < $3
+GROUP BY d.day, d.settle_coin ORDER BY d.day, d.settle_coin DESC;

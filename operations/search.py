@@ -12,6 +12,8 @@ from operations.history import AlertRow, CommandRow, FillRow, command_of, fill_o
 from operations.periods import Period
 
 MOST_OFFSET = 100_000
+#: Pages within so many rows are read bot by bot.
+_MOST_OF_EACH = 1_000
 T = TypeVar("T")
 
 
@@ -82,6 +84,22 @@ async def _page(platform: Operations, select: str, where: _Where, order: str, as
     return rows[: asked.limit], len(rows) > asked.limit
 
 
+async def _page_of_bots(
+    platform: Operations, select: str, where: _Where, order: str, asked: Filter
+) -> tuple[list[Any], bool]:
+    """As `_page`, from the newest rows of each bot: its index ends after so many, where that of no bot knows the time."""
+    until = asked.offset + asked.limit + 1
+    if until > _MOST_OF_EACH:
+        return await _page(platform, select, where, order, asked)
+    rows = await platform.history.rows(
+        f"SELECT x.* FROM unnest($1::text[]) AS wanted (bot_id) CROSS JOIN LATERAL ({select} "  # noqa: S608 - our own names
+        f"WHERE x.bot_id = wanted.bot_id AND {where.text} ORDER BY {order} LIMIT {until}) AS x "
+        f"ORDER BY {order} LIMIT {asked.limit + 1} OFFSET {asked.offset}",
+        *where.values,
+    )
+    return rows[: asked.limit], len(rows) > asked.limit
+
+
 async def _of_accounts(platform: Operations, asked: Filter) -> _Where:
     where = _Where()
     accounts = await current_accounts(platform, asked.bot)
@@ -120,9 +138,8 @@ async def fills(platform: Operations, asked: Filter) -> Rows[FillRow]:
     if asked.reason:
         where.add("x.reason = {}", asked.reason)
     where.words(asked.words, ("x.symbol", "x.reason", "x.exec_type", "x.exec_id", "x.order_id", "x.order_link_id"))
-    rows, more = await _page(
-        platform, "SELECT x.* FROM trading.fills AS x", where, "x.exec_time DESC, x.seq DESC, x.exec_id DESC", asked
-    )
+    order = "x.exec_time DESC, x.seq DESC, x.exec_id DESC"
+    rows, more = await _page_of_bots(platform, "SELECT x.* FROM trading.fills AS x", where, order, asked)
     return Rows([fill_of(row) for row in rows], more)
 
 

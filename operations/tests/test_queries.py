@@ -1,7 +1,8 @@
 """Queries over real stores: live state from Redis, history from the views."""
 
 import asyncio
-from datetime import UTC
+from collections import defaultdict
+from datetime import UTC, date
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from alpha.alerts import Alert, Alerts, Level
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
 from alpha.live_state import keys
+from alpha.model.money import ZERO
 from operations import analytics, health, history, history_pages, positions
 from operations.arguments import Arguments
 from operations.business_time import business_now
@@ -90,6 +92,29 @@ async def test_spans_add_up_to_the_same_total(platform: Operations, kind: str) -
     )
     total = await platform.history.value("SELECT sum(net) FROM trading.bot_daily_performance")
     assert sum(row.net for row in rows) == total
+
+
+async def test_the_nets_of_days_are_those_of_the_bots_together(platform: Operations) -> None:
+    for bot in (None, platform.registry.find("lxalgo")):
+        expected: dict[date, Decimal] = defaultdict(lambda: ZERO)
+        for row in await analytics.spans(platform, "daily", bot, 60, NOW):
+            expected[row.start] += row.net
+        found = await analytics.day_nets(platform, bot, parse_period("60d", NOW))
+        assert {row.start: row.net for row in found} == expected
+        assert {row.coin for row in found} == {"USDT"}
+
+
+async def test_the_curve_of_many_years_is_thinned_and_keeps_its_ends(
+    platform: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    period = parse_period("all", NOW)
+    whole = await analytics.equity_curve(platform, None, period)
+    monkeypatch.setattr(analytics, "_MOST_PROBES", 45)
+    monkeypatch.setattr(analytics, "_LEAST_POINTS", 15)
+    thin = await analytics.equity_curve(platform, None, period)
+    assert 10 <= len(thin) <= 17 < len(whole)
+    assert (thin[0].time, thin[0].equity, thin[-1].time) == (whole[0].time, whole[0].equity, whole[-1].time)
+    assert {(point.time, point.equity) for point in thin} <= {(point.time, point.equity) for point in whole}
 
 
 async def test_accounts_of_two_environments_are_never_added_up(platform: Operations) -> None:

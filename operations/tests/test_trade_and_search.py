@@ -46,6 +46,12 @@ async def test_pages_of_trades_and_fills_follow_on_each_other(platform: Operatio
     first = await search.fills(platform, Filter(limit=30))
     rest = await search.fills(platform, Filter(limit=30, offset=30))
     assert not {row.exec_id for row in first.rows} & {row.exec_id for row in rest.rows}
+    # beyond the rows that are read bot by bot, and within them
+    everything_filled = (await search.fills(platform, Filter(limit=10_000))).rows
+    assert first.rows + rest.rows == everything_filled[:60]
+    symbol = everything_filled[0].symbol
+    some = await search.fills(platform, Filter(symbol=symbol, limit=15, offset=5))
+    assert some.rows == [row for row in everything_filled if row.symbol == symbol][5:20]
 
 
 async def test_filters_keep_what_fits_and_nothing_else(platform: Operations) -> None:

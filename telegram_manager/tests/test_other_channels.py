@@ -132,7 +132,7 @@ async def test_a_dead_channel_is_an_alert_on_the_others_and_keeps_none_of_them_w
     await until(lambda: own.raised and alive.got)
     (alert,) = own.raised
     assert alert.text.startswith("Alerts do not reach json (ALERT_URLS number 1)")
-    told = Raised(alert.level.value, alert.key, alert.text, alert.remedy, "", "telegram_manager", 1_700_000_000_000)
+    told = Raised(alert.level, alert.key, alert.text, alert.remedy, "", "telegram_manager", 1_700_000_000_000)
     for notice in policy.take([told], 1_700_000_001_000):
         channels.put(notice)
     await until(lambda: len(alive.got) == 2)
