@@ -6,30 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.config.loader import load
 from alpha.process import LoopPulse, end_tasks
 from risk_guard.app import GuardApp
 from risk_guard.limits import Seen
-from risk_guard.settings import GuardSettings
-from tests.support.world import BOTS
 
 
-async def test_the_limits_of_an_account_that_hangs_hold_up_those_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    for bot in BOTS:
-        for name, value in bot.environment().items():
-            monkeypatch.setenv(name, value)
-    settings = load(
-        GuardSettings,
-        env_file=None,
-        bybit_rest_url="http://127.0.0.1:9",
-        bybit_ws_url="ws://127.0.0.1:9",
-        postgres_port=9,
-        redis_port=9,
-        postgres_password="unused",
-        redis_password="unused",
-        bot_control_url="unix:///no/such/socket",
-    )
-    app = GuardApp(settings)
+async def test_the_limits_of_an_account_that_hangs_hold_up_those_of_no_other(
+    app: GuardApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judged: dict[str, int] = {}
     first = next(iter(app._posts))
 

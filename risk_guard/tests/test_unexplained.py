@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from alpha.config.loader import load
 from alpha.errors import Retry
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
@@ -13,7 +12,6 @@ from alpha.live_state.read import read_wallets
 from demo.redis import EmbeddedRedis
 from risk_guard.app import BotGuard, GuardApp
 from risk_guard.limits import Seen
-from risk_guard.settings import GuardSettings
 from tests.support.world import BOTS
 
 BOT = BOTS[0].bot
@@ -41,29 +39,9 @@ async def test_redis_emptied_between_two_reads_leaves_no_half_a_wallet(
         await links.close()
 
 
-def app_of(monkeypatch: pytest.MonkeyPatch) -> GuardApp:
-    """A guard that reaches nothing."""
-    for bot in BOTS:
-        for name, value in bot.environment().items():
-            monkeypatch.setenv(name, value)
-    settings = load(
-        GuardSettings,
-        env_file=None,
-        bybit_rest_url="http://127.0.0.1:9",
-        bybit_ws_url="ws://127.0.0.1:9",
-        postgres_port=9,
-        redis_port=9,
-        postgres_password="unused",
-        redis_password="unused",
-        bot_control_url="unix:///no/such/socket",
-    )
-    return GuardApp(settings)
-
-
 async def test_what_an_accounts_ledger_does_not_explain_is_not_counted_for_all_together(
-    monkeypatch: pytest.MonkeyPatch,
+    app: GuardApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = app_of(monkeypatch)
     post: BotGuard = app._posts[BOT]
     good = Seen(1, Decimal(100_000), Decimal(100_000), [], 0)
     gone = Seen(2, Decimal(0), Decimal(0), [], 0)

@@ -62,14 +62,20 @@ def test_a_fitted_quantity_passes_every_filter(qty: Decimal, price: Decimal) -> 
 
 def test_a_reduce_only_order_is_not_measured_against_the_least_value() -> None:
     assert sizing.fit_qty(Decimal("0.001"), Decimal("100"), BTC, reduce_only=True) == Decimal("0.001")
-    with pytest.raises(TooSmall):
+    with pytest.raises(TooSmall, match=r"0\.001 at 100 is worth 0\.1, below the least order value"):
         sizing.fit_qty(Decimal("0.001"), Decimal("100"), BTC)
 
 
 @pytest.mark.parametrize(("qty", "price"), [("0", "1"), ("-1", "1"), ("1", "0")])
 def test_what_is_no_order_is_refused(qty: str, price: str) -> None:
-    with pytest.raises(Rejected):
+    with pytest.raises(Rejected, match="is not an order quantity"):
         sizing.fit_qty(Decimal(qty), Decimal(price), BTC)
+
+
+@pytest.mark.parametrize("step", ["0", "-0.5"])
+def test_a_step_that_is_none_is_refused(step: str) -> None:
+    with pytest.raises(ValueError, match="above zero"):
+        sizing.round_to(Decimal(1), Decimal(step), sizing.Rounding.DOWN)
 
 
 @given(amounts, st.decimals(min_value="0.001", max_value="100", places=3))
@@ -89,6 +95,8 @@ def test_no_remainder_is_left_below_the_smallest_order() -> None:
     instrument = replace(BTC, min_order_qty=Decimal("0.010"), max_market_qty=Decimal("1.000"))
     first = sizing.closing_slice(Decimal("1.005"), Decimal(500), instrument)
     assert (first, Decimal("1.005") - first) == (Decimal("0.995"), Decimal("0.010"))
+    # what is as large as the largest order is one order
+    assert sizing.closing_slice(Decimal("1.000"), Decimal(500), instrument) == Decimal("1.000")
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value="-1e12", max_value="1e12", places=10))
