@@ -110,8 +110,8 @@ async def measure(bench: Any, redis: EmbeddedRedis, bot: Bot, pipe: Pipe, begin:
         await commit(rows)
         committed.extend([now_ns()] * len(rows))
 
-    async def timed_apply(fence: Any, changes: Any, **more: Any) -> int:
-        answer: int = await apply(fence, changes, **more)
+    async def timed_apply(changes: Any, **more: Any) -> int:
+        answer: int = await apply(changes, **more)
         visible.extend([now_ns()] * len(changes))
         return answer
 
