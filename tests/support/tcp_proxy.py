@@ -214,7 +214,7 @@ class Proxy:
         try:
             await client.prepare(request)
         except ConnectionError:  # it has gone again, as behind a network that carried nothing
-            return client
+            return web.Response(status=503)
         private = request.path.endswith("/private")
         wire = Wire(client=client, request=request)
         if private:
