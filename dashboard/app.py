@@ -14,7 +14,7 @@ from alpha.clock import monotonic_ms, wall_ms
 from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.health import HealthServer
 from alpha.live_state.connect import RedisClients
-from alpha.live_state.read import one_look
+from alpha.live_state.read import one_look, read_status
 from alpha.logs import logger
 from alpha.process import LoopPulse, end_tasks
 from alpha.registry import load_registry
@@ -28,7 +28,7 @@ from dashboard.settings import DashboardSettings
 from dashboard.shell import STUDIES, ZONE, page
 from dashboard.steering import Steering
 from operations.commands import Role
-from operations.context import History, Operations
+from operations.context import History, Operations, redis_faults
 from operations.guard_control import GuardControl
 from operations.storable import storable
 from operations.trade import find_trade
@@ -95,16 +95,16 @@ class Dashboard:
                 web.get("/events", self._events),
                 web.get("/scripts/{name}", scripts.script),
                 web.get("/chart", self._chart),
-                web.get("/chart/{symbol:[A-Z0-9]{2,20}}", self._chart),
-                web.get("/trade/{trade:[0-9a-f]{10}}", self._trade),
+                web.get("/chart/{symbol}", self._chart),
+                web.get("/trade/{trade}", self._trade),
                 web.get("/figures", self._figures),
                 web.get("/system", self._system),
                 web.get("/logs", self._logs),
-                web.get("/logs/{service:[a-z0-9_-]{1,60}}", self._logs),
+                web.get("/logs/{service}", self._logs),
                 web.get("/data/equity", self._data),
-                web.get("/data/candles/{symbol:[A-Z0-9]{2,20}}", self._data),
-                web.get("/data/trade/{trade:[0-9a-f]{10}}", self._data),
-                web.get("/data/logs/{service:[a-z0-9_-]{1,60}}", self._log_lines),
+                web.get("/data/candles/{symbol}", self._data),
+                web.get("/data/trade/{trade}", self._data),
+                web.get("/data/logs/{service}", self._log_lines),
                 web.get("/{table:[a-z]+}.csv", self._csv),
                 *(web.get(f"/{name}", self._answer) for name in views.MENU),
             ]
@@ -135,6 +135,10 @@ class Dashboard:
             return self._fault(request, str(fault), 503)
         except web.RequestPayloadError:
             return self._fault(request, "The body of the request is damaged. Send the form again.", 400)
+        except web.HTTPNotFound as fault:
+            text = fault.text or ""
+            known = f"There is no page {request.path[:100]!r}. The menu has all." if "404" in text else text
+            return self._fault(request, known, 404)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception:
@@ -180,7 +184,8 @@ class Dashboard:
         return page(request, await tables.table(self._audit, "audit", self._read(request)), here="audit")
 
     async def _chart(self, request: web.Request) -> web.Response:
-        drawn = await views.chart(self.platform, request.match_info.get("symbol"), self._read(request))
+        symbol = chart_data.read_symbol(request.match_info["symbol"]) if "symbol" in request.match_info else None
+        drawn = await views.chart(self.platform, symbol, self._read(request))
         return page(request, drawn, here="chart", charts=True)
 
     async def _trade(self, request: web.Request) -> web.Response:
@@ -216,7 +221,8 @@ class Dashboard:
             trip = await find_trade(self.platform, request.match_info["trade"])
             found = await chart_data.candles(self.platform, trip.symbol, asked, trip)
         elif "symbol" in request.match_info:
-            found = await chart_data.candles(self.platform, request.match_info["symbol"], asked)
+            symbol = chart_data.read_symbol(request.match_info["symbol"])
+            found = await chart_data.candles(self.platform, symbol, asked)
         else:
             found = await chart_data.equity(self.platform, asked)
         return web.Response(body=msgspec.json.encode(found), content_type="application/json", headers=HEADERS)
@@ -279,6 +285,10 @@ class Dashboard:
         await self.platform.live.check()
         await self.platform.history.value("SELECT 1")
         self.stores_ms = monotonic_ms()
+        # who opens a page after a while would wait for the next beat of each listener: so its counters are watched meanwhile
+        async with redis_faults(self.platform.live):
+            bots, live = self.platform.registry.bots, self.platform.live
+            await asyncio.gather(*(read_status(live.of(bot), bot.id, patience_s=0.0) for bot in bots))
 
     async def keep_asking(self) -> None:
         """Check the stores periodically."""

@@ -4,6 +4,7 @@ Times are whole seconds since 1970 UTC, prices and amounts floats: charts need n
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -25,6 +26,7 @@ from operations.pages import short
 from operations.periods import Period
 from operations.search import Filter
 
+_SYMBOL = re.compile("[A-Z0-9]{2,20}")
 _TRADES = 400
 #: Newest fills, of all bots together, whose symbols are offered first.
 _LAST_FILLS = 600
@@ -35,6 +37,16 @@ _READ_AT_ONCE = 8
 #: So many symbols are named to somebody who asks for one that is none.
 _NAMED = 12
 Json = dict[str, object]
+
+
+def read_symbol(text: str) -> str:
+    """The symbol of an address, in capitals. Rejected if it cannot be one."""
+    symbol = text.upper()
+    if not _SYMBOL.fullmatch(symbol):
+        raise Rejected(
+            f"{text[:40]!r} is no symbol. Symbols are written like BTCUSDT; /chart lists those that there are."
+        )
+    return symbol
 
 
 async def symbols(platform: Operations) -> list[str]:

@@ -1,5 +1,6 @@
 """The pages behind the front page: the command centre's queries, charts, one trade, figures, logs and the system."""
 
+import asyncio
 from datetime import timedelta
 from html import escape
 from urllib.parse import urlencode
@@ -115,7 +116,8 @@ async def system(platform: Operations, settings: DashboardSettings) -> str:
         ],
     )
     page = Page("System", [parts, Facts([(fact.name, Cell(fact.value)) for fact in facts], "Figures")])
-    return page_html(page, cards=True) + _errors(platform, settings)
+    # logs are files of any size
+    return page_html(page, cards=True) + await asyncio.to_thread(_errors, platform, settings)
 
 
 def _errors(platform: Operations, settings: DashboardSettings) -> str:

@@ -18,6 +18,7 @@ from operations.history import CommandRow, FillRow, command_of, fill_of
 SQL = queries(__file__)
 
 _ID = re.compile(r"[0-9a-f]{10}")
+_NUMBER = re.compile(r"[0-9]{1,4}")
 #: Fills of one trade that are shown; a grid may have thousands.
 MOST_FILLS = 500
 #: What happened this long before the entry and after the exit belongs to the trade's page.
@@ -68,6 +69,9 @@ class TradeDetail:
 
 async def find_trade(platform: Operations, name: str, bot: Bot | None = None) -> TripRow:
     """Return the trade with this id, or the n-th newest one (1 is the last). Rejected if there is none."""
+    name = name.lower()
+    if not (_ID.fullmatch(name) or _NUMBER.fullmatch(name)):
+        raise Rejected(f"There is no trade {name[:40]!r}. /trades lists them.")
     if _ID.fullmatch(name):
         rows = await platform.history.rows(
             SQL["by_id"],

@@ -266,6 +266,57 @@ async def test_a_parameter_or_symbol_that_there_is_not_is_refused_and_named(addr
             assert (await client.get(path)).status_code == 200, path
 
 
+async def test_an_address_that_leads_nowhere_says_where_to_go(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        asked = {
+            "/chart/btcusdt": (200, "Candles of BTCUSDT"),
+            "/data/candles/btcusdt": (200, '"BTCUSDT"'),
+            "/chart/nope": (400, "There is no symbol &#x27;NOPE&#x27; here"),
+            "/chart/no%20pe": (400, "is no symbol. Symbols are written like BTCUSDT"),
+            "/chart/%00": (400, "is no symbol"),
+            "/data/candles/<b>": (400, "is no symbol"),
+            "/trade/nope": (400, "There is no trade &#x27;nope&#x27;. /trades lists them."),
+            "/trade/99999": (400, "There is no trade"),
+            "/trade/0123456789": (400, "There is no trade 0123456789."),
+            "/trade/1": (400, "There are 0 closed trades"),
+            "/data/trade/%2e%2e": (400, "There is no trade"),
+            "/logs/nope": (200, "No folder of logs is given"),
+            "/data/logs/..%2f..%2fetc%2fpasswd": (400, "There is no log of"),
+            "/nothing": (404, "There is no page &#x27;/nothing&#x27;. The menu has all."),
+            "/chart/": (404, "There is no page"),
+            "/trades?range=2025-02-01 to 2025-01-01": (400, "ends before it begins"),
+            "/trades?from=2025-02-01&to=2025-01-01": (400, "ends before it begins"),
+            "/trades?page=9999": (400, "The page must begin between row 0 and 100,000"),
+        }
+        for path, (status, text) in asked.items():
+            answer = await client.get(path)
+            assert (answer.status_code, text in answer.text) == (status, True), (
+                path,
+                answer.status_code,
+                answer.text[-400:],
+            )
+        head = await client.head("/chart/BTCUSDT")
+        assert (head.status_code, head.content) == (200, b"")
+        for method in ("POST", "PUT", "DELETE"):
+            refused = await client.request(method, "/trades", content=b"x" * 10_000_000)
+            assert (refused.status_code, refused.headers.get("Allow")) == (405, "GET,HEAD"), method
+
+
+async def test_redis_that_is_away_is_said_on_charts_as_such(served: tuple[Dashboard, str]) -> None:
+    dashboard, address = served
+    away = load(RedisSettings, env_file=None, redis_port=free_port(), redis_password="x")
+    async with httpx.AsyncClient(base_url=address) as client:
+        await client.get(f"/?token={TOKEN}")
+        dashboard.platform = replace(dashboard.platform, live=RedisClients(away))
+        for path in ("/chart", "/chart/BTCUSDT", "/data/candles/BTCUSDT", "/data/equity"):
+            answer = await client.get(path)
+            assert (answer.status_code, "Redis does not answer" in answer.text) == (503, True), (
+                path,
+                answer.text[-300:],
+            )
+
+
 async def test_what_is_away_is_503_and_bytes_that_are_no_text_open_nothing(served: tuple[Dashboard, str]) -> None:
     dashboard, address = served
     async with httpx.AsyncClient(base_url=address) as client:
