@@ -7,12 +7,17 @@ import httpx
 import pytest
 
 from alpha.clock import wall_ms
+from alpha.config.services import DatabaseSettings
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import BarIndicators, Candle, encode_candle
+from alpha.model.timestamp import ms_of
 from dashboard.app import Dashboard
 from dashboard.tests.test_dashboard import TOKEN, address, links, served
+from operations import analytics
+from operations.context import Operations
 from tests.support.chromium import DESKTOP, PHONE, PROGRAM, browser
+from tests.support.dashboard import OPERATOR, steering_desk
 from tests.support.world import BOTS
 
 __all__ = ["address", "links", "served"]
@@ -105,3 +110,30 @@ async def test_the_browser_draws_them_and_their_names_are_no_markup(
         await tab.value("document.dispatchEvent(new Event('alpha:theme'))")
         await tab.until("document.querySelectorAll('.chart.pane').length == 1")
         assert tab.errors == []
+
+
+async def test_the_chart_of_a_trade_has_the_indicators_of_its_bot_and_only_its_own_fills(
+    house_database: DatabaseSettings, redis_links: RedisClients, platform: Operations
+) -> None:
+    bot = platform.registry.find("lxalgo")
+    trip = (await analytics.trades(platform, bot, 1))[0]
+    other = platform.registry.find("momentum")
+    own, first = redis_links.of(bot), ms_of(trip.opened_at) // BAR_MS * BAR_MS
+    await redis_links.shared.delete(keys.candles(trip.symbol, "5"))
+    await own.sadd(keys.intervals(bot.id), "5")
+    for start in range(first - 3 * BAR_MS, ms_of(trip.closed_at) + 3 * BAR_MS, BAR_MS):
+        price = str(trip.entry_price)
+        await redis_links.shared.rpush(
+            keys.candles(trip.symbol, "5"), encode_candle(Candle(start, price, price, price, price, "1"))
+        )
+        for each, name in ((bot, "ema"), (other, "not_of_this_bot")):
+            row = BarIndicators(start, BAR_MS, {name: float(trip.entry_price)})
+            await redis_links.of(each).rpush(keys.indicators(each.id, trip.symbol), _text(row))
+    async with steering_desk(house_database, redis_links, platform) as desk, desk.person(OPERATOR) as person:
+        found = (await person.get(f"/data/trade/{trip.trade_id}?interval=5")).json()
+    assert [(one["bot"], one["name"], one["on_price"]) for one in found["indicators"]] == [("lxalgo", "ema", True)]
+    assert [time for time, _ in found["indicators"][0]["points"]] == [row[0] for row in found["candles"]]
+    assert [row["id"] for row in found["trades"]] == [trip.trade_id]
+    assert len(found["marks"]) >= 2
+    assert all(mark["text"].startswith("lxalgo ") for mark in found["marks"])
+    assert found["levels"] == []
