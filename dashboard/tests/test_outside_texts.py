@@ -29,8 +29,9 @@ from tests.support.models import artefact
 from tests.support.operations import NOW, run_sql
 
 BOT = "shortseller_001"
+#: All texts that are planted, but for the name of a bot in the registry: no page shows it yet.
 WORDS = (
-    *("botname", "symbol", "reason", "tag", "why", "linkid", "orderid", "execid", "alert", "remedy", "service"),
+    *("symbol", "reason", "tag", "why", "linkid", "orderid", "execid", "alert", "remedy", "service"),
     *("alertkey", "waits", "logline", "issuer", "command", "argument", "answer", "issue", "subject", "halt", "modelby"),
     *("ordersymbol", "possymbol", "indicator", "backup"),
 )

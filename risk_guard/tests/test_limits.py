@@ -11,7 +11,6 @@ from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.errors import Retry
-from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import LivePosition, Side
 from alpha.model.account import Account
@@ -23,6 +22,7 @@ from risk_guard.limits import BotLimits, PortfolioLimits, Seen
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
 from tests.support import bybit_samples
+from tests.support.alerts import raised_alerts
 from tests.support.bot_harness import BotHarness, sim
 from tests.support.faulty_exchange import faulty_exchange, gateway_to, ok
 from tests.support.guard_harness import BOT, halts
@@ -65,7 +65,7 @@ class Judged:
 
     async def alerts(self) -> list[str]:
         """The alerts raised so far; every urgent one must say what to do."""
-        rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
+        rows = await raised_alerts(self.links.shared)
         assert all(row["remedy"] for row in rows if row["level"] == "critical"), rows
         return [row["text"] for row in rows]
 

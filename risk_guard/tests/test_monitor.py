@@ -23,6 +23,7 @@ from risk_guard.findings import FindingReporter
 from risk_guard.monitor import FIRST_MINUTE_S, Monitor
 from risk_guard.settings import GuardSettings
 from risk_guard.store import GuardStore
+from tests.support.alerts import raised_alerts
 from tests.support.bot_harness import BotHarness, sim
 from tests.support.guard_harness import BOT, Hands, halts
 
@@ -42,7 +43,7 @@ class Watched:
         """Run one round; returns the alerts raised, by the second part of the key. Each must say what to do."""
         await self.links.shared.delete(keys.ALERTS)
         await self.lookout.look()
-        rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
+        rows = await raised_alerts(self.links.shared)
         assert all(row["remedy"] for row in rows), rows
         return {row["key"].split(":")[1] for row in rows}
 
@@ -171,7 +172,7 @@ async def test_an_observing_guard_halts_nothing_and_says_so(watched: Watched) ->
     now_ms = (await sim(watched.stage, "GET", "/_sim/state"))["now_ms"]
     await sim(watched.stage, "POST", "/_sim/maintenance", title="Now", begin_ms=now_ms, end_ms=now_ms + 10**7)
     assert "maintenance" in await watched.round()
-    rows = [fields for _, fields in await watched.links.shared.xrange(keys.ALERTS)]
+    rows = await raised_alerts(watched.links.shared)
     assert any("the guard only observes" in row["text"] for row in rows if ":maintenance" in row["key"])
     assert await halts(watched.stage) == []
 

@@ -23,6 +23,7 @@ from demo.ports import free_port
 from demo.redis import EmbeddedRedis
 from exchange_simulator.exchange import Exchange
 from tests.support import forkserver
+from tests.support.alerts import raised_alerts
 from tests.support.sync_world import BOTS, KEYS, World, at_rest, make_exchange, world
 from trade_sync_service.cli import main
 from trade_sync_service.tests.meddling import CLOSED_PNL, Handler, Meddler
@@ -174,7 +175,7 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
         assert await _table(owner) == _ledger(busy, "shortseller_001", "momentum_001")
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
-    alerts = [fields["key"] for _, fields in await redis_links.shared.xrange("alerts")]
+    alerts = [fields["key"] for fields in await raised_alerts(redis_links.shared)]
     # no listener has stored a fill here: reported once per bot, and the bad key once
     assert sorted(alerts) == [
         "reconciliation:momentum_001",

@@ -17,6 +17,7 @@ from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_positions, read_wallets
 from alpha.model.account import Account, Environment
+from tests.support.alerts import raised_alerts
 from tests.support.world import BotKey, Simulator, Trader, until
 from trade_sync_service.domain.trade_rows import trades_of
 from websocket_listener.account_settings import AccountSettingsWatch
@@ -55,7 +56,7 @@ async def ask(exchange: Simulator, path: str, **body: object) -> dict[str, Any]:
 
 
 async def alerts_of(links: RedisClients) -> str:
-    return json.dumps(await links.shared.xrange(keys.ALERTS))
+    return json.dumps(await raised_alerts(links.shared))
 
 
 async def trades_stored(exchange: Simulator, database: Any, name: str) -> bool:
@@ -220,7 +221,7 @@ async def test_a_position_near_deleveraging_is_told_once(links: RedisClients) ->
     watch.look([position()])
     watch.look([position()])
     await grouped.tell(all_of_it=True)
-    texts = [fields["text"] for _, fields in await links.shared.xrange(keys.ALERTS)]
+    texts = [fields["text"] for fields in await raised_alerts(links.shared)]
     assert len(texts) == 2
     assert "ADL rank 5" in texts[0]
     assert "-0.28" in texts[1]

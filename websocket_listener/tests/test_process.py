@@ -13,6 +13,7 @@ from alpha.clock import wall_ms
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_candles, read_position, read_quote, read_status, read_wallet
+from tests.support.alerts import raised_alerts
 from tests.support.tcp_proxy import Proxy
 from tests.support.world import BotKey, Process, Simulator, Trader, until
 from websocket_listener.reconciler import OVERLAP_AFTER_GAP_MS
@@ -158,7 +159,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     assert await links.database(1).hget(held, "size") == "1", "what is not known is not called flat"
     code, answer, _ = await health(process)
     assert (code, answer["healthy"]) == (200, True)
-    alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
+    alerts = await raised_alerts(links.shared)
     assert [alert["bot"] for alert in alerts] == [OTHER]
     assert "key_may_trade" in process.said(), "with a key that could trade it says so"
 
@@ -350,7 +351,7 @@ async def test_fills_that_the_stream_lost_while_it_stood_are_recorded_and_told_a
     await wire.start()
 
     async def told() -> list[dict[str, str]]:
-        return [row for _, row in await links.shared.xrange(keys.ALERTS) if row["key"] == f"missing:{BOT}"]
+        return [row for row in await raised_alerts(links.shared) if row["key"] == f"missing:{BOT}"]
 
     try:
         through = {name.lower(): value for name, value in wire.environment().items()}
@@ -411,7 +412,7 @@ async def test_sigterm_says_that_nobody_listens_and_a_long_absence_is_reported(
     await database.execute("UPDATE trading.watermarks SET read_to = read_to - interval '800 days'")
     listener({"SHORTSELLER": "key-9"})
     await synced(links, since_ms=wall_ms())
-    alerts = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
+    alerts = await raised_alerts(links.shared)
     assert [alert["level"] for alert in alerts if alert["key"] == f"history:{BOT}"] == ["critical"]
     assert len(await fills_of(database, BOT, exchange, 9)) == 1
 

@@ -17,6 +17,7 @@ from alpha.live_state.read import read_orders, read_position
 from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.fills import insert_fills
+from tests.support.alerts import raised_alerts
 from tests.support.world import Simulator, until
 from websocket_listener.restarted import first_line, restarted
 from websocket_listener.rows import fill_of, order_row, reason_of_execution, reason_of_order
@@ -52,7 +53,7 @@ def never_came(key: str) -> list[dict[str, object]]:
 
 async def alerts(links: RedisClients, key: str) -> list[str]:
     """The texts of all alerts of this key."""
-    rows = [fields for _, fields in await links.shared.xrange(keys.ALERTS)]
+    rows = await raised_alerts(links.shared)
     return [fields["text"] for fields in rows if fields["key"] == key]
 
 

@@ -22,6 +22,7 @@ from alpha.model.account import Account, Environment
 from alpha.model.timestamp import at
 from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
+from tests.support.alerts import raised_alerts
 from tests.support.world import until
 from websocket_listener.account_state import AccountState, Mark
 from websocket_listener.dispatcher import MODE_WAIT_S, Dispatcher
@@ -168,7 +169,7 @@ async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
     await until(kept, 5, "the message to be kept whole")
 
     async def alerted() -> bool:
-        return any(fields["bot"] == BOT for _, fields in await links.shared.xrange(keys.ALERTS))
+        return any(fields["bot"] == BOT for fields in await raised_alerts(links.shared))
 
     await until(alerted, 5, "an alert")
 
@@ -176,7 +177,7 @@ async def test_a_row_that_cannot_be_read_is_kept_whole_and_the_others_are_taken(
 async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_alerts(
     wired: Wired, pool: Any, links: RedisClients
 ) -> None:
-    before = len(await links.shared.xrange(keys.ALERTS))
+    before = len(await raised_alerts(links.shared))
     storm = [pushed("execution", execution_row(execId=f"storm-{n}", execQty="many")) for n in range(300)]
     for number, frame in enumerate(storm):
         take(wired, frame)
@@ -186,7 +187,7 @@ async def test_a_storm_of_unreadable_messages_is_kept_whole_and_told_in_a_few_al
     await wired.grouped.tell(all_of_it=True)
     query = "SELECT message FROM audit.rejected_messages WHERE account_id = $1"
     assert sorted(row["message"] for row in await pool.fetch(query, wired.account.id)) == sorted(storm)
-    texts = [fields["text"] for _, fields in (await links.shared.xrange(keys.ALERTS))[before:]]
+    texts = [fields["text"] for fields in (await raised_alerts(links.shared))[before:]]
     assert len(texts) == 2, "the first at once, and one for all that followed"
     assert sum(int(text.split()[0]) for text in texts) == 300
 
@@ -217,7 +218,7 @@ async def test_of_a_storm_beyond_all_room_the_first_of_each_kind_is_kept_and_the
     assert len(kept) == len(rows) == 5_003
     assert {"execution 0", "order.0 0", "wallet 12000", "execution 11999"} <= kept
     await grouped.tell(all_of_it=True)
-    *_, (_, alert) = await links.shared.xrange(keys.ALERTS)
+    *_, alert = await raised_alerts(links.shared)
     assert alert["text"].startswith("12004 messages")
     assert "7001 since the start were only counted" in alert["remedy"]
 
@@ -234,7 +235,7 @@ async def test_a_new_kind_may_come_while_an_alert_is_on_its_way(links: RedisClie
     grouped.note("second", alert("second"))
     await telling
     await grouped.tell()
-    texts = [fields["text"] for _, fields in await links.shared.xrange(keys.ALERTS)]
+    texts = [fields["text"] for fields in await raised_alerts(links.shared)]
     assert texts == ["1 of first: ['A', 'B']", "1 of second: []"]
 
 
