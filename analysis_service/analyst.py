@@ -17,7 +17,7 @@ from analysis_service.candles import SymbolCandles, Window
 from analysis_service.store import History, LivePublisher, Said, Series
 
 log = logger(__name__)
-#: An absence is made up for by at most so many candles of each interval.
+#: The most candles of each interval that are backfilled after an outage.
 MOST_CATCH_UP = 3_000
 #: A start reads as much history as an absence of this length needs, until PostgreSQL has said more.
 _WAIT_FOR_HISTORY_S = 5.0
@@ -35,7 +35,7 @@ class _Closed(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """The newest candles of a series, so many, that are to be analysed."""
+    """A series whose `last` newest candles are to be analysed; the newest ends at `end_ms`."""
 
     symbol: str
     window: Window
@@ -89,7 +89,7 @@ class Analyst:
     async def keep(self, symbol: str, now_ms: int) -> dict[str, int]:
         """How many candles of each interval are needed at this time, so that what was missed can be computed too."""
         if not self._begun.is_set():
-            # a moment's patience at the start, so that what was missed is known; without PostgreSQL it goes on
+            # wait briefly at the start, to learn what was missed; without PostgreSQL, continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._begin_by_s - time.monotonic())):
                     await self._begun.wait()
@@ -101,7 +101,7 @@ class Analyst:
         return found
 
     async def closed(self, symbol: str, candles: SymbolCandles, intervals: set[str]) -> None:
-        """Analyse the new candles of a symbol's intervals, and publish the newest. Redis being away is no fault here.
+        """Analyse the new candles of a symbol's intervals, and publish the newest. An unavailable Redis is not an error here.
 
         The symbol's candles must not change meanwhile.
         """
@@ -112,7 +112,7 @@ class Analyst:
         await self._publish(symbol)
 
     async def publish_again(self) -> None:
-        """Publish what Redis did not take. REDIS_UNAVAILABLE while it is still away."""
+        """Publish what Redis did not take. Raises REDIS_UNAVAILABLE while it is still unavailable."""
         for symbol in list(self._unpublished):
             await self._publish(symbol)
 
@@ -152,7 +152,7 @@ class Analyst:
                 newest, analyse_together([each.window.columns for each in newest], length, self.definition), strict=True
             )
         )
-        # what is made up for is long, and comes one symbol at a time
+        # a backfill is long: one symbol at a time bounds the memory it takes
         found += [
             (each, analyse(each.window.columns, length, self.definition, each.last)) for each in due if each.last > 1
         ]

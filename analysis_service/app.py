@@ -41,7 +41,7 @@ from analysis_service.store import History, LivePublisher
 
 log = logger(__name__)
 FOLLOW_S = 1.0
-#: How long the stream, Redis, PostgreSQL or a candle may be away before it counts as ill health.
+#: How long the stream, Redis, PostgreSQL or a candle may be missing before the service is unhealthy.
 AWAY_S = 60.0
 #: Candles are pushed about every second where anything is traded, so that without any something is wrong.
 NO_DATA_S = 60.0
@@ -92,7 +92,7 @@ class AnalysisProcess:
         self.stream_seen_s = self.redis_seen_s = self.candles_seen_s = self.postgres_seen_s = self._data_s = now_s
 
     async def check(self) -> None:
-        """Raise Misconfigured when a symbol of ANALYSIS_SYMBOLS does not exist; an exchange that is away is no fault."""
+        """Raise Misconfigured when a symbol of ANALYSIS_SYMBOLS does not exist; an unavailable exchange is not an error."""
         with suppress(Retry, OSError, TimeoutError):
             await check_symbols(self.gateway, self._settings.analysis_symbols, self.analyst.definition.base)
 
@@ -158,7 +158,7 @@ class AnalysisProcess:
     # -- what is followed ---------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Look each second what is to be analysed; while Redis is away what was followed last counts."""
+        """Check each second which symbols to analyse; while Redis is unavailable, keep the last known ones."""
         found: dict[str, set[str]] = {}
         while True:
             seen = True
@@ -218,7 +218,7 @@ class AnalysisProcess:
     # -- out ----------------------------------------------------------------------------------------------------
 
     async def _keep_history(self) -> None:
-        """Store in PostgreSQL, which may be away: Redis has the newest values meanwhile."""
+        """Store in PostgreSQL, which may be unavailable: Redis has the newest values meanwhile."""
         while True:
             try:
                 pool = await create_pool(self._settings, "analysis_service", min_size=0, max_size=2)
@@ -274,12 +274,12 @@ class AnalysisProcess:
     # -- health -------------------------------------------------------------------------------------------------
 
     def stream_fault(self) -> str | None:
-        """A sentence while the stream has been away for too long."""
+        """A sentence while the stream has been disconnected for too long."""
         away_s = time.monotonic() - self.stream_seen_s
         return f"The stream of candles has not been connected for {away_s:.0f} s." if away_s > AWAY_S else None
 
     def redis_fault(self) -> str | None:
-        """A sentence while Redis has been away for too long."""
+        """A sentence while Redis has been unavailable for too long."""
         away_s = time.monotonic() - self.redis_seen_s
         return f"Redis has not answered for {away_s:.0f} s." if away_s > AWAY_S else None
 

@@ -1,4 +1,4 @@
-"""Closed candles of one symbol on every interval. Pure: what is missing is said, and fetched elsewhere."""
+"""Closed candles of one symbol on every interval. Pure: reports what is missing, which is fetched elsewhere."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Closed candles of all followed symbols: streamed, made up for over REST, each symbol by itself."""
+"""Closed candles of all followed symbols: streamed, gaps backfilled over REST, each symbol independently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -42,8 +42,8 @@ class CandleFeed:
         closed: Closed,
         unknown: Callable[[str, str], None],
     ) -> None:
-        """`keep(symbol, now_ms)` is how many candles of each interval are needed at this time of the exchange;
-        `unknown(symbol, why)` hears of one that the exchange has no candles of."""
+        """`keep(symbol, now_ms)` returns how many candles of each interval are needed at this exchange time;
+        `unknown(symbol, why)` is called for a symbol that the exchange has no candles of."""
         self.rest_requests = 0
         self.gaps = 0
         self.newest_ms = 0

@@ -45,7 +45,7 @@ class LivePublisher:
         self._indicators = [indicator.names[0] for indicator in definition.indicators]
 
     async def publish(self, symbol: str, found: Mapping[str, Analysis], changed: set[str]) -> None:
-        """Write what `changed` of one symbol's newest analyses, and their mean. REDIS_UNAVAILABLE while Redis is away."""
+        """Write what `changed` of one symbol's newest analyses, and their mean. Raises REDIS_UNAVAILABLE."""
         ratings = {interval: found[interval].rating for interval in self._definition.intervals if interval in found}
         overall = combined(ratings.values())
         newest_ms = max(analysis.closed_ms for analysis in found.values())
@@ -95,7 +95,7 @@ class LivePublisher:
 
 
 class History:
-    """`trading.analysis`: rows wait in memory while PostgreSQL is away, a bounded number of them."""
+    """`trading.analysis`: rows wait in memory while PostgreSQL is unavailable, a bounded number of them."""
 
     def __init__(self, definition: Definition, retention_days: int) -> None:
         self.written = 0

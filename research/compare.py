@@ -1,4 +1,4 @@
-"""The back-test of the days that a bot has really traded, beside what it did: same signals, prices, what was missed and why."""
+"""The back-test of the days that a bot really traded, compared with what it did: same signals, prices, what was missed and why."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The studies of sweeps in PostgreSQL: Optuna's own tables, and beside them chunks of work, daily returns, data.
+"""The studies of sweeps in PostgreSQL: Optuna's own tables, and tables of chunks of work, daily returns and data.
 
 Random, quasi-random and grid trials are written in bulk, a chunk in one transaction that also ends the chunk: a worker
 that is killed leaves nothing behind, and its chunk is taken by another one once its heartbeat is old.

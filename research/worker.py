@@ -124,7 +124,7 @@ def _beat(sweep: Sweep, owner: str, ended: threading.Event, every_s: float) -> N
         try:
             sweep.studies.beat(sweep.number, owner)
         except AlphaError:
-            continue  # the storage is away for a moment; a lease that ends means that the chunk is done twice and kept once
+            continue  # the storage is briefly unavailable; when a lease expires, the chunk is done twice and kept once
 
 
 def _asked(sweep: Sweep, owner: str, stopping: Callable[[], bool]) -> int:

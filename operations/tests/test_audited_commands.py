@@ -8,6 +8,7 @@ import pytest
 
 from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected, Retry
+from alpha.postgres.database import connect
 from operations.audit_log import Attempt
 from operations.audited_commands import AuditedCommands
 from operations.command_result import CommandResult
@@ -88,16 +89,26 @@ async def test_a_command_runs_without_postgresql_after_saying_so(
         await commands.claim(ATTEMPT, "confirmed")
 
 
-async def test_what_was_running_when_the_process_ended_is_reported_once(platform: Operations) -> None:
+async def test_what_was_running_when_the_process_ended_is_reported_once(
+    platform: Operations, house_database: DatabaseSettings
+) -> None:
     cut_off = AuditedCommands(platform, "The test")
     await cut_off.claim(replace(ATTEMPT, bot="lxalgo_001"), "confirmed")
     await cut_off.claim(replace(ATTEMPT, id="terminal:2"), "asked")
     await cut_off.claim(replace(ATTEMPT, id="dashboard:3", source="dashboard"), "confirmed")
     after = AuditedCommands(platform, "The test")
-    assert await after.interrupted("terminal") == ["/flatten lxalgo_001"]
+    old = replace(ATTEMPT, id="terminal:0", bot="momentum_001")
+    await cut_off.claim(old, "confirmed")
+    owner = await connect(house_database, "tests")
+    await owner.execute(
+        "UPDATE audit.commands SET issued_at = issued_at - interval '25 hours' WHERE command_id = $1", old.id
+    )
+    await owner.close()
+    assert await after.interrupted("terminal") == ["/flatten lxalgo_001"], "a command older than a day is not reported"
     assert await after.interrupted("terminal") == []
     assert await entries(platform) == [
         ("dashboard:3", "confirmed", None, False),
+        ("terminal:0", "failed", "The test was restarted while it ran.", True),
         ("terminal:1", "failed", "The test was restarted while it ran.", True),
         ("terminal:2", "asked", None, False),
     ]

@@ -1,4 +1,4 @@
-"""report.html of a training: verdict, folds, calibration, importance with its noise band, profit beside buy-and-hold."""
+"""report.html of a training: verdict, folds, calibration, importance with its noise band, profit compared with buy-and-hold."""
 
 from collections.abc import Sequence
 from html import escape
