@@ -76,7 +76,12 @@ async def _world(numbers: list[int], results: Results, outage_s: float, ended: a
         await arena.open()
         for played, number in enumerate(numbers, 1):
             arena.draw.seed(results.seed * 100_003 + number)
-            outcome = await play(arena, troubles_of(arena.draw, number), number)
+            troubles = troubles_of(arena.draw, number)
+            try:
+                outcome = await play(arena, troubles, number)
+            except Exception as fault:  # noqa: BLE001 - the other rounds are played in a world of their own
+                name = " + ".join(trouble.name for trouble in troubles)
+                outcome = Outcome(number, name, -1.0, 0, 0, [f"the round itself failed: {fault!r}"], {}, {}, "")
             if played == len(numbers) or outcome.faults:
                 outcome.faults.extend(f"{fault} (at the end of this world)" for fault in await _all_books(arena))
             results.add(outcome)
