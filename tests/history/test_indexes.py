@@ -1,6 +1,7 @@
 """Every index serves one of Alpha's queries; there are no unused indexes."""
 
 from alpha.postgres.database import Connection
+from operations.analytics import SQL as ANALYTICS
 from tests.history.conftest import plain_form
 from trade_sync_service.io.reconciliation_reader import SQL as RECONCILE
 from trade_sync_service.io.store import SQL as SYNC
@@ -16,6 +17,7 @@ QUERIES = {
     "fills_by_bot": "SELECT * FROM trading.fills WHERE bot_id = $1 ORDER BY exec_time DESC, seq DESC LIMIT 5",
     "round_trips_by_bot": "SELECT * FROM trading.position_summaries WHERE bot_id = $1 ORDER BY closed_at DESC LIMIT 100",
     "round_trips_by_id": "SELECT * FROM trading.position_summaries WHERE trade_id = $1",
+    "round_trips_by_time": ANALYTICS["trades"],
     "orders_open": _OPEN_ORDERS,
     "completed_trades_by_bot": RECONCILE["trades_closed_between"].rstrip() + " ORDER BY bot_id, updated_at",
     "completed_trades_by_order_time": SYNC["trades_of_window"],
