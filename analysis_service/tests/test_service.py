@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
 from alpha.analysis import Definition, analyse, read_definition
 from alpha.bybit.client import market_gateway
@@ -84,6 +85,8 @@ async def compare(owner: Connection, url: str, definition: Definition) -> int:
     return compared
 
 
+# on a busy machine each of its four waits may take minutes, and is to name what it waited for
+@pytest.mark.timeout(900)
 async def test_published_values_equal_an_offline_computation_whatever_is_killed_cut_lost_late_or_doubled(
     service: Service, simulator: Simulator, owner: Connection, redis_links: RedisClients
 ) -> None:
