@@ -125,6 +125,7 @@ class AccountRecorder:
         self._quit = asyncio.Event()
         #: Set once the private stream has been live.
         self._connected = asyncio.Event()
+        self._telling: asyncio.Future[None] | None = None
         self.live = RedisWriter(
             *(access.writer, self._bot, lease),
             rebuild=self._rebuild,
@@ -316,13 +317,8 @@ class AccountRecorder:
     def _up(self) -> None:
         self.status.refused = ""
         self.status.up()
-        self._key_is_accepted()
         self._connected.set()
         self.auditor.ask("connected")
-
-    def _key_is_accepted(self) -> None:
-        task = asyncio.ensure_future(self._shared.alerts.resolve(f"key:{self._bot}", wall_ms(), bot=self._bot))
-        task.add_done_callback(lambda _: None)
 
     def _down(self, why: str) -> None:
         self.status.down()
@@ -333,8 +329,10 @@ class AccountRecorder:
         self.status.refused = why
         self.status.say()
         if news:
-            task = asyncio.ensure_future(self._shared.alerts.raise_alert(refused_key(self._bot, why), wall_ms()))
-            task.add_done_callback(lambda _: None)
+            # the loop itself keeps no task alive
+            self._telling = asyncio.ensure_future(
+                self._shared.alerts.raise_alert(refused_key(self._bot, why), wall_ms())
+            )
 
     # -- gaps ---------------------------------------------------------------------------------------------------
 
