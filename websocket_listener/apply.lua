@@ -1,6 +1,7 @@
 -- Writes a batch of one bot's changes in order, in one atomic step.
 -- ARGV  1 bot  2 fencing token of the writer's lease  3 events kept  4 the changes, below  5 "1": the lease was
--- just proved in PostgreSQL. The changes, MessagePack: a list of lists of texts, each a word
+-- just proved in PostgreSQL  6 this Redis's clock in ms when the changes were sent, as the writer reckons, "" when it cannot: what
+-- was long on its way is younger in its own words than it is. The changes, MessagePack: a list of lists of texts, each a word
 -- with its arguments:
 --   TAKE                                               from here on this token is the writer; refused when a larger one was,
 --                                                      and, where none stands here, unless the lease was proved
@@ -13,13 +14,15 @@
 --   CLOSED id updated ts json                          the end of an order, whatever time its last state claimed
 --   FORGET                                             the open orders and the wallet; a rebuild writes them anew
 --   WALLET key updated data field value ...            guarded by updated_at; data "" for no event
---   STATUS field value ...
--- Returns -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, -3 when the lease must be proved
+--   STATUS field value ...                             with late_ms, how long it was on its way
+-- Returns this Redis's clock in ms, and -1 when the keys are gone (an emptied Redis), -2 when they are another writer's, -3 when the lease must be proved
 -- first, else how many were ignored as old.
 local bot, token, kept, proved = ARGV[1], ARGV[2], ARGV[3], ARGV[5] == '1'
 local changes = cmsgpack.unpack(ARGV[4])
 local status, stream, held, orders = 'status:' .. bot, 'events:' .. bot, 'positions:' .. bot, 'orders:' .. bot
 local wallet = 'wallet:' .. bot
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local ignored = 0
 
 local function event(kind, ts, data)
@@ -94,18 +97,21 @@ function apply.WALLET(c)
   if c[4] ~= '' then event('wallet', c[3], c[4]) end
 end
 
-function apply.STATUS(c) redis.call('HSET', status, unpack(c, 2)) end
+function apply.STATUS(c)
+  local late_ms = math.max(0, now_ms - (tonumber(ARGV[6]) or now_ms))
+  redis.call('HSET', status, 'late_ms', string.format('%d', late_ms), unpack(c, 2))
+end
 
 if changes[1][1] ~= 'TAKE' then
   local writer = redis.call('HGET', status, 'writer')
-  if writer ~= token then return writer and -2 or -1 end
+  if writer ~= token then return {now_ms, writer and -2 or -1} end
 else
   -- `writer` of the release before this one was no number, so the token has a field of its own
   local newest = redis.call('HGET', status, 'token')
-  if not newest and not proved then return -3 end
-  if newest and number(newest) > number(token) then return -2 end
+  if not newest and not proved then return {now_ms, -3} end
+  if newest and number(newest) > number(token) then return {now_ms, -2} end
 end
 for _, change in ipairs(changes) do
   apply[change[1]](change)
 end
-return ignored
+return {now_ms, ignored}

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from redis.exceptions import NoScriptError, RedisError
 
-from alpha.clock import SYSTEM_CLOCK, Backoff
+from alpha.clock import SYSTEM_CLOCK, Backoff, boottime_ms
 from alpha.errors import Retry
 from alpha.lease import Act, LeaseLost
 from alpha.live_state import keys
@@ -74,6 +74,8 @@ class RedisWriter:
         self._fence = fence
         self._proof_due = False
         self._sha = ""
+        #: Redis's clock less that of this machine since its boot.
+        self._redis_ahead_ms: int | None = None
         self._waiting: list[Change] = []
         self._owed: deque[Change] = deque(owed, maxlen=keys.EVENTS_KEPT)
         self._oldest_s = 0.0
@@ -202,13 +204,20 @@ class RedisWriter:
     async def _apply(self, changes: list[Change], *, proved: bool = False) -> int:
         # a listener that was frozen asks before it writes; while PostgreSQL is unavailable nobody can have taken over
         await self._fence.ready(Act.REDUCE)
-        encoded = msgspec.msgpack.encode(changes)
-        arguments = (self._bot, str(self._fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "")
         async with asyncio.timeout(_ANSWER_S):
             if not self._sha:
                 self._sha = await self._redis.script_load(_SCRIPT)
             try:
-                return int(await self._redis.evalsha(self._sha, 0, *arguments))
+                answer = await self._redis.evalsha(self._sha, 0, *self._arguments(changes, proved))
             except NoScriptError:
                 self._sha = await self._redis.script_load(_SCRIPT)
-                return int(await self._redis.evalsha(self._sha, 0, *arguments))
+                answer = await self._redis.evalsha(self._sha, 0, *self._arguments(changes, proved))
+        # Read late it is too small, and the next status counts as later than it is: the safe side.
+        self._redis_ahead_ms = int(answer[0]) - boottime_ms()
+        return int(answer[1])
+
+    def _arguments(self, changes: list[Change], proved: bool) -> tuple[str, str, str, bytes, str, str]:
+        ahead_ms = self._redis_ahead_ms
+        sent_ms = "" if ahead_ms is None else str(boottime_ms() + ahead_ms)
+        encoded = msgspec.msgpack.encode(changes)
+        return (self._bot, str(self._fence.token), str(keys.EVENTS_KEPT), encoded, "1" if proved else "", sent_ms)

@@ -377,7 +377,7 @@ async def _read_status(bot_db: TextRedis, bot: str, patience_s: float) -> LiveSt
         now_ms = boottime_ms()
         beat_age_s = beats.age_s(now_ms)
         if beat_age_s is not None and fields.get("audit_age_ms"):
-            age_s = beat_age_s + int(fields["audit_age_ms"]) / 1000
+            age_s = beat_age_s + (int(fields["audit_age_ms"]) + int(fields.get("late_ms") or 0)) / 1000
         proven = state is not DataState.SYNCED or (age_s is not None and age_s <= _valid_s(fields))
         if proven or beats.watched_s(now_ms) >= patience_s:
             return _parse_status(fields, state if proven else DataState.STALE, age_s)

@@ -273,9 +273,10 @@ class RedisClient:
             return [0, 0]
         if sha != "apply":
             raise NoScriptError("NOSCRIPT No matching script")
-        return Apply(self, str(args[0]), str(args[1]), int(args[2])).run(
-            msgspec.msgpack.decode(args[3]), proved=args[4] == "1"
-        )
+        now_ms = self._server.wall_ms()
+        late_ms = max(0, now_ms - int(args[5] or now_ms))
+        apply = Apply(self, str(args[0]), str(args[1]), int(args[2]), late_ms)
+        return [now_ms, apply.run(msgspec.msgpack.decode(args[3]), proved=args[4] == "1")]
 
 
 class Pipeline:
@@ -313,15 +314,16 @@ class Pipeline:
 class Apply:
     """`websocket_listener/apply.lua` in Python; both are tested against the same expectations elsewhere."""
 
-    def __init__(self, client: RedisClient, bot: str, token: str, kept: int) -> None:
+    def __init__(self, client: RedisClient, bot: str, token: str, kept: int, late_ms: int) -> None:
         self._redis = client
         self._bot = bot
         self._token = token
         self._kept = kept
+        self._late_ms = late_ms
         self._ignored = 0
 
     def run(self, changes: list[list[str]], *, proved: bool) -> int:
-        """Apply them in order; the script's answer."""
+        """Apply them in order; how many were ignored, or why none was taken."""
         status = f"status:{self._bot}"
         if changes[0][0] != "TAKE":
             writer = self._redis._hget(status, "writer")
@@ -396,7 +398,7 @@ class Apply:
             self.event("wallet", updated, data)
 
     def status(self, *fields: str) -> None:
-        self._redis._hset(f"status:{self._bot}", mapping=_pairs(fields))
+        self._redis._hset(f"status:{self._bot}", mapping={"late_ms": str(self._late_ms)} | _pairs(fields))
 
 
 def _number(text: str | None) -> float:

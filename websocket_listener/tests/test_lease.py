@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from alpha.clock import wall_ms
+from alpha.clock import boottime_ms, wall_ms
 from alpha.lease import LeaseLost, LeaseNotHeld
 from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.model.timestamp import at
 from tests.support.world import Process, Simulator, patience, until
+from websocket_listener import redis_writer
 from websocket_listener.lease import AccountLease, Leases
 from websocket_listener.redis_writer import Change, RedisWriter
 from websocket_listener.store import move_watermark
@@ -103,6 +104,27 @@ async def test_a_listener_that_ends_in_order_hands_over_at_once(
 def writer(links: RedisClients, fence: Held, changes: list[Change]) -> RedisWriter:
     """A writer whose whole state are these changes."""
     return RedisWriter(links.writer(5), BOT, fence, rebuild=lambda: list(changes), restored=lambda: None)
+
+
+async def test_a_status_that_was_long_on_its_way_says_so(links: RedisClients, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis, key = links.database(5), keys.status(BOT)
+    live = writer(links, Held(3_000), [("STATUS", "why", "first")])
+    running = asyncio.create_task(live.run())
+
+    async def says(why: str) -> bool:
+        return await redis.hget(key, "why") == why
+
+    await until(lambda: says("first"), 10, "the whole state")
+    live.put(("STATUS", "why", "at once"))
+    await until(lambda: says("at once"), 10, "a status")
+    assert int(str(await redis.hget(key, "late_ms"))) < 4_000
+    # sent seven seconds ago, and delivered now
+    monkeypatch.setattr(redis_writer, "boottime_ms", lambda: boottime_ms() - 7_000)
+    live.put(("STATUS", "why", "late"))
+    await until(lambda: says("late"), 10, "the late one")
+    assert 7_000 <= int(str(await redis.hget(key, "late_ms"))) < 11_000
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_redis_refuses_a_token_that_is_not_the_newest_and_an_unproved_one(links: RedisClients) -> None:

@@ -114,6 +114,12 @@ async def test_a_reader_believes_a_counter_that_moves_and_none_that_stands(links
     assert old is not None
     assert old.state == "synced"
 
+    await redis.hset(key, mapping={"beat": "4", "late_ms": "3000"})
+    late = await read_status(redis, BOT, patience_s=0.0)
+    assert late is not None
+    assert late.state == "stale", "it was long on its way"
+    await redis.hset(key, mapping={"beat": "5", "late_ms": "0"})
+
     async def stale() -> bool:
         found = await read_status(redis, BOT)
         return found is not None and found.state == "stale"
