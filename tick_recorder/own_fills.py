@@ -12,22 +12,6 @@ from tick_recorder.slippage import HORIZONS
 
 SQL = queries(__file__)
 
-#: The end is the newest fill: business time, which on a simulated exchange is not the wall clock's.
-_FILLS = """
-SELECT f.exec_id, f.bot_id, f.symbol, f.exec_time, f.side, f.price, f.qty, f.value, f.is_maker, f.reason, {decided}
-FROM trading.fills f {intents}
-WHERE f.exec_type = 'Trade' AND f.category = 'linear' AND ($1::text IS NULL OR f.bot_id = $1)
-  AND f.exec_time > (SELECT max(exec_time) FROM trading.fills WHERE $1::text IS NULL OR bot_id = $1)
-                    - make_interval(days => $2)
-ORDER BY f.exec_time, f.seq
-"""
-_WITH = {
-    "decided": "i.order_kind, i.decision_price",
-    "intents": "LEFT JOIN trading.order_intents i USING (account_id, order_link_id)",
-}
-_WITHOUT = {"decided": "NULL::text, NULL::numeric", "intents": ""}
-
-
 _COLUMNS: Mapping[str, Any] = {
     "exec_id": pl.String,
     "bot_id": pl.String,
@@ -42,6 +26,21 @@ _COLUMNS: Mapping[str, Any] = {
     "order_kind": pl.String,
     "decision_price": MONEY,
 }
+
+#: The end is the newest fill: business time, which on a simulated exchange is not the wall clock's.
+_FILLS = """
+SELECT f.exec_id, f.bot_id, f.symbol, f.exec_time, f.side, f.price, f.qty, f.value, f.is_maker, f.reason, {decided}
+FROM trading.fills f {intents}
+WHERE f.exec_type = 'Trade' AND f.category = 'linear' AND ($1::text IS NULL OR f.bot_id = $1)
+  AND f.exec_time > (SELECT max(exec_time) FROM trading.fills WHERE $1::text IS NULL OR bot_id = $1)
+                    - make_interval(days => $2)
+ORDER BY f.exec_time, f.seq
+"""
+_WITH = {
+    "decided": "i.order_kind, i.decision_price",
+    "intents": "LEFT JOIN trading.order_intents i USING (account_id, order_link_id)",
+}
+_WITHOUT = {"decided": "NULL::text, NULL::numeric", "intents": ""}
 
 
 async def read_fills(connection: Connection, bot_id: str | None, days: int) -> pl.DataFrame:

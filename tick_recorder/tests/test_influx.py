@@ -335,6 +335,12 @@ async def test_ticks_that_influxdb_no_longer_keeps_are_one_rejected_message_and_
     said = [line for line in process.said().splitlines() if '"rejected"' in line]
     assert len(said) == 1
     assert "points beyond retention policy" in said[0]
+
+    async def alerted() -> bool:
+        return "ticks:influx-retention" in process.said()
+
+    # alerts of one kind are gathered for a moment
+    await until(alerted, 30, "the alert")
     assert process.said().count("ticks:influx-retention") == 1
     assert '"fault":""' in (await recorder.health())[1].replace(" ", "")
 
