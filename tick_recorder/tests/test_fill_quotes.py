@@ -29,22 +29,24 @@ Quotes = list[tuple[int, Decimal, Decimal]]
 async def owner(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedPostgres, Connection, int]]:
     """A migrated server, its owner's connection, and an account."""
     server = EmbeddedPostgres(tmp_path / "postgres", "password-of-the-owner", durable=False)
-    server.start()
-    arguments = {name.lower(): value for name, value in server.environment().items()}
-    await run(
-        load(
-            MigrateSettings,
-            env_file=None,
-            bots_file=ROOT / "bots.toml",
-            alpha_ticks_db_password=ROLE_PASSWORD,
-            **arguments,
+    try:
+        server.start()
+        arguments = {name.lower(): value for name, value in server.environment().items()}
+        await run(
+            load(
+                MigrateSettings,
+                env_file=None,
+                bots_file=ROOT / "bots.toml",
+                alpha_ticks_db_password=ROLE_PASSWORD,
+                **arguments,
+            )
         )
-    )
-    connection = await connect(server.settings(), "tests")
-    account = await connection.fetchval("SELECT trading.register_account('simulated', '1', 'shortseller_001')")
-    yield server, connection, account
-    await connection.close()
-    server.stop("immediate")
+        connection = await connect(server.settings(), "tests")
+        account = await connection.fetchval("SELECT trading.register_account('simulated', '1', 'shortseller_001')")
+        yield server, connection, account
+        await connection.close()
+    finally:
+        server.stop("immediate")
 
 
 def database(server: EmbeddedPostgres) -> dict[str, str]:
