@@ -268,19 +268,31 @@ async def _flood(arguments: argparse.Namespace) -> None:
         sys.stdout.flush()
 
     symbols = names(arguments.symbols)
+    topic = f"orderbook.1.{symbols[0]}"
     loop = asyncio.get_running_loop()
+
+    async def resend(quotes: list[bytes]) -> None:
+        """The newest quote every 3 s though nothing changes, as the exchange does: a recorder replaces a silent stream."""
+        while True:
+            await asyncio.sleep(3)
+            for quote in quotes:
+                exchange.send(topic, quote)
+
     async with TickExchange() as exchange:
         say(rest=exchange.url, ws=exchange.ws_url)
         while True:
             line = (await loop.run_in_executor(None, sys.stdin.readline)).split()
             if not line:
                 return
+            # encoded now: what the flood is made of has later numbers
+            resending = asyncio.create_task(resend(exchange.first(topic)))
             rate, seconds = int(line[0]), float(line[1])
             begin_ms = time.time_ns() // 1_000_000
             # in a thread: who is connected gets its pongs meanwhile
             flood = await loop.run_in_executor(None, Flood, exchange, symbols, int(rate * seconds), rate, begin_ms)
             say(ready=len(flood.frames))
             await loop.run_in_executor(None, sys.stdin.readline)
+            resending.cancel()
             took_s = await flood.send(rate)
             trades, quotes = (
                 sum(len(s.trades) for s in exchange.sent.values()),
