@@ -46,7 +46,17 @@ _REWRITTEN = frozenset(
     }
 )
 _A_HOSTS = frozenset(
-    {"build", "pull_policy", "container_name", "restart", "depends_on", "profiles", "ports", "security_opt", "cpu_shares"}
+    {
+        "build",
+        "pull_policy",
+        "container_name",
+        "restart",
+        "depends_on",
+        "profiles",
+        "ports",
+        "security_opt",
+        "cpu_shares",
+    }
 )
 _SECRET = re.compile(r"(_PASSWORD|_SECRET|_TOKEN|_API_KEY|_PASS)$")
 #: Who reads the files in /run/secrets: 10001 in images of ours; PostgreSQL and InfluxDB read them as two users.
