@@ -3,8 +3,9 @@
 SELECT trading.schema_version();
 
 -- name: last_jobs
--- The last job of each kind, good or not.
+-- The last job of each kind, good or not; of copies only that of the newest backup: who copies no longer is not at fault.
 SELECT DISTINCT ON (kind) kind, started_at, ok, bytes, detail FROM audit.backups
+WHERE kind <> 'copy' OR started_at >= (SELECT max(started_at) FROM audit.backups WHERE kind = 'backup')
 ORDER BY kind, started_at DESC;
 
 -- name: database

@@ -74,10 +74,13 @@ def last_drill(shelves: BackupStore) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-async def run_hook(settings: BackupSettings, backup: Backup) -> None:
-    """Run the operator's program with the paths of the backup and its manifest. Raises Fatal when it fails or hangs."""
+async def run_hook(settings: BackupSettings, backup: Backup) -> bool:
+    """Run the operator's program with the paths of the backup and its manifest; False without one.
+
+    Raises Fatal when it fails or hangs.
+    """
     if settings.backup_hook is None:
-        return
+        return False
     try:
         process = await asyncio.create_subprocess_exec(
             str(settings.backup_hook), str(backup.path), str(backup.manifest),
@@ -96,6 +99,7 @@ async def run_hook(settings: BackupSettings, backup: Backup) -> None:
     if process.returncode != 0:
         said = " ".join(complained.decode(errors="replace").split())[-300:]
         raise Fatal(f"BACKUP_HOOK ended with {process.returncode}; {backup.name} is not copied. {said}")
+    return True
 
 
 async def _run(settings: BackupSettings, *arguments: str) -> None:

@@ -109,14 +109,19 @@ class BackupService:
         await self._well("backup")
         if first_of_week:
             await self._rehearse(backup)
+        await self._copy(backup, started)
+        await self._remind(started)
+        return True
+
+    async def _copy(self, backup: Backup, started: datetime) -> None:
+        """Have the operator's program copy the backup elsewhere; one that fails leaves a good backup here."""
         try:
-            await run_hook(self._settings, backup)
+            if await run_hook(self._settings, backup):
+                await self._record("copy", started, True, "BACKUP_HOOK has copied it.", backup)
         except AlphaError as fault:
             await self._failed("copy", started, str(fault))
         else:
             await self._well("copy")
-        await self._remind(started)
-        return True
 
     async def _remind(self, now: datetime) -> None:
         """Encrypted backups are worth what the operator's key can read of them: a month without a drill is told."""
@@ -131,7 +136,9 @@ class BackupService:
             f"The encrypted backups were last read with your key {when}; once a month proves that the key still fits."
         )
         remedy = "postgres_backup drill latest --identity FILE"
-        await self._alerts.raise_alert(Alert(Level.WARNING, "backup-drill", text, remedy), ms_of(self._now()))
+        await self._alerts.raise_alert(
+            Alert(Level.WARNING, "backup-drill", text, remedy, lasting=True), ms_of(self._now())
+        )
 
     async def _rehearse(self, backup: Backup) -> bool:
         started = self._now()
@@ -154,7 +161,8 @@ class BackupService:
         log.error("backup_failed", kind=kind, fault=sentence)
         await self._record(kind, started, False, sentence, None)
         if self._alerts is not None:
-            alert = Alert(Level.CRITICAL, f"backup-{kind}", self._fault, "Look at the log of postgres_backup.")
+            remedy = "Look at the log of postgres_backup."
+            alert = Alert(Level.CRITICAL, f"backup-{kind}", self._fault, remedy, lasting=True)
             await self._alerts.raise_alert(alert, ms_of(self._now()))
 
     async def _record(self, kind: str, started: datetime, ok: bool, detail: str, backup: Backup | None) -> None:

@@ -30,10 +30,12 @@ from database.backup.retention import BackupStore, due_at
 from database.backup.service import BackupService
 from database.backup.settings import BackupSettings
 from demo.postgres import EmbeddedPostgres, binaries
+from operations.system import SQL as SYSTEM
 from tests.history.build import new_account
 from tests.history.conftest import of, plain_form
 from tests.history.roles import PASSWORDS
 from tests.history.test_roles import log_in
+from tests.support.alerts import raised_alerts
 from tests.support.fill_generator import some_fills
 
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)  # a Monday
@@ -248,6 +250,34 @@ async def test_a_failed_backup_is_an_alert_ill_health_and_a_row(
     mended = BackupService(backup_settings, now=lambda: NOW)
     assert await mended.once()
     assert mended.fault() is None
+
+
+async def test_a_copy_that_fails_is_on_record_until_one_succeeds_or_nothing_is_copied_any_more(
+    filled: Connection, backup_settings: BackupSettings, redis_links: RedisClients, tmp_path: Path
+) -> None:
+    alerts = Alerts(redis_links.database(SHARED_DB), "postgres_backup")
+    hook = tmp_path / "copy.sh"
+    hook.write_text(f"#!/bin/sh\n[ -e {tmp_path}/mounted ] || {{ echo 'not mounted' >&2; exit 3; }}\n")
+    hook.chmod(0o755)
+    copying = backup_settings.model_copy(update={"backup_hook": hook})
+
+    async def last_copy(settings: BackupSettings, days: int) -> list[tuple[bool, str]]:
+        assert await BackupService(settings, alerts, now=lambda: NOW + timedelta(days=days)).once()
+        rows = await filled.fetch(SYSTEM["last_jobs"])
+        assert {row["kind"]: row["ok"] for row in rows}["backup"], "the backup itself is good"
+        return [(row["ok"], row["detail"]) for row in rows if row["kind"] == "copy"]
+
+    ((well, why),) = await last_copy(copying, 0)
+    assert not well
+    assert "BACKUP_HOOK ended with 3" in why
+    assert "not mounted" in why
+    assert [row["key"] for row in await raised_alerts(redis_links.shared)] == ["backup-copy"]
+    (tmp_path / "mounted").touch()
+    assert await last_copy(copying, 1) == [(True, "BACKUP_HOOK has copied it.")]
+    (tmp_path / "mounted").unlink()
+    ((well, _),) = await last_copy(copying, 2)
+    assert not well
+    assert await last_copy(backup_settings, 3) == [], "who copies no longer is not at fault for ever"
 
 
 async def test_the_service_takes_what_is_due_and_stops_when_told(

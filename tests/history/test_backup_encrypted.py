@@ -30,6 +30,11 @@ class Kept(Alerts):
 
     def __init__(self) -> None:
         self.raised: list[Alert] = []
+        self.over: set[str] = set()
+
+    async def resolve(self, key: str, now_ms: int, *, bot: str = "") -> None:
+        """Keep its key."""
+        self.over.add(key)
 
     async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
         """Keep it."""
@@ -81,7 +86,10 @@ async def test_a_night_with_a_recipient_and_the_months_drill(
         [backup.manifest.name, backup.path.name]
     )
     rows = await owner.fetch("SELECT kind, ok FROM audit.backups ORDER BY backup_id")
-    assert [tuple(row) for row in rows] == [("rehearsal", True), ("backup", True)], "rehearsed before it was encrypted"
+    assert [tuple(row) for row in rows] == [("rehearsal", True), ("backup", True), ("copy", True)], (
+        "rehearsed before it was encrypted"
+    )
+    assert alerts.over == {"backup-rehearsal", "backup-backup", "backup-copy"}
     assert [alert.key for alert in alerts.raised] == ["backup-drill"]
 
     assert await _rehearse(settings, "latest", tmp_path / "key", drill=True) == 0
