@@ -142,7 +142,16 @@ def bot_bar(asked: Asked, registry: Registry) -> str:
     """The choice of a bot."""
     links = [_link(asked.url(bot=None), "all bots", here=asked.bot is None)]
     links += [_link(asked.url(bot=bot), short(bot.id), here=asked.bot == bot) for bot in registry.bots]
-    return f'<nav class=choice aria-label="Bot">{"".join(links)}</nav>'
+    chosen = "" if asked.bot is None else bot_line(asked.bot)
+    return f'<nav class=choice aria-label="Bot">{"".join(links)}</nav>{chosen}'
+
+
+def bot_line(bot: Bot) -> str:
+    """A bot's names: that of the registry, its id, container and folder."""
+    return (
+        f"<p class=dim><b>{escape(bot.name)}</b>: {escape(bot.id)}, container {escape(bot.container)}, "
+        f"strategy in {escape(bot.folder)}</p>"
+    )
 
 
 def filter_form(asked: Asked, fields: tuple[str, ...]) -> str:

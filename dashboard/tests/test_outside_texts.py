@@ -29,11 +29,11 @@ from tests.support.models import artefact
 from tests.support.operations import NOW, run_sql
 
 BOT = "shortseller_001"
-#: All texts that are planted, but for the name of a bot in the registry: no page shows it yet.
+#: All texts that are planted.
 WORDS = (
     *("symbol", "reason", "tag", "why", "linkid", "orderid", "execid", "alert", "remedy", "service"),
     *("alertkey", "waits", "logline", "issuer", "command", "argument", "answer", "issue", "subject", "halt", "modelby"),
-    *("ordersymbol", "possymbol", "indicator", "backup"),
+    *("ordersymbol", "possymbol", "indicator", "backup", "botname"),
 )
 
 
@@ -193,7 +193,8 @@ def pages(trade: str) -> list[str]:
     listed = [f"/{name}?range=all" for name in MENU if name not in {"analysis", "exposure", "risk", "balance", "model"}]
     asked = ("analysis", "exposure", "risk", "balance", "model", "issues", "sync", "orders", "alerts")
     return [
-        "/?range=all", *listed, *(f"/{name}" for name in asked), "/model?q=proof", "/chart", "/chart/BTCUSDT", "/figures?range=all",
+        "/?range=all", *listed, *(f"/{name}" for name in asked), f"/trades?range=all&bot={BOT}", "/model?q=proof", "/chart",
+        "/chart/BTCUSDT", "/figures?range=all",
         f"/trade/{trade}", "/system", "/logs", "/logs/risk_guard", "/steer", "/audit?range=all", "/sessions",
         "/trades?range=all&search=%22%3E%3Cimg%20src%3Dx%20onerror%3Dhit%28%29%3E", "/trades?q=%3Cscript%3Ehit%28%29%3C/script%3E",
     ]  # fmt: skip
