@@ -35,6 +35,8 @@ class Alert:
     text: str
     remedy: str = ""
     bot: str = ""
+    #: It is raised once and lasts, for days perhaps, until `resolve` tells its end: its silence says nothing.
+    lasting: bool = False
 
 
 class Alerts:
@@ -125,6 +127,7 @@ class Alerts:
                     "bot": alert.bot,
                     "service": self.service,
                     "raised_ms": str(raised_ms),
+                    "lasting": str(int(alert.lasting)),
                 },
                 maxlen=keys.ALERTS_KEPT,
                 approximate=True,

@@ -145,7 +145,14 @@ class BotProcess:
         except AlphaError as fault:
             text = f"{self._bot.name} has ended: {fault}"
             await self._alerts.raise_alert(
-                Alert(Level.CRITICAL, f"{self._bot.id}:ended", text, "Mend it; the bot is restarted.", self._bot.id),
+                Alert(
+                    Level.CRITICAL,
+                    f"{self._bot.id}:ended",
+                    text,
+                    "Mend it; the bot is restarted.",
+                    self._bot.id,
+                    lasting=True,
+                ),
                 wall_ms(),
             )
             raise
@@ -275,9 +282,11 @@ class BotProcess:
         self._trader = trader
         await journal.save()
         if state.runtime.paused:
-            await journal.warn(
-                "paused", f"{self._bot.name} starts paused: {state.runtime.paused}.", "/resume starts it."
-            )
+            text = f"{self._bot.name} starts paused: {state.runtime.paused}."
+            await journal.warn("paused", text, "/resume starts it.", lasting=True)
+        else:
+            await journal.over("paused")
+        await journal.over("ended")
         crew = BotContext(
             settings=settings,
             bot=self._bot,

@@ -43,6 +43,7 @@ class Commands:
     async def _resume(self) -> tuple[str, str]:
         self._journal.runtime.paused = ""
         lifted = self._core.limits.resume()
+        await self._journal.over("paused")
         if not await self._journal.save():
             return "done", "Resumed for now. PostgreSQL is unavailable, so entries wait until it is back."
         return "done", "Resumed." + (f" Limits lifted: {', '.join(lifted)}." if lifted else "")

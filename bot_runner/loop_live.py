@@ -106,7 +106,7 @@ class LiveLoop:
             await self._stuck["cycle"].failed(fault)
             await self._crew.patience.pause(0.2)
         else:
-            self._stuck["cycle"].passed()
+            await self._stuck["cycle"].passed()
 
     async def _take(self, event: Event) -> None:
         # The listener's own events carry its wall clock, which is not business time on a simulated exchange.
@@ -151,7 +151,7 @@ class LiveLoop:
             log.warning("tick_postponed", why=str(fault))
             await self._stuck["tick"].failed(fault)
         else:
-            self._stuck["tick"].passed()
+            await self._stuck["tick"].passed()
 
     async def _ask_for_bars(self) -> None:
         """No candle came for a while: ask the exchange what time it is and whether a bar has closed."""

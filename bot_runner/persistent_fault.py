@@ -19,9 +19,10 @@ class PersistentFault:
         self._clock = clock
         self._since_ms: int | None = None
 
-    def passed(self) -> None:
+    async def passed(self) -> None:
         """It worked."""
         self._since_ms = None
+        await self._journal.over(self._key)
 
     async def failed(self, fault: Exception) -> None:
         """It did not work; the alert repeats while that lasts. LeaseLost as `StatePersistence.warn`.

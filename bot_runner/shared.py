@@ -196,7 +196,8 @@ class SharedRunner:
     async def _say(self, member: Member) -> None:
         bot = member.bot
         text = f"{bot.name} ended in a fault and begins anew: {member.fault}"
-        alert = Alert(Level.CRITICAL, f"{bot.id}:ended", text, "Look at the container's log and report it.", bot.id)
+        remedy = "Look at the container's log and report it."
+        alert = Alert(Level.CRITICAL, f"{bot.id}:ended", text, remedy, bot.id, lasting=True)
         await self._alerts.raise_alert(alert, wall_ms())
 
     # -- health ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections import deque
 
 from alpha.alerts import Alert, Alerts, Level
+from alpha.clock import wall_ms
 from alpha.errors import Retry
 from alpha.lease import Lease
 from alpha.logs import logger
@@ -70,12 +71,14 @@ class StatePersistence:
                     "state_not_saved",
                     f"{self.bot.name} cannot save its state: {fault}",
                     "Exits continue. Entries wait until PostgreSQL is back.",
+                    lasting=True,
                 )
             self.durable = False
             return False
         if not self.durable:
             log.info("state_saved_again")
         self.durable = True
+        await self.over("state_not_saved")
         return True
 
     async def keep_up(self) -> None:
@@ -90,10 +93,15 @@ class StatePersistence:
         """Let no entry through until resumed; durable."""
         self.runtime.paused = why
         await self.save()
-        await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy)
+        await self.warn("paused", f"{self.bot.name} is paused: {why}", remedy, lasting=True)
 
-    async def warn(self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING) -> None:
+    async def warn(
+        self, key: str, text: str, remedy: str = "", level: Level = Level.WARNING, *, lasting: bool = False
+    ) -> None:
         """An alert of this bot; the same one at most once a minute. LeaseLost when another process has taken over."""
-        await raise_under_lease(
-            self.alerts, self.lease, Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id)
-        )
+        alert = Alert(level, f"{self.bot.id}:{key}", text, remedy, self.bot.id, lasting)
+        await raise_under_lease(self.alerts, self.lease, alert)
+
+    async def over(self, key: str) -> None:
+        """What `warn` has told under this key, in this process or in one before it, has ended."""
+        await self.alerts.resolve(f"{self.bot.id}:{key}", wall_ms(), bot=self.bot.id)

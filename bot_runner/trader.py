@@ -103,6 +103,8 @@ class Trader:
         self._clock = clock
         name = journal.bot.name
         self._unjudged = PersistentFault(journal, "limits-unjudged", f"The limits of {name} were not judged", clock)
+        #: The limits whose end has not been told, also those that the process before has met.
+        self._limited = core.limits.in_force
         self._waiting: tuple[int, int] | None = None
         self._late_to_ms: int | None = None
 
@@ -172,11 +174,16 @@ class Trader:
             log.warning("limits_postponed", why=str(fault))
             await self._unjudged.failed(fault)
             return
-        self._unjudged.passed()
+        await self._unjudged.passed()
         closes, breaches = self.core.see(now_ms, look.equity, look.open_profit)
         for breach in breaches:
             level = Level.CRITICAL if breach.action is Action.CLOSE_ALL else Level.WARNING
-            await self.journal.warn(f"limit:{breach.name}", f"{self.journal.bot.name}: {breach.text}", "", level)
+            text = f"{self.journal.bot.name}: {breach.text}"
+            await self.journal.warn(f"limit:{breach.name}", text, "", level, lasting=True)
+        in_force = self.core.limits.in_force
+        for name in sorted({*self._limited, *(breach.name for breach in breaches)} - in_force):
+            await self.journal.over(f"limit:{name}")
+        self._limited = in_force
         bar_ms = now_ms - now_ms % self.core.interval_ms
         for close in closes:
             self._executor.plan_exit(close, bar_ms, None)

@@ -101,6 +101,9 @@ class BotLimits:
         self._saved: object = None
         self._watch: TransferWatch | None = None
         self._clock = clock
+        #: What was told and whose end was not, also by a guard before; and what the operator has lifted since.
+        self._told: set[str] = set()
+        self._lifted: set[str] = set()
 
     @property
     def transferred(self) -> dict[str, Decimal]:
@@ -125,15 +128,20 @@ class BotLimits:
         saved = await self._store.load(self._account.id, self._state)
         self._memory = LimitsState() if saved is None else msgspec.convert(saved, LimitsState, strict=False)
         self._book = RiskLimits(self._settings.bot_limits(), None, self._memory.book, coin=self._coin)
+        self._told = self._in_force(self._memory)
 
     async def see(self, seen: Seen) -> None:
         """Check one snapshot, once the references are loaded. Raises Retry when the ledger cannot be read."""
         if self._memory is None:
             return
+        await self._say_over(self._lifted)
+        self._lifted = set()
         await self._by_measure(self._memory, seen)
         await self._look_at_transfers(self._memory, seen)
         for breach in self._book.see(seen.now_ms, seen.equity, ZERO):
             await self._breached(breach, seen.now_ms)
+        await self._say_over(self._told - self._in_force(self._memory))
+        self._told &= self._in_force(self._memory)
         await self._save(self._memory)
         others = {other.coin: other for other in seen.others}
         # a coin that was there and is gone was moved out: its ledger says so
@@ -162,8 +170,19 @@ class BotLimits:
         for other in self._others.values():
             other.resume()
         self._book.resume()
+        self._lifted |= self._told
+        self._told = set()
         if self._memory is not None:
             self._memory.halted.clear()
+
+    def _in_force(self, memory: LimitsState) -> set[str]:
+        """The names of the limits that were met and whose consequence lasts."""
+        return {*self._book.in_force, *memory.halted}
+
+    async def _say_over(self, names: set[str]) -> None:
+        bot = self._account.bot.id
+        for name in sorted(names):
+            await self._alerts.resolve(f"{self._by(name)}:{bot}", wall_ms(), bot=bot)
 
     async def _look_at_transfers(self, memory: LimitsState, seen: Seen) -> None:
         """Move references by transfers before checking equity. Raises Retry until the ledger explains the balance."""
@@ -181,11 +200,12 @@ class BotLimits:
         bot = self._account.bot.id
         limit = next(each for each in self._settings.bot_limits() if each.name == breach.name)
         by = self._by(breach.name)
+        self._told.add(breach.name)
         if breach.action is Action.CLOSE_ALL:
             does = ("halted and everything closed", f"/resume {bot} lifts the halt and restarts the measurement.")
         else:
             does = ("halted: no entries", f"It ends with the {limit.window}; /resume {bot} lifts it now.")
-        await self._tell(Level.CRITICAL, by, f"{bot}{self._named}: {breach.text}", does)
+        await self._tell(by, f"{bot}{self._named}: {breach.text}", does)
         if breach.action is Action.CLOSE_ALL:
             await self._close_all(self._account, f"the guard's limit {breach.name} was met", by)
         elif not self._account.observe:
@@ -215,16 +235,17 @@ class BotLimits:
             by = self._by(name)
             if value > most and name not in memory.halted:
                 memory.halted.append(name)
+                self._told.add(name)
                 why = f"{bot}: {value:.0f} {unit}, the limit is {most:.0f} ({setting})."
                 remedy = f"It ends by itself once they are back within; close some, or raise {setting}."
-                await self._tell(Level.CRITICAL, by, why, ("halted: no entries", remedy))
+                await self._tell(by, why, ("halted: no entries", remedy))
                 if not self._account.observe:
                     await self._store.halt(Halt(self._account.id, bot, None, "no_entries", why, by))
             elif value <= most and name in memory.halted and self._account.id is not None:
                 if not self._account.observe:
                     await self._store.lift(bot, by, "guard")
                 memory.halted.remove(name)
-                await self._tell(Level.INFO, by, f"{bot}: back to {value:.0f} {unit}; entries are free again.")
+                log.info("limit_is_kept_again", bot=bot, limit=name, value=f"{value:.0f}")
 
     def _by(self, name: str) -> str:
         return f"guard:{name}" if self._coin == USDT else f"guard:{name}:{self._coin}"
@@ -234,16 +255,12 @@ class BotLimits:
         """The coin, where it is not the usual one."""
         return "" if self._coin == USDT else f" ({self._coin})"
 
-    async def _tell(self, level: Level, key: str, text: str, does: tuple[str, str] | None = None) -> None:
+    async def _tell(self, key: str, text: str, does: tuple[str, str]) -> None:
         """`does` is what the breach does to the bot, and what the operator can do about it."""
-        bot = self._account.bot.id
-        remedy = ""
-        if does is not None:
-            done, remedy = does
-            text += (
-                f" It would have been {done}; the guard only observes." if self._account.observe else f" It is {done}."
-            )
-        await self._alerts.raise_alert(Alert(level, f"{key}:{bot}", text, remedy, bot), wall_ms())
+        bot, (done, remedy) = self._account.bot.id, does
+        text += f" It would have been {done}; the guard only observes." if self._account.observe else f" It is {done}."
+        alert = Alert(Level.CRITICAL, f"{key}:{bot}", text, remedy, bot, lasting=True)
+        await self._alerts.raise_alert(alert, wall_ms())
 
     async def _save(self, memory: LimitsState) -> None:
         state = msgspec.to_builtins(memory)
@@ -278,6 +295,9 @@ class PortfolioLimits:
         self._memory = PortfolioMemory()
         self._home = 0
         self._saved: object = None
+        #: Told, and their end was not: at first all, for a guard before may have told them.
+        self._told = {limit.name for limit in settings.portfolio_limits()}
+        self._resumed = False
         self._others: dict[str, PortfolioLimits] = {}
 
     async def see(
@@ -322,16 +342,33 @@ class PortfolioLimits:
         if state_now != self._saved:
             await self._store.save(self._home, self._name, state_now)
             self._saved = state_now
+        await self._say_over(now_ms)
+
+    async def _say_over(self, now_ms: int) -> None:
+        """A limit of all bots is over when it no longer halts any: each is resumed by itself."""
+        if self._book is None:
+            return
+        ended = self._told if self._resumed else self._told - self._book.in_force
+        for name in sorted(ended):
+            if not await self._store.halts_by(self._by(name), at(now_ms)):
+                await self._alerts.resolve(self._by(name), wall_ms())
+                self._told.discard(name)
+        self._resumed = False
 
     def resume(self) -> None:
-        """The operator lifted all halts."""
+        """The operator lifted the halts of a bot, or of all."""
+        self._resumed = True
         for other in self._others.values():
             other.resume()
         if self._book is not None:
             self._book.resume()
 
+    def _by(self, name: str) -> str:
+        return f"guard:portfolio_{name}" if self._coin == USDT else f"guard:portfolio_{name}:{self._coin}"
+
     async def _breached(self, breach: Breach, accounts: Sequence[GuardedAccount], now_ms: int) -> None:
-        by = f"guard:portfolio_{breach.name}" if self._coin == USDT else f"guard:portfolio_{breach.name}:{self._coin}"
+        by = self._by(breach.name)
+        self._told.add(breach.name)
         limit = next(each for each in self._settings.portfolio_limits() if each.name == breach.name)
         closes = breach.action is Action.CLOSE_ALL
         does = "halted and everything closed" if closes else "halted: no entries"
@@ -343,7 +380,7 @@ class PortfolioLimits:
         remedy = (
             "/resume of each bot lifts it." if closes else f"It ends with the {limit.window}; /resume lifts it now."
         )
-        await self._alerts.raise_alert(Alert(Level.CRITICAL, by, text, remedy), wall_ms())
+        await self._alerts.raise_alert(Alert(Level.CRITICAL, by, text, remedy, lasting=True), wall_ms())
         for account in accounts:
             if closes:
                 await self._close_all(account, f"the guard's portfolio limit {breach.name} was met", by)

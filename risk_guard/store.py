@@ -185,6 +185,12 @@ class GuardStore:
         self._waiting = [each for each in self._waiting if not any(each is dropped for dropped in waited)]
         return lifted + len(waited)
 
+    async def halts_by(self, created_by: str, moment: datetime) -> bool:
+        """Whether a halt by this limit is in force for any bot at this business time, or waits to be written."""
+        if any(isinstance(each, Halt) and each.created_by == created_by for each in self._waiting):
+            return True
+        return bool((await self._fetch(SQL["halts_by"], created_by, moment))[0]["found"])
+
     async def lift_symbol(self, bot_id: str, symbol: str, kind: str, by: str) -> bool:
         """Lift the halt of this kind on one symbol; False if none is in force."""
         return bool(await self._fetch(SQL["lift_symbol"], bot_id, symbol, kind, by))

@@ -16,6 +16,12 @@ UPDATE trading.halts SET lifted_at = now(), lifted_by = $3
 WHERE lifted_at IS NULL AND kind <> 'blacklist' AND ($1::text IS NULL OR bot_id = $1) AND ($2::text IS NULL OR created_by = $2)
 RETURNING halt_id;
 
+-- name: halts_by
+-- Whether a halt of this author is in force on any account at this time.
+SELECT EXISTS (
+    SELECT FROM trading.halts WHERE lifted_at IS NULL AND created_by = $1 AND (expires_at IS NULL OR expires_at > $2)
+) AS found;
+
 -- name: lift_symbol
 -- Lift the halt of one kind on one symbol.
 UPDATE trading.halts SET lifted_at = now(), lifted_by = $4

@@ -49,6 +49,8 @@ class Raised(msgspec.Struct, frozen=True):
     bot: str = ""
     service: str = ""
     raised_ms: int = 0
+    #: Its end will be told, however late.
+    lasting: bool = False
 
 
 class Known(msgspec.Struct):
@@ -214,7 +216,7 @@ class AlertPolicy:
     def _has_ended(self, known: Known, now_ms: int) -> bool:
         if known.ended_ms is not None:
             return now_ms - known.ended_ms >= min(SETTLED_MS << min(known.returns, 10), OVER_MS)
-        watched = known.last_ms - known.begun_ms >= WATCHED_MS
+        watched = known.last_ms - known.begun_ms >= WATCHED_MS and not known.alert.lasting
         return watched and known.alert.level != "info" and now_ms - known.last_ms > OVER_MS
 
     def _forget(self, now_ms: int) -> None:
@@ -222,6 +224,7 @@ class AlertPolicy:
             key: known
             for key, known in self.state.known.items()
             if now_ms - known.last_ms <= FORGET_MS
+            or (known.alert.lasting and not known.over)
             or (known.ended_ms is not None and not known.over)
             or (known.alert.level == "critical" and not (known.acknowledged or known.over))
         }

@@ -24,7 +24,7 @@ async def read_alerts(platform: Operations, position: str, block_ms: int) -> tup
 
 def raised_here(alert: Alert, service: str, raised_ms: int) -> Raised:
     """Convert an alert of this process to the form in which the stream delivers it."""
-    return Raised(str(alert.level), alert.key, alert.text, alert.remedy, alert.bot, service, raised_ms)
+    return Raised(str(alert.level), alert.key, alert.text, alert.remedy, alert.bot, service, raised_ms, alert.lasting)
 
 
 def _read(fields: dict[str, str]) -> Raised | None:

@@ -137,7 +137,14 @@ class Service:
 
     async def _tell(self, bot: Bot, fault: AlphaError, level: Level) -> None:
         await self._house.alert(
-            Alert(level, f"sync-failed:{bot.id}", f"The trade sync of {bot.id} does not get on: {fault}", "", bot.id)
+            Alert(
+                level,
+                f"sync-failed:{bot.id}",
+                f"The trade sync of {bot.id} does not get on: {fault}",
+                "",
+                bot.id,
+                lasting=True,
+            )
         )
 
 

@@ -209,7 +209,7 @@ class BotListener:
         """The account behind the key could not be learnt for a while: nothing of it is recorded meanwhile."""
         text = f"{self.bot.id} is not listened to: its account is not known, because {first_line(fault)}"
         remedy = "It is tried again. Nothing of it is recorded meanwhile; what happens is read afterwards."
-        alert = Alert(Level.CRITICAL, f"unidentified:{self.bot.id}", text, remedy, self.bot.id)
+        alert = Alert(Level.CRITICAL, f"unidentified:{self.bot.id}", text, remedy, self.bot.id, lasting=True)
         await self._shared.alerts.raise_alert(alert, wall_ms())
 
     async def _refuse(self, why: str) -> None:

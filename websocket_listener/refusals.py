@@ -49,4 +49,4 @@ class Refusals:
 
 def refused_key(bot: str, why: str) -> Alert:
     """The exchange does not accept this bot's key, or its account is another bot's."""
-    return Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot)
+    return Alert(Level.CRITICAL, f"key:{bot}", why, "Look at this bot's key.", bot, lasting=True)

@@ -130,6 +130,11 @@ class RiskLimits:
         return None
 
     @property
+    def in_force(self) -> frozenset[str]:
+        """The names of the limits that were met and whose consequence lasts."""
+        return frozenset({*self.state.blocks, *(("open_profit",) if self.state.closing_all else ())})
+
+    @property
     def scale(self) -> Decimal:
         """What sizes are multiplied with: 1, or 0.5 while a limit halves them."""
         halved = any(block.action is Action.HALF_SIZE for block in self.state.blocks.values())

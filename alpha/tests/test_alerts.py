@@ -58,3 +58,11 @@ async def test_the_end_of_trouble_is_told_once_until_it_comes_back() -> None:
     await alerts.raise_alert(Alert(Level.WARNING, "a", "text"), 5, again_after_ms=60_000)
     levels = [call.args[1]["level"] for call in redis.xadd.await_args_list]
     assert levels == ["over", "warning", "over", "warning"], "what came back after its end is no repeat"
+
+
+async def test_an_alert_says_whether_it_lasts_until_its_end_is_told() -> None:
+    redis = AsyncMock()
+    alerts = Alerts(cast(TextRedis, redis), "test")
+    await alerts.raise_alert(Alert(Level.WARNING, "a", "text", lasting=True), 0)
+    await alerts.raise_alert(Alert(Level.WARNING, "b", "text"), 0)
+    assert [call.args[1]["lasting"] for call in redis.xadd.await_args_list] == ["1", "0"]

@@ -23,6 +23,7 @@ async def test_a_look_at_the_universe_that_failed_is_made_again_at_the_next_tick
     crew.strategy.universe = Universe((), Decimal(1), HOUR_MS)
     crew.beat, crew.tell_symbols, crew.follow = AsyncMock(), AsyncMock(), AsyncMock()
     crew.trader.tick = crew.trader.journal.alerts.flush = crew.trader.journal.keep_up = AsyncMock()
+    crew.trader.journal.over = AsyncMock()
     crew.broker.refresh_instruments = AsyncMock(side_effect=[Retry("The exchange is away."), None])
     monkeypatch.setattr(loop_live, "followed", AsyncMock(return_value=("BTCUSDT",)))
     loop = loop_live.LiveLoop(crew)

@@ -27,7 +27,7 @@ async def test_only_a_fault_that_lasts_is_told() -> None:
     why = Rejected("Bybit refuses the transaction log.")
     for now[0] in range(0, LASTS_MS, 1_000):
         await fault.failed(why)
-    fault.passed()
+    await fault.passed()
     for now[0] in range(LASTS_MS, 2 * LASTS_MS, 1_000):
         await fault.failed(why)
     journal.warn.assert_not_awaited()
@@ -39,6 +39,9 @@ async def test_only_a_fault_that_lasts_is_told() -> None:
         "Look at the bot's log; positions keep their stops.",
         Level.CRITICAL,
     )
+    journal.over.reset_mock()
+    await fault.passed()
+    journal.over.assert_awaited_once_with("limits-unjudged")
 
 
 async def test_in_an_announced_maintenance_nothing_is_told_and_what_outlasts_it_is() -> None:

@@ -46,9 +46,13 @@ class Told(Alerts):
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.over: list[str] = []
 
     async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
         self.texts.append(alert.text)
+
+    async def resolve(self, key: str, now_ms: int, *, bot: str = "") -> None:
+        self.over.append(key)
 
 
 class Rows(Store):
@@ -60,8 +64,11 @@ class Rows(Store):
         self._served = True
         self.rows_there: dict[str, object] = {}
         self.intents_there: list[str] = []
+        self.away = False
 
     async def _fetch(self, sql: str, *arguments: object) -> Any:
+        if self.away:
+            raise Retry("PostgreSQL is away.")
         if "strategy_state" in sql:
             names, states = cast(Sequence[Any], arguments[3]), cast(Sequence[Any], arguments[4])
             self.rows_there |= dict(zip(names, states, strict=True))
@@ -76,7 +83,7 @@ async def test_what_postgres_lost_while_it_was_away_is_written_anew() -> None:
     lease = Lease(row, 10.0, what="an account")
     assert await lease.try_take()
     journal = StatePersistence(
-        bot, store, Account(1, bot.id, Environment.SIMULATED, "1"), lease, new_state(StrategyState), cast(Alerts, None)
+        bot, store, Account(1, bot.id, Environment.SIMULATED, "1"), lease, new_state(StrategyState), Told()
     )
     intent = OrderIntent(
         *("ss-en-x", "BTCUSDT", 0, "enter", "market", "Buy", Decimal(1), None, "", "entry", "", None, 0)
@@ -117,3 +124,20 @@ async def test_a_bot_that_was_replaced_says_nothing_of_what_is_its_successors() 
     with pytest.raises(LeaseLost):
         await journal.warn("unknown_position:BTCUSDT", "the successor's")
     assert told.texts == ["ours", "PostgreSQL is away: nobody can have taken over"]
+
+
+async def test_a_state_that_could_not_be_saved_is_over_when_it_is() -> None:
+    bot = load_registry(ROOT / "bots.toml").find("shortseller_001")
+    store, told = Rows(bot), Told()
+    lease = Lease(Row(), 10.0, what="an account")
+    assert await lease.try_take()
+    account = Account(1, bot.id, Environment.SIMULATED, "1")
+    journal = StatePersistence(bot, store, account, lease, new_state(StrategyState), told)
+    store.away = True
+    assert not await journal.save()
+    assert not await journal.save()
+    assert len(told.texts) == 1
+    assert told.over == []
+    store.away = False
+    assert await journal.save()
+    assert set(told.over) == {f"{bot.id}:state_not_saved"}

@@ -6,11 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from alpha.alerts import Alerts
+from alpha.alerts import OVER, Alerts
 from alpha.bybit.rate_limiter import RateLimiter
 from alpha.clock import Clock
 from alpha.config.loader import load
 from alpha.errors import Retry
+from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import LivePosition, Side
 from alpha.model.account import Account
@@ -68,6 +69,11 @@ class Judged:
         rows = await raised_alerts(self.links.shared)
         assert all(row["remedy"] for row in rows if row["level"] == "critical"), rows
         return [row["text"] for row in rows]
+
+    async def over(self) -> list[str]:
+        """The keys whose end was told."""
+        rows = [fields for _, fields in await self.links.shared.xrange(keys.ALERTS)]
+        return [fields["key"] for fields in rows if fields["level"] == OVER]
 
 
 @pytest.fixture
@@ -127,7 +133,11 @@ async def test_a_measure_beyond_its_limit_keeps_entries_out_until_it_is_back(
     limits = await judged.bot()
     await limits.see(within)
     assert await halts(judged.stage) == []
-    assert "entries are free again" in (await judged.alerts())[-1]
+    (row,) = await raised_alerts(judged.links.shared)
+    assert row["lasting"] == "1"
+    assert await judged.over() == [row["key"]]
+    await limits.see(within)
+    assert len(await judged.over()) == 1
     assert judged.closed == []
 
 
@@ -168,8 +178,11 @@ async def test_a_fall_from_the_peak_closes_everything_and_is_measured_anew_when_
     limits = await judged.bot()
     await limits.see(seen("69", now_ms=MONDAY_MS + 6 * DAY_MS))
     assert len(judged.closed) == 1, "one breach, one closing, whatever restarts"
+    assert await judged.over() == []
     limits.resume()
     await limits.see(seen("69", now_ms=MONDAY_MS + 6 * DAY_MS))
+    over = [f"guard:{name}:{BOT.bot}" for name in ("drawdown_close_all", "month_no_entries", "week_no_entries")]
+    assert await judged.over() == over, "/resume lifts all halts of the bot"
     await limits.see(seen("48", now_ms=MONDAY_MS + 6 * DAY_MS))
     assert len(judged.closed) == 2
 
@@ -303,3 +316,52 @@ async def test_an_observing_guard_says_what_a_breach_would_have_done(judged: Jud
     said = await judged.alerts()
     assert len(said) == 3
     assert all("would have been halted: no entries; the guard only observes" in text for text in said)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["window", "resumed"])
+async def test_the_end_of_a_days_halt_is_told_once_when_the_day_ends_or_it_is_lifted(
+    judged: Judged, resumed: bool
+) -> None:
+    limits, key = await judged.bot(), f"guard:day_no_entries:{BOT.bot}"
+    for equity in ("100", "92", "91"):
+        await limits.see(seen(equity))
+    limits = await judged.bot()  # the next guard
+    await limits.see(seen("91"))
+    assert await judged.over() == []
+    if resumed:
+        limits.resume()
+        await limits.see(seen("91"))
+        assert await judged.over() == [key], "told now, although the day's measurement goes on"
+    for after in (0, 1, 2):
+        await limits.see(seen("91", now_ms=MONDAY_MS + DAY_MS + after))
+    assert await judged.over() == [key]
+
+
+async def test_a_limit_of_all_bots_is_over_when_the_last_of_them_is_resumed(judged: Judged) -> None:
+    async def look(portfolio: PortfolioLimits, equity: str, now_ms: int = MONDAY_MS) -> None:
+        await portfolio.see(judged.accounts, [seen(equity, now_ms=now_ms)] * 3, {})
+
+    portfolio, ours = judged.portfolio(), "guard:portfolio_day_no_entries"
+    await look(portfolio, "100")
+    told_at_start = await judged.over()
+    await look(portfolio, "92")
+    (row,) = await raised_alerts(judged.links.shared)
+    assert row["key"] == ours
+    for account in judged.accounts:
+        assert ours not in (await judged.over())[len(told_at_start) :], f"{account.bot.id} is still halted"
+        await judged.store.lift(account.bot.id, None, "an operator")
+        portfolio = judged.portfolio()  # also by a guard that has just started
+        portfolio.resume()
+        await look(portfolio, "92")
+        await look(portfolio, "92")
+    assert (await judged.over())[len(told_at_start) :].count(ours) == 1
+
+
+async def test_a_days_halt_of_all_bots_is_over_when_the_day_ends(judged: Judged) -> None:
+    portfolio, ours = judged.portfolio(), "guard:portfolio_day_no_entries"
+    for equity in ("100", "92"):
+        await portfolio.see(judged.accounts, [seen(equity)] * 3, {})
+    before = len(await judged.over())
+    for after in (0, 1):
+        await portfolio.see(judged.accounts, [seen("92", now_ms=MONDAY_MS + DAY_MS + after)] * 3, {})
+    assert (await judged.over())[before:] == [ours]

@@ -129,6 +129,25 @@ def test_the_end_that_another_service_tells_is_told_also_of_what_was_raised_once
     assert not any("Over" in notice.html for notice in book.take([], 700_000 + SETTLED_MS))
 
 
+def test_the_end_of_what_lasts_is_told_however_late_and_never_by_silence() -> None:
+    book, said = _book(), "Equity is 8 % below the day reference: no entries."
+    halt = Raised("critical", "halt", said, "It ends with the day.", "lxalgo_001", "tests", 1, lasting=True)
+    book.take([halt], 0)
+    book.take([halt], 120_000)
+    book.acknowledge()
+    for hour in range(1, 21):
+        # other trouble comes and is forgotten
+        assert len(book.take([_alert(f"other {hour}")], _at(hour))) == 1
+        assert book.take([], _at(hour) + 30 * 60_000) == []
+    assert "halt" in book.open_keys("tests")
+    book.take([_end("halt")], _at(23))
+    (over,) = book.take([], _at(23) + SETTLED_MS)
+    assert "Over" in over.html
+    assert said in over.html
+    assert book.take([_alert("another")], _at(26)) != []
+    assert "halt" not in book.state.known, "what is over is forgotten as everything is"
+
+
 def test_trouble_of_two_services_is_over_when_both_say_so() -> None:
     book = _book()
     book.take([_alert(), Raised("warning", "k", "In other words.", "", "lxalgo_001", "another", 1)], 0)

@@ -87,6 +87,8 @@ async def test_a_strategy_that_misbehaves_touches_no_other_bot_and_is_named(stag
     assert {"hang": "within 1 s", "raise": "the toy's own fault", "exit": "worker"}[how] in ended["why"]
     assert len(said(process, "started", "shortseller_001")) == 1
     assert len(said(process, "started", HANGING)) == 2
+    # the first end is of a process before this one, which may have ended in a fault
+    assert await stage.told(f"{HANGING}:ended") == ["over", "critical", "over"]
     assert process.stop() == 0
 
 

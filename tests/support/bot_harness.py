@@ -20,6 +20,7 @@ from alpha.postgres.migrate import ROLES, MigrateSettings
 from alpha.postgres.migrate import run as migrate
 from demo.postgres import EmbeddedPostgres
 from demo.redis import EmbeddedRedis
+from tests.support.alerts import raised_alerts
 from tests.support.fixtures import COPY
 from tests.support.world import BOTS, PLAIN, ROOT, BotKey, Process, Simulator, until
 
@@ -256,8 +257,16 @@ class BotHarness:
         """The texts of the bot's alerts of one kind, oldest first."""
         links = RedisClients(self.servers.redis.settings())
         try:
-            rows = await links.shared.xrange("alerts")
-            return [row["text"] for _, row in rows if row["key"] == f"shortseller_001:{kind}"]
+            rows = await raised_alerts(links.shared)
+            return [row["text"] for row in rows if row["key"] == f"shortseller_001:{kind}"]
+        finally:
+            await links.close()
+
+    async def told(self, key: str) -> list[str]:
+        """The levels of what the stream of alerts has under a key, oldest first; `over` for the end of trouble."""
+        links = RedisClients(self.servers.redis.settings())
+        try:
+            return [row["level"] for _, row in await links.shared.xrange("alerts") if row["key"] == key]
         finally:
             await links.close()
 
