@@ -3,8 +3,9 @@
     archived = await archive(settings, before, folder, progress)     # the owner, straight to PostgreSQL
 
 Per account: the state of each ledger at the floor is kept and the floor is set, from which on nothing older is stored again; a
-file per UTC month is written, fsynced, read back and compared; only when all of them hold every row are rows removed, in steps. A
-run that was killed is continued by the next one with the same folder. `polars` is loaded only here.
+file per UTC month is written, fsynced, read back and compared; only when all of them hold every row are rows removed, in steps. The
+quotes around the fills (`trading.fill_quotes`) go with them, into files beside. A run that was killed is continued by the next one
+with the same folder. `polars` is loaded only here.
 """
 
 from __future__ import annotations
@@ -143,8 +144,11 @@ async def _write_all(
         after = (month + timedelta(days=32)).replace(day=1)
         rows = await connection.fetch(SQL["month"], account, month, min(after, floor), timeout=3600)
         if rows:
-            path = folder / "fills" / f"account={account}" / f"{month:%Y-%m}-before-{floor:%Y-%m-%d}.parquet"
-            await asyncio.to_thread(_write, rows, path)
+            place = Path(f"account={account}") / f"{month:%Y-%m}-before-{floor:%Y-%m-%d}.parquet"
+            await asyncio.to_thread(_write, rows, folder / "fills" / place)
+            quotes = await connection.fetch(SQL["quotes"], account, month, min(after, floor), timeout=3600)
+            if quotes:
+                await asyncio.to_thread(_write, quotes, folder / "fill_quotes" / place)
             written += len(rows)
             progress(len(rows))
         start = after
@@ -213,7 +217,7 @@ def _frame(rows: Sequence[Any]) -> pl.DataFrame:
 
 
 #: Columns whose type does not show where all their values are null.
-_AMOUNTS = frozenset({"closed_size", "exec_pnl", "fee_price"})
+_AMOUNTS = frozenset({"closed_size", "exec_pnl", "fee_price", "mid", "spread", "mid_1s", "mid_5s", "mid_30s"})
 _TIMES = frozenset({"completed_at"})
 
 
@@ -231,10 +235,9 @@ def _check(value: Decimal | None, name: str, exec_id: str) -> None:
 async def _remove(connection: Connection, account: int, floor: datetime, progress: Progress) -> None:
     for row in await connection.fetch(SQL["ledgers"], account, floor, timeout=3600):
         while True:
-            answer = await connection.execute(
+            number = await connection.fetchval(
                 SQL["remove"], account, row["category"], row["symbol"], floor, STEP, timeout=600
             )
-            number = int(answer.removeprefix("DELETE "))
             progress(number)
             if number < STEP:
                 break

@@ -42,12 +42,27 @@ ORDER BY f.exec_time, f.seq, f.category, f.symbol, f.exec_id;
 SELECT DISTINCT category, symbol FROM trading.fills
 WHERE bot_id = (SELECT bot_id FROM trading.accounts WHERE account_id = $1) AND account_id = $1 AND exec_time < $2;
 
+-- name: quotes
+-- The quotes around an account's fills of one month, as they are archived.
+SELECT f.exec_time, q.* FROM trading.fill_quotes q
+JOIN trading.fills f ON f.account_id = q.account_id AND f.category = 'linear' AND f.symbol = q.symbol AND f.exec_id = q.exec_id
+WHERE f.bot_id = (SELECT bot_id FROM trading.accounts WHERE account_id = $1)
+    AND f.account_id = $1 AND f.exec_time >= $2 AND f.exec_time < $3
+ORDER BY f.exec_time, q.symbol, q.exec_id;
+
 -- name: remove
--- Remove the oldest archived fills of one ledger, at most $5 of them.
-DELETE FROM trading.fills WHERE (account_id, category, symbol, exec_id) IN (
-    SELECT account_id, category, symbol, exec_id FROM trading.fills
-    WHERE account_id = $1 AND category = $2 AND symbol = $3 AND exec_time < $4 ORDER BY exec_time, seq LIMIT $5
-);
+-- Remove the oldest archived fills of one ledger, at most $5 of them, and the quotes around them; how many fills.
+WITH gone AS (
+    DELETE FROM trading.fills WHERE (account_id, category, symbol, exec_id) IN (
+        SELECT account_id, category, symbol, exec_id FROM trading.fills
+        WHERE account_id = $1 AND category = $2 AND symbol = $3 AND exec_time < $4 ORDER BY exec_time, seq LIMIT $5
+    )
+    RETURNING account_id, category, symbol, exec_id
+), quotes AS (
+    DELETE FROM trading.fill_quotes q USING gone
+    WHERE gone.category = 'linear' AND q.account_id = gone.account_id AND q.symbol = gone.symbol AND q.exec_id = gone.exec_id
+)
+SELECT count(*) FROM gone;
 
 -- name: folders
 -- The folders that hold fills of an account in a span.

@@ -122,6 +122,52 @@ async def test_the_files_hold_every_column_to_the_digit(
     assert [[row[name] for name in stored[0].keys()] for row in found] == [list(row.values()) for row in stored]  # noqa: SIM118
 
 
+async def test_the_quotes_around_fills_go_with_them(
+    history_settings: DatabaseSettings,
+    owner: Connection,
+    rows: list[Fill],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of every third fill they were measured; of those of a whole month there were none, and one amount is never there."""
+    monkeypatch.setattr(module, "STEP", 50)
+    old = [row for row in rows if row.exec_time < FLOOR]
+    unquoted = old[len(old) // 2].exec_time.strftime("%Y-%m")
+    for number, row in enumerate(rows[::3]):
+        known = f"{row.exec_time:%Y-%m}" != unquoted
+        await owner.execute(
+            "INSERT INTO trading.fill_quotes (account_id, symbol, exec_id, mid, spread, mid_1s, mid_30s, measured_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            *(row.account_id, row.symbol, row.exec_id),
+            *(Decimal(f"{30_000 + number}.05") if known else None, Decimal("0.1") if known else None),
+            *(Decimal("30000.123456789012") if known else None, None if number % 2 else Decimal(1)),
+            FLOOR + timedelta(seconds=number),
+        )
+    stored = await owner.fetch(
+        "SELECT f.exec_time, q.* FROM trading.fill_quotes q JOIN trading.fills f USING (account_id, symbol, exec_id) "
+        "WHERE f.exec_time < $1 ORDER BY f.exec_time, q.symbol, q.exec_id",
+        FLOOR,
+    )
+    assert len(stored) > 150
+    newer = await owner.fetchval("SELECT count(*) FROM trading.fill_quotes") - len(stored)
+    costs = await owner.fetch(
+        "SELECT * FROM trading.fill_costs WHERE exec_time >= $1 ORDER BY exec_time, exec_id", FLOOR
+    )
+    await archive(history_settings, FLOOR, tmp_path)
+    left = await owner.fetch(
+        "SELECT f.exec_id FROM trading.fill_quotes q LEFT JOIN trading.fills f USING (account_id, symbol, exec_id)"
+    )
+    assert len(left) == newer
+    assert all(row["exec_id"] for row in left), "quotes of fills that are gone"
+    assert costs == await owner.fetch("SELECT * FROM trading.fill_costs ORDER BY exec_time, exec_id")
+    frame = pl.read_parquet(tmp_path / "fill_quotes" / f"account={rows[0].account_id}" / "*.parquet")
+    assert frame.schema["mid_5s"] == pl.Decimal(38, 18)
+    found = sorted(
+        frame.to_dicts(), key=lambda row: (row["exec_time"], row["symbol"].encode(), row["exec_id"].encode())
+    )
+    assert [[row[name] for name in stored[0].keys()] for row in found] == [list(row.values()) for row in stored]  # noqa: SIM118
+
+
 @pytest.mark.parametrize("stage", ["_write_all", "_remove"])
 async def test_a_run_that_was_killed_is_continued(
     history_settings: DatabaseSettings,
