@@ -18,6 +18,7 @@ from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import RateLimiter
+from alpha.bybit.silence import Silence
 from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.drift import NOTES, DriftKind
 from alpha.errors import Misconfigured, Rejected, Retry
@@ -90,6 +91,7 @@ class AnalysisProcess:
         self._unsaid: list[RejectedMessage] = []
         now_s = time.monotonic()
         self.stream_seen_s = self.redis_seen_s = self.candles_seen_s = self.postgres_seen_s = self._data_s = now_s
+        self._silence = Silence(NO_DATA_S, now_s)
 
     async def check(self) -> None:
         """Raise Misconfigured when a symbol of ANALYSIS_SYMBOLS does not exist; an unavailable exchange is not an error."""
@@ -141,7 +143,8 @@ class AnalysisProcess:
             self._unsaid.append(message)
 
     def _up(self) -> None:
-        self.stream_seen_s = self._data_s = time.monotonic()
+        self.stream_seen_s = time.monotonic()
+        self._silence.connected(self.stream_seen_s)
         self.feed.check_all()
 
     def _down(self, why: str) -> None:
@@ -207,9 +210,8 @@ class AnalysisProcess:
             self.stream_seen_s = now_s
             # contracts whose market closes may all be silent at once
             broken = silence_is_a_fault(self.symbols, self.gateway.with_sessions)
-            if broken and now_s - self._data_s > NO_DATA_S:
+            if broken and self._silence.too_long(now_s, self._data_s):
                 self.stream.replace(f"no candle for {now_s - self._data_s:.0f} s")
-                self._data_s = now_s
         if not self.feed.overdue() and not self.feed.unread:
             self.candles_seen_s = now_s
         if self.history.fault is None:

@@ -19,8 +19,10 @@ from alpha.bybit.connection import Handlers, Timing
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.messages import Envelope
 from alpha.bybit.rate_limiter import Priority, RateLimiter
+from alpha.bybit.silence import Silence
 from alpha.bybit.stream import Connecting, Stream, Watch
 from alpha.bybit.web_socket import WebSocket
+from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Misconfigured, Retry
 from alpha.health import HealthServer
 from alpha.live_state import keys
@@ -129,6 +131,7 @@ class RecorderProcess:
         now_s = time.monotonic()
         self.stream_seen_s = self.redis_seen_s = self.stored_s = self.caught_up_s = self._data_s = now_s
         self._retained_s = now_s - RETAIN_S + 5.0
+        self._silence = Silence(NO_DATA_S, now_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set, then store everything received so far."""
@@ -188,7 +191,8 @@ class RecorderProcess:
             await asyncio.sleep(DECODE_EVERY_S)
 
     def _up(self) -> None:
-        self.stream_seen_s = self._data_s = time.monotonic()
+        self.stream_seen_s = time.monotonic()
+        self._silence.connected(self.stream_seen_s)
 
     def _down(self, why: str) -> None:
         self._epoch += 1
@@ -198,6 +202,8 @@ class RecorderProcess:
         self.recorder.interrupted(f"the stream was lost: {why}")
         if self._in_maintenance:
             return  # the exchange is down for everybody, and the listener has raised the alert
+        if self._silence.lasting:
+            return  # told once, when it began
         self.grouped.note("ticks:stream", lambda count, _: Alert(
             Level.WARNING, "ticks:stream", f"The stream of ticks was interrupted {count} times; the last: {why}.",
             "Missed trades are read over REST as far back as it reaches; the rest are gaps: alpha ticks ls."))  # fmt: skip
@@ -223,7 +229,9 @@ class RecorderProcess:
                 self.recorder.follow(wanted)
                 self._check_length()
                 self.stream.set_topics(self.recorder.topics)
-            self._look()
+            now_s = time.monotonic()
+            self._look(now_s)
+            await self._watch_silence(now_s)
             self._in_maintenance = await in_maintenance(self._links.shared)
             with suppress(*REDIS_UNAVAILABLE):
                 await self.alerts.flush()
@@ -248,24 +256,37 @@ class RecorderProcess:
                 f"Set at most {MOST_CHARACTERS // 60} in TICKS_SYMBOLS.",
             )
 
-    def _look(self) -> None:
-        """React to the state of the stream: confirmed and refused topics, and silence."""
-        now_s = time.monotonic()
+    def _look(self, now_s: float) -> None:
+        """React to the state of the stream: confirmed and refused topics."""
         if self.stream.live:
             self.stream_seen_s = now_s
             confirmed = self.stream.confirmed
             self.recorder.confirmed(confirmed)
             refused = self.recorder.topics - confirmed
-            if refused and now_s - self._data_s < NO_DATA_S and Kind.BBO in self._settings.kinds:
+            fresh = now_s - max(self._data_s, self._silence.connected_s) < NO_DATA_S
+            if refused and fresh and Kind.BBO in self._settings.kinds:
                 names = sorted({topic.rpartition(".")[2] for topic in refused})
                 self.grouped.note("ticks:refused", lambda _, about: Alert(
                     Level.WARNING, "ticks:refused", f"The exchange does not stream {', '.join(about)}.",
                     "Check the spelling in TICKS_SYMBOLS."), about=names)  # fmt: skip
-            # contracts with trading sessions may all be silent at once
-            always = silence_is_a_fault(self.recorder.symbols, self._gateway.with_sessions)
-            if confirmed and always and Kind.BBO in self._settings.kinds and now_s - self._data_s > NO_DATA_S:
-                self.stream.replace(f"no data for {now_s - self._data_s:.0f} s")
-                self._data_s = now_s
+
+    async def _watch_silence(self, now_s: float) -> None:
+        """Replace a connection that has brought no data for too long; told once, and when data is back."""
+        # contracts with trading sessions may all be silent at once
+        always = silence_is_a_fault(self.recorder.symbols, self._gateway.with_sessions)
+        if not (self.stream.live and self.stream.confirmed and always and Kind.BBO in self._settings.kinds):
+            return
+        known = self._silence.lasting
+        if self._silence.too_long(now_s, self._data_s):
+            why = f"no data for {now_s - self._data_s:.0f} s"
+            if not known:
+                await self.alerts.raise_alert(Alert(
+                    Level.WARNING, "ticks:silent", f"The stream of ticks is connected and silent: {why}.",
+                    "It is replaced after 30 s, then ever more rarely, until there is data. A market that is paused sends none."),
+                    wall_ms())  # fmt: skip
+            self.stream.replace(why)
+        elif not self._silence.lasting:
+            await self.alerts.resolve("ticks:silent", wall_ms())
 
     # -- out ----------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,62 @@ async def test_alerts_reach_the_operator(service: RecorderProcess, redis_links: 
     assert "No space left on device" in next(row["text"] for row in raised if row["key"] == "ticks:disk")
 
 
+class _Stream:
+    """A connection that is there; counts its replacements."""
+
+    live = True
+
+    def __init__(self, confirmed: set[str]) -> None:
+        self.confirmed = confirmed
+        self.replaced: list[str] = []
+
+    def replace(self, why: str) -> None:
+        self.replaced.append(why)
+
+
+async def test_a_stream_that_stays_silent_is_replaced_ever_more_rarely_and_told_once(
+    service: RecorderProcess, redis_links: RedisClients
+) -> None:
+    service.recorder.follow({"BTCUSDT"})
+    stream = _Stream(service.recorder.topics)
+    service.stream = stream  # type: ignore[assignment]
+    now_s = time.monotonic()
+
+    async def minutes(count: int, *, data: bool = False) -> list[tuple[str, str]]:
+        """Time passes; the alerts that were raised meanwhile."""
+        nonlocal now_s
+        before = len(await redis_links.shared.xrange(keys.ALERTS))
+        for _ in range(count * 60):
+            now_s += 1.0
+            if data:
+                service._data_s = now_s
+            known = len(stream.replaced)
+            await service._watch_silence(now_s)
+            if len(stream.replaced) > known:
+                service._down(stream.replaced[-1])
+                service._silence.connected(now_s)
+                # a first snapshot, though nothing follows
+                service._data_s = now_s
+                await service.grouped.tell(all_of_it=True)
+        raised = await redis_links.shared.xrange(keys.ALERTS)
+        return [(fields["level"], fields["key"]) for _, fields in raised[before:]]
+
+    silent, over = ("warning", "ticks:silent"), ("over", "ticks:silent")
+    assert await minutes(1, data=True) == [over], "the one before may have raised it"
+    assert await minutes(60) == [silent]
+    # after 31, 61, 121, 241 and 481 s, then each 601
+    assert len(stream.replaced) == 9
+    assert await minutes(1, data=True) == [over]
+    assert await minutes(1) == [silent]
+    assert len(stream.replaced) == 10
+    # a connection that is lost for another reason while there was data is told as ever
+    await minutes(1, data=True)
+    service._down("connection lost: closed")
+    await service.grouped.tell(all_of_it=True)
+    raised = await redis_links.shared.xrange(keys.ALERTS)
+    assert raised[-1][1]["key"] == "ticks:stream"
+
+
 async def test_what_cannot_be_read_waits_for_postgresql(service: RecorderProcess) -> None:
     service._reject(Rejection("It is not a number.", "row"))
     service._reject_line("trades price=x", "unable to parse")
