@@ -6,6 +6,7 @@ of a part's price. The next start makes parts of what a killed process left (`Wr
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from tick_recorder.store import save
 log = logger(__name__)
 FOLDER = ".journal"
 _SYMBOL, _HOUR = "_symbol", "_hour"
+_NAME = re.compile(rf"(\d{{6}})-\d{{3}}\.({'|'.join(Kind)})\.arrow")
 
 
 class Journal:
@@ -27,7 +29,7 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
-        self._number = max((int(path.name[:6]) for path in self._files()), default=0)
+        self._number = max((number for number, _, _ in self._files()), default=0)
 
     def add(self, frames: Sequence[tuple[Kind, pl.DataFrame]], keys: Sequence[Key]) -> None:
         """Store rows, gaps first, durable on return. OSError if the write fails.
@@ -44,8 +46,7 @@ class Journal:
 
     def read(self) -> Iterator[tuple[Key, pl.DataFrame]]:
         """Its rows, oldest first. A damaged file is set aside and logged: its rows fall into the gap of the restart."""
-        for path in self._files():
-            kind = Kind(path.name.split(".")[1])
+        for _, kind, path in self._files():
             try:
                 found = pl.read_ipc(path)
                 parts = found.partition_by(_SYMBOL, _HOUR, as_dict=True, maintain_order=True)
@@ -58,12 +59,13 @@ class Journal:
 
     def clear(self) -> None:
         """Delete its files: their rows are in parts now."""
-        for path in self._files():
+        for _, _, path in self._files():
             path.unlink(missing_ok=True)
+        self._number = 0
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> list[tuple[int, Kind, Path]]:
+        """Number, kind and path of each file, in the order in which they were written. Foreign files are ignored."""
         with suppress(OSError):
-            return sorted(
-                self.folder / name for name in os.listdir(self.folder) if name.endswith(".arrow") and name[0].isdigit()
-            )
+            found = (_NAME.fullmatch(name) for name in sorted(os.listdir(self.folder)))
+            return [(int(match[1]), Kind(match[2]), self.folder / match[0]) for match in found if match]
         return []

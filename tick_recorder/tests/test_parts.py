@@ -1,7 +1,8 @@
 """The recorder's parts, without a process."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from alpha.config.loader import load
 from alpha.errors import Misconfigured, Rejected
 from alpha.model.timestamp import EPOCH
 from tests.faults.disk import SmallDisk
-from tick_recorder.columns import Rejection, to_frame
+from tick_recorder.columns import OWNER, Rejection, to_frame
 from tick_recorder.frames import Trade
 from tick_recorder.gaps import GapState
 from tick_recorder.inspect import verify
+from tick_recorder.journal import Journal
 from tick_recorder.recorder import Batch, Recorder, RecorderHooks, RecorderLimits
 from tick_recorder.schema import HOUR_MS, STREAMS, Kind
 from tick_recorder.sequencer import BUCKET_MS, Known, Sequencer
@@ -432,6 +434,201 @@ def test_a_damaged_journal_is_set_aside_and_the_rest_is_kept(store: TickStore) -
     assert [path.suffix for path in (store.root / ".journal").iterdir()] == [".unreadable"]
 
 
+def journal(store: TickStore) -> list[Path]:
+    """The files of the journal, in their order."""
+    return sorted((store.root / ".journal").iterdir())
+
+
+def test_foreign_files_in_the_journal_are_left_alone(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.sync()
+    names = ("notes.arrow", "1.arrow", "000001.arrow", "000002-000.candles.arrow", "000003-000.trades.arrow.copy")
+    for name in names:
+        (store.root / ".journal" / name).write_bytes(b"mine")
+    Bench(store)
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a"]
+    assert {path.name for path in journal(store)} == set(names)
+
+
+def test_the_journal_holds_what_was_taken_in_several_turns_gaps_first_and_again_after_a_part(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("part"))
+    bench.save()
+    for name in ("a", "b"):
+        bench.trades(bench.trade(name))
+        bench.writer.take(bench.recorder.swap(), Report())
+    bench.recorder.interrupted("cut")
+    bench.sync()
+    kinds = [path.name.split(".")[1] for path in journal(store)]
+    assert kinds == ["gaps", "trades", "trades"], (
+        "a kill between two files must not leave rows after a gap that is unknown"
+    )
+    # a process that has made no parts of an earlier one's journal replaces nothing there
+    before = journal(store)
+    Journal(store.root).add([(Kind.TRADES, some(1, T0 + 5).with_columns(pl.lit(0, pl.UInt32).alias(OWNER)))], [(Kind.TRADES, "A", T0 // HOUR_MS)])  # fmt: skip
+    assert set(journal(store)) > set(before)
+    report = Report()
+    assert Writer(store, retention_days=0, most_bytes=0).recover(report) > 0
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["part", "a", "b", "x0"]
+    assert [file.kind for file, _ in report.written] == [Kind.GAPS, Kind.TRADES]
+    assert journal(store) == []
+
+
+def test_an_hour_of_gaps_first_then_hours_in_their_order(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("next", T0 + HOUR_MS), bench.trade("a"), bench.trade("b"))
+    bench.recorder.interrupted("cut")
+    report = bench.save()
+    rows = [
+        (file.kind, file.hour - T0 // HOUR_MS, number) for file, number in report.written if file.kind is not Kind.GAPS
+    ]
+    assert report.written[0][0].kind is Kind.GAPS
+    assert rows == [(Kind.TRADES, 0, 2), (Kind.TRADES, 1, 1)]
+    assert bench.writer.counts.files == len(report.written)
+    assert bench.writer.counts.bytes_written == store.bytes_used() > 0
+
+
+def test_what_is_no_number_is_reported_by_the_writer(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"), bench.trade("bad") | {"p": "NaN"})
+    report, batch = Report(), bench.recorder.swap()
+    bench.writer.take(batch, report)
+    assert ["NaN" in one.message for one in (*report.rejected, *bench.rejected)] == [True]
+    assert len(batch.rows) == 0
+
+
+def test_a_journal_that_cannot_be_written_and_parts_that_cannot_are_tried_again(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.writer.take(bench.recorder.swap(), Report())
+    broken = OSError(errno.EIO, "Input/output error")
+
+    def fail(*_: object) -> None:
+        raise broken
+
+    with monkeypatch.context() as failing:
+        failing.setattr("tick_recorder.journal.save", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            bench.writer.sync(Report())
+    bench.writer.sync(Report())
+    assert len(journal(store)) == 1
+    with monkeypatch.context() as failing:
+        failing.setattr(store, "write_part", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            bench.writer.write(Report())
+        assert len(journal(store)) == 1, "the rows are in no part"
+        with pytest.raises(Misconfigured, match=r"Input/output error\. Make room"):
+            Writer(store, retention_days=0, most_bytes=0).recover(Report())
+    bench.trades(bench.trade("b"))
+    bench.save()
+    assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["a", "b"]
+    assert bench.writer.counts.failures == 2
+
+
+def test_the_end_of_a_gap_is_recovered_beside_its_beginning(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.recorder.backfilled("A", [])
+    bench.save()
+    bench.recorder.interrupted("cut")
+    bench.save()
+    bench.recorder.backfilled("A", [Trade(T0, "Buy", "1", "2.5", "a")])
+    bench.sync()
+    kept = {path: path.read_bytes() for path in journal(store)}
+    writer = Writer(store, retention_days=0, most_bytes=0)
+    assert writer.recover(Report()) == 1
+    states = dict(stored(store.root, Kind.GAPS, "A").sort("received").select("kind", "state").iter_rows())
+    assert states[Kind.TRADES] == GapState.FILLED
+    for path, content in kept.items():
+        path.write_bytes(content)
+    report = Report()
+    assert Writer(store, retention_days=0, most_bytes=0).recover(report) == 0
+    assert report.written == [], "no part without rows"
+
+
+def test_rows_of_one_millisecond_are_recovered_though_a_part_has_some_of_them(store: TickStore) -> None:
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.save()
+    bench.trades(bench.trade("b"))
+    bench.sync()
+    assert Writer(store, retention_days=0, most_bytes=0).recover(Report()) == 1
+    assert list(stored(store.root, Kind.TRADES, "A").select("id", "ordinal").iter_rows()) == [("a", 0), ("b", 1)]
+
+
+# -- joining --------------------------------------------------------------------------------------------------------
+
+
+def test_an_hour_is_joined_once_after_its_grace_also_by_the_next_process(store: TickStore) -> None:
+    for hour in (1, 0):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(2, T0 + hour * HOUR_MS))
+    writer, report = Writer(store, retention_days=0, most_bytes=0), Report()
+    writer.tidy(T0 + HOUR_MS + GRACE_MS - 1, report)
+    assert report.joined == []
+    writer.tidy(T0 + HOUR_MS + GRACE_MS, report)
+    writer.tidy(T0 + HOUR_MS + GRACE_MS, report)
+    assert [file.hour - T0 // HOUR_MS for file in report.joined] == [0]
+    writer.tidy(T0, report, everything=True)
+    assert [file.hour - T0 // HOUR_MS for file in report.joined] == [0, 1]
+    assert writer.counts.joined == 2
+    assert all(file.joined for file in store.all_files())
+    several = Report()
+    for hour in (3, 2):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(2, T0 + hour * HOUR_MS))
+    Writer(store, retention_days=0, most_bytes=0).tidy(T0 + 9 * HOUR_MS, several)
+    assert [file.hour - T0 // HOUR_MS for file in several.joined] == [2, 3], "the oldest first"
+
+
+def test_a_damaged_hour_is_told_once_and_a_full_disk_joins_later(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hour in range(3):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(2, T0 + hour * HOUR_MS))
+    (first, *_) = store.all_files()
+    first.path.write_bytes(b"damaged")
+    writer, report = Writer(store, retention_days=0, most_bytes=0), Report()
+    newest_ms = T0 + 9 * HOUR_MS
+    tried: list[int] = []
+
+    def failing(number: int) -> Callable[[Kind, str, int], None]:
+        def join(_kind: Kind, _symbol: str, hour: int) -> None:
+            tried.append(hour - T0 // HOUR_MS)
+            raise OSError(number, "no")
+
+        return join
+
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        tried.clear()
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "join", failing(number))
+            writer.tidy(newest_ms, report)
+        assert tried == [0], "the others would not find room either"
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "join", failing(errno.EIO))
+        with pytest.raises(OSError, match="no"):
+            writer.tidy(newest_ms, report)
+    for _ in range(2):
+        writer.tidy(newest_ms, report)
+    assert len(report.faults) == 1
+    assert [file.hour - T0 // HOUR_MS for file in report.joined] == [1, 2]
+
+
+def test_which_hours_are_joined_is_remembered_for_a_day(store: TickStore) -> None:
+    """A late part of an hour that was joined long ago stays a part until the next start."""
+    bench = Bench(store)
+    bench.trades(bench.trade("a"))
+    bench.save()
+    for hours_later, joined in ((24, [True, False]), (25, [True])):
+        bench.writer.tidy(T0 + hours_later * HOUR_MS, Report())
+        bench.trades(bench.trade(f"late {hours_later}", T0 + 1))
+        bench.save()
+        bench.writer.tidy(T0 + hours_later * HOUR_MS, Report())
+        assert [file.joined for file in store.every_file(Kind.TRADES, "A")] == joined
+
+
 # -- retention ------------------------------------------------------------------------------------------------------
 
 
@@ -500,6 +697,64 @@ def _write(bench: Bench, batch: Batch) -> int:
     except OSError as fault:
         return fault.errno or -1
     return 0
+
+
+def test_retention_counts_days_and_never_takes_the_newest_hour(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hour in (6, 7, 8, 31):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(500, T0 + hour * HOUR_MS))
+    report, newest_ms = Report(), T0 + 31 * HOUR_MS
+    size = store.bytes_used() // 4
+    Writer(store, retention_days=0, most_bytes=size * 4 + 3).retain(newest_ms, report)
+    assert hours(store) == [6, 7, 8, 31]
+    Writer(store, retention_days=1, most_bytes=0).retain(newest_ms, report)
+    assert hours(store) == [7, 8, 31]
+    assert [hour - T0 // HOUR_MS for hour in report.aged] == [6]
+    used = store.bytes_used()
+    writer = Writer(store, retention_days=0, most_bytes=used)
+    writer.retain(newest_ms, report)
+    assert hours(store) == [7, 8, 31], "exactly the allowed size"
+    assert writer.bytes_used == used
+    gone = store.all_files()[0]
+    writer = Writer(store, retention_days=0, most_bytes=used - 1)
+    with monkeypatch.context() as racing:
+        files = store.all_files()
+        vanished = replace(gone, path=gone.path.with_name("00.999999.part.parquet"))
+        racing.setattr(store, "all_files", lambda: [*files, vanished])
+        writer.retain(newest_ms, report)
+    assert hours(store) == [8, 31], "one hour is enough"
+    assert writer.bytes_used == store.bytes_used()
+    assert writer.counts.hours_removed == 1
+    Writer(store, retention_days=0, most_bytes=1).retain(newest_ms, report)
+    assert hours(store) == [31]
+    assert [hour - T0 // HOUR_MS for hour in report.over_size] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("number", "left", "full"), [(errno.ENOSPC, [2], [0, 1]), (errno.EDQUOT, [2], [0, 1]), (errno.EIO, [0, 1, 2], [])]
+)
+def test_only_for_want_of_room_older_hours_go(
+    store: TickStore, monkeypatch: pytest.MonkeyPatch, number: int, left: list[int], full: list[int]
+) -> None:
+    bench = Bench(store)
+    for hour in range(3):
+        store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(2, T0 + hour * HOUR_MS))
+    bench.trades(bench.trade("early"), bench.trade("new", T0 + 2 * HOUR_MS))
+    bench.writer.take(bench.recorder.swap(), Report())
+
+    def fail(*_: object) -> None:
+        raise OSError(number, "no")
+
+    report = Report()
+    with monkeypatch.context() as failing:
+        failing.setattr("tick_recorder.journal.save", fail)
+        with pytest.raises(OSError, match="no"):
+            bench.writer.sync(report)
+    # as old as the newest row that waits, and no newer
+    assert hours(store) == left
+    assert [hour - T0 // HOUR_MS for hour in report.full] == full
+    assert bench.writer.counts.failures == len(full) + 1
 
 
 # -- settings -------------------------------------------------------------------------------------------------------
