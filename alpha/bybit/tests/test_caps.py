@@ -70,6 +70,48 @@ async def test_a_price_far_from_the_market_is_refused(price: str) -> None:
     assert caught.value.cap == "distance"
 
 
+async def test_exactly_at_a_cap_passes() -> None:
+    await _guard(Halts(), HandClock()).check(replace(ORDER, qty=Decimal("0.02")))
+    for price in ("47500", "52500"):
+        order = replace(ORDER, qty=Decimal("0.01"), price=Decimal(price))
+        await _guard(Halts(), HandClock()).check(order)
+
+
+async def test_what_is_above_a_cap_is_told_with_its_figures() -> None:
+    guard = _guard(Halts(), HandClock())
+    assert guard.caps is CAPS
+    with pytest.raises(CapExceeded, match=r"BTCUSDT: an order of 1005 USDT is above the cap of 1000 USDT"):
+        await guard.check(replace(ORDER, qty=Decimal("0.0201")))
+    with pytest.raises(
+        CapExceeded, match=r"a price of 56000 is 12\.00 % away from the market at 50000; the cap is 5 %"
+    ):
+        await guard.check(replace(ORDER, price=Decimal(56_000)))
+
+
+def test_caps_that_nobody_set() -> None:
+    caps = OrderCaps(max_order_usdt=Decimal(1))
+    assert (caps.max_orders_per_minute, caps.max_distance_pct) == (30, Decimal(10))
+
+
+async def test_an_order_counts_for_a_whole_minute_and_a_refused_one_for_none() -> None:
+    clock = HandClock()
+    guard = _guard(Halts(), clock)
+    for _ in range(3):
+        await guard.check(ORDER)
+        clock.ms += 1
+    clock.ms += 60_000 - 4
+    with pytest.raises(CapExceeded, match="has sent 3 orders within a minute; the cap is 3"):
+        await guard.check(ORDER)
+    clock.ms += 1
+    await guard.check(ORDER)
+    with pytest.raises(CapExceeded, match="ALPHA_MAX_ORDERS_PER_MINUTE") as caught:
+        await guard.check(ORDER)
+    assert caught.value.cap == "orders_per_minute"
+    clock.ms += 2
+    await guard.check(ORDER)
+    await guard.check(ORDER)
+
+
 async def test_the_fourth_entry_of_a_minute_is_refused_and_exits_still_pass() -> None:
     clock = HandClock()
     guard = _guard(Halts(), clock)
@@ -115,7 +157,12 @@ def test_real_money_is_capped_by_its_own_setting() -> None:
     capped = caps_for(live, CAPS)
     assert (capped.max_order_usdt, capped.max_order_setting) == (Decimal(50), "ALPHA_LIVE_MAX_ORDER_USDT")
     assert capped.max_orders_per_minute == CAPS.max_orders_per_minute
-    assert caps_for(load(ExchangeSettings, env_file=None, bybit_demo="true"), CAPS) == CAPS
+    assert (capped.max_distance_pct, capped.distance_setting) == (CAPS.max_distance_pct, CAPS.distance_setting)
+    assert caps_for(load(ExchangeSettings, env_file=None, bybit_demo="true"), CAPS) is CAPS
+    for most in ("1000", "1001"):
+        live = load(ExchangeSettings, env_file=None, bybit_demo="false", alpha_live_max_order_usdt=most)
+        assert caps_for(live, CAPS) is CAPS, "the bot's own cap is not above it"
+    assert caps_for(live, CAPS, demo=True) is CAPS
 
 
 def test_real_money_without_its_cap_is_refused() -> None:
