@@ -70,13 +70,17 @@ class Demo:
             pytest.fail(f"It ended without {wanted.pattern!r}:\n{''.join(self._said)}")
         stuck.cancel()
 
-    def finish(self) -> tuple[int, str]:
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def finish(self, limit_s: float = LIMIT_S) -> tuple[int, str]:
         """Exit code and all that it said."""
-        output, _ = self._process.communicate(timeout=LIMIT_S)
+        output, _ = self._process.communicate(timeout=limit_s)
         return self._process.returncode, "".join(self._said) + output
 
     def end(self) -> None:
-        if self._process.poll() is None:
+        if self.running:
             self._process.terminate()
             self._process.communicate(timeout=60)
 
