@@ -429,9 +429,11 @@ def test_a_damaged_journal_is_set_aside_and_the_rest_is_kept(store: TickStore) -
         bench.sync()
     first, _ = sorted((store.root / ".journal").iterdir())
     first.write_bytes(first.read_bytes()[:100])
+    first.with_name("000008-000.trades.arrow").write_bytes(b"")
+    first.with_name("000009-000.trades.arrow").mkdir()
     Bench(store)
     assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["b"]
-    assert [path.suffix for path in (store.root / ".journal").iterdir()] == [".unreadable"]
+    assert [path.suffix for path in (store.root / ".journal").iterdir()] == [".unreadable"] * 3
 
 
 def journal(store: TickStore) -> list[Path]:
