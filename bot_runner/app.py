@@ -11,6 +11,7 @@ from alpha.bybit.caps import OrderGuard, caps_for
 from alpha.bybit.client import Gateway
 from alpha.bybit.hosts import hosts_of
 from alpha.bybit.rate_limiter import NoLimit, RateLimiter
+from alpha.bybit.request_plan import bot_beats
 from alpha.bybit.session import Credentials
 from alpha.clock import BusinessClock, monotonic_ms, wall_ms
 from alpha.concurrency import gather_bounded
@@ -25,7 +26,7 @@ from alpha.postgres.bounded_database import BoundedDatabase
 from alpha.postgres.drift import keep_drift
 from alpha.postgres.lease import BOT_LEASES, PostgresLease
 from alpha.process import LoopPulse, end_tasks
-from alpha.registry import Bot
+from alpha.registry import Bot, load_registry
 from alpha.retry import RetryLoop, Stopped
 from alpha.strategy.base import Strategy
 from alpha.strategy.core import DecisionCore
@@ -235,9 +236,11 @@ class BotProcess:
 
         # Neither needs the other, and both take seconds: leverage is set ten times a second at most.
         await self._wait("the exchange", lambda: gather_bounded((check, lambda: feed.follow(symbols))))
+        beats = bot_beats(len(load_registry(settings.alpha_bots_file).bots))
         view = AccountView(
-            self._gateway, self._db, self._bot.id, str(account), rest_only=settings.alpha_step_url is not None
-        )
+            self._gateway, self._db, self._bot.id, str(account),
+            rest_only=settings.alpha_step_url is not None, pace_ms=int(beats.look_s * 1000),
+        )  # fmt: skip
         look = await self._wait("the exchange", view.snapshot_from_exchange)
         state = await self._wait(
             "PostgreSQL", lambda: begin(self._store, account, self._strategy, look, self._gateway, wall_ms())
@@ -300,6 +303,7 @@ class BotProcess:
             broker=broker,
             symbols=symbols,
             keeping=keeping,
+            beats=beats,
         )
         log.info("started", account=str(account), symbols=list(symbols), positions=sorted(core.positions))
         with contextlib.suppress(Stopped):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alpha.bybit.client import Gateway
+from alpha.bybit.request_plan import BotBeats
 from alpha.clock import BusinessClock, wall_ms
 from alpha.errors import Retry
 from alpha.lease import Act, LeaseNotHeld
@@ -42,6 +43,7 @@ class BotContext:
     broker: Broker
     symbols: Sequence[str]
     keeping: "asyncio.Task[None]"
+    beats: BotBeats
     commands: "asyncio.Queue[Command]" = field(default_factory=asyncio.Queue)
 
     @property

@@ -19,7 +19,6 @@ from alpha.registry import Bot
 from bot_runner.state_persistence import StatePersistence
 
 log = logger(__name__)
-LOOK_S = 10.0
 #: The history of orders may lag behind; so far back in business time it is read again.
 _OVERLAP_MS = 30_000
 
@@ -29,11 +28,14 @@ class ForeignOrders:
     still arrive, belong to earlier processes.
     """
 
-    def __init__(self, bot: Bot, journal: StatePersistence, gateway: Gateway, clock: BusinessClock) -> None:
+    def __init__(
+        self, bot: Bot, journal: StatePersistence, gateway: Gateway, clock: BusinessClock, beat_s: float
+    ) -> None:
         self._bot = bot
         self._journal = journal
         self._gateway = gateway
         self._clock = clock
+        self._beat_s = beat_s
         self._since_ms = self._read_to_ms = clock.now_ms()
         self._found: list[Order] = []
         self._told: set[str] = set()
@@ -51,7 +53,7 @@ class ForeignOrders:
                 await self._read()
             except (Retry, Rejected) as fault:
                 log.warning("orders_not_read", why=str(fault))
-            await is_set_within(self._doubted, LOOK_S)
+            await is_set_within(self._doubted, self._beat_s)
 
     async def see(self, row: Mapping[str, object]) -> None:
         """One order of an event, as the exchange sent it."""

@@ -20,7 +20,6 @@ from bot_runner.universe import followed
 log = logger(__name__)
 READ_MS = 250
 TICK_MS = 1_000
-SILENT_AFTER_MS = 5_000
 
 
 class LiveLoop:
@@ -35,7 +34,8 @@ class LiveLoop:
             "cycle": PersistentFault(journal, "cycle-stuck", f"No cycle of {name} was finished"),
             "tick": PersistentFault(journal, "tick-stuck", f"The stops of {name} were not checked"),
         }
-        self._intruders = ForeignOrders(crew.bot, crew.trader.journal, crew.gateway, crew.clock)
+        self._intruders = ForeignOrders(crew.bot, crew.trader.journal, crew.gateway, crew.clock, crew.beats.orders_s)
+        self._silent_ms = int(crew.beats.time_s * 1000)
         self._candle_ms = monotonic_ms()
         self._refreshed_ms = crew.clock.now_ms()
 
@@ -139,7 +139,7 @@ class LiveLoop:
         await self._trader.journal.keep_up()
         try:
             await self._trader.tick()
-            if now_ms - self._candle_ms >= SILENT_AFTER_MS:
+            if now_ms - self._candle_ms >= self._silent_ms:
                 self._candle_ms = now_ms
                 await self._ask_for_bars()
             refresh_ms = crew.strategy.universe.refresh_ms

@@ -112,6 +112,9 @@ class Trader:
 
     async def cycle(self) -> None:
         """Everything that is due now. Raises Retry when the exchange cannot be asked; the next cycle tries again."""
+        if not self._looks:
+            await self.bars()
+            return
         look = await self._look()
         await self._limits(look)
         await self._work_off()
@@ -123,6 +126,15 @@ class Trader:
         """True while nothing is held and nothing is under way: then a candle needs no look at the account."""
         runtime = self.journal.runtime
         return not (self.core.positions or self.core.resting or runtime.entries or runtime.exits)
+
+    @property
+    def _looks(self) -> bool:
+        """Whether this cycle looks at the account: what is under way and a bar's decision need it, the rest can wait until it is due."""
+        runtime, newest_ms = self.journal.runtime, self.feed.newest_ms
+        if runtime.entries or runtime.exits or runtime.stops or runtime.parts:
+            return True
+        decides = newest_ms is not None and newest_ms > self.core.state.last_bar_ms and not self.idle
+        return decides or self._view.due
 
     async def bars(self) -> None:
         """The bars that are due, without a look at the account; enough while the bot is idle."""
@@ -192,7 +204,7 @@ class Trader:
 
     async def _check_stops(self) -> None:
         """Every own position has its stop on the exchange; a missing one is set again."""
-        bare = [symbol for symbol, held in (await self._view.snapshot()).held.items() if held.stop_loss is None]
+        bare = [symbol for symbol, held in (await self._view.glance()).held.items() if held.stop_loss is None]
         for symbol in bare:
             if symbol in self.core.positions and symbol not in self.journal.runtime.exits:
                 held = (await self._view.snapshot_from_exchange()).held.get(symbol)
@@ -389,6 +401,6 @@ class Trader:
         skew_ms = self._gateway.skew_ms
         if profile_of(self._gateway.environment).on_wall_time and (skew_ms is None or abs(skew_ms) > SKEW_LIMIT_MS):
             return f"this machine's clock is {skew_ms} ms off"
-        if self._needs_live_state and not (await self._view.snapshot()).live:
+        if self._needs_live_state and not await self._view.live():
             return "live state is not synced"
         return None

@@ -6,6 +6,7 @@ Times are whole seconds since 1970 UTC, prices and amounts floats: charts need n
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alpha.errors import AlphaError, Rejected
@@ -24,7 +25,7 @@ from operations.formatting import number, span, usdt
 from operations.history import FillRow
 from operations.pages import short
 from operations.periods import Period
-from operations.search import Filter
+from operations.search import Filter, Rows
 
 _SYMBOL = re.compile("[A-Z0-9]{2,20}")
 _TRADES = 400
@@ -93,10 +94,9 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
     bot = asked.bot if trip is None else platform.registry.find(trip.bot)
     # to the end of the millisecond: a period does not contain its end
     period = asked.period(now) if trip is None else Period(start, end + timedelta(milliseconds=1), "")
-    rows, closed, fills, levels = await asyncio.gather(
+    rows, (closed, fills), levels = await asyncio.gather(
         _candles(platform, symbol, minutes, start, now),
-        _closed(platform, Filter(bot, period, symbol, limit=_TRADES), trip),
-        search.fills(platform, Filter(bot, period, symbol, limit=_TRADES)),
+        _executed(platform, Filter(bot, period, symbol, limit=_TRADES), trip),
         _levels(platform, symbol, bot) if trip is None else _none(),
     )
     if trip is None and not rows:
@@ -122,8 +122,13 @@ async def _candles(platform: Operations, symbol: str, minutes: int, start: datet
         return await candles_of(platform, symbol, minutes, min(since, keys.CANDLES_KEPT))
 
 
-async def _closed(platform: Operations, asked: Filter, trip: TripRow | None) -> list[TripRow]:
-    return [trip] if trip is not None else (await search.trips(platform, asked)).rows
+async def _executed(platform: Operations, asked: Filter, trip: TripRow | None) -> tuple[list[TripRow], Rows[FillRow]]:
+    """The newest trades and the newest fills, `asked.limit` of each."""
+    closed = [trip] if trip is not None else (await search.trips(platform, asked)).rows
+    if trip is None and len(closed) == asked.limit and asked.period is not None:
+        # each trade ended with a fill of its own, so the newest fills begin no earlier than these: years are not looked through
+        asked = replace(asked, period=replace(asked.period, start=closed[-1].closed_at))
+    return closed, await search.fills(platform, asked)
 
 
 async def _none() -> list[Json]:

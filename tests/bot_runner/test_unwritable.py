@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from alpha.errors import AlphaError
-from alpha.postgres.database import connect
+from alpha.postgres.database import Connection, connect
 from tests.bot_runner.conftest import STEP
 from tests.faults.disk import SmallDisk
 from tests.support.bot_harness import BotHarness, Servers, trades
@@ -29,10 +30,15 @@ class Store:
 
     async def refuse(self) -> None:
         """From now on no write succeeds."""
-        if self.disk is not None:
-            self.disk.fill()
-        else:
+        if self.disk is None:
             await self._read_only("on")
+            return
+        self.disk.fill()
+        connection = await connect(self.servers.postgres.settings(), "test")
+        # segments of its log that were made in advance still take small writes: until they are used up nothing is refused
+        with pytest.raises((asyncpg.PostgresError, OSError)):
+            await _fill_the_log(connection)
+        connection.terminate()
 
     async def allow(self) -> None:
         """Writes succeed again."""
@@ -54,6 +60,11 @@ class Store:
         await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
         await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
+
+
+async def _fill_the_log(connection: Connection) -> None:
+    for _ in range(1_000):
+        await connection.execute("SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000000))")
 
 
 @pytest.fixture(params=["read-only", pytest.param("full disk", marks=pytest.mark.long)])
