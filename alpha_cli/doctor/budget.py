@@ -8,7 +8,7 @@ from alpha_cli.doctor.finding import Finding, note, ok
 #: The listener's default; the doctor does not see the listener's own setting.
 AUDIT_S = 10.0
 #: From so much of the budget on a person should hear of it.
-_MUCH = 0.75
+_MUCH = 0.8
 
 
 async def check_budget(accounts: int, egress: str) -> AsyncIterator[Finding]:
