@@ -124,3 +124,61 @@ def test_a_stop_exactly_at_the_liquidation_is_moved_a_fifth_of_the_way_to_the_ma
 def test_a_position_opened_by_hand_is_reported_and_not_touched() -> None:
     assert verdict(position(stopLoss=""), "100") == (Need.REPORT, None)
     assert verdict(position(), "100") == (Need.NOTHING, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "orders", "why"),
+    [
+        ({"stopLoss": ""}, [], "the long of 0.5 has no stop; it belongs at 92."),
+        (
+            {"stopLoss": "", "trailingStop": "5"},
+            [],
+            "the long of 0.5 has a trailing stop but no plain one; it belongs at 92.",
+        ),
+        (
+            {"stopLoss": ""},
+            [stop_order("0.25", "PartialStopLoss"), stop_order("0.1")],
+            "the long of 0.5 has stops for 0.35 only; it belongs at 92.",
+        ),
+        (
+            {"tpslMode": "Partial"},
+            [],
+            "the long of 0.5 has a stop that is not for the whole position; it belongs at 92.",
+        ),
+        ({}, [stop_order("0.2"), stop_order("0.3")], "the long of 0.5 has a stop for 0.2 only; it belongs at 92."),
+        ({"liqPrice": "91"}, [], "the long of 0.5 would be liquidated at 91 before its stop at 90; it belongs at 92."),
+    ],
+)
+def test_what_is_wrong_is_told(changes: dict[str, str], orders: list[Order], why: str) -> None:
+    found = judge(position(**changes), orders, own("92"), None, D(100), D(10), protect_manual=False)
+    assert (found.need, found.why, found.price) == (Need.STOP, f"BTCUSDT: {why}", D(92))
+
+
+def test_why_it_is_closed_or_reported_is_told() -> None:
+    short = position(side="Sell", stopLoss="110", liqPrice="130")
+    found = judge(short, [], own("110", Direction.SHORT), None, D(111), D(10), protect_manual=False)
+    assert found.why == "BTCUSDT: the short of 0.5 is beyond its stop at 110 (last 111) and still open."
+    found = judge(position(stopLoss=""), [], own("92"), None, D(91), D(10), protect_manual=False)
+    assert found.why == "BTCUSDT: the long of 0.5 has no stop, and the market at 91 has passed where it belongs."
+    found = judge(position(stopLoss=""), [], None, None, D(100), D(10), protect_manual=False)
+    assert found.why == "BTCUSDT: the long of 0.5 was opened by hand and has no stop; it is not touched."
+
+
+@pytest.mark.parametrize("kind", ["TakeProfit", "TrailingStop", "PartialTakeProfit"])
+def test_a_smaller_order_that_is_no_stop_loss_is_no_fault(kind: str) -> None:
+    assert verdict(position(), "100", own("90"), stop_order("0.2", kind)) == (Need.NOTHING, None)
+
+
+def test_a_stop_order_without_a_size_is_for_the_whole_position() -> None:
+    assert verdict(position(), "100", own("90"), stop_order("0")) == (Need.NOTHING, None)
+
+
+@pytest.mark.parametrize(("remembered", "last", "need"), [("0.5", "1", Need.STOP), ("0", "1", Need.CLOSE)])
+def test_a_stop_lies_above_zero(remembered: str, last: str, need: Need) -> None:
+    assert verdict(position(stopLoss="", liqPrice=""), last, own(remembered))[0] is need
+
+
+@pytest.mark.parametrize(("side", "stop"), [("Buy", "70.5"), ("Sell", "129.5")])
+def test_a_stop_that_is_hardly_inside_the_liquidation_stays(side: str, stop: str) -> None:
+    row = position(side=side, stopLoss="", liqPrice="70" if side == "Buy" else "130")
+    assert verdict(row, "100", own(stop, Direction(side))) == (Need.STOP, D(stop))

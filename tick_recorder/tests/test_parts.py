@@ -498,6 +498,10 @@ def test_what_is_no_number_is_reported_by_the_writer(store: TickStore) -> None:
     bench.writer.take(batch, report)
     assert ["NaN" in one.message for one in (*report.rejected, *bench.rejected)] == [True]
     assert len(batch.rows) == 0
+    bench.save()
+    bench.trades(bench.trade("bad too") | {"p": "NaN"})
+    bench.sync()
+    assert not (store.root / ".journal").exists(), "a file without rows"
 
 
 def test_a_journal_that_cannot_be_written_and_parts_that_cannot_are_tried_again(
@@ -734,7 +738,8 @@ def test_retention_counts_days_and_never_takes_the_newest_hour(
 
 
 @pytest.mark.parametrize(
-    ("number", "left", "full"), [(errno.ENOSPC, [2], [0, 1]), (errno.EDQUOT, [2], [0, 1]), (errno.EIO, [0, 1, 2], [])]
+    ("number", "left", "full"),
+    [(errno.ENOSPC, [2, 5], [0, 1]), (errno.EDQUOT, [2, 5], [0, 1]), (errno.EIO, [0, 1, 2, 5], [])],
 )
 def test_only_for_want_of_room_older_hours_go(
     store: TickStore, monkeypatch: pytest.MonkeyPatch, number: int, left: list[int], full: list[int]
@@ -742,6 +747,9 @@ def test_only_for_want_of_room_older_hours_go(
     bench = Bench(store)
     for hour in range(3):
         store.write_part(Kind.TRADES, "A", T0 // HOUR_MS + hour, some(2, T0 + hour * HOUR_MS))
+    # a newer hour that is in a part already does not count among what waits
+    bench.trades(bench.trade("written", T0 + 5 * HOUR_MS))
+    bench.save()
     bench.trades(bench.trade("early"), bench.trade("new", T0 + 2 * HOUR_MS))
     bench.writer.take(bench.recorder.swap(), Report())
 
