@@ -82,6 +82,7 @@ def test_a_missing_stop_that_nobody_remembers_is_set_at_the_emergency_distance()
 def test_what_is_remembered_of_the_other_direction_is_not_believed() -> None:
     short = position(side="Sell", stopLoss="", liqPrice="130")
     assert verdict(short, "100", own("92")) == (Need.STOP, D(110))
+    assert verdict(position(stopLoss=""), "100", own("92", Direction.SHORT)) == (Need.STOP, D(90))
 
 
 def test_a_stop_for_half_the_size_is_replaced_by_a_full_one() -> None:
@@ -169,11 +170,14 @@ def test_a_smaller_order_that_is_no_stop_loss_is_no_fault(kind: str) -> None:
     assert verdict(position(), "100", own("90"), stop_order("0.2", kind)) == (Need.NOTHING, None)
 
 
-def test_a_stop_order_without_a_size_is_for_the_whole_position() -> None:
-    assert verdict(position(), "100", own("90"), stop_order("0")) == (Need.NOTHING, None)
+@pytest.mark.parametrize("qty", ["0", "0.50", "0.7"])
+def test_a_stop_order_of_no_size_or_of_all_of_it_is_for_the_whole_position(qty: str) -> None:
+    assert verdict(position(), "100", own("90"), stop_order(qty)) == (Need.NOTHING, None)
 
 
-@pytest.mark.parametrize(("remembered", "last", "need"), [("0.5", "1", Need.STOP), ("0", "1", Need.CLOSE)])
+@pytest.mark.parametrize(
+    ("remembered", "last", "need"), [("0.5", "1", Need.STOP), ("0", "1", Need.CLOSE), ("-5", "1", Need.CLOSE)]
+)
 def test_a_stop_lies_above_zero(remembered: str, last: str, need: Need) -> None:
     assert verdict(position(stopLoss="", liqPrice=""), last, own(remembered))[0] is need
 

@@ -469,12 +469,24 @@ def test_the_journal_holds_what_was_taken_in_several_turns_gaps_first_and_again_
     # a process that has made no parts of an earlier one's journal replaces nothing there
     before = journal(store)
     Journal(store.root).add([(Kind.TRADES, some(1, T0 + 5).with_columns(pl.lit(0, pl.UInt32).alias(OWNER)))], [(Kind.TRADES, "A", T0 // HOUR_MS)])  # fmt: skip
-    assert set(journal(store)) > set(before)
+    assert [path.name for path in journal(store)] == [*(path.name for path in before), "000002-000.trades.arrow"]
     report = Report()
     assert Writer(store, retention_days=0, most_bytes=0).recover(report) > 0
     assert stored(store.root, Kind.TRADES, "A")["id"].to_list() == ["part", "a", "b", "x0"]
     assert [file.kind for file, _ in report.written] == [Kind.GAPS, Kind.TRADES]
     assert journal(store) == []
+
+
+def test_numbers_of_the_journal_begin_anew_after_each_part(store: TickStore) -> None:
+    """Their names have room for a million, and the files are read in the order of their names."""
+    bench = Bench(store)
+    for turn in ("first", "second"):
+        for name in ("a", "b"):
+            bench.trades(bench.trade(f"{turn} {name}"))
+            bench.sync()
+        assert [path.name for path in journal(store)] == ["000001-000.trades.arrow", "000002-000.trades.arrow"]
+        bench.save()
+    assert len(stored(store.root, Kind.TRADES, "A")) == 4
 
 
 def test_an_hour_of_gaps_first_then_hours_in_their_order(store: TickStore) -> None:
