@@ -51,7 +51,7 @@ class Guarded:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401, 403 or 429 as JSON, or pass on."""
+        """Answer 401, 403, 405 or 429 as JSON, or pass on."""
         headers = dict(scope.get("headers", ()))
         given = headers.get(b"authorization", b"").decode("latin-1")
         token = given[7:] if given[:7].lower() == "bearer " else ""
@@ -66,7 +66,12 @@ class Guarded:
             await JSONResponse({"detail": str(fault)}, 503)(scope, receive, send)
             return
         try:
-            await self._app(scope, receive, send)
+            if scope.get("method") == "GET":
+                # a stream of what the server begins by itself: this one begins nothing, and it would stay open for ever
+                refusal = JSONResponse({"detail": "Send requests by POST."}, 405, headers={"Allow": "POST"})
+                await refusal(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
         finally:
             _client.reset(mark)
 

@@ -7,12 +7,16 @@ in which no text can end the element; the instructions say that it is material, 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from mcp.server.mcpserver import MCPServer
-from mcp.types import ToolAnnotations
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from pydantic import ValidationError
 
-from alpha.errors import Misconfigured, Rejected
+from alpha.errors import AlphaError, Misconfigured, Rejected
 from alpha.registry import Bot
+from api_server.parameters import sentence
 from api_server.routes import as_json
 from operations import analytics, health, history, positions, risk, search
 from operations.business_time import business_now
@@ -42,9 +46,27 @@ def _documents(folder: Path | None) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.md")} if folder is not None else {}
 
 
-def build(platform: Operations, client: Callable[[], str | None], documents: Path | None = None) -> MCPServer[None]:
+class Server(MCPServer[None]):
+    """Says in one sentence why a tool cannot answer; MCPServer takes our errors for crashes and withholds their words."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool. ToolError with our own sentence for whatever was foreseen."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as fault:
+            why = fault.__cause__
+            if isinstance(why, ValidationError):
+                raise ToolError(sentence(why.errors()[0])) from None
+            if isinstance(why, AlphaError):
+                raise ToolError(str(why)) from None
+            raise
+
+
+def build(platform: Operations, client: Callable[[], str | None], documents: Path | None = None) -> Server:
     """Build the server. `client` names who may propose commands, None for nobody. `documents` is a folder of Markdown."""
-    server: MCPServer[None] = MCPServer("alpha", instructions=_INSTRUCTIONS, subscriptions=False)
+    server = Server("alpha", instructions=_INSTRUCTIONS, subscriptions=False)
 
     def chosen(name: str) -> Bot | None:
         try:

@@ -16,6 +16,8 @@ _ALLOWED = {
     "int_parsing": "a whole number",
     "int_parsing_size": "a whole number",
     "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "string_type": "text",
     "bool_parsing": "true or false",
     "string_too_long": "at most {max_length} characters long",
     "string_pattern_mismatch": "text without control characters",

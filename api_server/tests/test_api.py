@@ -1,5 +1,6 @@
 """The API over real stores: closed without a token, the same figures as the queries, and true to its OpenAPI document."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -229,6 +230,41 @@ async def test_an_assistant_reads_and_changes_nothing(reading: Operations, platf
     assert (proposal.client, proposal.command, proposal.words) == ("assistant", "pause", "shortseller")
     assert await proposals.untold(platform) == []
     assert await platform.history.value("SELECT count(*) FROM audit.commands") == 0
+
+
+async def test_an_assistant_is_told_in_a_sentence_why_it_gets_no_answer(
+    reading: Operations, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong: tuple[tuple[str, dict[str, object], str], ...] = (
+        ("current_status", {"bot": "nobody"}, "There is no bot 'nobody'."),
+        ("open_risk", {"bot": "\x00"}, "There is no bot '\\x00'."),
+        ("closed_trades", {"period": "never"}, "never"),
+        ("closed_trades", {"limit": "x"}, "The parameter limit is 'x': it must be a whole number."),
+        ("closed_trades", {"limit": 1.5}, "The parameter limit is 1.5: it must be a whole number."),
+        ("performance", {"bot": 7}, "The parameter bot is 7: it must be text."),
+        ("explain_trade", {"trade_id": "zz"}, "A trade is counted from 1, the last."),
+        ("explain_trade", {"trade_id": "ffffffffff"}, "There is no trade ffffffffff."),
+        ("document", {"name": "../../.env"}, "There is no document '../../.env'."),
+        ("propose_command", {"command": "fly"}, "The command must be one of"),
+    )
+    async with Client(build(reading, lambda: "assistant")) as client:
+        for name, arguments, said in wrong:
+            answer = await client.call_tool(name, arguments)
+            text = _text(answer)
+            assert answer.is_error, name
+            assert said in text, (name, text)
+            assert len(text) < 400, text
+            assert "\n" not in text, "one sentence"
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_stream_that_nothing_would_come_through_is_refused(platform: Operations, app: FastAPI) -> None:
+    token = await api_tokens.create(platform, "tests", ["read"], 1, "tests")
+    async with app.router.lifespan_context(app), _client(app, token) as client, asyncio.timeout(20):
+        for path in ("/mcp", "/mcp/"):
+            answer = await client.get(path, headers={"Accept": "text/event-stream"})
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+        assert (await client.get("/mcp", headers={"Authorization": ""})).status_code == 401
 
 
 def test_no_text_from_outside_can_end_its_element() -> None:

@@ -2,11 +2,12 @@
 
 import re
 from html import unescape
+from pathlib import Path
 
 from alpha.live_state import keys
 from demo.processes import Supervisor
 from operations import history, positions
-from operations.commands import QUERIES
+from operations.commands import BY_NAME, QUERIES
 from telegram_manager import layout
 from telegram_manager.tests.conftest import ADMIN, GROUP, OPERATOR, SECOND_ADMIN, TOPIC, VIEWER, Centre
 
@@ -207,3 +208,42 @@ async def test_money_of_any_size_fits_the_screen_of_a_phone(centre: Centre) -> N
              for line in unescape(table).splitlines()]  # fmt: skip
     assert len(lines) > 12
     assert [line for line in lines if len(line) > layout.WIDTH + 4] == []
+
+
+_COMING_FROM_FREQTRADE = (Path(__file__).resolve().parents[2] / "docs" / "freqtrade.md").read_text(encoding="utf-8")
+#: What freqtrade's Telegram bot answers, by its documents.
+FREQTRADE = (
+    *(
+        "start",
+        "stop",
+        "pause",
+        "stopentry",
+        "reload_config",
+        "show_config",
+        "status",
+        "status table",
+        "order",
+        "trades",
+    ),
+    *("delete", "count", "locks", "unlock", "marketdir", "list_custom_data", "profit", "profit_long", "profit_short"),
+    *("forceexit", "fx", "forcelong", "forceshort", "reload_trade", "cancel_open_order", "performance", "balance"),
+    *("daily", "weekly", "monthly", "stats", "exits", "entries", "mix_tags", "whitelist", "blacklist"),
+    *("blacklist_delete", "logs", "health", "help", "version", "tg_info"),
+)
+
+
+async def test_what_a_user_of_freqtrade_is_told_to_send_is_answered(centre: Centre) -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", _COMING_FROM_FREQTRADE.partition("## FreqUI")[0], re.MULTILINE)[1:]
+    left = {name for theirs, _ in rows for name in re.findall(r"`/([a-z_ ]+)`", theirs)}
+    assert set(FREQTRADE) <= left, "every command has its row"
+    assert all("`/" in ours or ours.startswith(("no: ", "no need: ", "the same")) for _, ours in rows)
+    told = {name for _, ours in rows for name in re.findall(r"`/([a-z_]+)", ours)}
+    told |= {name for theirs, ours in rows if ours == "the same" for name in re.findall(r"`/([a-z_]+)", theirs)}
+    assert len(told) >= 30
+    for name in sorted(told):
+        before = len(centre.api.said)
+        centre.api.says(ADMIN, BY_NAME[name].example if name in BY_NAME else f"/{name}")
+        await centre.settle()
+        answers = [said.text for said in centre.api.said[before:]]
+        assert answers, name
+        assert not any("I do not know" in text for text in answers), name
