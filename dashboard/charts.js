@@ -73,6 +73,7 @@ function candles(box, data) {
   data.levels.forEach((level) => series.createPriceLine({
     price: level.price, color: levelColours[level.kind], lineStyle: level.kind === 'entry' ? 1 : 2, title: level.text, axisLabelVisible: true,
   }))
+  series.applyOptions({ autoscaleInfoProvider: (original) => withLevels(original(), data.levels) })
   const own = data.indicators || [], named = (one) => one.bot + ' ' + one.name
   const averages = [20, 50, 200].map((length) => ({ title: 'EMA ' + length, points: () => average(data.candles, length) }))
   const onPrice = own.filter((one) => one.on_price).map((one) => ({ title: named(one), points: () => values(one) }))
@@ -90,6 +91,14 @@ function candles(box, data) {
     tip.textContent = [price, ...legend(lines, at.time), ...legend(pane, at.time), ...near].join('\n')
   })
   chart.timeScale().fitContent()
+}
+
+// A scale on which stops and targets near the candles are in sight; one that is far away would press the candles flat.
+function withLevels(seen, levels) {
+  if (!seen || !seen.priceRange) return seen
+  const { minValue, maxValue } = seen.priceRange, room = 2 * (maxValue - minValue)
+  const near = levels.map((level) => level.price).filter((price) => price >= minValue - room && price <= maxValue + room)
+  return { ...seen, priceRange: { minValue: Math.min(minValue, ...near), maxValue: Math.max(maxValue, ...near) } }
 }
 
 const values = (one) => one.points.map(([time, value]) => ({ time, value }))

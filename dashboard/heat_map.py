@@ -33,7 +33,7 @@ def heat_map_html(rows: list[SymbolRatings], zone: tzinfo) -> str:
     newest = max(ms_of(row.closed_at) for row in rows)
     at = next(row.closed_at for row in rows if ms_of(row.closed_at) == newest)
     return (
-        "<section><h2>Ratings by timeframe</h2><div class=scroll><table class=heat><thead><tr><th>symbol</th>"
+        "<section><h2>Ratings by timeframe</h2><div class=scroll><table class=ratings><thead><tr><th>symbol</th>"
         f"{head}<th></th></tr></thead><tbody>{body}</tbody></table></div>"
         f"<p class=dim>-1 is all sell, 1 is all buy. Newest candle: {full_moment(at, zone)}.</p></section>"
     )
