@@ -2,7 +2,7 @@
 dashboard; the trade's page tells it all, and the audit shows both persons.
 
 Real processes: exchange, listener, bot, guard, command centre and dashboard, behind TLS, in Chromium. `WALK_PICTURES=DIR` keeps the
-pictures: each page at 390, 1280 and 1920 px, light and dark, and the phone.
+pictures: each page at 390, 1280 and 1920 px, light and dark, and the phone. Each must fit, with its buttons in sight.
 """
 
 import asyncio
@@ -31,6 +31,11 @@ pytestmark = [
 ]
 ADA, OTTO = 101, 201
 LIMIT_S = 120
+#: Buttons that somebody would have to scroll for, sideways.
+_OUT_OF_SIGHT = (
+    "[...document.querySelectorAll('main button, main input:not([type=hidden])')]"
+    ".filter((each) => each.getBoundingClientRect().right > innerWidth).map((each) => each.textContent)"
+)
 
 
 class Walk:
@@ -81,6 +86,7 @@ class Walk:
                 await self.tab.picture(self.pictures / f"{name}-{size[0]}-{scheme}.png")
             wide = "document.scrollingElement.scrollWidth <= innerWidth"
             assert await self.tab.value(wide), (name, size)
+            assert await self.tab.value(_OUT_OF_SIGHT) == [], (name, size)
         await self.tab.resize(DESKTOP)
 
     async def steer(self, button: str, question: str, name: str) -> str:
