@@ -5,6 +5,7 @@ each call runs in a thread of its own pool, with a deadline.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -114,8 +115,16 @@ class DockerEngine:
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException
 
-        if self._socket is not None and not self._socket.exists():
-            raise self._unreachable("no such socket")  # the client would leave a socket open
+        if self._socket is not None:
+            # asked first: docker's own client leaves a socket open where nobody listens
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.settimeout(SLACK_S)
+                    probe.connect(str(self._socket))
+            except FileNotFoundError:
+                raise self._unreachable("no such socket") from None
+            except OSError as fault:
+                raise self._unreachable(fault.strerror or type(fault).__name__) from None
         try:
             return work(self._connected())
         except APIError as fault:
