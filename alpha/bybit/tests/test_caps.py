@@ -72,7 +72,7 @@ async def test_a_price_far_from_the_market_is_refused(price: str) -> None:
 
 async def test_exactly_at_a_cap_passes() -> None:
     await _guard(Halts(), HandClock()).check(replace(ORDER, qty=Decimal("0.02")))
-    for price in ("47500", "52500"):
+    for price in ("47500", "49000", "50000", "52500"):
         order = replace(ORDER, qty=Decimal("0.01"), price=Decimal(price))
         await _guard(Halts(), HandClock()).check(order)
 
@@ -159,6 +159,7 @@ def test_real_money_is_capped_by_its_own_setting() -> None:
     assert capped.max_orders_per_minute == CAPS.max_orders_per_minute
     assert (capped.max_distance_pct, capped.distance_setting) == (CAPS.max_distance_pct, CAPS.distance_setting)
     assert caps_for(load(ExchangeSettings, env_file=None, bybit_demo="true"), CAPS) is CAPS
+    assert caps_for(load(ExchangeSettings, env_file=None, bybit_demo="false", bybit_testnet="true"), CAPS) is CAPS
     for most in ("1000", "1001"):
         live = load(ExchangeSettings, env_file=None, bybit_demo="false", alpha_live_max_order_usdt=most)
         assert caps_for(live, CAPS) is CAPS, "the bot's own cap is not above it"
