@@ -100,6 +100,10 @@ def test_the_fills_of_a_match_are_taken_as_they_fit() -> None:
     found = books(crossing)
     assert [trip.gross for trip in found.trips] == [-5]
     assert (found.held, found.cost) == (D(3), D(98 * 2 + 99))
+    mirrored = [structs.replace(row, side="Sell" if row.side == "Buy" else "Buy") for row in crossing]
+    found = books(mirrored)
+    assert [trip.gross for trip in found.trips] == [5]
+    assert (found.held, found.cost) == (D(3), D(98 * 2 + 99))
     # a row that does not change the position fits at once
     funding = structs.replace(fill(0, "Sell", "2", "100", exec_type="Funding", fee="1", exec_id="0"), closed_size=D(5))
     assert books([funding, fill(0, "Buy", "2", "100", exec_id="1")]).days[START.date()].funding == -1

@@ -22,6 +22,7 @@ def test_merging_keeps_every_point_and_joins_neighbours(some: list[Interval]) ->
     joined = merged(some)
     assert _points(joined) == _points(some)
     assert all(before.end_ms < after.start_ms for before, after in itertools.pairwise(joined))
+    assert all(span.length_ms > 0 for span in joined)
 
 
 @given(spans, st.lists(spans, max_size=12))
@@ -51,6 +52,7 @@ def test_a_plan_reads_what_is_missing_and_the_overlap_and_nothing_else(
 
 
 def test_a_window_is_seven_days_at_most() -> None:
+    assert WINDOW_MS == 7 * 24 * 3_600 * 1_000
     whole = Interval(0, 3 * WINDOW_MS + 5)
     assert [window.length_ms for window in cut(whole)] == [WINDOW_MS] * 3 + [5]
 

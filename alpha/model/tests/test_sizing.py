@@ -95,6 +95,8 @@ def test_no_remainder_is_left_below_the_smallest_order() -> None:
     instrument = replace(BTC, min_order_qty=Decimal("0.010"), max_market_qty=Decimal("1.000"))
     first = sizing.closing_slice(Decimal("1.005"), Decimal(500), instrument)
     assert (first, Decimal("1.005") - first) == (Decimal("0.995"), Decimal("0.010"))
+    # a position as small as the smallest order is closed whole, whatever the cap
+    assert sizing.closing_slice(Decimal("0.010"), Decimal("0.009"), instrument) == Decimal("0.010")
     # what is as large as the largest order is one order
     assert sizing.closing_slice(Decimal("1.000"), Decimal(500), instrument) == Decimal("1.000")
 
