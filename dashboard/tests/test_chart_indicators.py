@@ -115,8 +115,10 @@ async def test_the_browser_draws_them_and_their_names_are_no_markup(
 async def test_the_chart_of_a_trade_has_the_indicators_of_its_bot_and_only_its_own_fills(
     house_database: DatabaseSettings, redis_links: RedisClients, platform: Operations
 ) -> None:
-    bot = platform.registry.find("lxalgo")
-    trip = (await analytics.trades(platform, bot, 1))[0]
+    bot = platform.registry.find("shortseller")
+    # of a symbol that the bot holds now: entry and stop of that position are no levels of a trade that has ended
+    ended = [each for each in await analytics.trades(platform, bot, 100) if each.symbol == "BTCUSDT" and each.funding]
+    trip = min(ended, key=lambda each: each.held)
     other = platform.registry.find("momentum")
     own, first = redis_links.of(bot), ms_of(trip.opened_at) // BAR_MS * BAR_MS
     await redis_links.shared.delete(keys.candles(trip.symbol, "5"))
@@ -131,9 +133,10 @@ async def test_the_chart_of_a_trade_has_the_indicators_of_its_bot_and_only_its_o
             await redis_links.of(each).rpush(keys.indicators(each.id, trip.symbol), _text(row))
     async with steering_desk(house_database, redis_links, platform) as desk, desk.person(OPERATOR) as person:
         found = (await person.get(f"/data/trade/{trip.trade_id}?interval=5")).json()
-    assert [(one["bot"], one["name"], one["on_price"]) for one in found["indicators"]] == [("lxalgo", "ema", True)]
+    assert [(one["bot"], one["name"], one["on_price"]) for one in found["indicators"]] == [("shortseller", "ema", True)]
     assert [time for time, _ in found["indicators"][0]["points"]] == [row[0] for row in found["candles"]]
     assert [row["id"] for row in found["trades"]] == [trip.trade_id]
     assert len(found["marks"]) >= 2
-    assert all(mark["text"].startswith("lxalgo ") for mark in found["marks"])
+    assert all(mark["text"].startswith("shortseller ") for mark in found["marks"])
+    assert not any("funding" in mark["text"] for mark in found["marks"]), "funding is no fill"
     assert found["levels"] == []
