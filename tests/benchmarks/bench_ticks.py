@@ -7,6 +7,9 @@ decoding cost, and what the path after decoding costs beside a bare `polars.writ
 import argparse
 import asyncio
 import json
+import multiprocessing
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import polars as pl
@@ -30,8 +34,10 @@ from tick_recorder.tests.exchange import Flood, TickExchange, names
 from tick_recorder.writer import Report, Writer
 
 SYMBOLS = 33
-#: The listener's p99 under the flood, against the one before it in the same run.
+#: The listener's p99 beside a recorder that takes the flood, against the one beside a reader that throws it away, in the same run.
 MOST_RATIO = 1.2
+#: The floor is taken over so many seconds of a flood at most.
+FLOOR_S = 60.0
 
 
 class Sender:
@@ -107,10 +113,49 @@ class Listener:
         self._process.communicate()
 
 
+def throw_away(url: str, topics: list[str]) -> None:
+    """Subscribe, and read what comes without looking at it: what sender, kernel and loopback cost whoever else works here."""
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port)) as stream:
+        upgrade = ("GET / HTTP/1.1", f"Host: {place.netloc}", "Upgrade: websocket", "Connection: Upgrade",
+                   "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "")  # fmt: skip
+        stream.sendall("\r\n".join(upgrade).encode())
+        stream.recv(65_536)
+        text = json.dumps({"op": "subscribe", "args": topics, "req_id": "1"}).encode()
+        # one text frame, masked with zeros
+        stream.sendall(b"\x81\xfe" + struct.pack("!H", len(text)) + bytes(4) + text)
+        taken = bytearray(1 << 20)
+        while stream.recv_into(taken):
+            pass
+
+
+async def floors(parts: list[tuple[int, float]], listener: Listener) -> list[dict[str, tuple[float, float]]]:
+    """What the listener measures while nobody but `throw_away` takes each flood."""
+    sender = Sender()
+    topics = [f"{kind}.{symbol}" for symbol in names(SYMBOLS) for kind in ("publicTrade", "orderbook.1")]
+    reader = multiprocessing.get_context("spawn").Process(target=throw_away, args=(sender.said["ws"], topics))
+    reader.start()
+    try:
+        found = []
+        for rate, seconds in parts:
+            part_s = min(seconds, FLOOR_S)
+            await asyncio.to_thread(sender.prepare, rate, part_s)
+            sender.start()
+            ending = asyncio.create_task(asyncio.to_thread(sender.done))
+            found.append(await asyncio.to_thread(listener.measure, part_s))
+            assert (await ending)["listeners"] == 1, "nobody takes the flood"
+        return found
+    finally:
+        reader.kill()
+        reader.join()
+        sender.close()
+
+
 async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener | None = None) -> dict[str, Any]:
     """Run a recorder through these floods `(frames a second, seconds)`; figures of the process, and what the `listener`
-    measured before each flood, for as long, and in it. AssertionError when a row is missing or stored twice.
+    measured in each flood without the recorder and with it. AssertionError when a row is missing or stored twice.
     """
+    without = [] if listener is None else await floors(parts, listener)
     sender = Sender()
     port = free_port()
     settings = {
@@ -141,12 +186,9 @@ async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener
             await until(live, 60, "the recorder to be live")
             process = psutil.Process(recorder.pid)
             idle_mb, most_mb, deepest, results = process.memory_info().rss / 1e6, 0.0, 0.0, []
-            for rate, seconds in parts:
+            for number, (rate, seconds) in enumerate(parts):
                 await asyncio.to_thread(sender.prepare, rate, seconds)
                 await until(live, 60, "the recorder to be live")
-                delays = []
-                if listener is not None:
-                    delays.append(await asyncio.to_thread(listener.measure, min(seconds, 60.0)))
                 before, cpu = await metrics(), sum(process.cpu_times()[:2])
                 sender.start()
                 ending = asyncio.create_task(asyncio.to_thread(sender.done))
@@ -166,8 +208,7 @@ async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener
 
                 await until(taken, 300, f"all of {sent} to be taken")
                 behind_s = time.monotonic() - began - sent["took_s"]
-                if listener is not None:
-                    delays.append(await delaying)
+                compared = {} if listener is None else _compared(without[number], await delaying)
                 now = await metrics()
                 frames = now["ticks_frames_total"] - before["ticks_frames_total"]
                 results.append(
@@ -180,7 +221,7 @@ async def flood(parts: list[tuple[int, float]], folder: Path, listener: Listener
                         "decode_us": (now["ticks_decode_seconds_total"] - before["ticks_decode_seconds_total"])
                         / frames
                         * 1e6,
-                        **(_compared(*delays) if delays else {}),
+                        **compared,
                     }
                 )
             assert now["ticks_frames_dropped_total"] == 0

@@ -404,6 +404,8 @@ class Outcome:
 async def play(env: HaEnv, name: str) -> Outcome:
     """One round. `faults` is empty when nothing was lost, doubled or too late."""
     fault, most_s = FAULTS[name]
+    for pair in env.pairs.values():
+        pair.supervise()
     await env.both_listen()
     env.trade()
     env.longest_gap_s = env.takeover_s = 0.0

@@ -112,10 +112,14 @@ class Pair:
                 return sum(process.running for process in self.processes) <= 1
 
             await until(one_left, _WAIT_S, f"the {self.service} that has lost its lease to end")
+        self.supervise()
+        await self._alone()
+
+    def supervise(self) -> None:
+        """Start whoever has ended: an outage of PostgreSQL takes a service its lease, and a supervisor starts it anew."""
         for process in self.processes:
             if not process.running:
                 process.start()
-        await self._alone()
 
     def kill(self) -> None:
         """End both."""
