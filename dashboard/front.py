@@ -34,6 +34,8 @@ _STEER = '<p class=steer><a class=button href="/steer">Close, move stops</a></p>
 _ALERTS_SHOWN = 6
 _FILLS_SHOWN = 12
 _MOST_DAYS = 400
+#: Exit reasons are counted over so many days at most: millions of trades are for the page of figures.
+_REASON_DAYS = 100
 _TONES = {
     BotState.RUNNING: Tone.GOOD,
     BotState.PAUSED: Tone.WARN,
@@ -110,9 +112,10 @@ async def past_place(platform: Operations, asked: Asked) -> str:
     try:
         now = await business_now(platform)
         period = asked.period(now)
+        recent = _newest(period, _REASON_DAYS)
         days, reasons = await asyncio.gather(
-            analytics.day_nets(platform, None, _newest(period)),
-            analytics.reasons(platform, None, period),
+            analytics.day_nets(platform, None, _newest(period, _MOST_DAYS)),
+            analytics.reasons(platform, None, recent),
         )
     except Rejected:
         raise
@@ -128,12 +131,13 @@ async def past_place(platform: Operations, asked: Asked) -> str:
         nets = {f"{row.start:%Y-%m-%d}": row.net for row in of_coin(days, coin)}
         daily = BarChart(f"Net of each day, {coin}", sorted(nets), [float(nets[day]) for day in sorted(nets)])
         bars += f"<section>{bars_svg(daily)}</section>"
-    return f"{range_bar(asked)}<div class=pair>{curves}{bars}<section>{reasons_html(reasons, period.label)}</section></div>"
+    return f"{range_bar(asked)}<div class=pair>{curves}{bars}<section>{reasons_html(reasons, recent.label)}</section></div>"
 
 
-def _newest(period: Period) -> Period:
-    """The newest days of a period, as many as are drawn."""
-    return replace(period, start=max(period.start, period.end - timedelta(days=_MOST_DAYS)))
+def _newest(period: Period, days: int) -> Period:
+    """The newest days of a period, this many at most, named so where they are fewer than were asked for."""
+    start = period.end - timedelta(days=days)
+    return period if start <= period.start else replace(period, start=start, label=f"the last {days} days")
 
 
 def reasons_html(rows: Sequence[analytics.ReasonRow], label: str) -> str:
