@@ -356,6 +356,12 @@ class PostgresServer:
         self.halts = [halt for halt in self.halts if halt not in gone]
         return [{"halt_id": 1} for _ in gone]
 
+    def halts_by(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
+        found = any(
+            halt["created_by"] == a[0] and (halt["expires_at"] is None or halt["expires_at"] > a[1]) for halt in self.halts
+        )
+        return [{"found": found}]
+
     def set_desired_state(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
         if self.wishes.get(a[0], "running") != "stopped":
             self.wishes[a[0]] = a[1]
@@ -403,6 +409,7 @@ _KNOWN: dict[str, Any] = {
     guard_store.SQL["save"]: _S.save_guard,
     guard_store.SQL["halt"]: _S.halt,
     guard_store.SQL["lift"]: _S.lift,
+    guard_store.SQL["halts_by"]: _S.halts_by,
     guard_store.SQL["set_wish"]: _S.set_desired_state,
 }
 _STARTS: tuple[tuple[str, Any], ...] = (
