@@ -358,7 +358,8 @@ class PostgresServer:
 
     def halts_by(self, a: tuple[Any, ...], undo: Undo) -> list[dict[str, Any]]:
         found = any(
-            halt["created_by"] == a[0] and (halt["expires_at"] is None or halt["expires_at"] > a[1]) for halt in self.halts
+            halt["created_by"] == a[0] and (halt["expires_at"] is None or halt["expires_at"] > a[1])
+            for halt in self.halts
         )
         return [{"found": found}]
 
