@@ -9,7 +9,7 @@ from alpha_cli.doctor.finding import CheckOutcome
 @pytest.mark.parametrize(
     ("accounts", "outcome", "said"),
     [
-        (3, CheckOutcome.OK, "3 accounts behind one address: 1.4 of 60 requests a second"),
+        (3, CheckOutcome.OK, "3 accounts behind one address: 2.6 of 60 requests a second"),
         (60, CheckOutcome.OK, "an audit of each every 10 s"),
         (160, CheckOutcome.NOTE, "About 150 accounts"),
         (300, CheckOutcome.NOTE, "every 40 s"),
