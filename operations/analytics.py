@@ -21,7 +21,7 @@ SQL = queries(__file__)
 #: A chart is a few hundred pixels wide: more points only make it slower.
 CURVE_POINTS = 400
 #: With many accounts a curve has fewer points: so many snapshots are looked up for all together.
-_MOST_PROBES, _LEAST_POINTS = 9_000, 60
+_MOST_PROBES, _LEAST_POINTS = 7_500, 60
 
 
 @dataclass(frozen=True, slots=True)
