@@ -5,6 +5,7 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
+from alpha.bybit.request_plan import bot_beats
 from alpha.clock import BusinessClock, monotonic_ms
 from alpha.errors import Retry
 from alpha.strategy.base import Universe
@@ -19,6 +20,7 @@ async def test_a_look_at_the_universe_that_failed_is_made_again_at_the_next_tick
 ) -> None:
     crew = MagicMock(spec_set=BotContext)
     crew.clock = BusinessClock()
+    crew.beats = bot_beats(1)
     crew.clock.saw(HOUR_MS)
     crew.strategy.universe = Universe((), Decimal(1), HOUR_MS)
     crew.beat, crew.tell_symbols, crew.follow = AsyncMock(), AsyncMock(), AsyncMock()
