@@ -350,7 +350,13 @@ class PortfolioLimits:
             return
         ended = self._told if self._resumed else self._told - self._book.in_force
         for name in sorted(ended):
-            if not await self._store.halts_by(self._by(name), at(now_ms)):
+            try:
+                halted = await self._store.halts_by(self._by(name), at(now_ms))
+            except AlphaError as fault:
+                # a message that can wait: the coins after this one are judged without PostgreSQL, too
+                log.warning("end_of_limit_not_told", limit=self._by(name), why=str(fault))
+                return
+            if not halted:
                 await self._alerts.resolve(self._by(name), wall_ms())
                 self._told.discard(name)
         self._resumed = False

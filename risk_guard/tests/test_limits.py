@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -303,6 +304,29 @@ async def test_the_limits_of_all_together_hold_for_each_coin_by_itself(judged: J
     assert await halts(judged.stage) == [("no_entries", bot.bot) for bot in BOTS]
     (said,) = await judged.alerts()
     assert "All bots together: Equity 920.00 USDC is 8.00 % below" in said
+
+
+async def test_each_coin_is_judged_while_nobody_can_say_whether_a_limit_is_over(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(usdc: str) -> None:
+        other = (Seen(MONDAY_MS, D(usdc), D(usdc), [], 0, "USDC"),)
+        both = Seen(MONDAY_MS, D("100"), D(100), [], 0, "USDT", other)
+        await portfolio.see(judged.accounts, [both, seen("100"), seen("100")], {})
+
+    async def away(_by: str, _moment: datetime) -> bool:
+        raise Retry("PostgreSQL is away.")
+
+    portfolio = judged.portfolio()
+    monkeypatch.setattr(judged.store, "halts_by", away)
+    await look("1000")
+    await look("920")
+    (said,) = await judged.alerts()
+    assert "Equity 920.00 USDC is 8.00 % below" in said
+    assert await judged.over() == []
+    monkeypatch.undo()
+    await look("920")
+    assert await judged.over(), "what could not be asked is asked again"
 
 
 async def test_an_observing_guard_says_what_a_breach_would_have_done(judged: Judged) -> None:
