@@ -13,6 +13,7 @@ from alpha.errors import AlphaError, Rejected
 from alpha.live_state import keys
 from alpha.live_state.read import BarIndicators, read_indicators, read_symbols
 from alpha.model.coin import USDT
+from alpha.model.reason import Reason
 from alpha.model.timestamp import ms_of
 from alpha.registry import Bot
 from dashboard.asked import Asked
@@ -26,6 +27,7 @@ from operations.history import FillRow
 from operations.pages import short
 from operations.periods import Period
 from operations.search import Filter, Rows
+from operations.trade import stop_levels
 
 _SYMBOL = re.compile("[A-Z0-9]{2,20}")
 _TRADES = 400
@@ -94,10 +96,11 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
     bot = asked.bot if trip is None else platform.registry.find(trip.bot)
     # to the end of the millisecond: a period does not contain its end
     period = asked.period(now) if trip is None else Period(start, end + timedelta(milliseconds=1), "")
-    rows, (closed, fills), levels = await asyncio.gather(
+    rows, (closed, fills), levels, stops = await asyncio.gather(
         _candles(platform, symbol, minutes, start, now),
         _executed(platform, Filter(bot, period, symbol, limit=_TRADES), trip),
         _levels(platform, symbol, bot) if trip is None else _none(),
+        _stops(platform, trip) if trip is not None else _none(),
     )
     if trip is None and not rows:
         await require_symbol(platform, symbol)
@@ -111,6 +114,7 @@ async def candles(platform: Operations, symbol: str, asked: Asked, trip: TripRow
         "marks": [_mark(row) for row in reversed(kept)],
         "trades": [_trade(row, platform) for row in closed],
         "levels": levels,
+        "stops": stops,
         "indicators": await _indicators(platform, symbol, platform.bots(bot), shown, minutes * 60),
     }
 
@@ -132,7 +136,7 @@ async def _executed(platform: Operations, asked: Filter, trip: TripRow | None) -
 
 
 async def _none() -> list[Json]:
-    """A trade that has ended has no levels."""
+    """A trade that has ended has no levels; stops are followed over the life of one trade alone."""
     return []
 
 
@@ -172,6 +176,22 @@ async def _levels(platform: Operations, symbol: str, bot: Bot | None) -> list[Js
             {"kind": kind, "price": float(price), "text": f"{short(row.bot)} {kind}"} for kind, price in prices if price
         ]
     return found
+
+
+async def _stops(platform: Operations, trip: TripRow) -> list[Json]:
+    """Each stop or target of a trade as it moved: points (second, price), the last at its end."""
+    paths: dict[str, tuple[str, list[tuple[int, float]]]] = {}
+    ends: dict[str, int] = {}
+    opened = ms_of(trip.opened_at) // 1000
+    for level in await stop_levels(platform, trip):
+        kind = "target" if level.reason == Reason.TAKE_PROFIT else "stop"
+        _, points = paths.setdefault(level.order_id, (kind, []))
+        points.append((max(opened, ms_of(level.since) // 1000), float(level.trigger_price)))
+        ends[level.order_id] = ms_of(level.until) // 1000
+    return [
+        {"kind": kind, "points": [*points, (max(ends[name], points[-1][0]), points[-1][1])]}
+        for name, (kind, points) in paths.items()
+    ]
 
 
 async def _indicators(

@@ -73,7 +73,15 @@ function candles(box, data) {
   data.levels.forEach((level) => series.createPriceLine({
     price: level.price, color: levelColours[level.kind], lineStyle: level.kind === 'entry' ? 1 : 2, title: level.text, axisLabelVisible: true,
   }))
-  series.applyOptions({ autoscaleInfoProvider: (original) => withLevels(original(), data.levels) })
+  data.stops.forEach((stop) => {
+    const steps = new Map(stop.points.filter((point) => point[0] >= first).map(([time, value]) => [snap(time), value]))
+    const line = chart.addLineSeries({
+      color: levelColours[stop.kind], lineWidth: 1, lineType: LightweightCharts.LineType.WithSteps, lastValueVisible: false,
+      priceLineVisible: false, crosshairMarkerVisible: false, priceFormat: precision(last), autoscaleInfoProvider: () => null,
+    })
+    line.setData([...steps].sort((a, b) => a[0] - b[0]).map(([time, value]) => ({ time, value })))
+  })
+  series.applyOptions({ autoscaleInfoProvider: (original) => withLevels(original(), [...data.levels, ...data.stops.flatMap((stop) => stop.points.map(([, price]) => ({ price })))]) })
   const own = data.indicators || [], named = (one) => one.bot + ' ' + one.name
   const averages = [20, 50, 200].map((length) => ({ title: 'EMA ' + length, points: () => average(data.candles, length) }))
   const onPrice = own.filter((one) => one.on_price).map((one) => ({ title: named(one), points: () => values(one) }))

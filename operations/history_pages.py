@@ -15,7 +15,7 @@ from operations.formatting import NONE, count, full_moment, moment, number, perc
 from operations.page import BarChart, Block, Cell, Column, Curve, Facts, Page, Table, Tone, Words
 from operations.pages import bot_cell, fee_cell, several, short, symbol_cell
 from operations.periods import EPOCH, Period
-from operations.trade import TradeDetail
+from operations.trade import StopLevel, TradeDetail
 
 #: Below this many round trips a ratio reflects luck more than the strategy.
 FEW_TRIPS = 30
@@ -184,6 +184,8 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
             title="Stops and targets",
         )
     )
+    if len(seen.levels) > len({each.order_id for each in seen.levels}):
+        blocks.append(_stops_as_they_moved(seen.levels, zone))
     if seen.commands:
         blocks.append(
             Table(
@@ -203,6 +205,25 @@ def trade_page(seen: TradeDetail, zone: tzinfo) -> Page:
         )
     blocks.append(Words(f"{row.coin}; times in {zone_name(row.closed_at, zone)}.", Tone.DIM))
     return Page(f"Trade {row.trade_id}: {row.symbol} {row.direction}", blocks, seen)
+
+
+def _stops_as_they_moved(levels: list[StopLevel], zone: tzinfo) -> Table:
+    before: dict[str, Decimal] = {}
+    rows: list[list[Cell]] = []
+    for each in levels:
+        last = before.get(each.order_id)
+        moved = NONE if last is None else _signed(each.trigger_price - last)
+        meaning = each.reason.replace("_", " ")
+        mark = _REASON_MARK.get(each.reason, meaning)
+        rows.append([moment(each.since, zone), Cell(each.kind), number(each.trigger_price), moved, Cell(meaning, mark=mark)])  # fmt: skip
+        before[each.order_id] = each.trigger_price
+    columns = (Column("since"), Column("kind", phone=False), Column("trigger", right=True), Column("moved", right=True), Column("meant"))  # fmt: skip
+    return Table(columns, rows, title="Stops as they moved")
+
+
+def _signed(change: Decimal) -> Cell:
+    text = number(change).text
+    return Cell(f"+{text}" if change > 0 else text)
 
 
 def _reason(row: TripRow) -> Cell:

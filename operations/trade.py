@@ -21,6 +21,8 @@ _ID = re.compile(r"[0-9a-f]{10}")
 _NUMBER = re.compile(r"[0-9]{1,4}")
 #: Fills of one trade that are shown; a grid may have thousands.
 MOST_FILLS = 500
+#: Levels of its stops that are shown; a trailing stop may have moved at every candle.
+MOST_LEVELS = 500
 #: What happened this long before the entry and after the exit belongs to the trade's page.
 AROUND = timedelta(minutes=10)
 
@@ -57,6 +59,18 @@ class StopRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StopLevel:
+    """A stop or target order waits at this price from then on. `until` is when the order was last heard of, or the trade's end."""
+
+    order_id: str
+    since: datetime
+    kind: str
+    trigger_price: Decimal
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TradeDetail:
     """Everything known about one trade. Amounts in the settle coin."""
 
@@ -64,6 +78,7 @@ class TradeDetail:
     intents: list[IntentRow]
     fills: list[FillRow]
     stops: list[StopRow]
+    levels: list[StopLevel]
     commands: list[CommandRow]
 
 
@@ -93,13 +108,19 @@ async def trade(
     """Return one trade in full, by its id or its number counted from the newest. `audit` reads the audit, if not `platform`."""
     trip = await find_trade(platform, name, bot)
     accounts = await account_ids(platform, platform.registry.find(trip.bot))
-    made, intents, stops, commands = await asyncio.gather(
+    made, intents, stops, levels, commands = await asyncio.gather(
         _fills(platform, trip, accounts),
         _intents(platform, trip, accounts),
         _stops(platform, trip, accounts),
+        _levels(platform, trip, accounts),
         _commands(platform, audit or platform, trip, accounts),
     )
-    return TradeDetail(trip, intents, made, stops, commands)
+    return TradeDetail(trip, intents, made, stops, levels, commands)
+
+
+async def stop_levels(platform: Operations, trip: TripRow) -> list[StopLevel]:
+    """Return where the stops and targets of a trade waited while it lived, oldest first."""
+    return await _levels(platform, trip, await account_ids(platform, platform.registry.find(trip.bot)))
 
 
 async def _fills(platform: Operations, trip: TripRow, accounts: list[int]) -> list[FillRow]:
@@ -160,6 +181,28 @@ async def _stops(platform: Operations, trip: TripRow, accounts: list[int]) -> li
             trigger_price=row["trigger_price"],
             qty=row["qty"],
             reason=row["reason"],
+        )
+        for row in rows
+    ]
+
+
+async def _levels(platform: Operations, trip: TripRow, accounts: list[int]) -> list[StopLevel]:
+    rows = await platform.history.rows(
+        SQL["stop_levels"],
+        accounts,
+        trip.symbol,
+        trip.opened_at,
+        trip.closed_at,
+        MOST_LEVELS,
+    )
+    return [
+        StopLevel(
+            order_id=row["order_id"],
+            since=row["since"],
+            kind=row["kind"],
+            trigger_price=row["trigger_price"],
+            reason=row["reason"],
+            until=row["until"],
         )
         for row in rows
     ]

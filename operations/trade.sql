@@ -22,6 +22,15 @@ FROM trading.orders
 WHERE account_id = ANY($1) AND symbol = $2 AND trigger_price > 0 AND created_at <= $4 AND updated_at >= $3
 ORDER BY created_at LIMIT 100;
 
+-- name: stop_levels
+-- The levels at which those orders waited, up to the end of the round trip.
+SELECT l.order_id, l.since, coalesce(o.stop_order_type, o.order_type) AS kind, l.trigger_price, l.reason,
+    least(o.updated_at, $4) AS until
+FROM trading.orders AS o JOIN trading.stop_levels AS l USING (account_id, order_id)
+WHERE o.account_id = ANY($1) AND o.symbol = $2 AND o.trigger_price > 0 AND o.created_at <= $4 AND o.updated_at >= $3
+    AND l.since <= $4
+ORDER BY l.since, l.order_id LIMIT $5;
+
 -- name: may_read_commands
 -- Whether this role may read the attempts of commands.
 SELECT has_table_privilege('audit.commands', 'SELECT');

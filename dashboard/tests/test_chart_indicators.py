@@ -18,6 +18,7 @@ from operations import analytics
 from operations.context import Operations
 from tests.support.chromium import DESKTOP, PHONE, PROGRAM, browser
 from tests.support.dashboard import OPERATOR, steering_desk
+from tests.support.operations import move_a_stop
 from tests.support.world import BOTS
 
 __all__ = ["address", "links", "served"]
@@ -131,6 +132,7 @@ async def test_the_chart_of_a_trade_has_the_indicators_of_its_bot_and_only_its_o
         for each, name in ((bot, "ema"), (other, "not_of_this_bot")):
             row = BarIndicators(start, BAR_MS, {name: float(trip.entry_price)})
             await redis_links.of(each).rpush(keys.indicators(each.id, trip.symbol), _text(row))
+    await move_a_stop(house_database, trip)
     async with steering_desk(house_database, redis_links, platform) as desk, desk.person(OPERATOR) as person:
         found = (await person.get(f"/data/trade/{trip.trade_id}?interval=5")).json()
     assert [(one["bot"], one["name"], one["on_price"]) for one in found["indicators"]] == [("shortseller", "ema", True)]
@@ -140,3 +142,6 @@ async def test_the_chart_of_a_trade_has_the_indicators_of_its_bot_and_only_its_o
     assert all(mark["text"].startswith("shortseller ") for mark in found["marks"])
     assert not any("funding" in mark["text"] for mark in found["marks"]), "funding is no fill"
     assert found["levels"] == []
+    opened = ms_of(trip.opened_at) // 1000
+    points = [[opened, 90.0], [opened + 60, 95.5], [opened + 120, 100.0], [opened + 180, 100.0]]
+    assert found["stops"] == [{"kind": "stop", "points": points}]

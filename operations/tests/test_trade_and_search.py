@@ -1,17 +1,21 @@
 """One trade in full, and rows by page: nothing is lost between pages, and filters keep what fits."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from alpha.config.services import DatabaseSettings
 from alpha.errors import Rejected
 from operations import history_pages, search
 from operations.analytics import trades
 from operations.context import Operations
+from operations.formatting import NONE
+from operations.page import Table
 from operations.periods import parse_period
 from operations.search import Filter
-from operations.trade import find_trade, trade
-from tests.support.operations import NOW
+from operations.trade import find_trade, stop_levels, trade
+from tests.support.operations import NOW, move_a_stop
 
 
 async def test_a_trade_is_found_by_its_id_and_tells_all_its_fills(platform: Operations) -> None:
@@ -34,6 +38,27 @@ async def test_a_trade_is_found_by_its_id_and_tells_all_its_fills(platform: Oper
     for name in ("0" * 10, "999"):
         with pytest.raises(Rejected):
             await find_trade(platform, name)
+
+
+async def test_a_trade_tells_how_its_stop_moved(platform: Operations, house_database: DatabaseSettings) -> None:
+    trip = next(row for row in await trades(platform, None, 30) if row.held > timedelta(minutes=3))
+    await move_a_stop(house_database, trip)
+    seen = await trade(platform, trip.trade_id)
+    assert [(level.trigger_price, level.reason) for level in seen.levels] == [
+        (Decimal("90"), "stop_loss"),
+        (Decimal("95.5"), "stop_loss"),
+        (Decimal("100"), "break_even"),
+    ]
+    assert seen.levels == await stop_levels(platform, trip)
+    table = next(
+        block for block in history_pages.trade_page(seen, platform.zone).blocks
+        if isinstance(block, Table) and block.title == "Stops as they moved"
+    )  # fmt: skip
+    assert [[cell.text for cell in row[1:]] for row in table.rows] == [
+        ["StopLoss", "90", NONE.text, "stop loss"],
+        ["StopLoss", "95.5", "+5.5", "stop loss"],
+        ["StopLoss", "100", "+4.5", "break even"],
+    ]
 
 
 async def test_pages_of_trades_and_fills_follow_on_each_other(platform: Operations) -> None:

@@ -26,6 +26,7 @@ from demo.api import SupervisorApi
 from demo.postgres import EmbeddedPostgres
 from demo.processes import Spec, Supervisor
 from demo.redis import EmbeddedRedis
+from operations.analytics import TripRow
 from operations.context import History, Operations
 from tests.support.fill_generator import START, as_fill, streams
 from tests.support.fixtures import COPY
@@ -151,6 +152,35 @@ def house_database(postgres_server: EmbeddedPostgres, house_template: str) -> It
     )
     yield owner.model_copy(update={"postgres_db": name})
     asyncio.run(run_sql(owner, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def move_a_stop(owner: DatabaseSettings, trip: TripRow) -> None:
+    """Give a trade a stop that waited at 90, at 95.5 a minute later, and at 100 (break even) after two."""
+    connection = await connect(owner, "move_a_stop")
+    try:
+        for minutes, trigger, reason, status in (
+            (0, "90", "stop_loss", "Untriggered"),
+            (1, "95.5", "stop_loss", "Untriggered"),
+            (2, "100", "break_even", "Untriggered"),
+            (3, "100", "break_even", "Deactivated"),
+        ):
+            await connection.execute(
+                "INSERT INTO trading.orders (account_id, order_id, bot_id, category, symbol, side, order_type, status, "
+                "reason, qty, cum_exec_qty, trigger_price, stop_order_type, reduce_only, close_on_trigger, created_at, "
+                "updated_at, received_at) SELECT account_id, 'a-stop', bot_id, 'linear', $2, 'Sell', 'Market', $4, $5, 1, 0, "
+                "$6, 'StopLoss', true, true, $3, $7, $7 FROM trading.accounts WHERE bot_id = $1 "
+                "ON CONFLICT (account_id, order_id) DO UPDATE SET trigger_price = excluded.trigger_price, "
+                "reason = excluded.reason, status = excluded.status, updated_at = excluded.updated_at",
+                trip.bot,
+                trip.symbol,
+                trip.opened_at,
+                status,
+                reason,
+                Decimal(trigger),
+                trip.opened_at + timedelta(minutes=minutes),
+            )
+    finally:
+        await connection.close()
 
 
 def as_role(settings: DatabaseSettings, role: str) -> DatabaseSettings:

@@ -19,7 +19,8 @@ from alpha.live_state import keys
 from alpha.live_state.connect import RedisClients
 from alpha.live_state.read import read_orders, read_position, read_positions, read_wallet
 from alpha.model.account import Account, Environment
-from alpha.model.timestamp import at
+from alpha.model.order import Order
+from alpha.model.timestamp import at, ms_of
 from alpha.postgres.fills import Fill
 from alpha.postgres.rejected import RejectedMessage, RejectedMessages
 from tests.support.alerts import raised_alerts
@@ -30,6 +31,7 @@ from websocket_listener.postgres_writer import PostgresWriter
 from websocket_listener.redis_writer import RedisWriter
 from websocket_listener.rows import OrderRow, fill_of, order_row, reason_of_execution, reason_of_order
 from websocket_listener.status import BotStatus
+from websocket_listener.store import upsert_orders
 from websocket_listener.tests.rows import START_MS, Held, execution, execution_row, order, position, wallet
 
 BOT = "momentum_001"
@@ -312,6 +314,43 @@ async def test_a_terminal_order_is_not_overwritten_by_a_late_message(wired: Wire
         await wired.database.drained()
     rows = await pool.fetch("SELECT status, cum_exec_qty FROM trading.orders WHERE account_id = $1", wired.account.id)
     assert [(row["status"], row["cum_exec_qty"]) for row in rows] == [("Filled", Decimal("0.5"))]
+
+
+def stop_state(after_ms: int, trigger: str, **changes: object) -> Order:
+    """A stop loss that waits at this trigger, so many ms after it was made."""
+    return order(
+        orderId="stop-1", side="Sell", orderType="Market", stopOrderType="StopLoss", orderStatus="Untriggered",
+        triggerPrice=trigger, updatedTime=str(START_MS + after_ms), **changes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "in one batch, out of order"])
+async def test_each_level_at_which_a_stop_waited_is_kept(wired: Wired, pool: Any, at_once: bool) -> None:
+    states = [
+        stop_state(0, "36000"),
+        stop_state(5, "36500"),
+        stop_state(6, "36500", qty="0.4"),
+        stop_state(9, "36000"),
+        stop_state(12, "37000", orderStatus="Filled", cumExecQty="0.4"),
+    ]
+    rows = [order_row(state, wired.account, reason_of_order(state, None), NOW) for state in states]
+    async with pool.acquire() as connection:
+        if at_once:
+            await upsert_orders(connection, rows[::-1])
+            await upsert_orders(connection, rows[:2])
+        else:
+            for row in rows:
+                await upsert_orders(connection, [row])
+    levels = await pool.fetch(
+        "SELECT since, trigger_price, reason FROM trading.stop_levels WHERE account_id = $1 ORDER BY since",
+        wired.account.id,
+    )
+    assert [(ms_of(row["since"]) - START_MS, row["trigger_price"]) for row in levels] == [
+        (0, 36000), (5, 36500), (9, 36000), (12, 37000),
+    ]  # fmt: skip
+    assert {row["reason"] for row in levels} == {"stop_loss"}
+    states_now = await pool.fetch("SELECT status FROM trading.orders WHERE account_id = $1", wired.account.id)
+    assert [row["status"] for row in states_now] == ["Filled"]
 
 
 async def test_a_closed_order_does_not_come_back_to_life(wired: Wired, links: RedisClients) -> None:
