@@ -3,7 +3,9 @@
 Like Bybit's, the window is a rolling second: a call is granted when fewer than the limit were granted in the second
 before it. Lower priorities leave part of each limit free, so that an exit finds room at once during a backfill. The
 count is kept in Redis by one atomic script. Accounts share fairly: once half of an address's budget is in use, a
-reconciliation or backfill gets at most its account's part of it. While Redis is unavailable, each process keeps to a fixed share.
+reconciliation gets at most its account's part of it, and so does a backfill; what one of the two takes is not taken from
+the other, and backfills give up half while a reconciliation waits: they last for hours, and until an account is reconciled
+nobody trades on it. While Redis is unavailable, each process keeps to a fixed share.
 """
 
 import asyncio
@@ -113,7 +115,8 @@ class RateLimiter:
         `egress` leave from the same IP address and share its budget."""
         behind = f":{egress}" if egress else ""
         self._ip_key, self._ban_key = f"throttle:ip{behind}", f"throttle:ban{behind}"
-        self._asking_key = f"throttle:asking{behind}"
+        self._filling_key = f"throttle:filling{behind}"
+        self._reconciling_key = f"throttle:reconciling{behind}"
         self._redis = redis
         self._clock = clock
         self._ip_per_second = ip_per_second
@@ -219,13 +222,15 @@ class RateLimiter:
                 async with asyncio.timeout(_REDIS_TIMEOUT_S):
                     code, wait = await self._redis.eval(
                         _SCRIPT,
-                        6,
+                        8,
                         self._ip_key,
                         own_key,
                         self._ban_key,
                         block_key,
-                        self._asking_key,
-                        f"throttle:of:{account}",
+                        self._filling_key,
+                        f"throttle:of:{account}:{rank.name.lower()}",
+                        f"{self._reconciling_key}:waited",
+                        self._reconciling_key,
                         str(now),
                         str(WINDOW_MS),
                         f"{self._me}:{self._calls}",
@@ -233,6 +238,7 @@ class RateLimiter:
                         str(0 if limit is None else share(limit, rank)),
                         # what protects money waits for nobody's share; public reads are nobody's
                         account if rank >= Priority.RECONCILE and limit is not None else "",
+                        "1" if rank is Priority.BACKFILL else "0",
                     )
                 return int(wait), int(code) == 2
             except (RedisError, OSError, TimeoutError):

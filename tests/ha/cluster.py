@@ -94,7 +94,8 @@ class Relay:
             self._open.add(ours)
             await asyncio.gather(self._pass(reader, ours), self._pass(theirs, writer))
             self._open.discard(ours)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # the streams' own callback asks for the exception of this task, and fails where it was cancelled
             pass
         finally:
             self._open.discard(writer)

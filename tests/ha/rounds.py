@@ -237,6 +237,13 @@ Undo = Callable[[], Awaitable[None]]
 Fault = tuple[Undo, Callable[[], bool]]
 
 
+async def _nothing(env: HaEnv) -> Fault:
+    async def undo() -> None:
+        """Nothing."""
+
+    return undo, _at_once
+
+
 def _at_once() -> bool:
     return True
 
@@ -366,6 +373,8 @@ def _single(service: str, how: str) -> Callable[[HaEnv], Awaitable[Fault]]:
 
 #: Name to what is done, and the seconds after which every bot must be synced and trade again, beside a takeover's own.
 FAULTS: dict[str, tuple[Callable[[HaEnv], Awaitable[Fault]], float]] = {
+    # what waiting for an audit that begins later and for a trade of each bot takes by itself
+    "nothing": (_nothing, PROCESS_S),
     "postgres leader killed": (_postgres_killed, HOST_S),
     "redis leader killed": (_redis_killed, HOST_S),
     "listener killed": (_listener_killed, PROCESS_S),

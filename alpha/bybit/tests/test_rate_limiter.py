@@ -289,6 +289,24 @@ async def test_a_backfill_leaves_the_other_accounts_their_part_and_exits_wait_fo
     assert await _granted(throttle, "one", POSITIONS, Priority.EXIT)
 
 
+async def test_an_account_is_reconciled_while_every_account_is_back_filled(redis_links: RedisClients) -> None:
+    """Ten accounts' histories take all the address gives, for hours; a takeover's first audit must not wait for them."""
+    clock = HandClock()
+    throttle = _throttle(redis_links.shared, clock)
+    accounts = [f"account {number}" for number in range(10)]
+    reconciled, filled = 0, []
+    for step in range(250):
+        clock.ms += 20
+        for account in accounts:
+            filled.append(await _count(throttle, account, CLOSED_PNL, Priority.BACKFILL))
+        if 50 <= step < 150:
+            reconciled += await _count(throttle, accounts[0], POSITIONS, Priority.RECONCILE)
+    assert reconciled >= IP_PER_SECOND / 2, "in two seconds, as one whole audit needs"
+    assert sum(filled[:500]) >= 50, "alone, backfills have the address for themselves"
+    assert sum(filled[500:1_500]) >= 30, "a reconciliation does not stop them"
+    assert sum(filled[-500:]) >= 50, "and when it is done they have the address again"
+
+
 async def test_each_outgoing_address_has_its_own_budget(redis_links: RedisClients) -> None:
     clock = HandClock()
 
