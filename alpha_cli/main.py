@@ -5,6 +5,7 @@ import errno
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         typer.main.get_command(build(words))(words, prog_name="alpha")
     except AlphaError as fault:
-        sys.stderr.write(f"{fault}\n")
+        sys.stderr.write(f"{_as_typed_here(str(fault))}\n")
         return fault.exit_code
     except ModuleNotFoundError as fault:
         advice = advice_for(fault)
@@ -161,6 +162,15 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{known}\n")
         return known.exit_code
     return 0
+
+
+def _as_typed_here(text: str) -> str:
+    """A sentence that names a command as Telegram does, with the form in which it is typed here: /trades is alpha trades."""
+    commands = sys.modules.get("operations.commands")
+    if commands is None:
+        return text
+    names = "|".join(map(re.escape, commands.BY_NAME))
+    return re.sub(rf"(?<![\w/.~-])/({names})(?![\w/-])", r"alpha \1", text)
 
 
 def _expected(fault: Exception, words: list[str]) -> AlphaError | None:

@@ -112,6 +112,8 @@ async def test_what_was_declined_or_refused_is_a_row_of_the_audit(alpha: Run, pl
         (("trades",), {"POSTGRES_PASSWORD": "wrong"}, 2, "POSTGRES_PASSWORD"),
         (("positions",), {"REDIS_PASSWORD": ""}, 2, "REDIS_PASSWORD is not set"),
         (("status",), {"ALPHA_TIMEZONE": "Mars"}, 2, "ALPHA_TIMEZONE"),
+        (("trade", "0000000000"), {}, 1, ". alpha trades lists them"),
+        (("daily", "14", "lxalgo", "15"), {}, 1, "alpha daily does not understand"),
         (("logs", "lxalgo"), {"BOT_CONTROL_URL": "unix:///nowhere.sock"}, 1, "BOT_CONTROL_URL"),
     ],
 )
