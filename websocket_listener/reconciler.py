@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -10,6 +11,7 @@ from msgspec import structs
 from alpha.alerts import Alerts
 from alpha.bybit.client import Gateway
 from alpha.bybit.errors import KeyRefused, Refused, UnreadableRow
+from alpha.bybit.rate_limiter import urgent
 from alpha.clock import wall_ms
 from alpha.errors import AlphaError, Rejected, Retry
 from alpha.lease import LeaseLost
@@ -160,7 +162,9 @@ class AccountReconciler:
             self._asked.clear()
             try:
                 async with self._schedule.turn(holds=self.holds):
-                    await self.audit()
+                    # without it the account is not synced, and nobody enters on it
+                    with urgent() if self._gap else nullcontext():
+                        await self.audit()
             except KeyRefused as fault:
                 self.failures += 1
                 pause_s = self._beat_s

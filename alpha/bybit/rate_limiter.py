@@ -12,7 +12,9 @@ import asyncio
 import math
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib.resources import files
@@ -63,6 +65,19 @@ def share(limit: int, rank: Priority) -> int:
     Higher priorities are served first: free capacity falls below their limit before it falls below a lower one's.
     """
     return max(1, limit - max(math.ceil(limit * _KEPT_FREE[rank]), int(rank)))
+
+
+_URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Reconciliations that are asked for within have the rank of an entry: until they are done nobody enters there."""
+    before = _URGENT.set(True)
+    try:
+        yield
+    finally:
+        _URGENT.reset(before)
 
 
 @dataclass(slots=True)
@@ -143,6 +158,8 @@ class RateLimiter:
         Raises Throttled when there is no room within `wait_s`, and AddressBanned while Bybit bans this address.
         """
         began = self._clock.wall_ms()
+        if rank is Priority.RECONCILE and _URGENT.get():
+            rank = Priority.ENTRY
         # Callers for the same limit queue, so that only one of them asks at a time.
         turn = self._turns.setdefault((account, endpoint.path, rank), asyncio.Lock())
         try:

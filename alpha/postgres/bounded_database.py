@@ -5,10 +5,12 @@ timeout. Here, on timeout, the whole pool is terminated.
 """
 
 import asyncio
+import math
 import time
 
 from alpha.config.services import DatabaseSettings
 from alpha.postgres.database import POSTGRES_ERRORS, Pool, Record, create_pool
+from alpha.postgres.errors import passes
 
 TIMEOUT_S = 5.0
 #: After a timeout, queries during the next TIMEOUT_S get only this long, because one round sends several.
@@ -28,12 +30,31 @@ class BoundedDatabase:
         self._timeout_s = timeout_s
         self._hung_s = -timeout_s
         self._pool: Pool | None = None
+        self._has_answered = False
+        self._away = False
+        self._back_s = -math.inf
+
+    @property
+    def back_for_s(self) -> float:
+        """Seconds for which it has been answering since an outage; 0 during one, infinite where this process has seen none."""
+        return 0.0 if self._away else time.monotonic() - self._back_s
 
     async def fetch(self, sql: str, *arguments: object) -> list[Record]:
         """The rows of one query. Raises `alpha.postgres.errors.POSTGRES_ERRORS`, or TimeoutError after the time limit.
 
         After an error the statement may still have taken effect.
         """
+        try:
+            rows = await self._fetch(sql, arguments)
+        except POSTGRES_ERRORS as fault:
+            self._away = self._away or (self._has_answered and passes(fault))
+            raise
+        if self._away:
+            self._away, self._back_s = False, time.monotonic()
+        self._has_answered = True
+        return rows
+
+    async def _fetch(self, sql: str, arguments: tuple[object, ...]) -> list[Record]:
         if self._pool is None:
             self._pool = await create_pool(self._settings, self._application, min_size=0, max_size=self._max_size)
         pool = self._pool

@@ -40,6 +40,10 @@ WHERE holder = $1 AND token = $2 AND {match}
 _HOLDER = "SELECT holder FROM {table} WHERE {match}"
 
 
+#: The part of a lease's time for which its holder comes first after an outage; it renews every quarter, and a renewal may hang.
+_HOLDERS_FIRST = 2 / 3
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseTable:
     """A lease table: its primary key, further columns written on acquisition, and one that each renewal stamps.
@@ -103,7 +107,13 @@ class PostgresLease:
         self._holder = _HOLDER.format(table=table.name, match=_match(table.key, 1))
 
     async def acquire(self, holder: str, seconds: float) -> Grant | None:
-        """Take it for `seconds` if free; None while another process holds it."""
+        """Take it for `seconds` if free; None while another process holds it.
+
+        After an outage every lease has expired. Whoever held one renews it within moments, and whoever takes it instead
+        starts from nothing: so for a while only a holder takes its own.
+        """
+        if self._questions.back_for_s < seconds * _HOLDERS_FIRST and await self.holder() != holder:
+            return None
         rows = await self._fetch(self._acquire, holder, seconds, *self._all)
         return Grant(int(rows[0]["token"]), bool(rows[0]["handed_over"])) if rows else None
 

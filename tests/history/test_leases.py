@@ -8,9 +8,12 @@ import pytest
 
 from alpha.clock import Clock, wall_ms
 from alpha.config.services import DatabaseSettings
+from alpha.errors import Retry
 from alpha.lease import CLOCK_ERROR_MS, Act, Lease, LeaseLost, LeaseNotHeld, settle_ms
 from alpha.postgres.database import Connection
 from alpha.postgres.lease import BOT_LEASES, GUARD_LEASE, LeaseTable, PostgresLease
+from tests.support.stalling import Stalling
+from tests.support.world import until
 
 SECONDS = 10.0
 
@@ -216,3 +219,37 @@ async def test_the_guard_of_the_previous_release_and_this_one_exclude_each_other
     assert await place.owner.fetchval(old, "old", 15.0) == "old"
     with pytest.raises(LeaseLost):
         await lease.renew()
+
+
+async def test_after_an_outage_a_holder_comes_first_and_one_that_is_gone_is_still_replaced(place: Place) -> None:
+    """All leases expire in an outage: were they taken by whoever asks first, every account would change hands for nothing."""
+    async with Stalling(place.settings.postgres_port) as way:
+        direct = place.settings
+        place.settings = direct.model_copy(update={"postgres_host": "127.0.0.1", "postgres_port": way.port})
+        waiting = place.lease(seconds=3.0, timeout_s=0.5)
+        place.settings = direct
+        holder = place.lease(seconds=3.0)
+        assert await holder.try_take()
+        assert not await waiting.try_take()
+        way.stall()
+        with pytest.raises(Retry):
+            await place.rows[0].holder()
+        await place.expire()
+        way.flow()
+
+        async def asked() -> bool:
+            try:
+                return not await waiting.try_take()
+            except Retry:
+                return False
+
+        await until(asked, 10, "an answer")
+        assert not await waiting.try_take(), "the holder has not had its turn yet"
+        await holder.renew()
+        assert holder.held
+        await place.expire()
+
+        async def taken() -> bool:
+            return await waiting.try_take()
+
+        await until(taken, 10, "the lease of a holder that does not renew any more")

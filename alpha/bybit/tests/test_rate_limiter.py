@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alpha.bybit.endpoints import CLOSED_PNL, CREATE_ORDER, KLINE, POSITIONS, TRADING_STOP, Endpoint
 from alpha.bybit.errors import AddressBanned, Throttled
-from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, RateLimiter, share
+from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, RateLimiter, share, urgent
 from alpha.clock import Clock
 from alpha.live_state.client import TextRedis
 from alpha.live_state.connect import RedisClients
@@ -305,6 +305,20 @@ async def test_an_account_is_reconciled_while_every_account_is_back_filled(redis
     assert sum(filled[:500]) >= 50, "alone, backfills have the address for themselves"
     assert sum(filled[500:1_500]) >= 30, "a reconciliation does not stop them"
     assert sum(filled[-500:]) >= 50, "and when it is done they have the address again"
+
+
+async def test_a_reconciliation_that_entries_wait_for_goes_before_the_routine_of_others(
+    redis_links: RedisClients,
+) -> None:
+    clock = HandClock()
+    throttle = _throttle(redis_links.shared, clock)
+    routine = [await _count(throttle, f"account {number}", POSITIONS, Priority.RECONCILE) for number in range(60)]
+    assert sum(routine) == share(IP_PER_SECOND, Priority.RECONCILE)
+    assert not await _granted(throttle, "taken over", POSITIONS, Priority.RECONCILE)
+    with urgent():
+        assert await _granted(throttle, "taken over", POSITIONS, Priority.RECONCILE)
+        assert not await _granted(throttle, "taken over", POSITIONS, Priority.BACKFILL)
+    assert not await _granted(throttle, "taken over", POSITIONS, Priority.RECONCILE)
 
 
 async def test_each_outgoing_address_has_its_own_budget(redis_links: RedisClients) -> None:
